@@ -1,0 +1,97 @@
+"""The command line: one short file a command, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from edgeopt import __version__
+from edgeopt.cli.output import show_error
+from edgeopt.errors import EdgeoptError, ExitCode, Interrupted, Issue
+
+#: command: (module, one line of help), in the order in which a newcomer meets them
+COMMANDS = {
+    "apply": ("apply", "Run a recipe: build, export, measure, decide the gates."),
+    "plan": ("plan", "Show the steps of a recipe and what is cached."),
+    "validate": ("validate", "Check a recipe, its data and its model folder. Computes nothing."),
+    "gate": ("gate", "Decide gates on a finished run; the exit code is the verdict."),
+    "report": ("report", "Show the report of a finished run."),
+    "recipes": ("recipes", "List, show and copy the recipes that come with edgeopt."),
+    "explain": ("explain", "Explain an error code."),
+    "schema": ("schema", "Print the JSON schema of recipes."),
+    "doctor": ("doctor", "Show versions, processor, memory, and what a recipe would need."),
+    "cache": ("cache", "List and clean the store of finished steps."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is called, so that --help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"edgeopt.cli.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            guess = get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"there is no command '{args[0]}'." + (f" Did you mean '{guess[0]}'?" if guess else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="edgeopt")
+def cli() -> None:
+    """Declarative optimisation of transformer encoders for CPUs, phones and browsers.
+
+    \b
+    edgeopt recipes copy quickstart my.yaml
+    edgeopt apply my.yaml --out run
+
+    Exit codes: 0 pass, 1 a gate failed, 2 bad input or usage, 3 a step failed, 4 inconclusive, 130 interrupted.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line; every error ends in one message and a documented exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    as_json = "--json" in sys.argv
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(int(code) if isinstance(code, int) else 0)
+    except EdgeoptError as error:
+        show_error(error, as_json=as_json)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(ExitCode.BAD_INPUT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.BAD_INPUT)
+    except (KeyboardInterrupt, click.Abort):
+        issue = Issue("E130", "interrupted", help="type the same command to go on: finished steps and checkpoints are kept")
+        show_error(Interrupted(issue), as_json=as_json)
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(ExitCode.PASS)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,48 @@
+"""edgeopt cache."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from edgeopt.cli.options import JSON, STORE, open_store
+from edgeopt.cli.output import print_json
+
+
+@click.group("cache")
+def command() -> None:
+    """List and clean the store of finished steps."""
+
+
+@command.command("ls")
+@STORE
+@JSON
+def list_states(store: Path | None, as_json: bool) -> None:
+    """List the finished steps, oldest first."""
+    states = open_store(store).states()
+    if as_json:
+        print_json([{"key": s.key, "use": s.manifest["use"], "bytes": s.size, "created": s.manifest["created"], "facts": sorted(s.facts)} for s in states])
+        return
+    for s in states:
+        age = (time.time() - float(s.manifest["created"])) / 86400
+        click.echo(f"{s.key[:12]}  {s.manifest['use']:<18} {s.size / 1e6:8.1f} MB  {age:5.1f} days  {', '.join(sorted(s.facts))}")
+    click.echo(f"{len(states)} steps, {sum(s.size for s in states) / 1e6:.1f} MB")
+
+
+@command.command("gc")
+@STORE
+@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Also remove finished steps older than this.")
+@click.option("--all", "everything", is_flag=True, help="Also remove every finished step.")
+def collect(store: Path | None, older_than: float | None, everything: bool) -> None:
+    """Remove damaged steps and what interrupted runs left, unless a run is using it now."""
+    opened = open_store(store)
+    opened.prepare()
+    freed, removed = opened.sweep(), 0
+    for state in opened.states():
+        old = older_than is not None and time.time() - float(state.manifest["created"]) > older_than * 86400
+        if (everything or old or opened.damage(state)) and opened.remove(state.key):
+            freed += state.size
+            removed += 1
+    click.echo(f"removed {removed} steps, freed {freed / 1e6:.1f} MB")

@@ -1,0 +1,33 @@
+"""edgeopt explain."""
+
+from __future__ import annotations
+
+import click
+
+from edgeopt.cli.options import JSON
+from edgeopt.cli.output import print_json
+from edgeopt.errors import ExitCode, bad_input
+
+
+@click.command("explain")
+@click.argument("code", required=False)
+@JSON
+def command(code: str | None, as_json: bool) -> None:
+    """Explain an error CODE such as E201; without one, list the codes and the exit codes."""
+    from edgeopt.explanations import EXPLANATIONS
+
+    if code is None:
+        if as_json:
+            print_json({"errors": EXPLANATIONS, "exit_codes": {e.name.lower(): int(e) for e in ExitCode}})
+            return
+        for name, text in EXPLANATIONS.items():
+            click.echo(f"{name}  {text.splitlines()[0]}")
+        click.echo("exit codes: " + ", ".join(f"{int(e)} {e.name.lower().replace('_', ' ')}" for e in ExitCode))
+        return
+    found = EXPLANATIONS.get(code.upper())
+    if found is None:
+        raise bad_input("E100", f"there is no error code '{code}'", help="`edgeopt explain` lists them")
+    if as_json:
+        print_json({"code": code.upper(), "text": found})
+    else:
+        click.echo(f"{code.upper()}: {found}")

@@ -1,0 +1,46 @@
+"""edgeopt plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeopt.cli.options import JSON, RECIPE, SET, STORE, open_store
+from edgeopt.cli.output import print_json
+
+if TYPE_CHECKING:
+    from edgeopt.plan import PlannedStep
+
+
+@click.command("plan")
+@RECIPE
+@SET
+@STORE
+@JSON
+def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_json: bool) -> None:
+    """Show the steps of RECIPE in order, with what the planner adds, and for each whether it is cached.
+
+    Computes and downloads nothing.
+    """
+    from edgeopt.plan import make_plan
+    from edgeopt.recipe import load_recipe
+
+    plan = make_plan(load_recipe(recipe, overrides), open_store(store))
+    if as_json:
+        print_json({"name": plan.recipe.head.name, "steps": [_as_json(s) for s in plan.steps]})
+        return
+    wide = max(len(f"{s.chain}.{s.id}") for s in plan.steps)
+    wide_use = max(len(s.use) for s in plan.steps)
+    for step in plan.steps:
+        by = "(added) " if step.implied else ""
+        why = f"  {step.why}" if step.why else ""
+        key = (step.key or "")[:12]
+        click.echo(f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{why and '  —' + why}")
+    head = plan.recipe.head
+    click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
+
+
+def _as_json(step: PlannedStep) -> dict[str, object]:
+    return {"chain": step.chain, "id": step.id, "use": step.use, "implied": step.implied, "status": step.status, "why": step.why, "key": step.key}

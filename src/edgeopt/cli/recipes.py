@@ -1,0 +1,76 @@
+"""edgeopt recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeopt.cli.options import JSON
+from edgeopt.cli.output import print_json
+from edgeopt.errors import bad_input
+
+
+@click.group("recipes")
+def command() -> None:
+    """List, show and copy the recipes that come with edgeopt."""
+
+
+def _about() -> dict[str, tuple[Path, str]]:
+    """Recipes by name, with what each says of itself."""
+    from edgeopt.recipe.library import recipe_files, recipes_folder
+    from edgeopt.recipe.yaml import parse
+
+    out = {}
+    for path in recipe_files():
+        data = parse(path.read_text(encoding="utf-8"), path).data or {}
+        out[path.relative_to(recipes_folder()).with_suffix("").as_posix()] = (path, str(data.get("description", "")))
+    return out
+
+
+def _find(name: str) -> Path:
+    from edgeopt.recipe.problems import closest
+
+    known = _about()
+    if name.removesuffix(".yaml") not in known:
+        guess = closest(name, known)
+        raise bad_input("E101", f"there is no recipe '{name}'", help=f"did you mean '{guess}'?" if guess else f"recipes: {', '.join(known)}")
+    return known[name.removesuffix(".yaml")][0]
+
+
+@command.command("ls")
+@JSON
+def list_recipes(as_json: bool) -> None:
+    """List the recipes."""
+    known = _about()
+    if as_json:
+        print_json({name: {"path": str(path), "description": text} for name, (path, text) in known.items()})
+        return
+    wide = max(map(len, known), default=0)
+    for name, (_, text) in known.items():
+        click.echo(f"{name:<{wide}}  {text}")
+
+
+@command.command("show")
+@click.argument("name")
+def show(name: str) -> None:
+    """Print a recipe."""
+    click.echo(_find(name).read_text(encoding="utf-8"), nl=False)
+
+
+@command.command("copy")
+@click.argument("name")
+@click.argument("target", type=click.Path(path_type=Path), default=None, required=False)
+def copy(name: str, target: Path | None) -> None:
+    """Copy a recipe to TARGET (default: its name, here). Never overwrites."""
+    source = _find(name)
+    path = target or Path(source.name)
+    path = path / source.name if path.is_dir() else path
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(source.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise bad_input("E114", f"{path} is there already", help="give another name") from None
+    except OSError as error:
+        raise bad_input("E114", f"{path} cannot be written: {error.strerror}") from None
+    click.echo(path)

@@ -1,0 +1,49 @@
+"""The result of a run on a terminal: what changed, and the gates."""
+
+from __future__ import annotations
+
+import sys
+
+from edgeopt.report.model import Report, SubjectName, Verdict
+
+_COLOUR: dict[Verdict, str] = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+
+
+def show_summary(report: Report) -> None:
+    """Baseline, candidate and change of each figure, then the gates, then the verdict."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
+    table = Table(title=f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows", title_justify="left")
+    for name, side in (("", "left"), ("FP32 baseline", "right"), ("candidate", "right"), ("change", "right"), ("95 % bounds", "right")):
+        table.add_column(name, justify="right" if side == "right" else "left")
+    for row in _rows(report):
+        table.add_row(*row)
+    console.print(table)
+    if report.gates:
+        gates = Table(title="gates", title_justify="left")
+        for name in ("", "gate", "evidence"):
+            gates.add_column(name)
+        for gate in report.gates:
+            gates.add_row(f"[{_COLOUR[gate.verdict]}]{gate.verdict}[/]", f"{gate.metric} {gate.kind} {gate.bound:g}", gate.reason)
+        console.print(gates)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(f"[bold {_COLOUR[report.verdict]}]{report.verdict}[/]")
+
+
+def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
+    base, candidate = report.baseline, report.candidate
+    rows = []
+    for d in report.differences:
+        rows.append((d.metric, f"{base.metrics[d.metric]:.4f}", f"{candidate.metrics[d.metric]:.4f}", f"{d.delta:+.4f}", f"{d.low:+.4f} to {d.high:+.4f}"))
+    rows.append(("size", f"{base.size_bytes / 1e6:.1f} MB", f"{candidate.size_bytes / 1e6:.1f} MB", f"{candidate.size_bytes / base.size_bytes:.2f}×", ""))
+    rows.append(("non-zero parameters", f"{base.nonzero / 1e6:.1f} M", f"{candidate.nonzero / 1e6:.1f} M", f"{candidate.nonzero / base.nonzero:.2f}×", ""))
+    p50 = {(m.subject, m.target, m.sequence): m.p50_ms for m in report.latency}
+    shown: dict[SubjectName, str] = {"baseline": "ONNX", "baseline-torch": "torch"}
+    for s in report.speedups:
+        length = "own lengths" if s.sequence == "task" else f"{s.sequence} tokens"
+        rows.append((f"p50 {s.target}, {length}, against {shown[s.against]}", f"{p50[s.against, s.target, s.sequence]:.2f} ms",
+                     f"{p50['candidate', s.target, s.sequence]:.2f} ms", f"{s.ratio:.2f}× faster", f"{s.low:.2f} to {s.high:.2f}"))
+    return rows

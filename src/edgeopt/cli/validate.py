@@ -1,0 +1,34 @@
+"""edgeopt validate."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from edgeopt.cli.options import JSON, RECIPE, SET
+from edgeopt.cli.output import print_json
+
+
+@click.command("validate")
+@RECIPE
+@SET
+@JSON
+def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check RECIPE: its words, the order of its steps, and the data files and model folder it names.
+
+    Everything wrong is reported at once, at its line. Computes and downloads nothing.
+    """
+    from edgeopt.plan import make_plan
+    from edgeopt.recipe import load_recipe
+    from edgeopt.store import Store
+
+    loaded = load_recipe(recipe, overrides)
+    with tempfile.TemporaryDirectory() as empty:
+        plan = make_plan(loaded, Store(Path(empty)))
+    rows = "on the hub, not checked" if plan.data is None else f"{len(plan.data.train)} train and {len(plan.data.report)} {plan.data.report.name} rows"
+    if as_json:
+        print_json({"valid": True, "name": loaded.head.name, "steps": [s.id for s in loaded.steps], "digest": loaded.digest})
+    else:
+        click.echo(f"{recipe}: valid; {len(loaded.steps)} steps; data: {rows}; model: {loaded.head.model.id}")

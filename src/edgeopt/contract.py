@@ -1,0 +1,143 @@
+"""What may follow what: typed facts about a model state, and each transform's contract over them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from edgeopt.errors import Issue, Place
+
+
+class Fact(enum.StrEnum):
+    """Something true of a model state; the value is how it reads in a message."""
+
+    TORCH = "torch module"
+    ONNX = "ONNX graph"
+    TRAINED_HEAD = "trained head"
+    ADAPTER = "unmerged adapter"
+    SPARSE = "pruned zeros"
+    INT8 = "int8 weights"
+
+
+Facts = frozenset[Fact]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a transform needs, must not meet, brings and takes away.
+
+    data: which rows it reads: "train" (all of train), "calibration" (some of train) or none.
+    needs: distributions whose versions belong to the step's key.
+    keeps: False for a transform allowed to change nothing at all in the state.
+    """
+
+    requires: Facts = frozenset()
+    forbids: Facts = frozenset()
+    adds: Facts = frozenset()
+    removes: Facts = frozenset()
+    data: Literal["train", "calibration"] | None = None
+    needs: tuple[str, ...] = ()
+
+
+def facts(*given: Fact) -> Facts:
+    return frozenset(given)
+
+
+class Placed(Protocol):
+    """What `fold` needs to know of a step."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def use(self) -> str: ...
+    @property
+    def place(self) -> Place | None: ...
+    @property
+    def contract(self) -> Contract: ...
+
+
+@dataclass
+class Folded:
+    """The facts before each step and after the last, and what is wrong with the order."""
+
+    before: list[Facts] = field(default_factory=list)
+    after: Facts = frozenset()
+    issues: list[Issue] = field(default_factory=list)
+
+
+#: How to come by a fact that a step requires, when nothing before it brings the fact.
+_BRING = {
+    Fact.TORCH: "no step can bring a torch module back from an ONNX graph",
+    Fact.ONNX: "the lowering to ONNX is added by the planner",
+    Fact.TRAINED_HEAD: "put a step that trains before it: finetune or adapter.lora",
+    Fact.ADAPTER: "put an adapter step before it: adapter.lora",
+    Fact.SPARSE: "put prune.magnitude before it",
+    Fact.INT8: "put quantize.static or quantize.dynamic before it",
+}
+#: How to be rid of a fact that a step forbids.
+_SHED = {
+    Fact.ADAPTER: "put a `merge` step between '{earlier}' and '{step}'",
+    Fact.SPARSE: "move '{step}' above '{earlier}': what it learns would fill the zeros when it is merged",
+    Fact.INT8: "a graph is quantised once: remove '{step}' or '{earlier}'",
+    Fact.ONNX: "move '{step}' above '{earlier}'",
+}
+
+
+def fold(start: Facts, steps: Sequence[Placed]) -> Folded:
+    """Walk the steps over the facts. After a step that may not stand where it does, the walk goes on as
+    if it had worked, so that one mistake is reported once."""
+    result = Folded()
+    current, history = start, []  # type: Facts, list[Placed]
+    for step in steps:
+        result.before.append(current)
+        contract = step.contract
+        for fact in sorted(contract.requires - current):
+            result.issues.append(_missing(step, fact, history))
+        for fact in sorted(contract.forbids & current):
+            result.issues.append(_in_the_way(step, fact, history))
+        current = ((current | contract.requires) - contract.forbids - contract.removes) | contract.adds
+        history.append(step)
+    result.after = current
+    return result
+
+
+def _last(history: Iterable[Placed], fact: Fact, kind: Literal["adds", "removes"]) -> Placed | None:
+    return next((s for s in reversed(list(history)) if fact in getattr(s.contract, kind)), None)
+
+
+def _rows(*entries: tuple[Placed, str, Fact]) -> tuple[str, ...]:
+    wide_id = max(len(step.id) for step, _, _ in entries)
+    wide_use = max(len(step.use) for step, _, _ in entries)
+    wide_verb = max(len(verb) for _, verb, _ in entries)
+    return tuple(
+        f"{(step.place.line if step.place else None) or '':>4}  {step.id:<{wide_id}}  {step.use:<{wide_use}}  "
+        f"{verb:<{wide_verb}}  {fact}"
+        for step, verb, fact in entries
+    )
+
+
+def _missing(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
+    taker = _last(history, fact, "removes")
+    if taker is None:
+        return Issue("E202", f"step '{step.id}' ({step.use}) needs {_a(fact)}, and nothing before it brings one",
+                     step.place, _BRING[fact], _rows((step, "requires", fact)))
+    return Issue("E201", f"step '{step.id}' cannot run after '{taker.id}'", step.place,
+                 f"move '{step.id}' above '{taker.id}'", _rows((taker, "removes", fact), (step, "requires", fact)))
+
+
+def _in_the_way(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
+    adder = _last(history, fact, "adds")
+    if adder is None:
+        return Issue("E203", f"step '{step.id}' ({step.use}) cannot start from a model with {_a(fact)}", step.place,
+                     "start from a model without it", _rows((step, "forbids", fact)))
+    help = _SHED.get(fact, "remove one of the two steps").format(step=step.id, earlier=adder.id)
+    return Issue("E203", f"step '{step.id}' cannot run after '{adder.id}'", step.place, help,
+                 _rows((adder, "adds", fact), (step, "forbids", fact)))
+
+
+def _a(fact: Fact) -> str:
+    if fact in (Fact.SPARSE, Fact.INT8):
+        return str(fact)
+    return f"{'an' if fact[0].lower() in 'aeiou' else 'a'} {fact}"

@@ -1,0 +1,43 @@
+"""A dataset of the hub, through the datasets library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeopt.data.columns import Raw, pick
+from edgeopt.errors import bad_input
+from edgeopt.recipe.schema import TaskSpec
+
+
+def load_hub(task: TaskSpec) -> tuple[dict[str, list[Raw]], list[str] | None, str]:
+    """(raw rows by split, class names where the dataset states them, source as shown in the report).
+    Raises InputError E312 where the dataset cannot be had."""
+    from edgeopt.quiet import quiet_libraries
+
+    quiet_libraries()
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError
+
+    spec = task.dataset
+    assert spec.path is not None
+    shown = "/".join(p for p in (spec.path, spec.name) if p)
+    try:
+        loaded: Any = datasets.load_dataset(spec.path, spec.name, revision=spec.revision)
+    except (OSError, ValueError, HfHubHTTPError, RuntimeError) as error:
+        # RuntimeError: httpx clients closed or datasets scripts refused; nothing here is a bug of ours
+        raise bad_input("E312", f"dataset '{shown}' cannot be loaded from the hub: {first_line(error)}",
+                        help="give local files instead: task.dataset: {data_files: {train: …, validation: …}} "
+                             "or --set task.dataset.path=FOLDER") from None
+    splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
+    wanted = {"train", task.report or ("validation" if "validation" in splits else "test")}
+    raw = {
+        split: pick(enumerate(rows, 1), task, f"{shown} ({split})")
+        for split, rows in splits.items() if split in wanted
+    }
+    feature = next(iter(splits.values())).features.get(task.label) if splits else None
+    return raw, list(getattr(feature, "names", None) or []) or None, shown
+
+
+def first_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,91 @@
+"""Where the rows come from: files, a folder of files, or a dataset of the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeopt.data.columns import Raw, classes_of, pick, split_of
+from edgeopt.data.files import SUFFIXES, read_rows
+from edgeopt.data.task_data import TaskData
+from edgeopt.errors import InputError, Issue, Place, bad_input
+from edgeopt.recipe.schema import DatasetSpec, TaskSpec
+
+Files = dict[str, list[Path]]
+_FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
+
+
+def local_files(spec: DatasetSpec, folder: Path) -> Files | None:
+    """Files of each split where the dataset is local, else None. Paths are relative to `folder`.
+    Raises InputError E301 where `path` is a folder without data files."""
+    if spec.data_files is not None:
+        given = spec.data_files.model_dump(exclude_none=True)
+        return {split: [folder / Path(p).expanduser() for p in ([v] if isinstance(v, str) else v)] for split, v in given.items()}
+    assert spec.path is not None
+    root = folder / Path(spec.path).expanduser()
+    if not root.is_dir():
+        if looks_local(spec.path):
+            raise bad_input("E301", f"dataset folder {root} does not exist", help="give a folder with train.jsonl and validation.jsonl, or a hub id")
+        return None
+    found: Files = {}
+    for split, names in _FOLDER_NAMES.items():
+        matches = sorted(p for p in root.iterdir() if p.stem.lower() in names and p.suffix.lower() in SUFFIXES)
+        if len(matches) > 1:
+            raise bad_input("E301", f"{root} has more than one {split} file: {', '.join(p.name for p in matches)}",
+                            help="name the one you mean in task.dataset.data_files")
+        if matches:
+            found[split] = matches
+    if "train" not in found:
+        raise bad_input("E301", f"dataset folder {root} has no train file", help=f"name it train{SUFFIXES[0]}, or use task.dataset.data_files")
+    return found
+
+
+def looks_local(name: str) -> bool:
+    """Whether a model or dataset name can only be a path: hub ids have at most one slash and no dots in front."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+
+
+def load_data(task: TaskSpec, folder: Path, *, place: Place | None = None) -> TaskData:
+    """Read and check train and the report split.
+
+    Raises InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split,
+    E312 where the hub cannot be reached."""
+    files = local_files(task.dataset, folder)
+    if files is None:
+        from edgeopt.data.hub import load_hub
+
+        raw, names, source = load_hub(task)
+    else:
+        report = _report_split(task, list(files), place)
+        raw = {split: [row for path in files[split] for row in pick(read_rows(path), task, path)] for split in ("train", report)}
+        names, source = None, str(task.dataset.path or files["train"][0].parent.name or ".")
+    report = _report_split(task, list(raw), place)
+    for split in ("train", report):
+        if not raw[split]:
+            raise bad_input("E305", f"the {split} split has no rows", place=place, help="give a file with rows in it")
+    classes = None if task.is_regression else _classes(task, raw["train"], names, place)
+    limits = task.dataset.max_rows.model_dump()
+    return TaskData(
+        train=split_of("train", raw["train"], task, classes).first(limits["train"]),
+        report=split_of(report, raw[report], task, classes).first(limits[report]),
+        label_names=tuple(classes or ()),
+        source=source,
+    )
+
+
+def _report_split(task: TaskSpec, have: list[str], place: Place | None) -> str:
+    wanted = task.report or ("validation" if "validation" in have else "test")
+    if wanted in have:
+        return wanted
+    raise InputError(Issue("E305", f"there is no {wanted} split to report on", place,
+                           "add validation (or test) to task.dataset; figures are never measured on train"))
+
+
+def _classes(task: TaskSpec, train: list[Raw], hub_names: list[str] | None, place: Place | None) -> list[str]:
+    classes = task.labels or hub_names or classes_of(train)
+    if len(classes) < 2:
+        raise bad_input("E305", f"the train split has one class only: {classes[0]}", place=place,
+                        help="a classification needs two classes; for scores use task.type text-regression")
+    if len(classes) > 1000:
+        raise bad_input("E304", f"the label column has {len(classes)} different values", place=place,
+                        help="for scores use task.type text-regression")
+    return classes

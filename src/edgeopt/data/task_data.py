@@ -1,0 +1,80 @@
+"""The rows of a task as every step sees them, and the splits carved out of train."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+#: The carving of train is part of what a recipe means, not of its luck: it does not follow the seed.
+_CARVE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one split. texts: one tuple of one or two strings a row. labels: class number or score."""
+
+    name: str
+    texts: tuple[tuple[str, ...], ...]
+    labels: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the rows: the same for the same rows in another file or format."""
+        digest = hashlib.sha256()
+        for texts, label in zip(self.texts, self.labels, strict=True):
+            digest.update(json.dumps([*texts, label], ensure_ascii=False).encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
+
+    def take(self, rows: Sequence[int], name: str) -> Split:
+        return Split(name, tuple(self.texts[i] for i in rows), tuple(self.labels[i] for i in rows))
+
+    def first(self, count: int | None) -> Split:
+        """At most `count` rows, drawn without replacement in a fixed order."""
+        if count is None or count >= len(self):
+            return self
+        order = np.random.default_rng(_CARVE_SEED).permutation(len(self))[:count]
+        return self.take(sorted(order.tolist()), self.name)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """train, the split that is reported on, and the class names (none for a regression)."""
+
+    train: Split
+    report: Split
+    label_names: tuple[str, ...]
+    source: str
+
+    def carve(self, share: float) -> tuple[Split, Split]:
+        """(rest of train, selection): selection holds `share` of each class, at least one row of each."""
+        rng = np.random.default_rng(_CARVE_SEED)
+        labels = np.asarray(self.train.labels)
+        groups = [np.flatnonzero(labels == c) for c in np.unique(labels)] if self.label_names else [np.arange(len(labels))]
+        chosen: list[int] = []
+        for group in groups:
+            count = max(1, round(share * len(group)))
+            if count < len(group):
+                chosen += rng.permutation(group)[:count].tolist()
+        taken = set(chosen)
+        rest = [i for i in range(len(labels)) if i not in taken]
+        return self.train.take(rest, "train"), self.train.take(sorted(chosen), "selection")
+
+    def calibration(self, samples: int, share: float, seed: int) -> Split:
+        """Rows to measure ranges on: from train, and never from the selection or the report split."""
+        rest, _ = self.carve(share)
+        order = np.random.default_rng(seed).permutation(len(rest))[:samples]
+        return rest.take(order.tolist(), "calibration")
+
+    def key(self, which: Literal["train", "calibration"]) -> dict[str, object]:
+        """What of the data belongs to a step's key."""
+        return {"fingerprint": self.train.fingerprint, "split": which, "labels": list(self.label_names)}

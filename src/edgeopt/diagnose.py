@@ -1,0 +1,82 @@
+"""What this machine has, and what a recipe needs of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeopt import __version__, host
+from edgeopt.export import exporter, exporter_names
+from edgeopt.plan import Plan, make_plan
+from edgeopt.recipe import load_recipe
+from edgeopt.store import Store
+
+CORE = ("torch", "transformers", "peft", "accelerate", "datasets", "onnx", "onnxruntime", "tokenizers", "safetensors")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's."""
+
+    name: str
+    status: Literal["ok", "warn", "missing"]
+    text: str
+
+
+def diagnose(recipe: Path | None, overrides: Sequence[str], store: Store) -> list[Finding]:
+    """The machine, the packages, the store; and a recipe's needs where one is given."""
+    found = [Finding("edgeopt", "ok", __version__), *_machine(store), *(_package(p) for p in CORE)]
+    for name in exporter_names():
+        absent = [p for p in exporter(name).needs if host.installed(p) is None]
+        text = f"needs {', '.join(absent)}" if absent else exporter(name).summary
+        found.append(Finding(f"exporter {name}", "warn" if absent else "ok", text))
+    if recipe is not None:
+        found += _needs(make_plan(load_recipe(recipe, overrides), store))
+    return found
+
+
+def _package(name: str) -> Finding:
+    version = host.installed(name)
+    return Finding(name, "ok" if version else "missing", version or "not installed")
+
+
+def _machine(store: Store) -> list[Finding]:
+    flags = host.cpu_flags()
+    int8 = sorted(flags & set(host.INT8_FLAGS))
+    bf16 = sorted(flags & set(host.BF16_FLAGS))
+    memory = host.memory_bytes()
+    folder = next(p for p in (store.root, *store.root.parents) if p.exists())
+    return [
+        Finding("processor", "ok", f"{host.cpu_name()}, {host.cpus()} threads"),
+        Finding("int8", "ok" if int8 else "warn", ", ".join(int8) or "no VNNI or dotprod: int8 is slow and may saturate"),
+        Finding("bf16", "ok" if bf16 else "warn", ", ".join(bf16) or "none: precision auto trains in fp32"),
+        Finding("memory", "ok", f"{memory / 1e9:.1f} GB" if memory else "unknown"),
+        Finding("GPU", "ok" if host.has_cuda() else "warn", "CUDA" if host.has_cuda() else "none: the torch reference is measured on the CPU"),
+        Finding("store", "ok", f"{store.root}, {shutil.disk_usage(folder).free / 1e9:.1f} GB free"),
+    ]
+
+
+def _needs(plan: Plan) -> list[Finding]:
+    found = []
+    for name in sorted({p for s in plan.steps for p in s.contract.needs} - set(CORE)):
+        found.append(_package(name))
+    for target in plan.recipe.targets:
+        absent = sorted(set(target.instructions) - host.cpu_flags())
+        few = target.threads > host.cpus()
+        text = f"lacks {', '.join(absent)}" if absent else f"{target.threads} threads, {host.cpus()} here" if few else f"{target.threads} threads"
+        found.append(Finding(f"target {target.name}", "missing" if absent or few else "ok", text))
+    new = [s for s in plan.steps if s.status != "cached"]
+    found.append(Finding("model", "ok" if plan.source.folder else "warn", str(plan.source.folder or f"{plan.source.id}: to be downloaded")))
+    data = f"{len(plan.data.train)} train, {len(plan.data.report)} {plan.data.report.name} rows" if plan.data else "to be downloaded"
+    found.append(Finding("data", "ok" if plan.data else "warn", data))
+    weights = plan.source.folder and sum((plan.source.folder / n).stat().st_size for n in plan.source.weights())
+    if weights:
+        # weights, gradients and the two moments of AdamW in float32, and twice the weights for what is loaded beside
+        need = 6 * weights
+        memory = host.memory_bytes() or 0
+        found.append(Finding("memory needed", "ok" if need < memory else "warn", f"about {need / 1e9:.1f} GB and the activations of a batch"))
+        found.append(Finding("disk needed", "ok", f"about {len(new) * weights / 1e9:.1f} GB in the store for {len(new)} new steps"))
+    return found

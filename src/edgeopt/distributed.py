@@ -1,0 +1,88 @@
+"""One run on several processes, as `accelerate launch` and torchrun start them.
+
+Process 0 walks the plan. The others wait for a step that trains, run the same `apply` beside it, and
+throw their copy of the result away: only the optimiser's work is shared.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeopt import host
+from edgeopt.progress import Progress
+
+if TYPE_CHECKING:
+    from edgeopt.recipe.schema import StepParams
+    from edgeopt.store import State
+    from edgeopt.transforms.base import StepContext
+
+_STOP = None
+
+
+class Group:
+    """The processes of this run; a group of one costs nothing and imports nothing."""
+
+    def __init__(self) -> None:
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        if self.size > 1:
+            from edgeopt.quiet import quiet_libraries
+
+            quiet_libraries()
+            from accelerate import PartialState
+
+            # process 0 may measure and export for hours between two steps that train
+            PartialState(cpu=not host.has_cuda(), timeout=timedelta(days=7))
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def announce(self, use: str, state: State, params: StepParams, context: StepContext) -> None:
+        """Process 0: tell the others which step to train. They need not know of steps that do not."""
+        from edgeopt.transforms import registry
+
+        if self.size > 1 and use in registry.names() and _trains(use, params):
+            self._send((use, state, params, replace(context, progress=Progress(show=False))))
+
+    def stop(self) -> None:
+        """Process 0: no further step will come."""
+        if self.size > 1 and self.is_main:
+            self._send(_STOP)
+
+    def serve(self) -> None:
+        """Every other process: train along until told to stop."""
+        from edgeopt.transforms import registry
+
+        while (task := self._receive()) is not _STOP:
+            use, state, params, context = task
+            scratch = Path(tempfile.mkdtemp(prefix="edgeopt-"))
+            try:
+                registry.get(use).apply(state, params, replace(context, output=scratch))
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def _send(self, task: Any) -> None:
+        import torch.distributed as dist
+
+        dist.broadcast_object_list([task], src=0)
+
+    def _receive(self) -> Any:
+        import torch.distributed as dist
+
+        box: list[Any] = [None]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+
+def _trains(use: str, params: StepParams) -> bool:
+    from edgeopt.transforms import registry
+
+    field = registry.get(use).training
+    return field is not None and (field == "" or getattr(params, field) is not None)

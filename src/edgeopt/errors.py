@@ -1,0 +1,110 @@
+"""Exit codes, and the one form in which edgeopt tells a user what went wrong.
+
+    EdgeoptError
+    ├── InputError      exit 2   recipe, flag, data file or model folder: the user can mend it
+    ├── StepError       exit 3   a step ran and failed, or did not do what it declared
+    └── Interrupted     exit 130
+
+Every error carries one or more `Issue`s: code, message, place, help. `edgeopt explain CODE` prints the
+longer text that `edgeopt.explanations` holds for the code.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class ExitCode(enum.IntEnum):
+    """What the process exit status means, for every command."""
+
+    PASS = 0
+    GATE_FAILED = 1
+    BAD_INPUT = 2
+    STEP_FAILED = 3
+    INCONCLUSIVE = 4
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands: a file with a 1-based line and column, or a flag of the command line."""
+
+    source: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        parts = [self.source, *(str(n) for n in (self.line, self.column) if n is not None)]
+        return ":".join(parts)
+
+    @classmethod
+    def of(cls, path: Path, line: int | None = None, column: int | None = None) -> Place:
+        """A place in a file, shown relative to the working directory where it lies below it."""
+        try:
+            shown = path.resolve().relative_to(Path.cwd())
+        except ValueError:
+            shown = path
+        return cls(str(shown), line, column)
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One thing wrong: its code, what it is, where, how to mend it, and lines that show why."""
+
+    code: str
+    message: str
+    place: Place | None = None
+    help: str | None = None
+    context: tuple[str, ...] = field(default=())
+
+    def render(self) -> str:
+        lines = [f"error[{self.code}]: {self.message}"]
+        if self.place:
+            lines.append(f"  --> {self.place}")
+        lines += [f"   | {line}" for line in self.context]
+        if self.help:
+            lines.append(f"  help: {self.help}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, object]:
+        place = self.place and {"source": self.place.source, "line": self.place.line, "column": self.place.column}
+        return {"code": self.code, "message": self.message, "place": place, "help": self.help}
+
+
+class EdgeoptError(Exception):
+    """Base of every error that edgeopt raises on purpose."""
+
+    exit_code = ExitCode.STEP_FAILED
+
+    def __init__(self, issues: Issue | Sequence[Issue]) -> None:
+        self.issues: tuple[Issue, ...] = (issues,) if isinstance(issues, Issue) else tuple(issues)
+        super().__init__("\n".join(issue.render() for issue in self.issues))
+
+
+class InputError(EdgeoptError):
+    """Recipe, flag, data file or model folder that the user has to mend."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class StepError(EdgeoptError):
+    """A step that failed while it ran, or whose result is not what it declared."""
+
+    exit_code = ExitCode.STEP_FAILED
+
+
+class Interrupted(EdgeoptError):
+    """Ctrl-C or SIGTERM: what is finished is kept, nothing half-written is left."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+def bad_input(code: str, message: str, *, place: Place | None = None, help: str | None = None) -> InputError:
+    return InputError(Issue(code, message, place, help))
+
+
+def step_failed(code: str, message: str, *, help: str | None = None) -> StepError:
+    return StepError(Issue(code, message, None, help))

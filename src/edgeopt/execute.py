@@ -1,0 +1,166 @@
+"""Walk a plan: build what is missing, reuse what is there, never leave anything half-written."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgeopt.contract import Fact, Facts
+from edgeopt.data import TaskData, load_data
+from edgeopt.distributed import Group
+from edgeopt.errors import EdgeoptError, StepError, step_failed
+from edgeopt.models.source import WEIGHTS, ModelSource, download
+from edgeopt.observe import observe_facts
+from edgeopt.plan import Chain, Plan, PlannedStep, hub_data_name, key_parts, look_up, seed_of
+from edgeopt.progress import Progress
+from edgeopt.store import State, Store
+from edgeopt.transforms.base import StepContext
+from edgeopt.transforms.lower import GRAPH
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that has its state; cached: it had it before this run."""
+
+    step: PlannedStep
+    state: State
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Executed:
+    """Both chains, done, and the rows they were done with."""
+
+    chains: dict[Chain, list[Done]]
+    data: TaskData
+    source: ModelSource
+
+    def final(self, chain: Chain) -> State:
+        return self.chains[chain][-1].state
+
+    def lowered(self, chain: Chain) -> State:
+        """The FP32 graph of a chain: the state its lowering left."""
+        return next(d.state for d in self.chains[chain] if Fact.ONNX in d.state.facts)
+
+    def torch_state(self, chain: Chain) -> State:
+        """The last state of a chain that torch can load."""
+        return next(d.state for d in reversed(self.chains[chain]) if Fact.TORCH in d.state.facts)
+
+
+def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Executed:
+    """Bring every step of the plan about. Raises StepError (exit 3) naming the step that failed."""
+    store.prepare()
+    source = plan.source if plan.source.folder is not None else download(plan.source)
+    data = plan.data
+    if data is None:
+        data = load_data(plan.recipe.head.task, plan.recipe.folder, place=plan.recipe.document.place(("task", "dataset")))
+        store.remember_source(hub_data_name(plan.recipe), data.key("train"))
+    plan = replace(plan, source=source, data=data)
+    chains = {name: _chain(plan, name, store, progress, group, data) for name in plan.chains}
+    return Executed(chains, data, source)
+
+
+def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Group, data: TaskData) -> list[Done]:
+    fingerprint = plan.source.fingerprint()
+    assert plan.source.folder is not None and fingerprint is not None
+    state = State(plan.source.folder, {"digest": fingerprint, "facts": [], "figures": {}, "files": {}})
+    done: list[Done] = []
+    for step in plan.chains[name]:
+        parts = key_parts(step, state.digest, plan, data.key("train"))
+        if step.transform.training is not None and group.size > 1:
+            parts["processes"] = group.size  # each adds its batch to a step
+        found = look_up(step, parts, plan.recipe, store)
+        cached = found.state is not None
+        if found.state is None:
+            found = _build(found, state, plan, store, progress, group, data)
+        assert found.state is not None and found.key is not None
+        store.remember(plan.recipe.head.name, name, step.id, found.key, parts)
+        state = found.state
+        done.append(Done(found, state, cached))
+        shown = "cached" if cached else f"{state.seconds:.1f} s"
+        progress.say(f"{name + '.' + step.id:<22} {step.use:<18} {shown}")
+    return done
+
+
+def _build(step: PlannedStep, before: State, plan: Plan, store: Store, progress: Progress, group: Group, data: TaskData) -> PlannedStep:
+    key = step.key
+    assert key is not None
+    with store.lock(key):
+        state = store.find(key)  # another run may have built it while this one waited
+        if state is not None:
+            return replace(step, state=state, status="cached")
+        progress.say(f"{step.chain}.{step.id:<12} {step.use} …")
+        with store.building(key) as output, _step_errors(step):
+            context = StepContext(plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size)
+            started = time.monotonic()
+            group.announce(step.use, before, step.params, context)
+            step.transform.apply(before, step.params, context)
+            facts = _facts_after(step, before, context)
+            _changed_something(before, output, step)
+            figures = {**context.figures, **step.transform.observe(before, output, step.params)}
+            observe_facts(output, facts, before, figures)
+            state = store.commit(output, key=key, parts=step.parts, use=step.use, facts=facts, figures=figures, seconds=time.monotonic() - started)
+    return replace(step, state=state)
+
+
+def _facts_after(step: PlannedStep, before: State, context: StepContext) -> Facts:
+    contract = step.contract
+    facts = (before.facts - contract.removes) | contract.adds
+    if context.figures.get("head_trained"):
+        facts |= {Fact.TRAINED_HEAD}
+    return facts
+
+
+def _changed_something(before: State, output: Path, step: PlannedStep) -> None:
+    """The no-op guard: a step whose weights are those it was given did nothing."""
+    from edgeopt.store import file_digest
+
+    for name in (WEIGHTS, GRAPH):
+        old, new = before.files.get(name), output / name
+        adapter = "adapter/adapter_model.safetensors"
+        if old and new.is_file() and file_digest(new) == old["sha256"] and not (output / adapter).exists():
+            raise step_failed("E402", f"step '{step.id}' ({step.use}) changed nothing", help="remove the step, or give it parameters that do something")
+
+
+@contextmanager
+def _step_errors(step: PlannedStep) -> Iterator[None]:
+    """Whatever a library raises inside a step becomes one StepError that names the step."""
+    try:
+        yield
+    except StepError as error:
+        issue = replace(error.issues[0], message=_named(step, error.issues[0].message), place=error.issues[0].place or step.place)
+        raise StepError(issue) from error
+    except EdgeoptError as error:
+        raise type(error)(tuple(replace(i, place=i.place or step.place) for i in error.issues)) from error
+    except MemoryError as error:
+        raise step_failed("E406", f"step '{step.id}' ({step.use}) ran out of memory", help="lower batch_size or max_length") from error
+    except Exception as error:
+        if is_disk_full(error):
+            raise step_failed("E405", f"the disk is full: step '{step.id}' ({step.use}) could not be written",
+                              help="free space (`edgeopt cache gc`) and type the same command again") from error
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        issue = step_failed("E401", f"step '{step.id}' ({step.use}) failed: {type(error).__name__}: {text}",
+                            help="the log has the whole trace").issues[0]
+        raise StepError(replace(issue, place=step.place)) from error
+
+
+def _named(step: PlannedStep, message: str) -> str:
+    return message if f"'{step.id}'" in message else f"step '{step.id}' ({step.use}): {message}"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is the disk's being full; torch and safetensors say so in words."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        text = str(seen)
+        if "No space left on device" in text or "PytorchStreamWriter failed" in text or "os error 28" in text:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return shutil.disk_usage("/").free < 1_000_000

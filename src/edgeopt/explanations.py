@@ -1,0 +1,3 @@
+"""What each error code means, for `edgeopt explain`."""
+
+EXPLANATIONS = {}  # type: dict[str, str]

@@ -1,0 +1,86 @@
+"""What this machine is, found without importing torch."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+#: CPU flags that decide how fast int8 and bf16 are, by the name Linux gives them
+INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+SHOWN_FLAGS = ("avx2", "avx512f", *INT8_FLAGS, *BF16_FLAGS)
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """Flags of the first processor in /proc/cpuinfo; empty where there is no such file."""
+    text = _cpuinfo()
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def cpu_name() -> str:
+    found = re.search(r"^model name\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def cpus() -> int:
+    """Processors this process may run on; EDGEOPT_THREADS lowers it."""
+    have = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("EDGEOPT_THREADS", "")
+    return max(1, min(have, int(wanted))) if wanted.isdecimal() else have
+
+
+def memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def installed(distribution: str) -> str | None:
+    """Version of an installed distribution, else None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def has_cuda() -> bool:
+    """Whether torch can use a GPU here: a driver's device, and a torch that is not the CPU build."""
+    torch = installed("torch")
+    return Path("/dev/nvidiactl").exists() and torch is not None and not torch.endswith("+cpu")
+
+
+def resolve_precision(precision: str) -> str:
+    """`auto` becomes bf16 where the GPU or the CPU computes it natively, else fp32."""
+    if precision != "auto":
+        return precision
+    return "bf16" if has_cuda() or cpu_flags() & set(BF16_FLAGS) else "fp32"
+
+
+def environment() -> dict[str, Any]:
+    """What a figure depends on besides the recipe."""
+    names = ("torch", "transformers", "peft", "accelerate", "onnx", "onnxruntime", "tokenizers", "numpy")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cpus": cpus(),
+        "cpu_flags": sorted(cpu_flags() & set(SHOWN_FLAGS)),
+        "memory_bytes": memory_bytes(),
+        "gpu": has_cuda(),
+        "packages": {name: installed(name) for name in names},
+    }

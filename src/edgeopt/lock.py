@@ -1,0 +1,63 @@
+"""recipe.lock: everything that decided a run's result, to be held against a later one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgeopt import __version__, host
+from edgeopt.errors import InputError, Issue, Place, bad_input
+from edgeopt.execute import Executed
+from edgeopt.recipe import Recipe
+
+LOCK_FORMAT = 1
+
+
+def make_lock(recipe: Recipe, executed: Executed) -> dict[str, Any]:
+    """The resolved recipe, the digests of model, rows and every state, and the packages' versions."""
+    return {
+        "lock": LOCK_FORMAT,
+        "edgeopt": __version__,
+        "recipe": {"digest": recipe.digest, "resolved": recipe.resolved(), "overrides": list(recipe.overrides)},
+        "model": executed.source.fingerprint(),
+        "data": {"train": executed.data.train.fingerprint, "report": executed.data.report.fingerprint},
+        "packages": host.environment()["packages"],
+        "steps": {f"{chain}.{d.step.id}": {"key": d.step.key, "digest": d.state.digest}
+                  for chain, done in executed.chains.items() for d in done},
+    }
+
+
+def read_lock(path: Path) -> dict[str, Any]:
+    """Raises InputError E116 where there is no lock or it is not readable."""
+    try:
+        lock = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise bad_input("E116", f"--locked: there is no lock at {path}", help="run once without --locked, or give --lock FILE") from None
+    except ValueError as error:
+        raise bad_input("E116", f"the lock is not JSON: {error}", place=Place.of(path)) from None
+    if not isinstance(lock, dict) or lock.get("lock") != LOCK_FORMAT:
+        raise bad_input("E116", "this is not a lock of this edgeopt", place=Place.of(path))
+    return lock
+
+
+def check_lock(path: Path, now: dict[str, Any], *, only: tuple[str, ...] = ("recipe", "model", "data", "packages", "steps")) -> None:
+    """Raises InputError E117 with every difference between the lock and this run."""
+    before = read_lock(path)
+    drift = [line for part in only for line in _differences(before.get(part), now.get(part), part)]
+    if drift:
+        raise InputError(Issue("E117", f"--locked: {len(drift)} difference{'s' if len(drift) > 1 else ''} from {path}", Place.of(path),
+                               "run without --locked to accept them and write a new lock", tuple(drift[:20])))
+
+
+def _differences(old: Any, new: Any, at: str) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [line for k in sorted({*old, *new}) if k != "overrides" for line in _differences(old.get(k), new.get(k), f"{at}.{k}")]
+    if at == "recipe.digest" or old == new:
+        return []  # the values that differ are listed themselves
+    return [f"{at}: {_short(old)} → {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,1 @@
+"""Measurements of exported artifacts: accuracy, size, latency, memory, parity. No training code."""

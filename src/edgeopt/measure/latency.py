@@ -1,0 +1,69 @@
+"""Latency of several subjects in one fresh process, interleaved, with threads pinned.
+
+A process of its own: the threads, arenas and memory of training would be measured too. The work is
+in `latency_worker`, which reads its task as JSON from stdin and writes samples to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.errors import step_failed
+from edgeopt.recipe.schema import Target
+from edgeopt.report.model import SubjectName
+from edgeopt.tasks.encode import Ids
+
+Samples = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Samples of one subject on one target at one sequence: milliseconds, one a round; rounds of
+    different subjects with the same number were measured next to each other."""
+
+    subject: SubjectName
+    target: str
+    runtime: str
+    device: str
+    threads: int
+    batch: int
+    sequence: int | str
+    session: dict[str, str]
+    samples: Samples
+
+
+def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path | None, rows: list[Ids]) -> list[Measured]:
+    """Every subject at every sequence of the target. rows: encoded rows of the report split.
+    torch_folder: the FP32 baseline as a torch state, measured eagerly. Raises StepError E409."""
+    task = {
+        "target": target.model_dump(mode="json"),
+        "graphs": {name: str(path) for name, path in graphs.items()},
+        "torch": str(torch_folder) if torch_folder else None,
+        "rows": rows[:1024],
+    }
+    results = run_worker("edgeopt.measure.latency_worker", task)
+    return [Measured(**{**r, "samples": np.array(r["samples"])}, target=target.name, threads=target.threads, batch=target.batch) for r in results]
+
+
+def cold_start(graph: Path, threads: int, row: Ids, disabled: list[str], repeats: int = 3) -> tuple[float, int]:
+    """(median milliseconds from opening the file to the first result, peak resident bytes of a process
+    that does nothing else), over `repeats` fresh processes with the file in the page cache."""
+    task = {"graph": str(graph), "threads": threads, "row": row, "disabled": disabled}
+    runs = [run_worker("edgeopt.measure.cold_worker", task) for _ in range(repeats)]
+    return float(np.median([r["ms"] for r in runs])), int(max(r["peak_bytes"] for r in runs))
+
+
+def run_worker(module: str, task: dict[str, Any]) -> Any:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-m", module], input=json.dumps(task), capture_output=True, text=True)
+    if done.returncode != 0:
+        tail = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise step_failed("E409", f"the measuring process failed with exit status {done.returncode}: {tail[0]}",
+                          help="a negative status is a signal: -9 is most often too little memory")
+    return json.loads(done.stdout)

@@ -1,0 +1,144 @@
+"""The process that measures latency: `python -m edgeopt.measure.latency_worker`, task on stdin."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.measure.session import CHOICES, input_names, open_session
+
+Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
+Query = Callable[[Feed], object]
+_PROBE_ROUNDS = 30
+_WARM_WINDOW = 10
+_WARM_LIMIT = 60
+
+
+def main() -> None:
+    task = json.load(sys.stdin)
+    target = task["target"]
+    pin(target["threads"])
+    feeds = {str(s): feeds_of(task["rows"], s, target["batch"]) for s in target["sequence"]}
+    probe = feeds[str(target["sequence"][0])]
+    queries: dict[str, Query] = {}
+    about: dict[str, dict[str, Any]] = {}
+    for name, path in task["graphs"].items():
+        queries[name], disabled = best_session(Path(path), target["threads"], probe)
+        about[name] = {"runtime": "onnxruntime", "device": "cpu", "session": {"disabled_optimizers": ",".join(disabled)} if disabled else {}}
+    if task["torch"]:
+        queries["baseline-torch"], device = torch_query(Path(task["torch"]), target["threads"])
+        about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}}
+    results = []
+    for sequence in target["sequence"]:
+        samples = interleaved(queries, feeds[str(sequence)], target["queries"], target["max_seconds"])
+        results += [{"subject": name, "sequence": sequence, "samples": samples[name], **about[name]} for name in queries]
+    json.dump(results, sys.stdout)
+
+
+def pin(threads: int) -> None:
+    """Run on as many processors as there are threads, and no others, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        have = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, have[-min(threads, len(have)) :])
+
+
+def feeds_of(rows: list[dict[str, list[int]]], sequence: int | str, batch: int) -> list[Feed]:
+    """Batches of real token ids: at their own lengths ("task"), or repeated or cut to a fixed length."""
+    out: list[Feed] = []
+    for start in range(0, max(len(rows) - batch + 1, 1), batch):
+        part = [rows[(start + i) % len(rows)] for i in range(batch)]
+        width = max(len(r["input_ids"]) for r in part) if sequence == "task" else int(sequence)
+        feed: Feed = {}
+        for name in part[0]:
+            fitted = [r[name] if sequence == "task" else (r[name] * (width // len(r[name]) + 1))[:width] for r in part]
+            feed[name] = np.array([values + [0] * (width - len(values)) for values in fitted], dtype=np.int64)
+        out.append(feed)
+    return out
+
+
+def best_session(path: Path, threads: int, feeds: list[Feed]) -> tuple[Query, list[str]]:
+    """The quickest of the runtime's choices for this file on this machine, and what it switches off."""
+    options = [list(choice) for choice in CHOICES]
+    queries = {str(i): onnx_query(path, threads, disabled) for i, disabled in enumerate(options)}
+    samples = interleaved(queries, feeds[:1], _PROBE_ROUNDS, 20.0)
+    best = min(queries, key=lambda name: float(np.median(samples[name])))
+    return queries[best], options[int(best)]
+
+
+def onnx_query(path: Path, threads: int, disabled: list[str]) -> Query:
+    session = open_session(path, threads=threads, disabled=disabled)
+    names = set(input_names(session))
+    return lambda feed: session.run(None, {k: v for k, v in feed.items() if k in names})
+
+
+def torch_query(folder: Path, threads: int) -> tuple[Query, str]:
+    """The FP32 model run eagerly by torch: on the GPU where there is one, else on these processors."""
+    import inspect
+
+    import torch
+
+    from edgeopt.models.load import load_model
+
+    torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model: Any = load_model(folder)
+    model = model.to(device)
+    accepted = set(inspect.signature(model.forward).parameters)
+
+    def query(feed: Feed) -> object:
+        with torch.inference_mode():
+            logits = model(**{k: torch.from_numpy(v).to(device) for k, v in feed.items() if k in accepted}).logits
+            return logits.cpu()  # waits for the GPU
+
+    return query, torch.cuda.get_device_name() if device == "cuda" else "cpu"
+
+
+def interleaved(queries: dict[str, Query], feeds: list[Feed], rounds: int, max_seconds: float) -> dict[str, list[float]]:
+    """Milliseconds a query: in each round every subject answers the same feed once, in random order.
+    Rounds before the latencies are steady do not count."""
+    order = list(queries)
+    rng = random.Random(0)
+    samples: dict[str, list[float]] = {name: [] for name in queries}
+
+    def one_round(number: int) -> None:
+        feed = feeds[number % len(feeds)]
+        rng.shuffle(order)
+        for name in order:
+            start = time.perf_counter_ns()
+            queries[name](feed)
+            samples[name].append((time.perf_counter_ns() - start) / 1e6)
+
+    warm = time.monotonic() + max_seconds / 4
+    for number in range(_WARM_LIMIT):
+        one_round(number)
+        if time.monotonic() > warm or (number >= 2 * _WARM_WINDOW and steady(samples)):
+            break
+    for values in samples.values():
+        values.clear()
+    end = time.monotonic() + max_seconds
+    for number in range(rounds):
+        one_round(number)
+        if time.monotonic() > end:
+            break
+    return samples
+
+
+def steady(samples: dict[str, list[float]]) -> bool:
+    """The last ten rounds are within a tenth of the ten before, for every subject."""
+    for values in samples.values():
+        late, early = np.median(values[-_WARM_WINDOW:]), np.median(values[-2 * _WARM_WINDOW : -_WARM_WINDOW])
+        if abs(late - early) > 0.1 * early:
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Everything that is measured of a finished run: baseline and candidate, as exported, on the same rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.data import Split
+from edgeopt.execute import Executed
+from edgeopt.gates import Evidence
+from edgeopt.measure.accuracy import logits_of
+from edgeopt.measure.graph import weigh
+from edgeopt.measure.latency import Measured, cold_start, measure
+from edgeopt.progress import Progress
+from edgeopt.recipe import Recipe
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.report.model import Subject
+from edgeopt.store import State, write_json
+from edgeopt.tasks import metrics_of
+from edgeopt.tasks.encode import Encoder, Ids
+from edgeopt.transforms.lower import GRAPH
+
+PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """The evidence, and which file of model/ it is about."""
+
+    evidence: Evidence
+    artifact: str
+    sessions: dict[str, dict[str, Any]]
+
+
+def measure_all(recipe: Recipe, executed: Executed, artifact: Path, progress: Progress) -> Measurements:
+    """Metrics, size, latency, cold start and memory of `artifact` and of the FP32 baseline's graph."""
+    task, report = recipe.head.task, executed.data.report
+    baseline = executed.final("baseline")
+    graphs = {"baseline": baseline.folder / GRAPH, "candidate": artifact}
+    folders = {"baseline": baseline.folder, "candidate": artifact.parents[1]}
+    logits = {n: logits_of(graphs[n], folders[n], report, task.max_length, progress, f"accuracy of {n}") for n in graphs}
+    rows = Encoder(baseline.folder, task.max_length).ids(report.texts)
+    torch_state = executed.torch_state("baseline")
+    latency: list[Measured] = []
+    for target in recipe.targets:
+        progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
+        latency += measure(target, {"baseline": graphs["baseline"], "candidate": artifact}, torch_state.folder, rows)
+    subjects = {n: _subject(n, graphs[n], logits[n], task, report, rows, latency) for n in graphs}
+    labels = np.array(report.labels)
+    evidence = Evidence(task, labels, logits["baseline"], logits["candidate"], subjects["baseline"], subjects["candidate"], latency)
+    return Measurements(evidence, f"onnx/{artifact.name}", _sessions(artifact, latency))
+
+
+def _disabled(latency: list[Measured], subject: str) -> list[str]:
+    first = next(m for m in latency if m.subject == subject)
+    return [x for x in first.session.get("disabled_optimizers", "").split(",") if x]
+
+
+def _sessions(artifact: Path, latency: list[Measured]) -> dict[str, dict[str, Any]]:
+    """session.json: the options that the file was quickest with on the first target."""
+    disabled = _disabled(latency, "candidate")
+    return {f"onnx/{artifact.name}": {"disabled_optimizers": disabled} if disabled else {}}
+
+
+def _subject(name: str, graph: Path, logits: Any, task: TaskSpec, report: Split, rows: list[Ids], latency: list[Measured]) -> Subject:
+    weights = weigh(graph)
+    longest = max(rows, key=lambda r: len(r["input_ids"]))
+    ms, peak = cold_start(graph, latency[0].threads, longest, _disabled(latency, name))
+    return Subject(
+        artifact=f"model/onnx/{graph.name}" if name == "candidate" else "baseline/model.onnx",
+        metrics=metrics_of(task, np.array(report.labels), logits), size_bytes=weights.bytes, parameters=weights.parameters,
+        nonzero=weights.nonzero, precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=peak, cold_start_ms=ms,
+    )  # fmt: skip
+
+
+def write_measurements(folder: Path, measured: Measurements) -> None:
+    """predictions.jsonl (a row an example), latency.json (every sample) and model/session.json."""
+    evidence = measured.evidence
+    with (folder / PREDICTIONS).open("w", encoding="utf-8") as file:
+        for i, (label, base, candidate) in enumerate(zip(evidence.labels, evidence.baseline_logits, evidence.candidate_logits, strict=True)):
+            row = {"index": i, "label": float(label) if evidence.task.is_regression else int(label),
+                   "baseline": [float(x) for x in base], "candidate": [float(x) for x in candidate]}
+            file.write(json.dumps(row) + "\n")
+    samples = [{**{k: v for k, v in m.__dict__.items() if k != "samples"}, "samples": [round(float(s), 4) for s in m.samples]} for m in evidence.latency]
+    write_json(folder / LATENCIES, samples)
+    write_json(folder / "model" / "session.json", measured.sessions)
+
+
+def read_evidence(folder: Path, task: TaskSpec, baseline: Subject, candidate: Subject) -> Evidence:
+    """The evidence that a run left in its folder. Raises OSError, ValueError or KeyError where it is damaged."""
+    rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
+    latency = [Measured(**{**m, "samples": np.array(m["samples"])}) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
+    columns = {k: np.array([r[k] for r in rows]) for k in ("label", "baseline", "candidate")}
+    return Evidence(task, columns["label"], columns["baseline"], columns["candidate"], baseline, candidate, latency)
+
+
+def state_bytes(state: State) -> int:
+    """Bytes of the weights of a state: its graph, or its tensors with the adapter's."""
+    return sum(int(f["size"]) for name, f in state.files.items() if name.endswith((".onnx", ".safetensors", ".data")))

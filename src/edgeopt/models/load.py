@@ -1,0 +1,77 @@
+"""Models of a state folder: loaded, saved, and looked into."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeopt.models.anatomy import anatomy
+from edgeopt.models.source import CONFIG, TOKENIZER_FILES, WEIGHTS
+from edgeopt.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+ADAPTER = "adapter"
+
+
+def load_model(folder: Path, *, trainable_adapter: bool = False) -> PreTrainedModel:
+    """The model of a torch state, in evaluation mode, with its adapter attached where it has one."""
+    quiet_libraries()
+    from transformers import AutoModelForSequenceClassification
+
+    model: Any = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype="float32")
+    if (folder / ADAPTER).is_dir():
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(folder / ADAPTER), is_trainable=trainable_adapter)
+    return model.eval()
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """config.json and model.safetensors, without a trace of where they came from: equal weights give
+    equal files."""
+    model.config._name_or_path = ""
+    model.save_pretrained(folder)
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    """Copy those of the files that exist, as hard links where the file system allows: states are immutable."""
+    for name in names:
+        if (source / name).is_file():
+            try:
+                (target / name).hardlink_to(source / name)
+            except OSError:
+                shutil.copyfile(source / name, target / name)
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    copy_files(source, target, TOKENIZER_FILES)
+
+
+def copy_base(source: Path, target: Path) -> None:
+    """Everything of a torch state but its adapter."""
+    copy_files(source, target, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
+
+
+def bare(model: Any) -> Any:
+    """The transformers model inside peft's wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def prunable(model: Any) -> Iterator[tuple[str, nn.Linear]]:
+    """The linear layers inside the encoder's numbered layers: what pruning works on. Embeddings, pooler
+    and head stay whole."""
+    from torch import nn
+
+    inside = anatomy(bare(model).config.model_type)
+    for name, module in bare(model).named_modules():
+        if isinstance(module, nn.Linear) and inside.layer_of(name) is not None:
+            yield name, module

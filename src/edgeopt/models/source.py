@@ -1,0 +1,175 @@
+"""The model a recipe starts from: a local folder or a hub id, checked without importing torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt.data.sources import looks_local
+from edgeopt.errors import Place, bad_input
+from edgeopt.models.anatomy import FAMILIES
+from edgeopt.recipe.schema import ModelSpec
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                   "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")  # fmt: skip
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+_PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where the weights are. folder: the local folder, or a snapshot already in the hub's cache."""
+
+    id: str
+    revision: str | None
+    folder: Path | None
+    local: bool
+    place: Place | None = None
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        if self.folder is None or not (self.folder / CONFIG).is_file():
+            return None
+        config: dict[str, Any] = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
+        return config
+
+    @property
+    def has_trained_head(self) -> bool | None:
+        """Whether the checkpoint was saved with a sequence-classification head; None: not known yet."""
+        config = self.config
+        if config is None:
+            return None
+        return any(str(a).endswith("ForSequenceClassification") for a in config.get("architectures") or ())
+
+    def fingerprint(self) -> str | None:
+        """SHA-256 over weights, config and tokenizer files; None before a hub model is downloaded."""
+        if self.folder is None:
+            return None
+        digest = hashlib.sha256()
+        for name in (CONFIG, *TOKENIZER_FILES, *self.weights()):
+            path = self.folder / name
+            if path.is_file():
+                with path.open("rb") as file:
+                    digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        return digest.hexdigest()
+
+    def weights(self) -> list[str]:
+        """Names of the safetensors files. Raises InputError E309, E310 or E315."""
+        assert self.folder is not None
+        if (self.folder / WEIGHTS).is_file():
+            return [WEIGHTS]
+        if (self.folder / INDEX).is_file():
+            try:
+                mapping = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+                shards = sorted({str(v) for v in mapping.values()})
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise bad_input("E315", "the index of the weights is not readable", place=Place.of(self.folder / INDEX)) from None
+            for shard in shards:
+                if Path(shard).name != shard:
+                    raise bad_input("E315", f"the index points outside the folder: {shard!r}", place=Place.of(self.folder / INDEX))
+            return [INDEX, *shards]
+        pickled = [name for name in _PICKLES if (self.folder / name).exists()]
+        if pickled:
+            raise bad_input("E310", f"model folder {self.folder} has pickled weights only ({pickled[0]}), which can run code when read",
+                            place=self.place, help="save it with `model.save_pretrained(folder)`, which writes model.safetensors")
+        raise bad_input("E309", f"model folder {self.folder} has no {WEIGHTS}", place=self.place,
+                        help="save the model with `model.save_pretrained(folder)`")
+
+
+def find_model(spec: ModelSpec, folder: Path, place: Place | None = None) -> ModelSource:
+    """Local folder (relative to `folder`) or hub id; a folder is checked at once.
+    Raises InputError E308-E315."""
+    path = folder / Path(spec.id).expanduser()
+    if path.is_dir():
+        source = ModelSource(spec.id, None, path.resolve(), True, place)
+        check_folder(source)
+        return source
+    if path.exists():
+        raise bad_input("E308", f"{path} is a file, not a model folder", place=place, help="give the folder that holds config.json")
+    if looks_local(spec.id):
+        raise bad_input("E308", f"model folder {path} does not exist", place=place,
+                        help="give a folder in transformers' format (absolute, or relative to the recipe) or a hub id")
+    return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place)
+
+
+def check_folder(source: ModelSource) -> None:
+    """Raises InputError where config, weights or tokenizer are absent, damaged, pickled or unsupported."""
+    assert source.folder is not None
+    path = source.folder / CONFIG
+    if not path.is_file():
+        raise bad_input("E309", f"model folder {source.folder} has no {CONFIG}", place=source.place,
+                        help="give a folder that `model.save_pretrained` wrote")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise bad_input("E315", f"this is not JSON: {error}", place=Place.of(path, getattr(error, "lineno", None))) from None
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    if model_type not in FAMILIES:
+        remote = isinstance(config, dict) and "auto_map" in config
+        raise bad_input("E313" if remote else "E314",
+                        f"model type {model_type!r} " + ("brings its own code, which edgeopt never runs" if remote else "is not an encoder family edgeopt knows"),
+                        place=Place.of(path), help=f"families: {', '.join(FAMILIES)}")
+    for name in source.weights():
+        if name.endswith(".safetensors"):
+            _check_safetensors(source.folder / name)
+    if not any((source.folder / name).is_file() for name in _VOCABULARIES):
+        raise bad_input("E311", f"model folder {source.folder} has no tokenizer", place=source.place,
+                        help="save it there with `tokenizer.save_pretrained(folder)`")
+
+
+def _check_safetensors(path: Path) -> None:
+    """Header and length agree: finds a file cut short by a download or a copy."""
+    help = "copy or download the file again"
+    if not path.is_file():
+        raise bad_input("E309", f"{path.name}, which the index names, is absent", place=Place.of(path), help=help)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        if not 2 <= length <= min(size, 100_000_000):
+            raise bad_input("E315", "this is not a safetensors file", place=Place.of(path), help=help)
+        try:
+            header = json.loads(file.read(length))
+            end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            raise bad_input("E315", "the header of this safetensors file is damaged", place=Place.of(path), help=help) from None
+    if size != 8 + length + end:
+        raise bad_input("E315", f"this safetensors file has {size} bytes and should have {8 + length + end}", place=Place.of(path), help=help)
+
+
+def _cached_snapshot(spec: ModelSpec) -> Path | None:
+    """The snapshot that the hub's cache holds for this id and revision, without asking the network."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{spec.id.replace('/', '--')}"
+    revision = spec.revision or "main"
+    ref = cache / "refs" / revision
+    commit = ref.read_text().strip() if ref.is_file() else revision
+    snapshot = cache / "snapshots" / commit
+    return snapshot if (snapshot / CONFIG).is_file() else None
+
+
+def download(source: ModelSource) -> ModelSource:
+    """A hub model's snapshot, downloaded where it is not cached: safetensors, config and tokenizer only.
+    Raises InputError E312 where the hub cannot be reached or has no such model."""
+    from edgeopt.data.hub import first_line
+    from edgeopt.quiet import quiet_libraries
+
+    quiet_libraries()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        folder = snapshot_download(source.id, revision=source.revision,
+                                   allow_patterns=[CONFIG, WEIGHTS, INDEX, "model-*.safetensors", *TOKENIZER_FILES])
+    except (OSError, ValueError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
+        raise bad_input("E312", f"model '{source.id}' is neither a folder nor to be had from the hub: {first_line(error)}", place=source.place,
+                        help="give a local folder instead: --set model.id=FOLDER (absolute, or relative to the recipe)") from None
+    found = ModelSource(source.id, source.revision, Path(folder), False, source.place)
+    check_folder(found)
+    return found

@@ -1,0 +1,75 @@
+"""After a step: what the facts say is looked for in the files themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgeopt.contract import Fact, Facts
+from edgeopt.errors import step_failed
+from edgeopt.models.load import ADAPTER
+from edgeopt.models.source import CONFIG, WEIGHTS
+from edgeopt.store import State
+from edgeopt.transforms.lower import GRAPH
+
+#: Zeros that a later step may fill: rounding of counts, not weights.
+_SLACK = 5e-3
+
+
+def observe_facts(folder: Path, facts: Facts, before: State, figures: dict[str, Any]) -> None:
+    """Raise StepError E403 where a fact is not true of the folder: files that must or must not be there,
+    int8 in the graph, zeros that are still zeros. Writes the sparsity it measured into `figures`."""
+    torch_there = (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
+    found = {
+        Fact.TORCH: torch_there,
+        Fact.ONNX: (folder / GRAPH).is_file(),
+        Fact.ADAPTER: (folder / ADAPTER / "adapter_model.safetensors").is_file(),
+    }
+    for fact, there in found.items():
+        if there != (fact in facts):
+            raise step_failed("E403", f"the step {'left no' if not there else 'left an undeclared'} {fact}")
+    if Fact.ONNX in facts:
+        from edgeopt.measure.graph import weigh
+
+        if (weigh(folder / GRAPH).precision == "int8") != (Fact.INT8 in facts) and Fact.INT8 not in facts:
+            raise step_failed("E403", "the graph holds int8 weights that no step declared")
+    if Fact.SPARSE in facts and Fact.SPARSE in before.facts:
+        expected = float(before.figures["sparsity"])
+        measured = sparsity_of(folder, facts)
+        if measured < expected - _SLACK:
+            raise step_failed("E403", f"the zeros did not survive: {expected:.3f} before, {measured:.3f} after")
+        figures["sparsity"] = round(measured, 6)
+
+
+def sparsity_of(folder: Path, facts: Facts) -> float:
+    """Share of zeros in the weights of the encoder's linear layers."""
+    if Fact.TORCH in facts:
+        from edgeopt.models.load import load_model, prunable
+
+        weights = [m.weight for _, m in prunable(load_model(folder))]
+        return float(sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights))
+    return graph_sparsity(folder / GRAPH)
+
+
+def graph_sparsity(path: Path) -> float:
+    """The same, in a graph: the constant right-hand matrices of the products inside numbered layers."""
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    constants = {t.name: t for t in graph.initializer}
+    producers = {n.output[0]: n for n in graph.node}
+    zeros = total = 0
+    for node in graph.node:
+        if node.op_type not in ("MatMul", "MatMulInteger", "Gemm") or ".layer." not in node.name.replace("/", "."):
+            continue
+        name = node.input[1]
+        while name in producers and producers[name].op_type in ("DequantizeLinear", "QuantizeLinear", "Transpose"):
+            name = producers[name].input[0]
+        if name in constants:
+            values = numpy_helper.to_array(constants[name])
+            if values.ndim == 2:
+                zeros += int(np.count_nonzero(values == 0))
+                total += values.size
+    return zeros / total if total else 0.0

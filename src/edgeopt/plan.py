@@ -1,0 +1,234 @@
+"""The plan: both chains of steps with the lowering put in, their keys, and what is cached.
+
+Made without importing torch and without the network. A step's key needs the digest of its input
+state, so behind a step that is not cached the keys are not known yet, and the plan says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from edgeopt import host
+from edgeopt.contract import Contract, Fact, Facts, facts, fold
+from edgeopt.data import TaskData, load_data, local_files
+from edgeopt.errors import InputError, Issue, Place
+from edgeopt.models.source import ModelSource, find_model
+from edgeopt.recipe import Recipe, StepSpec
+from edgeopt.recipe.schema import StepParams, TrainedStepParams
+from edgeopt.store import State, Store, key_of
+from edgeopt.transforms.base import AnyTransform
+from edgeopt.transforms.finetune import Finetune
+from edgeopt.transforms.load import Load
+from edgeopt.transforms.lower import LowerToOnnx
+
+Chain = Literal["baseline", "candidate"]
+Status = Literal["cached", "new", "stale"]
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step of a chain. key and state are None where the input is not built yet."""
+
+    id: str
+    use: str
+    chain: Chain
+    transform: AnyTransform
+    params: StepParams
+    place: Place | None
+    implied: bool = False
+    key: str | None = None
+    parts: dict[str, Any] = field(default_factory=dict)
+    status: Status = "new"
+    why: str = ""
+    state: State | None = None
+
+    @property
+    def contract(self) -> Contract:
+        return self.transform.contract
+
+
+@dataclass
+class Plan:
+    """What `apply` will do. `data` is None where the rows must first come from the hub."""
+
+    recipe: Recipe
+    source: ModelSource
+    data: TaskData | None
+    chains: dict[Chain, list[PlannedStep]]
+
+    @property
+    def steps(self) -> list[PlannedStep]:
+        return [*self.chains["baseline"], *self.chains["candidate"]]
+
+
+def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[PlannedStep]]:
+    """Both chains with what the planner adds. Raises InputError E2xx at the step that may not stand there."""
+    start = facts(Fact.TORCH) if source.has_trained_head is False else facts(Fact.TORCH, Fact.TRAINED_HEAD)
+    chains: dict[Chain, list[PlannedStep]] = {
+        "baseline": _lowered(_baseline(recipe), "baseline", start, recipe),
+        "candidate": _lowered([_planned(s) for s in recipe.steps], "candidate", start, recipe),
+    }
+    issues: list[Issue] = []
+    for name, chain in chains.items():
+        found = fold(start, chain).issues
+        issues += [_baseline_issue(recipe)] if name == "baseline" and found else found
+    if issues:
+        raise InputError(issues)
+    load = PlannedStep("load", "load", "baseline", Load(), StepParams(), None, implied=True)
+    return {name: [replace(load, chain=name), *chain] for name, chain in chains.items()}
+
+
+def _planned(step: StepSpec) -> PlannedStep:
+    return PlannedStep(step.id, step.use, "candidate", step.transform, step.params, step.place)
+
+
+def _baseline(recipe: Recipe) -> list[PlannedStep]:
+    training = recipe.head.baseline.finetune
+    if training is None:
+        return []
+    transform = Finetune()
+    params = Finetune.Params.model_validate(training.model_dump())
+    return [PlannedStep("finetune", transform.name, "baseline", transform, params, recipe.document.place(("baseline", "finetune")))]
+
+
+def _baseline_issue(recipe: Recipe) -> Issue:
+    return Issue("E204", "the baseline has no trained head: the model is a bare encoder", recipe.document.place(("baseline",)),
+                 "add `baseline: {finetune: {epochs: 3}}`, or start from a fine-tuned model")
+
+
+def _lowered(steps: Sequence[PlannedStep], chain: Chain, start: Facts, recipe: Recipe) -> list[PlannedStep]:
+    """The steps with the export to ONNX put before the first that needs a graph, or at the end."""
+    out: list[PlannedStep] = []
+    lowered = False
+    for step in steps:
+        if Fact.ONNX in step.contract.requires and not lowered:
+            out.append(_lower(chain, step.place))
+            lowered = True
+        out.append(step)
+    if not lowered:
+        out.append(_lower(chain, out[-1].place if out else recipe.document.place(("export",))))
+    return out
+
+
+def _lower(chain: Chain, place: Place | None) -> PlannedStep:
+    return PlannedStep("onnx", LowerToOnnx.name, chain, LowerToOnnx(), StepParams(), place, implied=True)
+
+
+def make_plan(recipe: Recipe, store: Store) -> Plan:
+    """Check the order, then the model and the data, then look up what the store holds.
+    Raises InputError for everything that a user can mend before any compute or download."""
+    source = find_model(recipe.head.model, recipe.folder, recipe.document.place(("model", "id")))
+    chains = check_order(recipe, source)
+    place = recipe.document.place(("task", "dataset"))
+    data = None
+    if local_files(recipe.head.task.dataset, recipe.folder) is not None:
+        data = load_data(recipe.head.task, recipe.folder, place=place)
+    plan = Plan(recipe, source, data, chains)
+    for chain, steps in chains.items():
+        _look_up(plan, chain, steps, store)
+    return plan
+
+
+def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
+    """Fingerprint and class names of train; for a hub dataset what the last run found."""
+    if plan.data is not None:
+        return plan.data.key("train")
+    remembered = store.recall_source(hub_data_name(plan.recipe))
+    return dict(remembered) if remembered else None
+
+
+def hub_data_name(recipe: Recipe) -> str:
+    task = recipe.head.task
+    return "data:" + key_of({**task.dataset.model_dump(), "label": task.label, "labels": task.labels, "columns": task.columns})
+
+
+def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
+    """Everything that decides a step's result, and nothing else: no paths, no comments."""
+    task, contract = plan.recipe.head.task, step.contract
+    names = sorted({*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.training is not None else ())})
+    parts: dict[str, Any] = {
+        "input": input_digest,
+        "transform": step.use,
+        "version": step.transform.version,
+        "params": _resolved(step.params.model_dump(mode="json")),
+        "seed": seed_of(step, plan.recipe),
+        "needs": {name: host.installed(name) for name in names},
+    }
+    if contract.data is not None or step.use == Load.name:
+        parts["task"] = {"type": task.type, "labels": data["labels"]}
+    if contract.data is not None:
+        parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, "max_length": task.max_length}
+    if step.use == LowerToOnnx.name:
+        parts["parity"] = {"fingerprint": data["fingerprint"], "max_length": task.max_length}
+    return parts
+
+
+def seed_of(step: PlannedStep, recipe: Recipe) -> int:
+    own = getattr(step.params, "seed", None) if isinstance(step.params, TrainedStepParams) else None
+    return recipe.head.seed if own is None else int(own)
+
+
+def _resolved(value: Any) -> Any:
+    """`precision: auto` means what this machine makes of it."""
+    if isinstance(value, dict):
+        return {k: host.resolve_precision(v) if k == "precision" and isinstance(v, str) else _resolved(v) for k, v in value.items()}
+    return value
+
+
+def _look_up(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Store) -> None:
+    digest, data = plan.source.fingerprint(), data_key(plan, store)
+    behind = "the model is not downloaded yet" if digest is None else "the dataset is not downloaded yet" if data is None else ""
+    for i, step in enumerate(steps):
+        if behind:
+            steps[i] = replace(step, status="new", why=behind)
+            continue
+        assert digest is not None and data is not None
+        steps[i] = found = look_up(step, key_parts(step, digest, plan, data), plan.recipe, store)
+        if found.state is None:
+            behind = f"follows '{step.id}'"
+        else:
+            digest = found.state.digest
+
+
+def look_up(step: PlannedStep, parts: dict[str, Any], recipe: Recipe, store: Store) -> PlannedStep:
+    """The step with its key, and its state where the store has it, or why it has not."""
+    key = key_of(parts)
+    state = store.find(key)
+    if state is not None:
+        return replace(step, key=key, parts=parts, status="cached", why="", state=state)
+    if store.is_damaged(key):
+        return replace(step, key=key, parts=parts, status="stale", why="its state is damaged")
+    before = store.recall(recipe.head.name, step.chain, step.id)
+    if before is None:
+        return replace(step, key=key, parts=parts, status="new", why="never built")
+    if before["key"] == key:
+        return replace(step, key=key, parts=parts, status="new", why="not finished, or removed from the store")
+    return replace(step, key=key, parts=parts, status="stale", why=_changed(before["parts"], parts))
+
+
+_WORDS = {"input": "its input", "transform": "another transform", "version": "edgeopt's transform", "data.fingerprint": "the training rows"}
+
+
+def _changed(old: Any, new: Any) -> str:
+    """`amount 0.3 → 0.4`: what differs between the parts of two keys."""
+    found: list[str] = []
+
+    def walk(a: Any, b: Any, path: str) -> None:
+        if isinstance(a, dict) and isinstance(b, dict):
+            for name in sorted({*a, *b}):
+                walk(a.get(name), b.get(name), f"{path}.{name}" if path else name)
+        elif a != b:
+            if path in _WORDS:
+                found.append(f"{_WORDS[path]} changed")
+            else:
+                found.append(f"{path.removeprefix('params.')} {_short(a)} → {_short(b)}")
+
+    walk(old, new, "")
+    return "; ".join(found) or "its key changed"
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 24 else text[:12] + "…"

@@ -1,0 +1,65 @@
+"""Progress for people: a bar with time left on a terminal, a line now and then elsewhere. All on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+
+log = logging.getLogger("edgeopt")
+
+
+class Bar:
+    """One piece of long work. `update` may be called as often as one likes."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, max(total, 1), 0
+        self.started = self.shown = time.monotonic()
+
+    def update(self, done: int, note: str = "") -> None:
+        self.done = done
+        now = time.monotonic()
+        if now - self.shown >= 15 and done < self.total:
+            self.shown = now
+            left = (now - self.started) / max(done, 1) * (self.total - done)
+            log.info("%s %d/%d %s, about %.0f s left", self.title, done, self.total, note, left)
+
+
+class RichBar(Bar):
+    """The same, drawn by rich on a terminal."""
+
+    def __init__(self, title: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__(title, total)
+        self.progress = Progress(TextColumn("  {task.description:<24}"), BarColumn(bar_width=28), MofNCompleteColumn(),
+                                 TextColumn("{task.fields[note]}"), TimeRemainingColumn(compact=True),
+                                 console=Console(stderr=True), transient=True)
+        self.task = self.progress.add_task(title, total=self.total, note="")
+
+    def update(self, done: int, note: str = "") -> None:
+        self.done = done
+        self.progress.update(self.task, completed=done, note=note)
+
+
+class Progress:
+    """What a run shows while it works."""
+
+    def __init__(self, *, show: bool = True) -> None:
+        self.show = show
+        self.terminal = show and sys.stderr.isatty()
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Bar]:
+        if self.terminal:
+            bar = RichBar(title, total)
+            with bar.progress:
+                yield bar
+        else:
+            yield Bar(title, total)
+
+    def say(self, text: str) -> None:
+        log.info(text)

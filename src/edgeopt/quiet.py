@@ -1,0 +1,29 @@
+"""Keep the chatter of the libraries out of the user's sight: it goes to the log of the run."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import warnings
+
+
+@functools.cache
+def quiet_libraries() -> None:
+    """Silence bars, advice and load warnings; call before importing torch, transformers or datasets."""
+    for name, value in {
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+        "BITSANDBYTES_NOWELCOME": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+    }.items():
+        os.environ.setdefault(name, value)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").propagate = True
+    for name in ("transformers", "datasets", "torch", "torchao", "accelerate", "peft", "huggingface_hub", "httpx", "bitsandbytes"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")

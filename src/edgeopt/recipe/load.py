@@ -1,0 +1,219 @@
+"""From a file to a checked recipe, with every error of the file in one go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgeopt.contract import Contract
+from edgeopt.errors import InputError, Issue, Place, bad_input
+from edgeopt.recipe.library import target_files
+from edgeopt.recipe.override import apply_overrides
+from edgeopt.recipe.problems import closest, from_pydantic
+from edgeopt.recipe.schema import MEASURED, NAME, RecipeHead, StepParams, Target
+from edgeopt.recipe.yaml import Document, parse
+from edgeopt.transforms import registry
+from edgeopt.transforms.base import AnyTransform
+
+EXPORTERS = "edgeopt.exporters"
+_RESERVED = {"baseline", "load", "onnx"}
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One entry of `steps`, checked against its transform."""
+
+    id: str
+    use: str
+    transform: AnyTransform
+    params: StepParams
+    place: Place | None
+
+    @property
+    def contract(self) -> Contract:
+        return self.transform.contract
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe without mistakes of form. `folder` is what its relative paths are relative to."""
+
+    path: Path
+    head: RecipeHead
+    steps: tuple[StepSpec, ...]
+    targets: tuple[Target, ...]
+    document: Document
+    overrides: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything the recipe says, defaults filled in, as plain data: what the lock holds."""
+        head = self.head.model_dump(mode="json", exclude={"steps", "targets"})
+        steps = [{"id": s.id, "use": s.use, **s.params.model_dump(mode="json")} for s in self.steps]
+        return {**head, "steps": steps, "targets": [t.model_dump(mode="json") for t in self.targets]}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `resolved()`: comments, order of keys and white space do not count."""
+        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override and check. Raises InputError with all that is wrong, E101-E112."""
+    document = parse(_read(path), path)
+    if document.data is not None and not isinstance(document.data, dict):
+        document.issues.append(Issue("E106", "a recipe is a mapping of keys to values", document.place(())))
+    if not isinstance(document.data, dict):
+        raise InputError(document.issues)
+    apply_overrides(document, overrides)
+    head = _head(document)
+    steps = _steps(document)
+    targets = _targets(document, head) if head else ()
+    if head:
+        _cross_checks(document, head, steps, targets)
+    if document.issues or head is None:
+        raise InputError(sorted(document.issues, key=lambda i: (i.place.line or 0) if i.place else 0))
+    return Recipe(path.resolve(), head, tuple(s for s in steps if s), targets, document, tuple(overrides))
+
+
+def _read(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise bad_input("E101", f"recipe {path} does not exist",
+                        help="`edgeopt recipes ls` shows those that come with edgeopt") from None
+    except OSError as error:
+        raise bad_input("E101", f"recipe {path} cannot be read: {error.strerror}") from None
+    if len(raw) > 1_000_000:
+        raise bad_input("E101", f"{path} has {len(raw)} bytes: this is no recipe", place=Place.of(path))
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise bad_input("E101", "the recipe is not UTF-8", place=Place.of(path, line), help="save it as UTF-8") from None
+
+
+def _head(document: Document) -> RecipeHead | None:
+    data = dict(document.data)
+    if not isinstance(data.get("steps", []), list):
+        document.issues.append(Issue("E106", "'steps' must be a list: order is meaning", document.place(("steps",)),
+                                     "write each step as `- {id: …, use: …}`"))
+    data["steps"] = []
+    try:
+        return RecipeHead.model_validate(data)
+    except ValidationError as error:
+        document.issues += from_pydantic(error, RecipeHead, document)
+        return None
+
+
+def _steps(document: Document) -> list[StepSpec | None]:
+    """Checked steps; None stands for one whose parameters are wrong, so that places stay right."""
+    raw = document.data.get("steps")
+    if not isinstance(raw, list):
+        return []
+    seen: dict[str, int] = {}
+    out: list[StepSpec | None] = []
+    for i, entry in enumerate(raw):
+        out.append(_step(document, i, entry, seen))
+    return out
+
+
+def _step(document: Document, i: int, entry: Any, seen: dict[str, int]) -> StepSpec | None:
+    at = ("steps", i)
+    place = document.values.get(at)
+    if not isinstance(entry, dict):
+        document.issues.append(Issue("E106", f"step {i + 1} must be a mapping with `id` and `use`", place))
+        return None
+    use = entry.get("use")
+    if not isinstance(use, str):
+        document.issues.append(Issue("E105", f"step {i + 1} does not say which transform it uses", place,
+                                     f"add `use:` with one of {', '.join(registry.names())}"))
+        return None
+    if use not in registry.names():
+        guess = closest(use, registry.names())
+        document.issues.append(Issue("E107", f"there is no transform '{use}'", document.place((*at, "use")),
+                                     f"did you mean '{guess}'?" if guess else f"transforms: {', '.join(registry.names())}"))
+        return None
+    step_id = _step_id(document, i, entry, use, seen)
+    transform = registry.get(use)
+    given = {k: v for k, v in entry.items() if k not in ("id", "use")}
+    try:
+        params = transform.Params.model_validate(given)
+    except ValidationError as error:
+        document.issues += from_pydantic(error, transform.Params, document, at)
+        return None
+    return StepSpec(step_id, use, transform, params, place) if step_id else None
+
+
+def _step_id(document: Document, i: int, entry: dict[str, Any], use: str, seen: dict[str, int]) -> str | None:
+    import re
+
+    at = ("steps", i, "id")
+    step_id = entry.get("id", use.rpartition(".")[2])
+    if not isinstance(step_id, str) or not re.match(NAME, step_id):
+        document.issues.append(Issue("E106", f"step id {step_id!r}: must be letters, digits, '.', '_' and '-', and start with a letter or digit",
+                                     document.place(at)))
+        return None
+    if step_id in _RESERVED:
+        document.issues.append(Issue("E110", f"'{step_id}' is an id of edgeopt's own", document.place(at), "choose another id"))
+        return None
+    if step_id in seen:
+        line = document.place(("steps", seen[step_id])).line
+        document.issues.append(Issue("E110", f"two steps have the id '{step_id}' (first on line {line})", document.place(at),
+                                     "give each step an id of its own"))
+        return None
+    seen[step_id] = i
+    return step_id
+
+
+def _targets(document: Document, head: RecipeHead) -> tuple[Target, ...]:
+    known = target_files()
+    out: list[Target] = []
+    for i, entry in enumerate(head.targets):
+        if isinstance(entry, Target):
+            out.append(entry)
+        elif entry in known:
+            out.append(Target.model_validate(parse(known[entry].read_text(encoding="utf-8"), known[entry]).data))
+        else:
+            guess = closest(entry, known)
+            document.issues.append(Issue("E111", f"there is no target '{entry}'", document.place(("targets", i)),
+                                         f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}, or write one in place"))
+    names = [t.name for t in out]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        document.issues.append(Issue("E110", f"two targets are named '{name}'", document.place(("targets",))))
+    return tuple(out)
+
+
+def _cross_checks(document: Document, head: RecipeHead, steps: Sequence[StepSpec | None], targets: Sequence[Target]) -> None:
+    formats = sorted(e.name for e in entry_points(group=EXPORTERS))
+    for i, export in enumerate(head.export):
+        if export.format not in formats:
+            guess = closest(export.format, formats)
+            document.issues.append(Issue("E112", f"there is no exporter '{export.format}'", document.place(("export", i, "format")),
+                                         f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(formats) or 'none installed'}"))
+    by_name = {t.name: t for t in targets}
+    for i, gate in enumerate(head.gates):
+        at = ("gates", i)
+        if gate.metric not in MEASURED and gate.metric not in head.task.metric_names:
+            document.issues.append(Issue("E112", f"the task does not measure '{gate.metric}'", document.place((*at, "metric")),
+                                         f"add it to task.metrics, which has {', '.join(head.task.metric_names)}"))
+        if len(targets) == len(head.targets) and gate.target is not None and gate.target not in by_name:
+            document.issues.append(Issue("E111", f"the gate's target '{gate.target}' is not among the recipe's", document.place((*at, "target")),
+                                         f"targets: {', '.join(by_name)}"))
+        target = by_name.get(gate.target) if gate.target else (targets[0] if targets else None)
+        if gate.sequence is not None and target and gate.sequence not in target.sequence:
+            document.issues.append(Issue("E111", f"target '{target.name}' is not measured at sequence {gate.sequence}", document.place((*at, "sequence")),
+                                         f"its sequences: {', '.join(map(str, target.sequence))}"))
+    for i, step in enumerate(steps):
+        for path, message, help in step.transform.check(step.params, head.task) if step else ():
+            document.issues.append(Issue("E106", f"step '{step.id}': {message}" if step else message, document.place(("steps", i, *path)), help))

@@ -1,0 +1,78 @@
+"""`--set key.path=value`: values written over a recipe, steps addressed by their id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+from edgeopt.errors import Issue, Place
+from edgeopt.recipe.problems import closest
+from edgeopt.recipe.yaml import Document, Path_, parse
+
+
+def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
+    """Write each override into the document; what cannot be placed is added to its issues."""
+    for text in overrides:
+        place = Place(f"--set {text}")
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            document.issues.append(Issue("E109", f"'{text}' is not of the form key.path=value", place,
+                                         "for example --set steps.prune.amount=0.3"))
+            continue
+        _set(document, key.strip().split("."), _value(value), place)
+
+
+def _value(text: str) -> Any:
+    from pathlib import Path
+
+    parsed = parse(text, Path("--set"))
+    return text if parsed.issues else parsed.data
+
+
+def _set(document: Document, parts: list[str], value: Any, place: Place) -> None:
+    current, at = document.data, ()  # type: Any, Path_
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        index: str | int = part
+        if isinstance(current, list):
+            found = _index(current, part)
+            if found is None:
+                ids = [str(item["id"]) for item in current if isinstance(item, dict) and "id" in item]
+                guess = closest(part, ids)
+                where = ".".join(parts[:i])
+                document.issues.append(Issue("E109", f"'{where}' has no entry '{part}'", place,
+                                             f"did you mean '{guess}'?" if guess else f"entries: {', '.join(ids) or f'0 to {len(current) - 1}'}"))
+                return
+            index = found
+        elif not isinstance(current, dict):
+            document.issues.append(Issue("E109", f"'{'.'.join(parts[:i])}' is a value and has no key '{part}'", place))
+            return
+        at = (*at, index)
+        if last:
+            current[index] = value
+            _mark(document, at, value, place)
+        else:
+            if isinstance(current, dict) and (index not in current or current[index] is None):
+                current[index] = {}
+                document.keys[at] = document.values[at] = place
+            current = current[index]
+
+
+def _index(entries: list[Any], part: str) -> int | None:
+    for i, entry in enumerate(entries):
+        if isinstance(entry, dict) and str(entry.get("id")) == part:
+            return i
+    if part.isdecimal() and int(part) < len(entries):
+        return int(part)
+    return None
+
+
+def _mark(document: Document, at: Path_, value: Any, place: Place) -> None:
+    """Errors in an overridden value are reported at the flag, not at the line it replaced."""
+    document.keys[at] = document.values[at] = place
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        _mark(document, (*at, key), child, place)
+
+

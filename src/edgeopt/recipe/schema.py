@@ -1,0 +1,241 @@
+"""The recipe's shape, schema version 1: everything but the parameters of the steps.
+
+A step's parameters belong to its transform (`transforms/<name>.py`, class `Params`), so that a new
+transform brings its own words with it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+CLASSIFICATION_METRICS = ("accuracy", "f1", "precision", "recall", "matthews")
+REGRESSION_METRICS = ("pearson", "spearman")
+MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
+
+TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman"]
+GateMetric = Literal[
+    "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman",
+    "size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold",
+]  # fmt: skip
+
+
+class Strict(BaseModel):
+    """Base of every part of a recipe: frozen, unknown keys refused, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelSpec(Strict):
+    """A pretrained encoder: hub id or local folder (absolute, or relative to the recipe)."""
+
+    id: str = Field(min_length=1, description="hub id, or a local folder in transformers' format")
+    revision: str | None = Field(None, description="hub branch, tag or commit")
+
+
+class DataFiles(Strict):
+    """Files per split: csv, tsv, jsonl or parquet; absolute or relative to the recipe."""
+
+    train: str | list[str]
+    validation: str | list[str] | None = None
+    test: str | list[str] | None = None
+
+
+class MaxRows(Strict):
+    """Keep only the first rows of a split after a seeded shuffle: for quick trials on big data."""
+
+    train: Annotated[int, Field(ge=1)] | None = None
+    validation: Annotated[int, Field(ge=1)] | None = None
+    test: Annotated[int, Field(ge=1)] | None = None
+
+
+class DatasetSpec(Strict):
+    """A hub dataset (`path`, `name`, `revision`), a local folder as `path`, or `data_files`."""
+
+    path: str | None = Field(None, description="hub dataset id, or a folder with train.* and validation.* files")
+    name: str | None = Field(None, description="configuration of the hub dataset")
+    revision: str | None = None
+    data_files: DataFiles | None = None
+    max_rows: MaxRows = MaxRows()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DatasetSpec:
+        if (self.path is None) == (self.data_files is None):
+            raise ValueError("give either 'path' (hub id or folder) or 'data_files', not both and not neither")
+        if self.data_files is not None and (self.name or self.revision):
+            raise ValueError("'name' and 'revision' belong to a hub dataset, not to 'data_files'")
+        return self
+
+
+class TaskSpec(Strict):
+    """What the model is asked to do, and on which rows."""
+
+    type: Literal["text-classification", "text-regression"]
+    dataset: DatasetSpec
+    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
+        description="one column, or two for a sentence pair"
+    )
+    label: str = "label"
+    labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers")
+    metrics: list[TaskMetric] = Field(default=[], description="default: accuracy, f1 or pearson, spearman")
+    max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
+    report: Literal["validation", "test"] | None = Field(None, description="split that every figure is measured on")
+    selection: float = Field(0.1, gt=0, lt=0.5, description="share of train held out when a step selects a checkpoint")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    @property
+    def is_regression(self) -> bool:
+        return self.type == "text-regression"
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        default = REGRESSION_METRICS if self.is_regression else ("accuracy", "f1")
+        return tuple(dict.fromkeys(self.metrics)) or default
+
+    @model_validator(mode="after")
+    def _metrics_fit(self) -> TaskSpec:
+        allowed = REGRESSION_METRICS if self.is_regression else CLASSIFICATION_METRICS
+        wrong = [m for m in self.metrics if m not in allowed]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(allowed)}")
+        if self.is_regression and self.labels:
+            raise ValueError("'labels' names classes; a regression has none")
+        return self
+
+
+class EarlyStopping(Strict):
+    """Stop when the first metric of the task has not risen on the selection split."""
+
+    patience: int = Field(2, ge=1, description="evaluations (one an epoch) without a rise")
+
+
+class TrainParams(Strict):
+    """What every trained step takes. Rates and counts are those of transformers' TrainingArguments."""
+
+    epochs: float = Field(3.0, gt=0)
+    max_steps: int | None = Field(None, ge=1, description="optimiser steps; overrides epochs")
+    learning_rate: float = Field(5e-5, gt=0, lt=1)
+    batch_size: int = Field(32, ge=1, description="rows a step on each device, before accumulation")
+    gradient_accumulation: int = Field(1, ge=1)
+    gradient_checkpointing: bool = False
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0, lt=1)
+    layerwise_lr_decay: float | None = Field(None, gt=0, le=1, description="rate factor a layer, from the head down")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    early_stopping: EarlyStopping | None = None
+    keep_best: bool = Field(False, description="keep the checkpoint that is best on the selection split")
+    seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
+
+    @property
+    def selects(self) -> bool:
+        """Whether rows must be held out of train to choose a checkpoint by."""
+        return self.keep_best or self.early_stopping is not None
+
+
+class Baseline(Strict):
+    """The FP32 reference: the model fine-tuned in full, or (without `finetune`) the model as it is."""
+
+    finetune: TrainParams | None = None
+
+
+class ExportSpec(Strict):
+    """One exporter and its options; `edgeopt doctor` lists the exporters that are installed."""
+
+    format: str
+    options: dict[str, Any] = {}
+
+
+class Target(Strict):
+    """A device profile: what latency is measured with."""
+
+    name: str = Field(pattern=NAME)
+    description: str = ""
+    runtime: Literal["onnxruntime"] = "onnxruntime"
+    threads: int = Field(1, ge=1, le=256)
+    batch: int = Field(1, ge=1, le=1024)
+    sequence: list[Annotated[int, Field(ge=4, le=8192)] | Literal["task"]] = Field(
+        default=[128, "task"], min_length=1, description="token lengths; 'task': the report split's own lengths"
+    )
+    queries: int = Field(700, ge=64, description="per subject and sequence; p90 needs 64, p99 needs 662")
+    max_seconds: float = Field(60.0, gt=0, description="time limit per sequence, for slow models")
+    instructions: list[str] = Field(default=[], description="CPU flags that the device must have")
+
+
+class GateSpec(Strict):
+    """A bound on one measurement of the candidate, alone or against the baseline."""
+
+    metric: GateMetric
+    max_drop: float | None = Field(None, ge=0, description="baseline minus candidate, absolute")
+    max_drop_relative: float | None = Field(None, ge=0, lt=1, description="the same, as a share of the baseline")
+    min: float | None = None
+    max_mb: float | None = Field(None, gt=0, description="10^6 bytes")
+    max_ms: float | None = Field(None, gt=0)
+    min_speedup: float | None = Field(None, gt=0, description="baseline's latency / candidate's")
+    max_ratio: float | None = Field(None, gt=0, description="candidate / baseline")
+    confidence: float = Field(0.95, ge=0.5, lt=1, description="one-sided; .5 compares the point estimates")
+    target: str | None = Field(None, description="default: the first target")
+    sequence: int | Literal["task"] | None = Field(None, description="default: the target's first")
+    against: Literal["onnx", "torch"] = Field("onnx", description="which FP32 baseline a speed-up is against")
+
+    @property
+    def bound(self) -> tuple[str, float]:
+        """The one bound's key and value."""
+        (found,) = [(k, v) for k in BOUNDS if (v := getattr(self, k)) is not None]
+        return found
+
+    @model_validator(mode="after")
+    def _one_bound_that_fits(self) -> GateSpec:
+        given = [k for k in BOUNDS if getattr(self, k) is not None]
+        allowed = bounds_of(self.metric)
+        if len(given) != 1:
+            raise ValueError(f"a gate on {self.metric} takes exactly one of {', '.join(allowed)}")
+        if given[0] not in allowed:
+            raise ValueError(f"{given[0]} does not fit {self.metric}, which takes one of {', '.join(allowed)}")
+        if not self.metric.startswith("latency") and (self.sequence is not None or self.against == "torch"):
+            raise ValueError("'sequence' and 'against' belong to a gate on latency")
+        return self
+
+
+BOUNDS = ("max_drop", "max_drop_relative", "min", "max_mb", "max_ms", "min_speedup", "max_ratio")
+
+
+def bounds_of(metric: str) -> tuple[str, ...]:
+    """Which bounds a gate on this metric may state."""
+    if metric == "size" or metric == "memory.peak":
+        return ("max_mb", "max_ratio")
+    if metric.startswith("latency"):
+        return ("max_ms", "min_speedup", "max_ratio")
+    if metric == "start.cold":
+        return ("max_ms", "max_ratio")
+    return ("max_drop", "max_drop_relative", "min")
+
+
+class StepParams(Strict):
+    """Base of a transform's parameters."""
+
+
+class TrainedStepParams(StepParams, TrainParams):
+    """Base of the parameters of a transform that trains."""
+
+
+class RecipeHead(Strict):
+    """Everything in a recipe but its steps, which are checked against their transforms."""
+
+    edgeopt: Literal[1] = Field(description="schema version")
+    name: str = Field(pattern=NAME)
+    description: str = ""
+    model: ModelSpec
+    task: TaskSpec
+    baseline: Baseline = Baseline()
+    steps: list[dict[str, Any]] = []
+    export: list[ExportSpec] = [ExportSpec(format="onnx")]
+    targets: list[str | Target] = Field(default=["cpu-1-thread"], min_length=1)
+    gates: list[GateSpec] = []
+    seed: int = Field(42, ge=0, lt=2**32)

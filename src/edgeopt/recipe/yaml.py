@@ -1,0 +1,117 @@
+"""YAML with the line and column of every key and value kept, by the 1.2 core schema.
+
+PyYAML reads YAML 1.1, where `3e-4` is a string, `no` is false and `1:30` is ninety; a recipe needs
+1.2, so scalars are resolved here. Aliases are refused: a recipe has no use for them, and they are the
+way to make a small file enormous.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgeopt.errors import Issue, Place
+
+Path_ = tuple[str | int, ...]
+
+_NULL = re.compile(r"|~|null|Null|NULL")
+_TRUE = re.compile(r"true|True|TRUE")
+_FALSE = re.compile(r"false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9][0-9_]*")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_MAX_DEPTH = 32
+
+
+def scalar(text: str) -> Any:
+    """The value of a plain (unquoted) YAML 1.2 scalar."""
+    if _NULL.fullmatch(text):
+        return None
+    if _TRUE.fullmatch(text):
+        return True
+    if _FALSE.fullmatch(text):
+        return False
+    if _INT.fullmatch(text):
+        return int(text.replace("_", ""))
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+@dataclass
+class Document:
+    """A parsed file: its data, and for every path in it the place of the key and of the value."""
+
+    source: str
+    data: Any = None
+    keys: dict[Path_, Place] = field(default_factory=dict)
+    values: dict[Path_, Place] = field(default_factory=dict)
+    issues: list[Issue] = field(default_factory=list)
+
+    def place(self, path: Path_) -> Place:
+        """The key's place where there is one, else the value's, else the nearest parent's."""
+        while path:
+            found = self.keys.get(path) or self.values.get(path)
+            if found:
+                return found
+            path = path[:-1]
+        return self.values.get((), Place(self.source, 1))
+
+
+def parse(text: str, path: Path) -> Document:
+    """Parse; problems are collected in `issues`, and `data` is None when nothing could be read."""
+    base = Place.of(path)
+    document = Document(base.source)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(base.source, mark.line + 1, mark.column + 1) if mark else base
+        document.issues.append(Issue("E102", f"this is not YAML: {error.problem or error.context}", place,
+                                     "check the indentation, quotes and brackets at that place"))
+        return document
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        document.issues.append(Issue("E102", f"this is not YAML: {' '.join(str(error).split())}", base))
+        return document
+    if node is None:
+        document.issues.append(Issue("E102", "the file is empty", base, "start from `edgeopt recipes copy quickstart`"))
+        return document
+    seen: set[int] = set()
+
+    def build(node: yaml.Node, at: Path_) -> Any:
+        place = Place(base.source, node.start_mark.line + 1, node.start_mark.column + 1)
+        document.values[at] = place
+        if id(node) in seen or len(at) > _MAX_DEPTH:
+            document.issues.append(Issue("E102", "aliases and nesting beyond 32 levels are not read", place,
+                                         "write the value out where it is used"))
+            return None
+        if not isinstance(node, yaml.ScalarNode):
+            seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            return mapping(node, at)
+        if isinstance(node, yaml.SequenceNode):
+            return [build(child, (*at, i)) for i, child in enumerate(node.value)]
+        return scalar(node.value) if node.style is None else node.value
+
+    def mapping(node: yaml.MappingNode, at: Path_) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            place = Place(base.source, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if not isinstance(key_node, yaml.ScalarNode):
+                document.issues.append(Issue("E102", "a key must be a plain word", place))
+                continue
+            key = str(key_node.value)
+            if key in out:
+                first = document.keys[(*at, key)].line
+                document.issues.append(Issue("E103", f"key '{key}' stands twice (first on line {first})", place,
+                                             "keep one of the two"))
+                continue
+            document.keys[(*at, key)] = place
+            out[key] = build(value_node, (*at, key))
+        return out
+
+    document.data = build(node, ())
+    return document

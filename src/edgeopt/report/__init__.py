@@ -1,0 +1,1 @@
+"""The one report.json and its renderings."""

@@ -1,0 +1,105 @@
+"""From measurements to the report."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from edgeopt import __version__, host
+from edgeopt.errors import Place
+from edgeopt.execute import Done, Executed
+from edgeopt.gates import MIN_QUERIES, PERCENTILES, Evidence, decide, verdict_of
+from edgeopt.measure.latency import Measured
+from edgeopt.measuring import Measurements, state_bytes
+from edgeopt.plan import Chain
+from edgeopt.recipe import Recipe
+from edgeopt.report.model import Difference, Latency, Parity, RecipeInfo, Report, Speedup, Step, SubjectName, Task
+from edgeopt.statistics import percentile_ratio
+
+CONFIDENCE = 0.95
+
+
+def build_report(recipe: Recipe, executed: Executed, measured: Measurements) -> Report:
+    """Decide the gates and put everything together."""
+    evidence, task, data = measured.evidence, recipe.head.task, executed.data
+    gates = [decide(g, evidence, line=recipe.document.place(("gates", i)).line) for i, g in enumerate(recipe.head.gates)]
+    return Report(
+        edgeopt=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=verdict_of(gates),
+        recipe=RecipeInfo(name=recipe.head.name, source=str(Place.of(recipe.path)), digest=recipe.digest, overrides=list(recipe.overrides)),
+        model=recipe.head.model.id,
+        task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report), labels=list(data.label_names), max_length=task.max_length),
+        gates=gates,
+        baseline=evidence.baseline,
+        candidate=evidence.candidate,
+        differences=[_difference(evidence, m) for m in task.metric_names],
+        latency=[_latency(m) for m in evidence.latency],
+        speedups=_speedups(evidence.latency),
+        parity=_parity(executed),
+        steps=[_step(chain, done) for chain, chain_done in executed.chains.items() for done in chain_done],
+        environment=host.environment(),
+        notes=_notes(recipe, executed, evidence),
+    )  # fmt: skip
+
+
+def _difference(evidence: Evidence, metric: str) -> Difference:
+    bounds = evidence.difference(metric, CONFIDENCE)
+    return Difference(metric=metric, delta=bounds.value, low=bounds.low, high=bounds.high)
+
+
+def _latency(m: Measured) -> Latency:
+    p50, p90, p99 = (float(np.percentile(m.samples, q)) for q in PERCENTILES.values())
+    return Latency(subject=m.subject, target=m.target, runtime=m.runtime, device=m.device, threads=m.threads, batch=m.batch,
+                   sequence=_sequence(m), p50_ms=p50, p90_ms=p90, p99_ms=p99 if len(m.samples) >= MIN_QUERIES["p99"] else None,
+                   queries=len(m.samples), session=m.session)
+
+
+def _sequence(m: Measured) -> Any:
+    return m.sequence if m.sequence == "task" else int(m.sequence)
+
+
+def _speedups(latency: list[Measured]) -> list[Speedup]:
+    against: tuple[SubjectName, ...] = ("baseline", "baseline-torch")
+    found = {(m.target, str(m.sequence), m.subject): m for m in latency}
+    out = []
+    for candidate in (m for m in latency if m.subject == "candidate"):
+        for subject in against:
+            base = found.get((candidate.target, str(candidate.sequence), subject))
+            if base is not None:
+                b = percentile_ratio(base.samples, candidate.samples, 50.0, CONFIDENCE)
+                out.append(Speedup(against=subject, target=candidate.target, sequence=_sequence(candidate), percentile="p50", ratio=b.value, low=b.low, high=b.high))
+    return out
+
+
+def _parity(executed: Executed) -> list[Parity]:
+    chains: tuple[Chain, ...] = ("baseline", "candidate")
+    return [Parity(subject=c, **executed.lowered(c).figures["parity"]) for c in chains]
+
+
+def _step(chain: Chain, done: Done) -> Step:
+    assert done.step.key is not None
+    return Step(id=done.step.id, use=done.step.use, key=done.step.key, cached=done.cached, seconds=done.state.seconds, chain=chain,
+                digest=done.state.digest, size_bytes=state_bytes(done.state), figures=done.state.figures)
+
+
+def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
+    """What a reader would otherwise have to know."""
+    notes = []
+    sparsity = executed.final("candidate").figures.get("sparsity")
+    if sparsity:
+        notes.append(f"{sparsity:.0%} of the encoder's weights are zeros. ONNX Runtime computes with them: they make the file compress better, not faster.")
+    torch_device = next((m.device for m in evidence.latency if m.subject == "baseline-torch"), None)
+    if torch_device == "cpu":
+        notes.append("No GPU here: the torch FP32 reference ran on the CPU with the target's threads.")
+    ratios = [s for s in _speedups(evidence.latency) if s.against == "baseline"]
+    if evidence.candidate.precision == "int8" and any(s.high < 1.0 for s in ratios):
+        slow = ", ".join(f"{s.target} at {s.sequence}" for s in ratios if s.high < 1.0)
+        notes.append(f"int8 is slower than FP32 on {slow}: compare quantize.dynamic with quantize.static, or widen the scope.")
+    if evidence.candidate.precision == "int8" and not host.cpu_flags() & set(host.INT8_FLAGS):
+        notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 may saturate and is slow. Measure on the device.")
+    if not recipe.head.gates:
+        notes.append("The recipe has no gates: everything was measured and nothing was required.")
+    return notes

@@ -1,0 +1,53 @@
+"""README.md of the shipped folder: what the model is, what was measured, how to load it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from edgeopt.report import headline, tables
+from edgeopt.report.markdown_text import escape, table
+from edgeopt.report.model import Report
+from edgeopt.report.templating import environment
+
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
+    """`pair`: the task reads two texts. `quantized`: the shipped file is the int8 one."""
+    page = environment(autoescape=False)
+    page.filters.update(escape=escape, python=repr, yaml=_yaml)
+    return page.get_template("card.md.j2").render(
+        report=report,
+        pair=pair,
+        file=f"model{'_quantized' if quantized else ''}.onnx",
+        dtype="q8" if quantized else "fp32",
+        regression=report.task.type == "text-regression",
+        sequence_classification=report.task.type in ("text-classification", "text-regression"),
+        sentence=headline.sentence(report),
+        hub=_hub_fields(report, quantized),
+        figures=table(tables.figures(report)),
+        bounds=tables.BOUNDS,
+        steps=table(tables.steps(report)),
+    )
+
+
+def _hub_fields(report: Report, quantized: bool) -> dict[str, str | list[str]]:
+    """Front matter the hub reads. Local paths are left out: the hub would look for them."""
+    tags = ["edgeopt", "onnxruntime", "transformers.js", report.task.type]
+    fields: dict[str, str | list[str]] = {"library_name": "onnx", "tags": [*tags, "int8"] if quantized else tags}
+    if report.task.type == "text-classification":
+        fields["pipeline_tag"] = report.task.type
+    if HUB_NAME.fullmatch(report.model):
+        fields["base_model"] = report.model
+    dataset = report.task.dataset.split()[0] if report.task.dataset.split() else ""
+    if HUB_NAME.fullmatch(dataset):
+        fields["datasets"] = [dataset]
+    if report.candidate.metrics:
+        fields["metrics"] = list(report.candidate.metrics)
+    return fields
+
+
+def _yaml(value: str | list[str]) -> str:
+    """JSON is YAML: quoted, so that no name can end the front matter."""
+    return json.dumps(value, ensure_ascii=False)

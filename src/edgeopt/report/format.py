@@ -1,0 +1,110 @@
+"""How a number is written, once, so that Markdown, HTML and the model card cannot differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+ABSENT = "–"
+MINUS = "−"
+
+# Metrics that are errors in the label's own unit: a difference of these is not in points of 0.01.
+ERRORS = frozenset({"mse", "rmse", "mae", "loss", "perplexity"})
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", MINUS)
+
+
+def metric(value: float | None) -> str:
+    return ABSENT if value is None else _signed(f"{value:.4f}")
+
+
+def points(name: str, value: float, *, sign: bool = True) -> str:
+    """A difference of metric `name`: in points (hundredths) for a score, in its own unit for an error."""
+    plus = "+" if sign else ""
+    if name in ERRORS:
+        return _signed(f"{value:{plus}.4f}")
+    return _signed(f"{value * 100:{plus}.2f}")
+
+
+def points_unit(name: str) -> str:
+    return "" if name in ERRORS else " points"
+
+
+def interval(low: float | None, high: float | None, show: Callable[[float], str]) -> str:
+    """Both bounds as [low, high]; a single one as an inequality."""
+    if low is not None and high is not None:
+        return f"[{show(low)}, {show(high)}]"
+    if low is not None:
+        return f"≥ {show(low)}"
+    return ABSENT if high is None else f"≤ {show(high)}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` with `digits` significant digits and never an exponent; whole numbers are not cut."""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    return _signed(f"{value:,.{max(digits - 1 - exponent, 0)}f}")
+
+
+def megabytes(size: float | None) -> str:
+    """Decimal megabytes: 10^6 bytes, the unit of the size gate."""
+    return ABSENT if size is None else f"{significant(size / 1e6)} MB"
+
+
+def milliseconds(value: float | None) -> str:
+    return ABSENT if value is None else f"{significant(value)} ms"
+
+
+def ratio(value: float) -> str:
+    return f"{significant(value)}×"
+
+
+def shrink(before: float, after: float, words: tuple[str, str] = ("smaller", "larger")) -> str:
+    """How much smaller `after` is, said so that no one has to guess which way the ratio goes."""
+    if before == after:
+        return "same"
+    if min(before, after) <= 0:
+        return ABSENT
+    return f"{ratio(before / after)} {words[0]}" if after < before else f"{ratio(after / before)} {words[1]}"
+
+
+def count(value: int) -> str:
+    """Exact below a million; above, four digits, as the exact number is in report.json."""
+    return f"{value:,}" if value < 1_000_000 else f"{significant(value / 1e6, 4)} M"
+
+
+def percent(fraction: float | None) -> str:
+    return ABSENT if fraction is None else _signed(f"{fraction * 100:.1f} %")
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{significant(seconds, 2)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def sequence(length: int | Literal["task"] | None) -> str:
+    """`task` means: rows of the task at their own lengths, not padded to one."""
+    if length is None:
+        return ABSENT
+    return "task rows" if length == "task" else f"{length} tokens"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as rows of two columns: `cpu.model`, `Xeon`."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            rows.extend(flatten(value, f"{name}."))
+        elif isinstance(value, (list, tuple)):
+            rows.append((name, ", ".join(map(str, value)) or ABSENT))
+        else:
+            rows.append((name, ABSENT if value is None else str(value)))
+    return rows

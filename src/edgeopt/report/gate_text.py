@@ -1,0 +1,45 @@
+"""A gate in words: what it looks at, its bound and its value, each in the unit of its kind of bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgeopt.report import format as fmt
+from edgeopt.report.model import Gate
+
+UNITS: dict[str, Callable[[float], str]] = {
+    "max_drop_relative": fmt.percent,
+    "max_mb": lambda value: f"{fmt.significant(value)} MB",
+    "max_ms": fmt.milliseconds,
+    "min_speedup": fmt.ratio,
+    "max_ratio": fmt.ratio,
+}
+
+
+def unit(gate: Gate) -> Callable[[float], str]:
+    if gate.kind == "max_drop":
+        return lambda value: fmt.points(gate.metric, value, sign=False) + fmt.points_unit(gate.metric)
+    return UNITS.get(gate.kind, fmt.metric)
+
+
+def bound(gate: Gate) -> str:
+    """`drop ≤ 1.00 points`, `speed-up ≥ 2.00×`: the direction is in the kind's first word."""
+    subject = {"max_drop": "drop ", "max_drop_relative": "drop ", "min_speedup": "speed-up ", "max_ratio": "ratio "}
+    sign = "≥" if gate.kind.startswith("min") else "≤"
+    return f"{subject.get(gate.kind, '')}{sign} {unit(gate)(gate.bound)}"
+
+
+def value(gate: Gate) -> str:
+    return fmt.ABSENT if gate.value is None else unit(gate)(gate.value)
+
+
+def bounds(gate: Gate) -> str:
+    """The interval of the value, with the confidence it was asked at."""
+    text = fmt.interval(gate.low, gate.high, unit(gate))
+    return text if text == fmt.ABSENT else f"{text} at {gate.confidence * 100:g} %"
+
+
+def metric(gate: Gate) -> str:
+    where = [gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)]
+    against = None if gate.against in (None, "baseline") else f"against {gate.against}"
+    return ", ".join(part for part in [gate.metric, *where, against] if part)

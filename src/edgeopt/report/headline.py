@@ -1,0 +1,66 @@
+"""Which of many figures stand for the whole: the first metric, and latency where the gates look."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from edgeopt.report import format as fmt
+from edgeopt.report.model import Difference, Latency, Report, Speedup, SubjectName
+
+Percentile = Literal["p50", "p90", "p99"]
+
+
+class Place(NamedTuple):
+    """Where a latency was taken: a target and a sequence length."""
+
+    target: str
+    sequence: int | Literal["task"]
+
+    def __str__(self) -> str:
+        return f"{self.target}, {fmt.sequence(self.sequence)}"
+
+
+def places(report: Report) -> list[Place]:
+    """Every place the candidate was timed at, in the report's order."""
+    return list(dict.fromkeys(Place(r.target, r.sequence) for r in report.latency if r.subject == "candidate"))
+
+
+def main_place(report: Report) -> Place | None:
+    """The place of the first latency gate, else the first one measured."""
+    timed = places(report)
+    for gate in (gate for gate in report.gates if gate.metric.startswith("latency.")):
+        for place in timed:
+            if gate.target == place.target and gate.sequence in (None, place.sequence):
+                return place
+    return timed[0] if timed else None
+
+
+def first_metric(report: Report) -> str | None:
+    return next((name for name in report.baseline.metrics if name in report.candidate.metrics), None)
+
+
+def difference(report: Report, metric: str) -> Difference | None:
+    return next((d for d in report.differences if d.metric == metric), None)
+
+
+def latency(report: Report, subject: SubjectName, place: Place) -> Latency | None:
+    rows = (r for r in report.latency if r.subject == subject and Place(r.target, r.sequence) == place)
+    return next(rows, None)
+
+
+def speedup(
+    report: Report, place: Place, percentile: Percentile = "p50", against: SubjectName = "baseline"
+) -> Speedup | None:
+    for entry in report.speedups:
+        if (entry.target, entry.sequence) == place and (entry.percentile, entry.against) == (percentile, against):
+            return entry
+    return None
+
+
+def sentence(report: Report) -> str:
+    """What the verdict rests on, in one line."""
+    if not report.gates:
+        return "No gates: the figures were measured, nothing was required of them."
+    passed = sum(gate.verdict == "pass" for gate in report.gates)
+    total = len(report.gates)
+    return f"{passed} of {total} gate{'' if total == 1 else 's'} passed."

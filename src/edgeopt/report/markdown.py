@@ -1,0 +1,19 @@
+"""report.md: the verdict and the figures, for a terminal, a pull request or a ticket."""
+
+from __future__ import annotations
+
+from edgeopt.report import headline, tables
+from edgeopt.report.markdown_text import escape, table
+from edgeopt.report.model import Report
+
+
+def render_markdown(report: Report) -> str:
+    title = f"# {report.verdict.upper()}: {escape(report.recipe.name)}"
+    sections = [title, headline.sentence(report), table(tables.figures(report)), tables.BOUNDS]
+    if report.gates:
+        sections += ["## Gates", table(tables.gates(report))]
+    for heading, content in tables.details(report):
+        sections += [f"## {heading}", table(content)]
+    if report.notes:
+        sections += ["## Notes", "\n".join(f"- {escape(note)}" for note in report.notes)]
+    return "\n\n".join(sections) + "\n"

@@ -1,0 +1,26 @@
+"""Markdown's two needs: text that stays text, and tables that also read well as plain characters."""
+
+from __future__ import annotations
+
+from edgeopt.report.tables import Table
+
+
+def escape(text: str) -> str:
+    """`text` so that it neither breaks a table row nor becomes markup."""
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("](", "]\\("), ("*", "\\*")):
+        text = text.replace(character, entity)
+    return " ".join(text.split())
+
+
+def table(content: Table) -> str:
+    """A padded pipe table: numbers to the right, so a terminal shows it as well as a browser."""
+    right = [column.kind == "number" for column in content.columns]
+    cells = [[column.name for column in content.columns], *([escape(c) for c in row] for row in content.rows)]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(right))]
+
+    def line(row: list[str]) -> str:
+        padded = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(row, widths, right, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
+    return "\n".join([line(cells[0]), line(rule), *map(line, cells[1:])])

@@ -1,0 +1,148 @@
+"""report.json, version 1: the measurements, the verdict and where they come from.
+
+Markdown, HTML and the model card are renderings of this and of nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+SubjectName = Literal["candidate", "baseline", "baseline-torch"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Gate(Part):
+    """One decided gate. `value` is what the bound is compared with: a drop, a ratio, MB or ms."""
+
+    metric: str
+    verdict: Verdict
+    value: float | None
+    bound: float
+    kind: str = Field(description="which bound: max_drop, min_speedup, max_mb, …")
+    reason: str
+    low: float | None = Field(None, description="one-sided lower bound on `value` at `confidence`")
+    high: float | None = Field(None, description="one-sided upper bound on `value` at `confidence`")
+    confidence: float
+    target: str | None = None
+    sequence: int | Literal["task"] | None = None
+    against: str | None = None
+    line: int | None = Field(None, description="line of the recipe")
+
+
+class Subject(Part):
+    """A measured artifact: the ONNX file that is shipped, or the FP32 baseline exported the same way."""
+
+    artifact: str
+    metrics: dict[str, float]
+    size_bytes: int
+    parameters: int
+    nonzero: int
+    precision: Literal["fp32", "int8"]
+    memory_peak_bytes: int | None = None
+    cold_start_ms: float | None = None
+
+
+class Latency(Part):
+    """Latency of one subject on one target at one sequence length, in milliseconds a query.
+    p99 is null below 662 queries: fewer say nothing about it."""
+
+    subject: SubjectName
+    target: str
+    runtime: str
+    device: str
+    threads: int
+    batch: int
+    sequence: int | Literal["task"]
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
+    queries: int
+    session: dict[str, str] = Field(default={}, description="runtime options it ran with")
+
+
+class Speedup(Part):
+    """Baseline's latency over the candidate's, with its one-sided 95 % bounds from paired rounds."""
+
+    against: SubjectName
+    target: str
+    sequence: int | Literal["task"]
+    percentile: Literal["p50", "p90", "p99"]
+    ratio: float
+    low: float
+    high: float
+
+
+class Difference(Part):
+    """Candidate minus baseline on the same rows, with its one-sided 95 % bounds."""
+
+    metric: str
+    delta: float
+    low: float
+    high: float
+
+
+class Parity(Part):
+    """Largest absolute difference of a logit between torch and the exported graph, on real rows."""
+
+    subject: Literal["candidate", "baseline"]
+    max_abs_diff: float
+    tolerance: float
+    rows: int
+
+
+class Step(Part):
+    """One executed (or reused) step. Size, sparsity and parameters are those of the state it left."""
+
+    id: str
+    use: str
+    key: str
+    cached: bool
+    seconds: float = Field(description="time it took when it was built, cached or not")
+    chain: Literal["baseline", "candidate"]
+    digest: str
+    size_bytes: int
+    figures: dict[str, Any] = {}
+
+
+class Task(Part):
+    type: str
+    dataset: str
+    split: str
+    rows: int
+    labels: list[str]
+    max_length: int
+
+
+class RecipeInfo(Part):
+    name: str
+    source: str
+    digest: str
+    overrides: list[str] = []
+
+
+class Report(Part):
+    """The whole report. `schema_version` rises when a field changes its meaning or goes."""
+
+    schema_version: Literal[1] = 1
+    edgeopt: str
+    created: str
+    verdict: Verdict
+    recipe: RecipeInfo
+    model: str
+    task: Task
+    gates: list[Gate]
+    baseline: Subject
+    candidate: Subject
+    differences: list[Difference]
+    latency: list[Latency]
+    speedups: list[Speedup]
+    parity: list[Parity]
+    steps: list[Step]
+    environment: dict[str, Any]
+    notes: list[str] = []

@@ -1,0 +1,174 @@
+"""The report's tables as plain rows. Each renderer only draws them, so all of them show the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from edgeopt.report import format as fmt
+from edgeopt.report import gate_text, headline
+from edgeopt.report.headline import Percentile, Place
+from edgeopt.report.model import Latency, Report, Speedup, Subject
+
+BOUNDS = (
+    "Change is candidate against the FP32 ONNX baseline, on the same rows and machine. Each bound is one-sided "
+    "at 95 %. A point is 0.01 of the metric. MB is 10^6 bytes."
+)
+
+Kind = Literal["text", "prose", "number", "code", "verdict"]
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    kind: Kind = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: list[Column]
+    rows: list[list[str]]
+
+
+def figures(report: Report) -> Table:
+    """Baseline, candidate and change, one line a measure: the table to read first."""
+    columns = [Column("Measure")]
+    columns += [Column(name, "number") for name in ("Baseline", "Candidate", "Change", "95 % bounds")]
+    rows = [*_metrics(report), *_sizes(report.baseline, report.candidate)]
+    for place in headline.places(report):
+        rows.extend(_times(report, place))
+    return Table(columns, rows)
+
+
+def _metrics(report: Report) -> Iterator[list[str]]:
+    for name in dict.fromkeys([*report.baseline.metrics, *report.candidate.metrics]):
+        change = bounds = fmt.ABSENT
+        if entry := headline.difference(report, name):
+            change = fmt.points(name, entry.delta) + fmt.points_unit(name)
+            bounds = fmt.interval(entry.low, entry.high, partial(fmt.points, name))
+        before, after = report.baseline.metrics.get(name), report.candidate.metrics.get(name)
+        yield [name, fmt.metric(before), fmt.metric(after), change, bounds]
+
+
+def _sizes(before: Subject, after: Subject) -> Iterator[list[str]]:
+    old, new = before.size_bytes, after.size_bytes
+    yield ["size", fmt.megabytes(old), fmt.megabytes(new), fmt.shrink(old, new), fmt.ABSENT]
+    for name, counted in (("parameters", "parameters"), ("non-zeros", "nonzero")):
+        old, new = getattr(before, counted), getattr(after, counted)
+        yield [name, fmt.count(old), fmt.count(new), fmt.shrink(old, new, ("fewer", "more")), fmt.ABSENT]
+    peaks = before.memory_peak_bytes, after.memory_peak_bytes
+    if any(peak is not None for peak in peaks):
+        change = fmt.shrink(peaks[0] or 0, peaks[1] or 0) if None not in peaks else fmt.ABSENT
+        yield ["peak memory", *map(fmt.megabytes, peaks), change, fmt.ABSENT]
+    starts = before.cold_start_ms, after.cold_start_ms
+    if any(start is not None for start in starts):
+        yield ["cold start", *map(fmt.milliseconds, starts), *speed(*starts, None)]
+
+
+def _times(report: Report, place: Place) -> Iterator[list[str]]:
+    before = headline.latency(report, "baseline", place)
+    after = headline.latency(report, "candidate", place)
+    percentiles: tuple[Percentile, ...] = ("p50", "p90", "p99")
+    for percentile in percentiles:
+        old, new = _at(before, percentile), _at(after, percentile)
+        change, bounds = speed(old, new, headline.speedup(report, place, percentile))
+        yield [f"{percentile}, {place}", fmt.milliseconds(old), fmt.milliseconds(new), change, bounds]
+
+
+def _at(row: Latency | None, percentile: Percentile) -> float | None:
+    if row is None:
+        return None
+    return {"p50": row.p50_ms, "p90": row.p90_ms, "p99": row.p99_ms}[percentile]
+
+
+def speed(old: float | None, new: float | None, entry: Speedup | None) -> tuple[str, str]:
+    """The ratio with its bounds; without a paired measurement the plain ratio, without bounds."""
+    if entry:
+        return f"{fmt.ratio(entry.ratio)} as fast", fmt.interval(entry.low, entry.high, fmt.ratio)
+    if old and new:
+        return f"{fmt.ratio(old / new)} as fast", fmt.ABSENT
+    return fmt.ABSENT, fmt.ABSENT
+
+
+def gates(report: Report) -> Table:
+    columns = [Column("Gate"), Column("Verdict", "verdict"), Column("Bound"), Column("Value", "number")]
+    columns += [Column("Interval", "number"), Column("Reason", "prose")]
+    rows = [
+        [gate_text.metric(g), g.verdict, gate_text.bound(g), gate_text.value(g), gate_text.bounds(g), g.reason]
+        for g in report.gates
+    ]
+    return Table(columns, rows)
+
+
+def latency(report: Report) -> Table:
+    """Every timed subject, with the candidate's p50 speed-up over it."""
+    columns = [Column("Subject"), Column("Target"), Column("Sequence")]
+    names = ("p50", "p90", "p99", "Candidate's p50", "95 % bounds", "Queries", "Threads", "Batch")
+    columns += [Column(name, "number") for name in names]
+    columns += [Column("Runtime"), Column("Device")]
+    return Table(columns, [_latency_row(report, row) for row in report.latency])
+
+
+def _latency_row(report: Report, row: Latency) -> list[str]:
+    place = Place(row.target, row.sequence)
+    change = bounds = fmt.ABSENT
+    if row.subject != "candidate":
+        candidate = headline.latency(report, "candidate", place)
+        entry = headline.speedup(report, place, against=row.subject)
+        change, bounds = speed(row.p50_ms, candidate.p50_ms if candidate else None, entry)
+    times = [fmt.milliseconds(ms) for ms in (row.p50_ms, row.p90_ms, row.p99_ms)]
+    settings = [fmt.count(row.queries), str(row.threads), str(row.batch), row.runtime, row.device]
+    return [row.subject, row.target, fmt.sequence(row.sequence), *times, change, bounds, *settings]
+
+
+def steps(report: Report) -> Table:
+    columns = [Column("Step", "code"), Column("Transform", "code"), Column("Chain"), Column("From")]
+    columns += [Column("Time to build", "number"), Column("Size", "number"), Column("Sparsity", "number")]
+    rows = []
+    for step in report.steps:
+        sparsity = step.figures.get("sparsity")
+        measured = [fmt.duration(step.seconds), fmt.megabytes(step.size_bytes), fmt.percent(sparsity)]
+        rows.append([step.id, step.use, step.chain, "cache" if step.cached else "this run", *measured])
+    return Table(columns, rows)
+
+
+def parity(report: Report) -> Table:
+    columns = [Column("Subject"), Column("Largest logit difference", "number")]
+    columns += [Column("Tolerance", "number"), Column("Rows", "number")]
+    rows = [[p.subject, f"{p.max_abs_diff:.2e}", f"{p.tolerance:.2e}", fmt.count(p.rows)] for p in report.parity]
+    return Table(columns, rows)
+
+
+def environment(report: Report) -> Table:
+    return Table([Column("Setting"), Column("Value", "prose")], [list(row) for row in fmt.flatten(report.environment)])
+
+
+def subject(report: Report) -> Table:
+    """What was measured: the lines that make a report findable a year later."""
+    task, recipe = report.task, report.recipe
+    rows = [
+        ["recipe", f"{recipe.name} ({recipe.source})"],
+        ["recipe digest", recipe.digest],
+        ["overrides", ", ".join(recipe.overrides) or "none"],
+        ["model", report.model],
+        ["task", f"{task.type}, at most {task.max_length} tokens"],
+        ["data", f"{task.dataset}, {task.split}, {fmt.count(task.rows)} rows"],
+        ["baseline", f"{report.baseline.artifact} ({report.baseline.precision})"],
+        ["candidate", f"{report.candidate.artifact} ({report.candidate.precision})"],
+        ["made", f"{report.created} by edgeopt {report.edgeopt}"],
+    ]
+    return Table([Column("What"), Column("Value", "prose")], rows)
+
+
+def details(report: Report) -> list[tuple[str, Table]]:
+    """The sections below figures and gates, those that have something to show."""
+    sections = [
+        ("Latency", latency(report)),
+        ("Steps", steps(report)),
+        ("Parity of torch and ONNX", parity(report)),
+        ("What was measured", subject(report)),
+        ("Environment", environment(report)),
+    ]
+    return [(heading, table) for heading, table in sections if table.rows]

@@ -1,0 +1,145 @@
+"""One execution of a recipe: plan, build, export, measure, decide, and leave one folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeopt.distributed import Group
+from edgeopt.errors import bad_input, step_failed
+from edgeopt.execute import Executed, execute
+from edgeopt.export import Exported, ExportInput, exporter
+from edgeopt.lock import check_lock, make_lock
+from edgeopt.measuring import measure_all, write_measurements
+from edgeopt.plan import make_plan
+from edgeopt.progress import Progress
+from edgeopt.recipe import Recipe
+from edgeopt.report.build import build_report
+from edgeopt.report.model import Report
+from edgeopt.report.write import write_report
+from edgeopt.store import Store, write_json
+
+REPORT, LOCK, LOG = "report.json", "recipe.lock", "log.txt"
+#: What marks a folder as one of ours, that a later run may replace.
+_OURS = (REPORT, LOCK)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run."""
+
+    report: Report
+    folder: Path
+
+
+def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None) -> Outcome:
+    """Apply a recipe. The folder appears whole, or (after an error) stays as it was.
+    Raises InputError before any compute, StepError when a step fails."""
+    _writable(out)
+    plan = make_plan(recipe, store)
+    with _building(out) as folder, _logging_to(folder / LOG):
+        executed = execute(plan, store, progress, group)
+        lock = make_lock(recipe, executed)
+        if locked is not None:
+            check_lock(locked, lock)
+        exported = _export(recipe, executed, folder, progress)
+        measured = measure_all(recipe, executed, folder / "model" / exported[0].artifact, progress)
+        report = build_report(recipe, executed, measured)
+        write_json(folder / LOCK, lock)
+        write_measurements(folder, measured)
+        write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
+        _publish(folder, out)
+    return Outcome(report, out)
+
+
+def _export(recipe: Recipe, executed: Executed, folder: Path, progress: Progress) -> list[Exported]:
+    """Every export of the recipe; the first goes to model/ and is the one that is measured, the others
+    to model-<format>/."""
+    given = ExportInput(executed.final("candidate"), executed.lowered("candidate"))
+    out: list[Exported] = []
+    for i, spec in enumerate(recipe.head.export):
+        chosen = exporter(spec.format)
+        missing = chosen.requires - given.state.facts
+        if missing:
+            raise step_failed("E410", f"exporter '{spec.format}' needs a model with {', '.join(sorted(missing))}")
+        target = folder / ("model" if i == 0 else f"model-{spec.format}")
+        target.mkdir()
+        out.append(chosen.write(given, target, spec.options))
+        progress.say(f"{'export.' + spec.format:<22} {chosen.summary}")
+    return out
+
+
+def _writable(out: Path) -> None:
+    """Refuse to replace a folder that is not a run's, before anything is computed."""
+    if out.is_file():
+        raise bad_input("E114", f"--out {out} is a file", help="give a folder")
+    if out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in _OURS):
+        raise bad_input("E114", f"--out {out} holds files that no run of edgeopt made", help="give a new or empty folder, or that of an earlier run")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}."):
+            pass
+    except OSError as error:
+        raise bad_input("E114", f"--out {out} cannot be written: {error.strerror}", help="give a folder of your own") from None
+
+
+@contextmanager
+def _building(out: Path) -> Iterator[Path]:
+    """A folder beside the final one; gone again unless it was published. What an earlier run left there
+    when it was killed goes too."""
+    for left in out.parent.glob(f".{out.name}.building-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.building-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(folder: Path, out: Path) -> None:
+    """Put the finished folder where the old one was: two renames, so that one of them is always there."""
+    old = None
+    if out.exists():
+        old = out.parent / f".{out.name}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        out.rename(old)
+    folder.rename(out)
+    if old:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Everything any library says, with the time, into the run's log."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setLevel(logging.INFO)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def load_report(folder: Path) -> Report:
+    """The report of a run's folder (or of the file itself). Raises InputError E115."""
+    from pydantic import ValidationError
+
+    path = folder / REPORT if folder.is_dir() else folder
+    try:
+        return Report.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
+        raise bad_input("E115", f"{folder} is not the folder of a run: there is no {REPORT}", help="give what `apply --out` wrote") from None
+    except (ValueError, ValidationError) as error:
+        raise bad_input("E115", f"{path} is not a report of this edgeopt: {str(error).splitlines()[0]}") from None
+
+

@@ -1,0 +1,249 @@
+"""The store: immutable states under the key of the step that made them.
+
+    <root>/states/<key>/state.json + files     complete, renamed into place as the last act
+    <root>/building/<key>.<random>/            a state being written; swept when its lock is free
+    <root>/work/<key>/                         training checkpoints, kept until the state is complete
+    <root>/locks/<key>.lock                    held while a state is built; the kernel frees it on a crash
+    <root>/seen/<recipe>/<chain>/<step>.json   the key parts a step had last time: why it is stale now
+    <root>/sources/<name>.json                 what a hub name turned out to be, so that plan needs no network
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from edgeopt.contract import Fact, Facts
+from edgeopt.errors import bad_input
+
+MANIFEST = "state.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """A complete state: its folder and its manifest."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return str(self.manifest["key"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the files' digests and the facts: equal for equal content, however it was made."""
+        return str(self.manifest["digest"])
+
+    @property
+    def facts(self) -> Facts:
+        return frozenset(Fact(f) for f in self.manifest["facts"])
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return dict(self.manifest["figures"])
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        return dict(self.manifest["files"])
+
+    @property
+    def seconds(self) -> float:
+        return float(self.manifest["seconds"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(int(f["size"]) for f in self.files.values())
+
+
+def key_of(parts: dict[str, Any]) -> str:
+    """SHA-256 of a step's key parts as canonical JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_digest(files: dict[str, dict[str, Any]], facts: Facts) -> str:
+    return key_of({"files": {name: entry["sha256"] for name, entry in files.items()}, "facts": sorted(facts)})
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write beside and rename: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1, sort_keys=True, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+class Store:
+    """A folder of states that any number of runs may share."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+
+    @classmethod
+    def default(cls) -> Store:
+        """`EDGEOPT_STORE`, else ~/.cache/edgeopt."""
+        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return cls(Path(os.environ.get("EDGEOPT_STORE") or Path(cache) / "edgeopt"))
+
+    def prepare(self) -> None:
+        """Make the folders. Raises InputError E113 where the place cannot be written."""
+        try:
+            for name in ("states", "building", "work", "locks", "seen", "sources"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise bad_input("E113", f"the store {self.root} cannot be written: {error.strerror}",
+                            help="set EDGEOPT_STORE or give --store with a folder of your own") from None
+
+    # -- states ---------------------------------------------------------------------------------
+
+    def find(self, key: str) -> State | None:
+        """The state of that key, its files verified by digest; a damaged one counts as absent."""
+        state = self._read(key)
+        return state if state and not self.damage(state) else None
+
+    def _read(self, key: str) -> State | None:
+        folder = self.root / "states" / key
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return State(folder, manifest) if manifest.get("format") == FORMAT and manifest.get("key") == key else None
+
+    def is_damaged(self, key: str) -> bool:
+        """Whether there is a state under the key that cannot be used."""
+        return (self.root / "states" / key).exists() and self.find(key) is None
+
+    def damage(self, state: State) -> str | None:
+        """Name of the first file that is absent or not what the manifest says, else None."""
+        for name, entry in state.files.items():
+            path = state.folder / name
+            try:
+                if path.stat().st_size != entry["size"] or file_digest(path) != entry["sha256"]:
+                    return name
+            except OSError:
+                return name
+        return None if content_digest(state.files, state.facts) == state.digest else MANIFEST
+
+    def states(self) -> list[State]:
+        """All complete states, oldest first; files are not verified."""
+        root = self.root / "states"
+        found = [s for p in (root.iterdir() if root.is_dir() else ()) if (s := self._read(p.name))]
+        return sorted(found, key=lambda s: float(s.manifest["created"]))
+
+    @contextlib.contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Only one run at a time builds a key; another one waits here and then finds the state."""
+        self.prepare()
+        with FileLock(self.root / "locks" / f"{key}.lock"):
+            yield
+
+    @contextlib.contextmanager
+    def building(self, key: str) -> Iterator[Path]:
+        """A fresh folder to write a state into; it is removed unless `commit` renamed it away."""
+        for left in (self.root / "building").glob(f"{key}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(dir=self.root / "building", prefix=f"{key}."))
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def work(self, key: str) -> Path:
+        folder = self.root / "work" / key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def commit(self, folder: Path, *, key: str, parts: dict[str, Any], use: str, facts: Facts, figures: dict[str, Any], seconds: float) -> State:
+        """Seal the folder: digest every file, write the manifest last, rename, drop the work folder."""
+        files: dict[str, dict[str, Any]] = {}
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            files[path.relative_to(folder).as_posix()] = {"sha256": file_digest(path), "size": path.stat().st_size}
+        manifest = {
+            "format": FORMAT, "key": key, "parts": parts, "use": use, "facts": sorted(facts), "figures": figures,
+            "files": files, "digest": content_digest(files, facts), "seconds": round(seconds, 3), "created": time.time(),
+        }  # fmt: skip
+        write_json(folder / MANIFEST, manifest)
+        final = self.root / "states" / key
+        if final.exists():  # damaged: `find` refused it, or this would not have been built
+            shutil.rmtree(final)
+        os.rename(folder, final)
+        shutil.rmtree(self.root / "work" / key, ignore_errors=True)
+        return State(final, manifest)
+
+    def remove(self, key: str) -> bool:
+        """Remove a state unless a run is building or rebuilding it just now."""
+        try:
+            with FileLock(self.root / "locks" / f"{key}.lock", timeout=0):
+                shutil.rmtree(self.root / "states" / key, ignore_errors=True)
+                shutil.rmtree(self.root / "work" / key, ignore_errors=True)
+        except Timeout:
+            return False
+        return True
+
+    def sweep(self) -> int:
+        """Remove what crashed runs left in building/ and work/; returns the bytes freed."""
+        freed = 0
+        for area in ("building", "work"):
+            root = self.root / area
+            for left in list(root.iterdir()) if root.is_dir() else []:
+                key = left.name.partition(".")[0]
+                with contextlib.suppress(Timeout), FileLock(self.root / "locks" / f"{key}.lock", timeout=0):
+                    freed += sum(p.stat().st_size for p in left.rglob("*") if p.is_file())
+                    shutil.rmtree(left, ignore_errors=True)
+        return freed
+
+    # -- memory of earlier runs -----------------------------------------------------------------
+
+    def _seen(self, recipe: str, chain: str, step: str) -> Path:
+        return self.root / "seen" / recipe / chain / f"{step}.json"
+
+    def remember(self, recipe: str, chain: str, step: str, key: str, parts: dict[str, Any]) -> None:
+        write_json(self._seen(recipe, chain, step), {"key": key, "parts": parts})
+
+    def recall(self, recipe: str, chain: str, step: str) -> dict[str, Any] | None:
+        """{"key", "parts"} of the last time this recipe ran this step."""
+        return self._json(self._seen(recipe, chain, step))
+
+    def remember_source(self, name: str, value: Any) -> None:
+        write_json(self._source(name), value)
+
+    def recall_source(self, name: str) -> Any:
+        return self._json(self._source(name))
+
+    def _source(self, name: str) -> Path:
+        return self.root / "sources" / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+
+    def _json(self, path: Path) -> Any:
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None

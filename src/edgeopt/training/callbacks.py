@@ -1,0 +1,93 @@
+"""What edgeopt adds to transformers' Trainer while it runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from edgeopt.errors import step_failed
+from edgeopt.progress import Bar
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgeopt.training.sampler import LengthGroupedSampler
+
+COMPLETE = "complete"
+
+
+class ShowProgress(TrainerCallback):  # type: ignore[misc]
+    """Loss, examples a second and time left; stops at once when the loss is no longer a number."""
+
+    def __init__(self, bar: Bar, rows_a_step: int) -> None:
+        self.bar, self.rows_a_step = bar, rows_a_step
+        self.loss: float | None = None
+        self.started, self.first = time.monotonic(), 0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.started, self.first = time.monotonic(), state.global_step
+        self.bar.total = state.max_steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        elapsed = max(time.monotonic() - self.started, 1e-9)
+        rate = (state.global_step - self.first) * self.rows_a_step / elapsed
+        loss = "" if self.loss is None else f"loss {self.loss:.3f} "
+        self.bar.update(state.global_step, f"{loss}{rate:.0f} examples/s")
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, float] | None = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            self.loss = float(logs["loss"])
+            if not math.isfinite(self.loss):
+                raise step_failed("E407", f"training diverged: the loss is {self.loss} at optimiser step {state.global_step}",
+                                  help="lower learning_rate, raise warmup_ratio, or set precision: fp32")
+
+
+class Checkpoints(TrainerCallback):  # type: ignore[misc]
+    """Save when the last save is old enough, and mark each save that is whole."""
+
+    def __init__(self, every_seconds: float) -> None:
+        self.every = every_seconds
+        self.saved = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if args.world_size == 1 and time.monotonic() - self.saved >= self.every and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # clocks of several processes differ, and a save is a collective act: there, each epoch
+        if args.world_size > 1 and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.saved = time.monotonic()
+        if state.is_world_process_zero:
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class FollowEpoch(TrainerCallback):  # type: ignore[misc]
+    """Tell the sampler the epoch. accelerate does not, for the batches skipped when training resumes."""
+
+    def __init__(self, sampler: LengthGroupedSampler) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.sampler.set_epoch(math.floor((state.epoch or 0.0) + 1e-9))
+
+
+class KeepZeros(TrainerCallback):  # type: ignore[misc]
+    """Put pruned weights back to zero after every optimiser step."""
+
+    def __init__(self, masks: Mapping[torch.nn.Parameter, torch.Tensor]) -> None:
+        self.masks = masks
+
+    def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        import torch
+
+        with torch.no_grad():
+            for parameter, mask in self.masks.items():
+                parameter.mul_(mask.to(parameter.device))

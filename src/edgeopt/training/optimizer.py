@@ -1,0 +1,35 @@
+"""Parameter groups: weight decay where it belongs, and a rate that falls layer by layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeopt.models.anatomy import Anatomy
+
+
+def parameter_groups(
+    model: nn.Module, decayed: set[str], *, learning_rate: float, weight_decay: float,
+    layer_decay: float | None, anatomy: Anatomy, layers: int,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Groups for AdamW. With `layer_decay` d, layer i of n learns at rate·d^(n−i), the embeddings at
+    rate·d^(n+1), and what is new for the task at the full rate (Clark et al. 2020, ELECTRA, appendix B)."""
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        scale = 1.0 if layer_decay is None else layer_decay ** _depth(name, anatomy, layers)
+        key = (scale, name in decayed)
+        group = groups.setdefault(key, {"params": [], "lr": learning_rate * scale, "weight_decay": weight_decay if key[1] else 0.0})
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def _depth(name: str, anatomy: Anatomy, layers: int) -> int:
+    """Layers between a parameter and the head: 0 for the head, n + 1 for the embeddings."""
+    number = anatomy.layer_of(name)
+    if number is not None:
+        return layers - number
+    return layers + 1 if f"{anatomy.base}.embeddings" in name else 0

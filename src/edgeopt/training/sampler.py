@@ -1,0 +1,50 @@
+"""Batches of rows of like length, in an order that depends on seed and epoch alone.
+
+transformers' LengthGroupedSampler draws from the global generator, whose state at the start of an
+epoch is not that of a resumed one: training continued in the middle of an epoch would see other
+batches. This one gives the same order however often training was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+#: Batches that are sorted together: enough for little padding, few enough for a good shuffle.
+_POOL = 50
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Row numbers, shuffled, then sorted by length within pools of 50 batches; the pools' batches are
+    shuffled again, but the longest comes first so that too large a batch fails at once."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self.lengths))
+        pool = self.batch_size * _POOL
+        batches: list[np.ndarray] = []
+        for start in range(0, len(order), pool):
+            part = order[start : start + pool]
+            part = part[np.argsort(-self.lengths[part], kind="stable")]
+            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        # a short batch stays last: in the middle it would shift every later row into another batch
+        tail = [batches.pop()] if batches and len(batches[-1]) < self.batch_size else []
+        longest = max(range(len(batches)), key=lambda i: int(self.lengths[batches[i][0]]), default=None)
+        first = [batches.pop(longest)] if longest is not None else []
+        shuffled = [batches[i] for i in rng.permutation(len(batches))]
+        for batch in (*first, *shuffled, *tail):
+            yield from batch.tolist()

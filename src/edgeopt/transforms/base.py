@@ -1,0 +1,76 @@
+"""What a transform is: model state in, model state out, with a contract that the planner checks.
+
+Importing a transform's module must not import torch: `plan`, `validate` and `schema` read its
+parameters and contract. Heavy imports belong inside `apply` and `observe`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from edgeopt.contract import Contract
+from edgeopt.recipe.schema import StepParams, TaskSpec
+
+if TYPE_CHECKING:
+    from edgeopt.data import TaskData
+    from edgeopt.progress import Progress
+    from edgeopt.store import State
+
+P = TypeVar("P", bound=StepParams)
+Figures = dict[str, Any]
+
+
+@dataclass
+class StepContext:
+    """What a transform gets besides its input state and parameters.
+
+    output: an empty folder; the transform writes the new state there and nowhere else.
+    work: a folder that survives a crash: training checkpoints. Empty the first time.
+    seed: the step's seed, the recipe's where the step names none.
+    processes: how many train together.
+    figures: facts in numbers that the transform wants kept with the state and shown in the report.
+    """
+
+    task: TaskSpec
+    data: TaskData
+    output: Path
+    work: Path
+    seed: int
+    progress: Progress
+    processes: int = 1
+    figures: Figures = field(default_factory=dict)
+
+
+class Transform(ABC, Generic[P]):
+    """Base of every transform. Subclasses set the class variables and write `apply`."""
+
+    name: ClassVar[str]
+    #: Raise it when the same parameters give another result: it is part of the step's key.
+    version: ClassVar[int] = 1
+    summary: ClassVar[str]
+    Params: ClassVar[type[StepParams]]
+    contract: ClassVar[Contract]
+    #: Which parameters hold TrainParams: "" for the step's own, else the name of the field.
+    training: ClassVar[str | None] = None
+
+    def check(self, params: P, task: TaskSpec) -> list[tuple[tuple[str, ...], str, str]]:
+        """What parameters and task together make impossible: (path below the step, message, help)."""
+        return []
+
+    @abstractmethod
+    def apply(self, state: State, params: P, context: StepContext) -> None:
+        """Write the new state's files into `context.output`. Raise StepError to fail the step."""
+
+    def observe(self, before: State, after: Path, params: P) -> Figures:
+        """Measure on the files written that what the step promised is true; return what was measured.
+        Raise StepError (E403) where it is not. The facts of the contract are observed besides this."""
+        return {}
+
+
+AnyTransform = Transform[Any]
+TransformType = type[AnyTransform]
+Warn = Callable[[str], None]

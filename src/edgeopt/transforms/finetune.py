@@ -1,0 +1,27 @@
+"""Full fine-tuning."""
+
+from __future__ import annotations
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.recipe.schema import TrainedStepParams
+from edgeopt.store import State
+from edgeopt.transforms.base import StepContext, Transform
+
+
+class Finetune(Transform[TrainedStepParams]):
+    """Train every weight. Zeros that an earlier step pruned stay zero."""
+
+    name = "finetune"
+    summary = "train every weight"
+    Params = TrainedStepParams
+    contract = Contract(requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER), adds=facts(Fact.TRAINED_HEAD), data="train")
+    training = ""
+
+    def apply(self, state: State, params: TrainedStepParams, context: StepContext) -> None:
+        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.training import train
+
+        model = load_model(state.folder)
+        context.figures.update(train(model, state.folder, params, context, keep_zeros=Fact.SPARSE in state.facts))
+        save_model(model, context.output)
+        copy_tokenizer(state.folder, context.output)

@@ -1,0 +1,80 @@
+"""The first step of every chain, put in by the planner: the model as it is given, with the task's head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import bad_input, step_failed
+from edgeopt.recipe.schema import StepParams
+from edgeopt.store import State
+from edgeopt.transforms.base import Figures, StepContext, Transform
+
+
+class Load(Transform[StepParams]):
+    """Read weights and tokenizer; a head that the checkpoint lacks is initialised from the seed."""
+
+    name = "load"
+    summary = "the pretrained model with the task's head"
+    Params = StepParams
+    contract = Contract(adds=facts(Fact.TORCH), needs=("torch", "transformers", "tokenizers"))
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        from edgeopt.quiet import quiet_libraries
+
+        quiet_libraries()
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        from edgeopt.models.load import save_model
+
+        torch.manual_seed(context.seed)
+        names = context.data.label_names
+        options: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
+        if names:
+            options = {"num_labels": len(names), "problem_type": "single_label_classification",
+                       "id2label": _labels(names), "label2id": {v: k for k, v in _labels(names).items()}}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(state.folder, local_files_only=True)
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                state.folder, local_files_only=True, dtype="float32", output_loading_info=True, **options)
+        except Exception as error:  # transformers raises many kinds for a folder that does not fit together
+            raise _unreadable(error, len(names) or 1) from None
+        missing = [k for k in info["missing_keys"] if ".pooler." not in k]
+        body = [k for k in missing if k.startswith(f"{model.base_model_prefix}.")]
+        if body:
+            raise bad_input("E315", f"the checkpoint lacks {len(body)} weights that its config.json promises, {body[0]} first",
+                            help="the folder mixes two models, or a file of it is cut short")
+        if not getattr(tokenizer, "is_fast", False):
+            raise bad_input("E311", f"{type(tokenizer).__name__} has no tokenizer.json form", help="save the model with a fast tokenizer")
+        if len(tokenizer) > model.config.vocab_size:
+            raise bad_input("E311", f"the tokenizer has {len(tokenizer)} words, the model's embeddings {model.config.vocab_size}",
+                            help="the tokenizer belongs to another model")
+        longest = int(getattr(model.config, "max_position_embeddings", 1 << 30))
+        longest -= 2 if model.config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet"} else 0
+        if context.task.max_length > longest:
+            raise bad_input("E106", f"task.max_length is {context.task.max_length}, and the model has {longest} positions",
+                            help=f"set task.max_length to {longest} or less")
+        save_model(model, context.output)
+        tokenizer.save_pretrained(context.output)
+        if not (context.output / "tokenizer.json").is_file():
+            raise step_failed("E311", "transformers wrote no tokenizer.json")
+        context.figures.update(head_trained=not missing, parameters=sum(p.numel() for p in model.parameters()))
+
+    def observe(self, before: State, after: Path, params: StepParams) -> Figures:
+        return {}
+
+
+def _labels(names: tuple[str, ...]) -> dict[int, str]:
+    """Class numbers get transformers' usual names; words stay as they are."""
+    numbers = all(n.lstrip("-").isdecimal() for n in names)
+    return {i: f"LABEL_{n}" if numbers else n for i, n in enumerate(names)}
+
+
+def _unreadable(error: Exception, classes: int) -> Exception:
+    text = " ".join(str(error).split())
+    if "size mismatch" in text or "mismatched" in text.lower() or "ignore_mismatched_sizes" in text:
+        return bad_input("E316", f"the checkpoint's head does not fit: the data has {classes} outputs",
+                         help="start from the bare encoder, or give data with the classes that the model was trained for")
+    return bad_input("E315", f"transformers cannot read the model: {text[:200]}", help="check config.json, model.safetensors and the tokenizer files")

@@ -1,0 +1,78 @@
+"""The export to ONNX that the planner puts before the first step that works on a graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import step_failed
+from edgeopt.recipe.schema import StepParams
+from edgeopt.store import State
+from edgeopt.transforms.base import StepContext, Transform
+
+GRAPH = "model.onnx"
+OPSET = 17
+#: Largest difference of a logit between torch and ONNX Runtime in float32; 2e-6 is usual.
+TOLERANCE = 1e-4
+
+
+class LowerToOnnx(Transform[StepParams]):
+    """Trace the model with dynamic batch and sequence axes, check the graph, and compare it with torch."""
+
+    name = "lower.onnx"
+    summary = "export to ONNX, checked against torch"
+    Params = StepParams
+    contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER), adds=facts(Fact.ONNX),
+                        removes=facts(Fact.TORCH), needs=("torch", "transformers", "onnx", "onnxruntime"))
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        import onnx
+
+        from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
+        from edgeopt.measure.session import open_session
+        from edgeopt.models.load import copy_files, copy_tokenizer, load_model
+
+        model = load_model(state.folder)
+        model.set_attn_implementation("eager")  # the graph that every fuser knows
+        rows = sample_rows(context.data.train, state.folder, context.task.max_length)
+        path = context.output / GRAPH
+        _export(model, rows, path)
+        onnx.checker.check_model(str(path), full_check=True)
+        difference = float(abs(onnx_logits(open_session(path), rows) - torch_logits(model, rows)).max())
+        if not difference <= TOLERANCE:
+            raise step_failed("E404", f"the exported graph differs from torch by {difference:.2g} in a logit, more than {TOLERANCE:g}",
+                              help="this is a defect of the export: report it with the recipe")
+        copy_files(state.folder, context.output, ("config.json",))
+        copy_tokenizer(state.folder, context.output)
+        context.figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters")})
+        context.figures["parity"] = {"max_abs_diff": difference, "tolerance": TOLERANCE, "rows": len(rows.rows)}
+
+
+def _export(model: Any, rows: Any, path: Path) -> None:
+    import inspect
+    import warnings
+
+    import torch
+
+    accepted = inspect.signature(model.forward).parameters
+    example = rows.encoder.pad(rows.rows[-2:])
+    names = [n for n in example if n in accepted]
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).logits
+            return logits
+
+    axes = {name: {0: "batch", 1: "sequence"} for name in names}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        # the wrapper in evaluation mode too: exporting one left in training mode flips the model back
+        torch.onnx.export(
+            Logits().eval(), tuple(torch.from_numpy(example[n]) for n in names), str(path), dynamo=False, opset_version=OPSET,
+            input_names=names, output_names=["logits"], dynamic_axes={**axes, "logits": {0: "batch"}}, do_constant_folding=True,
+        )  # fmt: skip

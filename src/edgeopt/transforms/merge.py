@@ -1,0 +1,39 @@
+"""Merge an adapter into the weights it adapts."""
+
+from __future__ import annotations
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import step_failed
+from edgeopt.recipe.schema import StepParams
+from edgeopt.store import State
+from edgeopt.transforms.base import StepContext, Transform
+
+#: Largest difference of a logit before and after: float32 rounding of W + BA, with room.
+TOLERANCE = 1e-3
+
+
+class Merge(Transform[StepParams]):
+    """Fold the adapter into the base: the same function, no extra matrices."""
+
+    name = "merge"
+    summary = "fold the adapter into the weights"
+    Params = StepParams
+    contract = Contract(requires=facts(Fact.TORCH, Fact.ADAPTER), removes=facts(Fact.ADAPTER), data="calibration", needs=("peft", "torch"))
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        from edgeopt.measure.parity import sample_rows, torch_logits
+        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+
+        model = load_model(state.folder)
+        rows = sample_rows(context.data.train, state.folder, context.task.max_length)
+        before = torch_logits(model, rows)
+        merged = model.merge_and_unload(safe_merge=True)
+        difference = float(abs(torch_logits(merged, rows) - before).max())
+        if difference > TOLERANCE:
+            raise step_failed("E404", f"merging changed a logit by {difference:.2g}, more than {TOLERANCE:g}",
+                              help="the adapter cannot be merged exactly; report it with the recipe")
+        for parameter in merged.parameters():
+            parameter.requires_grad_(True)
+        save_model(merged, context.output)
+        copy_tokenizer(state.folder, context.output)
+        context.figures["merge_max_abs_diff"] = difference

@@ -1,0 +1,224 @@
+"""The renderings of report.json: that they show what it holds, and nothing it holds becomes markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from report_sample import TARGET, gates, latency, sample_report, speedup
+
+from edgeopt.report import charts
+from edgeopt.report import format as fmt
+from edgeopt.report.card import render_card
+from edgeopt.report.html import render_html
+from edgeopt.report.markdown import render_markdown
+from edgeopt.report.model import Report, Task
+
+FIGURES = ["0.8407", "0.8382", "−0.25 points", "[−1.47, +0.98]", "90.9 MB", "23.0 MB", "3.95× smaller", "17.26 M"]
+TIMES = ["21.4 ms", "8.52 ms", "9.11 ms", "24.9 ms", "2.52× as fast", "[2.47×, 2.56×]"]
+HOSTILE = "<script>alert(1)</script> | `x` & more"
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag closed out of order, and keeps the text and every address."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "hr"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.count: dict[str, int] = {}
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.words)
+
+
+def regression() -> Report:
+    task = Task(type="text-regression", dataset="data/sts", split="test", rows=1379, labels=[], max_length=96)
+    before, after = sample_report().baseline, sample_report().candidate
+    changes = {"metrics": {"mse": 0.31}}, {"metrics": {"mse": 0.33}}
+    subjects = before.model_copy(update=changes[0]), after.model_copy(update=changes[1])
+    differences = [{"metric": "mse", "delta": 0.02, "low": -0.01, "high": 0.05}]
+    return sample_report(
+        task=task, model="./models/mine", baseline=subjects[0], candidate=subjects[1], differences=differences, gates=[]
+    )
+
+
+def code(card: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", card, re.DOTALL)
+
+
+@pytest.mark.parametrize("render", [render_markdown, render_html])
+def test_every_figure_and_gate_is_shown(render: Any) -> None:
+    page = render(sample_report())
+    for expected in [*FIGURES, *TIMES, "drop ≤ 2.00 points", "≤ 1.47 points at 95 %", "speed-up ≥ 2.00×", "≥ 2.47×"]:
+        assert expected in page
+    for gate in gates():
+        assert gate.metric in page and gate.reason in page
+    for expected in ["3.51× as fast", "quantize.static", "23.5 %", "6 min 53 s", "3.10e-06", "avx512_vnni"]:
+        assert expected in page
+    assert "400 queries are too few" in page
+
+
+def test_markdown_begins_with_the_verdict_and_its_tables_are_aligned() -> None:
+    lines = render_markdown(sample_report()).splitlines()
+    assert lines[0] == "# PASS: mrpc-minilm-int8"
+    assert lines[2] == "3 of 3 gates passed."
+    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    block = [line for line in lines[start : start + 14] if line.startswith("|")]
+    assert len({len(line) for line in block}) == 1
+
+
+def test_null_p99_is_a_dash() -> None:
+    page = render_markdown(sample_report())
+    row = next(line for line in page.splitlines() if line.startswith(f"| p99, {TARGET}, 128"))
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:] == ["24.9 ms", "–", "–", "–"]
+
+
+@pytest.mark.parametrize("render", [render_markdown, render_html])
+def test_without_gates(render: Any) -> None:
+    page = render(sample_report(gates=[]))
+    assert "No gates" in page
+    assert "Gates</h2>" not in page and "## Gates" not in page
+
+
+def test_failed_and_inconclusive_gates_are_named_before_the_figures() -> None:
+    drop, speed, size = gates()
+    slow = speed.model_copy(update={"verdict": "fail", "value": 1.7, "low": 1.6, "reason": "too slow by 0.30×"})
+    open_ = drop.model_copy(update={"verdict": "inconclusive", "value": None, "high": None, "reason": "too few rows"})
+    page = Balanced(render_html(sample_report(verdict="fail", gates=[open_, slow, size]))).text
+    assert "1 of 3 gates passed." in page
+    for reason in ("too slow by 0.30×", "too few rows"):
+        assert page.index(reason) < page.index("0.8407")
+
+
+@pytest.mark.parametrize("report", [sample_report(), regression(), sample_report(latency=[], speedups=[], steps=[])])
+def test_html_is_balanced_and_loads_nothing(report: Report) -> None:
+    page = render_html(report)
+    parsed = Balanced(page)
+    assert parsed.addresses == []
+    assert not re.search(r"https?://|url\(|@import|<script|<link", page)
+    assert "prefers-color-scheme: dark" in page and "width=device-width" in page
+
+
+def test_pictures_have_a_name_and_a_place_for_every_subject() -> None:
+    page = render_html(sample_report())
+    parsed = Balanced(page)
+    assert parsed.count["svg"] == 2 and parsed.count["circle"] == 3
+    assert len(re.findall(r'<svg [^>]*role="img" aria-label="[^"]+"><title>', page)) == 2
+    assert {"baseline, torch", "int8", "adapt"} <= set(parsed.words)
+
+
+def test_captions_of_the_picture_do_not_cover_each_other() -> None:
+    close = [latency("candidate", 8.5, 9, None), latency("baseline", 8.6, 9, None), latency("baseline-torch", 9, 9, 9)]
+    picture = charts.tradeoff(sample_report(latency=close, speedups=[speedup("baseline", 1.01, 0.9, 1.1)]))
+    assert picture is not None
+    tops = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="name', picture)
+    assert len(tops) == 3
+    for x, y in tops:
+        others = [(float(a), float(b)) for a, b in tops if (a, b) != (x, y)]
+        assert all(abs(float(x) - a) > 100 or abs(float(y) - b) >= 33 for a, b in others)
+
+
+def test_no_picture_of_what_was_not_measured() -> None:
+    report = sample_report(latency=[], speedups=[])
+    assert charts.tradeoff(report) is None
+    assert Balanced(render_html(report)).count["svg"] == 1
+
+
+def test_markup_in_names_stays_text() -> None:
+    sample = sample_report()
+    report = sample_report(
+        recipe=sample.recipe.model_copy(update={"name": HOSTILE}),
+        notes=[HOSTILE],
+        steps=[sample.steps[-1].model_copy(update={"id": HOSTILE})],
+        gates=[gates()[0].model_copy(update={"reason": HOSTILE})],
+        task=sample.task.model_copy(update={"labels": [HOSTILE, '"\n---\n']}),
+    )
+    page = render_html(report)
+    assert "<script" not in page
+    assert Balanced(page).text.count("<script>alert(1)</script>") >= 4
+    markdown = render_markdown(report)
+    assert "<script" not in markdown and "\\| \\`x\\`" in markdown
+    widths = {
+        len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if "alert" in line and line[0] == "|"
+    }
+    assert widths == {7, 8, 3}
+
+
+@pytest.mark.parametrize("pair", [True, False])
+@pytest.mark.parametrize("quantized", [True, False])
+@pytest.mark.parametrize("report", [sample_report(), regression()])
+def test_card_holds_the_figures_and_code_that_parses(report: Report, pair: bool, quantized: bool) -> None:
+    card = render_card(report, pair=pair, quantized=quantized)
+    name = "model_quantized.onnx" if quantized else "model.onnx"
+    for expected in [f'file = "onnx/{name}"', f'file_name="{name}"', "23.0 MB", "quantize.static", "2.52× as fast"]:
+        assert expected in card
+    snippets = code(card, "python")
+    assert len(snippets) == 2
+    for snippet in snippets:
+        compile(snippet, "card", "exec")
+        assert ("A second text." in snippet) == pair
+    assert f"max_length={report.task.max_length}" in snippets[0]
+    (script,) = code(card, "js")
+    assert f"dtype: '{'q8' if quantized else 'fp32'}'" in script
+    # The pipeline reads one text and makes shares of logits: not for pairs, not for a number.
+    assert ("pipeline(" in script) == (not pair and report.task.type != "text-regression")
+
+
+def test_card_of_a_regression_prints_the_number() -> None:
+    card = render_card(regression(), pair=True, quantized=False)
+    assert "argmax" not in card and "id2label" not in card
+    assert "print(float(logits[0]))" in card
+    assert "+0.0200" in card and "points |" not in card
+
+
+def test_card_front_matter() -> None:
+    front = render_card(sample_report(), pair=True, quantized=True).split("---\n")[1]
+    fields = {key: json.loads(value) for key, value in (line.split(": ", 1) for line in front.splitlines())}
+    assert fields["library_name"] == "onnx"
+    assert fields["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert fields["datasets"] == ["nyu-mll/glue"]
+    assert {"edgeopt", "text-classification", "int8"} <= set(fields["tags"])
+    assert "base_model" not in render_card(regression(), pair=True, quantized=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (fmt.significant(0), "0"),
+        (fmt.significant(0.0123456), "0.0123"),
+        (fmt.significant(12345.6), "12,346"),
+        (fmt.significant(-1.234), "−1.23"),
+        (fmt.shrink(10, 20), "2.00× larger"),
+        (fmt.shrink(10, 0), "–"),
+        (fmt.interval(None, 2, fmt.ratio), "≤ 2.00×"),
+        (fmt.interval(None, None, fmt.ratio), "–"),
+        (fmt.duration(3725), "1 h 02 min"),
+        (fmt.duration(59.99), "60 s"),
+        (fmt.count(999_999), "999,999"),
+        (fmt.points("mse", -0.5), "−0.5000"),
+    ],
+)
+def test_numbers(written: str, expected: str) -> None:
+    assert written == expected
