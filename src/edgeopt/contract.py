@@ -87,16 +87,29 @@ _SHED = {
 
 def fold(start: Facts, steps: Sequence[Placed]) -> Folded:
     """Walk the steps over the facts. After a step that may not stand where it does, the walk goes on as
-    if it had worked, so that one mistake is reported once."""
+    if it had been mended, so that one mistake is reported once."""
     result = Folded()
     current, history = start, []  # type: Facts, list[Placed]
-    for step in steps:
+    shed: Facts = frozenset()  # what a mended step no longer meets, and the step after it that takes it away need not find
+    moved: set[str] = set()  # steps that a mend moves up
+    for i, step in enumerate(steps):
         result.before.append(current)
-        contract = step.contract
-        for fact in sorted(contract.requires - current):
-            result.issues.append(_missing(step, fact, history))
+        if step.id in moved:  # counted where the mend puts it
+            history.append(step)
+            continue
+        contract, brought = step.contract, frozenset[Fact]()
+        for fact in sorted(contract.requires - current - shed):
+            bringer = next((s for s in steps[i + 1 :] if fact in s.contract.adds), None)
+            if _last(history, fact, "removes") is None and bringer is not None:
+                result.issues.append(_too_late(step, fact, bringer, steps[i:]))
+                moved.add(bringer.id)
+                brought |= bringer.contract.adds
+            else:
+                result.issues.append(_missing(step, fact, history))
         for fact in sorted(contract.forbids & current):
             result.issues.append(_in_the_way(step, fact, history))
+        current |= brought
+        shed = (shed | (contract.forbids & current)) - contract.requires
         current = ((current | contract.requires) - contract.forbids - contract.removes) | contract.adds
         history.append(step)
     result.after = current
@@ -118,22 +131,39 @@ def _rows(*entries: tuple[Placed, str, Fact]) -> tuple[str, ...]:
     )
 
 
+def _is_implied(step: Placed) -> bool:
+    """Whether the planner put the step in: the recipe has no such id."""
+    return bool(getattr(step, "implied", False))
+
+
+def _name(step: Placed) -> str:
+    return "the export to ONNX" if _is_implied(step) else f"step '{step.id}'"
+
+
+def _too_late(step: Placed, fact: Fact, bringer: Placed, rest: Sequence[Placed]) -> Issue:
+    before = next(s for s in rest if not _is_implied(s))
+    return Issue("E202", f"{_name(step)} needs {_a(fact)}, which '{bringer.id}' brings only later", step.place,
+                 f"move '{bringer.id}' above '{before.id}'", _rows((step, "requires", fact), (bringer, "adds", fact)))
+
+
 def _missing(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
     taker = _last(history, fact, "removes")
     if taker is None:
-        return Issue("E202", f"step '{step.id}' ({step.use}) needs {_a(fact)}, and nothing before it brings one",
+        return Issue("E202", f"{_name(step)} needs {_a(fact)}, and nothing before it brings one",
                      step.place, _BRING[fact], _rows((step, "requires", fact)))
-    return Issue("E201", f"step '{step.id}' cannot run after '{taker.id}'", step.place,
+    return Issue("E201", f"{_name(step)} cannot run after '{taker.id}'", step.place,
                  f"move '{step.id}' above '{taker.id}'", _rows((taker, "removes", fact), (step, "requires", fact)))
 
 
 def _in_the_way(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
     adder = _last(history, fact, "adds")
     if adder is None:
-        return Issue("E203", f"step '{step.id}' ({step.use}) cannot start from a model with {_a(fact)}", step.place,
+        return Issue("E203", f"{_name(step)} cannot start from a model with {_a(fact)}", step.place,
                      "start from a model without it", _rows((step, "forbids", fact)))
     help = _SHED.get(fact, "remove one of the two steps").format(step=step.id, earlier=adder.id)
-    return Issue("E203", f"step '{step.id}' cannot run after '{adder.id}'", step.place, help,
+    if fact is Fact.ADAPTER and _is_implied(step):
+        help = f"put a `merge` step after '{adder.id}'"
+    return Issue("E203", f"{_name(step)} cannot run after '{adder.id}'", step.place, help,
                  _rows((adder, "adds", fact), (step, "forbids", fact)))
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from edgeopt import __version__, host
 from edgeopt.export import exporter, exporter_names
 from edgeopt.plan import Plan, make_plan
-from edgeopt.recipe import load_recipe
+from edgeopt.recipe.load import load_recipe
 from edgeopt.store import Store
 
 CORE = ("torch", "transformers", "peft", "accelerate", "datasets", "onnx", "onnxruntime", "tokenizers", "safetensors")

@@ -13,10 +13,10 @@ from pathlib import Path
 from edgeopt.contract import Fact, Facts
 from edgeopt.data import TaskData, load_data
 from edgeopt.distributed import Group
-from edgeopt.errors import EdgeoptError, StepError, step_failed
+from edgeopt.errors import EdgeoptError, StepError, bad_input, step_failed
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
-from edgeopt.plan import Chain, Plan, PlannedStep, hub_data_name, key_parts, look_up, seed_of
+from edgeopt.plan import Chain, Plan, PlannedStep, check_order, hub_data_name, key_parts, look_up, seed_of
 from edgeopt.progress import Progress
 from edgeopt.store import State, Store
 from edgeopt.transforms.base import StepContext
@@ -55,7 +55,10 @@ class Executed:
 def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Executed:
     """Bring every step of the plan about. Raises StepError (exit 3) naming the step that failed."""
     store.prepare()
-    source = plan.source if plan.source.folder is not None else download(plan.source)
+    source = plan.source
+    if source.folder is None:
+        source = download(source)
+        check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head
     data = plan.data
     if data is None:
         data = load_data(plan.recipe.head.task, plan.recipe.folder, place=plan.recipe.document.place(("task", "dataset")))
@@ -71,6 +74,10 @@ def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Gro
     state = State(plan.source.folder, {"digest": fingerprint, "facts": [], "figures": {}, "files": {}})
     done: list[Done] = []
     for step in plan.chains[name]:
+        lacking = step.contract.requires - state.facts
+        if lacking:
+            raise bad_input("E204", f"step '{step.id}' ({step.use}) needs {', '.join(sorted(lacking))}, and the checkpoint does not bring it",
+                            place=step.place, help="put a step that trains before it")
         parts = key_parts(step, state.digest, plan, data.key("train"))
         if step.transform.training is not None and group.size > 1:
             parts["processes"] = group.size  # each adds its batch to a step
@@ -145,7 +152,7 @@ def _step_errors(step: PlannedStep) -> Iterator[None]:
                               help="free space (`edgeopt cache gc`) and type the same command again") from error
         text = " ".join(str(error).split())[:300] or type(error).__name__
         issue = step_failed("E401", f"step '{step.id}' ({step.use}) failed: {type(error).__name__}: {text}",
-                            help="the log has the whole trace").issues[0]
+                            help="if the recipe is right, report it with the log").issues[0]
         raise StepError(replace(issue, place=step.place)) from error
 
 

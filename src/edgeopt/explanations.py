@@ -1,3 +1,290 @@
-"""What each error code means, for `edgeopt explain`."""
+"""What each error code means, for `edgeopt explain`: first line what, then why and how to mend it."""
 
-EXPLANATIONS = {}  # type: dict[str, str]
+from __future__ import annotations
+
+EXPLANATIONS: dict[str, str] = {
+    "E100": """There is no such error code.
+
+`edgeopt explain` without a code lists those there are. E1xx are about the recipe, the command line and
+run folders, E2xx about the order of the steps, E3xx about the data and the model, E4xx about a step
+that failed while it ran.""",
+    "E101": """The recipe cannot be read, or there is no recipe of that name.
+
+The file does not exist, is not readable, is not UTF-8, or is far too large to be a recipe. The recipes
+that come with edgeopt are listed and copied by name:
+
+    edgeopt recipes ls
+    edgeopt recipes copy quickstart my.yaml""",
+    "E102": """The file is not YAML that edgeopt reads.
+
+The line and column say where reading stopped; the mistake is there or just above: an indentation that
+does not match, a quote or bracket that is not closed, a tab. Anchors and aliases (`&x`, `*x`) are
+refused, and so is nesting deeper than 32 levels: write the value out where it is used.""",
+    "E103": """A key stands twice in the same mapping.
+
+YAML leaves open which of the two counts, so edgeopt takes neither. Remove one.""",
+    "E104": """There is a key, or an exporter's option, that edgeopt does not know.
+
+Unknown keys are refused everywhere, because a misspelt key that is skipped changes the result without a
+word. The message names the closest key where there is one. docs/recipe.md lists all keys; `edgeopt
+schema` prints them as a JSON schema, which editors use to complete and to check:
+
+    # yaml-language-server: $schema=recipe-v1.json""",
+    "E105": """A key that must be there is missing.
+
+The message names the key and what it belongs under. A recipe needs at least:
+
+    edgeopt: 1
+    name: mine
+    model: {id: folder-or-hub-id}
+    task:
+      type: text-classification
+      dataset: {path: folder-or-hub-id}
+      text: text
+
+A step needs `use`, the name of its transform.""",
+    "E106": """A value is not what its key takes.
+
+It has the wrong type, is out of range, is not one of the words allowed, or does not fit with another
+value; the message says which. Two traps of YAML: a number in quotes is text ("3" is not 3), and a list
+needs brackets or dashes. docs/recipe.md has the type and range of every key.""",
+    "E107": """There is no transform of that name.
+
+`use:` names a transform, for example `adapter.lora` or `quantize.static`. The message lists those that
+are installed. Transforms of other packages are found through their entry point `edgeopt.transforms`:
+is the package installed in the same environment?""",
+    "E108": """The recipe is of another schema version.
+
+The first key of a recipe says how to read the rest. This edgeopt reads version 1:
+
+    edgeopt: 1""",
+    "E109": """A --set cannot be placed.
+
+It has the form KEY=VALUE, where KEY is the path of a key with dots. A step goes by its id, a target by
+its name, and any entry of a list by its number from 0. The value is read as YAML.
+
+    --set steps.prune.amount=0.3
+    --set gates.0.max_drop=0.01
+    --set task.dataset.path=/data/reviews
+
+With `edgeopt gate`, --set changes the gates of a recipe, so it needs --recipe.""",
+    "E110": """Two things have the same name, or a name is taken.
+
+Step ids must be unique, because overrides, the log and the report name steps by id; a step without an
+id gets the last word of its transform. Target names must be unique because gates name them, and export
+formats because each has a folder of its own. The ids `baseline`, `load` and `onnx` are edgeopt's own.""",
+    "E111": """There is no such target, or it is not measured the way a gate asks.
+
+A target is the name of a device profile that comes with edgeopt, or a profile written in place. A gate
+may name only targets of the recipe, and only sequence lengths that the target lists:
+
+    targets: [{name: board, threads: 4, sequence: [64, task]}]
+    gates: [{metric: latency.p50, max_ms: 20, target: board, sequence: 64}]""",
+    "E112": """There is no such exporter, or the task does not measure what a gate asks for.
+
+For an exporter: `edgeopt doctor` lists those that are installed. For a metric: add it to `task.metrics`,
+or take it out of the gate. accuracy, f1, precision, recall and matthews belong to classification,
+pearson and spearman to regression.""",
+    "E113": """The store of finished steps cannot be written.
+
+The store is ~/.cache/edgeopt, or what EDGEOPT_STORE or --store says. Give a folder of your own on a
+disk with room:
+
+    edgeopt apply recipe.yaml --store /data/edgeopt-store""",
+    "E114": """The output cannot be written there.
+
+--out must be a new or empty folder, or the folder of an earlier run, which is then replaced. A folder
+with other files in it is never touched. `edgeopt recipes copy` never overwrites a file.""",
+    "E115": """This is not the folder of a finished run, or its files are damaged.
+
+`edgeopt gate` and `edgeopt report` read what `edgeopt apply --out FOLDER` left: report.json,
+recipe.lock, predictions.jsonl and latency.json. A run folder appears only when its run has finished.
+Apply the recipe again; the steps that are in the store are not built anew.""",
+    "E116": """There is no readable lock.
+
+--locked compares the run with recipe.lock of an earlier one, by default the lock in the --out folder.
+Run once without --locked, keep the lock that this leaves, and give it with --lock FILE where the run
+folder itself is not kept (in CI, most often).""",
+    "E117": """The run differs from its lock.
+
+Each line names what differs: a value of the recipe, the model's or the rows' fingerprint, a package's
+version, or the digest of a step. Either undo the change, or accept it by running once without --locked,
+which writes a new lock. Digests of trained steps also differ between processors, because they add up
+floating-point numbers in another order: a lock holds on the kind of machine that it was made on.""",
+    "E118": """The gates ask for something that this run did not measure.
+
+`edgeopt gate` decides on what the run measured and measures nothing itself. The metric, target or
+sequence length of the gate must have been in the recipe when it was applied. Apply the recipe again;
+only the measuring is done anew.""",
+    "E130": """The run was interrupted, by Ctrl-C or SIGTERM.
+
+Nothing half-written is left. Finished steps are in the store, and training goes on from its last
+checkpoint, at most about 30 seconds back: type the same command again.""",
+    "E201": """A step needs something that an earlier step took away.
+
+Most often a step that trains stands behind one that works on the ONNX graph, from which there is no way
+back to a torch module. Move it up:
+
+    steps:
+      - {id: prune, use: prune.magnitude, amount: 0.3}   # torch
+      - {id: int8, use: quantize.dynamic}                # ONNX from here on
+
+The lines under the message show which step takes the thing away and which needs it.""",
+    "E202": """A step needs something that no step before it brings.
+
+`merge` needs an adapter, `prune.magnitude` a trained head. Put the step that brings it before, for
+example `adapter.lora` before `merge`, or `finetune` before `prune.magnitude`.""",
+    "E203": """A step cannot work on a model that has something an earlier step brought.
+
+An unmerged adapter must be merged before pruning, quantising or export; an adapter cannot be put on a
+pruned model, because merging it would fill the zeros; a graph is quantised once. The help says which
+step to move, to remove or to put between:
+
+    - {id: adapt, use: adapter.lora}
+    - {id: merge, use: merge}
+    - {id: prune, use: prune.magnitude, amount: 0.2}""",
+    "E204": """A model without a trained head stands where a trained one is needed.
+
+Every figure is a comparison with an FP32 baseline, and the model of this recipe is a bare encoder, whose
+head would be random. Say how the baseline is fine-tuned, and put a step that trains before the steps
+that need it; or start from a model that is fine-tuned already:
+
+    baseline: {finetune: {epochs: 3, learning_rate: 3.0e-5}}
+    steps:
+      - {id: tune, use: finetune, epochs: 3, learning_rate: 3.0e-5}""",
+    "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
+
+Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train
+file (train.jsonl, .json, .csv, .tsv or .parquet) and one validation or test file; where the names are
+others, name the files:
+
+    dataset: {data_files: {train: a.csv, validation: b.csv}}""",
+    "E302": """A data file is malformed.
+
+The place names the line. JSON Lines has one whole object a line. CSV has a header, the same number of
+cells in each row, and quotes round a cell that holds the separator. TSV is read as GLUE's files are:
+a quotation mark is part of the text and a cell cannot hold a tab. Other formats are not read.""",
+    "E303": """A column that the task names is not in the data.
+
+`task.text` and `task.label` must be column names, written exactly as in the file's header. The message
+lists the columns, or the closest one.
+
+    task: {text: [sentence1, sentence2], label: label}""",
+    "E304": """A cell does not hold what the task expects.
+
+A text is empty or not a text; a label is empty, not one of the classes of the train split, or not a
+finite number in a regression. The place names the row. A label of -1 means that the hub hides the
+labels of that split: report on another one with `task.report: validation`. A label column with more
+than 1,000 different values is most likely a score: use `type: text-regression`.""",
+    "E305": """A split is missing or empty, or train has one class only.
+
+There must be a train split and one to report on: validation, else test, or the one that `task.report`
+names. Figures are never measured on train.""",
+    "E306": """A data file is not UTF-8 text.
+
+The place names the line and the byte. Convert the file, for example from Latin-1:
+
+    iconv -f latin1 -t utf-8 old.csv > new.csv""",
+    "E308": """The model folder does not exist, or is a file.
+
+`model.id` is a folder in transformers' format (absolute, or relative to the recipe) or a hub id such as
+google/electra-small-discriminator. It is taken for a path when such a folder exists, when it starts with
+`.`, `/` or `~`, or when it has more than one slash.""",
+    "E309": """The model folder lacks config.json or model.safetensors.
+
+edgeopt reads weights from safetensors alone, and from the hub it downloads nothing else. A model that
+exists only in an older format is saved anew once, with transformers, and given as a folder:
+
+    from transformers import AutoModel, AutoTokenizer
+    AutoModel.from_pretrained("NAME").save_pretrained("folder")
+    AutoTokenizer.from_pretrained("NAME").save_pretrained("folder")
+
+For a model that is fine-tuned already, use AutoModelForSequenceClassification, which keeps its head.""",
+    "E310": """The model has pickled weights only.
+
+A pickle can run any code when it is read, so edgeopt never reads one, whether it lies in the folder or
+an index of weights names it. Where you trust the file, save the model as safetensors with transformers;
+`edgeopt explain E309` shows the lines.""",
+    "E311": """The tokenizer is missing, damaged, or does not belong to the model.
+
+A state carries tokenizer.json, so that a device can tokenise without transformers. Save it into the
+model's folder:
+
+    from transformers import AutoTokenizer
+    AutoTokenizer.from_pretrained("NAME").save_pretrained("folder")
+
+A tokenizer without a fast form has no tokenizer.json. One with more words than the model has embeddings
+belongs to another model.""",
+    "E312": """The model or the dataset cannot be had from the hub.
+
+The name is misspelt, the thing is private, or the hub cannot be reached from here; the message ends in
+what the hub's library said. Local copies need no network:
+
+    edgeopt apply recipe.yaml --set model.id=FOLDER --set task.dataset.path=FOLDER""",
+    "E313": """The model brings code of its own.
+
+Its config.json has an `auto_map`, which asks for Python code to be downloaded and run. edgeopt never
+does that. Use a model of a family that transformers itself has.""",
+    "E314": """The model is not of an encoder family that edgeopt knows.
+
+It must know where the layers, the attention matrices and the head are. The message lists the families.
+Decoders and encoder-decoders are not among them.""",
+    "E315": """A file of the model is damaged or does not fit the others.
+
+A weights file that was cut short, an index that names files outside the folder, a config.json that is
+not JSON or promises weights that are not there. Copy or download the model again.""",
+    "E316": """The model's head has another number of outputs than the data has classes.
+
+Start from the bare encoder, whose head is made anew, or give the data that the head was trained for. If
+the data has fewer classes than the task, list all of them in `task.labels`.""",
+    "E401": """A step failed in a way that edgeopt has no better words for.
+
+The message has the library's own words. If the recipe looks right, this is a defect: report it with the
+recipe, everything on stderr, and the output of `edgeopt doctor`.""",
+    "E402": """A step changed nothing.
+
+Its output holds the weights that it was given, so the report would credit it with nothing or hide a
+mistake: an adapter left at zero because the training was too short, an amount that rounds to no weight,
+a scope with nothing to quantise. Give it parameters that do something, or remove it.""",
+    "E403": """A step did not do what it declared, or undid what an earlier one did.
+
+After each step edgeopt looks into the files: the files of a torch module or a graph are there or gone,
+zeros are still zeros, the int8 weights are there. With edgeopt's own transforms this is a defect: report
+it with the recipe. With one of your own, its contract or its `apply` is wrong.""",
+    "E404": """The model before and after does not compute the same.
+
+The export to ONNX is compared with torch, and a merge with the adapter it folds in, on real rows of
+several lengths. They differ by more than rounding can explain, so nothing built on it could be trusted.
+This is a defect of edgeopt or of a library: report it with the recipe.""",
+    "E405": """The disk is full.
+
+Nothing half-written is left. Free space and type the same command again; finished steps are kept.
+
+    edgeopt cache ls
+    edgeopt cache gc --older-than 30""",
+    "E406": """The memory was not enough.
+
+Lower `batch_size` (and raise `gradient_accumulation` by as much, which keeps the result nearly the
+same), lower `task.max_length`, or set `gradient_checkpointing: true`. `edgeopt doctor recipe.yaml`
+estimates what a recipe needs.""",
+    "E407": """Training diverged: the loss or a weight is not a number.
+
+Lower `learning_rate`, raise `warmup_ratio`, or set `precision: fp32`. Usual rates are 1e-5 to 1e-4 for
+full fine-tuning (up to 3e-4 for small ELECTRA models) and 1e-4 to 1e-3 for LoRA.""",
+    "E408": """The target modules of the adapter are not in the model.
+
+`target_modules` takes `attention`, `all-linear`, or names of linear layers as transformers has them in
+this family; the help lists them.
+
+    target_modules: [query, value]        # BERT
+    target_modules: [q_lin, v_lin]        # DistilBERT""",
+    "E409": """The process that measures latency failed.
+
+Latency, cold start and memory are measured in processes of their own. An exit status below zero is a
+signal: -9 most often means that the system ran out of memory, -15 that something stopped it. Type the
+same command again; only the measuring is done anew.""",
+    "E410": """An exporter cannot take this model.
+
+It needs a fact that the last step does not leave, for example int8 weights. Change the steps, or choose
+another export.""",
+}

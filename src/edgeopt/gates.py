@@ -16,7 +16,7 @@ from edgeopt.errors import ExitCode
 from edgeopt.measure.latency import Measured
 from edgeopt.recipe.schema import GateSpec, TaskSpec
 from edgeopt.report.model import Gate, Subject, Verdict
-from edgeopt.statistics import Bounds, metric_difference, percentile_bounds, percentile_ratio
+from edgeopt.statistics import Bounds, metric_bounds, metric_difference, percentile_bounds, percentile_ratio
 from edgeopt.tasks import predictions_of
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
@@ -76,10 +76,10 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     difference = evidence.difference(spec.metric, spec.confidence)
     shown = f"{spec.metric} {base:.4f} → {candidate:.4f} on {len(evidence.labels)} rows"
     if kind == "min":
-        # the interval of the difference, moved to the candidate's value: the baseline is the fixed point
-        bounds = Bounds(candidate, candidate, candidate)
-        verdict = _judge(bounds, lambda v: v >= bound, smaller_is_better=False)
-        return _gate(spec, kind, bound, line, bounds, verdict, f"{shown}; must be at least {bound:g}")
+        predicted = predictions_of(evidence.task, evidence.candidate_logits)
+        floor = metric_bounds(spec.metric, evidence.labels, predicted, evidence.candidate_logits.shape[1], spec.confidence)
+        reason = f"{shown}; at least {floor.low:.4f} with {spec.confidence:.0%} confidence"
+        return _gate(spec, kind, bound, line, floor, _judge(floor, lambda v: v >= bound, smaller_is_better=False), reason)
     scale = abs(base) if kind == "max_drop_relative" else 1.0
     if scale == 0.0:
         return _gate(spec, kind, bound, line, None, "inconclusive", f"{shown}; a share of zero is not defined: use max_drop")

@@ -43,6 +43,14 @@ def cpus() -> int:
     return max(1, min(have, int(wanted))) if wanted.isdecimal() else have
 
 
+def is_busy() -> bool:
+    """Whether other programs use most of the processors: threads that wait for each other are then far
+    slower than one. Said, not acted on: the number of threads decides the last bits of a training."""
+    if cpus() == 1 or not hasattr(os, "getloadavg"):
+        return False
+    return os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
+
+
 def memory_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

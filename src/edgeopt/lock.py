@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeopt import __version__, host
+from edgeopt.data import TaskData
 from edgeopt.errors import InputError, Issue, Place, bad_input
-from edgeopt.execute import Executed
-from edgeopt.recipe import Recipe
+from edgeopt.execute import Done
+from edgeopt.models.source import ModelSource
+from edgeopt.plan import Chain
+from edgeopt.recipe.load import Recipe
 
 LOCK_FORMAT = 1
 
 
-def make_lock(recipe: Recipe, executed: Executed) -> dict[str, Any]:
-    """The resolved recipe, the digests of model, rows and every state, and the packages' versions."""
+def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains: Mapping[Chain, Sequence[Done]] | None = None) -> dict[str, Any]:
+    """The resolved recipe, the digests of model, rows and every state, and the packages' versions; parts
+    that are not known yet are None."""
     return {
         "lock": LOCK_FORMAT,
         "edgeopt": __version__,
         "recipe": {"digest": recipe.digest, "resolved": recipe.resolved(), "overrides": list(recipe.overrides)},
-        "model": executed.source.fingerprint(),
-        "data": {"train": executed.data.train.fingerprint, "report": executed.data.report.fingerprint},
+        "model": source.fingerprint(),
+        "data": data and {"train": data.train.fingerprint, "report": data.report.fingerprint},
         "packages": host.environment()["packages"],
-        "steps": {f"{chain}.{d.step.id}": {"key": d.step.key, "digest": d.state.digest}
-                  for chain, done in executed.chains.items() for d in done},
+        "steps": chains and {f"{chain}.{d.step.id}": {"key": d.step.key, "digest": d.state.digest} for chain, done in chains.items() for d in done},
     }
 
 
@@ -41,10 +45,12 @@ def read_lock(path: Path) -> dict[str, Any]:
     return lock
 
 
-def check_lock(path: Path, now: dict[str, Any], *, only: tuple[str, ...] = ("recipe", "model", "data", "packages", "steps")) -> None:
-    """Raises InputError E117 with every difference between the lock and this run."""
+def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:
+    """Raises InputError E117 with every difference between the lock and this run. early: before anything
+    is computed, when parts of `now` are not known yet."""
     before = read_lock(path)
-    drift = [line for part in only for line in _differences(before.get(part), now.get(part), part)]
+    parts = [p for p in ("recipe", "model", "data", "packages", "steps") if not (early and now[p] is None)]
+    drift = [line for part in parts for line in _differences(before.get(part), now[part], part)]
     if drift:
         raise InputError(Issue("E117", f"--locked: {len(drift)} difference{'s' if len(drift) > 1 else ''} from {path}", Place.of(path),
                                "run without --locked to accept them and write a new lock", tuple(drift[:20])))
@@ -53,6 +59,9 @@ def check_lock(path: Path, now: dict[str, Any], *, only: tuple[str, ...] = ("rec
 def _differences(old: Any, new: Any, at: str) -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         return [line for k in sorted({*old, *new}) if k != "overrides" for line in _differences(old.get(k), new.get(k), f"{at}.{k}")]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        names = [str(x.get("id", i)) if isinstance(x, dict) else str(i) for i, x in enumerate(new)]
+        return [line for name, a, b in zip(names, old, new, strict=True) for line in _differences(a, b, f"{at}.{name}")]
     if at == "recipe.digest" or old == new:
         return []  # the values that differ are listed themselves
     return [f"{at}: {_short(old)} → {_short(new)}"]

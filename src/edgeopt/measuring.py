@@ -16,7 +16,7 @@ from edgeopt.measure.accuracy import logits_of
 from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency import Measured, cold_start, measure
 from edgeopt.progress import Progress
-from edgeopt.recipe import Recipe
+from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Subject
 from edgeopt.store import State, write_json
@@ -29,30 +29,31 @@ PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
 
 @dataclass(frozen=True)
 class Measurements:
-    """The evidence, and which file of model/ it is about."""
+    """The evidence, and what session.json says of each measured file."""
 
     evidence: Evidence
-    artifact: str
     sessions: dict[str, dict[str, Any]]
 
 
-def measure_all(recipe: Recipe, executed: Executed, artifact: Path, progress: Progress) -> Measurements:
-    """Metrics, size, latency, cold start and memory of `artifact` and of the FP32 baseline's graph."""
+def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path, progress: Progress) -> Measurements:
+    """Metrics, size, latency, cold start and memory of `artifact` (a file below the folder `model`) and of
+    the FP32 baseline's graph."""
     task, report = recipe.head.task, executed.data.report
     baseline = executed.final("baseline")
-    graphs = {"baseline": baseline.folder / GRAPH, "candidate": artifact}
-    folders = {"baseline": baseline.folder, "candidate": artifact.parents[1]}
+    graphs = {"baseline": baseline.folder / GRAPH, "candidate": model / artifact}
+    folders = {"baseline": baseline.folder, "candidate": model}
     logits = {n: logits_of(graphs[n], folders[n], report, task.max_length, progress, f"accuracy of {n}") for n in graphs}
     rows = Encoder(baseline.folder, task.max_length).ids(report.texts)
     torch_state = executed.torch_state("baseline")
     latency: list[Measured] = []
     for target in recipe.targets:
         progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
-        latency += measure(target, {"baseline": graphs["baseline"], "candidate": artifact}, torch_state.folder, rows)
-    subjects = {n: _subject(n, graphs[n], logits[n], task, report, rows, latency) for n in graphs}
+        latency += measure(target, {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}, torch_state.folder, rows)
+    shown = {"baseline": "baseline/model.onnx", "candidate": f"model/{artifact.as_posix()}"}
+    subjects = {n: _subject(n, shown[n], graphs[n], logits[n], task, report, rows, latency) for n in graphs}
     labels = np.array(report.labels)
     evidence = Evidence(task, labels, logits["baseline"], logits["candidate"], subjects["baseline"], subjects["candidate"], latency)
-    return Measurements(evidence, f"onnx/{artifact.name}", _sessions(artifact, latency))
+    return Measurements(evidence, _sessions(artifact, latency))
 
 
 def _disabled(latency: list[Measured], subject: str) -> list[str]:
@@ -63,15 +64,15 @@ def _disabled(latency: list[Measured], subject: str) -> list[str]:
 def _sessions(artifact: Path, latency: list[Measured]) -> dict[str, dict[str, Any]]:
     """session.json: the options that the file was quickest with on the first target."""
     disabled = _disabled(latency, "candidate")
-    return {f"onnx/{artifact.name}": {"disabled_optimizers": disabled} if disabled else {}}
+    return {artifact.as_posix(): {"disabled_optimizers": disabled} if disabled else {}}
 
 
-def _subject(name: str, graph: Path, logits: Any, task: TaskSpec, report: Split, rows: list[Ids], latency: list[Measured]) -> Subject:
+def _subject(name: str, shown: str, graph: Path, logits: Any, task: TaskSpec, report: Split, rows: list[Ids], latency: list[Measured]) -> Subject:
     weights = weigh(graph)
     longest = max(rows, key=lambda r: len(r["input_ids"]))
     ms, peak = cold_start(graph, latency[0].threads, longest, _disabled(latency, name))
     return Subject(
-        artifact=f"model/onnx/{graph.name}" if name == "candidate" else "baseline/model.onnx",
+        artifact=shown,
         metrics=metrics_of(task, np.array(report.labels), logits), size_bytes=weights.bytes, parameters=weights.parameters,
         nonzero=weights.nonzero, precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=peak, cold_start_ms=ms,
     )  # fmt: skip

@@ -6,16 +6,19 @@ state, so behind a step that is not cached the keys are not known yet, and the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from edgeopt import host
 from edgeopt.contract import Contract, Fact, Facts, facts, fold
-from edgeopt.data import TaskData, load_data, local_files
+from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.errors import InputError, Issue, Place
+from edgeopt.export import exporter
+from edgeopt.export import exporter
 from edgeopt.models.source import ModelSource, find_model
-from edgeopt.recipe import Recipe, StepSpec
+from edgeopt.recipe.load import Recipe, StepSpec
+from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import StepParams, TrainedStepParams
 from edgeopt.store import State, Store, key_of
 from edgeopt.transforms.base import AnyTransform
@@ -23,6 +26,7 @@ from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx
 
+T = TypeVar("T")
 Chain = Literal["baseline", "candidate"]
 Status = Literal["cached", "new", "stale"]
 
@@ -74,10 +78,22 @@ def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[Planned
     for name, chain in chains.items():
         found = fold(start, chain).issues
         issues += [_baseline_issue(recipe)] if name == "baseline" and found else found
+        if name == "candidate" and not found:
+            issues += _unexportable(recipe, fold(start, chain).after)
     if issues:
         raise InputError(issues)
     load = PlannedStep("load", "load", "baseline", Load(), StepParams(), None, implied=True)
     return {name: [replace(load, chain=name), *chain] for name, chain in chains.items()}
+
+
+def _unexportable(recipe: Recipe, after: Facts) -> list[Issue]:
+    """Exporters that cannot take what the last step leaves."""
+    lacking = {i: exporter(spec.format).requires - after for i, spec in enumerate(recipe.head.export)}
+    return [
+        Issue("E205", f"exporter '{recipe.head.export[i].format}' needs {', '.join(sorted(facts))}, which the last step does not leave",
+              recipe.document.place(("export", i)), "add the step that brings it")
+        for i, facts in lacking.items() if facts
+    ]  # fmt: skip
 
 
 def _planned(step: StepSpec) -> PlannedStep:
@@ -119,16 +135,67 @@ def _lower(chain: Chain, place: Place | None) -> PlannedStep:
 def make_plan(recipe: Recipe, store: Store) -> Plan:
     """Check the order, then the model and the data, then look up what the store holds.
     Raises InputError for everything that a user can mend before any compute or download."""
-    source = find_model(recipe.head.model, recipe.folder, recipe.document.place(("model", "id")))
-    chains = check_order(recipe, source)
-    place = recipe.document.place(("task", "dataset"))
-    data = None
-    if local_files(recipe.head.task.dataset, recipe.folder) is not None:
-        data = load_data(recipe.head.task, recipe.folder, place=place)
+    issues: list[Issue] = []
+    spec = recipe.head.model
+    found = _attempt(issues, lambda: find_model(spec, recipe.folder, recipe.document.place(("model", "id"))))
+    source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
+    chains = _attempt(issues, lambda: check_order(recipe, source))
+    data = _attempt(issues, lambda: _local_data(recipe))
+    issues += [*_export_issues(recipe), *_fit_issues(recipe, source, data)]
+    if issues or chains is None:
+        raise InputError(issues)
     plan = Plan(recipe, source, data, chains)
     for chain, steps in chains.items():
         _look_up(plan, chain, steps, store)
     return plan
+
+
+def _attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
+    """What `find` finds; where it cannot, its issues are kept, so that the rest is checked in the same go."""
+    try:
+        return find()
+    except InputError as error:
+        issues += error.issues
+        return None
+
+
+def _local_data(recipe: Recipe) -> TaskData | None:
+    """The rows, read and checked, where they are files; None where they are the hub's."""
+    task, place = recipe.head.task, recipe.document.place
+    at = ("task", "dataset") if task.dataset.path is None else ("task", "dataset", "path")
+    if not is_local(task.dataset, recipe.folder):
+        return None
+    places = {split: place(("task", "dataset", "data_files", split)) for split in ("train", "validation", "test")}
+    return load_data(task, recipe.folder, place=place(at), places=places)
+
+
+def _export_issues(recipe: Recipe) -> list[Issue]:
+    """Options that an exporter does not have, or of another type than its default."""
+    issues = []
+    for i, spec in enumerate(recipe.head.export):
+        known = exporter(spec.format).options
+        for key, value in spec.options.items():
+            place = recipe.document.place(("export", i, "options", key))
+            if key not in known:
+                guess = closest(key, known)
+                issues.append(Issue("E104", f"exporter '{spec.format}' has no option '{key}'", place,
+                                    f"did you mean '{guess}'?" if guess else f"its options: {', '.join(sorted(known)) or 'none'}"))
+            elif type(value) is not type(known[key]):
+                issues.append(Issue("E106", f"option '{key}' of exporter '{spec.format}' is {value!r}, and must be like {known[key]!r}", place))
+    return issues
+
+
+def _fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> list[Issue]:
+    """Where model, task and data are each sound and do not go together."""
+    issues, task = [], recipe.head.task
+    if source.positions is not None and task.max_length > source.positions:
+        issues.append(Issue("E106", f"task.max_length is {task.max_length}, and the model has {source.positions} positions",
+                            recipe.document.place(("task", "max_length")), f"set task.max_length to {source.positions} or less"))
+    wanted = None if data is None else len(data.label_names) or 1
+    if source.outputs is not None and wanted is not None and source.outputs != wanted:
+        issues.append(Issue("E316", f"the model's trained head has {source.outputs} outputs, and the data needs {wanted}",
+                            recipe.document.place(("model", "id")), "start from the bare encoder, or give data with the classes it was trained for"))
+    return issues
 
 
 def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
@@ -184,7 +251,8 @@ def _look_up(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Store) -
         if behind:
             steps[i] = replace(step, status="new", why=behind)
             continue
-        assert digest is not None and data is not None
+        assert digest is not None
+        assert data is not None
         steps[i] = found = look_up(step, key_parts(step, digest, plan, data), plan.recipe, store)
         if found.state is None:
             behind = f"follows '{step.id}'"
@@ -208,11 +276,13 @@ def look_up(step: PlannedStep, parts: dict[str, Any], recipe: Recipe, store: Sto
     return replace(step, key=key, parts=parts, status="stale", why=_changed(before["parts"], parts))
 
 
-_WORDS = {"input": "its input", "transform": "another transform", "version": "edgeopt's transform", "data.fingerprint": "the training rows"}
+_WORDS = {"input": "its input", "version": "edgeopt's transform", "data.fingerprint": "the training rows"}
 
 
 def _changed(old: Any, new: Any) -> str:
     """`amount 0.3 → 0.4`: what differs between the parts of two keys."""
+    if old.get("transform") != new.get("transform"):
+        return f"was {old.get('transform')}"
     found: list[str] = []
 
     def walk(a: Any, b: Any, path: str) -> None:

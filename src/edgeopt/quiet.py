@@ -22,6 +22,7 @@ def quiet_libraries() -> None:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
     }.items():
         os.environ.setdefault(name, value)
+    logging.getLogger().addHandler(logging.NullHandler())  # else what has no handler goes to stderr
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").propagate = True
     for name in ("transformers", "datasets", "torch", "torchao", "accelerate", "peft", "huggingface_hub", "httpx", "bitsandbytes"):

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeopt.errors import InputError, Issue, bad_input
+from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.gates import decide
 from edgeopt.measuring import read_evidence
-from edgeopt.recipe import load_recipe
+from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.schema import MEASURED, GateSpec, TaskSpec
 from edgeopt.report.model import Gate, Report
 from edgeopt.run import LOCK, load_report
@@ -28,7 +28,7 @@ def regate(folder: Path, recipe: Path | None, overrides: Sequence[str]) -> list[
     if recipe is None:
         if overrides:
             raise bad_input("E109", "--set needs --recipe: without it the gates are those of the run")
-        specs = [(GateSpec.model_validate(g), None) for g in resolved["gates"]]
+        specs: list[tuple[GateSpec, Place | None]] = [(GateSpec.model_validate(g), None) for g in resolved["gates"]]
     else:
         loaded = load_recipe(recipe, overrides)
         specs = [(g, loaded.document.place(("gates", i))) for i, g in enumerate(loaded.head.gates)]

@@ -7,23 +7,23 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeopt.distributed import Group
-from edgeopt.errors import bad_input, step_failed
+from edgeopt.errors import StepError, bad_input
 from edgeopt.execute import Executed, execute
 from edgeopt.export import Exported, ExportInput, exporter
 from edgeopt.lock import check_lock, make_lock
 from edgeopt.measuring import measure_all, write_measurements
 from edgeopt.plan import make_plan
 from edgeopt.progress import Progress
-from edgeopt.recipe import Recipe
+from edgeopt.recipe.load import Recipe
 from edgeopt.report.build import build_report
 from edgeopt.report.model import Report
 from edgeopt.report.write import write_report
-from edgeopt.store import Store, write_json
+from edgeopt.store import Store, key_of, write_json
 
 REPORT, LOCK, LOG = "report.json", "recipe.lock", "log.txt"
 #: What marks a folder as one of ours, that a later run may replace.
@@ -43,13 +43,17 @@ def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Grou
     Raises InputError before any compute, StepError when a step fails."""
     _writable(out)
     plan = make_plan(recipe, store)
-    with _building(out) as folder, _logging_to(folder / LOG):
+    store.prepare()
+    if locked is not None:
+        check_lock(locked, make_lock(recipe, plan.source, plan.data), early=True)
+    # two runs into one folder take turns; the second finds everything cached
+    with store.lock(f"out-{key_of({'out': str(out)})}"), _building(out) as folder, _logging_to(folder / LOG, store.root / "logs" / f"{out.name}.log"):
         executed = execute(plan, store, progress, group)
-        lock = make_lock(recipe, executed)
+        lock = make_lock(recipe, executed.source, executed.data, executed.chains)
         if locked is not None:
             check_lock(locked, lock)
         exported = _export(recipe, executed, folder, progress)
-        measured = measure_all(recipe, executed, folder / "model" / exported[0].artifact, progress)
+        measured = measure_all(recipe, executed, folder / "model", exported[0].artifact, progress)
         report = build_report(recipe, executed, measured)
         write_json(folder / LOCK, lock)
         write_measurements(folder, measured)
@@ -65,9 +69,6 @@ def _export(recipe: Recipe, executed: Executed, folder: Path, progress: Progress
     out: list[Exported] = []
     for i, spec in enumerate(recipe.head.export):
         chosen = exporter(spec.format)
-        missing = chosen.requires - given.state.facts
-        if missing:
-            raise step_failed("E410", f"exporter '{spec.format}' needs a model with {', '.join(sorted(missing))}")
         target = folder / ("model" if i == 0 else f"model-{spec.format}")
         target.mkdir()
         out.append(chosen.write(given, target, spec.options))
@@ -116,8 +117,9 @@ def _publish(folder: Path, out: Path) -> None:
 
 
 @contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Everything any library says, with the time, into the run's log."""
+def _logging_to(path: Path, kept: Path) -> Iterator[None]:
+    """Everything any library says, with the time, into the run's log. A step that fails takes the folder of
+    the run with it: its log, with the whole trace, is then left at `kept`, and the error says so."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.INFO)
@@ -125,6 +127,14 @@ def _logging_to(path: Path) -> Iterator[None]:
     root.addHandler(handler)
     try:
         yield
+    except StepError as error:
+        handler.handle(logging.makeLogRecord({"name": "edgeopt", "levelname": "ERROR", "levelno": logging.ERROR, "msg": str(error),
+                                              "exc_info": (type(error), error, error.__traceback__)}))  # fmt: skip
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, kept)
+            raise StepError([replace(i, help=f"{i.help}; " * bool(i.help) + f"log: {kept}") for i in error.issues]) from error
+        raise
     finally:
         root.removeHandler(handler)
         handler.close()

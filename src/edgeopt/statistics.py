@@ -64,18 +64,33 @@ def metric_difference(name: str, truth: Values, base: Values, candidate: Values,
     bootstrap of 10,000 resamples. truth, base, candidate: class numbers or scores, shape (rows,)."""
     if name == "accuracy":
         return accuracy_difference(base == truth, candidate == truth, confidence)
+    (base_point, base_draws), (point, draws) = _resampled_metric(name, truth, [base, candidate], classes)
+    return _bounds(point - base_point, draws - base_draws, confidence)
+
+
+def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, confidence: float) -> Bounds:
+    """A metric with its bounds: Wilson's score interval for accuracy (Wilson 1927), else a bootstrap."""
+    if name == "accuracy":
+        n, p, z = len(truth), float(np.mean(truth == predicted)), _normal_quantile(confidence)
+        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return Bounds(p, (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
+    ((point, draws),) = _resampled_metric(name, truth, [predicted], classes)
+    return _bounds(point, draws, confidence)
+
+
+def _resampled_metric(name: str, truth: Values, predictions: list[Values], classes: int) -> list[tuple[float, Values]]:
+    """For each prediction the metric and its values on 10,000 resamples, the same resamples for all."""
+    rng = np.random.default_rng(_SEED)
     if name in ("pearson", "spearman"):
-        points = [_correlation(name, truth, x) for x in (base, candidate)]
-        draws = _correlation_draws(name, truth, base, candidate)
-    else:
-        cells, counts = _joint(truth.astype(int), base.astype(int), candidate.astype(int), classes)
-        points = [float(confusion_metric(name, _confusion(cells, counts[None], classes, i))[0]) for i in (1, 2)]
-        rng = np.random.default_rng(_SEED)
-        # rows of the same cell are alike, so resampling rows is drawing the cells' counts
-        resampled = rng.multinomial(len(truth), counts / counts.sum(), size=RESAMPLES)
-        base_draw, candidate_draw = (confusion_metric(name, _confusion(cells, resampled, classes, i)) for i in (1, 2))
-        draws = candidate_draw - base_draw
-    return _bounds(points[1] - points[0], draws, confidence)
+        return _resampled_correlation(name, truth, predictions, rng)
+    cells, counts = _joint([truth, *predictions], classes)
+    # rows of the same cell are alike, so resampling rows is drawing the cells' counts
+    resampled = rng.multinomial(len(truth), counts / counts.sum(), size=RESAMPLES)
+    return [
+        (float(confusion_metric(name, _confusion(cells, counts[None], classes, i))[0]),
+         confusion_metric(name, _confusion(cells, resampled, classes, i)))
+        for i in range(1, len(predictions) + 1)
+    ]  # fmt: skip
 
 
 def _bounds(value: float, draws: Values, confidence: float) -> Bounds:
@@ -83,15 +98,13 @@ def _bounds(value: float, draws: Values, confidence: float) -> Bounds:
     return Bounds(float(value), float(low), float(high))
 
 
-def _joint(truth: Values, base: Values, candidate: Values, classes: int) -> tuple[Values, Values]:
-    """Distinct (truth, baseline, candidate) triples, shape (cells, 3), and how often each occurs."""
-    code = (truth * classes + base) * classes + candidate
-    codes, counts = np.unique(code, return_counts=True)
-    return np.stack([codes // classes**2, codes // classes % classes, codes % classes], axis=1), counts
+def _joint(columns: list[Values], classes: int) -> tuple[Values, Values]:
+    """Distinct rows of the columns, shape (cells, columns), and how often each occurs."""
+    return np.unique(np.stack([c.astype(int) for c in columns], axis=1), axis=0, return_counts=True)
 
 
 def _confusion(cells: Values, counts: Values, classes: int, which: int) -> Values:
-    """Confusion matrices (draws, truth, predicted) of the baseline (which = 1) or the candidate (2)."""
+    """Confusion matrices (draws, truth, predicted) of column `which` of the cells."""
     out = np.zeros((counts.shape[0], classes, classes))
     for i, cell in enumerate(cells):
         out[:, cell[0], cell[which]] += counts[:, i]
@@ -116,10 +129,6 @@ def _divide(top: Values, bottom: Values) -> Values:
     return np.divide(top, bottom, out=np.zeros(np.shape(top)), where=bottom > 0)
 
 
-def _correlation(name: str, truth: Values, predicted: Values) -> float:
-    return float(_pearson(_rank(name, truth)[None], _rank(name, predicted)[None])[0])
-
-
 def _rank(name: str, values: Values) -> Values:
     if name == "pearson":
         return np.asarray(values, dtype=float)
@@ -135,17 +144,16 @@ def _pearson(a: Values, b: Values) -> Values:
     return _divide((a * b).sum(1), np.sqrt((a * a).sum(1) * (b * b).sum(1)))
 
 
-def _correlation_draws(name: str, truth: Values, base: Values, candidate: Values) -> Values:
-    """Differences of the correlation under resampled rows. Spearman's ranks are those of the whole set:
-    ranking each resample anew changes a bound in the fourth decimal and takes a hundred times as long."""
-    rng = np.random.default_rng(_SEED)
-    n = len(truth)
-    t, b, c = (_rank(name, x) for x in (truth, base, candidate))
-    out = []
+def _resampled_correlation(name: str, truth: Values, predictions: list[Values], rng: np.random.Generator) -> list[tuple[float, Values]]:
+    """Spearman's ranks are those of the whole set: ranking each resample anew changes a bound in the
+    fourth decimal and takes a hundred times as long."""
+    ranked, others = _rank(name, truth), [_rank(name, p) for p in predictions]
+    draws: list[list[Values]] = [[] for _ in others]
     for _ in range(RESAMPLES // 500):
-        rows = rng.integers(0, n, size=(500, n))
-        out.append(_pearson(t[rows], c[rows]) - _pearson(t[rows], b[rows]))
-    return np.concatenate(out)
+        rows = rng.integers(0, len(truth), size=(500, len(truth)))
+        for values, kept in zip(others, draws, strict=True):
+            kept.append(_pearson(ranked[rows], values[rows]))
+    return [(float(_pearson(ranked[None], values[None])[0]), np.concatenate(kept)) for values, kept in zip(others, draws, strict=True)]
 
 
 #: Consecutive rounds share the state of the machine, so they are resampled together.

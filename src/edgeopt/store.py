@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -27,7 +28,11 @@ from filelock import FileLock, Timeout
 from edgeopt.contract import Fact, Facts
 from edgeopt.errors import bad_input
 
+log = logging.getLogger("edgeopt")
+
 MANIFEST = "state.json"
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
 FORMAT = 1
 
 
@@ -92,6 +97,7 @@ def write_json(path: Path, data: Any) -> None:
             json.dump(data, file, indent=1, sort_keys=True, ensure_ascii=False)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_UMASK)  # mkstemp makes files that nobody else may read
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -160,8 +166,16 @@ class Store:
     def lock(self, key: str) -> Iterator[None]:
         """Only one run at a time builds a key; another one waits here and then finds the state."""
         self.prepare()
-        with FileLock(self.root / "locks" / f"{key}.lock"):
+        lock = FileLock(self.root / "locks" / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for another run that is at the same work …")
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def building(self, key: str) -> Iterator[Path]:
@@ -231,7 +245,8 @@ class Store:
 
     def recall(self, recipe: str, chain: str, step: str) -> dict[str, Any] | None:
         """{"key", "parts"} of the last time this recipe ran this step."""
-        return self._json(self._seen(recipe, chain, step))
+        found: dict[str, Any] | None = self._json(self._seen(recipe, chain, step))
+        return found
 
     def remember_source(self, name: str, value: Any) -> None:
         write_json(self._source(name), value)

@@ -32,7 +32,7 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], store: P
     from edgeopt.lock import read_lock
     from edgeopt.progress import Progress
     from edgeopt.quiet import quiet_libraries
-    from edgeopt.recipe import load_recipe
+    from edgeopt.recipe.load import load_recipe
     from edgeopt.run import LOCK, run
 
     quiet_libraries()
@@ -47,10 +47,8 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], store: P
     if not group.is_main:
         group.serve()
         return 0
-    try:
-        outcome = run(loaded, open_store(store), folder, Progress(show=not quiet), group, locked=lock)
-    finally:
-        group.stop()
+    outcome = run(loaded, open_store(store), folder, Progress(show=not quiet), group, locked=lock)
+    group.stop()  # after an error the launcher ends the other processes, which may be in the middle of a step
     report = outcome.report
     if as_json:
         print_json({"verdict": report.verdict, "report": str(folder / "report.json"), **report.model_dump(mode="json", include={"gates"})})

@@ -25,7 +25,7 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
     Computes and downloads nothing.
     """
     from edgeopt.plan import make_plan
-    from edgeopt.recipe import load_recipe
+    from edgeopt.recipe.load import load_recipe
 
     plan = make_plan(load_recipe(recipe, overrides), open_store(store))
     if as_json:

@@ -21,7 +21,7 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     Everything wrong is reported at once, at its line. Computes and downloads nothing.
     """
     from edgeopt.plan import make_plan
-    from edgeopt.recipe import load_recipe
+    from edgeopt.recipe.load import load_recipe
     from edgeopt.store import Store
 
     loaded = load_recipe(recipe, overrides)

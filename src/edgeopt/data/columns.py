@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,13 @@ def pick(rows: Iterable[Row], task: TaskSpec, source: str | Path) -> list[Raw]:
         texts = tuple(row[c] for c in task.columns)
         for column, text in zip(task.columns, texts, strict=True):
             if not isinstance(text, str) or not text.strip():
-                what = "empty" if text is None or (isinstance(text, str) and not text.strip()) else f"a {type(text).__name__}"
+                what = "empty" if text is None or isinstance(text, str) else f"not text: {_short(text)}"
                 raise bad_input("E304", f"the text in column '{column}' is {what}", place=place,
                                 help="give every row a text, or take the row out")
+        for column in wanted:
+            if isinstance(row[column], str) and any("\ud800" <= c <= "\udfff" for c in row[column]):
+                raise bad_input("E304", f"column '{column}' holds half of a surrogate pair, which is no character", place=place,
+                                help="write the character itself, or both halves of its \\u escape")
         out.append((texts, row[task.label], place))
     return out
 
@@ -53,7 +58,7 @@ def classes_of(raw: Sequence[Raw]) -> list[str]:
     """Class names as the train split has them: numbers in their order, words in the alphabet's."""
     names = {_word(label, place) for _, label, place in raw}
     if all(_is_integer(n) for n in names):
-        return sorted(names, key=int)
+        return sorted(names, key=lambda n: (int(n), n))
     return sorted(names)
 
 
@@ -66,7 +71,7 @@ def _word(label: Any, place: Place) -> str:
         return str(label)
     if isinstance(label, str) and label.strip():
         return label.strip()
-    what = "empty" if label is None or label == "" else repr(label)
+    what = "empty" if label is None or isinstance(label, str) else _short(label)
     raise bad_input("E304", f"the label is {what}, and must be a class number or name", place=place,
                     help="for scores use task.type text-regression")
 
@@ -80,20 +85,25 @@ def _class(label: Any, number: dict[str, int], classes: Sequence[str], place: Pl
     if word == "-1":
         raise bad_input("E304", "the label is -1: the hub hides the labels of this split", place=place,
                         help="report on a split with labels: task.report: validation")
-    raise bad_input("E304", f"the label {word!r} is not one of {', '.join(classes[:20])}", place=place,
+    raise bad_input("E304", f"the label {_short(word)} is not one of {', '.join(classes[:20])}", place=place,
                     help="the classes are those of the train split, or of task.labels")
 
 
 def _score(label: Any, place: Place) -> float:
     try:
         score = float(label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score) or isinstance(label, bool):
-        raise bad_input("E304", f"the label {label!r} is not a finite number", place=place,
+        raise bad_input("E304", f"the label {_short(label)} is not a finite number", place=place,
                         help="for classes use task.type text-classification")
     return score
 
 
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "…"
+
+
 def _is_integer(word: str) -> bool:
-    return word.lstrip("-").isdecimal()
+    return re.fullmatch(r"-?[0-9]{1,18}", word) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,25 @@ _FORMATS = "csv, tsv, jsonl or parquet"
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a data file. Raises InputError E301 (absent), E302 (malformed), E306 (not UTF-8)."""
-    if not path.is_file():
-        what = "is a folder, not a data file" if path.is_dir() else "does not exist"
+    if not is_there(path, Path.is_file):
+        what = "is a folder, not a data file" if is_there(path, Path.is_dir) else "does not exist"
         raise bad_input("E301", f"data file {path} {what}", help=f"give a {_FORMATS} file, absolute or relative to the recipe")
     reader = {".jsonl": _jsonl, ".json": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet}.get(path.suffix.lower())
     if reader is None:
         raise bad_input("E302", f"data file {path} is not one of {_FORMATS}", place=Place.of(path),
                         help="convert it, or rename it to end in the format it has")
-    yield from reader(path)
+    try:
+        yield from reader(path)
+    except OSError as error:
+        raise bad_input("E301", f"data file {path} cannot be read: {error.strerror}") from None
+
+
+def is_there(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """`path.is_file()` and the like, with a name too long for the file system or a closed folder as no."""
+    try:
+        return kind(path)
+    except OSError:
+        return False
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -48,9 +59,9 @@ def _jsonl(path: Path) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError alone: a number of thousands of digits
             column = getattr(error, "colno", None)
-            raise bad_input("E302", f"this line is not JSON: {getattr(error, 'msg', 'nested too deep')}",
+            raise bad_input("E302", f"this line is not JSON: {getattr(error, 'msg', 'nested too deep, or a number too long')}",
                             place=Place.of(path, number, column), help="JSON Lines holds one whole object a line") from None
         if not isinstance(row, dict):
             raise bad_input("E302", f"this line holds a {type(row).__name__}, not an object", place=Place.of(path, number),
@@ -101,5 +112,4 @@ def _parquet(path: Path) -> Iterator[Row]:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise bad_input("E302", f"this is not a Parquet file: {str(error).splitlines()[0]}", place=Place.of(path)) from None
-    for number, row in enumerate(table.to_pylist(), 1):
-        yield number, row
+    yield from enumerate(table.to_pylist(), 1)

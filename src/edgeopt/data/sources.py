@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from edgeopt.data.columns import Raw, classes_of, pick, split_of
-from edgeopt.data.files import SUFFIXES, read_rows
+from edgeopt.data.files import SUFFIXES, is_there, read_rows
 from edgeopt.data.task_data import TaskData
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
 
 Files = dict[str, list[Path]]
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
@@ -19,10 +24,12 @@ def local_files(spec: DatasetSpec, folder: Path) -> Files | None:
     Raises InputError E301 where `path` is a folder without data files."""
     if spec.data_files is not None:
         given = spec.data_files.model_dump(exclude_none=True)
-        return {split: [folder / Path(p).expanduser() for p in ([v] if isinstance(v, str) else v)] for split, v in given.items()}
+        return {split: [folder / expanded(p) for p in ([v] if isinstance(v, str) else v)] for split, v in given.items()}
     assert spec.path is not None
-    root = folder / Path(spec.path).expanduser()
-    if not root.is_dir():
+    root = folder / expanded(spec.path)
+    if is_there(root, Path.is_file):
+        raise bad_input("E301", f"dataset path {root} is a file", help="give its folder, or name the file in task.dataset.data_files.train")
+    if not is_there(root, Path.is_dir):
         if looks_local(spec.path):
             raise bad_input("E301", f"dataset folder {root} does not exist", help="give a folder with train.jsonl and validation.jsonl, or a hub id")
         return None
@@ -39,24 +46,42 @@ def local_files(spec: DatasetSpec, folder: Path) -> Files | None:
     return found
 
 
+def is_local(spec: DatasetSpec, folder: Path) -> bool:
+    """Whether the rows are, or should be, files here; else they are the hub's."""
+    return spec.path is None or looks_local(spec.path) or is_there(folder / expanded(spec.path), Path.exists)
+
+
 def looks_local(name: str) -> bool:
-    """Whether a model or dataset name can only be a path: hub ids have at most one slash and no dots in front."""
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+    """Whether a model or dataset name can only be a path: no id of the hub looks like it."""
+    return not _HUB_ID.fullmatch(name)
 
 
-def load_data(task: TaskSpec, folder: Path, *, place: Place | None = None) -> TaskData:
-    """Read and check train and the report split.
+def expanded(path: str) -> Path:
+    """The path with ~ filled in, where there is such a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def load_data(task: TaskSpec, folder: Path, *, place: Place | None = None, places: Mapping[str, Place] | None = None) -> TaskData:
+    """Read and check train and the report split. place: of the dataset in the recipe; places: of each split's files.
 
     Raises InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split,
     E312 where the hub cannot be reached."""
-    files = local_files(task.dataset, folder)
+    with _placed(place):
+        files = local_files(task.dataset, folder)
     if files is None:
         from edgeopt.data.hub import load_hub
 
-        raw, names, source = load_hub(task)
+        with _placed(place):
+            raw, names, source = load_hub(task)
     else:
         report = _report_split(task, list(files), place)
-        raw = {split: [row for path in files[split] for row in pick(read_rows(path), task, path)] for split in ("train", report)}
+        raw = {}
+        for split in ("train", report):
+            with _placed((places or {}).get(split, place)):
+                raw[split] = [row for path in files[split] for row in pick(read_rows(path), task, path)]
         names, source = None, str(task.dataset.path or files["train"][0].parent.name or ".")
     report = _report_split(task, list(raw), place)
     for split in ("train", report):
@@ -72,11 +97,20 @@ def load_data(task: TaskSpec, folder: Path, *, place: Place | None = None) -> Ta
     )
 
 
+@contextmanager
+def _placed(place: Place | None) -> Iterator[None]:
+    """An error about a file as a whole stands where the recipe names the file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(tuple(replace(i, place=i.place or place) for i in error.issues)) from None
+
+
 def _report_split(task: TaskSpec, have: list[str], place: Place | None) -> str:
     wanted = task.report or ("validation" if "validation" in have else "test")
     if wanted in have:
         return wanted
-    raise InputError(Issue("E305", f"there is no {wanted} split to report on", place,
+    raise InputError(Issue("E305", f"there is no {task.report or 'validation or test'} split to report on", place,
                            "add validation (or test) to task.dataset; figures are never measured on train"))
 
 

@@ -34,10 +34,13 @@ def weigh(path: Path) -> Weights:
     skip = {node.input[i] for node in model.graph.node for i in _SCALES.get(node.op_type, ()) if i < len(node.input)}
     # dynamic quantisation multiplies by the weight's scale in a Mul of its own, named after the weight
     skip |= {i.name for i in model.graph.initializer if i.name.endswith(("_scale", "_zero_point"))}
+    # a quantised product's bias is a 32-bit integer with a scale of its own
+    biases = {node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     floats, eights = {TensorProto.FLOAT, TensorProto.FLOAT16}, {TensorProto.INT8, TensorProto.UINT8}
     total = nonzero = int8 = 0
     for tensor in model.graph.initializer:
-        if tensor.name in skip or tensor.data_type not in floats | eights or not tensor.dims:
+        weight = tensor.data_type in floats | eights or tensor.name in biases
+        if tensor.name in skip or not weight or not tensor.dims:
             continue
         values = numpy_helper.to_array(tensor)
         total += values.size

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Measured:
     device: str
     threads: int
     batch: int
-    sequence: int | str
+    sequence: int | Literal["task"]
     session: dict[str, str]
     samples: Samples
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt.data.sources import looks_local
+from edgeopt.data.files import is_there
+from edgeopt.data.sources import expanded, looks_local
 from edgeopt.errors import Place, bad_input
 from edgeopt.models.anatomy import FAMILIES
 from edgeopt.recipe.schema import ModelSpec
@@ -19,6 +20,9 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                    "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")  # fmt: skip
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+#: Families whose first two positions stand for padding.
+_PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+_AGAIN = "copy or download the file again"
 _PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
 
 
@@ -45,7 +49,28 @@ class ModelSource:
         config = self.config
         if config is None:
             return None
-        return any(str(a).endswith("ForSequenceClassification") for a in config.get("architectures") or ())
+        names = config.get("architectures")
+        return isinstance(names, list) and any(str(a).endswith("ForSequenceClassification") for a in names)
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens that the position embeddings have room for; None: not known, or no limit."""
+        config = self.config or {}
+        most = config.get("max_position_embeddings")
+        if not isinstance(most, int):
+            return None
+        return most - 2 if config.get("model_type") in _PADDED_POSITIONS else most
+
+    @property
+    def outputs(self) -> int | None:
+        """Outputs of the trained head, as the config states them; None: no trained head, or not known yet."""
+        config = self.config
+        if config is None or not self.has_trained_head:
+            return None
+        names, count = config.get("id2label"), config.get("num_labels")
+        if isinstance(names, dict):
+            return len(names)
+        return count if isinstance(count, int) else 2  # transformers writes neither for its default of two
 
     def fingerprint(self) -> str | None:
         """SHA-256 over weights, config and tokenizer files; None before a hub model is downloaded."""
@@ -68,11 +93,16 @@ class ModelSource:
             try:
                 mapping = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
                 shards = sorted({str(v) for v in mapping.values()})
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise bad_input("E315", "the index of the weights is not readable", place=Place.of(self.folder / INDEX)) from None
+                if not shards:
+                    raise ValueError
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                raise bad_input("E315", "the index of the weights is not readable", place=Place.of(self.folder / INDEX), help=_AGAIN) from None
             for shard in shards:
                 if Path(shard).name != shard:
-                    raise bad_input("E315", f"the index points outside the folder: {shard!r}", place=Place.of(self.folder / INDEX))
+                    raise bad_input("E315", f"the index points outside the folder: {shard!r}", place=Place.of(self.folder / INDEX), help=_AGAIN)
+                if not shard.endswith(".safetensors"):
+                    raise bad_input("E310", f"the index names {shard!r}, which is not safetensors and can run code when read",
+                                    place=Place.of(self.folder / INDEX), help="save the model with `model.save_pretrained(folder)`")
             return [INDEX, *shards]
         pickled = [name for name in _PICKLES if (self.folder / name).exists()]
         if pickled:
@@ -85,12 +115,12 @@ class ModelSource:
 def find_model(spec: ModelSpec, folder: Path, place: Place | None = None) -> ModelSource:
     """Local folder (relative to `folder`) or hub id; a folder is checked at once.
     Raises InputError E308-E315."""
-    path = folder / Path(spec.id).expanduser()
-    if path.is_dir():
+    path = folder / expanded(spec.id)
+    if is_there(path, Path.is_dir):
         source = ModelSource(spec.id, None, path.resolve(), True, place)
         check_folder(source)
         return source
-    if path.exists():
+    if is_there(path, Path.exists):
         raise bad_input("E308", f"{path} is a file, not a model folder", place=place, help="give the folder that holds config.json")
     if looks_local(spec.id):
         raise bad_input("E308", f"model folder {path} does not exist", place=place,
@@ -108,13 +138,13 @@ def check_folder(source: ModelSource) -> None:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise bad_input("E315", f"this is not JSON: {error}", place=Place.of(path, getattr(error, "lineno", None))) from None
+        place = Place.of(path, getattr(error, "lineno", None), getattr(error, "colno", None))
+        raise bad_input("E315", f"this is not JSON: {getattr(error, 'msg', error)}", place=place, help=_AGAIN) from None
     model_type = config.get("model_type") if isinstance(config, dict) else None
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         remote = isinstance(config, dict) and "auto_map" in config
-        raise bad_input("E313" if remote else "E314",
-                        f"model type {model_type!r} " + ("brings its own code, which edgeopt never runs" if remote else "is not an encoder family edgeopt knows"),
-                        place=Place.of(path), help=f"families: {', '.join(FAMILIES)}")
+        what = "brings its own code, which edgeopt never runs" if remote else "is not an encoder family edgeopt knows"
+        raise bad_input("E313" if remote else "E314", f"model type {model_type!r} {what}", place=Place.of(path), help=f"families: {', '.join(FAMILIES)}")
     for name in source.weights():
         if name.endswith(".safetensors"):
             _check_safetensors(source.folder / name)
@@ -125,22 +155,21 @@ def check_folder(source: ModelSource) -> None:
 
 def _check_safetensors(path: Path) -> None:
     """Header and length agree: finds a file cut short by a download or a copy."""
-    help = "copy or download the file again"
     if not path.is_file():
-        raise bad_input("E309", f"{path.name}, which the index names, is absent", place=Place.of(path), help=help)
+        raise bad_input("E309", f"{path.name}, which the index names, is absent", place=Place.of(path), help=_AGAIN)
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(size, 100_000_000):
-            raise bad_input("E315", "this is not a safetensors file", place=Place.of(path), help=help)
+            raise bad_input("E315", "this is not a safetensors file", place=Place.of(path), help=_AGAIN)
         try:
             header = json.loads(file.read(length))
-            end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            raise bad_input("E315", "the header of this safetensors file is damaged", place=Place.of(path), help=help) from None
+            end = max((int(v["data_offsets"][1]) for k, v in header.items() if k != "__metadata__"), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
+            raise bad_input("E315", "the header of this safetensors file is damaged", place=Place.of(path), help=_AGAIN) from None
     if size != 8 + length + end:
-        raise bad_input("E315", f"this safetensors file has {size} bytes and should have {8 + length + end}", place=Place.of(path), help=help)
+        raise bad_input("E315", f"this safetensors file has {size} bytes and should have {8 + length + end}", place=Place.of(path), help=_AGAIN)
 
 
 def _cached_snapshot(spec: ModelSpec) -> Path | None:

@@ -1,5 +1,5 @@
-"""Recipes: read, checked, overridden. Nothing here imports torch or computes anything."""
+"""Recipes: read, checked, overridden. Nothing here imports torch or computes anything.
 
-from edgeopt.recipe.load import Recipe, StepSpec, load_recipe
-
-__all__ = ["Recipe", "StepSpec", "load_recipe"]
+Import from `edgeopt.recipe.load`: this package imports none of its modules, because transforms need
+`edgeopt.recipe.schema` and `load` needs the transforms.
+"""

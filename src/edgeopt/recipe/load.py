@@ -16,7 +16,7 @@ from edgeopt.contract import Contract
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.override import apply_overrides
-from edgeopt.recipe.problems import closest, from_pydantic
+from edgeopt.recipe.problems import closest, default_id, from_pydantic
 from edgeopt.recipe.schema import MEASURED, NAME, RecipeHead, StepParams, Target
 from edgeopt.recipe.yaml import Document, parse
 from edgeopt.transforms import registry
@@ -24,6 +24,9 @@ from edgeopt.transforms.base import AnyTransform
 
 EXPORTERS = "edgeopt.exporters"
 _RESERVED = {"baseline", "load", "onnx"}
+_LARGEST = 1_000_000
+#: Stands in for a required part that is wrong, so that the other parts can be checked in the same go.
+_STAND_IN = {"edgeopt": 1, "name": "x", "model": {"id": "x"}, "task": {"type": "text-classification", "dataset": {"path": "x"}, "text": "x"}}
 
 
 @dataclass(frozen=True)
@@ -71,31 +74,32 @@ class Recipe:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read, override and check. Raises InputError with all that is wrong, E101-E112."""
     document = parse(_read(path), path)
-    if document.data is not None and not isinstance(document.data, dict):
-        document.issues.append(Issue("E106", "a recipe is a mapping of keys to values", document.place(())))
-    if not isinstance(document.data, dict):
-        raise InputError(document.issues)
+    if not isinstance(document.data, dict) and not document.issues:
+        document.issues.append(Issue("E106", "a recipe is a mapping of keys to values", document.place(()), "start from `edgeopt recipes copy quickstart`"))
+    if not isinstance(document.data, dict) or any(i.code == "E102" for i in document.issues):
+        raise InputError(document.issues)  # what could not be read would be reported again as missing
     apply_overrides(document, overrides)
-    head = _head(document)
+    head, wrong = _head(document)
     steps = _steps(document)
-    targets = _targets(document, head) if head else ()
-    if head:
-        _cross_checks(document, head, steps, targets)
-    if document.issues or head is None:
-        raise InputError(sorted(document.issues, key=lambda i: (i.place.line or 0) if i.place else 0))
+    targets = () if "targets" in wrong else _targets(document, head)
+    _cross_checks(document, head, wrong, steps, targets)
+    if document.issues:
+        other_version = [i for i in document.issues if i.code == "E108"]
+        raise InputError(sorted(other_version or document.issues, key=lambda i: (i.place.line or 0) if i.place else 0))
     return Recipe(path.resolve(), head, tuple(s for s in steps if s), targets, document, tuple(overrides))
 
 
 def _read(path: Path) -> str:
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST + 1)
     except FileNotFoundError:
         raise bad_input("E101", f"recipe {path} does not exist",
                         help="`edgeopt recipes ls` shows those that come with edgeopt") from None
     except OSError as error:
         raise bad_input("E101", f"recipe {path} cannot be read: {error.strerror}") from None
-    if len(raw) > 1_000_000:
-        raise bad_input("E101", f"{path} has {len(raw)} bytes: this is no recipe", place=Place.of(path))
+    if len(raw) > _LARGEST:
+        raise bad_input("E101", f"{path} is larger than 1 MB: this is no recipe", place=Place.of(path), help="give the YAML file, not the data")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,17 +107,19 @@ def _read(path: Path) -> str:
         raise bad_input("E101", "the recipe is not UTF-8", place=Place.of(path, line), help="save it as UTF-8") from None
 
 
-def _head(document: Document) -> RecipeHead | None:
+def _head(document: Document) -> tuple[RecipeHead, set[str]]:
+    """The head, and which of its keys are wrong: those hold a stand-in or their default."""
     data = dict(document.data)
     if not isinstance(data.get("steps", []), list):
         document.issues.append(Issue("E106", "'steps' must be a list: order is meaning", document.place(("steps",)),
                                      "write each step as `- {id: …, use: …}`"))
     data["steps"] = []
     try:
-        return RecipeHead.model_validate(data)
+        return RecipeHead.model_validate(data), set()
     except ValidationError as error:
         document.issues += from_pydantic(error, RecipeHead, document)
-        return None
+        wrong = {str(detail["loc"][0]) for detail in error.errors()}
+        return RecipeHead.model_validate({**_STAND_IN, **{k: v for k, v in data.items() if k not in wrong}}), wrong
 
 
 def _steps(document: Document) -> list[StepSpec | None]:
@@ -136,8 +142,9 @@ def _step(document: Document, i: int, entry: Any, seen: dict[str, int]) -> StepS
         return None
     use = entry.get("use")
     if not isinstance(use, str):
+        guess = closest("use", entry) if "use" not in entry else None
         document.issues.append(Issue("E105", f"step {i + 1} does not say which transform it uses", place,
-                                     f"add `use:` with one of {', '.join(registry.names())}"))
+                                     f"did you mean 'use' where it says '{guess}'?" if guess else f"add `use:` with one of {', '.join(registry.names())}"))
         return None
     if use not in registry.names():
         guess = closest(use, registry.names())
@@ -159,8 +166,8 @@ def _step_id(document: Document, i: int, entry: dict[str, Any], use: str, seen: 
     import re
 
     at = ("steps", i, "id")
-    step_id = entry.get("id", use.rpartition(".")[2])
-    if not isinstance(step_id, str) or not re.match(NAME, step_id):
+    step_id = entry.get("id", default_id(use))
+    if not isinstance(step_id, str) or not re.fullmatch(NAME, step_id):
         document.issues.append(Issue("E106", f"step id {step_id!r}: must be letters, digits, '.', '_' and '-', and start with a letter or digit",
                                      document.place(at)))
         return None
@@ -194,9 +201,15 @@ def _targets(document: Document, head: RecipeHead) -> tuple[Target, ...]:
     return tuple(out)
 
 
-def _cross_checks(document: Document, head: RecipeHead, steps: Sequence[StepSpec | None], targets: Sequence[Target]) -> None:
+def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]) -> None:
+    """What the parts say of each other; a part that is wrong is left out."""
     formats = sorted(e.name for e in entry_points(group=EXPORTERS))
+    seen: set[str] = set()
     for i, export in enumerate(head.export):
+        if export.format in seen:
+            document.issues.append(Issue("E110", f"two exports have the format '{export.format}'", document.place(("export", i, "format")),
+                                         "keep one of the two"))
+        seen.add(export.format)
         if export.format not in formats:
             guess = closest(export.format, formats)
             document.issues.append(Issue("E112", f"there is no exporter '{export.format}'", document.place(("export", i, "format")),
@@ -204,10 +217,10 @@ def _cross_checks(document: Document, head: RecipeHead, steps: Sequence[StepSpec
     by_name = {t.name: t for t in targets}
     for i, gate in enumerate(head.gates):
         at = ("gates", i)
-        if gate.metric not in MEASURED and gate.metric not in head.task.metric_names:
+        if "task" not in wrong and gate.metric not in MEASURED and gate.metric not in head.task.metric_names:
             document.issues.append(Issue("E112", f"the task does not measure '{gate.metric}'", document.place((*at, "metric")),
                                          f"add it to task.metrics, which has {', '.join(head.task.metric_names)}"))
-        if len(targets) == len(head.targets) and gate.target is not None and gate.target not in by_name:
+        if "targets" not in wrong and len(targets) == len(head.targets) and gate.target is not None and gate.target not in by_name:
             document.issues.append(Issue("E111", f"the gate's target '{gate.target}' is not among the recipe's", document.place((*at, "target")),
                                          f"targets: {', '.join(by_name)}"))
         target = by_name.get(gate.target) if gate.target else (targets[0] if targets else None)
@@ -215,5 +228,7 @@ def _cross_checks(document: Document, head: RecipeHead, steps: Sequence[StepSpec
             document.issues.append(Issue("E111", f"target '{target.name}' is not measured at sequence {gate.sequence}", document.place((*at, "sequence")),
                                          f"its sequences: {', '.join(map(str, target.sequence))}"))
     for i, step in enumerate(steps):
-        for path, message, help in step.transform.check(step.params, head.task) if step else ():
-            document.issues.append(Issue("E106", f"step '{step.id}': {message}" if step else message, document.place(("steps", i, *path)), help))
+        if step is None or "task" in wrong:
+            continue
+        for path, message, help in step.transform.check(step.params, head.task):
+            document.issues.append(Issue("E106", f"step '{step.id}': {message}", document.place(("steps", i, *path)), help))

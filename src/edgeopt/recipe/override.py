@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-
 from edgeopt.errors import Issue, Place
-from edgeopt.recipe.problems import closest
+from edgeopt.recipe.problems import address, closest
 from edgeopt.recipe.yaml import Document, Path_, parse
 
 
@@ -38,11 +37,11 @@ def _set(document: Document, parts: list[str], value: Any, place: Place) -> None
         if isinstance(current, list):
             found = _index(current, part)
             if found is None:
-                ids = [str(item["id"]) for item in current if isinstance(item, dict) and "id" in item]
+                ids = [name for item in current if (name := address(item)) is not None]
                 guess = closest(part, ids)
                 where = ".".join(parts[:i])
                 document.issues.append(Issue("E109", f"'{where}' has no entry '{part}'", place,
-                                             f"did you mean '{guess}'?" if guess else f"entries: {', '.join(ids) or f'0 to {len(current) - 1}'}"))
+                                             f"did you mean '{guess}'?" if guess else f"entries: {', '.join(ids) or _numbers(current)}"))
                 return
             index = found
         elif not isinstance(current, dict):
@@ -59,9 +58,13 @@ def _set(document: Document, parts: list[str], value: Any, place: Place) -> None
             current = current[index]
 
 
+def _numbers(entries: list[Any]) -> str:
+    return f"0 to {len(entries) - 1}" if entries else "none"
+
+
 def _index(entries: list[Any], part: str) -> int | None:
     for i, entry in enumerate(entries):
-        if isinstance(entry, dict) and str(entry.get("id")) == part:
+        if address(entry) == part:
             return i
     if part.isdecimal() and int(part) < len(entries):
         return int(part)
@@ -74,5 +77,3 @@ def _mark(document: Document, at: Path_, value: Any, place: Place) -> None:
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
         _mark(document, (*at, key), child, place)
-
-

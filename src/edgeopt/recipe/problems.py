@@ -22,13 +22,45 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
 def from_pydantic(error: ValidationError, model: type[BaseModel], document: Document, root: Path_ = ()) -> list[Issue]:
     """One issue for each finding; several findings about one place of a union become one."""
     issues: dict[tuple[Any, ...], Issue] = {}
-    for detail in error.errors(include_url=False):
-        at = _in_document(document, root, detail["loc"])
+    found = [(detail, _in_document(document, root, detail["loc"])) for detail in _unions(error.errors(include_url=False))]
+    # a key that is missing because it is misspelt is one mistake
+    meant = {(*at[:-1], closest(str(at[-1]), _fields_at(model, d["loc"][:-1]))) for d, at in found if d["type"] == "extra_forbidden"}
+    for detail, at in found:
+        if detail["type"] == "missing" and at in meant:
+            continue
         issue = _issue(detail, at, model, document, root)
         key = (at, issue.code if issue.code != "E106" else "value")
         if key not in issues:
             issues[key] = issue
     return list(issues.values())
+
+
+#: How pydantic says that a value is of another kind altogether, and what it would have been
+_KINDS = {"string_type": "text", "int_type": "a whole number", "float_type": "a number", "bool_type": "true or false", "list_type": "a list",
+          "dict_type": "a mapping", "model_type": "a mapping"}  # fmt: skip
+
+
+def _expected(detail: ErrorDetails) -> str | None:
+    """What a value that is of the wrong kind should be; None where something else is wrong with it."""
+    return str(detail.get("ctx", {})["expected"]) if detail["type"] == "literal_error" else _KINDS.get(detail["type"])
+
+
+def _unions(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Of a union's members, the findings of the one that was meant; where the value fits none, one
+    finding that names them all. pydantic reports every member as if each had been meant."""
+    kept: list[ErrorDetails] = []
+    misfits: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
+    for detail in details:
+        if detail["loc"] and _is_tag(detail["loc"][-1]) and _expected(detail):
+            misfits.setdefault(detail["loc"][:-1], []).append(detail)
+        else:
+            kept.append(detail)
+    for union, members in misfits.items():
+        inside = [loc for d in kept if (loc := d["loc"])[: len(union)] == union] + [loc for loc in misfits if loc != union and loc[: len(union)] == union]
+        if not inside:
+            names = " or ".join(dict.fromkeys(str(_expected(m)) for m in members))
+            kept.append({**members[0], "type": "union", "loc": union, "msg": f"Input should be {names}"})
+    return kept
 
 
 def _in_document(document: Document, root: Path_, loc: tuple[str | int, ...]) -> Path_:
@@ -42,14 +74,14 @@ def _in_document(document: Document, root: Path_, loc: tuple[str | int, ...]) ->
 
 
 def _is_tag(part: str | int) -> bool:
-    return isinstance(part, str) and (part in {"str", "int", "float", "bool"} or "[" in part or part[:1].isupper())
+    return isinstance(part, str) and (part in {"str", "int", "float", "bool"} or "[" in part or part.startswith("constrained-") or part[:1].isupper())
 
 
 def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Document, root: Path_) -> Issue:
     kind, context, name = detail["type"], detail.get("ctx", {}), dotted(at, document)
     place = document.place(at)
     if kind == "extra_forbidden":
-        known = _fields_at(model, detail["loc"][:-1])
+        known = _fields_at(model, detail["loc"][:-1]) | ({"id", "use"} if root and len(detail["loc"]) == 1 else set())
         guess = closest(str(at[-1]), known)
         within = dotted(at[:-1], document)
         message = f"unknown key '{at[-1]}'" + (f" in '{within}'" if within else "")
@@ -69,9 +101,9 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
     if kind == "value_error":
         return Issue("E106", f"'{name}': {context['error']}" if name else str(context["error"]), place)
     message = detail["msg"][:1].lower() + detail["msg"][1:]
-    message = message.replace("input should be", "must be").replace("valid dictionary or instance of", "mapping:")
-    if kind in {"model_type", "dict_type", "model_attributes_type"}:
-        message = "must be a mapping of keys to values"
+    message = message.replace("input should be", "must be")
+    if kind in _KINDS:
+        message = f"must be {_KINDS[kind]}"
     if kind == "string_pattern_mismatch":
         message = "must be letters, digits, '.', '_' and '-', and start with a letter or digit"
     return Issue("E106", f"'{name or 'the recipe'}' is {_shown(detail['input'])}: {message}", place)
@@ -88,13 +120,28 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def default_id(use: str) -> str:
+    """The id of a step that names none: the last word of its transform."""
+    return use.rpartition(".")[2]
+
+
+def address(entry: Any) -> str | None:
+    """What `--set` calls an entry of a list: a step's id, a target's name."""
+    if not isinstance(entry, dict):
+        return None
+    given = entry.get("id", entry.get("name"))
+    if given is None and isinstance(entry.get("use"), str):
+        given = default_id(entry["use"])
+    return None if given is None else str(given)
+
+
 def dotted(path: Path_, document: Document) -> str:
     """The path as `--set` takes it: a step by its id where it has one."""
     parts = [str(p) for p in path]
     if len(path) > 1 and path[0] == "steps" and isinstance(path[1], int) and isinstance(document.data, dict):
         steps = document.data.get("steps")
         if isinstance(steps, list) and path[1] < len(steps) and isinstance(steps[path[1]], dict):
-            parts[1] = str(steps[path[1]].get("id") or path[1])
+            parts[1] = address(steps[path[1]]) or parts[1]
     return ".".join(parts)
 
 

@@ -26,7 +26,7 @@ GateMetric = Literal[
 class Strict(BaseModel):
     """Base of every part of a recipe: frozen, unknown keys refused, no silent conversions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class ModelSpec(Strict):
@@ -36,12 +36,15 @@ class ModelSpec(Strict):
     revision: str | None = Field(None, description="hub branch, tag or commit")
 
 
+Files = Annotated[list[str], Field(min_length=1)]
+
+
 class DataFiles(Strict):
     """Files per split: csv, tsv, jsonl or parquet; absolute or relative to the recipe."""
 
-    train: str | list[str]
-    validation: str | list[str] | None = None
-    test: str | list[str] | None = None
+    train: str | Files
+    validation: str | Files | None = None
+    test: str | Files | None = None
 
 
 class MaxRows(Strict):
@@ -106,6 +109,9 @@ class TaskSpec(Strict):
             raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(allowed)}")
         if self.is_regression and self.labels:
             raise ValueError("'labels' names classes; a regression has none")
+        twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
+        if twice:
+            raise ValueError(f"'labels' names {twice[0]!r} twice")
         return self
 
 
@@ -235,7 +241,7 @@ class RecipeHead(Strict):
     task: TaskSpec
     baseline: Baseline = Baseline()
     steps: list[dict[str, Any]] = []
-    export: list[ExportSpec] = [ExportSpec(format="onnx")]
+    export: list[ExportSpec] = Field(default=[ExportSpec(format="onnx")], min_length=1)
     targets: list[str | Target] = Field(default=["cpu-1-thread"], min_length=1)
     gates: list[GateSpec] = []
     seed: int = Field(42, ge=0, lt=2**32)

@@ -35,10 +35,25 @@ def scalar(text: str) -> Any:
     if _FALSE.fullmatch(text):
         return False
     if _INT.fullmatch(text):
-        return int(text.replace("_", ""))
+        # int() refuses thousands of digits, which is no number that a recipe means
+        return int(text.replace("_", "")) if len(text) <= 400 else text
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
+
+
+class _AliasError(yaml.MarkedYAMLError):
+    """An alias was met."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at the first alias, at its own place: in the composed tree it is the very node it stands for."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise _AliasError(problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
 
 
 @dataclass
@@ -66,12 +81,22 @@ def parse(text: str, path: Path) -> Document:
     base = Place.of(path)
     document = Document(base.source)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(base.source, mark.line + 1, mark.column + 1) if mark else base
-        document.issues.append(Issue("E102", f"this is not YAML: {error.problem or error.context}", place,
+        if isinstance(error, _AliasError):
+            document.issues.append(Issue("E102", "aliases are not read", place, "write the value out where it is used"))
+            return document
+        problem = error.problem or error.context or ""
+        problem = f"{error.context}, {problem}" if problem.startswith("but ") else problem
+        document.issues.append(Issue("E102", f"this is not YAML: {problem}", place,
                                      "check the indentation, quotes and brackets at that place"))
+        return document
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        document.issues.append(Issue("E102", f"the character U+{int(error.character):04X} may not stand in YAML", Place(base.source, line),
+                                     "take it out, or write it as an escape within double quotes"))
         return document
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         document.issues.append(Issue("E102", f"this is not YAML: {' '.join(str(error).split())}", base))
@@ -79,22 +104,20 @@ def parse(text: str, path: Path) -> Document:
     if node is None:
         document.issues.append(Issue("E102", "the file is empty", base, "start from `edgeopt recipes copy quickstart`"))
         return document
-    seen: set[int] = set()
 
     def build(node: yaml.Node, at: Path_) -> Any:
         place = Place(base.source, node.start_mark.line + 1, node.start_mark.column + 1)
         document.values[at] = place
-        if id(node) in seen or len(at) > _MAX_DEPTH:
-            document.issues.append(Issue("E102", "aliases and nesting beyond 32 levels are not read", place,
-                                         "write the value out where it is used"))
+        if len(at) > _MAX_DEPTH:
+            document.issues.append(Issue("E102", f"nesting beyond {_MAX_DEPTH} levels is not read", place))
             return None
-        if not isinstance(node, yaml.ScalarNode):
-            seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             return mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
             return [build(child, (*at, i)) for i, child in enumerate(node.value)]
-        return scalar(node.value) if node.style is None else node.value
+        if any("\ud800" <= c <= "\udfff" for c in node.value):
+            document.issues.append(Issue("E102", "half of a surrogate pair is no character", place, "write the character itself"))
+        return scalar(node.value) if isinstance(node, yaml.ScalarNode) and node.style is None else node.value
 
     def mapping(node: yaml.MappingNode, at: Path_) -> dict[str, Any]:
         out: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from edgeopt.gates import MIN_QUERIES, PERCENTILES, Evidence, decide, verdict_of
 from edgeopt.measure.latency import Measured
 from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.plan import Chain
-from edgeopt.recipe import Recipe
+from edgeopt.recipe.load import Recipe
 from edgeopt.report.model import Difference, Latency, Parity, RecipeInfo, Report, Speedup, Step, SubjectName, Task
 from edgeopt.statistics import percentile_ratio
 

@@ -82,7 +82,7 @@ class FollowEpoch(TrainerCallback):  # type: ignore[misc]
 class KeepZeros(TrainerCallback):  # type: ignore[misc]
     """Put pruned weights back to zero after every optimiser step."""
 
-    def __init__(self, masks: Mapping[torch.nn.Parameter, torch.Tensor]) -> None:
+    def __init__(self, masks: Mapping[torch.Tensor, torch.Tensor]) -> None:
         self.masks = masks
 
     def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

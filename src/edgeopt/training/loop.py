@@ -34,6 +34,8 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     from edgeopt.training.callbacks import COMPLETE
 
     torch.set_num_threads(host.cpus())
+    if host.is_busy():
+        context.progress.say(f"other programs keep this machine busy: {host.cpus()} threads wait for each other; EDGEOPT_THREADS=1 may be quicker")
     data = context.data
     rows, selection = data.carve(context.task.selection) if params.selects else (data.train, None)
     encoder = Encoder(folder, context.task.max_length)
@@ -86,7 +88,7 @@ def _trainer(
             return sampler
 
         def create_optimizer(self, model: Any = None) -> Any:
-            if self.optimizer is None and params.layerwise_lr_decay is not None:
+            if getattr(self, "optimizer", None) is None and params.layerwise_lr_decay is not None:
                 target = self.model if model is None else model
                 cls, options = self.get_optimizer_cls_and_kwargs(self.args, target)
                 groups = parameter_groups(
@@ -129,8 +131,8 @@ def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, sel
         per_device_train_batch_size=params.batch_size,
         per_device_eval_batch_size=max(32, params.batch_size),
         gradient_accumulation_steps=params.gradient_accumulation,
-        gradient_checkpointing=params.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
+        activation_checkpointing=params.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(params.schedule, params.schedule),
         warmup_steps=params.warmup_ratio,
         weight_decay=params.weight_decay,
@@ -167,7 +169,7 @@ def _last_complete(checkpoints: Path, marker: str) -> str | None:
     return str(max(found)[1]) if found else None
 
 
-def frozen_zeros(model: Any) -> dict[torch.nn.Parameter, torch.Tensor]:
+def frozen_zeros(model: Any) -> dict[torch.Tensor, torch.Tensor]:
     """Masks of the prunable weights that hold zeros: {parameter: 0/1 mask}."""
     from edgeopt.models.load import prunable
 

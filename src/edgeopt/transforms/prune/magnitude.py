@@ -80,5 +80,5 @@ def masks(scores: list[Any], amount: float, scope: str) -> list[Any]:
     keep = torch.ones_like(flat)
     order = torch.sort(flat, stable=True).indices
     keep[order[: round(amount * flat.numel())]] = 0
-    parts = keep.split([s.numel() for s in scores])
+    parts = torch.split(keep, [s.numel() for s in scores])
     return [part.reshape(s.shape) for part, s in zip(parts, scores, strict=True)]

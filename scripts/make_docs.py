@@ -1,0 +1,280 @@
+"""Write docs/recipe.md and schema/recipe-v1.json from the code that checks recipes.
+
+With --check nothing is written: exit code 1 where a file is not what would be written.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+from pydantic import BaseModel
+
+from edgeopt.cli import cli
+from edgeopt.contract import Fact
+from edgeopt.export import exporter, exporter_names
+from edgeopt.recipe import schema as s
+from edgeopt.recipe.library import target_files
+from edgeopt.transforms import registry
+
+ROOT = Path(__file__).parents[1]
+
+#: What a key means, where the model that checks it does not say so. A key must be in one of the two places.
+MEANINGS = {
+    "RecipeHead.name": "the run's default folder, `runs/NAME`; letters, digits, `.`, `_`, `-`",
+    "RecipeHead.description": "one line, shown by `edgeopt recipes ls`",
+    "RecipeHead.model": "what the recipe starts from, see [model](#model)",
+    "RecipeHead.task": "what is learnt and on which rows, see [task](#task)",
+    "RecipeHead.baseline": "the FP32 reference, see [baseline](#baseline)",
+    "RecipeHead.steps": "the transforms in order, see [steps](#steps)",
+    "RecipeHead.export": "what is written; the first is measured, see [export](#export)",
+    "RecipeHead.targets": "what latency is measured on: names of device profiles, or profiles written in place, see [targets](#targets)",
+    "RecipeHead.gates": "what must be true of the result, see [gates](#gates)",
+    "RecipeHead.seed": "of every random choice; a trained step may have its own",
+    "DatasetSpec.revision": "branch, tag or commit of the hub dataset",
+    "DatasetSpec.data_files": "files instead of `path`, see [task.dataset.data_files](#taskdatasetdata_files)",
+    "DatasetSpec.max_rows": "see [task.dataset.max_rows](#taskdatasetmax_rows)",
+    "DataFiles.train": "one file or several",
+    "DataFiles.validation": "the split that is reported on",
+    "DataFiles.test": "reported on where there is no validation, or with `task.report: test`",
+    "MaxRows.train": "rows",
+    "MaxRows.validation": "rows",
+    "MaxRows.test": "rows",
+    "TaskSpec.type": "classes, or a score",
+    "TaskSpec.dataset": "see [task.dataset](#taskdataset)",
+    "TaskSpec.label": "the column with the class (number or name) or the score",
+    "TrainParams.epochs": "passes over train; may be a fraction",
+    "TrainParams.learning_rate": "highest rate, reached after the warm-up",
+    "TrainParams.gradient_accumulation": "batches added up before an optimiser step",
+    "TrainParams.gradient_checkpointing": "compute activations twice instead of keeping them: slower, less memory",
+    "TrainParams.schedule": "of the learning rate after the warm-up",
+    "TrainParams.warmup_ratio": "share of the optimiser steps in which the rate rises",
+    "TrainParams.weight_decay": "AdamW's, not on biases and LayerNorm",
+    "TrainParams.early_stopping": "`{patience: N}` (default 2): stop when the first metric has not risen on the selection rows for N epochs",
+    "Baseline.finetune": "training keys, see [training](#training); without it the model must have a trained head",
+    "ExportSpec.format": "name of an exporter",
+    "ExportSpec.options": "the exporter's own",
+    "Target.name": "what gates call it",
+    "Target.description": "for people",
+    "Target.runtime": "what runs the graph",
+    "Target.threads": "pinned to as many processors",
+    "Target.batch": "rows a query",
+    "GateSpec.metric": "what is bounded, see below",
+    "GateSpec.min": "the candidate's metric, without regard to the baseline",
+    "GateSpec.max_ms": "milliseconds",
+    "LoraParams.dropout": "on the adapter's input, while training",
+    "LoraParams.bias": "which biases are trained besides",
+    "LoraParams.use_rslora": "rank-stabilised scale",
+    "LoraParams.use_dora": "train the norms of the weights apart from their directions",
+    "LoraParams.learning_rate": "highest rate, reached after the warm-up",
+    "MagnitudeParams.granularity": "single weights",
+    "DynamicParams.per_channel": "a scale for each output channel instead of one for the matrix",
+    "StaticParams.calibration": "see the second table",
+    "Calibration.method": "minmax: the widest range seen; moving-average: a smoothed one",
+}
+
+
+def tidy(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, str) and value == "":
+        return "empty"
+    if value in (None, {}, []):
+        return "none"
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def type_of(node: dict[str, Any]) -> str:
+    """A JSON-schema node in words, with its bounds."""
+    if "$ref" in node:
+        return "mapping"
+    if "const" in node:
+        return f"`{node['const']}`"
+    if "enum" in node:
+        return " \\| ".join(f"`{v}`" for v in node["enum"])
+    if "anyOf" in node:
+        parts = [type_of(n) for n in node["anyOf"] if n.get("type") != "null"]
+        return " or ".join(dict.fromkeys(parts))
+    if node.get("type") == "array":
+        return f"list of {type_of(node['items'])}"
+    if "allOf" in node:
+        return type_of(node["allOf"][0])
+    names = {"string": "text", "number": "number", "integer": "integer", "boolean": "true \\| false", "object": "mapping"}
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {number(node[key])}" for key, sign in signs.items() if key in node]
+    return ", ".join([names[node["type"]], *bounds])
+
+
+def meaning(model: type[BaseModel], key: str) -> str:
+    """The key's description, from the model where it has one, else from MEANINGS under the class that brings the key."""
+    found = model.model_fields[key].description
+    for cls in model.__mro__:
+        entry = f"{cls.__name__}.{key}"
+        if found is None and entry in MEANINGS and key in inspect.get_annotations(cls):
+            used.add(entry)
+            return MEANINGS[entry]
+    if found is None:
+        sys.exit(f"{model.__name__}.{key} has no description: give it one in its Field(description=…) or in MEANINGS")
+    return found
+
+
+used: set[str] = set()
+
+
+def table(model: type[BaseModel], keys: list[str] | None = None) -> Iterator[str]:
+    """Key, type, default, description: a line a key."""
+    full = model.model_json_schema()
+    required = set(full.get("required", []))
+    yield "| Key | Type | Default | What |"
+    yield "|---|---|---|---|"
+    for key, node in full["properties"].items():
+        if keys is None or key in keys:
+            default = "required" if key in required else shown(default_of(model, key))
+            yield f"| `{key}` | {type_of(node)} | {default} | {tidy(meaning(model, key))} |"
+
+
+def default_of(model: type[BaseModel], key: str) -> Any:
+    field = model.model_fields[key]
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, list):
+        return [v.model_dump(mode="json", exclude_defaults=True) if isinstance(v, BaseModel) else v for v in value]
+    return value
+
+
+def section(title: str, model: type[BaseModel], *, level: int = 2) -> Iterator[str]:
+    yield from ("", f"{'#' * level} {title}", "", tidy(model.__doc__), "")
+    yield from table(model)
+
+
+def own_keys(params: type[BaseModel]) -> tuple[list[str], bool]:
+    """Keys of a transform that are not the training keys as they stand, and whether it has those."""
+    if not issubclass(params, s.TrainParams):
+        return list(params.model_fields), False
+    common = s.TrainParams.model_fields
+    return [k for k, f in params.model_fields.items() if k not in common or f.default != common[k].default], True
+
+
+def facts(found: frozenset[Fact]) -> str:
+    return ", ".join(sorted(found)) or "nothing"
+
+
+def transform(name: str) -> Iterator[str]:
+    found = registry.get(name)
+    contract, params = found.contract, found.Params
+    yield from ("", f"### {name}", "", tidy(type(found).__doc__), "")
+    yield f"Needs: {facts(contract.requires)}. Brings: {facts(contract.adds)}. Takes away: {facts(contract.removes)}. Refuses: {facts(contract.forbids)}."
+    own, trains = own_keys(params)
+    if own:
+        yield ""
+        yield from table(params, own)
+    if trains:
+        yield from ("", "And the [training keys](#training)." if own else "Takes the [training keys](#training).")
+    for key in own:
+        for nested in nested_models(params.model_fields[key].annotation):
+            if nested is s.TrainParams:
+                yield from ("", f"`{key}` takes the [training keys](#training).")
+            elif nested is not s.EarlyStopping:
+                yield from ("", f"`{key}`: {tidy(nested.__doc__)}", "")
+                yield from table(nested)
+    if not own and not trains:
+        yield from ("", "Has no keys of its own.")
+
+
+def nested_models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in nested_models(inner)]
+
+
+def gates() -> Iterator[str]:
+    yield from section("gates", s.GateSpec)
+    yield from ("", "Each gate states exactly one bound, and which it may be depends on the metric:", "", "| Metric | Bounds |", "|---|---|")
+    for metric in (*s.CLASSIFICATION_METRICS, *s.REGRESSION_METRICS, *s.MEASURED):
+        yield f"| `{metric}` | {', '.join(f'`{b}`' for b in s.bounds_of(metric))} |"
+
+
+def reference() -> str:
+    lines = [
+        "# Every key of a recipe",
+        "",
+        "Made by `scripts/make_docs.py` from the code that checks recipes; do not edit. The same as a JSON schema for editors:",
+        "[schema/recipe-v1.json](../schema/recipe-v1.json), or `edgeopt schema`.",
+        "",
+        "Paths are absolute or relative to the recipe. Unknown keys are refused. Any value can be overridden on the command",
+        "line, a step by its id: `--set steps.int8.calibration.samples=64`.",
+        "",
+        *table(s.RecipeHead),
+        *section("model", s.ModelSpec),
+        *section("task", s.TaskSpec),
+        *section("task.dataset", s.DatasetSpec, level=3),
+        *section("task.dataset.data_files", s.DataFiles, level=3),
+        *section("task.dataset.max_rows", s.MaxRows, level=3),
+        *section("baseline", s.Baseline),
+        *section("training", s.TrainParams),
+        "",
+        "## steps",
+        "",
+        "A list, because order is meaning. Each entry has `use` (the transform), may have `id` (default: the last word of",
+        "`use`; it must be unique, and `baseline`, `load` and `onnx` are taken), and the transform's own keys beside them.",
+        "edgeopt puts the export to ONNX before the first step that needs a graph.",
+        *(line for name in registry.names() for line in transform(name)),
+        *section("export", s.ExportSpec),
+        "",
+        "| Format | What | Needs | Options |",
+        "|---|---|---|---|",
+        *(
+            f"| `{name}` | {exporter(name).summary} | {facts(exporter(name).requires)} "
+            f"| {', '.join(f'`{k}`: {shown(v)}' for k, v in exporter(name).options.items()) or 'none'} |"
+            for name in exporter_names()
+        ),
+        *section("targets", s.Target),
+        "",
+        f"Profiles that come with edgeopt: {', '.join(f'`{name}`' for name in target_files())}.",
+        *gates(),
+    ]
+    unused = sorted(set(MEANINGS) - used)
+    if unused:
+        sys.exit(f"MEANINGS explains what needs no explaining: {', '.join(unused)}")
+    return "\n".join(lines) + "\n"
+
+
+def files() -> dict[Path, str]:
+    return {
+        ROOT / "docs" / "recipe.md": reference(),
+        ROOT / "schema" / "recipe-v1.json": CliRunner().invoke(cli, ["schema"], catch_exceptions=False).stdout,
+    }
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--check"]):
+        sys.exit(__doc__)
+    stale = 0
+    for path, text in files().items():
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        shown_path = path.relative_to(ROOT)
+        if arguments:
+            print(f"{shown_path} is out of date: run python scripts/make_docs.py", file=sys.stderr)
+            stale = 1
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {shown_path}")
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""A recipe made in memory, and executed: what both conformance tests stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeopt.contract import Fact
+from edgeopt.distributed import Group
+from edgeopt.execute import Executed, execute
+from edgeopt.plan import make_plan
+from edgeopt.progress import Progress
+from edgeopt.recipe.load import Recipe, StepSpec
+from edgeopt.recipe.schema import RecipeHead
+from edgeopt.recipe.yaml import Document
+from edgeopt.store import Store
+from edgeopt.transforms import registry
+from edgeopt.transforms.base import AnyTransform
+
+#: A step of ours that brings a fact about, small enough for a test
+_BRING: dict[Fact, tuple[str, dict[str, Any]]] = {
+    Fact.TRAINED_HEAD: ("finetune", {"max_steps": 2, "batch_size": 4, "learning_rate": 1e-3}),
+    Fact.ADAPTER: ("adapter.lora", {"max_steps": 2, "batch_size": 4, "r": 2, "learning_rate": 1e-2}),
+    Fact.SPARSE: ("prune.magnitude", {"amount": 0.3}),
+    Fact.INT8: ("quantize.dynamic", {}),
+}
+
+
+def step(transform: AnyTransform, params: dict[str, Any], id: str) -> StepSpec:
+    return StepSpec(id, transform.name, transform, transform.Params.model_validate(params), None)
+
+
+def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
+    """Steps after which the facts hold; TORCH and ONNX are the planner's business, and a graph is only made
+    of a model with a trained head."""
+    if Fact.ONNX in facts:
+        facts |= {Fact.TRAINED_HEAD}
+    return [step(registry.get(use), params, f"before-{i}") for i, (fact, (use, params)) in enumerate(_BRING.items()) if fact in facts]
+
+
+def build(steps: Sequence[StepSpec], *, model: Path, data: Path, store: Path, text: str = "text", label: str = "label") -> Executed:
+    """Execute the steps on a model folder and a dataset folder. Raises what `apply` would."""
+    head = RecipeHead.model_validate({
+        "edgeopt": 1, "name": "conformance", "model": {"id": str(model.resolve())},
+        "task": {"type": "text-classification", "dataset": {"path": str(data.resolve())}, "text": text, "label": label, "max_length": 32},
+        "baseline": {"finetune": _BRING[Fact.TRAINED_HEAD][1]},
+    })  # fmt: skip
+    recipe = Recipe(store / "conformance.yaml", head, tuple(steps), (), Document("conformance"), ())
+    opened = Store(store)
+    return execute(make_plan(recipe, opened), opened, Progress(show=False), Group())

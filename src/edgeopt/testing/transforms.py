@@ -1,0 +1,78 @@
+"""check_transform: does a transform keep its contract?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgeopt.contract import Fact
+from edgeopt.store import State, Store
+from edgeopt.testing.build import build, step, steps_towards
+from edgeopt.transforms.base import AnyTransform
+
+
+def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: Path, data: Path, work: Path) -> State:
+    """Run the transform behind the steps that its contract requires, on a small model and rows of yours,
+    and return the state it made. Raises AssertionError naming what is not kept, or what `apply` raises.
+
+    Checked: parameters refuse unknown keys; its module imports no torch; the facts it declares are observed
+    in its files; the input state is untouched; the same key gives the same bytes in another store; a second
+    run reuses the state; the result can be exported and agrees with torch (where it is a torch state).
+
+    model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
+    validation.jsonl, columns `text` and `label`. work: an empty folder."""
+    _refuses_unknown_keys(transform, params)
+    _imports_no_torch(transform)
+    before = steps_towards(transform.contract.requires)
+    under_test = step(transform, params, "under-test")
+    after = steps_towards(frozenset({Fact.TRAINED_HEAD})) if _leaves_untrained(transform) else []
+    if Fact.ADAPTER in transform.contract.adds:
+        from edgeopt.transforms.merge import Merge
+
+        after = [step(Merge(), {}, "merge")]
+    steps = [*before, under_test, *after]
+    first = build(steps, model=model, data=data, store=work / "a")
+    done = {d.step.id: d for d in first.chains["candidate"]}
+    made = done["under-test"].state
+    opened = Store(work / "a")
+    for each in done.values():
+        damaged = opened.damage(each.state)
+        assert damaged is None, f"step '{each.step.id}' no longer has the files it had: {damaged} was changed by a later step"
+    again = build(steps, model=model, data=data, store=work / "a")
+    assert all(d.cached for d in again.chains["candidate"]), "the same recipe was built twice: the key is not stable"
+    other = build(steps, model=model, data=data, store=work / "b")
+    twin = next(d.state for d in other.chains["candidate"] if d.step.id == "under-test")
+    assert twin.digest == made.digest, f"two runs with the same key gave different files: {_differing(made, twin)}"
+    return made
+
+
+def _leaves_untrained(transform: AnyTransform) -> bool:
+    contract = transform.contract
+    return Fact.TORCH in contract.requires and Fact.TRAINED_HEAD not in contract.requires | contract.adds
+
+
+def _refuses_unknown_keys(transform: AnyTransform, params: dict[str, Any]) -> None:
+    transform.Params.model_validate(params)
+    try:
+        transform.Params.model_validate({**params, "no_such_key": 1})
+    except ValidationError:
+        return
+    raise AssertionError(f"{transform.name} takes a parameter it does not know: derive Params from StepParams")
+
+
+def _imports_no_torch(transform: AnyTransform) -> None:
+    module = type(transform).__module__
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if "No module named" in done.stderr:
+        return  # defined in a test file that only pytest can import
+    assert done.returncode == 0, f"importing {module} imports torch: move the import into apply"
+
+
+def _differing(a: State, b: State) -> str:
+    names = [n for n in sorted({*a.files, *b.files}) if a.files.get(n) != b.files.get(n)]
+    return ", ".join(names) or "their facts"

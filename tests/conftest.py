@@ -1,0 +1,44 @@
+"""A model and rows that are real and tiny: every test that applies a recipe uses them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from helpers import WORDS, write_rows
+
+# matrices this small gain nothing from a second thread, and lose much where the machine is busy
+os.environ.setdefault("EDGEOPT_THREADS", "1")
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare BERT encoder with two layers of width 32 and 100 words, as transformers saves one."""
+    from edgeopt.quiet import quiet_libraries
+
+    quiet_libraries()
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    words = {word: i for i, word in enumerate([*_SPECIAL, *WORDS])}
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+                        max_position_embeddings=64)  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", words["[SEP]"]), ("[CLS]", words["[CLS]"]))
+    names = {f"{name.strip('[]').lower()}_token": name for name in _SPECIAL}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train.jsonl (64 rows) and validation.jsonl (32): the label says whether good or bad words prevail in
+    `text`, the score by how much; `pair` tells nothing."""
+    return write_rows(tmp_path_factory.mktemp("tiny") / "data", train=64, validation=32)

@@ -1,0 +1,206 @@
+"""The main job on a tiny model: everything a run leaves, checked without edgeopt's own measuring code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from e2e.running import TRAINING, Applied, recipe_for
+from helpers import edgeopt
+from sklearn.metrics import accuracy_score, f1_score
+from tokenizers import Tokenizer
+
+from edgeopt.report.model import Report
+
+STEPS = [
+    {"id": "adapt", "use": "adapter.lora", "r": 4, "epochs": 1, "learning_rate": 1e-3, "batch_size": 8, "target_modules": "all-linear"},
+    {"id": "merge", "use": "merge"},
+    {"id": "heal", "use": "finetune", **TRAINING},
+    {"id": "prune", "use": "prune.magnitude", "amount": 0.3, "scope": "layer", "recover": {"epochs": 1, "batch_size": 8}},
+    {"id": "int8", "use": "quantize.static", "calibration": {"samples": 16}},
+]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Path:
+    return recipe_for(tmp_path_factory.mktemp("recipe"), tiny_model, tiny_data, steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def applied(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Applied:
+    work = tmp_path_factory.mktemp("applied")
+    done = edgeopt("apply", recipe, "--out", work / "run", "--store", work / "store")
+    assert done.code == 0, done.err
+    return Applied(recipe, work / "run", work / "store", done)
+
+
+def again(applied: Applied, *more: object, recipe: Path | None = None, out: Path | None = None) -> tuple[int, dict[str, bool], str]:
+    """Apply once more: (exit code, {candidate step: was it cached}, stderr)."""
+    folder = out or applied.out
+    done = edgeopt("apply", recipe or applied.recipe, "--out", folder, "--store", applied.store, *more)
+    path = folder / "report.json"
+    steps = json.loads(path.read_text())["steps"] if path.exists() else []
+    return done.code, {s["id"]: s["cached"] for s in steps if s["chain"] == "candidate"}, done.err
+
+
+def test_the_run_folder_is_whole(applied: Applied) -> None:
+    names = {p.relative_to(applied.out).as_posix() for p in applied.out.rglob("*") if p.is_file()}
+    assert {"report.json", "report.md", "report.html", "predictions.jsonl", "recipe.lock", "log.txt", "latency.json", "model/config.json",
+            "model/tokenizer.json", "model/README.md", "model/session.json", "model/onnx/model.onnx", "model/onnx/model_quantized.onnx"} <= names
+    assert applied.done.out.strip().splitlines()[-1] == str(applied.out / "report.html")
+    assert not [p for p in applied.out.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_an_independent_script_gets_the_reported_metric_to_the_digit(applied: Applied, tiny_data: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(applied.out / "model" / "tokenizer.json"))
+    tokenizer.enable_truncation(32)
+    session = ort.InferenceSession(applied.out / "model" / "onnx" / "model_quantized.onnx")
+    wanted = {i.name for i in session.get_inputs()}
+    rows = [json.loads(line) for line in (tiny_data / "validation.jsonl").read_text().splitlines()]
+    predicted = []
+    for row in rows:
+        e = tokenizer.encode(row["text"])
+        feed = {"input_ids": e.ids, "attention_mask": e.attention_mask, "token_type_ids": e.type_ids}
+        predicted.append(int(session.run(None, {k: np.array([v]) for k, v in feed.items() if k in wanted})[0].argmax()))
+    report = json.loads((applied.out / "report.json").read_text())
+    names = report["task"]["labels"]
+    truth = [names.index(str(r["label"])) for r in rows]
+    assert report["candidate"]["metrics"] == {"accuracy": accuracy_score(truth, predicted), "f1": f1_score(truth, predicted)}
+    logged = [json.loads(line) for line in (applied.out / "predictions.jsonl").read_text().splitlines()]
+    assert [int(np.argmax(r["candidate"])) for r in logged] == predicted
+    assert [r["label"] for r in logged] == truth
+
+
+def test_the_model_learned(applied: Applied) -> None:
+    report = json.loads((applied.out / "report.json").read_text())
+    assert report["baseline"]["metrics"]["accuracy"] > 0.9
+    assert report["candidate"]["metrics"]["accuracy"] > 0.8
+
+
+def test_report_json_holds_what_it_promises(applied: Applied) -> None:
+    raw = json.loads((applied.out / "report.json").read_text())
+    report = Report.model_validate(raw)
+    assert report.verdict == "pass"
+    assert {"metrics", "size_bytes", "parameters", "nonzero"} <= raw["baseline"].keys() & raw["candidate"].keys()
+    assert report.candidate.size_bytes == (applied.out / "model" / "onnx" / "model_quantized.onnx").stat().st_size
+    assert report.candidate.nonzero < report.candidate.parameters == report.baseline.parameters
+    assert {m.subject for m in report.latency} == {"candidate", "baseline", "baseline-torch"}
+    assert all(m.p50_ms <= m.p90_ms and m.p99_ms is None and m.queries == 64 and m.threads == 1 for m in report.latency)
+    assert all(0 <= p.max_abs_diff <= p.tolerance for p in report.parity)
+    assert [s.id for s in report.steps if s.chain == "candidate"] == ["load", "adapt", "merge", "heal", "prune", "onnx", "int8"]
+    assert next(s for s in report.steps if s.id == "prune").figures["sparsity"] == pytest.approx(0.3, abs=0.01)
+    assert next(s for s in report.steps if s.id == "int8").figures["sparsity"] >= 0.295
+
+
+def test_zeros_survive_to_the_shipped_graph(applied: Applied) -> None:
+    graph = onnx.load(str(applied.out / "model" / "onnx" / "model_quantized.onnx")).graph
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    dequantised = {n.output[0]: constants[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
+    weights = [dequantised[n.input[1]] for n in graph.node if n.op_type == "MatMul" and n.input[1] in dequantised]
+    assert len(weights) == 2 * 6
+    assert all(w.dtype == np.int8 for w in weights)
+    zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
+    assert zeros >= 0.29
+
+
+def test_typed_again_it_reuses_every_step(applied: Applied) -> None:
+    code, cached, _ = again(applied)
+    assert code == 0
+    assert all(cached.values()), cached
+
+
+def test_editing_the_last_step_reuses_the_earlier_ones(applied: Applied, tmp_path: Path) -> None:
+    plan = edgeopt("plan", applied.recipe, "--store", applied.store, "--set", "steps.int8.calibration.samples=24", "--json")
+    steps = {s["id"]: s for s in json.loads(plan.out)["steps"] if s["chain"] == "candidate"}
+    assert steps["int8"]["status"] == "stale"
+    assert "calibration.samples 16 → 24" in steps["int8"]["why"]
+    code, cached, _ = again(applied, "--set", "steps.int8.calibration.samples=24", out=tmp_path / "run")
+    assert code == 0
+    assert [k for k, v in cached.items() if not v] == ["int8"]
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["recipe"]["overrides"] == ["steps.int8.calibration.samples=24"]
+
+
+def test_comments_and_order_of_keys_do_not_make_a_step_stale(applied: Applied, tmp_path: Path) -> None:
+    other = applied.recipe.parent / "commented.yaml"
+    lines = applied.recipe.read_text().splitlines()
+    other.write_text("# a comment\n" + "\n".join(lines[1:] + lines[:1]) + "\n")
+    plan = edgeopt("plan", other, "--store", applied.store, "--json")
+    assert {s["status"] for s in json.loads(plan.out)["steps"]} == {"cached"}
+
+
+def test_a_damaged_state_is_found_and_rebuilt(applied: Applied, tmp_path: Path) -> None:
+    shutil.copytree(applied.store, tmp_path / "store")
+    copy = Applied(applied.recipe, tmp_path / "run", tmp_path / "store", applied.done)
+    plan = json.loads(edgeopt("plan", copy.recipe, "--store", copy.store, "--json").out)["steps"]
+    key = next(s["key"] for s in plan if s["id"] == "prune")
+    path = copy.store / "states" / key / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    after = {s["id"]: s for s in json.loads(edgeopt("plan", copy.recipe, "--store", copy.store, "--json").out)["steps"] if s["chain"] == "candidate"}
+    assert (after["prune"]["status"], after["prune"]["why"]) == ("stale", "its state is damaged")
+    code, cached, _ = again(copy)
+    assert code == 0
+    assert [k for k, v in cached.items() if not v] == ["prune"]  # rebuilt to the same bytes, so what follows still fits
+
+
+def test_locked_accepts_the_same_and_refuses_drift(applied: Applied, tmp_path: Path) -> None:
+    lock = applied.out / "recipe.lock"
+    code, _, err = again(applied, "--lock", lock, "--locked", out=tmp_path / "same")
+    assert code == 0, err
+    code, _, err = again(applied, "--locked", "--lock", lock, "--set", "steps.prune.amount=0.4", out=tmp_path / "other")
+    assert code == 2
+    assert "E117" in err
+    assert "amount: 0.3 → 0.4" in err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(("gate", "code", "verdict"), [
+    ("{metric: size, max_ratio: 0.99}", 0, "pass"),
+    ("{metric: size, max_mb: 0.001}", 1, "fail"),
+    ("{metric: accuracy, max_drop: 0.0}", 4, "inconclusive"),
+    ("{metric: accuracy, min: 1.0}", 1, "fail"),
+    ("{metric: latency.p99, max_ms: 1000}", 4, "inconclusive"),
+    ("{metric: latency.p50, min_speedup: 1.0e-3, against: torch}", 0, "pass"),
+    ("{metric: latency.p50, max_ms: 1.0e-6}", 1, "fail"),
+    ("{metric: memory.peak, max_mb: 100000}", 0, "pass"),
+    ("{metric: start.cold, max_ms: 1.0e-3}", 1, "fail"),
+])  # fmt: skip
+def test_gates_on_a_finished_run(applied: Applied, gate: str, code: int, verdict: str) -> None:
+    done = edgeopt("gate", applied.out, "--recipe", applied.recipe, "--set", f"gates=[{gate}]", "--json")
+    decided = json.loads(done.out)
+    assert (done.code, decided["verdict"]) == (code, verdict), decided
+
+
+def test_a_failed_gate_leaves_artifact_and_report(applied: Applied, tmp_path: Path) -> None:
+    code, _, _ = again(applied, "--set", "gates=[{metric: size, max_mb: 0.001}]", out=tmp_path / "run")
+    assert code == 1
+    assert (tmp_path / "run" / "model" / "onnx" / "model_quantized.onnx").is_file()
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["gates"][0]["verdict"] == "fail"
+
+
+def test_cache_lists_and_collects(applied: Applied, tmp_path: Path) -> None:
+    shutil.copytree(applied.store, tmp_path / "store")
+    listed = json.loads(edgeopt("cache", "ls", "--store", tmp_path / "store", "--json").out)
+    assert {s["use"] for s in listed} >= {"load", "finetune", "adapter.lora", "merge", "prune.magnitude", "lower.onnx", "quantize.static"}
+    (tmp_path / "store" / "building" / f"{listed[0]['key']}.left").mkdir()
+    assert edgeopt("cache", "gc", "--store", tmp_path / "store").code == 0
+    assert not list((tmp_path / "store" / "building").iterdir())
+    assert len(json.loads(edgeopt("cache", "ls", "--store", tmp_path / "store", "--json").out)) == len(listed)
+    assert edgeopt("cache", "gc", "--all", "--store", tmp_path / "store").code == 0
+    assert json.loads(edgeopt("cache", "ls", "--store", tmp_path / "store", "--json").out) == []
+
+
+def test_a_step_that_changes_nothing_fails(applied: Applied, tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
+    steps = [{"id": "ft", "use": "finetune", "max_steps": 3}, {"id": "none", "use": "prune.magnitude", "amount": 1e-9}]
+    recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps)
+    done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", applied.store)
+    assert done.code == 3
+    assert "error[E402]: step 'none'" in done.err
+    assert not (tmp_path / "run").exists()

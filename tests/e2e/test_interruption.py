@@ -1,0 +1,121 @@
+"""Ctrl-C, a full disk, two runs at once: nothing half-written, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.running import recipe_for
+from e2e.test_kill import digest, survives
+from helpers import edgeopt
+
+import edgeopt.models.load
+import edgeopt.training.loop
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> Path:
+    steps = [
+        {"id": "ft", "use": "finetune", "epochs": 6, "learning_rate": 1e-3, "batch_size": 4, "seed": 7},
+        {"id": "int8", "use": "quantize.dynamic"},
+    ]
+    return recipe_for(tmp_path, tiny_model, tiny_data, steps=steps)
+
+
+@pytest.fixture
+def undisturbed(recipe: Path, tmp_path: Path) -> str:
+    done = edgeopt("apply", recipe, "--out", tmp_path / "whole" / "run", "--store", tmp_path / "whole" / "store")
+    assert done.code == 0, done.err
+    return digest(tmp_path / "whole")
+
+
+@pytest.fixture
+def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(edgeopt.training.loop, "CHECKPOINT_SECONDS", 0.0)
+    yield
+
+
+@pytest.mark.usefixtures("checkpoint_often")
+@pytest.mark.parametrize("at", [1, 17, 40])
+def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(recipe: Path, tmp_path: Path, undisturbed: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted at optimiser step `at`: within an epoch (64 rows of batch 4 make 16 steps) and at its end."""
+    from edgeopt.training.callbacks import ShowProgress
+
+    whole = ShowProgress.on_step_end
+
+    def cut(self: ShowProgress, args: object, state: object, control: object, **more: object) -> None:
+        whole(self, args, state, control, **more)  # type: ignore[arg-type]
+        if state.global_step == at:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    arguments = ("apply", recipe, "--out", tmp_path / "cut" / "run", "--store", tmp_path / "cut" / "store")
+    with monkeypatch.context() as patched:
+        patched.setattr(ShowProgress, "on_step_end", cut)
+        done = edgeopt(*arguments)
+    assert done.code == 130
+    assert "error[E130]" in done.err
+    assert not (tmp_path / "cut" / "run").exists()
+    assert not list((tmp_path / "cut" / "store" / "building").iterdir())
+    if at > 1:
+        assert list((tmp_path / "cut" / "store" / "work").rglob("complete")), "there is a checkpoint to go on from"
+    done = edgeopt(*arguments)
+    assert done.code == 0, done.err
+    assert digest(tmp_path / "cut") == undisturbed
+
+
+def test_kill_nine_three_times(recipe: Path, tmp_path: Path) -> None:
+    survives(recipe, [], tmp_path, kills=3, seed=1)
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(recipe: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgeopt", "apply", str(recipe), "--out", str(tmp_path / "run"), "--store", str(tmp_path / "store")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "store").glob("building/*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert err.count("error[") == 1
+    assert out == ""
+    assert not (tmp_path / "run").exists()
+    assert not list((tmp_path / "store" / "building").iterdir())
+
+
+@pytest.mark.parametrize("message", ["errno", "words"])
+def test_a_full_disk_is_said_and_leaves_nothing(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+    def full(*_: object) -> None:
+        if message == "errno":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(edgeopt.models.load, "save_model", full)
+    done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
+    assert done.code == 3
+    assert "error[E405]: the disk is full" in done.err
+    assert not (tmp_path / "run").exists()
+    assert not list((tmp_path / "store" / "building").iterdir())
+    assert not list((tmp_path / "store" / "states").iterdir())
+
+
+def test_two_runs_at_once_on_one_store(recipe: Path, tmp_path: Path) -> None:
+    def start(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "edgeopt", "apply", str(recipe), "--out", str(tmp_path / name), "--store", str(tmp_path / "store")]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    processes = [start("a"), start("b"), start("b")]  # two of them into one folder, too
+    ended = [(p.communicate(timeout=300), p.returncode) for p in processes]
+    assert [code for _, code in ended] == [0, 0, 0], ended
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("a", "b")]
+    keys = [[(s["key"], s["digest"]) for s in r["steps"]] for r in reports]
+    assert keys[0] == keys[1]
+    assert len(list((tmp_path / "store" / "states").iterdir())) == len(set(keys[0]))
+    assert not list((tmp_path / "store" / "building").iterdir())
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith((".a", ".b"))) == []

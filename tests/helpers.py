@@ -1,0 +1,100 @@
+"""What several test files share: the command line in-process, a recipe small enough to run, and rows for it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import yaml
+
+_GOOD, _BAD, _PLAIN = ([f"{kind}{i}" for i in range(count)] for kind, count in (("good", 10), ("bad", 10), ("word", 75)))
+#: Every word of the tiny rows.
+WORDS = [*_GOOD, *_BAD, *_PLAIN]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left: exit status, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def edgeopt(*args: object, cwd: Path | None = None) -> Result:
+    """Run the command line in this process. Only SystemExit is caught: anything else is a defect and fails the test."""
+    from edgeopt.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with patch.object(sys, "argv", ["edgeopt", *map(str, args)]), redirect_stdout(out), redirect_stderr(err), chdir(cwd or Path.cwd()):
+            main()
+    except SystemExit as end:
+        return Result(int(end.code or 0), out.getvalue(), err.getvalue())
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # main() takes it over
+
+
+def edgeopt_process(*args: object, cwd: Path | None = None, python: tuple[str, ...] = ("-m", "edgeopt"), **env: str) -> Result:
+    """Run the command line as a user does, in a process of its own."""
+    done = subprocess.run([sys.executable, *python, *map(str, args)], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True,
+                          timeout=120, check=False)  # fmt: skip
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def tiny_recipe(folder: Path, **changes: Any) -> Path:
+    """Write a minimal valid recipe to folder/recipe.yaml; `changes` replace its top-level keys, None takes one out.
+
+    Without changes it names `model/` and `data/` beside it: give `model={"id": …}` and `task=tiny_task(…)`
+    with the fixtures `tiny_model` and `tiny_data`, or copy those there.
+    """
+    recipe: dict[str, Any] = {
+        "edgeopt": 1,
+        "name": "tiny",
+        "model": {"id": "model"},
+        "task": tiny_task("data"),
+        "baseline": {"finetune": {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}},
+        **changes,
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump({k: v for k, v in recipe.items() if v is not None}, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def tiny_task(data: str | Path, **changes: Any) -> dict[str, Any]:
+    """The task over the rows that `write_rows` wrote to the folder `data`."""
+    task: dict[str, Any] = {"type": "text-classification", "dataset": {"path": str(data)}, "text": "text", "max_length": 16, **changes}
+    return {k: v for k, v in task.items() if v is not None}
+
+
+def write_rows(folder: Path, *, train: int, validation: int) -> Path:
+    """folder/train.jsonl and folder/validation.jsonl: the label says whether good or bad words are in `text`,
+    the score how many; `pair` tells nothing."""
+    folder.mkdir()
+    rng = random.Random(0)
+    for split, count in (("train", train), ("validation", validation)):
+        rows = [_row(rng, label=i % 2) for i in range(count)]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def _row(rng: random.Random, *, label: int) -> dict[str, object]:
+    lead = rng.randint(1, 4)
+    text = rng.choices(_GOOD if label else _BAD, k=lead) + rng.choices(_PLAIN, k=rng.randint(2, 8))
+    rng.shuffle(text)
+    return {"text": " ".join(text), "pair": " ".join(rng.choices(_PLAIN, k=4)), "label": label, "score": float(lead if label else -lead)}

@@ -1,0 +1,107 @@
+"""Inputs that are better made than kept: model folders broken in one way each, and files no editor would open.
+
+To add one, write it here under the name by which a recipe in bad/ calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+
+#: A step of breaking: what is done to a copy of a sound model folder.
+Break = Callable[[Path], object]
+
+
+def write(name: str, content: str | bytes) -> Break:
+    return lambda folder: (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def remove(name: str) -> Break:
+    return lambda folder: (folder / name).unlink()
+
+
+def configure(**changes: Any) -> Break:
+    def change(folder: Path) -> None:
+        path = folder / CONFIG
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def header(content: Any, data: bytes = b"") -> bytes:
+    """A safetensors file of that header."""
+    head = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+    return struct.pack("<Q", len(head)) + head + data
+
+
+def indexed(weight_map: Any) -> list[Break]:
+    return [remove(WEIGHTS), write(INDEX, json.dumps({"metadata": {}, "weight_map": weight_map}))]
+
+
+def loop(name: str) -> Break:
+    return lambda folder: (folder / name).symlink_to(name)
+
+
+def cut(folder: Path) -> None:
+    path = folder / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+_CLASSIFIER = {"architectures": ["BertForSequenceClassification"]}
+
+#: models/<name> → what is done to the sound folder
+MODELS: dict[str, list[Break]] = {
+    "no-config": [remove(CONFIG)],
+    "config-loop": [remove(CONFIG), loop(CONFIG)],
+    "broken-config": [write(CONFIG, '{"model_type": "bert"')],
+    "config-is-list": [write(CONFIG, "[]")],
+    "config-not-utf8": [write(CONFIG, b'{"model_type": "\xe9"}')],
+    "unknown-type": [configure(model_type="gpt2")],
+    "type-is-list": [configure(model_type=["bert"])],
+    "remote-code": [configure(model_type="mine", auto_map={"AutoModel": "code.Mine"})],
+    "pickle-only": [remove(WEIGHTS), write("pytorch_model.bin", b"\x80\x04.")],
+    "no-weights": [remove(WEIGHTS)],
+    "truncated": [cut],
+    "garbage": [write(WEIGHTS, b"\xff" * 64)],
+    "empty-weights": [write(WEIGHTS, b"")],
+    "header-garbage": [write(WEIGHTS, header("{no json}"))],
+    "header-offsets-text": [write(WEIGHTS, header({"a": {"dtype": "F32", "shape": [1], "data_offsets": ["0", "four"]}}, b"\0" * 4))],
+    "header-too-deep": [write(WEIGHTS, header("[" * 100_000))],
+    "index-outside": indexed({"a": "../model/model.safetensors"}),
+    "index-pickle": indexed({"a": "pytorch_model-00001-of-00001.bin"}),
+    "index-garbage": indexed([1, 2]),
+    "index-names-nothing": indexed({}),
+    "index-shard-absent": indexed({"a": "model-00001-of-00002.safetensors"}),
+    "no-tokenizer": [remove("tokenizer.json")],
+    "roberta-positions": [configure(model_type="roberta")],
+    "head-of-three": [configure(**_CLASSIFIER, id2label={"0": "a", "1": "b", "2": "c"})],
+    "head-of-two-for-scores": [configure(**_CLASSIFIER)],
+}
+
+
+def make_models(sound: Path, folder: Path) -> None:
+    """Write every broken model folder below `folder`."""
+    folder.mkdir()
+    loop("symlink-loop")(folder)
+    for name, breaks in MODELS.items():
+        shutil.copytree(sound, folder / name)
+        for step in breaks:
+            step(folder / name)
+
+
+def make_files(folder: Path) -> None:
+    """Write the data files that are not text, or not of a size to keep."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    loop("loop.jsonl")(folder)
+    (folder / "deep.jsonl").write_text("[" * 100_000 + "\n")
+    (folder / "long-number.jsonl").write_text('{"text": "a", "label": ' + "1" * 5000 + "}\n")
+    (folder / "corrupt.parquet").write_bytes(b"PAR1" + b"\xff" * 100 + b"PAR1")
+    pq.write_table(pa.table({"text": ["good0", "bad0"], "label": [1, None]}), folder / "null-label.parquet")

@@ -1,0 +1,24 @@
+"""The folder in which the broken recipes are tried: they lie in bad/, sound rows in data/ and a sound model in model/."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from recipes.broken import configure, make_files, make_models
+
+BAD = Path(__file__).parent / "bad"
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Path:
+    folder = tmp_path_factory.mktemp("workspace").resolve()
+    shutil.copytree(BAD, folder / "bad")
+    shutil.copytree(tiny_model, folder / "model")
+    configure(max_position_embeddings=130)(folder / "model")  # room for the default max_length, to roberta too; validate reads no more of it
+    shutil.copytree(tiny_data, folder / "data")
+    make_models(folder / "model", folder / "models")
+    make_files(folder / "bad" / "files")
+    return folder

@@ -1,0 +1,101 @@
+"""pydantic's findings in the recipe's own words: one a mistake, with the closest match."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import Field, ValidationError
+
+from edgeopt.errors import Issue, Place
+from edgeopt.recipe.problems import address, closest, dotted, from_pydantic
+from edgeopt.recipe.schema import Strict
+from edgeopt.recipe.yaml import parse
+
+
+class Inner(Strict):
+    samples: int = Field(ge=1)
+    method: Literal["minmax", "entropy"] = "minmax"
+
+
+class Outer(Strict):
+    inner: Inner | None = None
+    either: list[int | Literal["task"]] | str = "x"
+    mixed: list[str | Inner] = Field(default=[])
+    rate: float = 0.1
+    on: bool = False
+    amount: int | None = None
+
+
+def found(text: str) -> list[Issue]:
+    document = parse(text, Path("r.yaml"))
+    try:
+        Outer.model_validate(document.data)
+    except ValidationError as error:
+        return from_pydantic(error, Outer, document)
+    return []
+
+
+@pytest.mark.parametrize(("text", "code", "place", "message", "help"), [
+    ("innr: {}", "E104", "r.yaml:1:1", "unknown key 'innr'", "did you mean 'inner'?"),
+    ("zzz: 1", "E104", "r.yaml:1:1", "unknown key 'zzz'", "known keys: amount, either, inner, mixed, on, rate"),
+    ("inner: {samples: 3, metod: minmax}", "E104", "r.yaml:1:21", "unknown key 'metod' in 'inner'", "did you mean 'method'?"),
+    ("inner: {sampels: 3}", "E104", "r.yaml:1:9", "unknown key 'sampels' in 'inner'", "did you mean 'samples'?"),  # and nothing is missing
+    ("inner: {}", "E105", "r.yaml:1:1", "key 'samples' is missing in 'inner'", "add `samples:` below 'inner'"),
+    ("inner: {samples: 0}", "E106", "r.yaml:1:9", "'inner.samples' is 0: must be greater than or equal to 1", None),
+    ("inner: {samples: 3, method: max}", "E106", "r.yaml:1:21", "'inner.method' is 'max', and must be minmax or entropy", "did you mean 'minmax'?"),
+    ("inner: 3", "E106", "r.yaml:1:1", "'inner' is 3: must be a mapping", None),
+    ("either: {}", "E106", "r.yaml:1:1", "'either' is a mapping: must be a list or text", None),
+    ("either: [long]", "E106", "r.yaml:1:10", "'either.0' is 'long': must be a whole number or 'task'", None),
+    ("mixed: [a, 3]", "E106", "r.yaml:1:12", "'mixed.1' is 3: must be text or a mapping", None),
+    ("mixed: [{sample: 3}]", "E104", "r.yaml:1:10", "unknown key 'sample' in 'mixed.0'", "did you mean 'samples'?"),
+    ("mixed: [{samples: many}]", "E106", "r.yaml:1:10", "'mixed.0.samples' is 'many': must be a whole number", None),
+    ("rate: fast", "E106", "r.yaml:1:1", "'rate' is 'fast': must be a number", None),
+    ("rate: 1e999", "E106", "r.yaml:1:1", "'rate' is inf: must be a finite number", None),
+    ("rate: true", "E106", "r.yaml:1:1", "'rate' is True: must be a number", None),
+    ("'on': 1", "E106", "r.yaml:1:1", "'on' is 1: must be true or false", None),
+    ("amount: 1.0", "E106", "r.yaml:1:1", "'amount' is 1.0: must be a whole number", None),
+    ("inner:\n  samples: []\n", "E106", "r.yaml:2:3", "'inner.samples' is a list: must be a whole number", None),
+])  # fmt: skip
+def test_one_issue_a_mistake(text: str, code: str, place: str, message: str, help: str | None) -> None:
+    assert [(i.code, str(i.place), i.message, i.help) for i in found(text)] == [(code, place, message, help)]
+
+
+@pytest.mark.parametrize("text", ["rate: 1", "amount: 3", "amount: null", "either: [3, task]", "either: word", "mixed: [a, {samples: 3}]"])
+def test_what_is_right(text: str) -> None:
+    assert found(text) == []
+
+
+def test_all_at_once() -> None:
+    assert sorted(i.code for i in found("rate: fast\nzzz: 1\ninner: {samples: 0, methd: x}\n")) == ["E104", "E104", "E106", "E106"]
+
+
+@pytest.mark.parametrize(("word", "choices", "guess"), [("epoch", ["epochs", "seed"], "epochs"), ("zzz", ["epochs"], None), ("", ["epochs"], None)])
+def test_closest(word: str, choices: list[str], guess: str | None) -> None:
+    assert closest(word, choices) == guess
+
+
+@pytest.mark.parametrize(("entry", "name"), [
+    ({"id": "a", "use": "prune.magnitude"}, "a"),
+    ({"use": "prune.magnitude"}, "magnitude"),
+    ({"use": "merge"}, "merge"),
+    ({"name": "cpu"}, "cpu"),
+    ({"id": 3}, "3"),
+    ({}, None),
+    ("cpu-1-thread", None),
+])  # fmt: skip
+def test_address(entry: Any, name: str | None) -> None:
+    assert address(entry) == name
+
+
+def test_dotted_is_what_set_takes() -> None:
+    document = parse("steps: [{use: quantize.static, calibration: {samples: 1}}]", Path("r.yaml"))
+    assert dotted(("steps", 0, "calibration", "samples"), document) == "steps.static.calibration.samples"
+
+
+def test_the_form_of_an_error() -> None:
+    issue = Issue("E204", "step 'heal' cannot run", Place("r.yaml", 14), "move it", ("13  int8", "14  heal"))
+    assert issue.render() == "error[E204]: step 'heal' cannot run\n  --> r.yaml:14\n   | 13  int8\n   | 14  heal\n  help: move it"
+    place = {"source": "r.yaml", "line": 14, "column": None}
+    assert issue.as_json() == {"code": "E204", "message": "step 'heal' cannot run", "place": place, "help": "move it"}

@@ -1,0 +1,128 @@
+"""Bounds against independent references: scikit-learn, scipy, brute-force likelihood, simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.stats
+import sklearn.metrics as sk
+
+from edgeopt.statistics import (
+    accuracy_difference,
+    confusion_metric,
+    metric_bounds,
+    metric_difference,
+    percentile_bounds,
+    percentile_ratio,
+)
+
+RNG = np.random.default_rng(7)
+
+
+def pairs(both: int, gained: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    base = np.array([True] * both + [False] * gained + [True] * lost + [False] * neither)
+    candidate = np.array([True] * both + [True] * gained + [False] * lost + [False] * neither)
+    return base, candidate
+
+
+def score_by_likelihood(gained: int, lost: int, n: int, delta: float) -> float:
+    """Tango's statistic with the nuisance parameter found by maximising the likelihood numerically."""
+
+    def minus_log_likelihood(q: float) -> float:
+        parts = ((gained, q + delta), (lost, q), (n - gained - lost, 1 - 2 * q - delta))
+        return -sum(k * math.log(p) for k, p in parts if k) if all(p > 0 for k, p in parts if k) else math.inf
+
+    low, high = max(0.0, -delta), (1 - delta) / 2
+    q = scipy.optimize.minimize_scalar(minus_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}).x
+    return (gained - lost - n * delta) / math.sqrt(n * (2 * q + delta - delta * delta))
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(12, 2, 44), (3, 9, 408), (30, 41, 872), (1, 0, 277), (5, 5, 100)])
+def test_tango_bounds_solve_the_score_equation(gained: int, lost: int, n: int) -> None:
+    base, candidate = pairs(n - gained - lost - 5, gained, lost, 5)
+    found = accuracy_difference(base, candidate, 0.95)
+    z = scipy.stats.norm.ppf(0.95)
+    assert found.value == pytest.approx((gained - lost) / n)
+    assert score_by_likelihood(gained, lost, n, found.low) == pytest.approx(z, abs=1e-3)
+    assert score_by_likelihood(gained, lost, n, found.high) == pytest.approx(-z, abs=1e-3)
+
+
+def test_agreement_on_every_row_still_leaves_doubt() -> None:
+    base, candidate = pairs(300, 0, 0, 100)
+    found = accuracy_difference(base, candidate, 0.95)
+    assert found.value == 0
+    assert found.high == pytest.approx(-found.low)
+    assert 0.004 < found.high < 0.01
+
+
+def test_one_sided_bounds_hold_as_often_as_they_say() -> None:
+    true_drop, misses, trials = 0.02, 0, 600
+    for _ in range(trials):
+        draw = RNG.multinomial(400, [0.8, 0.04, 0.06, 0.1])
+        misses += accuracy_difference(*pairs(*draw), 0.95).low > -true_drop
+    assert misses / trials == pytest.approx(0.05, abs=0.03)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "matthews"])
+def test_confusion_metrics_are_scikit_learns(name: str, classes: int) -> None:
+    truth = RNG.integers(0, classes, 200)
+    predicted = np.where(RNG.random(200) < 0.7, truth, RNG.integers(0, classes, 200))
+    matrix = sk.confusion_matrix(truth, predicted, labels=range(classes)).astype(float)[None]
+    if name == "matthews":
+        expected = sk.matthews_corrcoef(truth, predicted)
+    else:
+        function = {"f1": sk.f1_score, "precision": sk.precision_score, "recall": sk.recall_score}[name]
+        expected = function(truth, predicted, average="binary" if classes == 2 else "macro", zero_division=0.0)
+    assert confusion_metric(name, matrix)[0] == pytest.approx(expected)
+
+
+def test_paired_bootstrap_agrees_with_resampled_rows() -> None:
+    truth = RNG.integers(0, 2, 300)
+    base, candidate = (np.where(RNG.random(300) < p, truth, 1 - truth) for p in (0.9, 0.85))
+    found = metric_difference("f1", truth, base, candidate, 2, 0.95)
+    draws = []
+    for _ in range(1500):
+        rows = RNG.integers(0, 300, 300)
+        draws.append(sk.f1_score(truth[rows], candidate[rows]) - sk.f1_score(truth[rows], base[rows]))
+    assert found.low == pytest.approx(np.quantile(draws, 0.05), abs=0.006)
+    assert found.high == pytest.approx(np.quantile(draws, 0.95), abs=0.006)
+    assert found.value == pytest.approx(sk.f1_score(truth, candidate) - sk.f1_score(truth, base))
+
+
+@pytest.mark.parametrize(("name", "reference"), [("pearson", scipy.stats.pearsonr), ("spearman", scipy.stats.spearmanr)])
+def test_correlations_are_scipys(name: str, reference: object) -> None:
+    truth = RNG.normal(size=400)
+    base, candidate = truth + RNG.normal(size=400) * 0.3, truth + RNG.normal(size=400) * 0.5
+    found = metric_difference(name, truth, base, candidate, 1, 0.95)
+    assert found.value == pytest.approx(reference(truth, candidate).statistic - reference(truth, base).statistic)  # type: ignore[operator]
+    assert found.low < found.value < found.high
+    alone = metric_bounds(name, truth, candidate, 1, 0.95)
+    assert alone.low < alone.value < alone.high
+
+
+def test_wilson_bounds() -> None:
+    truth, predicted = np.ones(100), np.r_[np.ones(90), np.zeros(10)]
+    expected = scipy.stats.binomtest(90, 100).proportion_ci(0.90, method="wilson")  # two-sided 90 % is one-sided 95 %
+    found = metric_bounds("accuracy", truth, predicted, 2, 0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_ratio_of_percentiles() -> None:
+    slow = RNG.lognormal(math.log(10), 0.1, 500)
+    found = percentile_ratio(slow, slow / 2, 50, 0.95)
+    assert found == pytest.approx((2, 2, 2))  # the same rounds: the machine's noise cancels
+    other = percentile_ratio(slow, RNG.lognormal(math.log(5), 0.1, 500), 50, 0.95)
+    assert other.low < 2 < other.high
+    assert other.high - other.low < 0.15
+    bounds = percentile_bounds(slow, 90, 0.95)
+    assert bounds.low < np.percentile(slow, 90) < bounds.high
+
+
+def test_half_confidence_is_the_point_estimate() -> None:
+    base, candidate = pairs(80, 5, 9, 6)
+    found = accuracy_difference(base, candidate, 0.5)
+    assert found.low == pytest.approx(found.value, abs=1e-6)
