@@ -15,7 +15,6 @@ from edgeopt.contract import Contract, Fact, Facts, facts, fold
 from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import exporter
-from edgeopt.export import exporter
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.recipe.load import Recipe, StepSpec
 from edgeopt.recipe.problems import closest

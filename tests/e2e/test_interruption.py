@@ -16,8 +16,8 @@ from e2e.running import recipe_for
 from e2e.test_kill import digest, survives
 from helpers import edgeopt
 
-import edgeopt.models.load
-import edgeopt.training.loop
+from edgeopt.models import load
+from edgeopt.training import loop
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def undisturbed(recipe: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(edgeopt.training.loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     yield
 
 
@@ -96,7 +96,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(recipe: Path, tmp_path: Path, mo
             raise OSError(errno.ENOSPC, "No space left on device")
         raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(edgeopt.models.load, "save_model", full)
+    monkeypatch.setattr(load, "save_model", full)
     done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
     assert done.code == 3
     assert "error[E405]: the disk is full" in done.err

@@ -39,7 +39,8 @@ def test_every_recipe_is_valid(path: Path, schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("at", [
-    (), ("model",), ("task",), ("task", "dataset"), ("baseline",), ("baseline", "finetune"), ("steps", 0), ("steps", 3, "calibration"), ("export", 0), ("gates", 0),
+    (), ("model",), ("task",), ("task", "dataset"), ("baseline",), ("baseline", "finetune"), ("steps", 0), ("steps", 3, "calibration"),
+    ("export", 0), ("gates", 0),
 ])  # fmt: skip
 def test_an_unknown_key_is_refused_at_every_level(at: tuple[str | int, ...], schema: dict[str, Any]) -> None:
     recipe = copy.deepcopy(read(RECIPES[0]))
