@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import arguments, save, spread
+from edgeopt.contract import Fact
 from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency import run_worker
 from edgeopt.measure.session import input_names, open_session
 from edgeopt.recipe.schema import Target
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.contract import Fact
 from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
 

@@ -73,7 +73,11 @@ def _plain(model: Path, data: Path, rows: int, *, bf16: bool) -> float:
     tokenizer = AutoTokenizer.from_pretrained(model)
     raw = load_dataset("json", data_files=str(data / "train.jsonl"), split="train").shuffle(seed=0).select(range(rows))
     names = sorted(set(raw["label"]))
-    train_rows = raw.map(lambda r: {**tokenizer(r["text"], truncation=True, max_length=128), "labels": names.index(r["label"])}, remove_columns=raw.column_names)
+
+    def encode(row: dict[str, str]) -> dict[str, object]:
+        return {**tokenizer(row["text"], truncation=True, max_length=128), "labels": names.index(row["label"])}
+
+    train_rows = raw.map(encode, remove_columns=raw.column_names)
     with tempfile.TemporaryDirectory() as work:
         arguments_ = TrainingArguments(output_dir=work, num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=RATE, bf16=bf16,
                                        use_cpu=not host.has_cuda(), report_to=[], disable_tqdm=True, save_strategy="no", seed=42)

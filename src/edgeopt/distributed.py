@@ -1,17 +1,15 @@
 """One run on several processes, as `accelerate launch` and torchrun start them.
 
-Process 0 walks the plan. The others wait for a step that trains, run the same `apply` beside it, and
-throw their copy of the result away: only the optimiser's work is shared.
+Process 0 walks the plan. The others wait for a step that trains and run the same `apply` beside it up to
+the end of the training: only the optimiser's work is shared, and process 0 writes.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeopt import host
@@ -23,6 +21,10 @@ if TYPE_CHECKING:
     from edgeopt.transforms.base import StepContext
 
 _STOP = None
+
+
+class TrainedAlong(Exception):
+    """Raised by the training loop in every process but the first: its part of the step is done."""
 
 
 class Group:
@@ -62,11 +64,8 @@ class Group:
 
         while (task := self._receive()) is not _STOP:
             use, state, params, context = task
-            scratch = Path(tempfile.mkdtemp(prefix="edgeopt-"))
-            try:
-                registry.get(use).apply(state, params, replace(context, output=scratch))
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+            with suppress(TrainedAlong):
+                registry.get(use).apply(state, params, replace(context, helps=True))
 
     def _send(self, task: Any) -> None:
         import torch.distributed as dist

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 EXPLANATIONS: dict[str, str] = {
-    "E100": """There is no such error code.
+    "E100": """The command line is not one that edgeopt takes.
 
-`edgeopt explain` without a code lists those there are. E1xx are about the recipe, the command line and
-run folders, E2xx about the order of the steps, E3xx about the data and the model, E4xx about a step
-that failed while it ran.""",
+An option, an argument or (for `edgeopt explain`) an error code that does not exist, or one that is missing.
+`edgeopt COMMAND --help` shows what a command takes; `edgeopt explain` lists the codes.""",
     "E101": """The recipe cannot be read, or there is no recipe of that name.
 
 The file does not exist, is not readable, is not UTF-8, or is far too large to be a recipe. The recipes
@@ -152,6 +151,10 @@ that need it; or start from a model that is fine-tuned already:
     baseline: {finetune: {epochs: 3, learning_rate: 3.0e-5}}
     steps:
       - {id: tune, use: finetune, epochs: 3, learning_rate: 3.0e-5}""",
+    "E205": """An exporter cannot take what the last step leaves.
+
+It needs a fact that is not there, for example int8 weights. Add the step that brings it, or choose another
+export.""",
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train
@@ -283,8 +286,8 @@ this family; the help lists them.
 Latency, cold start and memory are measured in processes of their own. An exit status below zero is a
 signal: -9 most often means that the system ran out of memory, -15 that something stopped it. Type the
 same command again; only the measuring is done anew.""",
-    "E410": """An exporter cannot take this model.
+    "E900": """A defect of edgeopt itself.
 
-It needs a fact that the last step does not leave, for example int8 weights. Change the steps, or choose
-another export.""",
+Something happened that nobody foresaw. What was finished is kept. Type the same command with EDGEOPT_DEBUG=1
+in front to see the whole trace, and report it with the recipe.""",
 }

@@ -1,4 +1,4 @@
-"""`accelerate launch` on two processes, with gloo: the same command, the work shared."""
+"""accelerate and torchrun on two processes, with gloo: the same command, the work shared."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from e2e.running import recipe_for
 
+LAUNCHERS = {
+    "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29511"],
+    # without --multi_gpu accelerate starts one process on a machine that has no GPU
+    "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+                   "--main_process_port", "29512", "--mixed_precision", "no", "--dynamo_backend", "no"],
+}  # fmt: skip
 
-def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny_data: Path, launcher: str) -> None:
     steps = [{"id": "ft", "use": "finetune", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "keep_best": True}, {"id": "int8", "use": "quantize.dynamic"}]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, baseline={"finetune": {"epochs": 1, "batch_size": 8}})
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0",
-               "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "edgeopt", "apply", str(recipe), "--out", str(tmp_path / "run"),
-               "--store", str(tmp_path / "store")]  # fmt: skip
+    command = [sys.executable, *LAUNCHERS[launcher], "-m", "edgeopt", "apply", str(recipe), "--out", str(tmp_path / "run"), "--store", str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "run" / "report.html")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,9 +36,8 @@ def undisturbed(recipe: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    yield
 
 
 @pytest.mark.usefixtures("checkpoint_often")

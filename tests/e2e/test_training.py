@@ -111,7 +111,9 @@ def test_early_stopping_stops(classifier: Path, tiny_data: Path, tmp_path: Path)
     assert figures["optimizer_steps"] <= 3 * 8
 
 
-@pytest.mark.parametrize("extra", [{"gradient_accumulation": 2}, {"gradient_checkpointing": True}, {"schedule": "cosine", "max_steps": 3}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "extra", [{"gradient_accumulation": 2}, {"gradient_checkpointing": True}, {"schedule": "cosine", "max_steps": 3}, {"precision": "bf16"}]
+)
 def test_options_train(classifier: Path, tiny_data: Path, tmp_path: Path, extra: dict[str, Any]) -> None:
     model = load_model(classifier)
     before = model.classifier.weight.detach().clone()
@@ -142,7 +144,7 @@ def test_a_loss_that_is_no_number_ends_the_step(tmp_path: Path, tiny_model: Path
 
 def test_a_regression_end_to_end(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     task = {"type": "text-regression", "dataset": {"path": str(tiny_data)}, "text": ["text", "pair"], "label": "score", "max_length": 32}
-    steps: list[dict[str, Any]] = [{"id": "ft", "use": "finetune", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3}, {"id": "int8", "use": "quantize.dynamic"}]
+    steps: list[dict[str, Any]] = [{"id": "ft", "use": "finetune", "epochs": 2, "batch_size": 8}, {"id": "int8", "use": "quantize.dynamic"}]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, task=task, gates=[{"metric": "pearson", "max_drop": 0.9}])
     done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
     assert done.code == 0, done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from typing import Any, NoReturn
@@ -11,7 +12,7 @@ import click
 
 from edgeopt import __version__
 from edgeopt.cli.output import show_error
-from edgeopt.errors import EdgeoptError, ExitCode, Interrupted, Issue
+from edgeopt.errors import EdgeoptError, ExitCode, InputError, Interrupted, Issue, StepError
 
 #: command: (module, one line of help), in the order in which a newcomer meets them
 COMMANDS = {
@@ -78,11 +79,11 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(ExitCode.BAD_INPUT)
     except click.ClickException as error:
-        error.show()
+        if as_json:
+            show_error(InputError(Issue("E100", error.format_message())), as_json=True)
+        else:
+            error.show()
         sys.exit(ExitCode.BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         issue = Issue("E130", "interrupted", help="type the same command to go on: finished steps and checkpoints are kept")
@@ -91,6 +92,13 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(ExitCode.PASS)
+    except Exception as error:
+        if os.environ.get("EDGEOPT_DEBUG"):
+            raise
+        text = " ".join(str(error).split())[:300]
+        show_error(StepError(Issue("E900", f"a defect of edgeopt: {type(error).__name__}: {text}", None,
+                                   "report it with the output of the same command under EDGEOPT_DEBUG=1")), as_json=as_json)  # fmt: skip
+        sys.exit(ExitCode.STEP_FAILED)
 
 
 def _interrupt(*_: object) -> None:

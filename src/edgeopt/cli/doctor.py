@@ -28,6 +28,7 @@ def command(recipe: Path | None, overrides: tuple[str, ...], store: Path | None,
     else:
         wide = max(len(f.name) for f in findings)
         for f in findings:
-            mark = click.style({"ok": "ok", "warn": "note", "missing": "missing"}[f.status].ljust(7), fg={"ok": "green", "warn": "yellow", "missing": "red"}[f.status])
+            word, colour = {"ok": ("ok", "green"), "warn": ("note", "yellow"), "missing": ("missing", "red")}[f.status]
+            mark = click.style(f"{word:<7}", fg=colour)
             click.echo(f"{mark} {f.name:<{wide}}  {f.text}")
     return 2 if any(f.status == "missing" for f in findings) else 0

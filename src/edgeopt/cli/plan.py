@@ -35,9 +35,9 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
     wide_use = max(len(s.use) for s in plan.steps)
     for step in plan.steps:
         by = "(added) " if step.implied else ""
-        why = f"  {step.why}" if step.why else ""
+        why = f"  — {step.why}" if step.why else ""
         key = (step.key or "")[:12]
-        click.echo(f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{why and '  —' + why}")
+        click.echo(f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{why}")
     head = plan.recipe.head
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
 

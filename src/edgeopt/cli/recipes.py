@@ -58,17 +58,36 @@ def show(name: str) -> None:
     click.echo(_find(name).read_text(encoding="utf-8"), nl=False)
 
 
+def _moved(source: Path, target: Path) -> str:
+    """The recipe's text with its relative local paths made relative to where the copy will lie."""
+    import os
+
+    from edgeopt.recipe.yaml import parse
+
+    text = source.read_text(encoding="utf-8")
+    document, lines = parse(text, source), text.splitlines(keepends=True)
+    for at in (("model", "id"), ("task", "dataset", "path")):
+        value, place = document.data, document.values.get(at)
+        for key in at:
+            value = value.get(key, {})
+        if place is None or place.line is None or not isinstance(value, str) or not value.startswith("."):
+            continue
+        moved = Path(os.path.relpath(source.parent / value, target.resolve().parent)).as_posix()
+        lines[place.line - 1] = lines[place.line - 1].replace(value, moved if moved.startswith(".") else f"./{moved}", 1)
+    return "".join(lines)
+
+
 @command.command("copy")
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path), default=None, required=False)
 def copy(name: str, target: Path | None) -> None:
-    """Copy a recipe to TARGET (default: its name, here). Never overwrites."""
+    """Copy a recipe to TARGET (default: its name, here). Never overwrites; relative paths in it are adjusted."""
     source = _find(name)
     path = target or Path(source.name)
     path = path / source.name if path.is_dir() else path
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(source.read_text(encoding="utf-8"))
+            file.write(_moved(source, path))
     except FileExistsError:
         raise bad_input("E114", f"{path} is there already", help="give another name") from None
     except OSError as error:

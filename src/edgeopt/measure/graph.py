@@ -46,5 +46,5 @@ def weigh(path: Path) -> Weights:
         total += values.size
         nonzero += int(np.count_nonzero(values))
         int8 += values.size if tensor.data_type in eights else 0
-    external = [p for p in path.parent.glob(f"{path.name}*data*")]
-    return Weights(total, nonzero, int8, path.stat().st_size + sum(p.stat().st_size for p in external))
+    external = sum(p.stat().st_size for p in path.parent.glob(f"{path.name}*data*"))
+    return Weights(total, nonzero, int8, path.stat().st_size + external)

@@ -31,7 +31,8 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements) -> 
         verdict=verdict_of(gates),
         recipe=RecipeInfo(name=recipe.head.name, source=str(Place.of(recipe.path)), digest=recipe.digest, overrides=list(recipe.overrides)),
         model=recipe.head.model.id,
-        task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report), labels=list(data.label_names), max_length=task.max_length),
+        task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report),
+                  labels=list(data.label_names), max_length=task.max_length),
         gates=gates,
         baseline=evidence.baseline,
         candidate=evidence.candidate,
@@ -70,7 +71,8 @@ def _speedups(latency: list[Measured]) -> list[Speedup]:
             base = found.get((candidate.target, str(candidate.sequence), subject))
             if base is not None:
                 b = percentile_ratio(base.samples, candidate.samples, 50.0, CONFIDENCE)
-                out.append(Speedup(against=subject, target=candidate.target, sequence=_sequence(candidate), percentile="p50", ratio=b.value, low=b.low, high=b.high))
+                out.append(Speedup(against=subject, target=candidate.target, sequence=_sequence(candidate), percentile="p50",
+                                   ratio=b.value, low=b.low, high=b.high))
     return out
 
 

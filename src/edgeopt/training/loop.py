@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeopt import host
 from edgeopt.data import Split
+from edgeopt.distributed import TrainedAlong
 from edgeopt.models.anatomy import anatomy
 from edgeopt.recipe.schema import TrainParams
 from edgeopt.tasks import metrics_of
@@ -46,6 +47,8 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=resume)
         seconds = time.monotonic() - started
+    if context.helps:
+        raise TrainedAlong
     _finite(model)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())

@@ -31,7 +31,7 @@ class StepContext:
     output: an empty folder; the transform writes the new state there and nowhere else.
     work: a folder that survives a crash: training checkpoints. Empty the first time.
     seed: the step's seed, the recipe's where the step names none.
-    processes: how many train together.
+    processes: how many train together. helps: this one only trains along, process 0 keeps the result.
     figures: facts in numbers that the transform wants kept with the state and shown in the report.
     """
 
@@ -42,6 +42,7 @@ class StepContext:
     seed: int
     progress: Progress
     processes: int = 1
+    helps: bool = False
     figures: Figures = field(default_factory=dict)
 
 

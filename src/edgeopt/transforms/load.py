@@ -51,11 +51,6 @@ class Load(Transform[StepParams]):
         if len(tokenizer) > model.config.vocab_size:
             raise bad_input("E311", f"the tokenizer has {len(tokenizer)} words, the model's embeddings {model.config.vocab_size}",
                             help="the tokenizer belongs to another model")
-        longest = int(getattr(model.config, "max_position_embeddings", 1 << 30))
-        longest -= 2 if model.config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet"} else 0
-        if context.task.max_length > longest:
-            raise bad_input("E106", f"task.max_length is {context.task.max_length}, and the model has {longest} positions",
-                            help=f"set task.max_length to {longest} or less")
         save_model(model, context.output)
         tokenizer.save_pretrained(context.output)
         if not (context.output / "tokenizer.json").is_file():
