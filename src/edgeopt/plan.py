@@ -122,6 +122,7 @@ def _lowered(steps: Sequence[PlannedStep], chain: Chain, start: Facts, recipe: R
             out.append(_lower(chain, step.place))
             lowered = True
         out.append(step)
+        lowered = lowered or Fact.ONNX in step.contract.adds
     if not lowered:
         out.append(_lower(chain, out[-1].place if out else recipe.document.place(("export",))))
     return out

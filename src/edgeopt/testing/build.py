@@ -32,9 +32,9 @@ def step(transform: AnyTransform, params: dict[str, Any], id: str) -> StepSpec:
 
 
 def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
-    """Steps after which the facts hold; TORCH and ONNX are the planner's business, and a graph is only made
-    of a model with a trained head."""
-    if Fact.ONNX in facts:
+    """Steps after which the facts hold; TORCH and ONNX are the planner's business, and only a
+    model with a trained head is pruned or exported."""
+    if facts & {Fact.ONNX, Fact.SPARSE, Fact.INT8}:
         facts |= {Fact.TRAINED_HEAD}
     return [step(registry.get(use), params, f"before-{i}") for i, (fact, (use, params)) in enumerate(_BRING.items()) if fact in facts]
 

@@ -1,0 +1,112 @@
+"""Every built-in transform and exporter keeps its contract, by the tests that other authors get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import InputError, StepError
+from edgeopt.export import exporter, exporter_names
+from edgeopt.recipe.schema import StepParams
+from edgeopt.store import State
+from edgeopt.testing import check_exporter, check_transform
+from edgeopt.testing.build import build, step, steps_towards
+from edgeopt.transforms import registry
+from edgeopt.transforms.base import StepContext, Transform
+
+SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
+PARAMS: dict[str, dict[str, Any]] = {
+    "finetune": SHORT,
+    "adapter.lora": {**SHORT, "r": 4, "use_rslora": True, "bias": "lora_only"},
+    "merge": {},
+    "prune.magnitude": {"amount": 0.4, "scope": "layer", "recover": SHORT},
+    "quantize.dynamic": {},
+    "quantize.static": {"calibration": {"samples": 8, "method": "moving-average"}},
+}
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_transform(name: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    made = check_transform(registry.get(name), PARAMS[name], model=tiny_model, data=tiny_data, work=tmp_path)
+    assert registry.get(name).contract.adds <= made.facts
+    assert not registry.get(name).contract.removes & made.facts
+
+
+@pytest.mark.parametrize("name", exporter_names())
+@pytest.mark.parametrize("fact", [Fact.TRAINED_HEAD, Fact.INT8])
+def test_exporter(name: str, fact: Fact, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    executed = build(steps_towards(facts(Fact.TRAINED_HEAD, fact)), model=tiny_model, data=tiny_data, store=tmp_path / "store")
+    check_exporter(exporter(name), state=executed.final("candidate"), work=tmp_path / "written")
+
+
+class Forgetful(Transform[StepParams]):
+    """Says that it prunes, and copies."""
+
+    name = "test.forgetful"
+    summary = "does nothing"
+    Params = StepParams
+    contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), adds=facts(Fact.TRAINED_HEAD))
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        from edgeopt.models.load import copy_base
+
+        copy_base(state.folder, context.output)
+
+
+class Filler(Forgetful):
+    """Fills pruned zeros behind the plan's back."""
+
+    name = "test.filler"
+    contract = Contract(requires=facts(Fact.TORCH, Fact.SPARSE))
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        from edgeopt.models.load import copy_tokenizer, load_model, prunable, save_model
+
+        model = load_model(state.folder)
+        for _, module in prunable(model):
+            module.weight.data += 1e-3
+        save_model(model, context.output)
+        copy_tokenizer(state.folder, context.output)
+
+
+class Vandal(Filler):
+    """Leaves the torch files in what it says is no longer a torch state."""
+
+    name = "test.vandal"
+    contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), removes=facts(Fact.TORCH), adds=facts(Fact.ONNX))
+
+
+@pytest.mark.parametrize(("transform", "code", "words"), [
+    (Forgetful(), "E402", "changed nothing"),
+    (Filler(), "E403", "zeros did not survive"),
+    (Vandal(), "E403", "undeclared torch module"),
+])  # fmt: skip
+def test_a_transform_that_does_not_keep_its_contract_is_found_out(transform: Any, code: str, words: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    steps = [*steps_towards(transform.contract.requires), step(transform, {}, "bad")]
+    with pytest.raises(StepError) as caught:
+        build(steps, model=tiny_model, data=tiny_data, store=tmp_path / "store")
+    assert caught.value.issues[0].code == code
+    assert words in caught.value.issues[0].message
+    assert "'bad'" in caught.value.issues[0].message
+
+
+def test_check_transform_finds_lax_parameters(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    from pydantic import BaseModel
+
+    class Lax(Forgetful):
+        class Params(BaseModel):  # type: ignore[assignment]
+            pass
+
+    with pytest.raises(AssertionError, match="does not know"):
+        check_transform(Lax(), {}, model=tiny_model, data=tiny_data, work=tmp_path)
+
+
+def test_a_bare_encoder_is_not_exported_with_a_random_head(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    quantize = step(registry.get("quantize.dynamic"), {}, "int8")
+    with pytest.raises(InputError) as caught:
+        build([quantize], model=tiny_model, data=tiny_data, store=tmp_path / "store")
+    assert caught.value.issues[0].code == "E202"
+    assert not (tmp_path / "store" / "states").exists()
