@@ -84,7 +84,7 @@ class Vandal(Filler):
     (Filler(), "E403", "zeros did not survive"),
     (Vandal(), "E403", "undeclared torch module"),
 ])  # fmt: skip
-def test_a_transform_that_does_not_keep_its_contract_is_found_out(transform: Any, code: str, words: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_broken_contract_is_found_out(transform: Any, code: str, words: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     steps = [*steps_towards(transform.contract.requires), step(transform, {}, "bad")]
     with pytest.raises(StepError) as caught:
         build(steps, model=tiny_model, data=tiny_data, store=tmp_path / "store")

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeopt.data.files import is_there
 from edgeopt.data.sources import expanded, looks_local
-from edgeopt.errors import Place, bad_input
+from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models.anatomy import FAMILIES
 from edgeopt.recipe.schema import ModelSpec
 
@@ -180,7 +180,11 @@ def _cached_snapshot(spec: ModelSpec) -> Path | None:
     ref = cache / "refs" / revision
     commit = ref.read_text().strip() if ref.is_file() else revision
     snapshot = cache / "snapshots" / commit
-    return snapshot if (snapshot / CONFIG).is_file() else None
+    try:
+        check_folder(ModelSource(spec.id, spec.revision, snapshot, False))
+    except InputError:
+        return None  # absent, half downloaded, or not usable: the download finds out which
+    return snapshot
 
 
 def download(source: ModelSource) -> ModelSource:

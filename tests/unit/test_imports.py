@@ -1,0 +1,56 @@
+"""Which way imports point, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "edgeopt"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def imported(path: Path, *, top_level: bool) -> set[str]:
+    """Modules that a file imports; at the top: outside functions and `if TYPE_CHECKING`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level else list(ast.walk(tree))
+    out = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            out |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            out.add(node.module)
+    return out
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
+def test_edgeopt_never_imports_its_exporters(path: Path) -> None:
+    assert not {m for m in imported(path, top_level=False) if m.startswith("edgeopt_exporters")}
+
+
+HEAVY = ("torch", "transformers", "peft", "onnx", "onnxruntime", "datasets", "accelerate", "sklearn", "scipy")
+TORCH_ONLY = {"training/callbacks.py", "training/sampler.py"}  # subclasses of the library's own
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
+def test_heavy_libraries_are_imported_where_they_are_used(path: Path) -> None:
+    if path.relative_to(SOURCE).as_posix() not in TORCH_ONLY:
+        assert not {m for m in imported(path, top_level=True) if m.partition(".")[0] in HEAVY}
+
+
+@pytest.mark.parametrize("folder", ["recipe", "data", "tasks", "models", "training", "transforms", "measure"])
+def test_nothing_below_the_run_imports_what_is_above_it(folder: str) -> None:
+    above = ("edgeopt.cli", "edgeopt.run", "edgeopt.execute", "edgeopt.measuring", "edgeopt.report.build", "edgeopt.gates")
+    for path in (SOURCE / folder).rglob("*.py"):
+        assert not {m for m in imported(path, top_level=False) if m.startswith(above)}, path
+
+
+def test_nothing_evaluates_or_unpickles() -> None:
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "yaml.load"}, f"{path}: {name}"
+            if isinstance(node, ast.keyword):
+                assert node.arg != "trust_remote_code", path
