@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e.running import recipe_for
 from helpers import edgeopt, edgeopt_process
 
-from e2e.running import recipe_for
 from edgeopt.data import load_data
 from edgeopt.recipe.schema import TaskSpec
 
