@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,16 +27,19 @@ class Finding:
     text: str
 
 
-def diagnose(recipe: Path | None, overrides: Sequence[str], store: Store) -> list[Finding]:
-    """The machine, the packages, the store; and a recipe's needs where one is given."""
+def diagnose(store: Store) -> list[Finding]:
+    """The machine, the packages, the exporters and the store."""
     found = [Finding("edgeopt", "ok", __version__), *_machine(store), *(_package(p) for p in CORE)]
     for name in exporter_names():
         absent = [p for p in exporter(name).needs if host.installed(p) is None]
         text = f"needs {', '.join(absent)}" if absent else exporter(name).summary
         found.append(Finding(f"exporter {name}", "warn" if absent else "ok", text))
-    if recipe is not None:
-        found += _needs(make_plan(load_recipe(recipe, overrides), store))
     return found
+
+
+def diagnose_recipe(recipe: Path, overrides: Sequence[str], store: Store) -> list[Finding]:
+    """What a recipe needs of this machine. Raises InputError where the recipe is wrong."""
+    return _needs(make_plan(load_recipe(recipe, overrides), store))
 
 
 def _package(name: str) -> Finding:
@@ -48,15 +52,21 @@ def _machine(store: Store) -> list[Finding]:
     int8 = sorted(flags & set(host.INT8_FLAGS))
     bf16 = sorted(flags & set(host.BF16_FLAGS))
     memory = host.memory_bytes()
-    folder = next(p for p in (store.root, *store.root.parents) if p.exists())
     return [
         Finding("processor", "ok", f"{host.cpu_name()}, {host.cpus()} threads"),
         Finding("int8", "ok" if int8 else "warn", ", ".join(int8) or "no VNNI or dotprod: int8 is slow and may saturate"),
         Finding("bf16", "ok" if bf16 else "warn", ", ".join(bf16) or "none: precision auto trains in fp32"),
         Finding("memory", "ok", f"{memory / 1e9:.1f} GB" if memory else "unknown"),
         Finding("GPU", "ok" if host.has_cuda() else "warn", "CUDA" if host.has_cuda() else "none: the torch reference is measured on the CPU"),
-        Finding("store", "ok", f"{store.root}, {shutil.disk_usage(folder).free / 1e9:.1f} GB free"),
+        _store(store),
     ]
+
+
+def _store(store: Store) -> Finding:
+    folder = next(p for p in (store.root, *store.root.parents) if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return Finding("store", "missing", f"{store.root} cannot be written: set EDGEOPT_STORE or give --store")
+    return Finding("store", "ok", f"{store.root}, {shutil.disk_usage(folder).free / 1e9:.1f} GB free")
 
 
 def _needs(plan: Plan) -> list[Finding]:

@@ -50,7 +50,7 @@ class Group:
         """Process 0: tell the others which step to train. They need not know of steps that do not."""
         from edgeopt.transforms import registry
 
-        if self.size > 1 and use in registry.names() and _trains(use, params):
+        if self.size > 1 and use in registry.names() and registry.get(use).trains(params):
             self._send((use, state, params, replace(context, progress=Progress(show=False))))
 
     def stop(self) -> None:
@@ -79,9 +79,3 @@ class Group:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-
-def _trains(use: str, params: StepParams) -> bool:
-    from edgeopt.transforms import registry
-
-    field = registry.get(use).training
-    return field is not None and (field == "" or getattr(params, field) is not None)

@@ -26,6 +26,7 @@ class ExitCode(enum.IntEnum):
     STEP_FAILED = 3
     INCONCLUSIVE = 4
     INTERRUPTED = 130
+    BROKEN_PIPE = 141
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Gro
             raise bad_input("E204", f"step '{step.id}' ({step.use}) needs {', '.join(sorted(lacking))}, and the checkpoint does not bring it",
                             place=step.place, help="put a step that trains before it")
         parts = key_parts(step, state.digest, plan, data.key("train"))
-        if step.transform.training is not None and group.size > 1:
+        if step.transform.trains(step.params) and group.size > 1:
             parts["processes"] = group.size  # each adds its batch to a step
         found = look_up(step, parts, plan.recipe, store)
         cached = found.state is not None
@@ -101,8 +101,8 @@ def _build(step: PlannedStep, before: State, plan: Plan, store: Store, progress:
         state = store.find(key)  # another run may have built it while this one waited
         if state is not None:
             return replace(step, state=state, status="cached")
-        progress.say(f"{step.chain}.{step.id:<12} {step.use} …")
-        with store.building(key) as output, _step_errors(step):
+        progress.say(f"{step.chain + '.' + step.id:<22} {step.use:<18} …")
+        with store.building(key) as output, _step_errors(step, output):
             context = StepContext(plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size)
             started = time.monotonic()
             group.announce(step.use, before, step.params, context)
@@ -135,7 +135,7 @@ def _changed_something(before: State, output: Path, step: PlannedStep) -> None:
 
 
 @contextmanager
-def _step_errors(step: PlannedStep) -> Iterator[None]:
+def _step_errors(step: PlannedStep, output: Path) -> Iterator[None]:
     """Whatever a library raises inside a step becomes one StepError that names the step."""
     try:
         yield
@@ -147,7 +147,7 @@ def _step_errors(step: PlannedStep) -> Iterator[None]:
     except MemoryError as error:
         raise step_failed("E406", f"step '{step.id}' ({step.use}) ran out of memory", help="lower batch_size or max_length") from error
     except Exception as error:
-        if is_disk_full(error):
+        if is_disk_full(error, output):
             raise step_failed("E405", f"the disk is full: step '{step.id}' ({step.use}) could not be written",
                               help="free space (`edgeopt cache gc`) and type the same command again") from error
         text = " ".join(str(error).split())[:300] or type(error).__name__
@@ -160,8 +160,9 @@ def _named(step: PlannedStep, message: str) -> str:
     return message if f"'{step.id}'" in message else f"step '{step.id}' ({step.use}): {message}"
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, or what caused it, is the disk's being full; torch and safetensors say so in words."""
+def is_disk_full(error: BaseException, folder: Path) -> bool:
+    """Whether an error, or what caused it, is the disk's being full; torch and safetensors say so in words,
+    and some say nothing, so that the space left where `folder` is decides."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -170,4 +171,4 @@ def is_disk_full(error: BaseException) -> bool:
         if "No space left on device" in text or "PytorchStreamWriter failed" in text or "os error 28" in text:
             return True
         seen = seen.__cause__ or seen.__context__
-    return shutil.disk_usage("/").free < 1_000_000
+    return folder.exists() and shutil.disk_usage(folder).free < 100_000

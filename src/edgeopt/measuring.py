@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Subject
 from edgeopt.store import State, write_json
-from edgeopt.tasks import metrics_of
+from edgeopt.tasks import metrics_of, predictions_of
 from edgeopt.tasks.encode import Encoder, Ids
 from edgeopt.transforms.lower import GRAPH
 
@@ -29,10 +29,11 @@ PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
 
 @dataclass(frozen=True)
 class Measurements:
-    """The evidence, and what session.json says of each measured file."""
+    """The evidence, what session.json says of each measured file, and what a reader should know of it."""
 
     evidence: Evidence
     sessions: dict[str, dict[str, Any]]
+    note: str | None
 
 
 def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path, progress: Progress) -> Measurements:
@@ -53,7 +54,8 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
     subjects = {n: _subject(n, shown[n], graphs[n], logits[n], task, report, rows, latency) for n in graphs}
     labels = np.array(report.labels)
     evidence = Evidence(task, labels, logits["baseline"], logits["candidate"], subjects["baseline"], subjects["candidate"], latency)
-    return Measurements(evidence, _sessions(artifact, latency))
+    options = _session_options(recipe, graphs["candidate"], model, report, latency, logits["candidate"], progress)
+    return Measurements(evidence, {artifact.as_posix(): options.kwargs}, options.note)
 
 
 def _disabled(latency: list[Measured], subject: str) -> list[str]:
@@ -61,10 +63,26 @@ def _disabled(latency: list[Measured], subject: str) -> list[str]:
     return [x for x in first.session.get("disabled_optimizers", "").split(",") if x]
 
 
-def _sessions(artifact: Path, latency: list[Measured]) -> dict[str, dict[str, Any]]:
-    """session.json: the options that the file was quickest with on the first target."""
+class _SessionOptions(NamedTuple):
+    """What session.json says of the candidate's file, and what that changes."""
+
+    kwargs: dict[str, Any]
+    note: str | None
+
+
+def _session_options(recipe: Recipe, graph: Path, model: Path, report: Split, latency: list[Measured], logits: Any, progress: Progress) -> _SessionOptions:
+    """The options that the file was quickest with on the first target. Metrics are those of the runtime's
+    default options, which anyone gets who just opens the file; where others are shipped, they are compared."""
     disabled = _disabled(latency, "candidate")
-    return {artifact.as_posix(): {"disabled_optimizers": disabled} if disabled else {}}
+    if not disabled:
+        return _SessionOptions({}, None)
+    task = recipe.head.task
+    other = logits_of(graph, model, report, task.max_length, progress, "accuracy with session.json", disabled)
+    flips = int(np.sum(predictions_of(task, other) != predictions_of(task, logits))) if not task.is_regression else None
+    changed = f"{flips} of {len(report)} predictions and " if flips is not None else ""
+    largest = float(abs(other - logits).max())
+    note = f"Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change {changed}a logit by {largest:.2g} at most."
+    return _SessionOptions({"disabled_optimizers": disabled}, note)
 
 
 def _subject(name: str, shown: str, graph: Path, logits: Any, task: TaskSpec, report: Split, rows: list[Ids], latency: list[Measured]) -> Subject:

@@ -191,6 +191,11 @@ def _fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> l
     if source.positions is not None and task.max_length > source.positions:
         issues.append(Issue("E106", f"task.max_length is {task.max_length}, and the model has {source.positions} positions",
                             recipe.document.place(("task", "max_length")), f"set task.max_length to {source.positions} or less"))
+    for i, target in enumerate(recipe.targets):
+        longest = max((n for n in target.sequence if n != "task"), default=0)
+        if source.positions is not None and longest > source.positions:
+            issues.append(Issue("E106", f"target '{target.name}' measures {longest} tokens, and the model has {source.positions} positions",
+                                recipe.document.place(("targets", i)), f"write a target whose sequence is {source.positions} or less, or 'task'"))
     wanted = None if data is None else len(data.label_names) or 1
     if source.outputs is not None and wanted is not None and source.outputs != wanted:
         issues.append(Issue("E316", f"the model's trained head has {source.outputs} outputs, and the data needs {wanted}",
@@ -214,7 +219,7 @@ def hub_data_name(recipe: Recipe) -> str:
 def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides a step's result, and nothing else: no paths, no comments."""
     task, contract = plan.recipe.head.task, step.contract
-    names = sorted({*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.training is not None else ())})
+    names = sorted({*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.trains(step.params) else ())})
     parts: dict[str, Any] = {
         "input": input_digest,
         "transform": step.use,

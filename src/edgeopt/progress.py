@@ -42,7 +42,7 @@ class RichBar(Bar):
 
     def update(self, done: int, note: str = "") -> None:
         self.done = done
-        self.progress.update(self.task, completed=done, note=note)
+        self.progress.update(self.task, total=self.total, completed=done, note=note)
 
 
 class Progress:

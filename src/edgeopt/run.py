@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeopt.distributed import Group
-from edgeopt.errors import StepError, bad_input
-from edgeopt.execute import Executed, execute
+from edgeopt.errors import StepError, bad_input, step_failed
+from edgeopt.execute import Executed, execute, is_disk_full
 from edgeopt.export import Exported, ExportInput, exporter
 from edgeopt.lock import check_lock, make_lock
 from edgeopt.measuring import measure_all, write_measurements
@@ -47,7 +47,9 @@ def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Grou
     if locked is not None:
         check_lock(locked, make_lock(recipe, plan.source, plan.data), early=True)
     # two runs into one folder take turns; the second finds everything cached
-    with store.lock(f"out-{key_of({'out': str(out)})}"), _building(out) as folder, _logging_to(folder / LOG, store.root / "logs" / f"{out.name}.log"):
+    turn = store.lock(f"out-{key_of({'out': str(out)})}")
+    log = store.root / "logs" / f"{out.name}.log"
+    with store.in_use(), turn, _disk_errors(out), _building(out) as folder, _logging_to(folder / LOG, log):
         executed = execute(plan, store, progress, group)
         lock = make_lock(recipe, executed.source, executed.data, executed.chains)
         if locked is not None:
@@ -102,6 +104,18 @@ def _building(out: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors(out: Path) -> Iterator[None]:
+    """A full disk outside a step: while exports, figures or reports are written."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error, out.parent):
+            raise step_failed("E405", f"the disk is full: the run folder {out} could not be written",
+                              help="free space there and type the same command again: every finished step is kept") from error
+        raise
 
 
 def _publish(folder: Path, out: Path) -> None:

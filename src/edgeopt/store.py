@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
@@ -122,6 +123,8 @@ class Store:
         try:
             for name in ("states", "building", "work", "locks", "seen", "sources"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root / "locks"):
+                pass  # the folders may be there on a file system that is read-only
         except OSError as error:
             raise bad_input("E113", f"the store {self.root} cannot be written: {error.strerror}",
                             help="set EDGEOPT_STORE or give --store with a folder of your own") from None
@@ -222,6 +225,24 @@ class Store:
         except Timeout:
             return False
         return True
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Held by a run from its first look at a state to its last: no other process removes states then."""
+        self.prepare()
+        with (self.root / "locks" / "in-use").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def is_in_use(self) -> bool:
+        """Whether a run is using the store now. The kernel answers for it, so a crashed run does not count."""
+        self.prepare()
+        with (self.root / "locks" / "in-use").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+            return False
 
     def sweep(self) -> int:
         """Remove what crashed runs left in building/ and work/; returns the bytes freed."""

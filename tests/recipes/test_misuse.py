@@ -75,7 +75,8 @@ MISUSE = {
 @pytest.mark.parametrize("line", MISUSE)
 def test_misuse(line: str, here: Path) -> None:
     done = edgeopt(*line.split())
-    assert (done.code, done.out) == (2, ""), done
+    assert done.code == 2, done
+    assert done.out == "" or line.startswith("doctor")  # the doctor has told of the machine by then
     assert not [words for words in MISUSE[line] if words not in done.err], done.err
     assert "Traceback" not in done.err
     assert (here / "foreign" / "thesis.txt").read_text() == "years of work\n"

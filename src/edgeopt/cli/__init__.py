@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -70,9 +71,15 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; every error ends in one message and a documented exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show × must not fail a run
     as_json = "--json" in sys.argv
     try:
-        code = cli.main(standalone_mode=False)
+        # not cli.main(): click ends a closed pipe with 1, which here means that a gate failed
+        with cli.make_context("edgeopt", sys.argv[1:], color=False if "NO_COLOR" in os.environ else None) as context:
+            code = cli.invoke(context)
+        sys.stdout.flush()
         sys.exit(int(code) if isinstance(code, int) else 0)
     except EdgeoptError as error:
         show_error(error, as_json=as_json)
@@ -90,15 +97,24 @@ def main() -> NoReturn:
         show_error(Interrupted(issue), as_json=as_json)
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(ExitCode.PASS)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes
+        sys.exit(ExitCode.BROKEN_PIPE)
     except Exception as error:
         if os.environ.get("EDGEOPT_DEBUG"):
             raise
-        text = " ".join(str(error).split())[:300]
-        show_error(StepError(Issue("E900", f"a defect of edgeopt: {type(error).__name__}: {text}", None,
-                                   "report it with the output of the same command under EDGEOPT_DEBUG=1")), as_json=as_json)  # fmt: skip
+        show_error(_unforeseen(error), as_json=as_json)
         sys.exit(ExitCode.STEP_FAILED)
+
+
+def _unforeseen(error: Exception) -> StepError:
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return StepError(Issue("E405", f"the disk is full: {text}", help="free space and type the same command again"))
+    if int(os.environ.get("RANK", "0")) > 0:
+        rank = os.environ["RANK"]
+        return StepError(Issue("E401", f"process {rank} lost the others: {type(error).__name__}", help="the first error of the launch is the cause"))
+    return StepError(Issue("E900", f"a defect of edgeopt: {type(error).__name__}: {text}",
+                           help="report it with the output of the same command under EDGEOPT_DEBUG=1"))  # fmt: skip
 
 
 def _interrupt(*_: object) -> None:

@@ -36,10 +36,13 @@ def list_states(store: Path | None, as_json: bool) -> None:
 @click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Also remove finished steps older than this.")
 @click.option("--all", "everything", is_flag=True, help="Also remove every finished step.")
 def collect(store: Path | None, older_than: float | None, everything: bool) -> None:
-    """Remove damaged steps and what interrupted runs left, unless a run is using it now."""
+    """Remove damaged steps and what interrupted runs left; sound steps only while no run uses the store."""
     opened = open_store(store)
     opened.prepare()
     freed, removed = opened.sweep(), 0
+    if (everything or older_than is not None) and opened.is_in_use():
+        click.echo("a run is using the store: only what is damaged or left over is removed", err=True)
+        everything, older_than = False, None
     for state in opened.states():
         old = older_than is not None and time.time() - float(state.manifest["created"]) > older_than * 86400
         if (everything or old or opened.damage(state)) and opened.remove(state.key):

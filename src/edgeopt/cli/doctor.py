@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeopt.cli.options import JSON, SET, STORE, open_store
 from edgeopt.cli.output import print_json
+from edgeopt.errors import ExitCode
+
+if TYPE_CHECKING:
+    from edgeopt.diagnose import Finding
 
 
 @click.command("doctor")
@@ -20,15 +25,23 @@ def command(recipe: Path | None, overrides: tuple[str, ...], store: Path | None,
 
     Exit code 2 where something that is needed is missing.
     """
-    from edgeopt.diagnose import diagnose
+    from edgeopt.diagnose import diagnose, diagnose_recipe
 
-    findings = diagnose(recipe, overrides, open_store(store))
+    opened = open_store(store)
+    found = diagnose(opened)
+    if not as_json:
+        _show(found)
+    if recipe is not None:
+        needs = diagnose_recipe(recipe, overrides, opened)
+        found += needs
+        if not as_json:
+            _show(needs)
     if as_json:
-        print_json([f.__dict__ for f in findings])
-    else:
-        wide = max(len(f.name) for f in findings)
-        for f in findings:
-            word, colour = {"ok": ("ok", "green"), "warn": ("note", "yellow"), "missing": ("missing", "red")}[f.status]
-            mark = click.style(f"{word:<7}", fg=colour)
-            click.echo(f"{mark} {f.name:<{wide}}  {f.text}")
-    return 2 if any(f.status == "missing" for f in findings) else 0
+        print_json([f.__dict__ for f in found])
+    return ExitCode.BAD_INPUT if any(f.status == "missing" for f in found) else ExitCode.PASS
+
+
+def _show(found: list[Finding]) -> None:
+    for f in found:
+        word, colour = {"ok": ("ok", "green"), "warn": ("note", "yellow"), "missing": ("missing", "red")}[f.status]
+        click.echo(f"{click.style(f'{word:<7}', fg=colour)} {f.name:<20}  {f.text}")

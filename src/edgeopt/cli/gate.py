@@ -18,7 +18,7 @@ from edgeopt.cli.output import print_json
 def command(run: Path, recipe: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
     """Decide gates on what RUN measured: nothing is computed anew, so it takes no time.
 
-    Exit code 0 pass, 1 fail, 4 inconclusive.
+    --set needs --recipe. Exit code 0 pass, 1 fail, 4 inconclusive.
     """
     from edgeopt.gates import EXIT_CODES, verdict_of
     from edgeopt.regate import regate

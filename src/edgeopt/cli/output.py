@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from typing import Any
 
@@ -19,7 +20,7 @@ def show_error(error: EdgeoptError, *, as_json: bool) -> None:
         return
     for issue in error.issues:
         head, *rest = issue.render().splitlines()
-        click.secho(head, fg="red", bold=True, err=True)
+        click.secho(head, fg="red", bold=True, err=True, color=False if "NO_COLOR" in os.environ else None)
         for line in rest:
             click.echo(line, err=True)
 

@@ -70,7 +70,7 @@ def _moved(source: Path, target: Path) -> str:
         value, place = document.data, document.values.get(at)
         for key in at:
             value = value.get(key, {})
-        if place is None or place.line is None or not isinstance(value, str) or not value.startswith("."):
+        if place is None or place.line is None or not isinstance(value, str) or not value.startswith(".") or not (source.parent / value).exists():
             continue
         moved = Path(os.path.relpath(source.parent / value, target.resolve().parent)).as_posix()
         lines[place.line - 1] = lines[place.line - 1].replace(value, moved if moved.startswith(".") else f"./{moved}", 1)

@@ -38,8 +38,8 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
     rows = []
     for d in report.differences:
         rows.append((d.metric, f"{base.metrics[d.metric]:.4f}", f"{candidate.metrics[d.metric]:.4f}", f"{d.delta:+.4f}", f"{d.low:+.4f} to {d.high:+.4f}"))
-    rows.append(("size", f"{base.size_bytes / 1e6:.1f} MB", f"{candidate.size_bytes / 1e6:.1f} MB", f"{candidate.size_bytes / base.size_bytes:.2f}×", ""))
-    rows.append(("non-zero parameters", f"{base.nonzero / 1e6:.1f} M", f"{candidate.nonzero / 1e6:.1f} M", f"{candidate.nonzero / base.nonzero:.2f}×", ""))
+    rows.append(("size", _bytes(base.size_bytes), _bytes(candidate.size_bytes), f"{candidate.size_bytes / base.size_bytes:.2f}×", ""))
+    rows.append(("non-zero parameters", _count(base.nonzero), _count(candidate.nonzero), f"{candidate.nonzero / base.nonzero:.2f}×", ""))
     p50 = {(m.subject, m.target, m.sequence): m.p50_ms for m in report.latency}
     shown: dict[SubjectName, str] = {"baseline": "ONNX", "baseline-torch": "torch"}
     for s in report.speedups:
@@ -47,3 +47,11 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
         rows.append((f"p50 {s.target}, {length}, against {shown[s.against]}", f"{p50[s.against, s.target, s.sequence]:.2f} ms",
                      f"{p50['candidate', s.target, s.sequence]:.2f} ms", f"{s.ratio:.2f}× as fast", f"{s.low:.2f} to {s.high:.2f}"))
     return rows
+
+
+def _bytes(n: int) -> str:
+    return f"{n / 1e6:.1f} MB" if n >= 1e6 else f"{n / 1e3:.1f} kB"
+
+
+def _count(n: int) -> str:
+    return f"{n / 1e6:.1f} M" if n >= 1e6 else f"{n / 1e3:.1f} k"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from edgeopt.progress import Progress
 from edgeopt.tasks.encode import Encoder
 
 
-def logits_of(graph: Path, tokenizer: Path, split: Split, max_length: int, progress: Progress, title: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Shape (rows, outputs). One row at a time and without padding, as a device serves them: the logits
+def logits_of(graph: Path, tokenizer: Path, split: Split, max_length: int, progress: Progress, title: str,
+              disabled: Sequence[str] = ()) -> np.ndarray[Any, np.dtype[np.float32]]:  # fmt: skip
+    """Shape (rows, outputs). disabled: optimisers of the runtime to switch off. One row at a time and without padding, as a device serves them: the logits
     of a dynamically quantised graph depend on what shares the batch."""
     encoder = Encoder(tokenizer, max_length)
-    session = open_session(graph)
+    session = open_session(graph, disabled=disabled)
     names = input_names(session)
     out = []
     with progress.bar(title, len(split)) as bar:

@@ -123,9 +123,11 @@ def interleaved(queries: dict[str, Query], feeds: list[Feed], rounds: int, max_s
             break
     for values in samples.values():
         values.clear()
-    end = time.monotonic() + max_seconds
+    end, parent = time.monotonic() + max_seconds, os.getppid()
     for number in range(rounds):
         one_round(number)
+        if os.getppid() != parent:
+            raise SystemExit("the run that asked is gone")
         if time.monotonic() > end:
             break
     return samples

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from edgeopt.contract import Contract
 from edgeopt.errors import InputError, Issue, Place, bad_input
-from edgeopt.recipe.library import target_files
+from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import closest, default_id, from_pydantic
 from edgeopt.recipe.schema import MEASURED, NAME, RecipeHead, StepParams, Target
@@ -94,8 +94,11 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(_LARGEST + 1)
     except FileNotFoundError:
-        raise bad_input("E101", f"recipe {path} does not exist",
-                        help="`edgeopt recipes ls` shows those that come with edgeopt") from None
+        shipped = [p.stem for p in recipe_files()]
+        hint = "`edgeopt recipes ls` shows those that come with edgeopt"
+        if path.stem in shipped:
+            hint = f"`edgeopt recipes copy {path.stem} my.yaml`, then apply that"
+        raise bad_input("E101", f"recipe {path} does not exist", help=hint) from None
     except OSError as error:
         raise bad_input("E101", f"recipe {path} cannot be read: {error.strerror}") from None
     if len(raw) > _LARGEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from edgeopt.errors import Issue, Place
@@ -19,14 +20,11 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
             document.issues.append(Issue("E109", f"'{text}' is not of the form key.path=value", place,
                                          "for example --set steps.prune.amount=0.3"))
             continue
-        _set(document, key.strip().split("."), _value(value), place)
-
-
-def _value(text: str) -> Any:
-    from pathlib import Path
-
-    parsed = parse(text, Path("--set"))
-    return text if parsed.issues else parsed.data
+        parsed = parse(value, Path("--set"))
+        if parsed.issues and value.lstrip()[:1] in ("[", "{"):
+            document.issues.append(Issue("E109", f"'{value}' is not YAML: {parsed.issues[0].message.partition(': ')[2]}", place))
+            continue
+        _set(document, key.strip().split("."), value if parsed.issues else parsed.data, place)
 
 
 def _set(document: Document, parts: list[str], value: Any, place: Place) -> None:

@@ -42,7 +42,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements) -> 
         parity=_parity(executed),
         steps=[_step(chain, done) for chain, chain_done in executed.chains.items() for done in chain_done],
         environment=host.environment(),
-        notes=_notes(recipe, executed, evidence),
+        notes=[*_notes(recipe, executed, evidence), *([measured.note] if measured.note else [])],
     )  # fmt: skip
 
 

@@ -62,6 +62,10 @@ class Transform(ABC, Generic[P]):
         """What parameters and task together make impossible: (path below the step, message, help)."""
         return []
 
+    def trains(self, params: P) -> bool:
+        """Whether these parameters make the step train, and so run on every process of the group."""
+        return self.training is not None and (self.training == "" or getattr(params, self.training) is not None)
+
     @abstractmethod
     def apply(self, state: State, params: P, context: StepContext) -> None:
         """Write the new state's files into `context.output`. Raise StepError to fail the step."""
