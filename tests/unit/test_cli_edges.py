@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def test_a_terminal_that_cannot_show_a_character_does_not_fail() -> None:
     assert done.code == 0
 
 
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs util-linux's script to make a terminal")
 @pytest.mark.parametrize("colour", [True, False])
 def test_no_color(colour: bool) -> None:
     env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | ({} if colour else {"NO_COLOR": "1"})
