@@ -56,7 +56,8 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
         from peft import get_peft_model
 
         adapted = get_peft_model(model, self.config(model, params))
-        assert any(p.requires_grad for n, p in adapted.named_parameters() if set(head_of(model)) & set(n.split(".")))
+        trained = {part for n, p in adapted.named_parameters() if p.requires_grad for part in n.split(".")}
+        assert set(head_of(model)) <= trained, "peft takes the head for granted by its name"
         return adapted
 
 
@@ -71,7 +72,7 @@ class Prompt(_VirtualTokens):
 
         # ELECTRA's embeddings may be narrower than its layers
         width = getattr(model.config, "embedding_size", model.config.hidden_size)
-        return PromptTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=params.virtual_tokens, token_dim=width)
+        return PromptTuningConfig(task_type=TaskType.SEQ_CLS, token_dim=width, **_shape(model, params))
 
 
 class Prefix(_VirtualTokens):
@@ -89,4 +90,10 @@ class Prefix(_VirtualTokens):
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
         from peft import PrefixTuningConfig, TaskType
 
-        return PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=params.virtual_tokens)
+        return PrefixTuningConfig(task_type=TaskType.SEQ_CLS, token_dim=model.config.hidden_size, **_shape(model, params))
+
+
+def _shape(model: Any, params: VirtualTokensParams) -> dict[str, int]:
+    """What peft otherwise reads from the config by names that DistilBERT's does not have."""
+    shape = model.config
+    return {"num_virtual_tokens": params.virtual_tokens, "num_layers": shape.num_hidden_layers, "num_attention_heads": shape.num_attention_heads}
