@@ -50,6 +50,9 @@ def test_conformance(name: str, tiny_model: Path, tiny_data: Path, tmp_path: Pat
     state = check_transform(registry.get(use), {**SHORT, **params}, model=tiny_model, data=tiny_data, work=tmp_path)
     assert 0 < state.figures["trainable_parameters"] < state.figures["parameters"]
     assert (state.figures.get("adapter_bytes", 0) > 0) == (name not in PLAIN)
+    assert state.figures["trainable_share"] == pytest.approx(state.figures["trainable_parameters"] / state.figures["parameters"], abs=1e-6)
+    assert 0 < state.figures["loading_seconds"] + state.figures["computing_seconds"] <= state.figures["train_seconds"]
+    assert state.figures["peak_rss_bytes"] > 1e8
 
 
 @dataclass(frozen=True)
