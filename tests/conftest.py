@@ -20,21 +20,45 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     quiet_libraries()
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    words = {word: i for i, word in enumerate([*_SPECIAL, *WORDS])}
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+    config = BertConfig(vocab_size=len(_SPECIAL) + len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
                         max_position_embeddings=128)  # fmt: skip
     BertModel(config).save_pretrained(folder)
+    _save_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as an ELECTRA, whose embeddings are narrower than its layers and whose head has two."""
+    from edgeopt.quiet import quiet_libraries
+
+    quiet_libraries()
+    import torch
+    from transformers import ElectraConfig, ElectraModel
+
+    folder = tmp_path_factory.mktemp("tiny") / "electra"
+    torch.manual_seed(0)
+    config = ElectraConfig(vocab_size=len(_SPECIAL) + len(WORDS), embedding_size=16, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                           intermediate_size=64, max_position_embeddings=128)  # fmt: skip
+    ElectraModel(config).save_pretrained(folder)
+    _save_tokenizer(folder)
+    return folder
+
+
+def _save_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: i for i, word in enumerate([*_SPECIAL, *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", words["[SEP]"]), ("[CLS]", words["[CLS]"]))
     names = {f"{name.strip('[]').lower()}_token": name for name in _SPECIAL}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

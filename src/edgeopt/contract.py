@@ -17,6 +17,8 @@ class Fact(enum.StrEnum):
     ONNX = "ONNX graph"
     TRAINED_HEAD = "trained head"
     ADAPTER = "unmerged adapter"
+    GRAPH_ADAPTER = "in-graph adapter"
+    NF4 = "NF4 base"
     SPARSE = "pruned zeros"
     INT8 = "int8 weights"
 
@@ -30,7 +32,7 @@ class Contract:
 
     data: which rows it reads: "train" (all of train), "calibration" (some of train) or none.
     needs: distributions whose versions belong to the step's key.
-    keeps: False for a transform allowed to change nothing at all in the state.
+    extra: the extra of edgeopt that installs those of `needs` that do not come with it.
     """
 
     requires: Facts = frozenset()
@@ -39,6 +41,7 @@ class Contract:
     removes: Facts = frozenset()
     data: Literal["train", "calibration"] | None = None
     needs: tuple[str, ...] = ()
+    extra: str = ""
 
 
 def facts(*given: Fact) -> Facts:
@@ -73,12 +76,16 @@ _BRING = {
     Fact.ONNX: "the lowering to ONNX is added by the planner",
     Fact.TRAINED_HEAD: "put a step that trains before it: finetune or adapter.lora",
     Fact.ADAPTER: "put an adapter step before it: adapter.lora",
+    Fact.GRAPH_ADAPTER: "put an adapter step before it: adapter.bottleneck",
+    Fact.NF4: "put adapter.qlora before it",
     Fact.SPARSE: "put prune.magnitude before it",
     Fact.INT8: "put quantize.static or quantize.dynamic before it",
 }
 #: How to be rid of a fact that a step forbids.
 _SHED = {
     Fact.ADAPTER: "put a `merge` step between '{earlier}' and '{step}'",
+    Fact.GRAPH_ADAPTER: "move '{step}' above '{earlier}', whose adapter cannot be merged and goes into the graph",
+    Fact.NF4: "put a `merge` step between '{earlier}' and '{step}': it merges into float weights",
     Fact.SPARSE: "move '{step}' above '{earlier}': what it learns would fill the zeros when it is merged",
     Fact.INT8: "a graph is quantised once: remove '{step}' or '{earlier}'",
     Fact.ONNX: "move '{step}' above '{earlier}'",
@@ -98,7 +105,8 @@ def fold(start: Facts, steps: Sequence[Placed]) -> Folded:
             history.append(step)
             continue
         contract, brought = step.contract, frozenset[Fact]()
-        for fact in sorted(contract.requires - current - shed):
+        unmergeable = Fact.GRAPH_ADAPTER in contract.forbids & current and Fact.ADAPTER in contract.requires
+        for fact in sorted(contract.requires - current - shed - (facts(Fact.ADAPTER) if unmergeable else frozenset())):
             bringer = next((s for s in steps[i + 1 :] if fact in s.contract.adds), None)
             if _last(history, fact, "removes") is None and bringer is not None:
                 result.issues.append(_too_late(step, fact, bringer, steps[i:]))
@@ -106,8 +114,8 @@ def fold(start: Facts, steps: Sequence[Placed]) -> Folded:
                 brought |= bringer.contract.adds
             else:
                 result.issues.append(_missing(step, fact, history))
-        for fact in sorted(contract.forbids & current):
-            result.issues.append(_in_the_way(step, fact, history))
+        for adder, in_the_way in _by_adder(contract.forbids & current, history):
+            result.issues.append(_in_the_way(step, in_the_way, adder))
         current |= brought
         shed = (shed | (contract.forbids & current)) - contract.requires
         current = ((current | contract.requires) - contract.forbids - contract.removes) | contract.adds
@@ -155,16 +163,31 @@ def _missing(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
                  f"move '{step.id}' above '{taker.id}'", _rows((taker, "removes", fact), (step, "requires", fact)))
 
 
-def _in_the_way(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
-    adder = _last(history, fact, "adds")
+def _by_adder(found: Facts, history: list[Placed]) -> list[tuple[Placed | None, list[Fact]]]:
+    """Facts in the way with the step that brought them: two of one step are one mistake."""
+    groups: list[tuple[Placed | None, list[Fact]]] = []
+    for fact in sorted(found):
+        adder = _last(history, fact, "adds")
+        known = next((group for other, group in groups if other is adder and adder is not None), None)
+        if known is None:
+            groups.append((adder, [fact]))
+        else:
+            known.append(fact)
+    return groups
+
+
+def _in_the_way(step: Placed, found: list[Fact], adder: Placed | None) -> Issue:
+    fact = Fact.ADAPTER if Fact.ADAPTER in found else found[0]
     if adder is None:
         return Issue("E203", f"{_name(step)} cannot start from a model with {_a(fact)}", step.place,
                      "start from a model without it", _rows((step, "forbids", fact)))
     help = _SHED.get(fact, "remove one of the two steps").format(step=step.id, earlier=adder.id)
     if fact is Fact.ADAPTER and _is_implied(step):
         help = f"put a `merge` step after '{adder.id}'"
+    if fact is Fact.GRAPH_ADAPTER and Fact.ADAPTER in step.contract.requires:
+        help = f"remove '{step.id}': the adapter of '{adder.id}' cannot be merged, and is exported inside the graph"
     return Issue("E203", f"{_name(step)} cannot run after '{adder.id}'", step.place, help,
-                 _rows((adder, "adds", fact), (step, "forbids", fact)))
+                 _rows(*((adder, "adds", f) for f in found), *((step, "forbids", f) for f in found)))
 
 
 def _a(fact: Fact) -> str:

@@ -135,9 +135,11 @@ The lines under the message show which step takes the thing away and which needs
 example `adapter.lora` before `merge`, or `finetune` before `prune.magnitude`.""",
     "E203": """A step cannot work on a model that has something an earlier step brought.
 
-An unmerged adapter must be merged before pruning, quantising or export; an adapter cannot be put on a
-pruned model, because merging it would fill the zeros; a graph is quantised once. The help says which
-step to move, to remove or to put between:
+An unmerged adapter must be merged before pruning, quantising or export; an adapter that changes matrices
+cannot be put on a pruned model, because merging it would fill the zeros; a graph is quantised once. An
+in-graph adapter (prompt, prefix, bottleneck) cannot be merged: it is exported inside the graph, and steps
+that change the weights stand above it. A base in NF4 becomes float again by merging. The help says which step
+to move, to remove or to put between:
 
     - {id: adapt, use: adapter.lora}
     - {id: merge, use: merge}
@@ -155,6 +157,12 @@ that need it; or start from a model that is fine-tuned already:
 
 It needs a fact that is not there, for example int8 weights. Add the step that brings it, or choose another
 export.""",
+    "E206": """A step needs a package that is not installed here.
+
+Some methods stand on packages that edgeopt does not install by itself, because they are large or do not
+exist for every machine. `adapter.qlora` needs bitsandbytes:
+
+    pip install 'edgeopt[qlora]'""",
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from edgeopt.contract import Fact, Facts
 from edgeopt.errors import step_failed
-from edgeopt.models.load import ADAPTER
+from edgeopt.models.adapter import STAY, method_of
 from edgeopt.models.source import CONFIG, WEIGHTS
 from edgeopt.store import State
 from edgeopt.transforms.lower import GRAPH
@@ -20,10 +21,13 @@ def observe_facts(folder: Path, facts: Facts, before: State, figures: dict[str, 
     """Raise StepError E403 where a fact is not true of the folder: files that must or must not be there,
     int8 in the graph, zeros that are still zeros. Writes the sparsity it measured into `figures`."""
     torch_there = (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
+    method = method_of(folder)
     found = {
         Fact.TORCH: torch_there,
         Fact.ONNX: (folder / GRAPH).is_file(),
-        Fact.ADAPTER: (folder / ADAPTER / "adapter_model.safetensors").is_file(),
+        Fact.ADAPTER: method is not None and method not in STAY,
+        Fact.GRAPH_ADAPTER: method in STAY,
+        Fact.NF4: torch_there and "quantization_config" in json.loads((folder / CONFIG).read_text(encoding="utf-8")),
     }
     for fact, there in found.items():
         if there != (fact in facts):
@@ -62,7 +66,7 @@ def graph_sparsity(path: Path) -> float:
     producers = {n.output[0]: n for n in graph.node}
     zeros = total = 0
     for node in graph.node:
-        if node.op_type not in ("MatMul", "MatMulInteger", "Gemm") or ".layer." not in node.name.replace("/", "."):
+        if node.op_type not in ("MatMul", "MatMulInteger", "Gemm") or ".layer." not in (name := node.name.replace("/", ".")) or ".bottleneck." in name:
             continue
         name = node.input[1]
         while name in producers and producers[name].op_type in ("DequantizeLinear", "QuantizeLinear", "Transpose"):

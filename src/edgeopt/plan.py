@@ -41,6 +41,7 @@ class PlannedStep:
     params: StepParams
     place: Place | None
     implied: bool = False
+    note: str = ""
     key: str | None = None
     parts: dict[str, Any] = field(default_factory=dict)
     status: Status = "new"
@@ -81,8 +82,18 @@ def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[Planned
             issues += _unexportable(recipe, fold(start, chain).after)
     if issues:
         raise InputError(issues)
+    chains = {name: _noted(chain, fold(start, chain).before) for name, chain in chains.items()}
     load = PlannedStep("load", "load", "baseline", Load(), StepParams(), None, implied=True)
     return {name: [replace(load, chain=name), *chain] for name, chain in chains.items()}
+
+
+def _noted(chain: list[PlannedStep], before: list[Facts]) -> list[PlannedStep]:
+    """The lowering says where an adapter that cannot be merged goes."""
+    adapter = next((s.id for s in chain if Fact.GRAPH_ADAPTER in s.contract.adds), None)
+    return [
+        replace(s, note=f"with the adapter of '{adapter}' inside, which cannot be merged") if s.implied and Fact.GRAPH_ADAPTER in facts else s
+        for s, facts in zip(chain, before, strict=True)
+    ]
 
 
 def _unexportable(recipe: Recipe, after: Facts) -> list[Issue]:
@@ -141,7 +152,7 @@ def make_plan(recipe: Recipe, store: Store) -> Plan:
     source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
     chains = _attempt(issues, lambda: check_order(recipe, source))
     data = _attempt(issues, lambda: _local_data(recipe))
-    issues += [*_export_issues(recipe), *_fit_issues(recipe, source, data)]
+    issues += [*_export_issues(recipe), *_fit_issues(recipe, source, data), *_step_issues(recipe, source)]
     if issues or chains is None:
         raise InputError(issues)
     plan = Plan(recipe, source, data, chains)
@@ -200,6 +211,20 @@ def _fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> l
     if source.outputs is not None and wanted is not None and source.outputs != wanted:
         issues.append(Issue("E316", f"the model's trained head has {source.outputs} outputs, and the data needs {wanted}",
                             recipe.document.place(("model", "id")), "start from the bare encoder, or give data with the classes it was trained for"))
+    return issues
+
+
+def _step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
+    """Steps that this model or this machine cannot take."""
+    issues = []
+    for i, step in enumerate(recipe.steps):
+        lacking = [name for name in step.contract.needs if host.installed(name) is None]
+        if lacking:
+            wanted = f"'edgeopt[{step.contract.extra}]'" if step.contract.extra else " ".join(lacking)
+            issues.append(Issue("E206", f"step '{step.id}' ({step.use}) needs {', '.join(lacking)}, which is not installed here",
+                                step.place, f"pip install {wanted}"))
+        for path, message, help in step.transform.fit(step.params, recipe.head.task, source):
+            issues.append(Issue("E106", f"step '{step.id}': {message}", recipe.document.place(("steps", i, *path)), help))
     return issues
 
 

@@ -39,18 +39,25 @@ FINE_TUNED = facts(Fact.TORCH, Fact.TRAINED_HEAD)
 BARE = facts(Fact.TORCH)
 F, L, M, P, D, S = "finetune", "adapter.lora", "merge", "prune.magnitude", "quantize.dynamic", "quantize.static"
 
+V, G = "adapter.ia3", "adapter.bottleneck"
+
 #: What is wrong with the second step right after the first; the first is made legal by what PREPARE puts before it.
-#: rows: first; columns: F, L, M, P, D, S; "": nothing
+#: rows: first; columns: F, L, V, G, M, P, D, S; "": nothing
 TABLE = {
-    F: ["", "", "E202", "", "", ""],
-    L: ["E203", "E203", "", "E203", "E203", "E203"],
-    M: ["", "", "E201", "", "", ""],
-    P: ["", "E203", "E202", "", "", ""],
-    D: ["E201", "E201", "E201", "E201", "E203", "E203"],
-    S: ["E201", "E201", "E201", "E201", "E203", "E203"],
+    F: ["", "", "", "", "E202", "", "", ""],
+    L: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203"],
+    V: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203"],
+    G: ["E203", "E203", "E203", "E203", "E203", "E203", "", ""],
+    M: ["", "", "", "", "E201", "", "", ""],
+    P: ["", "E203", "", "", "E202", "", "", ""],
+    D: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203"],
+    S: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203"],
 }
+#: Transforms that may stand where another of the table may.
+LIKE = {"adapter.adalora": L, "adapter.qlora": L, "adapter.bitfit": F, "adapter.prompt": G, "adapter.prefix": G}
 PREPARE = {M: [L], D: ["lower.onnx"], S: ["lower.onnx"]}
-ORDER = [F, L, M, P, D, S]
+ORDER = [F, L, V, G, M, P, D, S]
+ALL = [*ORDER, *LIKE]
 
 
 def lowered(uses: list[str]) -> list[str]:
@@ -59,10 +66,10 @@ def lowered(uses: list[str]) -> list[str]:
     return uses if first is None or "lower.onnx" in uses else [*uses[:first], "lower.onnx", *uses[first:]]
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.product(ORDER, ORDER)))
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(ALL, ALL)))
 def test_pairs(first: str, second: str) -> None:
     uses = lowered([*PREPARE.get(first, []), first, second])
-    expected = TABLE[first][ORDER.index(second)]
+    expected = TABLE[LIKE.get(first, first)][ORDER.index(LIKE.get(second, second))]
     if (first in (D, S)) and second == M:
         expected = "E201+E202"  # neither a torch module nor an adapter is left
     assert "+".join(sorted(codes(uses, FINE_TUNED))) == expected
@@ -70,7 +77,7 @@ def test_pairs(first: str, second: str) -> None:
 
 def test_the_table_has_every_built_in_transform() -> None:
     ours = {name for name in registry.names() if type(registry.get(name)).__module__.startswith("edgeopt.transforms.")}
-    assert ours == set(ORDER), "a new transform: add its row and column to TABLE"
+    assert ours == set(ALL), "a new transform: add its row and column to TABLE"
 
 
 @pytest.mark.parametrize("use", [P, "lower.onnx"])
@@ -81,7 +88,8 @@ def test_what_needs_a_trained_head(use: str) -> None:
     assert codes([L, M, use], BARE) == []
 
 
-@pytest.mark.parametrize("uses", [[], [F], [F, F], [L, M], [L, M, L, M], [L, M, F, P, P, F], [F, P, "lower.onnx", S], [F, "lower.onnx", D]])
+@pytest.mark.parametrize("uses", [[], [F], [F, F], [L, M], [L, M, L, M], [L, M, F, P, P, F], [F, P, "lower.onnx", S], [F, "lower.onnx", D],
+                                  [G, "lower.onnx", S], [L, M, G, "lower.onnx"], [F, P, G, "lower.onnx"], [F, P, V, M, "lower.onnx"], ["adapter.qlora", M, P]])
 def test_legal_chains(uses: list[str]) -> None:
     assert codes(uses, BARE) == []
 
@@ -96,6 +104,10 @@ def test_legal_chains(uses: list[str]) -> None:
     (["lower.onnx", D, F, P], ["E202", "E201"]),
     ([F, P, L, M, F], ["E203"]),
     ([F, "lower.onnx", D, F, F], ["E201"]),
+    ([G, M], ["E203"]),
+    ([G, M, L, M], ["E203"]),
+    (["adapter.qlora", "lower.onnx", D], ["E203"]),  # adapter and NF4 base are one thing in the way
+    (["adapter.qlora", "adapter.qlora", M], ["E203"]),
     ([F, "lower.onnx", D, S, S], ["E203", "E203"]),  # two steps too many are two mistakes
 ])  # fmt: skip
 def test_one_mistake_is_reported_once(uses: list[str], expected: list[str]) -> None:
@@ -129,3 +141,22 @@ def test_what_the_planner_puts_in_is_not_called_a_step_of_the_recipe() -> None:
     export = PlannedStep("onnx", "lower.onnx", "candidate", LowerToOnnx(), LowerToOnnx.Params(), Place("r.yaml", 3), implied=True)
     (issue,) = fold(BARE, [adapter, export]).issues
     assert (issue.message, issue.help) == ("the export to ONNX cannot run after 'adapt'", "put a `merge` step after 'adapt'")
+
+
+def test_an_adapter_that_cannot_be_merged_says_so() -> None:
+    (issue,) = fold(BARE, [Step(G, "adapt", 3), Step(M, "merge", 4)]).issues
+    assert (issue.message, issue.help) == (
+        "step 'merge' cannot run after 'adapt'", "remove 'merge': the adapter of 'adapt' cannot be merged, and is exported inside the graph")
+    (issue,) = fold(BARE, [Step(G, "adapt", 3), Step(P, "prune", 4)]).issues
+    assert issue.help == "move 'prune' above 'adapt', whose adapter cannot be merged and goes into the graph"
+
+
+def test_an_nf4_base_and_its_adapter_are_one_issue() -> None:
+    (issue,) = fold(BARE, [Step("adapter.qlora", "adapt", 3), Step("lower.onnx", "onnx", 4)]).issues
+    assert "NF4 base" in "".join(issue.context)
+    assert issue.help == "put a `merge` step between 'adapt' and 'onnx'"
+
+
+def test_the_graph_no_longer_has_an_adapter_apart() -> None:
+    folded = fold(BARE, [Step(G, "adapt", 3), Step("lower.onnx", "onnx", 4)])
+    assert folded.after == facts(Fact.ONNX, Fact.TRAINED_HEAD)

@@ -35,12 +35,14 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
     wide_use = max(len(s.use) for s in plan.steps)
     for step in plan.steps:
         by = "(added) " if step.implied else ""
+        note = f", {step.note}" if step.note else ""
         why = f"  — {step.why}" if step.why else ""
         key = (step.key or "")[:12]
-        click.echo(f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{why}")
+        click.echo(f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{note}{why}")
     head = plan.recipe.head
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
 
 
 def _as_json(step: PlannedStep) -> dict[str, object]:
-    return {"chain": step.chain, "id": step.id, "use": step.use, "implied": step.implied, "status": step.status, "why": step.why, "key": step.key}
+    return {"chain": step.chain, "id": step.id, "use": step.use, "implied": step.implied, "status": step.status, "why": step.why, "key": step.key,
+            "note": step.note}

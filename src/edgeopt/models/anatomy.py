@@ -11,12 +11,14 @@ class Anatomy:
     """Names inside `AutoModelForSequenceClassification` of one model type.
 
     base: attribute that holds the encoder with its embeddings. layers: prefix of the numbered layers.
-    attention: suffixes of query, key and value. head: modules that are new for a task.
+    attention: suffixes of query, key and value. projections: the linears that write a layer's two results, of
+    the attention and of the feed-forward, as `part_of` names them. head: modules that are new for a task.
     """
 
     base: str
     layers: str
     attention: tuple[str, str, str]
+    projections: tuple[str, str]
     head: tuple[str, ...]
 
     def layer_of(self, parameter: str) -> int | None:
@@ -24,19 +26,26 @@ class Anatomy:
         found = re.search(rf"(?:^|\.){re.escape(self.layers)}\.(\d+)(?:\.|$)", parameter)
         return int(found[1]) if found else None
 
+    def part_of(self, module: str) -> str | None:
+        """Name of a module within its layer, such as `output.dense`; None for what is in no layer."""
+        found = re.search(rf"(?:^|\.){re.escape(self.layers)}\.\d+\.(.+)$", module)
+        return found[1] if found else None
+
 
 _SELF = ("attention.self.query", "attention.self.key", "attention.self.value")
+_OUT = ("attention.output.dense", "output.dense")
 
 FAMILIES: dict[str, Anatomy] = {
-    "bert": Anatomy("bert", "bert.encoder.layer", _SELF, ("classifier",)),
-    "electra": Anatomy("electra", "electra.encoder.layer", _SELF, ("classifier",)),
-    "roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, ("classifier",)),
-    "xlm-roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, ("classifier",)),
-    "camembert": Anatomy("roberta", "roberta.encoder.layer", _SELF, ("classifier",)),
+    "bert": Anatomy("bert", "bert.encoder.layer", _SELF, _OUT, ("classifier",)),
+    "electra": Anatomy("electra", "electra.encoder.layer", _SELF, _OUT, ("classifier",)),
+    "roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT, ("classifier",)),
+    "xlm-roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT, ("classifier",)),
+    "camembert": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT, ("classifier",)),
     "distilbert": Anatomy("distilbert", "distilbert.transformer.layer",
-                          ("attention.q_lin", "attention.k_lin", "attention.v_lin"), ("pre_classifier", "classifier")),
+                          ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+                          ("attention.out_lin", "ffn.lin2"), ("pre_classifier", "classifier")),
     "mpnet": Anatomy("mpnet", "mpnet.encoder.layer", ("attention.attn.q", "attention.attn.k", "attention.attn.v"),
-                     ("classifier",)),
+                     ("attention.attn.o", "output.dense"), ("classifier",)),
 }  # fmt: skip
 
 

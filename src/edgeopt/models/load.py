@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeopt.models.adapter import attach_saved
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.source import CONFIG, TOKENIZER_FILES, WEIGHTS
 from edgeopt.quiet import quiet_libraries
@@ -16,20 +17,30 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-ADAPTER = "adapter"
+#: Modules that adapters put into a layer.
+_ADDED = {"bottleneck", "lora_A", "lora_B"}
+
+
+def load_base(folder: Path) -> Any:
+    """The model of a torch state, in evaluation mode, without its adapter."""
+    quiet_libraries()
+    from transformers import AutoModelForSequenceClassification
+
+    from edgeopt.models.nf4 import unpacked
+
+    return unpacked(AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype="float32", **_placing(folder)).eval())
 
 
 def load_model(folder: Path, *, trainable_adapter: bool = False) -> PreTrainedModel:
     """The model of a torch state, in evaluation mode, with its adapter attached where it has one."""
-    quiet_libraries()
-    from transformers import AutoModelForSequenceClassification
+    model: Any = load_base(folder)
+    return attach_saved(model, folder, trainable=trainable_adapter).eval()
 
-    model: Any = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype="float32")
-    if (folder / ADAPTER).is_dir():
-        from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(folder / ADAPTER), is_trainable=trainable_adapter)
-    return model.eval()
+def _placing(folder: Path) -> dict[str, Any]:
+    """A base in NF4 would go to the GPU by itself."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return {"device_map": {"": "cpu"}} if "quantization_config" in config else {}
 
 
 def save_model(model: Any, folder: Path) -> None:
@@ -68,10 +79,10 @@ def bare(model: Any) -> Any:
 
 def prunable(model: Any) -> Iterator[tuple[str, nn.Linear]]:
     """The linear layers inside the encoder's numbered layers: what pruning works on. Embeddings, pooler
-    and head stay whole."""
+    and head stay whole, and so does what an adapter adds."""
     from torch import nn
 
     inside = anatomy(bare(model).config.model_type)
     for name, module in bare(model).named_modules():
-        if isinstance(module, nn.Linear) and inside.layer_of(name) is not None:
+        if isinstance(module, nn.Linear) and inside.layer_of(name) is not None and not _ADDED & set(name.split(".")):
             yield name, module

@@ -22,6 +22,7 @@ from edgeopt.transforms.base import AnyTransform
 _BRING: dict[Fact, tuple[str, dict[str, Any]]] = {
     Fact.TRAINED_HEAD: ("finetune", {"max_steps": 2, "batch_size": 4, "learning_rate": 1e-3}),
     Fact.ADAPTER: ("adapter.lora", {"max_steps": 2, "batch_size": 4, "r": 2, "learning_rate": 1e-2}),
+    Fact.GRAPH_ADAPTER: ("adapter.bottleneck", {"max_steps": 2, "batch_size": 4, "reduction": 4, "learning_rate": 1e-2}),
     Fact.SPARSE: ("prune.magnitude", {"amount": 0.3}),
     Fact.INT8: ("quantize.dynamic", {}),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +20,23 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, Trainer
 
+    from edgeopt.training.accounting import Clock
     from edgeopt.transforms.base import StepContext
 
 #: Seconds between checkpoints: what a crash can cost.
 CHECKPOINT_SECONDS = 30.0
 
 
-def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: StepContext, *, keep_zeros: bool = False) -> dict[str, Any]:
+def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: StepContext, *, keep_zeros: bool = False,
+          callbacks: Sequence[Any] = (), optimizer: str | None = None) -> dict[str, Any]:  # fmt: skip
     """Train the parameters that require a gradient, in place. keep_zeros: pruned weights stay zero.
 
-    folder: where tokenizer.json is. Returns figures: seconds, examples a second, steps, parameters.
-    Raises StepError E407 when the loss is not a number."""
+    folder: where tokenizer.json is. callbacks: transformers', called before ours, so that what they save is in a
+    checkpoint before it counts as whole. optimizer: transformers' name of one, where not its default.
+    Returns figures: seconds, examples a second, steps, parameters, memory. Raises StepError E407 when the loss is not a number."""
     import torch
 
+    from edgeopt.training.accounting import Clock, count, forget_peaks, peaks
     from edgeopt.training.callbacks import COMPLETE
 
     torch.set_num_threads(host.cpus())
@@ -40,9 +45,12 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     data = context.data
     rows, selection = data.carve(context.task.selection) if params.selects else (data.train, None)
     encoder = Encoder(folder, context.task.max_length)
+    clock = Clock()
+    forget_peaks()
     checkpoints = context.work / "checkpoints"
+    masks = frozen_zeros(model) if keep_zeros else {}
     with context.progress.bar("train", 1) as bar:
-        trainer = _trainer(model, params, context, rows, selection, encoder, checkpoints, bar, frozen_zeros(model) if keep_zeros else {})
+        trainer = _trainer(model, params, context, rows, selection, encoder, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock)
         resume = _last_complete(checkpoints, COMPLETE)
         started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=resume)
@@ -50,16 +58,15 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     if context.helps:
         raise TrainedAlong
     _finite(model)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in model.parameters())
     return {
         "train_rows": len(rows),
         "optimizer_steps": trainer.state.global_step,
         "train_seconds": round(seconds, 3),
         "examples_per_second": round(result.metrics.get("train_samples_per_second", 0.0), 1),
         "train_loss": round(float(result.training_loss), 5),
-        "trainable_parameters": trainable,
-        "parameters": total,
+        **clock.figures(),
+        **peaks(),
+        **count(model),
         "precision": host.resolve_precision(params.precision),
         **_best(trainer, context),
     }
@@ -67,7 +74,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
 
 def _trainer(
     model: PreTrainedModel, params: TrainParams, context: StepContext, rows: Split, selection: Split | None,
-    encoder: Encoder, checkpoints: Path, bar: Any, masks: dict[Any, Any],
+    encoder: Encoder, checkpoints: Path, bar: Any, masks: dict[Any, Any], more: Sequence[Any], optimizer: str | None, clock: Clock,
 ) -> Trainer:  # fmt: skip
     import inspect
 
@@ -81,7 +88,7 @@ def _trainer(
     accepted = set(inspect.signature(bare(model).forward).parameters)
     regression = context.task.is_regression
     train_rows = encoder.rows(rows, accepted, regression=regression)
-    args = _arguments(params, context, checkpoints, selection is not None)
+    args = _arguments(params, context, checkpoints, selection is not None, optimizer)
     batch = params.batch_size * max(1, args.world_size)
     sampler = LengthGroupedSampler([len(r["input_ids"]) for r in train_rows], batch, args.seed)
     shape = anatomy(bare(model).config.model_type)
@@ -89,6 +96,10 @@ def _trainer(
     class GroupedTrainer(Trainer):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
             return sampler
+
+        def get_batch_samples(self, *args: Any, **options: Any) -> Any:
+            with clock.load():
+                return super().get_batch_samples(*args, **options)
 
         def create_optimizer(self, model: Any = None) -> Any:
             if getattr(self, "optimizer", None) is None and params.layerwise_lr_decay is not None:
@@ -102,7 +113,7 @@ def _trainer(
                 self.optimizer = cls(groups, **options)
             return super().create_optimizer(model)
 
-    callbacks: list[Any] = [FollowEpoch(sampler), ShowProgress(bar, batch * params.gradient_accumulation), Checkpoints(CHECKPOINT_SECONDS)]
+    callbacks: list[Any] = [*more, FollowEpoch(sampler), ShowProgress(bar, batch * params.gradient_accumulation), Checkpoints(CHECKPOINT_SECONDS)]
     if masks:
         callbacks.append(KeepZeros(masks))
     if params.early_stopping:
@@ -123,7 +134,7 @@ def _trainer(
     return trainer
 
 
-def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, selects: bool) -> Any:
+def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
@@ -154,6 +165,7 @@ def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, sel
         logging_steps=10,
         logging_nan_inf_filter=False,
         report_to=[],
+        **({"optim": optimizer} if optimizer else {}),
         disable_tqdm=True,
         dataloader_pin_memory=host.has_cuda(),
         remove_unused_columns=False,

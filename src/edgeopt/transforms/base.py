@@ -17,9 +17,12 @@ from edgeopt.recipe.schema import StepParams, TaskSpec
 
 if TYPE_CHECKING:
     from edgeopt.data import TaskData
+    from edgeopt.models.source import ModelSource
     from edgeopt.progress import Progress
     from edgeopt.store import State
 
+#: What is wrong with a step: (path below the step, message, help).
+Found = list[tuple[tuple[str, ...], str, str]]
 P = TypeVar("P", bound=StepParams)
 Figures = dict[str, Any]
 
@@ -58,8 +61,12 @@ class Transform(ABC, Generic[P]):
     #: Which parameters hold TrainParams: "" for the step's own, else the name of the field.
     training: ClassVar[str | None] = None
 
-    def check(self, params: P, task: TaskSpec) -> list[tuple[tuple[str, ...], str, str]]:
-        """What parameters and task together make impossible: (path below the step, message, help)."""
+    def check(self, params: P, task: TaskSpec) -> Found:
+        """What parameters and task together make impossible."""
+        return []
+
+    def fit(self, params: P, task: TaskSpec, model: ModelSource) -> Found:
+        """What the model, as far as it is known before a download, or this machine makes impossible."""
         return []
 
     def trains(self, params: P) -> bool:

@@ -18,19 +18,21 @@ TOLERANCE = 1e-4
 
 
 class LowerToOnnx(Transform[StepParams]):
-    """Trace the model with dynamic batch and sequence axes, check the graph, and compare it with torch."""
+    """Trace the model, with an adapter that cannot be merged inside, with dynamic batch and sequence axes; check the
+    graph, and compare it with torch."""
 
     name = "lower.onnx"
     summary = "export to ONNX, checked against torch"
     Params = StepParams
-    contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER), adds=facts(Fact.ONNX),
-                        removes=facts(Fact.TORCH), needs=("torch", "transformers", "onnx", "onnxruntime"))
+    contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.NF4), adds=facts(Fact.ONNX),
+                        removes=facts(Fact.TORCH, Fact.GRAPH_ADAPTER), needs=("torch", "transformers", "onnx", "onnxruntime"))
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
         import onnx
 
         from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
         from edgeopt.measure.session import open_session
+        from edgeopt.models.adapter import method_of
         from edgeopt.models.load import copy_files, copy_tokenizer, load_model
 
         model = load_model(state.folder)
@@ -46,6 +48,8 @@ class LowerToOnnx(Transform[StepParams]):
         copy_files(state.folder, context.output, ("config.json",))
         copy_tokenizer(state.folder, context.output)
         context.figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters")})
+        if method_of(state.folder) is not None:
+            context.figures["adapter_in_graph"] = method_of(state.folder)
         context.figures["parity"] = {"max_abs_diff": difference, "tolerance": TOLERANCE, "rows": len(rows.rows)}
 
 
@@ -55,7 +59,9 @@ def _export(model: Any, rows: Any, path: Path) -> None:
 
     import torch
 
-    accepted = inspect.signature(model.forward).parameters
+    from edgeopt.models.load import bare
+
+    accepted = inspect.signature(bare(model).forward).parameters
     example = rows.encoder.pad(rows.rows[-2:])
     names = [n for n in example if n in accepted]
 

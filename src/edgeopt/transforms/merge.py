@@ -13,27 +13,36 @@ TOLERANCE = 1e-3
 
 
 class Merge(Transform[StepParams]):
-    """Fold the adapter into the base: the same function, no extra matrices."""
+    """Fold the adapter into the base: the same function, no extra matrices. A base in NF4 is dequantised first."""
 
     name = "merge"
+    version = 2
     summary = "fold the adapter into the weights"
     Params = StepParams
-    contract = Contract(requires=facts(Fact.TORCH, Fact.ADAPTER), removes=facts(Fact.ADAPTER), data="calibration", needs=("peft", "torch"))
+    contract = Contract(requires=facts(Fact.TORCH, Fact.ADAPTER), forbids=facts(Fact.GRAPH_ADAPTER), removes=facts(Fact.ADAPTER, Fact.NF4),
+                        data="calibration", needs=("peft", "torch"))
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
         from edgeopt.measure.parity import sample_rows, torch_logits
-        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.models import adapter
+        from edgeopt.models.load import copy_tokenizer, load_base, load_model, save_model
 
-        model = load_model(state.folder)
+        base = load_base(state.folder)
         rows = sample_rows(context.data.train, state.folder, context.task.max_length)
+        if Fact.NF4 in state.facts:
+            from edgeopt.models.nf4 import dequantised
+
+            base = dequantised(base)
+        model = adapter.attach_saved(base, state.folder).eval()
         before = torch_logits(model, rows)
-        merged = model.merge_and_unload(safe_merge=True)
+        if Fact.NF4 in state.facts:
+            # what it costs that products are no longer computed from 4-bit weights
+            context.figures["nf4_max_abs_diff"] = float(abs(torch_logits(load_model(state.folder), rows) - before).max())
+        merged = adapter.merge(model)
         difference = float(abs(torch_logits(merged, rows) - before).max())
         if difference > TOLERANCE:
             raise step_failed("E404", f"merging changed a logit by {difference:.2g}, more than {TOLERANCE:g}",
                               help="the adapter cannot be merged exactly; report it with the recipe")
-        for parameter in merged.parameters():
-            parameter.requires_grad_(True)
         save_model(merged, context.output)
         copy_tokenizer(state.folder, context.output)
         context.figures["merge_max_abs_diff"] = difference

@@ -13,6 +13,13 @@ GROUP = "edgeopt.transforms"
 _OURS = {
     "finetune": "edgeopt.transforms.finetune:Finetune",
     "adapter.lora": "edgeopt.transforms.adapters.lora:Lora",
+    "adapter.adalora": "edgeopt.transforms.adapters.adalora:AdaLora",
+    "adapter.ia3": "edgeopt.transforms.adapters.ia3:Ia3",
+    "adapter.qlora": "edgeopt.transforms.adapters.qlora:Qlora",
+    "adapter.prompt": "edgeopt.transforms.adapters.virtual_tokens:Prompt",
+    "adapter.prefix": "edgeopt.transforms.adapters.virtual_tokens:Prefix",
+    "adapter.bottleneck": "edgeopt.transforms.adapters.bottleneck:BottleneckAdapter",
+    "adapter.bitfit": "edgeopt.transforms.adapters.bitfit:BitFit",
     "merge": "edgeopt.transforms.merge:Merge",
     "prune.magnitude": "edgeopt.transforms.prune.magnitude:MagnitudePrune",
     "quantize.dynamic": "edgeopt.transforms.quantize.dynamic:DynamicQuantize",

@@ -1,0 +1,80 @@
+"""Adapters beside their base in a state's folder: adapter/ in peft's layout, loaded, saved and merged.
+
+A method that peft does not have keeps its files in the same layout, under a `peft_type` of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ADAPTER = "adapter"
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+#: Methods that add to the computation instead of changing matrices: there is nothing to merge them into.
+STAY = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "BOTTLENECK")
+
+
+def method_of(folder: Path) -> str | None:
+    """The `peft_type` of the adapter in a state's folder; None where it has no adapter."""
+    path = folder / ADAPTER / ADAPTER_CONFIG
+    if not path.is_file() or not (folder / ADAPTER / ADAPTER_WEIGHTS).is_file():
+        return None
+    return str(json.loads(path.read_text(encoding="utf-8"))["peft_type"])
+
+
+def attach_saved(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """The model with the adapter of the state's folder, if it has one."""
+    method = method_of(folder)
+    if method is None:
+        return model
+    if method == "BOTTLENECK":
+        from edgeopt.models import bottleneck
+
+        return bottleneck.load(model, folder / ADAPTER)
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(folder / ADAPTER), is_trainable=trainable)
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """adapter_model.safetensors and adapter_config.json, without paths of this machine: equal weights give equal files."""
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    write_config(folder, {**json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")), "base_model_name_or_path": ""})
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    config = {k: sorted(v) if k in ("target_modules", "modules_to_save", "feedforward_modules") and isinstance(v, list) else v
+              for k, v in config.items()}  # fmt: skip
+    (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def merge(model: Any) -> Any:
+    """Fold a peft adapter into its base, layer by layer, and return the base.
+
+    peft's own `merge_and_unload` goes into the layers of a wrapped head (ELECTRA's has two), which are no
+    adapted layers, and fails there for some methods; here the head that was trained takes its place whole."""
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
+
+    base = model.get_base_model()
+    with torch.no_grad():
+        for name, module in list(base.named_modules()):
+            if isinstance(module, BaseTunerLayer):
+                module.merge(safe_merge=True)
+                _replace(base, name, module.get_base_layer())
+            elif isinstance(module, ModulesToSaveWrapper):
+                _replace(base, name, module.modules_to_save[module.active_adapter])
+    for parameter in base.parameters():
+        parameter.requires_grad_(True)
+    for trace in ("peft_config", "_hf_peft_config_loaded"):
+        if trace in vars(base):
+            delattr(base, trace)
+    return base
+
+
+def _replace(model: Any, name: str, module: Any) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)

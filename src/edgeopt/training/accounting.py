@@ -1,0 +1,93 @@
+"""What a training costs: parameters, seconds of loading and computing, memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+#: peft keeps the head as it was beside the one that is trained.
+_UNUSED = "original_module"
+
+
+def count(model: Any) -> dict[str, Any]:
+    """Trainable and all parameters, each weight once: of a 4-bit matrix those that it stands for, of a head that an
+    adapter trains the trained one."""
+    trainable = total = 0
+    for name, parameter in model.named_parameters():
+        if _UNUSED in name.split("."):
+            continue
+        size = parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1)
+        total += size
+        trainable += size if parameter.requires_grad else 0
+    return {"trainable_parameters": trainable, "parameters": total, "trainable_share": round(trainable / total, 6)}
+
+
+class Clock(TrainerCallback):  # type: ignore[misc]
+    """Seconds that go into optimiser steps (the device waited for) and into making batches, of this process since it
+    began or resumed."""
+
+    def __init__(self) -> None:
+        self.loading = self.computing = 0.0
+        self._began = 0.0
+
+    @contextmanager
+    def load(self) -> Iterator[None]:
+        """Around the making of batches."""
+        began = time.perf_counter()
+        yield
+        self.loading += time.perf_counter() - began
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        _wait_for_device()
+        self._began = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        _wait_for_device()
+        self.computing += time.perf_counter() - self._began
+
+    def figures(self) -> dict[str, float]:
+        return {"loading_seconds": round(self.loading, 3), "computing_seconds": round(self.computing, 3)}
+
+
+def _wait_for_device() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def forget_peaks() -> None:
+    """Start the measuring of the largest memory anew, where the system can."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def peaks() -> dict[str, int]:
+    """Largest resident memory of this process, and largest memory on the GPU, since `forget_peaks`."""
+    import torch
+
+    found = {"peak_rss_bytes": _peak_rss()}
+    if torch.cuda.is_available():
+        found["peak_gpu_bytes"] = int(torch.cuda.max_memory_allocated())
+    return found
+
+
+def _peak_rss() -> int:
+    import resource
+
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,48 @@
+"""BitFit (Ben Zaken et al. 2021): of the encoder only the bias terms are trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.recipe.schema import TrainedStepParams
+from edgeopt.store import State
+from edgeopt.transforms.base import StepContext, Transform
+
+
+class BitFitParams(TrainedStepParams):
+    """The training keys alone."""
+
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; biases take larger ones than matrices")
+
+
+class BitFit(Transform[BitFitParams]):
+    """Train every bias of the encoder, LayerNorm's too, and the head. The state is a plain model: there is nothing to merge."""
+
+    name = "adapter.bitfit"
+    summary = "train biases and head, every matrix frozen"
+    Params = BitFitParams
+    contract = Contract(requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.TRAINED_HEAD), data="train")
+    training = ""
+
+    def apply(self, state: State, params: BitFitParams, context: StepContext) -> None:
+        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.training import train
+
+        model = load_model(state.folder)
+        freeze_all_but_biases(model)
+        context.figures.update(train(model, state.folder, params, context))
+        save_model(model, context.output)
+        copy_tokenizer(state.folder, context.output)
+
+
+def freeze_all_but_biases(model: Any) -> None:
+    """Only biases and the head require a gradient."""
+    from edgeopt.transforms.adapters.common import freeze_all_but_head
+
+    freeze_all_but_head(model)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            parameter.requires_grad_(True)

@@ -1,0 +1,42 @@
+"""Bottleneck adapters of Houlsby et al. (2019) and Pfeiffer et al. (2020); the networks are in models/bottleneck.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from edgeopt.contract import Contract
+from edgeopt.recipe.schema import TrainedStepParams
+from edgeopt.transforms.adapters.common import STAYS, Adapter
+
+
+class BottleneckParams(TrainedStepParams):
+    """Where the networks are and how narrow; the head is trained besides them."""
+
+    placement: Literal["houlsby", "pfeiffer"] = Field(
+        "pfeiffer", description="houlsby: behind the projections of attention and feed-forward; pfeiffer: behind the feed-forward's alone"
+    )
+    reduction: int = Field(16, ge=1, le=1024, description="width of the layers divided by the width in between")
+    activation: Literal["relu", "gelu", "silu", "tanh"] = Field("gelu", description="between the two matrices")
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate, reached after the warm-up")
+
+
+class BottleneckAdapter(Adapter[BottleneckParams]):
+    """Small residual networks in every layer, the rest frozen. They cannot be merged: the export has them in the graph."""
+
+    name = "adapter.bottleneck"
+    summary = "bottleneck networks and head, the base frozen; stay in the graph"
+    Params = BottleneckParams
+    contract = Contract(requires=STAYS.requires, forbids=STAYS.forbids, adds=STAYS.adds, data="train")
+
+    def attach(self, model: Any, params: BottleneckParams) -> Any:
+        from edgeopt.models import bottleneck
+
+        return bottleneck.attach(model, placement=params.placement, reduction=params.reduction, activation=params.activation)
+
+    def save(self, model: Any, folder: Path) -> None:
+        from edgeopt.models import bottleneck
+
+        bottleneck.save(model, folder)

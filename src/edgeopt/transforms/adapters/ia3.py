@@ -1,0 +1,37 @@
+"""IA³ through peft (Liu et al. 2022): keys, values and the feed-forward's activations, each scaled by a learnt vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.models.anatomy import anatomy
+from edgeopt.recipe.schema import TrainedStepParams
+from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, head_of, peft_model
+
+
+class Ia3Params(TrainedStepParams):
+    """Where the vectors are is the paper's; the head is trained besides them."""
+
+    learning_rate: float = Field(3e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; vectors take larger ones than matrices")
+
+
+class Ia3(Adapter[Ia3Params]):
+    """Scale keys, values and feed-forward activations. Merging multiplies rows and columns, so that pruned zeros stay zero."""
+
+    name = "adapter.ia3"
+    summary = "scaling vectors and head, the base frozen"
+    Params = Ia3Params
+    contract = Contract(requires=MERGEABLE.requires, forbids=MERGEABLE.forbids - facts(Fact.SPARSE), adds=MERGEABLE.adds, data="train", needs=("peft",))
+
+    def attach(self, model: Any, params: Ia3Params) -> Any:
+        from peft import IA3Config, TaskType
+
+        shape = anatomy(model.config.model_type)
+        named = [(name, shape.part_of(name)) for name, _ in model.named_modules()]
+        inner = [name for name, part in named if part == shape.projections[1]]
+        scaled = [name for name, part in named if part in shape.attention[1:]]
+        config = IA3Config(task_type=TaskType.SEQ_CLS, target_modules=scaled + inner, feedforward_modules=inner, modules_to_save=head_of(model))
+        return peft_model(model, config)

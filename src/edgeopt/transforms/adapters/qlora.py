@@ -1,0 +1,85 @@
+"""QLoRA through peft and bitsandbytes (Dettmers et al. 2023): LoRA beside a base in 4-bit NormalFloat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from edgeopt import host
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.models.source import ModelSource
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.store import State
+from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, peft_model
+from edgeopt.transforms.adapters.lora import LoraParams, config
+from edgeopt.transforms.base import Figures, Found
+
+#: Weights that share a scale. bitsandbytes' kernels for the CPU take it that a row begins with a new block.
+BLOCK = 64
+_WIDTHS = ("hidden_size", "embedding_size", "intermediate_size", "dim", "hidden_dim")
+
+
+class QloraParams(LoraParams):
+    """LoRA's words, and those of the 4-bit base."""
+
+    target_modules: Literal["attention", "all-linear"] | list[str] = Field(
+        "all-linear", description="attention: query, key and value; all-linear: every linear of the encoder; or names"
+    )
+    double_quant: bool = Field(True, description="quantise the scales too: 0.127 instead of 0.5 bits a weight")
+    compute_dtype: Literal["float32", "bfloat16"] = Field("float32", description="what the 4-bit weights are expanded to for a product")
+    paged_optimizer: bool = Field(False, description="AdamW whose state can be paged out to the host's memory; on CUDA only")
+
+
+class Qlora(Adapter[QloraParams]):
+    """LoRA on a frozen base whose linears but the head are in NF4. Merging gives float weights again: those that the
+    4-bit ones stand for, plus the adapter's."""
+
+    name = "adapter.qlora"
+    summary = "low-rank adapter and head on a base in NF4"
+    Params = QloraParams
+    contract = Contract(requires=MERGEABLE.requires, forbids=MERGEABLE.forbids | facts(Fact.NF4), adds=MERGEABLE.adds | facts(Fact.NF4),
+                        data="train", needs=("peft", "bitsandbytes"), extra="qlora")  # fmt: skip
+
+    def fit(self, params: QloraParams, task: TaskSpec, model: ModelSource) -> Found:
+        if host.has_cuda():
+            return []
+        found: Found = []
+        if params.paged_optimizer:
+            found.append((("paged_optimizer",), "a paged optimizer needs CUDA, which is not here", "leave paged_optimizer out"))
+        widths = {k: v for k in _WIDTHS if isinstance(v := (model.config or {}).get(k), int) and v % BLOCK}
+        if widths:
+            shown = ", ".join(f"{k} {v}" for k, v in widths.items())
+            found.append(
+                (
+                    ("use",),
+                    f"bitsandbytes computes 4-bit matrices wrongly on the CPU where a row is no multiple of {BLOCK} weights: {shown}",
+                    "use adapter.lora, or a GPU",
+                )
+            )
+        return found
+
+    def load(self, state: State, params: QloraParams) -> Any:
+        from edgeopt.models.nf4 import quantised
+
+        return quantised(state.folder, double_quant=params.double_quant, compute_dtype=params.compute_dtype)
+
+    def save_base(self, model: Any, state: State, output: Path) -> None:
+        from edgeopt.models.load import copy_tokenizer, save_model
+
+        save_model(model, output)
+        copy_tokenizer(state.folder, output)
+
+    def attach(self, model: Any, params: QloraParams) -> Any:
+        return peft_model(model, config(model, params))
+
+    def observe(self, before: State, after: Path, params: QloraParams) -> Figures:
+        from edgeopt.models.load import load_base
+        from edgeopt.models.nf4 import dequantised, weight_error
+
+        error = weight_error(load_base(before.folder), dequantised(load_base(after)))
+        return {**super().observe(before, after, params), "nf4_weight_error": round(error, 6)}
+
+    def training_options(self, model: Any, params: QloraParams) -> dict[str, Any]:
+        return {"optimizer": "paged_adamw_32bit"} if params.paged_optimizer else {}

@@ -1,0 +1,99 @@
+"""Prompt tuning (Lester et al. 2021) and prefix tuning (Li and Liang 2021) through peft: learnt tokens before the text's own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from pydantic import Field
+
+from edgeopt.models.source import ModelSource
+from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
+from edgeopt.transforms.adapters.common import STAYS, Adapter, head_of
+from edgeopt.transforms.base import Found
+
+#: Tasks with one output a text. Where each token has an output, tokens that are not the text's have no place.
+_ONE_OUTPUT = ("text-classification", "text-regression", "multiple-choice")
+#: Families whose attention takes keys and values from outside, as prefix tuning gives them.
+_TAKE_A_PREFIX = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
+
+
+class VirtualTokensParams(TrainedStepParams):
+    """How many tokens are learnt; the head is trained besides them."""
+
+    virtual_tokens: int = Field(20, ge=1, le=512, description="learnt tokens before the text; they take positions of the model")
+    learning_rate: float = Field(1e-2, gt=0, lt=1, description="highest rate, reached after the warm-up")
+
+
+class _VirtualTokens(Adapter[VirtualTokensParams]):
+    Params = VirtualTokensParams
+    contract = STAYS
+
+    def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
+        if task.type not in _ONE_OUTPUT:
+            return [
+                ((), f"{self.name} has no place in {task.type}: virtual tokens would take the outputs of the text's", "use adapter.lora or adapter.bottleneck")
+            ]
+        return []
+
+    def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
+        needed = task.max_length + params.virtual_tokens
+        if model.positions is not None and needed > model.positions:
+            return [
+                (
+                    ("virtual_tokens",),
+                    f"task.max_length and virtual_tokens are {needed} together, and the model has {model.positions} positions",
+                    f"set task.max_length to {max(model.positions - params.virtual_tokens, 1)} or less, or take fewer virtual tokens",
+                )
+            ]
+        return []
+
+    @abstractmethod
+    def config(self, model: Any, params: VirtualTokensParams) -> Any:
+        """peft's config for the model."""
+
+    def attach(self, model: Any, params: VirtualTokensParams) -> Any:
+        from peft import get_peft_model
+
+        adapted = get_peft_model(model, self.config(model, params))
+        trained = {part for n, p in adapted.named_parameters() if p.requires_grad for part in n.split(".")}
+        assert set(head_of(model)) <= trained, "peft takes the head for granted by its name"
+        return adapted
+
+
+class Prompt(_VirtualTokens):
+    """Learn the embeddings of tokens that stand before every text. They stay in the graph and lengthen every sequence."""
+
+    name = "adapter.prompt"
+    summary = "virtual tokens and head, the base frozen; stay in the graph"
+
+    def config(self, model: Any, params: VirtualTokensParams) -> Any:
+        from peft import PromptTuningConfig, TaskType
+
+        # ELECTRA's embeddings may be narrower than its layers
+        width = getattr(model.config, "embedding_size", model.config.hidden_size)
+        return PromptTuningConfig(task_type=TaskType.SEQ_CLS, token_dim=width, **_shape(model, params))
+
+
+class Prefix(_VirtualTokens):
+    """Learn keys and values that every layer attends to besides the text's. They stay in the graph."""
+
+    name = "adapter.prefix"
+    summary = "virtual keys and values and head, the base frozen; stay in the graph"
+
+    def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
+        kind = (model.config or {}).get("model_type", "bert")
+        if kind not in _TAKE_A_PREFIX:
+            return [(("use",), f"{self.name} does not work with {kind}, whose attention takes no keys and values from outside", "use adapter.prompt")]
+        return super().fit(params, task, model)
+
+    def config(self, model: Any, params: VirtualTokensParams) -> Any:
+        from peft import PrefixTuningConfig, TaskType
+
+        return PrefixTuningConfig(task_type=TaskType.SEQ_CLS, token_dim=model.config.hidden_size, **_shape(model, params))
+
+
+def _shape(model: Any, params: VirtualTokensParams) -> dict[str, int]:
+    """What peft otherwise reads from the config by names that DistilBERT's does not have."""
+    shape = model.config
+    return {"num_virtual_tokens": params.virtual_tokens, "num_layers": shape.num_hidden_layers, "num_attention_heads": shape.num_attention_heads}
