@@ -1,7 +1,8 @@
 """int8 against FP32 in ONNX Runtime: batch 1, sequence 128, one thread, all interleaved in one process.
 
-The FP32 graph is the named baseline: the same model, exported the same way, with the quicker of the
-session's choices, as every subject has. Also measured: onnxruntime's own default static quantisation.
+Each subject runs with the quicker of the session's choices, as `apply` measures it. Named baselines: the
+FP32 graph of the same model with the quicker choice, and with the runtime's defaults, which is what a user
+has who chooses nothing. Also measured: onnxruntime's own default static quantisation.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ import numpy as np
 from benchmarks.common import arguments, save, spread
 from edgeopt.contract import Fact
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.latency import run_worker
+from edgeopt.measure.latency_worker import best_session, feeds_of, interleaved, onnx_query, pin
 from edgeopt.measure.session import input_names, open_session
-from edgeopt.recipe.schema import Target
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards
 from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
 
+ROUNDS, SECONDS = 300, 60.0
+BASELINES = ("fp32", "fp32, default session")
+
 
 def main() -> None:
-    parser = arguments(__doc__ or "")
-    options = parser.parse_args()
+    options = arguments(__doc__ or "").parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         graphs: dict[str, Path] = {}
@@ -35,25 +37,26 @@ def main() -> None:
             made = build(steps, model=options.model, data=options.data, store=work / "store")
             graphs["fp32"] = made.lowered("candidate").folder / GRAPH
             graphs[use] = made.final("candidate").folder / GRAPH
-        folder = graphs["fp32"].parent
-        rows = Encoder(folder, 128).ids(made.data.report.texts[:256])
+        rows = Encoder(graphs["fp32"].parent, 128).ids(made.data.report.texts[:256])
         graphs["onnxruntime default static"] = _default_static(graphs["fp32"], rows, work)
-        target = Target(name="bench", threads=1, sequence=[128], queries=300, max_seconds=60).model_dump(mode="json")
-        task = {"target": target, "graphs": {k: str(v) for k, v in graphs.items()}, "torch": None, "rows": rows}
-        ratios: dict[str, list[float]] = {name: [] for name in graphs if name != "fp32"}
-        medians: dict[str, list[float]] = {name: [] for name in graphs}
+        pin(1)
+        feeds = feeds_of(rows, 128, 1)
+        chosen = {name: best_session(path, 1, feeds) for name, path in graphs.items()}
+        queries = {**{name: query for name, (query, _) in chosen.items()}, "fp32, default session": onnx_query(graphs["fp32"], 1, [])}
+        medians: dict[str, list[float]] = {name: [] for name in queries}
         for _ in range(options.repeats):
-            p50 = {r["subject"]: float(np.median(r["samples"])) for r in run_worker("edgeopt.measure.latency_worker", task)}
-            for name, value in p50.items():
-                medians[name].append(value)
-                if name != "fp32":
-                    ratios[name].append(p50["fp32"] / value)
+            for name, samples in interleaved(queries, feeds, ROUNDS, SECONDS).items():
+                medians[name].append(float(np.median(samples)))
         sizes = {name: weigh(path).bytes for name, path in graphs.items()}
     save("int8_speed", {
-        "what": "p50 of FP32 ONNX over p50 of the candidate; batch 1, sequence 128, one thread",
+        "what": "p50 of an FP32 baseline over p50 of the candidate; batch 1, sequence 128, one thread",
         "repeats": options.repeats,
+        "disabled_optimizers": {name: disabled for name, (_, disabled) in chosen.items()},
         "p50_ms": {k: spread(v) for k, v in medians.items()},
-        "speedup": {k: spread(v) for k, v in ratios.items()},
+        "speedup": {
+            f"{name} over {base}": spread([b / c for b, c in zip(medians[base], medians[name], strict=True)])
+            for name in medians if name not in BASELINES for base in BASELINES
+        },
         "size_bytes": sizes,
     })  # fmt: skip
 

@@ -32,8 +32,19 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in LOOPS}
     for _ in range(options.repeats):
         for name in LOOPS:
-            command = [sys.executable, "-m", "benchmarks.training_loop", "--loop", name, "--rows", str(options.rows),
-                       "--model", str(options.model), "--data", str(options.data)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.training_loop",
+                "--loop",
+                name,
+                "--rows",
+                str(options.rows),
+                "--model",
+                str(options.model),
+                "--data",
+                str(options.data),
+            ]
             seconds[name].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
     save("training_loop", {
         "what": f"seconds of one epoch over {options.rows} rows, batch {BATCH}; ratio: plain script over edgeopt, pair by pair",
@@ -79,10 +90,24 @@ def _plain(model: Path, data: Path, rows: int, *, bf16: bool) -> float:
 
     train_rows = raw.map(encode, remove_columns=raw.column_names)
     with tempfile.TemporaryDirectory() as work:
-        arguments_ = TrainingArguments(output_dir=work, num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=RATE, bf16=bf16,
-                                       use_cpu=not host.has_cuda(), report_to=[], disable_tqdm=True, save_strategy="no", seed=42)
-        trainer = Trainer(model=AutoModelForSequenceClassification.from_pretrained(model, num_labels=len(names)), args=arguments_,
-                          train_dataset=train_rows, data_collator=DataCollatorWithPadding(tokenizer))
+        arguments_ = TrainingArguments(
+            output_dir=work,
+            num_train_epochs=1,
+            per_device_train_batch_size=BATCH,
+            learning_rate=RATE,
+            bf16=bf16,
+            use_cpu=not host.has_cuda(),
+            report_to=[],
+            disable_tqdm=True,
+            save_strategy="no",
+            seed=42,
+        )
+        trainer = Trainer(
+            model=AutoModelForSequenceClassification.from_pretrained(model, num_labels=len(names)),
+            args=arguments_,
+            train_dataset=train_rows,
+            data_collator=DataCollatorWithPadding(tokenizer),
+        )
         started = time.monotonic()
         trainer.train()
         return time.monotonic() - started

@@ -133,8 +133,7 @@ def _rows(*entries: tuple[Placed, str, Fact]) -> tuple[str, ...]:
     wide_use = max(len(step.use) for step, _, _ in entries)
     wide_verb = max(len(verb) for _, verb, _ in entries)
     return tuple(
-        f"{(step.place.line if step.place else None) or '':>4}  {step.id:<{wide_id}}  {step.use:<{wide_use}}  "
-        f"{verb:<{wide_verb}}  {fact}"
+        f"{(step.place.line if step.place else None) or '':>4}  {step.id:<{wide_id}}  {step.use:<{wide_use}}  {verb:<{wide_verb}}  {fact}"
         for step, verb, fact in entries
     )
 
@@ -150,17 +149,26 @@ def _name(step: Placed) -> str:
 
 def _too_late(step: Placed, fact: Fact, bringer: Placed, rest: Sequence[Placed]) -> Issue:
     before = next(s for s in rest if not _is_implied(s))
-    return Issue("E202", f"{_name(step)} needs {_a(fact)}, which '{bringer.id}' brings only later", step.place,
-                 f"move '{bringer.id}' above '{before.id}'", _rows((step, "requires", fact), (bringer, "adds", fact)))
+    return Issue(
+        "E202",
+        f"{_name(step)} needs {_a(fact)}, which '{bringer.id}' brings only later",
+        step.place,
+        f"move '{bringer.id}' above '{before.id}'",
+        _rows((step, "requires", fact), (bringer, "adds", fact)),
+    )
 
 
 def _missing(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
     taker = _last(history, fact, "removes")
     if taker is None:
-        return Issue("E202", f"{_name(step)} needs {_a(fact)}, and nothing before it brings one",
-                     step.place, _BRING[fact], _rows((step, "requires", fact)))
-    return Issue("E201", f"{_name(step)} cannot run after '{taker.id}'", step.place,
-                 f"move '{step.id}' above '{taker.id}'", _rows((taker, "removes", fact), (step, "requires", fact)))
+        return Issue("E202", f"{_name(step)} needs {_a(fact)}, and nothing before it brings one", step.place, _BRING[fact], _rows((step, "requires", fact)))
+    return Issue(
+        "E201",
+        f"{_name(step)} cannot run after '{taker.id}'",
+        step.place,
+        f"move '{step.id}' above '{taker.id}'",
+        _rows((taker, "removes", fact), (step, "requires", fact)),
+    )
 
 
 def _by_adder(found: Facts, history: list[Placed]) -> list[tuple[Placed | None, list[Fact]]]:
@@ -179,15 +187,21 @@ def _by_adder(found: Facts, history: list[Placed]) -> list[tuple[Placed | None, 
 def _in_the_way(step: Placed, found: list[Fact], adder: Placed | None) -> Issue:
     fact = Fact.ADAPTER if Fact.ADAPTER in found else found[0]
     if adder is None:
-        return Issue("E203", f"{_name(step)} cannot start from a model with {_a(fact)}", step.place,
-                     "start from a model without it", _rows((step, "forbids", fact)))
+        return Issue(
+            "E203", f"{_name(step)} cannot start from a model with {_a(fact)}", step.place, "start from a model without it", _rows((step, "forbids", fact))
+        )
     help = _SHED.get(fact, "remove one of the two steps").format(step=step.id, earlier=adder.id)
     if fact is Fact.ADAPTER and _is_implied(step):
         help = f"put a `merge` step after '{adder.id}'"
     if fact is Fact.GRAPH_ADAPTER and Fact.ADAPTER in step.contract.requires:
         help = f"remove '{step.id}': the adapter of '{adder.id}' cannot be merged, and is exported inside the graph"
-    return Issue("E203", f"{_name(step)} cannot run after '{adder.id}'", step.place, help,
-                 _rows(*((adder, "adds", f) for f in found), *((step, "forbids", f) for f in found)))
+    return Issue(
+        "E203",
+        f"{_name(step)} cannot run after '{adder.id}'",
+        step.place,
+        help,
+        _rows(*((adder, "adds", f) for f in found), *((step, "forbids", f) for f in found)),
+    )
 
 
 def _a(fact: Fact) -> str:

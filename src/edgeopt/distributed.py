@@ -78,4 +78,3 @@ class Group:
         box: list[Any] = [None]
         dist.broadcast_object_list(box, src=0)
         return box[0]
-

@@ -76,8 +76,12 @@ def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Gro
     for step in plan.chains[name]:
         lacking = step.contract.requires - state.facts
         if lacking:
-            raise bad_input("E204", f"step '{step.id}' ({step.use}) needs {', '.join(sorted(lacking))}, and the checkpoint does not bring it",
-                            place=step.place, help="put a step that trains before it")
+            raise bad_input(
+                "E204",
+                f"step '{step.id}' ({step.use}) needs {', '.join(sorted(lacking))}, and the checkpoint does not bring it",
+                place=step.place,
+                help="put a step that trains before it",
+            )
         parts = key_parts(step, state.digest, plan, data.key("train"))
         if step.transform.trains(step.params) and group.size > 1:
             parts["processes"] = group.size  # each adds its batch to a step
@@ -148,11 +152,15 @@ def _step_errors(step: PlannedStep, output: Path) -> Iterator[None]:
         raise step_failed("E406", f"step '{step.id}' ({step.use}) ran out of memory", help="lower batch_size or max_length") from error
     except Exception as error:
         if is_disk_full(error, output):
-            raise step_failed("E405", f"the disk is full: step '{step.id}' ({step.use}) could not be written",
-                              help="free space (`edgeopt cache gc`) and type the same command again") from error
+            raise step_failed(
+                "E405",
+                f"the disk is full: step '{step.id}' ({step.use}) could not be written",
+                help="free space (`edgeopt cache gc`) and type the same command again",
+            ) from error
         text = " ".join(str(error).split())[:300] or type(error).__name__
-        issue = step_failed("E401", f"step '{step.id}' ({step.use}) failed: {type(error).__name__}: {text}",
-                            help="if the recipe is right, report it with the log").issues[0]
+        issue = step_failed(
+            "E401", f"step '{step.id}' ({step.use}) failed: {type(error).__name__}: {text}", help="if the recipe is right, report it with the log"
+        ).issues[0]
         raise StepError(replace(issue, place=step.place)) from error
 
 

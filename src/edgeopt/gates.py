@@ -62,8 +62,19 @@ def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Ga
 
 
 def _gate(spec: GateSpec, kind: str, bound: float, line: int | None, bounds: Bounds | None, verdict: Verdict, reason: str, **more: Any) -> Gate:
-    return Gate(metric=spec.metric, verdict=verdict, value=bounds and bounds.value, bound=bound, kind=kind, reason=reason,
-                low=bounds and bounds.low, high=bounds and bounds.high, confidence=spec.confidence, line=line, **more)
+    return Gate(
+        metric=spec.metric,
+        verdict=verdict,
+        value=bounds and bounds.value,
+        bound=bound,
+        kind=kind,
+        reason=reason,
+        low=bounds and bounds.low,
+        high=bounds and bounds.high,
+        confidence=spec.confidence,
+        line=line,
+        **more,
+    )
 
 
 def _judge(bounds: Bounds, good: Callable[[float], bool], *, smaller_is_better: bool) -> Verdict:
@@ -118,8 +129,9 @@ def _latency(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: 
     more = {"target": target, "sequence": sequence, "against": spec.against}
     queries, needed = len(candidate.samples), MIN_QUERIES[percentile]
     if queries < needed:
-        return _gate(spec, kind, bound, line, None, "inconclusive",
-                     f"{queries} queries: {percentile} needs {needed}; raise the target's queries and max_seconds", **more)
+        return _gate(
+            spec, kind, bound, line, None, "inconclusive", f"{queries} queries: {percentile} needs {needed}; raise the target's queries and max_seconds", **more
+        )
     q = PERCENTILES[percentile]
     shown = f"{np.percentile(base.samples, q):.2f} → {np.percentile(candidate.samples, q):.2f} ms over {queries} queries"
     if kind == "max_ms":

@@ -52,8 +52,15 @@ def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:
     parts = [p for p in ("recipe", "model", "data", "packages", "steps") if not (early and now[p] is None)]
     drift = [line for part in parts for line in _differences(before.get(part), now[part], part)]
     if drift:
-        raise InputError(Issue("E117", f"--locked: {len(drift)} difference{'s' if len(drift) > 1 else ''} from {path}", Place.of(path),
-                               "run without --locked to accept them and write a new lock", tuple(drift[:20])))
+        raise InputError(
+            Issue(
+                "E117",
+                f"--locked: {len(drift)} difference{'s' if len(drift) > 1 else ''} from {path}",
+                Place.of(path),
+                "run without --locked to accept them and write a new lock",
+                tuple(drift[:20]),
+            )
+        )
 
 
 def _differences(old: Any, new: Any, at: str) -> list[str]:

@@ -101,8 +101,12 @@ def write_measurements(folder: Path, measured: Measurements) -> None:
     evidence = measured.evidence
     with (folder / PREDICTIONS).open("w", encoding="utf-8") as file:
         for i, (label, base, candidate) in enumerate(zip(evidence.labels, evidence.baseline_logits, evidence.candidate_logits, strict=True)):
-            row = {"index": i, "label": float(label) if evidence.task.is_regression else int(label),
-                   "baseline": [float(x) for x in base], "candidate": [float(x) for x in candidate]}
+            row = {
+                "index": i,
+                "label": float(label) if evidence.task.is_regression else int(label),
+                "baseline": [float(x) for x in base],
+                "candidate": [float(x) for x in candidate],
+            }
             file.write(json.dumps(row) + "\n")
     samples = [{**{k: v for k, v in m.__dict__.items() if k != "samples"}, "samples": [round(float(s), 4) for s in m.samples]} for m in evidence.latency]
     write_json(folder / LATENCIES, samples)

@@ -120,8 +120,12 @@ def _baseline(recipe: Recipe) -> list[PlannedStep]:
 
 
 def _baseline_issue(recipe: Recipe) -> Issue:
-    return Issue("E204", "the baseline has no trained head: the model is a bare encoder", recipe.document.place(("baseline",)),
-                 "add `baseline: {finetune: {epochs: 3}}`, or start from a fine-tuned model")
+    return Issue(
+        "E204",
+        "the baseline has no trained head: the model is a bare encoder",
+        recipe.document.place(("baseline",)),
+        "add `baseline: {finetune: {epochs: 3}}`, or start from a fine-tuned model",
+    )
 
 
 def _lowered(steps: Sequence[PlannedStep], chain: Chain, start: Facts, recipe: Recipe) -> list[PlannedStep]:
@@ -189,8 +193,14 @@ def _export_issues(recipe: Recipe) -> list[Issue]:
             place = recipe.document.place(("export", i, "options", key))
             if key not in known:
                 guess = closest(key, known)
-                issues.append(Issue("E104", f"exporter '{spec.format}' has no option '{key}'", place,
-                                    f"did you mean '{guess}'?" if guess else f"its options: {', '.join(sorted(known)) or 'none'}"))
+                issues.append(
+                    Issue(
+                        "E104",
+                        f"exporter '{spec.format}' has no option '{key}'",
+                        place,
+                        f"did you mean '{guess}'?" if guess else f"its options: {', '.join(sorted(known)) or 'none'}",
+                    )
+                )
             elif type(value) is not type(known[key]):
                 issues.append(Issue("E106", f"option '{key}' of exporter '{spec.format}' is {value!r}, and must be like {known[key]!r}", place))
     return issues
@@ -200,17 +210,35 @@ def _fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> l
     """Where model, task and data are each sound and do not go together."""
     issues, task = [], recipe.head.task
     if source.positions is not None and task.max_length > source.positions:
-        issues.append(Issue("E106", f"task.max_length is {task.max_length}, and the model has {source.positions} positions",
-                            recipe.document.place(("task", "max_length")), f"set task.max_length to {source.positions} or less"))
+        issues.append(
+            Issue(
+                "E106",
+                f"task.max_length is {task.max_length}, and the model has {source.positions} positions",
+                recipe.document.place(("task", "max_length")),
+                f"set task.max_length to {source.positions} or less",
+            )
+        )
     for i, target in enumerate(recipe.targets):
         longest = max((n for n in target.sequence if n != "task"), default=0)
         if source.positions is not None and longest > source.positions:
-            issues.append(Issue("E106", f"target '{target.name}' measures {longest} tokens, and the model has {source.positions} positions",
-                                recipe.document.place(("targets", i)), f"write a target whose sequence is {source.positions} or less, or 'task'"))
+            issues.append(
+                Issue(
+                    "E106",
+                    f"target '{target.name}' measures {longest} tokens, and the model has {source.positions} positions",
+                    recipe.document.place(("targets", i)),
+                    f"write a target whose sequence is {source.positions} or less, or 'task'",
+                )
+            )
     wanted = None if data is None else len(data.label_names) or 1
     if source.outputs is not None and wanted is not None and source.outputs != wanted:
-        issues.append(Issue("E316", f"the model's trained head has {source.outputs} outputs, and the data needs {wanted}",
-                            recipe.document.place(("model", "id")), "start from the bare encoder, or give data with the classes it was trained for"))
+        issues.append(
+            Issue(
+                "E316",
+                f"the model's trained head has {source.outputs} outputs, and the data needs {wanted}",
+                recipe.document.place(("model", "id")),
+                "start from the bare encoder, or give data with the classes it was trained for",
+            )
+        )
     return issues
 
 
@@ -221,8 +249,9 @@ def _step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
         lacking = [name for name in step.contract.needs if host.installed(name) is None]
         if lacking:
             wanted = f"'edgeopt[{step.contract.extra}]'" if step.contract.extra else " ".join(lacking)
-            issues.append(Issue("E206", f"step '{step.id}' ({step.use}) needs {', '.join(lacking)}, which is not installed here",
-                                step.place, f"pip install {wanted}"))
+            issues.append(
+                Issue("E206", f"step '{step.id}' ({step.use}) needs {', '.join(lacking)}, which is not installed here", step.place, f"pip install {wanted}")
+            )
         for path, message, help in step.transform.fit(step.params, recipe.head.task, source):
             issues.append(Issue("E106", f"step '{step.id}': {message}", recipe.document.place(("steps", i, *path)), help))
     return issues

@@ -35,9 +35,15 @@ class RichBar(Bar):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         super().__init__(title, total)
-        self.progress = Progress(TextColumn("  {task.description:<24}"), BarColumn(bar_width=28), MofNCompleteColumn(),
-                                 TextColumn("{task.fields[note]}"), TimeRemainingColumn(compact=True),
-                                 console=Console(stderr=True), transient=True)
+        self.progress = Progress(
+            TextColumn("  {task.description:<24}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+            transient=True,
+        )
         self.task = self.progress.add_task(title, total=self.total, note="")
 
     def update(self, done: int, note: str = "") -> None:

@@ -32,8 +32,9 @@ def regate(folder: Path, recipe: Path | None, overrides: Sequence[str]) -> list[
     else:
         loaded = load_recipe(recipe, overrides)
         specs = [(g, loaded.document.place(("gates", i))) for i, g in enumerate(loaded.head.gates)]
-    issues = [Issue("E118", f"the run did not measure {missing}", place, "apply the recipe again")
-              for spec, place in specs if (missing := _missing(spec, report))]
+    issues = [
+        Issue("E118", f"the run did not measure {missing}", place, "apply the recipe again") for spec, place in specs if (missing := _missing(spec, report))
+    ]
     if issues:
         raise InputError(issues)
     return [decide(spec, evidence, line=place.line if place else None) for spec, place in specs]

@@ -113,8 +113,11 @@ def _disk_errors(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_disk_full(error, out.parent):
-            raise step_failed("E405", f"the disk is full: the run folder {out} could not be written",
-                              help="free space there and type the same command again: every finished step is kept") from error
+            raise step_failed(
+                "E405",
+                f"the disk is full: the run folder {out} could not be written",
+                help="free space there and type the same command again: every finished step is kept",
+            ) from error
         raise
 
 
@@ -165,5 +168,3 @@ def load_report(folder: Path) -> Report:
         raise bad_input("E115", f"{folder} is not the folder of a run: there is no {REPORT}", help="give what `apply --out` wrote") from None
     except (ValueError, ValidationError) as error:
         raise bad_input("E115", f"{path} is not a report of this edgeopt: {str(error).splitlines()[0]}") from None
-
-

@@ -1,11 +1,11 @@
 """The store: immutable states under the key of the step that made them.
 
-    <root>/states/<key>/state.json + files     complete, renamed into place as the last act
-    <root>/building/<key>.<random>/            a state being written; swept when its lock is free
-    <root>/work/<key>/                         training checkpoints, kept until the state is complete
-    <root>/locks/<key>.lock                    held while a state is built; the kernel frees it on a crash
-    <root>/seen/<recipe>/<chain>/<step>.json   the key parts a step had last time: why it is stale now
-    <root>/sources/<name>.json                 what a hub name turned out to be, so that plan needs no network
+<root>/states/<key>/state.json + files     complete, renamed into place as the last act
+<root>/building/<key>.<random>/            a state being written; swept when its lock is free
+<root>/work/<key>/                         training checkpoints, kept until the state is complete
+<root>/locks/<key>.lock                    held while a state is built; the kernel frees it on a crash
+<root>/seen/<recipe>/<chain>/<step>.json   the key parts a step had last time: why it is stale now
+<root>/sources/<name>.json                 what a hub name turned out to be, so that plan needs no network
 """
 
 from __future__ import annotations
@@ -126,8 +126,9 @@ class Store:
             with tempfile.TemporaryFile(dir=self.root / "locks"):
                 pass  # the folders may be there on a file system that is read-only
         except OSError as error:
-            raise bad_input("E113", f"the store {self.root} cannot be written: {error.strerror}",
-                            help="set EDGEOPT_STORE or give --store with a folder of your own") from None
+            raise bad_input(
+                "E113", f"the store {self.root} cannot be written: {error.strerror}", help="set EDGEOPT_STORE or give --store with a folder of your own"
+            ) from None
 
     # -- states ---------------------------------------------------------------------------------
 

@@ -50,8 +50,21 @@ def again(applied: Applied, *more: object, recipe: Path | None = None, out: Path
 
 def test_the_run_folder_is_whole(applied: Applied) -> None:
     names = {p.relative_to(applied.out).as_posix() for p in applied.out.rglob("*") if p.is_file()}
-    assert {"report.json", "report.md", "report.html", "predictions.jsonl", "recipe.lock", "log.txt", "latency.json", "model/config.json",
-            "model/tokenizer.json", "model/README.md", "model/session.json", "model/onnx/model.onnx", "model/onnx/model_quantized.onnx"} <= names
+    assert {
+        "report.json",
+        "report.md",
+        "report.html",
+        "predictions.jsonl",
+        "recipe.lock",
+        "log.txt",
+        "latency.json",
+        "model/config.json",
+        "model/tokenizer.json",
+        "model/README.md",
+        "model/session.json",
+        "model/onnx/model.onnx",
+        "model/onnx/model_quantized.onnx",
+    } <= names
     assert applied.done.out.strip().splitlines()[-1] == str(applied.out / "report.html")
     assert not [p for p in applied.out.parent.iterdir() if p.name.startswith(".")]
 

@@ -28,9 +28,7 @@ def sample_report(**changes: Any) -> Report:
         "edgeopt": "0.1.0",
         "created": "2025-06-03T14:05:11Z",
         "verdict": "pass",
-        "recipe": RecipeInfo(
-            name="mrpc-minilm-int8", source="recipes/mrpc.yaml", digest=DIGEST, overrides=["steps.int8.samples=64"]
-        ),
+        "recipe": RecipeInfo(name="mrpc-minilm-int8", source="recipes/mrpc.yaml", digest=DIGEST, overrides=["steps.int8.samples=64"]),
         "model": "sentence-transformers/all-MiniLM-L6-v2",
         "task": Task(
             type="text-classification",
@@ -141,9 +139,7 @@ def subject(artifact: str, accuracy: float, f1: float, size: int, nonzero: int, 
     )
 
 
-def latency(
-    name: SubjectName, p50: float, p90: float, p99: float | None, sequence: Any = 128, target: str = TARGET
-) -> Latency:
+def latency(name: SubjectName, p50: float, p90: float, p99: float | None, sequence: Any = 128, target: str = TARGET) -> Latency:
     return Latency(
         subject=name,
         target=target,

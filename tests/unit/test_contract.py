@@ -88,8 +88,24 @@ def test_what_needs_a_trained_head(use: str) -> None:
     assert codes([L, M, use], BARE) == []
 
 
-@pytest.mark.parametrize("uses", [[], [F], [F, F], [L, M], [L, M, L, M], [L, M, F, P, P, F], [F, P, "lower.onnx", S], [F, "lower.onnx", D],
-                                  [G, "lower.onnx", S], [L, M, G, "lower.onnx"], [F, P, G, "lower.onnx"], [F, P, V, M, "lower.onnx"], ["adapter.qlora", M, P]])
+@pytest.mark.parametrize(
+    "uses",
+    [
+        [],
+        [F],
+        [F, F],
+        [L, M],
+        [L, M, L, M],
+        [L, M, F, P, P, F],
+        [F, P, "lower.onnx", S],
+        [F, "lower.onnx", D],
+        [G, "lower.onnx", S],
+        [L, M, G, "lower.onnx"],
+        [F, P, G, "lower.onnx"],
+        [F, P, V, M, "lower.onnx"],
+        ["adapter.qlora", M, P],
+    ],
+)
 def test_legal_chains(uses: list[str]) -> None:
     assert codes(uses, BARE) == []
 
@@ -146,7 +162,9 @@ def test_what_the_planner_puts_in_is_not_called_a_step_of_the_recipe() -> None:
 def test_an_adapter_that_cannot_be_merged_says_so() -> None:
     (issue,) = fold(BARE, [Step(G, "adapt", 3), Step(M, "merge", 4)]).issues
     assert (issue.message, issue.help) == (
-        "step 'merge' cannot run after 'adapt'", "remove 'merge': the adapter of 'adapt' cannot be merged, and is exported inside the graph")
+        "step 'merge' cannot run after 'adapt'",
+        "remove 'merge': the adapter of 'adapt' cannot be merged, and is exported inside the graph",
+    )
     (issue,) = fold(BARE, [Step(G, "adapt", 3), Step(P, "prune", 4)]).issues
     assert issue.help == "move 'prune' above 'adapt', whose adapter cannot be merged and goes into the graph"
 

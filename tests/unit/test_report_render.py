@@ -59,9 +59,7 @@ def regression() -> Report:
     changes = {"metrics": {"mse": 0.31}}, {"metrics": {"mse": 0.33}}
     subjects = before.model_copy(update=changes[0]), after.model_copy(update=changes[1])
     differences = [{"metric": "mse", "delta": 0.02, "low": -0.01, "high": 0.05}]
-    return sample_report(
-        task=task, model="./models/mine", baseline=subjects[0], candidate=subjects[1], differences=differences, gates=[]
-    )
+    return sample_report(task=task, model="./models/mine", baseline=subjects[0], candidate=subjects[1], differences=differences, gates=[])
 
 
 def code(card: str, language: str) -> list[str]:
@@ -160,9 +158,7 @@ def test_markup_in_names_stays_text() -> None:
     assert Balanced(page).text.count("<script>alert(1)</script>") >= 4
     markdown = render_markdown(report)
     assert "<script" not in markdown and "\\| \\`x\\`" in markdown
-    widths = {
-        len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if "alert" in line and line[0] == "|"
-    }
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if "alert" in line and line[0] == "|"}
     assert widths == {7, 8, 3}
 
 

@@ -13,10 +13,12 @@ Command = Callable[..., Any]
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-                   help="Override a value, for example steps.int8.calibration.samples=64. Repeatable.")
-STORE = click.option("--store", type=click.Path(path_type=Path), envvar="EDGEOPT_STORE",
-                     help="Where finished steps are kept. Default: ~/.cache/edgeopt, or EDGEOPT_STORE.")
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, for example steps.int8.calibration.samples=64. Repeatable."
+)
+STORE = click.option(
+    "--store", type=click.Path(path_type=Path), envvar="EDGEOPT_STORE", help="Where finished steps are kept. Default: ~/.cache/edgeopt, or EDGEOPT_STORE."
+)
 
 
 def open_store(path: Path | None) -> Any:

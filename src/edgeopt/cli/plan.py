@@ -44,5 +44,13 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
 
 
 def _as_json(step: PlannedStep) -> dict[str, object]:
-    return {"chain": step.chain, "id": step.id, "use": step.use, "implied": step.implied, "status": step.status, "why": step.why, "key": step.key,
-            "note": step.note}
+    return {
+        "chain": step.chain,
+        "id": step.id,
+        "use": step.use,
+        "implied": step.implied,
+        "status": step.status,
+        "why": step.why,
+        "key": step.key,
+        "note": step.note,
+    }

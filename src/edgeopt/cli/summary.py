@@ -44,8 +44,15 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
     shown: dict[SubjectName, str] = {"baseline": "ONNX", "baseline-torch": "torch"}
     for s in report.speedups:
         length = "own lengths" if s.sequence == "task" else f"{s.sequence} tokens"
-        rows.append((f"p50 {s.target}, {length}, against {shown[s.against]}", f"{p50[s.against, s.target, s.sequence]:.2f} ms",
-                     f"{p50['candidate', s.target, s.sequence]:.2f} ms", f"{s.ratio:.2f}× as fast", f"{s.low:.2f} to {s.high:.2f}"))
+        rows.append(
+            (
+                f"p50 {s.target}, {length}, against {shown[s.against]}",
+                f"{p50[s.against, s.target, s.sequence]:.2f} ms",
+                f"{p50['candidate', s.target, s.sequence]:.2f} ms",
+                f"{s.ratio:.2f}× as fast",
+                f"{s.low:.2f} to {s.high:.2f}",
+            )
+        )
     return rows
 
 

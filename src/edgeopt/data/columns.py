@@ -28,18 +28,25 @@ def pick(rows: Iterable[Row], task: TaskSpec, source: str | Path) -> list[Raw]:
             if column not in row:
                 guess = closest(column, [str(k) for k in row])
                 have = ", ".join(str(k) for k in row) or "none"
-                raise bad_input("E303", f"there is no column '{column}'", place=place,
-                                help=f"did you mean '{guess}'?" if guess else f"columns: {have}; set task.text and task.label")
+                raise bad_input(
+                    "E303",
+                    f"there is no column '{column}'",
+                    place=place,
+                    help=f"did you mean '{guess}'?" if guess else f"columns: {have}; set task.text and task.label",
+                )
         texts = tuple(row[c] for c in task.columns)
         for column, text in zip(task.columns, texts, strict=True):
             if not isinstance(text, str) or not text.strip():
                 what = "empty" if text is None or isinstance(text, str) else f"not text: {_short(text)}"
-                raise bad_input("E304", f"the text in column '{column}' is {what}", place=place,
-                                help="give every row a text, or take the row out")
+                raise bad_input("E304", f"the text in column '{column}' is {what}", place=place, help="give every row a text, or take the row out")
         for column in wanted:
             if isinstance(row[column], str) and any("\ud800" <= c <= "\udfff" for c in row[column]):
-                raise bad_input("E304", f"column '{column}' holds half of a surrogate pair, which is no character", place=place,
-                                help="write the character itself, or both halves of its \\u escape")
+                raise bad_input(
+                    "E304",
+                    f"column '{column}' holds half of a surrogate pair, which is no character",
+                    place=place,
+                    help="write the character itself, or both halves of its \\u escape",
+                )
         out.append((texts, row[task.label], place))
     return out
 
@@ -72,8 +79,7 @@ def _word(label: Any, place: Place) -> str:
     if isinstance(label, str) and label.strip():
         return label.strip()
     what = "empty" if label is None or isinstance(label, str) else _short(label)
-    raise bad_input("E304", f"the label is {what}, and must be a class number or name", place=place,
-                    help="for scores use task.type text-regression")
+    raise bad_input("E304", f"the label is {what}, and must be a class number or name", place=place, help="for scores use task.type text-regression")
 
 
 def _class(label: Any, number: dict[str, int], classes: Sequence[str], place: Place) -> int:
@@ -83,10 +89,15 @@ def _class(label: Any, number: dict[str, int], classes: Sequence[str], place: Pl
     if _is_integer(word) and 0 <= int(word) < len(classes) and not all(_is_integer(c) for c in classes):
         return int(word)
     if word == "-1":
-        raise bad_input("E304", "the label is -1: the hub hides the labels of this split", place=place,
-                        help="report on a split with labels: task.report: validation")
-    raise bad_input("E304", f"the label {_short(word)} is not one of {', '.join(classes[:20])}", place=place,
-                    help="the classes are those of the train split, or of task.labels")
+        raise bad_input(
+            "E304", "the label is -1: the hub hides the labels of this split", place=place, help="report on a split with labels: task.report: validation"
+        )
+    raise bad_input(
+        "E304",
+        f"the label {_short(word)} is not one of {', '.join(classes[:20])}",
+        place=place,
+        help="the classes are those of the train split, or of task.labels",
+    )
 
 
 def _score(label: Any, place: Place) -> float:
@@ -95,8 +106,7 @@ def _score(label: Any, place: Place) -> float:
     except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score) or isinstance(label, bool):
-        raise bad_input("E304", f"the label {_short(label)} is not a finite number", place=place,
-                        help="for classes use task.type text-classification")
+        raise bad_input("E304", f"the label {_short(label)} is not a finite number", place=place, help="for classes use task.type text-classification")
     return score
 
 

@@ -24,8 +24,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise bad_input("E301", f"data file {path} {what}", help=f"give a {_FORMATS} file, absolute or relative to the recipe")
     reader = {".jsonl": _jsonl, ".json": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet}.get(path.suffix.lower())
     if reader is None:
-        raise bad_input("E302", f"data file {path} is not one of {_FORMATS}", place=Place.of(path),
-                        help="convert it, or rename it to end in the format it has")
+        raise bad_input("E302", f"data file {path} is not one of {_FORMATS}", place=Place.of(path), help="convert it, or rename it to end in the format it has")
     try:
         yield from reader(path)
     except OSError as error:
@@ -46,8 +45,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise bad_input("E306", f"byte {error.object[error.start]:#04x} is not UTF-8", place=Place.of(path, number, error.start + 1),
-                                help="save the file as UTF-8, for example with iconv") from None
+                raise bad_input(
+                    "E306",
+                    f"byte {error.object[error.start]:#04x} is not UTF-8",
+                    place=Place.of(path, number, error.start + 1),
+                    help="save the file as UTF-8, for example with iconv",
+                ) from None
             if "\0" in text:
                 raise bad_input("E306", "a NUL byte: this is not a text file", place=Place.of(path, number))
             yield number, text
@@ -61,11 +64,19 @@ def _jsonl(path: Path) -> Iterator[Row]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:  # ValueError alone: a number of thousands of digits
             column = getattr(error, "colno", None)
-            raise bad_input("E302", f"this line is not JSON: {getattr(error, 'msg', 'nested too deep, or a number too long')}",
-                            place=Place.of(path, number, column), help="JSON Lines holds one whole object a line") from None
+            raise bad_input(
+                "E302",
+                f"this line is not JSON: {getattr(error, 'msg', 'nested too deep, or a number too long')}",
+                place=Place.of(path, number, column),
+                help="JSON Lines holds one whole object a line",
+            ) from None
         if not isinstance(row, dict):
-            raise bad_input("E302", f"this line holds a {type(row).__name__}, not an object", place=Place.of(path, number),
-                            help='write one object a line: {"text": …, "label": …}')
+            raise bad_input(
+                "E302",
+                f"this line holds a {type(row).__name__}, not an object",
+                place=Place.of(path, number),
+                help='write one object a line: {"text": …, "label": …}',
+            )
         yield number, row
 
 
@@ -89,8 +100,7 @@ def _table(path: Path, reader: Any) -> Iterator[Row]:
         except InputError:
             raise
         except csv.Error as error:
-            raise bad_input("E302", f"this row is not readable: {error}", place=Place.of(path, line),
-                            help="check the quotation marks of this row") from None
+            raise bad_input("E302", f"this row is not readable: {error}", place=Place.of(path, line), help="check the quotation marks of this row") from None
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
@@ -99,8 +109,12 @@ def _table(path: Path, reader: Any) -> Iterator[Row]:
                 raise bad_input("E302", "the header names a column twice", place=Place.of(path, line))
             continue
         if len(cells) != len(header):
-            raise bad_input("E302", f"this row has {len(cells)} cells, the header {len(header)}", place=Place.of(path, line),
-                            help="quote cells that hold the separator, and give every row every cell")
+            raise bad_input(
+                "E302",
+                f"this row has {len(cells)} cells, the header {len(header)}",
+                place=Place.of(path, line),
+                help="quote cells that hold the separator, and give every row every cell",
+            )
         yield line, dict(zip(header, cells, strict=True))
 
 

@@ -25,15 +25,14 @@ def load_hub(task: TaskSpec) -> tuple[dict[str, list[Raw]], list[str] | None, st
         loaded: Any = datasets.load_dataset(spec.path, spec.name, revision=spec.revision)
     except (OSError, ValueError, HfHubHTTPError, RuntimeError) as error:
         # RuntimeError: httpx clients closed or datasets scripts refused; nothing here is a bug of ours
-        raise bad_input("E312", f"dataset '{shown}' cannot be loaded from the hub: {first_line(error)}",
-                        help="give local files instead: task.dataset: {data_files: {train: …, validation: …}} "
-                             "or --set task.dataset.path=FOLDER") from None
+        raise bad_input(
+            "E312",
+            f"dataset '{shown}' cannot be loaded from the hub: {first_line(error)}",
+            help="give local files instead: task.dataset: {data_files: {train: …, validation: …}} or --set task.dataset.path=FOLDER",
+        ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
     wanted = {"train", task.report or ("validation" if "validation" in splits else "test")}
-    raw = {
-        split: pick(enumerate(rows, 1), task, f"{shown} ({split})")
-        for split, rows in splits.items() if split in wanted
-    }
+    raw = {split: pick(enumerate(rows, 1), task, f"{shown} ({split})") for split, rows in splits.items() if split in wanted}
     feature = next(iter(splits.values())).features.get(task.label) if splits else None
     return raw, list(getattr(feature, "names", None) or []) or None, shown
 

@@ -37,8 +37,9 @@ def local_files(spec: DatasetSpec, folder: Path) -> Files | None:
     for split, names in _FOLDER_NAMES.items():
         matches = sorted(p for p in root.iterdir() if p.stem.lower() in names and p.suffix.lower() in SUFFIXES)
         if len(matches) > 1:
-            raise bad_input("E301", f"{root} has more than one {split} file: {', '.join(p.name for p in matches)}",
-                            help="name the one you mean in task.dataset.data_files")
+            raise bad_input(
+                "E301", f"{root} has more than one {split} file: {', '.join(p.name for p in matches)}", help="name the one you mean in task.dataset.data_files"
+            )
         if matches:
             found[split] = matches
     if "train" not in found:
@@ -110,16 +111,25 @@ def _report_split(task: TaskSpec, have: list[str], place: Place | None) -> str:
     wanted = task.report or ("validation" if "validation" in have else "test")
     if wanted in have:
         return wanted
-    raise InputError(Issue("E305", f"there is no {task.report or 'validation or test'} split to report on", place,
-                           "add validation (or test) to task.dataset; figures are never measured on train"))
+    raise InputError(
+        Issue(
+            "E305",
+            f"there is no {task.report or 'validation or test'} split to report on",
+            place,
+            "add validation (or test) to task.dataset; figures are never measured on train",
+        )
+    )
 
 
 def _classes(task: TaskSpec, train: list[Raw], hub_names: list[str] | None, place: Place | None) -> list[str]:
     classes = task.labels or hub_names or classes_of(train)
     if len(classes) < 2:
-        raise bad_input("E305", f"the train split has one class only: {classes[0]}", place=place,
-                        help="a classification needs two classes; for scores use task.type text-regression")
+        raise bad_input(
+            "E305",
+            f"the train split has one class only: {classes[0]}",
+            place=place,
+            help="a classification needs two classes; for scores use task.type text-regression",
+        )
     if len(classes) > 1000:
-        raise bad_input("E304", f"the label column has {len(classes)} different values", place=place,
-                        help="for scores use task.type text-regression")
+        raise bad_input("E304", f"the label column has {len(classes)} different values", place=place, help="for scores use task.type text-regression")
     return classes

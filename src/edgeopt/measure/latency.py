@@ -67,6 +67,9 @@ def run_worker(module: str, task: dict[str, Any]) -> Any:
     done = subprocess.run([sys.executable, "-W", "ignore", "-m", module], input=json.dumps(task), capture_output=True, text=True, env=env)
     if done.returncode != 0:
         tail = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise step_failed("E409", f"the measuring process failed with exit status {done.returncode}: {tail[0]}",
-                          help="a negative status is a signal: -9 is most often too little memory")
+        raise step_failed(
+            "E409",
+            f"the measuring process failed with exit status {done.returncode}: {tail[0]}",
+            help="a negative status is a signal: -9 is most often too little memory",
+        )
     return json.loads(done.stdout)

@@ -101,15 +101,22 @@ class ModelSource:
                 if Path(shard).name != shard:
                     raise bad_input("E315", f"the index points outside the folder: {shard!r}", place=Place.of(self.folder / INDEX), help=_AGAIN)
                 if not shard.endswith(".safetensors"):
-                    raise bad_input("E310", f"the index names {shard!r}, which is not safetensors and can run code when read",
-                                    place=Place.of(self.folder / INDEX), help="save the model with `model.save_pretrained(folder)`")
+                    raise bad_input(
+                        "E310",
+                        f"the index names {shard!r}, which is not safetensors and can run code when read",
+                        place=Place.of(self.folder / INDEX),
+                        help="save the model with `model.save_pretrained(folder)`",
+                    )
             return [INDEX, *shards]
         pickled = [name for name in _PICKLES if (self.folder / name).exists()]
         if pickled:
-            raise bad_input("E310", f"model folder {self.folder} has pickled weights only ({pickled[0]}), which can run code when read",
-                            place=self.place, help="save it with `model.save_pretrained(folder)`, which writes model.safetensors")
-        raise bad_input("E309", f"model folder {self.folder} has no {WEIGHTS}", place=self.place,
-                        help="save the model with `model.save_pretrained(folder)`")
+            raise bad_input(
+                "E310",
+                f"model folder {self.folder} has pickled weights only ({pickled[0]}), which can run code when read",
+                place=self.place,
+                help="save it with `model.save_pretrained(folder)`, which writes model.safetensors",
+            )
+        raise bad_input("E309", f"model folder {self.folder} has no {WEIGHTS}", place=self.place, help="save the model with `model.save_pretrained(folder)`")
 
 
 def find_model(spec: ModelSpec, folder: Path, place: Place | None = None) -> ModelSource:
@@ -123,8 +130,12 @@ def find_model(spec: ModelSpec, folder: Path, place: Place | None = None) -> Mod
     if is_there(path, Path.exists):
         raise bad_input("E308", f"{path} is a file, not a model folder", place=place, help="give the folder that holds config.json")
     if looks_local(spec.id):
-        raise bad_input("E308", f"model folder {path} does not exist", place=place,
-                        help="give a folder in transformers' format (absolute, or relative to the recipe) or a hub id")
+        raise bad_input(
+            "E308",
+            f"model folder {path} does not exist",
+            place=place,
+            help="give a folder in transformers' format (absolute, or relative to the recipe) or a hub id",
+        )
     return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place)
 
 
@@ -133,8 +144,7 @@ def check_folder(source: ModelSource) -> None:
     assert source.folder is not None
     path = source.folder / CONFIG
     if not path.is_file():
-        raise bad_input("E309", f"model folder {source.folder} has no {CONFIG}", place=source.place,
-                        help="give a folder that `model.save_pretrained` wrote")
+        raise bad_input("E309", f"model folder {source.folder} has no {CONFIG}", place=source.place, help="give a folder that `model.save_pretrained` wrote")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -149,8 +159,9 @@ def check_folder(source: ModelSource) -> None:
         if name.endswith(".safetensors"):
             _check_safetensors(source.folder / name)
     if not any((source.folder / name).is_file() for name in _VOCABULARIES):
-        raise bad_input("E311", f"model folder {source.folder} has no tokenizer", place=source.place,
-                        help="save it there with `tokenizer.save_pretrained(folder)`")
+        raise bad_input(
+            "E311", f"model folder {source.folder} has no tokenizer", place=source.place, help="save it there with `tokenizer.save_pretrained(folder)`"
+        )
 
 
 def _check_safetensors(path: Path) -> None:
@@ -198,11 +209,14 @@ def download(source: ModelSource) -> ModelSource:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        folder = snapshot_download(source.id, revision=source.revision,
-                                   allow_patterns=[CONFIG, WEIGHTS, INDEX, "model-*.safetensors", *TOKENIZER_FILES])
+        folder = snapshot_download(source.id, revision=source.revision, allow_patterns=[CONFIG, WEIGHTS, INDEX, "model-*.safetensors", *TOKENIZER_FILES])
     except (OSError, ValueError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
-        raise bad_input("E312", f"model '{source.id}' is neither a folder nor to be had from the hub: {first_line(error)}", place=source.place,
-                        help="give a local folder instead: --set model.id=FOLDER (absolute, or relative to the recipe)") from None
+        raise bad_input(
+            "E312",
+            f"model '{source.id}' is neither a folder nor to be had from the hub: {first_line(error)}",
+            place=source.place,
+            help="give a local folder instead: --set model.id=FOLDER (absolute, or relative to the recipe)",
+        ) from None
     found = ModelSource(source.id, source.revision, Path(folder), False, source.place)
     check_folder(found)
     return found

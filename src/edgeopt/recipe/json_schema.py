@@ -19,8 +19,7 @@ def recipe_schema() -> dict[str, Any]:
         definitions.update(params.pop("$defs", {}))
         own = {"id": {"type": "string", "pattern": NAME}, "use": {"const": name, "description": transform.summary}}
         title = f"step-{name}"
-        definitions[title] = {**params, "title": title, "properties": {**own, **params.get("properties", {})},
-                              "required": ["use", *params.get("required", [])]}
+        definitions[title] = {**params, "title": title, "properties": {**own, **params.get("properties", {})}, "required": ["use", *params.get("required", [])]}
         steps.append({"$ref": f"#/$defs/{title}"})
     schema["properties"]["steps"] = {"type": "array", "items": {"oneOf": steps}, "default": []}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "recipe-v1.json", **schema, "title": "edgeopt recipe"}

@@ -114,8 +114,7 @@ def _head(document: Document) -> tuple[RecipeHead, set[str]]:
     """The head, and which of its keys are wrong: those hold a stand-in or their default."""
     data = dict(document.data)
     if not isinstance(data.get("steps", []), list):
-        document.issues.append(Issue("E106", "'steps' must be a list: order is meaning", document.place(("steps",)),
-                                     "write each step as `- {id: …, use: …}`"))
+        document.issues.append(Issue("E106", "'steps' must be a list: order is meaning", document.place(("steps",)), "write each step as `- {id: …, use: …}`"))
     data["steps"] = []
     try:
         return RecipeHead.model_validate(data), set()
@@ -146,13 +145,25 @@ def _step(document: Document, i: int, entry: Any, seen: dict[str, int]) -> StepS
     use = entry.get("use")
     if not isinstance(use, str):
         guess = closest("use", entry) if "use" not in entry else None
-        document.issues.append(Issue("E105", f"step {i + 1} does not say which transform it uses", place,
-                                     f"did you mean 'use' where it says '{guess}'?" if guess else f"add `use:` with one of {', '.join(registry.names())}"))
+        document.issues.append(
+            Issue(
+                "E105",
+                f"step {i + 1} does not say which transform it uses",
+                place,
+                f"did you mean 'use' where it says '{guess}'?" if guess else f"add `use:` with one of {', '.join(registry.names())}",
+            )
+        )
         return None
     if use not in registry.names():
         guess = closest(use, registry.names())
-        document.issues.append(Issue("E107", f"there is no transform '{use}'", document.place((*at, "use")),
-                                     f"did you mean '{guess}'?" if guess else f"transforms: {', '.join(registry.names())}"))
+        document.issues.append(
+            Issue(
+                "E107",
+                f"there is no transform '{use}'",
+                document.place((*at, "use")),
+                f"did you mean '{guess}'?" if guess else f"transforms: {', '.join(registry.names())}",
+            )
+        )
         return None
     step_id = _step_id(document, i, entry, use, seen)
     transform = registry.get(use)
@@ -171,16 +182,18 @@ def _step_id(document: Document, i: int, entry: dict[str, Any], use: str, seen: 
     at = ("steps", i, "id")
     step_id = entry.get("id", default_id(use))
     if not isinstance(step_id, str) or not re.fullmatch(NAME, step_id):
-        document.issues.append(Issue("E106", f"step id {step_id!r}: must be letters, digits, '.', '_' and '-', and start with a letter or digit",
-                                     document.place(at)))
+        document.issues.append(
+            Issue("E106", f"step id {step_id!r}: must be letters, digits, '.', '_' and '-', and start with a letter or digit", document.place(at))
+        )
         return None
     if step_id in _RESERVED:
         document.issues.append(Issue("E110", f"'{step_id}' is an id of edgeopt's own", document.place(at), "choose another id"))
         return None
     if step_id in seen:
         line = document.place(("steps", seen[step_id])).line
-        document.issues.append(Issue("E110", f"two steps have the id '{step_id}' (first on line {line})", document.place(at),
-                                     "give each step an id of its own"))
+        document.issues.append(
+            Issue("E110", f"two steps have the id '{step_id}' (first on line {line})", document.place(at), "give each step an id of its own")
+        )
         return None
     seen[step_id] = i
     return step_id
@@ -196,8 +209,14 @@ def _targets(document: Document, head: RecipeHead) -> tuple[Target, ...]:
             out.append(Target.model_validate(parse(known[entry].read_text(encoding="utf-8"), known[entry]).data))
         else:
             guess = closest(entry, known)
-            document.issues.append(Issue("E111", f"there is no target '{entry}'", document.place(("targets", i)),
-                                         f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}, or write one in place"))
+            document.issues.append(
+                Issue(
+                    "E111",
+                    f"there is no target '{entry}'",
+                    document.place(("targets", i)),
+                    f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}, or write one in place",
+                )
+            )
     names = [t.name for t in out]
     for name in sorted({n for n in names if names.count(n) > 1}):
         document.issues.append(Issue("E110", f"two targets are named '{name}'", document.place(("targets",))))
@@ -210,26 +229,46 @@ def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: 
     seen: set[str] = set()
     for i, export in enumerate(head.export):
         if export.format in seen:
-            document.issues.append(Issue("E110", f"two exports have the format '{export.format}'", document.place(("export", i, "format")),
-                                         "keep one of the two"))
+            document.issues.append(
+                Issue("E110", f"two exports have the format '{export.format}'", document.place(("export", i, "format")), "keep one of the two")
+            )
         seen.add(export.format)
         if export.format not in formats:
             guess = closest(export.format, formats)
-            document.issues.append(Issue("E112", f"there is no exporter '{export.format}'", document.place(("export", i, "format")),
-                                         f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(formats) or 'none installed'}"))
+            document.issues.append(
+                Issue(
+                    "E112",
+                    f"there is no exporter '{export.format}'",
+                    document.place(("export", i, "format")),
+                    f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(formats) or 'none installed'}",
+                )
+            )
     by_name = {t.name: t for t in targets}
     for i, gate in enumerate(head.gates):
         at = ("gates", i)
         if "task" not in wrong and gate.metric not in MEASURED and gate.metric not in head.task.metric_names:
-            document.issues.append(Issue("E112", f"the task does not measure '{gate.metric}'", document.place((*at, "metric")),
-                                         f"add it to task.metrics, which has {', '.join(head.task.metric_names)}"))
+            document.issues.append(
+                Issue(
+                    "E112",
+                    f"the task does not measure '{gate.metric}'",
+                    document.place((*at, "metric")),
+                    f"add it to task.metrics, which has {', '.join(head.task.metric_names)}",
+                )
+            )
         if "targets" not in wrong and len(targets) == len(head.targets) and gate.target is not None and gate.target not in by_name:
-            document.issues.append(Issue("E111", f"the gate's target '{gate.target}' is not among the recipe's", document.place((*at, "target")),
-                                         f"targets: {', '.join(by_name)}"))
+            document.issues.append(
+                Issue("E111", f"the gate's target '{gate.target}' is not among the recipe's", document.place((*at, "target")), f"targets: {', '.join(by_name)}")
+            )
         target = by_name.get(gate.target) if gate.target else (targets[0] if targets else None)
         if gate.sequence is not None and target and gate.sequence not in target.sequence:
-            document.issues.append(Issue("E111", f"target '{target.name}' is not measured at sequence {gate.sequence}", document.place((*at, "sequence")),
-                                         f"its sequences: {', '.join(map(str, target.sequence))}"))
+            document.issues.append(
+                Issue(
+                    "E111",
+                    f"target '{target.name}' is not measured at sequence {gate.sequence}",
+                    document.place((*at, "sequence")),
+                    f"its sequences: {', '.join(map(str, target.sequence))}",
+                )
+            )
     for i, step in enumerate(steps):
         if step is None or "task" in wrong:
             continue

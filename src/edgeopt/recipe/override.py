@@ -17,8 +17,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         place = Place(f"--set {text}")
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            document.issues.append(Issue("E109", f"'{text}' is not of the form key.path=value", place,
-                                         "for example --set steps.prune.amount=0.3"))
+            document.issues.append(Issue("E109", f"'{text}' is not of the form key.path=value", place, "for example --set steps.prune.amount=0.3"))
             continue
         parsed = parse(value, Path("--set"))
         if parsed.issues and value.lstrip()[:1] in ("[", "{"):
@@ -38,8 +37,14 @@ def _set(document: Document, parts: list[str], value: Any, place: Place) -> None
                 ids = [name for item in current if (name := address(item)) is not None]
                 guess = closest(part, ids)
                 where = ".".join(parts[:i])
-                document.issues.append(Issue("E109", f"'{where}' has no entry '{part}'", place,
-                                             f"did you mean '{guess}'?" if guess else f"entries: {', '.join(ids) or _numbers(current)}"))
+                document.issues.append(
+                    Issue(
+                        "E109",
+                        f"'{where}' has no entry '{part}'",
+                        place,
+                        f"did you mean '{guess}'?" if guess else f"entries: {', '.join(ids) or _numbers(current)}",
+                    )
+                )
                 return
             index = found
         elif not isinstance(current, dict):

@@ -85,19 +85,21 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
         guess = closest(str(at[-1]), known)
         within = dotted(at[:-1], document)
         message = f"unknown key '{at[-1]}'" + (f" in '{within}'" if within else "")
-        return Issue("E104", message, place,
-                     f"did you mean '{guess}'?" if guess else f"known keys: {', '.join(sorted(known))}")
+        return Issue("E104", message, place, f"did you mean '{guess}'?" if guess else f"known keys: {', '.join(sorted(known))}")
     if kind == "missing":
         parent = dotted(at[:-1], document)
-        return Issue("E105", f"key '{at[-1]}' is missing" + (f" in '{parent}'" if parent else ""),
-                     document.place(at[:-1]), f"add `{at[-1]}:`" + (f" below '{parent}'" if parent else ""))
+        return Issue(
+            "E105",
+            f"key '{at[-1]}' is missing" + (f" in '{parent}'" if parent else ""),
+            document.place(at[:-1]),
+            f"add `{at[-1]}:`" + (f" below '{parent}'" if parent else ""),
+        )
     if kind == "literal_error":
         if at == ("edgeopt",):
             return Issue("E108", f"schema version {detail['input']!r} is not read by this edgeopt", place, "write `edgeopt: 1`")
         expected = str(context["expected"]).replace("'", "")
         guess = closest(str(detail["input"]), expected.replace(" or ", ", ").split(", "))
-        return Issue("E106", f"'{name}' is {_shown(detail['input'])}, and must be {expected}", place,
-                     f"did you mean '{guess}'?" if guess else None)
+        return Issue("E106", f"'{name}' is {_shown(detail['input'])}, and must be {expected}", place, f"did you mean '{guess}'?" if guess else None)
     if kind == "value_error":
         return Issue("E106", f"'{name}': {context['error']}" if name else str(context["error"]), place)
     message = detail["msg"][:1].lower() + detail["msg"][1:]

@@ -78,9 +78,7 @@ class TaskSpec(Strict):
 
     type: Literal["text-classification", "text-regression"]
     dataset: DatasetSpec
-    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
-        description="one column, or two for a sentence pair"
-    )
+    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(description="one column, or two for a sentence pair")
     label: str = "label"
     labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers")
     metrics: list[TaskMetric] = Field(default=[], description="default: accuracy, f1 or pearson, spearman")

@@ -90,13 +90,18 @@ def parse(text: str, path: Path) -> Document:
             return document
         problem = error.problem or error.context or ""
         problem = f"{error.context}, {problem}" if problem.startswith("but ") else problem
-        document.issues.append(Issue("E102", f"this is not YAML: {problem}", place,
-                                     "check the indentation, quotes and brackets at that place"))
+        document.issues.append(Issue("E102", f"this is not YAML: {problem}", place, "check the indentation, quotes and brackets at that place"))
         return document
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        document.issues.append(Issue("E102", f"the character U+{int(error.character):04X} may not stand in YAML", Place(base.source, line),
-                                     "take it out, or write it as an escape within double quotes"))
+        document.issues.append(
+            Issue(
+                "E102",
+                f"the character U+{int(error.character):04X} may not stand in YAML",
+                Place(base.source, line),
+                "take it out, or write it as an escape within double quotes",
+            )
+        )
         return document
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         document.issues.append(Issue("E102", f"this is not YAML: {' '.join(str(error).split())}", base))
@@ -129,8 +134,7 @@ def parse(text: str, path: Path) -> Document:
             key = str(key_node.value)
             if key in out:
                 first = document.keys[(*at, key)].line
-                document.issues.append(Issue("E103", f"key '{key}' stands twice (first on line {first})", place,
-                                             "keep one of the two"))
+                document.issues.append(Issue("E103", f"key '{key}' stands twice (first on line {first})", place, "keep one of the two"))
                 continue
             document.keys[(*at, key)] = place
             out[key] = build(value_node, (*at, key))

@@ -53,9 +53,20 @@ def _difference(evidence: Evidence, metric: str) -> Difference:
 
 def _latency(m: Measured) -> Latency:
     p50, p90, p99 = (float(np.percentile(m.samples, q)) for q in PERCENTILES.values())
-    return Latency(subject=m.subject, target=m.target, runtime=m.runtime, device=m.device, threads=m.threads, batch=m.batch,
-                   sequence=_sequence(m), p50_ms=p50, p90_ms=p90, p99_ms=p99 if len(m.samples) >= MIN_QUERIES["p99"] else None,
-                   queries=len(m.samples), session=m.session)
+    return Latency(
+        subject=m.subject,
+        target=m.target,
+        runtime=m.runtime,
+        device=m.device,
+        threads=m.threads,
+        batch=m.batch,
+        sequence=_sequence(m),
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99 if len(m.samples) >= MIN_QUERIES["p99"] else None,
+        queries=len(m.samples),
+        session=m.session,
+    )
 
 
 def _sequence(m: Measured) -> Any:
@@ -71,8 +82,9 @@ def _speedups(latency: list[Measured]) -> list[Speedup]:
             base = found.get((candidate.target, str(candidate.sequence), subject))
             if base is not None:
                 b = percentile_ratio(base.samples, candidate.samples, 50.0, CONFIDENCE)
-                out.append(Speedup(against=subject, target=candidate.target, sequence=_sequence(candidate), percentile="p50",
-                                   ratio=b.value, low=b.low, high=b.high))
+                out.append(
+                    Speedup(against=subject, target=candidate.target, sequence=_sequence(candidate), percentile="p50", ratio=b.value, low=b.low, high=b.high)
+                )
     return out
 
 
@@ -83,8 +95,17 @@ def _parity(executed: Executed) -> list[Parity]:
 
 def _step(chain: Chain, done: Done) -> Step:
     assert done.step.key is not None
-    return Step(id=done.step.id, use=done.step.use, key=done.step.key, cached=done.cached, seconds=done.state.seconds, chain=chain,
-                digest=done.state.digest, size_bytes=state_bytes(done.state), figures=done.state.figures)
+    return Step(
+        id=done.step.id,
+        use=done.step.use,
+        key=done.step.key,
+        cached=done.cached,
+        seconds=done.state.seconds,
+        chain=chain,
+        digest=done.state.digest,
+        size_bytes=state_bytes(done.state),
+        figures=done.state.figures,
+    )
 
 
 def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:

@@ -48,9 +48,7 @@ def latency(report: Report, subject: SubjectName, place: Place) -> Latency | Non
     return next(rows, None)
 
 
-def speedup(
-    report: Report, place: Place, percentile: Percentile = "p50", against: SubjectName = "baseline"
-) -> Speedup | None:
+def speedup(report: Report, place: Place, percentile: Percentile = "p50", against: SubjectName = "baseline") -> Speedup | None:
     for entry in report.speedups:
         if (entry.target, entry.sequence) == place and (entry.percentile, entry.against) == (percentile, against):
             return entry

@@ -31,9 +31,7 @@ def render_html(report: Report) -> str:
         .render(
             report=report,
             sentence=headline.sentence(report),
-            undecided=[
-                (gate.verdict, gate_text.metric(gate), gate.reason) for gate in report.gates if gate.verdict != "pass"
-            ],
+            undecided=[(gate.verdict, gate_text.metric(gate), gate.reason) for gate in report.gates if gate.verdict != "pass"],
             tiles=tiles(report),
             metric=headline.first_metric(report),
             place=headline.main_place(report),

@@ -95,10 +95,7 @@ def speed(old: float | None, new: float | None, entry: Speedup | None) -> tuple[
 def gates(report: Report) -> Table:
     columns = [Column("Gate"), Column("Verdict", "verdict"), Column("Bound"), Column("Value", "number")]
     columns += [Column("Interval", "number"), Column("Reason", "prose")]
-    rows = [
-        [gate_text.metric(g), g.verdict, gate_text.bound(g), gate_text.value(g), gate_text.bounds(g), g.reason]
-        for g in report.gates
-    ]
+    rows = [[gate_text.metric(g), g.verdict, gate_text.bound(g), gate_text.value(g), gate_text.bounds(g), g.reason] for g in report.gates]
     return Table(columns, rows)
 
 

@@ -46,10 +46,7 @@ class Encoder:
         """Arrays of shape (rows, longest row), padded on the right."""
         width = max(len(r["input_ids"]) for r in rows)
         fill = {"input_ids": self.pad_id, "attention_mask": 0, "token_type_ids": 0}
-        return {
-            name: np.array([[*r[name], *[fill[name]] * (width - len(r[name]))] for r in rows], dtype=np.int64)
-            for name in _INPUTS if name in rows[0]
-        }
+        return {name: np.array([[*r[name], *[fill[name]] * (width - len(r[name]))] for r in rows], dtype=np.int64) for name in _INPUTS if name in rows[0]}
 
     def collator(self, *, regression: bool) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
         """Pads a batch to its own longest row."""

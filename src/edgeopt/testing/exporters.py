@@ -44,5 +44,3 @@ def check_exporter(exporter: Exporter, *, state: State, work: Path) -> Exported:
 
 def _digests(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-
-

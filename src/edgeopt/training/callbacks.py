@@ -43,8 +43,11 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc]
         if logs and "loss" in logs:
             self.loss = float(logs["loss"])
             if not math.isfinite(self.loss):
-                raise step_failed("E407", f"training diverged: the loss is {self.loss} at optimiser step {state.global_step}",
-                                  help="lower learning_rate, raise warmup_ratio, or set precision: fp32")
+                raise step_failed(
+                    "E407",
+                    f"training diverged: the loss is {self.loss} at optimiser step {state.global_step}",
+                    help="lower learning_rate, raise warmup_ratio, or set precision: fp32",
+                )
 
 
 class Checkpoints(TrainerCallback):  # type: ignore[misc]

@@ -198,12 +198,12 @@ def _finite(model: Any) -> None:
 
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
-            raise step_failed("E407", f"training diverged: {name} holds values that are not numbers",
-                              help="lower learning_rate, raise warmup_ratio, or set precision: fp32")
+            raise step_failed(
+                "E407", f"training diverged: {name} holds values that are not numbers", help="lower learning_rate, raise warmup_ratio, or set precision: fp32"
+            )
 
 
 def _best(trainer: Any, context: StepContext) -> dict[str, Any]:
     if trainer.state.best_metric is None:
         return {}
-    return {"selection": {"metric": context.task.metric_names[0], "value": round(float(trainer.state.best_metric), 5),
-                          "step": trainer.state.best_global_step}}
+    return {"selection": {"metric": context.task.metric_names[0], "value": round(float(trainer.state.best_metric), 5), "step": trainer.state.best_global_step}}

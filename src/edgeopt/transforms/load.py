@@ -33,24 +33,35 @@ class Load(Transform[StepParams]):
         names = context.data.label_names
         options: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
         if names:
-            options = {"num_labels": len(names), "problem_type": "single_label_classification",
-                       "id2label": _labels(names), "label2id": {v: k for k, v in _labels(names).items()}}
+            options = {
+                "num_labels": len(names),
+                "problem_type": "single_label_classification",
+                "id2label": _labels(names),
+                "label2id": {v: k for k, v in _labels(names).items()},
+            }
         try:
             tokenizer = AutoTokenizer.from_pretrained(state.folder, local_files_only=True)
             model, info = AutoModelForSequenceClassification.from_pretrained(
-                state.folder, local_files_only=True, dtype="float32", output_loading_info=True, **options)
+                state.folder, local_files_only=True, dtype="float32", output_loading_info=True, **options
+            )
         except Exception as error:  # transformers raises many kinds for a folder that does not fit together
             raise _unreadable(error, len(names) or 1) from None
         missing = [k for k in info["missing_keys"] if ".pooler." not in k]
         body = [k for k in missing if k.startswith(f"{model.base_model_prefix}.")]
         if body:
-            raise bad_input("E315", f"the checkpoint lacks {len(body)} weights that its config.json promises, {body[0]} first",
-                            help="the folder mixes two models, or a file of it is cut short")
+            raise bad_input(
+                "E315",
+                f"the checkpoint lacks {len(body)} weights that its config.json promises, {body[0]} first",
+                help="the folder mixes two models, or a file of it is cut short",
+            )
         if not getattr(tokenizer, "is_fast", False):
             raise bad_input("E311", f"{type(tokenizer).__name__} has no tokenizer.json form", help="save the model with a fast tokenizer")
         if len(tokenizer) > model.config.vocab_size:
-            raise bad_input("E311", f"the tokenizer has {len(tokenizer)} words, the model's embeddings {model.config.vocab_size}",
-                            help="the tokenizer belongs to another model")
+            raise bad_input(
+                "E311",
+                f"the tokenizer has {len(tokenizer)} words, the model's embeddings {model.config.vocab_size}",
+                help="the tokenizer belongs to another model",
+            )
         save_model(model, context.output)
         tokenizer.save_pretrained(context.output)
         if not (context.output / "tokenizer.json").is_file():
@@ -70,6 +81,9 @@ def _labels(names: tuple[str, ...]) -> dict[int, str]:
 def _unreadable(error: Exception, classes: int) -> Exception:
     text = " ".join(str(error).split())
     if "size mismatch" in text or "mismatched" in text.lower() or "ignore_mismatched_sizes" in text:
-        return bad_input("E316", f"the checkpoint's head does not fit: the data has {classes} outputs",
-                         help="start from the bare encoder, or give data with the classes that the model was trained for")
+        return bad_input(
+            "E316",
+            f"the checkpoint's head does not fit: the data has {classes} outputs",
+            help="start from the bare encoder, or give data with the classes that the model was trained for",
+        )
     return bad_input("E315", f"transformers cannot read the model: {text[:200]}", help="check config.json, model.safetensors and the tokenizer files")

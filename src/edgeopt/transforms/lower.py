@@ -24,8 +24,13 @@ class LowerToOnnx(Transform[StepParams]):
     name = "lower.onnx"
     summary = "export to ONNX, checked against torch"
     Params = StepParams
-    contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.NF4), adds=facts(Fact.ONNX),
-                        removes=facts(Fact.TORCH, Fact.GRAPH_ADAPTER), needs=("torch", "transformers", "onnx", "onnxruntime"))
+    contract = Contract(
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
+        forbids=facts(Fact.ADAPTER, Fact.NF4),
+        adds=facts(Fact.ONNX),
+        removes=facts(Fact.TORCH, Fact.GRAPH_ADAPTER),
+        needs=("torch", "transformers", "onnx", "onnxruntime"),
+    )
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
         import onnx
@@ -43,8 +48,11 @@ class LowerToOnnx(Transform[StepParams]):
         onnx.checker.check_model(str(path), full_check=True)
         difference = float(abs(onnx_logits(open_session(path), rows) - torch_logits(model, rows)).max())
         if not difference <= TOLERANCE:
-            raise step_failed("E404", f"the exported graph differs from torch by {difference:.2g} in a logit, more than {TOLERANCE:g}",
-                              help="this is a defect of the export: report it with the recipe")
+            raise step_failed(
+                "E404",
+                f"the exported graph differs from torch by {difference:.2g} in a logit, more than {TOLERANCE:g}",
+                help="this is a defect of the export: report it with the recipe",
+            )
         copy_files(state.folder, context.output, ("config.json",))
         copy_tokenizer(state.folder, context.output)
         context.figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters")})

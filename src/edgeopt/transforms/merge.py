@@ -19,8 +19,13 @@ class Merge(Transform[StepParams]):
     version = 2
     summary = "fold the adapter into the weights"
     Params = StepParams
-    contract = Contract(requires=facts(Fact.TORCH, Fact.ADAPTER), forbids=facts(Fact.GRAPH_ADAPTER), removes=facts(Fact.ADAPTER, Fact.NF4),
-                        data="calibration", needs=("peft", "torch"))
+    contract = Contract(
+        requires=facts(Fact.TORCH, Fact.ADAPTER),
+        forbids=facts(Fact.GRAPH_ADAPTER),
+        removes=facts(Fact.ADAPTER, Fact.NF4),
+        data="calibration",
+        needs=("peft", "torch"),
+    )
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
         from edgeopt.measure.parity import sample_rows, torch_logits
@@ -41,8 +46,11 @@ class Merge(Transform[StepParams]):
         merged = adapter.merge(model)
         difference = float(abs(torch_logits(merged, rows) - before).max())
         if difference > TOLERANCE:
-            raise step_failed("E404", f"merging changed a logit by {difference:.2g}, more than {TOLERANCE:g}",
-                              help="the adapter cannot be merged exactly; report it with the recipe")
+            raise step_failed(
+                "E404",
+                f"merging changed a logit by {difference:.2g}, more than {TOLERANCE:g}",
+                help="the adapter cannot be merged exactly; report it with the recipe",
+            )
         save_model(merged, context.output)
         copy_tokenizer(state.folder, context.output)
         context.figures["merge_max_abs_diff"] = difference

@@ -30,8 +30,9 @@ class MagnitudePrune(Transform[MagnitudeParams]):
     name = "prune.magnitude"
     summary = "set the smallest weights to zero"
     Params = MagnitudeParams
-    contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.SPARSE),
-                        data="train", needs=("torch",))
+    contract = Contract(
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.SPARSE), data="train", needs=("torch",)
+    )
     training = "recover"
 
     def apply(self, state: State, params: MagnitudeParams, context: StepContext) -> None:

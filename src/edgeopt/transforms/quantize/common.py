@@ -23,8 +23,9 @@ OPERATORS = ["MatMul", "Gemm", "Gather"]
 
 def contract(data: Literal["calibration"] | None) -> Contract:
     # removes TORCH: already gone with the lowering, and it is this step that a later training step ran into
-    return Contract(requires=facts(Fact.ONNX), forbids=facts(Fact.INT8), adds=facts(Fact.INT8), removes=facts(Fact.TORCH),
-                    data=data, needs=("onnx", "onnxruntime"))
+    return Contract(
+        requires=facts(Fact.ONNX), forbids=facts(Fact.INT8), adds=facts(Fact.INT8), removes=facts(Fact.TORCH), data=data, needs=("onnx", "onnxruntime")
+    )
 
 
 def excluded_nodes(path: Path, scope: Scope) -> list[str]:
@@ -56,8 +57,10 @@ def observe(before: State, after: Path) -> Figures:
     weights = weigh(after / GRAPH)
     if not weights.int8:
         raise step_failed("E402", "no weight of the graph became int8", help="widen `scope`")
-    return {"int8_share": round(weights.int8 / weights.parameters, 4),
-            "size_ratio": round((after / GRAPH).stat().st_size / (before.folder / GRAPH).stat().st_size, 4)}
+    return {
+        "int8_share": round(weights.int8 / weights.parameters, 4),
+        "size_ratio": round((after / GRAPH).stat().st_size / (before.folder / GRAPH).stat().st_size, 4),
+    }
 
 
 @contextmanager
@@ -75,5 +78,3 @@ def quiet_quantizer(work: Path) -> Iterator[Path]:
         logging.disable(logging.NOTSET)
         root.setLevel(level)
         shutil.rmtree(scratch, ignore_errors=True)
-
-

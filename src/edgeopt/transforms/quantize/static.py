@@ -75,9 +75,7 @@ class _Feed:
         encoder = Encoder(folder, max_length)
         names = input_names(open_session(graph))
         self.bar, self.done = bar, 0
-        self.feeds: Iterator[dict[str, Any]] = (
-            {k: v for k, v in encoder.pad([ids]).items() if k in names} for ids in encoder.ids(rows.texts)
-        )
+        self.feeds: Iterator[dict[str, Any]] = ({k: v for k, v in encoder.pad([ids]).items() if k in names} for ids in encoder.ids(rows.texts))
 
     def get_next(self) -> dict[str, Any] | None:
         feed = next(self.feeds, None)
