@@ -63,7 +63,7 @@ def cold_start(graph: Path, threads: int, row: Ids, disabled: list[str], repeats
 
 def run_worker(module: str, task: dict[str, Any]) -> Any:
     # what makes training a good neighbour would slow what is measured
-    env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    env = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
     done = subprocess.run([sys.executable, "-W", "ignore", "-m", module], input=json.dumps(task), capture_output=True, text=True, env=env)
     if done.returncode != 0:
         tail = done.stderr.strip().splitlines()[-1:] or ["no message"]
