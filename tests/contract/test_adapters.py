@@ -87,7 +87,7 @@ def attached(request: pytest.FixtureRequest, tiny_model: Path, tiny_electra: Pat
                 if parameter.requires_grad:
                     parameter.add_(0.2 * torch.randn_like(parameter))
         logits = torch_logits(model, rows)
-        assert abs(logits - before).max() > 0.05, "the adapter does next to nothing: a comparison would prove nothing"
+        assert abs(logits - before).max() > 0.02, "the adapter does next to nothing: a comparison would prove nothing"
         transform.save(model, tmp_path / "state" / ADAPTER)
         return Attached(tmp_path / "state", tmp_path / "base", rows, logits)
 

@@ -18,9 +18,9 @@ from edgeopt.transforms import registry
 from edgeopt.transforms.base import StepContext, Transform
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
+#: every transform but the adapters, which test_adapters.py and test_qlora.py check
 PARAMS: dict[str, dict[str, Any]] = {
     "finetune": SHORT,
-    "adapter.lora": {**SHORT, "r": 4, "use_rslora": True, "bias": "lora_only"},
     "merge": {},
     "prune.magnitude": {"amount": 0.4, "scope": "layer", "recover": SHORT},
     "quantize.dynamic": {},
@@ -28,11 +28,15 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", PARAMS)
 def test_transform(name: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     made = check_transform(registry.get(name), PARAMS[name], model=tiny_model, data=tiny_data, work=tmp_path)
     assert registry.get(name).contract.adds <= made.facts
     assert not registry.get(name).contract.removes & made.facts
+
+
+def test_no_transform_is_left_out() -> None:
+    assert set(PARAMS) == {name for name in registry.names() if not name.startswith("adapter.")}
 
 
 @pytest.mark.parametrize("name", exporter_names())
