@@ -1,4 +1,4 @@
-"""Trained parameters of the papers' configurations, on models of their shapes with random weights (../shared/reference.md, section 1)."""
+"""Trained parameters of the papers' configurations, on models of their shapes with random weights."""
 
 from __future__ import annotations
 
