@@ -148,7 +148,15 @@ def _lower(chain: Chain, place: Place | None) -> PlannedStep:
 
 
 def make_plan(recipe: Recipe, store: Store) -> Plan:
-    """Check the order, then the model and the data, then look up what the store holds.
+    """Check the recipe, then look up what the store holds. Raises InputError as `check` does."""
+    plan = check(recipe)
+    for chain, steps in plan.chains.items():
+        _look_up(plan, chain, steps, store)
+    return plan
+
+
+def check(recipe: Recipe) -> Plan:
+    """The plan without a look at any store: model, order of the steps, and data.
     Raises InputError for everything that a user can mend before any compute or download."""
     issues: list[Issue] = []
     spec = recipe.head.model
@@ -159,10 +167,7 @@ def make_plan(recipe: Recipe, store: Store) -> Plan:
     issues += [*_export_issues(recipe), *_fit_issues(recipe, source, data), *_step_issues(recipe, source)]
     if issues or chains is None:
         raise InputError(issues)
-    plan = Plan(recipe, source, data, chains)
-    for chain, steps in chains.items():
-        _look_up(plan, chain, steps, store)
-    return plan
+    return Plan(recipe, source, data, chains)
 
 
 def _attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:

@@ -17,7 +17,7 @@ from edgeopt.execute import Executed, execute, is_disk_full
 from edgeopt.export import Exported, ExportInput, exporter
 from edgeopt.lock import check_lock, make_lock
 from edgeopt.measuring import measure_all, write_measurements
-from edgeopt.plan import make_plan
+from edgeopt.plan import check
 from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.build import build_report
@@ -42,7 +42,7 @@ def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Grou
     """Apply a recipe. The folder appears whole, or (after an error) stays as it was.
     Raises InputError before any compute, StepError when a step fails."""
     _writable(out)
-    plan = make_plan(recipe, store)
+    plan = check(recipe)  # `execute` looks each step up when it comes to it: once is enough to verify every file
     store.prepare()
     if locked is not None:
         check_lock(locked, make_lock(recipe, plan.source, plan.data), early=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import click
@@ -20,13 +19,11 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
     Everything wrong is reported at once, at its line. Computes and downloads nothing.
     """
-    from edgeopt.plan import make_plan
+    from edgeopt.plan import check
     from edgeopt.recipe.load import load_recipe
-    from edgeopt.store import Store
 
     loaded = load_recipe(recipe, overrides)
-    with tempfile.TemporaryDirectory() as empty:
-        plan = make_plan(loaded, Store(Path(empty)))
+    plan = check(loaded)
     rows = "on the hub, not checked" if plan.data is None else f"{len(plan.data.train)} train and {len(plan.data.report)} {plan.data.report.name} rows"
     if as_json:
         print_json({"valid": True, "name": loaded.head.name, "steps": [s.id for s in loaded.steps], "digest": loaded.digest})
