@@ -202,7 +202,7 @@ def nested_models(annotation: Any) -> list[type[BaseModel]]:
 def gates() -> Iterator[str]:
     yield from section("gates", s.GateSpec)
     yield from ("", "Each gate states exactly one bound, and which it may be depends on the metric:", "", "| Metric | Bounds |", "|---|---|")
-    for metric in (*s.CLASSIFICATION_METRICS, *s.REGRESSION_METRICS, *s.MEASURED):
+    for metric in (*dict.fromkeys(m for _, names in s.TASK_METRICS.values() for m in names), *s.MEASURED):
         yield f"| `{metric}` | {', '.join(f'`{b}`' for b in s.bounds_of(metric))} |"
 
 

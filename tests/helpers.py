@@ -76,6 +76,14 @@ def tiny_recipe(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def classification(max_length: int = 32) -> Any:
+    """The task of the tiny rows, for what is called below the command line."""
+    from edgeopt.recipe.schema import TaskSpec
+    from edgeopt.tasks import task_of
+
+    return task_of(TaskSpec.model_validate(tiny_task("data", max_length=max_length)))
+
+
 def tiny_task(data: str | Path, **changes: Any) -> dict[str, Any]:
     """The task over the rows that `write_rows` wrote to the folder `data`."""
     task: dict[str, Any] = {"type": "text-classification", "dataset": {"path": str(data)}, "text": "text", "max_length": 16, **changes}

@@ -162,7 +162,11 @@ export.""",
 Some methods stand on packages that edgeopt does not install by itself, because they are large or do not
 exist for every machine. `adapter.qlora` needs bitsandbytes:
 
-    pip install 'edgeopt[qlora]'""",
+    pip install 'edgeopt[qlora]'
+
+and token-classification counts its entities with seqeval:
+
+    pip install 'edgeopt[tasks]'""",
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train

@@ -14,10 +14,10 @@ import numpy as np
 
 from edgeopt.errors import ExitCode
 from edgeopt.measure.latency import Measured
-from edgeopt.recipe.schema import GateSpec, TaskSpec
+from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Gate, Subject, Verdict
-from edgeopt.statistics import Bounds, metric_bounds, metric_difference, percentile_bounds, percentile_ratio
-from edgeopt.tasks import predictions_of
+from edgeopt.statistics import Bounds, percentile_bounds, percentile_ratio
+from edgeopt.tasks import Task
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
 #: Queries below which a percentile says nothing (MLPerf inference rules, early stopping).
@@ -26,9 +26,9 @@ MIN_QUERIES = {"p50": 64, "p90": 64, "p99": 662}
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a gate may look at. labels: (rows,); logits: (rows, outputs)."""
+    """All that a gate may look at. labels: (rows,) or (rows, words); logits: the task's outputs, rows first."""
 
-    task: TaskSpec
+    task: Task
     labels: np.ndarray[Any, np.dtype[Any]]
     baseline_logits: np.ndarray[Any, np.dtype[Any]]
     candidate_logits: np.ndarray[Any, np.dtype[Any]]
@@ -38,8 +38,7 @@ class Evidence:
 
     def difference(self, metric: str, confidence: float) -> Bounds:
         """Candidate minus baseline."""
-        base, candidate = (predictions_of(self.task, x) for x in (self.baseline_logits, self.candidate_logits))
-        return metric_difference(metric, self.labels, base, candidate, self.candidate_logits.shape[1], confidence)
+        return self.task.difference(metric, self.labels, self.baseline_logits, self.candidate_logits, confidence)
 
 
 def verdict_of(gates: list[Gate]) -> Verdict:
@@ -87,8 +86,7 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     difference = evidence.difference(spec.metric, spec.confidence)
     shown = f"{spec.metric} {base:.4f} → {candidate:.4f} on {len(evidence.labels)} rows"
     if kind == "min":
-        predicted = predictions_of(evidence.task, evidence.candidate_logits)
-        floor = metric_bounds(spec.metric, evidence.labels, predicted, evidence.candidate_logits.shape[1], spec.confidence)
+        floor = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence)
         reason = f"{shown}; at least {floor.low:.4f} with {spec.confidence:.0%} confidence"
         return _gate(spec, kind, bound, line, floor, _judge(floor, lambda v: v >= bound, smaller_is_better=False), reason)
     scale = abs(base) if kind == "max_drop_relative" else 1.0

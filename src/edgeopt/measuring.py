@@ -12,16 +12,15 @@ import numpy as np
 from edgeopt.data import Split
 from edgeopt.execute import Executed
 from edgeopt.gates import Evidence
-from edgeopt.measure.accuracy import logits_of
+from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency import Measured, cold_start, measure
 from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Subject
 from edgeopt.store import State, write_json
-from edgeopt.tasks import metrics_of, predictions_of
-from edgeopt.tasks.encode import Encoder, Ids
+from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.encode import Encoder, Ids, length
 from edgeopt.transforms.lower import GRAPH
 
 PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
@@ -29,33 +28,39 @@ PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
 
 @dataclass(frozen=True)
 class Measurements:
-    """The evidence, what session.json says of each measured file, and what a reader should know of it."""
+    """The evidence, how many queries the rows made, what session.json says of each measured file, and what a reader
+    should know of it."""
 
     evidence: Evidence
+    queries: int
     sessions: dict[str, dict[str, Any]]
-    note: str | None
+    notes: list[str]
 
 
 def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path, progress: Progress) -> Measurements:
     """Metrics, size, latency, cold start and memory of `artifact` (a file below the folder `model`) and of
     the FP32 baseline's graph."""
-    task, report = recipe.head.task, executed.data.report
+    report = executed.data.report
+    task = task_of(recipe.head.task, executed.data.label_names)
     baseline = executed.final("baseline")
     graphs = {"baseline": baseline.folder / GRAPH, "candidate": model / artifact}
     folders = {"baseline": baseline.folder, "candidate": model}
-    logits = {n: logits_of(graphs[n], folders[n], report, task.max_length, progress, f"accuracy of {n}") for n in graphs}
-    rows = Encoder(baseline.folder, task.max_length).ids(report.texts)
+    logits = {n: outputs_of(graphs[n], folders[n], report, task, progress, f"accuracy of {n}") for n in graphs}
+    queries = task.encode(Encoder(baseline.folder, task.spec.max_length), report.texts).ids
     torch_state = executed.torch_state("baseline")
     latency: list[Measured] = []
     for target in recipe.targets:
         progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
-        latency += measure(target, {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}, torch_state.folder, rows)
+        latency += measure(target, {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}, torch_state.folder, queries)
     shown = {"baseline": "baseline/model.onnx", "candidate": f"model/{artifact.as_posix()}"}
-    subjects = {n: _subject(n, shown[n], graphs[n], logits[n], task, report, rows, latency) for n in graphs}
-    labels = np.array(report.labels)
+    subjects = {n: _subject(n, shown[n], graphs[n], logits[n], task, report, queries, latency) for n in graphs}
+    labels = task.stack_labels(report.labels)
     evidence = Evidence(task, labels, logits["baseline"], logits["candidate"], subjects["baseline"], subjects["candidate"], latency)
-    options = _session_options(recipe, graphs["candidate"], model, report, latency, logits["candidate"], progress)
-    return Measurements(evidence, {artifact.as_posix(): options.kwargs}, options.note)
+    options = _session_options(task, graphs["candidate"], model, report, latency, logits["candidate"], progress)
+    notes = [options.note] if options.note else []
+    if len(queries) > len(report):
+        notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
+    return Measurements(evidence, len(queries), {artifact.as_posix(): options.kwargs}, notes)
 
 
 def _disabled(latency: list[Measured], subject: str) -> list[str]:
@@ -70,42 +75,41 @@ class _SessionOptions(NamedTuple):
     note: str | None
 
 
-def _session_options(recipe: Recipe, graph: Path, model: Path, report: Split, latency: list[Measured], logits: Any, progress: Progress) -> _SessionOptions:
+def _session_options(task: Task, graph: Path, model: Path, report: Split, latency: list[Measured], logits: Any, progress: Progress) -> _SessionOptions:
     """The options that the file was quickest with on the first target. Metrics are those of the runtime's
     default options, which anyone gets who just opens the file; where others are shipped, they are compared."""
     disabled = _disabled(latency, "candidate")
     if not disabled:
         return _SessionOptions({}, None)
-    task = recipe.head.task
-    other = logits_of(graph, model, report, task.max_length, progress, "accuracy with session.json", disabled)
-    flips = int(np.sum(predictions_of(task, other) != predictions_of(task, logits))) if not task.is_regression else None
-    changed = f"{flips} of {len(report)} predictions and " if flips is not None else ""
-    largest = float(abs(other - logits).max())
+    other = outputs_of(graph, model, report, task, progress, "accuracy with session.json", disabled)
+    flips = task.flips(other, logits)
+    changed = f"{flips[0]} of {flips[1]} predictions and " if flips is not None else ""
+    largest = float(np.nanmax(abs(other - logits)))
     note = f"Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change {changed}a logit by {largest:.2g} at most."
     return _SessionOptions({"disabled_optimizers": disabled}, note)
 
 
-def _subject(name: str, shown: str, graph: Path, logits: Any, task: TaskSpec, report: Split, rows: list[Ids], latency: list[Measured]) -> Subject:
+def _subject(name: str, shown: str, graph: Path, logits: Any, task: Task, report: Split, queries: list[Ids], latency: list[Measured]) -> Subject:
     weights = weigh(graph)
-    longest = max(rows, key=lambda r: len(r["input_ids"]))
+    longest = max(queries, key=length)
     ms, peak = cold_start(graph, latency[0].threads, longest, _disabled(latency, name))
     return Subject(
         artifact=shown,
-        metrics=metrics_of(task, np.array(report.labels), logits), size_bytes=weights.bytes, parameters=weights.parameters,
+        metrics=task.metrics(task.stack_labels(report.labels), logits), size_bytes=weights.bytes, parameters=weights.parameters,
         nonzero=weights.nonzero, precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=peak, cold_start_ms=ms,
     )  # fmt: skip
 
 
 def write_measurements(folder: Path, measured: Measurements) -> None:
     """predictions.jsonl (a row an example), latency.json (every sample) and model/session.json."""
-    evidence = measured.evidence
+    evidence, task = measured.evidence, measured.evidence.task
     with (folder / PREDICTIONS).open("w", encoding="utf-8") as file:
         for i, (label, base, candidate) in enumerate(zip(evidence.labels, evidence.baseline_logits, evidence.candidate_logits, strict=True)):
             row = {
                 "index": i,
-                "label": float(label) if evidence.task.is_regression else int(label),
-                "baseline": [float(x) for x in base],
-                "candidate": [float(x) for x in candidate],
+                "label": task.plain_label(label),
+                "baseline": task.plain_output(base),
+                "candidate": task.plain_output(candidate),
             }
             file.write(json.dumps(row) + "\n")
     samples = [{**{k: v for k, v in m.__dict__.items() if k != "samples"}, "samples": [round(float(s), 4) for s in m.samples]} for m in evidence.latency]
@@ -113,12 +117,12 @@ def write_measurements(folder: Path, measured: Measurements) -> None:
     write_json(folder / "model" / "session.json", measured.sessions)
 
 
-def read_evidence(folder: Path, task: TaskSpec, baseline: Subject, candidate: Subject) -> Evidence:
+def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subject) -> Evidence:
     """The evidence that a run left in its folder. Raises OSError, ValueError or KeyError where it is damaged."""
     rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
     latency = [Measured(**{**m, "samples": np.array(m["samples"])}) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
-    columns = {k: np.array([r[k] for r in rows]) for k in ("label", "baseline", "candidate")}
-    return Evidence(task, columns["label"], columns["baseline"], columns["candidate"], baseline, candidate, latency)
+    outputs = {k: task.stack([r[k] for r in rows]) for k in ("baseline", "candidate")}
+    return Evidence(task, task.stack_labels([r["label"] for r in rows]), outputs["baseline"], outputs["candidate"], baseline, candidate, latency)
 
 
 def state_bytes(state: State) -> int:

@@ -20,6 +20,7 @@ from edgeopt.recipe.load import Recipe, StepSpec
 from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import StepParams, TrainedStepParams
 from edgeopt.store import State, Store, key_of
+from edgeopt.tasks import task_of
 from edgeopt.transforms.base import AnyTransform
 from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
@@ -160,7 +161,7 @@ def check(recipe: Recipe) -> Plan:
     Raises InputError for everything that a user can mend before any compute or download."""
     issues: list[Issue] = []
     spec = recipe.head.model
-    found = _attempt(issues, lambda: find_model(spec, recipe.folder, recipe.document.place(("model", "id"))))
+    found = _attempt(issues, lambda: find_model(spec, recipe.folder, recipe.document.place(("model", "id")), head=task_of(recipe.head.task).head))
     source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
     chains = _attempt(issues, lambda: check_order(recipe, source))
     data = _attempt(issues, lambda: _local_data(recipe))
@@ -234,7 +235,7 @@ def _fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> l
                     f"write a target whose sequence is {source.positions} or less, or 'task'",
                 )
             )
-    wanted = None if data is None else len(data.label_names) or 1
+    wanted = None if data is None else task_of(task, data.label_names).outputs
     if source.outputs is not None and wanted is not None and source.outputs != wanted:
         issues.append(
             Issue(
@@ -248,8 +249,13 @@ def _fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> l
 
 
 def _step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
-    """Steps that this model or this machine cannot take."""
+    """A task or steps that this model or this machine cannot take."""
     issues = []
+    task = recipe.head.task
+    lacking = [name for name in task_of(task).needs if host.installed(name) is None]
+    if lacking:
+        place = recipe.document.place(("task", "type"))
+        issues.append(Issue("E206", f"task {task.type} needs {', '.join(lacking)}, which is not installed here", place, "pip install 'edgeopt[tasks]'"))
     for i, step in enumerate(recipe.steps):
         lacking = [name for name in step.contract.needs if host.installed(name) is None]
         if lacking:
@@ -272,7 +278,7 @@ def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
 
 def hub_data_name(recipe: Recipe) -> str:
     task = recipe.head.task
-    return "data:" + key_of({**task.dataset.model_dump(), "label": task.label, "labels": task.labels, "columns": task.columns})
+    return "data:" + key_of({**task.dataset.model_dump(), "label": task.label, "labels": task.labels, "columns": task.columns, "type": task.type})
 
 
 def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
@@ -290,9 +296,9 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
     if contract.data is not None or step.use == Load.name:
         parts["task"] = {"type": task.type, "labels": data["labels"]}
     if contract.data is not None:
-        parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, "max_length": task.max_length}
+        parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, **task_of(task).key()}
     if step.use == LowerToOnnx.name:
-        parts["parity"] = {"fingerprint": data["fingerprint"], "max_length": task.max_length}
+        parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key()}
     return parts
 
 

@@ -13,6 +13,7 @@ from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.schema import MEASURED, GateSpec, TaskSpec
 from edgeopt.report.model import Gate, Report
 from edgeopt.run import LOCK, load_report
+from edgeopt.tasks import task_of
 
 
 def regate(folder: Path, recipe: Path | None, overrides: Sequence[str]) -> list[Gate]:
@@ -21,7 +22,7 @@ def regate(folder: Path, recipe: Path | None, overrides: Sequence[str]) -> list[
     report = load_report(folder)
     try:
         resolved = json.loads((folder / LOCK).read_text(encoding="utf-8"))["recipe"]["resolved"]
-        task = TaskSpec.model_validate(resolved["task"])
+        task = task_of(TaskSpec.model_validate(resolved["task"]), report.task.labels)
         evidence = read_evidence(folder, task, report.baseline, report.candidate)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise bad_input("E115", f"the run {folder} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,29 @@ def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, con
         return Bounds(p, (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
     ((point, draws),) = _resampled_metric(name, truth, [predicted], classes)
     return _bounds(point, draws, confidence)
+
+
+def counted_difference(base: Values, candidate: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
+    """The same by a paired bootstrap for a metric of sums over rows, such as the F1 of entities.
+    base, candidate: what each row adds, shape (rows, counts). value: sums of shape (draws, counts) to (draws,)."""
+    (point_base, base_draws), (point, draws) = _resampled_counts([base, candidate], value)
+    return _bounds(point - point_base, draws - base_draws, confidence)
+
+
+def counted_bounds(counts: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
+    """A metric of sums over rows with its bounds, by a bootstrap of the rows."""
+    ((point, draws),) = _resampled_counts([counts], value)
+    return _bounds(point, draws, confidence)
+
+
+def _resampled_counts(columns: list[Values], value: Callable[[Values], Values]) -> list[tuple[float, Values]]:
+    rng, rows = np.random.default_rng(_SEED), len(columns[0])
+    draws: list[list[Values]] = [[] for _ in columns]
+    for _ in range(RESAMPLES // 500):
+        weights = rng.multinomial(rows, np.full(rows, 1 / rows), size=500)
+        for counts, kept in zip(columns, draws, strict=True):
+            kept.append(value(weights @ counts))
+    return [(float(value(counts.sum(0)[None])[0]), np.concatenate(kept)) for counts, kept in zip(columns, draws, strict=True)]
 
 
 def _resampled_metric(name: str, truth: Values, predictions: list[Values], classes: int) -> list[tuple[float, Values]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import classification
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from edgeopt.data import load_data
@@ -79,7 +80,7 @@ def attached(request: pytest.FixtureRequest, tiny_model: Path, tiny_electra: Pat
         AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "base")
         shutil.copytree(tmp_path / "base", tmp_path / "state")
         task = TaskSpec.model_validate({"type": "text-classification", "text": "text", "dataset": {"path": str(tiny_data)}})
-        rows = sample_rows(load_data(task, tiny_data).train, tmp_path / "base", 32)
+        rows = sample_rows(load_data(task, tiny_data).train, tmp_path / "base", classification())
         before = torch_logits(base, rows)
         model = transform.attach(base, transform.Params.model_validate({**SHORT, **params}))
         with torch.no_grad():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import edgeopt, tiny_recipe, tiny_task
+from helpers import classification, edgeopt, tiny_recipe, tiny_task
 from transformers import (
     AutoTokenizer,
     DistilBertConfig,
@@ -70,7 +70,7 @@ def test_the_exported_graph_agrees_with_torch(use: str, family: str, tiny_model:
     assert Fact.GRAPH_ADAPTER in adapted.facts
     assert graph.facts == {Fact.ONNX, Fact.TRAINED_HEAD}
     assert "adapter_in_graph" in graph.figures
-    rows = sample_rows(done.data.report, adapted.folder, 32)
+    rows = sample_rows(done.data.report, adapted.folder, classification())
     assert abs(onnx_logits(open_session(graph.folder / "model.onnx"), rows) - torch_logits(load_model(adapted.folder), rows)).max() <= 1e-5
 
 

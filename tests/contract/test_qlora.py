@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import classification
 
 from edgeopt.contract import Fact
 from edgeopt.execute import Executed
@@ -102,7 +103,7 @@ def test_it_merges_exactly_into_the_dequantised_base(done: Executed) -> None:
     from peft import PeftModel
 
     folder = state(done, "adapt").folder
-    rows = sample_rows(done.data.train, folder, 32)
+    rows = sample_rows(done.data.train, folder, classification())
     expected = torch_logits(PeftModel.from_pretrained(dequantised(load_base(folder)), str(folder / ADAPTER)).eval(), rows)
     merged = state(done, "merge")
     assert abs(torch_logits(load_model(merged.folder), rows) - expected).max() <= 1e-5

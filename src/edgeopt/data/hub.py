@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeopt.data.columns import Raw, pick
-from edgeopt.errors import bad_input
+from edgeopt.errors import Place, bad_input
 from edgeopt.recipe.schema import TaskSpec
+from edgeopt.tasks import task_of
+from edgeopt.tasks.cells import Raw
 
 
 def load_hub(task: TaskSpec) -> tuple[dict[str, list[Raw]], list[str] | None, str]:
@@ -32,8 +33,10 @@ def load_hub(task: TaskSpec) -> tuple[dict[str, list[Raw]], list[str] | None, st
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
     wanted = {"train", task.report or ("validation" if "validation" in splits else "test")}
-    raw = {split: pick(enumerate(rows, 1), task, f"{shown} ({split})") for split, rows in splits.items() if split in wanted}
+    read = task_of(task).read
+    raw = {split: [read(row, Place(f"{shown} ({split})", number)) for number, row in enumerate(rows, 1)] for split, rows in splits.items() if split in wanted}
     feature = next(iter(splits.values())).features.get(task.label) if splits else None
+    feature = getattr(feature, "feature", feature)  # of a list of tags
     return raw, list(getattr(feature, "names", None) or []) or None, shown
 
 

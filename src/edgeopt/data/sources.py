@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from edgeopt.data.columns import Raw, classes_of, pick, split_of
 from edgeopt.data.files import SUFFIXES, is_there, read_rows
-from edgeopt.data.task_data import TaskData
+from edgeopt.data.task_data import Split, TaskData
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
+from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.cells import Raw
 
 Files = dict[str, list[Path]]
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
@@ -65,37 +66,40 @@ def expanded(path: str) -> Path:
         return Path(path)
 
 
-def load_data(task: TaskSpec, folder: Path, *, place: Place | None = None, places: Mapping[str, Place] | None = None) -> TaskData:
+def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, places: Mapping[str, Place] | None = None) -> TaskData:
     """Read and check train and the report split. place: of the dataset in the recipe; places: of each split's files.
 
     Raises InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split,
     E312 where the hub cannot be reached."""
+    task = task_of(spec)
     with _placed(place):
-        files = local_files(task.dataset, folder)
+        files = local_files(spec.dataset, folder)
     if files is None:
         from edgeopt.data.hub import load_hub
 
         with _placed(place):
-            raw, names, source = load_hub(task)
+            raw, names, source = load_hub(spec)
     else:
-        report = _report_split(task, list(files), place)
+        report = _report_split(spec, list(files), place)
         raw = {}
         for split in ("train", report):
             with _placed((places or {}).get(split, place)):
-                raw[split] = [row for path in files[split] for row in pick(read_rows(path), task, path)]
-        names, source = None, str(task.dataset.path or files["train"][0].parent.name or ".")
-    report = _report_split(task, list(raw), place)
+                raw[split] = [task.read(row, Place.of(path, number)) for path in files[split] for number, row in read_rows(path)]
+        names, source = None, str(spec.dataset.path or files["train"][0].parent.name or ".")
+    report = _report_split(spec, list(raw), place)
     for split in ("train", report):
         if not raw[split]:
             raise bad_input("E305", f"the {split} split has no rows", place=place, help="give a file with rows in it")
-    classes = None if task.is_regression else _classes(task, raw["train"], names, place)
-    limits = task.dataset.max_rows.model_dump()
-    return TaskData(
-        train=split_of("train", raw["train"], task, classes).first(limits["train"]),
-        report=split_of(report, raw[report], task, classes).first(limits[report]),
-        label_names=tuple(classes or ()),
-        source=source,
-    )
+    classes = task.classes(raw["train"], spec.labels or names)
+    _check_classes(classes, place)
+    limits = spec.dataset.max_rows.model_dump()
+    train, reported = (_split(name, raw[name], task_of(spec, classes)).first(limits[name]) for name in ("train", report))
+    return TaskData(train, reported, tuple(classes), source)
+
+
+def _split(name: str, rows: list[Raw], task: Task) -> Split:
+    task.check(rows)
+    return Split(name, tuple(texts for texts, _, _ in rows), tuple(task.label(label, place) for _, label, place in rows))
 
 
 @contextmanager
@@ -121,9 +125,8 @@ def _report_split(task: TaskSpec, have: list[str], place: Place | None) -> str:
     )
 
 
-def _classes(task: TaskSpec, train: list[Raw], hub_names: list[str] | None, place: Place | None) -> list[str]:
-    classes = task.labels or hub_names or classes_of(train)
-    if len(classes) < 2:
+def _check_classes(classes: list[str], place: Place | None) -> None:
+    if len(classes) == 1:
         raise bad_input(
             "E305",
             f"the train split has one class only: {classes[0]}",
@@ -132,4 +135,3 @@ def _classes(task: TaskSpec, train: list[Raw], hub_names: list[str] | None, plac
         )
     if len(classes) > 1000:
         raise bad_input("E304", f"the label column has {len(classes)} different values", place=place, help="for scores use task.type text-regression")
-    return classes

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,11 +17,12 @@ _CARVE_SEED = 0
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split. texts: one tuple of one or two strings a row. labels: class number or score."""
+    """Rows of one split. texts: a tuple of strings a row: one text, two, a question and its choices, or words.
+    labels: a class number, a score, or a tuple of tags."""
 
     name: str
     texts: tuple[tuple[str, ...], ...]
-    labels: tuple[float, ...]
+    labels: tuple[Any, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,8 +59,9 @@ class TaskData:
     def carve(self, share: float) -> tuple[Split, Split]:
         """(rest of train, selection): selection holds `share` of each class, at least one row of each."""
         rng = np.random.default_rng(_CARVE_SEED)
-        labels = np.asarray(self.train.labels)
-        groups = [np.flatnonzero(labels == c) for c in np.unique(labels)] if self.label_names else [np.arange(len(labels))]
+        labels = self.train.labels
+        by_class = bool(self.label_names) and not isinstance(labels[0], tuple)
+        groups = [np.flatnonzero(np.equal(labels, c)) for c in np.unique(labels)] if by_class else [np.arange(len(labels))]
         chosen: list[int] = []
         for group in groups:
             count = max(1, round(share * len(group)))

@@ -11,20 +11,23 @@ import numpy as np
 from edgeopt.data import Split
 from edgeopt.measure.session import input_names, open_session
 from edgeopt.progress import Progress
+from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 
 
-def logits_of(graph: Path, tokenizer: Path, split: Split, max_length: int, progress: Progress, title: str,
-              disabled: Sequence[str] = ()) -> np.ndarray[Any, np.dtype[np.float32]]:  # fmt: skip
-    """Shape (rows, outputs). disabled: optimisers of the runtime to switch off. One row at a time and without padding, as a device serves them: the logits
-    of a dynamically quantised graph depend on what shares the batch."""
-    encoder = Encoder(tokenizer, max_length)
+def outputs_of(graph: Path, folder: Path, split: Split, task: Task, progress: Progress, title: str,
+               disabled: Sequence[str] = ()) -> np.ndarray[Any, np.dtype[Any]]:  # fmt: skip
+    """The task's outputs, the first axis is the rows. folder: where tokenizer.json is. disabled: optimisers of the runtime
+    to switch off. One query at a time and without padding, as a device serves them: the logits of a dynamically
+    quantised graph depend on what shares the batch."""
+    encoder = Encoder(folder, task.spec.max_length)
     session = open_session(graph, disabled=disabled)
     names = input_names(session)
+    features = task.encode(encoder, split.texts)
     out = []
-    with progress.bar(title, len(split)) as bar:
-        for i, ids in enumerate(encoder.ids(split.texts), 1):
+    with progress.bar(title, len(features.ids)) as bar:
+        for i, ids in enumerate(features.ids, 1):
             feed = {k: v for k, v in encoder.pad([ids]).items() if k in names}
             out.append(session.run(["logits"], feed)[0][0])
             bar.update(i)
-    return np.stack(out)
+    return task.gather(out, features)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.measure.session import CHOICES, input_names, open_session
+from edgeopt.tasks.encode import length
 
 Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
 Query = Callable[[Feed], object]
@@ -50,18 +51,21 @@ def pin(threads: int) -> None:
         os.sched_setaffinity(0, have[-min(threads, len(have)) :])
 
 
-def feeds_of(rows: list[dict[str, list[int]]], sequence: int | str, batch: int) -> list[Feed]:
+def feeds_of(rows: list[dict[str, list[Any]]], sequence: int | str, batch: int) -> list[Feed]:
     """Batches of real token ids: at their own lengths ("task"), or repeated or cut to a fixed length."""
     out: list[Feed] = []
     for start in range(0, max(len(rows) - batch + 1, 1), batch):
         part = [rows[(start + i) % len(rows)] for i in range(batch)]
-        width = max(len(r["input_ids"]) for r in part) if sequence == "task" else int(sequence)
-        feed: Feed = {}
-        for name in part[0]:
-            fitted = [r[name] if sequence == "task" else (r[name] * (width // len(r[name]) + 1))[:width] for r in part]
-            feed[name] = np.array([values + [0] * (width - len(values)) for values in fitted], dtype=np.int64)
-        out.append(feed)
+        width = max(map(length, part)) if sequence == "task" else int(sequence)
+        out.append({name: np.array([_fitted(r[name], width, repeat=sequence != "task") for r in part], dtype=np.int64) for name in part[0]})
     return out
+
+
+def _fitted(values: list[Any], width: int, *, repeat: bool) -> list[Any]:
+    """Token numbers, or those of each choice, of just that width."""
+    if isinstance(values[0], list):
+        return [_fitted(v, width, repeat=repeat) for v in values]
+    return (values * (width // len(values) + 1))[:width] if repeat else values + [0] * (width - len(values))
 
 
 def best_session(path: Path, threads: int, feeds: list[Feed]) -> tuple[Query, list[str]]:

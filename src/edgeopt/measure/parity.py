@@ -10,7 +10,8 @@ import numpy as np
 
 from edgeopt.data import Split
 from edgeopt.measure.session import input_names
-from edgeopt.tasks.encode import Encoder, Ids
+from edgeopt.tasks import Task
+from edgeopt.tasks.encode import Encoder, Ids, length
 
 if TYPE_CHECKING:
     Logits = np.ndarray[Any, np.dtype[np.float32]]
@@ -30,16 +31,16 @@ class ParityRows:
         return [*([row] for row in self.rows), self.rows]
 
 
-def sample_rows(split: Split, folder: Path, max_length: int) -> ParityRows:
-    """16 rows spread evenly over the token lengths of the split's first 2,000 rows."""
-    encoder = Encoder(folder, max_length)
-    rows = sorted(encoder.ids(split.texts[:2000]), key=lambda r: len(r["input_ids"]))
+def sample_rows(split: Split, folder: Path, task: Task) -> ParityRows:
+    """16 queries spread evenly over the token lengths of the split's first 2,000 rows."""
+    encoder = Encoder(folder, task.spec.max_length)
+    rows = sorted(task.encode(encoder, split.texts[:2000]).ids, key=length)
     picks = np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(int)
     return ParityRows(encoder, [rows[i] for i in picks])
 
 
 def torch_logits(model: Any, sample: ParityRows) -> Logits:
-    """Shape (sum of the batches' rows, outputs)."""
+    """Every logit of every batch, in one row."""
     import inspect
 
     import torch
@@ -51,12 +52,12 @@ def torch_logits(model: Any, sample: ParityRows) -> Logits:
     with torch.no_grad():
         for batch in sample.batches():
             inputs = {k: torch.from_numpy(v) for k, v in sample.encoder.pad(batch).items() if k in accepted}
-            out.append(model.eval()(**inputs).logits.float().numpy())
+            out.append(model.eval()(**inputs).logits.float().numpy().ravel())
     return np.concatenate(out)
 
 
 def onnx_logits(session: Any, sample: ParityRows) -> Logits:
     """The same from an ONNX Runtime session."""
     names = input_names(session)
-    out = [session.run(["logits"], {k: v for k, v in sample.encoder.pad(b).items() if k in names})[0] for b in sample.batches()]
+    out = [session.run(["logits"], {k: v for k, v in sample.encoder.pad(b).items() if k in names})[0].ravel() for b in sample.batches()]
     return np.concatenate(out)

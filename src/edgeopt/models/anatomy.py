@@ -8,18 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Names inside `AutoModelForSequenceClassification` of one model type.
+    """Names inside transformers' models with a head, of one model type.
 
     base: attribute that holds the encoder with its embeddings. layers: prefix of the numbered layers.
     attention: suffixes of query, key and value. projections: the linears that write a layer's two results, of
-    the attention and of the feed-forward, as `part_of` names them. head: modules that are new for a task.
+    the attention and of the feed-forward, as `part_of` names them.
     """
 
     base: str
     layers: str
     attention: tuple[str, str, str]
     projections: tuple[str, str]
-    head: tuple[str, ...]
 
     def layer_of(self, parameter: str) -> int | None:
         """Number of the layer that a parameter (or module) belongs to; None for embeddings and head."""
@@ -36,16 +35,16 @@ _SELF = ("attention.self.query", "attention.self.key", "attention.self.value")
 _OUT = ("attention.output.dense", "output.dense")
 
 FAMILIES: dict[str, Anatomy] = {
-    "bert": Anatomy("bert", "bert.encoder.layer", _SELF, _OUT, ("classifier",)),
-    "electra": Anatomy("electra", "electra.encoder.layer", _SELF, _OUT, ("classifier",)),
-    "roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT, ("classifier",)),
-    "xlm-roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT, ("classifier",)),
-    "camembert": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT, ("classifier",)),
+    "bert": Anatomy("bert", "bert.encoder.layer", _SELF, _OUT),
+    "electra": Anatomy("electra", "electra.encoder.layer", _SELF, _OUT),
+    "roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT),
+    "xlm-roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT),
+    "camembert": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT),
     "distilbert": Anatomy("distilbert", "distilbert.transformer.layer",
                           ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-                          ("attention.out_lin", "ffn.lin2"), ("pre_classifier", "classifier")),
+                          ("attention.out_lin", "ffn.lin2")),
     "mpnet": Anatomy("mpnet", "mpnet.encoder.layer", ("attention.attn.q", "attention.attn.k", "attention.attn.v"),
-                     ("attention.attn.o", "output.dense"), ("classifier",)),
+                     ("attention.attn.o", "output.dense")),
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from transformers.activations import ACT2FN
 
 from edgeopt.models.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, write_config
 from edgeopt.models.anatomy import anatomy
+from edgeopt.models.load import head_of
 
 _PREFIX = "base_model.model."
 #: Standard deviation of the fresh weights: the adapter starts near the identity (Houlsby et al. 2019, section 2.1).
@@ -61,10 +62,11 @@ def attach(model: Any, *, placement: str, reduction: int, activation: str) -> An
         if shape.part_of(name) in parts:
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, Adapted(module, Bottleneck(module.out_features, reduction, activation)))
-    for head in shape.head:
+    heads = head_of(model)
+    for head in heads:
         model.get_submodule(head).requires_grad_(True)
     model.bottleneck_config = {"peft_type": "BOTTLENECK", "placement": placement, "reduction": reduction, "activation": activation,
-                               "modules_to_save": list(shape.head)}  # fmt: skip
+                               "modules_to_save": heads}  # fmt: skip
     return model
 
 

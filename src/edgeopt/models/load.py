@@ -24,11 +24,23 @@ _ADDED = {"bottleneck", "lora_A", "lora_B"}
 def load_base(folder: Path) -> Any:
     """The model of a torch state, in evaluation mode, without its adapter."""
     quiet_libraries()
-    from transformers import AutoModelForSequenceClassification
-
     from edgeopt.models.nf4 import unpacked
 
-    return unpacked(AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype="float32", **_placing(folder)).eval())
+    return unpacked(model_class(folder).from_pretrained(folder, local_files_only=True, dtype="float32", **_placing(folder)).eval())
+
+
+def model_class(folder: Path) -> Any:
+    """The class of transformers that the model of a torch state was saved from: it has the head of its task."""
+    import transformers
+
+    (name,) = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
+    return getattr(transformers, name)
+
+
+def head_of(model: Any) -> list[str]:
+    """Names of the modules that are new for the task: those with weights beside the encoder."""
+    encoder = anatomy(bare(model).config.model_type).base
+    return [name for name, module in bare(model).named_children() if name != encoder and next(module.parameters(), None) is not None]
 
 
 def load_model(folder: Path, *, trainable_adapter: bool = False) -> PreTrainedModel:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt import host
-from edgeopt.models.anatomy import anatomy
 from edgeopt.quiet import quiet_libraries
 
 
@@ -19,14 +18,18 @@ def quantised(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
     """The model of a torch state, its linears but the head's in NF4: on the GPU where there is one."""
     quiet_libraries()
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification, BitsAndBytesConfig
+    from transformers import AutoConfig, BitsAndBytesConfig
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    from edgeopt.models.load import head_of, model_class
+
+    kind = model_class(folder)
+    with torch.device("meta"):
+        head = head_of(kind(AutoConfig.from_pretrained(folder, local_files_only=True)))
     options = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double_quant,
-        bnb_4bit_compute_dtype=getattr(torch, compute_dtype), llm_int8_skip_modules=list(anatomy(config.model_type).head),
+        bnb_4bit_compute_dtype=getattr(torch, compute_dtype), llm_int8_skip_modules=head,
     )  # fmt: skip
-    return unpacked(AutoModelForSequenceClassification.from_pretrained(
+    return unpacked(kind.from_pretrained(
         folder, local_files_only=True, dtype="float32", quantization_config=options, device_map={"": 0 if host.has_cuda() else "cpu"}
     ))  # fmt: skip
 

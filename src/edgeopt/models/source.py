@@ -35,6 +35,8 @@ class ModelSource:
     folder: Path | None
     local: bool
     place: Place | None = None
+    #: How the name of a model class with the task's head ends.
+    head: str = "ForSequenceClassification"
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -45,12 +47,12 @@ class ModelSource:
 
     @property
     def has_trained_head(self) -> bool | None:
-        """Whether the checkpoint was saved with a sequence-classification head; None: not known yet."""
+        """Whether the checkpoint was saved with the head of the task; None: not known yet."""
         config = self.config
         if config is None:
             return None
         names = config.get("architectures")
-        return isinstance(names, list) and any(str(a).endswith("ForSequenceClassification") for a in names)
+        return isinstance(names, list) and any(str(a).endswith(self.head) for a in names)
 
     @property
     def positions(self) -> int | None:
@@ -119,12 +121,12 @@ class ModelSource:
         raise bad_input("E309", f"model folder {self.folder} has no {WEIGHTS}", place=self.place, help="save the model with `model.save_pretrained(folder)`")
 
 
-def find_model(spec: ModelSpec, folder: Path, place: Place | None = None) -> ModelSource:
-    """Local folder (relative to `folder`) or hub id; a folder is checked at once.
+def find_model(spec: ModelSpec, folder: Path, place: Place | None = None, *, head: str = ModelSource.head) -> ModelSource:
+    """Local folder (relative to `folder`) or hub id; a folder is checked at once. head: see ModelSource.
     Raises InputError E308-E315."""
     path = folder / expanded(spec.id)
     if is_there(path, Path.is_dir):
-        source = ModelSource(spec.id, None, path.resolve(), True, place)
+        source = ModelSource(spec.id, None, path.resolve(), True, place, head)
         check_folder(source)
         return source
     if is_there(path, Path.exists):
@@ -136,7 +138,7 @@ def find_model(spec: ModelSpec, folder: Path, place: Place | None = None) -> Mod
             place=place,
             help="give a folder in transformers' format (absolute, or relative to the recipe) or a hub id",
         )
-    return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place)
+    return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head)
 
 
 def check_folder(source: ModelSource) -> None:
@@ -217,6 +219,6 @@ def download(source: ModelSource) -> ModelSource:
             place=source.place,
             help="give a local folder instead: --set model.id=FOLDER (absolute, or relative to the recipe)",
         ) from None
-    found = ModelSource(source.id, source.revision, Path(folder), False, source.place)
+    found = ModelSource(source.id, source.revision, Path(folder), False, source.place, source.head)
     check_folder(found)
     return found

@@ -13,9 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 CLASSIFICATION_METRICS = ("accuracy", "f1", "precision", "recall", "matthews")
-REGRESSION_METRICS = ("pearson", "spearman")
+#: What a task of each type can be measured by, those by default first: (defaults, all).
+TASK_METRICS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "text-classification": (("accuracy", "f1"), CLASSIFICATION_METRICS),
+    "text-regression": (("pearson", "spearman"), ("pearson", "spearman")),
+    "multiple-choice": (("accuracy",), CLASSIFICATION_METRICS),
+    "token-classification": (("f1", "accuracy"), ("f1", "precision", "recall", "accuracy")),
+}
 MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
 
+TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification"]
 TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman"]
 GateMetric = Literal[
     "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman",
@@ -76,19 +83,31 @@ class DatasetSpec(Strict):
 class TaskSpec(Strict):
     """What the model is asked to do, and on which rows."""
 
-    type: Literal["text-classification", "text-regression"]
+    type: TaskType
     dataset: DatasetSpec
-    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(description="one column, or two for a sentence pair")
+    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
+        description="one column, or two for a sentence pair; for token-classification a column that holds lists of words"
+    )
+    choices: Annotated[list[str], Field(min_length=2)] | str | None = Field(
+        None, description="multiple-choice: one column that holds the list of choices (or {label, text}), or a column for each"
+    )
     label: str = "label"
     labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers")
-    metrics: list[TaskMetric] = Field(default=[], description="default: accuracy, f1 or pearson, spearman")
+    metrics: list[TaskMetric] = Field(default=[], description="default: accuracy, f1 or pearson, spearman; accuracy; or f1, accuracy for tags")
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
+    long_text: Literal["truncate", "window"] = Field(
+        "truncate", description="what happens beyond max_length: cut off, or read in overlapping windows whose logits are averaged"
+    )
+    stride: int | None = Field(None, ge=1, description="tokens that neighbouring windows share; default: a quarter of max_length")
     report: Literal["validation", "test"] | None = Field(None, description="split that every figure is measured on")
     selection: float = Field(0.1, gt=0, lt=0.5, description="share of train held out when a step selects a checkpoint")
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+        """Columns of the texts, those of the choices last."""
+        text = (self.text,) if isinstance(self.text, str) else tuple(self.text)
+        choices = (self.choices,) if isinstance(self.choices, str) else tuple(self.choices or ())
+        return text + choices
 
     @property
     def is_regression(self) -> bool:
@@ -96,12 +115,16 @@ class TaskSpec(Strict):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        default = REGRESSION_METRICS if self.is_regression else ("accuracy", "f1")
-        return tuple(dict.fromkeys(self.metrics)) or default
+        return tuple(dict.fromkeys(self.metrics)) or TASK_METRICS[self.type][0]
+
+    @property
+    def window_stride(self) -> int | None:
+        """Tokens that neighbouring windows share; None where long texts are cut."""
+        return None if self.long_text == "truncate" else self.stride or self.max_length // 4
 
     @model_validator(mode="after")
     def _metrics_fit(self) -> TaskSpec:
-        allowed = REGRESSION_METRICS if self.is_regression else CLASSIFICATION_METRICS
+        _, allowed = TASK_METRICS[self.type]
         wrong = [m for m in self.metrics if m not in allowed]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(allowed)}")
@@ -110,6 +133,20 @@ class TaskSpec(Strict):
         twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
         if twice:
             raise ValueError(f"'labels' names {twice[0]!r} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> TaskSpec:
+        if (self.type == "multiple-choice") != (self.choices is not None):
+            raise ValueError("'choices' belongs to multiple-choice, which needs it: the column that holds them")
+        if self.type in ("multiple-choice", "token-classification") and not isinstance(self.text, str):
+            raise ValueError(f"{self.type} reads one 'text' column")
+        if self.long_text == "window" and self.type not in ("text-classification", "text-regression"):
+            raise ValueError(f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}")
+        if self.stride is not None and self.long_text != "window":
+            raise ValueError("'stride' belongs to 'long_text: window'")
+        if self.stride is not None and self.stride > self.max_length // 2:
+            raise ValueError(f"'stride' is {self.stride}, and windows of {self.max_length} tokens may share at most half of them")
         return self
 
 

@@ -32,7 +32,8 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements) -> 
         recipe=RecipeInfo(name=recipe.head.name, source=str(Place.of(recipe.path)), digest=recipe.digest, overrides=list(recipe.overrides)),
         model=recipe.head.model.id,
         task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report),
-                  labels=list(data.label_names), max_length=task.max_length),
+                  labels=list(data.label_names), max_length=task.max_length, window_stride=task.window_stride,
+                  queries_per_row=round(measured.queries / len(data.report), 3)),
         gates=gates,
         baseline=evidence.baseline,
         candidate=evidence.candidate,
@@ -42,7 +43,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements) -> 
         parity=_parity(executed),
         steps=[_step(chain, done) for chain, chain_done in executed.chains.items() for done in chain_done],
         environment=host.environment(),
-        notes=[*_notes(recipe, executed, evidence), *([measured.note] if measured.note else [])],
+        notes=[*_notes(recipe, executed, evidence), *measured.notes],
     )  # fmt: skip
 
 
@@ -123,6 +124,8 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
         notes.append(f"int8 is slower than FP32 on {slow}: compare quantize.dynamic with quantize.static, or widen the scope.")
     if evidence.candidate.precision == "int8" and not host.cpu_flags() & set(host.INT8_FLAGS):
         notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 may saturate and is slow. Measure on the device.")
+    if recipe.head.task.type == "multiple-choice":
+        notes.append(f"A latency is that of one question with its {len(executed.data.label_names)} choices.")
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
     return notes

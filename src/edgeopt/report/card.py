@@ -10,6 +10,7 @@ from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
 
+_READS = {"multiple-choice": "a question and its choices", "token-classification": "a text as a list of words"}
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -22,8 +23,11 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         pair=pair,
         file=f"model{'_quantized' if quantized else ''}.onnx",
         dtype="q8" if quantized else "fp32",
+        reads=_READS.get(report.task.type, "two texts" if pair else "one text"),
         regression=report.task.type == "text-regression",
-        sequence_classification=report.task.type in ("text-classification", "text-regression"),
+        choices=report.task.type == "multiple-choice",
+        words=report.task.type == "token-classification",
+        sequence_classification=report.task.type in ("text-classification", "text-regression") and not report.task.window_stride,
         sentence=headline.sentence(report),
         hub=_hub_fields(report, quantized),
         figures=table(tables.figures(report)),
@@ -36,7 +40,7 @@ def _hub_fields(report: Report, quantized: bool) -> dict[str, str | list[str]]:
     """Front matter the hub reads. Local paths are left out: the hub would look for them."""
     tags = ["edgeopt", "onnxruntime", "transformers.js", report.task.type]
     fields: dict[str, str | list[str]] = {"library_name": "onnx", "tags": [*tags, "int8"] if quantized else tags}
-    if report.task.type == "text-classification":
+    if report.task.type in ("text-classification", "multiple-choice", "token-classification"):
         fields["pipeline_tag"] = report.task.type
     if HUB_NAME.fullmatch(report.model):
         fields["base_model"] = report.model

@@ -117,6 +117,8 @@ class Task(Part):
     rows: int
     labels: list[str]
     max_length: int
+    window_stride: int | None = Field(None, description="tokens that neighbouring windows share, where long texts are read in windows")
+    queries_per_row: float = Field(1.0, description="windows that a row is read in, on average: a latency is that of one")
 
 
 class RecipeInfo(Part):

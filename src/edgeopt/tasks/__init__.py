@@ -1,5 +1,26 @@
-"""Task types: how rows become model inputs, and logits become metrics."""
+"""Task types: how rows become model inputs, and outputs become metrics. One file each."""
 
-from edgeopt.tasks.metrics import metrics_of, predictions_of
+from __future__ import annotations
 
-__all__ = ["metrics_of", "predictions_of"]
+from collections.abc import Sequence
+
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.tasks.base import Task
+from edgeopt.tasks.classification import Classification
+from edgeopt.tasks.multiple_choice import MultipleChoice
+from edgeopt.tasks.regression import Regression
+from edgeopt.tasks.token_classification import TokenClassification
+
+__all__ = ["TASKS", "Task", "task_of"]
+
+TASKS: dict[str, type[Task]] = {
+    "text-classification": Classification,
+    "text-regression": Regression,
+    "multiple-choice": MultipleChoice,
+    "token-classification": TokenClassification,
+}
+
+
+def task_of(spec: TaskSpec, names: Sequence[str] = ()) -> Task:
+    """The task that a recipe describes; names: its classes, where they are known."""
+    return TASKS[spec.type](spec, names)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeopt.data import Split
 from edgeopt.errors import bad_input
 
-Ids = dict[str, list[int]]
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+#: Inputs of one query: lists of token numbers, or, for a task with choices, a list of such lists.
+Ids = dict[str, list[Any]]
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the model is given for the rows of a split.
+
+    ids: inputs of each query, without padding. rows: the number of the row that a query belongs to; a row that is read
+    in windows has several. words: for an output a word, where each word's first token stands, -1 for a word that was cut."""
+
+    ids: list[Ids]
+    rows: list[int]
+    words: list[list[int]] | None = None
 
 
 class Encoder:
@@ -26,35 +39,85 @@ class Encoder:
             self.tokenizer: Any = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise bad_input("E311", f"{path} is not a tokenizer: {error}") from None
+        self.max_length = max_length
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_length)
         # no pad token: any id will do, the attention mask hides it
         self.pad_id = next((i for t in ("[PAD]", "<pad>") if (i := self.tokenizer.token_to_id(t)) is not None), 0)
 
     def ids(self, texts: Sequence[tuple[str, ...]]) -> list[Ids]:
-        """Inputs of each row, without padding."""
+        """Inputs of each row of one or two texts, cut to the length, without padding."""
         encoded = self.tokenizer.encode_batch([t if len(t) > 1 else t[0] for t in texts])
-        return [{"input_ids": e.ids, "attention_mask": e.attention_mask, "token_type_ids": e.type_ids} for e in encoded]
+        return [_ids(e) for e in encoded]
 
-    def rows(self, split: Split, accepted: Collection[str], *, regression: bool) -> list[dict[str, Any]]:
-        """Training rows: the inputs that the model's forward accepts, and `labels`."""
-        names = [n for n in _INPUTS if n in accepted]
-        labels = split.labels if regression else [int(x) for x in split.labels]
-        return [{**{n: ids[n] for n in names}, "labels": label} for ids, label in zip(self.ids(split.texts), labels, strict=True)]
+    def windows(self, texts: Sequence[tuple[str, ...]], stride: int) -> Features:
+        """Each row as one query or, where it is too long, as several that overlap by `stride` tokens. Of a pair the second
+        text is cut into windows and the first stands before each, unless it leaves too little room."""
+        features = Features([], [])
+        for row, pair in enumerate(texts):
+            for encoding in self._windows(pair, stride):
+                features.ids.append(_ids(encoding))
+                features.rows.append(row)
+        return features
+
+    def _windows(self, texts: tuple[str, ...], stride: int) -> list[Any]:
+        special = self.tokenizer.num_special_tokens_to_add(len(texts) > 1)
+        room = self.max_length - special
+        if len(texts) > 1:
+            room -= len(self._whole(texts[0]))
+        strategy = "only_second" if len(texts) > 1 and room > stride else "longest_first"
+        # two texts of which the first fills the window: there is nothing to slide, both are cut
+        self.tokenizer.enable_truncation(self.max_length, stride=stride if room > stride else 0, strategy=strategy)
+        try:
+            first = self.tokenizer.encode(*texts)
+        finally:
+            self.tokenizer.enable_truncation(self.max_length)
+        return [first, *first.overflowing] if room > stride else [first]
+
+    def _whole(self, text: str) -> list[int]:
+        self.tokenizer.no_truncation()
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def words(self, rows: Sequence[tuple[str, ...]]) -> Features:
+        """Rows that are lists of words: one query a row, and where each word's first token stands."""
+        encoded = self.tokenizer.encode_batch([list(words) for words in rows], is_pretokenized=True)
+        places = []
+        for words, encoding in zip(rows, encoded, strict=True):
+            first = [-1] * len(words)
+            for token, word in reversed(list(enumerate(encoding.word_ids))):
+                if word is not None:
+                    first[word] = token
+            places.append(first)
+        return Features([_ids(e) for e in encoded], list(range(len(rows))), places)
+
+    def choices(self, rows: Sequence[tuple[str, ...]]) -> Features:
+        """Rows of a question and its choices: one query a row, each choice paired with the question, padded to the row's
+        longest."""
+        ids = []
+        for question, *choices in rows:
+            padded = self.pad(self.ids([(question, choice) for choice in choices]))
+            ids.append({name: values.tolist() for name, values in padded.items()})
+        return Features(ids, list(range(len(rows))))
 
     def pad(self, rows: Sequence[Ids]) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-        """Arrays of shape (rows, longest row), padded on the right."""
-        width = max(len(r["input_ids"]) for r in rows)
+        """Arrays of shape (rows, longest row) or (rows, choices, longest row), padded on the right."""
+        width = max(length(r) for r in rows)
         fill = {"input_ids": self.pad_id, "attention_mask": 0, "token_type_ids": 0}
-        return {name: np.array([[*r[name], *[fill[name]] * (width - len(r[name]))] for r in rows], dtype=np.int64) for name in _INPUTS if name in rows[0]}
+        return {name: np.array([_padded(r[name], width, fill[name]) for r in rows], dtype=np.int64) for name in INPUTS if name in rows[0]}
 
-    def collator(self, *, regression: bool) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-        """Pads a batch to its own longest row."""
-        import torch
 
-        def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-            batch = {name: torch.from_numpy(values) for name, values in self.pad(rows).items()}
-            batch["labels"] = torch.tensor([r["labels"] for r in rows], dtype=torch.float32 if regression else torch.long)
-            return batch
+def length(ids: Ids) -> int:
+    """Tokens of a query; of its longest choice where it has choices."""
+    values = ids["input_ids"]
+    return len(values[0]) if isinstance(values[0], list) else len(values)
 
-        return collate
+
+def _padded(values: list[Any], width: int, fill: int) -> list[Any]:
+    if values and isinstance(values[0], list):
+        return [_padded(v, width, fill) for v in values]
+    return [*values, *[fill] * (width - len(values))]
+
+
+def _ids(encoding: Any) -> Ids:
+    return {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}

@@ -1,4 +1,4 @@
-"""The metrics of classification and regression, from scikit-learn and scipy."""
+"""Metrics of a class or a score for each row, from scikit-learn and scipy."""
 
 from __future__ import annotations
 
@@ -8,22 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.recipe.schema import TaskSpec
-
 Values = np.ndarray[Any, np.dtype[Any]]
 Metric = Callable[[Values, Values, int], float]
-
-
-def predictions_of(task: TaskSpec, logits: Values) -> Values:
-    """Class numbers, or scores for a regression. logits: (rows, classes) or (rows, 1)."""
-    logits = np.asarray(logits, dtype=np.float64)
-    return logits.reshape(len(logits)) if task.is_regression else logits.argmax(axis=-1)
-
-
-def metrics_of(task: TaskSpec, labels: Values, logits: Values) -> dict[str, float]:
-    """Every metric of the task: fractions (accuracy, f1, …) or correlations."""
-    predicted, truth = predictions_of(task, logits), np.asarray(labels).reshape(len(labels))
-    return {name: METRICS[name](truth, predicted, np.shape(logits)[-1]) for name in task.metric_names}
 
 
 def _sklearn(name: str) -> Metric:

@@ -13,8 +13,8 @@ from edgeopt.data import Split
 from edgeopt.distributed import TrainedAlong
 from edgeopt.models.anatomy import anatomy
 from edgeopt.recipe.schema import TrainParams
-from edgeopt.tasks import metrics_of
-from edgeopt.tasks.encode import Encoder
+from edgeopt.tasks import task_of
+from edgeopt.tasks.encode import Encoder, length
 
 if TYPE_CHECKING:
     import torch
@@ -86,11 +86,13 @@ def _trainer(
     from edgeopt.training.sampler import LengthGroupedSampler
 
     accepted = set(inspect.signature(bare(model).forward).parameters)
-    regression = context.task.is_regression
-    train_rows = encoder.rows(rows, accepted, regression=regression)
+    task = task_of(context.task, context.data.label_names)
+    train_rows, _ = task.training_rows(encoder, rows, accepted)
+    held_out = selection or rows.take([], "selection")
+    select_rows, select_features = task.training_rows(encoder, held_out, accepted)
     args = _arguments(params, context, checkpoints, selection is not None, optimizer)
     batch = params.batch_size * max(1, args.world_size)
-    sampler = LengthGroupedSampler([len(r["input_ids"]) for r in train_rows], batch, args.seed)
+    sampler = LengthGroupedSampler([length(r) for r in train_rows], batch, args.seed)
     shape = anatomy(bare(model).config.model_type)
 
     class GroupedTrainer(Trainer):  # type: ignore[misc]
@@ -121,10 +123,10 @@ def _trainer(
     trainer = GroupedTrainer(
         model=model,
         args=args,
-        data_collator=encoder.collator(regression=regression),
+        data_collator=task.collator(encoder),
         train_dataset=train_rows,
-        eval_dataset=encoder.rows(selection, accepted, regression=regression) if selection else None,
-        compute_metrics=lambda p: metrics_of(context.task, p.label_ids, p.predictions),
+        eval_dataset=select_rows or None,
+        compute_metrics=lambda p: task.metrics(task.stack_labels(held_out.labels), task.gather(p.predictions, select_features)),
         callbacks=callbacks,
     )
     from transformers import PrinterCallback, ProgressCallback

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import bad_input, step_failed
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
+from edgeopt.tasks import task_of
 from edgeopt.transforms.base import Figures, StepContext, Transform
 
 
@@ -25,27 +25,20 @@ class Load(Transform[StepParams]):
 
         quiet_libraries()
         import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        import transformers
 
         from edgeopt.models.load import save_model
 
         torch.manual_seed(context.seed)
-        names = context.data.label_names
-        options: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
-        if names:
-            options = {
-                "num_labels": len(names),
-                "problem_type": "single_label_classification",
-                "id2label": _labels(names),
-                "label2id": {v: k for k, v in _labels(names).items()},
-            }
+        task = task_of(context.task, context.data.label_names)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(state.folder, local_files_only=True)
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                state.folder, local_files_only=True, dtype="float32", output_loading_info=True, **options
+            config = transformers.AutoConfig.from_pretrained(state.folder, local_files_only=True)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(state.folder, local_files_only=True, **task.tokenizer_options(config.model_type))
+            model, info = getattr(transformers, task.auto_class).from_pretrained(
+                state.folder, local_files_only=True, dtype="float32", output_loading_info=True, **task.head_options()
             )
         except Exception as error:  # transformers raises many kinds for a folder that does not fit together
-            raise _unreadable(error, len(names) or 1) from None
+            raise _unreadable(error, len(task.names) or 1) from None
         missing = [k for k in info["missing_keys"] if ".pooler." not in k]
         body = [k for k in missing if k.startswith(f"{model.base_model_prefix}.")]
         if body:
@@ -70,12 +63,6 @@ class Load(Transform[StepParams]):
 
     def observe(self, before: State, after: Path, params: StepParams) -> Figures:
         return {}
-
-
-def _labels(names: tuple[str, ...]) -> dict[int, str]:
-    """Class numbers get transformers' usual names; words stay as they are."""
-    numbers = all(n.lstrip("-").isdecimal() for n in names)
-    return {i: f"LABEL_{n}" if numbers else n for i, n in enumerate(names)}
 
 
 def _unreadable(error: Exception, classes: int) -> Exception:

@@ -9,6 +9,7 @@ from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
+from edgeopt.tasks import Task, task_of
 from edgeopt.transforms.base import StepContext, Transform
 
 GRAPH = "model.onnx"
@@ -42,9 +43,10 @@ class LowerToOnnx(Transform[StepParams]):
 
         model = load_model(state.folder)
         model.set_attn_implementation("eager")  # the graph that every fuser knows
-        rows = sample_rows(context.data.train, state.folder, context.task.max_length)
+        task = task_of(context.task, context.data.label_names)
+        rows = sample_rows(context.data.train, state.folder, task)
         path = context.output / GRAPH
-        _export(model, rows, path)
+        _export(model, rows, task, path)
         onnx.checker.check_model(str(path), full_check=True)
         difference = float(abs(onnx_logits(open_session(path), rows) - torch_logits(model, rows)).max())
         if not difference <= TOLERANCE:
@@ -61,7 +63,7 @@ class LowerToOnnx(Transform[StepParams]):
         context.figures["parity"] = {"max_abs_diff": difference, "tolerance": TOLERANCE, "rows": len(rows.rows)}
 
 
-def _export(model: Any, rows: Any, path: Path) -> None:
+def _export(model: Any, rows: Any, task: Task, path: Path) -> None:
     import inspect
     import warnings
 
@@ -82,11 +84,12 @@ def _export(model: Any, rows: Any, path: Path) -> None:
             logits: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).logits
             return logits
 
-    axes = {name: {0: "batch", 1: "sequence"} for name in names}
+    inner = ("choices", "sequence") if example["input_ids"].ndim == 3 else ("sequence",)
+    axes = {name: dict(enumerate(("batch", *inner))) for name in names}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         # the wrapper in evaluation mode too: exporting one left in training mode flips the model back
         torch.onnx.export(
             Logits().eval(), tuple(torch.from_numpy(example[n]) for n in names), str(path), dynamo=False, opset_version=OPSET,
-            input_names=names, output_names=["logits"], dynamic_axes={**axes, "logits": {0: "batch"}}, do_constant_folding=True,
+            input_names=names, output_names=["logits"], dynamic_axes={**axes, "logits": task.output_axes}, do_constant_folding=True,
         )  # fmt: skip

@@ -6,6 +6,7 @@ from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
+from edgeopt.tasks import task_of
 from edgeopt.transforms.base import StepContext, Transform
 
 #: Largest difference of a logit before and after: float32 rounding of W + BA, with room.
@@ -33,7 +34,7 @@ class Merge(Transform[StepParams]):
         from edgeopt.models.load import copy_tokenizer, load_base, load_model, save_model
 
         base = load_base(state.folder)
-        rows = sample_rows(context.data.train, state.folder, context.task.max_length)
+        rows = sample_rows(context.data.train, state.folder, task_of(context.task, context.data.label_names))
         if Fact.NF4 in state.facts:
             from edgeopt.models.nf4 import dequantised
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from edgeopt.errors import step_failed
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.store import State
-from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, TargetedParams, head_of, peft_model, targets
+from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
 from edgeopt.transforms.base import Figures, Found
 
 
@@ -47,13 +47,13 @@ class AdaLora(Adapter[AdaLoraParams]):
         return found
 
     def attach(self, model: Any, params: AdaLoraParams) -> Any:
-        from peft import AdaLoraConfig, TaskType
+        from peft import AdaLoraConfig
 
         # total_step, tinit and tfinal are set when the number of steps is known
         config = AdaLoraConfig(
-            task_type=TaskType.SEQ_CLS, init_r=params.init_r, target_r=params.target_r, lora_alpha=params.alpha, lora_dropout=params.dropout,
+            init_r=params.init_r, target_r=params.target_r, lora_alpha=params.alpha, lora_dropout=params.dropout,
             deltaT=params.delta_t, beta1=params.beta1, beta2=params.beta2, orth_reg_weight=params.orth_reg_weight, total_step=1,
-            target_modules=targets(model, params), modules_to_save=head_of(model),
+            target_modules=targets(model, params), **for_task(model),
         )  # fmt: skip
         return peft_model(model, config)
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
 from edgeopt.models.anatomy import anatomy
+from edgeopt.models.load import head_of
 from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
@@ -81,7 +82,7 @@ class Adapter(Transform[P]):
 
         base = self.load(state, params)
         self.save_base(base, state, context.output)
-        head = anatomy(base.config.model_type).head
+        head = head_of(base)
         torch.manual_seed(context.seed)
         model = self.attach(base, params)
         trained = {n: p for n, p in model.named_parameters() if p.requires_grad and not set(head) & set(n.split("."))}
@@ -129,9 +130,18 @@ def targets(model: Any, params: TargetedParams) -> list[str]:
     return names
 
 
-def head_of(model: Any) -> list[str]:
-    """What is trained besides every adapter: the modules that are new for the task."""
-    return list(anatomy(model.config.model_type).head)
+def for_task(model: Any) -> dict[str, Any]:
+    """What every config of peft says of the model's task: peft's name for it, which decides the class that wraps the
+    model, and the head, which is trained besides every adapter."""
+    return {"task_type": task_type(model), "modules_to_save": head_of(model)}
+
+
+def task_type(model: Any) -> Any:
+    """peft's name for the model's task; None where it has none."""
+    from peft import TaskType
+
+    kinds = {"ForSequenceClassification": TaskType.SEQ_CLS, "ForTokenClassification": TaskType.TOKEN_CLS}
+    return next((task for suffix, task in kinds.items() if type(model).__name__.endswith(suffix)), None)
 
 
 def freeze_all_but_head(model: Any) -> None:

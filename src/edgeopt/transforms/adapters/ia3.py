@@ -9,7 +9,7 @@ from pydantic import Field
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.models.anatomy import anatomy
 from edgeopt.recipe.schema import TrainedStepParams
-from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, head_of, peft_model
+from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, for_task, peft_model
 
 
 class Ia3Params(TrainedStepParams):
@@ -27,11 +27,11 @@ class Ia3(Adapter[Ia3Params]):
     contract = Contract(requires=MERGEABLE.requires, forbids=MERGEABLE.forbids - facts(Fact.SPARSE), adds=MERGEABLE.adds, data="train", needs=("peft",))
 
     def attach(self, model: Any, params: Ia3Params) -> Any:
-        from peft import IA3Config, TaskType
+        from peft import IA3Config
 
         shape = anatomy(model.config.model_type)
         named = [(name, shape.part_of(name)) for name, _ in model.named_modules()]
         inner = [name for name, part in named if part == shape.projections[1]]
         scaled = [name for name, part in named if part in shape.attention[1:]]
-        config = IA3Config(task_type=TaskType.SEQ_CLS, target_modules=scaled + inner, feedforward_modules=inner, modules_to_save=head_of(model))
+        config = IA3Config(target_modules=scaled + inner, feedforward_modules=inner, **for_task(model))
         return peft_model(model, config)

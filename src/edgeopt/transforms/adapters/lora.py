@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, TargetedParams, head_of, peft_model, targets
+from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
 
 
 class LoraParams(TargetedParams):
@@ -36,9 +36,9 @@ class Lora(Adapter[LoraParams]):
 
 def config(model: Any, params: LoraParams) -> Any:
     """peft's LoraConfig for the model."""
-    from peft import LoraConfig, TaskType
+    from peft import LoraConfig
 
     return LoraConfig(
-        task_type=TaskType.SEQ_CLS, r=params.r, lora_alpha=params.alpha, lora_dropout=params.dropout, bias=params.bias,
-        target_modules=targets(model, params), modules_to_save=head_of(model), use_rslora=params.use_rslora, use_dora=params.use_dora,
+        r=params.r, lora_alpha=params.alpha, lora_dropout=params.dropout, bias=params.bias,
+        target_modules=targets(model, params), use_rslora=params.use_rslora, use_dora=params.use_dora, **for_task(model),
     )  # fmt: skip

@@ -7,13 +7,14 @@ from typing import Any
 
 from pydantic import Field
 
+from edgeopt.models.load import head_of
 from edgeopt.models.source import ModelSource
 from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
-from edgeopt.transforms.adapters.common import STAYS, Adapter, head_of
+from edgeopt.transforms.adapters.common import STAYS, Adapter, task_type
 from edgeopt.transforms.base import Found
 
 #: Tasks with one output a text. Where each token has an output, tokens that are not the text's have no place.
-_ONE_OUTPUT = ("text-classification", "text-regression", "multiple-choice")
+_ONE_OUTPUT = ("text-classification", "text-regression")
 #: Families whose attention takes keys and values from outside, as prefix tuning gives them.
 _TAKE_A_PREFIX = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
 
@@ -68,11 +69,11 @@ class Prompt(_VirtualTokens):
     summary = "virtual tokens and head, the base frozen; stay in the graph"
 
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
-        from peft import PromptTuningConfig, TaskType
+        from peft import PromptTuningConfig
 
         # ELECTRA's embeddings may be narrower than its layers
         width = getattr(model.config, "embedding_size", model.config.hidden_size)
-        return PromptTuningConfig(task_type=TaskType.SEQ_CLS, token_dim=width, **_shape(model, params))
+        return PromptTuningConfig(task_type=task_type(model), token_dim=width, **_shape(model, params))
 
 
 class Prefix(_VirtualTokens):
@@ -88,9 +89,9 @@ class Prefix(_VirtualTokens):
         return super().fit(params, task, model)
 
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
-        from peft import PrefixTuningConfig, TaskType
+        from peft import PrefixTuningConfig
 
-        return PrefixTuningConfig(task_type=TaskType.SEQ_CLS, token_dim=model.config.hidden_size, **_shape(model, params))
+        return PrefixTuningConfig(task_type=task_type(model), token_dim=model.config.hidden_size, **_shape(model, params))
 
 
 def _shape(model: Any, params: VirtualTokensParams) -> dict[str, int]:

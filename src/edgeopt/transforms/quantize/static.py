@@ -10,6 +10,7 @@ from pydantic import Field
 
 from edgeopt.recipe.schema import StepParams, Strict
 from edgeopt.store import State
+from edgeopt.tasks import Task, task_of
 from edgeopt.transforms.base import Figures, StepContext, Transform
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common
@@ -46,7 +47,7 @@ class StaticQuantize(Transform[StaticParams]):
         rows = context.data.calibration(params.calibration.samples, context.task.selection, context.seed)
         with common.quiet_quantizer(context.work) as scratch, context.progress.bar("calibrate", len(rows)) as bar:
             quantize_static(
-                source, scratch / GRAPH, _Feed(source, rows, state.folder, context.task.max_length, bar),
+                source, scratch / GRAPH, _Feed(source, rows, state.folder, task_of(context.task, context.data.label_names), bar),
                 quant_format=QuantFormat.QDQ, op_types_to_quantize=common.OPERATORS, per_channel=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
                 nodes_to_exclude=common.excluded_nodes(source, params.scope),
@@ -68,14 +69,14 @@ class StaticQuantize(Transform[StaticParams]):
 class _Feed:
     """One row at a time and without padding, so that padding never widens a range."""
 
-    def __init__(self, graph: Path, rows: Any, folder: Path, max_length: int, bar: Any) -> None:
+    def __init__(self, graph: Path, rows: Any, folder: Path, task: Task, bar: Any) -> None:
         from edgeopt.measure.session import input_names, open_session
         from edgeopt.tasks.encode import Encoder
 
-        encoder = Encoder(folder, max_length)
+        encoder = Encoder(folder, task.spec.max_length)
         names = input_names(open_session(graph))
         self.bar, self.done = bar, 0
-        self.feeds: Iterator[dict[str, Any]] = ({k: v for k, v in encoder.pad([ids]).items() if k in names} for ids in encoder.ids(rows.texts))
+        self.feeds: Iterator[dict[str, Any]] = ({k: v for k, v in encoder.pad([ids]).items() if k in names} for ids in task.encode(encoder, rows.texts).ids)
 
     def get_next(self) -> dict[str, Any] | None:
         feed = next(self.feeds, None)

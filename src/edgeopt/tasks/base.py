@@ -1,0 +1,181 @@
+"""What a task is: how rows become model inputs, what the outputs mean, and how they are measured."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from edgeopt.errors import Place
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.statistics import Bounds
+from edgeopt.tasks import cells
+from edgeopt.tasks.encode import Encoder, Features, length
+
+if TYPE_CHECKING:
+    from edgeopt.data import Split
+
+Values = np.ndarray[Any, np.dtype[Any]]
+Texts = tuple[str, ...]
+#: A label that the loss leaves out.
+IGNORED = -100
+
+
+class Task(ABC):
+    """Base of every task; `names` are the classes, in the order of their numbers, as the train split or the recipe has them.
+
+    A row is a tuple of texts and a label. `encode` makes queries of rows, the model gives an output for each query, and
+    `gather` makes one output a row of them. Labels and outputs of a split are arrays whose first axis is the rows."""
+
+    #: The class of transformers that brings the head.
+    auto_class: ClassVar[str]
+    #: Distributions that must be installed.
+    needs: ClassVar[tuple[str, ...]] = ()
+    #: Axes of the logits that the exported graph keeps open, besides those of the inputs.
+    output_axes: ClassVar[dict[int, str]] = {0: "batch"}
+
+    def __init__(self, spec: TaskSpec, names: Sequence[str] = ()) -> None:
+        self.spec, self.names = spec, tuple(names)
+
+    # rows
+
+    def read(self, row: cells.Cells, place: Place) -> cells.Raw:
+        """The texts of a row and its raw label. Raises InputError E303 or E304."""
+        cells.require(row, (*self.spec.columns, self.spec.label), place)
+        texts = tuple(cells.text(row[c], c, place) for c in self.spec.columns)
+        cells.whole(row[self.spec.label], self.spec.label, place)
+        return texts, row[self.spec.label], place
+
+    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+        """Names of the classes: those given, or else those that the rows of train have. Empty where the task has none."""
+        return []
+
+    @abstractmethod
+    def label(self, raw: Any, place: Place) -> Any:
+        """The checked label as plain data: a number, or a tuple of numbers. Raises InputError E304."""
+
+    def check(self, rows: Sequence[cells.Raw]) -> None:  # noqa: B027  most tasks have nothing to check
+        """Raises InputError E304 for a row that does not fit the classes."""
+
+    # model
+
+    @property
+    def head(self) -> str:
+        """How the name of a model class with the task's head ends."""
+        return self.auto_class.removeprefix("AutoModel")
+
+    def tokenizer_options(self, model_type: str) -> dict[str, Any]:
+        """What the tokenizer is loaded with, so that it treats rows as the task gives them."""
+        return {}
+
+    @property
+    def outputs(self) -> int | None:
+        """Outputs that a trained head must have; None where the classes do not decide it."""
+        return len(self.names) or 1
+
+    def head_options(self) -> dict[str, Any]:
+        """What of the model's config follows from the task."""
+        names = dict(enumerate(_shown(self.names)))
+        return {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+
+    # features
+
+    def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
+        """Queries for the rows, without padding."""
+        stride = self.spec.window_stride
+        if stride is not None:
+            return encoder.windows(texts, stride)
+        return Features(encoder.ids(texts), list(range(len(texts))))
+
+    def targets(self, features: Features, labels: Sequence[Any]) -> list[Any]:
+        """What the model is trained towards, for each query."""
+        return [labels[row] for row in features.rows]
+
+    def training_rows(self, encoder: Encoder, split: Split, accepted: Collection[str]) -> tuple[list[dict[str, Any]], Features]:
+        """The inputs that the model's forward accepts and `labels`, for each query; and the features they come from."""
+        features = self.encode(encoder, split.texts)
+        targets = self.targets(features, split.labels)
+        rows = [{**{n: v for n, v in ids.items() if n in accepted}, "labels": t} for ids, t in zip(features.ids, targets, strict=True)]
+        return rows, features
+
+    def collator(self, encoder: Encoder) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+        """Pads a batch to its own longest query."""
+        import torch
+
+        def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+            batch = {name: torch.from_numpy(values) for name, values in encoder.pad(rows).items()}
+            batch["labels"] = torch.from_numpy(self.label_batch([r["labels"] for r in rows], max(map(length, rows))))
+            return batch
+
+        return collate
+
+    def label_batch(self, labels: list[Any], width: int) -> Values:
+        """Labels of a batch whose queries are padded to `width` tokens."""
+        return np.array(labels, dtype=np.int64)
+
+    # outputs
+
+    def gather(self, outputs: Sequence[Values], features: Features) -> Values:
+        """Outputs of the rows from those of their queries: the mean of the windows' logits."""
+        if len(features.rows) == features.rows[-1] + 1:
+            return self.stack(outputs)
+        found: dict[int, list[Values]] = {}
+        for row, output in zip(features.rows, outputs, strict=True):
+            found.setdefault(row, []).append(np.asarray(output))
+        return self.stack([np.mean(windows, axis=0, dtype=np.float64) for windows in found.values()])
+
+    def stack(self, outputs: Sequence[Any]) -> Values:
+        """One array of the rows' outputs."""
+        return np.stack([np.asarray(o) for o in outputs])
+
+    def stack_labels(self, labels: Sequence[Any]) -> Values:
+        """One array of the rows' labels."""
+        return np.array(labels)
+
+    def plain_label(self, label: Any) -> Any:
+        """A label of that array as JSON has it."""
+        return int(label)
+
+    def plain_output(self, output: Any) -> Any:
+        """An output of the rows' array as JSON has it."""
+        return [float(x) for x in output]
+
+    @abstractmethod
+    def predict(self, outputs: Values) -> Values:
+        """Class numbers or scores."""
+
+    def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
+        """(predictions that differ, predictions); None where predictions are not classes."""
+        a, b = self.predict(before), self.predict(after)
+        return int(np.sum(a != b)), int(np.sum(a != IGNORED))
+
+    # metrics
+
+    @abstractmethod
+    def measure(self, metric: str, labels: Values, outputs: Values) -> float:
+        """A metric of the task: a fraction or a correlation."""
+
+    @abstractmethod
+    def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
+        """Candidate's metric minus baseline's on the same rows, with its one-sided bounds."""
+
+    @abstractmethod
+    def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
+        """A metric with its one-sided bounds."""
+
+    def metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
+        """Every metric that the recipe asks for."""
+        return {name: self.measure(name, labels, outputs) for name in self.spec.metric_names}
+
+    def key(self) -> Mapping[str, Any]:
+        """What of the encoding decides a step's result, besides the rows."""
+        stride = self.spec.window_stride
+        return {"max_length": self.spec.max_length, **({"window_stride": stride} if stride is not None else {})}
+
+
+def _shown(names: tuple[str, ...]) -> list[str]:
+    """Class numbers get transformers' usual names; words stay as they are."""
+    numbers = all(n.lstrip("-").isdecimal() for n in names)
+    return [f"LABEL_{n}" if numbers else n for n in names]

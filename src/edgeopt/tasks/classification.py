@@ -1,0 +1,41 @@
+"""Classes of a text or of a pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgeopt.errors import Place
+from edgeopt.statistics import Bounds, metric_bounds, metric_difference
+from edgeopt.tasks import cells
+from edgeopt.tasks.base import Task, Values
+from edgeopt.tasks.metrics import METRICS
+
+
+class Classification(Task):
+    """One logit a class; the largest is the answer."""
+
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+
+    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+        return list(given or cells.classes_of((label, place) for _, label, place in rows))
+
+    def label(self, raw: Any, place: Place) -> int:
+        return cells.class_number(raw, self.names, place)
+
+    def head_options(self) -> dict[str, Any]:
+        return {**super().head_options(), "problem_type": "single_label_classification"}
+
+    def predict(self, outputs: Values) -> Values:
+        return np.asarray(outputs.argmax(axis=-1))
+
+    def measure(self, metric: str, labels: Values, outputs: Values) -> float:
+        return METRICS[metric](labels, self.predict(outputs), outputs.shape[-1])
+
+    def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
+        return metric_difference(metric, labels, self.predict(base), self.predict(candidate), candidate.shape[-1], confidence)
+
+    def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
+        return metric_bounds(metric, labels, self.predict(outputs), outputs.shape[-1], confidence)

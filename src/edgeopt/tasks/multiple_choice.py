@@ -1,0 +1,79 @@
+"""Which of several choices answers a question: CommonsenseQA, SWAG, ARC and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
+from typing import Any, ClassVar
+
+from edgeopt.errors import Place, bad_input
+from edgeopt.tasks import cells
+from edgeopt.tasks.base import Texts
+from edgeopt.tasks.classification import Classification
+from edgeopt.tasks.encode import Encoder, Features
+
+
+class MultipleChoice(Classification):
+    """Every choice is read together with the question and gets one logit. Inputs and logits have the shapes
+    (batch, choices, sequence) and (batch, choices), as transformers' models and optimum's exports have them. Every row has
+    as many choices; the classes are their places: A, B, C …"""
+
+    auto_class: ClassVar[str] = "AutoModelForMultipleChoice"
+    output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "choices"}
+
+    @property
+    def outputs(self) -> int | None:
+        return None
+
+    def read(self, row: cells.Cells, place: Place) -> cells.Raw:
+        spec = self.spec
+        cells.require(row, (*spec.columns, spec.label), place)
+        question = cells.text(row[spec.columns[0]], spec.columns[0], place)
+        marks: Sequence[Any] = ()
+        if isinstance(spec.choices, str):
+            given = row[spec.choices]
+            if isinstance(given, Mapping):
+                cells.require(given, ("text",), place)
+                marks, given = tuple(given.get("label") or ()), given["text"]
+            choices = cells.texts(given, spec.choices, place, least=2)
+        else:
+            choices = tuple(cells.text(row[c], c, place) for c in spec.columns[1:])
+        return (question, *choices), self._answer(row[spec.label], marks, choices, place), place
+
+    def _answer(self, label: Any, marks: Sequence[Any], choices: Texts, place: Place) -> int:
+        """Place of the right choice: the label is its mark, its letter, its number from 0, or its text."""
+        name = cells.word(label, place)
+        for known in ([str(m) for m in marks], list(ascii_uppercase[: len(choices)]), [str(i) for i in range(len(choices))], list(choices)):
+            if known.count(name) == 1:
+                return known.index(name)
+        raise bad_input(
+            "E304",
+            f"the label {cells.short(label)} is none of the {len(choices)} choices",
+            place=place,
+            help="give the right choice's letter, its number from 0, or its text",
+        )
+
+    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+        count = len(rows[0][0]) - 1
+        if count > len(ascii_uppercase):
+            raise bad_input("E304", f"the row has {count} choices, and may have {len(ascii_uppercase)}", place=rows[0][2])
+        return list(ascii_uppercase[:count])
+
+    def label(self, raw: Any, place: Place) -> int:
+        return int(raw)
+
+    def check(self, rows: Sequence[cells.Raw]) -> None:
+        for texts, _, place in rows:
+            if len(texts) - 1 != len(self.names):
+                raise bad_input(
+                    "E304",
+                    f"the row has {len(texts) - 1} choices, and the first row of train {len(self.names)}",
+                    place=place,
+                    help="give every row as many choices, or take the row out",
+                )
+
+    def head_options(self) -> dict[str, Any]:
+        return {}
+
+    def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
+        return encoder.choices(texts)

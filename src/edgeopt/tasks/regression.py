@@ -1,0 +1,38 @@
+"""A score for a text or for a pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeopt.errors import Place
+from edgeopt.tasks import cells
+from edgeopt.tasks.base import Values
+from edgeopt.tasks.classification import Classification
+
+
+class Regression(Classification):
+    """One output, trained by squared error."""
+
+    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+        return []
+
+    def label(self, raw: Any, place: Place) -> Any:
+        return cells.score(raw, place)
+
+    def head_options(self) -> dict[str, Any]:
+        return {"num_labels": 1, "problem_type": "regression"}
+
+    def label_batch(self, labels: list[Any], width: int) -> Values:
+        return np.array(labels, dtype=np.float32)
+
+    def plain_label(self, label: Any) -> float:
+        return float(label)
+
+    def predict(self, outputs: Values) -> Values:
+        return np.asarray(outputs, dtype=np.float64).reshape(len(outputs))
+
+    def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
+        return None

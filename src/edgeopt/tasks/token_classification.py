@@ -1,0 +1,142 @@
+"""A tag for every word: named entities, parts of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgeopt.errors import Place, bad_input
+from edgeopt.statistics import Bounds, counted_bounds, counted_difference
+from edgeopt.tasks import cells
+from edgeopt.tasks.base import IGNORED, Task, Texts, Values
+from edgeopt.tasks.encode import Encoder, Features
+
+_OUTSIDE = "O"
+
+
+class TokenClassification(Task):
+    """A word's tag is read off its first token, and it is that token alone which is trained. A word beyond the
+    length counts as one without a tag. f1, precision and recall are those of whole entities, as seqeval counts them;
+    accuracy is that of words. Outputs: (rows, words of the longest row, tags), filled up with nan."""
+
+    auto_class: ClassVar[str] = "AutoModelForTokenClassification"
+    needs: ClassVar[tuple[str, ...]] = ("seqeval",)
+    output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "sequence"}
+
+    def read(self, row: cells.Cells, place: Place) -> cells.Raw:
+        spec = self.spec
+        (column,) = spec.columns
+        cells.require(row, (column, spec.label), place)
+        words, tags = cells.texts(row[column], column, place), row[spec.label]
+        if not isinstance(tags, (list, tuple)) or len(tags) != len(words):
+            what = f"{len(tags)} tags" if isinstance(tags, (list, tuple)) else f"no list: {cells.short(tags)}"
+            raise bad_input("E304", f"column '{spec.label}' has {what}, and '{column}' {len(words)} words", place=place, help="give every word one tag")
+        return words, tuple(tags), place
+
+    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+        """The tags given, or those of the rows, that of no entity first."""
+        if given:
+            return list(given)
+        names = cells.classes_of((tag, place) for _, tags, place in rows for tag in tags)
+        if all(cells.is_integer(n) for n in names):
+            raise bad_input(
+                "E304",
+                "the tags are numbers, and entities cannot be told from numbers",
+                place=rows[0][2],
+                help="name them in task.labels: [O, B-PER, I-PER, …]",
+            )
+        return sorted(names, key=lambda n: n != _OUTSIDE)
+
+    def label(self, raw: Any, place: Place) -> tuple[int, ...]:
+        return tuple(cells.class_number(tag, self.names, place) for tag in raw)
+
+    def tokenizer_options(self, model_type: str) -> dict[str, Any]:
+        # a byte-level tokenizer sees no spaces between words that are given one by one
+        return {"add_prefix_space": True} if model_type == "roberta" else {}
+
+    def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
+        return encoder.words(texts)
+
+    def targets(self, features: Features, labels: Sequence[Any]) -> list[Any]:
+        assert features.words is not None
+        out = []
+        for ids, places, tags in zip(features.ids, features.words, labels, strict=True):
+            target = [IGNORED] * len(ids["input_ids"])
+            for place, tag in zip(places, tags, strict=True):
+                if place >= 0:
+                    target[place] = tag
+            out.append(target)
+        return out
+
+    def label_batch(self, labels: list[Any], width: int) -> Values:
+        return np.array([[*tags, *[IGNORED] * (width - len(tags))] for tags in labels], dtype=np.int64)
+
+    def gather(self, outputs: Sequence[Values], features: Features) -> Values:
+        """The outputs of each word's first token."""
+        assert features.words is not None
+        return self.stack([self._of_words(np.asarray(o), places) for o, places in zip(outputs, features.words, strict=True)])
+
+    def _of_words(self, output: Values, places: list[int]) -> Values:
+        rows = output[np.maximum(places, 0)].astype(np.float64)
+        outside = np.zeros(len(self.names))
+        outside[self.names.index(_OUTSIDE) if _OUTSIDE in self.names else 0] = 1.0
+        rows[np.array(places) < 0] = outside
+        return rows
+
+    def stack(self, outputs: Sequence[Any]) -> Values:
+        return _filled([np.asarray(o, dtype=np.float64) for o in outputs], np.nan)
+
+    def stack_labels(self, labels: Sequence[Any]) -> Values:
+        return _filled([np.asarray(tags, dtype=np.int64) for tags in labels], IGNORED)
+
+    def plain_label(self, label: Any) -> list[int]:
+        return [int(x) for x in label if x != IGNORED]
+
+    def plain_output(self, output: Any) -> list[list[float]]:
+        return [[float(x) for x in word] for word in output if not np.isnan(word[0])]
+
+    def predict(self, outputs: Values) -> Values:
+        """Shape (rows, words of the longest row); -100 behind a row's last word."""
+        return np.where(np.isnan(outputs[..., 0]), IGNORED, outputs.argmax(axis=-1))
+
+    def measure(self, metric: str, labels: Values, outputs: Values) -> float:
+        return float(_value(metric, self._counts(metric, labels, outputs).sum(0)[None])[0])
+
+    def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
+        before, after = (self._counts(metric, labels, x) for x in (base, candidate))
+        return counted_difference(before, after, lambda counts: _value(metric, counts), confidence)
+
+    def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
+        return counted_bounds(self._counts(metric, labels, outputs), lambda counts: _value(metric, counts), confidence)
+
+    def _counts(self, metric: str, labels: Values, outputs: Values) -> Values:
+        """What the metric adds up over rows, shape (rows, 3): right, predicted, true, of words or of entities."""
+        predicted = self.predict(outputs)
+        if metric == "accuracy":
+            words = (labels != IGNORED).sum(1)
+            return np.stack([((labels == predicted) & (labels != IGNORED)).sum(1), words, words], axis=1)
+        return np.array([_matches(self._entities(p), self._entities(t)) for p, t in zip(predicted, labels, strict=True)])
+
+    def _entities(self, tags: Values) -> set[Any]:
+        from seqeval.metrics.sequence_labeling import get_entities
+
+        return set(get_entities([self.names[t] for t in tags if t != IGNORED]))
+
+
+def _matches(predicted: set[Any], true: set[Any]) -> tuple[int, int, int]:
+    return len(predicted & true), len(predicted), len(true)
+
+
+def _value(metric: str, counts: Values) -> Values:
+    """Precision, recall, F1 or accuracy of sums of counts, shape (draws, 3) to (draws,); 0 where nothing is there."""
+    right, predicted, true = counts[:, 0].astype(float), counts[:, 1], counts[:, 2]
+    top, bottom = {"precision": (right, predicted), "recall": (right, true), "accuracy": (right, true), "f1": (2 * right, predicted + true)}[metric]
+    values: Values = np.divide(top, bottom, out=np.zeros(len(counts)), where=bottom > 0)
+    return values
+
+
+def _filled(rows: list[Values], fill: float) -> Values:
+    width = max(len(r) for r in rows)
+    return np.stack([np.pad(r, [(0, width - len(r)), *[(0, 0)] * (r.ndim - 1)], constant_values=fill) for r in rows])
