@@ -15,6 +15,13 @@ import pytest
 from helpers import WORDS, edgeopt
 from running import TRAINING, recipe_for
 
+from edgeopt.distributed import Group
+from edgeopt.execute import execute
+from edgeopt.plan import make_plan
+from edgeopt.progress import Progress
+from edgeopt.recipe.load import load_recipe
+from edgeopt.store import Store
+
 _GOOD = [w for w in WORDS if w.startswith("good")]
 _BAD = [w for w in WORDS if w.startswith("bad")]
 _PLAIN = [w for w in WORDS if w.startswith("word")]
@@ -140,8 +147,9 @@ def test_windows_are_counted_and_said(applied: tuple[str, Path]) -> None:
         assert report["task"]["queries_per_row"] == 1.0
 
 
-@pytest.mark.parametrize("kind", ["multiple-choice", "token-classification"])
-@pytest.mark.parametrize("use", ["adapter.prompt", "adapter.prefix"])
+@pytest.mark.parametrize(
+    ("kind", "use"), [("multiple-choice", "adapter.prefix"), ("token-classification", "adapter.prompt"), ("token-classification", "adapter.prefix")]
+)
 def test_virtual_tokens_have_no_place_there(kind: str, use: str, tiny_model: Path, tmp_path: Path) -> None:
     make, keys = KINDS[kind]
     (tmp_path / "data").mkdir()
@@ -152,3 +160,40 @@ def test_virtual_tokens_have_no_place_there(kind: str, use: str, tiny_model: Pat
     done = edgeopt("validate", recipe)
     assert done.code == 2
     assert f"no place in {kind}" in done.err
+
+
+_SHORT = {"max_steps": 12, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32"}
+
+
+@pytest.mark.parametrize("family", ["bert", "electra"])
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        ("multiple-choice", {"use": "adapter.lora", "r": 4, "bias": "all"}),
+        ("multiple-choice", {"use": "adapter.prompt", "virtual_tokens": 4}),
+        ("multiple-choice", {"use": "adapter.bitfit"}),
+        ("token-classification", {"use": "adapter.ia3"}),
+        ("token-classification", {"use": "adapter.bottleneck"}),
+    ],
+    ids=lambda x: x if isinstance(x, str) else x["use"],
+)
+def test_other_heads_are_adapted_and_exported(kind: str, step: dict[str, Any], family: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """The export compares logits with torch on real rows, and the adapter is read from its files there."""
+    model = request.getfixturevalue("tiny_model" if family == "bert" else "tiny_electra")
+    make, keys = KINDS[kind]
+    (tmp_path / "data").mkdir()
+    for split in ("train", "validation"):
+        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in make(random.Random(0), 24)))
+    task = {"type": kind, "dataset": {"path": str(tmp_path / "data")}, "text": "text", "max_length": 24, **keys}
+    steps = [{**_SHORT, **step}, *([{"use": "merge"}] if step["use"] in ("adapter.lora", "adapter.ia3") else [])]
+    recipe = load_recipe(recipe_for(tmp_path, model, tmp_path / "data", task=task, steps=steps, baseline={"finetune": {**_SHORT, "max_steps": 2}}))
+    store = Store(tmp_path / "store")
+    done = execute(make_plan(recipe, store), store, Progress(show=False), Group())
+    assert done.final("candidate").figures["parity"]["max_abs_diff"] < 1e-4
+    trained = done.chains["candidate"][1].state
+    if step["use"] == "adapter.prompt":
+        from safetensors import safe_open
+
+        with safe_open(trained.folder / "adapter" / "adapter_model.safetensors", "numpy") as tensors:
+            heads = {"classifier"} if family == "bert" else {"classifier", "sequence_summary"}
+            assert {part for name in tensors.keys() for part in name.split(".")} >= heads  # noqa: SIM118

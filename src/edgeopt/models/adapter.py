@@ -34,7 +34,10 @@ def attach_saved(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         return bottleneck.load(model, folder / ADAPTER)
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, str(folder / ADAPTER), is_trainable=trainable)
+    kind: Any = PeftModel
+    if method == "PROMPT_TUNING" and type(model).__name__.endswith("ForMultipleChoice"):
+        from edgeopt.models.choices import PromptedChoices as kind
+    return kind.from_pretrained(model, str(folder / ADAPTER), is_trainable=trainable)
 
 
 def save_adapter(model: Any, folder: Path) -> None:

@@ -10,11 +10,11 @@ from pydantic import Field
 from edgeopt.models.load import head_of
 from edgeopt.models.source import ModelSource
 from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
-from edgeopt.transforms.adapters.common import STAYS, Adapter, task_type
+from edgeopt.transforms.adapters.common import STAYS, Adapter, for_task
 from edgeopt.transforms.base import Found
 
 #: Tasks with one output a text. Where each token has an output, tokens that are not the text's have no place.
-_ONE_OUTPUT = ("text-classification", "text-regression")
+_ONE_OUTPUT = ("text-classification", "text-regression", "multiple-choice")
 #: Families whose attention takes keys and values from outside, as prefix tuning gives them.
 _TAKE_A_PREFIX = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
 
@@ -49,14 +49,17 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
             ]
         return []
 
+    def wrapped(self, model: Any, config: Any) -> Any:
+        from peft import get_peft_model
+
+        return get_peft_model(model, config)
+
     @abstractmethod
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
         """peft's config for the model."""
 
     def attach(self, model: Any, params: VirtualTokensParams) -> Any:
-        from peft import get_peft_model
-
-        adapted = get_peft_model(model, self.config(model, params))
+        adapted = self.wrapped(model, self.config(model, params))
         trained = {part for n, p in adapted.named_parameters() if p.requires_grad for part in n.split(".")}
         assert set(head_of(model)) <= trained, "peft takes the head for granted by its name"
         return adapted
@@ -68,12 +71,19 @@ class Prompt(_VirtualTokens):
     name = "adapter.prompt"
     summary = "virtual tokens and head, the base frozen; stay in the graph"
 
+    def wrapped(self, model: Any, config: Any) -> Any:
+        if config.task_type is not None:
+            return super().wrapped(model, config)
+        from edgeopt.models.choices import PromptedChoices
+
+        return PromptedChoices(model, config)
+
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
         from peft import PromptTuningConfig
 
         # ELECTRA's embeddings may be narrower than its layers
         width = getattr(model.config, "embedding_size", model.config.hidden_size)
-        return PromptTuningConfig(task_type=task_type(model), token_dim=width, **_shape(model, params))
+        return PromptTuningConfig(token_dim=width, **_shape(model, params), **for_task(model))
 
 
 class Prefix(_VirtualTokens):
@@ -81,6 +91,11 @@ class Prefix(_VirtualTokens):
 
     name = "adapter.prefix"
     summary = "virtual keys and values and head, the base frozen; stay in the graph"
+
+    def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
+        if task.type == "multiple-choice":
+            return [((), f"{self.name} has no place in {task.type}: its model hands no keys and values on to the encoder", "use adapter.prompt")]
+        return super().check(params, task)
 
     def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
         kind = (model.config or {}).get("model_type", "bert")
@@ -91,7 +106,7 @@ class Prefix(_VirtualTokens):
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
         from peft import PrefixTuningConfig
 
-        return PrefixTuningConfig(task_type=task_type(model), token_dim=model.config.hidden_size, **_shape(model, params))
+        return PrefixTuningConfig(token_dim=model.config.hidden_size, **_shape(model, params), **for_task(model))
 
 
 def _shape(model: Any, params: VirtualTokensParams) -> dict[str, int]:
