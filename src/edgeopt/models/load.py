@@ -27,8 +27,10 @@ def load_base(folder: Path) -> Any:
     from transformers import AutoModelForSequenceClassification
 
     from edgeopt.models.nf4 import unpacked
+    from edgeopt.models.slicing import class_for
 
-    return unpacked(AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype="float32", **_placing(folder)).eval())
+    cls = class_for(AutoModelForSequenceClassification, folder)
+    return unpacked(cls.from_pretrained(folder, local_files_only=True, dtype="float32", **_placing(folder)).eval())
 
 
 def load_model(folder: Path, *, trainable_adapter: bool = False) -> PreTrainedModel:

@@ -21,12 +21,14 @@ def quantised(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification, BitsAndBytesConfig
 
+    from edgeopt.models.slicing import class_for
+
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     options = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double_quant,
         bnb_4bit_compute_dtype=getattr(torch, compute_dtype), llm_int8_skip_modules=list(anatomy(config.model_type).head),
     )  # fmt: skip
-    return unpacked(AutoModelForSequenceClassification.from_pretrained(
+    return unpacked(class_for(AutoModelForSequenceClassification, folder).from_pretrained(
         folder, local_files_only=True, dtype="float32", quantization_config=options, device_map={"": 0 if host.has_cuda() else "cpu"}
     ))  # fmt: skip
 
