@@ -72,7 +72,6 @@ MEANINGS = {
     "LoraParams.use_rslora": "rank-stabilised scale",
     "LoraParams.use_dora": "train the norms of the weights apart from their directions",
     "LoraParams.learning_rate": "highest rate, reached after the warm-up",
-    "MagnitudeParams.granularity": "single weights",
     "DynamicParams.per_channel": "a scale for each output channel instead of one for the matrix",
     "StaticParams.calibration": "see the second table",
     "Calibration.method": "minmax: the widest range seen; moving-average: a smoothed one",

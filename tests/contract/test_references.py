@@ -18,7 +18,7 @@ from edgeopt.store import Store
 from edgeopt.testing.build import build, step, steps_towards
 from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
-from edgeopt.transforms.prune.magnitude import masks
+from edgeopt.transforms.prune.masks import masks, scores
 
 TRAINED = facts(Fact.TRAINED_HEAD)
 
@@ -45,18 +45,17 @@ def test_l1_pruning_is_torchs(scope: str, tiny_model: Path, tiny_data: Path, tmp
 def test_random_pruning_follows_the_seed_and_adds_to_earlier_zeros() -> None:
     weights = [torch.randn(8, 8), torch.randn(4, 16)]
     weights[0][:, :2] = 0
-    from edgeopt.transforms.prune.magnitude import _random
-
-    first, second = ([_random(w, torch.Generator().manual_seed(s)) for w in weights] for s in (1, 2))
-    kept = [(w * m) for w, m in zip(weights, masks(first, 0.5, "global"), strict=True)]
+    first, second = (scores(weights, "unstructured", "random", torch.Generator().manual_seed(s)) for s in (1, 2))
+    kept = [(w * m) for w, m in zip(weights, masks(first, weights, 0.5, "global"), strict=True)]
     assert sum(int((k == 0).sum()) for k in kept) == 64
     assert not torch.equal(first[1], second[1])
 
 
 def test_mask_counts_are_exact_even_with_ties() -> None:
-    assert int(masks([torch.ones(10, 10)], 0.33, "layer")[0].sum()) == 67
-    low_first = masks([torch.arange(6.0)], 0.5, "global")[0]
-    assert low_first.tolist() == [0, 0, 0, 1, 1, 1]
+    alike = [torch.ones(10, 10)]
+    assert int(masks(alike, alike, 0.33, "layer")[0].sum()) == 67
+    rising = [torch.arange(6.0)]
+    assert masks(rising, rising, 0.5, "global")[0].tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_merging_by_hand(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:

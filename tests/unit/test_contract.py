@@ -54,7 +54,7 @@ TABLE = {
     S: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203"],
 }
 #: Transforms that may stand where another of the table may.
-LIKE = {"adapter.adalora": L, "adapter.qlora": L, "adapter.bitfit": F, "adapter.prompt": G, "adapter.prefix": G}
+LIKE = {"adapter.adalora": L, "adapter.qlora": L, "adapter.bitfit": F, "prune.layers": F, "adapter.prompt": G, "adapter.prefix": G}
 PREPARE = {M: [L], D: ["lower.onnx"], S: ["lower.onnx"]}
 ORDER = [F, L, V, G, M, P, D, S]
 ALL = [*ORDER, *LIKE]

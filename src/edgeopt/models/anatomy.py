@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Names inside transformers' models with a head, of one model type.
+    """Names inside a task model of one model type; of a layer's parts within the layer.
 
     base: attribute that holds the encoder with its embeddings. layers: prefix of the numbered layers.
-    attention: suffixes of query, key and value. projections: the linears that write a layer's two results, of
-    the attention and of the feed-forward, as `part_of` names them.
+    self_attention: the module that holds query, key and value. attention: those three.
+    projections: the linears that write a layer's two results, of the attention and of the feed-forward.
+    ffn_in, activation: the linear into the feed-forward and what follows it. norms: the LayerNorms behind the two projections.
+    tables: embeddings that are added up, within the base. embedding_norm: the LayerNorm behind them.
+    embedding_projection: a linear from narrow embeddings to the hidden width, where a model has it.
+    position_bias: a table that adds a bias for each head to the scores of every layer, within the base.
+    readers: linears behind the last layer; the first that a model has reads the hidden states.
     """
 
     base: str
     layers: str
+    self_attention: str
     attention: tuple[str, str, str]
     projections: tuple[str, str]
+    ffn_in: str
+    activation: str
+    norms: tuple[str, str]
+    readers: tuple[str, ...]
+    tables: tuple[str, ...] = ("embeddings.word_embeddings", "embeddings.position_embeddings", "embeddings.token_type_embeddings")
+    embedding_norm: str = "embeddings.LayerNorm"
+    embedding_projection: str | None = None
+    position_bias: str | None = None
 
     def layer_of(self, parameter: str) -> int | None:
         """Number of the layer that a parameter (or module) belongs to; None for embeddings and head."""
@@ -31,23 +46,48 @@ class Anatomy:
         return found[1] if found else None
 
 
-_SELF = ("attention.self.query", "attention.self.key", "attention.self.value")
-_OUT = ("attention.output.dense", "output.dense")
+def _bert_like(base: str, readers: tuple[str, ...], embedding_projection: str | None = None) -> Anatomy:
+    return Anatomy(
+        base=base, layers=f"{base}.encoder.layer", self_attention="attention.self",
+        attention=("attention.self.query", "attention.self.key", "attention.self.value"), projections=("attention.output.dense", "output.dense"),
+        ffn_in="intermediate.dense", activation="intermediate.intermediate_act_fn", norms=("attention.output.LayerNorm", "output.LayerNorm"),
+        readers=(f"{base}.pooler.dense", *readers), embedding_projection=embedding_projection,
+    )  # fmt: skip
+
+
+_ROBERTA = _bert_like("roberta", ("classifier.dense", "classifier", "qa_outputs"))
 
 FAMILIES: dict[str, Anatomy] = {
-    "bert": Anatomy("bert", "bert.encoder.layer", _SELF, _OUT),
-    "electra": Anatomy("electra", "electra.encoder.layer", _SELF, _OUT),
-    "roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT),
-    "xlm-roberta": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT),
-    "camembert": Anatomy("roberta", "roberta.encoder.layer", _SELF, _OUT),
-    "distilbert": Anatomy("distilbert", "distilbert.transformer.layer",
-                          ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-                          ("attention.out_lin", "ffn.lin2")),
-    "mpnet": Anatomy("mpnet", "mpnet.encoder.layer", ("attention.attn.q", "attention.attn.k", "attention.attn.v"),
-                     ("attention.attn.o", "output.dense")),
+    "bert": _bert_like("bert", ("classifier", "qa_outputs")),
+    "electra": _bert_like("electra", ("classifier.dense", "sequence_summary.summary", "classifier", "qa_outputs"), "embeddings_project"),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "distilbert": Anatomy(
+        base="distilbert", layers="distilbert.transformer.layer", self_attention="attention",
+        attention=("attention.q_lin", "attention.k_lin", "attention.v_lin"), projections=("attention.out_lin", "ffn.lin2"), ffn_in="ffn.lin1",
+        activation="ffn.activation",
+        norms=("sa_layer_norm", "output_layer_norm"), readers=("pre_classifier", "classifier", "qa_outputs"),
+        tables=("embeddings.word_embeddings", "embeddings.position_embeddings"),
+    ),
+    "mpnet": Anatomy(
+        base="mpnet", layers="mpnet.encoder.layer", self_attention="attention.attn",
+        attention=("attention.attn.q", "attention.attn.k", "attention.attn.v"), projections=("attention.attn.o", "output.dense"),
+        ffn_in="intermediate.dense", activation="intermediate.intermediate_act_fn", norms=("attention.LayerNorm", "output.LayerNorm"),
+        readers=("mpnet.pooler.dense", "classifier.dense", "classifier", "qa_outputs"),
+        tables=("embeddings.word_embeddings", "embeddings.position_embeddings"), position_bias="encoder.relative_attention_bias",
+    ),
 }  # fmt: skip
 
 
 def anatomy(model_type: str) -> Anatomy:
     """The anatomy of a `model_type` of transformers. Raises KeyError for a family not described here."""
     return FAMILIES[model_type]
+
+
+def part(module: Any, name: str) -> Any:
+    """The part of a module under a dotted name; None where it has none, because it was cut away or never there."""
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        return None

@@ -33,8 +33,10 @@ def model_class(folder: Path) -> Any:
     """The class of transformers that the model of a torch state was saved from: it has the head of its task."""
     import transformers
 
+    from edgeopt.models.slicing import class_for
+
     (name,) = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
-    return getattr(transformers, name)
+    return class_for(getattr(transformers, name), folder)
 
 
 def head_of(model: Any) -> list[str]:

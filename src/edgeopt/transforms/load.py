@@ -28,13 +28,14 @@ class Load(Transform[StepParams]):
         import transformers
 
         from edgeopt.models.load import save_model
+        from edgeopt.models.slicing import class_for
 
         torch.manual_seed(context.seed)
         task = task_of(context.task, context.data.label_names)
         try:
             config = transformers.AutoConfig.from_pretrained(state.folder, local_files_only=True)
             tokenizer = transformers.AutoTokenizer.from_pretrained(state.folder, local_files_only=True, **task.tokenizer_options(config.model_type))
-            model, info = getattr(transformers, task.auto_class).from_pretrained(
+            model, info = class_for(getattr(transformers, task.auto_class), state.folder).from_pretrained(
                 state.folder, local_files_only=True, dtype="float32", output_loading_info=True, **task.head_options()
             )
         except Exception as error:  # transformers raises many kinds for a folder that does not fit together

@@ -1,34 +1,49 @@
-"""Unstructured magnitude pruning, with an optional fine-tune that keeps the zeros."""
+"""Magnitude pruning of single weights, rows or columns, with an optional fine-tune that keeps the zeros."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
 from edgeopt.recipe.schema import StepParams, TrainParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, StepContext, Transform
+from edgeopt.transforms.prune.figures import shape_figures, size_figures
 
 
 class MagnitudeParams(StepParams):
     """What is set to zero: `amount` of the weights of the encoder's linear layers."""
 
-    amount: float = Field(gt=0, lt=1, description="share of the weights that become zero")
-    granularity: Literal["unstructured"] = "unstructured"
-    criterion: Literal["l1", "random"] = Field("l1", description="l1: the smallest absolute values go first")
-    scope: Literal["layer", "global"] = Field("global", description="compare within each matrix, or across the model")
+    amount: float = Field(gt=0, lt=1, description="share of the weights (or of the rows or columns) that become zero")
+    granularity: Literal["unstructured", "row", "column"] = Field(
+        "unstructured", description="single weights; or whole rows (outputs) or columns (inputs) of the matrices, cut away where nothing else reads them"
+    )
+    criterion: Literal["l1", "l2", "random"] = Field("l1", description="the smallest go first: by absolute value, by the norm of a row or column, or by lot")
+    scope: Literal["layer", "global"] = Field(
+        "global", description="compare within each matrix, or across the model (rows and columns by the mean of their weights)"
+    )
+    steps: int = Field(1, ge=1, le=100, description="prune in so many steps, most of it early, each followed by `recover`")
     recover: TrainParams | None = Field(None, description="fine-tune afterwards, the zeros kept")
+
+    @model_validator(mode="after")
+    def _steps_recover(self) -> MagnitudeParams:
+        if self.steps > 1 and self.recover is None:
+            raise ValueError("'steps' without 'recover' would come to the same as one step: give 'recover'")
+        return self
 
 
 class MagnitudePrune(Transform[MagnitudeParams]):
-    """Set single weights to zero. In ONNX Runtime zeros compress on disk and bring no speed."""
+    """Set weights to zero. In ONNX Runtime zeros compress on disk and bring no speed. Of whole rows or columns, the
+    neurons and heads that nothing is left of are cut away, which brings both."""
 
     name = "prune.magnitude"
-    summary = "set the smallest weights to zero"
+    version = 2
+    summary = "set the smallest weights, rows or columns to zero"
     Params = MagnitudeParams
     contract = Contract(
         requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.SPARSE), data="train", needs=("torch",)
@@ -39,47 +54,78 @@ class MagnitudePrune(Transform[MagnitudeParams]):
         import torch
 
         from edgeopt.models.load import copy_tokenizer, load_model, prunable, save_model
-        from edgeopt.training import train
+        from edgeopt.models.zeros import cut_zeros
+        from edgeopt.transforms.prune.masks import masks, scores
 
         model = load_model(state.folder)
-        generator = torch.Generator().manual_seed(context.seed)
         weights = [m.weight for _, m in prunable(model)]
-        scores = [w.detach().abs() if params.criterion == "l1" else _random(w, generator) for w in weights]
-        with torch.no_grad():
-            for weight, keep in zip(weights, masks(scores, params.amount, params.scope), strict=True):
-                weight.mul_(keep)
-        if params.recover is not None:
-            context.figures.update(train(model, state.folder, params.recover, context, keep_zeros=True))
+        generator = torch.Generator().manual_seed(context.seed)
+        total = sum(w.numel() for w in weights)
+        done = _resume(model, context)
+        for step in range(done, params.steps):
+            amount = schedule(params.amount, step + 1, params.steps)
+            chosen = masks(scores(weights, params.granularity, params.criterion, generator), weights, amount, params.scope, params.granularity)
+            with torch.no_grad():
+                for weight, keep in zip(weights, chosen, strict=True):
+                    weight.mul_(keep)
+            if params.recover is not None:
+                last = step + 1 == params.steps
+                within = replace(context, work=context.work / f"step-{step}", helps=context.helps and last)
+                _recover(model, state, params.recover, within, context.figures)
+                if not last:
+                    _remember(model, step + 1, context)
+        if params.granularity != "unstructured":
+            zeros = sum(int((w == 0).sum()) for w in weights)
+            cut_zeros(model)
+            context.figures["pruned_share"] = round(zeros / total, 6)
         save_model(model, context.output)
         copy_tokenizer(state.folder, context.output)
 
     def observe(self, before: State, after: Path, params: MagnitudeParams) -> Figures:
         from edgeopt.models.load import load_model, prunable
 
-        weights = [m.weight for _, m in prunable(load_model(after))]
-        sparsity = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
-        if sparsity < params.amount - 1e-3:
-            raise step_failed("E403", f"the model is {sparsity:.3f} zeros after pruning to {params.amount}", help="report it with the recipe")
-        return {"sparsity": round(sparsity, 6)}
+        left = [m.weight for _, m in prunable(load_model(after))]
+        zeros, size = sum(int((w == 0).sum()) for w in left), sum(w.numel() for w in left)
+        old = [m.weight.shape for _, m in prunable(load_model(before.folder))]
+        total = sum(s.numel() for s in old)
+        share = (total - size + zeros) / total
+        # counts of rows and columns are rounded in each matrix
+        slack = 1e-3 if params.granularity == "unstructured" else 1 / min(min(s) for s in old)
+        if share < params.amount - slack:
+            raise step_failed("E403", f"{share:.3f} of the weights are gone after pruning {params.amount}", help="report it with the recipe")
+        figures = {"sparsity": round(zeros / max(size, 1), 6), **size_figures(after)}
+        return figures if params.granularity == "unstructured" else {**figures, **shape_figures(after)}
 
 
-def _random(weight: Any, generator: Any) -> Any:
-    """Random scores; weights that are zero already rank lowest, so that pruning twice adds up."""
-    import torch
-
-    return torch.rand(weight.shape, generator=generator) * (weight != 0)
+def schedule(amount: float, step: int, steps: int) -> float:
+    """What is pruned after step 1…steps: most of it early, when there is most to spare (Zhu and Gupta 2017, section 3)."""
+    return amount * (1 - (1 - step / steps) ** 3)
 
 
-def masks(scores: list[Any], amount: float, scope: str) -> list[Any]:
-    """0/1 masks of the scores' shapes with exactly round(amount·n) zeros: in each matrix (layer) or over
-    all of them (global). The lowest scores go; ties go in order of position."""
-    import torch
+def _recover(model: Any, state: State, params: TrainParams, context: StepContext, figures: Figures) -> None:
+    """Train with the zeros kept. Figures are those of the last of several trainings; its seconds, of all."""
+    from edgeopt.training import train
 
-    if scope == "layer":
-        return [masks([s], amount, "global")[0] for s in scores]
-    flat = torch.cat([s.reshape(-1) for s in scores])
-    keep = torch.ones_like(flat)
-    order = torch.sort(flat, stable=True).indices
-    keep[order[: round(amount * flat.numel())]] = 0
-    parts = torch.split(keep, [s.numel() for s in scores])
-    return [part.reshape(s.shape) for part, s in zip(parts, scores, strict=True)]
+    before = float(figures.get("train_seconds", 0.0))
+    figures.update(train(model, state.folder, params, context, keep_zeros=True))
+    figures["train_seconds"] = round(before + figures["train_seconds"], 3)
+
+
+def _remember(model: Any, done: int, context: StepContext) -> None:
+    """Keep the model after a step, so that an interrupted run goes on behind it."""
+    from safetensors.torch import save_file
+
+    if not context.helps:
+        target = context.work / f"done-{done}.safetensors"
+        save_file({n: t.contiguous() for n, t in model.state_dict().items()}, f"{target}.part")
+        Path(f"{target}.part").replace(target)
+
+
+def _resume(model: Any, context: StepContext) -> int:
+    """How many steps an interrupted run had finished; the model is as it was then."""
+    from safetensors.torch import load_file
+
+    found = max((int(p.stem.rpartition("-")[2]) for p in context.work.glob("done-*.safetensors")), default=0)
+    if found:
+        model.load_state_dict(load_file(context.work / f"done-{found}.safetensors"))
+    return found

@@ -1,0 +1,132 @@
+"""Masks over a model's heads, neurons, blocks and hidden dimensions, put in by hooks: what pruning learns or scores.
+
+A mask of ones changes nothing; any real values are allowed, and gradients reach them. For zeros and ones the masked
+model computes what `slicing.cut` leaves of it:
+
+- heads, neurons: factors of what the output projection reads. With all of a block at 0 its bias is still added and normed.
+- mha, ffn: gate of a whole block with its norm: g·block(x) + (1 − g)·x. At 0 the block's input passes.
+- hidden: weights of the dimensions in each LayerNorm's mean and variance, and factors of its output; so the dimensions
+  that are left are normed among themselves, as in a narrower model (CoFi: Xia et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeopt.models.anatomy import anatomy, part
+from edgeopt.models.slicing import Kept, KeptLayer, structure_of
+
+
+@dataclass
+class Masks:
+    """heads[i], neurons[i]: one value for each that layer i has now. mha, ffn: one value a layer. hidden: one value a
+    dimension. None: no mask of that kind, which costs nothing."""
+
+    heads: list[torch.Tensor] | None = None
+    neurons: list[torch.Tensor] | None = None
+    mha: torch.Tensor | None = None
+    ffn: torch.Tensor | None = None
+    hidden: torch.Tensor | None = None
+
+    def tensors(self) -> list[torch.Tensor]:
+        return [*(self.heads or ()), *(self.neurons or ()), *(t for t in (self.mha, self.ffn, self.hidden) if t is not None)]
+
+
+def ones(model: Any, *, gates: bool = True, hidden: bool = True) -> Masks:
+    """Masks that change nothing; gates, hidden: with those kinds too."""
+    shape = structure_of(model)
+    device = next(model.parameters()).device
+    count = len(shape.layers)
+
+    def full(size: int) -> torch.Tensor:
+        return torch.ones(size, device=device)
+
+    return Masks(
+        [full(x.head_count) for x in shape.layers], [full(x.neuron_count) for x in shape.layers],
+        full(count) if gates else None, full(count) if gates else None, full(shape.hidden) if hidden else None,
+    )  # fmt: skip
+
+
+def kept(model: Any, masks: Masks) -> Kept:
+    """What the masks leave, for `slicing.cut`: everything that is not exactly 0. A layer of two closed gates goes."""
+
+    def left(mask: torch.Tensor) -> list[int]:
+        return [int(i) for i in torch.nonzero(mask.detach()).flatten()]
+
+    layers = []
+    for i, layer in enumerate(structure_of(model).layers):
+        heads = None if layer.heads is None or _closed(masks.mha, i) else left(masks.heads[i]) if masks.heads else range(layer.head_count)
+        neurons = None if layer.neurons is None or _closed(masks.ffn, i) else left(masks.neurons[i]) if masks.neurons else range(layer.neurons)
+        if heads is not None or neurons is not None:
+            layers.append(KeptLayer(i, heads, neurons))
+    return Kept(layers, None if masks.hidden is None else left(masks.hidden))
+
+
+def _closed(gates: torch.Tensor | None, layer: int) -> bool:
+    return gates is not None and bool(gates[layer] == 0)
+
+
+@contextmanager
+def masked(model: Any, masks: Masks) -> Iterator[None]:
+    """The model computes with the masks while the block runs. They may be replaced in `masks` between two passes."""
+    shape = anatomy(model.config.model_type)
+    size = structure_of(model).dense.head_size
+    hooks: list[Any] = []
+    try:
+        if masks.hidden is not None:
+            base = model.get_submodule(shape.base)
+            projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
+            source = base.get_submodule(shape.embedding_norm) if projection is None else projection
+            hooks.append(source.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden)))
+        for number, layer in enumerate(model.get_submodule(shape.layers)):
+            hooks += _layer_hooks(layer, number, shape, size, masks)
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _layer_hooks(layer: Any, number: int, shape: Any, size: int, masks: Masks) -> list[Any]:
+    """stream: what goes into the next block, which a closed gate lets pass."""
+    stream: list[Any] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, args: stream.__setitem__(slice(None), [args[0]]))]
+
+    def gate(which: str) -> Any:
+        def hook(module: Any, args: Any, out: Any) -> Any:
+            out = _narrowed(module, args, out, masks.hidden)
+            gates = getattr(masks, which)
+            if gates is not None:
+                out = gates[number] * out + (1 - gates[number]) * stream[0]
+            stream[:] = [out]
+            return out
+
+        return hook
+
+    for name, which in zip(shape.norms, ("mha", "ffn"), strict=True):
+        norm = part(layer, name)
+        if isinstance(norm, nn.LayerNorm):
+            hooks.append(norm.register_forward_hook(gate(which)))
+    attention, ffn = (part(layer, name) for name in shape.projections)
+    if masks.heads is not None and isinstance(attention, nn.Linear):
+        hooks.append(attention.register_forward_pre_hook(lambda _, args: (args[0] * masks.heads[number].repeat_interleave(size),)))
+    if masks.neurons is not None and isinstance(ffn, nn.Linear):
+        hooks.append(ffn.register_forward_pre_hook(lambda _, args: (args[0] * masks.neurons[number],)))
+    return hooks
+
+
+def _narrowed(module: Any, args: Any, out: Any, mask: torch.Tensor | None) -> Any:
+    """The output of a LayerNorm (or of the embeddings' projection) with the hidden mask on it and in its statistics."""
+    if mask is None:
+        return out
+    if not isinstance(module, nn.LayerNorm):
+        return out * mask
+    x, total = args[0], mask.sum()
+    mean = (x * mask).sum(-1, keepdim=True) / total
+    variance = ((x - mean) ** 2 * mask).sum(-1, keepdim=True) / total
+    return ((x - mean) / torch.sqrt(variance + module.eps) * module.weight + module.bias) * mask

@@ -1,0 +1,217 @@
+"""Surgery: heads, neurons, hidden dimensions, blocks and layers cut out of a model, and such a model built again.
+
+A model that was cut keeps the dense shape in its config, and `edgeopt_structure` besides, from which its class makes
+the shapes before weights are loaded. transformers' own forward runs on it unpatched.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeopt.models.anatomy import Anatomy, anatomy, part
+from edgeopt.models.removed import Bias, NoHeads, Nothing, Pass, Residual
+from edgeopt.models.source import CONFIG
+from edgeopt.models.structure import FIELD, Layer, Structure, of_config
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """What stays of the layer that is `number` now: positions among its heads and neurons; None: the whole block goes."""
+
+    number: int
+    heads: Sequence[int] | None
+    neurons: Sequence[int] | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The layers that stay, and of the residual stream's dimensions these positions; None: all."""
+
+    layers: Sequence[KeptLayer]
+    hidden: Sequence[int] | None = None
+
+
+def structure_of(model: Any) -> Structure:
+    """The shape of a model: as it was cut, or as its config has it."""
+    return of_config(model.config.to_dict())
+
+
+def everything(model: Any) -> Kept:
+    """A choice that keeps the model as it is."""
+    layers = structure_of(model).layers
+    return Kept([KeptLayer(i, None if x.heads is None else range(x.head_count), None if x.neurons is None else range(x.neurons))
+                 for i, x in enumerate(layers)])  # fmt: skip
+
+
+def cut(model: Any, kept: Kept) -> None:
+    """Cut everything else out of the model, in place, and note its new shape in its config. A block that lost all heads
+    or neurons still adds its bias and is normed; one that is None lets its input pass."""
+    old = structure_of(model)
+    layers = []
+    for layer in kept.layers:
+        was = old.layers[layer.number]
+        heads = None if layer.heads is None or was.heads is None else tuple(was.heads[i] for i in layer.heads)
+        layers.append(Layer(was.origin, heads, None if layer.neurons is None or was.neurons is None else len(layer.neurons)))
+    new = Structure(tuple(layers), old.hidden if kept.hidden is None else len(kept.hidden), old.dense)
+    _cut(model, kept, new)
+    setattr(model.config, FIELD, new.as_json())
+    model.config.num_hidden_layers = len(layers)
+
+
+def class_for(auto: Any, folder: Path) -> Any:
+    """The class whose `from_pretrained` reads the folder: `auto` (a class, or one of transformers' Auto classes), or for
+    a model that was cut a subclass of the right one that makes the shapes first."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if FIELD not in config:
+        return auto
+    from transformers import AutoConfig
+
+    mapping = getattr(auto, "_model_mapping", None)
+    return _cut_class(auto if mapping is None else mapping[type(AutoConfig.from_pretrained(folder, local_files_only=True))])
+
+
+@functools.cache
+def _cut_class(cls: Any) -> Any:
+    def __init__(self: Any, config: Any, *args: Any, **options: Any) -> None:
+        cls.__init__(self, config, *args, **options)
+        structure = Structure.from_json(getattr(config, FIELD))
+        layers = [KeptLayer(i, None if x.heads is None else range(x.head_count), None if x.neurons is None else range(x.neurons))
+                  for i, x in enumerate(structure.layers)]  # fmt: skip
+        _cut(self, Kept(layers, range(structure.hidden)), structure)
+
+    return type(cls.__name__, (cls,), {"__init__": __init__, "__module__": cls.__module__, "__doc__": cls.__doc__})
+
+
+def _cut(model: Any, kept: Kept, structure: Structure) -> None:
+    shape = anatomy(model.config.model_type)
+    parent, _, child = shape.layers.rpartition(".")
+    stack = model.get_submodule(shape.layers)
+    setattr(model.get_submodule(parent), child, nn.ModuleList([stack[layer.number] for layer in kept.layers]))
+    for module, layer, result in zip(model.get_submodule(shape.layers), kept.layers, structure.layers, strict=True):
+        _cut_attention(module, shape, layer.heads, structure.dense.head_size)
+        _cut_ffn(module, shape, layer.neurons)
+        _choose_bias(module, shape, result.heads)
+    if kept.hidden is not None and len(kept.hidden) < _width(model, shape):
+        _cut_hidden(model, shape, kept.hidden)
+
+
+def _cut_attention(layer: Any, shape: Anatomy, heads: Sequence[int] | None, size: int) -> None:
+    inside, _, projection = shape.projections[0].rpartition(".")
+    attention, out = part(layer, shape.self_attention), part(layer, shape.projections[0])
+    if heads is None:
+        if shape.norms[0].startswith("attention."):
+            layer.attention = Pass()
+        else:
+            _put(layer, shape.self_attention, Nothing(tuple_=True))
+            _put(layer, shape.norms[0], nn.Identity())
+    elif isinstance(out, nn.Linear) and not heads:
+        bias = Bias(out.bias)
+        if inside == shape.self_attention:
+            _put(layer, shape.self_attention, NoHeads(projection, bias))
+        else:
+            _put(layer, shape.self_attention, NoHeads())
+            _put(layer, shape.projections[0], bias)
+    elif isinstance(out, nn.Linear):
+        rows = [h * size + i for h in heads for i in range(size)]
+        for name in shape.attention:
+            _take(layer.get_submodule(name), rows=rows)
+        _take(out, columns=rows)
+        for name, value in (("num_attention_heads", len(heads)), ("n_heads", len(heads)), ("all_head_size", len(rows))):
+            if hasattr(attention, name):
+                setattr(attention, name, value)
+
+
+def _cut_ffn(layer: Any, shape: Anatomy, neurons: Sequence[int] | None) -> None:
+    out = part(layer, shape.projections[1])
+    if neurons is None:
+        if shape.norms[1].startswith("output."):
+            layer.intermediate, layer.output = nn.Identity(), Residual()
+        else:
+            layer.ffn = Nothing(tuple_=False)
+            _put(layer, shape.norms[1], nn.Identity())
+    elif isinstance(out, nn.Linear) and not neurons:
+        _put(layer, shape.ffn_in if shape.ffn_in.startswith("ffn.") else "intermediate", nn.Identity())
+        _put(layer, shape.projections[1], Bias(out.bias))
+    elif isinstance(out, nn.Linear):
+        _take(layer.get_submodule(shape.ffn_in), rows=neurons)
+        _take(out, columns=neurons)
+
+
+def _choose_bias(layer: Any, shape: Anatomy, heads: tuple[int, ...] | None) -> None:
+    """Where scores get a bias for each head of the dense layer, those of the heads that are left."""
+    attention = part(layer, shape.self_attention)
+    if shape.position_bias is None or not heads or not hasattr(attention, "num_attention_heads"):
+        return
+    if not hasattr(attention, "heads_left"):
+        attention.register_forward_pre_hook(_left)
+    attention.heads_left = list(heads)
+
+
+def _left(attention: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    hidden, mask, bias, *more = args
+    return (hidden, mask, bias if bias is None else bias[:, attention.heads_left], *more)
+
+
+def _cut_hidden(model: Any, shape: Anatomy, hidden: Sequence[int]) -> None:
+    base = model.get_submodule(shape.base)
+    projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
+    if projection is not None:
+        _take(projection, rows=hidden)
+    else:
+        for name in shape.tables:
+            table = base.get_submodule(name)
+            table.weight = _chosen(table.weight, 1, hidden)
+            table.embedding_dim = len(hidden)
+        _take_norm(base.get_submodule(shape.embedding_norm), hidden)
+    for layer in model.get_submodule(shape.layers):
+        for name in (*shape.attention, shape.ffn_in):
+            _take(part(layer, name), columns=hidden)
+        for name in shape.projections:
+            _take(part(layer, name), rows=hidden)
+        for name in shape.norms:
+            _take_norm(part(layer, name), hidden)
+    reader = next((r for name in shape.readers if isinstance(r := part(model, name), nn.Linear)), None)
+    if reader is None:
+        raise ValueError(f"nothing is known to read the hidden states of {type(model).__name__}")
+    _take(reader, columns=hidden)
+
+
+def _width(model: Any, shape: Anatomy) -> int:
+    base = model.get_submodule(shape.base)
+    projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
+    return int(base.get_submodule(shape.tables[0]).embedding_dim if projection is None else projection.out_features)
+
+
+def _take(module: Any, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> None:
+    """Keep rows (outputs) and columns (inputs) of a linear; what is none is left alone, but a Bias has rows."""
+    if isinstance(module, nn.Linear):
+        if rows is not None:
+            module.weight, module.out_features = _chosen(module.weight, 0, rows), len(rows)
+        if columns is not None:
+            module.weight, module.in_features = _chosen(module.weight, 1, columns), len(columns)
+    if rows is not None and isinstance(module, nn.Linear | Bias) and module.bias is not None:
+        module.bias = _chosen(module.bias, 0, rows)
+
+
+def _take_norm(norm: Any, dimensions: Sequence[int]) -> None:
+    if isinstance(norm, nn.LayerNorm):
+        norm.weight, norm.bias = _chosen(norm.weight, 0, dimensions), _chosen(norm.bias, 0, dimensions)
+        norm.normalized_shape = (len(dimensions),)
+
+
+def _chosen(parameter: torch.Tensor, axis: int, positions: Sequence[int]) -> nn.Parameter:
+    index = torch.tensor(list(positions), dtype=torch.long, device=parameter.device)
+    return nn.Parameter(parameter.detach().index_select(axis, index).contiguous(), parameter.requires_grad)
+
+
+def _put(layer: Any, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(layer.get_submodule(parent), child, module)

@@ -1,0 +1,106 @@
+"""The shape of an encoder whose layers need not be alike, and what it costs. Pure numbers, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: The field of config.json that holds a structure.
+FIELD = "edgeopt_structure"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is left of a layer. origin: its number in the dense model. heads: numbers, in the dense layer, of the
+    attention heads that are left. neurons: how many of the feed-forward's are left. A block of nothing (an empty
+    tuple, 0) still adds its bias and is normed; a block that is None is gone, and its input passes through."""
+
+    origin: int
+    heads: tuple[int, ...] | None
+    neurons: int | None
+
+    @property
+    def head_count(self) -> int:
+        return len(self.heads or ())
+
+    @property
+    def neuron_count(self) -> int:
+        return self.neurons or 0
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The model as it was before anything was cut; head_size is the width of a head."""
+
+    layers: int
+    heads: int
+    head_size: int
+    neurons: int
+    hidden: int
+
+    @property
+    def structure(self) -> Structure:
+        layer = tuple(range(self.heads))
+        return Structure(tuple(Layer(i, layer, self.neurons) for i in range(self.layers)), self.hidden, self)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is left of a dense encoder; hidden is the width of the residual stream, the same in every layer."""
+
+    layers: tuple[Layer, ...]
+    hidden: int
+    dense: Dense
+
+    @property
+    def weights(self) -> int:
+        """Weights in the matrices of the layers: what sparsity is a share of. No biases, norms, embeddings or head."""
+        return sum(weights_of(self, layer.head_count, layer.neuron_count) for layer in self.layers)
+
+    def macs(self, tokens: int) -> int:
+        """Multiply-accumulates of the layers for one text of that many tokens: for each layer 4ndh + 2n²h for heads of
+        h dimensions together, 2ndf for f neurons; n tokens, d hidden. Embeddings, norms and head are not counted."""
+        return sum(macs_of(self, layer.head_count, layer.neuron_count, tokens) for layer in self.layers)
+
+    def as_json(self) -> dict[str, Any]:
+        layers = [{"origin": x.origin, "heads": None if x.heads is None else list(x.heads), "neurons": x.neurons} for x in self.layers]
+        return {"hidden": self.hidden, "layers": layers, "dense": dict(vars(self.dense))}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Structure:
+        """Raises KeyError or TypeError where the data is no structure."""
+        layers = (Layer(x["origin"], None if x["heads"] is None else tuple(x["heads"]), x["neurons"]) for x in data["layers"])
+        return cls(tuple(layers), data["hidden"], Dense(**data["dense"]))
+
+
+def weights_of(structure: Structure, heads: int, neurons: int) -> int:
+    """Weights in the matrices of one layer of that many heads and neurons."""
+    return 4 * structure.hidden * heads * structure.dense.head_size + 2 * structure.hidden * neurons
+
+
+def macs_of(structure: Structure, heads: int, neurons: int, tokens: int) -> int:
+    """Multiply-accumulates of one layer of that many heads and neurons, for one text."""
+    wide = heads * structure.dense.head_size
+    return 4 * tokens * structure.hidden * wide + 2 * tokens**2 * wide + 2 * tokens * structure.hidden * neurons
+
+
+def of_config(config: dict[str, Any]) -> Structure:
+    """The structure that a config.json states, or that of a model that was never cut. Raises KeyError where it
+    states no shape: `n_layers` and the like are DistilBERT's names."""
+    if config.get(FIELD):
+        return Structure.from_json(config[FIELD])
+    names = ("n_layers", "n_heads", "hidden_dim", "dim") if config["model_type"] == "distilbert" else (
+        "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")  # fmt: skip
+    layers, heads, neurons, hidden = (int(config[name]) for name in names)
+    return Dense(layers, heads, hidden // heads, neurons, hidden).structure
+
+
+def survival(structure: Structure) -> dict[str, Sequence[int]]:
+    """Heads and neurons that are left in each layer of the dense model; 0 where a layer or a block is gone."""
+    left = {layer.origin: layer for layer in structure.layers}
+    numbers = range(structure.dense.layers)
+    return {
+        "heads": [left[i].head_count if i in left else 0 for i in numbers],
+        "neurons": [left[i].neuron_count if i in left else 0 for i in numbers],
+    }

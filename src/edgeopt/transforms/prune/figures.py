@@ -1,0 +1,47 @@
+"""What pruning left, in numbers: parameters, multiply-accumulates, bytes when compressed, what each layer keeps."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+from edgeopt.models.source import CONFIG, WEIGHTS
+from edgeopt.models.structure import of_config, survival
+from edgeopt.transforms.base import Figures
+
+#: Tokens of the text whose multiply-accumulates are counted.
+TOKENS = 128
+
+
+def shape_figures(after: Path) -> Figures:
+    """Of the shape: what is left of the model as it was before anything was cut. macs: of the layers, for one text of
+    128 tokens. promised_speedup: what they would bring if nothing else took time."""
+    structure = of_config(json.loads((after / CONFIG).read_text(encoding="utf-8")))
+    dense = structure.dense.structure
+    macs, dense_macs = structure.macs(TOKENS), dense.macs(TOKENS)
+    return {
+        "structure": {
+            **survival(structure), "hidden": structure.hidden, "dense": dict(vars(structure.dense)),
+            "weights": structure.weights, "dense_weights": dense.weights, "sparsity": round(1 - structure.weights / dense.weights, 6),
+            "macs": macs, "dense_macs": dense_macs, "macs_tokens": TOKENS, "promised_speedup": round(dense_macs / macs, 3) if macs else None,
+        }
+    }  # fmt: skip
+
+
+def size_figures(after: Path) -> Figures:
+    """Of the weights file: parameters, and bytes when compressed by zlib at its quickest, which gzip and zstd better."""
+    from safetensors import safe_open
+
+    with safe_open(after / WEIGHTS, "numpy") as weights:
+        parameters = 0
+        for name in weights.keys():  # noqa: SIM118
+            size = 1
+            for length in weights.get_slice(name).get_shape():
+                size *= length
+            parameters += size
+    packer, packed = zlib.compressobj(1), 0
+    with (after / WEIGHTS).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            packed += len(packer.compress(chunk))
+    return {"parameters": parameters, "compressed_bytes": packed + len(packer.flush())}

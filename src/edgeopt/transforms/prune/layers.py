@@ -1,0 +1,80 @@
+"""Whole layers dropped: the plainest way to a shorter model, and the usual start of a student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import bad_input
+from edgeopt.models.source import ModelSource
+from edgeopt.models.structure import of_config
+from edgeopt.recipe.schema import StepParams, TaskSpec
+from edgeopt.store import State
+from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.transforms.prune.figures import shape_figures, size_figures
+
+Numbers = list[Annotated[int, Field(ge=0)]]
+
+
+class LayersParams(StepParams):
+    """Which layers stay: either list, numbered from 0 as the step gets the model. The others keep their weights."""
+
+    drop: Numbers | None = Field(None, min_length=1, description="layers that go")
+    keep: Numbers | None = Field(None, min_length=1, description="layers that stay; their order is the model's")
+
+    @model_validator(mode="after")
+    def _one_list(self) -> LayersParams:
+        if (self.drop is None) == (self.keep is None):
+            raise ValueError("give either 'drop' or 'keep', a list of layer numbers")
+        given = self.drop or self.keep or []
+        if len(set(given)) < len(given):
+            raise ValueError("a layer is named twice")
+        return self
+
+
+class DropLayers(Transform[LayersParams]):
+    """Drop layers. What follows them was trained to read others: fine-tune behind it."""
+
+    name = "prune.layers"
+    summary = "drop whole layers"
+    Params = LayersParams
+    contract = Contract(requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), needs=("torch",))
+
+    def fit(self, params: LayersParams, task: TaskSpec, model: ModelSource) -> Found:
+        return [] if model.config is None else problems(params, len(of_config(model.config).layers))
+
+    def apply(self, state: State, params: LayersParams, context: StepContext) -> None:
+        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.models.slicing import Kept, cut, everything
+
+        model = load_model(state.folder)
+        layers = everything(model).layers
+        for _, message, help in problems(params, len(layers)):  # an earlier step may have dropped some
+            raise bad_input("E106", message, help=help)
+        cut(model, Kept([x for x in layers if stays(params, x.number)]))
+        save_model(model, context.output)
+        copy_tokenizer(state.folder, context.output)
+
+    def observe(self, before: State, after: Path, params: LayersParams) -> Figures:
+        return {**shape_figures(after), **size_figures(after)}
+
+
+def stays(params: LayersParams, layer: int) -> bool:
+    return layer in params.keep if params.keep is not None else layer not in (params.drop or ())
+
+
+def problems(params: LayersParams, count: int) -> Found:
+    """What a model of `count` layers makes impossible."""
+    key = "drop" if params.keep is None else "keep"
+    wrong = [n for n in params.drop or params.keep or () if n >= count]
+    if wrong:
+        return [((key,), f"there is no layer {wrong[0]}: the model has {count}, numbered from 0", f"layers: 0 to {count - 1}")]
+    left = sum(stays(params, n) for n in range(count))
+    if left == 0:
+        return [((key,), "every layer is dropped", "leave one at least")]
+    if left == count:
+        return [((key,), "every layer is kept: the step would change nothing", "leave out the layers that go")]
+    return []
