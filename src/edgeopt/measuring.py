@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +44,11 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
     baseline = executed.final("baseline")
     graphs = {"baseline": baseline.folder / GRAPH, "candidate": model / artifact}
     folders = {"baseline": baseline.folder, "candidate": model}
-    logits = {n: logits_of(graphs[n], folders[n], report, task.max_length, progress, f"accuracy of {n}") for n in graphs}
+    seconds, logits = {}, {}
+    for n in graphs:
+        started = time.perf_counter()
+        logits[n] = logits_of(graphs[n], folders[n], report, task.max_length, progress, f"accuracy of {n}")
+        seconds[n] = time.perf_counter() - started
     rows = Encoder(baseline.folder, task.max_length).ids(report.texts)
     torch_state = executed.torch_state("baseline")
     latency: list[Measured] = []
@@ -51,7 +56,7 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
         progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
         latency += measure(target, {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}, torch_state.folder, rows)
     shown = {"baseline": "baseline/model.onnx", "candidate": f"model/{artifact.as_posix()}"}
-    subjects = {n: _subject(n, shown[n], graphs[n], logits[n], task, report, rows, latency) for n in graphs}
+    subjects = {n: _subject(n, shown[n], graphs[n], logits[n], seconds[n], task, report, rows, latency) for n in graphs}
     labels = np.array(report.labels)
     evidence = Evidence(task, labels, logits["baseline"], logits["candidate"], subjects["baseline"], subjects["candidate"], latency)
     options = _session_options(recipe, graphs["candidate"], model, report, latency, logits["candidate"], progress)
@@ -85,32 +90,46 @@ def _session_options(recipe: Recipe, graph: Path, model: Path, report: Split, la
     return _SessionOptions({"disabled_optimizers": disabled}, note)
 
 
-def _subject(name: str, shown: str, graph: Path, logits: Any, task: TaskSpec, report: Split, rows: list[Ids], latency: list[Measured]) -> Subject:
-    weights = weigh(graph)
+def _subject(
+    name: str, shown: str, graph: Path, logits: Any, seconds: float, task: TaskSpec, report: Split, rows: list[Ids], latency: list[Measured]
+) -> Subject:
+    weights, labels = weigh(graph), np.array(report.labels)
     longest = max(rows, key=lambda r: len(r["input_ids"]))
     ms, peak = cold_start(graph, latency[0].threads, longest, _disabled(latency, name))
     return Subject(
-        artifact=shown,
-        metrics=metrics_of(task, np.array(report.labels), logits), size_bytes=weights.bytes, parameters=weights.parameters,
-        nonzero=weights.nonzero, precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=peak, cold_start_ms=ms,
+        artifact=shown, metrics=metrics_of(task, labels, logits), extra=extra_metrics(task, labels, logits), inference_seconds=round(seconds, 3),
+        size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,
+        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=peak, cold_start_ms=ms,
     )  # fmt: skip
+
+
+def extra_metrics(task: TaskSpec, labels: Any, logits: Any) -> dict[str, float]:
+    """Accuracy, precision, recall and f1 of a classification, those that the task does not name: for comparing
+    runs. Gates do not see them."""
+    names = [n for n in ("accuracy", "precision", "recall", "f1") if n not in task.metric_names]
+    return metrics_of(task.model_copy(update={"metrics": names}), labels, logits) if task.type == "text-classification" and names else {}
 
 
 def write_measurements(folder: Path, measured: Measurements) -> None:
     """predictions.jsonl (a row an example), latency.json (every sample) and model/session.json."""
     evidence = measured.evidence
-    with (folder / PREDICTIONS).open("w", encoding="utf-8") as file:
-        for i, (label, base, candidate) in enumerate(zip(evidence.labels, evidence.baseline_logits, evidence.candidate_logits, strict=True)):
-            row = {
-                "index": i,
-                "label": float(label) if evidence.task.is_regression else int(label),
-                "baseline": [float(x) for x in base],
-                "candidate": [float(x) for x in candidate],
-            }
-            file.write(json.dumps(row) + "\n")
+    write_predictions(folder / PREDICTIONS, evidence.task, evidence.labels, evidence.baseline_logits, evidence.candidate_logits)
     samples = [{**{k: v for k, v in m.__dict__.items() if k != "samples"}, "samples": [round(float(s), 4) for s in m.samples]} for m in evidence.latency]
     write_json(folder / LATENCIES, samples)
     write_json(folder / "model" / "session.json", measured.sessions)
+
+
+def write_predictions(path: Path, task: TaskSpec, labels: Any, baseline: Any, candidate: Any) -> None:
+    """For each row its label and both models' logits."""
+    with path.open("w", encoding="utf-8") as file:
+        for i, (label, base, other) in enumerate(zip(labels, baseline, candidate, strict=True)):
+            row = {
+                "index": i,
+                "label": float(label) if task.is_regression else int(label),
+                "baseline": [float(x) for x in base],
+                "candidate": [float(x) for x in other],
+            }
+            file.write(json.dumps(row) + "\n")
 
 
 def read_evidence(folder: Path, task: TaskSpec, baseline: Subject, candidate: Subject) -> Evidence:
