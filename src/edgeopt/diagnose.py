@@ -11,7 +11,7 @@ from typing import Literal
 
 from edgeopt import __version__, host
 from edgeopt.export import exporter, exporter_names
-from edgeopt.plan import Plan, make_plan
+from edgeopt.plan import Plan, make_plans
 from edgeopt.recipe.load import load_recipe
 from edgeopt.store import Store
 
@@ -39,7 +39,7 @@ def diagnose(store: Store) -> list[Finding]:
 
 def diagnose_recipe(recipe: Path, overrides: Sequence[str], store: Store) -> list[Finding]:
     """What a recipe needs of this machine. Raises InputError where the recipe is wrong."""
-    return _needs(make_plan(load_recipe(recipe, overrides), store))
+    return _needs(make_plans(load_recipe(recipe, overrides), store))
 
 
 def _package(name: str) -> Finding:
@@ -69,8 +69,9 @@ def _store(store: Store) -> Finding:
     return Finding("store", "ok", f"{store.root}, {shutil.disk_usage(folder).free / 1e9:.1f} GB free")
 
 
-def _needs(plan: Plan) -> list[Finding]:
-    found = []
+def _needs(plans: Sequence[Plan]) -> list[Finding]:
+    """plans: one a seed, which differ in what is cached alone."""
+    found, plan = [], plans[0]
     for name in sorted({p for s in plan.steps for p in s.contract.needs} - set(CORE)):
         found.append(_package(name))
     for target in plan.recipe.targets:
@@ -78,7 +79,7 @@ def _needs(plan: Plan) -> list[Finding]:
         few = target.threads > host.cpus()
         text = f"lacks {', '.join(absent)}" if absent else f"{target.threads} threads, {host.cpus()} here" if few else f"{target.threads} threads"
         found.append(Finding(f"target {target.name}", "missing" if absent or few else "ok", text))
-    new = [s for s in plan.steps if s.status != "cached"]
+    new = [s for p in plans for s in p.steps if s.status != "cached"]
     found.append(Finding("model", "ok" if plan.source.folder else "warn", str(plan.source.folder or f"{plan.source.id}: to be downloaded")))
     data = f"{len(plan.data.train)} train, {len(plan.data.report)} {plan.data.report.name} rows" if plan.data else "to be downloaded"
     found.append(Finding("data", "ok" if plan.data else "warn", data))

@@ -16,7 +16,7 @@ from edgeopt.distributed import Group
 from edgeopt.errors import EdgeoptError, StepError, bad_input, step_failed
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
-from edgeopt.plan import Chain, Plan, PlannedStep, check_order, hub_data_name, key_parts, look_up, seed_of
+from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, look_up, memory_of, seed_of
 from edgeopt.progress import Progress
 from edgeopt.store import State, Store
 from edgeopt.transforms.base import StepContext
@@ -53,7 +53,7 @@ class Executed:
 
 
 def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Executed:
-    """Bring every step of the plan about. Raises StepError (exit 3) naming the step that failed."""
+    """Bring every step of the plan about. Raises StepError (exit 3) naming the step that failed, and the variant."""
     store.prepare()
     source = plan.source
     if source.folder is None:
@@ -64,7 +64,8 @@ def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Execu
         data = load_data(plan.recipe.head.task, plan.recipe.folder, place=plan.recipe.document.place(("task", "dataset")))
         store.remember_source(hub_data_name(plan.recipe), data.key("train"))
     plan = replace(plan, source=source, data=data)
-    chains = {name: _chain(plan, name, store, progress, group, data) for name in plan.chains}
+    with _variant_errors(plan.recipe.variant):
+        chains = {name: _chain(plan, name, store, progress, group, data) for name in plan.chains}
     return Executed(chains, data, source)
 
 
@@ -90,11 +91,11 @@ def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Gro
         if found.state is None:
             found = _build(found, state, plan, store, progress, group, data)
         assert found.state is not None and found.key is not None
-        store.remember(plan.recipe.head.name, name, step.id, found.key, parts)
+        store.remember(memory_of(plan.recipe), name, step.id, found.key, parts)
         state = found.state
         done.append(Done(found, state, cached))
         shown = "cached" if cached else f"{state.seconds:.1f} s"
-        progress.say(f"{name + '.' + step.id:<22} {step.use:<18} {shown}")
+        progress.say(f"{full_name(plan.recipe.variant, name, step.id):<{_width(plan)}} {step.use:<18} {shown}")
     return done
 
 
@@ -105,7 +106,7 @@ def _build(step: PlannedStep, before: State, plan: Plan, store: Store, progress:
         state = store.find(key)  # another run may have built it while this one waited
         if state is not None:
             return replace(step, state=state, status="cached")
-        progress.say(f"{step.chain + '.' + step.id:<22} {step.use:<18} …")
+        progress.say(f"{full_name(plan.recipe.variant, step.chain, step.id):<{_width(plan)}} {step.use:<18} …")
         with store.building(key) as output, _step_errors(step, output):
             context = StepContext(plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size)
             started = time.monotonic()
@@ -117,6 +118,11 @@ def _build(step: PlannedStep, before: State, plan: Plan, store: Store, progress:
             observe_facts(output, facts, before, figures)
             state = store.commit(output, key=key, parts=step.parts, use=step.use, facts=facts, figures=figures, seconds=time.monotonic() - started)
     return replace(step, state=state)
+
+
+def _width(plan: Plan) -> int:
+    """Of the column of names in what a run says."""
+    return 22 + len(plan.recipe.variant)
 
 
 def _facts_after(step: PlannedStep, before: State, context: StepContext) -> Facts:
@@ -162,6 +168,17 @@ def _step_errors(step: PlannedStep, output: Path) -> Iterator[None]:
             "E401", f"step '{step.id}' ({step.use}) failed: {type(error).__name__}: {text}", help="if the recipe is right, report it with the log"
         ).issues[0]
         raise StepError(replace(issue, place=step.place)) from error
+
+
+@contextmanager
+def _variant_errors(variant: str) -> Iterator[None]:
+    """A failed step of one of several seeds says which."""
+    try:
+        yield
+    except StepError as error:
+        if not variant:
+            raise
+        raise StepError([replace(i, message=f"{variant}: {i.message}") for i in error.issues]) from error
 
 
 def _named(step: PlannedStep, message: str) -> str:

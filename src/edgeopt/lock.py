@@ -12,15 +12,15 @@ from edgeopt.data import TaskData
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.execute import Done
 from edgeopt.models.source import ModelSource
-from edgeopt.plan import Chain
+from edgeopt.plan import Chain, full_name
 from edgeopt.recipe.load import Recipe
 
 LOCK_FORMAT = 1
 
 
-def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains: Mapping[Chain, Sequence[Done]] | None = None) -> dict[str, Any]:
+def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains: Mapping[str, Mapping[Chain, Sequence[Done]]] | None = None) -> dict[str, Any]:
     """The resolved recipe, the digests of model, rows and every state, and the packages' versions; parts
-    that are not known yet are None."""
+    that are not known yet are None. chains: those of each variant of the recipe, by its name."""
     return {
         "lock": LOCK_FORMAT,
         "edgeopt": __version__,
@@ -28,7 +28,13 @@ def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains
         "model": source.fingerprint(),
         "data": data and {"train": data.train.fingerprint, "report": data.report.fingerprint},
         "packages": host.environment()["packages"],
-        "steps": chains and {f"{chain}.{d.step.id}": {"key": d.step.key, "digest": d.state.digest} for chain, done in chains.items() for d in done},
+        "steps": chains
+        and {
+            full_name(variant, chain, d.step.id): {"key": d.step.key, "digest": d.state.digest}
+            for variant, both in chains.items()
+            for chain, done in both.items()
+            for d in done
+        },
     }
 
 

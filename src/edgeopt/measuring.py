@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +46,11 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
     baseline = executed.final("baseline")
     graphs = {"baseline": baseline.folder / GRAPH, "candidate": model / artifact}
     folders = {"baseline": baseline.folder, "candidate": model}
-    logits = {n: outputs_of(graphs[n], folders[n], report, task, progress, f"accuracy of {n}") for n in graphs}
+    seconds, outputs = {}, {}
+    for n in graphs:
+        started = time.perf_counter()
+        outputs[n] = outputs_of(graphs[n], folders[n], report, task, progress, f"accuracy of {n}")
+        seconds[n] = time.perf_counter() - started
     queries = task.encode(Encoder(baseline.folder, task.spec.max_length), report.texts).ids
     torch_state = executed.torch_state("baseline")
     latency: list[Measured] = []
@@ -53,10 +58,10 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
         progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
         latency += measure(target, {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}, torch_state.folder, queries)
     shown = {"baseline": "baseline/model.onnx", "candidate": f"model/{artifact.as_posix()}"}
-    subjects = {n: _subject(n, shown[n], graphs[n], logits[n], task, report, queries, latency) for n in graphs}
+    subjects = {n: _subject(n, shown[n], graphs[n], outputs[n], seconds[n], task, report, queries, latency) for n in graphs}
     labels = task.stack_labels(report.labels)
-    evidence = Evidence(task, labels, logits["baseline"], logits["candidate"], subjects["baseline"], subjects["candidate"], latency)
-    options = _session_options(task, graphs["candidate"], model, report, latency, logits["candidate"], progress)
+    evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency)
+    options = _session_options(task, graphs["candidate"], model, report, latency, outputs["candidate"], progress)
     notes = [options.note] if options.note else []
     if len(queries) > len(report):
         notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
@@ -89,32 +94,34 @@ def _session_options(task: Task, graph: Path, model: Path, report: Split, latenc
     return _SessionOptions({"disabled_optimizers": disabled}, note)
 
 
-def _subject(name: str, shown: str, graph: Path, logits: Any, task: Task, report: Split, queries: list[Ids], latency: list[Measured]) -> Subject:
-    weights = weigh(graph)
+def _subject(
+    name: str, shown: str, graph: Path, outputs: Any, seconds: float, task: Task, report: Split, queries: list[Ids], latency: list[Measured]
+) -> Subject:
+    weights, labels = weigh(graph), task.stack_labels(report.labels)
     longest = max(queries, key=length)
     ms, peak = cold_start(graph, latency[0].threads, longest, _disabled(latency, name))
     return Subject(
-        artifact=shown,
-        metrics=task.metrics(task.stack_labels(report.labels), logits), size_bytes=weights.bytes, parameters=weights.parameters,
-        nonzero=weights.nonzero, precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=peak, cold_start_ms=ms,
+        artifact=shown, metrics=task.metrics(labels, outputs), extra=task.extra_metrics(labels, outputs), inference_seconds=round(seconds, 3),
+        size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,
+        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=peak, cold_start_ms=ms,
     )  # fmt: skip
 
 
 def write_measurements(folder: Path, measured: Measurements) -> None:
     """predictions.jsonl (a row an example), latency.json (every sample) and model/session.json."""
-    evidence, task = measured.evidence, measured.evidence.task
-    with (folder / PREDICTIONS).open("w", encoding="utf-8") as file:
-        for i, (label, base, candidate) in enumerate(zip(evidence.labels, evidence.baseline_logits, evidence.candidate_logits, strict=True)):
-            row = {
-                "index": i,
-                "label": task.plain_label(label),
-                "baseline": task.plain_output(base),
-                "candidate": task.plain_output(candidate),
-            }
-            file.write(json.dumps(row) + "\n")
+    evidence = measured.evidence
+    write_predictions(folder / PREDICTIONS, evidence.task, evidence.labels, evidence.baseline_logits, evidence.candidate_logits)
     samples = [{**{k: v for k, v in m.__dict__.items() if k != "samples"}, "samples": [round(float(s), 4) for s in m.samples]} for m in evidence.latency]
     write_json(folder / LATENCIES, samples)
     write_json(folder / "model" / "session.json", measured.sessions)
+
+
+def write_predictions(path: Path, task: Task, labels: Any, baseline: Any, candidate: Any) -> None:
+    """For each row its label and both models' outputs."""
+    with path.open("w", encoding="utf-8") as file:
+        for i, (label, base, other) in enumerate(zip(labels, baseline, candidate, strict=True)):
+            row = {"index": i, "label": task.plain_label(label), "baseline": task.plain_output(base), "candidate": task.plain_output(other)}
+            file.write(json.dumps(row) + "\n")
 
 
 def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subject) -> Evidence:

@@ -16,6 +16,7 @@ from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import exporter
 from edgeopt.models.source import ModelSource, find_model
+from edgeopt.recipe.expand import each_seed
 from edgeopt.recipe.load import Recipe, StepSpec
 from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import StepParams, TrainedStepParams
@@ -148,12 +149,23 @@ def _lower(chain: Chain, place: Place | None) -> PlannedStep:
     return PlannedStep("onnx", LowerToOnnx.name, chain, LowerToOnnx(), StepParams(), place, implied=True)
 
 
+def make_plans(recipe: Recipe, store: Store) -> list[Plan]:
+    """Check the recipe, then look up what the store holds: a plan for each seed. Raises InputError as `check` does."""
+    plans = plans_by_seed(check(recipe))
+    for plan in plans:
+        for chain, steps in plan.chains.items():
+            _look_up(plan, chain, steps, store)
+    return plans
+
+
 def make_plan(recipe: Recipe, store: Store) -> Plan:
-    """Check the recipe, then look up what the store holds. Raises InputError as `check` does."""
-    plan = check(recipe)
-    for chain, steps in plan.chains.items():
-        _look_up(plan, chain, steps, store)
-    return plan
+    """The same of a recipe's only, or first, seed."""
+    return make_plans(recipe, store)[0]
+
+
+def plans_by_seed(plan: Plan) -> list[Plan]:
+    """The plan for each of the recipe's seeds, in their order: model, rows and steps are the same."""
+    return [replace(plan, recipe=recipe, chains={name: list(steps) for name, steps in plan.chains.items()}) for recipe in each_seed(plan.recipe)]
 
 
 def check(recipe: Recipe) -> Plan:
@@ -276,6 +288,16 @@ def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
     return dict(remembered) if remembered else None
 
 
+def memory_of(recipe: Recipe) -> str:
+    """Under what the store remembers the steps' last keys: each variant of a recipe has a memory of its own."""
+    return f"{recipe.head.name}/{recipe.variant}" if recipe.variant else recipe.head.name
+
+
+def full_name(variant: str, chain: Chain, step: str) -> str:
+    """`candidate.adapt`, or `seed-2.candidate.adapt`."""
+    return ".".join(part for part in (variant, chain, step) if part)
+
+
 def hub_data_name(recipe: Recipe) -> str:
     task = recipe.head.task
     return "data:" + key_of({**task.dataset.model_dump(), "label": task.label, "labels": task.labels, "columns": task.columns, "type": task.type})
@@ -290,7 +312,7 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
         "transform": step.use,
         "version": step.transform.version,
         "params": _resolved(step.params.model_dump(mode="json")),
-        "seed": seed_of(step, plan.recipe),
+        "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
         "needs": {name: host.installed(name) for name in names},
     }
     if contract.data is not None or step.use == Load.name:
@@ -338,7 +360,7 @@ def look_up(step: PlannedStep, parts: dict[str, Any], recipe: Recipe, store: Sto
         return replace(step, key=key, parts=parts, status="cached", why="", state=state)
     if store.is_damaged(key):
         return replace(step, key=key, parts=parts, status="stale", why="its state is damaged")
-    before = store.recall(recipe.head.name, step.chain, step.id)
+    before = store.recall(memory_of(recipe), step.chain, step.id)
     if before is None:
         return replace(step, key=key, parts=parts, status="new", why="never built")
     if before["key"] == key:

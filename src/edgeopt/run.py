@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgeopt.distributed import Group
 from edgeopt.errors import StepError, bad_input, step_failed
-from edgeopt.execute import Executed, execute, is_disk_full
+from edgeopt.execute import Executed, is_disk_full
 from edgeopt.export import Exported, ExportInput, exporter
 from edgeopt.lock import check_lock, make_lock
 from edgeopt.measuring import measure_all, write_measurements
@@ -23,6 +23,7 @@ from edgeopt.recipe.load import Recipe
 from edgeopt.report.build import build_report
 from edgeopt.report.model import Report
 from edgeopt.report.write import write_report
+from edgeopt.seeds import execute_seeds, measure_seeds, summarise, write_seeds
 from edgeopt.store import Store, key_of, write_json
 
 REPORT, LOCK, LOG = "report.json", "recipe.lock", "log.txt"
@@ -50,15 +51,18 @@ def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Grou
     turn = store.lock(f"out-{key_of({'out': str(out)})}")
     log = store.root / "logs" / f"{out.name}.log"
     with store.in_use(), turn, _disk_errors(out), _building(out) as folder, _logging_to(folder / LOG, log):
-        executed = execute(plan, store, progress, group)
-        lock = make_lock(recipe, executed.source, executed.data, executed.chains)
+        by_seed = execute_seeds(plan, store, progress, group)
+        executed = next(iter(by_seed.values()))
+        lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
         if locked is not None:
             check_lock(locked, lock)
         exported = _export(recipe, executed, folder, progress)
         measured = measure_all(recipe, executed, folder / "model", exported[0].artifact, progress)
-        report = build_report(recipe, executed, measured)
+        seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
+        report = build_report(recipe, executed, measured, summarise(measured.evidence.task, measured.evidence.labels, seeds))
         write_json(folder / LOCK, lock)
         write_measurements(folder, measured)
+        write_seeds(folder, measured.evidence.task, measured.evidence.labels, seeds)
         write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
         _publish(folder, out)
     return Outcome(report, out)

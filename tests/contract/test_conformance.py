@@ -84,6 +84,28 @@ class Vandal(Filler):
     contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), removes=facts(Fact.TORCH), adds=facts(Fact.ONNX))
 
 
+class Dicer(Forgetful):
+    """Draws, and says that it does not."""
+
+    name = "test.dicer"
+    seeded = False
+    contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD))
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        from edgeopt.models.load import copy_tokenizer, load_model, prunable, save_model
+
+        model = load_model(state.folder)
+        for _, module in prunable(model):
+            module.weight.data += context.seed * 1e-6
+        save_model(model, context.output)
+        copy_tokenizer(state.folder, context.output)
+
+
+def test_check_transform_finds_what_a_seed_decides(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"says `seeded = False`, and with another seed model.safetensors differs"):
+        check_transform(Dicer(), {}, model=tiny_model, data=tiny_data, work=tmp_path)
+
+
 @pytest.mark.parametrize(("transform", "code", "words"), [
     (Forgetful(), "E402", "changed nothing"),
     (Filler(), "E403", "zeros did not survive"),

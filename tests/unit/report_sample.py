@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from edgeopt.report.model import (
@@ -11,7 +12,10 @@ from edgeopt.report.model import (
     Parity,
     RecipeInfo,
     Report,
+    SeedResult,
+    Seeds,
     Speedup,
+    Spread,
     Step,
     Subject,
     SubjectName,
@@ -62,8 +66,8 @@ def sample_report(**changes: Any) -> Report:
             Parity(subject="candidate", max_abs_diff=2.4e-6, tolerance=1e-4, rows=64),
         ],
         "steps": [
-            step("finetune", "finetune", "baseline", 412.6, 90_890_112, cached=True),
-            step("adapt", "adapter.lora", "candidate", 388.1, 96_214_880, cached=True),
+            step("finetune", "finetune", "baseline", 412.6, 90_890_112, cached=True, **training(22_713_986, 22_713_986, 397.2)),
+            step("adapt", "adapter.lora", "candidate", 388.1, 96_214_880, cached=True, **training(443_906, 23_157_892, 371.5), adapter_bytes=1_775_624),
             step("merge", "merge", "candidate", 1.93, 90_890_112),
             step("prune", "prune.magnitude", "candidate", 244.0, 90_890_112, sparsity=0.235),
             step("lower", "export.onnx", "candidate", 6.2, 90_871_532, sparsity=0.235),
@@ -78,6 +82,31 @@ def sample_report(**changes: Any) -> Report:
         "notes": ["p99 of the candidate is left out: 400 queries are too few."],
     }
     return Report.model_validate({**fields, **changes})
+
+
+def training(trainable: int, parameters: int, seconds: float) -> dict[str, Any]:
+    """Figures of a training."""
+    return {
+        "trainable_parameters": trainable,
+        "parameters": parameters,
+        "trainable_share": round(trainable / parameters, 6),
+        "loading_seconds": 1.234,
+        "computing_seconds": seconds - 1.5,
+        "train_seconds": seconds,
+        "examples_per_second": 27.7,
+        "peak_rss_bytes": 1_843_000_000,
+        "precision": "bf16",
+    }
+
+
+def seeds() -> Seeds:
+    """Three seeds of which mean and standard deviation are easily worked out by hand."""
+    pairs = {1: (0.8407, 0.8382), 2: (0.8507, 0.8282), 3: (0.8307, 0.8332)}
+    results = [SeedResult(seed=s, baseline={"accuracy": b, "f1": b + 0.04}, candidate={"accuracy": c, "f1": c + 0.04}) for s, (b, c) in pairs.items()]
+    # differences −.0025, −.0225, .0025: mean −.0075, deviations .005, −.015, .01
+    spread = {"baseline_std": 0.01, "candidate_std": 0.005, "difference_mean": -0.0075, "difference_std": 0.000175**0.5}
+    means = {"accuracy": (0.8407, 0.8332), "f1": (0.8807, 0.8732)}
+    return Seeds(results=results, spreads=[Spread(metric=m, baseline_mean=b, candidate_mean=c, **spread) for m, (b, c) in means.items()])
 
 
 def gates() -> list[Gate]:
@@ -131,6 +160,8 @@ def subject(artifact: str, accuracy: float, f1: float, size: int, nonzero: int, 
             "metrics": {"accuracy": accuracy, "f1": f1},
             "size_bytes": size,
             "parameters": 22_565_376,
+            "extra": {"precision": accuracy - 0.01, "recall": accuracy + 0.07},
+            "inference_seconds": size / 2e7,
             "nonzero": nonzero,
             "precision": precision,
             "memory_peak_bytes": 180_000_000 + size,
@@ -164,7 +195,7 @@ def step(name: str, use: str, chain: str, seconds: float, size: int, cached: boo
         {
             "id": name,
             "use": use,
-            "key": DIGEST,
+            "key": hashlib.sha256(f"{chain}.{name}".encode()).hexdigest(),
             "cached": cached,
             "seconds": seconds,
             "chain": chain,

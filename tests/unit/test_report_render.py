@@ -56,7 +56,7 @@ class Balanced(HTMLParser):
 def regression() -> Report:
     task = Task(type="text-regression", dataset="data/sts", split="test", rows=1379, labels=[], max_length=96)
     before, after = sample_report().baseline, sample_report().candidate
-    changes = {"metrics": {"mse": 0.31}}, {"metrics": {"mse": 0.33}}
+    changes = {"metrics": {"mse": 0.31}, "extra": {}}, {"metrics": {"mse": 0.33}, "extra": {}}
     subjects = before.model_copy(update=changes[0]), after.model_copy(update=changes[1])
     differences = [{"metric": "mse", "delta": 0.02, "low": -0.01, "high": 0.05}]
     return sample_report(task=task, model="./models/mine", baseline=subjects[0], candidate=subjects[1], differences=differences, gates=[])

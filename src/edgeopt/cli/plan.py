@@ -11,7 +11,7 @@ from edgeopt.cli.options import JSON, RECIPE, SET, STORE, open_store
 from edgeopt.cli.output import print_json
 
 if TYPE_CHECKING:
-    from edgeopt.plan import PlannedStep
+    from edgeopt.plan import Plan, PlannedStep
 
 
 @click.command("plan")
@@ -24,12 +24,14 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
 
     Computes and downloads nothing.
     """
-    from edgeopt.plan import make_plan
+    from edgeopt.plan import make_plans
     from edgeopt.recipe.load import load_recipe
 
-    plan = make_plan(load_recipe(recipe, overrides), open_store(store))
+    plans = make_plans(load_recipe(recipe, overrides), open_store(store))
+    plan = plans[0]
     if as_json:
-        print_json({"name": plan.recipe.head.name, "steps": [_as_json(s) for s in plan.steps]})
+        by_seed = [{"seed": p.recipe.head.seed, "steps": [_as_json(s) for s in p.steps]} for p in plans]
+        print_json({"name": plan.recipe.head.name, "steps": by_seed[0]["steps"], **({"seeds": by_seed} if len(plans) > 1 else {})})
         return
     wide = max(len(f"{s.chain}.{s.id}") for s in plan.steps)
     wide_use = max(len(s.use) for s in plan.steps)
@@ -39,8 +41,19 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
         why = f"  — {step.why}" if step.why else ""
         key = (step.key or "")[:12]
         click.echo(f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{note}{why}")
+    if len(plans) > 1:
+        click.echo(f"seeds: the steps above are those of seed {plan.recipe.head.seed}, whose model is exported, timed and gated; the same with")
+        for other in plans[1:]:
+            click.echo(f"  {_in_short(other)}")
     head = plan.recipe.head
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
+
+
+def _in_short(plan: Plan) -> str:
+    """`seed 2: 3 of 8 steps cached; first to build: candidate.adapt  — never built`."""
+    missing = [s for s in plan.steps if s.status != "cached"]
+    cached = f"seed {plan.recipe.head.seed}: {len(plan.steps) - len(missing)} of {len(plan.steps)} steps cached"
+    return f"{cached}; first to build: {missing[0].chain}.{missing[0].id}  — {missing[0].why}" if missing else cached
 
 
 def _as_json(step: PlannedStep) -> dict[str, object]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from edgeopt.report.model import Report, SubjectName, Verdict
 
 _COLOUR: dict[Verdict, str] = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
@@ -11,16 +9,20 @@ _COLOUR: dict[Verdict, str] = {"pass": "green", "fail": "red", "inconclusive": "
 
 def show_summary(report: Report) -> None:
     """Baseline, candidate and change of each figure, then the gates, then the verdict."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
+    from edgeopt.cli.drawing import draw, open_console
+    from edgeopt.report import spread
+
+    console = open_console()
     table = Table(title=f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows", title_justify="left")
     for name, side in (("", "left"), ("FP32 baseline", "right"), ("candidate", "right"), ("change", "right"), ("95 % bounds", "right")):
         table.add_column(name, justify="right" if side == "right" else "left")
     for row in _rows(report):
         table.add_row(*row)
     console.print(table)
+    if report.seeds:
+        console.print(draw(spread.table(report), "seeds: the change in points of 0.01"))
     if report.gates:
         gates = Table(title="gates", title_justify="left")
         for name in ("", "gate", "evidence"):

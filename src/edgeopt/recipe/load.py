@@ -54,6 +54,8 @@ class Recipe:
     targets: tuple[Target, ...]
     document: Document
     overrides: tuple[str, ...]
+    #: Which of the recipes that the file stands for: `seed-2`; empty where it stands for one.
+    variant: str = ""
 
     @property
     def folder(self) -> Path:
@@ -86,6 +88,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if document.issues:
         other_version = [i for i in document.issues if i.code == "E108"]
         raise InputError(sorted(other_version or document.issues, key=lambda i: (i.place.line or 0) if i.place else 0))
+    if head.seeds:
+        head = head.model_copy(update={"seed": head.seeds[0]})  # what reads `seed` alone is told the first
     return Recipe(path.resolve(), head, tuple(s for s in steps if s), targets, document, tuple(overrides))
 
 
@@ -225,6 +229,10 @@ def _targets(document: Document, head: RecipeHead) -> tuple[Target, ...]:
 
 def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]) -> None:
     """What the parts say of each other; a part that is wrong is left out."""
+    if head.seeds and "seed" in head.model_fields_set:
+        flag = document.place(("seed",)).line is None  # --set seed=… beside a recipe's seeds
+        place = document.place(("seed",) if flag else ("seeds",))
+        document.issues.append(Issue("E106", "both 'seed' and 'seeds' are given", place, "keep one of the two; --set seeds=null takes them out"))
     formats = sorted(e.name for e in entry_points(group=EXPORTERS))
     seen: set[str] = set()
     for i, export in enumerate(head.export):

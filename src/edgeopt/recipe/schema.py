@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -266,6 +266,9 @@ class TrainedStepParams(StepParams, TrainParams):
     """Base of the parameters of a transform that trains."""
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class RecipeHead(Strict):
     """Everything in a recipe but its steps, which are checked against their transforms."""
 
@@ -279,4 +282,17 @@ class RecipeHead(Strict):
     export: list[ExportSpec] = Field(default=[ExportSpec(format="onnx")], min_length=1)
     targets: list[str | Target] = Field(default=["cpu-1-thread"], min_length=1)
     gates: list[GateSpec] = []
-    seed: int = Field(42, ge=0, lt=2**32)
+    seed: Seed = 42
+    seeds: list[Seed] | None = Field(
+        None,
+        min_length=2,
+        description="instead of `seed`: both chains are built and their metrics measured with each; the first's model is exported, timed and gated",
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int] | None) -> list[int] | None:
+        twice = [s for i, s in enumerate(seeds or ()) if s in (seeds or ())[:i]]
+        if twice:
+            raise ValueError(f"{twice[0]} stands there twice")
+        return seeds

@@ -15,14 +15,14 @@ from edgeopt.measure.latency import Measured
 from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
-from edgeopt.report.model import Difference, Latency, Parity, RecipeInfo, Report, Speedup, Step, SubjectName, Task
+from edgeopt.report.model import Difference, Gate, Latency, Parity, RecipeInfo, Report, Seeds, Speedup, Step, SubjectName, Task
 from edgeopt.statistics import percentile_ratio
 
 CONFIDENCE = 0.95
 
 
-def build_report(recipe: Recipe, executed: Executed, measured: Measurements) -> Report:
-    """Decide the gates and put everything together."""
+def build_report(recipe: Recipe, executed: Executed, measured: Measurements, seeds: Seeds | None = None) -> Report:
+    """Decide the gates and put everything together. executed and measured: of the first seed, where there are several."""
     evidence, task, data = measured.evidence, recipe.head.task, executed.data
     gates = [decide(g, evidence, line=recipe.document.place(("gates", i)).line) for i, g in enumerate(recipe.head.gates)]
     return Report(
@@ -43,7 +43,8 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements) -> 
         parity=_parity(executed),
         steps=[_step(chain, done) for chain, chain_done in executed.chains.items() for done in chain_done],
         environment=host.environment(),
-        notes=[*_notes(recipe, executed, evidence), *measured.notes],
+        seeds=seeds,
+        notes=[*_notes(recipe, executed, evidence), *measured.notes, *_seed_notes(seeds, gates)],
     )  # fmt: skip
 
 
@@ -128,4 +129,22 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
         notes.append(f"A latency is that of one question with its {len(executed.data.label_names)} choices.")
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
+    return notes
+
+
+def _seed_notes(seeds: Seeds | None, gates: list[Gate]) -> list[str]:
+    """Which seed the figures belong to, and gates that another seed may decide otherwise."""
+    if seeds is None:
+        return []
+    first, *others = [str(r.seed) for r in seeds.results]
+    notes = [f"The model of seed {first}, the first, is the one that is exported, timed and gated; of seed {', '.join(others)} the metrics were measured."]
+    by_metric = {s.metric: s for s in seeds.spreads}
+    for gate in gates:
+        spread = by_metric.get(gate.metric)
+        if spread is None or gate.kind not in ("max_drop", "max_drop_relative"):
+            continue
+        margin = gate.bound * (abs(spread.baseline_mean) if gate.kind == "max_drop_relative" else 1.0)
+        if spread.difference_std > margin:
+            notes.append(f"{gate.metric}: the difference of candidate and baseline varies by {spread.difference_std:.4f} (standard deviation over "
+                         f"{len(seeds.results)} seeds), more than the gate's margin of {margin:.4f}: one seed does not decide it.")  # fmt: skip
     return notes

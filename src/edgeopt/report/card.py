@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from edgeopt.report import headline, tables
+from edgeopt.report import headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
@@ -32,6 +32,8 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         hub=_hub_fields(report, quantized),
         figures=table(tables.figures(report)),
         bounds=tables.BOUNDS,
+        seeds=report.seeds and table(spread.table(report)),
+        spread=spread.NOTE,
         steps=table(tables.steps(report)),
     )
 

@@ -81,6 +81,24 @@ def percent(fraction: float | None) -> str:
     return ABSENT if fraction is None else _signed(f"{fraction * 100:.1f} %")
 
 
+def share(fraction: float | None) -> str:
+    """A percentage of which small ones keep their digits: `0.241 %`."""
+    return ABSENT if fraction is None else f"{significant(fraction * 100)} %"
+
+
+def short(value: float) -> str:
+    """A round number for an axis: `500`, `20 k`, `1 M`."""
+    for unit, word in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= unit:
+            return f"{value / unit:g}{word}"
+    return f"{value:g}"
+
+
+def plus_minus(mean: float, std: float | None, show: Callable[[float], str], show_std: Callable[[float], str] | None = None) -> str:
+    """`0.8407 ± 0.0031`; without a spread the value alone."""
+    return show(mean) if std is None else f"{show(mean)} ± {(show_std or show)(std)}"
+
+
 def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{significant(seconds, 2)} s"

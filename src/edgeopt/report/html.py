@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from edgeopt.report import charts, gate_text, headline, tables
+from edgeopt.report import charts, gate_text, headline, seed_chart, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
@@ -23,8 +23,8 @@ class Tile:
 
 
 def render_html(report: Report) -> str:
-    pictures = charts.tradeoff(report), charts.sizes(report)
-    tradeoff, sizes = (None if picture is None else Markup(picture) for picture in pictures)
+    pictures = charts.tradeoff(report), charts.sizes(report), seed_chart.seeds(report)
+    tradeoff, sizes, seeds = (None if picture is None else Markup(picture) for picture in pictures)
     return (
         environment(autoescape=True)
         .get_template("report.html.j2")
@@ -37,6 +37,7 @@ def render_html(report: Report) -> str:
             place=headline.main_place(report),
             tradeoff=tradeoff,
             sizes=sizes,
+            seeds=seeds,
             gates=tables.gates(report),
             figures=tables.figures(report),
             bounds=tables.BOUNDS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeopt.report.tables import Table
+from edgeopt.report.table import Table
 
 
 def escape(text: str) -> str:

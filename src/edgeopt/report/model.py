@@ -40,6 +40,8 @@ class Subject(Part):
 
     artifact: str
     metrics: dict[str, float]
+    extra: dict[str, float] = Field({}, description="accuracy, precision, recall and f1 of a classification, those that the task does not name")
+    inference_seconds: float | None = Field(None, description="every row of the split one at a time, from text to logits, opening the file included")
     size_bytes: int
     parameters: int
     nonzero: int
@@ -110,6 +112,33 @@ class Step(Part):
     figures: dict[str, Any] = {}
 
 
+class SeedResult(Part):
+    """Metrics of both models trained with one seed, on the same rows."""
+
+    seed: int
+    baseline: dict[str, float]
+    candidate: dict[str, float]
+
+
+class Spread(Part):
+    """A metric over the seeds: means and sample standard deviations (n − 1); the difference is paired by seed."""
+
+    metric: str
+    baseline_mean: float
+    baseline_std: float
+    candidate_mean: float
+    candidate_std: float
+    difference_mean: float
+    difference_std: float
+
+
+class Seeds(Part):
+    """Every seed of the recipe, the first first: the rest of the report is about that one's models."""
+
+    results: list[SeedResult]
+    spreads: list[Spread]
+
+
 class Task(Part):
     type: str
     dataset: str
@@ -147,4 +176,5 @@ class Report(Part):
     parity: list[Parity]
     steps: list[Step]
     environment: dict[str, Any]
+    seeds: Seeds | None = None
     notes: list[str] = []

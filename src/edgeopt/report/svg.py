@@ -61,3 +61,8 @@ def picture(width: int, height: float, title: str, parts: Iterable[str]) -> str:
 
 def width_of(content: str, *, bold: bool = False) -> float:
     return len(content) * (BOLD if bold else REGULAR)
+
+
+def cut(content: str, room: int) -> str:
+    """At most `room` characters."""
+    return content if len(content) <= room else content[: max(room - 1, 0)] + "…"

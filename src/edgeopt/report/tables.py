@@ -1,42 +1,27 @@
-"""The report's tables as plain rows. Each renderer only draws them, so all of them show the same."""
+"""The report's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import NamedTuple
 
+from edgeopt.report import cost, gate_text, headline, spread
 from edgeopt.report import format as fmt
-from edgeopt.report import gate_text, headline
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Report, Speedup, Subject
+from edgeopt.report.table import Column, Table, numbers
 
 BOUNDS = (
     "Change is candidate against the FP32 ONNX baseline, on the same rows and machine. Each bound is one-sided "
     "at 95 %. A point is 0.01 of the metric. MB is 10^6 bytes."
 )
 
-Kind = Literal["text", "prose", "number", "code", "verdict"]
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    kind: Kind = "text"
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: list[Column]
-    rows: list[list[str]]
-
 
 def figures(report: Report) -> Table:
     """Baseline, candidate and change, one line a measure: the table to read first."""
-    columns = [Column("Measure")]
-    columns += [Column(name, "number") for name in ("Baseline", "Candidate", "Change", "95 % bounds")]
-    rows = [*_metrics(report), *_sizes(report.baseline, report.candidate)]
+    columns = numbers("Measure", "Baseline", "Candidate", "Change", "95 % bounds")
+    rows = [*_metrics(report), *_sizes(report.baseline, report.candidate), *_inference(report)]
     for place in headline.places(report):
         rows.extend(_times(report, place))
     return Table(columns, rows)
@@ -50,6 +35,15 @@ def _metrics(report: Report) -> Iterator[list[str]]:
             bounds = fmt.interval(entry.low, entry.high, partial(fmt.points, name))
         before, after = report.baseline.metrics.get(name), report.candidate.metrics.get(name)
         yield [name, fmt.metric(before), fmt.metric(after), change, bounds]
+    for name, old in report.baseline.extra.items():
+        if (new := report.candidate.extra.get(name)) is not None:
+            yield [name, fmt.metric(old), fmt.metric(new), fmt.points(name, new - old) + fmt.points_unit(name), fmt.ABSENT]
+
+
+def _inference(report: Report) -> Iterator[list[str]]:
+    old, new = report.baseline.inference_seconds, report.candidate.inference_seconds
+    if old is not None and new is not None:
+        yield [f"{fmt.count(report.task.rows)} rows, one at a time", *map(fmt.duration, (old, new)), *speed(old, new, None)]
 
 
 def _sizes(before: Subject, after: Subject) -> Iterator[list[str]]:
@@ -159,13 +153,21 @@ def subject(report: Report) -> Table:
     return Table([Column("What"), Column("Value", "prose")], rows)
 
 
-def details(report: Report) -> list[tuple[str, Table]]:
+class Section(NamedTuple):
+    heading: str
+    table: Table
+    note: str = ""
+
+
+def details(report: Report) -> list[Section]:
     """The sections below figures and gates, those that have something to show."""
     sections = [
-        ("Latency", latency(report)),
-        ("Steps", steps(report)),
-        ("Parity of torch and ONNX", parity(report)),
-        ("What was measured", subject(report)),
-        ("Environment", environment(report)),
+        Section("Seeds", spread.table(report), spread.NOTE),
+        Section("Latency", latency(report)),
+        Section("What the training cost", cost.table(report), cost.NOTE),
+        Section("Steps", steps(report)),
+        Section("Parity of torch and ONNX", parity(report)),
+        Section("What was measured", subject(report)),
+        Section("Environment", environment(report)),
     ]
-    return [(heading, table) for heading, table in sections if table.rows]
+    return [section for section in sections if section.table.rows]

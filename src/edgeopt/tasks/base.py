@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgeopt.errors import Place
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.recipe.schema import TASK_METRICS, TaskSpec
 from edgeopt.statistics import Bounds
 from edgeopt.tasks import cells
 from edgeopt.tasks.encode import Encoder, Features, length
@@ -168,6 +168,13 @@ class Task(ABC):
     def metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
         """Every metric that the recipe asks for."""
         return {name: self.measure(name, labels, outputs) for name in self.spec.metric_names}
+
+    def extra_metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
+        """Of accuracy, precision, recall and f1 those that the task has and the recipe does not ask for: for comparing
+        runs. Gates do not see them."""
+        _, allowed = TASK_METRICS[self.spec.type]
+        names = [n for n in ("accuracy", "precision", "recall", "f1") if n in allowed and n not in self.spec.metric_names]
+        return {name: self.measure(name, labels, outputs) for name in names}
 
     def key(self) -> Mapping[str, Any]:
         """What of the encoding decides a step's result, besides the rows."""

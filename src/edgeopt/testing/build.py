@@ -28,6 +28,10 @@ _BRING: dict[Fact, tuple[str, dict[str, Any]]] = {
 }
 
 
+#: What every such recipe is asked to do; the rows are the caller's.
+TASK: dict[str, Any] = {"type": "text-classification", "text": "text", "max_length": 32}
+
+
 def step(transform: AnyTransform, params: dict[str, Any], id: str) -> StepSpec:
     return StepSpec(id, transform.name, transform, transform.Params.model_validate(params), None)
 
@@ -44,7 +48,7 @@ def build(steps: Sequence[StepSpec], *, model: Path, data: Path, store: Path, te
     """Execute the steps on a model folder and a dataset folder. Raises what `apply` would."""
     head = RecipeHead.model_validate({
         "edgeopt": 1, "name": "conformance", "model": {"id": str(model.resolve())},
-        "task": {"type": "text-classification", "dataset": {"path": str(data.resolve())}, "text": text, "label": label, "max_length": 32},
+        "task": {**TASK, "dataset": {"path": str(data.resolve())}, "text": text, "label": label},
         "baseline": {"finetune": _BRING[Fact.TRAINED_HEAD][1]},
     })  # fmt: skip
     recipe = Recipe(store / "conformance.yaml", head, tuple(steps), (), Document("conformance"), ())

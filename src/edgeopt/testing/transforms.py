@@ -10,9 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeopt.contract import Fact
-from edgeopt.store import State, Store
-from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.transforms.base import AnyTransform
+from edgeopt.execute import Done, Executed
+from edgeopt.progress import Progress
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.store import State, Store, file_digest
+from edgeopt.testing.build import TASK, build, step, steps_towards
+from edgeopt.transforms.base import AnyTransform, StepContext
+
+OTHER_SEED = 271828
 
 
 def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: Path, data: Path, work: Path) -> State:
@@ -21,7 +26,8 @@ def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: P
 
     Checked: parameters refuse unknown keys; its module imports no torch; the facts it declares are observed
     in its files; the input state is untouched; the same key gives the same bytes in another store; a second
-    run reuses the state; the result can be exported and agrees with torch (where it is a torch state).
+    run reuses the state; with `seeded = False` another seed gives the same bytes; the result can be exported and
+    agrees with torch (where it is a torch state).
 
     model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
     validation.jsonl, columns `text` and `label`. work: an empty folder."""
@@ -47,7 +53,25 @@ def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: P
     other = build(steps, model=model, data=data, store=work / "b")
     twin = next(d.state for d in other.chains["candidate"] if d.step.id == "under-test")
     assert twin.digest == made.digest, f"two runs with the same key gave different files: {_differing(made, twin)}"
+    if not transform.seeded:
+        _draws_nothing(done["under-test"], _input_of(first, "under-test"), first, work / "drawn")
     return made
+
+
+def _input_of(executed: Executed, step_id: str) -> State:
+    """The state that a step of the candidate was given."""
+    chain = executed.chains["candidate"]
+    return chain[next(i for i, d in enumerate(chain) if d.step.id == step_id) - 1].state
+
+
+def _draws_nothing(done: Done, given: State, executed: Executed, work: Path) -> None:
+    for folder in (output := work / "output", kept := work / "kept"):
+        folder.mkdir(parents=True)
+    task = TaskSpec.model_validate(TASK | {"dataset": {"path": executed.data.source}})
+    context = StepContext(task, executed.data, output, kept, OTHER_SEED, Progress(show=False))
+    done.step.transform.apply(given, done.step.params, context)
+    differing = [n for n, f in done.state.files.items() if file_digest(output / n) != f["sha256"]]
+    assert not differing, f"{done.step.use} says `seeded = False`, and with another seed {', '.join(differing)} differs"
 
 
 def _leaves_untrained(transform: AnyTransform) -> bool:

@@ -60,6 +60,8 @@ class Transform(ABC, Generic[P]):
     contract: ClassVar[Contract]
     #: Which parameters hold TrainParams: "" for the step's own, else the name of the field.
     training: ClassVar[str | None] = None
+    #: Whether the result depends on the seed. Where it does not, recipes that differ in their seed share the state.
+    seeded: ClassVar[bool] = True
 
     def check(self, params: P, task: TaskSpec) -> Found:
         """What parameters and task together make impossible."""

@@ -25,6 +25,7 @@ class LowerToOnnx(Transform[StepParams]):
     name = "lower.onnx"
     summary = "export to ONNX, checked against torch"
     Params = StepParams
+    seeded = False
     contract = Contract(
         requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
         forbids=facts(Fact.ADAPTER, Fact.NF4),

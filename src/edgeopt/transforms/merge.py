@@ -20,6 +20,7 @@ class Merge(Transform[StepParams]):
     version = 2
     summary = "fold the adapter into the weights"
     Params = StepParams
+    seeded = False
     contract = Contract(
         requires=facts(Fact.TORCH, Fact.ADAPTER),
         forbids=facts(Fact.GRAPH_ADAPTER),

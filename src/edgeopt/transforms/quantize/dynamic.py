@@ -26,6 +26,7 @@ class DynamicQuantize(Transform[DynamicParams]):
     name = "quantize.dynamic"
     summary = "int8 weights, activation ranges at run time"
     Params = DynamicParams
+    seeded = False
     contract = common.contract(None)
 
     def apply(self, state: State, params: DynamicParams, context: StepContext) -> None:

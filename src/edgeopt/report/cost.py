@@ -1,0 +1,52 @@
+"""What each training of a run cost: parameters, seconds, memory, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgeopt.report import format as fmt
+from edgeopt.report.model import Report, Step
+from edgeopt.report.table import Table, numbers
+
+NOTE = (
+    "Seconds of loading are those that the training waited for batches, of computing those of the optimiser steps. A training that was "
+    "interrupted counts from its last checkpoint. Peak memory is that of the whole process."
+)
+
+
+def trained(report: Report) -> list[Step]:
+    """The steps that trained, a training that both chains share once."""
+    return list({s.key: s for s in reversed(report.steps) if "train_seconds" in s.figures}.values())[::-1]
+
+
+def table(report: Report) -> Table:
+    """A line a figure, a column a trained step; figures that no step has are left out."""
+    steps = trained(report)
+    rows = [[name, *(show(value) if (value := of(step)) is not None else fmt.ABSENT for step in steps)] for name, of, show in _FIGURES]
+    return Table(numbers("Figure", *(_name(s, report) for s in steps)), [row for row in rows if set(row[1:]) - {fmt.ABSENT}])
+
+
+def _name(step: Step, report: Report) -> str:
+    chains = {s.chain for s in report.steps if s.key == step.key}
+    return f"{step.chain}.{step.id}" if len(chains) == 1 else f"{step.id}, both chains"
+
+
+def _figure(name: str) -> Callable[[Step], Any]:
+    return lambda step: step.figures.get(name)
+
+
+_FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
+    ("trained parameters", _figure("trainable_parameters"), fmt.count),
+    ("all parameters", _figure("parameters"), fmt.count),
+    ("share trained", _figure("trainable_share"), fmt.share),
+    ("loading", _figure("loading_seconds"), fmt.duration),
+    ("computing", _figure("computing_seconds"), fmt.duration),
+    ("training in all", _figure("train_seconds"), fmt.duration),
+    ("examples a second", _figure("examples_per_second"), fmt.significant),
+    ("peak memory", _figure("peak_rss_bytes"), fmt.megabytes),
+    ("peak memory of the GPU", _figure("peak_gpu_bytes"), fmt.megabytes),
+    ("checkpoint", lambda step: step.size_bytes, fmt.megabytes),
+    ("adapter alone", _figure("adapter_bytes"), fmt.megabytes),
+    ("precision", _figure("precision"), str),
+]

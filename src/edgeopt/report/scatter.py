@@ -1,0 +1,107 @@
+"""Points in a plane with their interval bars and captions that cover nothing, as inline SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgeopt.report import svg
+from edgeopt.report.scale import Scale, decimals
+from edgeopt.report.svg import Box
+
+WIDTH = 420
+PLOT = Box(56, 12, WIDTH - 12, 252)
+
+
+@dataclass(frozen=True)
+class Point:
+    """kind: its class in the page's style. caption: its name and its values. Bounds: where they are known."""
+
+    kind: str
+    caption: tuple[str, str]
+    x: float
+    y: float
+    x_bounds: tuple[float, float] | None = None
+    y_bounds: tuple[float, float] | None = None
+
+
+def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: str, shown: Callable[[float], str] | None = None) -> str:
+    """The picture. x: onto the plot's width. across, up: what the axes are. shown: how a tick of x is written."""
+    y = _y_axis(points)
+    marks = [part for point in points for part in _mark(point, x, y)]
+    drawn = [*_grid(x, y, across, up, shown), *_captions(points, x, y), *marks]
+    named = f"{title}: " + "; ".join(": ".join(p.caption) for p in points)
+    return svg.picture(WIDTH, PLOT.bottom + 44, named, drawn)
+
+
+def _y_axis(points: Sequence[Point]) -> Scale:
+    """Around what was seen."""
+    values = [v for p in points for v in (p.y, *(p.y_bounds or ()))]
+    middle, span = (max(values) + min(values)) / 2, max(max(values) - min(values), 0.01)
+    return Scale(middle - span * 0.8, middle + span * 0.8, PLOT.bottom, PLOT.top)
+
+
+def _grid(x: Scale, y: Scale, across: str, up: str, shown: Callable[[float], str] | None) -> list[str]:
+    places, heights = x.ticks, y.ticks
+    show = shown or (lambda v: f"{v:.{decimals(places)}f}")
+    parts = [svg.line(PLOT.left, y(v), PLOT.right, y(v), "grid") for v in heights]
+    parts += [svg.text(PLOT.left - 8, y(v) + 4, f"{v:.{decimals(heights)}f}", "tick", "end") for v in heights]
+    parts += [svg.line(x(v), PLOT.bottom, x(v), PLOT.bottom + 4, "axis") for v in places]
+    parts += [svg.text(x(v), PLOT.bottom + 18, show(v), "tick", "middle") for v in places]
+    parts.append(svg.line(PLOT.left, PLOT.bottom, PLOT.right, PLOT.bottom, "axis"))
+    parts.append(svg.text(PLOT.right, PLOT.bottom + 37, across, "tick", "end"))
+    parts.append(svg.text(PLOT.left - 50, PLOT.bottom + 37, f"↑ {svg.cut(up, 16)}", "tick"))
+    return parts
+
+
+def _bars(point: Point, x: Scale, y: Scale) -> list[tuple[float, float, float, float]]:
+    bars = []
+    if point.y_bounds:
+        low, high = point.y_bounds
+        bars.append((x(point.x), y(low), x(point.x), y(high)))
+    if point.x_bounds:
+        low, high = point.x_bounds
+        bars.append((x(low), y(point.y), x(high), y(point.y)))
+    return bars
+
+
+def _mark(point: Point, x: Scale, y: Scale) -> list[str]:
+    kind = f"mark {point.kind}"
+    dot = svg.tag("circle", cx=x(point.x), cy=y(point.y), r=6, class_=kind)
+    return [*(svg.line(*ends, kind) for ends in _bars(point, x, y)), dot]
+
+
+def _captions(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
+    """Two lines a point, at the nearest place that covers nothing; a thin line leads to a far one."""
+    taken = [Box(x(p.x) - 7, y(p.y) - 7, x(p.x) + 7, y(p.y) + 7) for p in points]
+    for point in points:
+        for x1, y1, x2, y2 in _bars(point, x, y):
+            taken.append(Box(min(x1, x2) - 2, min(y1, y2) - 2, max(x1, x2) + 2, max(y1, y2) + 2))
+    parts = []
+    for point in points:
+        name, values = point.caption
+        width = max(svg.width_of(name, bold=True), svg.width_of(values))
+        at = x(point.x), y(point.y)
+        options = _places(*at, width)
+        box = next((box for box in options if not any(box.overlaps(other) for other in taken)), options[0])
+        taken.append(box)
+        edge = box.nearest(*at)
+        if math.dist(at, edge) > 18:
+            parts.append(svg.line(*at, *edge, "leader"))
+        parts.append(svg.text(box.left, box.top + 13, name, f"name {point.kind}"))
+        parts.append(svg.text(box.left, box.top + 29, values, "value"))
+    return parts
+
+
+def _places(x: float, y: float, width: float) -> list[Box]:
+    """Above, below, right and left of a point, then all over the plot, the nearest first."""
+    height, gap = 34.0, 11.0
+    middle = min(max(x - width / 2, PLOT.left), PLOT.right - width)
+    beside = [(middle, y - gap - height), (middle, y + gap)]
+    beside += [(x + gap, y - height / 2), (x - gap - width, y - height / 2)]
+    lefts, tops = range(int(PLOT.left) + 4, int(PLOT.right - width), 8), range(int(PLOT.top), int(PLOT.bottom - 34), 6)
+    elsewhere = [Box(left, top, left + width, top + height) for left in lefts for top in tops]
+    elsewhere.sort(key=lambda box: math.dist((x, y), box.nearest(x, y)))
+    near = [Box(left, top, left + width, top + height) for left, top in beside]
+    return [box for box in near if box.within(PLOT)] + elsewhere

@@ -1,0 +1,25 @@
+"""A table as plain rows: renderers only draw it, so that all of them show the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "prose", "number", "code", "verdict"]
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    kind: Kind = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: list[Column]
+    rows: list[list[str]]
+
+
+def numbers(first: str, *names: str) -> list[Column]:
+    """A column of words and columns of numbers."""
+    return [Column(first), *(Column(name, "number") for name in names)]
