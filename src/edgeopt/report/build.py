@@ -32,7 +32,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         recipe=RecipeInfo(name=recipe.head.name, source=str(Place.of(recipe.path)), digest=recipe.digest, overrides=list(recipe.overrides)),
         model=recipe.head.model.id,
         task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report),
-                  labels=list(data.label_names), max_length=task.max_length),
+                  labels=list(data.label_names), max_length=task.max_length, fingerprint=data.report.fingerprint),
         gates=gates,
         baseline=evidence.baseline,
         candidate=evidence.candidate,

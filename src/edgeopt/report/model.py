@@ -146,6 +146,7 @@ class Task(Part):
     rows: int
     labels: list[str]
     max_length: int
+    fingerprint: str | None = Field(None, description="SHA-256 of the split's rows")
 
 
 class RecipeInfo(Part):
