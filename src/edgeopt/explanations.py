@@ -93,11 +93,12 @@ disk with room:
     "E114": """The output cannot be written there.
 
 --out must be a new or empty folder, or the folder of an earlier run, which is then replaced. A folder
-with other files in it is never touched. `edgeopt recipes copy` never overwrites a file.""",
+with other files in it is never touched. `edgeopt recipes copy` never overwrites a file. For `edgeopt
+compare`, --out is a file, in a folder that exists.""",
     "E115": """This is not the folder of a finished run, or its files are damaged.
 
-`edgeopt gate` and `edgeopt report` read what `edgeopt apply --out FOLDER` left: report.json,
-recipe.lock, predictions.jsonl and latency.json. A run folder appears only when its run has finished.
+`edgeopt gate`, `report` and `compare` read what `edgeopt apply --out FOLDER` left: report.json, recipe.lock,
+predictions.jsonl and latency.json. A run folder appears only when its run has finished.
 Apply the recipe again; the steps that are in the store are not built anew.""",
     "E116": """There is no readable lock.
 

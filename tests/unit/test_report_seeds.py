@@ -16,6 +16,7 @@ from edgeopt.report.card import render_card
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
 from edgeopt.seeds import SeedLogits, summarise
+from edgeopt.tasks import task_of
 
 
 def card(report: Any) -> str:
@@ -40,7 +41,7 @@ def test_summary_against_numpy() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 50)
     runs = [SeedLogits(s, rng.normal(size=(50, 2)), rng.normal(size=(50, 2))) for s in (4, 8, 15)]
-    task = TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "x"}, "text": "x", "metrics": ["accuracy"]})
+    task = task_of(TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "x"}, "text": "x", "metrics": ["accuracy"]}), ("a", "b"))
     found = summarise(task, labels, runs)
     assert found is not None
     assert list(found.results[0].baseline) == ["accuracy", "precision", "recall", "f1"]

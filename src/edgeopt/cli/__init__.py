@@ -22,6 +22,7 @@ COMMANDS = {
     "validate": ("validate", "Check a recipe, its data and its model folder. Computes nothing."),
     "gate": ("gate", "Decide gates on a finished run; the exit code is the verdict."),
     "report": ("report", "Show the report of a finished run."),
+    "compare": ("compare", "Put finished runs side by side: metrics, size, speed, cost of training."),
     "recipes": ("recipes", "List, show and copy the recipes that come with edgeopt."),
     "explain": ("explain", "Explain an error code."),
     "schema": ("schema", "Print the JSON schema of recipes."),

@@ -33,7 +33,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         model=recipe.head.model.id,
         task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report),
                   labels=list(data.label_names), max_length=task.max_length, window_stride=task.window_stride,
-                  queries_per_row=round(measured.queries / len(data.report), 3)),
+                  queries_per_row=round(measured.queries / len(data.report), 3), fingerprint=data.report.fingerprint),
         gates=gates,
         baseline=evidence.baseline,
         candidate=evidence.candidate,

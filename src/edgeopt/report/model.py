@@ -148,6 +148,7 @@ class Task(Part):
     max_length: int
     window_stride: int | None = Field(None, description="tokens that neighbouring windows share, where long texts are read in windows")
     queries_per_row: float = Field(1.0, description="windows that a row is read in, on average: a latency is that of one")
+    fingerprint: str | None = Field(None, description="SHA-256 of the split's rows")
 
 
 class RecipeInfo(Part):

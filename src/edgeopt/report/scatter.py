@@ -16,7 +16,8 @@ PLOT = Box(56, 12, WIDTH - 12, 252)
 
 @dataclass(frozen=True)
 class Point:
-    """kind: its class in the page's style. caption: its name and its values. Bounds: where they are known."""
+    """kind: its class in the page's style. caption: its name and its values. Bounds: where they are known. radius: a
+    wider one shows below another that is at the same place and later."""
 
     kind: str
     caption: tuple[str, str]
@@ -24,6 +25,7 @@ class Point:
     y: float
     x_bounds: tuple[float, float] | None = None
     y_bounds: tuple[float, float] | None = None
+    radius: int = 6
 
 
 def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: str, shown: Callable[[float], str] | None = None) -> str:
@@ -68,7 +70,7 @@ def _bars(point: Point, x: Scale, y: Scale) -> list[tuple[float, float, float, f
 
 def _mark(point: Point, x: Scale, y: Scale) -> list[str]:
     kind = f"mark {point.kind}"
-    dot = svg.tag("circle", cx=x(point.x), cy=y(point.y), r=6, class_=kind)
+    dot = svg.tag("circle", cx=x(point.x), cy=y(point.y), r=point.radius, class_=kind)
     return [*(svg.line(*ends, kind) for ends in _bars(point, x, y)), dot]
 
 

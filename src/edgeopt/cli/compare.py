@@ -1,0 +1,92 @@
+"""edgeopt compare."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeopt.cli.options import JSON
+from edgeopt.cli.output import print_json
+
+if TYPE_CHECKING:
+    from edgeopt.report.compare import Comparison
+
+
+@click.command("compare")
+@click.argument("runs", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(["text", "markdown", "html", "csv", "latex"]), default="text", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
+@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Rows for the runs' FP32 baselines, one that they share once.")
+@JSON
+def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool, as_json: bool) -> None:
+    """Put several RUNs side by side: metrics, size, speed, and what training cost. Computes nothing.
+
+    A row a run, named after its recipe. Runs over other data or models are compared all the same, and a warning
+    says which figures are not comparable. csv and --json hold raw numbers.
+
+    Exit code 0; 2 where a RUN is not the folder of a run, or --out cannot be written.
+    """
+    from edgeopt.report import compare_render
+    from edgeopt.report.compare import compare
+    from edgeopt.report.compare_tables import raw
+    from edgeopt.run import load_report
+
+    distinct = list({run.resolve(): run for run in runs}.values())
+    found = compare([(run if run.is_dir() else run.parent, load_report(run)) for run in distinct], baseline=baseline)
+    if as_json:
+        print_json({"rows": raw(found), "warnings": found.warnings})
+        return
+    renderers = {"markdown": compare_render.render_markdown, "html": compare_render.render_html,
+                 "csv": compare_render.render_csv, "latex": compare_render.render_latex}  # fmt: skip
+    if form in renderers:
+        text = renderers[form](found)
+        _leave(text, out)
+        if form == "csv":
+            _warn(found)  # a line of its own would be a row
+    elif out is None:
+        _show(found)
+    else:
+        file = io.StringIO()
+        _show(found, file)
+        _leave(file.getvalue(), out)
+
+
+def _show(found: Comparison, file: io.StringIO | None = None) -> None:
+    from edgeopt.cli.drawing import draw, open_console
+    from edgeopt.report.compare_tables import notes, tables
+
+    console = open_console(file, width=200)
+    for warning in found.warnings:
+        console.print(f"[yellow]warning[/]: {_plain(warning)}")
+    for heading, table in tables(found):
+        console.print(draw(table, heading))
+    for note in notes(found):
+        console.print(note, markup=False)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _warn(found: Comparison) -> None:
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _leave(text: str, out: Path | None) -> None:
+    """To stdout, or into the file, whose path is then what stdout gets."""
+    from edgeopt.errors import bad_input
+
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise bad_input("E114", f"--out {out} cannot be written: {error.strerror}", help="give a file in a folder of your own") from None
+    click.echo(out)

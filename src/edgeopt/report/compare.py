@@ -1,0 +1,160 @@
+"""Several runs side by side: what each row of `edgeopt compare` holds, and which rows may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeopt.plan import Chain
+from edgeopt.report import format as fmt
+from edgeopt.report import headline
+from edgeopt.report.headline import Place
+from edgeopt.report.model import Report, Step, Subject
+
+#: Metrics that stand first, in this order, where a row has them.
+USUAL = ("accuracy", "precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run's candidate or an FP32 baseline.
+
+    facts: what two rows should share to be compared, by name. values: raw numbers, by name with the unit, None where
+    not measured. metrics: the mean over the seeds; deviations: the sample standard deviation, empty with one seed.
+    """
+
+    name: str
+    role: Literal["candidate", "baseline"]
+    facts: dict[str, str]
+    values: dict[str, float | None]
+    metrics: dict[str, float]
+    deviations: dict[str, float] = field(default_factory=dict)
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """place: where latency was taken, None where the runs share no such place. differing: names of facts that do."""
+
+    rows: list[Row]
+    place: Place | None
+    differing: list[str]
+    warnings: list[str]
+
+    @property
+    def metrics(self) -> list[str]:
+        seen = dict.fromkeys(name for row in self.rows for name in row.metrics)
+        return [*(n for n in USUAL if n in seen), *(n for n in seen if n not in USUAL)]
+
+
+def compare(runs: Sequence[tuple[Path, Report]], *, baseline: bool = True) -> Comparison:
+    """runs: folder and report of each. baseline: also a row for each FP32 baseline, one that runs share once."""
+    names = _names(runs)
+    place = _common_place([report for _, report in runs])
+    candidates = [_row(name, report, "candidate", place) for name, (_, report) in zip(names, runs, strict=True)]
+    rows = [*(_baselines(names, [report for _, report in runs], place) if baseline else []), *candidates]
+    differing = [name for name in candidates[0].facts if len({row.facts[name] for row in candidates}) > 1]
+    return Comparison(rows, place, differing, _warnings(runs, differing))
+
+
+def _names(runs: Sequence[tuple[Path, Report]]) -> list[str]:
+    """Of the recipe; runs of one name get their folder's, and where that is the same too, its path."""
+    names = [report.recipe.name for _, report in runs]
+    for other in (lambda path: path.resolve().name, str):
+        names = [other(path) if names.count(name) > 1 else name for name, (path, _) in zip(names, runs, strict=True)]
+    return names
+
+
+def _common_place(reports: Sequence[Report]) -> Place | None:
+    places = [headline.places(report) for report in reports]
+    common = [place for place in places[0] if all(place in others for others in places)]
+    main = headline.main_place(reports[0])
+    return main if main in common else next(iter(common), None)
+
+
+def _baselines(names: Sequence[str], reports: Sequence[Report], place: Place | None) -> list[Row]:
+    """One row for each baseline there is: the same model measured on the same rows, with the same seeds."""
+    groups: dict[Any, list[int]] = {}
+    for i, report in enumerate(reports):
+        made = [step.digest for step in report.steps if step.chain == "baseline"]
+        seeds = tuple(tuple(sorted(r.baseline.items())) for r in report.seeds.results) if report.seeds else ()
+        groups.setdefault((made[-1] if made else i, tuple(sorted(report.baseline.metrics.items())), seeds), []).append(i)
+    rows = []
+    for members in groups.values():
+        first = reports[members[0]]
+        name = "full fine-tune, FP32" if _trained(first, "baseline") else "model as given, FP32"
+        of = f" ({', '.join(names[i] for i in members)})" if len(groups) > 1 else ""
+        rows.append(_row(name + of, first, "baseline", place))
+    return rows
+
+
+def _row(name: str, report: Report, role: Chain, place: Place | None) -> Row:
+    subject: Subject = getattr(report, role)
+    own = place or headline.main_place(report)
+    latency, faster = (headline.latency(report, role, own), headline.speedup(report, own)) if own else (None, None)
+    values: dict[str, float | None] = {
+        **_cost(_trained(report, role)),
+        "inference_seconds": subject.inference_seconds,
+        "exported_bytes": subject.size_bytes,
+        "p50_milliseconds": latency.p50_ms if latency else None,
+        "speedup_ratio": faster.ratio if faster and role == "candidate" else None,
+    }
+    spreads = {s.metric: s for s in report.seeds.spreads} if report.seeds else {}
+    metrics = {n: getattr(spreads[n], f"{role}_mean") if n in spreads else v for n, v in {**subject.metrics, **subject.extra}.items()}
+    deviations = {n: getattr(spreads[n], f"{role}_std") for n in metrics if n in spreads}
+    return Row(name, role, _facts(report, own), values, metrics, deviations, len(report.seeds.results) if report.seeds else 1)
+
+
+def _facts(report: Report, place: Place | None) -> dict[str, str]:
+    task = report.task
+    return {
+        "model": report.model,
+        "task": task.type,
+        "dataset": task.dataset,
+        "split": task.split,
+        "rows": str(task.rows),
+        "digest of rows": (task.fingerprint or "unknown")[:8],
+        "max length": str(task.max_length),
+        "timed at": str(place) if place else fmt.ABSENT,
+        "processor": str(report.environment.get("cpu", fmt.ABSENT)),
+    }
+
+
+def _trained(report: Report, chain: Chain) -> list[Step]:
+    return [step for step in report.steps if step.chain == chain and "train_seconds" in step.figures]
+
+
+def _cost(steps: Sequence[Step]) -> dict[str, float | None]:
+    """Of all trainings of a chain: seconds added up, parameters and memory of the largest, bytes of the last."""
+    widest = max(steps, key=lambda s: s.figures.get("trainable_parameters", 0)).figures if steps else {}
+
+    def found(name: str) -> list[float]:
+        return [s.figures[name] for s in steps if name in s.figures]
+
+    return {
+        "trained_parameters": widest.get("trainable_parameters"),
+        "parameters": widest.get("parameters"),
+        "trained_share": widest.get("trainable_share"),
+        "loading_seconds": sum(found("loading_seconds")) if found("loading_seconds") else None,
+        "computing_seconds": sum(found("computing_seconds")) if found("computing_seconds") else None,
+        "training_seconds": sum(found("train_seconds")) if steps else None,
+        "peak_rss_bytes": max(found("peak_rss_bytes"), default=None),
+        "peak_gpu_bytes": max(found("peak_gpu_bytes"), default=None),
+        "checkpoint_bytes": steps[-1].size_bytes if steps else None,
+        "adapter_bytes": next(reversed(found("adapter_bytes")), None),
+    }
+
+
+def _warnings(runs: Sequence[tuple[Path, Report]], differing: Sequence[str]) -> list[str]:
+    tasks = [report.task for _, report in runs]
+    known = all(task.fingerprint for task in tasks)
+    same_rows = known and len({(task.type, task.fingerprint) for task in tasks}) == 1  # a copy elsewhere is the same data
+    about = ("model",) if same_rows else ("model", "task", "dataset", "split", "rows", "digest of rows")
+    out = []
+    for names, what in ((about, "metrics"), (("timed at", "processor"), "seconds and latencies")):
+        found = [name for name in names if name in differing]
+        if found:
+            out.append(f"{', '.join(found)} differ between the runs: {what} of rows that differ in them are not comparable.")
+    return out

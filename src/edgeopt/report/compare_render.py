@@ -1,0 +1,73 @@
+"""A comparison as Markdown, HTML, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from markupsafe import Markup
+
+from edgeopt.report import format as fmt
+from edgeopt.report import latex
+from edgeopt.report.compare import Comparison, Row
+from edgeopt.report.compare_tables import notes, raw, tables
+from edgeopt.report.markdown_text import escape, table
+from edgeopt.report.scale import Scale
+from edgeopt.report.scatter import PLOT, Point, scatter
+from edgeopt.report.svg import cut
+from edgeopt.report.templating import environment
+
+
+def render_markdown(found: Comparison) -> str:
+    parts = [f"**Warning:** {escape(warning)}" for warning in found.warnings]
+    for heading, content in tables(found):
+        parts += [f"## {heading}", table(content)]
+    return "\n\n".join([*parts, *map(escape, notes(found))]) + "\n"
+
+
+def render_html(found: Comparison) -> str:
+    """One file without script and links, in the form of the report."""
+    picture = _picture(found)
+    page = environment(autoescape=True).get_template("compare.html.j2")
+    return page.render(found=found, tables=tables(found), notes=notes(found), picture=picture and Markup(picture), metric=_metric(found))
+
+
+def render_csv(found: Comparison) -> str:
+    """Raw numbers, a line a row; what was not measured is empty."""
+    rows = raw(found)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def render_latex(found: Comparison) -> str:
+    """A tabular for each table; needs \\usepackage{booktabs}."""
+    parts = [latex.comment("needs \\usepackage{booktabs}"), *(latex.comment(f"warning: {w}") for w in found.warnings)]
+    for heading, content in tables(found):
+        parts += [latex.comment(heading), latex.latex(content)]
+    return "\n".join([*parts, *map(latex.comment, notes(found))]) + "\n"
+
+
+def _metric(found: Comparison) -> str | None:
+    """The first metric that every row has."""
+    return next((name for name in found.metrics if all(name in row.metrics for row in found.rows)), None)
+
+
+def _picture(found: Comparison) -> str | None:
+    """The metric against the trained parameters; None where nothing was trained, or no metric is common to all."""
+    metric = _metric(found)
+    points = [] if metric is None else [_point(row, metric) for row in found.rows if row.values["trained_parameters"]]
+    if metric is None or not points:
+        return None
+    low, high = min(p.x for p in points) / 2, max(p.x for p in points) * 2
+    x = Scale(low, max(high, low * 20), PLOT.left, PLOT.right, log=True)
+    return scatter(points, x, across="trained parameters (log scale)", up=metric, title=f"{metric} against trained parameters", shown=fmt.short)
+
+
+def _point(row: Row, metric: str) -> Point:
+    score, std, trained = row.metrics[metric], row.deviations.get(metric), int(row.values["trained_parameters"] or 0)
+    caption = cut(row.name, 24), f"{fmt.metric(score)}, {fmt.count(trained)}"
+    bounds = None if std is None else (score - std, score + std)
+    return Point(row.role, caption, trained, score, y_bounds=bounds, radius=9 if row.role == "baseline" else 6)

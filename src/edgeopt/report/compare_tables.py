@@ -1,0 +1,82 @@
+"""A comparison as tables for reading, and as raw columns for computing on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgeopt.report import format as fmt
+from edgeopt.report.compare import Comparison, Row
+from edgeopt.report.table import Column, Table
+
+Show = Callable[[Any], str]
+#: name of the value: (heading, how it is written)
+_RESULT: dict[str, tuple[str, Show]] = {
+    "inference_seconds": ("Inference", fmt.duration),
+    "exported_bytes": ("Exported", fmt.megabytes),
+    "p50_milliseconds": ("p50", fmt.milliseconds),
+    "speedup_ratio": ("Speed-up", fmt.ratio),
+}
+_COST: dict[str, tuple[str, Show]] = {
+    "trained_parameters": ("Trained", fmt.count),
+    "trained_share": ("of all", fmt.share),
+    "loading_seconds": ("Loading", fmt.duration),
+    "computing_seconds": ("Computing", fmt.duration),
+    "training_seconds": ("Total", fmt.duration),
+    "peak_rss_bytes": ("Peak memory", fmt.megabytes),
+    "peak_gpu_bytes": ("Peak GPU", fmt.megabytes),
+    "checkpoint_bytes": ("Checkpoint", fmt.megabytes),
+    "adapter_bytes": ("Adapter", fmt.megabytes),
+}
+
+
+def tables(found: Comparison) -> list[tuple[str, Table]]:
+    """What the models do, and what training them cost: a row a run in each. Columns without a number are left out."""
+    facts = [Column(name.capitalize()) for name in found.differing]
+    metrics = [Column(name, "number") for name in found.metrics]
+    seeds = [Column("Seeds", "number")] if any(row.seeds > 1 for row in found.rows) else []
+    shown = {name: spec for name, spec in {**_RESULT, **_COST}.items() if any(row.values[name] is not None for row in found.rows)}
+    result, cost = ([name for name in group if name in shown] for group in (_RESULT, _COST))
+
+    def drawn(names: list[str]) -> list[Column]:
+        return [Column(shown[name][0], "number") for name in names]
+
+    def cells(row: Row, names: list[str]) -> list[str]:
+        return [fmt.ABSENT if (value := row.values[name]) is None else shown[name][1](value) for name in names]
+
+    def head(row: Row) -> list[str]:
+        return [row.name, *(row.facts[n] for n in found.differing), *(_metric(row, n) for n in found.metrics), *([str(row.seeds)] * len(seeds))]
+
+    first = Table([Column("Run"), *facts, *metrics, *seeds, *drawn(result)], [[*head(row), *cells(row, result)] for row in found.rows])
+    second = Table([Column("Run"), *drawn(cost)], [[row.name, *cells(row, cost)] for row in found.rows])
+    return [("Result", first), *([("What the training cost", second)] if cost else [])]
+
+
+def _metric(row: Row, name: str) -> str:
+    return fmt.plus_minus(row.metrics[name], row.deviations.get(name), fmt.metric) if name in row.metrics else fmt.ABSENT
+
+
+def notes(found: Comparison) -> list[str]:
+    """What the columns mean, as far as these runs need it."""
+    out = ["Inference: every row of the split, one at a time, on all processors. MB is 10^6 bytes."]
+    if found.place:
+        out.append(f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run.")
+    if any(row.deviations for row in found.rows):
+        out.append("Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of its first seed.")
+    out.append("Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last.")
+    return out
+
+
+def raw(found: Comparison) -> list[dict[str, Any]]:
+    """Each row as plain numbers under names that say the unit; None where something was not measured."""
+    return [
+        {
+            "run": row.name,
+            "role": row.role,
+            **{name.replace(" ", "_"): value for name, value in row.facts.items()},
+            "seeds": row.seeds,
+            **{key: value for n in found.metrics for key, value in ((n, row.metrics.get(n)), (f"{n}_std", row.deviations.get(n)))},
+            **row.values,
+        }
+        for row in found.rows
+    ]
