@@ -11,7 +11,7 @@ from edgeopt.cli.options import JSON, RECIPE, SET, STORE, open_store
 from edgeopt.cli.output import print_json
 
 if TYPE_CHECKING:
-    from edgeopt.plan import PlannedStep
+    from edgeopt.plan import Plan, PlannedStep
 
 
 @click.command("plan")
@@ -29,7 +29,7 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
 
     plan = make_plan(load_recipe(recipe, overrides), open_store(store))
     if as_json:
-        print_json({"name": plan.recipe.head.name, "steps": [_as_json(s) for s in plan.steps]})
+        print_json({"name": plan.recipe.head.name, "train_with": _extra(plan), "steps": [_as_json(s) for s in plan.steps]})
         return
     wide = max(len(f"{s.chain}.{s.id}") for s in plan.steps)
     wide_use = max(len(s.use) for s in plan.steps)
@@ -40,7 +40,16 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
         key = (step.key or "")[:12]
         click.echo(f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{note}{why}")
     head = plan.recipe.head
+    if head.task.train_with:
+        click.echo(f"data: {plan.data.summary() if plan.data else 'to be downloaded'}")
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
+
+
+def _extra(plan: Plan) -> list[dict[str, object]] | None:
+    """What each dataset of task.train_with brings; None where rows are on the hub."""
+    if plan.data is None:
+        return None
+    return [{"source": e.source, "rows": len(e.rows), "left_out": e.left_out, "fingerprint": e.rows.fingerprint} for e in plan.data.extra]
 
 
 def _as_json(step: PlannedStep) -> dict[str, object]:

@@ -123,6 +123,9 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
         notes.append(f"int8 is slower than FP32 on {slow}: compare quantize.dynamic with quantize.static, or widen the scope.")
     if evidence.candidate.precision == "int8" and not host.cpu_flags() & set(host.INT8_FLAGS):
         notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 may saturate and is slow. Measure on the device.")
+    for extra in executed.data.extra:
+        left_out = f"; {extra.left_out} more are in {executed.data.report.name} too and were left out" if extra.left_out else ""
+        notes.append(f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them.")
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
     return notes

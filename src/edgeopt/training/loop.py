@@ -15,12 +15,16 @@ from edgeopt.models.anatomy import anatomy
 from edgeopt.recipe.schema import TrainParams
 from edgeopt.tasks import metrics_of
 from edgeopt.tasks.encode import Encoder
+from edgeopt.training.losses import WeightedCrossEntropy
+from edgeopt.training.rows import gather_rows
+from edgeopt.training.weights import class_weights
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, Trainer
 
     from edgeopt.training.accounting import Clock
+    from edgeopt.training.mixture import Mixture
     from edgeopt.transforms.base import StepContext
 
 #: Seconds between checkpoints: what a crash can cost.
@@ -42,15 +46,17 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     torch.set_num_threads(host.cpus())
     if host.is_busy():
         context.progress.say(f"other programs keep this machine busy: {host.cpus()} threads wait for each other; EDGEOPT_THREADS=1 may be quicker")
-    data = context.data
-    rows, selection = data.carve(context.task.selection) if params.selects else (data.train, None)
+    pool, selection = gather_rows(context.data, params, context.task.selection)
+    weights = class_weights(params, pool.rows.labels, context.data.label_names)
+    loss = WeightedCrossEntropy(weights, params.label_smoothing) if weights or params.label_smoothing else None
+    mixture = pool.mixture(params, params.batch_size * context.processes, context.seed)
     encoder = Encoder(folder, context.task.max_length)
     clock = Clock()
     forget_peaks()
     checkpoints = context.work / "checkpoints"
     masks = frozen_zeros(model) if keep_zeros else {}
     with context.progress.bar("train", 1) as bar:
-        trainer = _trainer(model, params, context, rows, selection, encoder, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock)
+        trainer = _trainer(model, params, context, pool.rows, selection, encoder, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock, loss, mixture)
         resume = _last_complete(checkpoints, COMPLETE)
         started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=resume)
@@ -59,7 +65,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         raise TrainedAlong
     _finite(model)
     return {
-        "train_rows": len(rows),
+        "train_rows": len(pool.rows),
         "optimizer_steps": trainer.state.global_step,
         "train_seconds": round(seconds, 3),
         "examples_per_second": round(result.metrics.get("train_samples_per_second", 0.0), 1),
@@ -67,6 +73,8 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         **clock.figures(),
         **peaks(),
         **count(model),
+        **pool.figures(mixture, trainer.state.epoch),
+        **({"class_weights": dict(zip(context.data.label_names, (round(w, 6) for w in weights), strict=True))} if weights else {}),
         "precision": host.resolve_precision(params.precision),
         **_best(trainer, context),
     }
@@ -75,6 +83,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
 def _trainer(
     model: PreTrainedModel, params: TrainParams, context: StepContext, rows: Split, selection: Split | None,
     encoder: Encoder, checkpoints: Path, bar: Any, masks: dict[Any, Any], more: Sequence[Any], optimizer: str | None, clock: Clock,
+    loss: WeightedCrossEntropy | None, mixture: Mixture | None,
 ) -> Trainer:  # fmt: skip
     import inspect
 
@@ -90,7 +99,7 @@ def _trainer(
     train_rows = encoder.rows(rows, accepted, regression=regression)
     args = _arguments(params, context, checkpoints, selection is not None, optimizer)
     batch = params.batch_size * max(1, args.world_size)
-    sampler = LengthGroupedSampler([len(r["input_ids"]) for r in train_rows], batch, args.seed)
+    sampler = LengthGroupedSampler([len(r["input_ids"]) for r in train_rows], batch, args.seed, mixture)
     shape = anatomy(bare(model).config.model_type)
 
     class GroupedTrainer(Trainer):  # type: ignore[misc]
@@ -99,7 +108,13 @@ def _trainer(
 
         def get_batch_samples(self, *args: Any, **options: Any) -> Any:
             with clock.load():
-                return super().get_batch_samples(*args, **options)
+                batches, count = super().get_batch_samples(*args, **options)
+            if loss is not None and batches:
+                count = self.accelerator.reduce(loss.total(batches).to(self.args.device))
+            return batches, count
+
+        def num_examples(self, dataloader: Any) -> int:
+            return len(sampler) if dataloader.dataset is train_rows else int(super().num_examples(dataloader))
 
         def create_optimizer(self, model: Any = None) -> Any:
             if getattr(self, "optimizer", None) is None and params.layerwise_lr_decay is not None:
@@ -125,6 +140,7 @@ def _trainer(
         train_dataset=train_rows,
         eval_dataset=encoder.rows(selection, accepted, regression=regression) if selection else None,
         compute_metrics=lambda p: metrics_of(context.task, p.label_ids, p.predictions),
+        compute_loss_func=loss,
         callbacks=callbacks,
     )
     # models that take **kwargs are thought to divide by the rows of the whole optimiser step; ours return each batch's mean
