@@ -81,7 +81,7 @@ def _needs(plans: Sequence[Plan]) -> list[Finding]:
         found.append(Finding(f"target {target.name}", "missing" if absent or few else "ok", text))
     new = [s for p in plans for s in p.steps if s.status != "cached"]
     found.append(Finding("model", "ok" if plan.source.folder else "warn", str(plan.source.folder or f"{plan.source.id}: to be downloaded")))
-    data = f"{len(plan.data.train)} train, {len(plan.data.report)} {plan.data.report.name} rows" if plan.data else "to be downloaded"
+    data = plan.data.summary() if plan.data else "to be downloaded"
     found.append(Finding("data", "ok" if plan.data else "warn", data))
     weights = plan.source.folder and sum((plan.source.folder / n).stat().st_size for n in plan.source.weights())
     if weights:

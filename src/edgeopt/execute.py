@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeopt.contract import Fact, Facts
-from edgeopt.data import TaskData, load_data
+from edgeopt.data import TaskData
 from edgeopt.distributed import Group
 from edgeopt.errors import EdgeoptError, StepError, bad_input, step_failed
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
-from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, look_up, memory_of, seed_of
+from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, load_rows, look_up, memory_of, seed_of
 from edgeopt.progress import Progress
 from edgeopt.store import State, Store
 from edgeopt.transforms.base import StepContext
@@ -61,7 +61,7 @@ def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Execu
         check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head
     data = plan.data
     if data is None:
-        data = load_data(plan.recipe.head.task, plan.recipe.folder, place=plan.recipe.document.place(("task", "dataset")))
+        data = load_rows(plan.recipe)
         store.remember_source(hub_data_name(plan.recipe), data.key("train"))
     plan = replace(plan, source=source, data=data)
     with _variant_errors(plan.recipe.variant):

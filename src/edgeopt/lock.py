@@ -26,7 +26,8 @@ def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains
         "edgeopt": __version__,
         "recipe": {"digest": recipe.digest, "resolved": recipe.resolved(), "overrides": list(recipe.overrides)},
         "model": source.fingerprint(),
-        "data": data and {"train": data.train.fingerprint, "report": data.report.fingerprint},
+        "data": data
+        and {"train": data.train.fingerprint, "report": data.report.fingerprint, **{f"train_with.{i}": e.rows.fingerprint for i, e in enumerate(data.extra)}},
         "packages": host.environment()["packages"],
         "steps": chains
         and {

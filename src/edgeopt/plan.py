@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from edgeopt import host
 from edgeopt.contract import Contract, Fact, Facts, facts, fold
 from edgeopt.data import TaskData, is_local, load_data
+from edgeopt.data.extra import local_digests, with_extra
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import exporter
 from edgeopt.models.source import ModelSource, find_model
@@ -22,6 +23,7 @@ from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import StepParams, TrainedStepParams
 from edgeopt.store import State, Store, key_of
 from edgeopt.tasks import task_of
+from edgeopt.training.check import training_issues
 from edgeopt.transforms.base import AnyTransform
 from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
@@ -193,11 +195,29 @@ def _attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
 
 
 def _local_data(recipe: Recipe) -> TaskData | None:
-    """The rows, read and checked, where they are files; None where they are the hub's."""
+    """The rows, read and checked, where they are files; None where they are the hub's, though what is here is looked at."""
+    task, folder = recipe.head.task, recipe.folder
+    if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for s in task.train_with))):
+        return load_rows(recipe)
+    if is_local(task.dataset, folder):
+        _task_rows(recipe)
+    local_digests(task, folder, recipe.document.place)
+    return None
+
+
+def load_rows(recipe: Recipe) -> TaskData:
+    """All rows, from files or the hub, read and checked. Raises InputError as `load_data` and `with_extra` do, and E106 where
+    a training does not fit the classes."""
+    data = with_extra(_task_rows(recipe), recipe.head.task, recipe.folder, recipe.document.place)
+    issues = training_issues(recipe.document, recipe.trainings(), recipe.head.task, data.label_names)
+    if issues:
+        raise InputError(issues)
+    return data
+
+
+def _task_rows(recipe: Recipe) -> TaskData:
     task, place = recipe.head.task, recipe.document.place
     at = ("task", "dataset") if task.dataset.path is None else ("task", "dataset", "path")
-    if not is_local(task.dataset, recipe.folder):
-        return None
     places = {split: place(("task", "dataset", "data_files", split)) for split in ("train", "validation", "test")}
     return load_data(task, recipe.folder, place=place(at), places=places)
 
@@ -300,7 +320,11 @@ def full_name(variant: str, chain: Chain, step: str) -> str:
 
 def hub_data_name(recipe: Recipe) -> str:
     task = recipe.head.task
-    return "data:" + key_of({**task.dataset.model_dump(), "label": task.label, "labels": task.labels, "columns": task.columns, "type": task.type})
+    named = {**task.dataset.model_dump(), "label": task.label, "labels": task.labels, "columns": task.columns, "type": task.type}
+    if task.train_with:  # the rows left out of them depend on the report split
+        digests = local_digests(task, recipe.folder, recipe.document.place)
+        named |= {"train_with": [s.model_dump() for s in task.train_with], "files": digests, "report": task.report}
+    return "data:" + key_of(named)
 
 
 def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
@@ -319,6 +343,8 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
         parts["task"] = {"type": task.type, "labels": data["labels"]}
     if contract.data is not None:
         parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, **task_of(task).key()}
+    if step.transform.trains(step.params) and data.get("train_with"):
+        parts["data"]["train_with"] = data["train_with"]
     if step.use == LowerToOnnx.name:
         parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key()}
     return parts
@@ -368,7 +394,7 @@ def look_up(step: PlannedStep, parts: dict[str, Any], recipe: Recipe, store: Sto
     return replace(step, key=key, parts=parts, status="stale", why=_changed(before["parts"], parts))
 
 
-_WORDS = {"input": "its input", "version": "edgeopt's transform", "data.fingerprint": "the training rows"}
+_WORDS = {"input": "its input", "version": "edgeopt's transform", "data.fingerprint": "the training rows", "data.train_with": "the rows of task.train_with"}
 
 
 def _changed(old: Any, new: Any) -> str:

@@ -13,19 +13,26 @@ from pathlib import Path
 import pytest
 from e2e.running import recipe_for
 from e2e.test_kill import digest, survives
-from helpers import edgeopt
+from helpers import edgeopt, tiny_task, write_rows
 
 from edgeopt.models import load
 from edgeopt.training import loop
 
+#: Draws from two datasets in shares that change from epoch to epoch, under a loss of ours.
+ANNEALED = {"sampling": {"method": "annealed", "steps_per_epoch": 4}, "class_weights": {"1": 2}, "gradient_accumulation": 2}
+
 
 @pytest.fixture
-def recipe(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> Path:
+def recipe(tmp_path: Path, tiny_model: Path, tiny_data: Path, request: pytest.FixtureRequest) -> Path:
+    """With a parameter: further keys of the training, which then draws from a second dataset."""
+    more = getattr(request, "param", {})
     steps = [
-        {"id": "ft", "use": "finetune", "epochs": 6, "learning_rate": 1e-3, "batch_size": 4, "seed": 7},
+        {"id": "ft", "use": "finetune", "epochs": 6, "learning_rate": 1e-3, "batch_size": 4, "seed": 7, **more},
         {"id": "int8", "use": "quantize.dynamic"},
     ]
-    return recipe_for(tmp_path, tiny_model, tiny_data, steps=steps)
+    second = write_rows(tmp_path / "second", train=20, validation=1) if more else None
+    task = tiny_task(tiny_data, max_length=32, train_with=[{"dataset": {"path": str(second)}}] if second else None)
+    return recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, task=task)
 
 
 @pytest.fixture
@@ -41,9 +48,9 @@ def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("checkpoint_often")
-@pytest.mark.parametrize("at", [17, 40])
+@pytest.mark.parametrize(("recipe", "at"), [({}, 17), ({}, 40), (ANNEALED, 17), (ANNEALED, 20)], indirect=["recipe"])
 def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(recipe: Path, tmp_path: Path, undisturbed: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupted at optimiser step `at`: within an epoch (64 rows of batch 4 make 16 steps) and at its end."""
+    """Interrupted at optimiser step `at`: within an epoch and, annealed, also at an end of one (4 steps make one)."""
     from edgeopt.training.callbacks import ShowProgress
 
     whole = ShowProgress.on_step_end

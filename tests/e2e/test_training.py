@@ -28,18 +28,6 @@ def context_for(data: Path, work: Path, **task: Any) -> StepContext:
     return StepContext(spec, load_data(spec, data), work / "out", work, 3, Progress(show=False))
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """The tiny encoder with a two-class head, as the load step leaves it."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    folder = tmp_path_factory.mktemp("classifier")
-    torch.manual_seed(0)
-    AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
-    return folder
-
-
 def test_sampler_gives_every_row_once_and_depends_on_seed_and_epoch_alone() -> None:
     lengths = list(np.random.default_rng(0).integers(3, 60, 333))
     sampler = LengthGroupedSampler(lengths, 8, seed=5)

@@ -31,7 +31,7 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
     plan = plans[0]
     if as_json:
         by_seed = [{"seed": p.recipe.head.seed, "steps": [_as_json(s) for s in p.steps]} for p in plans]
-        print_json({"name": plan.recipe.head.name, "steps": by_seed[0]["steps"], **({"seeds": by_seed} if len(plans) > 1 else {})})
+        print_json({"name": plan.recipe.head.name, "train_with": _extra(plan), "steps": by_seed[0]["steps"], **({"seeds": by_seed} if len(plans) > 1 else {})})
         return
     wide = max(len(f"{s.chain}.{s.id}") for s in plan.steps)
     wide_use = max(len(s.use) for s in plan.steps)
@@ -46,6 +46,8 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
         for other in plans[1:]:
             click.echo(f"  {_in_short(other)}")
     head = plan.recipe.head
+    if head.task.train_with:
+        click.echo(f"data: {plan.data.summary() if plan.data else 'to be downloaded'}")
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
 
 
@@ -54,6 +56,13 @@ def _in_short(plan: Plan) -> str:
     missing = [s for s in plan.steps if s.status != "cached"]
     cached = f"seed {plan.recipe.head.seed}: {len(plan.steps) - len(missing)} of {len(plan.steps)} steps cached"
     return f"{cached}; first to build: {missing[0].chain}.{missing[0].id}  — {missing[0].why}" if missing else cached
+
+
+def _extra(plan: Plan) -> list[dict[str, object]] | None:
+    """What each dataset of task.train_with brings; None where rows are on the hub."""
+    if plan.data is None:
+        return None
+    return [{"source": e.source, "rows": len(e.rows), "left_out": e.left_out, "fingerprint": e.rows.fingerprint} for e in plan.data.extra]
 
 
 def _as_json(step: PlannedStep) -> dict[str, object]:

@@ -24,7 +24,7 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
     loaded = load_recipe(recipe, overrides)
     plan = check(loaded)
-    rows = "on the hub, not checked" if plan.data is None else f"{len(plan.data.train)} train and {len(plan.data.report)} {plan.data.report.name} rows"
+    rows = "on the hub, not checked" if plan.data is None else plan.data.summary()
     if as_json:
         print_json({"valid": True, "name": loaded.head.name, "steps": [s.id for s in loaded.steps], "digest": loaded.digest})
     else:

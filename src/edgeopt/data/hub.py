@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from edgeopt.errors import Place, bad_input
@@ -10,8 +11,9 @@ from edgeopt.tasks import task_of
 from edgeopt.tasks.cells import Raw
 
 
-def load_hub(task: TaskSpec) -> tuple[dict[str, list[Raw]], list[str] | None, str]:
-    """(raw rows by split, class names where the dataset states them, source as shown in the report).
+def load_hub(task: TaskSpec, only: Collection[str] = ()) -> tuple[dict[str, list[Raw]], list[str] | None, str]:
+    """(raw rows by split, class names where the dataset states them, source as shown in the report). only: which splits,
+    where not train and the one to report on.
     Raises InputError E312 where the dataset cannot be had."""
     from edgeopt.quiet import quiet_libraries
 
@@ -32,7 +34,7 @@ def load_hub(task: TaskSpec) -> tuple[dict[str, list[Raw]], list[str] | None, st
             help="give local files instead: task.dataset: {data_files: {train: …, validation: …}} or --set task.dataset.path=FOLDER",
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
-    wanted = {"train", task.report or ("validation" if "validation" in splits else "test")}
+    wanted = only or {"train", task.report or ("validation" if "validation" in splits else "test")}
     read = task_of(task).read
     raw = {split: [read(row, Place(f"{shown} ({split})", number)) for number, row in enumerate(rows, 1)] for split, rows in splits.items() if split in wanted}
     feature = next(iter(splits.values())).features.get(task.label) if splits else None

@@ -93,11 +93,12 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
     classes = task.classes(raw["train"], spec.labels or names)
     _check_classes(classes, place)
     limits = spec.dataset.max_rows.model_dump()
-    train, reported = (_split(name, raw[name], task_of(spec, classes)).first(limits[name]) for name in ("train", report))
+    train, reported = (split_of(name, raw[name], task_of(spec, classes)).first(limits[name]) for name in ("train", report))
     return TaskData(train, reported, tuple(classes), source)
 
 
-def _split(name: str, rows: list[Raw], task: Task) -> Split:
+def split_of(name: str, rows: list[Raw], task: Task) -> Split:
+    """The checked split. Raises InputError E304 at the row that does not fit."""
     task.check(rows)
     return Split(name, tuple(texts for texts, _, _ in rows), tuple(task.label(label, place) for _, label, place in rows))
 

@@ -48,13 +48,28 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """Rows of another dataset, to train on besides train. left_out: how many more it had that the report split has too."""
+
+    source: str
+    rows: Split
+    left_out: int
+
+
+@dataclass(frozen=True)
 class TaskData:
-    """train, the split that is reported on, and the class names (none for a regression)."""
+    """train, the split that is reported on, and the class names (none for a regression). Only training sees `extra`."""
 
     train: Split
     report: Split
     label_names: tuple[str, ...]
     source: str
+    extra: tuple[Extra, ...] = ()
+
+    def summary(self) -> str:
+        """How many rows of which kind, in a line."""
+        more = "".join(f" + {len(e.rows)} of {e.source} ({e.left_out} that {self.report.name} has too left out)" for e in self.extra)
+        return f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows"
 
     def carve(self, share: float) -> tuple[Split, Split]:
         """(rest of train, selection): selection holds `share` of each class, at least one row of each."""
@@ -79,4 +94,5 @@ class TaskData:
 
     def key(self, which: Literal["train", "calibration"]) -> dict[str, object]:
         """What of the data belongs to a step's key."""
-        return {"fingerprint": self.train.fingerprint, "split": which, "labels": list(self.label_names)}
+        extra = {"train_with": [e.rows.fingerprint for e in self.extra]} if self.extra else {}
+        return {"fingerprint": self.train.fingerprint, "split": which, "labels": list(self.label_names), **extra}

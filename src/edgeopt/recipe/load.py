@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,8 +17,9 @@ from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import closest, default_id, from_pydantic
-from edgeopt.recipe.schema import MEASURED, NAME, RecipeHead, StepParams, Target
-from edgeopt.recipe.yaml import Document, parse
+from edgeopt.recipe.schema import MEASURED, NAME, RecipeHead, StepParams, Target, TrainParams
+from edgeopt.recipe.yaml import Document, Path_, parse
+from edgeopt.training.check import training_issues
 from edgeopt.transforms import registry
 from edgeopt.transforms.base import AnyTransform
 
@@ -60,6 +61,10 @@ class Recipe:
     @property
     def folder(self) -> Path:
         return self.path.parent
+
+    def trainings(self) -> Iterator[tuple[Path_, TrainParams]]:
+        """The parameters of every training, with the path of their keys."""
+        return _trainings(self.head, self.steps)
 
     def resolved(self) -> dict[str, Any]:
         """Everything the recipe says, defaults filled in, as plain data: what the lock holds."""
@@ -227,6 +232,16 @@ def _targets(document: Document, head: RecipeHead) -> tuple[Target, ...]:
     return tuple(out)
 
 
+def _trainings(head: RecipeHead, steps: Sequence[StepSpec | None]) -> Iterator[tuple[Path_, TrainParams]]:
+    if head.baseline.finetune is not None:
+        yield ("baseline", "finetune"), head.baseline.finetune
+    for i, step in enumerate(steps):
+        field = step.transform.training if step else None
+        params = getattr(step.params, field) if step and field else step.params if step else None
+        if field is not None and isinstance(params, TrainParams):
+            yield (("steps", i, field) if field else ("steps", i)), params
+
+
 def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]) -> None:
     """What the parts say of each other; a part that is wrong is left out."""
     if head.seeds and "seed" in head.model_fields_set:
@@ -277,6 +292,8 @@ def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: 
                     f"its sequences: {', '.join(map(str, target.sequence))}",
                 )
             )
+    if "task" not in wrong:
+        document.issues += training_issues(document, _trainings(head, steps), head.task, head.task.labels)
     for i, step in enumerate(steps):
         if step is None or "task" in wrong:
             continue

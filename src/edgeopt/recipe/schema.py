@@ -80,6 +80,16 @@ class DatasetSpec(Strict):
         return self
 
 
+class TrainSource(Strict):
+    """More rows to train on, for the same classes or scores: the train split of another dataset. Nothing is selected by,
+    calibrated or measured on them. Rows whose text the report split holds too are left out."""
+
+    dataset: DatasetSpec = Field(description="as the task's; only its train split is read")
+    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str | None = Field(None, description="default: the task's")
+    label: str | None = Field(None, description="default: the task's")
+    labels: list[str] | None = Field(None, min_length=1, description="which of the task's classes each class number of this dataset is")
+
+
 class TaskSpec(Strict):
     """What the model is asked to do, and on which rows."""
 
@@ -101,6 +111,7 @@ class TaskSpec(Strict):
     stride: int | None = Field(None, ge=1, description="tokens that neighbouring windows share; default: a quarter of max_length")
     report: Literal["validation", "test"] | None = Field(None, description="split that every figure is measured on")
     selection: float = Field(0.1, gt=0, lt=0.5, description="share of train held out when a step selects a checkpoint")
+    train_with: list[TrainSource] = Field(default=[], description="more datasets to train on, see [task.train_with](#tasktrain_with)")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -128,7 +139,7 @@ class TaskSpec(Strict):
         wrong = [m for m in self.metrics if m not in allowed]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(allowed)}")
-        if self.is_regression and self.labels:
+        if self.is_regression and (self.labels or any(source.labels for source in self.train_with)):
             raise ValueError("'labels' names classes; a regression has none")
         twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
         if twice:
@@ -156,6 +167,20 @@ class EarlyStopping(Strict):
     patience: int = Field(2, ge=1, description="evaluations (one an epoch) without a rise")
 
 
+class Sampling(Strict):
+    """How an epoch's rows are drawn where there are several training datasets: of a dataset of N rows a share proportional
+    to N^α. Without this key: proportional. Annealed (Stickland & Murray 2019): α falls from 1 in the first epoch, in equal
+    steps, to 1 − anneal_by in the last. A dataset that gives less than all its rows goes on in the next epoch where it
+    stopped, and one that gives more begins again, shuffled anew."""
+
+    method: Literal["proportional", "uniform", "annealed"] = Field("proportional", description="α = 1; α = 0; α from large to small")
+    anneal_by: float = Field(0.8, gt=0, le=1, description="how much α falls over the epochs; 0.8 is the paper's")
+    steps_per_epoch: int | None = Field(None, ge=1, description="optimiser steps an epoch; default: as many as the rows of all datasets make")
+
+
+Weight = Annotated[float, Field(gt=0)]
+
+
 class TrainParams(Strict):
     """What every trained step takes. Rates and counts are those of transformers' TrainingArguments."""
 
@@ -170,6 +195,12 @@ class TrainParams(Strict):
     weight_decay: float = Field(0.01, ge=0, lt=1)
     layerwise_lr_decay: float | None = Field(None, gt=0, le=1, description="rate factor a layer, from the head down")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    class_weights: Literal["balanced", "effective-number"] | dict[str, Weight] | list[Weight] | None = Field(
+        None, description="of each class in the loss: balanced is n/(k·n_c), effective-number (1−β)/(1−β^n_c), or weights by class name or number"
+    )
+    effective_beta: float = Field(0.999, gt=0, lt=1, description="β of effective-number; nearer to 1 weighs rare classes more")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that is spread over all classes")
+    sampling: Sampling | None = Field(None, description="how rows of several datasets are drawn, see [training.sampling](#trainingsampling)")
     early_stopping: EarlyStopping | None = None
     keep_best: bool = Field(False, description="keep the checkpoint that is best on the selection split")
     seed: int | None = Field(None, ge=0, description="default: the recipe's seed")

@@ -127,6 +127,9 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
         notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 may saturate and is slow. Measure on the device.")
     if recipe.head.task.type == "multiple-choice":
         notes.append(f"A latency is that of one question with its {len(executed.data.label_names)} choices.")
+    for extra in executed.data.extra:
+        left_out = f"; {extra.left_out} more are in {executed.data.report.name} too and were left out" if extra.left_out else ""
+        notes.append(f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them.")
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
     return notes

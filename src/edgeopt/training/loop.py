@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +14,20 @@ from edgeopt import host
 from edgeopt.data import Split
 from edgeopt.distributed import TrainedAlong
 from edgeopt.models.anatomy import anatomy
+from edgeopt.models.load import bare
 from edgeopt.recipe.schema import TrainParams
-from edgeopt.tasks import task_of
+from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, length
+from edgeopt.training.losses import WeightedCrossEntropy
+from edgeopt.training.rows import TrainRows, gather_rows
+from edgeopt.training.weights import class_weights
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, Trainer
 
     from edgeopt.training.accounting import Clock
+    from edgeopt.training.mixture import Mixture
     from edgeopt.transforms.base import StepContext
 
 #: Seconds between checkpoints: what a crash can cost.
@@ -42,15 +49,13 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     torch.set_num_threads(host.cpus())
     if host.is_busy():
         context.progress.say(f"other programs keep this machine busy: {host.cpus()} threads wait for each other; EDGEOPT_THREADS=1 may be quicker")
-    data = context.data
-    rows, selection = data.carve(context.task.selection) if params.selects else (data.train, None)
-    encoder = Encoder(folder, context.task.max_length)
+    feed, pool, weights = _feed(model, folder, params, context)
     clock = Clock()
     forget_peaks()
     checkpoints = context.work / "checkpoints"
     masks = frozen_zeros(model) if keep_zeros else {}
     with context.progress.bar("train", 1) as bar:
-        trainer = _trainer(model, params, context, rows, selection, encoder, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock)
+        trainer = _trainer(model, params, context, feed, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock)
         resume = _last_complete(checkpoints, COMPLETE)
         started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=resume)
@@ -59,7 +64,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         raise TrainedAlong
     _finite(model)
     return {
-        "train_rows": len(rows),
+        "train_rows": len(pool.rows),
         "optimizer_steps": trainer.state.global_step,
         "train_seconds": round(seconds, 3),
         "examples_per_second": round(result.metrics.get("train_samples_per_second", 0.0), 1),
@@ -67,32 +72,57 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         **clock.figures(),
         **peaks(),
         **count(model),
+        **pool.figures(feed.mixture, trainer.state.epoch),
+        **({"class_weights": dict(zip(context.data.label_names, (round(w, 6) for w in weights), strict=True))} if weights else {}),
         "precision": host.resolve_precision(params.precision),
         **_best(trainer, context),
     }
 
 
-def _trainer(
-    model: PreTrainedModel, params: TrainParams, context: StepContext, rows: Split, selection: Split | None,
-    encoder: Encoder, checkpoints: Path, bar: Any, masks: dict[Any, Any], more: Sequence[Any], optimizer: str | None, clock: Clock,
-) -> Trainer:  # fmt: skip
-    import inspect
+@dataclass(frozen=True)
+class _Feed:
+    """What a training is fed: queries with their targets, rows to select a checkpoint by (perhaps none), the loss where it is
+    not the model's own, and how epochs draw from several datasets."""
 
+    task: Task
+    encoder: Encoder
+    accepted: set[str]
+    train: list[dict[str, Any]]
+    selection: Split
+    loss: WeightedCrossEntropy | None
+    mixture: Mixture | None
+
+
+def _feed(model: Any, folder: Path, params: TrainParams, context: StepContext) -> tuple[_Feed, TrainRows, list[float] | None]:
+    task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
+    pool, selection = gather_rows(context.data, params, context.task.selection)
+    weights = class_weights(params, pool.rows.labels, task.names)
+    accepted = set(inspect.signature(bare(model).forward).parameters)
+    train_rows, features = task.training_rows(encoder, pool.rows, accepted)
+    pool = pool.in_queries(features.rows)
+    feed = _Feed(
+        task, encoder, accepted, train_rows, selection or pool.rows.take([], "selection"),
+        WeightedCrossEntropy(weights, params.label_smoothing) if weights or params.label_smoothing else None,
+        pool.mixture(params, params.batch_size * context.processes, context.seed),
+    )  # fmt: skip
+    return feed, pool, weights
+
+
+def _trainer(
+    model: PreTrainedModel, params: TrainParams, context: StepContext, feed: _Feed, checkpoints: Path, bar: Any,
+    masks: dict[Any, Any], more: Sequence[Any], optimizer: str | None, clock: Clock,
+) -> Trainer:  # fmt: skip
     from transformers import EarlyStoppingCallback, Trainer
 
-    from edgeopt.models.load import bare
     from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress
     from edgeopt.training.optimizer import parameter_groups
     from edgeopt.training.sampler import LengthGroupedSampler
 
-    accepted = set(inspect.signature(bare(model).forward).parameters)
-    task = task_of(context.task, context.data.label_names)
-    train_rows, _ = task.training_rows(encoder, rows, accepted)
-    held_out = selection or rows.take([], "selection")
-    select_rows, select_features = task.training_rows(encoder, held_out, accepted)
-    args = _arguments(params, context, checkpoints, selection is not None, optimizer)
+    task, loss = feed.task, feed.loss
+    select_rows, select_features = task.training_rows(feed.encoder, feed.selection, feed.accepted)
+    args = _arguments(params, context, checkpoints, bool(select_rows), optimizer)
     batch = params.batch_size * max(1, args.world_size)
-    sampler = LengthGroupedSampler([length(r) for r in train_rows], batch, args.seed)
+    sampler = LengthGroupedSampler([length(r) for r in feed.train], batch, args.seed, feed.mixture)
     shape = anatomy(bare(model).config.model_type)
 
     class GroupedTrainer(Trainer):  # type: ignore[misc]
@@ -101,7 +131,13 @@ def _trainer(
 
         def get_batch_samples(self, *args: Any, **options: Any) -> Any:
             with clock.load():
-                return super().get_batch_samples(*args, **options)
+                batches, count = super().get_batch_samples(*args, **options)
+            if loss is not None and batches:
+                count = self.accelerator.reduce(loss.total(batches).to(self.args.device))
+            return batches, count
+
+        def num_examples(self, dataloader: Any) -> int:
+            return len(sampler) if dataloader.dataset is feed.train else int(super().num_examples(dataloader))
 
         def create_optimizer(self, model: Any = None) -> Any:
             if getattr(self, "optimizer", None) is None and params.layerwise_lr_decay is not None:
@@ -123,12 +159,15 @@ def _trainer(
     trainer = GroupedTrainer(
         model=model,
         args=args,
-        data_collator=task.collator(encoder),
-        train_dataset=train_rows,
+        data_collator=task.collator(feed.encoder),
+        train_dataset=feed.train,
         eval_dataset=select_rows or None,
-        compute_metrics=lambda p: task.metrics(task.stack_labels(held_out.labels), task.gather(p.predictions, select_features)),
+        compute_metrics=lambda p: task.metrics(task.stack_labels(feed.selection.labels), task.gather(p.predictions, select_features)),
+        compute_loss_func=loss,
         callbacks=callbacks,
     )
+    # models that take **kwargs are thought to divide by the rows of the whole optimiser step; ours return each batch's mean
+    trainer.model_accepts_loss_kwargs = False
     from transformers import PrinterCallback, ProgressCallback
 
     trainer.remove_callback(PrinterCallback)

@@ -12,29 +12,33 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from edgeopt.training.mixture import Mixture
+
 #: Batches that are sorted together: enough for little padding, few enough for a good shuffle.
 _POOL = 50
 
 
 class LengthGroupedSampler(Sampler[int]):
     """Row numbers, shuffled, then sorted by length within pools of 50 batches; the pools' batches are
-    shuffled again, but the longest comes first so that too large a batch fails at once."""
+    shuffled again, but the longest comes first so that too large a batch fails at once. mixture: of which
+    rows an epoch consists, where that is not all of them once."""
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, mixture: Mixture | None = None) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
+        self.mixture = mixture
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) if self.mixture is None else self.mixture.draws
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(len(self.lengths))
+        order = rng.permutation(len(self.lengths) if self.mixture is None else self.mixture.rows(self.epoch))
         pool = self.batch_size * _POOL
         batches: list[np.ndarray] = []
         for start in range(0, len(order), pool):

@@ -1,0 +1,52 @@
+"""What of a training does not go together with the task or its classes, found before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from edgeopt.errors import Issue
+from edgeopt.recipe.problems import closest, dotted
+from edgeopt.recipe.schema import TaskSpec, TrainParams
+from edgeopt.recipe.yaml import Document, Path_
+
+#: path below the training's keys, message, help
+_Found = list[tuple[Path_, str, str]]
+
+
+def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainParams]], task: TaskSpec, classes: Sequence[str] | None) -> list[Issue]:
+    """One issue for each misfit of each training, with its place. classes: the task's class names, None where they are not known yet."""
+    issues = []
+    for at, params in trainings:
+        for path, message, help in [*_loss(params, task, classes), *_sampling(params, task)]:
+            where = (*at, *path)
+            issues.append(Issue("E106", f"'{dotted(where, document)}': {message}", document.place(where), help))
+    return issues
+
+
+def _loss(params: TrainParams, task: TaskSpec, classes: Sequence[str] | None) -> _Found:
+    given = params.class_weights
+    if task.is_regression:
+        found: _Found = [(("class_weights",), f"a {task.type} has no classes", "take the key out")] if given is not None else []
+        return found + ([(("label_smoothing",), f"a {task.type} has no classes", "take the key out")] if params.label_smoothing else [])
+    if classes is None or not isinstance(given, dict | list):
+        return []
+    if isinstance(given, list):
+        many = f"{len(given)} weights for {len(classes)} classes"
+        return [(("class_weights",), many, f"give one for each of {', '.join(classes)}")] if len(given) != len(classes) else []
+    out: _Found = []
+    for name in given:
+        if name not in classes:
+            guess = closest(name, classes)
+            out.append((("class_weights", name), f"there is no class '{name}'", f"did you mean '{guess}'?" if guess else f"classes: {', '.join(classes)}"))
+    return out
+
+
+def _sampling(params: TrainParams, task: TaskSpec) -> _Found:
+    if params.sampling is None:
+        return []
+    if not task.train_with:
+        return [(("sampling",), "there is one dataset only to draw from", "name more in task.train_with, or take the key out")]
+    if params.sampling.method == "annealed" and params.max_steps is None and math.ceil(params.epochs) < 2:
+        return [(("sampling", "method"), "one epoch has nothing to anneal", "give more epochs; sampling.steps_per_epoch makes them shorter")]
+    return []

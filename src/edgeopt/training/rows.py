@@ -1,0 +1,56 @@
+"""The rows of a training: the task's own and those of further datasets, one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from edgeopt.data import Split, TaskData
+from edgeopt.data.extra import without
+from edgeopt.recipe.schema import TrainParams
+from edgeopt.training.mixture import Mixture, mixture_of
+
+
+@dataclass(frozen=True)
+class TrainRows:
+    """rows: of all datasets; the first is the task's own. left_out: of each, rows that are looked at in selection or report."""
+
+    rows: Split
+    sizes: tuple[int, ...]
+    sources: tuple[str, ...]
+    left_out: tuple[int, ...]
+
+    def in_queries(self, rows: Sequence[int]) -> TrainRows:
+        """The same, counted in what the model is asked at once. rows: the row that each query belongs to."""
+        dataset = np.searchsorted(np.cumsum(self.sizes), rows, side="right")
+        return replace(self, sizes=tuple(int(n) for n in np.bincount(dataset, minlength=len(self.sizes))))
+
+    def mixture(self, params: TrainParams, batch: int, seed: int) -> Mixture | None:
+        """How epochs draw from several datasets; None where there is one. batch: rows on all devices together."""
+        return mixture_of(self.sizes, params, batch, seed) if len(self.sizes) > 1 else None
+
+    def figures(self, mixture: Mixture | None, epochs: float) -> dict[str, Any]:
+        """What each dataset gave: rows, rows left out, and rows drawn in each epoch that was begun."""
+        if mixture is None:
+            return {}
+        drawn = list(zip(*(mixture.counts(e) for e in range(math.ceil(epochs - 1e-9))), strict=True))
+        found = zip(self.sources, self.sizes, self.left_out, drawn, strict=True)
+        return {"sources": [{"source": s, "rows": n, "left_out": out, "drawn": list(d)} for s, n, out, d in found]}
+
+
+def gather_rows(data: TaskData, params: TrainParams, share: float) -> tuple[TrainRows, Split | None]:
+    """(the rows to train on, the rows to select a checkpoint by). share: of the task's train rows that are held out where a
+    checkpoint is selected; what further datasets have of them is left out too."""
+    own, selection = data.carve(share) if params.selects else (data.train, None)
+    parts = [own, *(e.rows if selection is None else without(e.rows, selection) for e in data.extra)]
+    left_out = [0, *(e.left_out + len(e.rows) - len(kept) for e, kept in zip(data.extra, parts[1:], strict=True))]
+    rows = Split("train", _joined([p.texts for p in parts]), _joined([p.labels for p in parts])) if data.extra else own
+    return TrainRows(rows, tuple(map(len, parts)), (data.source, *(e.source for e in data.extra)), tuple(left_out)), selection
+
+
+def _joined(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    return tuple(item for part in parts for item in part)
