@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import step_failed
 from edgeopt.models.source import ModelSource
 from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
 from edgeopt.transforms.adapters.common import STAYS, Adapter, head_of
@@ -70,8 +72,8 @@ class Prompt(_VirtualTokens):
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
         from peft import PromptTuningConfig, TaskType
 
-        # ELECTRA's embeddings may be narrower than its layers
-        width = getattr(model.config, "embedding_size", model.config.hidden_size)
+        # ELECTRA's embeddings may be narrower than its layers, and hidden dimensions may be cut
+        width = model.get_input_embeddings().embedding_dim
         return PromptTuningConfig(task_type=TaskType.SEQ_CLS, token_dim=width, **_shape(model, params))
 
 
@@ -80,6 +82,7 @@ class Prefix(_VirtualTokens):
 
     name = "adapter.prefix"
     summary = "virtual keys and values and head, the base frozen; stay in the graph"
+    contract = Contract(requires=STAYS.requires, forbids=STAYS.forbids | facts(Fact.UNEVEN), adds=STAYS.adds, data=STAYS.data, needs=STAYS.needs)
 
     def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
         kind = (model.config or {}).get("model_type", "bert")
@@ -90,6 +93,11 @@ class Prefix(_VirtualTokens):
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
         from peft import PrefixTuningConfig, TaskType
 
+        from edgeopt.models.slicing import structure_of
+
+        structure = structure_of(model)  # prune.magnitude may have cut heads away, which only a run shows
+        if any(layer.head_count != structure.dense.heads for layer in structure.layers):
+            raise step_failed("E408", f"{self.name} needs as many heads in every layer, and some are cut away", help="use adapter.prompt")
         return PrefixTuningConfig(task_type=TaskType.SEQ_CLS, token_dim=model.config.hidden_size, **_shape(model, params))
 
 
