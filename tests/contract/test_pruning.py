@@ -176,3 +176,12 @@ def test_layers_that_an_earlier_step_dropped_are_not_there(chain: Any) -> None:
     with pytest.raises(InputError) as caught:
         chain(TUNE, ("prune.layers", {"drop": [0]}), ("prune.layers", {"drop": [1]}))
     assert "there is no layer 1: the model has 1" in caught.value.issues[0].message
+
+
+def test_a_model_that_was_cut_is_where_another_recipe_starts(chain: Any) -> None:
+    states, _ = chain(TUNE, ("prune.fisher", {"budget": {"macs": 0.5}, "samples": 16}))
+    again, _ = chain(TUNE, ("prune.fisher", {"budget": {"macs": 0.25}, "samples": 16}), model=states[1].folder)
+    shapes = [s.figures["structure"] for s in (states[1], again[1])]
+    assert shapes[0]["dense"] == shapes[1]["dense"]
+    assert all(later <= earlier for later, earlier in zip(shapes[1]["neurons"], shapes[0]["neurons"], strict=True))
+    assert shapes[1]["macs"] <= 0.25 * shapes[1]["dense_macs"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from edgeopt.report import charts, gate_text, headline, tables
+from edgeopt.report import charts, gate_text, headline, structure, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
@@ -37,6 +37,7 @@ def render_html(report: Report) -> str:
             place=headline.main_place(report),
             tradeoff=tradeoff,
             sizes=sizes,
+            survival=structure.picture(report),
             gates=tables.gates(report),
             figures=tables.figures(report),
             bounds=tables.BOUNDS,

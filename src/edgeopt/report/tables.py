@@ -161,9 +161,12 @@ def subject(report: Report) -> Table:
 
 def details(report: Report) -> list[tuple[str, Table]]:
     """The sections below figures and gates, those that have something to show."""
+    from edgeopt.report import structure  # which draws such tables
+
     sections = [
         ("Latency", latency(report)),
         ("Steps", steps(report)),
+        ("Structure", structure.table(report)),
         ("Parity of torch and ONNX", parity(report)),
         ("What was measured", subject(report)),
         ("Environment", environment(report)),

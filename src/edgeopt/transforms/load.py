@@ -28,6 +28,7 @@ class Load(Transform[StepParams]):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         from edgeopt.models.load import save_model
+        from edgeopt.models.slicing import class_for
 
         torch.manual_seed(context.seed)
         names = context.data.label_names
@@ -41,7 +42,7 @@ class Load(Transform[StepParams]):
             }
         try:
             tokenizer = AutoTokenizer.from_pretrained(state.folder, local_files_only=True)
-            model, info = AutoModelForSequenceClassification.from_pretrained(
+            model, info = class_for(AutoModelForSequenceClassification, state.folder).from_pretrained(
                 state.folder, local_files_only=True, dtype="float32", output_loading_info=True, **options
             )
         except Exception as error:  # transformers raises many kinds for a folder that does not fit together
