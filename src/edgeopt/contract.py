@@ -21,6 +21,7 @@ class Fact(enum.StrEnum):
     NF4 = "NF4 base"
     SPARSE = "pruned zeros"
     INT8 = "int8 weights"
+    UNEVEN = "uneven layers"
 
 
 Facts = frozenset[Fact]
@@ -79,6 +80,7 @@ _BRING = {
     Fact.GRAPH_ADAPTER: "put an adapter step before it: adapter.bottleneck",
     Fact.NF4: "put adapter.qlora before it",
     Fact.SPARSE: "put prune.magnitude before it",
+    Fact.UNEVEN: "put prune.fisher before it",
     Fact.INT8: "put quantize.static or quantize.dynamic before it",
 }
 #: How to be rid of a fact that a step forbids.
@@ -88,6 +90,7 @@ _SHED = {
     Fact.NF4: "put a `merge` step between '{earlier}' and '{step}': it merges into float weights",
     Fact.SPARSE: "move '{step}' above '{earlier}': what it learns would fill the zeros when it is merged",
     Fact.INT8: "a graph is quantised once: remove '{step}' or '{earlier}'",
+    Fact.UNEVEN: "remove '{step}' or '{earlier}': it needs as many heads in every layer",
     Fact.ONNX: "move '{step}' above '{earlier}'",
 }
 
@@ -205,6 +208,6 @@ def _in_the_way(step: Placed, found: list[Fact], adder: Placed | None) -> Issue:
 
 
 def _a(fact: Fact) -> str:
-    if fact in (Fact.SPARSE, Fact.INT8):
+    if fact in (Fact.SPARSE, Fact.INT8, Fact.UNEVEN):
         return str(fact)
     return f"{'an' if fact[0].lower() in 'aeiou' else 'a'} {fact}"

@@ -108,7 +108,9 @@ def _build(step: PlannedStep, before: State, plan: Plan, store: Store, progress:
             return replace(step, state=state, status="cached")
         progress.say(f"{full_name(plan.recipe.variant, step.chain, step.id):<{_width(plan)}} {step.use:<18} …")
         with store.building(key) as output, _step_errors(step, output):
-            context = StepContext(plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size)
+            context = StepContext(
+                plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size, shared=store.measured
+            )  # fmt: skip
             started = time.monotonic()
             group.announce(step.use, before, step.params, context)
             step.transform.apply(before, step.params, context)

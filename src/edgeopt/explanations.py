@@ -287,10 +287,12 @@ estimates what a recipe needs.""",
 
 Lower `learning_rate`, raise `warmup_ratio`, or set `precision: fp32`. Usual rates are 1e-5 to 1e-4 for
 full fine-tuning (up to 3e-4 for small ELECTRA models) and 1e-4 to 1e-3 for LoRA.""",
-    "E408": """The target modules of the adapter are not in the model.
+    "E408": """The adapter does not fit the model.
 
-`target_modules` takes `attention`, `all-linear`, or names of linear layers as transformers has them in
-this family; the help lists them.
+Either pruning cut away what it stands on: prefix tuning needs as many heads in every layer, an adapter of
+the attention some head that is left, and NF4 on a CPU rows of whole blocks. Or its target modules are not
+there: `target_modules` takes `attention`, `all-linear`, or names of linear layers as transformers has them
+in this family; the help lists them.
 
     target_modules: [query, value]        # BERT
     target_modules: [q_lin, v_lin]        # DistilBERT""",

@@ -33,6 +33,8 @@ def observe_facts(folder: Path, facts: Facts, before: State, figures: dict[str, 
     for fact, there in found.items():
         if there != (fact in facts):
             raise step_failed("E403", f"the step {'left no' if not there else 'left an undeclared'} {fact}")
+    if Fact.UNEVEN in facts and _shape(folder) is None:
+        raise step_failed("E403", "the step left a model of even layers")
     if Fact.ONNX in facts:
         from edgeopt.measure.graph import weigh
 

@@ -6,6 +6,7 @@
 <root>/locks/<key>.lock                    held while a state is built; the kernel frees it on a crash
 <root>/seen/<recipe>/<chain>/<step>.json   the key parts a step had last time: why it is stale now
 <root>/sources/<name>.json                 what a hub name turned out to be, so that plan needs no network
+<root>/measured/<name>.json                how long pieces of a model take on this machine
 """
 
 from __future__ import annotations
@@ -129,6 +130,10 @@ class Store:
             raise bad_input(
                 "E113", f"the store {self.root} cannot be written: {error.strerror}", help="set EDGEOPT_STORE or give --store with a folder of your own"
             ) from None
+
+    @property
+    def measured(self) -> Path:
+        return self.root / "measured"
 
     # -- states ---------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from edgeopt.transforms import registry
 from edgeopt.transforms.base import StepContext, Transform
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
-#: every transform but the adapters, which test_adapters.py and test_qlora.py check
+#: every transform but the adapters and Fisher pruning, which test_adapters.py, test_qlora.py and test_pruning.py check
 PARAMS: dict[str, dict[str, Any]] = {
     "finetune": SHORT,
     "merge": {},
@@ -37,7 +37,7 @@ def test_transform(name: str, tiny_model: Path, tiny_data: Path, tmp_path: Path)
 
 
 def test_no_transform_is_left_out() -> None:
-    assert set(PARAMS) == {name for name in registry.names() if not name.startswith("adapter.")}
+    assert set(PARAMS) == {name for name in registry.names() if not name.startswith(("adapter.", "prune.fisher"))}
 
 
 @pytest.mark.parametrize("name", exporter_names())

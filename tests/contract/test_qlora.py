@@ -156,3 +156,20 @@ def test_a_paged_optimizer_needs_cuda(wide: Path, tiny_data: Path, tmp_path: Pat
     steps = [step(registry.get("adapter.qlora"), {**SHORT, "paged_optimizer": True}, "adapt"), step(registry.get("merge"), {}, "merge")]
     with pytest.raises(InputError, match="needs CUDA"):
         build(steps, model=wide, data=tiny_data, store=tmp_path)
+
+
+def test_on_a_model_that_was_cut(wide: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """A layer less is no obstacle; rows that are no whole blocks any more are."""
+    from edgeopt import host
+    from edgeopt.errors import StepError
+
+    tune = step(registry.get("finetune"), {"max_steps": 2, "batch_size": 4}, "tune")
+    shorter = step(registry.get("prune.layers"), {"drop": [0]}, "shorter")
+    adapt, merge = step(registry.get("adapter.qlora"), SHORT, "adapt"), step(registry.get("merge"), {}, "merge")
+    done = build([tune, shorter, adapt, merge], model=wide, data=tiny_data, store=tmp_path)
+    assert len(load_base(state(done, "merge").folder).electra.encoder.layer) == 1
+    if not host.has_cuda():
+        narrower = step(registry.get("prune.fisher"), {"budget": {"macs": 0.4}, "samples": 16}, "narrower")
+        with pytest.raises(StepError) as caught:
+            build([tune, narrower, adapt, merge], model=wide, data=tiny_data, store=tmp_path)
+        assert caught.value.issues[0].code == "E408" and "multiple of 64" in caught.value.issues[0].message

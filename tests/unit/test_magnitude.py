@@ -93,7 +93,7 @@ def test_what_zeros_leave_without_effect_is_cut_exactly(family: str) -> None:
     cut = copy.deepcopy(model)
     assert cut_zeros(cut)
     torch.testing.assert_close(logits(cut), before, atol=2e-5, rtol=1e-5)
-    assert survival(structure_of(cut)) == {"heads": [2, 2, 2], "neurons": [9, 9, 9]}
+    assert survival(structure_of(cut)) == {"heads": [2, 2, 2], "head_numbers": [[2, 3]] * 3, "neurons": [9, 9, 9]}
 
 
 def test_nothing_is_cut_where_no_neuron_or_head_is_dead() -> None:

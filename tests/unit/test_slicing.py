@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, logits, tiny
+from families import FAMILIES, inputs, logits, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,8 +70,6 @@ def test_gradients_reach_every_mask() -> None:
     masks = ones(model)
     for tensor in masks.tensors():
         tensor.requires_grad_(True)
-    from families import inputs
-
     with masked(model, masks):
         (model(**inputs()).logits ** 2).sum().backward()
     assert all(bool((t.grad != 0).all()) for t in masks.tensors() if t.grad is not None)
@@ -103,8 +101,6 @@ def test_saved_loaded_trained_and_cut_again(family: str, tmp_path: Path) -> None
     assert structure_of(loaded) == structure_of(model)
     names = [n for n, _ in loaded.named_parameters()]
     assert names == [n for n, _ in model.named_parameters()]
-    from families import inputs
-
     loaded.train()(**inputs(), labels=torch.tensor([0, 1])).loss.backward()
     assert all(p.grad is not None for n, p in loaded.named_parameters() if "pooler" not in n and "relative_attention_bias" not in n and "token_type" not in n)
     loaded.eval()
@@ -116,7 +112,7 @@ def test_saved_loaded_trained_and_cut_again(family: str, tmp_path: Path) -> None
         expected = logits(loaded)
     cut(loaded, kept(loaded, again))
     torch.testing.assert_close(logits(loaded), expected, atol=1e-5, rtol=1e-5)
-    assert survival(structure_of(loaded)) == {"heads": [1, 0, 0], "neurons": [2, 0, 0]}
+    assert survival(structure_of(loaded)) == {"heads": [1, 0, 0], "head_numbers": [[0], [], []], "neurons": [2, 0, 0]}
 
 
 def test_a_layer_of_two_closed_gates_is_gone() -> None:
@@ -147,3 +143,33 @@ def test_macs_of_bert_base_are_those_that_are_published() -> None:
     from edgeopt.models.structure import Dense
 
     assert Dense(12, 12, 64, 3072, 768).structure.macs(128) / 1e9 == pytest.approx(11.17, abs=0.01)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_exported_with_other_lengths_it_computes_the_same(family: str, tmp_path: Path) -> None:
+    import warnings
+
+    import onnxruntime as ort
+
+    model = tiny(family)
+    cut(model, kept(model, uneven(model)))
+    model.set_attn_implementation("eager")
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.model(input_ids=ids, attention_mask=mask).logits
+            return found
+
+    axes = {n: {0: "batch", 1: "sequence"} for n in ("ids", "mask")}
+    example = torch.full((1, 4), 7), torch.ones(1, 4, dtype=torch.long)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Logits().eval(), example, str(tmp_path / "m.onnx"), dynamo=False, opset_version=17, input_names=["ids", "mask"],
+                          output_names=["logits"], dynamic_axes=axes)  # fmt: skip
+    session = ort.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    feed = dict(zip(("ids", "mask"), (t.numpy() for t in inputs().values()), strict=True))
+    torch.testing.assert_close(torch.from_numpy(session.run(None, feed)[0]), logits(model), atol=2e-5, rtol=1e-5)

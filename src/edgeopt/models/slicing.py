@@ -87,7 +87,7 @@ def _cut_class(cls: Any) -> Any:
                   for i, x in enumerate(structure.layers)]  # fmt: skip
         _cut(self, Kept(layers, range(structure.hidden)), structure)
 
-    return type(cls.__name__, (cls,), {"__init__": __init__, "__module__": cls.__module__, "__doc__": cls.__doc__})
+    return type(cls.__name__, (cls,), {"__init__": __init__, "uncut": cls, "__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
 def _cut(model: Any, kept: Kept, structure: Structure) -> None:

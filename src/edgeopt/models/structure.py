@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,11 +95,13 @@ def of_config(config: dict[str, Any]) -> Structure:
     return Dense(layers, heads, hidden // heads, neurons, hidden).structure
 
 
-def survival(structure: Structure) -> dict[str, Sequence[int]]:
-    """Heads and neurons that are left in each layer of the dense model; 0 where a layer or a block is gone."""
+def survival(structure: Structure) -> dict[str, list[Any]]:
+    """For each layer of the dense model: how many heads are left, which, and how many neurons; nothing where a layer or
+    a block is gone."""
     left = {layer.origin: layer for layer in structure.layers}
-    numbers = range(structure.dense.layers)
+    layers = [left.get(i, Layer(i, None, None)) for i in range(structure.dense.layers)]
     return {
-        "heads": [left[i].head_count if i in left else 0 for i in numbers],
-        "neurons": [left[i].neuron_count if i in left else 0 for i in numbers],
+        "heads": [layer.head_count for layer in layers],
+        "head_numbers": [list(layer.heads or ()) for layer in layers],
+        "neurons": [layer.neuron_count for layer in layers],
     }

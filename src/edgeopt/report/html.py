@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from edgeopt.report import charts, gate_text, headline, seed_chart, tables
+from edgeopt.report import charts, gate_text, headline, seed_chart, structure, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
@@ -38,6 +38,7 @@ def render_html(report: Report) -> str:
             tradeoff=tradeoff,
             sizes=sizes,
             seeds=seeds,
+            survival=structure.picture(report),
             gates=tables.gates(report),
             figures=tables.figures(report),
             bounds=tables.BOUNDS,

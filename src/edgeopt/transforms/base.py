@@ -36,6 +36,7 @@ class StepContext:
     seed: the step's seed, the recipe's where the step names none.
     processes: how many train together. helps: this one only trains along, process 0 keeps the result.
     figures: facts in numbers that the transform wants kept with the state and shown in the report.
+    shared: a folder of the store for what is measured of this machine, kept between runs; None: there is none.
     """
 
     task: TaskSpec
@@ -47,6 +48,7 @@ class StepContext:
     processes: int = 1
     helps: bool = False
     figures: Figures = field(default_factory=dict)
+    shared: Path | None = None
 
 
 class Transform(ABC, Generic[P]):

@@ -28,9 +28,10 @@ class Ia3(Adapter[Ia3Params]):
 
     def attach(self, model: Any, params: Ia3Params) -> Any:
         from peft import IA3Config
+        from torch import nn
 
         shape = anatomy(model.config.model_type)
-        named = [(name, shape.part_of(name)) for name, _ in model.named_modules()]
+        named = [(name, shape.part_of(name)) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
         inner = [name for name, part in named if part == shape.projections[1]]
         scaled = [name for name, part in named if part in shape.attention[1:]]
         config = IA3Config(target_modules=scaled + inner, feedforward_modules=inner, **for_task(model))

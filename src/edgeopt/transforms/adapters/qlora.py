@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,9 @@ from pydantic import Field
 
 from edgeopt import host
 from edgeopt.contract import Contract, Fact, facts
-from edgeopt.models.source import ModelSource
+from edgeopt.errors import step_failed
+from edgeopt.models.source import CONFIG, ModelSource
+from edgeopt.models.structure import of_config
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.store import State
 from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, peft_model
@@ -63,6 +66,11 @@ class Qlora(Adapter[QloraParams]):
     def load(self, state: State, params: QloraParams) -> Any:
         from edgeopt.models.nf4 import quantised
 
+        odd = None if host.has_cuda() else _odd_width(state)
+        if odd is not None:  # the plan knows the width of the model, not what a step before this one cuts it to
+            raise step_failed(
+                "E408", f"pruning left rows of {odd} weights, and 4-bit matrices on the CPU need a multiple of {BLOCK}", help="use adapter.lora, or a GPU"
+            )
         return quantised(state.folder, double_quant=params.double_quant, compute_dtype=params.compute_dtype)
 
     def save_base(self, model: Any, state: State, output: Path) -> None:
@@ -83,3 +91,10 @@ class Qlora(Adapter[QloraParams]):
 
     def training_options(self, model: Any, params: QloraParams) -> dict[str, Any]:
         return {"optimizer": "paged_adamw_32bit"} if params.paged_optimizer else {}
+
+
+def _odd_width(state: State) -> int | None:
+    """A width that is left in some layer and is no whole number of blocks."""
+    structure = of_config(json.loads((state.folder / CONFIG).read_text(encoding="utf-8")))
+    widths = [w for x in structure.layers for w in (x.head_count * structure.dense.head_size, x.neuron_count)]
+    return next((w for w in (structure.hidden, *widths) if w % BLOCK), None)

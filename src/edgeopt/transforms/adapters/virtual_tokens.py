@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import step_failed
 from edgeopt.models.load import head_of
 from edgeopt.models.source import ModelSource
 from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
@@ -81,8 +83,8 @@ class Prompt(_VirtualTokens):
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
         from peft import PromptTuningConfig
 
-        # ELECTRA's embeddings may be narrower than its layers
-        width = getattr(model.config, "embedding_size", model.config.hidden_size)
+        # ELECTRA's embeddings may be narrower than its layers, and hidden dimensions may be cut
+        width = model.get_input_embeddings().embedding_dim
         return PromptTuningConfig(token_dim=width, **_shape(model, params), **for_task(model))
 
 
@@ -91,6 +93,7 @@ class Prefix(_VirtualTokens):
 
     name = "adapter.prefix"
     summary = "virtual keys and values and head, the base frozen; stay in the graph"
+    contract = Contract(requires=STAYS.requires, forbids=STAYS.forbids | facts(Fact.UNEVEN), adds=STAYS.adds, data=STAYS.data, needs=STAYS.needs)
 
     def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
         if task.type == "multiple-choice":
@@ -106,6 +109,11 @@ class Prefix(_VirtualTokens):
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
         from peft import PrefixTuningConfig
 
+        from edgeopt.models.slicing import structure_of
+
+        structure = structure_of(model)  # prune.magnitude may have cut heads away, which only a run shows
+        if any(layer.head_count != structure.dense.heads for layer in structure.layers):
+            raise step_failed("E408", f"{self.name} needs as many heads in every layer, and some are cut away", help="use adapter.prompt")
         return PrefixTuningConfig(token_dim=model.config.hidden_size, **_shape(model, params), **for_task(model))
 
 

@@ -1,0 +1,124 @@
+"""How long a layer's attention takes with so many heads, and its feed-forward with so many neurons, on a target.
+
+Measured in ONNX Runtime, on one exported layer of the model's own family and widths cut to each size, as ZipLM does
+(Kurtic et al. 2023); between the sizes that were measured, interpolated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt import host
+from edgeopt.measure.latency import run_worker
+from edgeopt.models.structure import FIELD
+from edgeopt.recipe.schema import Target
+from edgeopt.store import write_json
+
+#: Sizes that are measured, as shares of the whole.
+_GRID = (0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
+_ROUNDS, _SECONDS = 150, 60.0
+#: Length of the text where the target has no fixed one.
+TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Table:
+    """Milliseconds by size: heads[h] of an attention with h heads, neurons[f] of a feed-forward with f; 0 is the
+    norm that stays."""
+
+    heads: np.ndarray[Any, np.dtype[np.float64]]
+    neurons: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def tokens_of(target: Target) -> int:
+    """The length that is measured: the target's first that is fixed."""
+    return next((n for n in target.sequence if n != "task"), TOKENS)
+
+
+def table(model: Any, target: Target, shared: Path | None) -> Table:
+    """The table of a model on a target. It is kept in the folder `shared` for this processor, target and shape of layer,
+    and measured where it is not there. Raises StepError E409."""
+    from edgeopt.models.slicing import structure_of
+
+    dense = structure_of(model).dense
+    about = {
+        "model_type": model.config.model_type, "hidden": structure_of(model).hidden, "heads": dense.heads, "head_size": dense.head_size,
+        "neurons": dense.neurons, "activation": getattr(model.config, "hidden_act", getattr(model.config, "activation", "")),
+        "cpu": host.cpu_name(), "flags": sorted(host.cpu_flags() & set(host.SHOWN_FLAGS)), "onnxruntime": host.installed("onnxruntime"),
+        "threads": target.threads, "batch": target.batch, "tokens": tokens_of(target),
+    }  # fmt: skip
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    path = None if shared is None else shared / f"blocks-{key}.json"
+    if path is not None and path.is_file():
+        sizes = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        sizes = {**about, **_measured(model, about)}
+        if path is not None:
+            write_json(path, sizes)
+    return Table(_filled(sizes["heads_ms"], dense.heads), _filled(sizes["neurons_ms"], dense.neurons))
+
+
+def _measured(model: Any, about: dict[str, Any]) -> dict[str, list[list[float]]]:
+    heads = _grid(about["heads"]) if about["heads"] > 16 else list(range(about["heads"] + 1))
+    sizes = {"heads_ms": heads, "neurons_ms": _grid(about["neurons"])}
+    with tempfile.TemporaryDirectory() as folder:
+        graphs = {f"{kind}-{n}": _export(model, about, kind, n, Path(folder) / f"{kind}-{n}.onnx") for kind, found in sizes.items() for n in found}
+        task = {k: about[k] for k in ("threads", "batch", "tokens", "hidden")}
+        times = run_worker("edgeopt.measure.block_worker", {**task, "graphs": graphs, "rounds": _ROUNDS, "max_seconds": _SECONDS})
+    return {kind: [[n, round(times[f"{kind}-{n}"], 5)] for n in found] for kind, found in sizes.items()}
+
+
+def _grid(whole: int) -> list[int]:
+    return sorted({round(share * whole) for share in _GRID})
+
+
+def _filled(measured: Sequence[Sequence[float]], whole: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Every size from 0 to the whole; never less than a smaller one, which only noise could say."""
+    sizes, times = zip(*measured, strict=True)
+    return np.interp(np.arange(whole + 1), sizes, np.maximum.accumulate(times))
+
+
+def _export(model: Any, about: dict[str, Any], kind: str, size: int, path: Path) -> str:
+    """One layer with random weights, of the one block alone, as ONNX."""
+    import copy
+    import warnings
+
+    import torch
+
+    from edgeopt.models.anatomy import anatomy
+    from edgeopt.models.slicing import Kept, KeptLayer, cut
+
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = 1
+    if hasattr(config, FIELD):
+        delattr(config, FIELD)
+    config.vocab_size = (config.pad_token_id or 0) + 2
+    whole = getattr(type(model), "uncut", type(model))(config).eval()
+    whole.set_attn_implementation("eager")
+    attention = kind == "heads_ms"
+    cut(whole, Kept([KeptLayer(0, range(size) if attention else None, None if attention else range(size))], range(about["hidden"])))
+    layer = whole.get_submodule(anatomy(config.model_type).layers)[0]
+    more = {} if anatomy(config.model_type).position_bias is None else {"position_bias": torch.zeros(1, about["heads"], about["tokens"], about["tokens"])}
+
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> Any:
+            result = self.layer(hidden, attention_mask=mask, **more)
+            return result[0] if isinstance(result, tuple) else result
+
+    given = torch.zeros(about["batch"], about["tokens"], about["hidden"]), torch.zeros(about["batch"], 1, 1, about["tokens"])
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Block().eval(), given, str(path), dynamo=False, opset_version=17, input_names=["hidden", "mask"], output_names=["out"])
+    return str(path)

@@ -1,0 +1,175 @@
+"""Post-training structured pruning by Fisher information (Kwon et al. 2022): minutes, no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from edgeopt import host
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import bad_input, step_failed
+from edgeopt.recipe.library import target_files
+from edgeopt.recipe.problems import closest
+from edgeopt.recipe.schema import StepParams, Strict, Target, TaskSpec
+from edgeopt.store import State
+from edgeopt.tasks import task_of
+from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.transforms.prune.budget import Costs, choose, counted
+from edgeopt.transforms.prune.figures import TOKENS, shape_figures, size_figures
+
+#: Gradients that the Fisher matrix is estimated from, as many as the paper's 2,048 rows give in batches of 32.
+_BATCHES, _LARGEST_BATCH = 64, 32
+#: Rows that the factors of what is left are fitted on: each gives tokens · width equations.
+_FIT_ROWS = 512
+#: What `multiple: auto` is. Measured on x86 with AVX-512, no multiple is quicker than another; kernels of other
+#: processors come in eights.
+_AUTO = 8
+
+
+class Budget(Strict):
+    """What is left: exactly one of the three."""
+
+    macs: float | None = Field(None, gt=0, lt=1, description="share of the layers' multiply-accumulates that is left, for a text of 128 tokens")
+    sparsity: float | None = Field(None, gt=0, lt=1, description="share of the weights in the layers' matrices that goes")
+    latency: float | None = Field(None, gt=0, lt=1, description="share of the layers' time on `target` that is left, by a table measured there")
+    target: str | Target | None = Field(None, description="with `latency`: name of a device profile, or a profile; default cpu-1-thread")
+
+    @property
+    def kind(self) -> Literal["macs", "sparsity", "latency"]:
+        return "macs" if self.macs is not None else "sparsity" if self.sparsity is not None else "latency"
+
+    @property
+    def left(self) -> float:
+        """The share of the dense layers' cost that is allowed."""
+        return self.macs or self.latency or 1 - (self.sparsity or 0.0)
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Budget:
+        if sum(value is not None for value in (self.macs, self.sparsity, self.latency)) != 1:
+            raise ValueError("give exactly one of 'macs', 'sparsity' and 'latency'")
+        if self.target is not None and self.latency is None:
+            raise ValueError("'target' belongs to 'latency'")
+        return self
+
+
+class FisherParams(StepParams):
+    """How much is left, and what it is judged by."""
+
+    budget: Budget = Field(description="see the table below")
+    samples: int = Field(2048, ge=1, description="rows of train that the importance of heads and neurons is estimated from")
+    multiple: Literal["auto", 1, 8, 16, 32] = Field("auto", description="each layer's neurons are a multiple of it; auto: 8")
+    rescale: bool = Field(True, description="scale what is left so that each layer's output is nearest the dense one's")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the gradients; auto: bf16 where the hardware has it")
+
+
+class FisherPrune(Transform[FisherParams]):
+    """Cut away the heads and neurons that the loss feels least, to a budget, and scale what is left. Minutes on a CPU; a
+    short fine-tune behind it wins back most of what it costs."""
+
+    name = "prune.fisher"
+    summary = "cut heads and neurons to a budget, by Fisher information"
+    Params = FisherParams
+    contract = Contract(
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.UNEVEN),
+        data="calibration", needs=("torch", "transformers", "scipy"),
+    )  # fmt: skip
+
+    def check(self, params: FisherParams, task: TaskSpec) -> Found:
+        name, known = params.budget.target, target_files()
+        if isinstance(name, str) and name not in known:
+            guess = closest(name, known)
+            help = f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}, or write one in place"
+            return [(("budget", "target"), f"there is no target '{name}'", help)]
+        return []
+
+    def apply(self, state: State, params: FisherParams, context: StepContext) -> None:
+        import torch
+
+        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.models.masks import kept, ones
+        from edgeopt.models.slicing import cut
+        from edgeopt.transforms.prune.importance import gradients, rearranged
+        from edgeopt.transforms.prune.rescale import fold, rescale
+
+        torch.set_num_threads(host.cpus())
+        model: Any = load_model(state.folder)
+        multiple = _AUTO if params.multiple == "auto" else params.multiple
+        costs, dense = _costs(model, params.budget, context)
+        model = model.to("cuda" if host.has_cuda() else "cpu")
+        batches, rows = _batches(model, state.folder, params.samples, context)
+        with context.progress.bar("gradients", len(batches)) as bar:
+            bf16 = host.resolve_precision(params.precision) == "bf16"
+            heads, neurons = gradients(model, batches, bf16=bf16, tick=bar.update)
+        counts = choose([(g**2).sum(0) for g in heads], [(g**2).sum(0) for g in neurons], costs, params.budget.left * dense, multiple)
+        if counts is None:
+            least = costs.total([0] * len(heads), [0] * len(neurons)) / dense
+            raise bad_input("E106", f"budget.{params.budget.kind} cannot be met: norms and biases alone take {least:.2f}", help="allow more")
+        masks = ones(model, gates=False, hidden=False)
+        assert masks.heads is not None and masks.neurons is not None
+        for all_masks, all_gradients, left in zip((masks.heads, masks.neurons), (heads, neurons), counts, strict=True):
+            for mask, found, count in zip(all_masks, all_gradients, left, strict=True):
+                alive = torch.zeros(len(mask), dtype=torch.bool)
+                alive[torch.tensor(rearranged(found, count), dtype=torch.long)] = True
+                mask.mul_(alive.to(mask))
+        if params.rescale:
+            some = [{k: v for k, v in batch.items() if k != "labels"} for batch in batches[: max(1, _FIT_ROWS // len(next(iter(batches[0].values()))))]]
+            with context.progress.bar("rescale", len(heads)) as bar:
+                rescale(model, masks, some, bar.update)
+        left_over = kept(model, masks)
+        fold(model, masks)
+        cut(model, left_over)
+        save_model(model.to("cpu"), context.output)
+        copy_tokenizer(state.folder, context.output)
+        context.figures.update(
+            fisher_rows=rows, fisher_batches=len(batches), neuron_multiple=multiple,
+            budget={"kind": params.budget.kind, "left": params.budget.left, "reached": round(costs.total(*counts) / dense, 4)},
+        )  # fmt: skip
+
+    def observe(self, before: State, after: Path, params: FisherParams) -> Figures:
+        figures = {**shape_figures(after), **size_figures(after)}
+        structure, budget = figures["structure"], params.budget
+        reached = {"macs": structure["macs"] / structure["dense_macs"], "sparsity": structure["weights"] / structure["dense_weights"], "latency": 0.0}
+        if reached[budget.kind] > budget.left + 1e-9:
+            raise step_failed("E403", f"{reached[budget.kind]:.3f} is left of the model, and the budget is {budget.left:g}", help="report it with the recipe")
+        return figures
+
+
+def _costs(model: Any, budget: Budget, context: StepContext) -> tuple[Costs, float]:
+    """Costs of the layers as they are, and what the dense model's cost together, in the budget's unit."""
+    from edgeopt.models.slicing import structure_of
+
+    structure = structure_of(model)
+    if budget.kind != "latency":
+        tokens = TOKENS if budget.kind == "macs" else None
+        return counted(structure, tokens), counted(structure.dense.structure, tokens).dense
+    from edgeopt.measure.blocks import table
+
+    context.progress.say("measuring how long each size of a layer takes …")
+    times = table(model, _profile(budget.target or "cpu-1-thread"), context.shared)
+    costs = Costs([times.heads[: x.head_count + 1] for x in structure.layers], [times.neurons[: x.neuron_count + 1] for x in structure.layers])
+    return costs, structure.dense.layers * float(times.heads[-1] + times.neurons[-1])
+
+
+def _profile(target: str | Target) -> Target:
+    from edgeopt.recipe.yaml import parse
+
+    if isinstance(target, Target):
+        return target
+    path = target_files()[target]
+    return Target.model_validate(parse(path.read_text(encoding="utf-8"), path).data)
+
+
+def _batches(model: Any, folder: Path, samples: int, context: StepContext) -> tuple[list[dict[str, Any]], int]:
+    """Rows of train with their labels, about 64 batches of them, and how many rows."""
+    import inspect
+
+    from edgeopt.tasks.encode import Encoder
+
+    split = context.data.calibration(samples, context.task.selection, context.seed)
+    task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
+    rows, _ = task.training_rows(encoder, split, set(inspect.signature(model.forward).parameters))
+    collate = task.collator(encoder)
+    size = max(1, min(_LARGEST_BATCH, len(rows) // _BATCHES))
+    return [collate(rows[i : i + size]) for i in range(0, len(rows), size)], len(rows)

@@ -1,0 +1,66 @@
+"""How much the loss feels each head and neuron: gradients of masks of ones (Kwon et al. 2022, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def gradients(model: Any, batches: Sequence[dict[str, Any]], *, bf16: bool, tick: Callable[[int], None]) -> tuple[list[Array], list[Array]]:
+    """Gradients of each batch's mean loss with respect to masks on the heads and on the neurons: for each layer an array
+    of shape (batches, heads) and one of shape (batches, neurons). The model is put into evaluation mode.
+
+    Sums of their squares over the batches are the diagonal of the empirical Fisher matrix, up to a factor."""
+    import torch
+
+    from edgeopt.models.masks import masked, ones
+
+    device = next(model.parameters()).device
+    masks = ones(model, gates=False, hidden=False)
+    assert masks.heads is not None and masks.neurons is not None
+    alive = [t.requires_grad_(True) for t in masks.tensors() if t.numel()]
+    rows: dict[int, list[Array]] = {id(t): [] for t in alive}
+    needed = [p.requires_grad for p in model.parameters()]
+    model.eval().requires_grad_(False)
+    with masked(model, masks):
+        for number, batch in enumerate(batches, 1):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                loss = model(**{k: v.to(device) for k, v in batch.items()}).loss
+            for tensor, gradient in zip(alive, torch.autograd.grad(loss, alive), strict=True):
+                rows[id(tensor)].append(gradient.double().cpu().numpy())
+            tick(number)
+    for parameter, was in zip(model.parameters(), needed, strict=True):
+        parameter.requires_grad_(was)
+
+    def gathered(tensor: Any) -> Array:
+        return np.stack(rows[id(tensor)]) if tensor.numel() else np.zeros((len(batches), 0))
+
+    return [gathered(t) for t in masks.heads], [gathered(t) for t in masks.neurons]
+
+
+def rearranged(gradients: Array, keep: int) -> list[int]:
+    """Which `keep` columns of one layer's gradients, shape (batches, n), to keep, in order of position.
+
+    The others start as the ones of least importance on their own. Then each of the rest in turn may take the place of
+    one of them, where the importance of what is gone together, cross terms included, becomes less: the squared length of
+    the sum of its columns (Kwon et al. 2022, section 4.2, greedy)."""
+    count = gradients.shape[1]
+    alone = (gradients**2).sum(0)
+    order = np.argsort(alone, kind="stable")
+    gone = order[: count - keep].copy()
+    if len(gone) == 0 or keep == 0:
+        return sorted(set(range(count)) - set(gone.tolist()))
+    total = gradients[:, gone].sum(1)
+    for candidate in order[count - keep :]:
+        with_it = total + gradients[:, candidate]
+        # of the sum without each one in turn: |u − g|² = |u|² − 2u·g + |g|²
+        lengths = with_it @ with_it - 2 * with_it @ gradients[:, gone] + alone[gone]
+        best = int(np.argmin(lengths))
+        if lengths[best] < total @ total:
+            total = with_it - gradients[:, gone[best]]
+            gone[best] = candidate
+    return sorted(set(range(count)) - set(gone.tolist()))

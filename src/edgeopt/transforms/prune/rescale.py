@@ -1,0 +1,155 @@
+"""What is left of each layer, scaled so that the layer's output is as near as can be to the dense one's
+(mask tuning; Kwon et al. 2022, section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgeopt.models.masks import Masks
+
+#: Damping of the least squares, and the largest factor that is believed; beyond it a layer keeps ones.
+DAMP, LARGEST = 1.0, 10.0
+
+
+def rescale(model: Any, masks: Masks, batches: Sequence[dict[str, Any]], tick: Callable[[int], None]) -> None:
+    """Replace the ones in the masks of heads and neurons by factors, in place, layer by layer from below: each is fitted
+    on what the layers below it, as they are then, give. The masks start as zeros and ones; batches have no labels."""
+    import torch
+
+    from edgeopt.models.anatomy import anatomy
+    from edgeopt.models.masks import masked
+
+    assert masks.heads is not None and masks.neurons is not None
+    shape = anatomy(model.config.model_type)
+    layers = model.eval().get_submodule(shape.layers)
+    with torch.no_grad():
+        calls = [_call_of(model, layers[0], batch) for batch in batches]
+        dense = [call.hidden for call in calls]
+        ours = list(dense)
+        for number, layer in enumerate(layers):
+            wanted = [_Trace(layer, shape, call, hidden).result() for call, hidden in zip(calls, dense, strict=True)]
+            with masked(model, masks):
+                for mask, which in ((masks.heads, 0), (masks.neurons, 1)):
+                    alive = torch.nonzero(mask[number]).flatten()
+                    if len(alive) and len(alive) < len(mask[number]):
+                        seen = (_Trace(layer, shape, call, hidden) for call, hidden in zip(calls, ours, strict=True))
+                        factors = _fit(layer, shape, which, alive, len(mask[number]), seen, wanted, calls)
+                        mask[number] = mask[number].index_copy(0, alive, factors.to(mask[number]))
+                ours = [_Trace(layer, shape, call, hidden).out for call, hidden in zip(calls, ours, strict=True)]
+            dense = [trace.out for trace in wanted]
+            tick(number + 1)
+
+
+def fold(model: Any, masks: Masks) -> None:
+    """Multiply the masks into the weights: the same function without them."""
+    import torch
+
+    from edgeopt.models.anatomy import anatomy, part
+    from edgeopt.models.slicing import structure_of
+
+    assert masks.heads is not None and masks.neurons is not None
+    shape, size = anatomy(model.config.model_type), structure_of(model).dense.head_size
+    with torch.no_grad():
+        for number, layer in enumerate(model.get_submodule(shape.layers)):
+            for name, factors in zip(shape.projections, (masks.heads[number].repeat_interleave(size), masks.neurons[number]), strict=True):
+                out = part(layer, name)
+                if isinstance(out, torch.nn.Linear):
+                    out.weight.mul_(factors)
+
+
+class _Call:
+    """How a layer is called for one batch: its input, the other arguments, and which tokens are no padding."""
+
+    def __init__(self, args: tuple[Any, ...], options: dict[str, Any], tokens: Tensor) -> None:
+        self.hidden, self.args, self.options, self.tokens = args[0], args[1:], options, tokens
+
+
+class _Reached(Exception):
+    """The first layer was reached: the rest of the model need not run."""
+
+
+def _call_of(model: Any, layer: Any, batch: dict[str, Any]) -> _Call:
+    found: list[_Call] = []
+    device = next(model.parameters()).device
+    inputs = {k: v.to(device) for k, v in batch.items()}
+
+    def take(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        found.append(_Call(args, options, inputs["attention_mask"].bool()))
+        raise _Reached
+
+    hook = layer.register_forward_pre_hook(take, with_kwargs=True)
+    try:
+        model(**inputs)
+    except _Reached:
+        pass
+    finally:
+        hook.remove()
+    return found[0]
+
+
+class _Trace:
+    """One run of a layer. For its attention (0) and feed-forward (1): what the projection reads, what is added to its
+    result, and the sum of both; None where the block is gone. out: the layer's output."""
+
+    def __init__(self, layer: Any, shape: Any, call: _Call, hidden: Tensor) -> None:
+        from torch import nn
+
+        from edgeopt.models.anatomy import part
+
+        self.read: list[Any] = [None, None]
+        self.summed: list[Any] = [None, None]
+        self.added: list[Any] = [hidden, hidden]
+        hooks = []
+        for which in (0, 1):
+            out, norm = part(layer, shape.projections[which]), part(layer, shape.norms[which])
+            if isinstance(out, nn.Linear):
+                hooks.append(out.register_forward_pre_hook(lambda _, args, w=which: self.read.__setitem__(w, args[0])))
+            if isinstance(norm, nn.LayerNorm):
+                hooks.append(norm.register_forward_pre_hook(lambda _, args, w=which: self.summed.__setitem__(w, args[0])))
+                if which == 0:
+                    hooks.append(norm.register_forward_hook(lambda _, __, result: self.added.__setitem__(1, result)))
+        result = layer(hidden, *call.args, **call.options)
+        self.out = result[0] if isinstance(result, tuple) else result
+        for hook in hooks:
+            hook.remove()
+
+    def result(self) -> _Trace:
+        """Without what the dense layer's fit does not need: these are kept for every batch at once."""
+        self.read, self.added = [None, None], [None, None]
+        return self
+
+
+def _fit(layer: Any, shape: Any, which: int, alive: Tensor, parts: int, seen: Any, wanted: Sequence[_Trace], calls: Sequence[_Call]) -> Tensor:
+    """Factors of the parts that are left, by least squares over all tokens: parts' contributions A (tokens · width, parts)
+    times factors should be what the dense block gave, less what is added to it here. A is never made, AᵀA is:
+    of parts that are one number each, (XᵀX) ∘ (WᵀW)."""
+    import numpy as np
+    import torch
+    from scipy.sparse.linalg import lsmr
+
+    out = layer.get_submodule(shape.projections[which])
+    size = out.in_features // parts
+    weight = out.weight.view(-1, parts, size)[:, alive]
+    product: Any = 0.0
+    against: Any = 0.0
+    for trace, target, call in zip(seen, wanted, calls, strict=True):
+        tokens = call.tokens
+        read = trace.read[which][tokens].view(-1, parts, size)[:, alive]
+        missing = (target.summed[which] - trace.added[which])[tokens] - out.bias
+        if size == 1:
+            read, flat = read[..., 0], weight[..., 0]
+            product = product + ((read.T @ read) * (flat.T @ flat)).double()
+            against = against + ((missing @ flat) * read).sum(0).double()
+        else:
+            given = torch.einsum("nps,dps->pnd", read, weight).flatten(1)
+            product = product + (given @ given.T).double()
+            against = against + (given @ missing.flatten()).double()
+    left, right = product.cpu().numpy(), against.cpu().numpy()
+    factors = 1 + lsmr(left, right - left.sum(1), damp=DAMP)[0]  # damped towards ones
+    if not np.isfinite(factors).all() or abs(factors).max() > LARGEST:
+        factors = np.ones_like(factors)
+    return torch.from_numpy(factors)
