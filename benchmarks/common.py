@@ -15,23 +15,35 @@ RESULTS = Path(__file__).parent / "results"
 DEMO = Path(__file__).parents[1] / "build" / "quickstart"
 
 
-def arguments(description: str) -> argparse.ArgumentParser:
-    """--model and --data, which default to what `make demo` lays out."""
+def arguments(description: str, *, repeats: int | None = 5) -> argparse.ArgumentParser:
+    """--model and --data, which default to what `make demo` lays out, and --repeats unless it is None."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", type=Path, default=DEMO / "model", help="model folder")
     parser.add_argument("--data", type=Path, default=DEMO, help="folder with train.jsonl and validation.jsonl, columns text and label")
-    parser.add_argument("--repeats", type=int, default=5)
+    if repeats is not None:
+        parser.add_argument("--repeats", type=int, default=repeats)
     return parser
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    return {"median": round(median(values), 3), "min": round(min(values), 3), "max": round(max(values), 3)}
+def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
+    return {"median": round(median(values), digits), "min": round(min(values), digits), "max": round(max(values), digits)}
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table, numbers to the right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def save(name: str, result: dict[str, Any]) -> None:
     """Write results/<name>.json with the machine it was measured on, and print it."""
     environment = {k: v for k, v in host.environment().items() if k in ("cpu", "cpus", "cpu_flags", "packages")}
     text = json.dumps({**result, "environment": environment}, indent=1, ensure_ascii=False)
+    write(f"{name}.json", text + "\n")
+
+
+def write(name: str, text: str) -> None:
+    """Write results/<name>, and print it."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (RESULTS / name).write_text(text, encoding="utf-8")
     print(text)

@@ -14,7 +14,7 @@ from edgeopt.recipe.library import recipe_files
 from edgeopt.recipe.yaml import parse
 
 ROOT = Path(__file__).parents[2]
-RECIPES = recipe_files()
+RECIPES = list(recipe_files().values())
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_an_alias_costs_nothing() -> None:
     assert [(i.code, i.place and i.place.line) for i in read(bomb).issues] == [("E102", 2)]
 
 
-QUICKSTART = recipe_files()[0].read_text(encoding="utf-8")
+QUICKSTART = recipe_files()["quickstart"].read_text(encoding="utf-8")
 
 
 def issues(path: Path, *overrides: str) -> str:

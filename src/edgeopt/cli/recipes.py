@@ -18,13 +18,13 @@ def command() -> None:
 
 def _about() -> dict[str, tuple[Path, str]]:
     """Recipes by name, with what each says of itself."""
-    from edgeopt.recipe.library import recipe_files, recipes_folder
+    from edgeopt.recipe.library import recipe_files
     from edgeopt.recipe.yaml import parse
 
     out = {}
-    for path in recipe_files():
+    for name, path in recipe_files().items():
         data = parse(path.read_text(encoding="utf-8"), path).data or {}
-        out[path.relative_to(recipes_folder()).with_suffix("").as_posix()] = (path, str(data.get("description", "")))
+        out[name] = (path, str(data.get("description", "")))
     return out
 
 
@@ -33,7 +33,7 @@ def _find(name: str) -> Path:
 
     known = _about()
     if name.removesuffix(".yaml") not in known:
-        guess = closest(name, known)
+        guess = next((k for k in known if k.endswith(f"/{name.removesuffix('.yaml')}")), None) or closest(name, known)
         raise bad_input("E101", f"there is no recipe '{name}'", help=f"did you mean '{guess}'?" if guess else f"recipes: {', '.join(known)}")
     return known[name.removesuffix(".yaml")][0]
 

@@ -12,11 +12,12 @@ def recipes_folder() -> Path:
     return checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "edgeopt" / "recipes"
 
 
-def recipe_files() -> list[Path]:
-    """Every recipe, the quickstart first; device profiles are not recipes."""
+def recipe_files() -> dict[str, Path]:
+    """Every recipe by name, such as `quickstart` or `papers/b-peft/sst5-lora`: the quickstart first, then those of no
+    folder. Device profiles are not recipes."""
     root = recipes_folder()
-    found = [p for p in root.rglob("*.yaml") if "targets" not in p.relative_to(root).parts]
-    return sorted(found, key=lambda p: (p.stem != "quickstart", str(p)))
+    found = {p.relative_to(root).with_suffix("").as_posix(): p for p in root.rglob("*.yaml") if p.parent != root / "targets"}
+    return dict(sorted(found.items(), key=lambda item: (item[0] != "quickstart", "/" in item[0], item[0])))
 
 
 def target_files() -> dict[str, Path]:

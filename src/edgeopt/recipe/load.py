@@ -103,10 +103,10 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(_LARGEST + 1)
     except FileNotFoundError:
-        shipped = [p.stem for p in recipe_files()]
+        name = path.with_suffix("").as_posix()
         hint = "`edgeopt recipes ls` shows those that come with edgeopt"
-        if path.stem in shipped:
-            hint = f"`edgeopt recipes copy {path.stem} my.yaml`, then apply that"
+        if shipped := next((known for known in recipe_files() if f"/{name}".endswith(f"/{known}")), None):
+            hint = f"`edgeopt recipes copy {shipped} my.yaml`, then apply that"
         raise bad_input("E101", f"recipe {path} does not exist", help=hint) from None
     except OSError as error:
         raise bad_input("E101", f"recipe {path} cannot be read: {error.strerror}") from None

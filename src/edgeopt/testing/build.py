@@ -44,7 +44,7 @@ def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
     return [step(registry.get(use), params, f"before-{i}") for i, (fact, (use, params)) in enumerate(_BRING.items()) if fact in facts]
 
 
-def build(steps: Sequence[StepSpec], *, model: Path, data: Path, store: Path, text: str = "text", label: str = "label") -> Executed:
+def build(steps: Sequence[StepSpec], *, model: Path, data: Path, store: Path, text: str | list[str] = "text", label: str = "label") -> Executed:
     """Execute the steps on a model folder and a dataset folder. Raises what `apply` would."""
     head = RecipeHead.model_validate({
         "edgeopt": 1, "name": "conformance", "model": {"id": str(model.resolve())},

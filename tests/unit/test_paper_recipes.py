@@ -1,0 +1,96 @@
+"""The recipes of recipes/papers: found, copied and packaged, sound on local data, and applied once a folder."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import edgeopt
+from transformers import AutoTokenizer, ElectraConfig, ElectraModel
+
+from edgeopt.recipe.library import recipe_files, recipes_folder
+from edgeopt.store import Store
+
+ROOT = Path(__file__).parents[2]
+PAPERS = {name: path for name, path in recipe_files().items() if name.startswith("papers/")}
+#: Columns of each task's rows, and how many classes there are.
+ROWS = {
+    "papers/a-electra-lora/": (("sentence1", "sentence2"), 2),
+    "papers/b-peft/sst5-": (("text",), 5),
+    "papers/b-peft/boolq-sl-": (("question", "passage"), 2),
+}
+#: What makes a recipe one of seconds, whatever its step trains.
+BRIEF = ["baseline.finetune.max_steps=2", "targets=[{name: short, sequence: [16], queries: 64, max_seconds: 5}]"]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_electra: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny ELECTRA with room for the recipes' lengths, its rows whole blocks of NF4."""
+    folder = tmp_path_factory.mktemp("papers") / "model"
+    torch.manual_seed(0)
+    ElectraModel(ElectraConfig(vocab_size=100, embedding_size=64, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+                               max_position_embeddings=512)).save_pretrained(folder)  # fmt: skip
+    AutoTokenizer.from_pretrained(tiny_electra).save_pretrained(folder)
+    return folder
+
+
+def local(name: str, model: Path, folder: Path) -> list[str]:
+    """--set for the model, and for rows with the columns of the recipe's task."""
+    columns, classes = next(found for start, found in ROWS.items() if name.startswith(start))
+    rows = [{**dict.fromkeys(columns, f"word{i % 7} {'good1' if i % classes else 'bad1'}"), "label": i % classes} for i in range(20)]
+    for split in ("train", "validation"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["--set", f"model.id={model}", "--set", f"task.dataset.path={folder}"]
+
+
+def test_they_are_listed_by_folder_and_name() -> None:
+    listed = edgeopt("recipes", "ls", "--json").json
+    assert next(iter(listed)) == "quickstart"
+    assert set(PAPERS) <= set(listed)
+    assert {"papers/a-electra-lora/lora", "papers/b-peft/boolq-sl-prompt"} <= set(PAPERS)
+    assert not [name for name in listed if name.startswith("targets")]
+    done = edgeopt("recipes", "show", "sst5-lora")
+    assert (done.code, "did you mean 'papers/b-peft/sst5-lora'?" in done.err) == (2, True)
+
+
+def test_a_name_that_is_no_path_says_how_to_get_the_recipe(tmp_path: Path) -> None:
+    done = edgeopt("validate", "papers/b-peft/sst5-lora.yaml", cwd=tmp_path)
+    assert "edgeopt recipes copy papers/b-peft/sst5-lora my.yaml" in done.err
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, model: Path, tmp_path: Path) -> None:
+    assert edgeopt("recipes", "copy", name, tmp_path / "my.yaml").code == 0
+    done = edgeopt("validate", tmp_path / "my.yaml", *local(name, model, tmp_path))
+    assert (done.code, done.err) == (0, "")
+    assert str(model) in done.out
+
+
+@pytest.mark.parametrize(("name", "brief"), [
+    ("papers/a-electra-lora/untrained", []),
+    ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
+    ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
+])  # fmt: skip
+def test_it_is_applied(name: str, brief: list[str], model: Path, tmp_path: Path) -> None:
+    changes = [part for change in [*BRIEF, *brief] for part in ("--set", change)]
+    done = edgeopt("apply", PAPERS[name], *local(name, model, tmp_path), *changes, "--out", tmp_path / "run", "--store", tmp_path / "store", "--quiet")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    step = next(s for s in report["steps"] if s["chain"] == "candidate" and s["id"] in ("tune", "adapt"))
+    assert 0 < step["figures"]["trainable_parameters"] <= step["figures"]["parameters"]
+    if name.endswith("untrained"):
+        from safetensors.numpy import load_file
+
+        states = {s.digest: s.folder / "model.safetensors" for s in Store(tmp_path / "store").states()}
+        loaded, tuned = (load_file(states[s["digest"]]) for s in report["steps"] if s["chain"] == "candidate" and s["id"] in ("load", "tune"))
+        assert max(abs(tuned[k] - loaded[k]).max() for k in loaded) <= 2e-7
+
+
+def test_every_folder_of_recipes_is_in_the_wheel() -> None:
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    shipped = {path for patterns in packaged.values() for pattern in patterns for path in ROOT.glob(pattern)}
+    assert {p for p in recipes_folder().rglob("*") if p.is_file()} <= shipped
+    assert all(f"share/edgeopt/{folder.relative_to(ROOT)}" in packaged for folder in {p.parent for p in shipped})
