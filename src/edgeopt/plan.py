@@ -278,7 +278,8 @@ def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
 
 def hub_data_name(recipe: Recipe) -> str:
     task = recipe.head.task
-    return "data:" + key_of({**task.dataset.model_dump(), "label": task.label, "labels": task.labels, "columns": task.columns, "type": task.type})
+    rows = task.model_dump(include={"label", "labels", "type", "pairs"})
+    return "data:" + key_of({**task.dataset.model_dump(), **rows, "columns": task.columns})
 
 
 def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any]) -> dict[str, Any]:

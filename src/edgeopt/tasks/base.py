@@ -48,6 +48,10 @@ class Task(ABC):
         cells.whole(row[self.spec.label], self.spec.label, place)
         return texts, row[self.spec.label], place
 
+    def read_all(self, row: cells.Cells, place: Place) -> Sequence[cells.Raw]:
+        """What a row of the data gives: one row of the task, unless the data are documents."""
+        return [self.read(row, place)]
+
     def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
         """Names of the classes: those given, or else those that the rows of train have. Empty where the task has none."""
         return []
@@ -55,6 +59,14 @@ class Task(ABC):
     @abstractmethod
     def label(self, raw: Any, place: Place) -> Any:
         """The checked label as plain data: a number, or a tuple of numbers. Raises InputError E304."""
+
+    def labels(self, rows: Sequence[cells.Raw]) -> tuple[Any, ...]:
+        """The checked labels of a split's rows. Raises InputError E304."""
+        return tuple(self.label(label, place) for _, label, place in rows)
+
+    def documents(self, labels: Sequence[Any]) -> tuple[int, ...]:
+        """The document of each row, where the rows of a document are no use apart; else nothing."""
+        return ()
 
     def check(self, rows: Sequence[cells.Raw]) -> None:  # noqa: B027  most tasks have nothing to check
         """Raises InputError E304 for a row that does not fit the classes."""
@@ -168,6 +180,10 @@ class Task(ABC):
     def metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
         """Every metric that the recipe asks for."""
         return {name: self.measure(name, labels, outputs) for name in self.spec.metric_names}
+
+    def notes(self, labels: Values) -> list[str]:
+        """What a reader of the figures should know of the rows."""
+        return []
 
     def key(self) -> Mapping[str, Any]:
         """What of the encoding decides a step's result, besides the rows."""
