@@ -83,7 +83,7 @@ may name only targets of the recipe, and only sequence lengths that the target l
 
 For an exporter: `edgeopt doctor` lists those that are installed. For a metric: add it to `task.metrics`,
 or take it out of the gate. accuracy, f1, precision, recall and matthews belong to classification,
-pearson and spearman to regression.""",
+pearson and spearman to regression, conll_f1 to coreference.""",
     "E113": """The store of finished steps cannot be written.
 
 The store is ~/.cache/edgeopt, or what EDGEOPT_STORE or --store says. Give a folder of your own on a
@@ -171,7 +171,7 @@ and token-classification counts its entities with seqeval:
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train
-file (train.jsonl, .json, .csv, .tsv or .parquet) and one validation or test file; where the names are
+file (train.jsonl, .json, .csv, .tsv, .parquet or .conll) and one validation or test file; where the names are
 others, name the files:
 
     dataset: {data_files: {train: a.csv, validation: b.csv}}""",
@@ -179,7 +179,9 @@ others, name the files:
 
 The place names the line. JSON Lines has one whole object a line. CSV has a header, the same number of
 cells in each row, and quotes round a cell that holds the separator. TSV is read as GLUE's files are:
-a quotation mark is part of the text and a cell cannot hold a tab. Other formats are not read.""",
+a quotation mark is part of the text and a cell cannot hold a tab. A conll file is one of CoNLL-2012, with a
+#begin and an #end line round each document and mentions that end in the sentence they begin in. Other
+formats are not read.""",
     "E303": """A column that the task names is not in the data.
 
 `task.text` and `task.label` must be column names, written exactly as in the file's header. The message
@@ -191,11 +193,13 @@ lists the columns, or the closest one.
 A text is empty or not a text; a label is empty, not one of the classes of the train split, or not a
 finite number in a regression. The place names the row. A label of -1 means that the hub hides the
 labels of that split: report on another one with `task.report: validation`. A label column with more
-than 1,000 different values is most likely a score: use `type: text-regression`.""",
+than 1,000 different values is most likely a score: use `type: text-regression`. For coreference a row
+holds a document: a list of sentences, each {words: [text, …], coref_spans: [[entity, first, last], …]}.""",
     "E305": """A split is missing or empty, or train has one class only.
 
 There must be a train split and one to report on: validation, else test, or the one that `task.report`
-names. Figures are never measured on train.""",
+names. Figures are never measured on train. A row of coreference is a pair of gold mentions: a file whose
+last column (or coref_spans) marks none has no rows.""",
     "E306": """A data file is not UTF-8 text.
 
 The place names the line and the byte. Convert the file, for example from Latin-1:

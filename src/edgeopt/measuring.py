@@ -62,7 +62,7 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
     labels = task.stack_labels(report.labels)
     evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency)
     options = _session_options(task, graphs["candidate"], model, report, latency, outputs["candidate"], progress)
-    notes = [options.note] if options.note else []
+    notes = [*([options.note] if options.note else []), *task.notes(labels)]
     if len(queries) > len(report):
         notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
     return Measurements(evidence, len(queries), {artifact.as_posix(): options.kwargs}, notes)

@@ -320,7 +320,14 @@ def full_name(variant: str, chain: Chain, step: str) -> str:
 
 def hub_data_name(recipe: Recipe) -> str:
     task = recipe.head.task
-    named = {**task.dataset.model_dump(), "label": task.label, "labels": task.labels, "columns": task.columns, "type": task.type}
+    named = {
+        **task.dataset.model_dump(),
+        "label": task.label,
+        "labels": task.labels,
+        "columns": task.columns,
+        "type": task.type,
+        "pairs": task.pairs and task.pairs.model_dump(),
+    }
     if task.train_with:  # the rows left out of them depend on the report split
         digests = local_digests(task, recipe.folder, recipe.document.place)
         named |= {"train_with": [s.model_dump() for s in task.train_with], "files": digests, "report": task.report}

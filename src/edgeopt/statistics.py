@@ -80,16 +80,17 @@ def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, con
 
 
 def counted_difference(base: Values, candidate: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
-    """The same by a paired bootstrap for a metric of sums over rows, such as the F1 of entities.
-    base, candidate: what each row adds, shape (rows, counts). value: sums of shape (draws, counts) to (draws,)."""
+    """The same by a paired bootstrap for a metric, from 0 to 1, of sums over rows, such as the F1 of entities.
+    base, candidate: what each row adds, shape (rows, counts). value: sums of shape (draws, counts) to (draws,).
+    Where there is one row alone, of which every resample is the same, nothing is ruled out."""
     (point_base, base_draws), (point, draws) = _resampled_counts([base, candidate], value)
-    return _bounds(point - point_base, draws - base_draws, confidence)
+    return _bounds(point - point_base, draws - base_draws, confidence) if len(base) > 1 else Bounds(point - point_base, -1.0, 1.0)
 
 
 def counted_bounds(counts: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
     """A metric of sums over rows with its bounds, by a bootstrap of the rows."""
     ((point, draws),) = _resampled_counts([counts], value)
-    return _bounds(point, draws, confidence)
+    return _bounds(point, draws, confidence) if len(counts) > 1 else Bounds(point, 0.0, 1.0)
 
 
 def _resampled_counts(columns: list[Values], value: Callable[[Values], Values]) -> list[tuple[float, Values]]:

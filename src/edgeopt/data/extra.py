@@ -69,8 +69,8 @@ def _raw(source: TrainSource, task: TaskSpec, folder: Path) -> tuple[list[Raw], 
 
         raw, names, shown = load_hub(view, only={"train"})
         return raw.get("train", []), source.labels or names, shown
-    read = task_of(view).read
-    rows = [read(row, Place.of(path, number)) for path in files["train"] for number, row in read_rows(path)]
+    read = task_of(view).read_all
+    rows = [r for path in files["train"] for number, row in read_rows(path) for r in read(row, Place.of(path, number))]
     return rows, source.labels, str(source.dataset.path or files["train"][0].parent.name or ".")
 
 

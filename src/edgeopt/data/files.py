@@ -1,4 +1,4 @@
-"""csv, tsv, jsonl and parquet rows, with the line of whatever cannot be read."""
+"""csv, tsv, jsonl, parquet and conll rows, with the line of whatever cannot be read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from edgeopt.data import conll
 from edgeopt.errors import InputError, Place, bad_input
 
-#: (line in the file, row); for parquet the number of the row, from 1
+#: (line in the file, row); for parquet the number of the row, from 1; a row of a conll file is a document
 Row = tuple[int, dict[str, Any]]
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
-_FORMATS = "csv, tsv, jsonl or parquet"
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".conll")
+_FORMATS = "csv, tsv, jsonl, parquet or conll"
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -22,7 +23,9 @@ def read_rows(path: Path) -> Iterator[Row]:
     if not is_there(path, Path.is_file):
         what = "is a folder, not a data file" if is_there(path, Path.is_dir) else "does not exist"
         raise bad_input("E301", f"data file {path} {what}", help=f"give a {_FORMATS} file, absolute or relative to the recipe")
-    reader = {".jsonl": _jsonl, ".json": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet}.get(path.suffix.lower())
+    # CoNLL-2012's own files end in .v4_gold_conll and the like
+    suffix = ".conll" if path.suffix.lower().endswith("_conll") else path.suffix.lower()
+    reader = {".jsonl": _jsonl, ".json": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet, ".conll": _conll}.get(suffix)
     if reader is None:
         raise bad_input("E302", f"data file {path} is not one of {_FORMATS}", place=Place.of(path), help="convert it, or rename it to end in the format it has")
     try:
@@ -116,6 +119,11 @@ def _table(path: Path, reader: Any) -> Iterator[Row]:
                 help="quote cells that hold the separator, and give every row every cell",
             )
         yield line, dict(zip(header, cells, strict=True))
+
+
+def _conll(path: Path) -> Iterator[Row]:
+    for line, sentences in conll.documents(path, _lines(path)):
+        yield line, {"sentences": sentences}
 
 
 def _parquet(path: Path) -> Iterator[Row]:

@@ -35,8 +35,12 @@ def load_hub(task: TaskSpec, only: Collection[str] = ()) -> tuple[dict[str, list
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
     wanted = only or {"train", task.report or ("validation" if "validation" in splits else "test")}
-    read = task_of(task).read
-    raw = {split: [read(row, Place(f"{shown} ({split})", number)) for number, row in enumerate(rows, 1)] for split, rows in splits.items() if split in wanted}
+    read = task_of(task).read_all
+    raw = {
+        split: [r for number, row in enumerate(rows, 1) for r in read(row, Place(f"{shown} ({split})", number))]
+        for split, rows in splits.items()
+        if split in wanted
+    }
     feature = next(iter(splits.values())).features.get(task.label) if splits else None
     feature = getattr(feature, "feature", feature)  # of a list of tags
     return raw, list(getattr(feature, "names", None) or []) or None, shown

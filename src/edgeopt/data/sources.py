@@ -84,7 +84,7 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
         raw = {}
         for split in ("train", report):
             with _placed((places or {}).get(split, place)):
-                raw[split] = [task.read(row, Place.of(path, number)) for path in files[split] for number, row in read_rows(path)]
+                raw[split] = [r for path in files[split] for number, row in read_rows(path) for r in task.read_all(row, Place.of(path, number))]
         names, source = None, str(spec.dataset.path or files["train"][0].parent.name or ".")
     report = _report_split(spec, list(raw), place)
     for split in ("train", report):
@@ -100,7 +100,8 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
 def split_of(name: str, rows: list[Raw], task: Task) -> Split:
     """The checked split. Raises InputError E304 at the row that does not fit."""
     task.check(rows)
-    return Split(name, tuple(texts for texts, _, _ in rows), tuple(task.label(label, place) for _, label, place in rows))
+    labels = task.labels(rows)
+    return Split(name, tuple(texts for texts, _, _ in rows), labels, task.documents(labels))
 
 
 @contextmanager

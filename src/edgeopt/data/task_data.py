@@ -18,11 +18,13 @@ _CARVE_SEED = 0
 @dataclass(frozen=True)
 class Split:
     """Rows of one split. texts: a tuple of strings a row: one text, two, a question and its choices, or words.
-    labels: a class number, a score, or a tuple of tags."""
+    labels: a class number, a score, or a tuple of numbers. documents: the number of each row's document, where the rows
+    of a document are no use apart; else empty."""
 
     name: str
     texts: tuple[tuple[str, ...], ...]
     labels: tuple[Any, ...]
+    documents: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,14 +39,26 @@ class Split:
         return digest.hexdigest()
 
     def take(self, rows: Sequence[int], name: str) -> Split:
-        return Split(name, tuple(self.texts[i] for i in rows), tuple(self.labels[i] for i in rows))
+        documents = tuple(self.documents[i] for i in rows) if self.documents else ()
+        return Split(name, tuple(self.texts[i] for i in rows), tuple(self.labels[i] for i in rows), documents)
+
+    def units(self) -> list[list[int]]:
+        """Rows that stay together: those of a document, where there are documents; else each by itself."""
+        found: dict[int, list[int]] = {}
+        for row, document in enumerate(self.documents or range(len(self))):
+            found.setdefault(document, []).append(row)
+        return list(found.values())
 
     def first(self, count: int | None) -> Split:
-        """At most `count` rows, drawn without replacement in a fixed order."""
+        """At most `count` rows, drawn without replacement in a fixed order; whole documents, one at least."""
         if count is None or count >= len(self):
             return self
-        order = np.random.default_rng(_CARVE_SEED).permutation(len(self))[:count]
-        return self.take(sorted(order.tolist()), self.name)
+        units, rows = self.units(), list[int]()
+        for unit in np.random.default_rng(_CARVE_SEED).permutation(len(units)).tolist():
+            if rows and len(rows) + len(units[unit]) > count:
+                break
+            rows += units[unit]
+        return self.take(sorted(rows), self.name)
 
 
 @dataclass(frozen=True)
@@ -72,16 +86,18 @@ class TaskData:
         return f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows"
 
     def carve(self, share: float) -> tuple[Split, Split]:
-        """(rest of train, selection): selection holds `share` of each class, at least one row of each."""
+        """(rest of train, selection): selection holds `share` of each class, at least one row of each; or of the documents,
+        where there are several."""
         rng = np.random.default_rng(_CARVE_SEED)
         labels = self.train.labels
+        units = self.train.units() if len(set(self.train.documents)) != 1 else [[row] for row in range(len(labels))]
         by_class = bool(self.label_names) and not isinstance(labels[0], tuple)
-        groups = [np.flatnonzero(np.equal(labels, c)) for c in np.unique(labels)] if by_class else [np.arange(len(labels))]
+        groups = [np.flatnonzero(np.equal(labels, c)) for c in np.unique(labels)] if by_class else [np.arange(len(units))]
         chosen: list[int] = []
         for group in groups:
             count = max(1, round(share * len(group)))
             if count < len(group):
-                chosen += rng.permutation(group)[:count].tolist()
+                chosen += [row for unit in rng.permutation(group)[:count] for row in units[unit]]
         taken = set(chosen)
         rest = [i for i in range(len(labels)) if i not in taken]
         return self.train.take(rest, "train"), self.train.take(sorted(chosen), "selection")

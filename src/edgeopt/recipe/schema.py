@@ -19,13 +19,14 @@ TASK_METRICS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "text-regression": (("pearson", "spearman"), ("pearson", "spearman")),
     "multiple-choice": (("accuracy",), CLASSIFICATION_METRICS),
     "token-classification": (("f1", "accuracy"), ("f1", "precision", "recall", "accuracy")),
+    "coreference": (("conll_f1", "f1"), ("conll_f1", "f1", "precision", "recall", "accuracy")),
 }
 MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
 
-TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification"]
-TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman"]
+TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification", "coreference"]
+TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1"]
 GateMetric = Literal[
-    "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman",
+    "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1",
     "size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold",
 ]  # fmt: skip
 
@@ -47,7 +48,7 @@ Files = Annotated[list[str], Field(min_length=1)]
 
 
 class DataFiles(Strict):
-    """Files per split: csv, tsv, jsonl or parquet; absolute or relative to the recipe."""
+    """Files per split: csv, tsv, jsonl, parquet or conll; absolute or relative to the recipe."""
 
     train: str | Files
     validation: str | Files | None = None
@@ -55,7 +56,7 @@ class DataFiles(Strict):
 
 
 class MaxRows(Strict):
-    """Keep only the first rows of a split after a seeded shuffle: for quick trials on big data."""
+    """Keep only the first rows of a split after a seeded shuffle: for quick trials on big data. Of coreference whole documents are kept."""
 
     train: Annotated[int, Field(ge=1)] | None = None
     validation: Annotated[int, Field(ge=1)] | None = None
@@ -90,20 +91,30 @@ class TrainSource(Strict):
     labels: list[str] | None = Field(None, min_length=1, description="which of the task's classes each class number of this dataset is")
 
 
+class PairsSpec(Strict):
+    """Which earlier mentions a mention is paired with, and how much of a pair the model reads. Mentions are the gold ones."""
+
+    max_antecedents: int = Field(10, ge=1, description="pairs a mention at most: with the nearest ones before it, and always with the nearest")
+    window: int = Field(5, ge=0, description="sentences before its own in which these may stand")
+    context: int = Field(25, ge=0, description="words that are kept on either side of a mention, within its sentence")
+
+
 class TaskSpec(Strict):
     """What the model is asked to do, and on which rows."""
 
     type: TaskType
     dataset: DatasetSpec
     text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
-        description="one column, or two for a sentence pair; for token-classification a column that holds lists of words"
+        description="one column, or two for a sentence pair; for token-classification a column that holds lists of words; "
+        "for coreference one that holds a document's sentences (`sentences` in conll files and CoNLL-2012 on the hub)"
     )
     choices: Annotated[list[str], Field(min_length=2)] | str | None = Field(
         None, description="multiple-choice: one column that holds the list of choices (or {label, text}), or a column for each"
     )
+    pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
     label: str = "label"
     labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers")
-    metrics: list[TaskMetric] = Field(default=[], description="default: accuracy, f1 or pearson, spearman; accuracy; or f1, accuracy for tags")
+    metrics: list[TaskMetric] = Field(default=[], description="default: accuracy, f1 or pearson, spearman; accuracy; f1, accuracy for tags; or conll_f1, f1")
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
     long_text: Literal["truncate", "window"] = Field(
         "truncate", description="what happens beyond max_length: cut off, or read in overlapping windows whose logits are averaged"
@@ -123,6 +134,10 @@ class TaskSpec(Strict):
     @property
     def is_regression(self) -> bool:
         return self.type == "text-regression"
+
+    @property
+    def pairing(self) -> PairsSpec:
+        return self.pairs or PairsSpec()
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -150,7 +165,11 @@ class TaskSpec(Strict):
     def _keys_fit(self) -> TaskSpec:
         if (self.type == "multiple-choice") != (self.choices is not None):
             raise ValueError("'choices' belongs to multiple-choice, which needs it: the column that holds them")
-        if self.type in ("multiple-choice", "token-classification") and not isinstance(self.text, str):
+        if self.type != "coreference" and self.pairs is not None:
+            raise ValueError(f"'pairs' belongs to coreference, not to {self.type}")
+        if self.type == "coreference" and self.labels:
+            raise ValueError("'labels' names classes; those of coreference are no and yes")
+        if self.type in ("multiple-choice", "token-classification", "coreference") and not isinstance(self.text, str):
             raise ValueError(f"{self.type} reads one 'text' column")
         if self.long_text == "window" and self.type not in ("text-classification", "text-regression"):
             raise ValueError(f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}")

@@ -10,7 +10,15 @@ from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
 
-_READS = {"multiple-choice": "a question and its choices", "token-classification": "a text as a list of words"}
+_READS = {
+    "multiple-choice": "a question and its choices",
+    "token-classification": "a text as a list of words",
+    "coreference": "two texts, the sentences of two mentions, the earlier first, each with its mention between square brackets as in "
+    '"[ Ann ] slept ." and "She said [ she ] did ." (words apart by spaces, brackets of the text itself made round),',
+}
+#: Heads with one output a text: what optimum and transformers.js call sequence classification.
+_SEQUENCES = ("text-classification", "text-regression", "coreference")
+_PIPELINES = {t: t for t in ("text-classification", "multiple-choice", "token-classification")} | {"coreference": "text-classification"}
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -27,7 +35,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         regression=report.task.type == "text-regression",
         choices=report.task.type == "multiple-choice",
         words=report.task.type == "token-classification",
-        sequence_classification=report.task.type in ("text-classification", "text-regression") and not report.task.window_stride,
+        sequence_classification=report.task.type in _SEQUENCES and not report.task.window_stride,
         sentence=headline.sentence(report),
         hub=_hub_fields(report, quantized),
         figures=table(tables.figures(report)),
@@ -42,8 +50,8 @@ def _hub_fields(report: Report, quantized: bool) -> dict[str, str | list[str]]:
     """Front matter the hub reads. Local paths are left out: the hub would look for them."""
     tags = ["edgeopt", "onnxruntime", "transformers.js", report.task.type]
     fields: dict[str, str | list[str]] = {"library_name": "onnx", "tags": [*tags, "int8"] if quantized else tags}
-    if report.task.type in ("text-classification", "multiple-choice", "token-classification"):
-        fields["pipeline_tag"] = report.task.type
+    if report.task.type in _PIPELINES:
+        fields["pipeline_tag"] = _PIPELINES[report.task.type]
     if HUB_NAME.fullmatch(report.model):
         fields["base_model"] = report.model
     dataset = report.task.dataset.split()[0] if report.task.dataset.split() else ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.tasks.base import Task
 from edgeopt.tasks.classification import Classification
+from edgeopt.tasks.coreference import Coreference
 from edgeopt.tasks.multiple_choice import MultipleChoice
 from edgeopt.tasks.regression import Regression
 from edgeopt.tasks.token_classification import TokenClassification
@@ -18,6 +19,7 @@ TASKS: dict[str, type[Task]] = {
     "text-regression": Regression,
     "multiple-choice": MultipleChoice,
     "token-classification": TokenClassification,
+    "coreference": Coreference,
 }
 
 

@@ -48,6 +48,10 @@ class Task(ABC):
         cells.whole(row[self.spec.label], self.spec.label, place)
         return texts, row[self.spec.label], place
 
+    def read_all(self, row: cells.Cells, place: Place) -> Sequence[cells.Raw]:
+        """What a row of the data gives: one row of the task, unless the data are documents."""
+        return [self.read(row, place)]
+
     def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
         """Names of the classes: those given, or else those that the rows of train have. Empty where the task has none."""
         return []
@@ -55,6 +59,14 @@ class Task(ABC):
     @abstractmethod
     def label(self, raw: Any, place: Place) -> Any:
         """The checked label as plain data: a number, or a tuple of numbers. Raises InputError E304."""
+
+    def labels(self, rows: Sequence[cells.Raw]) -> tuple[Any, ...]:
+        """The checked labels of a split's rows. Raises InputError E304."""
+        return tuple(self.label(label, place) for _, label, place in rows)
+
+    def documents(self, labels: Sequence[Any]) -> tuple[int, ...]:
+        """The document of each row, where the rows of a document are no use apart; else nothing."""
+        return ()
 
     def check(self, rows: Sequence[cells.Raw]) -> None:  # noqa: B027  most tasks have nothing to check
         """Raises InputError E304 for a row that does not fit the classes."""
@@ -92,6 +104,10 @@ class Task(ABC):
     def targets(self, features: Features, labels: Sequence[Any]) -> list[Any]:
         """What the model is trained towards, for each query."""
         return [labels[row] for row in features.rows]
+
+    def class_numbers(self, labels: Sequence[Any]) -> Sequence[int]:
+        """The class of every row, or of every word of every row, one after the other: what class weights count."""
+        return labels
 
     def training_rows(self, encoder: Encoder, split: Split, accepted: Collection[str]) -> tuple[list[dict[str, Any]], Features]:
         """The inputs that the model's forward accepts and `labels`, for each query; and the features they come from."""
@@ -175,6 +191,10 @@ class Task(ABC):
         _, allowed = TASK_METRICS[self.spec.type]
         names = [n for n in ("accuracy", "precision", "recall", "f1") if n in allowed and n not in self.spec.metric_names]
         return {name: self.measure(name, labels, outputs) for name in names}
+
+    def notes(self, labels: Values) -> list[str]:
+        """What a reader of the figures should know of the rows."""
+        return []
 
     def key(self) -> Mapping[str, Any]:
         """What of the encoding decides a step's result, besides the rows."""

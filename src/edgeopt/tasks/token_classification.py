@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgeopt.errors import Place, bad_input
-from edgeopt.statistics import Bounds, counted_bounds, counted_difference
 from edgeopt.tasks import cells
-from edgeopt.tasks.base import IGNORED, Task, Texts, Values
+from edgeopt.tasks.base import IGNORED, Texts, Values
+from edgeopt.tasks.counted import CountedTask, matches
 from edgeopt.tasks.encode import Encoder, Features
 
 _OUTSIDE = "O"
 
 
-class TokenClassification(Task):
+class TokenClassification(CountedTask):
     """A word's tag is read off its first token, and it is that token alone which is trained. A word beyond the
     length counts as one without a tag. f1, precision and recall are those of whole entities, as seqeval counts them;
     accuracy is that of words. Outputs: (rows, words of the longest row, tags), filled up with nan."""
@@ -70,6 +70,9 @@ class TokenClassification(Task):
             out.append(target)
         return out
 
+    def class_numbers(self, labels: Sequence[Any]) -> Sequence[int]:
+        return [tag for tags in labels for tag in tags]
+
     def label_batch(self, labels: list[Any], width: int) -> Values:
         return np.array([[*tags, *[IGNORED] * (width - len(tags))] for tags in labels], dtype=np.int64)
 
@@ -101,40 +104,18 @@ class TokenClassification(Task):
         """Shape (rows, words of the longest row); -100 behind a row's last word."""
         return np.where(np.isnan(outputs[..., 0]), IGNORED, outputs.argmax(axis=-1))
 
-    def measure(self, metric: str, labels: Values, outputs: Values) -> float:
-        return float(_value(metric, self._counts(metric, labels, outputs).sum(0)[None])[0])
-
-    def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
-        before, after = (self._counts(metric, labels, x) for x in (base, candidate))
-        return counted_difference(before, after, lambda counts: _value(metric, counts), confidence)
-
-    def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
-        return counted_bounds(self._counts(metric, labels, outputs), lambda counts: _value(metric, counts), confidence)
-
-    def _counts(self, metric: str, labels: Values, outputs: Values) -> Values:
-        """What the metric adds up over rows, shape (rows, 3): right, predicted, true, of words or of entities."""
+    def counts(self, metric: str, labels: Values, outputs: Values) -> Values:
+        """Right, predicted and true, of words or of entities, of each row."""
         predicted = self.predict(outputs)
         if metric == "accuracy":
             words = (labels != IGNORED).sum(1)
             return np.stack([((labels == predicted) & (labels != IGNORED)).sum(1), words, words], axis=1)
-        return np.array([_matches(self._entities(p), self._entities(t)) for p, t in zip(predicted, labels, strict=True)])
+        return np.array([matches(self._entities(p), self._entities(t)) for p, t in zip(predicted, labels, strict=True)])
 
     def _entities(self, tags: Values) -> set[Any]:
         from seqeval.metrics.sequence_labeling import get_entities
 
         return set(get_entities([self.names[t] for t in tags if t != IGNORED]))
-
-
-def _matches(predicted: set[Any], true: set[Any]) -> tuple[int, int, int]:
-    return len(predicted & true), len(predicted), len(true)
-
-
-def _value(metric: str, counts: Values) -> Values:
-    """Precision, recall, F1 or accuracy of sums of counts, shape (draws, 3) to (draws,); 0 where nothing is there."""
-    right, predicted, true = counts[:, 0].astype(float), counts[:, 1], counts[:, 2]
-    top, bottom = {"precision": (right, predicted), "recall": (right, true), "accuracy": (right, true), "f1": (2 * right, predicted + true)}[metric]
-    values: Values = np.divide(top, bottom, out=np.zeros(len(counts)), where=bottom > 0)
-    return values
 
 
 def _filled(rows: list[Values], fill: float) -> Values:

@@ -12,7 +12,7 @@ from edgeopt.recipe.schema import TrainParams
 
 def class_weights(params: TrainParams, labels: Sequence[Any], classes: Sequence[str]) -> list[float] | None:
     """The weight of each class, in the order of the class numbers; None where the recipe asks for none.
-    labels: the class numbers, or tags, of the rows that are trained on."""
+    labels: the class numbers that are trained towards."""
     given = params.class_weights
     if given is None:
         return None
@@ -20,8 +20,7 @@ def class_weights(params: TrainParams, labels: Sequence[Any], classes: Sequence[
         return list(given)
     if isinstance(given, dict):
         return [given.get(name, 1.0) for name in classes]
-    numbers = np.concatenate([np.atleast_1d(label) for label in labels]).astype(int)  # of tags a row has several
-    counts = np.bincount(numbers, minlength=len(classes)).tolist()
+    counts = np.bincount(np.asarray(labels, dtype=int), minlength=len(classes)).tolist()
     return balanced(counts) if given == "balanced" else effective_number(counts, params.effective_beta)
 
 

@@ -16,7 +16,7 @@ from edgeopt.transforms.adapters.common import STAYS, Adapter, for_task
 from edgeopt.transforms.base import Found
 
 #: Tasks with one output a text. Where each token has an output, tokens that are not the text's have no place.
-_ONE_OUTPUT = ("text-classification", "text-regression", "multiple-choice")
+_ONE_OUTPUT = ("text-classification", "text-regression", "multiple-choice", "coreference")
 #: Families whose attention takes keys and values from outside, as prefix tuning gives them.
 _TAKE_A_PREFIX = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
 

@@ -1,0 +1,47 @@
+"""Tasks whose metrics are made of counts that add up over rows, or over documents."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Set
+from typing import Any
+
+import numpy as np
+
+from edgeopt.statistics import Bounds, counted_bounds, counted_difference
+from edgeopt.tasks.base import Task, Values
+
+
+class CountedTask(Task):
+    """Bounds are those of a bootstrap of what is counted: of rows, or of documents, whose rows depend on one another."""
+
+    @abstractmethod
+    def counts(self, metric: str, labels: Values, outputs: Values) -> Values:
+        """What the metric adds up, shape (rows or documents, counts)."""
+
+    def value(self, metric: str, counts: Values) -> Values:
+        """Precision, recall, F1 or accuracy of sums of right, predicted and true: (draws, 3) to (draws,); 0 where nothing is there."""
+        right, predicted, true = counts[:, 0].astype(float), counts[:, 1], counts[:, 2]
+        top, bottom = {"precision": (right, predicted), "recall": (right, true), "accuracy": (right, true), "f1": (2 * right, predicted + true)}[metric]
+        return ratio(top, bottom)
+
+    def measure(self, metric: str, labels: Values, outputs: Values) -> float:
+        return float(self.value(metric, self.counts(metric, labels, outputs).sum(0)[None])[0])
+
+    def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
+        before, after = (self.counts(metric, labels, x) for x in (base, candidate))
+        return counted_difference(before, after, lambda counts: self.value(metric, counts), confidence)
+
+    def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
+        return counted_bounds(self.counts(metric, labels, outputs), lambda counts: self.value(metric, counts), confidence)
+
+
+def matches(predicted: Set[Any], true: Set[Any]) -> tuple[int, int, int]:
+    """Right, predicted, true."""
+    return len(predicted & true), len(predicted), len(true)
+
+
+def ratio(top: Values, bottom: Values) -> Values:
+    """top / bottom, and 0 where bottom is."""
+    values: Values = np.divide(top, bottom, out=np.zeros(np.shape(top)), where=bottom > 0)
+    return values
