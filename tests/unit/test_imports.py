@@ -31,7 +31,7 @@ def test_edgeopt_never_imports_its_exporters(path: Path) -> None:
 
 HEAVY = ("torch", "transformers", "peft", "onnx", "onnxruntime", "datasets", "accelerate", "sklearn", "scipy")
 #: subclasses of the libraries' own classes, imported by nothing that must do without torch
-TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/ranks.py", "models/bottleneck.py"}
+TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/ranks.py", "models/bottleneck.py", "models/pair.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())

@@ -12,18 +12,24 @@ class Anatomy:
 
     base: attribute that holds the encoder with its embeddings. layers: prefix of the numbered layers.
     attention: suffixes of query, key and value. projections: the linears that write a layer's two results, of
-    the attention and of the feed-forward, as `part_of` names them.
+    the attention and of the feed-forward, as `part_of` names them. new: how the names of the modules end that a
+    checkpoint lacks before it is trained for the task, where they do not simply stand beside the base.
     """
 
     base: str
     layers: str
     attention: tuple[str, str, str]
     projections: tuple[str, str]
+    new: tuple[str, ...] = ()
 
     def layer_of(self, parameter: str) -> int | None:
         """Number of the layer that a parameter (or module) belongs to; None for embeddings and head."""
         found = re.search(rf"(?:^|\.){re.escape(self.layers)}\.(\d+)(?:\.|$)", parameter)
         return int(found[1]) if found else None
+
+    def is_new(self, parameter: str) -> bool:
+        """Whether a parameter belongs to one of the modules of `new`."""
+        return any(f".{end}." in f".{parameter}" for end in self.new)
 
     def part_of(self, module: str) -> str | None:
         """Name of a module within its layer, such as `output.dense`; None for what is in no layer."""
@@ -33,6 +39,10 @@ class Anatomy:
 
 _SELF = ("attention.self.query", "attention.self.key", "attention.self.value")
 _OUT = ("attention.output.dense", "output.dense")
+#: Model type of an encoder and a decoder made of one encoder's checkpoint.
+PAIR = "encoder-decoder"
+#: Attention to the encoder, and what stands before the words' scores, in BERT's, RoBERTa's and ELECTRA's names.
+_NEW_OF_PAIR = ("crossattention", "cls.predictions.transform", "lm_head.dense", "lm_head.layer_norm", "generator_predictions", "enc_to_dec_proj")
 
 FAMILIES: dict[str, Anatomy] = {
     "bert": Anatomy("bert", "bert.encoder.layer", _SELF, _OUT),
@@ -45,6 +55,8 @@ FAMILIES: dict[str, Anatomy] = {
                           ("attention.out_lin", "ffn.lin2")),
     "mpnet": Anatomy("mpnet", "mpnet.encoder.layer", ("attention.attn.q", "attention.attn.k", "attention.attn.v"),
                      ("attention.attn.o", "output.dense")),
+    # both stacks' layers end in the same names, in each family that can be a decoder
+    PAIR: Anatomy("encoder", "encoder.layer", _SELF, _OUT, _NEW_OF_PAIR),
 }  # fmt: skip
 
 

@@ -19,13 +19,14 @@ TASK_METRICS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "text-regression": (("pearson", "spearman"), ("pearson", "spearman")),
     "multiple-choice": (("accuracy",), CLASSIFICATION_METRICS),
     "token-classification": (("f1", "accuracy"), ("f1", "precision", "recall", "accuracy")),
+    "summarization": (("rouge1", "rouge2", "rougeL"), ("rouge1", "rouge2", "rougeL")),
 }
 MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
 
-TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification"]
-TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman"]
+TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification", "summarization"]
+TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "rouge1", "rouge2", "rougeL"]
 GateMetric = Literal[
-    "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman",
+    "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "rouge1", "rouge2", "rougeL",
     "size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold",
 ]  # fmt: skip
 
@@ -86,15 +87,20 @@ class TaskSpec(Strict):
     type: TaskType
     dataset: DatasetSpec
     text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
-        description="one column, or two for a sentence pair; for token-classification a column that holds lists of words"
+        description="one column, or two for a sentence pair; for token-classification a column that holds lists of words; for summarization the document"
     )
     choices: Annotated[list[str], Field(min_length=2)] | str | None = Field(
         None, description="multiple-choice: one column that holds the list of choices (or {label, text}), or a column for each"
     )
     label: str = "label"
     labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers")
-    metrics: list[TaskMetric] = Field(default=[], description="default: accuracy, f1 or pearson, spearman; accuracy; or f1, accuracy for tags")
+    metrics: list[TaskMetric] = Field(
+        default=[], description="default: accuracy, f1 or pearson, spearman; accuracy; f1, accuracy for tags; or rouge1, rouge2, rougeL"
+    )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
+    max_target_length: int | None = Field(
+        None, ge=4, le=1024, description="summarization: tokens of a summary, its two special ones included; longer ones are cut; default: 64"
+    )
     long_text: Literal["truncate", "window"] = Field(
         "truncate", description="what happens beyond max_length: cut off, or read in overlapping windows whose logits are averaged"
     )
@@ -118,6 +124,11 @@ class TaskSpec(Strict):
         return tuple(dict.fromkeys(self.metrics)) or TASK_METRICS[self.type][0]
 
     @property
+    def target_length(self) -> int | None:
+        """Tokens of a summary; None where the task writes none."""
+        return (self.max_target_length or 64) if self.type == "summarization" else None
+
+    @property
     def window_stride(self) -> int | None:
         """Tokens that neighbouring windows share; None where long texts are cut."""
         return None if self.long_text == "truncate" else self.stride or self.max_length // 4
@@ -128,8 +139,8 @@ class TaskSpec(Strict):
         wrong = [m for m in self.metrics if m not in allowed]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(allowed)}")
-        if self.is_regression and self.labels:
-            raise ValueError("'labels' names classes; a regression has none")
+        if self.type in ("text-regression", "summarization") and self.labels:
+            raise ValueError(f"'labels' names classes; a {self.type.removeprefix('text-')} has none")
         twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
         if twice:
             raise ValueError(f"'labels' names {twice[0]!r} twice")
@@ -139,8 +150,10 @@ class TaskSpec(Strict):
     def _keys_fit(self) -> TaskSpec:
         if (self.type == "multiple-choice") != (self.choices is not None):
             raise ValueError("'choices' belongs to multiple-choice, which needs it: the column that holds them")
-        if self.type in ("multiple-choice", "token-classification") and not isinstance(self.text, str):
+        if self.type in ("multiple-choice", "token-classification", "summarization") and not isinstance(self.text, str):
             raise ValueError(f"{self.type} reads one 'text' column")
+        if self.max_target_length is not None and self.type != "summarization":
+            raise ValueError("'max_target_length' belongs to summarization")
         if self.long_text == "window" and self.type not in ("text-classification", "text-regression"):
             raise ValueError(f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}")
         if self.stride is not None and self.long_text != "window":
@@ -171,7 +184,7 @@ class TrainParams(Strict):
     layerwise_lr_decay: float | None = Field(None, gt=0, le=1, description="rate factor a layer, from the head down")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
     early_stopping: EarlyStopping | None = None
-    keep_best: bool = Field(False, description="keep the checkpoint that is best on the selection split")
+    keep_best: bool = Field(False, description="keep the checkpoint that is best on the selection split, by the first metric; of summaries, by the loss")
     seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
 
     @property

@@ -10,7 +10,7 @@ from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
 
-_READS = {"multiple-choice": "a question and its choices", "token-classification": "a text as a list of words"}
+_READS = {"multiple-choice": "a question and its choices", "token-classification": "a text as a list of words", "summarization": "a document"}
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -27,6 +27,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         regression=report.task.type == "text-regression",
         choices=report.task.type == "multiple-choice",
         words=report.task.type == "token-classification",
+        writes=report.task.type == "summarization",
         sequence_classification=report.task.type in ("text-classification", "text-regression") and not report.task.window_stride,
         sentence=headline.sentence(report),
         hub=_hub_fields(report, quantized),
@@ -40,7 +41,7 @@ def _hub_fields(report: Report, quantized: bool) -> dict[str, str | list[str]]:
     """Front matter the hub reads. Local paths are left out: the hub would look for them."""
     tags = ["edgeopt", "onnxruntime", "transformers.js", report.task.type]
     fields: dict[str, str | list[str]] = {"library_name": "onnx", "tags": [*tags, "int8"] if quantized else tags}
-    if report.task.type in ("text-classification", "multiple-choice", "token-classification"):
+    if report.task.type in ("text-classification", "multiple-choice", "token-classification", "summarization"):
         fields["pipeline_tag"] = report.task.type
     if HUB_NAME.fullmatch(report.model):
         fields["base_model"] = report.model

@@ -9,6 +9,7 @@ from edgeopt.tasks.base import Task
 from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.multiple_choice import MultipleChoice
 from edgeopt.tasks.regression import Regression
+from edgeopt.tasks.summarization import Summarization
 from edgeopt.tasks.token_classification import TokenClassification
 
 __all__ = ["TASKS", "Task", "task_of"]
@@ -18,6 +19,7 @@ TASKS: dict[str, type[Task]] = {
     "text-regression": Regression,
     "multiple-choice": MultipleChoice,
     "token-classification": TokenClassification,
+    "summarization": Summarization,
 }
 
 

@@ -13,8 +13,8 @@ from edgeopt.data import Split
 from edgeopt.distributed import TrainedAlong
 from edgeopt.models.anatomy import anatomy
 from edgeopt.recipe.schema import TrainParams
-from edgeopt.tasks import task_of
-from edgeopt.tasks.encode import Encoder, length
+from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.encode import Encoder, Features, length
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ def _trainer(
 
     from transformers import EarlyStoppingCallback, Trainer
 
-    from edgeopt.models.load import bare
+    from edgeopt.models.load import bare, layer_count
     from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress
     from edgeopt.training.optimizer import parameter_groups
     from edgeopt.training.sampler import LengthGroupedSampler
@@ -90,7 +90,7 @@ def _trainer(
     train_rows, _ = task.training_rows(encoder, rows, accepted)
     held_out = selection or rows.take([], "selection")
     select_rows, select_features = task.training_rows(encoder, held_out, accepted)
-    args = _arguments(params, context, checkpoints, selection is not None, optimizer)
+    args = _arguments(params, context, checkpoints, selection is not None, optimizer, task)
     batch = params.batch_size * max(1, args.world_size)
     sampler = LengthGroupedSampler([length(r) for r in train_rows], batch, args.seed)
     shape = anatomy(bare(model).config.model_type)
@@ -110,7 +110,7 @@ def _trainer(
                 groups = parameter_groups(
                     target, set(self.get_decay_parameter_names(target)), learning_rate=params.learning_rate,
                     weight_decay=params.weight_decay, layer_decay=params.layerwise_lr_decay, anatomy=shape,
-                    layers=bare(target).config.num_hidden_layers,
+                    layers=layer_count(bare(target).config),
                 )  # fmt: skip
                 self.optimizer = cls(groups, **options)
             return super().create_optimizer(model)
@@ -126,7 +126,7 @@ def _trainer(
         data_collator=task.collator(encoder),
         train_dataset=train_rows,
         eval_dataset=select_rows or None,
-        compute_metrics=lambda p: task.metrics(task.stack_labels(held_out.labels), task.gather(p.predictions, select_features)),
+        compute_metrics=None if task.selects_by_loss else _metrics(task, held_out, select_features),
         callbacks=callbacks,
     )
     from transformers import PrinterCallback, ProgressCallback
@@ -136,7 +136,12 @@ def _trainer(
     return trainer
 
 
-def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None) -> Any:
+def _metrics(task: Task, rows: Split, features: Features) -> Any:
+    """The task's metrics of what the model gives for the rows, as Trainer asks for them."""
+    return lambda p: task.metrics(task.stack_labels(rows.labels), task.gather(p.predictions, features))
+
+
+def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None, task: Task) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
@@ -145,7 +150,8 @@ def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, sel
         max_steps=params.max_steps or -1,
         learning_rate=params.learning_rate,
         per_device_train_batch_size=params.batch_size,
-        per_device_eval_batch_size=max(32, params.batch_size),
+        per_device_eval_batch_size=params.batch_size if task.selects_by_loss else max(32, params.batch_size),
+        prediction_loss_only=task.selects_by_loss,
         gradient_accumulation_steps=params.gradient_accumulation,
         activation_checkpointing=params.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
@@ -160,8 +166,8 @@ def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, sel
         eval_strategy="epoch" if selects else "no",
         save_strategy="epoch" if selects else "no",
         load_best_model_at_end=selects,
-        metric_for_best_model=context.task.metric_names[0] if selects else None,
-        greater_is_better=True if selects else None,
+        metric_for_best_model=task.selection_metric if selects else None,
+        greater_is_better=not task.selects_by_loss if selects else None,
         save_total_limit=2,
         logging_strategy="steps",
         logging_steps=10,
@@ -208,4 +214,5 @@ def _finite(model: Any) -> None:
 def _best(trainer: Any, context: StepContext) -> dict[str, Any]:
     if trainer.state.best_metric is None:
         return {}
-    return {"selection": {"metric": context.task.metric_names[0], "value": round(float(trainer.state.best_metric), 5), "step": trainer.state.best_global_step}}
+    metric, value = task_of(context.task).selection_metric, round(float(trainer.state.best_metric), 5)
+    return {"selection": {"metric": metric, "value": value, "step": trainer.state.best_global_step}}

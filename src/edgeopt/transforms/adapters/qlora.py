@@ -48,7 +48,7 @@ class Qlora(Adapter[QloraParams]):
         found: Found = []
         if params.paged_optimizer:
             found.append((("paged_optimizer",), "a paged optimizer needs CUDA, which is not here", "leave paged_optimizer out"))
-        widths = {k: v for k in _WIDTHS if isinstance(v := (model.config or {}).get(k), int) and v % BLOCK}
+        widths = {k: v for config in model.stacks for k in _WIDTHS if isinstance(v := config.get(k), int) and v % BLOCK}
         if widths:
             shown = ", ".join(f"{k} {v}" for k, v in widths.items())
             found.append(
