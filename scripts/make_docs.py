@@ -55,7 +55,7 @@ MEANINGS = {
     "TrainParams.schedule": "of the learning rate after the warm-up",
     "TrainParams.warmup_ratio": "share of the optimiser steps in which the rate rises",
     "TrainParams.weight_decay": "AdamW's, not on biases and LayerNorm",
-    "TrainParams.early_stopping": "`{patience: N}` (default 2): stop when the first metric has not risen (of summaries, the loss not fallen) on the selection rows for N epochs",
+    "TrainParams.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric (of summaries: loss) on the selection rows",
     "Baseline.finetune": "training keys, see [training](#training); without it the model must have a trained head",
     "ExportSpec.format": "name of an exporter",
     "ExportSpec.options": "the exporter's own",
