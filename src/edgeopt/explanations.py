@@ -248,7 +248,9 @@ does that. Use a model of a family that transformers itself has.""",
     "E314": """The model is not of an encoder family that edgeopt knows.
 
 It must know where the layers, the attention matrices and the head are. The message lists the families.
-Decoders and encoder-decoders are not among them.""",
+Some tasks take fewer families: summarization needs one that transformers has a decoder of, which
+DistilBERT and MPNet have not, and it alone takes a pair of encoder and decoder, of those families.
+Other decoders are not among them.""",
     "E315": """A file of the model is damaged or does not fit the others.
 
 A weights file that was cut short, an index that names files outside the folder, a config.json that is

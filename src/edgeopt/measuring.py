@@ -88,9 +88,10 @@ def _session_options(task: Task, graph: Path, model: Path, report: Split, latenc
         return _SessionOptions({}, None)
     other = outputs_of(graph, model, report, task, progress, "accuracy with session.json", disabled)
     flips = task.flips(other, logits)
-    changed = f"{flips[0]} of {flips[1]} predictions and " if flips is not None else ""
-    largest = float(np.nanmax(abs(other - logits)))
-    note = f"Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change {changed}a logit by {largest:.2g} at most."
+    changed = [f"{flips[0]} of {flips[1]} predictions"] if flips is not None else []
+    if logits.dtype != object:  # texts have no logits
+        changed.append(f"a logit by {float(np.nanmax(abs(other - logits))):.2g} at most")
+    note = f"Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change {' and '.join(changed)}."
     return _SessionOptions({"disabled_optimizers": disabled}, note)
 
 

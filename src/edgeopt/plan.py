@@ -16,7 +16,7 @@ from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.data.extra import local_digests, with_extra
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import exporter
-from edgeopt.models.source import ModelSource, find_model
+from edgeopt.models.source import CONFIG, ModelSource, find_model
 from edgeopt.recipe.expand import each_seed
 from edgeopt.recipe.load import Recipe, StepSpec
 from edgeopt.recipe.problems import closest
@@ -246,7 +246,19 @@ def _export_issues(recipe: Recipe) -> list[Issue]:
 
 def _fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> list[Issue]:
     """Where model, task and data are each sound and do not go together."""
-    issues, task = [], recipe.head.task
+    issues: list[Issue] = []
+    task, config, folder = recipe.head.task, source.config, source.folder
+    if config is not None and folder is not None:
+        _attempt(issues, lambda: task_of(task).check_family(config["model_type"], Place.of(folder / CONFIG)))
+    if source.positions is not None and (task.target_length or 0) > source.positions:
+        issues.append(
+            Issue(
+                "E106",
+                f"task.max_target_length is {task.target_length}, and the model has {source.positions} positions",
+                recipe.document.place(("task", "max_target_length")),
+                f"set task.max_target_length to {source.positions} or less",
+            )
+        )
     if source.positions is not None and task.max_length > source.positions:
         issues.append(
             Issue(

@@ -80,6 +80,9 @@ MODELS: dict[str, list[Break]] = {
     "index-shard-absent": indexed({"a": "model-00001-of-00002.safetensors"}),
     "no-tokenizer": [remove("tokenizer.json")],
     "roberta-positions": [configure(model_type="roberta")],
+    "distilbert": [configure(model_type="distilbert")],
+    "pair": [configure(model_type="encoder-decoder", encoder={"model_type": "bert"}, decoder={"model_type": "bert"})],
+    "pair-of-unknown": [configure(model_type="encoder-decoder", encoder={"model_type": "bert"}, decoder={"model_type": "gpt2"})],
     "head-of-three": [configure(**_CLASSIFIER, id2label={"0": "a", "1": "b", "2": "c"})],
     "head-of-two-for-scores": [configure(**_CLASSIFIER)],
 }

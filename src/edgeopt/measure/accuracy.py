@@ -28,6 +28,6 @@ def outputs_of(graph: Path, folder: Path, split: Split, task: Task, progress: Pr
     with progress.bar(title, len(features.ids)) as bar:
         for i, ids in enumerate(features.ids, 1):
             feed = {k: v for k, v in encoder.pad([ids]).items() if k in names}
-            out.append(session.run(["logits"], feed)[0][0])
+            out.append(task.answer(lambda given: session.run(["logits"], given)[0], feed, encoder))
             bar.update(i)
     return task.gather(out, features)

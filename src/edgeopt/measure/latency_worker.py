@@ -52,13 +52,19 @@ def pin(threads: int) -> None:
 
 
 def feeds_of(rows: list[dict[str, list[Any]]], sequence: int | str, batch: int) -> list[Feed]:
-    """Batches of real token ids: at their own lengths ("task"), or repeated or cut to a fixed length."""
+    """Batches of real token ids: at their own lengths ("task"), or repeated or cut to a fixed length. What a decoder is
+    given keeps its length."""
     out: list[Feed] = []
     for start in range(0, max(len(rows) - batch + 1, 1), batch):
         part = [rows[(start + i) % len(rows)] for i in range(batch)]
-        width = max(map(length, part)) if sequence == "task" else int(sequence)
-        out.append({name: np.array([_fitted(r[name], width, repeat=sequence != "task") for r in part], dtype=np.int64) for name in part[0]})
+        out.append({name: _batch(name, part, sequence) for name in part[0]})
     return out
+
+
+def _batch(name: str, rows: list[dict[str, list[Any]]], sequence: int | str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    own = sequence == "task" or name.startswith("decoder_")
+    width = max(length(r, name) for r in rows) if own else int(sequence)
+    return np.array([_fitted(r[name], width, repeat=not own) for r in rows], dtype=np.int64)
 
 
 def _fitted(values: list[Any], width: int, *, repeat: bool) -> list[Any]:

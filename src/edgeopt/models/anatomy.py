@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -19,6 +19,8 @@ class Anatomy:
     embedding_projection: a linear from narrow embeddings to the hidden width, where a model has it.
     position_bias: a table that adds a bias for each head to the scores of every layer, within the base.
     readers: linears behind the last layer; the first that a model has reads the hidden states.
+    new: how the names of the modules end that a checkpoint lacks before it is trained for the task, where they do not
+    simply stand beside the base.
     """
 
     base: str
@@ -34,11 +36,16 @@ class Anatomy:
     embedding_norm: str = "embeddings.LayerNorm"
     embedding_projection: str | None = None
     position_bias: str | None = None
+    new: tuple[str, ...] = ()
 
     def layer_of(self, parameter: str) -> int | None:
         """Number of the layer that a parameter (or module) belongs to; None for embeddings and head."""
         found = re.search(rf"(?:^|\.){re.escape(self.layers)}\.(\d+)(?:\.|$)", parameter)
         return int(found[1]) if found else None
+
+    def is_new(self, parameter: str) -> bool:
+        """Whether a parameter belongs to one of the modules of `new`."""
+        return any(f".{end}." in f".{parameter}" for end in self.new)
 
     def part_of(self, module: str) -> str | None:
         """Name of a module within its layer, such as `output.dense`; None for what is in no layer."""
@@ -56,6 +63,11 @@ def _bert_like(base: str, readers: tuple[str, ...], embedding_projection: str | 
 
 
 _ROBERTA = _bert_like("roberta", ("classifier.dense", "classifier", "qa_outputs"))
+
+#: Model type of an encoder and a decoder made of one encoder's checkpoint.
+PAIR = "encoder-decoder"
+#: Attention to the encoder, and what stands before the words' scores, in BERT's, RoBERTa's and ELECTRA's names.
+_NEW_OF_PAIR = ("crossattention", "cls.predictions.transform", "lm_head.dense", "lm_head.layer_norm", "generator_predictions", "enc_to_dec_proj")
 
 FAMILIES: dict[str, Anatomy] = {
     "bert": _bert_like("bert", ("classifier", "qa_outputs")),
@@ -77,6 +89,8 @@ FAMILIES: dict[str, Anatomy] = {
         readers=("mpnet.pooler.dense", "classifier.dense", "classifier", "qa_outputs"),
         tables=("embeddings.word_embeddings", "embeddings.position_embeddings"), position_bias="encoder.relative_attention_bias",
     ),
+    # both stacks' layers end in the same names, in each family that can be a decoder
+    PAIR: replace(_bert_like("encoder", ()), layers="encoder.layer", new=_NEW_OF_PAIR),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from transformers.activations import ACT2FN
 
 from edgeopt.models.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, write_config
 from edgeopt.models.anatomy import anatomy
-from edgeopt.models.load import head_of
+from edgeopt.models.load import head_of, is_inside
 
 _PREFIX = "base_model.model."
 #: Standard deviation of the fresh weights: the adapter starts near the identity (Houlsby et al. 2019, section 2.1).
@@ -74,8 +74,8 @@ def save(model: Any, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir()
-    kept = (".bottleneck.", *(f".{head}." for head in model.bottleneck_config["modules_to_save"]))
-    tensors = {f"{_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in model.state_dict().items() if any(k in f".{n}" for k in kept)}
+    kept = ("bottleneck", *model.bottleneck_config["modules_to_save"])
+    tensors = {f"{_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in model.state_dict().items() if is_inside(n, kept)}
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     write_config(folder, model.bottleneck_config)
 
@@ -90,7 +90,7 @@ def load(model: Any, folder: Path) -> Any:
     attach(model, placement=config["placement"], reduction=config["reduction"], activation=config["activation"])
     tensors = {n.removeprefix(_PREFIX): t for n, t in load_file(folder / ADAPTER_WEIGHTS).items()}
     missing, unexpected = model.load_state_dict(tensors, strict=False)
-    lost = [n for n in missing if ".bottleneck." in n or n.split(".")[0] in config["modules_to_save"]]
+    lost = [n for n in missing if ".bottleneck." in n or is_inside(n, config["modules_to_save"])]
     if lost or unexpected:
         raise RuntimeError(f"the adapter does not fit the model: {(lost or unexpected)[0]}")
     return model

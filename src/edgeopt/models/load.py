@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +36,29 @@ def model_class(folder: Path) -> Any:
     from edgeopt.models.slicing import class_for
 
     (name,) = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
+    if name == "EncoderDecoderModel":
+        from edgeopt.models.pair import EncoderDecoderModel
+
+        return EncoderDecoderModel
     return class_for(getattr(transformers, name), folder)
 
 
 def head_of(model: Any) -> list[str]:
     """Names of the modules that are new for the task: those with weights beside the encoder."""
-    encoder = anatomy(bare(model).config.model_type).base
-    return [name for name, module in bare(model).named_children() if name != encoder and next(module.parameters(), None) is not None]
+    shape = anatomy(bare(model).config.model_type)
+    if shape.new:
+        return [name for name, _ in bare(model).named_modules() if f".{name}".endswith(tuple(f".{end}" for end in shape.new))]
+    return [name for name, module in bare(model).named_children() if name != shape.base and next(module.parameters(), None) is not None]
+
+
+def layer_count(config: Any) -> int:
+    """Layers of the encoder, or of a pair's decoder."""
+    return int(getattr(config, "decoder", config).num_hidden_layers)
+
+
+def is_inside(parameter: str, modules: Sequence[str]) -> bool:
+    """Whether a parameter, by its name in a model or in peft's wrapper of it, belongs to one of the modules."""
+    return any(f".{module}." in f".{parameter}" for module in modules)
 
 
 def load_model(folder: Path, *, trainable_adapter: bool = False) -> PreTrainedModel:
@@ -63,7 +79,8 @@ def save_model(model: Any, folder: Path) -> None:
     model.config._name_or_path = ""
     model.save_pretrained(folder)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    config.pop("_name_or_path", None)
+    for part in (config, config.get("encoder", {}), config.get("decoder", {})):
+        part.pop("_name_or_path", None)
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -24,10 +24,12 @@ def quantised(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
 
     kind = model_class(folder)
     with torch.device("meta"):
-        head = head_of(kind(AutoConfig.from_pretrained(folder, local_files_only=True)))
+        empty = kind(AutoConfig.from_pretrained(folder, local_files_only=True))
+    # a decoder's output shares its matrix with the embeddings
+    output = [name for name, module in empty.named_modules() if module is empty.get_output_embeddings()]
     options = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double_quant,
-        bnb_4bit_compute_dtype=getattr(torch, compute_dtype), llm_int8_skip_modules=head,
+        bnb_4bit_compute_dtype=getattr(torch, compute_dtype), llm_int8_skip_modules=[*head_of(empty), *output],
     )  # fmt: skip
     return unpacked(kind.from_pretrained(
         folder, local_files_only=True, dtype="float32", quantization_config=options, device_map={"": 0 if host.has_cuda() else "cpu"}

@@ -13,7 +13,7 @@ from typing import Any
 from edgeopt.data.files import is_there
 from edgeopt.data.sources import expanded, looks_local
 from edgeopt.errors import InputError, Place, bad_input
-from edgeopt.models.anatomy import FAMILIES
+from edgeopt.models.anatomy import FAMILIES, PAIR
 from edgeopt.recipe.schema import ModelSpec
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -57,11 +57,15 @@ class ModelSource:
     @property
     def positions(self) -> int | None:
         """Tokens that the position embeddings have room for; None: not known, or no limit."""
-        config = self.config or {}
-        most = config.get("max_position_embeddings")
-        if not isinstance(most, int):
-            return None
-        return most - 2 if config.get("model_type") in _PADDED_POSITIONS else most
+        return min((n for n in map(_positions, self.stacks) if n is not None), default=None)
+
+    @property
+    def stacks(self) -> list[dict[str, Any]]:
+        """Configs of the model's stacks of layers: its own, or those of an encoder and a decoder. Empty: not known yet."""
+        config = self.config
+        if config is None:
+            return []
+        return [config[k] for k in ("encoder", "decoder")] if config.get("model_type") == PAIR else [config]
 
     @property
     def outputs(self) -> int | None:
@@ -121,6 +125,13 @@ class ModelSource:
         raise bad_input("E309", f"model folder {self.folder} has no {WEIGHTS}", place=self.place, help="save the model with `model.save_pretrained(folder)`")
 
 
+def _positions(config: dict[str, Any]) -> int | None:
+    most = config.get("max_position_embeddings")
+    if not isinstance(most, int):
+        return None
+    return most - 2 if config.get("model_type") in _PADDED_POSITIONS else most
+
+
 def find_model(spec: ModelSpec, folder: Path, place: Place | None = None, *, head: str = ModelSource.head) -> ModelSource:
     """Local folder (relative to `folder`) or hub id; a folder is checked at once. head: see ModelSource.
     Raises InputError E308-E315."""
@@ -157,6 +168,10 @@ def check_folder(source: ModelSource) -> None:
         remote = isinstance(config, dict) and "auto_map" in config
         what = "brings its own code, which edgeopt never runs" if remote else "is not an encoder family edgeopt knows"
         raise bad_input("E313" if remote else "E314", f"model type {model_type!r} {what}", place=Place.of(path), help=f"families: {', '.join(FAMILIES)}")
+    if model_type == PAIR and not all(isinstance(config.get(k), dict) and config[k].get("model_type") in FAMILIES for k in ("encoder", "decoder")):
+        raise bad_input(
+            "E314", "the model's encoder or decoder is not of a family edgeopt knows", place=Place.of(path), help=f"families: {', '.join(FAMILIES)}"
+        )
     for name in source.weights():
         if name.endswith(".safetensors"):
             _check_safetensors(source.folder / name)

@@ -20,13 +20,14 @@ TASK_METRICS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "multiple-choice": (("accuracy",), CLASSIFICATION_METRICS),
     "token-classification": (("f1", "accuracy"), ("f1", "precision", "recall", "accuracy")),
     "coreference": (("conll_f1", "f1"), ("conll_f1", "f1", "precision", "recall", "accuracy")),
+    "summarization": (("rouge1", "rouge2", "rougeL"), ("rouge1", "rouge2", "rougeL")),
 }
 MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
 
-TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification", "coreference"]
-TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1"]
+TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification", "coreference", "summarization"]
+TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1", "rouge1", "rouge2", "rougeL"]
 GateMetric = Literal[
-    "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1",
+    "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1", "rouge1", "rouge2", "rougeL",
     "size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold",
 ]  # fmt: skip
 
@@ -106,7 +107,7 @@ class TaskSpec(Strict):
     dataset: DatasetSpec
     text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
         description="one column, or two for a sentence pair; for token-classification a column that holds lists of words; "
-        "for coreference one that holds a document's sentences (`sentences` in conll files and CoNLL-2012 on the hub)"
+        "for coreference one that holds a document's sentences (`sentences` in conll files and CoNLL-2012 on the hub); for summarization the document"
     )
     choices: Annotated[list[str], Field(min_length=2)] | str | None = Field(
         None, description="multiple-choice: one column that holds the list of choices (or {label, text}), or a column for each"
@@ -114,8 +115,13 @@ class TaskSpec(Strict):
     pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
     label: str = "label"
     labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers")
-    metrics: list[TaskMetric] = Field(default=[], description="default: accuracy, f1 or pearson, spearman; accuracy; f1, accuracy for tags; or conll_f1, f1")
+    metrics: list[TaskMetric] = Field(
+        default=[], description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; or rouge1, rouge2, rougeL"
+    )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
+    max_target_length: int | None = Field(
+        None, ge=4, le=1024, description="summarization: tokens of a summary, its two special ones included; longer ones are cut; default: 64"
+    )
     long_text: Literal["truncate", "window"] = Field(
         "truncate", description="what happens beyond max_length: cut off, or read in overlapping windows whose logits are averaged"
     )
@@ -140,8 +146,17 @@ class TaskSpec(Strict):
         return self.pairs or PairsSpec()
 
     @property
+    def has_classes(self) -> bool:
+        return self.type not in ("text-regression", "summarization")
+
+    @property
     def metric_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.metrics)) or TASK_METRICS[self.type][0]
+
+    @property
+    def target_length(self) -> int | None:
+        """Tokens of a summary; None where the task writes none."""
+        return (self.max_target_length or 64) if self.type == "summarization" else None
 
     @property
     def window_stride(self) -> int | None:
@@ -154,8 +169,8 @@ class TaskSpec(Strict):
         wrong = [m for m in self.metrics if m not in allowed]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(allowed)}")
-        if self.is_regression and (self.labels or any(source.labels for source in self.train_with)):
-            raise ValueError("'labels' names classes; a regression has none")
+        if not self.has_classes and (self.labels or any(source.labels for source in self.train_with)):
+            raise ValueError(f"'labels' names classes; a {self.type.removeprefix('text-')} has none")
         twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
         if twice:
             raise ValueError(f"'labels' names {twice[0]!r} twice")
@@ -169,8 +184,10 @@ class TaskSpec(Strict):
             raise ValueError(f"'pairs' belongs to coreference, not to {self.type}")
         if self.type == "coreference" and self.labels:
             raise ValueError("'labels' names classes; those of coreference are no and yes")
-        if self.type in ("multiple-choice", "token-classification", "coreference") and not isinstance(self.text, str):
+        if self.type in ("multiple-choice", "token-classification", "coreference", "summarization") and not isinstance(self.text, str):
             raise ValueError(f"{self.type} reads one 'text' column")
+        if self.max_target_length is not None and self.type != "summarization":
+            raise ValueError("'max_target_length' belongs to summarization")
         if self.long_text == "window" and self.type not in ("text-classification", "text-regression"):
             raise ValueError(f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}")
         if self.stride is not None and self.long_text != "window":
@@ -221,7 +238,7 @@ class TrainParams(Strict):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that is spread over all classes")
     sampling: Sampling | None = Field(None, description="how rows of several datasets are drawn, see [training.sampling](#trainingsampling)")
     early_stopping: EarlyStopping | None = None
-    keep_best: bool = Field(False, description="keep the checkpoint that is best on the selection split")
+    keep_best: bool = Field(False, description="keep the checkpoint that is best on the selection split, by the first metric; of summaries, by the loss")
     seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
 
     @property

@@ -32,7 +32,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         recipe=RecipeInfo(name=recipe.head.name, source=str(Place.of(recipe.path)), digest=recipe.digest, overrides=list(recipe.overrides)),
         model=recipe.head.model.id,
         task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report),
-                  labels=list(data.label_names), max_length=task.max_length, window_stride=task.window_stride,
+                  labels=list(data.label_names), max_length=task.max_length, max_target_length=task.target_length, window_stride=task.window_stride,
                   queries_per_row=round(measured.queries / len(data.report), 3), fingerprint=data.report.fingerprint),
         gates=gates,
         baseline=evidence.baseline,
@@ -130,6 +130,12 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
     for extra in executed.data.extra:
         left_out = f"; {extra.left_out} more are in {executed.data.report.name} too and were left out" if extra.left_out else ""
         notes.append(f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them.")
+    if recipe.head.task.type == "summarization":
+        words = float(np.mean([len(text.split()) for text in evidence.candidate_logits]))
+        notes.append(
+            "A latency is that of one pass over the document and a whole reference summary. A summary takes a pass for each of its tokens, the last "
+            f"as long as this, as nothing is kept between passes; the candidate's have {words:.0f} words on average."
+        )
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
     return notes

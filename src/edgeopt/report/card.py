@@ -13,12 +13,13 @@ from edgeopt.report.templating import environment
 _READS = {
     "multiple-choice": "a question and its choices",
     "token-classification": "a text as a list of words",
+    "summarization": "a document",
     "coreference": "two texts, the sentences of two mentions, the earlier first, each with its mention between square brackets as in "
     '"[ Ann ] slept ." and "She said [ she ] did ." (words apart by spaces, brackets of the text itself made round),',
 }
 #: Heads with one output a text: what optimum and transformers.js call sequence classification.
 _SEQUENCES = ("text-classification", "text-regression", "coreference")
-_PIPELINES = {t: t for t in ("text-classification", "multiple-choice", "token-classification")} | {"coreference": "text-classification"}
+_PIPELINES = {t: t for t in ("text-classification", "multiple-choice", "token-classification", "summarization")} | {"coreference": "text-classification"}
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -35,6 +36,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         regression=report.task.type == "text-regression",
         choices=report.task.type == "multiple-choice",
         words=report.task.type == "token-classification",
+        writes=report.task.type == "summarization",
         sequence_classification=report.task.type in _SEQUENCES and not report.task.window_stride,
         sentence=headline.sentence(report),
         hub=_hub_fields(report, quantized),

@@ -146,6 +146,7 @@ class Task(Part):
     rows: int
     labels: list[str]
     max_length: int
+    max_target_length: int | None = Field(None, description="tokens of a summary, where the task is to write one")
     window_stride: int | None = Field(None, description="tokens that neighbouring windows share, where long texts are read in windows")
     queries_per_row: float = Field(1.0, description="windows that a row is read in, on average: a latency is that of one")
     fingerprint: str | None = Field(None, description="SHA-256 of the split's rows")

@@ -10,6 +10,7 @@ from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.coreference import Coreference
 from edgeopt.tasks.multiple_choice import MultipleChoice
 from edgeopt.tasks.regression import Regression
+from edgeopt.tasks.summarization import Summarization
 from edgeopt.tasks.token_classification import TokenClassification
 
 __all__ = ["TASKS", "Task", "task_of"]
@@ -20,6 +21,7 @@ TASKS: dict[str, type[Task]] = {
     "multiple-choice": MultipleChoice,
     "token-classification": TokenClassification,
     "coreference": Coreference,
+    "summarization": Summarization,
 }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from edgeopt.errors import Place
+from edgeopt.errors import Place, bad_input
+from edgeopt.models.anatomy import FAMILIES, PAIR
 from edgeopt.recipe.schema import TASK_METRICS, TaskSpec
 from edgeopt.statistics import Bounds
 from edgeopt.tasks import cells
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 Values = np.ndarray[Any, np.dtype[Any]]
 Texts = tuple[str, ...]
+Feed = dict[str, Values]
+Run = Callable[[Feed], Values]
 #: A label that the loss leaves out.
 IGNORED = -100
 
@@ -35,6 +39,10 @@ class Task(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     #: Axes of the logits that the exported graph keeps open, besides those of the inputs.
     output_axes: ClassVar[dict[int, str]] = {0: "batch"}
+    #: Model types that the task cannot be given.
+    refuses: ClassVar[tuple[str, ...]] = (PAIR,)
+    #: Whether a checkpoint is selected by its loss, because the metrics would take too long.
+    selects_by_loss: ClassVar[bool] = False
 
     def __init__(self, spec: TaskSpec, names: Sequence[str] = ()) -> None:
         self.spec, self.names = spec, tuple(names)
@@ -92,6 +100,24 @@ class Task(ABC):
         names = dict(enumerate(_shown(self.names)))
         return {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
 
+    def check_family(self, model_type: str, place: Place | None = None) -> None:
+        """Raises InputError E314 for a family of models that the task does not work with."""
+        if model_type in self.refuses:
+            families = ", ".join(f for f in FAMILIES if f not in self.refuses)
+            raise bad_input("E314", f"{self.spec.type} does not work with model type '{model_type}'", place=place, help=f"families: {families}")
+
+    def load(self, folder: Path) -> tuple[Any, list[str]]:
+        """The model of a checkpoint with the task's head, and the names of the weights that the checkpoint did not have.
+        Random ones are torch's. Raises what transformers raises."""
+        import transformers
+
+        from edgeopt.models.slicing import class_for
+
+        model, info = class_for(getattr(transformers, self.auto_class), folder).from_pretrained(
+            folder, local_files_only=True, dtype="float32", output_loading_info=True, **self.head_options()
+        )
+        return model, sorted(k for k in info["missing_keys"] if ".pooler." not in k)
+
     # features
 
     def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
@@ -133,6 +159,10 @@ class Task(ABC):
 
     # outputs
 
+    def answer(self, run: Run, feed: Feed, encoder: Encoder) -> Any:
+        """The output of one query. run: the graph's logits for a batch, here of one. feed: its inputs."""
+        return run(feed)[0]
+
     def gather(self, outputs: Sequence[Values], features: Features) -> Values:
         """Outputs of the rows from those of their queries: the mean of the windows' logits."""
         if len(features.rows) == features.rows[-1] + 1:
@@ -168,6 +198,11 @@ class Task(ABC):
         return int(np.sum(a != b)), int(np.sum(a != IGNORED))
 
     # metrics
+
+    @property
+    def selection_metric(self) -> str:
+        """What a checkpoint is selected by on the rows held out: the first metric, or the loss."""
+        return "loss" if self.selects_by_loss else self.spec.metric_names[0]
 
     @abstractmethod
     def measure(self, metric: str, labels: Values, outputs: Values) -> float:

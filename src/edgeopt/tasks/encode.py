@@ -13,7 +13,7 @@ from edgeopt.errors import bad_input
 
 #: Inputs of one query: lists of token numbers, or, for a task with choices, a list of such lists.
 Ids = dict[str, list[Any]]
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,13 @@ class Features:
     """What the model is given for the rows of a split.
 
     ids: inputs of each query, without padding. rows: the number of the row that a query belongs to; a row that is read
-    in windows has several. words: for an output a word, where each word's first token stands, -1 for a word that was cut."""
+    in windows has several. words: for an output a word, where each word's first token stands, -1 for a word that was cut.
+    targets: tokens that the model is trained towards, where it writes a text."""
 
     ids: list[Ids]
     rows: list[int]
     words: list[list[int]] | None = None
+    targets: list[list[int]] | None = None
 
 
 class Encoder:
@@ -100,16 +102,39 @@ class Encoder:
             ids.append({name: values.tolist() for name, values in padded.items()})
         return Features(ids, list(range(len(rows))))
 
+    def summaries(self, rows: Sequence[tuple[str, ...]], max_length: int) -> Features:
+        """Rows of a document and its summary: one query a row, which gives the summary's tokens from the start token on.
+        The model is trained towards the same tokens without the start and with the end. Summaries are cut to `max_length`,
+        both special tokens counted."""
+        ids = self.ids([(document,) for document, _ in rows])
+        self.tokenizer.enable_truncation(max_length)
+        try:
+            encoded = self.tokenizer.encode_batch([summary for _, summary in rows])
+        finally:
+            self.tokenizer.enable_truncation(self.max_length)
+        for each, summary in zip(ids, encoded, strict=True):
+            each["decoder_input_ids"] = summary.ids[:-1]
+        return Features(ids, list(range(len(rows))), targets=[summary.ids[1:] for summary in encoded])
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The tokens that a text starts and ends with. Raises InputError E311 where the tokenizer does not put both."""
+        ids = self.tokenizer.encode("").ids
+        if len(ids) != 2:
+            raise bad_input("E311", f"the tokenizer puts {len(ids)} special tokens around a text, and a summary needs a start and an end")
+        return ids[0], ids[1]
+
     def pad(self, rows: Sequence[Ids]) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
         """Arrays of shape (rows, longest row) or (rows, choices, longest row), padded on the right."""
-        width = max(length(r) for r in rows)
-        fill = {"input_ids": self.pad_id, "attention_mask": 0, "token_type_ids": 0}
-        return {name: np.array([_padded(r[name], width, fill[name]) for r in rows], dtype=np.int64) for name in INPUTS if name in rows[0]}
+        fill = {"input_ids": self.pad_id, "attention_mask": 0, "token_type_ids": 0, "decoder_input_ids": self.pad_id}
+        names = [name for name in INPUTS if name in rows[0]]
+        width = {name: max(length(r, name) for r in rows) for name in names}
+        return {name: np.array([_padded(r[name], width[name], fill[name]) for r in rows], dtype=np.int64) for name in names}
 
 
-def length(ids: Ids) -> int:
+def length(ids: Ids, name: str = "input_ids") -> int:
     """Tokens of a query; of its longest choice where it has choices."""
-    values = ids["input_ids"]
+    values = ids[name]
     return len(values[0]) if isinstance(values[0], list) else len(values)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,13 @@ def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
     return [step(registry.get(use), params, f"before-{i}") for i, (fact, (use, params)) in enumerate(_BRING.items()) if fact in facts]
 
 
-def build(steps: Sequence[StepSpec], *, model: Path, data: Path, store: Path, text: str | list[str] = "text", label: str = "label") -> Executed:
-    """Execute the steps on a model folder and a dataset folder. Raises what `apply` would."""
+def build(steps: Sequence[StepSpec], *, model: Path, data: Path, store: Path, text: str | list[str] = "text", label: str = "label",
+          task: Mapping[str, Any] | None = None) -> Executed:  # fmt: skip
+    """Execute the steps on a model folder and a dataset folder. task: keys in place of those of a classification.
+    Raises what `apply` would."""
     head = RecipeHead.model_validate({
         "edgeopt": 1, "name": "conformance", "model": {"id": str(model.resolve())},
-        "task": {**TASK, "dataset": {"path": str(data.resolve())}, "text": text, "label": label},
+        "task": {**TASK, "dataset": {"path": str(data.resolve())}, "text": text, "label": label, **(task or {})},
         "baseline": {"finetune": _BRING[Fact.TRAINED_HEAD][1]},
     })  # fmt: skip
     recipe = Recipe(store / "conformance.yaml", head, tuple(steps), (), Document("conformance"), ())

@@ -26,7 +26,7 @@ def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainPa
 
 def _loss(params: TrainParams, task: TaskSpec, classes: Sequence[str] | None) -> _Found:
     given = params.class_weights
-    if task.is_regression:
+    if not task.has_classes:
         found: _Found = [(("class_weights",), f"a {task.type} has no classes", "take the key out")] if given is not None else []
         return found + ([(("label_smoothing",), f"a {task.type} has no classes", "take the key out")] if params.label_smoothing else [])
     if classes is None or not isinstance(given, dict | list):

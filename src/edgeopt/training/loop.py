@@ -17,7 +17,7 @@ from edgeopt.models.anatomy import anatomy
 from edgeopt.models.load import bare
 from edgeopt.recipe.schema import TrainParams
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.encode import Encoder, length
+from edgeopt.tasks.encode import Encoder, Features, length
 from edgeopt.training.losses import WeightedCrossEntropy
 from edgeopt.training.rows import TrainRows, gather_rows
 from edgeopt.training.weights import class_weights
@@ -114,13 +114,14 @@ def _trainer(
 ) -> Trainer:  # fmt: skip
     from transformers import EarlyStoppingCallback, Trainer
 
+    from edgeopt.models.load import layer_count
     from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress
     from edgeopt.training.optimizer import parameter_groups
     from edgeopt.training.sampler import LengthGroupedSampler
 
     task, loss = feed.task, feed.loss
     select_rows, select_features = task.training_rows(feed.encoder, feed.selection, feed.accepted)
-    args = _arguments(params, context, checkpoints, bool(select_rows), optimizer)
+    args = _arguments(params, context, checkpoints, bool(select_rows), optimizer, task)
     batch = params.batch_size * max(1, args.world_size)
     sampler = LengthGroupedSampler([length(r) for r in feed.train], batch, args.seed, feed.mixture)
     shape = anatomy(bare(model).config.model_type)
@@ -146,7 +147,7 @@ def _trainer(
                 groups = parameter_groups(
                     target, set(self.get_decay_parameter_names(target)), learning_rate=params.learning_rate,
                     weight_decay=params.weight_decay, layer_decay=params.layerwise_lr_decay, anatomy=shape,
-                    layers=bare(target).config.num_hidden_layers,
+                    layers=layer_count(bare(target).config),
                 )  # fmt: skip
                 self.optimizer = cls(groups, **options)
             return super().create_optimizer(model)
@@ -162,7 +163,7 @@ def _trainer(
         data_collator=task.collator(feed.encoder),
         train_dataset=feed.train,
         eval_dataset=select_rows or None,
-        compute_metrics=lambda p: task.metrics(task.stack_labels(feed.selection.labels), task.gather(p.predictions, select_features)),
+        compute_metrics=None if task.selects_by_loss else _metrics(task, feed.selection, select_features),
         compute_loss_func=loss,
         callbacks=callbacks,
     )
@@ -175,7 +176,12 @@ def _trainer(
     return trainer
 
 
-def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None) -> Any:
+def _metrics(task: Task, rows: Split, features: Features) -> Any:
+    """The task's metrics of what the model gives for the rows, as Trainer asks for them."""
+    return lambda p: task.metrics(task.stack_labels(rows.labels), task.gather(p.predictions, features))
+
+
+def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None, task: Task) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
@@ -184,7 +190,8 @@ def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, sel
         max_steps=params.max_steps or -1,
         learning_rate=params.learning_rate,
         per_device_train_batch_size=params.batch_size,
-        per_device_eval_batch_size=max(32, params.batch_size),
+        per_device_eval_batch_size=params.batch_size if task.selects_by_loss else max(32, params.batch_size),
+        prediction_loss_only=task.selects_by_loss,
         gradient_accumulation_steps=params.gradient_accumulation,
         activation_checkpointing=params.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
@@ -199,8 +206,8 @@ def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, sel
         eval_strategy="epoch" if selects else "no",
         save_strategy="epoch" if selects else "no",
         load_best_model_at_end=selects,
-        metric_for_best_model=context.task.metric_names[0] if selects else None,
-        greater_is_better=True if selects else None,
+        metric_for_best_model=task.selection_metric if selects else None,
+        greater_is_better=not task.selects_by_loss if selects else None,
         save_total_limit=2,
         logging_strategy="steps",
         logging_steps=10,
@@ -247,4 +254,5 @@ def _finite(model: Any) -> None:
 def _best(trainer: Any, context: StepContext) -> dict[str, Any]:
     if trainer.state.best_metric is None:
         return {}
-    return {"selection": {"metric": context.task.metric_names[0], "value": round(float(trainer.state.best_metric), 5), "step": trainer.state.best_global_step}}
+    metric, value = task_of(context.task).selection_metric, round(float(trainer.state.best_metric), 5)
+    return {"selection": {"metric": metric, "value": value, "step": trainer.state.best_global_step}}

@@ -29,7 +29,9 @@ def parameter_groups(
 
 def _depth(name: str, anatomy: Anatomy, layers: int) -> int:
     """Layers between a parameter and the head: 0 for the head, n + 1 for the embeddings."""
+    if anatomy.is_new(name):
+        return 0
     number = anatomy.layer_of(name)
     if number is not None:
         return layers - number
-    return layers + 1 if f"{anatomy.base}.embeddings" in name else 0
+    return layers + 1 if ".embeddings" in f".{name}" else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import bad_input, step_failed
+from edgeopt.errors import EdgeoptError, bad_input, step_failed
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
 from edgeopt.tasks import task_of
@@ -27,21 +27,21 @@ class Load(Transform[StepParams]):
         import torch
         import transformers
 
-        from edgeopt.models.load import save_model
-        from edgeopt.models.slicing import class_for
+        from edgeopt.models.load import head_of, is_inside, save_model
 
         torch.manual_seed(context.seed)
         task = task_of(context.task, context.data.label_names)
         try:
             config = transformers.AutoConfig.from_pretrained(state.folder, local_files_only=True)
             tokenizer = transformers.AutoTokenizer.from_pretrained(state.folder, local_files_only=True, **task.tokenizer_options(config.model_type))
-            model, info = class_for(getattr(transformers, task.auto_class), state.folder).from_pretrained(
-                state.folder, local_files_only=True, dtype="float32", output_loading_info=True, **task.head_options()
-            )
+            task.check_family(config.model_type)
+            model, missing = task.load(state.folder)
+        except EdgeoptError:
+            raise
         except Exception as error:  # transformers raises many kinds for a folder that does not fit together
             raise _unreadable(error, len(task.names) or 1) from None
-        missing = [k for k in info["missing_keys"] if ".pooler." not in k]
-        body = [k for k in missing if k.startswith(f"{model.base_model_prefix}.")]
+        head = head_of(model)
+        body = [k for k in missing if not is_inside(k, head)]
         if body:
             raise bad_input(
                 "E315",

@@ -86,7 +86,7 @@ def _export(model: Any, rows: Any, task: Task, path: Path) -> None:
             return logits
 
     inner = ("choices", "sequence") if example["input_ids"].ndim == 3 else ("sequence",)
-    axes = {name: dict(enumerate(("batch", *inner))) for name in names}
+    axes = {name: dict(enumerate(("batch", "target") if name.startswith("decoder_") else ("batch", *inner))) for name in names}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         # the wrapper in evaluation mode too: exporting one left in training mode flips the model back

@@ -11,7 +11,7 @@ from pydantic import Field
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
 from edgeopt.models.anatomy import anatomy
-from edgeopt.models.load import head_of
+from edgeopt.models.load import head_of, is_inside
 from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
@@ -85,7 +85,7 @@ class Adapter(Transform[P]):
         head = head_of(base)
         torch.manual_seed(context.seed)
         model = self.attach(base, params)
-        trained = {n: p for n, p in model.named_parameters() if p.requires_grad and not set(head) & set(n.split("."))}
+        trained = {n: p for n, p in model.named_parameters() if p.requires_grad and not is_inside(n, head)}
         start = {n: p.detach().clone() for n, p in trained.items()}
         context.figures.update(train(model, state.folder, params, context, **self.training_options(model, params)))
         if all(torch.equal(p.detach().to(start[n].device), start[n]) for n, p in trained.items()):
@@ -124,7 +124,8 @@ def targets(model: Any, params: TargetedParams) -> list[str]:
 
     if isinstance(params.target_modules, list):
         return params.target_modules
-    names = [name for name, _ in prunable(model)]
+    head = head_of(model)
+    names = [name for name, _ in prunable(model) if not is_inside(f"{name}.weight", head)]
     if params.target_modules == "attention":
         names = [n for n in names if n.endswith(anatomy(model.config.model_type).attention)]
     return names
@@ -147,4 +148,4 @@ def task_type(model: Any) -> Any:
 def freeze_all_but_head(model: Any) -> None:
     head = head_of(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.split(".")[0] in head)
+        parameter.requires_grad_(is_inside(name, head))

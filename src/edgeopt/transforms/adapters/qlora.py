@@ -12,7 +12,7 @@ from edgeopt import host
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
 from edgeopt.models.source import CONFIG, ModelSource
-from edgeopt.models.structure import of_config
+from edgeopt.models.structure import FIELD, of_config
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.store import State
 from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, peft_model
@@ -51,7 +51,7 @@ class Qlora(Adapter[QloraParams]):
         found: Found = []
         if params.paged_optimizer:
             found.append((("paged_optimizer",), "a paged optimizer needs CUDA, which is not here", "leave paged_optimizer out"))
-        widths = {k: v for k in _WIDTHS if isinstance(v := (model.config or {}).get(k), int) and v % BLOCK}
+        widths = {k: v for config in model.stacks for k in _WIDTHS if isinstance(v := config.get(k), int) and v % BLOCK}
         if widths:
             shown = ", ".join(f"{k} {v}" for k, v in widths.items())
             found.append(
@@ -95,6 +95,9 @@ class Qlora(Adapter[QloraParams]):
 
 def _odd_width(state: State) -> int | None:
     """A width that is left in some layer and is no whole number of blocks."""
-    structure = of_config(json.loads((state.folder / CONFIG).read_text(encoding="utf-8")))
+    config = json.loads((state.folder / CONFIG).read_text(encoding="utf-8"))
+    if FIELD not in config:
+        return None
+    structure = of_config(config)
     widths = [w for x in structure.layers for w in (x.head_count * structure.dense.head_size, x.neuron_count)]
     return next((w for w in (structure.hidden, *widths) if w % BLOCK), None)

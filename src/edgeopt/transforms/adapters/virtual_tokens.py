@@ -34,9 +34,8 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
 
     def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
         if task.type not in _ONE_OUTPUT:
-            return [
-                ((), f"{self.name} has no place in {task.type}: virtual tokens would take the outputs of the text's", "use adapter.lora or adapter.bottleneck")
-            ]
+            why = "two stacks of layers would need tokens" if task.type == "summarization" else "virtual tokens would take the outputs of the text's"
+            return [((), f"{self.name} has no place in {task.type}: {why}", "use adapter.lora or adapter.bottleneck")]
         return []
 
     def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:

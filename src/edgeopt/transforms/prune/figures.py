@@ -8,10 +8,18 @@ from pathlib import Path
 
 from edgeopt.models.source import CONFIG, WEIGHTS
 from edgeopt.models.structure import of_config, survival
-from edgeopt.transforms.base import Figures
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.transforms.base import Figures, Found
 
 #: Tokens of the text whose multiply-accumulates are counted.
 TOKENS = 128
+
+
+def of_one_stack(name: str, task: TaskSpec) -> Found:
+    """What a task whose model is an encoder and a decoder makes impossible: nothing can be cut out of those yet."""
+    if task.type != "summarization":
+        return []
+    return [((), f"{name} cuts an encoder, and the model of {task.type} has a decoder too", "use prune.magnitude with granularity: unstructured")]
 
 
 def shape_figures(after: Path) -> Figures:

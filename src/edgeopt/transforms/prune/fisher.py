@@ -17,7 +17,7 @@ from edgeopt.store import State
 from edgeopt.tasks import task_of
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.prune.budget import Costs, choose, counted
-from edgeopt.transforms.prune.figures import TOKENS, shape_figures, size_figures
+from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
 
 #: Gradients that the Fisher matrix is estimated from, as many as the paper's 2,048 rows give in batches of 32.
 _BATCHES, _LARGEST_BATCH = 64, 32
@@ -82,7 +82,7 @@ class FisherPrune(Transform[FisherParams]):
             guess = closest(name, known)
             help = f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}, or write one in place"
             return [(("budget", "target"), f"there is no target '{name}'", help)]
-        return []
+        return of_one_stack(self.name, task)
 
     def apply(self, state: State, params: FisherParams, context: StepContext) -> None:
         import torch

@@ -14,7 +14,7 @@ from edgeopt.models.structure import of_config
 from edgeopt.recipe.schema import StepParams, TaskSpec
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
-from edgeopt.transforms.prune.figures import shape_figures, size_figures
+from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
 Numbers = list[Annotated[int, Field(ge=0)]]
 
@@ -43,8 +43,11 @@ class DropLayers(Transform[LayersParams]):
     Params = LayersParams
     contract = Contract(requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), needs=("torch",))
 
+    def check(self, params: LayersParams, task: TaskSpec) -> Found:
+        return of_one_stack(self.name, task)
+
     def fit(self, params: LayersParams, task: TaskSpec, model: ModelSource) -> Found:
-        return [] if model.config is None else problems(params, len(of_config(model.config).layers))
+        return [] if model.config is None or task.type == "summarization" else problems(params, len(of_config(model.config).layers))
 
     def apply(self, state: State, params: LayersParams, context: StepContext) -> None:
         from edgeopt.models.load import copy_tokenizer, load_model, save_model

@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
-from edgeopt.recipe.schema import StepParams, TrainParams
+from edgeopt.recipe.schema import StepParams, TaskSpec, TrainParams
 from edgeopt.store import State
-from edgeopt.transforms.base import Figures, StepContext, Transform
-from edgeopt.transforms.prune.figures import shape_figures, size_figures
+from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
 
 class MagnitudeParams(StepParams):
@@ -49,6 +49,9 @@ class MagnitudePrune(Transform[MagnitudeParams]):
         requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.SPARSE), data="train", needs=("torch",)
     )
     training = "recover"
+
+    def check(self, params: MagnitudeParams, task: TaskSpec) -> Found:
+        return [] if params.granularity == "unstructured" else of_one_stack(f"{self.name} by {params.granularity}", task)
 
     def apply(self, state: State, params: MagnitudeParams, context: StepContext) -> None:
         import torch

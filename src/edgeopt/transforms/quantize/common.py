@@ -35,7 +35,7 @@ def excluded_nodes(path: Path, scope: Scope) -> list[str]:
     if scope == "all":
         return []
     nodes = onnx.load(str(path), load_external_data=False).graph.node
-    inside = [n.name for n in nodes if "/layer." in n.name and ("/attention/" in n.name) == (scope == "attention")]
+    inside = [n.name for n in nodes if "/layer." in n.name and ("attention/" in n.name) == (scope == "attention")]
     outside = [n for n in nodes if n.op_type in OPERATORS and n.name not in inside]
     # dynamic quantisation turns each Gemm into a MatMul of this name before it looks at the list
     return [n.name for n in outside] + [f"{n.name}_MatMul" for n in outside if n.op_type == "Gemm"]

@@ -1,0 +1,54 @@
+"""An encoder and a decoder that both start from one encoder's checkpoint (Rothe et al. 2020, "Leveraging Pre-trained
+Checkpoints for Sequence Generation Tasks": BERT2BERT, their weights not shared)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, EncoderDecoderConfig
+
+from edgeopt.models.anatomy import PAIR
+
+#: The decoder's output bias starts at zero; some checkpoints have it.
+_BIASES = ("predictions.bias", "decoder.bias", "lm_head.bias")
+
+
+class EncoderDecoderModel(transformers.EncoderDecoderModel):  # type: ignore[misc]
+    """transformers' model of the same name, without the encoder's pooler, which nothing reads: a parameter without a
+    gradient stops a training on several processes. Its files load in transformers' class."""
+
+    #: the loss is the mean of a batch: Trainer must divide it where gradients are added up
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: Any = None, encoder: Any = None, decoder: Any = None) -> None:
+        super().__init__(config, encoder, decoder)
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None
+
+
+def load(folder: Path, *, start: int, end: int, pad: int) -> tuple[EncoderDecoderModel, list[str]]:
+    """The pair of an encoder's folder, or of one that holds a pair; and the weights that the folder did not have: the
+    attention to the encoder and, of a bare encoder, what stands before the words' scores.
+
+    start, end, pad: token ids that a text of the decoder starts, ends and is filled up with."""
+    options = {"local_files_only": True, "dtype": "float32", "output_loading_info": True}
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type == PAIR:
+        model, info = EncoderDecoderModel.from_pretrained(folder, **options)
+        missing = [*info["missing_keys"]]
+    else:
+        encoder, read = AutoModel.from_pretrained(folder, **options)
+        missing = [f"encoder.{k}" for k in read["missing_keys"]]
+        # of no cache is made use: the graph has none
+        as_decoder = AutoConfig.from_pretrained(folder, local_files_only=True, is_decoder=True, add_cross_attention=True, use_cache=False)
+        decoder, read = AutoModelForCausalLM.from_pretrained(folder, config=as_decoder, **options)
+        missing += [f"decoder.{k}" for k in read["missing_keys"]]
+        both = EncoderDecoderConfig.from_encoder_decoder_configs(encoder.config, decoder.config)
+        model = EncoderDecoderModel(both, encoder, decoder)
+    for name, value in {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": pad}.items():
+        setattr(model.config, name, value)
+        setattr(model.generation_config, name, value)
+    model.config.vocab_size = model.config.decoder.vocab_size
+    return model.eval(), sorted(k for k in missing if ".pooler." not in k and not k.endswith(_BIASES))

@@ -1,0 +1,111 @@
+"""A short text that says what a long one says: XSum, CNN/DailyMail and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgeopt.errors import Place
+from edgeopt.statistics import Bounds, counted_bounds, counted_difference
+from edgeopt.tasks import cells, greedy
+from edgeopt.tasks.base import IGNORED, Feed, Run, Task, Texts, Values
+from edgeopt.tasks.encode import Encoder, Features
+
+
+class Summarization(Task):
+    """The model is a pair made of one encoder's checkpoint: an encoder that reads the document and a decoder that writes
+    (models/pair.py). A row's texts are the document and the reference; a query shows the decoder the reference, as in
+    training: parity, calibration and latency are those of one such pass. The outputs that count are the texts that the
+    model writes greedily by itself, arrays of str. ROUGE is that of Lin (2004) by Google's rouge-score: F1, stemmed words."""
+
+    auto_class: ClassVar[str] = "EncoderDecoderModel"
+    needs: ClassVar[tuple[str, ...]] = ("rouge-score",)
+    output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "target"}
+    # transformers has no decoders of these
+    refuses: ClassVar[tuple[str, ...]] = ("distilbert", "mpnet")
+    selects_by_loss: ClassVar[bool] = True
+
+    @property
+    def target_length(self) -> int:
+        assert self.spec.target_length is not None
+        return self.spec.target_length
+
+    def read(self, row: cells.Cells, place: Place) -> cells.Raw:
+        (column,), label = self.spec.columns, self.spec.label
+        cells.require(row, (column, label), place)
+        document, summary = row[column], cells.text(row[label], label, place)
+        # XSum has documents that are empty, and a dataset of the hub cannot be mended
+        return (document if document == "" else cells.text(document, column, place), summary), summary, place
+
+    def label(self, raw: Any, place: Place) -> str:
+        return str(raw)
+
+    @property
+    def outputs(self) -> int | None:
+        return None
+
+    def load(self, folder: Path) -> tuple[Any, list[str]]:
+        from edgeopt.models import pair
+
+        encoder = Encoder(folder, self.spec.max_length)
+        start, end = encoder.ends
+        return pair.load(folder, start=start, end=end, pad=encoder.pad_id)
+
+    def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
+        return encoder.summaries(texts, self.target_length)
+
+    def targets(self, features: Features, labels: Sequence[Any]) -> list[Any]:
+        assert features.targets is not None
+        return features.targets
+
+    def label_batch(self, labels: list[Any], width: int) -> Values:
+        longest = max(map(len, labels))
+        return np.array([[*ids, *[IGNORED] * (longest - len(ids))] for ids in labels], dtype=np.int64)
+
+    def answer(self, run: Run, feed: Feed, encoder: Encoder) -> str:
+        start, end = encoder.ends
+        document = {name: values for name, values in feed.items() if name != "decoder_input_ids"}
+        ids = greedy.write(run, document, start=start, end=end, max_length=self.target_length)
+        return str(encoder.tokenizer.decode(ids))
+
+    def stack(self, outputs: Sequence[Any]) -> Values:
+        return np.array(outputs, dtype=object)
+
+    def stack_labels(self, labels: Sequence[Any]) -> Values:
+        return np.array(labels, dtype=object)
+
+    def plain_label(self, label: Any) -> str:
+        return str(label)
+
+    def plain_output(self, output: Any) -> str:
+        return str(output)
+
+    def predict(self, outputs: Values) -> Values:
+        return outputs
+
+    def measure(self, metric: str, labels: Values, outputs: Values) -> float:
+        return float(_mean(self._counts(metric, labels, outputs).sum(0)[None])[0])
+
+    def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
+        before, after = (self._counts(metric, labels, x) for x in (base, candidate))
+        return counted_difference(before, after, _mean, confidence)
+
+    def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
+        return counted_bounds(self._counts(metric, labels, outputs), _mean, confidence)
+
+    def _counts(self, metric: str, labels: Values, outputs: Values) -> Values:
+        """Each row's score and a one, shape (rows, 2)."""
+        from rouge_score.rouge_scorer import RougeScorer
+
+        score = RougeScorer([metric], use_stemmer=True).score
+        return np.array([(score(truth, text)[metric].fmeasure, 1.0) for truth, text in zip(labels, outputs, strict=True)])
+
+    def key(self) -> Mapping[str, Any]:
+        return {**super().key(), "max_target_length": self.target_length}
+
+
+def _mean(sums: Values) -> Values:
+    return np.asarray(sums[:, 0] / sums[:, 1])
