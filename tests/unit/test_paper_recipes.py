@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +18,31 @@ from edgeopt.store import Store
 
 ROOT = Path(__file__).parents[2]
 PAPERS = {name: path for name, path in recipe_files().items() if name.startswith("papers/")}
-#: Columns of each task's rows, and how many classes there are.
-ROWS = {
-    "papers/a-electra-lora/": (("sentence1", "sentence2"), 2),
-    "papers/b-peft/sst5-": (("text",), 5),
-    "papers/b-peft/boolq-sl-": (("question", "passage"), 2),
+
+
+def classes(count: int, *columns: str) -> Callable[[int], dict[str, Any]]:
+    """Rows of that many classes, told apart by a word in every column."""
+    return lambda i: {**dict.fromkeys(columns, f"word{i % 7} {'good1' if i % count else 'bad1'}"), "label": i % count}
+
+
+def question(i: int) -> dict[str, Any]:
+    return {"question": f"word{i % 7}", "choices": {"label": [*"ABCDE"], "text": [f"bad{i % 5 + k}" for k in range(5)]}, "answerKey": "ABCDE"[i % 5]}
+
+
+def document(i: int) -> dict[str, Any]:
+    """Two mentions of one entity and one of another."""
+    spans = [[[0, 0, 0]], [[0, 0, 0]], [[1, 0, 0]]]
+    return {"sentences": [{"words": [f"good{i % 7}", "word1"], "coref_spans": found} for found in spans]}
+
+
+#: A row of each task's data, by its number.
+ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "papers/a-electra-lora/": classes(2, "sentence1", "sentence2"),
+    "papers/b-peft/sst5-": classes(5, "text"),
+    "papers/b-peft/boolq-sl-": classes(2, "question", "passage"),
+    "papers/b-peft/commonsenseqa-": question,
+    "papers/b-peft/coreference-": document,
+    "papers/b-peft/xsum-": lambda i: {"document": f"word{i % 7} good1 bad2 word3", "summary": f"word{i % 7}"},
 }
 #: What makes a recipe one of seconds, whatever its step trains.
 BRIEF = ["baseline.finetune.max_steps=2", "targets=[{name: short, sequence: [16], queries: 64, max_seconds: 5}]"]
@@ -39,8 +61,8 @@ def model(tiny_electra: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def local(name: str, model: Path, folder: Path) -> list[str]:
     """--set for the model, and for rows with the columns of the recipe's task."""
-    columns, classes = next(found for start, found in ROWS.items() if name.startswith(start))
-    rows = [{**dict.fromkeys(columns, f"word{i % 7} {'good1' if i % classes else 'bad1'}"), "label": i % classes} for i in range(20)]
+    row = next(found for start, found in ROWS.items() if name.startswith(start))
+    rows = [row(i) for i in range(20)]
     for split in ("train", "validation"):
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return ["--set", f"model.id={model}", "--set", f"task.dataset.path={folder}"]
@@ -73,6 +95,7 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
     ("papers/a-electra-lora/untrained", []),
     ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
     ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
+    ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
 ])  # fmt: skip
 def test_it_is_applied(name: str, brief: list[str], model: Path, tmp_path: Path) -> None:
     changes = [part for change in [*BRIEF, *brief] for part in ("--set", change)]
