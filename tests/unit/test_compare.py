@@ -120,6 +120,13 @@ def test_a_copy_of_the_data_elsewhere_is_the_same_data(tmp_path: Path) -> None:
     assert "/a" in done.out and "not comparable" not in done.out
 
 
+def test_other_rows_under_the_same_name_are_noticed(tmp_path: Path) -> None:
+    reports = [sample_report(task=LORA.task.model_copy(update={"fingerprint": digest * 64})) for digest in ("a", "b")]
+    done = shown(*(write(tmp_path, r, str(i)) for i, r in enumerate(reports)))
+    assert "digest of rows differ between the runs: metrics" in done.out
+    assert "aaaaaaaa" in done.out and "bbbbbbbb" in done.out
+
+
 def test_latency_is_taken_at_a_place_that_all_share(tmp_path: Path) -> None:
     elsewhere = sample_report(latency=[latency("candidate", 3.0, 4.0, None, sequence="task"), latency("baseline", 9.0, 9.0, None, sequence="task")], gates=[])
     a, b = write(tmp_path, LORA, "a"), write(tmp_path, elsewhere, "b")

@@ -16,6 +16,8 @@ from edgeopt.report.model import Report, Step, Subject
 #: Metrics that stand first, in this order, where a row has them.
 USUAL = ("accuracy", "precision", "recall", "f1")
 
+DIGEST, _UNKNOWN = "digest of rows", "unknown"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -55,7 +57,7 @@ def compare(runs: Sequence[tuple[Path, Report]], *, baseline: bool = True) -> Co
     place = _common_place([report for _, report in runs])
     candidates = [_row(name, report, "candidate", place) for name, (_, report) in zip(names, runs, strict=True)]
     rows = [*(_baselines(names, [report for _, report in runs], place) if baseline else []), *candidates]
-    differing = [name for name in candidates[0].facts if len({row.facts[name] for row in candidates}) > 1]
+    differing = _differing([row.facts for row in candidates])
     return Comparison(rows, place, differing, _warnings(runs, differing))
 
 
@@ -115,11 +117,19 @@ def _facts(report: Report, place: Place | None) -> dict[str, str]:
         "dataset": task.dataset,
         "split": task.split,
         "rows": str(task.rows),
-        "digest of rows": (task.fingerprint or "unknown")[:8],
+        DIGEST: task.fingerprint[:8] if task.fingerprint else _UNKNOWN,
         "max length": str(task.max_length),
         "timed at": str(place) if place else fmt.ABSENT,
         "processor": str(report.environment.get("cpu", fmt.ABSENT)),
     }
+
+
+def _differing(facts: Sequence[dict[str, str]]) -> list[str]:
+    """Names of the facts that are not the same for all; the digest of the rows only where nothing else tells the data
+    apart and all runs know it, as earlier ones do not."""
+    found = [name for name in facts[0] if len({each[name] for each in facts}) > 1]
+    told = {"dataset", "split", "rows"} & set(found) or any(each[DIGEST] == _UNKNOWN for each in facts)
+    return [name for name in found if name != DIGEST or not told]
 
 
 def _trained(report: Report, chain: Chain) -> list[Step]:
@@ -151,7 +161,7 @@ def _warnings(runs: Sequence[tuple[Path, Report]], differing: Sequence[str]) -> 
     tasks = [report.task for _, report in runs]
     known = all(task.fingerprint for task in tasks)
     same_rows = known and len({(task.type, task.fingerprint) for task in tasks}) == 1  # a copy elsewhere is the same data
-    about = ("model",) if same_rows else ("model", "task", "dataset", "split", "rows", "digest of rows")
+    about = ("model",) if same_rows else ("model", "task", "dataset", "split", "rows", DIGEST)
     out = []
     for names, what in ((about, "metrics"), (("timed at", "processor"), "seconds and latencies")):
         found = [name for name in names if name in differing]

@@ -68,6 +68,6 @@ def _picture(found: Comparison) -> str | None:
 
 def _point(row: Row, metric: str) -> Point:
     score, std, trained = row.metrics[metric], row.deviations.get(metric), int(row.values["trained_parameters"] or 0)
-    caption = cut(row.name, 24), f"{fmt.metric(score)}, {fmt.count(trained)}"
+    caption = cut(row.name, 34), f"{fmt.metric(score)}, {fmt.count(trained)}"
     bounds = None if std is None else (score - std, score + std)
     return Point(row.role, caption, trained, score, y_bounds=bounds, radius=9 if row.role == "baseline" else 6)

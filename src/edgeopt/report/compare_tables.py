@@ -31,8 +31,8 @@ _COST: dict[str, tuple[str, Show]] = {
 
 
 def tables(found: Comparison) -> list[tuple[str, Table]]:
-    """What the models do, and what training them cost: a row a run in each. Columns without a number are left out."""
-    facts = [Column(name.capitalize()) for name in found.differing]
+    """What the models do, what else than the steps differs, and what training cost: a row a run in each. Columns
+    without a number are left out."""
     metrics = [Column(name, "number") for name in found.metrics]
     seeds = [Column("Seeds", "number")] if any(row.seeds > 1 for row in found.rows) else []
     shown = {name: spec for name, spec in {**_RESULT, **_COST}.items() if any(row.values[name] is not None for row in found.rows)}
@@ -45,11 +45,13 @@ def tables(found: Comparison) -> list[tuple[str, Table]]:
         return [fmt.ABSENT if (value := row.values[name]) is None else shown[name][1](value) for name in names]
 
     def head(row: Row) -> list[str]:
-        return [row.name, *(row.facts[n] for n in found.differing), *(_metric(row, n) for n in found.metrics), *([str(row.seeds)] * len(seeds))]
+        return [row.name, *(_metric(row, n) for n in found.metrics), *([str(row.seeds)] * len(seeds))]
 
-    first = Table([Column("Run"), *facts, *metrics, *seeds, *drawn(result)], [[*head(row), *cells(row, result)] for row in found.rows])
-    second = Table([Column("Run"), *drawn(cost)], [[row.name, *cells(row, cost)] for row in found.rows])
-    return [("Result", first), *([("What the training cost", second)] if cost else [])]
+    first = Table([Column("Run"), *metrics, *seeds, *drawn(result)], [[*head(row), *cells(row, result)] for row in found.rows])
+    second = Table([Column("Run"), *(Column(n.capitalize()) for n in found.differing)], [[r.name, *(r.facts[n] for n in found.differing)] for r in found.rows])
+    third = Table([Column("Run"), *drawn(cost)], [[row.name, *cells(row, cost)] for row in found.rows])
+    sections = [("Result", first), ("What differs besides the steps", second), ("What the training cost", third)]
+    return [(heading, table) for heading, table in sections if len(table.columns) > 1]
 
 
 def _metric(row: Row, name: str) -> str:
