@@ -1,7 +1,7 @@
 """What a frozen 4-bit base saves, and what it costs: full fine-tuning, LoRA, and QLoRA with and without double quantisation.
 
-Memory: bytes of the base's parameters and buffers by type, counted; and the resident memory of a fresh process that loads
-the model and takes a few training steps. Time: one training step of each in turn, in random order within a round, all in
+Memory: bytes of the base's parameters and buffers by type, counted; and the largest resident memory of a fresh process that
+loads the model and takes three training steps. Time: one training step of each in turn, in random order within a round, all in
 one process on the same batch of full length, in the precision that `auto` means here.
 """
 
@@ -59,6 +59,9 @@ def main() -> None:
 
 
 def random_base(folder: Path) -> Path:
+    from edgeopt.quiet import quiet_libraries
+
+    quiet_libraries()
     import torch
     from transformers import BertConfig, BertModel
 
@@ -135,7 +138,8 @@ def training_step(model: Any, batch: int, length: int) -> Callable[[], None]:
 
 
 def memory(name: str, folder: Path, batch: int, length: int) -> dict[str, Any]:
-    """Of this process. resident_bytes: once the model is loaded, without what torch and the others took before."""
+    """Of this process: what the libraries alone take, and the most that it takes while it loads and trains. Weights that
+    are read from a file count once they are used, and those that were quantised were read in float32 first."""
     import peft  # noqa: F401
     import torch
     import transformers.trainer  # noqa: F401
@@ -144,10 +148,8 @@ def memory(name: str, folder: Path, batch: int, length: int) -> dict[str, Any]:
 
     torch.set_num_threads(host.cpus())
     forget_peaks()
-    before = peaks()["peak_rss_bytes"]
+    before = peaks()["peak_rss_bytes"]  # nothing was taken since
     by_type, model = adapted(name, folder)
-    forget_peaks()
-    resident = peaks()["peak_rss_bytes"] - before
     step = training_step(model, batch, length)
     for _ in range(3):
         step()
@@ -155,7 +157,7 @@ def memory(name: str, folder: Path, batch: int, length: int) -> dict[str, Any]:
         "base_bytes_by_type": by_type,
         "base_bytes": sum(by_type.values()),
         "trainable_parameters": count(model)["trainable_parameters"],
-        "resident_bytes": resident,
+        "rss_of_libraries_bytes": before,
         **peaks(),
     }
 
