@@ -62,6 +62,10 @@ MODELS: dict[str, list[Break]] = {
     "broken-config": [write(CONFIG, '{"model_type": "bert"')],
     "config-is-list": [write(CONFIG, "[]")],
     "config-not-utf8": [write(CONFIG, b'{"model_type": "\xe9"}')],
+    "structure-is-text": [configure(edgeopt_structure="small")],
+    "structure-too-wide": [
+        configure(edgeopt_structure={"hidden": 99, "layers": [], "dense": {"layers": 2, "heads": 2, "head_size": 16, "neurons": 64, "hidden": 32}})
+    ],
     "unknown-type": [configure(model_type="gpt2")],
     "type-is-list": [configure(model_type=["bert"])],
     "remote-code": [configure(model_type="mine", auto_map={"AutoModel": "code.Mine"})],

@@ -14,6 +14,7 @@ from edgeopt.data.files import is_there
 from edgeopt.data.sources import expanded, looks_local
 from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
+from edgeopt.models.structure import FIELD, of_config
 from edgeopt.recipe.schema import ModelSpec
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -172,6 +173,11 @@ def check_folder(source: ModelSource) -> None:
         raise bad_input(
             "E314", "the model's encoder or decoder is not of a family edgeopt knows", place=Place.of(path), help=f"families: {', '.join(FAMILIES)}"
         )
+    if FIELD in config:
+        try:
+            of_config(config)
+        except ValueError as error:
+            raise bad_input("E315", f"the field {FIELD} is {error}", place=Place.of(path), help=_AGAIN) from None
     for name in source.weights():
         if name.endswith(".safetensors"):
             _check_safetensors(source.folder / name)

@@ -67,10 +67,19 @@ class Structure:
         return {"hidden": self.hidden, "layers": layers, "dense": dict(vars(self.dense))}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Structure:
-        """Raises KeyError or TypeError where the data is no structure."""
-        layers = (Layer(x["origin"], None if x["heads"] is None else tuple(x["heads"]), x["neurons"]) for x in data["layers"])
-        return cls(tuple(layers), data["hidden"], Dense(**data["dense"]))
+    def from_json(cls, data: Any) -> Structure:
+        """Raises ValueError where the data is no structure."""
+        try:
+            dense, hidden = Dense(**data["dense"]), data["hidden"]
+            layers = tuple(Layer(x["origin"], None if x["heads"] is None else tuple(x["heads"]), x["neurons"]) for x in data["layers"])
+            sizes = [hidden, *(x.neuron_count for x in layers)]
+            sound = 0 < hidden <= dense.hidden and all(type(n) is int and n >= 0 for n in sizes) and all(x.neuron_count <= dense.neurons for x in layers)
+            sound = sound and all(h in range(dense.heads) for x in layers for h in x.heads or ()) and all(x.origin in range(dense.layers) for x in layers)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a structure: {error!r}") from None
+        if not sound:
+            raise ValueError("not a structure: a size is out of range")
+        return cls(layers, hidden, dense)
 
 
 def weights_of(structure: Structure, heads: int, neurons: int) -> int:
@@ -85,13 +94,15 @@ def macs_of(structure: Structure, heads: int, neurons: int, tokens: int) -> int:
 
 
 def of_config(config: dict[str, Any]) -> Structure:
-    """The structure that a config.json states, or that of a model that was never cut. Raises KeyError where it
-    states no shape: `n_layers` and the like are DistilBERT's names."""
-    if config.get(FIELD):
+    """The structure that a config.json states, or that of a model that was never cut. Raises ValueError where it states
+    no shape: `n_layers` and the like are DistilBERT's names."""
+    if FIELD in config:
         return Structure.from_json(config[FIELD])
-    names = ("n_layers", "n_heads", "hidden_dim", "dim") if config["model_type"] == "distilbert" else (
+    names = ("n_layers", "n_heads", "hidden_dim", "dim") if config.get("model_type") == "distilbert" else (
         "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")  # fmt: skip
-    layers, heads, neurons, hidden = (int(config[name]) for name in names)
+    layers, heads, neurons, hidden = (config.get(name) for name in names)
+    if not (isinstance(layers, int) and isinstance(heads, int) and isinstance(neurons, int) and isinstance(hidden, int) and heads > 0):
+        raise ValueError(f"the config states no {', '.join(names)}")
     return Dense(layers, heads, hidden // heads, neurons, hidden).structure
 
 

@@ -34,6 +34,9 @@ def table(report: Report) -> Table:
         ]
         if shape["hidden"] != shape["dense"]["hidden"]:
             rows.insert(1, _counts("hidden dimensions", shape["dense"]["hidden"], shape["hidden"]))
+        multiple = _last(report, "neuron_multiple")
+        if multiple:
+            rows.append(["neurons of a layer are a multiple of", fmt.ABSENT, str(multiple), fmt.ABSENT])
         rows.append(["speed that these promise", fmt.ABSENT, fmt.ABSENT, f"{fmt.ratio(shape['promised_speedup'])} as fast" if shape["macs"] else fmt.ABSENT])
         place = headline.main_place(report)
         found = headline.speedup(report, place) if place else None

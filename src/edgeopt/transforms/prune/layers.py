@@ -47,7 +47,10 @@ class DropLayers(Transform[LayersParams]):
         return of_one_stack(self.name, task)
 
     def fit(self, params: LayersParams, task: TaskSpec, model: ModelSource) -> Found:
-        return [] if model.config is None or task.type == "summarization" else problems(params, len(of_config(model.config).layers))
+        try:
+            return problems(params, len(of_config(model.config or {}).layers))
+        except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
+            return []
 
     def apply(self, state: State, params: LayersParams, context: StepContext) -> None:
         from edgeopt.models.load import copy_tokenizer, load_model, save_model
