@@ -1,4 +1,4 @@
-"""The recipes of recipes/papers: found, copied and packaged, sound on local data, and applied once a folder."""
+"""The recipes of recipes/papers and recipes/tasks: found, copied and packaged, sound on local data, and applied once a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeopt.recipe.library import recipe_files, recipes_folder
 from edgeopt.store import Store
 
 ROOT = Path(__file__).parents[2]
-PAPERS = {name: path for name, path in recipe_files().items() if name.startswith("papers/")}
+PAPERS = {name: path for name, path in recipe_files().items() if "/" in name}
 
 
 def classes(count: int, *columns: str) -> Callable[[int], dict[str, Any]]:
@@ -42,10 +42,15 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/b-peft/boolq-sl-": classes(2, "question", "passage"),
     "papers/b-peft/commonsenseqa-": question,
     "papers/b-peft/coreference-": document,
+    "tasks/boolq-": lambda i: {**classes(2, "question", "passage")(i), "answer": bool(i % 2)},
+    "tasks/commonsenseqa": question,
+    "tasks/conll2003-": lambda i: {"tokens": [f"word{i % 7}", "good1", "good2"], "ner_tags": [0, 1, 2]},
+    "tasks/stsb": lambda i: {**classes(2, "sentence1", "sentence2")(i), "label": i / 4},
+    "tasks/xsum": lambda i: {"document": f"word{i % 7} good1 bad2 word3", "summary": f"word{i % 7}"},
     "papers/b-peft/xsum-": lambda i: {"document": f"word{i % 7} good1 bad2 word3", "summary": f"word{i % 7}"},
 }
 #: What makes a recipe one of seconds, whatever its step trains.
-BRIEF = ["baseline.finetune.max_steps=2", "targets=[{name: short, sequence: [16], queries: 64, max_seconds: 5}]"]
+BRIEF = ["baseline.finetune.max_steps=2", "gates=[]", "targets=[{name: short, sequence: [16], queries: 64, max_seconds: 5}]"]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +100,7 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
     ("papers/a-electra-lora/untrained", []),
     ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
     ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
+    ("tasks/boolq-windows", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
     ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
 ])  # fmt: skip
 def test_it_is_applied(name: str, brief: list[str], model: Path, tmp_path: Path) -> None:
