@@ -58,15 +58,15 @@ def made(model: Path, data: Path, store: Path, *steps: tuple[str, dict[str, Any]
     return build(planned, model=model, data=data, store=store, task=summary_task(data))
 
 
+SPEC = TaskSpec.model_validate(summary_task(Path("data")))
+
+
 def logits_agree(done: Executed) -> None:
     """The candidate's float graph gives the logits of its last torch state."""
-    state, rows = done.torch_state("candidate"), sample_rows(done.data.report, done.source.folder or Path(), task_of(TASK(done)))
+    state = done.torch_state("candidate")
+    rows = sample_rows(done.data.report, state.folder, task_of(SPEC))
     graph = done.lowered("candidate").folder / "model.onnx"
     assert abs(onnx_logits(open_session(graph), rows) - torch_logits(load_model(state.folder), rows)).max() <= 1e-4
-
-
-def TASK(done: Executed) -> TaskSpec:
-    return TaskSpec.model_validate(summary_task(Path(done.data.source)))
 
 
 @pytest.mark.parametrize("family", ["model", "electra", "roberta"])
@@ -91,7 +91,7 @@ def test_both_stacks_start_from_the_checkpoint(family: str, data: Path, store: P
 def test_transformers_own_class_reads_it(tiny_model: Path, data: Path, store: Path) -> None:
     done = made(tiny_model, data, store, ("finetune", SHORT))
     state = done.torch_state("candidate")
-    rows = sample_rows(done.data.report, state.folder, task_of(TASK(done)))
+    rows = sample_rows(done.data.report, state.folder, task_of(SPEC))
     theirs = EncoderDecoderModel.from_pretrained(state.folder).eval()
     assert (torch_logits(theirs, rows) == torch_logits(load_model(state.folder), rows)).all()
 
