@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import write_rows
+from helpers import classification, write_rows
 
 from edgeopt.measure.parity import ParityRows, sample_rows, torch_logits
 from edgeopt.models.adapter import ADAPTER
@@ -40,7 +40,7 @@ def trained(use: str, params: dict[str, Any], model: Path, data: Path, store: Pa
     merge = [] if use == "adapter.prompt" else [step(registry.get("merge"), {}, "merge")]
     done = build([step(registry.get(use), {**SHORT, **params}, "adapt"), *merge], model=model, data=data, store=store)
     state = next(d.state for d in done.chains["candidate"] if d.step.id == "adapt")
-    return Trained(state, sample_rows(done.data.report, state.folder, 32))
+    return Trained(state, sample_rows(done.data.report, state.folder, classification()))
 
 
 @pytest.mark.parametrize("name", PAIRS)
