@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgeopt.errors import Place
-from edgeopt.statistics import Bounds, counted_bounds, counted_difference
 from edgeopt.tasks import cells, greedy
-from edgeopt.tasks.base import IGNORED, Feed, Run, Task, Texts, Values
+from edgeopt.tasks.base import IGNORED, Feed, Run, Texts, Values
+from edgeopt.tasks.counted import CountedTask
 from edgeopt.tasks.encode import Encoder, Features
 
 
-class Summarization(Task):
+class Summarization(CountedTask):
     """The model is a pair made of one encoder's checkpoint: an encoder that reads the document and a decoder that writes
     (models/pair.py). A row's texts are the document and the reference; a query shows the decoder the reference, as in
     training: parity, calibration and latency are those of one such pass. The outputs that count are the texts that the
@@ -86,26 +86,16 @@ class Summarization(Task):
     def predict(self, outputs: Values) -> Values:
         return outputs
 
-    def measure(self, metric: str, labels: Values, outputs: Values) -> float:
-        return float(_mean(self._counts(metric, labels, outputs).sum(0)[None])[0])
-
-    def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
-        before, after = (self._counts(metric, labels, x) for x in (base, candidate))
-        return counted_difference(before, after, _mean, confidence)
-
-    def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
-        return counted_bounds(self._counts(metric, labels, outputs), _mean, confidence)
-
-    def _counts(self, metric: str, labels: Values, outputs: Values) -> Values:
+    def counts(self, metric: str, labels: Values, outputs: Values) -> Values:
         """Each row's score and a one, shape (rows, 2)."""
         from rouge_score.rouge_scorer import RougeScorer
 
         score = RougeScorer([metric], use_stemmer=True).score
         return np.array([(score(truth, text)[metric].fmeasure, 1.0) for truth, text in zip(labels, outputs, strict=True)])
 
+    def value(self, metric: str, counts: Values) -> Values:
+        """The mean of the rows' scores."""
+        return np.asarray(counts[:, 0] / counts[:, 1])
+
     def key(self) -> Mapping[str, Any]:
         return {**super().key(), "max_target_length": self.target_length}
-
-
-def _mean(sums: Values) -> Values:
-    return np.asarray(sums[:, 0] / sums[:, 1])
