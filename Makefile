@@ -28,7 +28,7 @@ demo: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/edgeopt apply recipes/quickstart.yaml --out runs/quickstart
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m pytest -m slow
