@@ -43,7 +43,7 @@ def main() -> None:
         print(json.dumps(memory(options.memory_of, options.model, options.batch, options.length)))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        folder = random_base(Path(scratch)) if options.base_size else options.model
+        folder = classifier(None if options.base_size else options.model, Path(scratch))
         held = {name: fresh_process(name, folder, options) for name in SUBJECTS}
         seconds = step_seconds(folder, options)
     save(options.name, {
@@ -58,15 +58,17 @@ def main() -> None:
     })  # fmt: skip
 
 
-def random_base(folder: Path) -> Path:
+def classifier(model: Path | None, folder: Path) -> Path:
+    """The model, or one of BERT-base's shape with random weights, with a head of two classes."""
     from edgeopt.quiet import quiet_libraries
 
     quiet_libraries()
     import torch
-    from transformers import BertConfig, BertModel
+    from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
     torch.manual_seed(0)
-    BertModel(BertConfig(**BASE)).save_pretrained(folder)
+    made = BertForSequenceClassification(BertConfig(**BASE)) if model is None else AutoModelForSequenceClassification.from_pretrained(model, dtype="float32")
+    made.save_pretrained(folder)
     return folder
 
 

@@ -30,7 +30,8 @@ def apply(recipe: Path, folder: Path, launcher: list[str]) -> subprocess.Complet
     return done
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+# torchrun stands for both in the default tests: a launch takes half a minute
+@pytest.mark.parametrize("launcher", [pytest.param(name, marks=[pytest.mark.slow] if name == "accelerate" else []) for name in LAUNCHERS])
 def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny_data: Path, launcher: str) -> None:
     steps = [{"id": "ft", "use": "finetune", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "keep_best": True}, {"id": "int8", "use": "quantize.dynamic"}]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, baseline={"finetune": {"epochs": 1, "batch_size": 8}})
@@ -46,6 +47,7 @@ def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny
     assert report["baseline"]["metrics"]["accuracy"] > 0
 
 
+@pytest.mark.slow  # two launches of two processes: minutes where two cores run other tests besides
 def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     """With the model's own loss (the baseline) and with class weights, on two datasets: the same head in the end."""
     model = shutil.copytree(tiny_model, tmp_path / "model")

@@ -80,7 +80,10 @@ def test_kill_nine_three_times(recipe: Path, tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(recipe: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgeopt", "apply", str(recipe), "--out", str(tmp_path / "run"), "--store", str(tmp_path / "store")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a shell that runs the tests in the background has told its children to ignore Ctrl-C
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     while not list((tmp_path / "store").glob("building/*")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

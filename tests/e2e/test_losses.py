@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from e2e.test_training import context_for
-from helpers import WORDS
+from helpers import WORDS, classification
 from transformers import TrainerCallback
 
 from edgeopt.data import Split
@@ -58,7 +58,9 @@ def test_the_gradient_is_that_of_the_whole_batch(
     train(without_dropout(classifier), classifier, given, context, callbacks=[gradient])
 
     model = without_dropout(classifier)
-    batch = encoder.collator(regression=False)(encoder.rows(context.data.train, {"input_ids", "attention_mask"}, regression=False))
+    task = classification()
+    task.names = context.data.label_names
+    batch = task.collator(encoder)(task.training_rows(encoder, context.data.train, {"input_ids", "attention_mask"})[0])
     labels = batch.pop("labels")
     torch.nn.CrossEntropyLoss(weight and torch.tensor(weight), label_smoothing=smoothing)(model(**batch).logits, labels).backward()
     assert float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)) < 1.0, "the Trainer limits the gradient to 1: this test would not see its length"
@@ -81,7 +83,7 @@ def lopsided(folder: Path) -> Path:
 def recall(model: Any, folder: Path, split: Split, number: int) -> float:
     """Of the rows of a class, the share that is found."""
     encoder = Encoder(folder, 32)
-    logits = torch_logits(model, ParityRows(encoder, encoder.ids(split.texts)))[: len(split)]
+    logits = torch_logits(model, ParityRows(encoder, encoder.ids(split.texts))).reshape(-1, 2)[: len(split)]
     rows = np.array(split.labels) == number
     return float((logits[rows].argmax(-1) == number).mean())
 
