@@ -22,6 +22,7 @@ SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
 PARAMS: dict[str, dict[str, Any]] = {
     "finetune": SHORT,
     "merge": {},
+    "prune.cofi": {**SHORT, "max_steps": 8, "sparsity": 0.6, "recover": SHORT},
     "prune.layers": {"keep": [1]},
     "prune.magnitude": {"amount": 0.4, "scope": "layer", "recover": SHORT},
     "quantize.dynamic": {},

@@ -54,7 +54,16 @@ TABLE = {
     S: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203"],
 }
 #: Transforms that may stand where another of the table may.
-LIKE = {"adapter.adalora": L, "adapter.qlora": L, "adapter.bitfit": F, "prune.layers": F, "prune.fisher": F, "adapter.prompt": G, "adapter.prefix": G}
+LIKE = {
+    "adapter.adalora": L,
+    "adapter.qlora": L,
+    "adapter.bitfit": F,
+    "prune.layers": F,
+    "prune.fisher": F,
+    "prune.cofi": F,
+    "adapter.prompt": G,
+    "adapter.prefix": G,
+}
 PREPARE = {M: [L], D: ["lower.onnx"], S: ["lower.onnx"]}
 ORDER = [F, L, V, G, M, P, D, S]
 ALL = [*ORDER, *LIKE]
@@ -72,7 +81,7 @@ def test_pairs(first: str, second: str) -> None:
     expected = TABLE[LIKE.get(first, first)][ORDER.index(LIKE.get(second, second))]
     if (first in (D, S)) and second == M:
         expected = "E201+E202"  # neither a torch module nor an adapter is left
-    if (first, second) == ("prune.fisher", "adapter.prefix"):
+    if first in ("prune.fisher", "prune.cofi") and second == "adapter.prefix":
         expected = "E203"  # it needs as many heads in every layer
     assert "+".join(sorted(codes(uses, FINE_TUNED))) == expected
 

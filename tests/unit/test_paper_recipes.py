@@ -42,6 +42,8 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/b-peft/boolq-sl-": classes(2, "question", "passage"),
     "papers/b-peft/commonsenseqa-": question,
     "papers/b-peft/coreference-": document,
+    "papers/c-cofi/mrpc-": classes(2, "sentence1", "sentence2"),
+    "papers/c-cofi/sst2-": classes(2, "sentence"),
     "tasks/boolq-": lambda i: {**classes(2, "question", "passage")(i), "answer": bool(i % 2)},
     "tasks/commonsenseqa": question,
     "tasks/conll2003-": lambda i: {"tokens": [f"word{i % 7}", "good1", "good2"], "ner_tags": [0, 1, 2]},

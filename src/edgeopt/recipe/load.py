@@ -236,9 +236,7 @@ def _trainings(head: RecipeHead, steps: Sequence[StepSpec | None]) -> Iterator[t
     if head.baseline.finetune is not None:
         yield ("baseline", "finetune"), head.baseline.finetune
     for i, step in enumerate(steps):
-        field = step.transform.training if step else None
-        params = getattr(step.params, field) if step and field else step.params if step else None
-        if field is not None and isinstance(params, TrainParams):
+        for field, params in step.transform.trainings(step.params) if step else ():
             yield (("steps", i, field) if field else ("steps", i)), params
 
 

@@ -17,6 +17,7 @@ from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.model import Difference, Gate, Latency, Parity, RecipeInfo, Report, Seeds, Speedup, Step, SubjectName, Task
 from edgeopt.statistics import percentile_ratio
+from edgeopt.transforms.prune.figures import TOLERANCE
 
 CONFIDENCE = 0.95
 
@@ -116,6 +117,7 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
     sparsity = executed.final("candidate").figures.get("sparsity")
     if sparsity:
         notes.append(f"{sparsity:.0%} of the encoder's weights are zeros. ONNX Runtime computes with them: they make the file compress better, not faster.")
+    notes += [note for done in executed.chains["candidate"] for note in _sparsity_notes(done)]
     torch_device = next((m.device for m in evidence.latency if m.subject == "baseline-torch"), None)
     if torch_device == "cpu":
         notes.append("No GPU here: the torch FP32 reference ran on the CPU with the target's threads.")
@@ -139,6 +141,21 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
     return notes
+
+
+def _sparsity_notes(done: Done) -> list[str]:
+    """Where a step that learns what to cut did not come to what it was asked for."""
+    asked = done.state.figures.get("asked_sparsity")
+    if asked is None:
+        return []
+    if not asked["reached"]:
+        return [f"'{done.step.id}' was asked for a sparsity of {asked['asked']:g} and reached {asked['got']:.3f}: no threshold on its masks comes nearer."]
+    if abs(asked["learned"] - asked["asked"]) > TOLERANCE:
+        return [
+            f"The masks of '{done.step.id}' had come to a sparsity of {asked['learned']:.3f} when their training ended, and {asked['asked']:g} was cut all "
+            "the same: more epochs may keep more of the metric."
+        ]
+    return []
 
 
 def _seed_notes(seeds: Seeds | None, gates: list[Gate]) -> list[str]:

@@ -34,6 +34,9 @@ def table(report: Report) -> Table:
         ]
         if shape["hidden"] != shape["dense"]["hidden"]:
             rows.insert(1, _counts("hidden dimensions", shape["dense"]["hidden"], shape["hidden"]))
+        asked = _last(report, "asked_sparsity")
+        if asked:
+            rows.append(["sparsity asked for, and reached", fmt.ABSENT, fmt.share(asked["got"]), f"of {fmt.share(asked['asked'])}"])
         multiple = _last(report, "neuron_multiple")
         if multiple:
             rows.append(["neurons of a layer are a multiple of", fmt.ABSENT, str(multiple), fmt.ABSENT])

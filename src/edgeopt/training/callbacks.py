@@ -16,6 +16,7 @@ from edgeopt.progress import Bar
 if TYPE_CHECKING:
     import torch
 
+    from edgeopt.training.objective import Objective
     from edgeopt.training.sampler import LengthGroupedSampler
 
 COMPLETE = "complete"
@@ -80,6 +81,16 @@ class FollowEpoch(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.sampler.set_epoch(math.floor((state.epoch or 0.0) + 1e-9))
+
+
+class Stepped(TrainerCallback):  # type: ignore[misc]
+    """Tell an objective that an optimiser step was taken."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+
+    def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.objective.stepped()
 
 
 class KeepZeros(TrainerCallback):  # type: ignore[misc]

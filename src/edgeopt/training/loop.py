@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from edgeopt import host
 from edgeopt.data import Split
 from edgeopt.distributed import TrainedAlong
-from edgeopt.models.anatomy import anatomy
 from edgeopt.models.load import bare
 from edgeopt.recipe.schema import TrainParams
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features, length
 from edgeopt.training.losses import WeightedCrossEntropy
+from edgeopt.training.objective import attached
 from edgeopt.training.rows import TrainRows, gather_rows
 from edgeopt.training.weights import class_weights
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edgeopt.training.accounting import Clock
     from edgeopt.training.mixture import Mixture
+    from edgeopt.training.objective import Objective
     from edgeopt.transforms.base import StepContext
 
 #: Seconds between checkpoints: what a crash can cost.
@@ -35,11 +36,12 @@ CHECKPOINT_SECONDS = 30.0
 
 
 def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: StepContext, *, keep_zeros: bool = False,
-          callbacks: Sequence[Any] = (), optimizer: str | None = None) -> dict[str, Any]:  # fmt: skip
+          callbacks: Sequence[Any] = (), optimizer: str | None = None, objective: Objective | None = None) -> dict[str, Any]:  # fmt: skip
     """Train the parameters that require a gradient, in place. keep_zeros: pruned weights stay zero.
 
     folder: where tokenizer.json is. callbacks: transformers', called before ours, so that what they save is in a
-    checkpoint before it counts as whole. optimizer: transformers' name of one, where not its default.
+    checkpoint before it counts as whole. optimizer: transformers' name of one, where not its default. objective: what is
+    trained for instead of the labels.
     Returns figures: seconds, examples a second, steps, parameters, memory. Raises StepError E407 when the loss is not a number."""
     import torch
 
@@ -54,8 +56,8 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     forget_peaks()
     checkpoints = context.work / "checkpoints"
     masks = frozen_zeros(model) if keep_zeros else {}
-    with context.progress.bar("train", 1) as bar:
-        trainer = _trainer(model, params, context, feed, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock)
+    with context.progress.bar("train", 1) as bar, attached(model, objective):
+        trainer = _trainer(model, params, context, feed, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock, objective)
         resume = _last_complete(checkpoints, COMPLETE)
         started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=resume)
@@ -110,67 +112,36 @@ def _feed(model: Any, folder: Path, params: TrainParams, context: StepContext) -
 
 def _trainer(
     model: PreTrainedModel, params: TrainParams, context: StepContext, feed: _Feed, checkpoints: Path, bar: Any,
-    masks: dict[Any, Any], more: Sequence[Any], optimizer: str | None, clock: Clock,
+    masks: dict[Any, Any], more: Sequence[Any], optimizer: str | None, clock: Clock, objective: Objective | None,
 ) -> Trainer:  # fmt: skip
-    from transformers import EarlyStoppingCallback, Trainer
+    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
-    from edgeopt.models.load import layer_count
-    from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress
-    from edgeopt.training.optimizer import parameter_groups
+    from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress, Stepped
     from edgeopt.training.sampler import LengthGroupedSampler
+    from edgeopt.training.trainer import OurTrainer
 
-    task, loss = feed.task, feed.loss
+    task = feed.task
     select_rows, select_features = task.training_rows(feed.encoder, feed.selection, feed.accepted)
     args = _arguments(params, context, checkpoints, bool(select_rows), optimizer, task)
     batch = params.batch_size * max(1, args.world_size)
     sampler = LengthGroupedSampler([length(r) for r in feed.train], batch, args.seed, feed.mixture)
-    shape = anatomy(bare(model).config.model_type)
-
-    class GroupedTrainer(Trainer):  # type: ignore[misc]
-        def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-            return sampler
-
-        def get_batch_samples(self, *args: Any, **options: Any) -> Any:
-            with clock.load():
-                batches, count = super().get_batch_samples(*args, **options)
-            if loss is not None and batches:
-                count = self.accelerator.reduce(loss.total(batches).to(self.args.device))
-            return batches, count
-
-        def num_examples(self, dataloader: Any) -> int:
-            return len(sampler) if dataloader.dataset is feed.train else int(super().num_examples(dataloader))
-
-        def create_optimizer(self, model: Any = None) -> Any:
-            if getattr(self, "optimizer", None) is None and params.layerwise_lr_decay is not None:
-                target = self.model if model is None else model
-                cls, options = self.get_optimizer_cls_and_kwargs(self.args, target)
-                groups = parameter_groups(
-                    target, set(self.get_decay_parameter_names(target)), learning_rate=params.learning_rate,
-                    weight_decay=params.weight_decay, layer_decay=params.layerwise_lr_decay, anatomy=shape,
-                    layers=layer_count(bare(target).config),
-                )  # fmt: skip
-                self.optimizer = cls(groups, **options)
-            return super().create_optimizer(model)
-
     callbacks: list[Any] = [*more, FollowEpoch(sampler), ShowProgress(bar, batch * params.gradient_accumulation), Checkpoints(CHECKPOINT_SECONDS)]
     if masks:
         callbacks.append(KeepZeros(masks))
     if params.early_stopping:
         callbacks.append(EarlyStoppingCallback(params.early_stopping.patience))
-    trainer = GroupedTrainer(
+    if objective is not None:
+        callbacks.append(Stepped(objective))
+    trainer = OurTrainer(
+        params, sampler, clock, feed.loss, objective,
         model=model,
         args=args,
         data_collator=task.collator(feed.encoder),
         train_dataset=feed.train,
         eval_dataset=select_rows or None,
         compute_metrics=None if task.selects_by_loss else _metrics(task, feed.selection, select_features),
-        compute_loss_func=loss,
         callbacks=callbacks,
-    )
-    # models that take **kwargs are thought to divide by the rows of the whole optimiser step; ours return each batch's mean
-    trainer.model_accepts_loss_kwargs = False
-    from transformers import PrinterCallback, ProgressCallback
-
+    )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer

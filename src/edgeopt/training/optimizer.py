@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,19 +13,33 @@ if TYPE_CHECKING:
 
 def parameter_groups(
     model: nn.Module, decayed: set[str], *, learning_rate: float, weight_decay: float,
-    layer_decay: float | None, anatomy: Anatomy, layers: int,
+    layer_decay: float | None, anatomy: Anatomy, layers: int, extra: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Groups for AdamW. With `layer_decay` d, layer i of n learns at rate·d^(n−i), the embeddings at
-    rate·d^(n+1), and what is new for the task at the full rate (Clark et al. 2020, ELECTRA, appendix B)."""
+    rate·d^(n+1), and what is new for the task at the full rate (Clark et al. 2020, ELECTRA, appendix B).
+    extra: groups that come last as they are; what is in them is in no other."""
+    apart = {id(p) for group in extra for p in group["params"]}
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or id(parameter) in apart:
             continue
         scale = 1.0 if layer_decay is None else layer_decay ** _depth(name, anatomy, layers)
         key = (scale, name in decayed)
         group = groups.setdefault(key, {"params": [], "lr": learning_rate * scale, "weight_decay": weight_decay if key[1] else 0.0})
         group["params"].append(parameter)
-    return list(groups.values())
+    return [*groups.values(), *extra]
+
+
+def constant_rates(scheduler: Any, last: int) -> None:
+    """Let the rates of so many of the last groups stay what they are. scheduler: a LambdaLR before its first step."""
+    count = len(scheduler.lr_lambdas)
+    for i in range(count - last, count):
+        scheduler.lr_lambdas[i] = _unchanged
+        scheduler.optimizer.param_groups[i]["lr"] = scheduler.base_lrs[i]
+
+
+def _unchanged(_: int) -> float:
+    return 1.0
 
 
 def _depth(name: str, anatomy: Anatomy, layers: int) -> int:

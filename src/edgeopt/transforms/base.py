@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from edgeopt.contract import Contract
-from edgeopt.recipe.schema import StepParams, TaskSpec
+from edgeopt.recipe.schema import StepParams, TaskSpec, TrainParams
 
 if TYPE_CHECKING:
     from edgeopt.data import TaskData
@@ -60,8 +60,8 @@ class Transform(ABC, Generic[P]):
     summary: ClassVar[str]
     Params: ClassVar[type[StepParams]]
     contract: ClassVar[Contract]
-    #: Which parameters hold TrainParams: "" for the step's own, else the name of the field.
-    training: ClassVar[str | None] = None
+    #: Which parameters hold TrainParams: "" for the step's own, else the name of the field; several in a tuple.
+    training: ClassVar[str | tuple[str, ...] | None] = None
     #: Whether the result depends on the seed. Where it does not, recipes that differ in their seed share the state.
     seeded: ClassVar[bool] = True
 
@@ -75,7 +75,13 @@ class Transform(ABC, Generic[P]):
 
     def trains(self, params: P) -> bool:
         """Whether these parameters make the step train, and so run on every process of the group."""
-        return self.training is not None and (self.training == "" or getattr(params, self.training) is not None)
+        return bool(self.trainings(params))
+
+    def trainings(self, params: P) -> list[tuple[str, TrainParams]]:
+        """The trainings that these parameters ask for, each with the field that holds it."""
+        fields = (self.training,) if isinstance(self.training, str) else self.training or ()
+        found = [(field, getattr(params, field) if field else params) for field in fields]
+        return [(field, training) for field, training in found if isinstance(training, TrainParams)]
 
     @abstractmethod
     def apply(self, state: State, params: P, context: StepContext) -> None:

@@ -13,6 +13,8 @@ from edgeopt.transforms.base import Figures, Found
 
 #: Tokens of the text whose multiply-accumulates are counted.
 TOKENS = 128
+#: How far a sparsity may be from the one asked for, to count as reached.
+TOLERANCE = 0.01
 
 
 def of_one_stack(name: str, task: TaskSpec) -> Found:

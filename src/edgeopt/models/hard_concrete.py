@@ -1,0 +1,95 @@
+"""Gates that learn whether to be 0 or 1: the hard concrete distribution (Louizos et al. 2018) over a model's masks, as
+CoFi has them (Xia et al. 2022, section 3.1 and appendix A)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+
+import torch
+from torch import nn
+
+from edgeopt.models.masks import Masks
+from edgeopt.models.structure import Structure
+
+BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
+#: Bounds of log α: beyond them a gate would hardly learn any more.
+LEAST, MOST = math.log(0.01), math.log(100)
+#: Bounds of what is drawn, so that its logit is a number.
+_EDGE = 1e-6
+#: The kinds of gates. Of equal ones the first kind closes first: single neurons before whole blocks.
+_KINDS = ("neurons", "heads", "hidden", "ffn", "mha")
+
+
+class HardConcrete(nn.Module):
+    """log α of a gate for each head, neuron, block and hidden dimension that a structure has now, all nearly open."""
+
+    def __init__(self, structure: Structure) -> None:
+        super().__init__()
+        self.structure = structure
+        self.split = {"heads": [x.head_count for x in structure.layers], "neurons": [x.neuron_count for x in structure.layers]}
+        sizes = {**{kind: sum(counts) for kind, counts in self.split.items()}, "hidden": structure.hidden}
+        self.log_alpha = nn.ParameterDict({kind: nn.Parameter(torch.full((sizes.get(kind, len(structure.layers)),), MOST)) for kind in _KINDS})
+
+    def sample(self) -> Masks:
+        """Gates drawn by torch's generator: in 0…1, with a share that is 0 and one that is 1, and gradients to log α."""
+        drawn = {kind: sampled(alpha) for kind, alpha in self.log_alpha.items()}
+        if not bool((drawn["hidden"] > 0).any()):  # nothing can be normed among no dimensions
+            drawn["hidden"] = nn.functional.one_hot(self.log_alpha["hidden"].argmax(), self.structure.hidden).to(drawn["hidden"])
+        return self._masks(drawn)
+
+    def probabilities(self) -> Masks:
+        """Of each gate, that a sample is not 0."""
+        return self._masks({kind: open_probability(alpha) for kind, alpha in self.log_alpha.items()})
+
+    def sparsity(self) -> torch.Tensor:
+        """Share of the dense model's weights that is expected to be gone, shape ()."""
+        return 1 - weights_left(self.probabilities(), self.structure.dense.head_size) / self.structure.dense.structure.weights
+
+    def clamp(self) -> None:
+        """Bring log α back within its bounds, which every optimiser step must be followed by."""
+        with torch.no_grad():
+            for alpha in self.log_alpha.values():
+                alpha.clamp_(LEAST, MOST)
+
+    def binary(self, weights: float) -> Masks:
+        """Zeros and ones that leave as nearly as can be so many weights, and some in any case: what has the lowest log α is
+        closed. One threshold for every kind, found by bisection; of equal ones the kinds' order and position decide."""
+        values = [self.log_alpha[kind].detach().cpu() for kind in _KINDS]
+        order = torch.sort(torch.cat(values), stable=True).indices
+
+        def without(count: int) -> Masks:
+            gates = torch.ones(len(order), dtype=torch.float64)
+            gates[order[:count]] = 0
+            return self._masks(dict(zip(_KINDS, torch.split(gates, [len(v) for v in values]), strict=True)))
+
+        def left(count: int) -> float:
+            return float(weights_left(without(count), self.structure.dense.head_size))
+
+        enough = bisect_left(range(len(order) + 1), -weights, key=lambda count: -left(count))
+        nearest = enough == 0 or (left(enough) > 0 and weights - left(enough) <= left(enough - 1) - weights)
+        return without(enough if nearest else enough - 1)
+
+    def _masks(self, values: dict[str, torch.Tensor]) -> Masks:
+        heads, neurons = (list(torch.split(values[kind], self.split[kind])) for kind in ("heads", "neurons"))
+        return Masks(heads, neurons, values["mha"], values["ffn"], values["hidden"])
+
+
+def sampled(alpha: torch.Tensor) -> torch.Tensor:
+    """A draw for each log α: s = σ((logit u + log α)/β), stretched to γ…ζ and cut to 0…1."""
+    u = torch.empty_like(alpha).uniform_(_EDGE, 1 - _EDGE)
+    s = torch.sigmoid((torch.logit(u) + alpha) / BETA)
+    return (s * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+
+def open_probability(alpha: torch.Tensor) -> torch.Tensor:
+    """P(z > 0) = σ(log α − β·log(−γ/ζ)) of a draw z for each log α."""
+    return torch.sigmoid(alpha - BETA * math.log(-GAMMA / ZETA))
+
+
+def weights_left(masks: Masks, head_size: int) -> torch.Tensor:
+    """Weights in the layers' matrices that whole masks leave, shape (): of probabilities the expected number, where gates
+    are drawn apart; of zeros and ones the number itself. What stands behind a closed gate does not count."""
+    assert masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
+    heads, neurons = (torch.stack([t.sum() for t in tensors]) for tensors in (masks.heads, masks.neurons))
+    return masks.hidden.sum() * (4 * head_size * (masks.mha * heads).sum() + 2 * (masks.ffn * neurons).sum())

@@ -1,0 +1,58 @@
+"""What a training works towards where that is not the model's own loss on the labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+#: Under what name the model holds what is learned besides.
+NAME = "edgeopt_objective"
+
+
+class Objective(ABC):
+    """Gives the loss of a batch in training, in place of the model's own; checkpoints are selected as ever.
+
+    module: what is learned besides the model. It is part of the model while that trains, so that it moves to the device
+    and is in the checkpoints, and is taken out afterwards. What else an objective keeps must follow from its arguments."""
+
+    module: nn.Module | None = None
+
+    @abstractmethod
+    def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
+        """The mean loss of a batch, with its labels. model: perhaps wrapped for several processes. step: optimiser steps
+        taken, of so many in all."""
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser, of parameters of the module that have a rate of their own: it stays as it is over the
+        whole training, and their gradients are not clipped. The other parameters of the module are trained like the model's."""
+        return []
+
+    def stepped(self) -> None:  # noqa: B027  most have nothing to do
+        """After each optimiser step."""
+
+    @contextmanager
+    def inside(self, model: Any) -> Iterator[None]:
+        """Around the whole training: hooks that the loss needs."""
+        yield
+
+
+@contextmanager
+def attached(model: Any, objective: Objective | None) -> Iterator[None]:
+    """The model holds the objective's module, and its hooks, while the block runs."""
+    if objective is None:
+        yield
+        return
+    if objective.module is not None:
+        model.add_module(NAME, objective.module)
+    try:
+        with objective.inside(model):
+            yield
+    finally:
+        if objective.module is not None:
+            delattr(model, NAME)

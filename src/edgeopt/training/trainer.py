@@ -1,0 +1,73 @@
+"""transformers' Trainer with batches, loss and rates of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from transformers import Trainer
+
+from edgeopt.models.anatomy import anatomy
+from edgeopt.models.load import bare, layer_count
+from edgeopt.training.optimizer import constant_rates, parameter_groups
+
+if TYPE_CHECKING:
+    from edgeopt.recipe.schema import TrainParams
+    from edgeopt.training.accounting import Clock
+    from edgeopt.training.losses import WeightedCrossEntropy
+    from edgeopt.training.objective import Objective
+    from edgeopt.training.sampler import LengthGroupedSampler
+
+
+class OurTrainer(Trainer):  # type: ignore[misc]
+    """sampler: the order of the training rows. loss: on the labels, where it is not the model's own. objective: what is
+    trained for instead of the labels."""
+
+    def __init__(self, params: TrainParams, sampler: LengthGroupedSampler, clock: Clock, loss: WeightedCrossEntropy | None,
+                 objective: Objective | None, **options: Any) -> None:  # fmt: skip
+        self.params, self.sampler, self.clock, self.objective = params, sampler, clock, objective
+        self.loss = loss if objective is None else None
+        self.extra = objective.groups() if objective else []
+        super().__init__(compute_loss_func=self.loss, **options)
+        # models that take **kwargs are thought to divide by the rows of the whole optimiser step; ours return each batch's mean
+        self.model_accepts_loss_kwargs = False
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        return self.sampler
+
+    def get_batch_samples(self, *args: Any, **options: Any) -> Any:
+        with self.clock.load():
+            batches, count = super().get_batch_samples(*args, **options)
+        if self.loss is not None and batches:
+            count = self.accelerator.reduce(self.loss.total(batches).to(self.args.device))
+        return batches, count
+
+    def num_examples(self, dataloader: Any) -> int:
+        return len(self.sampler) if dataloader.dataset is self.train_dataset else int(super().num_examples(dataloader))
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
+        if self.objective is None or not model.training:
+            return super().compute_loss(model, inputs, *args, **options)
+        return self.objective.loss(model, inputs, self.state.global_step, self.state.max_steps)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        if getattr(self, "optimizer", None) is None and (self.params.layerwise_lr_decay is not None or self.extra):
+            target = self.model if model is None else model
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args, target)
+            groups = parameter_groups(
+                target, set(self.get_decay_parameter_names(target)), learning_rate=self.params.learning_rate,
+                weight_decay=self.params.weight_decay, layer_decay=self.params.layerwise_lr_decay, anatomy=anatomy(bare(target).config.model_type),
+                layers=layer_count(bare(target).config), extra=self.extra,
+            )  # fmt: skip
+            self.optimizer = cls(groups, **options)
+        return super().create_optimizer(model)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        constant_rates(scheduler, len(self.extra))
+        return scheduler
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        if not self.extra:
+            return super()._clip_grad_norm(model)
+        apart = {id(p) for group in self.extra for p in group["params"]}
+        return self.accelerator.clip_grad_norm_([p for p in model.parameters() if id(p) not in apart], self.args.max_grad_norm)

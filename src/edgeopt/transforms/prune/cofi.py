@@ -1,0 +1,179 @@
+"""Structured pruning that is learned: CoFi (Xia et al. 2022), with distillation from the model as it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from edgeopt import host
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import bad_input
+from edgeopt.models.source import ModelSource
+from edgeopt.models.structure import Structure, of_config
+from edgeopt.recipe.schema import Strict, TaskSpec, TrainedStepParams, TrainParams
+from edgeopt.store import State
+from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.transforms.prune.figures import TOLERANCE, of_one_stack, shape_figures, size_figures
+
+#: The model behind the first training, in the work folder, and what is known of it.
+_CUT, _FIGURES = "cut", "figures.json"
+#: Figures of trainings that add up.
+_SUMS = ("train_seconds", "loading_seconds", "computing_seconds", "optimizer_steps")
+
+
+class Distillation(Strict):
+    """What the loss is made of: layers·Σ MSE of the hidden states + logits·T²·KL of the logits (of a regression: MSE of the scores)."""
+
+    layers: float = Field(0.9, ge=0, description="weight of the hidden states; 0.9, 0.7 and 0.5 are the paper's")
+    logits: float = Field(0.1, ge=0, description="weight of the logits; 0.1, 0.3 and 0.5 are the paper's")
+    temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided; `recover` has it too")
+
+
+class CofiParams(TrainedStepParams):
+    """How much goes, and how the masks are learned."""
+
+    sparsity: float = Field(gt=0, lt=1, description="share of the weights in the dense model's layers that goes")
+    epochs: float = Field(20.0, gt=0, description="passes over train; the paper takes 100 for small datasets such as MRPC, 20 for large ones")
+    learning_rate: float = Field(2e-5, gt=0, lt=1, description="highest rate of the weights, reached after the warm-up")
+    sparsity_warmup: float = Field(
+        0.2, gt=0, le=1, description="share of the training in which the sparsity that is asked of the masks rises to `sparsity`; the paper: 0.1 to 0.2"
+    )
+    mask_learning_rate: float = Field(0.1, gt=0, lt=1, description="of the masks' log α, the same over the whole training; log α has a range of 9.2")
+    distillation: Distillation = Field(Distillation(), description="see the table below")
+    recover: TrainParams | None = Field(
+        TrainParams(epochs=20.0, learning_rate=2e-5),
+        description="fine-tune what is left with the teacher's logits; null: not at all. Its own keys have the defaults of [training](#training)",
+    )
+
+
+class CofiPrune(Transform[CofiParams]):
+    """Learn which hidden dimensions, heads, neurons and whole blocks the model can do without, while it follows the layers
+    and logits of the model as it was; cut them away; train what is left towards the same logits. No labels are used. The
+    sparsity asked for is reached as nearly as one threshold on the masks allows; figures and a note say where it was not."""
+
+    name = "prune.cofi"
+    summary = "learn which dimensions, heads, neurons and blocks to cut, to a sparsity"
+    Params = CofiParams
+    contract = Contract(
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.UNEVEN),
+        data="train", needs=("torch",),
+    )  # fmt: skip
+    training = ("", "recover")
+
+    def check(self, params: CofiParams, task: TaskSpec) -> Found:
+        found = of_one_stack(self.name, task)
+        for field, training in self.trainings(params):
+            given = {"class_weights": training.class_weights is not None, "label_smoothing": training.label_smoothing > 0}
+            found += [
+                (_at(field, key), f"'{key}' is of labels, and only the teacher's logits are learned from", "take the key out") for key in given if given[key]
+            ]
+        for key in ("keep_best", "early_stopping"):
+            if getattr(params, key):
+                found.append(((key,), f"'{key}' would end before the sparsity is reached", "give it to 'recover', or take it out"))
+        if not (params.distillation.layers or params.distillation.logits):
+            found.append((("distillation",), "nothing is learned where both weights are 0", "give one of them"))
+        return found
+
+    def fit(self, params: CofiParams, task: TaskSpec, model: ModelSource) -> Found:
+        try:
+            return problems(params.sparsity, of_config(model.config or {}))
+        except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
+            return []
+
+    def apply(self, state: State, params: CofiParams, context: StepContext) -> None:
+        from edgeopt.models.load import copy_tokenizer, load_base, load_model, save_model
+        from edgeopt.training import train
+        from edgeopt.training.distil import DistilLogits, Teacher
+
+        def teacher(training: TrainParams) -> Teacher:
+            bf16 = host.resolve_precision(training.precision) == "bf16"
+            return Teacher(load_model(state.folder), scores=context.task.type == "text-regression", bf16=bf16)
+
+        zeros, cut = Fact.SPARSE in state.facts, context.work / _CUT
+        model: Any = None
+        if not cut.exists():
+            model = load_model(state.folder)
+            for _, message, help in problems(params.sparsity, _structure(state.folder)):  # an earlier step may have cut it
+                raise bad_input("E106", message, help=help)
+            within = replace(context, work=context.work / "masks", helps=context.helps and params.recover is None)
+            _learn(model, teacher(params), state, params, within, zeros)
+            if not context.helps:
+                _remember(model, cut, context.figures)
+        if model is None or not context.helps:  # from the folder even where nothing was interrupted: the same either way
+            model = load_base(cut)
+            context.figures.update(json.loads((cut / _FIGURES).read_text(encoding="utf-8")))
+        if params.recover is not None:
+            objective = DistilLogits(teacher(params.recover), params.distillation.temperature)
+            within = replace(context, work=context.work / "recover")
+            _add(context.figures, train(model, state.folder, params.recover, within, keep_zeros=zeros, objective=objective))
+        save_model(model, context.output)
+        copy_tokenizer(state.folder, context.output)
+
+    def observe(self, before: State, after: Path, params: CofiParams) -> Figures:
+        return {**shape_figures(after), **size_figures(after)}
+
+
+def problems(sparsity: float, structure: Structure) -> Found:
+    """What a model of that structure makes impossible."""
+    dense = structure.dense.structure.weights
+    if structure.weights <= (1 - sparsity) * dense:
+        has = 1 - structure.weights / dense
+        return [(("sparsity",), f"{has:.3f} of the dense model's weights are gone before the step, and it is to reach {sparsity:g}", "ask for more")]
+    least = 2 if any(x.neuron_count for x in structure.layers) else 4 * structure.dense.head_size
+    if (1 - sparsity) * dense < least:
+        return [(("sparsity",), f"a sparsity of {sparsity:g} leaves nothing of a model of {dense:,} weights", "ask for less")]
+    return []
+
+
+def _at(field: str, key: str) -> tuple[str, ...]:
+    return (field, key) if field else (key,)
+
+
+def _structure(folder: Path) -> Structure:
+    from edgeopt.models.source import CONFIG
+
+    return of_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+
+
+def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: StepContext, zeros: bool) -> None:
+    """Train weights and masks together, and cut away what the masks close; in place."""
+    from edgeopt.models.masks import kept
+    from edgeopt.models.slicing import cut, structure_of
+    from edgeopt.training import train
+    from edgeopt.training.sparsify import Sparsify
+
+    objective = Sparsify(
+        model, teacher, target=params.sparsity, warmup=params.sparsity_warmup, rate=params.mask_learning_rate,
+        **params.distillation.model_dump(),
+    )  # fmt: skip
+    context.figures.update(train(model, state.folder, params, context, keep_zeros=zeros, objective=objective))
+    dense = structure_of(model).dense.structure.weights
+    cut(model, kept(model, objective.gates.binary((1 - params.sparsity) * dense)))
+    got = 1 - structure_of(model).weights / dense
+    context.figures["asked_sparsity"] = {
+        "asked": params.sparsity, "learned": round(float(objective.gates.sparsity().detach()), 4), "got": round(got, 4),
+        "reached": abs(got - params.sparsity) <= TOLERANCE,
+    }  # fmt: skip
+
+
+def _remember(model: Any, folder: Path, figures: Figures) -> None:
+    """Keep what is left and its figures, so that an interrupted run goes on behind the first training."""
+    from edgeopt.models.load import save_model
+
+    part = folder.with_suffix(".part")
+    part.mkdir(exist_ok=True)
+    save_model(model, part)
+    (part / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
+    part.replace(folder)
+
+
+def _add(figures: Figures, last: Figures) -> None:
+    """Figures of the last training, but seconds and steps of both and the larger peaks."""
+    before = {k: figures[k] for k in (*_SUMS, "peak_rss_bytes", "peak_gpu_bytes") if k in figures}
+    figures.update(last)
+    for key, value in before.items():
+        figures[key] = round(value + last[key], 3) if key in _SUMS else max(value, last.get(key, 0))

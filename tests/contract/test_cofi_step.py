@@ -1,0 +1,115 @@
+"""prune.cofi as a step: interrupted anywhere it gives the same bytes; every kind of task and model; what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.running import recipe_for
+from helpers import edgeopt
+
+from edgeopt.contract import Fact
+from edgeopt.errors import InputError
+from edgeopt.models.load import load_model
+from edgeopt.models.slicing import structure_of
+from edgeopt.store import State
+from edgeopt.testing.build import build, step
+from edgeopt.training import loop
+from edgeopt.training.callbacks import ShowProgress
+from edgeopt.transforms import registry
+
+SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
+TUNE = ("finetune", SHORT)
+COFI = ("prune.cofi", {**SHORT, "max_steps": 12, "sparsity": 0.6, "recover": SHORT})
+
+
+def run(model: Path, data: Path, store: Path, *uses: tuple[str, dict[str, Any]], **task: Any) -> list[State]:
+    steps = [step(registry.get(use), params, f"s{i}") for i, (use, params) in enumerate(uses)]
+    executed = build(steps, model=model, data=data, store=store, **task)
+    assert executed.lowered("candidate").figures["parity"]["max_abs_diff"] < 1e-4
+    done = {d.step.id: d.state for d in executed.chains["candidate"]}
+    return [done[s.id] for s in steps]
+
+
+def test_interrupted_in_each_training_it_gives_the_same_bytes(tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut within the masks' training, at the start of the recovery, and within that."""
+    whole = run(tiny_model, tiny_data, tmp_path / "a", TUNE, COFI)[1]
+    build([step(registry.get("finetune"), SHORT, "s0")], model=tiny_model, data=tiny_data, store=tmp_path / "b")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    seen: list[tuple[int, int]] = []
+    usual = ShowProgress.on_step_end
+
+    def breaking(at: tuple[int, int]) -> Any:
+        def end(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+            usual(self, args, state, control, **more)
+            seen.append((state.max_steps, state.global_step))
+            if seen[-1] == at:
+                raise KeyboardInterrupt
+
+        return end
+
+    for at in ((12, 7), (4, 1), (4, 3)):
+        with monkeypatch.context() as patched:
+            patched.setattr(ShowProgress, "on_step_end", breaking(at))
+            with pytest.raises(KeyboardInterrupt):
+                run(tiny_model, tiny_data, tmp_path / "b", TUNE, COFI)
+    again = run(tiny_model, tiny_data, tmp_path / "b", TUNE, COFI)[1]
+    assert seen[:8] == [*((12, i) for i in range(1, 8)), (12, 7)], "what the last checkpoint lacked was trained again, and no more"
+    assert again.digest == whole.digest
+    assert again.figures["asked_sparsity"] == whole.figures["asked_sparsity"]
+    assert again.figures["optimizer_steps"] == whole.figures["optimizer_steps"] == 16
+
+
+@pytest.mark.parametrize("kind", ["bert", "electra"])
+def test_what_is_left_is_what_the_figures_say(kind: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
+    once = ("prune.cofi", {**COFI[1], "recover": None, "gradient_accumulation": 2, "gradient_checkpointing": True, "layerwise_lr_decay": 0.9})
+    twice = ("prune.cofi", {**COFI[1], "sparsity": 0.8, "mask_learning_rate": 0.5})
+    states = run(tiny_model if kind == "bert" else tiny_electra, tiny_data, tmp_path, TUNE, once, twice)
+    for state, target in zip(states[1:], (0.6, 0.8), strict=True):
+        structure = structure_of(load_model(state.folder))
+        asked, shape = state.figures["asked_sparsity"], state.figures["structure"]
+        assert (asked["asked"], asked["got"]) == (target, pytest.approx(shape["sparsity"], abs=1e-4))
+        assert asked["got"] == pytest.approx(1 - structure.weights / structure.dense.structure.weights, abs=1e-4)
+        assert asked["reached"] == (abs(asked["got"] - target) <= 0.01)
+        assert Fact.UNEVEN in state.facts
+        assert state.figures["parameters"] == sum(p.numel() for p in load_model(state.folder).parameters())
+    assert states[1].figures["optimizer_steps"] == 12
+    assert states[2].figures["trainable_parameters"] == states[2].figures["parameters"]
+    with pytest.raises(InputError) as caught:
+        run(tiny_model if kind == "bert" else tiny_electra, tiny_data, tmp_path, TUNE, once, twice, ("prune.cofi", COFI[1]))
+    assert "gone before the step, and it is to reach 0.6" in caught.value.issues[0].message
+
+
+@pytest.mark.parametrize("type_", ["text-regression", "token-classification", "multiple-choice"])
+def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> None:
+    def row(i: int) -> dict[str, Any]:
+        words = ["good1" if (i + k) % 2 else "bad1" for k in range(2 + i % 4)]
+        return {
+            "text-regression": {"text": " ".join(words), "label": i % 5 / 2},
+            "token-classification": {"text": words, "label": ["B-X" if w == "good1" else "O" for w in words]},
+            "multiple-choice": {"text": f"word{i % 7}", "choices": [" ".join(words), "bad2", "good3"], "label": i % 3},
+        }[type_]
+
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "validation"):
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(24)))
+    task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
+    states = run(tiny_model, data, tmp_path / "store", TUNE, ("prune.cofi", {**COFI[1], "max_steps": 4}), task=task)
+    assert states[1].figures["asked_sparsity"]["got"] > 0.4
+    assert states[1].figures["train_loss"] >= 0
+
+
+def test_the_report_says_that_a_sparsity_was_not_reached(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """Masks that cannot learn are all alike: neurons go first, half of the weights, and then a head, an eighth, at a time."""
+    steps = [{"id": "tune", "use": TUNE[0], **SHORT}, {"id": "cut", "use": COFI[0], **COFI[1], "mask_learning_rate": 1e-12, "max_steps": 2, "recover": None}]
+    recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps)
+    done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    found = next(s["figures"]["asked_sparsity"] for s in report["steps"] if s["id"] == "cut")
+    assert found == {"asked": 0.6, "learned": pytest.approx(0.006, abs=1e-3), "got": 0.625, "reached": False}
+    assert "'cut' was asked for a sparsity of 0.6 and reached 0.625: no threshold on its masks comes nearer." in report["notes"]
+    assert "sparsity asked for, and reached" in (tmp_path / "run" / "report.md").read_text()

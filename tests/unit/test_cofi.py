@@ -1,0 +1,270 @@
+"""Learned pruning against definitions: Monte-Carlo, hand-computed numbers, the cut model's own weights, exhaustive search."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from families import inputs, tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.test_slicing import MASKS, shared
+
+from edgeopt.models.hard_concrete import LEAST, MOST, HardConcrete, open_probability, sampled, weights_left
+from edgeopt.models.masks import Masks, kept, masked, ones
+from edgeopt.models.slicing import cut, structure_of
+from edgeopt.training.distil import DistilLogits, Teacher, layer_loss, logits_loss, monotone, quarters, recorded
+from edgeopt.training.objective import NAME, attached
+from edgeopt.training.optimizer import constant_rates, parameter_groups
+from edgeopt.training.sparsify import Sparsify
+
+
+def sparsify(model: Any, target: float = 0.6, **changes: Any) -> Sparsify:
+    teacher = Teacher(copy.deepcopy(model), scores=False, bf16=False)
+    return Sparsify(model, teacher, **{"target": target, "warmup": 0.5, "rate": 0.1, "layers": 0.9, "logits": 0.1, "temperature": 2.0, **changes})
+
+
+@pytest.mark.parametrize("alpha", [LEAST, -2.0, 0.0, 1.5, MOST])
+def test_probabilities_are_those_of_draws(alpha: float) -> None:
+    torch.manual_seed(0)
+    drawn = sampled(torch.full((200_000,), alpha))
+    assert float(open_probability(torch.tensor(alpha))) == pytest.approx(float((drawn > 0).double().mean()), abs=4e-3)
+    assert float(drawn.min()) >= 0 and float(drawn.max()) <= 1
+
+
+def test_probabilities_by_hand() -> None:
+    # logit(.1/1.2) = ln(1/11); 1 − σ(2/3·ln(1/11) − log α)
+    assert float(open_probability(torch.tensor(0.0))) == pytest.approx(1 - 1 / (1 + 11 ** (2 / 3)), abs=1e-6)
+    assert float(open_probability(torch.tensor(-math.log(11) * 2 / 3))) == pytest.approx(0.5, abs=1e-6)
+    assert pytest.approx((-4.60517, 4.60517)) == (LEAST, MOST)
+    assert float(open_probability(torch.tensor(MOST))) > 0.997
+
+
+def test_gradients_reach_log_alpha_through_a_draw() -> None:
+    torch.manual_seed(0)
+    alpha = torch.zeros(1000, requires_grad=True)
+    drawn = sampled(alpha)
+    drawn.sum().backward()
+    assert alpha.grad is not None
+    assert torch.equal(alpha.grad > 0, (drawn > 0) & (drawn < 1))
+
+
+@given(masks=MASKS)
+@settings(max_examples=40, deadline=None)
+def test_the_expected_size_of_zeros_and_ones_is_that_of_the_cut_model(masks: Masks) -> None:
+    model = shared("bert")
+    whole = ones(model)
+    for kind in ("mha", "ffn", "hidden"):
+        if getattr(masks, kind) is None:
+            setattr(masks, kind, getattr(whole, kind))
+    sliced = copy.deepcopy(model)
+    cut(sliced, kept(model, masks))
+    assert float(weights_left(masks, 6)) == structure_of(sliced).weights
+
+
+def test_the_expected_size_by_hand_and_of_draws() -> None:
+    gates = HardConcrete(structure_of(tiny("bert")))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for alpha in gates.log_alpha.values():
+            alpha.uniform_(-2, 2)
+    with torch.no_grad():
+        chances = gates.probabilities()
+    assert chances.heads and chances.neurons and chances.mha is not None and chances.ffn is not None and chances.hidden is not None
+    by_hand = 0.0
+    for i in range(3):
+        block = sum(float(chances.mha[i] * p) * 4 * 6 for p in chances.heads[i]) + sum(float(chances.ffn[i] * p) * 2 for p in chances.neurons[i])
+        by_hand += sum(float(p) * block for p in chances.hidden)
+    dense = 3 * (4 * 24 * 24 + 2 * 24 * 20)
+    assert float(gates.sparsity().detach()) == pytest.approx(1 - by_hand / dense, rel=1e-5)
+
+    def of_draw() -> float:
+        masks = gates.sample()
+        return float(weights_left(Masks(*[[(t > 0).float() for t in ts] for ts in (masks.heads or [], masks.neurons or [])],
+                                        *[(t > 0).float() for t in (masks.mha, masks.ffn, masks.hidden) if t is not None]), 6))  # fmt: skip
+
+    assert sum(of_draw() for _ in range(800)) / 800 == pytest.approx(by_hand, rel=0.03)
+
+
+@given(st.integers(0, 2**31), st.floats(0.02, 0.99))
+@settings(max_examples=40, deadline=None)
+def test_one_threshold_comes_as_near_as_any(seed: int, sparsity: float) -> None:
+    model = shared("bert")
+    gates = HardConcrete(structure_of(model))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for alpha in gates.log_alpha.values():
+            alpha.copy_(torch.rand(alpha.shape, generator=generator) * 4 - 2)
+    wanted = (1 - sparsity) * structure_of(model).weights
+    found = float(weights_left(gates.binary(wanted), 6))
+    flat = torch.cat([a.detach() for a in gates.log_alpha.values()])
+    possible = []
+    for threshold in [*flat.tolist(), math.inf]:
+        split = {kind: (alpha >= threshold).double() for kind, alpha in gates.log_alpha.items()}
+        possible.append(float(weights_left(gates._masks(split), 6)))
+    assert found > 0
+    assert abs(found - wanted) == pytest.approx(min(abs(p - wanted) for p in possible if p > 0), abs=1e-9)
+    sliced = copy.deepcopy(model)
+    cut(sliced, kept(model, gates.binary(wanted)))
+    assert structure_of(sliced).weights == found
+
+
+def test_equal_gates_close_one_by_one_and_never_all() -> None:
+    model = shared("bert")
+    gates = HardConcrete(structure_of(model))
+    dense = structure_of(model).weights
+    half = gates.binary(dense / 2)
+    assert float(weights_left(half, 6)) == pytest.approx(dense / 2, abs=2 * 24 + 4 * 24 * 6)
+    assert half.mha is not None and bool(half.mha.all()), "blocks close last"
+    assert float(weights_left(gates.binary(0.0), 6)) > 0
+
+
+def test_samples_without_a_dimension_get_one() -> None:
+    gates = HardConcrete(structure_of(tiny("bert")))
+    with torch.no_grad():
+        gates.log_alpha["hidden"].fill_(-30.0)
+        gates.log_alpha["hidden"][7] = -29.0
+    drawn = gates.sample().hidden
+    assert drawn is not None and torch.nonzero(drawn).flatten().tolist() == [7]
+
+
+def test_a_model_that_was_cut_has_gates_for_what_it_has() -> None:
+    model = tiny("bert")
+    masks = ones(model)
+    assert masks.heads and masks.mha is not None and masks.hidden is not None
+    masks.heads[0][:] = 0
+    masks.heads[1][1:] = 0
+    masks.mha[2] = 0
+    masks.hidden[3:9] = 0
+    cut(model, kept(model, masks))
+    gates = HardConcrete(structure_of(model))
+    assert {k: len(v) for k, v in gates.log_alpha.items()} == {"neurons": 60, "heads": 1, "hidden": 18, "ffn": 3, "mha": 3}
+    dense = 3 * (4 * 24 * 24 + 2 * 24 * 20)
+    assert float(weights_left(gates._masks({k: torch.ones_like(v) for k, v in gates.log_alpha.items()}), 6)) == structure_of(model).weights
+    assert float(gates.sparsity().detach()) == pytest.approx(1 - structure_of(model).weights / dense, abs=5e-3)
+    objective = sparsify(model, 0.8)
+    assert objective.asked(0.0) == pytest.approx(1 - structure_of(model).weights / dense)
+    with attached(model, objective):
+        objective.loss(model, {**inputs(), "labels": torch.tensor([0, 1])}, 3, 10).backward()
+    assert all(p.grad is not None for p in objective.gates.parameters())
+
+
+def test_what_is_asked_rises_and_stays() -> None:
+    objective = sparsify(tiny("bert"), 0.8, warmup=0.25)
+    assert [objective.asked(done) for done in (0.0, 0.125, 0.25, 1.0)] == pytest.approx([0.0, 0.4, 0.8, 0.8])
+
+
+def trained(model: Any, objective: Sparsify, steps: int) -> float:
+    """Plain AdamW on the objective's groups and the weights; the sparsity expected in the end."""
+    torch.manual_seed(0)
+    batch = {**inputs(), "labels": torch.tensor([0, 1])}
+    with attached(model, objective):
+        groups = parameter_groups(model, set(), learning_rate=1e-4, weight_decay=0.0, layer_decay=None, anatomy=None, layers=3,  # type: ignore[arg-type]
+                                  extra=objective.groups())  # fmt: skip
+        optimizer = torch.optim.AdamW(groups)
+        for step in range(steps):
+            objective.loss(model, batch, step, steps).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            objective.stepped()
+            assert all(float(a.detach().abs().max()) <= MOST + 1e-6 for a in objective.gates.parameters())
+    return float(objective.gates.sparsity().detach())
+
+
+@pytest.mark.parametrize("target", [0.5, 0.8])
+def test_the_multipliers_bring_the_sparsity_to_the_target(target: float) -> None:
+    model = tiny("bert")
+    objective = sparsify(model, target, warmup=0.3, layers=0.1)
+    assert trained(model, objective, 300) == pytest.approx(target, abs=0.01)
+    assert float(objective.multipliers[1].detach()) > 0, "the square's multiplier only ever rises"
+    assert NAME not in dict(model.named_modules())
+
+
+def test_rates_of_masks_stay_and_those_of_weights_fall() -> None:
+    model = tiny("bert")
+    objective = sparsify(model)
+    with attached(model, objective):
+        groups = parameter_groups(model, set(), learning_rate=1e-3, weight_decay=0.0, layer_decay=None, anatomy=None, layers=3,  # type: ignore[arg-type]
+                                  extra=objective.groups())  # fmt: skip
+        assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
+    optimizer = torch.optim.AdamW(groups)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 4 if step < 4 else 0.0)
+    constant_rates(scheduler, 2)
+    seen = []
+    for _ in range(6):
+        seen.append([g["lr"] for g in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    assert [rates[0] for rates in seen] == pytest.approx([0, 2.5e-4, 5e-4, 7.5e-4, 0, 0])
+    assert all(rates[1:] == [0.1, 0.01] for rates in seen)
+    assert [g.get("maximize") for g in optimizer.param_groups[1:]] == [False, True]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(12, [2, 5, 8, 11]), (6, [1, 2, 4, 5]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0]), (24, [5, 11, 17, 23])])
+def test_a_layer_of_every_quarter(count: int, expected: list[int]) -> None:
+    assert quarters(count) == expected
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_matches_never_go_back_and_are_the_best(rows: int, columns: int, seed: int) -> None:
+    costs = torch.rand(rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+    rising = itertools.combinations_with_replacement(range(columns), rows)
+    best = min(sum(costs[i][c] for i, c in enumerate(path)) for path in rising)
+    found = monotone(costs)
+    assert found == sorted(found)
+    assert sum(costs[i][c] for i, c in enumerate(found)) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "mpnet", "electra"])
+def test_a_teacher_with_open_gates_is_itself(family: str) -> None:
+    model = tiny(family)
+    teacher = Teacher(copy.deepcopy(model), scores=False, bf16=False)
+    identity = torch.nn.Identity()
+    answer, layers = teacher.answer(inputs())
+    with masked(model, ones(model)), recorded(model) as written, torch.no_grad():
+        logits = model(**inputs()).logits
+        tokens = inputs()["attention_mask"]
+        assert float(layer_loss(written, [layers[i] for i in quarters(3)], tokens, identity, [0, 1, 2])) == pytest.approx(0, abs=1e-9)
+    assert float(logits_loss(logits, answer, torch.tensor([0, 1]), 2.0, scores=False)) == pytest.approx(0, abs=1e-6)
+
+
+def test_layers_are_matched_among_the_living_and_padding_counts_for_nothing() -> None:
+    torch.manual_seed(0)
+    teachers = [torch.randn(2, 5, 4) for _ in range(2)]
+    students = [teachers[0], teachers[1], torch.randn(2, 5, 4)]
+    tokens = torch.ones(2, 5, dtype=torch.long)
+    identity = torch.nn.Identity()
+    assert float(layer_loss(students, teachers, tokens, identity, [0, 1, 2])) == 0
+    mean = torch.nn.functional.mse_loss
+    # without layer 0: the first of the teacher may have 1 or 2, the second what is behind
+    ways = [mean(students[a], teachers[0]) + mean(students[b], teachers[1]) for a, b in ((1, 1), (1, 2), (2, 2))]
+    assert float(layer_loss(students, teachers, tokens, identity, [1, 2])) == pytest.approx(float(min(ways)))
+    tokens[1, 3:] = 0
+    padded = [s.clone() for s in students]
+    padded[0][1, 3:] = 99
+    assert float(layer_loss(padded, teachers, tokens, identity, [0, 1, 2])) == 0
+    assert float(layer_loss(students, teachers, tokens.reshape(1, 2, 5), identity, [])) == 0, "choices, and no layer alive: all count"
+
+
+def test_the_logits_loss_by_hand() -> None:
+    teacher, student = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.0]])
+    p = 1 / (1 + math.exp(-1))
+    expected = 4 * (p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5))
+    assert float(logits_loss(student, teacher, torch.tensor([0]), 2.0, scores=False)) == pytest.approx(expected)
+    twice = [torch.stack([t[0], t[0], t[0] * 0 + i])[None] for i, t in enumerate((student, teacher))]
+    labels = torch.tensor([[1, 0, -100]])  # of the third token nothing is asked
+    assert float(logits_loss(twice[0], twice[1], labels, 2.0, scores=False)) == pytest.approx(expected)
+    assert float(logits_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [5.0]]), labels, 2.0, scores=True)) == 2.5
+
+
+def test_the_teacher_neither_learns_nor_drops_out() -> None:
+    model = tiny("bert")
+    objective = DistilLogits(Teacher(copy.deepcopy(model).train(), scores=False, bf16=False), 2.0)
+    loss = objective.loss(model.eval(), {**inputs(), "labels": torch.tensor([0, 1])}, 0, 1)
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
+    assert not any(p.requires_grad for p in objective.teacher.model.parameters())
