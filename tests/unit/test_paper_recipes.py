@@ -38,6 +38,7 @@ def document(i: int) -> dict[str, Any]:
 #: A row of each task's data, by its number.
 ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/a-electra-lora/": classes(2, "sentence1", "sentence2"),
+    "papers/a-pruning/": classes(2, "sentence1", "sentence2"),
     "papers/b-peft/sst5-": classes(5, "text"),
     "papers/b-peft/boolq-sl-": classes(2, "question", "passage"),
     "papers/b-peft/commonsenseqa-": question,
@@ -101,6 +102,7 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
 @pytest.mark.parametrize(("name", "brief"), [
     ("papers/a-electra-lora/untrained", []),
     ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
+    ("papers/a-pruning/5-row-l2", ["steps.tune.max_steps=2"]),
     ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
     ("tasks/boolq-windows", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
     ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
