@@ -25,19 +25,20 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
     """Put several RUNs side by side: metrics, size, speed, and what training cost. Computes nothing.
 
     A row a run, named after its recipe. Runs over other data or models are compared all the same, and a warning
-    says which figures are not comparable. csv and --json hold raw numbers.
+    says which figures are not comparable. Runs that differ in one number of the recipe, or pruned different shares,
+    are also listed along it; html draws that. csv and --json hold raw numbers.
 
     Exit code 0; 2 where a RUN is not the folder of a run, or --out cannot be written.
     """
     from edgeopt.report import compare_render
     from edgeopt.report.compare import compare
-    from edgeopt.report.compare_tables import raw
+    from edgeopt.report.compare_tables import raw, raw_sweep
     from edgeopt.run import load_report
 
     distinct = list({run.resolve(): run for run in runs}.values())
     found = compare([(run if run.is_dir() else run.parent, load_report(run)) for run in distinct], baseline=baseline)
     if as_json:
-        print_json({"rows": raw(found), "warnings": found.warnings})
+        print_json({"rows": raw(found), "sweep": found.sweep and raw_sweep(found.sweep), "warnings": found.warnings})
         return
     renderers = {"markdown": compare_render.render_markdown, "html": compare_render.render_html,
                  "csv": compare_render.render_csv, "latex": compare_render.render_latex}  # fmt: skip

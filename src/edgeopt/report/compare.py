@@ -12,6 +12,7 @@ from edgeopt.report import format as fmt
 from edgeopt.report import headline
 from edgeopt.report.headline import Place
 from edgeopt.report.model import Report, Step, Subject
+from edgeopt.report.sweep import Sweep, find_sweep
 
 #: Metrics that stand first, in this order, where a row has them.
 USUAL = ("accuracy", "precision", "recall", "f1")
@@ -38,12 +39,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """place: where latency was taken, None where the runs share no such place. differing: names of facts that do."""
+    """place: where latency was taken, None where the runs share no such place. differing: names of facts that do. sweep:
+    the axis that the candidates lie along, where there is one."""
 
     rows: list[Row]
     place: Place | None
     differing: list[str]
     warnings: list[str]
+    sweep: Sweep | None = None
 
     @property
     def metrics(self) -> list[str]:
@@ -58,7 +61,7 @@ def compare(runs: Sequence[tuple[Path, Report]], *, baseline: bool = True) -> Co
     candidates = [_row(name, report, "candidate", place) for name, (_, report) in zip(names, runs, strict=True)]
     rows = [*(_baselines(names, [report for _, report in runs], place) if baseline else []), *candidates]
     differing = _differing([row.facts for row in candidates])
-    return Comparison(rows, place, differing, _warnings(runs, differing))
+    return Comparison(rows, place, differing, _warnings(runs, differing), find_sweep(names, runs))
 
 
 def _names(runs: Sequence[tuple[Path, Report]]) -> list[str]:

@@ -15,6 +15,7 @@ from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.scale import Scale
 from edgeopt.report.scatter import PLOT, Point, scatter
 from edgeopt.report.svg import cut
+from edgeopt.report.sweep_chart import sweep_charts
 from edgeopt.report.templating import environment
 
 
@@ -27,9 +28,9 @@ def render_markdown(found: Comparison) -> str:
 
 def render_html(found: Comparison) -> str:
     """One file without script and links, in the form of the report."""
-    picture = _picture(found)
+    picture, charts = _picture(found), [(name, Markup(chart)) for name, chart in sweep_charts(found.sweep)] if found.sweep else []
     page = environment(autoescape=True).get_template("compare.html.j2")
-    return page.render(found=found, tables=tables(found), notes=notes(found), picture=picture and Markup(picture), metric=_metric(found))
+    return page.render(found=found, tables=tables(found), notes=notes(found), picture=picture and Markup(picture), metric=_metric(found), charts=charts)
 
 
 def render_csv(found: Comparison) -> str:
@@ -56,8 +57,11 @@ def _metric(found: Comparison) -> str | None:
 
 
 def _picture(found: Comparison) -> str | None:
-    """The metric against the trained parameters; None where nothing was trained, or no metric is common to all."""
+    """The metric against the trained parameters; None where nothing was trained, or no metric is common to all, or the runs
+    of a sweep all trained as many."""
     metric = _metric(found)
+    if found.sweep and len({row.values["trained_parameters"] for row in found.rows if row.role == "candidate"}) == 1:
+        return None
     points = [] if metric is None else [_point(row, metric) for row in found.rows if row.values["trained_parameters"]]
     if metric is None or not points:
         return None

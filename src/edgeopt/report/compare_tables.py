@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from edgeopt.report import format as fmt
 from edgeopt.report.compare import Comparison, Row
+from edgeopt.report.sweep import Score, Sweep
 from edgeopt.report.table import Column, Table
 
 Show = Callable[[Any], str]
@@ -50,8 +52,22 @@ def tables(found: Comparison) -> list[tuple[str, Table]]:
     first = Table([Column("Run"), *metrics, *seeds, *drawn(result)], [[*head(row), *cells(row, result)] for row in found.rows])
     second = Table([Column("Run"), *(Column(n.capitalize()) for n in found.differing)], [[r.name, *(r.facts[n] for n in found.differing)] for r in found.rows])
     third = Table([Column("Run"), *drawn(cost)], [[row.name, *cells(row, cost)] for row in found.rows])
-    sections = [("Result", first), ("What differs besides the steps", second), ("What the training cost", third)]
+    along = [(f"By {found.sweep.axis}", _sweep(found.sweep))] if found.sweep else []
+    sections = [("Result", first), *along, ("What differs besides the steps", second), ("What the training cost", third)]
     return [(heading, table) for heading, table in sections if len(table.columns) > 1]
+
+
+def _sweep(sweep: Sweep) -> Table:
+    """A row a run along the axis: each metric, its difference from the baseline, and the bounds."""
+    names = [(metric, "change", "bounds") for metric in sweep.metrics]
+    columns = [Column(sweep.axis, "number"), Column("Run"), *(Column(name, "number") for three in names for name in three)]
+    return Table(columns, [[f"{stop.at:.4g}", stop.run, *(cell for m in sweep.metrics for cell in _scored(m, stop.scores[m]))] for stop in sweep.stops])
+
+
+def _scored(metric: str, score: Score) -> list[str]:
+    low, high = (None if bound is None else bound - score.baseline for bound in (score.low, score.high))
+    change = fmt.points(metric, score.value - score.baseline) + fmt.points_unit(metric)
+    return [fmt.metric(score.value), change, fmt.interval(low, high, partial(fmt.points, metric))]
 
 
 def _metric(row: Row, name: str) -> str:
@@ -65,8 +81,16 @@ def notes(found: Comparison) -> list[str]:
         out.append(f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run.")
     if any(row.deviations for row in found.rows):
         out.append("Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of its first seed.")
+    if found.sweep:
+        out.append(f"By {found.sweep.axis}: change and bounds are against the run's own FP32 baseline, the bounds one-sided at 95 % from the paired rows; "
+                   "of a run with several seeds, one standard deviation of the difference paired by seed.")  # fmt: skip
     out.append("Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last.")
     return out
+
+
+def raw_sweep(sweep: Sweep) -> dict[str, Any]:
+    """The same as plain numbers: the axis, and for each run its place and its scores."""
+    return {"axis": sweep.axis, "runs": [{"run": s.run, "at": s.at, "metrics": {m: vars(s.scores[m]) for m in sweep.metrics}} for s in sweep.stops]}
 
 
 def raw(found: Comparison) -> list[dict[str, Any]]:

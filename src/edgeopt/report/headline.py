@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from edgeopt.report import format as fmt
 from edgeopt.report.model import Difference, Latency, Report, Speedup, SubjectName
@@ -53,6 +53,11 @@ def speedup(report: Report, place: Place, percentile: Percentile = "p50", agains
         if (entry.target, entry.sequence) == place and (entry.percentile, entry.against) == (percentile, against):
             return entry
     return None
+
+
+def last_figure(report: Report, figure: str) -> Any:
+    """The figure of the candidate's last step that has it, else None."""
+    return next((s.figures[figure] for s in reversed(report.steps) if s.chain == "candidate" and figure in s.figures), None)
 
 
 def sentence(report: Report) -> str:

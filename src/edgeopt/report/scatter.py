@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edgeopt.report import svg
 from edgeopt.report.scale import Scale, decimals
@@ -28,18 +29,43 @@ class Point:
     radius: int = 6
 
 
-def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: str, shown: Callable[[float], str] | None = None) -> str:
-    """The picture. x: onto the plot's width. across, up: what the axes are. shown: how a tick of x is written."""
-    y = _y_axis(points)
+@dataclass(frozen=True)
+class Level:
+    """A height that points are compared with: a line across the plot with its caption."""
+
+    kind: str
+    caption: tuple[str, str]
+    y: float
+
+
+def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: str, shown: Callable[[float], str] | None = None,
+            level: Level | None = None, joined: bool = False, captions: bool = True) -> str:  # fmt: skip
+    """The picture. x: onto the plot's width. across, up: what the axes are. shown: how a tick of x is written. joined: lines
+    lead from each point to the next of its kind. captions: also drawn, and not only said."""
+    y = _y_axis(points, level)
     marks = [part for point in points for part in _mark(point, x, y)]
-    drawn = [*_grid(x, y, across, up, shown), *_captions(points, x, y), *marks]
-    named = f"{title}: " + "; ".join(": ".join(p.caption) for p in points)
-    return svg.picture(WIDTH, PLOT.bottom + 44, named, drawn)
+    below = [*_grid(x, y, across, up, shown), *(_level(level, y) if level else []), *(_joints(points, x, y) if joined else [])]
+    named = _captions(points, x, y, level) if captions else []
+    said = [*([level.caption] if level else []), *(p.caption for p in points)]
+    return svg.picture(WIDTH, PLOT.bottom + 44, f"{title}: " + "; ".join(map(": ".join, said)), [*below, *named, *marks])
 
 
-def _y_axis(points: Sequence[Point]) -> Scale:
+def _joints(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
+    kinds = {kind: [p for p in points if p.kind == kind] for kind in dict.fromkeys(p.kind for p in points)}
+    return [svg.line(x(a.x), y(a.y), x(b.x), y(b.y), f"joint {kind}") for kind, those in kinds.items() for a, b in pairwise(those)]
+
+
+def _level(level: Level, y: Scale) -> list[str]:
+    """The line, and what it is at the top of the plot, where the axis leaves room."""
+    (name, value), kind = level.caption, f"level {level.kind}"
+    left = PLOT.right - svg.width_of(name, bold=True) - svg.width_of(value) - 8
+    words = svg.words(left, PLOT.top + 10, [(name, f"name {level.kind}"), (value, "value")])
+    return [svg.line(PLOT.left, y(level.y), PLOT.right, y(level.y), kind), svg.line(left - 32, PLOT.top + 6, left - 8, PLOT.top + 6, kind), words]
+
+
+def _y_axis(points: Sequence[Point], level: Level | None) -> Scale:
     """Around what was seen."""
-    values = [v for p in points for v in (p.y, *(p.y_bounds or ()))]
+    values = [v for p in points for v in (p.y, *(p.y_bounds or ()))] + ([level.y] if level else [])
     middle, span = (max(values) + min(values)) / 2, max(max(values) - min(values), 0.01)
     return Scale(middle - span * 0.8, middle + span * 0.8, PLOT.bottom, PLOT.top)
 
@@ -74,12 +100,14 @@ def _mark(point: Point, x: Scale, y: Scale) -> list[str]:
     return [*(svg.line(*ends, kind) for ends in _bars(point, x, y)), dot]
 
 
-def _captions(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
+def _captions(points: Sequence[Point], x: Scale, y: Scale, level: Level | None) -> list[str]:
     """Two lines a point, at the nearest place that covers nothing; a thin line leads to a far one."""
     taken = [Box(x(p.x) - 7, y(p.y) - 7, x(p.x) + 7, y(p.y) + 7) for p in points]
     for point in points:
         for x1, y1, x2, y2 in _bars(point, x, y):
             taken.append(Box(min(x1, x2) - 2, min(y1, y2) - 2, max(x1, x2) + 2, max(y1, y2) + 2))
+    if level:
+        taken += [Box(PLOT.left, y(level.y) - 1, PLOT.right, y(level.y) + 1), Box(PLOT.left, PLOT.top, PLOT.right, PLOT.top + 14)]
     parts = []
     for point in points:
         name, values = point.caption

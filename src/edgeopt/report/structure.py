@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from markupsafe import Markup
 
 from edgeopt.report import format as fmt
@@ -22,7 +20,7 @@ def table(report: Report) -> Table:
     """Weights and multiply-accumulates of the layers, dense and pruned, what they promise and what was measured; and the
     bytes of the weights when compressed, which zeros bring down too. No rows where nothing was pruned."""
     columns = [Column("Measure"), Column("Dense", "number"), Column("Pruned", "number"), Column("Change")]
-    shape, rows = _last(report, "structure"), []
+    shape, rows = headline.last_figure(report, "structure"), []
     if shape:
         left = sum(1 for h, n in zip(shape["heads"], shape["neurons"], strict=True) if h or n)
         rows = [
@@ -34,10 +32,10 @@ def table(report: Report) -> Table:
         ]
         if shape["hidden"] != shape["dense"]["hidden"]:
             rows.insert(1, _counts("hidden dimensions", shape["dense"]["hidden"], shape["hidden"]))
-        asked = _last(report, "asked_sparsity")
+        asked = headline.last_figure(report, "asked_sparsity")
         if asked:
             rows.append(["sparsity asked for, and reached", fmt.ABSENT, fmt.share(asked["got"]), f"of {fmt.share(asked['asked'])}"])
-        multiple = _last(report, "neuron_multiple")
+        multiple = headline.last_figure(report, "neuron_multiple")
         if multiple:
             rows.append(["neurons of a layer are a multiple of", fmt.ABSENT, str(multiple), fmt.ABSENT])
         rows.append(["speed that these promise", fmt.ABSENT, fmt.ABSENT, f"{fmt.ratio(shape['promised_speedup'])} as fast" if shape["macs"] else fmt.ABSENT])
@@ -45,7 +43,7 @@ def table(report: Report) -> Table:
         found = headline.speedup(report, place) if place else None
         if found:
             rows.append([f"speed measured, all steps together: p50, {place}", fmt.ABSENT, fmt.ABSENT, f"{fmt.ratio(found.ratio)} as fast"])
-    compressed = _last(report, "compressed_bytes")
+    compressed = headline.last_figure(report, "compressed_bytes")
     if compressed:
         whole = next(s.size_bytes for s in report.steps if s.chain == "candidate" and s.figures.get("compressed_bytes") == compressed)
         rows.append(
@@ -58,15 +56,10 @@ def _counts(name: str, before: int, after: int) -> list[str]:
     return [name, fmt.count(before), fmt.count(after), fmt.shrink(before, after, ("fewer", "more"))]
 
 
-def _last(report: Report, figure: str) -> Any:
-    """The figure of the candidate's last step that has it."""
-    return next((s.figures[figure] for s in reversed(report.steps) if s.chain == "candidate" and figure in s.figures), None)
-
-
 def picture(report: Report) -> Markup | None:
     """Each layer of the dense model on a line: a cell a head, a bar for the neurons; pale is gone. None where no step
     cut anything."""
-    shape = _last(report, "structure")
+    shape = headline.last_figure(report, "structure")
     if not shape:
         return None
     heads, neurons = shape["dense"]["heads"], shape["dense"]["neurons"]
