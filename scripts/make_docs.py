@@ -246,6 +246,7 @@ def reference() -> str:
         "",
         f"Profiles that come with edgeopt: {', '.join(f'`{name}`' for name in target_files())}.",
         *gates(),
+        *section("emissions", s.EmissionsSpec),
     ]
     unused = sorted(set(MEANINGS) - used)
     if unused:

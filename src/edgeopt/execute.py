@@ -13,6 +13,7 @@ from pathlib import Path
 from edgeopt.contract import Fact, Facts
 from edgeopt.data import TaskData
 from edgeopt.distributed import Group
+from edgeopt.emissions import country_of, figures_of, metering
 from edgeopt.errors import EdgeoptError, StepError, bad_input, step_failed
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
@@ -111,14 +112,18 @@ def _build(step: PlannedStep, before: State, plan: Plan, store: Store, progress:
             context = StepContext(
                 plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size, shared=store.measured
             )  # fmt: skip
-            started = time.monotonic()
-            group.announce(step.use, before, step.params, context)
-            step.transform.apply(before, step.params, context)
-            facts = _facts_after(step, before, context)
-            _changed_something(before, output, step)
-            figures = {**context.figures, **step.transform.observe(before, output, step.params)}
-            observe_facts(output, facts, before, figures)
-            state = store.commit(output, key=key, parts=step.parts, use=step.use, facts=facts, figures=figures, seconds=time.monotonic() - started)
+            asked = plan.recipe.head.emissions
+            with metering(country_of(asked) if asked else None) as used:
+                started = time.monotonic()
+                group.announce(step.use, before, step.params, context)
+                step.transform.apply(before, step.params, context)
+                facts = _facts_after(step, before, context)
+                _changed_something(before, output, step)
+                figures = {**context.figures, **step.transform.observe(before, output, step.params)}
+                observe_facts(output, facts, before, figures)
+                seconds = time.monotonic() - started
+            figures |= figures_of(used)
+            state = store.commit(output, key=key, parts=step.parts, use=step.use, facts=facts, figures=figures, seconds=seconds)
     return replace(step, state=state)
 
 

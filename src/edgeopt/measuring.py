@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgeopt.data import Split
+from edgeopt.emissions import country_of
 from edgeopt.execute import Executed
 from edgeopt.gates import Evidence
 from edgeopt.measure.accuracy import outputs_of
+from edgeopt.measure.energy import measure_energy
 from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency import Measured, cold_start, measure
 from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
-from edgeopt.report.model import Subject
+from edgeopt.report.model import Emissions, Subject
 from edgeopt.store import State, write_json
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Ids, length
@@ -29,13 +31,14 @@ PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
 
 @dataclass(frozen=True)
 class Measurements:
-    """The evidence, how many queries the rows made, what session.json says of each measured file, and what a reader
-    should know of it."""
+    """The evidence, how many queries the rows made, what session.json says of each measured file, what a reader should know
+    of it, and the energy of inferences where the recipe asks for it."""
 
     evidence: Evidence
     queries: int
     sessions: dict[str, dict[str, Any]]
     notes: list[str]
+    emissions: Emissions | None = None
 
 
 def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path, progress: Progress) -> Measurements:
@@ -57,6 +60,11 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
     for target in recipe.targets:
         progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
         latency += measure(target, {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}, torch_state.folder, queries)
+    asked, emissions = recipe.head.emissions, None
+    if asked:
+        progress.say(f"energy of inferences: about {3 * asked.seconds:.0f} s …")
+        disabled = {n: _disabled(latency, n) for n in graphs}
+        emissions = measure_energy(recipe.targets[0], {**graphs}, disabled, queries, country_of(asked), asked.seconds)
     shown = {"baseline": "baseline/model.onnx", "candidate": f"model/{artifact.as_posix()}"}
     subjects = {n: _subject(n, shown[n], graphs[n], outputs[n], seconds[n], task, report, queries, latency) for n in graphs}
     labels = task.stack_labels(report.labels)
@@ -65,7 +73,7 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
     notes = [*([options.note] if options.note else []), *task.notes(labels)]
     if len(queries) > len(report):
         notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
-    return Measurements(evidence, len(queries), {artifact.as_posix(): options.kwargs}, notes)
+    return Measurements(evidence, len(queries), {artifact.as_posix(): options.kwargs}, notes, emissions)
 
 
 def _disabled(latency: list[Measured], subject: str) -> list[str]:

@@ -14,6 +14,7 @@ from edgeopt import host
 from edgeopt.contract import Contract, Fact, Facts, facts, fold
 from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.data.extra import local_digests, with_extra
+from edgeopt.emissions import emissions_issues
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import exporter
 from edgeopt.models.source import CONFIG, ModelSource, find_model
@@ -179,7 +180,7 @@ def check(recipe: Recipe) -> Plan:
     source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
     chains = _attempt(issues, lambda: check_order(recipe, source))
     data = _attempt(issues, lambda: _local_data(recipe))
-    issues += [*_export_issues(recipe), *_fit_issues(recipe, source, data), *_step_issues(recipe, source)]
+    issues += [*_export_issues(recipe), *_fit_issues(recipe, source, data), *_step_issues(recipe, source), *emissions_issues(recipe)]
     if issues or chains is None:
         raise InputError(issues)
     return Plan(recipe, source, data, chains)

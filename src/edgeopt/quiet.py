@@ -18,6 +18,7 @@ def quiet_libraries() -> None:
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+        "CODECARBON_LOG_LEVEL": "critical",
         "BITSANDBYTES_NOWELCOME": "1",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
     }.items():

@@ -18,10 +18,11 @@ from edgeopt.cli.output import log_to_stderr, print_json
 @STORE
 @click.option("--locked", is_flag=True, help="Refuse to differ from the lock of an earlier run.")
 @click.option("--lock", "lock_file", type=click.Path(path_type=Path), help="That lock. Default: OUT/recipe.lock.")
+@click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, as `emissions: {}` in the recipe.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JSON
 def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], store: Path | None, locked: bool,
-            lock_file: Path | None, quiet: bool, as_json: bool) -> int:  # fmt: skip
+            lock_file: Path | None, emissions: bool, quiet: bool, as_json: bool) -> int:  # fmt: skip
     """Run RECIPE: build what is not cached, export, measure against the FP32 baseline, decide the gates.
 
     Type the same command again to resume. The exit code is the verdict; the last line on stdout is the
@@ -38,6 +39,8 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], store: P
     quiet_libraries()
     log_to_stderr(quiet=quiet)
     loaded = load_recipe(recipe, overrides)
+    if emissions:
+        loaded = loaded.metered()
     folder = (out or Path("runs") / loaded.head.name).resolve()
     lock = None
     if locked or lock_file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import closest, default_id, from_pydantic
-from edgeopt.recipe.schema import MEASURED, NAME, RecipeHead, StepParams, Target, TrainParams
+from edgeopt.recipe.schema import MEASURED, NAME, EmissionsSpec, RecipeHead, StepParams, Target, TrainParams
 from edgeopt.recipe.yaml import Document, Path_, parse
 from edgeopt.training.check import training_issues
 from edgeopt.transforms import registry
@@ -67,10 +67,15 @@ class Recipe:
         return _trainings(self.head, self.steps)
 
     def resolved(self) -> dict[str, Any]:
-        """Everything the recipe says, defaults filled in, as plain data: what the lock holds."""
-        head = self.head.model_dump(mode="json", exclude={"steps", "targets"})
+        """Everything the recipe says, defaults filled in, as plain data: what the lock holds. Not whether emissions are
+        measured, which decides nothing."""
+        head = self.head.model_dump(mode="json", exclude={"steps", "targets", "emissions"})
         steps = [{"id": s.id, "use": s.use, **s.params.model_dump(mode="json")} for s in self.steps]
         return {**head, "steps": steps, "targets": [t.model_dump(mode="json") for t in self.targets]}
+
+    def metered(self) -> Recipe:
+        """The same recipe, with energy measured."""
+        return replace(self, head=self.head.model_copy(update={"emissions": self.head.emissions or EmissionsSpec()}))
 
     @property
     def digest(self) -> str:

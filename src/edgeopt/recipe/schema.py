@@ -325,6 +325,14 @@ def bounds_of(metric: str) -> tuple[str, ...]:
     return ("max_drop", "max_drop_relative", "min")
 
 
+class EmissionsSpec(Strict):
+    """Energy and CO2eq of every step that is built, and of 1,000 inferences of both models, by CodeCarbon (an extra:
+    `pip install 'edgeopt[emissions]'`). Estimated where the machine has no counter. Changes no key and no model."""
+
+    country: str | None = Field(None, description="three letters of ISO 3166, whose mix of electricity counts; default: `EDGEOPT_COUNTRY`")
+    seconds: float = Field(10.0, ge=1, le=3600, description="how long each model answers queries; the shorter, the wider the bounds: publish 60 or more")
+
+
 class StepParams(Strict):
     """Base of a transform's parameters."""
 
@@ -349,6 +357,7 @@ class RecipeHead(Strict):
     export: list[ExportSpec] = Field(default=[ExportSpec(format="onnx")], min_length=1)
     targets: list[str | Target] = Field(default=["cpu-1-thread"], min_length=1)
     gates: list[GateSpec] = []
+    emissions: EmissionsSpec | None = Field(None, description="`{}` or with keys: also measure energy, see [emissions](#emissions)")
     seed: Seed = 42
     seeds: list[Seed] | None = Field(
         None,

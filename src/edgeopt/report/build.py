@@ -45,6 +45,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         steps=[_step(chain, done) for chain, chain_done in executed.chains.items() for done in chain_done],
         environment=host.environment(),
         seeds=seeds,
+        emissions=measured.emissions,
         notes=[*_notes(recipe, executed, evidence), *measured.notes, *_seed_notes(seeds, gates)],
     )  # fmt: skip
 

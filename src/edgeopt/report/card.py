@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from edgeopt.report import headline, spread, tables
+from edgeopt.report import energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
@@ -45,6 +45,8 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         seeds=report.seeds and table(spread.table(report)),
         spread=spread.NOTE,
         steps=table(tables.steps(report)),
+        energy=table(made) if (made := energy.table(report)).rows else "",
+        energy_note=energy.note(report),
     )
 
 

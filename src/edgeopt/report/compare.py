@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeopt.plan import Chain
+from edgeopt.report import energy, headline
 from edgeopt.report import format as fmt
-from edgeopt.report import headline
 from edgeopt.report.headline import Place
 from edgeopt.report.model import Report, Step, Subject
 from edgeopt.report.sweep import Sweep, find_sweep
@@ -17,7 +17,7 @@ from edgeopt.report.sweep import Sweep, find_sweep
 #: Metrics that stand first, in this order, where a row has them.
 USUAL = ("accuracy", "precision", "recall", "f1")
 
-DIGEST, _UNKNOWN = "digest of rows", "unknown"
+DIGEST, ELECTRICITY, _UNKNOWN = "digest of rows", "electricity of", "unknown"
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,10 @@ def _row(name: str, report: Report, role: Chain, place: Place | None) -> Row:
         "exported_bytes": subject.size_bytes,
         "p50_milliseconds": latency.p50_ms if latency else None,
         "speedup_ratio": faster.ratio if faster and role == "candidate" else None,
+        "inference_kwh": used.kwh if (used := energy.inference(report, role)) else None,
+        "inference_co2eq_grams": used.co2eq_g if used else None,
+        "making_kwh": energy.chain_total(report, role, "kwh"),
+        "making_co2eq_grams": energy.chain_total(report, role, "co2eq_g"),
     }
     spreads = {s.metric: s for s in report.seeds.spreads} if report.seeds else {}
     metrics = {n: getattr(spreads[n], f"{role}_mean") if n in spreads else v for n, v in {**subject.metrics, **subject.extra}.items()}
@@ -124,13 +128,15 @@ def _facts(report: Report, place: Place | None) -> dict[str, str]:
         "max length": str(task.max_length),
         "timed at": str(place) if place else fmt.ABSENT,
         "processor": str(report.environment.get("cpu", fmt.ABSENT)),
+        ELECTRICITY: energy.country(report) or fmt.ABSENT,
     }
 
 
 def _differing(facts: Sequence[dict[str, str]]) -> list[str]:
     """Names of the facts that are not the same for all; the digest of the rows only where nothing else tells the data
     apart and all runs know it, as earlier ones do not."""
-    found = [name for name in facts[0] if len({each[name] for each in facts}) > 1]
+    unmetered = {ELECTRICITY: {fmt.ABSENT}}  # has no CO2eq that could be compared
+    found = [name for name in facts[0] if len({each[name] for each in facts} - unmetered.get(name, set())) > 1]
     told = {"dataset", "split", "rows"} & set(found) or any(each[DIGEST] == _UNKNOWN for each in facts)
     return [name for name in found if name != DIGEST or not told]
 
@@ -166,7 +172,7 @@ def _warnings(runs: Sequence[tuple[Path, Report]], differing: Sequence[str]) -> 
     same_rows = known and len({(task.type, task.fingerprint) for task in tasks}) == 1  # a copy elsewhere is the same data
     about = ("model",) if same_rows else ("model", "task", "dataset", "split", "rows", DIGEST)
     out = []
-    for names, what in ((about, "metrics"), (("timed at", "processor"), "seconds and latencies")):
+    for names, what in ((about, "metrics"), (("timed at", "processor"), "seconds, latencies and energy"), ((ELECTRICITY,), "CO2eq")):
         found = [name for name in names if name in differing]
         if found:
             out.append(f"{', '.join(found)} differ between the runs: {what} of rows that differ in them are not comparable.")

@@ -18,6 +18,8 @@ _RESULT: dict[str, tuple[str, Show]] = {
     "exported_bytes": ("Exported", fmt.megabytes),
     "p50_milliseconds": ("p50", fmt.milliseconds),
     "speedup_ratio": ("Speed-up", fmt.ratio),
+    "inference_kwh": ("Energy of 1,000", fmt.energy),
+    "inference_co2eq_grams": ("CO2eq of 1,000", fmt.grams),
 }
 _COST: dict[str, tuple[str, Show]] = {
     "trained_parameters": ("Trained", fmt.count),
@@ -29,6 +31,8 @@ _COST: dict[str, tuple[str, Show]] = {
     "peak_gpu_bytes": ("Peak GPU", fmt.megabytes),
     "checkpoint_bytes": ("Checkpoint", fmt.megabytes),
     "adapter_bytes": ("Adapter", fmt.megabytes),
+    "making_kwh": ("Energy, all steps", fmt.energy),
+    "making_co2eq_grams": ("CO2eq, all steps", fmt.grams),
 }
 
 
@@ -84,6 +88,9 @@ def notes(found: Comparison) -> list[str]:
     if found.sweep:
         out.append(f"By {found.sweep.axis}: change and bounds are against the run's own FP32 baseline, the bounds one-sided at 95 % from the paired rows; "
                    "of a run with several seeds, one standard deviation of the difference paired by seed.")  # fmt: skip
+    if any(row.values[name] is not None for row in found.rows for name in ("inference_kwh", "making_kwh")):
+        out.append("Energy and CO2eq: by CodeCarbon; how is in each run's report. Of 1,000: inferences, above idling. All steps: those of the chain, when "
+                   "they were built, left out where one of them was not metered.")  # fmt: skip
     out.append("Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last.")
     return out
 

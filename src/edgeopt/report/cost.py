@@ -24,10 +24,11 @@ def table(report: Report) -> Table:
     """A line a figure, a column a trained step; figures that no step has are left out."""
     steps = trained(report)
     rows = [[name, *(show(value) if (value := of(step)) is not None else fmt.ABSENT for step in steps)] for name, of, show in _FIGURES]
-    return Table(numbers("Figure", *(_name(s, report) for s in steps)), [row for row in rows if set(row[1:]) - {fmt.ABSENT}])
+    return Table(numbers("Figure", *(step_name(s, report) for s in steps)), [row for row in rows if set(row[1:]) - {fmt.ABSENT}])
 
 
-def _name(step: Step, report: Report) -> str:
+def step_name(step: Step, report: Report) -> str:
+    """With its chain, or that both share it."""
     chains = {s.chain for s in report.steps if s.key == step.key}
     return f"{step.chain}.{step.id}" if len(chains) == 1 else f"{step.id}, both chains"
 

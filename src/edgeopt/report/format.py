@@ -55,6 +55,21 @@ def megabytes(size: float | None) -> str:
     return ABSENT if size is None else f"{significant(size / 1e6)} MB"
 
 
+def energy(kwh: float) -> str:
+    """In the unit that needs the fewest noughts: `4.21 mWh`, `18.3 Wh`."""
+    return _scaled(kwh * 1000, (("kWh", 1e3), ("Wh", 1.0), ("mWh", 1e-3), ("µWh", 1e-6)))
+
+
+def grams(value: float) -> str:
+    return _scaled(value, (("kg", 1e3), ("g", 1.0), ("mg", 1e-3), ("µg", 1e-6)))
+
+
+def _scaled(value: float, units: tuple[tuple[str, float], ...]) -> str:
+    """Three significant digits in the largest unit of which there is one, else in the smallest."""
+    unit, size = next(((unit, size) for unit, size in units if abs(value) >= size), units[-1])
+    return f"{significant(value / size)} {unit}"
+
+
 def milliseconds(value: float | None) -> str:
     return ABSENT if value is None else f"{significant(value)} ms"
 

@@ -112,6 +112,37 @@ class Step(Part):
     figures: dict[str, Any] = {}
 
 
+class InferenceEnergy(Part):
+    """Energy of 1,000 queries above that of idling as long, mean of the blocks with its one-sided 95 % bounds (Student's t).
+    gross_kwh: idling included."""
+
+    subject: Literal["baseline", "candidate"]
+    queries: int = Field(description="how many were answered while it was measured")
+    kwh: float
+    low: float
+    high: float
+    gross_kwh: float
+    co2eq_g: float = Field(description="grams, of `kwh`")
+
+
+class Emissions(Part):
+    """Energy of inferences of both models, measured in the same blocks of time. ratio: baseline over candidate with its
+    one-sided 95 % bounds, null where a block used no more than idling."""
+
+    country: str = Field(description="ISO 3166, three letters")
+    g_per_kwh: float = Field(description="grams of CO2eq a kWh of the country's electricity")
+    estimated: bool = Field(description="whether processors or GPUs have no counter of energy here")
+    how: str
+    target: str
+    seconds: float = Field(description="how long each model answered")
+    blocks: int
+    idle_watts: float
+    inference: list[InferenceEnergy]
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+
+
 class SeedResult(Part):
     """Metrics of both models trained with one seed, on the same rows."""
 
@@ -179,4 +210,5 @@ class Report(Part):
     steps: list[Step]
     environment: dict[str, Any]
     seeds: Seeds | None = None
+    emissions: Emissions | None = Field(None, description="where the recipe asks for it; what a step took is among its figures")
     notes: list[str] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from edgeopt.report import cost, gate_text, headline, spread, structure
+from edgeopt.report import cost, energy, gate_text, headline, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Report, Speedup, Subject
@@ -21,7 +21,7 @@ BOUNDS = (
 def figures(report: Report) -> Table:
     """Baseline, candidate and change, one line a measure: the table to read first."""
     columns = numbers("Measure", "Baseline", "Candidate", "Change", "95 % bounds")
-    rows = [*_metrics(report), *_sizes(report.baseline, report.candidate), *_inference(report)]
+    rows = [*_metrics(report), *_sizes(report.baseline, report.candidate), *_inference(report), *energy.figures(report)]
     for place in headline.places(report):
         rows.extend(_times(report, place))
     return Table(columns, rows)
@@ -165,6 +165,7 @@ def details(report: Report) -> list[Section]:
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Latency", latency(report)),
         Section("What the training cost", cost.table(report), cost.NOTE),
+        Section("Energy and emissions", energy.table(report), energy.note(report)),
         Section("Steps", steps(report)),
         Section("Structure", structure.table(report)),
         Section("Parity of torch and ONNX", parity(report)),

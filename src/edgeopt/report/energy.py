@@ -1,0 +1,98 @@
+"""Energy and CO2eq of steps and inferences: the lines of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from edgeopt.plan import Chain
+from edgeopt.report import format as fmt
+from edgeopt.report.cost import step_name
+from edgeopt.report.model import Emissions, InferenceEnergy, Report, Step
+from edgeopt.report.table import Column, Table
+
+PER = "1,000 inferences"
+
+
+def inference(report: Report, subject: Chain) -> InferenceEnergy | None:
+    found = report.emissions.inference if report.emissions else []
+    return next((each for each in found if each.subject == subject), None)
+
+
+def figures(report: Report) -> Iterator[list[str]]:
+    """Rows of the figures table."""
+    before, after = inference(report, "baseline"), inference(report, "candidate")
+    if report.emissions is None or before is None or after is None:
+        return
+    about = ", estimated" if report.emissions.estimated else ""
+    change = fmt.shrink(before.kwh, after.kwh, ("less", "more"))
+    bounds = fmt.ABSENT
+    low, high = report.emissions.ratio_low, report.emissions.ratio_high
+    if low is not None and high is not None:
+        ends = (low, high) if before.kwh >= after.kwh else (1 / high, 1 / low)  # of the ratio that `change` says
+        bounds = fmt.interval(*ends, fmt.ratio)
+    yield [f"energy of {PER}{about}", fmt.energy(before.kwh), fmt.energy(after.kwh), change, bounds]
+    yield [f"CO2eq of {PER}{about}", fmt.grams(before.co2eq_g), fmt.grams(after.co2eq_g), change, bounds]
+
+
+def table(report: Report) -> Table:
+    """A line a step that was metered when it was built, those that both chains share once, and what the steps of each chain
+    come to. No rows where none was."""
+    columns = [Column("Step", "code"), Column("Metered"), Column("Energy", "number"), Column("CO2eq", "number"), Column("Figure")]
+    unique = list({step.key: step for step in reversed(report.steps) if used(step)}.values())[::-1]
+    rows = [[step_name(step, report), fmt.duration(used(step)["seconds"]), *_amounts([step]), _figure([step])] for step in unique]
+    for chain in ("baseline", "candidate"):
+        steps = [step for step in report.steps if step.chain == chain]
+        known = [step for step in steps if used(step)]
+        if known:
+            least = "≥ " if len(known) < len(steps) else ""
+            amounts = [least + amount for amount in _amounts(known)]
+            rows.append([f"{chain}, all steps", fmt.duration(sum(used(s)["seconds"] for s in known)), *amounts, _figure(known)])
+    return Table(columns, rows)
+
+
+def used(step: Step) -> dict[str, Any]:
+    """What the step took when it was built; empty where it was not metered."""
+    return dict(step.figures.get("emissions", {}))
+
+
+def country(report: Report) -> str | None:
+    """Whose electricity the report's CO2eq is of; None where it has none."""
+    found = [used(step)["country"] for step in report.steps if used(step)]
+    return report.emissions.country if report.emissions else next(iter(found), None)
+
+
+def chain_total(report: Report, chain: Chain, what: str) -> float | None:
+    """kwh or co2eq_g of all steps of a chain; None where one of them was not metered."""
+    steps = [step for step in report.steps if step.chain == chain]
+    return sum(used(step)[what] for step in steps) if steps and all(used(step) for step in steps) else None
+
+
+def _amounts(steps: Sequence[Step]) -> list[str]:
+    return [fmt.energy(sum(used(s)["kwh"] for s in steps)), fmt.grams(sum(used(s)["co2eq_g"] for s in steps))]
+
+
+def _figure(steps: Sequence[Step]) -> str:
+    return "estimated" if any(used(step)["estimated"] for step in steps) else "counted"
+
+
+def note(report: Report) -> str:
+    """How the figures came about, and how far to trust them."""
+    found = [used(step) for step in report.steps if used(step)]
+    parts = []
+    if found:
+        ways = dict.fromkeys(f"{each['country']}: {each['how']}" for each in found)
+        parts.append(f"By CodeCarbon, of a step's process and those it starts, when it was built. {'. '.join(ways)}.")
+    if report.emissions:
+        parts.append(_inferences(report.emissions))
+    return " ".join(parts)
+
+
+def _inferences(found: Emissions) -> str:
+    way = f" ({found.country}: {found.how})"
+    trust = "The bounds are of the measurement alone, not of the estimate" if found.estimated else "The bounds are of the measurement alone"
+    return (
+        f"Inferences{way}: real rows at their own lengths, one at a time with the threads of {found.target}; each model answered for {found.seconds:g} s in "
+        f"{found.blocks} blocks, and what idling in between takes, {fmt.significant(found.idle_watts)} W, is subtracted. {trust}: one-sided at 95 % "
+        f"by Student's t over the blocks. Electricity of {found.country}: {found.g_per_kwh:.0f} g CO2eq a kWh."
+    )
