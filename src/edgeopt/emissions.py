@@ -16,7 +16,6 @@ from typing import Any
 from edgeopt import host
 from edgeopt.errors import Issue
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import EmissionsSpec
 
 log = logging.getLogger("edgeopt")
@@ -66,10 +65,9 @@ def emissions_issues(recipe: Recipe) -> list[Issue]:
     known = json.loads(table.read_text(encoding="utf-8"))
     if country in known:
         return []
-    guess = closest(country, known)
     place = recipe.document.place(("emissions", "country")) if spec.country else place
-    help = "three capital letters of ISO 3166, such as SVN" + (f"; did you mean '{guess}'?" if guess else "")
-    return [Issue("E106", f"CodeCarbon knows no electricity of the country '{country}'{'' if spec.country else f' ({COUNTRY})'}", place, help)]
+    message = f"CodeCarbon knows no electricity of the country '{country}'{'' if spec.country else f' ({COUNTRY})'}"
+    return [Issue("E106", message, place, "three capital letters of ISO 3166, such as SVN for Slovenia")]
 
 
 @contextmanager

@@ -167,7 +167,11 @@ exist for every machine. `adapter.qlora` needs bitsandbytes:
 
 and token-classification counts its entities with seqeval:
 
-    pip install 'edgeopt[tasks]'""",
+    pip install 'edgeopt[tasks]'
+
+and `emissions` measures energy with codecarbon:
+
+    pip install 'edgeopt[emissions]'""",
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train

@@ -36,6 +36,8 @@ def show_summary(report: Report) -> None:
 
 
 def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
+    from edgeopt.report import energy
+
     base, candidate = report.baseline, report.candidate
     rows = []
     for d in report.differences:
@@ -55,7 +57,7 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
                 f"{s.low:.2f} to {s.high:.2f}",
             )
         )
-    return rows
+    return rows + [(name, old, new, change, bounds) for name, old, new, change, bounds in energy.figures(report)]
 
 
 def _bytes(n: int) -> str:

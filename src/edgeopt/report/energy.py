@@ -77,22 +77,22 @@ def _figure(steps: Sequence[Step]) -> str:
 
 
 def note(report: Report) -> str:
-    """How the figures came about, and how far to trust them."""
+    """How the figures came about, and how far to trust them. Empty where there are none."""
     found = [used(step) for step in report.steps if used(step)]
-    parts = []
+    ways = dict.fromkeys([each["how"] for each in found] + ([report.emissions.how] if report.emissions else []))
+    if not ways:
+        return ""
+    parts = [f"By CodeCarbon: {'. Or: '.join(ways)}."]
+    if any(each["estimated"] for each in found) or (report.emissions and report.emissions.estimated):
+        parts.append("Estimated is as good as those watts, which CODECARBON_FORCE_CPU_POWER sets; the ratio of two models does not depend on them.")
     if found:
-        ways = dict.fromkeys(f"{each['country']}: {each['how']}" for each in found)
-        parts.append(f"By CodeCarbon, of a step's process and those it starts, when it was built. {'. '.join(ways)}.")
-    if report.emissions:
-        parts.append(_inferences(report.emissions))
-    return " ".join(parts)
+        parts.append("Steps: their process and those it starts, when they were built.")
+    return " ".join([*parts, *([_inferences(report.emissions)] if report.emissions else [])])
 
 
 def _inferences(found: Emissions) -> str:
-    way = f" ({found.country}: {found.how})"
-    trust = "The bounds are of the measurement alone, not of the estimate" if found.estimated else "The bounds are of the measurement alone"
     return (
-        f"Inferences{way}: real rows at their own lengths, one at a time with the threads of {found.target}; each model answered for {found.seconds:g} s in "
-        f"{found.blocks} blocks, and what idling in between takes, {fmt.significant(found.idle_watts)} W, is subtracted. {trust}: one-sided at 95 % "
-        f"by Student's t over the blocks. Electricity of {found.country}: {found.g_per_kwh:.0f} g CO2eq a kWh."
+        f"Inferences: real rows at their own lengths, one at a time with the threads of {found.target}; each model answered for {found.seconds:g} s in "
+        f"{found.blocks} blocks, and what idling takes, {fmt.significant(found.idle_watts)} W, is subtracted. The bounds are Student's t over the blocks, of "
+        f"the measurement alone. Electricity of {found.country}: {found.g_per_kwh:.0f} g CO2eq a kWh."
     )
