@@ -105,6 +105,7 @@ def open_tracker(country: str) -> Any:
     that would write, send or ask the network do not."""
     from codecarbon import OfflineEmissionsTracker
 
+    logging.getLogger(PACKAGE).setLevel(logging.CRITICAL)
     return OfflineEmissionsTracker(
         country_iso_code=country, tracking_mode="process", output_methods=[], allow_multiple_runs=True, emissions_endpoint=None,
         electricitymaps_api_token="", cloud_provider=None, cloud_region=None, region=None, log_level="critical",

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 from e2e.running import recipe_for
-from helpers import edgeopt, edgeopt_process
+from helpers import edgeopt_process
+
+from edgeopt.distributed import Group
+from edgeopt.execute import Done, execute
+from edgeopt.plan import make_plan
+from edgeopt.progress import Progress
+from edgeopt.recipe.load import load_recipe
+from edgeopt.store import Store
 
 
 def write(folder: Path, model: Path, data: Path, **changes: Any) -> Path:
@@ -48,16 +55,18 @@ def test_every_built_step_and_both_models_have_figures(here: Path) -> None:
 
 
 def test_keys_and_bytes_are_those_without(here: Path) -> None:
-    """Without, everything is found by its key and shows what it cost; built anew, it has the same digests."""
+    """Without, every step is found by its key and has what it cost; built anew, it has the same digest."""
     plain = here / "without" / "recipe.yaml"
-    planned = edgeopt("plan", plain, "--store", here / "store", "--json").json
-    assert {step["status"] for step in planned["steps"]} == {"cached"}
-    done = edgeopt("apply", plain, "--out", here / "again", "--store", here / "store", "--lock", here / "run" / "recipe.lock")
-    assert done.code == 0, done.err
-    first, again = (json.loads((here / name / "report.json").read_text()) for name in ("run", "again"))
-    assert again["emissions"] is None
-    assert [s["figures"]["emissions"] for s in again["steps"]] == [s["figures"]["emissions"] for s in first["steps"]]
-    assert edgeopt("apply", plain, "--out", here / "anew", "--store", here / "other", "--lock", here / "run" / "recipe.lock").code == 0
-    anew = json.loads((here / "anew" / "report.json").read_text())
-    assert [s["digest"] for s in anew["steps"]] == [s["digest"] for s in first["steps"]]
-    assert not any("emissions" in s["figures"] for s in anew["steps"])
+    first = json.loads((here / "run" / "report.json").read_text())["steps"]
+    done = steps_of(plain, here / "store")
+    assert all(each.cached for each in done)
+    assert [each.state.figures["emissions"] for each in done] == [step["figures"]["emissions"] for step in first]
+    anew = steps_of(plain, here / "other")
+    assert [each.state.digest for each in anew] == [step["digest"] for step in first]
+    assert not any("emissions" in each.state.figures for each in anew)
+
+
+def steps_of(recipe: Path, folder: Path) -> list[Done]:
+    store = Store(folder)
+    chains = execute(make_plan(load_recipe(recipe), store), store, Progress(show=False), Group()).chains
+    return [done for chain in chains.values() for done in chain]
