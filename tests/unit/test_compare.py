@@ -133,7 +133,7 @@ def test_latency_is_taken_at_a_place_that_all_share(tmp_path: Path) -> None:
     assert [r["p50_milliseconds"] for r in table_of(a, b, "--no-baseline")] == ["3.14", "3.0"]
     nowhere = sample_report(latency=[latency("candidate", 1.0, 1.0, None, target="phone")])
     done = shown(a, write(tmp_path, nowhere, "c"))
-    assert "timed at differ between the runs: seconds and latencies" in " ".join(done.out.split())
+    assert "timed at differ between the runs: seconds, latencies and energy" in " ".join(done.out.split())
 
 
 def test_html_is_one_page_with_a_picture(runs: list[Path]) -> None:

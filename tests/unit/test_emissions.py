@@ -138,7 +138,9 @@ def test_without_the_package_plan_says_what_to_install(tmp_path: Path, tiny_mode
         done = edgeopt(*command)
         assert (done.code, "error[E206]" in done.err, "pip install 'edgeopt[emissions]'" in done.err) == (2, True, True)
     assert not (tmp_path / "run").exists()
-    assert edgeopt("validate", recipe(tmp_path, tiny_model, tiny_data, None)).code == 0  # not asked for, not needed
+    plain = recipe(tmp_path, tiny_model, tiny_data, None)
+    assert edgeopt("validate", plain).code == 0  # not asked for, not needed
+    assert "error[E206]" in edgeopt("apply", plain, "--emissions", "--out", tmp_path / "run", *places).err
 
 
 def test_the_country_may_come_from_the_environment(tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
