@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -23,6 +25,19 @@ def arguments(description: str, *, repeats: int | None = 5) -> argparse.Argument
     if repeats is not None:
         parser.add_argument("--repeats", type=int, default=repeats)
     return parser
+
+
+def applied(recipe: dict[str, Any], work: Path) -> Path:
+    """Apply a recipe in a process of its own, over the store in `work`, unless its run is there; the run's folder."""
+    path, out = work / f"{recipe['name']}.yaml", work / "runs" / recipe["name"]
+    text = json.dumps(recipe)
+    if out.exists() and path.exists() and path.read_text(encoding="utf-8") == text:
+        return out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(recipe["name"], file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "edgeopt", "apply", path, "--out", out, "--store", work / "store", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    return out
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
