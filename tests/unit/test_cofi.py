@@ -113,6 +113,26 @@ def test_one_threshold_comes_as_near_as_any(seed: int, sparsity: float) -> None:
     assert structure_of(sliced).weights == found
 
 
+@given(st.integers(0, 2**31), st.floats(0.1, 0.9))
+@settings(max_examples=25, deadline=None)
+def test_sizes_in_multiples_come_as_near(seed: int, sparsity: float) -> None:
+    gates = HardConcrete(structure_of(shared("bert")))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for alpha in gates.log_alpha.values():
+            alpha.copy_(torch.rand(alpha.shape, generator=generator) * 4 - 2)
+    dense = structure_of(shared("bert")).weights
+    found = gates.binary((1 - sparsity) * dense, 4, 8)
+    assert found.hidden is not None and found.neurons is not None
+    width = int(found.hidden.sum())
+    assert width % 8 == 0 and width > 0
+    assert all(int(n.sum()) % 4 == 0 for n in found.neurons)
+    for mask, alpha in [(found.hidden, gates.log_alpha["hidden"])]:  # the highest stay
+        assert float(alpha[mask > 0].min()) >= float(alpha[mask == 0].max()) if (mask == 0).any() else True
+    one_head_or_block = width * (4 * 24 + 2 * 4)
+    assert abs(float(weights_left(found, 6)) - (1 - sparsity) * dense) <= max(one_head_or_block, width * 2 * 20, 4 * width * 24)
+
+
 def test_equal_gates_close_one_by_one_and_never_all() -> None:
     model = shared("bert")
     gates = HardConcrete(structure_of(model))

@@ -18,6 +18,7 @@ from edgeopt.recipe.schema import Strict, TaskSpec, TrainedStepParams, TrainPara
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.prune.figures import TOLERANCE, of_one_stack, shape_figures, size_figures
+from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 
 #: The model behind the first training, in the work folder, and what is known of it.
 _CUT, _FIGURES = "cut", "figures.json"
@@ -43,6 +44,7 @@ class CofiParams(TrainedStepParams):
         0.2, gt=0, le=1, description="share of the training in which the sparsity that is asked of the masks rises to `sparsity`; the paper: 0.1 to 0.2"
     )
     mask_learning_rate: float = Field(0.1, gt=0, lt=1, description="of the masks' log α, the same over the whole training; log α has a range of 9.2")
+    multiple: Multiple = Field("auto", description=DESCRIPTION.format(", and the hidden dimensions,"))
     distillation: Distillation = Field(Distillation(), description="see the table below")
     recover: TrainParams | None = Field(
         TrainParams(epochs=20.0, learning_rate=2e-5),
@@ -56,6 +58,7 @@ class CofiPrune(Transform[CofiParams]):
     sparsity asked for is reached as nearly as one threshold on the masks allows; figures and a note say where it was not."""
 
     name = "prune.cofi"
+    version = 2
     summary = "learn which dimensions, heads, neurons and blocks to cut, to a sparsity"
     Params = CofiParams
     contract = Contract(
@@ -151,9 +154,11 @@ def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: 
         **params.distillation.model_dump(),
     )  # fmt: skip
     context.figures.update(train(model, state.folder, params, context, keep_zeros=zeros, objective=objective))
-    dense = structure_of(model).dense.structure.weights
-    cut(model, kept(model, objective.gates.binary((1 - params.sparsity) * dense)))
-    got = 1 - structure_of(model).weights / dense
+    dense = structure_of(model).dense
+    multiple = resolved(params.multiple, dense.neurons), resolved(params.multiple, dense.hidden)
+    cut(model, kept(model, objective.gates.binary((1 - params.sparsity) * dense.structure.weights, *multiple)))
+    got = 1 - structure_of(model).weights / dense.structure.weights
+    context.figures["multiple"] = multiple[0]
     context.figures["asked_sparsity"] = {
         "asked": params.sparsity, "learned": round(float(objective.gates.sparsity().detach()), 4), "got": round(got, 4),
         "reached": abs(got - params.sparsity) <= TOLERANCE,
