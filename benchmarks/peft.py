@@ -18,12 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import applied, arguments, save, spread, table, write
+from benchmarks.common import TASKS, applied, arguments, save, spread, table, write
 
-TASKS: dict[str, dict[str, Any]] = {
-    "mrpc": {"text": ["sentence1", "sentence2"], "max_length": 128},
-    "sst5": {"text": "sentence", "max_length": 64},
-}
 LOW_RANK: dict[str, Any] = {"r": 16, "alpha": 32, "target_modules": "all-linear"}
 #: transform and parameters of each method; `full` is first, as the others' baseline is its result
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {

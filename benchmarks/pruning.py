@@ -9,7 +9,6 @@ interleaved in one process, FP32, batch 1, one thread. A second start with the s
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,23 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import applied, arguments, save, table, write
+from benchmarks.common import TASKS, applied, arguments, evidence_of, report_of, save, table, write
 from benchmarks.torch_pruning_peer import cut_to
 from edgeopt.data.sources import load_data
-from edgeopt.gates import Evidence
 from edgeopt.measure.latency import run_worker
-from edgeopt.measuring import read_evidence
 from edgeopt.recipe.schema import Target, TaskSpec
-from edgeopt.report.model import Report
 from edgeopt.statistics import percentile_ratio
 from edgeopt.tasks import task_of
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.prune.figures import shape_figures, size_figures
 
-TASKS: dict[str, dict[str, Any]] = {
-    "mrpc": {"text": ["sentence1", "sentence2"], "max_length": 128},
-    "sst2": {"text": "sentence", "max_length": 64},
-}
 METRICS = ("accuracy", "f1")
 MACS = 0.5
 #: rows that importance is estimated from, ours and the peers'
@@ -114,11 +106,7 @@ def _limit(options: Any) -> dict[str, Any]:
 
 
 def _key(run: Path, step: str) -> str:
-    return next(s.key for s in _report(run).steps if s.chain == "candidate" and s.id == step)
-
-
-def _report(run: Path) -> Report:
-    return Report.model_validate_json((run / "report.json").read_text(encoding="utf-8"))
+    return next(s.key for s in report_of(run).steps if s.chain == "candidate" and s.id == step)
 
 
 def _task(options: Any) -> TaskSpec:
@@ -153,9 +141,9 @@ def measured(runs: dict[str, Path], options: Any) -> dict[str, dict[str, Any]]:
 
 def row(name: str, runs: dict[str, Path]) -> dict[str, Any]:
     """What a run's report says of its candidate, its metrics against the dense model's, and its shape."""
-    run, report = runs[name], _report(runs[name])
-    dense = _evidence(runs["dense"])
-    evidence = replace(dense, candidate_logits=_evidence(run).candidate_logits)
+    run, report = runs[name], report_of(runs[name])
+    dense = evidence_of(runs["dense"])
+    evidence = replace(dense, candidate_logits=evidence_of(run).candidate_logits)
     metrics = {}
     for metric in METRICS:
         change = evidence.difference(metric, 0.95)
@@ -175,12 +163,6 @@ def row(name: str, runs: dict[str, Path]) -> dict[str, Any]:
     asked = next((s.figures["asked_sparsity"] for s in made if "asked_sparsity" in s.figures), None)
     before = report.baseline.metrics if name in PEERS else None
     return {**found, **({"asked_sparsity": asked} if asked else {}), **({"before_recovery": before} if before else {})}
-
-
-def _evidence(run: Path) -> Evidence:
-    report = _report(run)
-    spec = TaskSpec.model_validate(json.loads((run / "recipe.lock").read_text(encoding="utf-8"))["recipe"]["resolved"]["task"])
-    return read_evidence(run, task_of(spec, report.task.labels), report.baseline, report.candidate)
 
 
 def rendered(results: dict[str, dict[str, Any]]) -> str:
