@@ -107,8 +107,8 @@ def cache(options: Any, work: Path, repeats: int) -> dict[str, Any]:
 
 
 def rendered(results: dict[str, dict[str, Any]]) -> str:
-    columns = ["student's loss", *(f"{m}, mean ± std" for m in METRICS), *(f"{m} over hard labels, by seed" for m in METRICS), "teacher", "ONNX MB", "p50 against the teacher",
-               "training s"]  # fmt: skip
+    columns = ["student's loss", *(f"{m}, mean ± std" for m in METRICS), *(f"{m} over hard labels, by seed" for m in METRICS)]
+    columns += ["teacher", "ONNX MB", "p50 against the teacher", "training s"]
     lines = []
     for loss, found in results.items():
         changes = [", ".join(f"{d['change']:+.4f} ({d['low']:+.4f} … {d['high']:+.4f})" for d in found[m]["over hard labels"].values()) for m in METRICS]
