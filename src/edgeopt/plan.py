@@ -190,9 +190,10 @@ def check(recipe: Recipe) -> Plan:
     found = _attempt(issues, lambda: find_model(spec, recipe.folder, recipe.document.place(("model", "id")), head=task_of(recipe.head.task).head))
     source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
     chains = _attempt(issues, lambda: check_order(recipe, source))
-    checkpoints = _attempt(issues, lambda: find_checkpoints(recipe, chains, _start(source), source)) if chains else None
-    issues += unmatched(recipe, source, checkpoints or {})
     data = _attempt(issues, lambda: _local_data(recipe))
+    classes = data.label_names if data else recipe.head.task.labels
+    checkpoints = _attempt(issues, lambda: find_checkpoints(recipe, chains, _start(source), source, classes)) if chains else None
+    issues += unmatched(recipe, source, checkpoints or {})
     issues += [*_export_issues(recipe), *_fit_issues(recipe, source, data), *_step_issues(recipe, source)]
     if issues or chains is None:
         raise InputError(issues)

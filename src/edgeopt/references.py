@@ -50,9 +50,10 @@ def standing(chains: Chains, name: str) -> PlannedStep | None:
     return next((s for s in chains["candidate"] if s.id == name), None)
 
 
-def find_checkpoints(recipe: Recipe, chains: Chains, start: Facts, model: ModelSource) -> dict[str, ModelSource]:
+def find_checkpoints(recipe: Recipe, chains: Chains, start: Facts, model: ModelSource, classes: Sequence[str] | None) -> dict[str, ModelSource]:
     """The checkpoints that steps name. Raises InputError E207 for a step that is not there or not earlier, E208 for a model
-    that does not fit, and E308 to E315 as `find_model` does. start: facts of the recipe's model."""
+    that does not fit, and E308 to E315 as `find_model` does. start: facts of the recipe's model. classes: the
+    task's, where they are known."""
     found: dict[str, ModelSource] = {}
     issues: list[Issue] = []
     chain = chains["candidate"]
@@ -72,7 +73,7 @@ def find_checkpoints(recipe: Recipe, chains: Chains, start: Facts, model: ModelS
             try:
                 if name not in found:
                     found[name] = find_model(ModelSpec(id=name), recipe.folder, named.place, head=task_of(recipe.head.task).head)
-                issues += misfits(named, found[name], recipe, model)
+                issues += misfits(named, found[name], recipe, model, classes)
             except InputError as error:
                 issues += error.issues
         else:
@@ -100,7 +101,7 @@ def _unfit(named: Named, what: str, help: str) -> Issue:
     return Issue("E208", f"step '{named.step}': the {named.reference.role} '{named.reference.name}' {what}", named.place, help)
 
 
-def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource, classes: Sequence[str] | None = None) -> list[Issue]:
+def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource, classes: Sequence[str] | None) -> list[Issue]:
     """What is wrong with a checkpoint for its role, as far as it is known before a download. classes: the task's, where the
     rows were read."""
     spec, config = recipe.head.task, found.config
@@ -110,8 +111,8 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
     teaches, names = named.reference.role == "teacher", spec.labels if classes is None else classes
     if teaches and not found.has_trained_head:
         issues.append(_unfit(named, "has no trained head", "give a checkpoint that was fine-tuned for the task"))
-    elif teaches and names:
-        wanted = task_of(spec, names).outputs
+    elif teaches and (names is not None or not spec.has_classes):
+        wanted = task_of(spec, names or ()).outputs
         if wanted is not None and found.outputs != wanted:
             issues.append(_unfit(named, f"has {found.outputs} outputs, and the task {wanted}", "give one that was trained for the same classes"))
         elif (
