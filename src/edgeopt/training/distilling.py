@@ -140,9 +140,9 @@ def _answers(spec: Distil, state: State, matching: Matching | None, params: Trai
     precision = host.resolve_precision(params.precision)
     load = partial(_teacher, state, scores=context.task.is_regression, bf16=precision == "bf16")
     writes = context.task.target_length is not None
-    a_token = 1 in task.output_axes and not writes
     encoder = Encoder(state.folder, context.task.max_length)
-    inputs, _ = task.training_rows(encoder, rows, set(inspect.signature(model_class(state.folder).forward).parameters))
+    inputs, features = task.training_rows(encoder, rows, set(inspect.signature(model_class(state.folder).forward).parameters))
+    a_token = features.words is not None
     if len(inputs) != len(asked):
         raise bad_input(
             "E208", f"the teacher reads the rows in {len(inputs)} windows, and the student in {len(asked)}", help="give a teacher with the same tokenizer"
