@@ -20,6 +20,7 @@ from edgeopt.transforms.base import StepContext, Transform
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
 #: every transform but the adapters and Fisher pruning, which test_adapters.py, test_qlora.py and test_pruning.py check
 PARAMS: dict[str, dict[str, Any]] = {
+    "distill": {**SHORT, "student": {"last": 1}, "distil": {"labels": 0.5, "hidden": 1.0, "values": 1.0}},
     "finetune": SHORT,
     "merge": {},
     "prune.cofi": {**SHORT, "max_steps": 8, "sparsity": 0.6, "recover": SHORT},

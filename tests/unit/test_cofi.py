@@ -17,10 +17,11 @@ from unit.test_slicing import MASKS, shared
 from edgeopt.models.hard_concrete import LEAST, MOST, HardConcrete, open_probability, sampled, weights_left
 from edgeopt.models.masks import Masks, kept, masked, ones
 from edgeopt.models.slicing import cut, structure_of
-from edgeopt.training.distil import DistilLogits, Teacher, layer_loss, logits_loss, monotone, quarters, recorded
+from edgeopt.training.distil import layer_loss, logits_loss, monotone, quarters, recorded
 from edgeopt.training.objective import NAME, attached
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 from edgeopt.training.sparsify import Sparsify
+from edgeopt.training.teacher import DistilLogits, Teacher
 
 
 def sparsify(model: Any, target: float = 0.6, **changes: Any) -> Sparsify:

@@ -55,6 +55,7 @@ TABLE = {
 }
 #: Transforms that may stand where another of the table may.
 LIKE = {
+    "distill": F,
     "adapter.adalora": L,
     "adapter.qlora": L,
     "adapter.bitfit": F,

@@ -12,6 +12,7 @@ GROUP = "edgeopt.transforms"
 
 _OURS = {
     "finetune": "edgeopt.transforms.finetune:Finetune",
+    "distill": "edgeopt.transforms.distill:Distill",
     "adapter.lora": "edgeopt.transforms.adapters.lora:Lora",
     "adapter.adalora": "edgeopt.transforms.adapters.adalora:AdaLora",
     "adapter.ia3": "edgeopt.transforms.adapters.ia3:Ia3",

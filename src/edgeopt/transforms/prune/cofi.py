@@ -12,7 +12,7 @@ from pydantic import Field
 from edgeopt import host
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import bad_input
-from edgeopt.models.source import ModelSource
+from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.recipe.schema import Strict, TaskSpec, TrainedStepParams, TrainParams
 from edgeopt.store import State
@@ -70,6 +70,8 @@ class CofiPrune(Transform[CofiParams]):
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)
         for field, training in self.trainings(params):
+            if training.distil is not None:
+                found.append((_at(field, "distil"), "the step has a teacher of its own", "give its keys in 'distillation'"))
             given = {"class_weights": training.class_weights is not None, "label_smoothing": training.label_smoothing > 0}
             found += [
                 (_at(field, key), f"'{key}' is of labels, and only the teacher's logits are learned from", "take the key out") for key in given if given[key]
@@ -90,7 +92,7 @@ class CofiPrune(Transform[CofiParams]):
     def apply(self, state: State, params: CofiParams, context: StepContext) -> None:
         from edgeopt.models.load import copy_tokenizer, load_base, load_model, save_model
         from edgeopt.training import train
-        from edgeopt.training.distil import DistilLogits, Teacher
+        from edgeopt.training.teacher import DistilLogits, Teacher
 
         def teacher(training: TrainParams) -> Teacher:
             bf16 = host.resolve_precision(training.precision) == "bf16"
@@ -100,7 +102,7 @@ class CofiPrune(Transform[CofiParams]):
         model: Any = None
         if not cut.exists():
             model = load_model(state.folder)
-            for _, message, help in problems(params.sparsity, _structure(state.folder)):  # an earlier step may have cut it
+            for _, message, help in problems(params.sparsity, structure_in(state.folder)):  # an earlier step may have cut it
                 raise bad_input("E106", message, help=help)
             within = replace(context, work=context.work / "masks", helps=context.helps and params.recover is None)
             _learn(model, teacher(params), state, params, within, zeros)
@@ -134,12 +136,6 @@ def problems(sparsity: float, structure: Structure) -> Found:
 
 def _at(field: str, key: str) -> tuple[str, ...]:
     return (field, key) if field else (key,)
-
-
-def _structure(folder: Path) -> Structure:
-    from edgeopt.models.source import CONFIG
-
-    return of_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
 
 
 def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: StepContext, zeros: bool) -> None:
