@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from edgeopt.plan import Inputs, Plan, PlannedStep, check, data_key, hub_data_name, key_parts, looked_up
+from edgeopt.plan import Inputs, Plan, PlannedStep, check, looked_up, seed_of
 from edgeopt.recipe.expand import Grid, each_cell
 from edgeopt.store import State, Store, key_of
 
@@ -18,45 +19,49 @@ class SharedStep:
     cells: tuple[str, ...]
 
 
-class _ReadOnce(Store):
+class ReadOnce(Store):
     """A store that verifies each state once: for looking, not for building."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.root)
-        self._found: dict[str, State | None] = {}
+        self._found: dict[str, State] = {}
 
     def find(self, key: str) -> State | None:
-        if key not in self._found:
-            self._found[key] = super().find(key)
-        return self._found[key]
+        if key not in self._found and (state := super().find(key)):
+            self._found[key] = state
+        return self._found.get(key)
 
 
 def check_cells(grid: Grid) -> list[Plan]:
     """The plan of each cell without a look at any store. Raises InputError for everything that a user can mend, and says
     in which cell it is."""
     inputs = Inputs()
-    return each_cell([c.name for c in grid.cells], [lambda recipe=c.recipe: check(recipe, inputs) for c in grid.cells])
+    return each_cell([c.name for c in grid.cells], grid.cells, lambda cell: check(cell.recipe, inputs))
 
 
 def plan_cells(grid: Grid, store: Store) -> list[list[Plan]]:
     """For each cell a plan for each of its seeds, with what the store holds. Raises as `check_cells` does."""
-    once = _ReadOnce(store)
+    once = ReadOnce(store)
     return [looked_up(plan, once) for plan in check_cells(grid)]
 
 
-def shared_steps(grid: Grid, plans: Sequence[Sequence[Plan]], store: Store) -> list[SharedStep]:
-    """Each step that is built at most once, in the order of the building. A step that has no key yet is told by all that
-    goes into its key, with its input's name for the input's digest."""
+def shared_steps(grid: Grid, plans: Sequence[Sequence[Plan]]) -> list[SharedStep]:
+    """Each step that is built at most once, in the order of the building. Where a step has no key yet, all that the recipe
+    says of it and of the steps before it stands for one."""
     steps: dict[str, PlannedStep] = {}
     cells: dict[str, dict[str, None]] = {}
     for cell, by_seed in zip(grid.cells, plans, strict=True):
         for plan in by_seed:
-            data = data_key(plan, store) or {"fingerprint": hub_data_name(plan.recipe), "labels": None}
             for chain in plan.chains.values():
-                name = plan.source.fingerprint() or f"{plan.source.id}@{plan.source.revision}"
+                before = key_of({"model": plan.recipe.head.model.model_dump(), "task": plan.recipe.head.task.model_dump(mode="json")})
                 for step in chain:
-                    identity = key_of(key_parts(step, name, plan, data))
+                    identity = step.key or key_of({"before": before, **_said(step, plan)})
                     steps.setdefault(identity, step)
                     cells.setdefault(identity, {})[cell.name] = None
-                    name = step.state.digest if step.state else identity
+                    before = step.state.digest if step.state else identity
     return [SharedStep(step, tuple(cells[identity])) for identity, step in steps.items()]
+
+
+def _said(step: PlannedStep, plan: Plan) -> dict[str, Any]:
+    seed = seed_of(step, plan.recipe) if step.transform.seeded else None
+    return {"use": step.use, "params": step.params.model_dump(mode="json"), "seed": seed}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from edgeopt import __version__, host
-from edgeopt.export import exporter, exporter_names
 from edgeopt.cells import plan_cells
+from edgeopt.export import exporter, exporter_names
 from edgeopt.plan import Plan, make_plans
 from edgeopt.recipe.expand import Grid, load
 from edgeopt.store import Store

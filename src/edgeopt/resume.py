@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgeopt import __version__
 from edgeopt.errors import InputError
 from edgeopt.lock import differences, make_lock, read_lock
 from edgeopt.measuring import read_evidence
-from edgeopt.plan import Plan, full_name, key_parts, plans_by_seed
+from edgeopt.plan import Plan, full_name, looked_up
 from edgeopt.report.model import Report
 from edgeopt.run import LOCK, LOG, REPORT, load_report
-from edgeopt.store import key_of
+from edgeopt.store import Store, key_of
 from edgeopt.tasks import task_of
 
 
-def why_again(plan: Plan, folder: Path) -> str | None:
+def why_again(plan: Plan, store: Store, folder: Path) -> str | None:
     """Why a plan has to be run although its folder is there: in a few words, None where it need not be; empty where there
     is no folder. plan: with model and rows here.
 
-    Recipe, model, rows, packages and the key of every step must be what the lock says. The keys follow from the lock
-    alone, so that the store need not hold the states any more."""
+    Recipe, model, rows and packages must be what the lock says, and so must the keys of the steps as far as the store tells."""
     if not folder.exists():
         return ""
     try:
@@ -30,7 +30,7 @@ def why_again(plan: Plan, folder: Path) -> str | None:
         if lock.get("edgeopt") != __version__:
             return f"edgeopt {lock.get('edgeopt')} → {__version__}"
         now = make_lock(plan.recipe, plan.source, plan.data)
-        return next(iter(differences(lock, now, early=True)), None) or _other_key(plan, lock["steps"])
+        return next(iter(differences(lock, now, early=True)), None) or _other_key(plan, store, lock["steps"])
     except InputError as error:
         return error.issues[0].message
     except (KeyError, TypeError):
@@ -55,19 +55,13 @@ def _damaged(plan: Plan, report: Report, folder: Path) -> str | None:
     return None if len(evidence.labels) == report.task.rows else "what was measured"
 
 
-def _other_key(plan: Plan, locked: dict[str, dict[str, str]]) -> str | None:
-    """The first step that has another key now than in the lock."""
-    assert plan.data is not None
-    for each in plans_by_seed(plan):
-        for chain, steps in each.chains.items():
-            digest = each.source.fingerprint() or ""
-            for step in steps:
-                name = full_name(each.recipe.variant, chain, step.id)
-                entry = locked.get(name, {})
-                parts = key_parts(step, digest, each, plan.data.key("train"))
-                if "processes" in entry:
-                    parts["processes"] = entry["processes"]
-                if key_of(parts) != entry.get("key"):
-                    return f"{name} has another key"
-                digest = entry["digest"]
+def _other_key(plan: Plan, store: Store, locked: dict[str, dict[str, Any]]) -> str | None:
+    """The first step whose key, where the store holds all before it, is another than in the lock."""
+    for each in looked_up(plan, store):
+        for step in each.steps:
+            name = full_name(each.recipe.variant, step.chain, step.id)
+            entry = locked.get(name, {})
+            key = key_of({**step.parts, "processes": entry["processes"]}) if "processes" in entry and step.key else step.key
+            if key is not None and key != entry.get("key"):
+                return f"{name} has another key"
     return None

@@ -88,12 +88,12 @@ def _export(recipe: Recipe, executed: Executed, folder: Path, progress: Progress
     return out
 
 
-def writable(out: Path, ours: Sequence[str]) -> None:
+def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
     """Refuse to replace a folder that is not one of ours, which has files of those names, before anything is computed.
-    Raises InputError E114."""
+    but: what may lie in any. Raises InputError E114."""
     if out.is_file():
         raise bad_input("E114", f"--out {out} is a file", help="give a folder")
-    if out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in ours):
+    if out.is_dir() and any(p.name not in but for p in out.iterdir()) and not all((out / name).is_file() for name in ours):
         raise bad_input("E114", f"--out {out} holds files that no run of edgeopt made", help="give a new or empty folder, or that of an earlier run")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

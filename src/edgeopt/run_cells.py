@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgeopt.cells import check_cells
+from edgeopt.cells import ReadOnce, check_cells
 from edgeopt.data import TaskData
 from edgeopt.distributed import Group
 from edgeopt.errors import EdgeoptError, ExitCode, unforeseen
@@ -26,7 +26,7 @@ from edgeopt.run import LOCK, load_report, run_plan, writable
 from edgeopt.store import Store, key_of, write_json
 
 #: How far the cells are; also what marks a folder as that of a matrix.
-MATRIX = "matrix.json"
+MATRIX, CELLS = "matrix.json", "cells"
 #: Of several cells' exit codes the first of these that one has is that of all.
 PRECEDENCE = (ExitCode.STEP_FAILED, ExitCode.BAD_INPUT, ExitCode.GATE_FAILED, ExitCode.INCONCLUSIVE, ExitCode.PASS)
 
@@ -67,7 +67,7 @@ def exit_code(results: Sequence[CellResult]) -> ExitCode:
 
 def folder_of(out: Path, cell: str) -> Path:
     """The run folder of a cell below that of its matrix."""
-    return out / "cells" / cell
+    return out / CELLS / cell
 
 
 def comparison_of(results: Sequence[CellResult]) -> Comparison:
@@ -80,39 +80,50 @@ def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks:
     """Run what is not finished, each cell into a whole run folder of its own, and write matrix.json and the comparison.
     A cell that fails does not keep the others from running. locks: the folder of a matrix, whose cells' locks are those
     that this one's may not differ from. Raises InputError before any compute."""
-    writable(out, (MATRIX,))
+    writable(out, (MATRIX,), but=(CELLS,))
     plans = check_cells(grid)
     store.prepare()
     locked = [None if locks is None else folder_of(locks, cell.name) / LOCK for cell in grid.cells]
-    each_cell([c.name for c in grid.cells], [lambda path=path, plan=plan: _check_early(path, plan) for path, plan in zip(locked, plans, strict=True)])
+    each_cell([c.name for c in grid.cells], list(zip(locked, plans, strict=True)), _check_early)
     results: list[CellResult] = []
-    rows: dict[str, TaskData] = {}
+    shared = _Shared(store, ReadOnce(store), progress)
     with store.lock(f"out-{key_of({'out': str(out)})}"):
         _write_state(grid, results, out)
         for i, (cell, plan, lock) in enumerate(zip(grid.cells, plans, locked, strict=True), 1):
             progress.say(f"cell {i} of {len(grid.cells)}: {cell.name}")
-            results.append(_one(cell, plan, store, folder_of(out, cell.name), progress, lock, rows))
+            results.append(_one(cell, plan, folder_of(out, cell.name), lock, shared))
             _write_state(grid, results, out)
         write_comparison(comparison_of(results), out)
     return results
 
 
-def _check_early(lock: Path | None, plan: Plan) -> None:
+def _check_early(cell: tuple[Path | None, Plan]) -> None:
+    lock, plan = cell
     if lock is not None:
         check_lock(lock, make_lock(plan.recipe, plan.source, plan.data), early=True)
 
 
-def _one(cell: Cell, plan: Plan, store: Store, folder: Path, progress: Progress, locked: Path | None, rows: dict[str, TaskData]) -> CellResult:
-    """rows: those that earlier cells downloaded, by the task that asks for them."""
+@dataclass(frozen=True)
+class _Shared:
+    """What the cells of a command have in common. rows: those that were downloaded, by the task that asks for them."""
+
+    store: Store
+    once: ReadOnce
+    progress: Progress
+    rows: dict[str, TaskData] = field(default_factory=dict)
+
+
+def _one(cell: Cell, plan: Plan, folder: Path, locked: Path | None, shared: _Shared) -> CellResult:
+    progress, rows = shared.progress, shared.rows
     try:
         task = f"{plan.recipe.head.task!r}"
         if plan.data is None and task in rows:
             check_classes(plan.recipe, rows[task])
             plan = replace(plan, data=rows[task])
-        plan = fetch(plan, store)
+        plan = fetch(plan, shared.store)
         assert plan.data is not None
         rows[task] = plan.data
-        again = why_again(plan, folder)
+        again = why_again(plan, shared.once, folder)
         if again is None:
             if locked is not None:
                 check_lock(locked, read_lock(folder / LOCK))
@@ -120,7 +131,7 @@ def _one(cell: Cell, plan: Plan, store: Store, folder: Path, progress: Progress,
             return CellResult(cell, folder, load_report(folder), kept=True)
         if again:
             progress.say(f"  run again: {again}")
-        return CellResult(cell, folder, run_plan(plan, store, folder, progress, Group(), locked=locked).report)
+        return CellResult(cell, folder, run_plan(plan, shared.store, folder, progress, Group(), locked=locked).report)
     except EdgeoptError as error:
         failed = CellResult(cell, folder, error=error)
     except Exception as error:  # the other cells need not suffer from a defect that one brings out

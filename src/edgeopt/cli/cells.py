@@ -40,9 +40,9 @@ def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, lock
 
     show_comparison(comparison_of(results))
     sys.stdout.flush()
-    for failed in (r for r in results if r.error):
-        issues = [replace(i, message=f"cell '{failed.cell.name}': {i.message}") for i in failed.error.issues]
-        show_error(StepError(issues), as_json=False)
+    for result in results:
+        if result.error:
+            show_error(StepError([replace(i, message=f"cell '{result.cell.name}': {i.message}") for i in result.error.issues]), as_json=False)
     click.echo(page)
     return code
 
@@ -52,7 +52,7 @@ def show_cells(grid: Grid, store: Store, *, as_json: bool) -> None:
     from edgeopt.cells import plan_cells, shared_steps
 
     plans = plan_cells(grid, store)
-    shared = shared_steps(grid, plans, store)
+    shared = shared_steps(grid, plans)
     if as_json:
         from edgeopt.cli.plan import plan_as_json, step_as_json
 

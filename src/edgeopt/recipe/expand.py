@@ -12,6 +12,7 @@ from edgeopt.recipe.load import Recipe, checked, head_of, read_document
 from edgeopt.recipe.matrix import Combination, cell_name, combinations
 from edgeopt.recipe.problems import closest
 
+G = TypeVar("G")
 T = TypeVar("T")
 #: Characters of a cell's whole name, which is that of a folder and a log.
 _LONGEST = 128
@@ -54,7 +55,7 @@ def load(path: Path, overrides: Sequence[str] = (), cell: str | None = None) -> 
     made = combinations(document, head.matrix)
     if document.issues:
         raise InputError(sorted(document.issues, key=_line))
-    recipes = each_cell([cell_name(m.choices) for m in made], [lambda m=m: checked(m.document, path, overrides) for m in made])
+    recipes = each_cell([cell_name(m.choices) for m in made], made, lambda m: checked(m.document, path, overrides))
     grid = Grid(recipes[0].head.name, recipes[0].path, tuple(_merged(made, recipes)), len(made))
     too_long = [c.name for c in grid.cells if len(c.recipe.head.name) > _LONGEST]
     if too_long:
@@ -96,13 +97,13 @@ def _cell(name: str, choices: Mapping[str, str], recipe: Recipe) -> Cell:
     return Cell(name, choices, replace(recipe, head=recipe.head.model_copy(update={"name": whole})))
 
 
-def each_cell(names: Sequence[str], makers: Sequence[Callable[[], T]]) -> list[T]:
-    """What each maker gives. Raises InputError with the issues of all, each once: where only some have it, it says which."""
+def each_cell(names: Sequence[str], given: Sequence[G], make: Callable[[G], T]) -> list[T]:
+    """What is made of each cell. Raises InputError with the issues of all, each once: where only some have it, it says which."""
     out: list[T] = []
     found: dict[Issue, list[str]] = {}
-    for name, make in zip(names, makers, strict=True):
+    for name, cell in zip(names, given, strict=True):
         try:
-            out.append(make())
+            out.append(make(cell))
         except InputError as error:
             for issue in dict.fromkeys(error.issues):
                 found.setdefault(issue, []).append(name)

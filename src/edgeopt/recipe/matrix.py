@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from edgeopt.errors import Issue, Place
+from edgeopt.errors import Issue
 from edgeopt.recipe.override import set_value
 from edgeopt.recipe.problems import address, closest
 from edgeopt.recipe.schema import NAME, Matrix, Variant
@@ -33,21 +33,23 @@ class Combination:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A variant, and where in the file it stands."""
+    """A variant, where in the file it stands, and what an error in it is said to be of and where: the variants of a list of
+    values make one mistake together."""
 
     variant: Variant
     at: Path_
+    said: str
+    place: Path_
 
 
 def combinations(document: Document, matrix: Matrix) -> list[Combination]:
     """The product of the axes without what is excluded, the last axis varying first. What cannot be is added to the
     document's issues: E119, and E106 for a name."""
-    axes = {axis: _choices(document, axis, variants) for axis, variants in matrix.axes.items()}
     before = len(document.issues)
+    axes = {axis: _choices(document, axis, variants) for axis, variants in matrix.axes.items()}
     ids = _known_ids(document, matrix)
-    document.issues += [
-        issue for axis, choices in axes.items() for name, choice in choices.items() for issue in _variant_issues(document, axis, name, choice, ids)
-    ]
+    found = [issue for choices in axes.values() for choice in choices.values() for issue in _variant_issues(document, choice, ids)]
+    document.issues += dict.fromkeys(found)
     count = math.prod(len(choices) for choices in axes.values())
     if count > LARGEST:
         place = document.place(("matrix", "axes"))
@@ -74,11 +76,11 @@ def _choices(document: Document, axis: str, variants: Any) -> dict[str, _Choice]
     if not variants:
         document.issues.append(Issue("E119", f"axis '{axis}' has no variant", document.place(at), "give it some, or take it out"))
     named = dict(variants) if isinstance(variants, dict) else {}
-    out = {name: _Choice(variant or Variant(), (*at, name)) for name, variant in named.items()}
+    out = {name: _Choice(variant or Variant(), (*at, name), f"variant '{name}' of axis '{axis}'", (*at, name)) for name, variant in named.items()}
     for i, value in enumerate(variants if isinstance(variants, list) else ()):
         if _label(value) in out:
             document.issues.append(Issue("E119", f"axis '{axis}' has the value {_label(value)} twice", document.place((*at, i)), "keep one of the two"))
-        out[_label(value)] = _Choice(Variant(set={axis: value}), (*at, i))
+        out[_label(value)] = _Choice(Variant(set={axis: value}), (*at, i), f"axis '{axis}'", at)
     for name, place in [(axis, document.place(at)), *((name, document.place(choice.at)) for name, choice in out.items())]:
         if not re.fullmatch(NAME, name):
             help = "it becomes a part of the cells' names: write the axis as a mapping of names to variants" if name != axis else None
@@ -103,7 +105,7 @@ def _known_ids(document: Document, matrix: Matrix) -> list[str]:
     return [name for entry in entries if (name := address(entry)) is not None]
 
 
-def _variant_issues(document: Document, axis: str, name: str, choice: _Choice, ids: list[str]) -> Iterator[Issue]:
+def _variant_issues(document: Document, choice: _Choice, ids: list[str]) -> Iterator[Issue]:
     """Steps that no cell has, and keys that a cell cannot set."""
     variant = choice.variant
     named: list[tuple[str, Path_]] = [(step, ("replace", step)) for step in variant.replace]
@@ -114,14 +116,14 @@ def _variant_issues(document: Document, axis: str, name: str, choice: _Choice, i
         at: Path_ = ("set", key)
         if parts[0] in _FIXED[:2] + _FIXED[3:] or key == "steps":
             help = "use `replace`, `insert` and `remove` for steps" if key == "steps" else None
-            yield Issue("E119", f"variant '{name}' of axis '{axis}' sets '{key}', which is the same in all cells", document.place((*choice.at, *at)), help)
+            yield Issue("E119", f"{choice.said} sets '{key}', which is the same in all cells", document.place((*choice.place, *at)), help)
         elif parts[0] == "steps":
             named.append((parts[1], at))
     for step, at in named:
         if step not in ids:
             guess = closest(step, ids)
             help = f"did you mean '{guess}'?" if guess else f"steps: {', '.join(dict.fromkeys(ids)) or 'none'}"
-            yield Issue("E119", f"variant '{name}' of axis '{axis}': there is no step '{step}'", document.place((*choice.at, *at)), help)
+            yield Issue("E119", f"{choice.said}: there is no step '{step}'", document.place((*choice.place, *at)), help)
 
 
 def _exclude_issues(document: Document, matrix: Matrix, axes: Mapping[str, Mapping[str, _Choice]]) -> Iterator[Issue]:
