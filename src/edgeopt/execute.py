@@ -56,20 +56,25 @@ class Executed:
 def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Executed:
     """Bring every step of the plan about. Raises StepError (exit 3) naming the step that failed, and the variant."""
     store.prepare()
-    source = plan.source
-    if source.folder is None:
-        source = download(source)
-        check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head
-    data = plan.data
-    if data is None:
-        data = load_rows(plan.recipe)
-        store.remember_source(hub_data_name(plan.recipe), data.key("train"))
-    plan = replace(plan, source=source, data=data, checkpoints=_downloaded(plan, source, data))
+    plan = fetch(plan, store)
+    assert plan.data is not None
     with _variant_errors(plan.recipe.variant):
         chains: dict[Chain, list[Done]] = {}
         for name in plan.chains:
-            chains[name] = _chain(plan, name, store, progress, group, data, chains)
-    return Executed(chains, data, source)
+            chains[name] = _chain(plan, name, store, progress, group, plan.data, chains)
+    return Executed(chains, plan.data, plan.source)
+
+
+def fetch(plan: Plan, store: Store) -> Plan:
+    """The plan with model and rows here, downloaded where they were not. Raises InputError where they cannot be had or do not fit."""
+    source, data = plan.source, plan.data
+    if source.folder is None:
+        source = download(source)
+        check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head
+    if data is None:
+        data = load_rows(plan.recipe)
+        store.remember_source(hub_data_name(plan.recipe), data.key("train"))
+    return replace(plan, source=source, data=data, checkpoints=_downloaded(plan, source, data))
 
 
 def _downloaded(plan: Plan, model: ModelSource, data: TaskData) -> dict[str, ModelSource]:

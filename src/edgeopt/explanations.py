@@ -116,6 +116,30 @@ floating-point numbers in another order: a lock holds on the kind of machine tha
 `edgeopt gate` decides on what the run measured and measures nothing itself. The metric, target or
 sequence length of the gate must have been in the recipe when it was applied. Apply the recipe again;
 only the measuring is done anew.""",
+    "E119": """The matrix does not fit the recipe.
+
+An axis without a variant, a variant that changes a step which no cell has, an `exclude` that names none of
+the axes' variants or leaves nothing, or more than 256 combinations. The recipe has the steps of the fullest
+cell, and variants take out or change:
+
+    matrix:
+      axes:
+        prune: {off: {remove: [prune]}, on: {}}
+        steps.prune.sparsity: [0.6, 0.8]
+
+A `set` for a step that another axis removed is left out, and cells that come out the same are one. The
+names of axis and variant make the name of a cell: letters, digits, `.`, `_` and `-`.""",
+    "E120": """One recipe is needed, and this one has a matrix.
+
+`edgeopt gate --recipe` takes one recipe: `--set matrix=null` leaves its matrix out. Under torchrun or
+`accelerate launch` apply the cells one by one, each into its folder, and then the matrix on one process, which
+finds them finished and puts them side by side:
+
+    torchrun --nproc_per_node 2 -m edgeopt apply recipe.yaml --cell prune-on --out runs/x/cells/prune-on
+    edgeopt apply recipe.yaml --out runs/x""",
+    "E121": """There is no cell of that name.
+
+`edgeopt plan RECIPE` lists the cells of a matrix. A recipe without `matrix` has none.""",
     "E130": """The run was interrupted, by Ctrl-C or SIGTERM.
 
 Nothing half-written is left. Finished steps are in the store, and training goes on from its last

@@ -165,7 +165,12 @@ def _lower(chain: Chain, place: Place | None) -> PlannedStep:
 
 def make_plans(recipe: Recipe, store: Store) -> list[Plan]:
     """Check the recipe, then look up what the store holds: a plan for each seed. Raises InputError as `check` does."""
-    plans = plans_by_seed(check(recipe))
+    return looked_up(check(recipe), store)
+
+
+def looked_up(plan: Plan, store: Store) -> list[Plan]:
+    """A plan for each seed, with what the store holds of it."""
+    plans = plans_by_seed(plan)
     for plan in plans:
         for chain, steps in plan.chains.items():
             _look_up(plan, chain, steps, store)
@@ -182,15 +187,42 @@ def plans_by_seed(plan: Plan) -> list[Plan]:
     return [replace(plan, recipe=recipe, chains={name: list(steps) for name, steps in plan.chains.items()}) for recipe in each_seed(plan.recipe)]
 
 
-def check(recipe: Recipe) -> Plan:
-    """The plan without a look at any store: model, order of the steps, and data.
+class Inputs:
+    """Models and rows, each found once however many recipes name it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def model(self, recipe: Recipe) -> ModelSource:
+        """Raises InputError as `find_model` does."""
+        spec, task = recipe.head.model, recipe.head.task
+        place = recipe.document.place(("model", "id"))
+        return self._once(f"{spec!r} {task.type}", lambda: find_model(spec, recipe.folder, place, head=task_of(task).head))
+
+    def rows(self, recipe: Recipe) -> TaskData | None:
+        """None where they are the hub's. Raises InputError as `load_rows` does."""
+        data = self._once(f"{recipe.head.task!r}", lambda: _local_data(recipe))
+        if data is not None:
+            check_classes(recipe, data)
+        return data
+
+    def _once(self, key: str, find: Callable[[], T]) -> T:
+        if key not in self._found:
+            self._found[key] = find()
+        found: T = self._found[key]
+        return found
+
+
+def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
+    """The plan without a look at any store: model, order of the steps, and data. inputs: of the recipes beside this one.
     Raises InputError for everything that a user can mend before any compute or download."""
     issues: list[Issue] = []
+    inputs = inputs or Inputs()
     spec = recipe.head.model
-    found = _attempt(issues, lambda: find_model(spec, recipe.folder, recipe.document.place(("model", "id")), head=task_of(recipe.head.task).head))
+    found = _attempt(issues, lambda: inputs.model(recipe))
     source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
     chains = _attempt(issues, lambda: check_order(recipe, source))
-    data = _attempt(issues, lambda: _local_data(recipe))
+    data = _attempt(issues, lambda: inputs.rows(recipe))
     classes = data.label_names if data else recipe.head.task.labels
     checkpoints = _attempt(issues, lambda: find_checkpoints(recipe, chains, _start(source), source, classes)) if chains else None
     issues += unmatched(recipe, source, checkpoints or {})
@@ -213,7 +245,7 @@ def _local_data(recipe: Recipe) -> TaskData | None:
     """The rows, read and checked, where they are files; None where they are the hub's, though what is here is looked at."""
     task, folder = recipe.head.task, recipe.folder
     if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for s in task.train_with))):
-        return load_rows(recipe)
+        return _rows(recipe)
     if is_local(task.dataset, folder):
         _task_rows(recipe)
     local_digests(task, folder, recipe.document.place)
@@ -223,11 +255,20 @@ def _local_data(recipe: Recipe) -> TaskData | None:
 def load_rows(recipe: Recipe) -> TaskData:
     """All rows, from files or the hub, read and checked. Raises InputError as `load_data` and `with_extra` do, and E106 where
     a training does not fit the classes."""
-    data = with_extra(_task_rows(recipe), recipe.head.task, recipe.folder, recipe.document.place)
+    data = _rows(recipe)
+    check_classes(recipe, data)
+    return data
+
+
+def _rows(recipe: Recipe) -> TaskData:
+    return with_extra(_task_rows(recipe), recipe.head.task, recipe.folder, recipe.document.place)
+
+
+def check_classes(recipe: Recipe, data: TaskData) -> None:
+    """Raises InputError E106 where a training does not fit the classes."""
     issues = training_issues(recipe.document, recipe.trainings(), recipe.head.task, data.label_names)
     if issues:
         raise InputError(issues)
-    return data
 
 
 def _task_rows(recipe: Recipe) -> TaskData:

@@ -23,10 +23,11 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         if parsed.issues and value.lstrip()[:1] in ("[", "{"):
             document.issues.append(Issue("E109", f"'{value}' is not YAML: {parsed.issues[0].message.partition(': ')[2]}", place))
             continue
-        _set(document, key.strip().split("."), value if parsed.issues else parsed.data, place)
+        set_value(document, key.strip().split("."), value if parsed.issues else parsed.data, place)
 
 
-def _set(document: Document, parts: list[str], value: Any, place: Place) -> None:
+def set_value(document: Document, parts: list[str], value: Any, place: Place) -> None:
+    """Write a value at a key path, a step by its id, so that errors in it are reported at `place`."""
     current, at = document.data, ()  # type: Any, Path_
     for i, part in enumerate(parts):
         last = i == len(parts) - 1

@@ -393,11 +393,50 @@ class TrainedStepParams(StepParams, TrainParams):
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
+class Insert(Strict):
+    """A step that a variant brings."""
+
+    before: str | None = Field(None, description="id of the step that it goes before")
+    after: str | None = Field(None, description="or after")
+    step: dict[str, Any] = Field(description="as an entry of `steps`")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Insert:
+        if (self.before is None) == (self.after is None):
+            raise ValueError("give the step's place as 'before' or 'after' another one's id, not both and not neither")
+        return self
+
+
+class Variant(Strict):
+    """What one variant of an axis changes in the recipe. In each cell the axes' changes are made in the order of this
+    table, so that nothing depends on the order of the axes: a `set` for a step that another axis removed is left out."""
+
+    replace: dict[str, dict[str, Any]] = Field(default={}, description="a step's id: the step in its place, which keeps the id unless it has one")
+    insert: list[Insert] = Field(default=[], description="steps that the others do not have")
+    remove: list[str] = Field(default=[], description="ids of steps that are not there")
+    set: dict[str, Any] = Field(default={}, description="values by key, a step by its id, as `--set` takes them: `{steps.prune.sparsity: 0.6}`")
+
+
+Value = str | int | float | bool | None
+
+
+class Matrix(Strict):
+    """Several recipes in one: a cell for each combination of the axes' variants. Cells that come out the same are one."""
+
+    axes: dict[str, dict[str, Variant | None] | list[Value]] = Field(
+        min_length=1,
+        description="a name: its variants by name, see below; or a key as `--set` takes it: the values that it has, as in `seed: [1, 2, 3]`",
+    )
+    exclude: list[dict[str, Value]] = Field(
+        default=[], description="combinations that are left out: the variant of one axis or of several, as in `{prune: off}`"
+    )
+
+
 class RecipeHead(Strict):
     """Everything in a recipe but its steps, which are checked against their transforms."""
 
     edgeopt: Literal[1] = Field(description="schema version")
-    name: str = Field(pattern=NAME)
+    name: str = Field(pattern=NAME.replace("63", "127"))  # a cell's name is the matrix' and its variants'
     description: str = ""
     model: ModelSpec
     task: TaskSpec
@@ -412,6 +451,7 @@ class RecipeHead(Strict):
         min_length=2,
         description="instead of `seed`: both chains are built and their metrics measured with each; the first's model is exported, timed and gated",
     )
+    matrix: Matrix | None = Field(None, description="several recipes in one, see [matrix](#matrix)")
 
     @field_validator("seeds")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from edgeopt.report.model import Report, Step, Subject
 #: Metrics that stand first, in this order, where a row has them.
 USUAL = ("accuracy", "precision", "recall", "f1")
 
+#: Steps of edgeopt's own, which no recipe names.
+_IMPLIED = ("load", "onnx")
 DIGEST, _UNKNOWN = "digest of rows", "unknown"
 
 
@@ -25,6 +27,7 @@ class Row:
 
     facts: what two rows should share to be compared, by name. values: raw numbers, by name with the unit, None where
     not measured. metrics: the mean over the seeds; deviations: the sample standard deviation, empty with one seed.
+    steps: ids of its steps, in their order. verdict: of the run's gates, empty where there are none.
     """
 
     name: str
@@ -34,16 +37,20 @@ class Row:
     metrics: dict[str, float]
     deviations: dict[str, float] = field(default_factory=dict)
     seeds: int = 1
+    steps: tuple[str, ...] = ()
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """place: where latency was taken, None where the runs share no such place. differing: names of facts that do."""
+    """place: where latency was taken, None where the runs share no such place. differing: names of facts that do.
+    failed: what should have been a row and why it is none, by name."""
 
     rows: list[Row]
     place: Place | None
     differing: list[str]
     warnings: list[str]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -51,14 +58,19 @@ class Comparison:
         return [*(n for n in USUAL if n in seen), *(n for n in seen if n not in USUAL)]
 
 
-def compare(runs: Sequence[tuple[Path, Report]], *, baseline: bool = True) -> Comparison:
-    """runs: folder and report of each. baseline: also a row for each FP32 baseline, one that runs share once."""
-    names = _names(runs)
+def compare(
+    runs: Sequence[tuple[Path, Report]], *, baseline: bool = True, names: Sequence[str] | None = None, failed: Mapping[str, str] | None = None
+) -> Comparison:
+    """runs: folder and report of each. baseline: also a row for each FP32 baseline, one that runs share once. names: of the
+    rows, default the recipes'. failed: runs that there are none of, with the reason."""
+    if not runs:
+        return Comparison([], None, [], [], failed or {})
+    names = list(names or _names(runs))
     place = _common_place([report for _, report in runs])
     candidates = [_row(name, report, "candidate", place) for name, (_, report) in zip(names, runs, strict=True)]
     rows = [*(_baselines(names, [report for _, report in runs], place) if baseline else []), *candidates]
     differing = _differing([row.facts for row in candidates])
-    return Comparison(rows, place, differing, _warnings(runs, differing))
+    return Comparison(rows, place, differing, _warnings(runs, differing), failed or {})
 
 
 def _names(runs: Sequence[tuple[Path, Report]]) -> list[str]:
@@ -102,11 +114,14 @@ def _row(name: str, report: Report, role: Chain, place: Place | None) -> Row:
         "exported_bytes": subject.size_bytes,
         "p50_milliseconds": latency.p50_ms if latency else None,
         "speedup_ratio": faster.ratio if faster and role == "candidate" else None,
+        "building_seconds": sum(step.seconds for step in report.steps if step.chain == role) or None,
     }
+    steps = tuple(step.id for step in report.steps if step.chain == role and step.id not in _IMPLIED)
+    verdict = report.verdict if report.gates and role == "candidate" else ""
     spreads = {s.metric: s for s in report.seeds.spreads} if report.seeds else {}
     metrics = {n: getattr(spreads[n], f"{role}_mean") if n in spreads else v for n, v in {**subject.metrics, **subject.extra}.items()}
     deviations = {n: getattr(spreads[n], f"{role}_std") for n in metrics if n in spreads}
-    return Row(name, role, _facts(report, own), values, metrics, deviations, len(report.seeds.results) if report.seeds else 1)
+    return Row(name, role, _facts(report, own), values, metrics, deviations, len(report.seeds.results) if report.seeds else 1, steps, verdict)
 
 
 def _facts(report: Report, place: Place | None) -> dict[str, str]:

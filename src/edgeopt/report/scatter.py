@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeopt.report import svg
 from edgeopt.report.scale import Scale, decimals
@@ -12,15 +12,17 @@ from edgeopt.report.svg import Box
 
 WIDTH = 420
 PLOT = Box(56, 12, WIDTH - 12, 252)
+#: Captions that a plot has room for.
+_CAPTIONS = 16
 
 
 @dataclass(frozen=True)
 class Point:
-    """kind: its class in the page's style. caption: its name and its values. Bounds: where they are known. radius: a
+    """kind: its class in the page's style. caption: its name and its values; None: not written. Bounds: where they are known. radius: a
     wider one shows below another that is at the same place and later."""
 
     kind: str
-    caption: tuple[str, str]
+    caption: tuple[str, str] | None
     x: float
     y: float
     x_bounds: tuple[float, float] | None = None
@@ -33,8 +35,13 @@ def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: s
     y = _y_axis(points)
     marks = [part for point in points for part in _mark(point, x, y)]
     drawn = [*_grid(x, y, across, up, shown), *_captions(points, x, y), *marks]
-    named = f"{title}: " + "; ".join(": ".join(p.caption) for p in points)
+    named = f"{title}: " + "; ".join(": ".join(p.caption) for p in points if p.caption)
     return svg.picture(WIDTH, PLOT.bottom + 44, named, drawn)
+
+
+def few_captions(points: Sequence[Point], keep: Callable[[Point], bool] = lambda p: False) -> list[Point]:
+    """The same points; where they are too many to be captioned all, only those are that `keep` names."""
+    return [p if len(points) <= _CAPTIONS or keep(p) else replace(p, caption=None) for p in points]
 
 
 def _y_axis(points: Sequence[Point]) -> Scale:
@@ -82,6 +89,8 @@ def _captions(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
             taken.append(Box(min(x1, x2) - 2, min(y1, y2) - 2, max(x1, x2) + 2, max(y1, y2) + 2))
     parts = []
     for point in points:
+        if point.caption is None:
+            continue
         name, values = point.caption
         width = max(svg.width_of(name, bold=True), svg.width_of(values))
         at = x(point.x), y(point.y)
