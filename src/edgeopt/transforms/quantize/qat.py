@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,9 @@ from edgeopt.recipe.schema import Strict, TaskSpec, TrainedStepParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.quantize import common
+
+if TYPE_CHECKING:
+    from edgeopt.models.fake_quant import Quantisers
 
 #: Largest difference of a logit between torch and ONNX Runtime: a value that the one rounds up and the other down, after
 #: sums in another order, is one integer off from there on.
@@ -86,7 +89,7 @@ class Qat(Transform[QatParams]):
         model.cpu().eval()
         plain = load_base(state.folder)
         plain.load_state_dict(model.state_dict(), strict=False)
-        lower(model, state, context, traced=plain, rewrite=lambda path: _write(path, quantisers), tolerance=TOLERANCE)
+        lower(model, state, context, traced=plain, rewrite=lambda path: write(path, quantisers), tolerance=TOLERANCE)
 
     def observe(self, before: State, after: Path, params: QatParams) -> Figures:
         return common.observe(before, after, WEIGHTS)
@@ -102,9 +105,10 @@ def _objective(state: State, params: QatParams, context: StepContext) -> Any:
     return DistilLogits(Teacher(load_base(state.folder), scores=context.task.type == "text-regression", bf16=bf16), params.distillation.temperature)
 
 
-def _write(path: Path, quantisers: Any) -> None:
+def write(path: Path, quantisers: Quantisers) -> None:
+    """Rewrite the exported graph of a model with the integers and grids of its quantisers."""
     from edgeopt.models.fake_quant import S8, U8, graph_name
-    from edgeopt.transforms.quantize.qdq import Grid, Integers, write_qdq
+    from edgeopt.transforms.quantize.int8_graph import Grid, Integers, write_qdq
 
     def integers(module: Any, low: int, high: int, kind: str) -> Integers:
         scale, zero = (t.detach() for t in module.grid())
