@@ -38,6 +38,7 @@ def document(i: int) -> dict[str, Any]:
 #: A row of each task's data, by its number.
 ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/a-electra-lora/": classes(2, "sentence1", "sentence2"),
+    "papers/a-quant/": classes(2, "sentence1", "sentence2"),
     "papers/b-peft/sst5-": classes(5, "text"),
     "papers/b-peft/boolq-sl-": classes(2, "question", "passage"),
     "papers/b-peft/commonsenseqa-": question,
