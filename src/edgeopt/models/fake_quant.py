@@ -24,8 +24,8 @@ S8, U8 = 127, 255
 class FakeQuantize(torch.autograd.Function):
     """(clamp(round(x / s) + z, low, high) − z)·s, for integers z, low and high; s and z broadcast over x.
 
-    Backwards, x's gradient passes where x is in range and the rounding counts as the identity (straight-through; Esser et
-    al. 2020, section 2.3). That of s is of their section 2.1, with their Q_N = z − low and Q_P = high − z, and scaled by
+    Backwards, x's gradient passes where x rounds into the range, as if nothing had been rounded (straight-through; Esser
+    et al. 2020, section 2.3). That of s is of their section 2.1, with their Q_N = z − low and Q_P = high − z, and scaled by
     1/√(N·(high − low)) as in section 2.2, where N is the number of features, those of one row of x."""
 
     @staticmethod
@@ -44,7 +44,7 @@ class FakeQuantize(torch.autograd.Function):
             inside = (steps > least) & (steps < most)
             slope = torch.where(inside, steps.round() - steps, steps.clamp(least, most))
             of_scale = (gradient * slope).sum_to_size(scale.shape) / (x[0].numel() * (high - low)) ** 0.5
-        # the ends belong to the range here: the largest weight of a channel is one
+        steps.round_()
         of_x = (gradient * ((steps >= least) & (steps <= most))).to(x.dtype) if ctx.needs_input_grad[0] else None
         return of_x, of_scale, None, None, None
 
@@ -70,28 +70,30 @@ class Quantisers:
 
 
 class Activation(nn.Module):
-    """Quantises a tensor in the range that it was seen to have. learned: the width of the range is a parameter, from the
-    range seen."""
+    """Quantises a tensor in the range that it was seen to have. learned: the width of the range is a parameter that starts
+    at the range seen, and moves at so many times the rate of the weights; 0: it is not."""
 
     low: torch.Tensor
     high: torch.Tensor
     frozen: torch.Tensor
 
-    def __init__(self, quantisers: Quantisers, *, learned: bool) -> None:
+    def __init__(self, quantisers: Quantisers, *, learned: float) -> None:
         super().__init__()
         self.quantisers = quantisers
         self.register_buffer("low", torch.tensor(torch.inf))
         self.register_buffer("high", torch.tensor(-torch.inf))
         self.register_buffer("frozen", torch.tensor(False))
-        #: Learned change of the scale, as a share of it: so one rate fits tensors of any size, and decay leads back to the range seen.
+        #: The learned change, in units of a share `learned` of the range: so one rate fits tensors of any size, decay leads
+        #: back to the range seen, and Adam, whose steps do not follow the size of gradients, takes steps of that share.
         self.growth = nn.Parameter(torch.zeros(())) if learned else None
+        self.learned = learned
         self._seen: list[torch.Tensor] = []
 
     def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Scale and zero point; 0 is always in range."""
         scale, zero = _between(self.low, self.high)
         if self.growth is not None:
-            scale = (scale * torch.where(self.frozen, 1.0, 1 + self.growth)).clamp(min=torch.finfo().tiny)
+            scale = (scale * torch.where(self.frozen, 1.0, 1 + self.learned * self.growth)).clamp(min=torch.finfo().tiny)
         return scale, zero
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -121,8 +123,8 @@ class Activation(nn.Module):
         if not self.frozen:
             if self.growth is not None:
                 with torch.no_grad():
-                    self.low *= 1 + self.growth
-                    self.high *= 1 + self.growth
+                    self.low *= 1 + self.learned * self.growth
+                    self.high *= 1 + self.learned * self.growth
             self.frozen.fill_(True)
 
 
@@ -170,12 +172,13 @@ class FakeQuantEmbedding(nn.Embedding):
         return quantise(rows, *self.grid(), 0, U8) if self.quantisers.quantise or not self.training else rows
 
 
-def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: bool) -> Quantisers:
+def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: float = 0.0) -> Quantisers:
     """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantised ones, in place: they
-    keep names and parameters. Query, key and value, which read the same, share one range."""
+    keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an Activation."""
     found, shape = Quantisers(), anatomy(model.config.model_type)
     tables = {f"{shape.base}.{name}" for name in shape.tables}
-    for name, module in [(n, m) for n, m in model.named_modules() if wanted(graph_name(n))]:
+    modules: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if wanted(graph_name(n))]
+    for name, module in modules:
         if isinstance(module, nn.Linear):
             module.__class__ = FakeQuantLinear
             module.quantisers, module.input_range = found, Activation(found, learned=learned)

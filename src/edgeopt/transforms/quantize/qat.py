@@ -38,6 +38,7 @@ class QatParams(TrainedStepParams):
     ranges: Literal["moving-average", "learned"] = Field(
         "moving-average", description="of activations; learned: from the ranges first seen on, by gradient (LSQ: Esser et al. 2020)"
     )
+    range_learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate of learned ranges: of the share of a range that an optimiser step moves it")
     averaging: float = Field(0.05, gt=0, le=1, description="how far an optimiser step moves a range towards the smallest and largest value it saw")
     observe: float = Field(0.1, ge=0, lt=1, description="share of the training in which ranges are observed before anything is quantised")
     freeze_after: float = Field(0.8, gt=0, le=1, description="share of the training after which ranges stay as they are")
@@ -79,13 +80,13 @@ class Qat(Transform[QatParams]):
         from edgeopt.transforms.lower import lower
 
         model, learned = load_base(state.folder), params.ranges == "learned"
-        quantisers = fake_quantised(model, lambda name: common.in_scope(name, params.scope), learned=learned)
+        rate = params.range_learning_rate / params.learning_rate if learned else 0.0
+        quantisers = fake_quantised(model, lambda name: common.in_scope(name, params.scope), learned=rate)
         if not quantisers.linears:
             raise step_failed("E402", f"the model has nothing to quantise in its {params.scope} part", help="widen `scope`")
         schedule = RangeSchedule(quantisers, learned=learned, averaging=params.averaging, observe=params.observe, freeze_after=params.freeze_after)
-        context.figures.update(
-            train(model, state.folder, params, context, keep_zeros=Fact.SPARSE in state.facts, callbacks=[schedule], objective=_objective(state, params, context))
-        )
+        zeros, objective = Fact.SPARSE in state.facts, _objective(state, params, context)
+        context.figures.update(train(model, state.folder, params, context, keep_zeros=zeros, callbacks=[schedule], objective=objective))
         model.cpu().eval()
         plain = load_base(state.folder)
         plain.load_state_dict(model.state_dict(), strict=False)
@@ -113,11 +114,9 @@ def write(path: Path, quantisers: Quantisers) -> None:
     def integers(module: Any, low: int, high: int, kind: str) -> Integers:
         scale, zero = (t.detach() for t in module.grid())
         values = (module.weight.detach() / scale).round().add(zero).clamp(low, high)
-        per_row = scale.dim() > 0
-        zeros = zero.expand_as(scale)
-        arrays = (t.flatten() if per_row else t for t in (scale, zeros))
-        scales, points = (a.numpy() for a in arrays)
-        return Integers(values.numpy().astype(kind), scales, points.astype(kind))
+        if scale.dim():
+            scale, zero = scale.flatten(), zero.expand_as(scale).flatten()
+        return Integers(values.numpy().astype(kind), scale.numpy(), zero.numpy().astype(kind))
 
     def grid(module: Any) -> Grid:
         scale, zero = (t.detach().numpy() for t in module.grid())
