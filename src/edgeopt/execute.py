@@ -45,7 +45,7 @@ class Executed:
         return self.chains[chain][-1].state
 
     def lowered(self, chain: Chain) -> State:
-        """The FP32 graph of a chain: the state its lowering left."""
+        """The first graph of a chain: in FP32, the state its lowering left; of a model trained in int8 that."""
         return next(d.state for d in self.chains[chain] if Fact.ONNX in d.state.facts)
 
     def torch_state(self, chain: Chain) -> State:

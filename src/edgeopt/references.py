@@ -117,7 +117,7 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
             issues.append(_unfit(named, f"has {found.outputs} outputs, and the task {wanted}", "give one that was trained for the same classes"))
         elif (
             (own := _class_names(config))
-            and [n.casefold() for n in own] != (ours := [n.casefold() for n in names])
+            and [n.casefold() for n in own] != (ours := [n.casefold() for n in names or ()])
             and sorted(n.casefold() for n in own) == sorted(ours)
         ):
             issues.append(_unfit(named, f"has its classes in another order: {', '.join(own)}", "give task.labels in that order, or another teacher"))

@@ -40,6 +40,7 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "distil-minilm-": classes(2, "sentence1", "sentence2"),
     "distil-recover": classes(2, "sentence"),
     "papers/a-electra-lora/": classes(2, "sentence1", "sentence2"),
+    "papers/a-quant/": classes(2, "sentence1", "sentence2"),
     "papers/b-peft/sst5-": classes(5, "text"),
     "papers/b-peft/boolq-sl-": classes(2, "question", "passage"),
     "papers/b-peft/commonsenseqa-": question,

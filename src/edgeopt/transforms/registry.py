@@ -27,6 +27,7 @@ _OURS = {
     "prune.layers": "edgeopt.transforms.prune.layers:DropLayers",
     "prune.magnitude": "edgeopt.transforms.prune.magnitude:MagnitudePrune",
     "quantize.dynamic": "edgeopt.transforms.quantize.dynamic:DynamicQuantize",
+    "quantize.qat": "edgeopt.transforms.quantize.qat:Qat",
     "quantize.static": "edgeopt.transforms.quantize.static:StaticQuantize",
 }
 
