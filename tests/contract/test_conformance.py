@@ -27,7 +27,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "prune.layers": {"keep": [1]},
     "prune.magnitude": {"amount": 0.4, "scope": "layer", "recover": SHORT},
     "quantize.dynamic": {},
-    "quantize.qat": {**SHORT, "ranges": "learned", "distillation": {}},
+    "quantize.qat": {**SHORT, "ranges": "learned", "distil": {"teacher": "baseline"}},
     "quantize.static": {"calibration": {"samples": 8, "method": "moving-average"}},
 }
 

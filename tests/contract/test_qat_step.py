@@ -84,7 +84,7 @@ def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> Non
     for split in ("train", "validation"):
         (data / f"{split}.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(24)))
     task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
-    last = run(tiny_model, data, tmp_path / "store", TUNE, ("quantize.qat", {**QAT, "distillation": {}}), task=task)[1]
+    last = run(tiny_model, data, tmp_path / "store", TUNE, ("quantize.qat", {**QAT, "distil": {"teacher": "baseline"}}), task=task)[1]
     assert last.figures["parity"]["max_abs_diff"] < 5e-3
 
 

@@ -179,7 +179,7 @@ def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: float 
     tables = {f"{shape.base}.{name}" for name in shape.tables}
     modules: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if wanted(graph_name(n))]
     for name, module in modules:
-        if isinstance(module, nn.Linear):
+        if issubclass(type(module), nn.Linear):
             module.__class__ = FakeQuantLinear
             module.quantisers, module.input_range = found, Activation(found, learned=learned)
             found.linears[name] = module, module.input_range

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from edgeopt import host
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
 from edgeopt.models.source import WEIGHTS
-from edgeopt.recipe.schema import Strict, TaskSpec, TrainedStepParams
+from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.quantize import common
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
 #: Largest difference of a logit between torch and ONNX Runtime: a value that the one rounds up and the other down, after
 #: sums in another order, is one integer off from there on.
 TOLERANCE = 0.1
-
-
-class Distillation(Strict):
-    """Learn from the model as it was before the step, in place of the labels: T²·KL of the logits (of a regression: MSE of
-    the scores)."""
-
-    temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided")
 
 
 class QatParams(TrainedStepParams):
@@ -42,7 +34,6 @@ class QatParams(TrainedStepParams):
     averaging: float = Field(0.05, gt=0, le=1, description="how far an optimiser step moves a range towards the smallest and largest value it saw")
     observe: float = Field(0.1, ge=0, lt=1, description="share of the training in which ranges are observed before anything is quantised")
     freeze_after: float = Field(0.8, gt=0, le=1, description="share of the training after which ranges stay as they are")
-    distillation: Distillation | None = Field(None, description="see the table below")
 
 
 class Qat(Transform[QatParams]):
@@ -66,10 +57,6 @@ class Qat(Transform[QatParams]):
         if params.freeze_after < params.observe:
             found.append((("freeze_after",), f"ranges are observed for {params.observe:g} of the training, and kept after {params.freeze_after:g}",
                           "let 'freeze_after' be more than 'observe'"))  # fmt: skip
-        if params.distillation is not None:
-            for key in ("class_weights", "label_smoothing"):
-                if getattr(params, key):
-                    found.append(((key,), f"'{key}' is of labels, and only the teacher's logits are learned from", "take the key or 'distillation' out"))
         return found
 
     def apply(self, state: State, params: QatParams, context: StepContext) -> None:
@@ -85,8 +72,7 @@ class Qat(Transform[QatParams]):
         if not quantisers.linears:
             raise step_failed("E402", f"the model has nothing to quantise in its {params.scope} part", help="widen `scope`")
         schedule = RangeSchedule(quantisers, learned=learned, averaging=params.averaging, observe=params.observe, freeze_after=params.freeze_after)
-        zeros, objective = Fact.SPARSE in state.facts, _objective(state, params, context)
-        context.figures.update(train(model, state.folder, params, context, keep_zeros=zeros, callbacks=[schedule], objective=objective))
+        context.figures.update(train(model, state.folder, params, context, keep_zeros=Fact.SPARSE in state.facts, callbacks=[schedule]))
         model.cpu().eval()
         plain = load_base(state.folder)
         plain.load_state_dict(model.state_dict(), strict=False)
@@ -94,16 +80,6 @@ class Qat(Transform[QatParams]):
 
     def observe(self, before: State, after: Path, params: QatParams) -> Figures:
         return common.observe(before, after, WEIGHTS)
-
-
-def _objective(state: State, params: QatParams, context: StepContext) -> Any:
-    if params.distillation is None:
-        return None
-    from edgeopt.models.load import load_base
-    from edgeopt.training.distil import DistilLogits, Teacher
-
-    bf16 = host.resolve_precision(params.precision) == "bf16"
-    return DistilLogits(Teacher(load_base(state.folder), scores=context.task.type == "text-regression", bf16=bf16), params.distillation.temperature)
 
 
 def write(path: Path, quantisers: Quantisers) -> None:
