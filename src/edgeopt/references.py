@@ -113,14 +113,12 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
         issues.append(_unfit(named, "has no trained head", "give a checkpoint that was fine-tuned for the task"))
     elif teaches and (names is not None or not spec.has_classes):
         wanted = task_of(spec, names or ()).outputs
+        own, ours = ([n.casefold() for n in x] for x in (_class_names(config), names or ()))
         if wanted is not None and found.outputs != wanted:
             issues.append(_unfit(named, f"has {found.outputs} outputs, and the task {wanted}", "give one that was trained for the same classes"))
-        elif (
-            (own := _class_names(config))
-            and [n.casefold() for n in own] != (ours := [n.casefold() for n in names or ()])
-            and sorted(n.casefold() for n in own) == sorted(ours)
-        ):
-            issues.append(_unfit(named, f"has its classes in another order: {', '.join(own)}", "give task.labels in that order, or another teacher"))
+        elif own != ours and sorted(own) == sorted(ours):
+            order = ", ".join(_class_names(config))
+            issues.append(_unfit(named, f"has its classes in another order: {order}", "give task.labels in that order, or another teacher"))
     if found.positions is not None and found.positions < spec.max_length:
         issues.append(_unfit(named, f"has {found.positions} positions, and task.max_length is {spec.max_length}", "lower task.max_length"))
     if (named.reference.tokens or not teaches) and not _same_words(found, model):

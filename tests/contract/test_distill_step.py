@@ -111,6 +111,14 @@ def test_any_training_takes_a_teacher_and_students_come_in_every_form(tiny_model
     assert Fact.INT8 in found["int8"].facts
 
 
+@pytest.mark.parametrize("use", ["adapter.prompt", "adapter.prefix"])
+def test_virtual_tokens_learn_from_layers(use: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """The tokens that stand before a text's own have no counterpart in the teacher."""
+    adapt = {**SHORT, "virtual_tokens": 4, "learning_rate": 1e-2, "distil": {"teacher": "tune", "hidden": 1.0, "attention": 1.0, "values": 1.0}}
+    found = states(execute(tiny_model, tiny_data, tmp_path, TUNE, ("adapt", use, adapt)))["adapt"]
+    assert 0 < found.figures["train_loss"] < 10
+
+
 def test_heads_that_were_cut_are_uneven_and_labels_need_no_teacher(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     alone = {"labels": 1.0, "logits": 0.0}
     done = states(execute(tiny_model, tiny_data, tmp_path, TUNE, ("few", "distill", {**SHORT, "student": {"heads": 1}, "distil": alone}),
