@@ -99,11 +99,11 @@ def test_a_frozen_learned_range_no_longer_learns() -> None:
     one.low.fill_(-1.0)
     one.high.fill_(1.55)
     one.growth.data.fill_(0.25)
-    assert float(one.grid()[0]) == pytest.approx(0.015)
+    assert one.grid()[0].item() == pytest.approx(0.015)
     one.freeze()
     one.growth.data.fill_(7.0)
     scale, zero = one.grid()
-    assert (float(scale), float(zero)) == (pytest.approx(0.015), 100.0)
+    assert (scale.item(), zero.item()) == (pytest.approx(0.015), 100.0)
     one(torch.ones(2, 3, requires_grad=True)).sum().backward()
     assert one.growth.grad == 0, "it is there, as several processes need one of every parameter"
 
