@@ -186,7 +186,7 @@ def transform(name: str) -> Iterator[str]:
         for nested in nested_models(params.model_fields[key].annotation):
             if nested is s.TrainParams:
                 yield from ("", f"`{key}` takes the [training keys](#training).")
-            elif nested is not s.EarlyStopping:
+            elif nested not in (s.EarlyStopping, s.Distil):
                 yield from ("", f"`{key}`: {tidy(nested.__doc__)}", "")
                 yield from table(nested)
     if not own and not trains:
@@ -227,6 +227,7 @@ def reference() -> str:
         *section("baseline", s.Baseline),
         *section("training", s.TrainParams),
         *section("training.sampling", s.Sampling, level=3),
+        *section("training.distil", s.Distil, level=3),
         "",
         "## steps",
         "",

@@ -192,6 +192,19 @@ exist for every machine. `adapter.qlora` needs bitsandbytes:
 and token-classification counts its entities with seqeval:
 
     pip install 'edgeopt[tasks]'""",
+    "E207": """A step names another step, or a model, that it cannot have.
+
+`distil.teacher` is `baseline`, the id of a step that stands before this one in the recipe, or a checkpoint: a
+folder, or a hub id with its owner (`google-bert/bert-base-uncased`, not `bert-base-uncased`, which would be
+taken for a step). A later step is not there yet when this one trains.""",
+    "E208": """A teacher or a student does not fit.
+
+A teacher needs a trained head for the same classes in the same order. For the terms of layers (`hidden`,
+`cosine`, `attention`, `values`) its tokens must be the student's, and its layers must be there and match: a
+list in `match` has one of the teacher's layers for each of the student's, and attention is compared head by
+head, unless `relation_heads` splits both into as many parts. Logits alone can be learned from a teacher with
+another tokenizer, where the model answers once for a whole text. A student's checkpoint needs the same
+tokenizer as the recipe's model, because both chains are measured with the same tokens.""",
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgeopt.contract import Fact
 from edgeopt.distributed import Group
 from edgeopt.errors import StepError, bad_input, step_failed
 from edgeopt.execute import Executed, is_disk_full
@@ -77,7 +78,8 @@ def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Gro
 def _export(recipe: Recipe, executed: Executed, folder: Path, progress: Progress) -> list[Exported]:
     """Every export of the recipe; the first goes to model/ and is the one that is measured, the others
     to model-<format>/."""
-    given = ExportInput(executed.final("candidate"), executed.lowered("candidate"))
+    lowered = executed.lowered("candidate")
+    given = ExportInput(executed.final("candidate"), None if Fact.INT8 in lowered.facts else lowered)
     out: list[Exported] = []
     for i, spec in enumerate(recipe.head.export):
         chosen = exporter(spec.format)

@@ -1,4 +1,4 @@
-"""The recipes of recipes/papers and recipes/tasks: found, copied and packaged, sound on local data, and applied once a folder."""
+"""The recipes of recipes/papers and recipes/tasks, and those that distil: found, copied and packaged, sound on local data, and applied once a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeopt.recipe.library import recipe_files, recipes_folder
 from edgeopt.store import Store
 
 ROOT = Path(__file__).parents[2]
-PAPERS = {name: path for name, path in recipe_files().items() if "/" in name}
+PAPERS = {name: path for name, path in recipe_files().items() if "/" in name or name.startswith("distil-")}
 
 
 def classes(count: int, *columns: str) -> Callable[[int], dict[str, Any]]:
@@ -37,7 +37,10 @@ def document(i: int) -> dict[str, Any]:
 
 #: A row of each task's data, by its number.
 ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "distil-minilm-": classes(2, "sentence1", "sentence2"),
+    "distil-recover": classes(2, "sentence"),
     "papers/a-electra-lora/": classes(2, "sentence1", "sentence2"),
+    "papers/a-quant/": classes(2, "sentence1", "sentence2"),
     "papers/b-peft/sst5-": classes(5, "text"),
     "papers/b-peft/boolq-sl-": classes(2, "question", "passage"),
     "papers/b-peft/commonsenseqa-": question,
@@ -102,6 +105,8 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
     ("papers/a-electra-lora/untrained", []),
     ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
     ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
+    ("distil-minilm-3-layers", ["steps.tune.max_steps=2", "steps.small.max_steps=4"]),
+    ("distil-recover", ["steps.tune.max_steps=2", "steps.recover.max_steps=4"]),
     ("tasks/boolq-windows", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
     ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
 ])  # fmt: skip

@@ -15,7 +15,7 @@ from edgeopt.data.files import is_there
 from edgeopt.data.sources import expanded, looks_local
 from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
-from edgeopt.models.structure import FIELD, of_config
+from edgeopt.models.structure import FIELD, Structure, of_config
 from edgeopt.recipe.schema import ModelSpec
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -159,6 +159,11 @@ def find_model(spec: ModelSpec, folder: Path, place: Place | None = None, *, hea
             help="give a folder in transformers' format (absolute, or relative to the recipe) or a hub id",
         )
     return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head)
+
+
+def structure_in(folder: Path) -> Structure:
+    """The structure of a state's model. Raises ValueError where its config states no shape."""
+    return of_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
 
 
 def check_folder(source: ModelSource) -> None:

@@ -42,7 +42,7 @@ class StepSpec:
 
     @property
     def contract(self) -> Contract:
-        return self.transform.contract
+        return self.transform.contract_of(self.params)
 
 
 @dataclass(frozen=True)

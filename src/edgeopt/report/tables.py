@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from edgeopt.report import cost, gate_text, headline, spread, structure
+from edgeopt.report import cost, factors, gate_text, headline, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Report, Speedup, Subject
@@ -164,6 +164,7 @@ def details(report: Report) -> list[Section]:
     sections = [
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Latency", latency(report)),
+        Section("Where the speed comes from", factors.table(report), factors.NOTE),
         Section("What the training cost", cost.table(report), cost.NOTE),
         Section("Steps", steps(report)),
         Section("Structure", structure.table(report)),
