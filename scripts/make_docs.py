@@ -20,6 +20,7 @@ from edgeopt.contract import Fact
 from edgeopt.export import exporter, exporter_names
 from edgeopt.recipe import schema as s
 from edgeopt.recipe.library import target_files
+from edgeopt.recipe.matrix import LARGEST
 from edgeopt.transforms import registry
 
 ROOT = Path(__file__).parents[1]
@@ -247,6 +248,12 @@ def reference() -> str:
         "",
         f"Profiles that come with edgeopt: {', '.join(f'`{name}`' for name in target_files())}.",
         *gates(),
+        *section("matrix", s.Matrix),
+        *section("A variant of an axis", s.Variant, level=3),
+        *section("insert", s.Insert, level=4),
+        "",
+        "Each cell is a recipe of its own, without `matrix`. `--set` is applied before the cells are made, so that what a variant",
+        f"sets wins. At most {LARGEST} combinations, those that are excluded among them.",
     ]
     unused = sorted(set(MEANINGS) - used)
     if unused:

@@ -132,11 +132,11 @@ names of axis and variant make the name of a cell: letters, digits, `.`, `_` and
     "E120": """One recipe is needed, and this one has a matrix.
 
 `edgeopt gate --recipe` takes one recipe: `--set matrix=null` leaves its matrix out. Under torchrun or
-`accelerate launch` apply the cells one by one, each into its folder, and then the matrix on one process, which
-finds them finished and puts them side by side:
+`accelerate launch` apply the cells one by one, each into its folder, and then the matrix on one process,
+which finds them finished and puts them side by side:
 
-    torchrun --nproc_per_node 2 -m edgeopt apply recipe.yaml --cell prune-on --out runs/x/cells/prune-on
-    edgeopt apply recipe.yaml --out runs/x""",
+    torchrun --nproc_per_node 2 -m edgeopt apply r.yaml --cell P-on --out runs/x/cells/P-on
+    edgeopt apply r.yaml --out runs/x""",
     "E121": """There is no cell of that name.
 
 `edgeopt plan RECIPE` lists the cells of a matrix. A recipe without `matrix` has none.""",

@@ -136,6 +136,11 @@ def test_overrides_come_first_and_seeds_stay_in_the_cells(tmp_path: Path) -> Non
     assert recipe.overrides == ("steps.prune.amount=0.125", "matrix.axes.P.off.remove=[]")
 
 
+def test_an_axis_that_is_a_key_can_be_overridden(tmp_path: Path) -> None:
+    found = grid(tmp_path, AMOUNT, "matrix.axes.steps.prune.amount=[0.125]", "matrix.axes.seed=[5, 6]")
+    assert [c.name for c in found.cells] == ["amount-0.125_seed-5", "amount-0.125_seed-6"]
+
+
 def test_one_cell_by_name_and_without_the_matrix(tmp_path: Path) -> None:
     path = tiny_recipe(tmp_path, steps=STEPS, matrix={"axes": {"P": P, "seed": [1, 2]}})
     cell = load(path, cell="P-off_seed-2")

@@ -47,6 +47,7 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/b-peft/coreference-": document,
     "papers/c-cofi/mrpc-": classes(2, "sentence1", "sentence2"),
     "papers/c-cofi/sst2-": classes(2, "sentence"),
+    "papers/c-truth-table": classes(2, "sentence1", "sentence2"),
     "tasks/boolq-": lambda i: {**classes(2, "question", "passage")(i), "answer": bool(i % 2)},
     "tasks/commonsenseqa": question,
     "tasks/conll2003-": lambda i: {"tokens": [f"word{i % 7}", "good1", "good2"], "ner_tags": [0, 1, 2]},
@@ -123,6 +124,22 @@ def test_it_is_applied(name: str, brief: list[str], model: Path, tmp_path: Path)
         states = {s.digest: s.folder / "model.safetensors" for s in Store(tmp_path / "store").states()}
         loaded, tuned = (load_file(states[s["digest"]]) for s in report["steps"] if s["chain"] == "candidate" and s["id"] in ("load", "tune"))
         assert max(abs(tuned[k] - loaded[k]).max() for k in loaded) <= 2e-7
+
+
+def test_the_truth_table_has_the_papers_rows(model: Path, tmp_path: Path) -> None:
+    done = edgeopt("validate", PAPERS["papers/c-truth-table"], *local("papers/c-truth-table", model, tmp_path), "--json")
+    cells = {(c["axes"]["P"], c["axes"]["D"], c["axes"]["A"]): c["steps"] for c in done.json["cells"]}
+    assert cells == {
+        ("off", "off", "off"): ["tune"],
+        ("off", "off", "on"): ["adapt"],
+        ("off", "on", "off"): ["tune", "distil"],
+        ("off", "on", "on"): ["tune", "distil", "adapt"],
+        ("on", "off", "off"): ["tune", "prune"],
+        ("on", "off", "on"): ["tune", "prune", "adapt"],
+        ("on", "on", "off"): ["tune", "prune", "distil"],
+        ("on", "on", "on"): ["tune", "prune", "distil", "adapt"],
+    }
+    assert len(done.json["cells"]) == 4 + 4 * 8
 
 
 def test_every_folder_of_recipes_is_in_the_wheel() -> None:
