@@ -5,7 +5,7 @@ it, as the integers do; a symmetric one is [-T, T]."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -42,14 +42,13 @@ def mean_squared_error(histogram: Histogram, *, symmetric: bool) -> Range:
         found = (np.clip(np.round(values / scale) + zero, 0, LEVELS - 1) - zero) * scale
         return float(np.dot(counts, (found - values) ** 2))
 
-    return min(_candidates(histogram, symmetric=symmetric), key=lambda r: error(float(r[0]), float(r[1])))
+    return _least(histogram, error, symmetric=symmetric)
 
 
 def entropy(histogram: Histogram, *, symmetric: bool) -> Range:
     """The range after which the values' distribution is nearest what it was, by Kullback-Leibler divergence (Migacz, "8-bit
     inference with TensorRT", GTC 2017), for ranges that need not be symmetric."""
-    best = min(_candidates(histogram, symmetric=symmetric), key=lambda r: divergence(histogram.counts, histogram.edges, float(r[0]), float(r[1])))
-    return best
+    return _least(histogram, lambda low, high: divergence(histogram.counts, histogram.edges, low, high), symmetric=symmetric)
 
 
 def divergence(counts: Array, edges: Array, low: float, high: float, levels: int = LEVELS) -> float:
@@ -69,14 +68,12 @@ def divergence(counts: Array, edges: Array, low: float, high: float, levels: int
     return float(np.dot(p, np.log(p / q)))
 
 
-def _candidates(histogram: Histogram, *, symmetric: bool) -> Iterator[Range]:
-    low, high = histogram.extremes.range()
-    largest = max(abs(float(low)), abs(float(high)))
+def _least(histogram: Histogram, cost: Callable[[float, float], float], *, symmetric: bool) -> Range:
+    largest = max(abs(float(v)) for v in histogram.extremes.range())
     if not largest:
-        yield low, high
-        return
-    for threshold in np.geomspace(largest, largest * _SMALLEST, _TRIED):
-        yield _within(histogram, -threshold, threshold, symmetric=symmetric)
+        return np.float32(0), np.float32(0)
+    tried = [_within(histogram, -t, t, symmetric=symmetric) for t in np.geomspace(largest, largest * _SMALLEST, _TRIED)]
+    return min(tried, key=lambda r: cost(float(r[0]), float(r[1])))
 
 
 def _within(histogram: Histogram, low: float, high: float, *, symmetric: bool) -> Range:

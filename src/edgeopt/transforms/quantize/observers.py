@@ -67,7 +67,7 @@ class Histogram:
         half = self.BINS // 2
         if not self.width:
             # frexp: largest < 2^exponent, so at least half of the bins of the wider side are used
-            self.width = 2.0 ** max(int(np.frexp(largest)[1]) - int(np.log2(half)), -100)
+            self.width = 2.0 ** (int(np.frexp(largest)[1]) - int(np.log2(half))) if largest else 2.0**-100
         while largest >= half * self.width:
             merged = self.counts.reshape(-1, 2).sum(1)
             self.counts = np.zeros_like(self.counts)

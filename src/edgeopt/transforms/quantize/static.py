@@ -83,7 +83,8 @@ class StaticQuantize(Transform[StaticParams]):
     def apply(self, state: State, params: StaticParams, context: StepContext) -> None:
         task = task_of(context.task, context.data.label_names)
         rows = context.data.calibration(params.calibration.samples, context.task.selection, context.seed)
-        source, given = state.folder / GRAPH, Remedies(params.calibration.method, params.smoothquant and params.smoothquant.alpha, params.bias_correction)
+        source, smoothing = state.folder / GRAPH, params.smoothquant
+        given = Remedies(params.calibration.method, smoothing.alpha if smoothing else None, params.bias_correction)
         auto = params.policy == "auto"
         with common.quiet_quantizer(context.work) as scratch:
             builder = Builder(
