@@ -92,7 +92,8 @@ def test_the_file_is_onnxruntimes_own(moving: bool, floats: State, make: Make, t
     with quiet_quantizer(tmp_path):
         quantize_static(
             floats.folder / GRAPH, tmp_path / "theirs.onnx", Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax, nodes_to_exclude=outside,
+            per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=outside,
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"], "CalibMovingAverage": moving},
         )  # fmt: skip
     ours = make(calibration={"samples": 16, "method": "moving-average" if moving else "minmax"})
@@ -236,7 +237,10 @@ def test_auto_by_metric_and_by_agreement(make: Make) -> None:
 
 
 def test_scores_have_a_policy_too(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    steps = [*steps_towards(frozenset({Fact.TRAINED_HEAD})), step(registry.get("quantize.static"), {"calibration": {"samples": 8}, "policy": "auto", "tolerance": {"kl": 0.5}}, "int8")]
+    steps = [
+        *steps_towards(frozenset({Fact.TRAINED_HEAD})),
+        step(registry.get("quantize.static"), {"calibration": {"samples": 8}, "policy": "auto", "tolerance": {"kl": 0.5}}, "int8"),
+    ]
     done = build(steps, model=tiny_model, data=tiny_data, store=tmp_path, label="score", task={"type": "text-regression"})
     (tried, *_) = done.final("candidate").figures["policy"]["tried"]
     assert tried["agreement"] is None and tried["kl"] > 0
@@ -257,4 +261,3 @@ def test_calibration_needs_no_more_memory_for_more_rows(floats: State, tiny_data
     shutil.copytree(floats.folder, tmp_path / "model")
     few, many = (peak(tmp_path / "model", rows[:n], "percentile", max_length=32) for n in (64, 2048))
     assert many <= 1.1 * few
-

@@ -14,7 +14,8 @@ NAMES += ["/model/bert/embeddings/word_embeddings/Gather", "/model/classifier/Ge
 
 
 @pytest.mark.parametrize(("pattern", "count"), [
-    ("layer.1", 3), ("layer.*", 6), ("layer.*/output", 2), ("query", 2), ("*embeddings*", 1), ("output/*/MatMul", 2), ("layer.1*/intermediate/dense", 2), ("layer", 0),
+    ("layer.1", 3), ("layer.*", 6), ("layer.*/output", 2), ("query", 2), ("*embeddings*", 1), ("output/*/MatMul", 2),
+    ("layer.1*/intermediate/dense", 2), ("layer", 0),
     (NAMES[0], 1),
 ])  # fmt: skip
 def test_a_pattern_matches_whole_parts(pattern: str, count: int) -> None:

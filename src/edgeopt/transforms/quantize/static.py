@@ -26,9 +26,10 @@ _SENSITIVITY_ROWS = 64
 
 
 class SmoothQuant(Strict):
-    """See Xiao et al. 2023."""
+    """Channels of activations are divided by s, and the weights that they meet multiplied, where a LayerNorm comes before
+    (Xiao et al. 2023)."""
 
-    alpha: float = Field(0.5, ge=0, le=1, description="0 leaves the activations as they are, 1 makes their channels equal")
+    alpha: float = Field(0.5, ge=0, le=1, description="s = max|X|^alpha / max|W|^(1 - alpha): 0 evens out the weights, 1 the activations")
 
 
 class StaticParams(StepParams):
