@@ -27,7 +27,8 @@ class Calibration(Strict):
     samples: int = Field(256, ge=1, description="rows")
     method: Method = Field(
         "minmax",
-        description="minmax: the widest range seen; moving-average: the mean of the rows' ranges; percentile, entropy and mse cut off what is rare, which may be outlying channels that matter",
+        description="minmax: the widest range seen; moving-average: the mean of the rows' ranges; percentile, entropy and mse cut off "
+        "what is rare, which may be outlying channels that matter",
     )
     percentile: float | None = Field(None, gt=50, le=100, description="with `method: percentile`: share of the values inside, in percent; default 99.999")
 
