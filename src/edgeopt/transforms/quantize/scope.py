@@ -31,7 +31,8 @@ class Patterns(Strict):
         return self
 
 
-Scope = Literal["all", "mlp", "attention"] | Patterns
+Block = Literal["all", "mlp", "attention"]
+Scope = Block | Patterns
 SCOPE = "all: embeddings and head too; mlp or attention: those blocks alone; or patterns, see the table below"
 
 
