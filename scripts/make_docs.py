@@ -74,8 +74,7 @@ MEANINGS = {
     "LoraParams.use_dora": "train the norms of the weights apart from their directions",
     "LoraParams.learning_rate": "highest rate, reached after the warm-up",
     "DynamicParams.per_channel": "a scale for each output channel instead of one for the matrix",
-    "StaticParams.calibration": "see the second table",
-    "Calibration.method": "minmax: the widest range seen; moving-average: a smoothed one",
+    "StaticParams.calibration": "see the table below",
 }
 
 

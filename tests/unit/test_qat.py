@@ -215,11 +215,11 @@ def test_scope_and_the_products_that_run_in_int8(tmp_path: Path) -> None:
     import onnx
     import onnxruntime as ort
 
-    from edgeopt.transforms.quantize.common import in_scope
+    from edgeopt.transforms.quantize.scope import in_block
 
     for scope, linears, products in (("mlp", 6, 6), ("attention", 12, 12), ("all", 20, 20)):
         model, plain = tiny("bert"), tiny("bert")
-        quantisers = observed(model, lambda name, scope=scope: in_scope(name, scope))  # type: ignore[misc]
+        quantisers = observed(model, lambda name, scope=scope: in_block(name, scope))  # type: ignore[misc]
         assert len(quantisers.linears) == linears
         path = exported(model, plain, quantisers, tmp_path)
         options = ort.SessionOptions()

@@ -15,6 +15,7 @@ from edgeopt.measure.latency import Measured
 from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
+from edgeopt.report.losses import chance_notes, int8_notes
 from edgeopt.report.model import Difference, Gate, Latency, Parity, RecipeInfo, Report, Seeds, Speedup, Step, SubjectName, Task
 from edgeopt.statistics import percentile_ratio
 from edgeopt.transforms.prune.figures import TOLERANCE
@@ -122,11 +123,8 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
     if torch_device == "cpu":
         notes.append("No GPU here: the torch FP32 reference ran on the CPU with the target's threads.")
     ratios = [s for s in _speedups(evidence.latency) if (s.of, s.against) == ("candidate", "baseline")]
-    if evidence.candidate.precision == "int8" and any(s.high < 1.0 for s in ratios):
-        slow = ", ".join(f"{s.target} at {s.sequence}" for s in ratios if s.high < 1.0)
-        notes.append(f"int8 is slower than FP32 on {slow}: compare quantize.dynamic with quantize.static, or widen the scope.")
-    if evidence.candidate.precision == "int8" and not host.cpu_flags() & set(host.INT8_FLAGS):
-        notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 may saturate and is slow. Measure on the device.")
+    notes += int8_notes(executed.chains["candidate"], evidence, ratios)
+    notes += chance_notes(evidence, CONFIDENCE)
     if recipe.head.task.type == "multiple-choice":
         notes.append(f"A latency is that of one question with its {len(executed.data.label_names)} choices.")
     for extra in executed.data.extra:

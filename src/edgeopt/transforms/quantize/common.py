@@ -16,33 +16,12 @@ from edgeopt.store import State
 from edgeopt.transforms.base import Figures
 from edgeopt.transforms.lower import GRAPH
 
-Scope = Literal["all", "mlp", "attention"]
-#: Operators whose constant weights become int8; Gather holds the embedding tables.
-OPERATORS = ["MatMul", "Gemm", "Gather"]
-
 
 def contract(data: Literal["calibration"] | None) -> Contract:
     # removes TORCH: already gone with the lowering, and it is this step that a later training step ran into
     return Contract(
         requires=facts(Fact.ONNX), forbids=facts(Fact.INT8), adds=facts(Fact.INT8), removes=facts(Fact.TORCH), data=data, needs=("onnx", "onnxruntime")
     )
-
-
-def in_scope(name: str, scope: Scope) -> bool:
-    """Whether a node or module, by its name in the graph, is to be quantised."""
-    return scope == "all" or ("/layer." in name and ("attention/" in name) == (scope == "attention"))
-
-
-def excluded_nodes(path: Path, scope: Scope) -> list[str]:
-    """Names of the nodes that stay in float: those outside the scope. Embeddings and head belong to "all"."""
-    import onnx
-
-    if scope == "all":
-        return []
-    nodes = onnx.load(str(path), load_external_data=False).graph.node
-    outside = [n for n in nodes if n.op_type in OPERATORS and not in_scope(n.name, scope)]
-    # dynamic quantisation turns each Gemm into a MatMul of this name before it looks at the list
-    return [n.name for n in outside] + [f"{n.name}_MatMul" for n in outside if n.op_type == "Gemm"]
 
 
 def finish(state: State, output: Path, figures: Figures) -> None:

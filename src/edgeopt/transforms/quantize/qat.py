@@ -14,6 +14,7 @@ from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.quantize import common
+from edgeopt.transforms.quantize.scope import Block, in_block
 
 if TYPE_CHECKING:
     from edgeopt.models.fake_quant import Quantisers
@@ -26,7 +27,7 @@ TOLERANCE = 0.1
 class QatParams(TrainedStepParams):
     """What is quantised, and how the ranges of activations are found."""
 
-    scope: common.Scope = Field("all", description="all: embeddings and head too; mlp or attention: those alone")
+    scope: Block = Field("all", description="all: embeddings and head too; mlp or attention: those alone")
     ranges: Literal["moving-average", "learned"] = Field(
         "moving-average", description="of activations; learned: from the ranges first seen on, by gradient (LSQ: Esser et al. 2020)"
     )
@@ -68,7 +69,7 @@ class Qat(Transform[QatParams]):
 
         model, learned = load_base(state.folder), params.ranges == "learned"
         rate = params.range_learning_rate / params.learning_rate if learned else 0.0
-        quantisers = fake_quantised(model, lambda name: common.in_scope(name, params.scope), learned=rate)
+        quantisers = fake_quantised(model, lambda name: in_block(name, params.scope), learned=rate)
         if not quantisers.linears:
             raise step_failed("E402", f"the model has nothing to quantise in its {params.scope} part", help="widen `scope`")
         schedule = RangeSchedule(quantisers, learned=learned, averaging=params.averaging, observe=params.observe, freeze_after=params.freeze_after)
