@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from edgeopt import host
+from edgeopt.gates import Evidence
+from edgeopt.measuring import read_evidence
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.report.model import Report
+from edgeopt.tasks import task_of
 
 RESULTS = Path(__file__).parent / "results"
+#: what a recipe says of the rows of a task, whose files --data has
+TASKS: dict[str, dict[str, Any]] = {
+    "mrpc": {"text": ["sentence1", "sentence2"], "max_length": 128},
+    "sst2": {"text": "sentence", "max_length": 64},
+    "sst5": {"text": "sentence", "max_length": 64},
+}
 DEMO = Path(__file__).parents[1] / "build" / "quickstart"
 
 
@@ -23,6 +36,30 @@ def arguments(description: str, *, repeats: int | None = 5) -> argparse.Argument
     if repeats is not None:
         parser.add_argument("--repeats", type=int, default=repeats)
     return parser
+
+
+def applied(recipe: dict[str, Any], work: Path) -> Path:
+    """Apply a recipe in a process of its own, over the store in `work`, unless its run is there; the run's folder."""
+    path, out = work / f"{recipe['name']}.yaml", work / "runs" / recipe["name"]
+    text = json.dumps(recipe)
+    if out.exists() and path.exists() and path.read_text(encoding="utf-8") == text:
+        return out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(recipe["name"], file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "edgeopt", "apply", path, "--out", out, "--store", work / "store", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def report_of(run: Path) -> Report:
+    return Report.model_validate_json((run / "report.json").read_text(encoding="utf-8"))
+
+
+def evidence_of(run: Path) -> Evidence:
+    """What a run leaves for gates: labels and both models' outputs."""
+    report = report_of(run)
+    spec = TaskSpec.model_validate(json.loads((run / "recipe.lock").read_text(encoding="utf-8"))["recipe"]["resolved"]["task"])
+    return read_evidence(run, task_of(spec, report.task.labels), report.baseline, report.candidate)
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:

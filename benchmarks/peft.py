@@ -13,19 +13,13 @@ are the transforms' own. None was tuned further, so a row says what its method r
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import arguments, save, spread, table, write
+from benchmarks.common import TASKS, applied, arguments, save, spread, table, write
 
-TASKS: dict[str, dict[str, Any]] = {
-    "mrpc": {"text": ["sentence1", "sentence2"], "max_length": 128},
-    "sst5": {"text": "sentence", "max_length": 64},
-}
 LOW_RANK: dict[str, Any] = {"r": 16, "alpha": 32, "target_modules": "all-linear"}
 #: transform and parameters of each method; `full` is first, as the others' baseline is its result
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -103,12 +97,7 @@ def recipe(method: str, seed: int, options: Any) -> dict[str, Any]:
 
 def once(method: str, seed: int, options: Any, work: Path) -> dict[str, Any]:
     """Apply the method's recipe, and read what the run says of it."""
-    filled = recipe(method, seed, options)
-    path, out = work / f"{filled['name']}.yaml", work / "runs" / filled["name"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(filled), encoding="utf-8")
-    print(f"{method}, seed {seed}", file=sys.stderr)
-    subprocess.run([sys.executable, "-m", "edgeopt", "apply", path, "--out", out, "--store", work / "store", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    out = applied(recipe(method, seed, options), work)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     adapt = next(s for s in report["steps"] if s["chain"] == "candidate" and s["id"] == "adapt")
     return {

@@ -20,6 +20,7 @@ from edgeopt.contract import Fact
 from edgeopt.export import exporter, exporter_names
 from edgeopt.recipe import schema as s
 from edgeopt.recipe.library import target_files
+from edgeopt.recipe.matrix import LARGEST
 from edgeopt.transforms import registry
 
 ROOT = Path(__file__).parents[1]
@@ -73,8 +74,7 @@ MEANINGS = {
     "LoraParams.use_dora": "train the norms of the weights apart from their directions",
     "LoraParams.learning_rate": "highest rate, reached after the warm-up",
     "DynamicParams.per_channel": "a scale for each output channel instead of one for the matrix",
-    "StaticParams.calibration": "see the second table",
-    "Calibration.method": "minmax: the widest range seen; moving-average: a smoothed one",
+    "StaticParams.calibration": "see the table below",
 }
 
 
@@ -185,7 +185,7 @@ def transform(name: str) -> Iterator[str]:
         for nested in nested_models(params.model_fields[key].annotation):
             if nested is s.TrainParams:
                 yield from ("", f"`{key}` takes the [training keys](#training).")
-            elif nested is not s.EarlyStopping:
+            elif nested not in (s.EarlyStopping, s.Distil):
                 yield from ("", f"`{key}`: {tidy(nested.__doc__)}", "")
                 yield from table(nested)
     if not own and not trains:
@@ -226,6 +226,7 @@ def reference() -> str:
         *section("baseline", s.Baseline),
         *section("training", s.TrainParams),
         *section("training.sampling", s.Sampling, level=3),
+        *section("training.distil", s.Distil, level=3),
         "",
         "## steps",
         "",
@@ -247,6 +248,12 @@ def reference() -> str:
         f"Profiles that come with edgeopt: {', '.join(f'`{name}`' for name in target_files())}.",
         *gates(),
         *section("emissions", s.EmissionsSpec),
+        *section("matrix", s.Matrix),
+        *section("A variant of an axis", s.Variant, level=3),
+        *section("insert", s.Insert, level=4),
+        "",
+        "Each cell is a recipe of its own, without `matrix`. `--set` is applied before the cells are made, so that what a variant",
+        f"sets wins. At most {LARGEST} combinations, those that are excluded among them.",
     ]
     unused = sorted(set(MEANINGS) - used)
     if unused:

@@ -31,7 +31,7 @@ class OnnxExporter(Exporter):
         quantized = Fact.INT8 in given.state.facts
         artifact = Path("onnx") / (INT8 if quantized else FP32)
         _copy_graph(given.state.folder, folder / artifact)
-        if quantized and {**self.options, **options}["fp32"]:
+        if quantized and given.fp32 is not None and {**self.options, **options}["fp32"]:
             _copy_graph(given.fp32.folder, folder / "onnx" / FP32)
         return Exported(artifact)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from edgeopt import __version__, host
+from edgeopt.cells import plan_cells
 from edgeopt.export import exporter, exporter_names
 from edgeopt.plan import Plan, make_plans
-from edgeopt.recipe.load import load_recipe
+from edgeopt.recipe.expand import Grid, load
 from edgeopt.store import Store
 
 CORE = ("torch", "transformers", "peft", "accelerate", "datasets", "onnx", "onnxruntime", "tokenizers", "safetensors")
@@ -38,8 +39,10 @@ def diagnose(store: Store) -> list[Finding]:
 
 
 def diagnose_recipe(recipe: Path, overrides: Sequence[str], store: Store) -> list[Finding]:
-    """What a recipe needs of this machine. Raises InputError where the recipe is wrong."""
-    return _needs(make_plans(load_recipe(recipe, overrides), store))
+    """What a recipe needs of this machine, of a matrix what any cell needs. Raises InputError where the recipe is wrong."""
+    loaded = load(recipe, overrides)
+    cells = plan_cells(loaded, store) if isinstance(loaded, Grid) else [make_plans(loaded, store)]
+    return list(dict.fromkeys(finding for plans in cells for finding in _needs(plans)))
 
 
 def _package(name: str) -> Finding:

@@ -30,8 +30,13 @@ class TrainedAlong(Exception):
 class Group:
     """The processes of this run; a group of one costs nothing and imports nothing."""
 
+    @staticmethod
+    def launched() -> int:
+        """How many processes there are, without joining them."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
     def __init__(self) -> None:
-        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.size = self.launched()
         self.rank = int(os.environ.get("RANK", "0"))
         if self.size > 1:
             from edgeopt.quiet import quiet_libraries

@@ -12,6 +12,8 @@ longer text that `edgeopt.explanations` holds for the code.
 from __future__ import annotations
 
 import enum
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,3 +111,15 @@ def bad_input(code: str, message: str, *, place: Place | None = None, help: str 
 
 def step_failed(code: str, message: str, *, help: str | None = None) -> StepError:
     return StepError(Issue(code, message, None, help))
+
+
+def unforeseen(error: Exception) -> StepError:
+    """What no one thought of: a full disk outside a step, a process that lost the others, or a defect of edgeopt."""
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return StepError(Issue("E405", f"the disk is full: {text}", help="free space and type the same command again"))
+    if int(os.environ.get("RANK", "0")) > 0:
+        rank = os.environ["RANK"]
+        return StepError(Issue("E401", f"process {rank} lost the others: {type(error).__name__}", help="the first error of the launch is the cause"))
+    return StepError(Issue("E900", f"a defect of edgeopt: {type(error).__name__}: {text}",
+                           help="report it with the output of the same command under EDGEOPT_DEBUG=1"))  # fmt: skip

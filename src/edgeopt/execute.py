@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +14,13 @@ from edgeopt.contract import Fact, Facts
 from edgeopt.data import TaskData
 from edgeopt.distributed import Group
 from edgeopt.emissions import country_of, figures_of, metering
-from edgeopt.errors import EdgeoptError, StepError, bad_input, step_failed
+from edgeopt.errors import EdgeoptError, InputError, StepError, bad_input, step_failed
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
-from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, load_rows, look_up, memory_of, seed_of
+from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, load_rows, load_step, look_up, memory_of, seed_of
 from edgeopt.progress import Progress
-from edgeopt.store import State, Store
+from edgeopt.references import all_references, misfits, standing
+from edgeopt.store import State, Store, key_of
 from edgeopt.transforms.base import StepContext
 from edgeopt.transforms.lower import GRAPH
 
@@ -45,7 +46,7 @@ class Executed:
         return self.chains[chain][-1].state
 
     def lowered(self, chain: Chain) -> State:
-        """The FP32 graph of a chain: the state its lowering left."""
+        """The first graph of a chain: in FP32, the state its lowering left; of a model trained in int8 that."""
         return next(d.state for d in self.chains[chain] if Fact.ONNX in d.state.facts)
 
     def torch_state(self, chain: Chain) -> State:
@@ -56,21 +57,38 @@ class Executed:
 def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Executed:
     """Bring every step of the plan about. Raises StepError (exit 3) naming the step that failed, and the variant."""
     store.prepare()
-    source = plan.source
+    plan = fetch(plan, store)
+    assert plan.data is not None
+    with _variant_errors(plan.recipe.variant):
+        chains: dict[Chain, list[Done]] = {}
+        for name in plan.chains:
+            chains[name] = _chain(plan, name, store, progress, group, plan.data, chains)
+    return Executed(chains, plan.data, plan.source)
+
+
+def fetch(plan: Plan, store: Store) -> Plan:
+    """The plan with model and rows here, downloaded where they were not. Raises InputError where they cannot be had or do not fit."""
+    source, data = plan.source, plan.data
     if source.folder is None:
         source = download(source)
         check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head
-    data = plan.data
     if data is None:
         data = load_rows(plan.recipe)
         store.remember_source(hub_data_name(plan.recipe), data.key("train"))
-    plan = replace(plan, source=source, data=data)
-    with _variant_errors(plan.recipe.variant):
-        chains = {name: _chain(plan, name, store, progress, group, data) for name in plan.chains}
-    return Executed(chains, data, source)
+    return replace(plan, source=source, data=data, checkpoints=_downloaded(plan, source, data))
 
 
-def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Group, data: TaskData) -> list[Done]:
+def _downloaded(plan: Plan, model: ModelSource, data: TaskData) -> dict[str, ModelSource]:
+    """The checkpoints that steps name, all of them here. Raises InputError E208 where one turns out not to fit."""
+    found = {name: download(source) if source.folder is None else source for name, source in plan.checkpoints.items()}
+    named = [n for n in all_references(plan.recipe) if n.reference.name in found]
+    issues = [i for n in named for i in misfits(n, found[n.reference.name], plan.recipe, model, data.label_names)]
+    if issues:
+        raise InputError(issues)
+    return found
+
+
+def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Group, data: TaskData, earlier: Mapping[Chain, list[Done]]) -> list[Done]:
     fingerprint = plan.source.fingerprint()
     assert plan.source.folder is not None and fingerprint is not None
     state = State(plan.source.folder, {"digest": fingerprint, "facts": [], "figures": {}, "files": {}})
@@ -84,13 +102,14 @@ def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Gro
                 place=step.place,
                 help="put a step that trains before it",
             )
-        parts = key_parts(step, state.digest, plan, data.key("train"))
+        others = _others(step, {**earlier, name: done}, plan, store, progress, group, data)
+        parts = key_parts(step, state.digest, plan, data.key("train"), {n: s.digest for n, s in others.items()})
         if step.transform.trains(step.params) and group.size > 1:
             parts["processes"] = group.size  # each adds its batch to a step
         found = look_up(step, parts, plan.recipe, store)
         cached = found.state is not None
         if found.state is None:
-            found = _build(found, state, plan, store, progress, group, data)
+            found = _build(found, state, plan, store, progress, group, data, others)
         assert found.state is not None and found.key is not None
         store.remember(memory_of(plan.recipe), name, step.id, found.key, parts)
         state = found.state
@@ -100,7 +119,43 @@ def _chain(plan: Plan, name: Chain, store: Store, progress: Progress, group: Gro
     return done
 
 
-def _build(step: PlannedStep, before: State, plan: Plan, store: Store, progress: Progress, group: Group, data: TaskData) -> PlannedStep:
+def _others(
+    step: PlannedStep, done: Mapping[Chain, list[Done]], plan: Plan, store: Store, progress: Progress, group: Group, data: TaskData
+) -> dict[str, State]:  # fmt: skip
+    """The states that the step's references name; a checkpoint that was not read yet is. Raises InputError E208 for a teacher
+    without a trained head, which a checkpoint of the hub may turn out to be."""
+    found: dict[str, State] = {}
+    for reference in step.transform.references(step.params):
+        stands = standing(plan.chains, reference.name)
+        if stands is not None:
+            state = next(d.state for d in done[stands.chain] if d.step.id == stands.id)
+        else:
+            state = _read(reference.name, plan, store, progress, group, data)
+        if reference.role == "teacher" and Fact.TRAINED_HEAD not in state.facts:
+            help = "name a step behind one that trains, or `baseline`"
+            raise bad_input("E208", f"step '{step.id}': the teacher '{reference.name}' has no trained head", place=step.place, help=help)
+        found[reference.name] = state
+    return found
+
+
+def _read(name: str, plan: Plan, store: Store, progress: Progress, group: Group, data: TaskData) -> State:
+    """The state of a checkpoint that a step names: read, with the task's head."""
+    source, step = plan.checkpoints[name], load_step(name)
+    digest = source.fingerprint()
+    assert source.folder is not None and digest is not None
+    parts = key_parts(step, digest, plan, data.key("train"))
+    key = key_of(parts)
+    state = store.find(key)
+    if state is None:
+        given = State(source.folder, {"digest": digest, "facts": [], "figures": {}, "files": {}})
+        state = _build(replace(step, key=key, parts=parts), given, plan, store, progress, group, data, {}).state
+    assert state is not None
+    return state
+
+
+def _build(
+    step: PlannedStep, before: State, plan: Plan, store: Store, progress: Progress, group: Group, data: TaskData, others: Mapping[str, State]
+) -> PlannedStep:  # fmt: skip
     key = step.key
     assert key is not None
     with store.lock(key):
@@ -110,7 +165,8 @@ def _build(step: PlannedStep, before: State, plan: Plan, store: Store, progress:
         progress.say(f"{full_name(plan.recipe.variant, step.chain, step.id):<{_width(plan)}} {step.use:<18} …")
         with store.building(key) as output, _step_errors(step, output):
             context = StepContext(
-                plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size, shared=store.measured
+                plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size,
+                shared=store.measured, answers=store.answers, states=others,
             )  # fmt: skip
             asked = plan.recipe.head.emissions
             with metering(country_of(asked) if asked else None) as used:

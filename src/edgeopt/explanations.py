@@ -116,6 +116,30 @@ floating-point numbers in another order: a lock holds on the kind of machine tha
 `edgeopt gate` decides on what the run measured and measures nothing itself. The metric, target or
 sequence length of the gate must have been in the recipe when it was applied. Apply the recipe again;
 only the measuring is done anew.""",
+    "E119": """The matrix does not fit the recipe.
+
+An axis without a variant, a variant that changes a step which no cell has, an `exclude` that names none of
+the axes' variants or leaves nothing, or more than 256 combinations. The recipe has the steps of the fullest
+cell, and variants take out or change:
+
+    matrix:
+      axes:
+        prune: {off: {remove: [prune]}, on: {}}
+        steps.prune.sparsity: [0.6, 0.8]
+
+A `set` for a step that another axis removed is left out, and cells that come out the same are one. The
+names of axis and variant make the name of a cell: letters, digits, `.`, `_` and `-`.""",
+    "E120": """One recipe is needed, and this one has a matrix.
+
+`edgeopt gate --recipe` takes one recipe: `--set matrix=null` leaves its matrix out. Under torchrun or
+`accelerate launch` apply the cells one by one, each into its folder, and then the matrix on one process,
+which finds them finished and puts them side by side:
+
+    torchrun --nproc_per_node 2 -m edgeopt apply r.yaml --cell P-on --out runs/x/cells/P-on
+    edgeopt apply r.yaml --out runs/x""",
+    "E121": """There is no cell of that name.
+
+`edgeopt plan RECIPE` lists the cells of a matrix. A recipe without `matrix` has none.""",
     "E130": """The run was interrupted, by Ctrl-C or SIGTERM.
 
 Nothing half-written is left. Finished steps are in the store, and training goes on from its last
@@ -172,6 +196,19 @@ and token-classification counts its entities with seqeval:
 and `emissions` measures energy with codecarbon:
 
     pip install 'edgeopt[emissions]'""",
+    "E207": """A step names another step, or a model, that it cannot have.
+
+`distil.teacher` is `baseline`, the id of a step that stands before this one in the recipe, or a checkpoint: a
+folder, or a hub id with its owner (`google-bert/bert-base-uncased`, not `bert-base-uncased`, which would be
+taken for a step). A later step is not there yet when this one trains.""",
+    "E208": """A teacher or a student does not fit.
+
+A teacher needs a trained head for the same classes in the same order. For the terms of layers (`hidden`,
+`cosine`, `attention`, `values`) its tokens must be the student's, and its layers must be there and match: a
+list in `match` has one of the teacher's layers for each of the student's, and attention is compared head by
+head, unless `relation_heads` splits both into as many parts. Logits alone can be learned from a teacher with
+another tokenizer, where the model answers once for a whole text. A student's checkpoint needs the same
+tokenizer as the recipe's model, because both chains are measured with the same tokens.""",
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train

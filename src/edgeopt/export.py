@@ -21,10 +21,11 @@ GROUP = "edgeopt.exporters"
 
 @dataclass(frozen=True)
 class ExportInput:
-    """state: what is exported. fp32: the ONNX state it was quantised from, or the same state."""
+    """state: what is exported. fp32: the ONNX state it was quantised from, or the same state; None where it was trained in
+    int8 and never had a float graph."""
 
     state: State
-    fp32: State
+    fp32: State | None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,11 @@ def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains
         "packages": host.environment()["packages"],
         "steps": chains
         and {
-            full_name(variant, chain, d.step.id): {"key": d.step.key, "digest": d.state.digest}
+            full_name(variant, chain, d.step.id): {
+                "key": d.step.key,
+                "digest": d.state.digest,
+                **{name: d.step.parts[name] for name in ("processes",) if name in d.step.parts},
+            }
             for variant, both in chains.items()
             for chain, done in both.items()
             for d in done
@@ -55,9 +59,7 @@ def read_lock(path: Path) -> dict[str, Any]:
 def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:
     """Raises InputError E117 with every difference between the lock and this run. early: before anything
     is computed, when parts of `now` are not known yet."""
-    before = read_lock(path)
-    parts = [p for p in ("recipe", "model", "data", "packages", "steps") if not (early and now[p] is None)]
-    drift = [line for part in parts for line in _differences(before.get(part), now[part], part)]
+    drift = differences(read_lock(path), now, early=early)
     if drift:
         raise InputError(
             Issue(
@@ -68,6 +70,12 @@ def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:
                 tuple(drift[:20]),
             )
         )
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], *, early: bool = False) -> list[str]:
+    """A line for each value in which two locks differ. early: but not for parts that `now` does not know."""
+    parts = [p for p in ("recipe", "model", "data", "packages", "steps") if not (early and now[p] is None)]
+    return [line for part in parts for line in _differences(before.get(part), now[part], part)]
 
 
 def _differences(old: Any, new: Any, at: str) -> list[str]:

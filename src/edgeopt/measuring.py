@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edgeopt.contract import Fact
 from edgeopt.data import Split
 from edgeopt.emissions import country_of
 from edgeopt.execute import Executed
@@ -20,7 +21,7 @@ from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency import Measured, cold_start, measure
 from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
-from edgeopt.report.model import Emissions, Subject
+from edgeopt.report.model import Emissions, Subject, SubjectName
 from edgeopt.store import State, write_json
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Ids, length
@@ -55,11 +56,14 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
         outputs[n] = outputs_of(graphs[n], folders[n], report, task, progress, f"accuracy of {n}")
         seconds[n] = time.perf_counter() - started
     queries = task.encode(Encoder(baseline.folder, task.spec.max_length), report.texts).ids
+    timed: dict[SubjectName, Path] = {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}
+    if Fact.INT8 in executed.final("candidate").facts and Fact.UNEVEN in executed.lowered("candidate").facts:
+        timed["candidate-fp32"] = executed.lowered("candidate").folder / GRAPH  # tells what each of the two brings
     torch_state = executed.torch_state("baseline")
     latency: list[Measured] = []
     for target in recipe.targets:
         progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
-        latency += measure(target, {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}, torch_state.folder, queries)
+        latency += measure(target, timed, torch_state.folder, queries)
     asked, emissions = recipe.head.emissions, None
     if asked:
         progress.say(f"energy of inferences: about {3 * asked.seconds:.0f} s …")

@@ -6,7 +6,7 @@ state, so behind a step that is not cached the keys are not known yet, and the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -22,10 +22,11 @@ from edgeopt.recipe.expand import each_seed
 from edgeopt.recipe.load import Recipe, StepSpec
 from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import StepParams, TrainedStepParams
+from edgeopt.references import find_checkpoints, standing, unmatched
 from edgeopt.store import State, Store, key_of
 from edgeopt.tasks import task_of
 from edgeopt.training.check import training_issues
-from edgeopt.transforms.base import AnyTransform
+from edgeopt.transforms.base import AnyTransform, Reference
 from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx
@@ -55,7 +56,7 @@ class PlannedStep:
 
     @property
     def contract(self) -> Contract:
-        return self.transform.contract
+        return self.transform.contract_of(self.params)
 
 
 @dataclass
@@ -66,6 +67,8 @@ class Plan:
     source: ModelSource
     data: TaskData | None
     chains: dict[Chain, list[PlannedStep]]
+    #: Checkpoints that steps name, besides the recipe's model.
+    checkpoints: dict[str, ModelSource] = field(default_factory=dict)
 
     @property
     def steps(self) -> list[PlannedStep]:
@@ -74,7 +77,7 @@ class Plan:
 
 def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[PlannedStep]]:
     """Both chains with what the planner adds. Raises InputError E2xx at the step that may not stand there."""
-    start = facts(Fact.TORCH) if source.has_trained_head is False else facts(Fact.TORCH, Fact.TRAINED_HEAD)
+    start = _start(source)
     chains: dict[Chain, list[PlannedStep]] = {
         "baseline": _lowered(_baseline(recipe), "baseline", start, recipe),
         "candidate": _lowered([_planned(s) for s in recipe.steps], "candidate", start, recipe),
@@ -88,8 +91,17 @@ def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[Planned
     if issues:
         raise InputError(issues)
     chains = {name: _noted(chain, fold(start, chain).before) for name, chain in chains.items()}
-    load = PlannedStep("load", "load", "baseline", Load(), StepParams(), None, implied=True)
-    return {name: [replace(load, chain=name), *chain] for name, chain in chains.items()}
+    return {name: [replace(load_step("load"), chain=name), *chain] for name, chain in chains.items()}
+
+
+def load_step(id: str) -> PlannedStep:
+    """The step that reads a checkpoint and gives it the task's head."""
+    return PlannedStep(id, Load.name, "baseline", Load(), StepParams(), None, implied=True)
+
+
+def _start(source: ModelSource) -> Facts:
+    """Facts of a model behind its load, as far as they are known."""
+    return facts(Fact.TORCH) if source.has_trained_head is False else facts(Fact.TORCH, Fact.TRAINED_HEAD)
 
 
 def _noted(chain: list[PlannedStep], before: list[Facts]) -> list[PlannedStep]:
@@ -154,7 +166,12 @@ def _lower(chain: Chain, place: Place | None) -> PlannedStep:
 
 def make_plans(recipe: Recipe, store: Store) -> list[Plan]:
     """Check the recipe, then look up what the store holds: a plan for each seed. Raises InputError as `check` does."""
-    plans = plans_by_seed(check(recipe))
+    return looked_up(check(recipe), store)
+
+
+def looked_up(plan: Plan, store: Store) -> list[Plan]:
+    """A plan for each seed, with what the store holds of it."""
+    plans = plans_by_seed(plan)
     for plan in plans:
         for chain, steps in plan.chains.items():
             _look_up(plan, chain, steps, store)
@@ -171,19 +188,49 @@ def plans_by_seed(plan: Plan) -> list[Plan]:
     return [replace(plan, recipe=recipe, chains={name: list(steps) for name, steps in plan.chains.items()}) for recipe in each_seed(plan.recipe)]
 
 
-def check(recipe: Recipe) -> Plan:
-    """The plan without a look at any store: model, order of the steps, and data.
+class Inputs:
+    """Models and rows, each found once however many recipes name it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def model(self, recipe: Recipe) -> ModelSource:
+        """Raises InputError as `find_model` does."""
+        spec, task = recipe.head.model, recipe.head.task
+        place = recipe.document.place(("model", "id"))
+        return self._once(f"{spec!r} {task.type}", lambda: find_model(spec, recipe.folder, place, head=task_of(task).head))
+
+    def rows(self, recipe: Recipe) -> TaskData | None:
+        """None where they are the hub's. Raises InputError as `load_rows` does."""
+        data = self._once(f"{recipe.head.task!r}", lambda: _local_data(recipe))
+        if data is not None:
+            check_classes(recipe, data)
+        return data
+
+    def _once(self, key: str, find: Callable[[], T]) -> T:
+        if key not in self._found:
+            self._found[key] = find()
+        found: T = self._found[key]
+        return found
+
+
+def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
+    """The plan without a look at any store: model, order of the steps, and data. inputs: of the recipes beside this one.
     Raises InputError for everything that a user can mend before any compute or download."""
     issues: list[Issue] = []
+    inputs = inputs or Inputs()
     spec = recipe.head.model
-    found = _attempt(issues, lambda: find_model(spec, recipe.folder, recipe.document.place(("model", "id")), head=task_of(recipe.head.task).head))
+    found = _attempt(issues, lambda: inputs.model(recipe))
     source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
     chains = _attempt(issues, lambda: check_order(recipe, source))
-    data = _attempt(issues, lambda: _local_data(recipe))
+    data = _attempt(issues, lambda: inputs.rows(recipe))
+    classes = data.label_names if data else recipe.head.task.labels
+    checkpoints = _attempt(issues, lambda: find_checkpoints(recipe, chains, _start(source), source, classes)) if chains else None
+    issues += unmatched(recipe, source, checkpoints or {})
     issues += [*_export_issues(recipe), *_fit_issues(recipe, source, data), *_step_issues(recipe, source), *emissions_issues(recipe)]
     if issues or chains is None:
         raise InputError(issues)
-    return Plan(recipe, source, data, chains)
+    return Plan(recipe, source, data, chains, checkpoints or {})
 
 
 def _attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
@@ -199,7 +246,7 @@ def _local_data(recipe: Recipe) -> TaskData | None:
     """The rows, read and checked, where they are files; None where they are the hub's, though what is here is looked at."""
     task, folder = recipe.head.task, recipe.folder
     if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for s in task.train_with))):
-        return load_rows(recipe)
+        return _rows(recipe)
     if is_local(task.dataset, folder):
         _task_rows(recipe)
     local_digests(task, folder, recipe.document.place)
@@ -209,11 +256,20 @@ def _local_data(recipe: Recipe) -> TaskData | None:
 def load_rows(recipe: Recipe) -> TaskData:
     """All rows, from files or the hub, read and checked. Raises InputError as `load_data` and `with_extra` do, and E106 where
     a training does not fit the classes."""
-    data = with_extra(_task_rows(recipe), recipe.head.task, recipe.folder, recipe.document.place)
+    data = _rows(recipe)
+    check_classes(recipe, data)
+    return data
+
+
+def _rows(recipe: Recipe) -> TaskData:
+    return with_extra(_task_rows(recipe), recipe.head.task, recipe.folder, recipe.document.place)
+
+
+def check_classes(recipe: Recipe, data: TaskData) -> None:
+    """Raises InputError E106 where a training does not fit the classes."""
     issues = training_issues(recipe.document, recipe.trainings(), recipe.head.task, data.label_names)
     if issues:
         raise InputError(issues)
-    return data
 
 
 def _task_rows(recipe: Recipe) -> TaskData:
@@ -347,18 +403,22 @@ def hub_data_name(recipe: Recipe) -> str:
     return "data:" + key_of(named)
 
 
-def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
-    """Everything that decides a step's result, and nothing else: no paths, no comments."""
+def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any], others: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Everything that decides a step's result, and nothing else: no paths, no comments. others: digests of the states that
+    its references name."""
     task, contract = plan.recipe.head.task, step.contract
     names = sorted({*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.trains(step.params) else ())})
+    references = step.transform.references(step.params)
     parts: dict[str, Any] = {
         "input": input_digest,
         "transform": step.use,
         "version": step.transform.version,
-        "params": _resolved(step.params.model_dump(mode="json")),
+        "params": _resolved(_unnamed(step.params.model_dump(mode="json"), references)),
         "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
         "needs": {name: host.installed(name) for name in names},
     }
+    if references:
+        parts["references"] = {".".join(map(str, r.path)): (others or {})[r.name] for r in references}
     if contract.data is not None or step.use == Load.name:
         parts["task"] = {"type": task.type, "labels": data["labels"]}
     if contract.data is not None:
@@ -373,6 +433,34 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
 def seed_of(step: PlannedStep, recipe: Recipe) -> int:
     own = getattr(step.params, "seed", None) if isinstance(step.params, TrainedStepParams) else None
     return recipe.head.seed if own is None else int(own)
+
+
+def _unnamed(params: dict[str, Any], references: Sequence[Reference]) -> dict[str, Any]:
+    """Without the names of other models, whose digests count, and without a distillation that is not asked for."""
+    for reference in references:
+        *path, last = (p for p in reference.path if isinstance(p, str))
+        inside = params
+        for part in path:
+            inside = inside[part]
+        inside.pop(last, None)
+    return {k: _unnamed(v, ()) if isinstance(v, dict) else v for k, v in params.items() if (k, v) != ("distil", None)}
+
+
+def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: Store) -> tuple[dict[str, str], str]:
+    """Digests of the states that the step's references name; and the first name of one that is not built yet, else nothing."""
+    found = {}
+    for reference in step.transform.references(step.params):
+        stands = standing(plan.chains, reference.name)
+        state = stands.state if stands else _checkpoint_state(reference.name, plan, data, store)
+        if state is None:
+            return {}, reference.name
+        found[reference.name] = state.digest
+    return found, ""
+
+
+def _checkpoint_state(name: str, plan: Plan, data: dict[str, Any], store: Store) -> State | None:
+    digest = plan.checkpoints[name].fingerprint()
+    return None if digest is None else store.find(key_of(key_parts(load_step(name), digest, plan, data)))
 
 
 def _resolved(value: Any) -> Any:
@@ -391,7 +479,12 @@ def _look_up(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Store) -
             continue
         assert digest is not None
         assert data is not None
-        steps[i] = found = look_up(step, key_parts(step, digest, plan, data), plan.recipe, store)
+        others, missing = other_digests(step, plan, data, store)
+        if missing:
+            behind = f"'{missing}' is not built yet"
+            steps[i] = replace(step, status="new", why=behind)
+            continue
+        steps[i] = found = look_up(step, key_parts(step, digest, plan, data, others), plan.recipe, store)
         if found.state is None:
             behind = f"follows '{step.id}'"
         else:
@@ -428,7 +521,9 @@ def _changed(old: Any, new: Any) -> str:
             for name in sorted({*a, *b}):
                 walk(a.get(name), b.get(name), f"{path}.{name}" if path else name)
         elif a != b:
-            if path in _WORDS:
+            if path.startswith("references."):
+                found.append(f"the model of {path.removeprefix('references.')} changed")
+            elif path in _WORDS:
                 found.append(f"{_WORDS[path]} changed")
             else:
                 found.append(f"{path.removeprefix('params.')} {_short(a)} → {_short(b)}")

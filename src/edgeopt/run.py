@@ -6,18 +6,19 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgeopt.contract import Fact
 from edgeopt.distributed import Group
 from edgeopt.errors import StepError, bad_input, step_failed
 from edgeopt.execute import Executed, is_disk_full
 from edgeopt.export import Exported, ExportInput, exporter
 from edgeopt.lock import check_lock, make_lock
 from edgeopt.measuring import measure_all, write_measurements
-from edgeopt.plan import check
+from edgeopt.plan import Plan, check
 from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.build import build_report
@@ -42,14 +43,20 @@ class Outcome:
 def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None) -> Outcome:
     """Apply a recipe. The folder appears whole, or (after an error) stays as it was.
     Raises InputError before any compute, StepError when a step fails."""
-    _writable(out)
-    plan = check(recipe)  # `execute` looks each step up when it comes to it: once is enough to verify every file
+    writable(out, _OURS)
+    # `execute` looks each step up when it comes to it: once is enough to verify every file
+    return run_plan(check(recipe), store, out, progress, group, locked=locked)
+
+
+def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None) -> Outcome:
+    """The same of a recipe that is checked, into a folder that may be written. Raises as `run` does."""
+    recipe = plan.recipe
     store.prepare()
     if locked is not None:
         check_lock(locked, make_lock(recipe, plan.source, plan.data), early=True)
     # two runs into one folder take turns; the second finds everything cached
     turn = store.lock(f"out-{key_of({'out': str(out)})}")
-    log = store.root / "logs" / f"{out.name}.log"
+    log = store.root / "logs" / f"{recipe.head.name}.log"
     with store.in_use(), turn, _disk_errors(out), _building(out) as folder, _logging_to(folder / LOG, log):
         by_seed = execute_seeds(plan, store, progress, group)
         executed = next(iter(by_seed.values()))
@@ -71,7 +78,8 @@ def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Grou
 def _export(recipe: Recipe, executed: Executed, folder: Path, progress: Progress) -> list[Exported]:
     """Every export of the recipe; the first goes to model/ and is the one that is measured, the others
     to model-<format>/."""
-    given = ExportInput(executed.final("candidate"), executed.lowered("candidate"))
+    lowered = executed.lowered("candidate")
+    given = ExportInput(executed.final("candidate"), None if Fact.INT8 in lowered.facts else lowered)
     out: list[Exported] = []
     for i, spec in enumerate(recipe.head.export):
         chosen = exporter(spec.format)
@@ -82,11 +90,12 @@ def _export(recipe: Recipe, executed: Executed, folder: Path, progress: Progress
     return out
 
 
-def _writable(out: Path) -> None:
-    """Refuse to replace a folder that is not a run's, before anything is computed."""
+def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
+    """Refuse to replace a folder that is not one of ours, which has files of those names, before anything is computed.
+    but: what may lie in any. Raises InputError E114."""
     if out.is_file():
         raise bad_input("E114", f"--out {out} is a file", help="give a folder")
-    if out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in _OURS):
+    if out.is_dir() and any(p.name not in but for p in out.iterdir()) and not all((out / name).is_file() for name in ours):
         raise bad_input("E114", f"--out {out} holds files that no run of edgeopt made", help="give a new or empty folder, or that of an earlier run")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +109,7 @@ def _writable(out: Path) -> None:
 def _building(out: Path) -> Iterator[Path]:
     """A folder beside the final one; gone again unless it was published. What an earlier run left there
     when it was killed goes too."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f".{out.name}.building-*"):
         shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.building-"))

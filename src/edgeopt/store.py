@@ -7,6 +7,7 @@
 <root>/seen/<recipe>/<chain>/<step>.json   the key parts a step had last time: why it is stale now
 <root>/sources/<name>.json                 what a hub name turned out to be, so that plan needs no network
 <root>/measured/<name>.json                how long pieces of a model take on this machine
+<root>/answers/<key>/<item>.npy            what a teacher answers to the rows of a training
 """
 
 from __future__ import annotations
@@ -134,6 +135,20 @@ class Store:
     @property
     def measured(self) -> Path:
         return self.root / "measured"
+
+    @property
+    def answers(self) -> Path:
+        return self.root / "answers"
+
+    def forget_answers(self, older_than: float) -> int:
+        """Remove teachers' answers that were written so many seconds ago or earlier; returns the bytes freed."""
+        freed, now = 0, time.time()
+        for folder in list(self.answers.iterdir()) if self.answers.is_dir() else []:
+            files = [p.stat() for p in folder.iterdir() if p.is_file()]
+            if max((f.st_mtime for f in files), default=0.0) <= now - older_than:
+                freed += sum(f.st_size for f in files)
+                shutil.rmtree(folder, ignore_errors=True)
+        return freed
 
     # -- states ---------------------------------------------------------------------------------
 

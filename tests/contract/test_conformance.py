@@ -20,12 +20,14 @@ from edgeopt.transforms.base import StepContext, Transform
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
 #: every transform but the adapters and Fisher pruning, which test_adapters.py, test_qlora.py and test_pruning.py check
 PARAMS: dict[str, dict[str, Any]] = {
+    "distill": {**SHORT, "student": {"last": 1}, "distil": {"labels": 0.5, "hidden": 1.0, "values": 1.0}},
     "finetune": SHORT,
     "merge": {},
     "prune.cofi": {**SHORT, "max_steps": 8, "sparsity": 0.6, "recover": SHORT},
     "prune.layers": {"keep": [1]},
     "prune.magnitude": {"amount": 0.4, "scope": "layer", "recover": SHORT},
     "quantize.dynamic": {},
+    "quantize.qat": {**SHORT, "ranges": "learned", "distil": {"teacher": "baseline"}},
     "quantize.static": {"calibration": {"samples": 8, "method": "moving-average"}},
 }
 

@@ -33,7 +33,8 @@ def apply(recipe: Path, folder: Path, launcher: list[str]) -> subprocess.Complet
 # torchrun stands for both in the default tests: a launch takes half a minute
 @pytest.mark.parametrize("launcher", [pytest.param(name, marks=[pytest.mark.slow] if name == "accelerate" else []) for name in LAUNCHERS])
 def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny_data: Path, launcher: str) -> None:
-    steps = [{"id": "ft", "use": "finetune", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "keep_best": True}, {"id": "int8", "use": "quantize.dynamic"}]
+    steps = [{"id": "ft", "use": "finetune", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "keep_best": True,
+              "distil": {"labels": 1.0, "hidden": 1.0, "values": 1.0}}, {"id": "int8", "use": "quantize.dynamic"}]  # fmt: skip
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, baseline={"finetune": {"epochs": 1, "batch_size": 8}})
     done = apply(recipe, tmp_path, LAUNCHERS[launcher])
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "run" / "report.html")
@@ -45,6 +46,7 @@ def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny
     manifest = json.loads((tmp_path / "store" / "states" / step["key"] / "state.json").read_text())
     assert manifest["parts"]["processes"] == 2
     assert report["baseline"]["metrics"]["accuracy"] > 0
+    assert step["figures"]["teacher"]["cached_bytes"] > 0
 
 
 @pytest.mark.slow  # two launches of two processes: minutes where two cores run other tests besides

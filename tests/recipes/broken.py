@@ -53,6 +53,16 @@ def cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def rename_word(word: str) -> Break:
+    """The tokenizer has another word in its place."""
+
+    def change(folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        path.write_text(path.read_text().replace(f'"{word}"', f'"{word}x"'))
+
+    return change
+
+
 _CLASSIFIER = {"architectures": ["BertForSequenceClassification"]}
 
 #: models/<name> → what is done to the sound folder
@@ -89,6 +99,8 @@ MODELS: dict[str, list[Break]] = {
     "pair-of-unknown": [configure(model_type="encoder-decoder", encoder={"model_type": "bert"}, decoder={"model_type": "gpt2"})],
     "head-of-three": [configure(**_CLASSIFIER, id2label={"0": "a", "1": "b", "2": "c"})],
     "head-of-two-for-scores": [configure(**_CLASSIFIER)],
+    "classes-swapped": [configure(**_CLASSIFIER, id2label={"0": "good", "1": "bad"})],
+    "other-words": [configure(**_CLASSIFIER), rename_word("good0")],
 }
 
 

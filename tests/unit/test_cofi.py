@@ -17,10 +17,11 @@ from unit.test_slicing import MASKS, shared
 from edgeopt.models.hard_concrete import LEAST, MOST, HardConcrete, open_probability, sampled, weights_left
 from edgeopt.models.masks import Masks, kept, masked, ones
 from edgeopt.models.slicing import cut, structure_of
-from edgeopt.training.distil import DistilLogits, Teacher, layer_loss, logits_loss, monotone, quarters, recorded
+from edgeopt.training.distil import layer_loss, logits_loss, monotone, quarters, recorded
 from edgeopt.training.objective import NAME, attached
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 from edgeopt.training.sparsify import Sparsify
+from edgeopt.training.teacher import DistilLogits, Teacher
 
 
 def sparsify(model: Any, target: float = 0.6, **changes: Any) -> Sparsify:
@@ -111,6 +112,26 @@ def test_one_threshold_comes_as_near_as_any(seed: int, sparsity: float) -> None:
     sliced = copy.deepcopy(model)
     cut(sliced, kept(model, gates.binary(wanted)))
     assert structure_of(sliced).weights == found
+
+
+@given(st.integers(0, 2**31), st.floats(0.1, 0.9))
+@settings(max_examples=25, deadline=None)
+def test_sizes_in_multiples_come_as_near(seed: int, sparsity: float) -> None:
+    gates = HardConcrete(structure_of(shared("bert")))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for alpha in gates.log_alpha.values():
+            alpha.copy_(torch.rand(alpha.shape, generator=generator) * 4 - 2)
+    dense = structure_of(shared("bert")).weights
+    found = gates.binary((1 - sparsity) * dense, 4, 8)
+    assert found.hidden is not None and found.neurons is not None
+    width = int(found.hidden.sum())
+    assert width % 8 == 0 and width > 0
+    assert all(int(n.sum()) % 4 == 0 for n in found.neurons)
+    for mask, alpha in [(found.hidden, gates.log_alpha["hidden"])]:  # the highest stay
+        assert float(alpha[mask > 0].min()) >= float(alpha[mask == 0].max()) if (mask == 0).any() else True
+    one_head_or_block = width * (4 * 24 + 2 * 4)
+    assert abs(float(weights_left(found, 6)) - (1 - sparsity) * dense) <= max(one_head_or_block, width * 2 * 20, 4 * width * 24)
 
 
 def test_equal_gates_close_one_by_one_and_never_all() -> None:

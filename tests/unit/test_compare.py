@@ -149,6 +149,22 @@ def test_html_is_one_page_with_a_picture(runs: list[Path]) -> None:
     assert (x[0] - x[1]) / (x[1] - x[2]) == pytest.approx(math.log(22_713_986 / 443_906) / math.log(443_906 / 28_034), abs=0.01)
 
 
+def test_three_runs_have_a_pareto_front(tmp_path: Path, runs: list[Path]) -> None:
+    """The third costs what BitFit does and scores less: it is on neither front."""
+    third = BITFIT.model_copy(update={"recipe": RecipeInfo(name="third", source="x", digest="2"), "candidate": BITFIT.candidate.model_copy(
+        update={"metrics": {"accuracy": 0.5, "f1": 0.5}, "size_bytes": 24_000_000})})  # fmt: skip
+    every = [*runs, write(tmp_path, third, "c")]
+    found = json.loads(shown(*every, "--json").out)
+    rows = {r["run"]: r for r in found["rows"]}
+    for cost in ("p50_milliseconds", "exported_bytes"):
+        points = {name: (r[cost], r["accuracy"]) for name, r in rows.items()}
+        best = [n for n, (x, y) in points.items() if not any(a <= x and b >= y and (a, b) != (x, y) for a, b in points.values())]
+        assert found["pareto"][cost] == best and "third" not in best
+    assert Balanced(shown(*every, "--format", "html").out).count["svg"] == 3
+    assert "Pareto front of accuracy and exported size: " in shown(*every, "--format", "markdown").out
+    assert rows["bit_fit"]["steps"] == "bias" and float(rows["bit_fit"]["building_seconds"]) == sum(s.seconds for s in BITFIT.steps if s.chain == "candidate")
+
+
 def test_no_picture_and_no_cost_where_nothing_was_trained(tmp_path: Path) -> None:
     run = write(tmp_path, sample_report(steps=[]), "a")
     assert "svg" not in Balanced(shown(run, "--format", "html").out).count
@@ -157,8 +173,8 @@ def test_no_picture_and_no_cost_where_nothing_was_trained(tmp_path: Path) -> Non
 
 def test_latex_is_escaped_and_balanced(runs: list[Path]) -> None:
     out = shown(*runs, "--format", "latex").out
-    assert r"bit\_fit" in out and out.count(r"\begin{tabular}") == out.count(r"\end{tabular}") == 2
-    assert out.count(r"\toprule") == out.count(r"\midrule") == out.count(r"\bottomrule") == 2
+    assert r"bit\_fit" in out and out.count(r"\begin{tabular}") == out.count(r"\end{tabular}") == 3
+    assert out.count(r"\toprule") == out.count(r"\midrule") == out.count(r"\bottomrule") == 3
     body = [line for line in out.splitlines() if line.endswith(r"\\")]
     assert not [line for line in body if re.search(r"(?<!\\)[%#_]", line)]
     assert len({len(re.findall(r"(?<!\\)&", line)) for line in body[:4]}) == 1

@@ -37,24 +37,26 @@ def codes(uses: list[str], start: Facts) -> list[str]:
 
 FINE_TUNED = facts(Fact.TORCH, Fact.TRAINED_HEAD)
 BARE = facts(Fact.TORCH)
-F, L, M, P, D, S = "finetune", "adapter.lora", "merge", "prune.magnitude", "quantize.dynamic", "quantize.static"
+F, L, M, P, D, S, Q = "finetune", "adapter.lora", "merge", "prune.magnitude", "quantize.dynamic", "quantize.static", "quantize.qat"
 
 V, G = "adapter.ia3", "adapter.bottleneck"
 
 #: What is wrong with the second step right after the first; the first is made legal by what PREPARE puts before it.
-#: rows: first; columns: F, L, V, G, M, P, D, S; "": nothing
+#: rows: first; columns: F, L, V, G, M, P, D, S, Q; "": nothing
 TABLE = {
-    F: ["", "", "", "", "E202", "", "", ""],
-    L: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203"],
-    V: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203"],
-    G: ["E203", "E203", "E203", "E203", "E203", "E203", "", ""],
-    M: ["", "", "", "", "E201", "", "", ""],
-    P: ["", "E203", "", "", "E202", "", "", ""],
-    D: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203"],
-    S: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203"],
+    F: ["", "", "", "", "E202", "", "", "", ""],
+    L: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203", "E203"],
+    V: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203", "E203"],
+    G: ["E203", "E203", "E203", "E203", "E203", "E203", "", "", "E203"],
+    M: ["", "", "", "", "E201", "", "", "", ""],
+    P: ["", "E203", "", "", "E202", "", "", "", ""],
+    D: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201"],
+    S: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201"],
+    Q: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201"],
 }
 #: Transforms that may stand where another of the table may.
 LIKE = {
+    "distill": F,
     "adapter.adalora": L,
     "adapter.qlora": L,
     "adapter.bitfit": F,
@@ -65,21 +67,21 @@ LIKE = {
     "adapter.prefix": G,
 }
 PREPARE = {M: [L], D: ["lower.onnx"], S: ["lower.onnx"]}
-ORDER = [F, L, V, G, M, P, D, S]
+ORDER = [F, L, V, G, M, P, D, S, Q]
 ALL = [*ORDER, *LIKE]
 
 
 def lowered(uses: list[str]) -> list[str]:
     """As the planner does: one lowering before the first step that needs a graph."""
     first = next((i for i, use in enumerate(uses) if use in (D, S)), None)
-    return uses if first is None or "lower.onnx" in uses else [*uses[:first], "lower.onnx", *uses[first:]]
+    return uses if first is None or {"lower.onnx", Q} & {*uses[:first]} else [*uses[:first], "lower.onnx", *uses[first:]]
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(ALL, ALL)))
 def test_pairs(first: str, second: str) -> None:
     uses = lowered([*PREPARE.get(first, []), first, second])
     expected = TABLE[LIKE.get(first, first)][ORDER.index(LIKE.get(second, second))]
-    if (first in (D, S)) and second == M:
+    if (first in (D, S, Q)) and second == M:
         expected = "E201+E202"  # neither a torch module nor an adapter is left
     if first in ("prune.fisher", "prune.cofi") and second == "adapter.prefix":
         expected = "E203"  # it needs as many heads in every layer

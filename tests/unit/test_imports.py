@@ -31,7 +31,8 @@ def test_edgeopt_never_imports_its_exporters(path: Path) -> None:
 
 HEAVY = ("torch", "transformers", "peft", "onnx", "onnxruntime", "datasets", "accelerate", "sklearn", "scipy")
 #: subclasses of the libraries' own classes, or tensors throughout; imported by nothing that must do without torch
-TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/trainer.py", "training/distil.py",
+TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/trainer.py", "training/distil.py", "training/distilling.py",
+              "training/answers.py", "training/teacher.py", "models/narrow.py", "models/fake_quant.py", "training/ranges.py",
               "training/sparsify.py", "models/hard_concrete.py", "training/ranks.py", "models/bottleneck.py",
               "models/choices.py", "models/pair.py", "models/removed.py", "models/slicing.py", "models/masks.py", "models/zeros.py"}  # fmt: skip
 

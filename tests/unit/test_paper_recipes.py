@@ -1,4 +1,4 @@
-"""The recipes of recipes/papers and recipes/tasks: found, copied and packaged, sound on local data, and applied once a folder."""
+"""The recipes of recipes/papers and recipes/tasks, and those that distil: found, copied and packaged, sound on local data, and applied once a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeopt.recipe.library import recipe_files, recipes_folder
 from edgeopt.store import Store
 
 ROOT = Path(__file__).parents[2]
-PAPERS = {name: path for name, path in recipe_files().items() if "/" in name}
+PAPERS = {name: path for name, path in recipe_files().items() if "/" in name or name.startswith("distil-")}
 
 
 def classes(count: int, *columns: str) -> Callable[[int], dict[str, Any]]:
@@ -37,14 +37,18 @@ def document(i: int) -> dict[str, Any]:
 
 #: A row of each task's data, by its number.
 ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "distil-minilm-": classes(2, "sentence1", "sentence2"),
+    "distil-recover": classes(2, "sentence"),
     "papers/a-electra-lora/": classes(2, "sentence1", "sentence2"),
     "papers/a-pruning/": classes(2, "sentence1", "sentence2"),
+    "papers/a-quant/": classes(2, "sentence1", "sentence2"),
     "papers/b-peft/sst5-": classes(5, "text"),
     "papers/b-peft/boolq-sl-": classes(2, "question", "passage"),
     "papers/b-peft/commonsenseqa-": question,
     "papers/b-peft/coreference-": document,
     "papers/c-cofi/mrpc-": classes(2, "sentence1", "sentence2"),
     "papers/c-cofi/sst2-": classes(2, "sentence"),
+    "papers/c-truth-table": classes(2, "sentence1", "sentence2"),
     "tasks/boolq-": lambda i: {**classes(2, "question", "passage")(i), "answer": bool(i % 2)},
     "tasks/commonsenseqa": question,
     "tasks/conll2003-": lambda i: {"tokens": [f"word{i % 7}", "good1", "good2"], "ner_tags": [0, 1, 2]},
@@ -104,6 +108,8 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
     ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
     ("papers/a-pruning/5-row-l2", ["steps.tune.max_steps=2"]),
     ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
+    ("distil-minilm-3-layers", ["steps.tune.max_steps=2", "steps.small.max_steps=4"]),
+    ("distil-recover", ["steps.tune.max_steps=2", "steps.recover.max_steps=4"]),
     ("tasks/boolq-windows", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
     ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
 ])  # fmt: skip
@@ -120,6 +126,22 @@ def test_it_is_applied(name: str, brief: list[str], model: Path, tmp_path: Path)
         states = {s.digest: s.folder / "model.safetensors" for s in Store(tmp_path / "store").states()}
         loaded, tuned = (load_file(states[s["digest"]]) for s in report["steps"] if s["chain"] == "candidate" and s["id"] in ("load", "tune"))
         assert max(abs(tuned[k] - loaded[k]).max() for k in loaded) <= 2e-7
+
+
+def test_the_truth_table_has_the_papers_rows(model: Path, tmp_path: Path) -> None:
+    done = edgeopt("validate", PAPERS["papers/c-truth-table"], *local("papers/c-truth-table", model, tmp_path), "--json")
+    cells = {(c["axes"]["P"], c["axes"]["D"], c["axes"]["A"]): c["steps"] for c in done.json["cells"]}
+    assert cells == {
+        ("off", "off", "off"): ["tune"],
+        ("off", "off", "on"): ["adapt"],
+        ("off", "on", "off"): ["tune", "distil"],
+        ("off", "on", "on"): ["tune", "distil", "adapt"],
+        ("on", "off", "off"): ["tune", "prune"],
+        ("on", "off", "on"): ["tune", "prune", "adapt"],
+        ("on", "on", "off"): ["tune", "prune", "distil"],
+        ("on", "on", "on"): ["tune", "prune", "distil", "adapt"],
+    }
+    assert len(done.json["cells"]) == 4 + 4 * 8
 
 
 def test_every_folder_of_recipes_is_in_the_wheel() -> None:

@@ -27,7 +27,7 @@ def report() -> Report:
     earlier = {**shape, "heads": [4, 4, 4], "head_numbers": [[0, 1, 2, 3]] * 3}
     steps = [
         step("first", "prune.layers", "candidate", 1.0, 1_000_000, structure=earlier, compressed_bytes=900_000),
-        step("prune", "prune.fisher", "candidate", 1.0, 500_000, structure=shape, compressed_bytes=450_000, neuron_multiple=8),
+        step("prune", "prune.fisher", "candidate", 1.0, 500_000, structure=shape, compressed_bytes=450_000, multiple=8),
         step("onnx", "lower.onnx", "candidate", 1.0, 500_000),
     ]
     return sample_report(steps=steps)
@@ -41,7 +41,7 @@ def test_the_table_has_the_last_steps_counts() -> None:
     # by hand: 3·(4·64² + 2·64·256) = 147,456; 4·64·32 + 2·64·136 = 25,600
     assert rows["weights of the layers"] == ["147,456", "25,600", "5.76× fewer"]
     assert rows["float weights, compressed by zlib"][1:] == ["0.450 MB", "90.0 % of 0.500 MB"]
-    assert rows["neurons of a layer are a multiple of"][1] == "8"
+    assert rows["sizes are rounded to multiples of"][1] == "8"
     measured = rows["speed measured, all steps together: p50, cpu-1-thread, 128 tokens"]
     assert measured[-1] == "2.52× as fast"
     assert "| heads " in render_markdown(report())

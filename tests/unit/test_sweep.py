@@ -116,7 +116,8 @@ def test_the_page_has_a_chart_for_each_metric(tmp_path: Path) -> None:
     unit = (dots[1][1] - dots[0][1]) / 0.01
     assert float(level) == pytest.approx(dots[0][1] - (BASELINE - 0.84) * unit, abs=0.1)
     assert drawn[0].count('class="joint candidate"') == 18
-    assert "0.05, 0.8400" in drawn[0]  # said to those who do not see it
+    assert "accuracy against steps.prune.amount: baseline, FP32: 0.8407" in drawn[0]  # said to those who do not see it; the rest is the table
+    assert 'class="name candidate"' not in drawn[0]
 
 
 def test_doubled_values_are_drawn_on_a_log_scale(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import signal
@@ -13,7 +12,7 @@ import click
 
 from edgeopt import __version__
 from edgeopt.cli.output import show_error
-from edgeopt.errors import EdgeoptError, ExitCode, InputError, Interrupted, Issue, StepError
+from edgeopt.errors import EdgeoptError, ExitCode, InputError, Interrupted, Issue, unforeseen
 
 #: command: (module, one line of help), in the order in which a newcomer meets them
 COMMANDS = {
@@ -103,19 +102,8 @@ def main() -> NoReturn:
     except Exception as error:
         if os.environ.get("EDGEOPT_DEBUG"):
             raise
-        show_error(_unforeseen(error), as_json=as_json)
+        show_error(unforeseen(error), as_json=as_json)
         sys.exit(ExitCode.STEP_FAILED)
-
-
-def _unforeseen(error: Exception) -> StepError:
-    text = " ".join(str(error).split())[:300]
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return StepError(Issue("E405", f"the disk is full: {text}", help="free space and type the same command again"))
-    if int(os.environ.get("RANK", "0")) > 0:
-        rank = os.environ["RANK"]
-        return StepError(Issue("E401", f"process {rank} lost the others: {type(error).__name__}", help="the first error of the launch is the cause"))
-    return StepError(Issue("E900", f"a defect of edgeopt: {type(error).__name__}: {text}",
-                           help="report it with the output of the same command under EDGEOPT_DEBUG=1"))  # fmt: skip
 
 
 def _interrupt(*_: object) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgeopt.cli.options import JSON, RECIPE, SET, STORE, open_store
+from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE, open_store
 from edgeopt.cli.output import log_to_stderr, print_json
 
 
@@ -15,32 +15,44 @@ from edgeopt.cli.output import log_to_stderr, print_json
 @RECIPE
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: runs/NAME.")
 @SET
+@CELL
 @STORE
 @click.option("--locked", is_flag=True, help="Refuse to differ from the lock of an earlier run.")
-@click.option("--lock", "lock_file", type=click.Path(path_type=Path), help="That lock. Default: OUT/recipe.lock.")
+@click.option(
+    "--lock", "lock_file", type=click.Path(path_type=Path), help="That lock; of a matrix the folder of an earlier run. Default: OUT/recipe.lock, or OUT."
+)
 @click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, as `emissions: {}` in the recipe.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JSON
-def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], store: Path | None, locked: bool,
+def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: str | None, store: Path | None, locked: bool,
             lock_file: Path | None, emissions: bool, quiet: bool, as_json: bool) -> int:  # fmt: skip
     """Run RECIPE: build what is not cached, export, measure against the FP32 baseline, decide the gates.
 
     Type the same command again to resume. The exit code is the verdict; the last line on stdout is the
     path of the report.
+
+    A RECIPE with a matrix: each cell in turn, into OUT/cells/NAME; those that are finished and unchanged are left alone,
+    one that fails does not stop the others. The comparison of all is in OUT, and its path the last line.
     """
     from edgeopt.distributed import Group
     from edgeopt.gates import EXIT_CODES
     from edgeopt.lock import read_lock
     from edgeopt.progress import Progress
     from edgeopt.quiet import quiet_libraries
-    from edgeopt.recipe.load import load_recipe
+    from edgeopt.recipe.expand import Grid, load
     from edgeopt.run import LOCK, run
 
     quiet_libraries()
     log_to_stderr(quiet=quiet)
-    loaded = load_recipe(recipe, overrides)
+    loaded = load(recipe, overrides, cell)
     if emissions:
         loaded = loaded.metered()
+    if isinstance(loaded, Grid):
+        from edgeopt.cli.cells import apply_cells
+
+        folder = (out or Path("runs") / loaded.name).resolve()
+        locks = (lock_file or folder).resolve() if locked or lock_file else None
+        return apply_cells(loaded, open_store(store), folder, Progress(show=not quiet), locks=locks, as_json=as_json)
     folder = (out or Path("runs") / loaded.head.name).resolve()
     lock = None
     if locked or lock_file:

@@ -33,8 +33,8 @@ def list_states(store: Path | None, as_json: bool) -> None:
 
 @command.command("gc")
 @STORE
-@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Also remove finished steps older than this.")
-@click.option("--all", "everything", is_flag=True, help="Also remove every finished step.")
+@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Also remove finished steps and teachers' answers older than this.")
+@click.option("--all", "everything", is_flag=True, help="Also remove every finished step and what teachers answered.")
 def collect(store: Path | None, older_than: float | None, everything: bool) -> None:
     """Remove damaged steps and what interrupted runs left; sound steps only while no run uses the store."""
     opened = open_store(store)
@@ -43,6 +43,8 @@ def collect(store: Path | None, older_than: float | None, everything: bool) -> N
     if (everything or older_than is not None) and opened.is_in_use():
         click.echo("a run is using the store: only what is damaged or left over is removed", err=True)
         everything, older_than = False, None
+    if everything or older_than is not None:
+        freed += opened.forget_answers(0.0 if everything or older_than is None else older_than * 86400)
     for state in opened.states():
         old = older_than is not None and time.time() - float(state.manifest["created"]) > older_than * 86400
         if (everything or old or opened.damage(state)) and opened.remove(state.key):

@@ -32,13 +32,13 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
     """
     from edgeopt.report import compare_render
     from edgeopt.report.compare import compare
-    from edgeopt.report.compare_tables import raw, raw_sweep
+    from edgeopt.report.compare_tables import plain
     from edgeopt.run import load_report
 
     distinct = list({run.resolve(): run for run in runs}.values())
     found = compare([(run if run.is_dir() else run.parent, load_report(run)) for run in distinct], baseline=baseline)
     if as_json:
-        print_json({"rows": raw(found), "sweep": found.sweep and raw_sweep(found.sweep), "warnings": found.warnings})
+        print_json(plain(found))
         return
     renderers = {"markdown": compare_render.render_markdown, "html": compare_render.render_html,
                  "csv": compare_render.render_csv, "latex": compare_render.render_latex}  # fmt: skip
@@ -48,14 +48,15 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
         if form == "csv":
             _warn(found)  # a line of its own would be a row
     elif out is None:
-        _show(found)
+        show_comparison(found)
     else:
         file = io.StringIO()
-        _show(found, file)
+        show_comparison(found, file)
         _leave(file.getvalue(), out)
 
 
-def _show(found: Comparison, file: io.StringIO | None = None) -> None:
+def show_comparison(found: Comparison, file: io.StringIO | None = None) -> None:
+    """Its tables on the terminal, or into a file."""
     from edgeopt.cli.drawing import draw, open_console
     from edgeopt.report.compare_tables import notes, tables
 

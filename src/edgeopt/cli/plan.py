@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgeopt.cli.options import JSON, RECIPE, SET, STORE, open_store
+from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE, open_store
 from edgeopt.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -17,21 +18,29 @@ if TYPE_CHECKING:
 @click.command("plan")
 @RECIPE
 @SET
+@CELL
 @STORE
 @JSON
-def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_json: bool) -> None:
+def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: Path | None, as_json: bool) -> None:
     """Show the steps of RECIPE in order, with what the planner adds, and for each whether it is cached.
+
+    A RECIPE with a matrix: its cells, and each step that is built for them, with how many cells share it.
 
     Computes and downloads nothing.
     """
     from edgeopt.plan import make_plans
-    from edgeopt.recipe.load import load_recipe
+    from edgeopt.recipe.expand import Grid, load
 
-    plans = make_plans(load_recipe(recipe, overrides), open_store(store))
+    loaded = load(recipe, overrides, cell)
+    if isinstance(loaded, Grid):
+        from edgeopt.cli.cells import show_cells
+
+        show_cells(loaded, open_store(store), as_json=as_json)
+        return
+    plans = make_plans(loaded, open_store(store))
     plan = plans[0]
     if as_json:
-        by_seed = [{"seed": p.recipe.head.seed, "steps": [_as_json(s) for s in p.steps]} for p in plans]
-        print_json({"name": plan.recipe.head.name, "train_with": _extra(plan), "steps": by_seed[0]["steps"], **({"seeds": by_seed} if len(plans) > 1 else {})})
+        print_json(plan_as_json(plans))
         return
     wide = max(len(f"{s.chain}.{s.id}") for s in plan.steps)
     wide_use = max(len(s.use) for s in plan.steps)
@@ -51,6 +60,13 @@ def command(recipe: Path, overrides: tuple[str, ...], store: Path | None, as_jso
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
 
 
+def plan_as_json(plans: Sequence[Plan]) -> dict[str, object]:
+    """plans: one a seed."""
+    by_seed = [{"seed": p.recipe.head.seed, "steps": [step_as_json(s) for s in p.steps]} for p in plans]
+    found = {"name": plans[0].recipe.head.name, "train_with": _extra(plans[0]), "steps": by_seed[0]["steps"]}
+    return {**found, "seeds": by_seed} if len(plans) > 1 else found
+
+
 def _in_short(plan: Plan) -> str:
     """`seed 2: 3 of 8 steps cached; first to build: candidate.adapt  — never built`."""
     missing = [s for s in plan.steps if s.status != "cached"]
@@ -65,7 +81,7 @@ def _extra(plan: Plan) -> list[dict[str, object]] | None:
     return [{"source": e.source, "rows": len(e.rows), "left_out": e.left_out, "fingerprint": e.rows.fingerprint} for e in plan.data.extra]
 
 
-def _as_json(step: PlannedStep) -> dict[str, object]:
+def step_as_json(step: PlannedStep) -> dict[str, object]:
     return {
         "chain": step.chain,
         "id": step.id,

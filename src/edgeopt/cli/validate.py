@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeopt.cli.options import JSON, RECIPE, SET
 from edgeopt.cli.output import print_json
+
+if TYPE_CHECKING:
+    from edgeopt.plan import Plan
 
 
 @click.command("validate")
@@ -19,13 +23,25 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
     Everything wrong is reported at once, at its line. Computes and downloads nothing.
     """
+    from edgeopt.cells import check_cells
     from edgeopt.plan import check
-    from edgeopt.recipe.load import load_recipe
+    from edgeopt.recipe.expand import Grid, load
 
-    loaded = load_recipe(recipe, overrides)
+    loaded = load(recipe, overrides)
+    if isinstance(loaded, Grid):
+        plan = check_cells(loaded)[0]
+        if as_json:
+            cells = [{"name": c.name, "axes": dict(c.choices), "steps": [s.id for s in c.recipe.steps], "digest": c.recipe.digest} for c in loaded.cells]
+            print_json({"valid": True, "name": loaded.name, "cells": cells})
+        else:
+            click.echo(f"{recipe}: valid; {len(loaded.cells)} cells; of the first data: {_rows(plan)}; model: {plan.recipe.head.model.id}")
+        return
     plan = check(loaded)
-    rows = "on the hub, not checked" if plan.data is None else plan.data.summary()
     if as_json:
         print_json({"valid": True, "name": loaded.head.name, "steps": [s.id for s in loaded.steps], "digest": loaded.digest})
     else:
-        click.echo(f"{recipe}: valid; {len(loaded.steps)} steps; data: {rows}; model: {loaded.head.model.id}")
+        click.echo(f"{recipe}: valid; {len(loaded.steps)} steps; data: {_rows(plan)}; model: {loaded.head.model.id}")
+
+
+def _rows(plan: Plan) -> str:
+    return "on the hub, not checked" if plan.data is None else plan.data.summary()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -52,23 +53,49 @@ class HardConcrete(nn.Module):
             for alpha in self.log_alpha.values():
                 alpha.clamp_(LEAST, MOST)
 
-    def binary(self, weights: float) -> Masks:
+    def binary(self, weights: float, neurons: int = 1, hidden: int = 1) -> Masks:
         """Zeros and ones that leave as nearly as can be so many weights, and some in any case: what has the lowest log α is
-        closed. One threshold for every kind, found by bisection; of equal ones the kinds' order and position decide."""
+        closed. One threshold for every kind, found by bisection; of equal ones the kinds' order and position decide.
+
+        neurons, hidden: multiples that each layer's neurons and the hidden dimensions are rounded to, at the threshold; the
+        hidden ones first, and then another threshold for the rest makes up for it."""
         values = [self.log_alpha[kind].detach().cpu() for kind in _KINDS]
         order = torch.sort(torch.cat(values), stable=True).indices
 
-        def without(count: int) -> Masks:
+        def without(count: int) -> dict[str, torch.Tensor]:
             gates = torch.ones(len(order), dtype=torch.float64)
             gates[order[:count]] = 0
-            return self._masks(dict(zip(_KINDS, torch.split(gates, [len(v) for v in values]), strict=True)))
+            return dict(zip(_KINDS, torch.split(gates, [len(v) for v in values]), strict=True))
 
-        def left(count: int) -> float:
-            return float(weights_left(without(count), self.structure.dense.head_size))
+        def nearest(masks: Callable[[int], Masks]) -> Masks:
+            def left(count: int) -> float:
+                return float(weights_left(masks(count), self.structure.dense.head_size))
 
-        enough = bisect_left(range(len(order) + 1), -weights, key=lambda count: -left(count))
-        nearest = enough == 0 or (left(enough) > 0 and weights - left(enough) <= left(enough - 1) - weights)
-        return without(enough if nearest else enough - 1)
+            enough = bisect_left(range(len(order) + 1), -weights, key=lambda count: -left(count))
+            best = enough == 0 or (left(enough) > 0 and weights - left(enough) <= left(enough - 1) - weights)
+            return masks(enough if best else enough - 1)
+
+        first = nearest(lambda count: self._masks(without(count)))
+        assert first.hidden is not None
+        width = self._rounded(first.hidden, self.log_alpha["hidden"], hidden, least=hidden)
+
+        def in_multiples(count: int) -> Masks:
+            found = self._masks({**without(count), "hidden": width})
+            assert found.neurons is not None
+            alphas = torch.split(self.log_alpha["neurons"], self.split["neurons"])
+            found.neurons = [self._rounded(mask, alpha, neurons) for mask, alpha in zip(found.neurons, alphas, strict=True)]
+            return found
+
+        return first if neurons == hidden == 1 else nearest(in_multiples)
+
+    def _rounded(self, mask: torch.Tensor, alpha: torch.Tensor, multiple: int, least: int = 0) -> torch.Tensor:
+        """A mask of as many ones as is the nearest multiple, for the highest log α; all of them count as one."""
+        count = int(mask.sum())
+        if count < len(mask):
+            count = max(least, min(len(mask), (count + multiple // 2) // multiple * multiple))
+        result = torch.zeros_like(mask)
+        result[torch.sort(alpha.detach().cpu(), descending=True, stable=True).indices[:count]] = 1
+        return result
 
     def _masks(self, values: dict[str, torch.Tensor]) -> Masks:
         heads, neurons = (list(torch.split(values[kind], self.split[kind])) for kind in ("heads", "neurons"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,11 @@ def cut(model: Any, kept: Kept) -> None:
     _cut(model, kept, new)
     setattr(model.config, FIELD, new.as_json())
     model.config.num_hidden_layers = len(layers)
+
+
+def keep_layers(model: Any, numbers: Collection[int]) -> None:
+    """Drop every other layer, in place; the order is the model's."""
+    cut(model, Kept([x for x in everything(model).layers if x.number in numbers]))
 
 
 def class_for(auto: Any, folder: Path) -> Any:

@@ -7,6 +7,7 @@ import json
 import os
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from edgeopt.data.files import is_there
 from edgeopt.data.sources import expanded, looks_local
 from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
-from edgeopt.models.structure import FIELD, of_config
+from edgeopt.models.structure import FIELD, Structure, of_config
 from edgeopt.recipe.schema import ModelSpec
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -25,6 +26,13 @@ _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe
 _PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 _AGAIN = "copy or download the file again"
 _PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file that has that size and time of change: a plan of many cells asks for the same again and again."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,8 @@ class ModelSource:
         for name in (CONFIG, *TOKENIZER_FILES, *self.weights()):
             path = self.folder / name
             if path.is_file():
-                with path.open("rb") as file:
-                    digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                found = path.stat()
+                digest.update(f"{name}\0{_digest(path, found.st_size, found.st_mtime_ns)}\n".encode())
         return digest.hexdigest()
 
     def weights(self) -> list[str]:
@@ -151,6 +159,11 @@ def find_model(spec: ModelSpec, folder: Path, place: Place | None = None, *, hea
             help="give a folder in transformers' format (absolute, or relative to the recipe) or a hub id",
         )
     return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head)
+
+
+def structure_in(folder: Path) -> Structure:
+    """The structure of a state's model. Raises ValueError where its config states no shape."""
+    return of_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
 
 
 def check_folder(source: ModelSource) -> None:

@@ -1,10 +1,128 @@
-"""The recipes that one file stands for: one a seed. Pure: a recipe in, recipes out."""
+"""The recipes that one file stands for: the cells of its matrix, and one a seed. Pure: a recipe in, recipes out."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
-from edgeopt.recipe.load import Recipe
+from edgeopt.errors import InputError, Issue, bad_input
+from edgeopt.recipe.load import Recipe, checked, head_of, read_document
+from edgeopt.recipe.matrix import Combination, cell_name, combinations
+from edgeopt.recipe.problems import closest
+
+G = TypeVar("G")
+T = TypeVar("T")
+#: Characters of a cell's whole name, which is that of a folder and a log.
+_LONGEST = 128
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recipe of a matrix, which has none itself. choices: the variant of each axis that made a difference."""
+
+    name: str
+    choices: Mapping[str, str]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All that a file with a matrix stands for. combinations: of the axes' variants, without what is excluded; those
+    whose recipes are the same are one cell."""
+
+    name: str
+    path: Path
+    cells: tuple[Cell, ...]
+    combinations: int
+
+    def metered(self) -> Grid:
+        """The same, with energy measured in every cell."""
+        return replace(self, cells=tuple(replace(cell, recipe=cell.recipe.metered()) for cell in self.cells))
+
+
+def load(path: Path, overrides: Sequence[str] = (), cell: str | None = None) -> Recipe | Grid:
+    """The recipe in a file, or where it has a matrix its grid, or of that one cell. Raises InputError with all that is
+    wrong: E1xx at its line, in which cells where it is not in all of them; E121 where there is no such cell."""
+    document = read_document(path, overrides)
+    if document.data.get("matrix") is None:
+        if cell is not None:
+            raise bad_input("E121", f"there is no cell '{cell}': the recipe has no matrix", help="leave --cell out")
+        return checked(document, path, overrides)
+    before = len(document.issues)
+    head, wrong = head_of(document)
+    if "matrix" in wrong:
+        raise InputError(document.issues)
+    assert head.matrix is not None
+    del document.issues[before:]  # whatever else is wrong is in the cells too, unless their variants mend it
+    made = combinations(document, head.matrix)
+    if document.issues:
+        raise InputError(sorted(document.issues, key=_line))
+    recipes = each_cell([cell_name(m.choices) for m in made], made, lambda m: checked(m.document, path, overrides))
+    grid = Grid(recipes[0].head.name, recipes[0].path, tuple(_merged(made, recipes)), len(made))
+    too_long = [c.name for c in grid.cells if len(c.recipe.head.name) > _LONGEST]
+    if too_long:
+        place = document.place(("matrix", "axes"))
+        raise bad_input("E119", f"'{grid.name}.{too_long[0]}' is longer than {_LONGEST} characters", place=place, help="give axes and variants shorter names")
+    if cell is None:
+        return grid
+    return one_cell(grid, cell).recipe
+
+
+def one_cell(grid: Grid, name: str) -> Cell:
+    """Raises InputError E121 where there is none of that name."""
+    found = {c.name: c for c in grid.cells}
+    if name not in found:
+        guess = closest(name, found)
+        raise bad_input("E121", f"there is no cell '{name}'", help=f"did you mean '{guess}'?" if guess else "`edgeopt plan` lists the cells")
+    return found[name]
+
+
+def _merged(made: Sequence[Combination], recipes: Sequence[Recipe]) -> list[Cell]:
+    """Combinations that make the same recipe become one cell, which is named after what they have in common."""
+    groups: dict[str, list[int]] = {}
+    for i, recipe in enumerate(recipes):
+        groups.setdefault(recipe.digest, []).append(i)
+    choices = [dict(set.intersection(*(set(made[i].choices.items()) for i in members))) for members in groups.values()]
+    ordered = [{axis: chosen[axis] for axis in made[0].choices if axis in chosen} for chosen in choices]
+    names = [cell_name(chosen) for chosen in ordered]
+    cells = []
+    for members, chosen, name in zip(groups.values(), ordered, names, strict=True):
+        first = made[members[0]].choices
+        told_apart = bool(name) and names.count(name) == 1
+        cells.append(_cell(name if told_apart else cell_name(first), chosen if told_apart else first, recipes[members[0]]))
+    return cells
+
+
+def _cell(name: str, choices: Mapping[str, str], recipe: Recipe) -> Cell:
+    whole = f"{recipe.head.name}.{name}"
+    recipe.document.data["name"] = whole
+    return Cell(name, choices, replace(recipe, head=recipe.head.model_copy(update={"name": whole})))
+
+
+def each_cell(names: Sequence[str], given: Sequence[G], make: Callable[[G], T]) -> list[T]:
+    """What is made of each cell. Raises InputError with the issues of all, each once: where only some have it, it says which."""
+    out: list[T] = []
+    found: dict[Issue, list[str]] = {}
+    for name, cell in zip(names, given, strict=True):
+        try:
+            out.append(make(cell))
+        except InputError as error:
+            for issue in dict.fromkeys(error.issues):
+                found.setdefault(issue, []).append(name)
+    if found:
+        raise InputError(sorted((i if len(cells) == len(names) else _of_cells(i, cells) for i, cells in found.items()), key=_line))
+    return out
+
+
+def _of_cells(issue: Issue, cells: Sequence[str]) -> Issue:
+    others = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+    return replace(issue, message=f"{issue.message}; in cell '{cells[0]}'{others}")
+
+
+def _line(issue: Issue) -> int:
+    return (issue.place.line or 0) if issue.place else 0
 
 
 def each_seed(recipe: Recipe) -> list[Recipe]:

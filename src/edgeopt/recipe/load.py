@@ -42,7 +42,7 @@ class StepSpec:
 
     @property
     def contract(self) -> Contract:
-        return self.transform.contract
+        return self.transform.contract_of(self.params)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Recipe:
     def resolved(self) -> dict[str, Any]:
         """Everything the recipe says, defaults filled in, as plain data: what the lock holds. Not whether emissions are
         measured, which decides nothing."""
-        head = self.head.model_dump(mode="json", exclude={"steps", "targets", "emissions"})
+        head = self.head.model_dump(mode="json", exclude={"steps", "targets", "matrix", "emissions"})
         steps = [{"id": s.id, "use": s.use, **s.params.model_dump(mode="json")} for s in self.steps]
         return {**head, "steps": steps, "targets": [t.model_dump(mode="json") for t in self.targets]}
 
@@ -84,14 +84,28 @@ class Recipe:
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read, override and check. Raises InputError with all that is wrong, E101-E112."""
+    """Read, override and check. Raises InputError with all that is wrong, E101-E112, and E120 where the file stands for several."""
+    document = read_document(path, overrides)
+    if document.data.get("matrix") is not None:
+        raise bad_input("E120", "one recipe is needed here, and this file has a matrix of them", place=document.place(("matrix",)),
+                        help="`--set matrix=null` takes the recipe without it")  # fmt: skip
+    return checked(document, path, overrides)
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
+    """The file with what --set says written over it; what is wrong with that is in its issues. Raises InputError where it is no recipe at all."""
     document = parse(_read(path), path)
     if not isinstance(document.data, dict) and not document.issues:
         document.issues.append(Issue("E106", "a recipe is a mapping of keys to values", document.place(()), "start from `edgeopt recipes copy quickstart`"))
     if not isinstance(document.data, dict) or any(i.code == "E102" for i in document.issues):
         raise InputError(document.issues)  # what could not be read would be reported again as missing
     apply_overrides(document, overrides)
-    head, wrong = _head(document)
+    return document
+
+
+def checked(document: Document, path: Path, overrides: Sequence[str]) -> Recipe:
+    """The recipe that a document is. Raises InputError with all that is wrong."""
+    head, wrong = head_of(document)
     steps = _steps(document)
     targets = () if "targets" in wrong else _targets(document, head)
     _cross_checks(document, head, wrong, steps, targets)
@@ -124,7 +138,7 @@ def _read(path: Path) -> str:
         raise bad_input("E101", "the recipe is not UTF-8", place=Place.of(path, line), help="save it as UTF-8") from None
 
 
-def _head(document: Document) -> tuple[RecipeHead, set[str]]:
+def head_of(document: Document) -> tuple[RecipeHead, set[str]]:
     """The head, and which of its keys are wrong: those hold a stand-in or their default."""
     data = dict(document.data)
     if not isinstance(data.get("steps", []), list):

@@ -23,14 +23,17 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         if parsed.issues and value.lstrip()[:1] in ("[", "{"):
             document.issues.append(Issue("E109", f"'{value}' is not YAML: {parsed.issues[0].message.partition(': ')[2]}", place))
             continue
-        _set(document, key.strip().split("."), value if parsed.issues else parsed.data, place)
+        set_value(document, key.strip().split("."), value if parsed.issues else parsed.data, place)
 
 
-def _set(document: Document, parts: list[str], value: Any, place: Place) -> None:
+def set_value(document: Document, parts: list[str], value: Any, place: Place) -> None:
+    """Write a value at a key path, a step by its id, so that errors in it are reported at `place`."""
     current, at = document.data, ()  # type: Any, Path_
     for i, part in enumerate(parts):
-        last = i == len(parts) - 1
-        index: str | int = part
+        rest = ".".join(parts[i:])
+        whole = isinstance(current, dict) and rest in current  # an axis of a matrix may be a key path itself
+        last = whole or i == len(parts) - 1
+        index: str | int = rest if whole else part
         if isinstance(current, list):
             found = _index(current, part)
             if found is None:
@@ -54,11 +57,11 @@ def _set(document: Document, parts: list[str], value: Any, place: Place) -> None
         if last:
             current[index] = value
             _mark(document, at, value, place)
-        else:
-            if isinstance(current, dict) and (index not in current or current[index] is None):
-                current[index] = {}
-                document.keys[at] = document.values[at] = place
-            current = current[index]
+            return
+        if isinstance(current, dict) and (index not in current or current[index] is None):
+            current[index] = {}
+            document.keys[at] = document.values[at] = place
+        current = current[index]
 
 
 def _numbers(entries: list[Any]) -> str:

@@ -215,6 +215,62 @@ class Sampling(Strict):
 
 
 Weight = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0)]
+Numbers = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class Distil(Strict):
+    """Train towards a teacher, besides the labels or in their place: the loss is the sum of the terms, each times its weight,
+    and a weight of 0 costs nothing. Terms of layers are means over the pairs of layers and over the tokens, padding aside.
+    What the teacher answers to the training rows is computed once and kept in the store."""
+
+    teacher: Annotated[list[str], Field(min_length=1)] | str = Field(
+        "baseline",
+        description="`baseline` (its last torch model), the id of an earlier step, or a checkpoint with a trained head (a folder, or a hub id with its "
+        "owner); of a list of them, the mean of their probabilities or scores",
+    )
+    labels: Share = Field(0.0, description="weight of the loss on the labels")
+    logits: Share = Field(1.0, description="weight of T²·KL of the logits (Hinton et al. 2015); of a regression, of the squared distance of the scores")
+    temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided; 1 to 8 are usual")
+    hidden: Share = Field(0.0, description="weight of the mean squared distance of what matched layers write; a linear is learned where the widths differ")
+    cosine: Share = Field(0.0, description="weight of 1 − cosine of the same (Sanh et al. 2019)")
+    attention: Share = Field(0.0, description="weight of the KL of matched layers' attention, softmax(QKᵀ/√d)")
+    values: Share = Field(0.0, description="weight of the KL of the last layers' softmax(VVᵀ/√d) (MiniLM: Wang et al. 2020)")
+    match: Literal["uniform", "dynamic"] | Numbers = Field(
+        "uniform",
+        description="uniform: every k-th layer of the deeper model with one of the other; dynamic: the teacher's, evenly spread, each with the student's that "
+        "is nearest now, never back; or for each of the student's layers the teacher's, numbered from 0",
+    )
+    relation_heads: int | None = Field(
+        None, ge=1, description="parts that Q, K and V are split into, which must divide both models'; default: the heads, where both have as many"
+    )
+    cache_gb: float = Field(4.0, ge=0, description="largest cache of the teacher's answers, in 10^9 bytes; what needs more is computed in every epoch")
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers that a term needs."""
+        if not (self.logits or self.layered):
+            return ()
+        return (self.teacher,) if isinstance(self.teacher, str) else tuple(self.teacher)
+
+    @property
+    def layered(self) -> bool:
+        """Whether a term looks inside the teacher, and so needs its tokens to be the student's."""
+        return bool(self.hidden or self.cosine or self.attention or self.values)
+
+    @model_validator(mode="after")
+    def _terms_fit(self) -> Distil:
+        if not (self.labels or self.logits or self.layered):
+            raise ValueError("nothing is learned where every weight is 0")
+        if self.layered and len(self.teachers) > 1:
+            raise ValueError("'hidden', 'cosine', 'attention' and 'values' take one teacher: of several, only the logits have a mean")
+        if self.match == "dynamic" and not self.hidden:
+            raise ValueError("'match: dynamic' goes by the hidden states: give 'hidden' a weight")
+        if self.match != "uniform" and not (self.hidden or self.cosine or self.attention):
+            raise ValueError("'match' belongs to 'hidden', 'cosine' and 'attention'")
+        if self.relation_heads is not None and not (self.attention or self.values):
+            raise ValueError("'relation_heads' belongs to 'attention' and 'values'")
+        return self
 
 
 class TrainParams(Strict):
@@ -238,6 +294,7 @@ class TrainParams(Strict):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that is spread over all classes")
     sampling: Sampling | None = Field(None, description="how rows of several datasets are drawn, see [training.sampling](#trainingsampling)")
     early_stopping: EarlyStopping | None = None
+    distil: Distil | None = Field(None, description="learn from a teacher, see [training.distil](#trainingdistil)")
     keep_best: bool = Field(False, description="keep the checkpoint that is best on the selection split, by the first metric; of summaries, by the loss")
     seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
 
@@ -344,11 +401,50 @@ class TrainedStepParams(StepParams, TrainParams):
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
+class Insert(Strict):
+    """A step that a variant brings."""
+
+    before: str | None = Field(None, description="id of the step that it goes before")
+    after: str | None = Field(None, description="or after")
+    step: dict[str, Any] = Field(description="as an entry of `steps`")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Insert:
+        if (self.before is None) == (self.after is None):
+            raise ValueError("give the step's place as 'before' or 'after' another one's id, not both and not neither")
+        return self
+
+
+class Variant(Strict):
+    """What one variant of an axis changes in the recipe. In each cell the axes' changes are made in the order of this
+    table, so that nothing depends on the order of the axes: a `set` for a step that another axis removed is left out."""
+
+    replace: dict[str, dict[str, Any]] = Field(default={}, description="a step's id: the step in its place, which keeps the id unless it has one")
+    insert: list[Insert] = Field(default=[], description="steps that the others do not have")
+    remove: list[str] = Field(default=[], description="ids of steps that are not there")
+    set: dict[str, Any] = Field(default={}, description="values by key, a step by its id, as `--set` takes them: `{steps.prune.sparsity: 0.6}`")
+
+
+Value = str | int | float | bool | None
+
+
+class Matrix(Strict):
+    """Several recipes in one: a cell for each combination of the axes' variants. Cells that come out the same are one."""
+
+    axes: dict[str, dict[str, Variant | None] | list[Value]] = Field(
+        min_length=1,
+        description="a name: its variants by name, see below; or a key as `--set` takes it: the values that it has, as in `seed: [1, 2, 3]`",
+    )
+    exclude: list[dict[str, Value]] = Field(
+        default=[], description="combinations that are left out: the variant of one axis or of several, as in `{prune: off}`"
+    )
+
+
 class RecipeHead(Strict):
     """Everything in a recipe but its steps, which are checked against their transforms."""
 
     edgeopt: Literal[1] = Field(description="schema version")
-    name: str = Field(pattern=NAME)
+    name: str = Field(pattern=NAME.replace("63", "127"))  # a cell's name is the matrix' and its variants'
     description: str = ""
     model: ModelSpec
     task: TaskSpec
@@ -364,6 +460,7 @@ class RecipeHead(Strict):
         min_length=2,
         description="instead of `seed`: both chains are built and their metrics measured with each; the first's model is exported, timed and gated",
     )
+    matrix: Matrix | None = Field(None, description="several recipes in one, see [matrix](#matrix)")
 
     @field_validator("seeds")
     @classmethod

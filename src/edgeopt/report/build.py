@@ -15,6 +15,7 @@ from edgeopt.measure.latency import Measured
 from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
+from edgeopt.report.losses import chance_notes, int8_notes
 from edgeopt.report.model import Difference, Gate, Latency, Parity, RecipeInfo, Report, Seeds, Speedup, Step, SubjectName, Task
 from edgeopt.statistics import percentile_ratio
 from edgeopt.transforms.prune.figures import TOLERANCE
@@ -78,17 +79,17 @@ def _sequence(m: Measured) -> Any:
 
 
 def _speedups(latency: list[Measured]) -> list[Speedup]:
-    against: tuple[SubjectName, ...] = ("baseline", "baseline-torch")
+    pairs: tuple[tuple[SubjectName, SubjectName], ...] = (
+        ("candidate", "baseline"), ("candidate", "baseline-torch"), ("candidate", "candidate-fp32"), ("candidate-fp32", "baseline"),
+    )  # fmt: skip
     found = {(m.target, str(m.sequence), m.subject): m for m in latency}
     out = []
-    for candidate in (m for m in latency if m.subject == "candidate"):
-        for subject in against:
-            base = found.get((candidate.target, str(candidate.sequence), subject))
-            if base is not None:
-                b = percentile_ratio(base.samples, candidate.samples, 50.0, CONFIDENCE)
-                out.append(
-                    Speedup(against=subject, target=candidate.target, sequence=_sequence(candidate), percentile="p50", ratio=b.value, low=b.low, high=b.high)
-                )
+    for place in dict.fromkeys((m.target, str(m.sequence)) for m in latency):
+        for of, against in pairs:
+            one, base = found.get((*place, of)), found.get((*place, against))
+            if one is not None and base is not None:
+                b = percentile_ratio(base.samples, one.samples, 50.0, CONFIDENCE)
+                out.append(Speedup(of=of, against=against, target=one.target, sequence=_sequence(one), percentile="p50", ratio=b.value, low=b.low, high=b.high))
     return out
 
 
@@ -122,12 +123,9 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
     torch_device = next((m.device for m in evidence.latency if m.subject == "baseline-torch"), None)
     if torch_device == "cpu":
         notes.append("No GPU here: the torch FP32 reference ran on the CPU with the target's threads.")
-    ratios = [s for s in _speedups(evidence.latency) if s.against == "baseline"]
-    if evidence.candidate.precision == "int8" and any(s.high < 1.0 for s in ratios):
-        slow = ", ".join(f"{s.target} at {s.sequence}" for s in ratios if s.high < 1.0)
-        notes.append(f"int8 is slower than FP32 on {slow}: compare quantize.dynamic with quantize.static, or widen the scope.")
-    if evidence.candidate.precision == "int8" and not host.cpu_flags() & set(host.INT8_FLAGS):
-        notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 may saturate and is slow. Measure on the device.")
+    ratios = [s for s in _speedups(evidence.latency) if (s.of, s.against) == ("candidate", "baseline")]
+    notes += int8_notes(executed.chains["candidate"], evidence, ratios)
+    notes += chance_notes(evidence, CONFIDENCE)
     if recipe.head.task.type == "multiple-choice":
         notes.append(f"A latency is that of one question with its {len(executed.data.label_names)} choices.")
     for extra in executed.data.extra:

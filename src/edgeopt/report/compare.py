@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,8 @@ from edgeopt.report.sweep import Sweep, find_sweep
 #: Metrics that stand first, in this order, where a row has them.
 USUAL = ("accuracy", "precision", "recall", "f1")
 
+#: Steps of edgeopt's own, which no recipe names.
+_IMPLIED = ("load", "onnx")
 DIGEST, ELECTRICITY, _UNKNOWN = "digest of rows", "electricity of", "unknown"
 
 
@@ -26,6 +28,7 @@ class Row:
 
     facts: what two rows should share to be compared, by name. values: raw numbers, by name with the unit, None where
     not measured. metrics: the mean over the seeds; deviations: the sample standard deviation, empty with one seed.
+    steps: ids of its steps, in their order. verdict: of the run's gates, empty where there are none.
     """
 
     name: str
@@ -35,17 +38,21 @@ class Row:
     metrics: dict[str, float]
     deviations: dict[str, float] = field(default_factory=dict)
     seeds: int = 1
+    steps: tuple[str, ...] = ()
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """place: where latency was taken, None where the runs share no such place. differing: names of facts that do. sweep:
-    the axis that the candidates lie along, where there is one."""
+    """place: where latency was taken, None where the runs share no such place. differing: names of facts that do.
+    failed: what should have been a row and why it is none, by name. sweep: the axis that the candidates lie along, where
+    there is one."""
 
     rows: list[Row]
     place: Place | None
     differing: list[str]
     warnings: list[str]
+    failed: Mapping[str, str] = field(default_factory=dict)
     sweep: Sweep | None = None
 
     @property
@@ -54,14 +61,19 @@ class Comparison:
         return [*(n for n in USUAL if n in seen), *(n for n in seen if n not in USUAL)]
 
 
-def compare(runs: Sequence[tuple[Path, Report]], *, baseline: bool = True) -> Comparison:
-    """runs: folder and report of each. baseline: also a row for each FP32 baseline, one that runs share once."""
-    names = _names(runs)
+def compare(
+    runs: Sequence[tuple[Path, Report]], *, baseline: bool = True, names: Sequence[str] | None = None, failed: Mapping[str, str] | None = None
+) -> Comparison:
+    """runs: folder and report of each. baseline: also a row for each FP32 baseline, one that runs share once. names: of the
+    rows, default the recipes'. failed: runs that there are none of, with the reason."""
+    if not runs:
+        return Comparison([], None, [], [], failed or {})
+    names = list(names or _names(runs))
     place = _common_place([report for _, report in runs])
     candidates = [_row(name, report, "candidate", place) for name, (_, report) in zip(names, runs, strict=True)]
     rows = [*(_baselines(names, [report for _, report in runs], place) if baseline else []), *candidates]
     differing = _differing([row.facts for row in candidates])
-    return Comparison(rows, place, differing, _warnings(runs, differing), find_sweep(names, runs))
+    return Comparison(rows, place, differing, _warnings(runs, differing), failed or {}, find_sweep(names, runs))
 
 
 def _names(runs: Sequence[tuple[Path, Report]]) -> list[str]:
@@ -105,15 +117,18 @@ def _row(name: str, report: Report, role: Chain, place: Place | None) -> Row:
         "exported_bytes": subject.size_bytes,
         "p50_milliseconds": latency.p50_ms if latency else None,
         "speedup_ratio": faster.ratio if faster and role == "candidate" else None,
+        "building_seconds": sum(step.seconds for step in report.steps if step.chain == role) or None,
         "inference_kwh": used.kwh if (used := energy.inference(report, role)) else None,
         "inference_co2eq_grams": used.co2eq_g if used else None,
         "making_kwh": energy.chain_total(report, role, "kwh"),
         "making_co2eq_grams": energy.chain_total(report, role, "co2eq_g"),
     }
+    steps = tuple(step.id for step in report.steps if step.chain == role and step.id not in _IMPLIED)
+    verdict = report.verdict if report.gates and role == "candidate" else ""
     spreads = {s.metric: s for s in report.seeds.spreads} if report.seeds else {}
     metrics = {n: getattr(spreads[n], f"{role}_mean") if n in spreads else v for n, v in {**subject.metrics, **subject.extra}.items()}
     deviations = {n: getattr(spreads[n], f"{role}_std") for n in metrics if n in spreads}
-    return Row(name, role, _facts(report, own), values, metrics, deviations, len(report.seeds.results) if report.seeds else 1)
+    return Row(name, role, _facts(report, own), values, metrics, deviations, len(report.seeds.results) if report.seeds else 1, steps, verdict)
 
 
 def _facts(report: Report, place: Place | None) -> dict[str, str]:

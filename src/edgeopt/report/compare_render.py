@@ -8,15 +8,20 @@ import io
 from markupsafe import Markup
 
 from edgeopt.report import format as fmt
-from edgeopt.report import latex
+from edgeopt.report import latex, pareto
 from edgeopt.report.compare import Comparison, Row
 from edgeopt.report.compare_tables import notes, raw, tables
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.scale import Scale
-from edgeopt.report.scatter import PLOT, Point, scatter
+from edgeopt.report.scatter import PLOT, Point, few_captions, scatter
 from edgeopt.report.svg import cut
 from edgeopt.report.sweep_chart import sweep_charts
 from edgeopt.report.templating import environment
+
+_BOUNDS = (
+    "Grey: the FP32 baseline. Bars: one-sided 95 % bounds of the paired difference from it; of a run with several seeds, one standard deviation of the "
+    "difference."
+)
 
 
 def render_markdown(found: Comparison) -> str:
@@ -28,9 +33,9 @@ def render_markdown(found: Comparison) -> str:
 
 def render_html(found: Comparison) -> str:
     """One file without script and links, in the form of the report."""
-    picture, charts = _picture(found), [(name, Markup(chart)) for name, chart in sweep_charts(found.sweep)] if found.sweep else []
+    pictures = [(heading, Markup(picture), caption) for heading, picture, caption in _pictures(found)]
     page = environment(autoescape=True).get_template("compare.html.j2")
-    return page.render(found=found, tables=tables(found), notes=notes(found), picture=picture and Markup(picture), metric=_metric(found), charts=charts)
+    return page.render(found=found, tables=tables(found), notes=notes(found), pictures=pictures)
 
 
 def render_csv(found: Comparison) -> str:
@@ -51,23 +56,22 @@ def render_latex(found: Comparison) -> str:
     return "\n".join([*parts, *map(latex.comment, notes(found))]) + "\n"
 
 
-def _metric(found: Comparison) -> str | None:
-    """The first metric that every row has."""
-    return next((name for name in found.metrics if all(name in row.metrics for row in found.rows)), None)
-
-
-def _picture(found: Comparison) -> str | None:
-    """The metric against the trained parameters; None where nothing was trained, or no metric is common to all, or the runs
-    of a sweep all trained as many."""
-    metric = _metric(found)
-    if found.sweep and len({row.values["trained_parameters"] for row in found.rows if row.role == "candidate"}) == 1:
-        return None
+def _pictures(found: Comparison) -> list[tuple[str, str, str]]:
+    """Heading, picture and caption of each that there are numbers for. Trained parameters tell the runs of a sweep apart only
+    where they differ."""
+    bars = "Grey: the FP32 baseline. Bars: one standard deviation over the seeds, where a run has several."
+    metric = pareto.first_metric(found)
+    alike = len({row.values["trained_parameters"] for row in found.rows if row.role == "candidate"}) == 1
     points = [] if metric is None else [_point(row, metric) for row in found.rows if row.values["trained_parameters"]]
-    if metric is None or not points:
-        return None
-    low, high = min(p.x for p in points) / 2, max(p.x for p in points) * 2
-    x = Scale(low, max(high, low * 20), PLOT.left, PLOT.right, log=True)
-    return scatter(points, x, across="trained parameters (log scale)", up=metric, title=f"{metric} against trained parameters", shown=fmt.short)
+    out = [(f"{name} against {found.sweep.axis}", chart, _BOUNDS) for name, chart in sweep_charts(found.sweep)] if found.sweep else []
+    out += [(f"{front.metric} against {front.heading}", pareto.picture(front), f"Filled: the Pareto front. {bars}") for front in pareto.fronts(found)]
+    if points and not (found.sweep and alike):
+        low, high = min(p.x for p in points) / 2, max(p.x for p in points) * 2
+        x = Scale(low, max(high, low * 20), PLOT.left, PLOT.right, log=True)
+        title = f"{metric} against trained parameters"
+        drawn = scatter(few_captions(points), x, across="trained parameters (log scale)", up=metric or "", title=title, shown=fmt.short)
+        out.append((title, drawn, bars))
+    return out
 
 
 def _point(row: Row, metric: str) -> Point:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from edgeopt.report import format as fmt
+from edgeopt.report import pareto
 from edgeopt.report.compare import Comparison, Row
 from edgeopt.report.sweep import Score, Sweep
 from edgeopt.report.table import Column, Table
@@ -37,8 +38,8 @@ _COST: dict[str, tuple[str, Show]] = {
 
 
 def tables(found: Comparison) -> list[tuple[str, Table]]:
-    """What the models do, what else than the steps differs, and what training cost: a row a run in each. Columns
-    without a number are left out."""
+    """What the models do, the steps that made them, what else differs, and what training cost: a row a run in each; then
+    what failed. Columns without a number are left out."""
     metrics = [Column(name, "number") for name in found.metrics]
     seeds = [Column("Seeds", "number")] if any(row.seeds > 1 for row in found.rows) else []
     shown = {name: spec for name, spec in {**_RESULT, **_COST}.items() if any(row.values[name] is not None for row in found.rows)}
@@ -57,8 +58,23 @@ def tables(found: Comparison) -> list[tuple[str, Table]]:
     second = Table([Column("Run"), *(Column(n.capitalize()) for n in found.differing)], [[r.name, *(r.facts[n] for n in found.differing)] for r in found.rows])
     third = Table([Column("Run"), *drawn(cost)], [[row.name, *cells(row, cost)] for row in found.rows])
     along = [(f"By {found.sweep.axis}", _sweep(found.sweep))] if found.sweep else []
-    sections = [("Result", first), *along, ("What differs besides the steps", second), ("What the training cost", third)]
-    return [(heading, table) for heading, table in sections if len(table.columns) > 1]
+    failed = Table([Column("Run"), Column("Reason", "prose")], [[name, reason] for name, reason in found.failed.items()])
+    sections = [
+        ("Result", first), *along, ("Steps", _steps(found)), ("What differs besides the steps", second), ("What the training cost", third), ("Failed", failed)
+    ]  # fmt: skip
+    return [(heading, table) for heading, table in sections if len(table.columns) > 1 and table.rows]
+
+
+def _steps(found: Comparison) -> Table:
+    """What each row was made by, in how long, and what the gates say. One without steps is the model as it was."""
+    gated = [Column("Gates", "verdict")] if any(row.verdict for row in found.rows) else []
+    columns = [Column("Run"), Column("Steps"), Column("Built in", "number"), *gated]
+    rows = []
+    for row in found.rows:
+        seconds = row.values["building_seconds"]
+        built = fmt.ABSENT if seconds is None else fmt.duration(seconds)
+        rows.append([row.name, " → ".join(row.steps) or fmt.ABSENT, built, *([row.verdict or fmt.ABSENT] if gated else [])])
+    return Table(columns, rows)
 
 
 def _sweep(sweep: Sweep) -> Table:
@@ -91,25 +107,43 @@ def notes(found: Comparison) -> list[str]:
     if any(row.values[name] is not None for row in found.rows for name in ("inference_kwh", "making_kwh")):
         out.append("Energy and CO2eq: by CodeCarbon; how is in each run's report. Of 1,000: inferences, above idling. All steps: those of the chain, when "
                    "they were built, left out where one of them was not metered.")  # fmt: skip
+    for front in pareto.fronts(found):
+        out.append(
+            f"Pareto front of {front.metric} and {front.heading}: {', '.join(row.name for row in front.best)}. "
+            "What is better than one of these in the one is worse in the other."
+        )
     out.append("Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last.")
     return out
 
 
-def raw_sweep(sweep: Sweep) -> dict[str, Any]:
+def _raw_sweep(sweep: Sweep) -> dict[str, Any]:
     """The same as plain numbers: the axis, and for each run its place and its scores."""
     return {"axis": sweep.axis, "runs": [{"run": s.run, "at": s.at, "metrics": {m: vars(s.scores[m]) for m in sweep.metrics}} for s in sweep.stops]}
 
 
 def raw(found: Comparison) -> list[dict[str, Any]]:
-    """Each row as plain numbers under names that say the unit; None where something was not measured."""
-    return [
+    """Each row as plain numbers under names that say the unit; None where something was not measured. One that failed has
+    a reason in place of them."""
+    rows: list[dict[str, Any]] = [
         {
             "run": row.name,
             "role": row.role,
             **{name.replace(" ", "_"): value for name, value in row.facts.items()},
             "seeds": row.seeds,
+            "steps": " ".join(row.steps),
+            "verdict": row.verdict or None,
             **{key: value for n in found.metrics for key, value in ((n, row.metrics.get(n)), (f"{n}_std", row.deviations.get(n)))},
             **row.values,
         }
         for row in found.rows
     ]
+    if not found.failed:
+        return rows
+    keys = dict.fromkeys([*(rows[0] if rows else ("run", "role")), "reason"])
+    return [keys | row for row in rows] + [keys | {"run": name, "role": "failed", "reason": reason} for name, reason in found.failed.items()]
+
+
+def plain(found: Comparison) -> dict[str, Any]:
+    """Rows, warnings, the axis that they lie along, and by what cost which rows are on the Pareto front."""
+    front = {front.cost: [row.name for row in front.best] for front in pareto.fronts(found)}
+    return {"rows": raw(found), "warnings": found.warnings, "sweep": found.sweep and _raw_sweep(found.sweep), "pareto": front}

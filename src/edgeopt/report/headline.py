@@ -48,9 +48,9 @@ def latency(report: Report, subject: SubjectName, place: Place) -> Latency | Non
     return next(rows, None)
 
 
-def speedup(report: Report, place: Place, percentile: Percentile = "p50", against: SubjectName = "baseline") -> Speedup | None:
+def speedup(report: Report, place: Place, percentile: Percentile = "p50", against: SubjectName = "baseline", of: SubjectName = "candidate") -> Speedup | None:
     for entry in report.speedups:
-        if (entry.target, entry.sequence) == place and (entry.percentile, entry.against) == (percentile, against):
+        if (entry.target, entry.sequence) == place and (entry.percentile, entry.against, entry.of) == (percentile, against, of):
             return entry
     return None
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Verdict = Literal["pass", "fail", "inconclusive"]
-SubjectName = Literal["candidate", "baseline", "baseline-torch"]
+#: candidate-fp32: the candidate before it was quantised, measured where its layers were cut too.
+SubjectName = Literal["candidate", "candidate-fp32", "baseline", "baseline-torch"]
 
 
 class Part(BaseModel):
@@ -69,8 +70,10 @@ class Latency(Part):
 
 
 class Speedup(Part):
-    """Baseline's latency over the candidate's, with its one-sided 95 % bounds from paired rounds."""
+    """One subject's latency over that of another, mostly the baseline's over the candidate's, with its one-sided 95 % bounds
+    from paired rounds."""
 
+    of: SubjectName = Field("candidate", description="which subject it is the speed-up of")
     against: SubjectName
     target: str
     sequence: int | Literal["task"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from edgeopt.report import svg
@@ -13,15 +13,17 @@ from edgeopt.report.svg import Box
 
 WIDTH = 420
 PLOT = Box(56, 12, WIDTH - 12, 252)
+#: Captions that a plot has room for.
+_CAPTIONS = 16
 
 
 @dataclass(frozen=True)
 class Point:
-    """kind: its class in the page's style. caption: its name and its values. Bounds: where they are known. radius: a
+    """kind: its class in the page's style. caption: its name and its values; None: not written. Bounds: where they are known. radius: a
     wider one shows below another that is at the same place and later."""
 
     kind: str
-    caption: tuple[str, str]
+    caption: tuple[str, str] | None
     x: float
     y: float
     x_bounds: tuple[float, float] | None = None
@@ -39,15 +41,19 @@ class Level:
 
 
 def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: str, shown: Callable[[float], str] | None = None,
-            level: Level | None = None, joined: bool = False, captions: bool = True) -> str:  # fmt: skip
+            level: Level | None = None, joined: bool = False) -> str:  # fmt: skip
     """The picture. x: onto the plot's width. across, up: what the axes are. shown: how a tick of x is written. joined: lines
-    lead from each point to the next of its kind. captions: also drawn, and not only said."""
+    lead from each point to the next of its kind."""
     y = _y_axis(points, level)
     marks = [part for point in points for part in _mark(point, x, y)]
     below = [*_grid(x, y, across, up, shown), *(_level(level, y) if level else []), *(_joints(points, x, y) if joined else [])]
-    named = _captions(points, x, y, level) if captions else []
-    said = [*([level.caption] if level else []), *(p.caption for p in points)]
-    return svg.picture(WIDTH, PLOT.bottom + 44, f"{title}: " + "; ".join(map(": ".join, said)), [*below, *named, *marks])
+    said = "; ".join(": ".join(caption) for caption in [level and level.caption, *(p.caption for p in points)] if caption)
+    return svg.picture(WIDTH, PLOT.bottom + 44, f"{title}: {said}" if said else title, [*below, *_captions(points, x, y, level), *marks])
+
+
+def few_captions(points: Sequence[Point], keep: Callable[[Point], bool] = lambda p: False) -> list[Point]:
+    """The same points; where they are too many to be captioned all, only those are that `keep` names."""
+    return [p if len(points) <= _CAPTIONS or keep(p) else replace(p, caption=None) for p in points]
 
 
 def _joints(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
@@ -110,6 +116,8 @@ def _captions(points: Sequence[Point], x: Scale, y: Scale, level: Level | None) 
         taken += [Box(PLOT.left, y(level.y) - 1, PLOT.right, y(level.y) + 1), Box(PLOT.left, PLOT.top, PLOT.right, PLOT.top + 14)]
     parts = []
     for point in points:
+        if point.caption is None:
+            continue
         name, values = point.caption
         width = max(svg.width_of(name, bold=True), svg.width_of(values))
         at = x(point.x), y(point.y)

@@ -35,9 +35,9 @@ def table(report: Report) -> Table:
         asked = headline.last_figure(report, "asked_sparsity")
         if asked:
             rows.append(["sparsity asked for, and reached", fmt.ABSENT, fmt.share(asked["got"]), f"of {fmt.share(asked['asked'])}"])
-        multiple = headline.last_figure(report, "neuron_multiple")
+        multiple = headline.last_figure(report, "multiple")
         if multiple:
-            rows.append(["neurons of a layer are a multiple of", fmt.ABSENT, str(multiple), fmt.ABSENT])
+            rows.append(["sizes are rounded to multiples of", fmt.ABSENT, str(multiple), fmt.ABSENT])
         rows.append(["speed that these promise", fmt.ABSENT, fmt.ABSENT, f"{fmt.ratio(shape['promised_speedup'])} as fast" if shape["macs"] else fmt.ABSENT])
         place = headline.main_place(report)
         found = headline.speedup(report, place) if place else None

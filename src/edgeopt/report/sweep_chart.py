@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from edgeopt.report import format as fmt
 from edgeopt.report.scale import Scale
-from edgeopt.report.scatter import PLOT, Level, Point, scatter
+from edgeopt.report.scatter import PLOT, Level, Point, few_captions, scatter
 from edgeopt.report.svg import cut
 from edgeopt.report.sweep import Sweep
-
-#: More captions than these would cover each other.
-_CAPTIONS = 6
 
 
 def sweep_charts(sweep: Sweep) -> list[tuple[str, str]]:
@@ -33,9 +31,9 @@ def _chart(sweep: Sweep, metric: str) -> str:
             points.append(Point("baseline", ("baseline", f"{at}, {fmt.metric(score.baseline)}"), stop.at, score.baseline, radius=8))
         points.append(Point("candidate", (cut(stop.run, 24), f"{at}, {fmt.metric(score.value)}"), stop.at, score.value, y_bounds=bounds, radius=5))
     x = _axis([stop.at for stop in sweep.stops], straight=not sweep.by_recipe)
-    captions = not sweep.by_recipe and len(points) <= _CAPTIONS
-    return scatter(points, x, across=sweep.axis + (" (log scale)" if x.log else ""), up=metric, title=f"{metric} against {sweep.axis}",
-                   shown=fmt.short if x.log else None, level=level, joined=sweep.by_recipe, captions=captions)  # fmt: skip
+    drawn = [replace(p, caption=None) for p in points] if sweep.by_recipe else few_captions(points)  # on a line they would be in its way
+    return scatter(drawn, x, across=sweep.axis + (" (log scale)" if x.log else ""), up=metric, title=f"{metric} against {sweep.axis}",
+                   shown=fmt.short if x.log else None, level=level, joined=sweep.by_recipe)  # fmt: skip
 
 
 def _axis(places: Sequence[float], *, straight: bool) -> Scale:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from edgeopt.report import cost, energy, gate_text, headline, spread, structure
+from edgeopt.report import cost, energy, factors, gate_text, headline, quantization, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Report, Speedup, Subject
@@ -164,10 +164,13 @@ def details(report: Report) -> list[Section]:
     sections = [
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Latency", latency(report)),
+        Section("Where the speed comes from", factors.table(report), factors.NOTE),
         Section("What the training cost", cost.table(report), cost.NOTE),
         Section("Energy and emissions", energy.table(report), energy.note(report)),
         Section("Steps", steps(report)),
         Section("Structure", structure.table(report)),
+        Section("Remedies for int8", quantization.tried(report), quantization.TRIED),
+        Section("Sensitivity to int8", quantization.sensitivity(report), quantization.SENSITIVITY),
         Section("Parity of torch and ONNX", parity(report)),
         Section("What was measured", subject(report)),
         Section("Environment", environment(report)),

@@ -18,7 +18,7 @@ def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainPa
     """One issue for each misfit of each training, with its place. classes: the task's class names, None where they are not known yet."""
     issues = []
     for at, params in trainings:
-        for path, message, help in [*_loss(params, task, classes), *_sampling(params, task)]:
+        for path, message, help in [*_loss(params, task, classes), *_sampling(params, task), *_distil(at, params, task)]:
             where = (*at, *path)
             issues.append(Issue("E106", f"'{dotted(where, document)}': {message}", document.place(where), help))
     return issues
@@ -50,3 +50,18 @@ def _sampling(params: TrainParams, task: TaskSpec) -> _Found:
     if params.sampling.method == "annealed" and params.max_steps is None and math.ceil(params.epochs) < 2:
         return [(("sampling", "method"), "one epoch has nothing to anneal", "give more epochs; sampling.steps_per_epoch makes them shorter")]
     return []
+
+
+def _distil(at: Path_, params: TrainParams, task: TaskSpec) -> _Found:
+    distil = params.distil
+    if distil is None:
+        return []
+    if at[:1] == ("baseline",):
+        return [(("distil",), "the baseline is what the candidate is held against, and learns from labels", "put it into a step")]
+    found: _Found = []
+    if not distil.labels:
+        given = {"class_weights": params.class_weights is not None, "label_smoothing": params.label_smoothing > 0}
+        found += [((key,), "is of labels, and distil.labels is 0", "take the key out, or give distil.labels a weight") for key in given if given[key]]
+    if distil.layered and task.type == "summarization":
+        found.append((("distil",), "terms of layers are of one encoder, and the model of summarization has a decoder too", "keep labels and logits"))
+    return found

@@ -1,4 +1,4 @@
-"""Distillation: the losses that bring a model near its teacher's logits and layers, and the objective of the logits alone."""
+"""Distillation: the losses that bring a model near its teacher, and what of a model they look at."""
 
 from __future__ import annotations
 
@@ -11,53 +11,34 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeopt.models.anatomy import anatomy
+from edgeopt.models.anatomy import anatomy, part
+from edgeopt.models.load import bare
 from edgeopt.tasks.base import IGNORED
-from edgeopt.training.objective import Objective
-
-
-class Teacher:
-    """A frozen model that answers a batch. scores: its logits are scores and not those of classes."""
-
-    def __init__(self, model: Any, *, scores: bool, bf16: bool) -> None:
-        self.model, self.scores, self.bf16 = model.eval().requires_grad_(False), scores, bf16
-
-    @torch.no_grad()
-    def answer(self, batch: dict[str, Any]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Logits, and what each layer writes, on the batch's device."""
-        device = batch["input_ids"].device
-        self.model.to(device)
-        with recorded(self.model) as layers, torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.model(**batch).logits
-        return logits, layers
-
-
-class DistilLogits(Objective):
-    """The teacher's logits, and no labels."""
-
-    def __init__(self, teacher: Teacher, temperature: float) -> None:
-        self.teacher, self.temperature = teacher, temperature
-
-    def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
-        asked, labels = question(batch)
-        return logits_loss(model(**asked).logits, self.teacher.answer(asked)[0], labels, self.temperature, scores=self.teacher.scores)
+from edgeopt.training.objective import ROW
 
 
 def question(batch: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
     """A batch without its labels, and those."""
-    return {k: v for k, v in batch.items() if k != "labels"}, batch["labels"]
+    return {k: v for k, v in batch.items() if k not in (ROW, "labels")}, batch["labels"]
+
+
+#: Parts of a layer by their place among anatomy's three.
+_PARTS = {"query": 0, "key": 1, "value": 2}
 
 
 @contextmanager
-def recorded(model: Any) -> Iterator[list[torch.Tensor]]:
-    """What each layer writes, shape (batch, tokens, hidden); anew with every pass while the block runs."""
-    layers = model.get_submodule(anatomy(model.config.model_type).layers)
+def recorded(model: Any, what: str = "hidden") -> Iterator[list[torch.Tensor]]:
+    """What each layer writes, or its query, key or value, shape (batch, tokens, width); anew with every pass while the block
+    runs. None where a layer has no such part left."""
+    shape = anatomy(bare(model).config.model_type)
+    layers = bare(model).get_submodule(shape.layers)
     found: list[Any] = [None] * len(layers)
 
     def hook(number: int) -> Any:
         return lambda module, args, out: found.__setitem__(number, out[0] if isinstance(out, tuple) else out)
 
-    hooks = [layer.register_forward_hook(hook(i)) for i, layer in enumerate(layers)]
+    sources = [layer if what == "hidden" else part(layer, shape.attention[_PARTS[what]]) for layer in layers]
+    hooks = [source.register_forward_hook(hook(i)) for i, source in enumerate(sources) if source is not None]
     try:
         yield found
     finally:
@@ -73,14 +54,30 @@ def logits_loss(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tens
         return F.mse_loss(student, teacher)
     if student.dim() == 3:
         words = labels != IGNORED
-        student, teacher = student[words], teacher[words]
+        student, teacher = student[:, -words.shape[1] :][words], teacher[:, -words.shape[1] :][words]
     found, wanted = (F.log_softmax(x / temperature, -1) for x in (student, teacher))
     return temperature**2 * F.kl_div(found, wanted, reduction="batchmean", log_target=True)
 
 
+def mean_logits(logits: Sequence[torch.Tensor], temperature: float, *, scores: bool) -> torch.Tensor:
+    """Logits whose softmax at that temperature is the mean of several teachers' probabilities; of scores their mean."""
+    if len(logits) == 1:
+        return logits[0]
+    all_ = torch.stack([x.float() for x in logits])
+    if scores:
+        return all_.mean(0)
+    return temperature * (torch.logsumexp(F.log_softmax(all_ / temperature, -1), 0) - math.log(len(logits)))
+
+
+def evenly(count: int, parts: int) -> list[int]:
+    """The layers, of `count`, at which each of `parts` equal parts is over, the last layer always: of twelve in six 1, 3, 5,
+    7, 9 and 11."""
+    return sorted({math.ceil(count * k / parts) - 1 for k in range(1, parts + 1)})
+
+
 def quarters(count: int) -> list[int]:
     """The layers, of so many, at which a quarter each is over: of twelve 2, 5, 8 and 11."""
-    return sorted({math.ceil(count * k / 4) - 1 for k in range(1, 5)})
+    return evenly(count, 4)
 
 
 def layer_loss(students: Sequence[torch.Tensor], teachers: Sequence[torch.Tensor], tokens: torch.Tensor, transform: nn.Module,
@@ -90,13 +87,55 @@ def layer_loss(students: Sequence[torch.Tensor], teachers: Sequence[torch.Tensor
 
     tokens: the attention mask, whose last axis is the tokens; padding counts for nothing. transform: from the student's
     width to the teacher's. alive: numbers of layers of the student; none: all."""
-    real = tokens.reshape(-1, tokens.shape[-1]).bool()
+    real = real_tokens(tokens)
     able = list(alive) or list(range(len(students)))
-    wanted = [t[real].float() for t in teachers]
-    with torch.no_grad():
-        costs = [[float(F.mse_loss(transformed, t)) for transformed in (transform(students[i][real].float()) for i in able)] for t in wanted]
-    chosen = monotone(costs)
-    return torch.stack([F.mse_loss(transform(students[able[i]][real].float()), t) for i, t in zip(chosen, wanted, strict=True)]).sum()
+    wanted = [flat(t, real) for t in teachers]
+    chosen = nearest([flat(students[i], real) for i in able], wanted, transform)
+    return torch.stack([F.mse_loss(transform(flat(students[able[i]], real)), t) for i, t in zip(chosen, wanted, strict=True)]).sum()
+
+
+def real_tokens(mask: torch.Tensor) -> torch.Tensor:
+    """Where tokens are no padding, shape (texts, tokens); a choice is a text. mask: its last axis is the tokens."""
+    return mask.reshape(-1, mask.shape[-1]).bool()
+
+
+def flat(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Of states (texts, tokens, width) those of the real tokens, one after the other; virtual tokens, which stand before
+    the others, are left out."""
+    return states[:, -real.shape[1] :][real].float()
+
+
+def padded(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """The reverse of `flat`, with zeros at the padding."""
+    out = states.new_zeros(*real.shape, states.shape[-1])
+    out[real] = states
+    return out
+
+
+@torch.no_grad()
+def nearest(students: Sequence[torch.Tensor], teachers: Sequence[torch.Tensor], transform: nn.Module) -> list[int]:
+    """For each of the teacher's states the student's at least squared distance, together the least there is, never going back."""
+    return monotone([[float(F.mse_loss(s, t)) for s in (transform(x) for x in students)] for t in teachers])
+
+
+def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """1 − cosine of the states of each token, the mean (Sanh et al. 2019, section 3). Shapes: (tokens, width)."""
+    return 1 - F.cosine_similarity(student, teacher, dim=-1).mean()
+
+
+def relation(a: torch.Tensor, b: torch.Tensor, real: torch.Tensor, heads: int) -> torch.Tensor:
+    """log softmax(ABᵀ/√d) over the real tokens, shape (texts, heads, tokens, tokens): of query and key the attention, of
+    value and value how values relate (Wang et al. 2020, section 3.2). a, b: (texts, tokens, heads·d)."""
+    texts, tokens, width = a.shape
+    one, other = (x.float().reshape(texts, tokens, heads, width // heads).transpose(1, 2) for x in (a, b))
+    scores = one @ other.transpose(2, 3) / math.sqrt(width // heads)
+    return F.log_softmax(scores.masked_fill(~real[:, None, None, :], torch.finfo(scores.dtype).min), -1)
+
+
+def relation_loss(student: torch.Tensor, teacher: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """KL(teacher, student) of what `relation` gives, the mean over heads and real tokens."""
+    each = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)  # (texts, heads, tokens)
+    return each.transpose(1, 2)[real].mean()
 
 
 def monotone(costs: Sequence[Sequence[float]]) -> list[int]:

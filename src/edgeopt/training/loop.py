@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from edgeopt.recipe.schema import TrainParams
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features, length
 from edgeopt.training.losses import WeightedCrossEntropy
-from edgeopt.training.objective import attached
+from edgeopt.training.objective import ROW, attached
 from edgeopt.training.rows import TrainRows, gather_rows
 from edgeopt.training.weights import class_weights
 
@@ -52,6 +52,10 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     if host.is_busy():
         context.progress.say(f"other programs keep this machine busy: {host.cpus()} threads wait for each other; EDGEOPT_THREADS=1 may be quicker")
     feed, pool, weights = _feed(model, folder, params, context)
+    if objective is None and params.distil is not None:
+        from edgeopt.training.distilling import distilled
+
+        objective = distilled(model, params, context, feed.task, pool.rows, feed.train, feed.loss)
     clock = Clock()
     forget_peaks()
     checkpoints = context.work / "checkpoints"
@@ -78,6 +82,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         **({"class_weights": dict(zip(context.data.label_names, (round(w, 6) for w in weights), strict=True))} if weights else {}),
         "precision": host.resolve_precision(params.precision),
         **_best(trainer, context),
+        **(objective.figures() if objective else {}),
     }
 
 
@@ -136,8 +141,8 @@ def _trainer(
         params, sampler, clock, feed.loss, objective,
         model=model,
         args=args,
-        data_collator=task.collator(feed.encoder),
-        train_dataset=feed.train,
+        data_collator=_numbered(task.collator(feed.encoder)),
+        train_dataset=[{**row, ROW: i} for i, row in enumerate(feed.train)] if objective is not None and objective.numbered else feed.train,
         eval_dataset=select_rows or None,
         compute_metrics=None if task.selects_by_loss else _metrics(task, feed.selection, select_features),
         callbacks=callbacks,
@@ -145,6 +150,13 @@ def _trainer(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
+
+
+def _numbered(collate: Callable[[list[Any]], dict[str, Any]]) -> Callable[[list[Any]], dict[str, Any]]:
+    """A batch also says which rows of the training it has."""
+    import torch
+
+    return lambda rows: {**collate(rows), **({ROW: torch.tensor([r[ROW] for r in rows])} if ROW in rows[0] else {})}
 
 
 def _metrics(task: Task, rows: Split, features: Features) -> Any:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Under what name the model holds what is learned besides.
 NAME = "edgeopt_objective"
+#: Key of a batch under which the numbers of its rows are, for an objective that asks for them.
+ROW = "row"
 
 
 class Objective(ABC):
@@ -22,6 +24,8 @@ class Objective(ABC):
     and is in the checkpoints, and is taken out afterwards. What else an objective keeps must follow from its arguments."""
 
     module: nn.Module | None = None
+    #: Whether a batch is to hold the numbers of its rows, under ROW.
+    numbered = False
 
     @abstractmethod
     def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
@@ -35,6 +39,10 @@ class Objective(ABC):
 
     def stepped(self) -> None:  # noqa: B027  most have nothing to do
         """After each optimiser step."""
+
+    def figures(self) -> dict[str, Any]:
+        """Facts in numbers, for the report."""
+        return {}
 
     @contextmanager
     def inside(self, model: Any) -> Iterator[None]:

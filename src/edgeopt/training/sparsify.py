@@ -12,8 +12,9 @@ from torch import nn
 from edgeopt.models.hard_concrete import HardConcrete
 from edgeopt.models.masks import Masks, masked
 from edgeopt.models.slicing import structure_of
-from edgeopt.training.distil import Teacher, layer_loss, logits_loss, quarters, question, recorded
+from edgeopt.training.distil import layer_loss, logits_loss, quarters, question, recorded
 from edgeopt.training.objective import Objective
+from edgeopt.training.teacher import Teacher
 
 #: Rate of gradient ascent of the multipliers in trainings as long as the paper's. In shorter ones they ascend as much
 #: faster, to have the same way to go: else they do not outweigh the other terms before the training is over.

@@ -7,10 +7,10 @@ parameters and contract. Heavy imports belong inside `apply` and `observe`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from edgeopt.contract import Contract
 from edgeopt.recipe.schema import StepParams, TaskSpec, TrainParams
@@ -37,6 +37,8 @@ class StepContext:
     processes: how many train together. helps: this one only trains along, process 0 keeps the result.
     figures: facts in numbers that the transform wants kept with the state and shown in the report.
     shared: a folder of the store for what is measured of this machine, kept between runs; None: there is none.
+    answers: the same for what teachers answer; None: it is kept in `work`.
+    states: the states that the step's references name.
     """
 
     task: TaskSpec
@@ -49,6 +51,19 @@ class StepContext:
     helps: bool = False
     figures: Figures = field(default_factory=dict)
     shared: Path | None = None
+    answers: Path | None = None
+    states: Mapping[str, State] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model that a step needs besides its input: `baseline`, an earlier step's id, or a checkpoint. path: of the key below
+    the step that names it. role: what it is for. tokens: its tokens must be the student's."""
+
+    path: tuple[str | int, ...]
+    name: str
+    role: Literal["teacher", "student"]
+    tokens: bool = False
 
 
 class Transform(ABC, Generic[P]):
@@ -82,6 +97,20 @@ class Transform(ABC, Generic[P]):
         fields = (self.training,) if isinstance(self.training, str) else self.training or ()
         found = [(field, getattr(params, field) if field else params) for field in fields]
         return [(field, training) for field, training in found if isinstance(training, TrainParams)]
+
+    def references(self, params: P) -> list[Reference]:
+        """The models that the step needs besides its input: the teachers of its trainings."""
+        found = []
+        for at, training in self.trainings(params):
+            if (distil := training.distil) is not None:
+                path = (*((at,) if at else ()), "distil", "teacher")
+                several = isinstance(distil.teacher, list)
+                found += [Reference((*path, i) if several else path, name, "teacher", distil.layered) for i, name in enumerate(distil.teachers)]
+        return found
+
+    def contract_of(self, params: P) -> Contract:
+        """The contract where it depends on the parameters."""
+        return self.contract
 
     @abstractmethod
     def apply(self, state: State, params: P, context: StepContext) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +36,44 @@ class LowerToOnnx(Transform[StepParams]):
     )
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
-        import onnx
-
-        from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
-        from edgeopt.measure.session import open_session
         from edgeopt.models.adapter import method_of
-        from edgeopt.models.load import copy_files, copy_tokenizer, load_model
+        from edgeopt.models.load import load_model
 
-        model = load_model(state.folder)
-        model.set_attn_implementation("eager")  # the graph that every fuser knows
-        task = task_of(context.task, context.data.label_names)
-        rows = sample_rows(context.data.train, state.folder, task)
-        path = context.output / GRAPH
-        _export(model, rows, task, path)
-        onnx.checker.check_model(str(path), full_check=True)
-        difference = float(abs(onnx_logits(open_session(path), rows) - torch_logits(model, rows)).max())
-        if not difference <= TOLERANCE:
-            raise step_failed(
-                "E404",
-                f"the exported graph differs from torch by {difference:.2g} in a logit, more than {TOLERANCE:g}",
-                help="this is a defect of the export: report it with the recipe",
-            )
-        copy_files(state.folder, context.output, ("config.json",))
-        copy_tokenizer(state.folder, context.output)
-        context.figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters")})
+        lower(load_model(state.folder), state, context)
         if method_of(state.folder) is not None:
             context.figures["adapter_in_graph"] = method_of(state.folder)
-        context.figures["parity"] = {"max_abs_diff": difference, "tolerance": TOLERANCE, "rows": len(rows.rows)}
+
+
+def lower(model: Any, state: State, context: StepContext, *, traced: Any = None, rewrite: Callable[[Path], None] | None = None,
+          tolerance: float = TOLERANCE) -> None:  # fmt: skip
+    """Write the graph of a model with the files of its state beside, and note how far it is from the model on real rows.
+    traced: exported in the model's place; rewrite: then changes the graph. Raises StepError E404 above the tolerance."""
+    import onnx
+
+    from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
+    from edgeopt.measure.session import open_session
+    from edgeopt.models.load import copy_files, copy_tokenizer
+
+    traced = model if traced is None else traced
+    traced.set_attn_implementation("eager")  # the graph that every fuser knows
+    task = task_of(context.task, context.data.label_names)
+    rows = sample_rows(context.data.train, state.folder, task)
+    path = context.output / GRAPH
+    _export(traced, rows, task, path)
+    if rewrite is not None:
+        rewrite(path)
+    onnx.checker.check_model(str(path), full_check=True)
+    difference = float(abs(onnx_logits(open_session(path), rows) - torch_logits(model, rows)).max())
+    if not difference <= tolerance:
+        raise step_failed(
+            "E404",
+            f"the exported graph differs from torch by {difference:.2g} in a logit, more than {tolerance:g}",
+            help="this is a defect of the export: report it with the recipe",
+        )
+    copy_files(state.folder, context.output, ("config.json",))
+    copy_tokenizer(state.folder, context.output)
+    context.figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters")})
+    context.figures["parity"] = {"max_abs_diff": difference, "tolerance": tolerance, "rows": len(rows.rows)}
 
 
 def _export(model: Any, rows: Any, task: Task, path: Path) -> None:

@@ -12,6 +12,7 @@ GROUP = "edgeopt.transforms"
 
 _OURS = {
     "finetune": "edgeopt.transforms.finetune:Finetune",
+    "distill": "edgeopt.transforms.distill:Distill",
     "adapter.lora": "edgeopt.transforms.adapters.lora:Lora",
     "adapter.adalora": "edgeopt.transforms.adapters.adalora:AdaLora",
     "adapter.ia3": "edgeopt.transforms.adapters.ia3:Ia3",
@@ -26,6 +27,7 @@ _OURS = {
     "prune.layers": "edgeopt.transforms.prune.layers:DropLayers",
     "prune.magnitude": "edgeopt.transforms.prune.magnitude:MagnitudePrune",
     "quantize.dynamic": "edgeopt.transforms.quantize.dynamic:DynamicQuantize",
+    "quantize.qat": "edgeopt.transforms.quantize.qat:Qat",
     "quantize.static": "edgeopt.transforms.quantize.static:StaticQuantize",
 }
 

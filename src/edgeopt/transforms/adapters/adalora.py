@@ -44,7 +44,7 @@ class AdaLora(Adapter[AdaLoraParams]):
             found.append((("target_r",), f"target_r is {params.target_r}, more than init_r, {params.init_r}", "ranks are only taken away: lower target_r"))
         if params.tinit + params.tfinal >= 1:
             found.append((("tfinal",), "tinit and tfinal leave no step in which ranks are taken away", "their sum must be less than 1"))
-        for key in ("class_weights", "label_smoothing"):
+        for key in ("class_weights", "label_smoothing", "distil"):
             if getattr(params, key):  # peft adds the orthogonality to the loss that the model computes, and to no other
                 found.append(((key,), f"{key} would replace the loss that AdaLoRA adds its own term to", "take the key out, or use adapter.lora"))
         return found

@@ -12,12 +12,13 @@ from pydantic import Field
 from edgeopt import host
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import bad_input
-from edgeopt.models.source import ModelSource
+from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.recipe.schema import Strict, TaskSpec, TrainedStepParams, TrainParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.prune.figures import TOLERANCE, of_one_stack, shape_figures, size_figures
+from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 
 #: The model behind the first training, in the work folder, and what is known of it.
 _CUT, _FIGURES = "cut", "figures.json"
@@ -43,6 +44,7 @@ class CofiParams(TrainedStepParams):
         0.2, gt=0, le=1, description="share of the training in which the sparsity that is asked of the masks rises to `sparsity`; the paper: 0.1 to 0.2"
     )
     mask_learning_rate: float = Field(0.1, gt=0, lt=1, description="of the masks' log α, the same over the whole training; log α has a range of 9.2")
+    multiple: Multiple = Field("auto", description=DESCRIPTION.format(", and the hidden dimensions,"))
     distillation: Distillation = Field(Distillation(), description="see the table below")
     recover: TrainParams | None = Field(
         TrainParams(epochs=20.0, learning_rate=2e-5),
@@ -56,6 +58,7 @@ class CofiPrune(Transform[CofiParams]):
     sparsity asked for is reached as nearly as one threshold on the masks allows; figures and a note say where it was not."""
 
     name = "prune.cofi"
+    version = 2
     summary = "learn which dimensions, heads, neurons and blocks to cut, to a sparsity"
     Params = CofiParams
     contract = Contract(
@@ -67,6 +70,8 @@ class CofiPrune(Transform[CofiParams]):
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)
         for field, training in self.trainings(params):
+            if training.distil is not None:
+                found.append((_at(field, "distil"), "the step has a teacher of its own", "give its keys in 'distillation'"))
             given = {"class_weights": training.class_weights is not None, "label_smoothing": training.label_smoothing > 0}
             found += [
                 (_at(field, key), f"'{key}' is of labels, and only the teacher's logits are learned from", "take the key out") for key in given if given[key]
@@ -87,7 +92,7 @@ class CofiPrune(Transform[CofiParams]):
     def apply(self, state: State, params: CofiParams, context: StepContext) -> None:
         from edgeopt.models.load import copy_tokenizer, load_base, load_model, save_model
         from edgeopt.training import train
-        from edgeopt.training.distil import DistilLogits, Teacher
+        from edgeopt.training.teacher import DistilLogits, Teacher
 
         def teacher(training: TrainParams) -> Teacher:
             bf16 = host.resolve_precision(training.precision) == "bf16"
@@ -97,7 +102,7 @@ class CofiPrune(Transform[CofiParams]):
         model: Any = None
         if not cut.exists():
             model = load_model(state.folder)
-            for _, message, help in problems(params.sparsity, _structure(state.folder)):  # an earlier step may have cut it
+            for _, message, help in problems(params.sparsity, structure_in(state.folder)):  # an earlier step may have cut it
                 raise bad_input("E106", message, help=help)
             within = replace(context, work=context.work / "masks", helps=context.helps and params.recover is None)
             _learn(model, teacher(params), state, params, within, zeros)
@@ -133,12 +138,6 @@ def _at(field: str, key: str) -> tuple[str, ...]:
     return (field, key) if field else (key,)
 
 
-def _structure(folder: Path) -> Structure:
-    from edgeopt.models.source import CONFIG
-
-    return of_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-
-
 def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: StepContext, zeros: bool) -> None:
     """Train weights and masks together, and cut away what the masks close; in place."""
     from edgeopt.models.masks import kept
@@ -151,9 +150,11 @@ def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: 
         **params.distillation.model_dump(),
     )  # fmt: skip
     context.figures.update(train(model, state.folder, params, context, keep_zeros=zeros, objective=objective))
-    dense = structure_of(model).dense.structure.weights
-    cut(model, kept(model, objective.gates.binary((1 - params.sparsity) * dense)))
-    got = 1 - structure_of(model).weights / dense
+    dense = structure_of(model).dense
+    multiple = resolved(params.multiple, dense.neurons), resolved(params.multiple, dense.hidden)
+    cut(model, kept(model, objective.gates.binary((1 - params.sparsity) * dense.structure.weights, *multiple)))
+    got = 1 - structure_of(model).weights / dense.structure.weights
+    context.figures["multiple"] = multiple[0]
     context.figures["asked_sparsity"] = {
         "asked": params.sparsity, "learned": round(float(objective.gates.sparsity().detach()), 4), "got": round(got, 4),
         "reached": abs(got - params.sparsity) <= TOLERANCE,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 
-from edgeopt.models.source import CONFIG, WEIGHTS
-from edgeopt.models.structure import of_config, survival
+from edgeopt.models.source import WEIGHTS, structure_in
+from edgeopt.models.structure import survival
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.transforms.base import Figures, Found
 
@@ -27,7 +26,7 @@ def of_one_stack(name: str, task: TaskSpec) -> Found:
 def shape_figures(after: Path) -> Figures:
     """Of the shape: what is left of the model as it was before anything was cut. macs: of the layers, for one text of
     128 tokens. promised_speedup: what they would bring if nothing else took time."""
-    structure = of_config(json.loads((after / CONFIG).read_text(encoding="utf-8")))
+    structure = structure_in(after)
     dense = structure.dense.structure
     macs, dense_macs = structure.macs(TOKENS), dense.macs(TOKENS)
     return {

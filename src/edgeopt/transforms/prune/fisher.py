@@ -18,14 +18,12 @@ from edgeopt.tasks import task_of
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.prune.budget import Costs, choose, counted
 from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
+from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 
 #: Gradients that the Fisher matrix is estimated from, as many as the paper's 2,048 rows give in batches of 32.
 _BATCHES, _LARGEST_BATCH = 64, 32
 #: Rows that the factors of what is left are fitted on: each gives tokens · width equations.
 _FIT_ROWS = 512
-#: What `multiple: auto` is. Measured on x86 with AVX-512, no multiple is quicker than another; kernels of other
-#: processors come in eights.
-_AUTO = 8
 
 
 class Budget(Strict):
@@ -59,7 +57,7 @@ class FisherParams(StepParams):
 
     budget: Budget = Field(description="see the table below")
     samples: int = Field(2048, ge=1, description="rows of train that the importance of heads and neurons is estimated from")
-    multiple: Literal["auto", 1, 8, 16, 32] = Field("auto", description="each layer's neurons are a multiple of it; auto: 8")
+    multiple: Multiple = Field("auto", description=DESCRIPTION.format(""))
     rescale: bool = Field(True, description="scale what is left so that each layer's output is nearest the dense one's")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the gradients; auto: bf16 where the hardware has it")
 
@@ -69,6 +67,7 @@ class FisherPrune(Transform[FisherParams]):
     short fine-tune behind it wins back most of what it costs."""
 
     name = "prune.fisher"
+    version = 2
     summary = "cut heads and neurons to a budget, by Fisher information"
     Params = FisherParams
     contract = Contract(
@@ -89,13 +88,13 @@ class FisherPrune(Transform[FisherParams]):
 
         from edgeopt.models.load import copy_tokenizer, load_model, save_model
         from edgeopt.models.masks import kept, ones
-        from edgeopt.models.slicing import cut
+        from edgeopt.models.slicing import cut, structure_of
         from edgeopt.transforms.prune.importance import gradients, rearranged
         from edgeopt.transforms.prune.rescale import fold, rescale
 
         torch.set_num_threads(host.cpus())
         model: Any = load_model(state.folder)
-        multiple = _AUTO if params.multiple == "auto" else params.multiple
+        multiple = resolved(params.multiple, structure_of(model).dense.neurons)
         costs, dense = _costs(model, params.budget, context)
         model = model.to("cuda" if host.has_cuda() else "cpu")
         batches, rows = _batches(model, state.folder, params.samples, context)
@@ -123,7 +122,7 @@ class FisherPrune(Transform[FisherParams]):
         save_model(model.to("cpu"), context.output)
         copy_tokenizer(state.folder, context.output)
         context.figures.update(
-            fisher_rows=rows, fisher_batches=len(batches), neuron_multiple=multiple,
+            fisher_rows=rows, fisher_batches=len(batches), multiple=multiple,
             budget={"kind": params.budget.kind, "left": params.budget.left, "reached": round(costs.total(*counts) / dense, 4)},
         )  # fmt: skip
 

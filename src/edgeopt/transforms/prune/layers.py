@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -11,19 +10,17 @@ from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import bad_input
 from edgeopt.models.source import ModelSource
 from edgeopt.models.structure import of_config
-from edgeopt.recipe.schema import StepParams, TaskSpec
+from edgeopt.recipe.schema import Numbers, StepParams, TaskSpec
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
-
-Numbers = list[Annotated[int, Field(ge=0)]]
 
 
 class LayersParams(StepParams):
     """Which layers stay: either list, numbered from 0 as the step gets the model. The others keep their weights."""
 
-    drop: Numbers | None = Field(None, min_length=1, description="layers that go")
-    keep: Numbers | None = Field(None, min_length=1, description="layers that stay; their order is the model's")
+    drop: Numbers | None = Field(None, description="layers that go")
+    keep: Numbers | None = Field(None, description="layers that stay; their order is the model's")
 
     @model_validator(mode="after")
     def _one_list(self) -> LayersParams:
@@ -54,13 +51,13 @@ class DropLayers(Transform[LayersParams]):
 
     def apply(self, state: State, params: LayersParams, context: StepContext) -> None:
         from edgeopt.models.load import copy_tokenizer, load_model, save_model
-        from edgeopt.models.slicing import Kept, cut, everything
+        from edgeopt.models.slicing import keep_layers, structure_of
 
         model = load_model(state.folder)
-        layers = everything(model).layers
-        for _, message, help in problems(params, len(layers)):  # an earlier step may have dropped some
+        count = len(structure_of(model).layers)
+        for _, message, help in problems(params, count):  # an earlier step may have dropped some
             raise bad_input("E106", message, help=help)
-        cut(model, Kept([x for x in layers if stays(params, x.number)]))
+        keep_layers(model, [n for n in range(count) if stays(params, n)])
         save_model(model, context.output)
         copy_tokenizer(state.folder, context.output)
 

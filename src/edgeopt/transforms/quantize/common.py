@@ -16,29 +16,12 @@ from edgeopt.store import State
 from edgeopt.transforms.base import Figures
 from edgeopt.transforms.lower import GRAPH
 
-Scope = Literal["all", "mlp", "attention"]
-#: Operators whose constant weights become int8; Gather holds the embedding tables.
-OPERATORS = ["MatMul", "Gemm", "Gather"]
-
 
 def contract(data: Literal["calibration"] | None) -> Contract:
     # removes TORCH: already gone with the lowering, and it is this step that a later training step ran into
     return Contract(
         requires=facts(Fact.ONNX), forbids=facts(Fact.INT8), adds=facts(Fact.INT8), removes=facts(Fact.TORCH), data=data, needs=("onnx", "onnxruntime")
     )
-
-
-def excluded_nodes(path: Path, scope: Scope) -> list[str]:
-    """Names of the nodes that stay in float: those outside the scope. Embeddings and head belong to "all"."""
-    import onnx
-
-    if scope == "all":
-        return []
-    nodes = onnx.load(str(path), load_external_data=False).graph.node
-    inside = [n.name for n in nodes if "/layer." in n.name and ("attention/" in n.name) == (scope == "attention")]
-    outside = [n for n in nodes if n.op_type in OPERATORS and n.name not in inside]
-    # dynamic quantisation turns each Gemm into a MatMul of this name before it looks at the list
-    return [n.name for n in outside] + [f"{n.name}_MatMul" for n in outside if n.op_type == "Gemm"]
 
 
 def finish(state: State, output: Path, figures: Figures) -> None:
@@ -50,8 +33,9 @@ def finish(state: State, output: Path, figures: Figures) -> None:
     figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters", "parity")})
 
 
-def observe(before: State, after: Path) -> Figures:
-    """Share of the weights that are int8 in the written graph. Raises StepError E402 where there is none."""
+def observe(before: State, after: Path, file: str = GRAPH) -> Figures:
+    """Share of the weights that are int8 in the written graph, and its size as a share of `file` of the state before.
+    Raises StepError E402 where there is none."""
     from edgeopt.measure.graph import weigh
 
     weights = weigh(after / GRAPH)
@@ -59,7 +43,7 @@ def observe(before: State, after: Path) -> Figures:
         raise step_failed("E402", "no weight of the graph became int8", help="widen `scope`")
     return {
         "int8_share": round(weights.int8 / weights.parameters, 4),
-        "size_ratio": round((after / GRAPH).stat().st_size / (before.folder / GRAPH).stat().st_size, 4),
+        "size_ratio": round((after / GRAPH).stat().st_size / (before.folder / file).stat().st_size, 4),
     }
 
 

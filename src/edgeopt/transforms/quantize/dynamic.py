@@ -11,13 +11,15 @@ from edgeopt.store import State
 from edgeopt.transforms.base import Figures, StepContext, Transform
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common
+from edgeopt.transforms.quantize.scope import OPERATORS, SCOPE, Scope, excluded
 
 
 class DynamicParams(StepParams):
     """Per-channel weights are as fast here as per-tensor ones and lose less."""
 
-    scope: common.Scope = Field("all", description="all: embeddings and head too; mlp or attention: those alone")
+    scope: Scope = Field("all", description=SCOPE)
     per_channel: bool = True
+    reduce_range: bool = Field(False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8")
 
 
 class DynamicQuantize(Transform[DynamicParams]):
@@ -30,13 +32,17 @@ class DynamicQuantize(Transform[DynamicParams]):
     contract = common.contract(None)
 
     def apply(self, state: State, params: DynamicParams, context: StepContext) -> None:
+        import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         source = state.folder / GRAPH
+        graph = onnx.load(str(source), load_external_data=False).graph
+        # each Gemm becomes a MatMul of this name before the quantiser looks at the list
+        outside = [name for node in excluded(graph, params.scope) for name in (node, f"{node}_MatMul")]
         with common.quiet_quantizer(context.work):
             quantize_dynamic(
-                source, context.output / GRAPH, op_types_to_quantize=common.OPERATORS, per_channel=params.per_channel,
-                weight_type=QuantType.QInt8, nodes_to_exclude=common.excluded_nodes(source, params.scope),
+                source, context.output / GRAPH, op_types_to_quantize=OPERATORS, per_channel=params.per_channel,
+                reduce_range=params.reduce_range, weight_type=QuantType.QInt8, nodes_to_exclude=outside,
                 extra_options={"MatMulConstBOnly": True},
             )  # fmt: skip
         common.finish(state, context.output, context.figures)

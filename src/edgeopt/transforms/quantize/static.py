@@ -2,97 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from edgeopt.recipe.schema import StepParams, Strict
+from edgeopt.recipe.schema import StepParams, Strict, TaskSpec
 from edgeopt.store import State
-from edgeopt.tasks import Task, task_of
-from edgeopt.transforms.base import Figures, StepContext, Transform
+from edgeopt.tasks import task_of
+from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common
+from edgeopt.transforms.quantize import policy as policies
+from edgeopt.transforms.quantize.build import Builder, Remedies
+from edgeopt.transforms.quantize.calibrate import Calibration, feeds
+from edgeopt.transforms.quantize.judge import Judge
+from edgeopt.transforms.quantize.scope import SCOPE, Pattern, Scope
+from edgeopt.transforms.quantize.sensitivity import Ranking, rank
+
+#: Calibration rows that the sensitivity of nodes is measured on.
+_SENSITIVITY_ROWS = 64
 
 
-class Calibration(Strict):
-    """How activation ranges are measured: on rows of train that no checkpoint was selected with."""
+class SmoothQuant(Strict):
+    """Channels of activations are divided by s, and the weights that they meet multiplied, where a LayerNorm comes before
+    (Xiao et al. 2023)."""
 
-    samples: int = Field(256, ge=1, description="rows")
-    method: Literal["minmax", "moving-average"] = "minmax"
+    alpha: float = Field(0.5, ge=0, le=1, description="s = max|X|^alpha / max|W|^(1 - alpha): 0 evens out the weights, 1 the activations")
 
 
 class StaticParams(StepParams):
     """Activations unsigned 8 bit per tensor, weights signed 8 bit per channel."""
 
     calibration: Calibration = Calibration()
-    scope: common.Scope = Field("all", description="all: embeddings and head too; mlp or attention: those alone")
+    activations: Literal["asymmetric", "symmetric"] = Field("asymmetric", description="whether zero may lie anywhere in the 8 bits, or in their middle")
+    activations_16bit: list[Pattern] = Field(default=[], description="patterns of activations that get 16 bits: exact, and slow where there is no such kernel")
+    reduce_range: bool = Field(False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8")
+    scope: Scope = Field("all", description=SCOPE)
+    smoothquant: SmoothQuant | None = Field(None, description="move outlying channels of activations into the weights, see the table below")
+    bias_correction: bool = Field(False, description="take what rounding the weights shifts on average off the biases")
+    exclude_worst: int | None = Field(None, ge=1, description="so many nodes stay in float: those that alone in int8 change the logits most (KL)")
+    exclude_above: float | None = Field(None, gt=0, description="instead: the nodes whose KL is above this, in nats")
+    policy: Literal["fixed", "auto"] = Field("fixed", description="auto: try remedies, cheapest first, until `tolerance` holds; suggests QAT where none does")
+    tolerance: policies.Tolerance | None = Field(None, description="with `policy: auto`; default: max_drop 0.005")
+
+    @model_validator(mode="after")
+    def _policy_fits(self) -> StaticParams:
+        remedies = ("smoothquant", "bias_correction", "exclude_worst", "exclude_above")
+        if self.policy == "auto" and any(getattr(self, name) for name in remedies):
+            raise ValueError(f"'policy: auto' chooses {', '.join(remedies)} itself: leave them out")
+        if self.policy == "fixed" and self.tolerance is not None:
+            raise ValueError("'tolerance' belongs to 'policy: auto'")
+        if self.exclude_worst is not None and self.exclude_above is not None:
+            raise ValueError("give 'exclude_worst' or 'exclude_above', not both")
+        return self
+
+    @property
+    def margin(self) -> policies.Tolerance:
+        return self.tolerance or policies.Tolerance(max_drop=0.005)
 
 
 class StaticQuantize(Transform[StaticParams]):
-    """Quantise the plain graph and let the runtime fuse it when it loads: of the orders measured, the
-    fastest. Only products with constant weights are quantised and their outputs stay float, because
-    quantising all operators, onnxruntime's default, costs most of the accuracy."""
+    """Quantise the plain graph and let the runtime fuse it when it loads: of the orders measured, the fastest."""
 
     name = "quantize.static"
+    version = 2  # products of two activations stay float
     summary = "int8 weights and activations, ranges from train rows"
     Params = StaticParams
     contract = common.contract("calibration")
 
-    def apply(self, state: State, params: StaticParams, context: StepContext) -> None:
-        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    def check(self, params: StaticParams, task: TaskSpec) -> Found:
+        if params.policy == "fixed":
+            return []
+        if task.type == "summarization" and params.margin.max_drop is not None:
+            return [(("tolerance",), "to measure a drop the model would write a summary of every row again for each remedy", "give tolerance: {kl: 0.01}")]
+        if task.is_regression and params.margin.agreement is not None:
+            return [(("tolerance", "agreement"), "a score is never quite the same", "give max_drop or kl")]
+        return []
 
-        source = state.folder / GRAPH
+    def apply(self, state: State, params: StaticParams, context: StepContext) -> None:
+        task = task_of(context.task, context.data.label_names)
         rows = context.data.calibration(params.calibration.samples, context.task.selection, context.seed)
-        with common.quiet_quantizer(context.work) as scratch, context.progress.bar("calibrate", len(rows)) as bar:
-            quantize_static(
-                source, scratch / GRAPH, _Feed(source, rows, state.folder, task_of(context.task, context.data.label_names), bar),
-                quant_format=QuantFormat.QDQ, op_types_to_quantize=common.OPERATORS, per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=common.excluded_nodes(source, params.scope),
-                extra_options={
-                    "MatMulConstBOnly": True,
-                    "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
-                    "CalibMovingAverage": params.calibration.method == "moving-average",
-                },
+        source, smoothing = state.folder / GRAPH, params.smoothquant
+        given = Remedies(params.calibration.method, smoothing.alpha if smoothing else None, params.bias_correction)
+        auto = params.policy == "auto"
+        with common.quiet_quantizer(context.work) as scratch:
+            builder = Builder(
+                source, params.scope, rows=feeds(state.folder, rows, task), count=len(rows), percentile=params.calibration.percentile,
+                methods=[given.method, *(policies.OTHER_METHODS if auto else ())], channels=auto or given.bias, scratch=scratch,
+                symmetric=params.activations == "symmetric", reduce_range=params.reduce_range, wide=params.activations_16bit, progress=context.progress,
             )  # fmt: skip
+
+            def ranking(remedies: Remedies, worst: int | None, above: float | None = None) -> Ranking:
+                context.progress.say("measuring what each part alone costs in int8 …")
+                judge = Judge(source, state.folder, rows.take(range(min(_SENSITIVITY_ROWS, len(rows))), rows.name), task, metric=False)
+                found = rank(builder.names, lambda nodes: judge(builder.alone(remedies, nodes)).kl, worst=worst, above=above)
+                context.figures["sensitivity"] = {"queries": judge.queries, "blocks": found.blocks, "nodes": found.nodes}
+                return found
+
+            if auto:
+                selection = context.data.carve(context.task.selection)[1].first(params.margin.rows)
+                judge = Judge(source, state.folder, selection, task, metric=params.margin.max_drop is not None)
+                outcome = policies.search(builder, judge, params.margin, given, ranking, scratch / GRAPH)
+                given = outcome.chosen
+                context.figures["policy"] = {**outcome.figures(), "tolerance": params.margin.model_dump(exclude_none=True), "queries": judge.queries}
+            else:
+                if params.exclude_worst or params.exclude_above:
+                    worst = ranking(given, params.exclude_worst, params.exclude_above).nodes
+                    kept = [s.name for s in worst if params.exclude_above is None or s.kl > params.exclude_above][: params.exclude_worst]
+                    given = replace(given, kept=tuple(kept))
+                builder.build(given, scratch / GRAPH)
             (scratch / GRAPH).rename(context.output / GRAPH)
-        context.figures["calibration_rows"] = len(rows)
-        context.figures["calibration_fingerprint"] = rows.fingerprint
+        context.figures.update(builder.counts, calibration_rows=len(rows), calibration_fingerprint=rows.fingerprint, calibration_method=given.method)
+        if given.kept:
+            context.figures["kept_float"] = list(given.kept)
         common.finish(state, context.output, context.figures)
 
     def observe(self, before: State, after: Path, params: StaticParams) -> Figures:
         return common.observe(before, after)
-
-
-class _Feed:
-    """One row at a time and without padding, so that padding never widens a range."""
-
-    def __init__(self, graph: Path, rows: Any, folder: Path, task: Task, bar: Any) -> None:
-        from edgeopt.measure.session import input_names, open_session
-        from edgeopt.tasks.encode import Encoder
-
-        encoder = Encoder(folder, task.spec.max_length)
-        names = input_names(open_session(graph))
-        self.bar, self.done = bar, 0
-        self.feeds: Iterator[dict[str, Any]] = ({k: v for k, v in encoder.pad([ids]).items() if k in names} for ids in task.encode(encoder, rows.texts).ids)
-
-    def get_next(self) -> dict[str, Any] | None:
-        feed = next(self.feeds, None)
-        self.done += feed is not None
-        self.bar.update(self.done)
-        return feed
-
-    def __iter__(self) -> _Feed:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        feed = self.get_next()
-        if feed is None:
-            raise StopIteration
-        return feed
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """onnxruntime's protocol for strided calibration, which is not used here."""
-        raise NotImplementedError

@@ -1,0 +1,216 @@
+"""Linears and embedding tables that compute as their int8 selves will, and learn through the rounding.
+
+Weights are signed 8 bit, symmetric, a scale for each output channel; activations and tables unsigned 8 bit, asymmetric, a
+scale for each tensor. Only what a product reads is quantised, so that the sum of a residual stays in float.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgeopt.models.anatomy import anatomy
+
+#: Largest value of a signed and of an unsigned integer of 8 bits.
+S8, U8 = 127, 255
+
+
+class FakeQuantize(torch.autograd.Function):
+    """(clamp(round(x / s) + z, low, high) − z)·s, for integers z, low and high; s and z broadcast over x.
+
+    Backwards, x's gradient passes where x rounds into the range, as if nothing had been rounded (straight-through; Esser
+    et al. 2020, section 2.3). That of s is of their section 2.1, with their Q_N = z − low and Q_P = high − z, and scaled by
+    1/√(N·(high − low)) as in section 2.2, where N is the number of features, those of one row of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, low: int, high: int) -> torch.Tensor:
+        ctx.save_for_backward(x, scale, zero)
+        ctx.range = low, high
+        return (x.float() / scale).round_().add_(zero).clamp_(low, high).sub_(zero).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        (gradient,), (x, scale, zero), (low, high) = gradients, ctx.saved_tensors, ctx.range
+        least, most = low - zero, high - zero
+        steps = x.float() / scale
+        of_scale = None
+        if ctx.needs_input_grad[1]:
+            inside = (steps > least) & (steps < most)
+            slope = torch.where(inside, steps.round() - steps, steps.clamp(least, most))
+            of_scale = (gradient * slope).sum_to_size(scale.shape) / (x[0].numel() * (high - low)) ** 0.5
+        steps.round_()
+        of_x = (gradient * ((steps >= least) & (steps <= most))).to(x.dtype) if ctx.needs_input_grad[0] else None
+        return of_x, of_scale, None, None, None
+
+
+@dataclass
+class Quantisers:
+    """What of a model is quantised, and what all of it does now.
+
+    linears: by name, each with the range of its input. tables: the embeddings. quantise, observe: in training; evaluation
+    always quantises, so that what is measured and selected is the model in int8. real: which tokens of the batch are no
+    padding, shape (rows, tokens)."""
+
+    linears: dict[str, tuple[FakeQuantLinear, Activation]] = field(default_factory=dict)
+    tables: dict[str, FakeQuantEmbedding] = field(default_factory=dict)
+    quantise: bool = False
+    observe: bool = True
+    real: torch.Tensor | None = None
+
+    @property
+    def ranges(self) -> list[Activation]:
+        """The range of each tensor that is quantised, once."""
+        return list({id(r): r for _, r in self.linears.values()}.values())
+
+
+class Activation(nn.Module):
+    """Quantises a tensor in the range that it was seen to have. learned: the width of the range is a parameter that starts
+    at the range seen, and moves at so many times the rate of the weights; 0: it is not."""
+
+    low: torch.Tensor
+    high: torch.Tensor
+    frozen: torch.Tensor
+
+    def __init__(self, quantisers: Quantisers, *, learned: float) -> None:
+        super().__init__()
+        self.quantisers = quantisers
+        self.register_buffer("low", torch.tensor(torch.inf))
+        self.register_buffer("high", torch.tensor(-torch.inf))
+        self.register_buffer("frozen", torch.tensor(False))
+        #: The learned change, in units of a share `learned` of the range: so one rate fits tensors of any size, decay leads
+        #: back to the range seen, and Adam, whose steps do not follow the size of gradients, takes steps of that share.
+        self.growth = nn.Parameter(torch.zeros(())) if learned else None
+        self.learned = learned
+        self._seen: list[torch.Tensor] = []
+
+    def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scale and zero point; 0 is always in range."""
+        scale, zero = _between(self.low, self.high)
+        if self.growth is not None:
+            scale = (scale * torch.where(self.frozen, 1.0, 1 + self.learned * self.growth)).clamp(min=torch.finfo().tiny)
+        return scale, zero
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and self.quantisers.observe:
+            self._see(x.detach())
+        if self.quantisers.quantise or not self.training:
+            return quantise(x, *self.grid(), 0, U8)
+        # several processes wait for a gradient of every parameter
+        return x if self.growth is None else x + 0 * self.growth
+
+    def _see(self, x: torch.Tensor) -> None:
+        real = self.quantisers.real
+        if real is not None and x.dim() == 3 and x.shape[:2] == real.shape:
+            x = x[real]
+        self._seen.append(torch.stack(torch.aminmax(x)).float())
+
+    def average(self, share: float) -> None:
+        """Move the range towards what was seen since the last call, by that share of the way; the first time, all of it."""
+        if self._seen and not self.frozen:
+            seen = torch.stack(self._seen)
+            for ours, new in ((self.low, seen[:, 0].amin()), (self.high, seen[:, 1].amax())):
+                ours.copy_(torch.where(ours.isinf(), new, ours + share * (new - ours)))
+        self._seen.clear()
+
+    def freeze(self) -> None:
+        """Keep the range as it is now, whatever is seen or learned afterwards."""
+        if not self.frozen:
+            if self.growth is not None:
+                with torch.no_grad():
+                    self.low *= 1 + self.learned * self.growth
+                    self.high *= 1 + self.learned * self.growth
+            self.frozen.fill_(True)
+
+
+def quantise(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, low: int, high: int) -> torch.Tensor:
+    out: torch.Tensor = FakeQuantize.apply(x, scale, zero, low, high)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _between(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero point of unsigned integers for that range and 0."""
+    low, high = low.clamp(max=0), high.clamp(min=0)
+    scale = (high - low) / U8
+    scale = torch.where(scale > 0, scale, 1.0)
+    return scale, (-low / scale).round()
+
+
+class FakeQuantLinear(nn.Linear):
+    """A linear whose weight, and whose input where it has an `input_range` of its own, are quantised."""
+
+    quantisers: Quantisers
+    input_range: Activation | None
+
+    def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weight's scales, shape (out_features, 1), and zero point. A channel of zeros has scale 1."""
+        scale = self.weight.detach().abs().amax(1, keepdim=True) / S8
+        return torch.where(scale > 0, scale, 1.0), torch.zeros_like(scale[:1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.input_range is not None:
+            x = self.input_range(x)
+        quantised = self.quantisers.quantise or not self.training
+        return F.linear(x, quantise(self.weight, *self.grid(), -S8, S8) if quantised else self.weight, self.bias)
+
+
+class FakeQuantEmbedding(nn.Embedding):
+    """A table whose rows are quantised, all with one scale."""
+
+    quantisers: Quantisers
+
+    def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return _between(*torch.aminmax(self.weight.detach()))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        rows = super().forward(ids)
+        return quantise(rows, *self.grid(), 0, U8) if self.quantisers.quantise or not self.training else rows
+
+
+def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: float = 0.0) -> Quantisers:
+    """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantised ones, in place: they
+    keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an Activation."""
+    found, shape = Quantisers(), anatomy(model.config.model_type)
+    tables = {f"{shape.base}.{name}" for name in shape.tables}
+    modules: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if wanted(graph_name(n))]
+    for name, module in modules:
+        if issubclass(type(module), nn.Linear):
+            module.__class__ = FakeQuantLinear
+            module.quantisers, module.input_range = found, Activation(found, learned=learned)
+            found.linears[name] = module, module.input_range
+        elif name in tables:
+            module.__class__ = FakeQuantEmbedding
+            module.quantisers = found
+            found.tables[name] = module
+    for number, layer in enumerate(model.get_submodule(shape.layers)):
+        three = [name for x in shape.attention if (name := f"{shape.layers}.{number}.{x}") in found.linears]
+        if three:
+            attention, shared = layer.get_submodule(shape.self_attention), found.linears[three[0]][1]
+            attention.input_range = shared
+            attention.register_forward_pre_hook(_quantise_input, with_kwargs=True)
+            for name in three:
+                linear, _ = found.linears[name]
+                linear.input_range, found.linears[name] = None, (linear, shared)
+
+    def note_padding(_: Any, args: Any, options: dict[str, Any]) -> None:
+        mask = options.get("attention_mask")
+        found.real = None if mask is None else mask.reshape(-1, mask.shape[-1]).bool()
+
+    model.register_forward_pre_hook(note_padding, with_kwargs=True)
+    return found
+
+
+def _quantise_input(attention: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    if args:
+        return (attention.input_range(args[0]), *args[1:]), options
+    return args, {**options, "hidden_states": attention.input_range(options["hidden_states"])}
+
+
+def graph_name(module: str) -> str:
+    """A module's name as those of its nodes in an exported graph have it: `/bert/encoder/layer.0/output/dense`."""
+    return "/" + re.sub(r"\.(?!\d)", "/", module)

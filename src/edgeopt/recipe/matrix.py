@@ -1,0 +1,194 @@
+"""The documents that one with a matrix stands for, one a combination. Pure: a document in, documents out."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from edgeopt.errors import Issue
+from edgeopt.recipe.override import set_value
+from edgeopt.recipe.problems import address, closest
+from edgeopt.recipe.schema import NAME, Matrix, Variant
+from edgeopt.recipe.yaml import Document, Path_
+
+#: Combinations that a matrix may have.
+LARGEST = 256
+#: What belongs to the file and not to a cell.
+_FIXED = ("edgeopt", "name", "matrix", "emissions")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One variant of each axis, and the recipe that this makes, without a matrix."""
+
+    choices: Mapping[str, str]
+    document: Document
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A variant, where in the file it stands, and what an error in it is said to be of and where: the variants of a list of
+    values make one mistake together."""
+
+    variant: Variant
+    at: Path_
+    said: str
+    place: Path_
+
+
+def combinations(document: Document, matrix: Matrix) -> list[Combination]:
+    """The product of the axes without what is excluded, the last axis varying first. What cannot be is added to the
+    document's issues: E119, and E106 for a name."""
+    before = len(document.issues)
+    axes = {axis: _choices(document, axis, variants) for axis, variants in matrix.axes.items()}
+    ids = _known_ids(document, matrix)
+    found = [issue for choices in axes.values() for choice in choices.values() for issue in _variant_issues(document, choice, ids)]
+    document.issues += dict.fromkeys(found)
+    count = math.prod(len(choices) for choices in axes.values())
+    if count > LARGEST:
+        place = document.place(("matrix", "axes"))
+        document.issues.append(Issue("E119", f"the axes make {count} combinations, and {LARGEST} are the most", place, "split the matrix into several recipes"))
+    document.issues += _exclude_issues(document, matrix, axes)
+    if len(document.issues) > before:
+        return []
+    chosen = [dict(zip(axes, names, strict=True)) for names in product(*axes.values())]
+    kept = [c for c in chosen if not any(_matches(c, given) for given in matrix.exclude)]
+    if not kept:
+        document.issues.append(Issue("E119", "`exclude` leaves no combination", document.place(("matrix", "exclude")), "take an entry out"))
+    return [Combination(c, _document(document, [axes[axis][name] for axis, name in c.items()])) for c in kept]
+
+
+def cell_name(choices: Mapping[str, str]) -> str:
+    """`prune-on_sparsity-0.6`: an axis that is a key goes by its last word where that is one axis' alone."""
+    last = [axis.rpartition(".")[2] for axis in choices]
+    return "_".join(f"{short if last.count(short) == 1 else axis}-{name}" for short, (axis, name) in zip(last, choices.items(), strict=True))
+
+
+def _choices(document: Document, axis: str, variants: Any) -> dict[str, _Choice]:
+    """The variants of an axis by name; a list's are named after its values."""
+    at: Path_ = ("matrix", "axes", axis)
+    if not variants:
+        document.issues.append(Issue("E119", f"axis '{axis}' has no variant", document.place(at), "give it some, or take it out"))
+    named = dict(variants) if isinstance(variants, dict) else {}
+    out = {name: _Choice(variant or Variant(), (*at, name), f"variant '{name}' of axis '{axis}'", (*at, name)) for name, variant in named.items()}
+    for i, value in enumerate(variants if isinstance(variants, list) else ()):
+        if _label(value) in out:
+            document.issues.append(Issue("E119", f"axis '{axis}' has the value {_label(value)} twice", document.place((*at, i)), "keep one of the two"))
+        out[_label(value)] = _Choice(Variant(set={axis: value}), (*at, i), f"axis '{axis}'", at)
+    for name, place in [(axis, document.place(at)), *((name, document.place(choice.at)) for name, choice in out.items())]:
+        if not re.fullmatch(NAME, name):
+            help = "it becomes a part of the cells' names: write the axis as a mapping of names to variants" if name != axis else None
+            document.issues.append(
+                Issue("E106", f"{name!r} of axis '{axis}' must be letters, digits, '.', '_' and '-', and start with a letter or digit", place, help)
+            )
+    return out
+
+
+def _label(value: Any) -> str:
+    """What a value is called: as it would be written in YAML."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _known_ids(document: Document, matrix: Matrix) -> list[str]:
+    """Of the steps that a cell may have, whichever variants it is made of."""
+    steps = document.data.get("steps")
+    entries = [*steps] if isinstance(steps, list) else []
+    for variants in matrix.axes.values():
+        for variant in variants.values() if isinstance(variants, dict) else ():
+            entries += [*(i.step for i in variant.insert), *variant.replace.values()] if variant else []
+    return [name for entry in entries if (name := address(entry)) is not None]
+
+
+def _variant_issues(document: Document, choice: _Choice, ids: list[str]) -> Iterator[Issue]:
+    """Steps that no cell has, and keys that a cell cannot set."""
+    variant = choice.variant
+    named: list[tuple[str, Path_]] = [(step, ("replace", step)) for step in variant.replace]
+    named += [(i.before or i.after or "", ("insert", n, "before" if i.before else "after")) for n, i in enumerate(variant.insert)]
+    named += [(step, ("remove", n)) for n, step in enumerate(variant.remove)]
+    for key in variant.set:
+        parts = key.split(".")
+        at: Path_ = ("set", key)
+        if parts[0] in _FIXED or key == "steps":
+            help = "use `replace`, `insert` and `remove` for steps" if key == "steps" else None
+            yield Issue("E119", f"{choice.said} sets '{key}', which is the same in all cells", document.place((*choice.place, *at)), help)
+        elif parts[0] == "steps":
+            named.append((parts[1], at))
+    for step, at in named:
+        if step not in ids:
+            guess = closest(step, ids)
+            help = f"did you mean '{guess}'?" if guess else f"steps: {', '.join(dict.fromkeys(ids)) or 'none'}"
+            yield Issue("E119", f"{choice.said}: there is no step '{step}'", document.place((*choice.place, *at)), help)
+
+
+def _exclude_issues(document: Document, matrix: Matrix, axes: Mapping[str, Mapping[str, _Choice]]) -> Iterator[Issue]:
+    for i, given in enumerate(matrix.exclude):
+        at: Path_ = ("matrix", "exclude", i)
+        if not given:
+            yield Issue("E119", "this excludes everything", document.place(at), "name the variant of an axis")
+        for axis, value in given.items():
+            known = axes.get(axis, axes)
+            word, wrong = (_label(value), "variant") if axis in axes else (axis, "axis")
+            if word not in known:
+                guess = closest(word, known)
+                of = f" of axis '{axis}'" if axis in axes else ""
+                help = f"did you mean '{guess}'?" if guess else f"there is {', '.join(known)}"
+                yield Issue("E119", f"there is no {wrong} '{word}'{of}", document.place((*at, axis)), help)
+
+
+def _matches(choices: Mapping[str, str], given: Mapping[str, Any]) -> bool:
+    return all(choices[axis] == _label(value) for axis, value in given.items())
+
+
+def _document(document: Document, choices: list[_Choice]) -> Document:
+    """The document of one combination. Its places are those in the file, also where steps have moved."""
+    base = document.data.get("steps")
+    out = Document(document.source, {k: deepcopy(v) for k, v in document.data.items() if k != "matrix"})
+    moved: dict[Path_, Path_] = {}
+    present: set[str | None] | None = None
+    if isinstance(base, list):
+        steps = _steps(out, base, choices, document)
+        out.data["steps"] = [deepcopy(entry) for entry, _ in steps]
+        moved = {origin: ("steps", i) for i, (_, origin) in enumerate(steps)}
+        present = {address(entry) for entry, _ in steps}
+    for places, copy in ((document.keys, out.keys), (document.values, out.values)):
+        for path, place in places.items():
+            if len(path) < 2 or path[0] not in ("steps", "matrix"):
+                copy[path] = place
+            for origin, to in moved.items():
+                if path[: len(origin)] == origin:
+                    copy[(*to, *path[len(origin) :])] = place
+    for choice in choices:
+        for key, value in choice.variant.set.items():
+            parts = key.split(".")
+            if present is None or parts[0] != "steps" or parts[1] in present:
+                set_value(out, parts, deepcopy(value), document.place((*choice.at, "set", key)))
+    return out
+
+
+def _steps(out: Document, base: list[Any], choices: list[_Choice], document: Document) -> list[tuple[Any, Path_]]:
+    """Each step with where it stands in the file: first what is replaced, then what is inserted, then what goes."""
+    steps: list[tuple[Any, Path_]] = [(entry, ("steps", i)) for i, entry in enumerate(base)]
+
+    def index(step: str) -> int | None:
+        return next((i for i, (entry, _) in enumerate(steps) if address(entry) == step), None)
+
+    for choice in choices:
+        for step, entry in choice.variant.replace.items():
+            if (i := index(step)) is not None:
+                steps[i] = ({"id": step, **entry}, (*choice.at, "replace", step))
+    for choice in choices:
+        for n, insert in enumerate(choice.variant.insert):
+            step, at = insert.before or insert.after or "", (*choice.at, "insert", n)
+            if (i := index(step)) is None:
+                place = document.place((*at, "before" if insert.before else "after"))
+                out.issues.append(Issue("E119", f"there is no step '{step}' to insert another at", place, "name a step that every cell of this variant has"))
+            else:
+                steps.insert(i + (insert.after is not None), (insert.step, (*at, "step")))
+    gone = {step for choice in choices for step in choice.variant.remove}
+    return [(entry, origin) for entry, origin in steps if address(entry) not in gone]

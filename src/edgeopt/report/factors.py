@@ -1,0 +1,35 @@
+"""What cutting and what int8 bring, where a candidate has both."""
+
+from __future__ import annotations
+
+from edgeopt.report import format as fmt
+from edgeopt.report import headline
+from edgeopt.report.model import Report, Speedup
+from edgeopt.report.table import Table, numbers
+
+NOTE = (
+    "p50 of all three files in the same rounds: the dense FP32 baseline over the cut model before it is quantised, that over its int8 file, and "
+    "their product. What the multiply-accumulates that are left promise is for the layers alone, at 128 tokens."
+)
+
+
+def table(report: Report) -> Table:
+    """A line a place; empty where the candidate is not both cut and quantised."""
+    rows = []
+    for place in headline.places(report):
+        cut = headline.speedup(report, place, of="candidate-fp32")
+        int8 = headline.speedup(report, place, against="candidate-fp32")
+        both = headline.speedup(report, place)
+        if cut and int8 and both:
+            rows.append([str(place), _promised(report), _shown(cut), _shown(int8), fmt.ratio(cut.ratio * int8.ratio), _shown(both)])
+    return Table(numbers("Place", "Promised by MACs", "Cut, FP32", "int8 of that", "Product", "Measured together"), rows)
+
+
+def _promised(report: Report) -> str:
+    structures = [s.figures["structure"] for s in report.steps if s.chain == "candidate" and "structure" in s.figures]
+    promised = structures[-1]["promised_speedup"] if structures else None
+    return fmt.ratio(promised) if promised else fmt.ABSENT
+
+
+def _shown(entry: Speedup) -> str:
+    return f"{fmt.ratio(entry.ratio)} ({fmt.interval(entry.low, entry.high, fmt.ratio)})"

@@ -1,0 +1,66 @@
+"""What int8 may cost without a word: each is looked for, and said with its mend."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeopt import host
+from edgeopt.execute import Done
+from edgeopt.gates import Evidence
+from edgeopt.recipe.schema import TASK_METRICS
+from edgeopt.report.model import Speedup
+from edgeopt.tasks.base import IGNORED
+
+
+def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Speedup]) -> list[str]:
+    """Of a candidate in int8: slower than FP32 on a target, sums that may overflow on this processor, and a policy whose
+    margin nothing held. steps: of the candidate's chain. speedups: over the FP32 graph."""
+    if evidence.candidate.precision != "int8":
+        return []
+    notes = []
+    if slow := [s for s in speedups if s.high < 1.0]:
+        kept = any(done.state.figures.get("kept_float") for done in steps)
+        mend = "leave fewer nodes in FP32" if kept else "widen the scope"
+        where = ", ".join(f"{s.target} at {s.sequence}" for s in slow)
+        notes.append(f"int8 is slower than FP32 on {where}: compare quantize.dynamic with quantize.static, or {mend}.")
+    if not host.cpu_flags() & set(host.INT8_FLAGS):
+        wide = [done.step.id for done in steps if done.step.use.startswith("quantize.") and not getattr(done.step.params, "reduce_range", False)]
+        if platform.machine().lower() in ("x86_64", "amd64") and wide:
+            notes.append(
+                "This CPU has no int8 dot product (VNNI): sums of products of 8-bit numbers may overflow 16 bits here (saturate), and the accuracy is "
+                f"another than on a device that has it. Set `reduce_range: true` on '{wide[-1]}' (weights in 7 bits), or measure on the device."
+            )
+        else:
+            notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 is slow here. Measure on the device.")
+    for done in steps:
+        policy = done.state.figures.get("policy")
+        if policy and not policy["held"]:
+            margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
+            notes.append(f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantisation in the "
+                         "loop: quantize.qat.")  # fmt: skip
+    return notes
+
+
+def chance_notes(evidence: Evidence, confidence: float) -> list[str]:
+    """Where the candidate is not better than always answering the most frequent class, or its scores are not better than
+    none, as far as the rows can tell."""
+    task, labels = evidence.task, evidence.labels
+    logits = {"candidate": evidence.candidate_logits, "baseline": evidence.baseline_logits}
+    if task.spec.is_regression:
+        metric, floor, than = task.spec.metric_names[0], 0.0, "no relation at all"
+    elif "accuracy" in TASK_METRICS[task.spec.type][1] and task.spec.type != "coreference":
+        counts = np.unique(labels[labels != IGNORED], return_counts=True)[1]
+        metric, floor, than = "accuracy", float(counts.max() / counts.sum()), f"always answering the most frequent class ({counts.max() / counts.sum():.4f})"
+    else:
+        return []
+    at_chance = {name: task.bounds(metric, labels, found, confidence).low <= floor for name, found in logits.items()}
+    if not at_chance["candidate"]:
+        return []
+    shown = f"{metric} {task.measure(metric, labels, logits['candidate']):.4f} is, as far as {len(labels)} rows can tell, no better than {than}"
+    if at_chance["baseline"]:
+        return [f"The candidate's {shown}, and neither is the baseline's: train longer, or with another learning rate."]
+    mend = "set `policy: auto` on quantize.static, or use quantize.qat" if evidence.candidate.precision == "int8" else "prune less, or train longer"
+    return [f"The candidate's {shown}, though the baseline is better: {mend}."]

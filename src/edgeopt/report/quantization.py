@@ -1,0 +1,55 @@
+"""What was done to keep int8 accurate: the remedies that were tried, and what each part of the model costs in int8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeopt.report import format as fmt
+from edgeopt.report.model import Report
+from edgeopt.report.table import Column, Table
+
+#: Nodes of the ranking that are shown besides those that stayed in float.
+SHOWN = 12
+TRIED = (
+    "In the order in which they were tried, on rows of train that checkpoints are selected by; nothing of the report split was looked at. KL is that of "
+    "the int8 logits from the float ones, in nats; of a score, the squared difference over the scores' variance."
+)
+SENSITIVITY = (
+    "KL of the logits when this part alone is int8, on calibration rows: first every block, then the nodes of those blocks that could hold one of the "
+    "worst. A node is named as in the graph."
+)
+
+
+def tried(report: Report) -> Table:
+    """A line a remedy. No rows where no step chose among remedies."""
+    columns = [Column("Remedies"), Column("KL", "number"), Column("Same predictions", "number"), Column("Drop of the metric", "number"), Column("Margin")]
+    columns.append(Column("Shipped"))
+    rows = []
+    for policy in _figures(report, "policy"):
+        for each in policy["tried"]:
+            same = fmt.ABSENT if each["agreement"] is None else fmt.share(each["agreement"])
+            drop = fmt.ABSENT if each["drop"] is None else fmt.metric(each["drop"])
+            held, shipped = "holds" if each["held"] else "missed", "yes" if each["remedies"] == policy["chosen"] else ""
+            rows.append([each["remedies"], f"{each['kl']:.2e}", same, drop, held, shipped])
+    return Table(columns, rows)
+
+
+def sensitivity(report: Report) -> Table:
+    """Blocks and nodes, worst first, and which stayed in float."""
+    columns = [Column("Part", "code"), Column("Kind"), Column("KL alone", "number"), Column("Stays in")]
+    rows = []
+    for step in (s for s in report.steps if "sensitivity" in s.figures):
+        kept = set(step.figures.get("kept_float", ()))
+        ranking = step.figures["sensitivity"]
+        rows += [[_short(name), "block", f"{kl:.2e}", ""] for name, kl in ranking["blocks"]]
+        nodes = [n for i, n in enumerate(ranking["nodes"]) if i < SHOWN or n[0] in kept]
+        rows += [[_short(name), "node", f"{kl:.2e}", "FP32" if name in kept else "int8"] for name, kl in nodes]
+    return Table(columns, rows)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("/model/")
+
+
+def _figures(report: Report, name: str) -> list[Any]:
+    return [s.figures[name] for s in report.steps if name in s.figures]

@@ -1,0 +1,77 @@
+"""Whether the folder of a finished run is whole and is still what its plan would give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgeopt import __version__
+from edgeopt.emissions import country_of
+from edgeopt.errors import InputError
+from edgeopt.lock import differences, make_lock, read_lock
+from edgeopt.measuring import read_evidence
+from edgeopt.plan import Plan, full_name, looked_up
+from edgeopt.report.model import Report
+from edgeopt.run import LOCK, LOG, REPORT, load_report
+from edgeopt.store import Store, key_of
+from edgeopt.tasks import task_of
+
+
+def why_again(plan: Plan, store: Store, folder: Path) -> str | None:
+    """Why a plan has to be run although its folder is there: in a few words, None where it need not be; empty where there
+    is no folder. plan: with model and rows here.
+
+    Recipe, model, rows and packages must be what the lock says, and so must the keys of the steps as far as the store tells."""
+    if not folder.exists():
+        return ""
+    try:
+        report, lock = load_report(folder), read_lock(folder / LOCK)
+        if damaged := _damaged(plan, report, folder):
+            return f"{damaged} is damaged"
+        if lock.get("edgeopt") != __version__:
+            return f"edgeopt {lock.get('edgeopt')} → {__version__}"
+        now = make_lock(plan.recipe, plan.source, plan.data)
+        return next(iter(differences(lock, now, early=True)), None) or _other_key(plan, store, lock["steps"]) or _other_energy(plan, report)
+    except InputError as error:
+        return error.issues[0].message
+    except (KeyError, TypeError):
+        return f"{LOCK} is damaged"
+
+
+def _damaged(plan: Plan, report: Report, folder: Path) -> str | None:
+    """Name of a file that is absent or not what was written."""
+    texts = (REPORT.replace(".json", ".html"), REPORT.replace(".json", ".md"), LOG)
+    if absent := next((name for name in texts if not (folder / name).is_file()), None):
+        return absent
+    exported = folder / report.candidate.artifact
+    if sum(p.stat().st_size for p in (*exported.parent.glob(exported.name), *exported.parent.glob(f"{exported.name}*data*"))) != report.candidate.size_bytes:
+        return report.candidate.artifact
+    for spec in plan.recipe.head.export[1:]:
+        if not (folder / f"model-{spec.format}").is_dir():
+            return f"model-{spec.format}"
+    try:
+        evidence = read_evidence(folder, task_of(plan.recipe.head.task, report.task.labels), report.baseline, report.candidate)
+    except (OSError, ValueError, KeyError, TypeError):
+        return "what was measured"
+    return None if len(evidence.labels) == report.task.rows else "what was measured"
+
+
+def _other_key(plan: Plan, store: Store, locked: dict[str, dict[str, Any]]) -> str | None:
+    """The first step whose key, where the store holds all before it, is another than in the lock."""
+    for each in looked_up(plan, store):
+        for step in each.steps:
+            name = full_name(each.recipe.variant, step.chain, step.id)
+            entry = locked.get(name, {})
+            key = key_of({**step.parts, "processes": entry["processes"]}) if "processes" in entry and step.key else step.key
+            if key is not None and key != entry.get("key"):
+                return f"{name} has another key"
+    return None
+
+
+def _other_energy(plan: Plan, report: Report) -> str | None:
+    """What a lock does not hold: the energy that is asked for, where it was not measured so."""
+    asked, found = plan.recipe.head.emissions, report.emissions
+    if asked is None or (found and (found.country, found.seconds) == (country_of(asked), asked.seconds)):
+        return None
+    before = f"{found.country}, {found.seconds:g} s" if found else "not measured"
+    return f"emissions: {before} → {country_of(asked)}, {asked.seconds:g} s"

@@ -1,0 +1,129 @@
+"""int8 graphs of one float graph, each with its remedies; what is seen on the calibration rows is seen once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeopt.errors import step_failed
+from edgeopt.progress import Progress
+from edgeopt.transforms.quantize import bias, qdq, smooth
+from edgeopt.transforms.quantize.calibrate import Feeds, Method, activations, observe, observer, range_of
+from edgeopt.transforms.quantize.observers import Array, Channels, Range, Ranging
+from edgeopt.transforms.quantize.scope import Scope, excluded, matching, weighted
+
+#: Largest difference of a logit that smoothing may make in float32, for logits of about one.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """How a graph is made int8: method of calibration, SmoothQuant's alpha, whether biases are corrected, and the nodes that
+    stay in float."""
+
+    method: Method = "minmax"
+    alpha: float | None = None
+    bias: bool = False
+    kept: tuple[str, ...] = ()
+
+    def words(self) -> str:
+        """For the report."""
+        more = [f"SmoothQuant α = {self.alpha:g}"] if self.alpha is not None else []
+        more += ["bias correction"] if self.bias else []
+        more += [f"{len(self.kept)} node{'s' * (len(self.kept) > 1)} in FP32"] if self.kept else []
+        return ", ".join([self.method, *more])
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A float graph and what its activations were on the calibration rows."""
+
+    model: Any
+    observers: dict[str, dict[type[Ranging], Ranging]]
+    channels: dict[str, Channels]
+
+
+class Builder:
+    """graph: the float one. rows: the calibration rows, count of them. methods: those that a remedy may ask for. channels:
+    whether one may need each channel's mean. wide: patterns of activations in 16 bits. scratch: a folder. names: nodes that
+    may become int8. counts: what smoothing and bias correction found to do. Raises InputError E106 for a pattern that
+    matches nothing."""
+
+    def __init__(self, graph: Path, scope: Scope, *, rows: Feeds, count: int, methods: Sequence[Method], percentile: float | None, channels: bool,
+                 symmetric: bool, reduce_range: bool, wide: Sequence[str], scratch: Path, progress: Progress) -> None:  # fmt: skip
+        self.graph, self.rows, self.count, self.methods, self.percentile = graph, rows, count, methods, percentile
+        self.channels, self.scratch, self.progress = channels, scratch, progress
+        self.model = qdq.load(graph)
+        self.excluded = excluded(self.model.graph, scope)
+        self.names = [n.name for n in weighted(self.model.graph) if n.name not in self.excluded]
+        self.tensors = activations(self.model.graph, self.excluded)
+        self.form = qdq.Format(symmetric, reduce_range, sorted(matching(wide, self.tensors, "activations_16bit")))
+        self.seen: dict[float | None, _Seen] = {}
+        self.ranges: dict[tuple[float | None, Method], dict[str, Range]] = {}
+        self.counts: dict[str, int] = {}
+
+    def build(self, remedies: Remedies, path: Path, only: Sequence[str] | None = None) -> None:
+        """Write the int8 graph to path. only: the nodes that become int8, instead of all but those kept."""
+        seen = self._see(remedies.alpha)
+        ranges = self._ranges(remedies.alpha, remedies.method)
+        quantised = self.names if only is None else only
+        left_out = [*self.excluded, *(name for name in self.names if name not in quantised or name in remedies.kept)]
+        qdq.quantize(seen.model, ranges, left_out, self.form, path)
+        if remedies.bias:
+            means = {name: found.mean for name, found in seen.channels.items()}
+            model, self.counts["corrected_biases"] = bias.corrected(seen.model, qdq.dequantised(path), means)
+            qdq.quantize(model, ranges, left_out, self.form, path)
+
+    def _ranges(self, alpha: float | None, method: Method) -> dict[str, Range]:
+        if (alpha, method) not in self.ranges:
+            kind, seen = type(observer(method)), self._see(alpha).observers
+            self.ranges[alpha, method] = {t: range_of(found[kind], method, self.percentile, symmetric=self.form.symmetric) for t, found in seen.items()}
+        return self.ranges[alpha, method]
+
+    def _see(self, alpha: float | None) -> _Seen:
+        if alpha not in self.seen:
+            if alpha is None:
+                self.seen[alpha] = self._pass(self.model, "calibrate", ranges=True, channels=self.channels)
+            else:
+                self.seen[alpha] = self._pass(self._smooth(alpha), "calibrate, smoothed", ranges=True, channels=self.channels)
+        return self.seen[alpha]
+
+    def _smooth(self, alpha: float) -> Any:
+        seen = self.seen.get(None) or self._pass(self.model, "largest values", ranges=False, channels=True)
+        largest: dict[str, Array] = {name: found.largest for name, found in seen.channels.items()}
+        model, self.counts["smoothed_norms"] = smooth.smoothed(self.model, largest, self.excluded, alpha)
+        self._same(model)
+        return model
+
+    def _pass(self, model: Any, title: str, *, ranges: bool, channels: bool) -> _Seen:
+        kinds = {type(observer(method)) for method in self.methods} if ranges else set()
+        seen = _Seen(model, {t: {kind: kind() for kind in kinds} for t in self.tensors}, {t: Channels() for t in self.tensors} if channels else {})
+        watching = {t: [*seen.observers[t].values(), *([seen.channels[t]] if channels else [])] for t in self.tensors}
+        with self.progress.bar(title, self.count) as bar:
+            observe(model, watching, self.rows, self.scratch, bar)
+        return seen
+
+    def _same(self, model: Any) -> None:
+        """Raise StepError E404 where the smoothed graph computes something else in float."""
+        import onnx
+
+        from edgeopt.measure.session import input_names, open_session
+
+        path = self.scratch / "smoothed.onnx"
+        onnx.save(model, str(path))
+        before, after = open_session(self.graph), open_session(path)
+        names = input_names(before)
+        for _, feed in zip(range(16), self.rows(), strict=False):
+            given = {k: v for k, v in feed.items() if k in names}
+            base, other = (session.run(["logits"], given)[0] for session in (before, after))
+            if not abs(base - other).max() <= TOLERANCE * max(1.0, float(abs(base).max())):
+                raise step_failed("E404", f"smoothing changed a logit by {abs(base - other).max():.2g} in float32", help="this is a defect: report it")
+        path.unlink()
+
+    def alone(self, remedies: Remedies, nodes: Sequence[str]) -> Path:
+        """The graph with these nodes in int8 and no others; the next call overwrites it."""
+        path = self.scratch / "alone.onnx"
+        self.build(replace(remedies, kept=()), path, only=nodes)
+        return path

@@ -1,0 +1,114 @@
+"""Activations of a graph on rows, one row at a time: nothing is kept of them but what the observers keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from edgeopt.data import Split
+from edgeopt.progress import Bar
+from edgeopt.recipe.schema import Strict
+from edgeopt.tasks import Task
+from edgeopt.transforms.quantize import clipping
+from edgeopt.transforms.quantize.observers import Array, Histogram, MinMax, MovingAverage, Observer, Range, Ranging
+from edgeopt.transforms.quantize.scope import weighted
+
+Method = Literal["minmax", "moving-average", "percentile", "entropy", "mse"]
+Feeds = Callable[[], Iterator[dict[str, Array]]]
+_CHUNK = 64
+
+
+class Calibration(Strict):
+    """How activation ranges are measured: on rows of train that no checkpoint was selected with."""
+
+    samples: int = Field(256, ge=1, description="rows")
+    method: Method = Field(
+        "minmax",
+        description="minmax: the widest range seen; moving-average: the mean of the rows' ranges; percentile, entropy and mse cut off "
+        "what is rare, which may be outlying channels that matter",
+    )
+    percentile: float | None = Field(None, gt=50, le=100, description="with `method: percentile`: share of the values inside, in percent; default 99.999")
+
+    @model_validator(mode="after")
+    def _percentile_fits(self) -> Calibration:
+        if self.percentile is not None and self.method != "percentile":
+            raise ValueError("'percentile' belongs to 'method: percentile'")
+        return self
+
+
+def observer(method: Method) -> Ranging:
+    """What keeps enough of a tensor for the method."""
+    return MinMax() if method == "minmax" else MovingAverage() if method == "moving-average" else Histogram()
+
+
+def range_of(seen: Ranging, method: Method, percentile: float | None, *, symmetric: bool) -> Range:
+    """The range that the method makes of what was seen."""
+    if not isinstance(seen, Histogram):
+        return seen.range()
+    if method == "minmax":
+        return seen.extremes.range()
+    if method == "percentile":
+        return clipping.percentile(seen, percentile or 99.999, symmetric=symmetric)
+    return (clipping.entropy if method == "entropy" else clipping.mean_squared_error)(seen, symmetric=symmetric)
+
+
+def activations(graph: Any, excluded: Sequence[str]) -> list[str]:
+    """The tensors that are multiplied by a constant matrix in the nodes to be quantised."""
+    nodes = [n for n in weighted(graph) if n.op_type != "Gather" and n.name not in excluded]
+    return list(dict.fromkeys(n.input[0] for n in nodes))
+
+
+def feeds(folder: Path, split: Split, task: Task) -> Feeds:
+    """The inputs of each query of a split, alone and so without padding, encoded a few rows at a time."""
+    from edgeopt.tasks.encode import Encoder
+
+    def rows() -> Iterator[dict[str, Array]]:
+        encoder = Encoder(folder, task.spec.max_length)
+        for start in range(0, len(split), _CHUNK):
+            for ids in task.encode(encoder, split.texts[start : start + _CHUNK]).ids:
+                yield encoder.pad([ids])
+
+    return rows
+
+
+def observe(model: Any, observers: Mapping[str, Sequence[Observer]], rows: Feeds, scratch: Path, bar: Bar | None = None) -> None:
+    """Show the observers of each tensor its values, row by row. Where a query has parts of several lengths, as choices
+    have, their padding is left out."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    outputs = {o.name for o in watched.graph.output}
+    names = list(observers)
+    watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in outputs)
+    path = scratch / "watched.onnx"
+    onnx.save(watched, str(path))
+    del watched
+    session = _plain_session(path)
+    wanted = {i.name for i in session.get_inputs()}
+    for done, feed in enumerate(rows(), 1):
+        mask = feed["attention_mask"].reshape(-1, feed["attention_mask"].shape[-1]).astype(bool)
+        values = session.run(names, {k: v for k, v in feed.items() if k in wanted})
+        for name, found in zip(names, values, strict=True):
+            real = found if mask.all() or found.shape[:2] != mask.shape else found[mask]
+            for each in observers[name]:
+                each.add(real)
+        if bar is not None:
+            bar.update(done)
+    path.unlink()
+
+
+def _plain_session(path: Path) -> Any:
+    """The graph as it was exported: nothing is fused, no memory is kept between rows."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

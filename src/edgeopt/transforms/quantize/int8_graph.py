@@ -1,0 +1,120 @@
+"""An exported float graph with given scales written into it, in QDQ form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A tensor in 8 bits: (values − zero)·scale. scale: float32, of no axis, or of one entry for each row of values."""
+
+    values: Array
+    scale: Array
+    zero: Array
+
+
+@dataclass(frozen=True)
+class Grid:
+    """float32 scale and uint8 zero point of an activation."""
+
+    scale: Array
+    zero: Array
+
+
+def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dict[str, Integers]) -> None:
+    """Rewrite the graph in place. linears: weights (outputs × inputs) and the grids of their inputs, by the names of their
+    modules in the graph; tables: embeddings. Raises KeyError where the graph has no such product.
+
+    A product gets DequantizeLinear on both inputs and none behind it, as onnxruntime's quantiser writes it, but nothing else
+    reads the dequantised input. A Gemm's bias is added apart: inside it would have to be an integer. Of a table the rows are
+    dequantised that were looked up."""
+    import onnx
+
+    model = onnx.load(str(path))
+    made = _Graph(model.graph)
+    for name in sorted(linears, key=made.position):
+        made.linear(name, *linears[name])
+    for name, table in tables.items():
+        made.table(name, table)
+    made.tidy()
+    onnx.save(model, str(path))
+
+
+class _Graph:
+    def __init__(self, graph: Any) -> None:
+        from onnx import helper, numpy_helper
+
+        self.graph, self.node, self.tensor = graph, helper.make_node, numpy_helper.from_array
+        self.nodes = {n.name: n for n in graph.node}
+        self.order = {name: i for i, name in enumerate(self.nodes)}
+        self.read: dict[tuple[str, bytes, bytes], str] = {}
+        #: New nodes, each with the node that it stands before or behind.
+        self.before: dict[str, list[Any]] = {}
+        self.behind: dict[str, list[Any]] = {}
+
+    def position(self, name: str) -> int:
+        """Where the product of a module stands."""
+        return self.order[self._named(name, "MatMul", "Gemm").name]
+
+    def linear(self, name: str, weight: Integers, grid: Grid) -> None:
+        node = self._named(name, "MatMul", "Gemm")
+        transposed = node.op_type == "MatMul"
+        values = weight.values.T if transposed else weight.values
+        stored = self._store(node.name, "weight", np.ascontiguousarray(values), weight.scale, weight.zero)
+        self._before(node, "DequantizeLinear", stored, f"{node.name}_weight", axis=int(transposed))
+        node.input[0], node.input[1] = self._activation(node, grid), f"{node.name}_weight"
+        if len(node.input) == 3:
+            bias = node.input.pop()
+            out, node.output[0] = node.output[0], f"{node.name}_product"
+            self.behind[node.name] = [self.node("Add", [f"{node.name}_product", bias], [out], f"{node.name}_bias")]
+
+    def table(self, name: str, table: Integers) -> None:
+        node = self._named(name, "Gather")
+        stored = self._store(node.name, "table", table.values, table.scale, table.zero)
+        out, rows = node.output[0], f"{node.name}_rows"
+        node.input[0], node.output[0] = stored[0], rows
+        self.behind[node.name] = [self.node("DequantizeLinear", [rows, *stored[1:]], [out], f"{rows}_DequantizeLinear")]
+
+    def tidy(self) -> None:
+        """Put the new nodes in their places, and drop what nothing reads any more."""
+        nodes = [new for n in self.graph.node for new in (*self.before.get(n.name, []), n, *self.behind.get(n.name, []))]
+        used = {name for n in nodes for name in n.input}
+        kept = [t for t in self.graph.initializer if t.name in used]
+        for field, found in ((self.graph.node, nodes), (self.graph.initializer, kept)):
+            del field[:]
+            field.extend(found)
+
+    def _named(self, name: str, *operators: str) -> Any:
+        found = next((n for end in operators if (n := self.nodes.get(f"{name}/{end}")) is not None), None)
+        if found is None:
+            raise KeyError(f"the graph has no {' or '.join(operators)} of {name}")
+        return found
+
+    def _activation(self, node: Any, grid: Grid) -> str:
+        """The quantised and dequantised input of a node; what several read in the same way is made once."""
+        source = node.input[0]
+        key = (source, grid.scale.tobytes(), grid.zero.tobytes())
+        if key not in self.read:
+            self.read[key] = f"{node.name}_input"
+            names = self._store(node.name, "input", None, grid.scale, grid.zero)
+            self._before(node, "QuantizeLinear", [source, *names], f"{node.name}_input_quantized")
+            self._before(node, "DequantizeLinear", [f"{node.name}_input_quantized", *names], self.read[key])
+        return self.read[key]
+
+    def _before(self, node: Any, operator: str, inputs: Iterable[str], output: str, **attributes: Any) -> None:
+        self.before.setdefault(node.name, []).append(self.node(operator, list(inputs), [output], f"{output}_{operator}", **attributes))
+
+    def _store(self, node: str, part: str, values: Array | None, scale: Array, zero: Array) -> list[str]:
+        """Write constants; their names, those of values first."""
+        parts = {"quantized": values, "scale": scale, "zero_point": zero}
+        names = {f"{node}_{part}_{end}": array for end, array in parts.items() if array is not None}
+        self.graph.initializer.extend(self.tensor(array, name) for name, array in names.items())
+        return list(names)

@@ -1,0 +1,107 @@
+"""Quantisation-aware training: fine-tune through the rounding, then int8 with the ranges that were trained with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import step_failed
+from edgeopt.models.source import WEIGHTS
+from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
+from edgeopt.store import State
+from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.transforms.quantize import common
+from edgeopt.transforms.quantize.scope import Block, in_block
+
+if TYPE_CHECKING:
+    from edgeopt.models.fake_quant import Quantisers
+
+#: Largest difference of a logit between torch and ONNX Runtime: a value that the one rounds up and the other down, after
+#: sums in another order, is one integer off from there on.
+TOLERANCE = 0.1
+
+
+class QatParams(TrainedStepParams):
+    """What is quantised, and how the ranges of activations are found."""
+
+    scope: Block = Field("all", description="all: embeddings and head too; mlp or attention: those alone")
+    ranges: Literal["moving-average", "learned"] = Field(
+        "moving-average", description="of activations; learned: from the ranges first seen on, by gradient (LSQ: Esser et al. 2020)"
+    )
+    range_learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate of learned ranges: of the share of a range that an optimiser step moves it")
+    averaging: float = Field(0.05, gt=0, le=1, description="how far an optimiser step moves a range towards the smallest and largest value it saw")
+    observe: float = Field(0.1, ge=0, lt=1, description="share of the training in which ranges are observed before anything is quantised")
+    freeze_after: float = Field(0.8, gt=0, le=1, description="share of the training after which ranges stay as they are")
+
+
+class Qat(Transform[QatParams]):
+    """Train every weight while weights and activations are rounded as int8 will round them, and export that: ONNX Runtime
+    computes what was trained, but for the order of sums. Evaluation, and so the choice of a checkpoint, is of the rounded
+    model. Zeros that an earlier step pruned stay zero."""
+
+    name = "quantize.qat"
+    summary = "train through the rounding; int8 weights and activations"
+    Params = QatParams
+    contract = Contract(
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER, Fact.NF4),
+        adds=facts(Fact.ONNX, Fact.INT8), removes=facts(Fact.TORCH), data="train", needs=("onnx", "onnxruntime"),
+    )  # fmt: skip
+    training = ""
+
+    def check(self, params: QatParams, task: TaskSpec) -> Found:
+        found: Found = []
+        if task.type == "summarization":
+            found.append(((), "quantize.qat trains an encoder, and the model of summarization has a decoder too", "use quantize.static or quantize.dynamic"))
+        if params.freeze_after < params.observe:
+            found.append((("freeze_after",), f"ranges are observed for {params.observe:g} of the training, and kept after {params.freeze_after:g}",
+                          "let 'freeze_after' be more than 'observe'"))  # fmt: skip
+        return found
+
+    def apply(self, state: State, params: QatParams, context: StepContext) -> None:
+        from edgeopt.models.fake_quant import fake_quantised
+        from edgeopt.models.load import load_base
+        from edgeopt.training import train
+        from edgeopt.training.ranges import RangeSchedule
+        from edgeopt.transforms.lower import lower
+
+        model, learned = load_base(state.folder), params.ranges == "learned"
+        rate = params.range_learning_rate / params.learning_rate if learned else 0.0
+        quantisers = fake_quantised(model, lambda name: in_block(name, params.scope), learned=rate)
+        if not quantisers.linears:
+            raise step_failed("E402", f"the model has nothing to quantise in its {params.scope} part", help="widen `scope`")
+        schedule = RangeSchedule(quantisers, learned=learned, averaging=params.averaging, observe=params.observe, freeze_after=params.freeze_after)
+        context.figures.update(train(model, state.folder, params, context, keep_zeros=Fact.SPARSE in state.facts, callbacks=[schedule]))
+        model.cpu().eval()
+        plain = load_base(state.folder)
+        plain.load_state_dict(model.state_dict(), strict=False)
+        lower(model, state, context, traced=plain, rewrite=lambda path: write(path, quantisers), tolerance=TOLERANCE)
+
+    def observe(self, before: State, after: Path, params: QatParams) -> Figures:
+        return common.observe(before, after, WEIGHTS)
+
+
+def write(path: Path, quantisers: Quantisers) -> None:
+    """Rewrite the exported graph of a model with the integers and grids of its quantisers."""
+    from edgeopt.models.fake_quant import S8, U8, graph_name
+    from edgeopt.transforms.quantize.int8_graph import Grid, Integers, write_qdq
+
+    def integers(module: Any, low: int, high: int, kind: str) -> Integers:
+        scale, zero = (t.detach() for t in module.grid())
+        values = (module.weight.detach() / scale).round().add(zero).clamp(low, high)
+        if scale.dim():
+            scale, zero = scale.flatten(), zero.expand_as(scale).flatten()
+        return Integers(values.numpy().astype(kind), scale.numpy(), zero.numpy().astype(kind))
+
+    def grid(module: Any) -> Grid:
+        scale, zero = (t.detach().numpy() for t in module.grid())
+        return Grid(scale, zero.astype("uint8"))
+
+    # the exporter wraps the model, and names its nodes after that
+    write_qdq(
+        path,
+        {f"/model{graph_name(n)}": (integers(m, -S8, S8, "int8"), grid(r)) for n, (m, r) in quantisers.linears.items()},
+        {f"/model{graph_name(n)}": integers(m, 0, U8, "uint8") for n, m in quantisers.tables.items()},
+    )

@@ -1,0 +1,81 @@
+"""From ranges to a graph in QDQ form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.transforms.quantize.observers import Range
+from edgeopt.transforms.quantize.scope import OPERATORS, weighted
+
+
+@dataclass(frozen=True)
+class Format:
+    """How numbers are written. symmetric: activations have their zero in the middle. reduce_range: weights in 7 bits.
+    wide: activations in 16 bits."""
+
+    symmetric: bool = False
+    reduce_range: bool = False
+    wide: Sequence[str] = ()
+
+
+def load(path: Path) -> Any:
+    """The graph with the shapes that the quantiser needs."""
+    from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+
+    return load_model_with_shape_infer(path)
+
+
+def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], form: Format, path: Path) -> None:
+    """Write the model with int8 products and tables. Only products with constant weights are quantised and their outputs
+    stay float, because quantising all operators, onnxruntime's default, costs most of the accuracy."""
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import update_opset_version
+
+    own = onnx.ModelProto()
+    own.CopyFrom(model)
+    constant = {n.name for n in weighted(own.graph)}
+    # the QDQ quantiser does not know MatMulConstBOnly
+    left_out = [*excluded, *(n.name for n in own.graph.node if n.op_type == "MatMul" and n.name not in constant)]
+    overrides = {name: [{"quant_type": QuantType.QUInt16}] for name in form.wide}
+    own = update_opset_version(own, QuantType.QInt8, QuantType.QUInt8, tensor_quant_overrides=overrides)
+    data = {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()}
+    quantizer = QDQQuantizer(
+        own, True, form.reduce_range, QuantType.QInt8, QuantType.QUInt8, TensorsData(CalibrationMethod.MinMax, data), [], left_out, OPERATORS,
+        {
+            "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
+            "ActivationSymmetric": form.symmetric,
+            **({"TensorQuantOverrides": overrides} if overrides else {}),
+        },
+    )  # fmt: skip
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(str(path), False)
+
+
+def dequantised(path: Path) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """The matrices of the products as a quantised graph has them, by the name of the product's node."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    constants = {t.name: t for t in graph.initializer}
+    scales = {n.output[0]: n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
+    found = {}
+    for node in graph.node:
+        if node.op_type in ("MatMul", "Gemm") and node.input[1] in scales:
+            dq = scales[node.input[1]]
+            values, scale, zero = (numpy_helper.to_array(constants[name]).astype(np.float32) for name in dq.input)
+            axis = next((a.i for a in dq.attribute if a.name == "axis"), 1)
+            if scale.ndim:
+                shape = [1] * values.ndim
+                shape[axis] = -1
+                scale, zero = scale.reshape(shape), zero.reshape(shape)
+            found[node.name] = (values - zero) * scale
+    return found

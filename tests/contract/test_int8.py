@@ -1,0 +1,263 @@
+"""Static and dynamic int8: ranges against ONNX Runtime's own calibrator, scopes, remedies, and the policy that tries them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from helpers import classification, tiny_task
+from onnx import numpy_helper
+
+from edgeopt.contract import Fact
+from edgeopt.data import Split
+from edgeopt.errors import EdgeoptError
+from edgeopt.measure.graph import weigh
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.store import State
+from edgeopt.testing.build import build, step, steps_towards
+from edgeopt.transforms import registry
+from edgeopt.transforms.lower import GRAPH
+from edgeopt.transforms.quantize import bias, qdq, smooth
+from edgeopt.transforms.quantize.calibrate import activations, feeds, observe
+from edgeopt.transforms.quantize.observers import Channels, MinMax
+from edgeopt.transforms.quantize.scope import weighted
+
+TRAIN = {"max_steps": 30, "batch_size": 8, "learning_rate": 3e-3}
+Make = Callable[..., State]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One training for all."""
+    return tmp_path_factory.mktemp("int8") / "store"
+
+
+@pytest.fixture(scope="module")
+def make(tiny_model: Path, tiny_data: Path, store: Path) -> Make:
+    def made(use: str = "quantize.static", **params: Any) -> State:
+        if use == "quantize.static":
+            params = {"calibration": {"samples": 16}, **params}
+        steps = [step(registry.get("finetune"), TRAIN, "tune"), step(registry.get(use), params, "int8")]
+        return build(steps, model=tiny_model, data=tiny_data, store=store).final("candidate")
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def floats(tiny_model: Path, tiny_data: Path, store: Path) -> State:
+    return build([step(registry.get("finetune"), TRAIN, "tune")], model=tiny_model, data=tiny_data, store=store).lowered("candidate")
+
+
+def texts(tiny_data: Path) -> list[str]:
+    return [json.loads(line)["text"] for line in (tiny_data / "train.jsonl").read_text().splitlines()]
+
+
+def split(tiny_data: Path, count: int = 12) -> Split:
+    found = texts(tiny_data)[:count]
+    return Split("calibration", tuple((t,) for t in found), tuple(0 for _ in found))
+
+
+def logits(graph: Path | Any, folder: Path, rows: Split) -> np.ndarray[Any, Any]:
+    session = ort.InferenceSession(graph.SerializeToString() if isinstance(graph, onnx.ModelProto) else str(graph))
+    names = {i.name for i in session.get_inputs()}
+    given = feeds(folder, rows, classification())()
+    return np.concatenate([session.run(["logits"], {k: v for k, v in feed.items() if k in names})[0] for feed in given])
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_the_file_is_onnxruntimes_own(moving: bool, floats: State, make: Make, tiny_data: Path, tmp_path: Path) -> None:
+    """Its calibrator, given the same rows, and asked to leave products of two activations alone, writes the same bytes."""
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    from edgeopt.data import load_data
+    from edgeopt.transforms.quantize.common import quiet_quantizer
+
+    spec = TaskSpec.model_validate(tiny_task(tiny_data, max_length=32))
+    rows = load_data(spec, tmp_path).calibration(16, spec.selection, 42)
+    graph = onnx.load(str(floats.folder / GRAPH)).graph
+    outside = [n.name for n in graph.node if n.op_type == "MatMul" and n not in weighted(graph)]
+    given = iter([{k: v for k, v in f.items() if k in {i.name for i in graph.input}} for f in feeds(floats.folder, rows, classification())()])
+
+    class Reader:
+        def get_next(self) -> Any:
+            return next(given, None)
+
+    with quiet_quantizer(tmp_path):
+        quantize_static(
+            floats.folder / GRAPH, tmp_path / "theirs.onnx", Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=outside,
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"], "CalibMovingAverage": moving},
+        )  # fmt: skip
+    ours = make(calibration={"samples": 16, "method": "moving-average" if moving else "minmax"})
+    if not moving:
+        assert (ours.folder / GRAPH).read_bytes() == (tmp_path / "theirs.onnx").read_bytes()
+    for a, b in zip(onnx.load(str(ours.folder / GRAPH)).graph.initializer, onnx.load(str(tmp_path / "theirs.onnx")).graph.initializer, strict=True):
+        np.testing.assert_allclose(numpy_helper.to_array(a), numpy_helper.to_array(b), rtol=1e-6, err_msg=a.name)
+
+
+@pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
+def test_patterns_quantise_those_and_no_others(use: str, make: Make) -> None:
+    hidden, neurons = 32, 64
+    assert weigh(make(use, scope={"include": ["layer.1/intermediate", "query"]}).folder / GRAPH).int8 == hidden * neurons + 2 * hidden**2
+    assert weigh(make(use, scope={"include": ["layer.*"], "exclude": ["attention", "layer.0"]}).folder / GRAPH).int8 == 2 * hidden * neurons
+    everything = weigh(make(use).folder / GRAPH).int8
+    assert everything - weigh(make(use, scope={"exclude": ["classifier"]}).folder / GRAPH).int8 == 2 * hidden
+
+
+@pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
+def test_a_pattern_that_matches_nothing_is_refused(use: str, make: Make) -> None:
+    with pytest.raises(EdgeoptError) as caught:
+        make(use, scope={"exclude": ["pooled"]})
+    (issue,) = caught.value.issues
+    assert issue.code == "E106" and "did you mean 'pooler'?" in str(issue.help)
+
+
+def test_padding_of_choices_is_not_seen(floats: State, tmp_path: Path) -> None:
+    """A question's choices differ in length and are padded to the longest: ranges and means are those of each alone."""
+    import helpers
+
+    words, graph = helpers.WORDS, qdq.load(floats.folder / GRAPH)
+    tensors = activations(graph.graph, [])
+    choices = [" ".join(words[:n]) for n in (1, 9, 4)]
+    encoded = list(feeds(floats.folder, Split("x", tuple((c,) for c in choices), (0, 0, 0)), classification())())
+    width = max(f["input_ids"].shape[1] for f in encoded)
+    padded = {k: np.concatenate([np.pad(f[k], ((0, 0), (0, width - f[k].shape[1]))) for f in encoded]) for k in encoded[0]}
+    found = []
+    for given in ([padded], encoded):
+        watching = {t: [Channels(), MinMax()] for t in tensors}
+        observe(graph, watching, lambda given=given: iter(given), tmp_path)  # type: ignore[misc]
+        found.append(watching)
+    for tensor in tensors:
+        (a, b), (c, d) = found[0][tensor], found[1][tensor]
+        np.testing.assert_allclose(a.mean, c.mean, atol=1e-5)
+        np.testing.assert_allclose(b.range(), d.range(), atol=1e-5)
+        assert a.rows == c.rows
+
+
+def test_smoothing_changes_nothing_in_float_and_evens_the_channels(floats: State, tiny_data: Path, tmp_path: Path) -> None:
+    model, rows = qdq.load(floats.folder / GRAPH), split(tiny_data)
+    tensors = activations(model.graph, [])
+
+    def channels(of: Any) -> dict[str, Channels]:
+        watching = {t: [Channels()] for t in tensors}
+        observe(of, watching, feeds(floats.folder, rows, classification()), tmp_path)
+        return {t: c for t, (c,) in watching.items()}
+
+    before = channels(model)
+    made, count = smooth.smoothed(model, {t: c.largest for t, c in before.items()}, [], 0.5)
+    assert count == 4  # before the attention and the feed-forward part of two layers; the last one goes to the pooler
+    np.testing.assert_allclose(logits(made, floats.folder, rows), logits(floats.folder / GRAPH, floats.folder, rows), atol=1e-5)
+    after = channels(made)
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    queries = [n for n in model.graph.node if n.name.endswith(("layer.1/attention/self/query/MatMul", "self/key/MatMul", "self/value/MatMul"))]
+    tensor = next(n.input[0] for n in queries if "layer.1" in n.name)
+    weights = np.abs(np.concatenate([constants[n.input[1]] for n in queries if n.input[0] == tensor], 1)).max(1)
+    expected = before[tensor].largest ** 0.5 / weights**0.5  # by hand
+    np.testing.assert_allclose(before[tensor].largest / after[tensor].largest, expected, rtol=1e-4)
+    np.testing.assert_array_equal(smooth.factors(np.array([0.0, 4.0]), np.array([1.0, 1.0]), 0.5), [1, 2])
+
+
+def test_bias_correction_by_hand(floats: State, make: Make, tiny_data: Path, tmp_path: Path) -> None:
+    """The mean output of each product, with weights rounded and inputs as they are, is again that of the float product."""
+    model, rows = qdq.load(floats.folder / GRAPH), split(tiny_data)
+    watching = {t: [Channels()] for t in activations(model.graph, [])}
+    observe(model, watching, feeds(floats.folder, rows, classification()), tmp_path)
+    rounded = qdq.dequantised(make().folder / GRAPH)
+    made, count = bias.corrected(model, rounded, {t: c.mean for t, (c,) in watching.items()})
+    constants = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    assert count == len(rounded) == 2 * 6 + 2
+    for old, new in zip(model.graph.node, made.graph.node, strict=True):
+        if old.name.endswith("layer.0/output/dense/MatMul"):
+            (adder,) = [n for n in made.graph.node if new.output[0] in n.input]
+            (plain,) = [n for n in model.graph.node if old.output[0] in n.input]
+            shift = next(constants[i] for i in adder.input if i in constants) - next(weights[i] for i in plain.input if i in weights)
+            mean = watching[old.input[0]][0].mean
+            np.testing.assert_allclose(mean @ rounded[old.name] + shift, mean @ weights[old.input[1]], atol=1e-6)
+            assert np.abs(shift).max() > 0
+
+
+def test_every_option_runs_and_says_what_it_did(make: Make, floats: State, tiny_data: Path) -> None:
+    state = make(calibration={"samples": 16, "method": "mse"}, smoothquant={"alpha": 0.5}, bias_correction=True, exclude_worst=2, activations="symmetric")
+    assert state.figures["smoothed_norms"] == 4 and state.figures["corrected_biases"] == 12  # two of fourteen products stay
+    assert len(state.figures["kept_float"]) == 2 and state.figures["calibration_rows"] == 16
+    ranking = state.figures["sensitivity"]
+    assert [name for name, _ in ranking["nodes"][:2]] == state.figures["kept_float"]
+    assert ranking["blocks"] == sorted(ranking["blocks"], key=lambda b: -b[1])
+    constants = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(state.folder / GRAPH)).graph.initializer}
+    assert {int(z) for name, z in constants.items() if name.endswith("LayerNormalization_output_0_zero_point")} <= {127, 128}
+    rows = split(tiny_data)
+    assert np.abs(logits(state.folder / GRAPH, state.folder, rows) - logits(floats.folder / GRAPH, floats.folder, rows)).max() < 0.5
+
+
+def test_sixteen_bits_for_chosen_activations(make: Make, tiny_data: Path) -> None:
+    state = make(activations_16bit=["layer.*/intermediate"])
+    graph = onnx.load(str(state.folder / GRAPH)).graph
+    wide = [t.name for t in graph.initializer if t.data_type == onnx.TensorProto.UINT16]
+    assert len(wide) == 2 and all("intermediate" in name for name in wide)
+    assert np.isfinite(logits(state.folder / GRAPH, state.folder, split(tiny_data))).all()
+
+
+def test_seven_bits(make: Make) -> None:
+    for use in ("quantize.static", "quantize.dynamic"):
+        graph = onnx.load(str(make(use, reduce_range=True).folder / GRAPH)).graph
+        values = [numpy_helper.to_array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 2]
+        assert values and max(int(np.abs(v.astype(int)).max()) for v in values) <= 64
+
+
+def test_auto_stops_where_the_margin_holds(make: Make) -> None:
+    state = make(policy="auto", tolerance={"kl": 10.0})
+    assert state.figures["policy"]["held"] and len(state.figures["policy"]["tried"]) == 1
+    plain = make()
+    assert (state.folder / GRAPH).read_bytes() == (plain.folder / GRAPH).read_bytes()
+
+
+def test_auto_tries_everything_and_ships_the_nearest(make: Make) -> None:
+    state = make(policy="auto", tolerance={"kl": 1e-15})
+    found = state.figures["policy"]
+    assert not found["held"] and len(found["tried"]) == 5 + 4
+    best = min(found["tried"], key=lambda t: t["kl"])
+    assert found["chosen"] == best["remedies"]
+    assert best["kl"] < found["tried"][0]["kl"]
+    assert "sensitivity" in state.figures
+
+
+def test_auto_by_metric_and_by_agreement(make: Make) -> None:
+    by_metric = make(policy="auto").figures["policy"]
+    assert by_metric["held"] and by_metric["tolerance"] == {"max_drop": 0.005, "rows": 512}
+    assert make(policy="auto", tolerance={"agreement": 0.5}).figures["policy"]["held"]
+
+
+def test_scores_have_a_policy_too(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    steps = [
+        *steps_towards(frozenset({Fact.TRAINED_HEAD})),
+        step(registry.get("quantize.static"), {"calibration": {"samples": 8}, "policy": "auto", "tolerance": {"kl": 0.5}}, "int8"),
+    ]
+    done = build(steps, model=tiny_model, data=tiny_data, store=tmp_path, label="score", task={"type": "text-regression"})
+    (tried, *_) = done.final("candidate").figures["policy"]["tried"]
+    assert tried["agreement"] is None and tried["kl"] > 0
+
+
+def test_products_of_activations_stay_float(make: Make) -> None:
+    graph = onnx.load(str(make().folder / GRAPH)).graph
+    produced = {o for n in graph.node if n.op_type == "DequantizeLinear" for o in n.output}
+    products = [n for n in graph.node if n.op_type == "MatMul" and n.name.rpartition("/")[0].endswith("self")]
+    assert len(products) == 4 and not [n.name for n in products if produced & set(n.input)]
+
+
+def test_calibration_needs_no_more_memory_for_more_rows(floats: State, tiny_data: Path, tmp_path: Path) -> None:
+    """Kept activations of 2,048 rows would be 100 MB here."""
+    from benchmarks.calibration_memory import peak
+
+    rows = [texts(tiny_data)[0] * 3] * 2048
+    shutil.copytree(floats.folder, tmp_path / "model")
+    few, many = (peak(tmp_path / "model", rows[:n], "percentile", max_length=32) for n in (64, 2048))
+    assert many <= 1.1 * few

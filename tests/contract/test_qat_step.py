@@ -1,0 +1,119 @@
+"""quantize.qat as a step: interrupted anywhere it gives the same bytes; behind other steps and for other tasks; what a run of it ships."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.running import recipe_for
+from helpers import edgeopt
+
+from edgeopt.contract import Fact
+from edgeopt.errors import StepError
+from edgeopt.observe import graph_sparsity
+from edgeopt.store import State
+from edgeopt.testing.build import build, step
+from edgeopt.training import loop
+from edgeopt.training.callbacks import Checkpoints
+from edgeopt.transforms import registry
+from edgeopt.transforms.lower import GRAPH
+
+SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
+TUNE = ("finetune", SHORT)
+QAT = {**SHORT, "max_steps": 12, "observe": 0.25, "freeze_after": 0.6}
+
+
+def run(model: Path, data: Path, store: Path, *uses: tuple[str, dict[str, Any]], **task: Any) -> list[State]:
+    steps = [step(registry.get(use), params, f"s{i}") for i, (use, params) in enumerate(uses)]
+    done = {d.step.id: d.state for d in build(steps, model=model, data=data, store=store, **task).chains["candidate"]}
+    return [done[s.id] for s in steps]
+
+
+@pytest.mark.parametrize("ranges", ["moving-average", "learned"])
+def test_interrupted_in_each_phase_it_gives_the_same_bytes(
+    ranges: str, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut while ranges are observed, when quantisation begins, when ranges freeze, and behind that."""
+    qat = ("quantize.qat", {**QAT, "ranges": ranges, "gradient_accumulation": 2, "gradient_checkpointing": True})
+    whole = run(tiny_model, tiny_data, tmp_path / "a", TUNE, qat)[1]
+    run(tiny_model, tiny_data, tmp_path / "b", TUNE)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    saves = Checkpoints.on_save
+    for at in (2, 3, 7, 9):
+
+        def save_and_fail(self: Checkpoints, args: Any, state: Any, control: Any, *, _at: int = at, **more: Any) -> None:
+            saves(self, args, state, control, **more)
+            if args.max_steps == QAT["max_steps"] and state.global_step == _at:
+                raise RuntimeError("cut")
+
+        with monkeypatch.context() as cutting:
+            cutting.setattr(Checkpoints, "on_save", save_and_fail)
+            with pytest.raises(StepError, match="cut"):
+                run(tiny_model, tiny_data, tmp_path / "b", TUNE, qat)
+    again = run(tiny_model, tiny_data, tmp_path / "b", TUNE, qat)[1]
+    assert again.digest == whole.digest
+
+
+def test_behind_a_merged_adapter_pruned_and_shortened(tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
+    lora = ("adapter.lora", {**SHORT, "r": 2, "learning_rate": 1e-2})
+    zeros, shorter = ("prune.magnitude", {"amount": 0.5}), ("prune.layers", {"keep": [1]})
+    states = run(tiny_electra, tiny_data, tmp_path, lora, ("merge", {}), zeros, shorter, ("quantize.qat", {**QAT, "keep_best": True}))
+    last = states[-1]
+    assert {Fact.ONNX, Fact.INT8, Fact.SPARSE} <= last.facts
+    assert Fact.TORCH not in last.facts
+    assert last.figures["sparsity"] == pytest.approx(graph_sparsity(last.folder / GRAPH), abs=1e-6)
+    assert last.figures["sparsity"] >= states[3].figures["sparsity"]
+    assert last.figures["int8_share"] > 0.9
+    assert last.figures["parity"]["max_abs_diff"] < 5e-3
+
+
+@pytest.mark.parametrize("type_", ["text-regression", "token-classification", "multiple-choice"])
+def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> None:
+    def row(i: int) -> dict[str, Any]:
+        words = ["good1" if (i + k) % 2 else "bad1" for k in range(2 + i % 4)]
+        return {
+            "text-regression": {"text": " ".join(words), "label": i % 5 / 2},
+            "token-classification": {"text": words, "label": ["B-X" if w == "good1" else "O" for w in words]},
+            "multiple-choice": {"text": f"word{i % 7}", "choices": [" ".join(words), "bad2", "good3"], "label": i % 3},
+        }[type_]
+
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "validation"):
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(24)))
+    task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
+    last = run(tiny_model, data, tmp_path / "store", TUNE, ("quantize.qat", {**QAT, "distil": {"teacher": "baseline"}}), task=task)[1]
+    assert last.figures["parity"]["max_abs_diff"] < 5e-3
+
+
+def test_a_run_ships_the_int8_graph_alone_and_says_how_near_it_is(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    steps = [{"id": "tune", "use": TUNE[0], **SHORT}, {"id": "int8", "use": "quantize.qat", **QAT}]
+    gates = [{"metric": "size", "max_ratio": 0.9}]
+    recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, gates=gates)
+    done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert (report["baseline"]["precision"], report["candidate"]["precision"]) == ("fp32", "int8")
+    assert [(p["subject"], p["tolerance"]) for p in report["parity"]] == [("baseline", 1e-4), ("candidate", 0.1)]
+    assert [p.name for p in (tmp_path / "run" / "model" / "onnx").iterdir()] == ["model_quantized.onnx"], "it never had a float graph"
+    assert [s["use"] for s in report["steps"] if s["chain"] == "candidate"] == ["load", "finetune", "quantize.qat"]
+
+
+def test_a_cut_model_and_a_scope_that_it_lacks(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    from edgeopt.models.load import copy_tokenizer, save_model
+    from edgeopt.models.slicing import Kept, KeptLayer, cut
+
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model)
+    cut(model, Kept([KeptLayer(0, None, range(9)), KeptLayer(1, None, range(64))]))
+    folder = tmp_path / "cut"
+    save_model(model, folder)
+    copy_tokenizer(tiny_model, folder)
+    (state,) = run(folder, tiny_data, tmp_path / "store", ("quantize.qat", QAT))
+    assert state.figures["parity"]["max_abs_diff"] < 5e-3
+    with pytest.raises(StepError, match="nothing to quantise in its attention part") as caught:
+        run(folder, tiny_data, tmp_path / "store", ("quantize.qat", {**QAT, "scope": "attention"}))
+    assert caught.value.issues[0].code == "E402"

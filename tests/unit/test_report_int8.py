@@ -1,0 +1,104 @@
+"""What the report says of int8: remedies, sensitivity, and losses that would otherwise be silent."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import classification, tiny_task
+from report_sample import sample_report, speedup, step
+
+from edgeopt import host
+from edgeopt.gates import Evidence
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.report import losses
+from edgeopt.report.html import render_html
+from edgeopt.report.markdown import render_markdown
+from edgeopt.report.model import Report
+from edgeopt.tasks import task_of
+
+QUERY, OUTPUT = "/model/bert/encoder/layer.0/attention/self/query/MatMul", "/model/bert/encoder/layer.0/output/dense/MatMul"
+POLICY = {
+    "chosen": "minmax, 1 node in FP32", "held": False, "tolerance": {"max_drop": 0.005, "rows": 512}, "queries": 367,
+    "tried": [
+        {"remedies": "minmax", "kl": 0.0213, "agreement": 0.975, "drop": 0.0136, "held": False},
+        {"remedies": "minmax, 1 node in FP32", "kl": 0.0101, "agreement": 0.9905, "drop": None, "held": False},
+    ],
+}  # fmt: skip
+SENSITIVITY = {"queries": 64, "blocks": [["/model/bert/encoder/layer.0/mlp", 0.0123]], "nodes": [[OUTPUT, 0.0119], [QUERY, 0.00021]]}
+
+
+def report() -> Report:
+    figures = {"policy": POLICY, "sensitivity": SENSITIVITY, "kept_float": [OUTPUT]}
+    return sample_report(steps=[step("int8", "quantize.static", "candidate", 18.4, 23_014_208, **figures)])
+
+
+@pytest.mark.parametrize("render", [render_markdown, render_html])
+def test_remedies_and_sensitivity_are_shown(render: Any) -> None:
+    page = render(report())
+    for expected in ("Remedies for int8", "2.13e-02", "97.5 %", "0.0136", "missed", "Sensitivity to int8", "bert/encoder/layer.0/mlp", "1.19e-02", "2.10e-04"):
+        assert expected in page, expected
+    plain = render(sample_report())
+    assert "Remedies for int8" not in plain and "Sensitivity to int8" not in plain
+
+
+def test_what_stayed_in_float_is_told_from_the_rest() -> None:
+    from edgeopt.report.quantization import sensitivity, tried
+
+    assert [row[-1] for row in sensitivity(report()).rows] == ["", "FP32", "int8"]
+    assert [row[-1] for row in tried(report()).rows] == ["", "yes"]
+
+
+def notes(flags: set[str], monkeypatch: pytest.MonkeyPatch, *, reduce_range: bool = False, precision: str = "int8", machine: str = "x86_64",
+          speedups: tuple[Any, ...] = (), **figures: Any) -> str:  # fmt: skip
+    monkeypatch.setattr(host, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    planned = SimpleNamespace(id="int8", use="quantize.static", params=SimpleNamespace(reduce_range=reduce_range))
+    done: Any = SimpleNamespace(step=planned, state=SimpleNamespace(figures=figures))
+    evidence: Any = SimpleNamespace(candidate=SimpleNamespace(precision=precision))
+    return "\n".join(losses.int8_notes([done], evidence, speedups))
+
+
+def test_saturation_is_said_where_the_processor_has_no_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "`reduce_range: true` on 'int8'" in notes({"avx2", "avx512f"}, monkeypatch)
+    assert "reduce_range" not in (said := notes({"avx2"}, monkeypatch, reduce_range=True)) and "slow" in said
+    assert "reduce_range" not in notes({"neon"}, monkeypatch, machine="aarch64")
+    assert notes({"avx2", "avx_vnni"}, monkeypatch) == ""
+    assert notes({"avx2"}, monkeypatch, precision="fp32") == ""
+
+
+def test_slower_and_not_held_are_said_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = speedup("baseline", 0.8, 0.7, 0.9)
+    assert "slower than FP32 on cpu-1-thread at 128" in (said := notes({"avx512_vnni"}, monkeypatch, speedups=(slow,))) and "widen the scope" in said
+    assert "leave fewer nodes in FP32" in notes({"avx512_vnni"}, monkeypatch, speedups=(slow,), kept_float=[OUTPUT])
+    assert notes({"avx512_vnni"}, monkeypatch, speedups=(speedup("baseline", 2, 1.9, 2.1),)) == ""
+    said = notes({"avx512_vnni"}, monkeypatch, policy=POLICY)
+    assert "came within max_drop 0.005" in said and "quantize.qat" in said
+
+
+def chance(labels: Any, baseline: Any, candidate: Any, task: Any = None, precision: str = "int8") -> list[str]:
+    subject: Any = SimpleNamespace(precision=precision)
+    return losses.chance_notes(Evidence(task or classification(), np.asarray(labels), np.asarray(baseline), np.asarray(candidate), subject, subject, []), 0.95)
+
+
+def test_chance_is_the_most_frequent_class() -> None:
+    labels = np.arange(200) % 10 < 7  # 140 of 200
+    right, always = np.stack([~labels, labels], 1).astype(float), np.tile([0.0, 1.0], (200, 1))
+    labels = labels.astype(int)
+    assert chance(labels, right, right) == []
+    (said,) = chance(labels, right, always)
+    assert "accuracy 0.7000" in said and "(0.7000)" in said and "the baseline is better" in said and "policy: auto" in said
+    (said,) = chance(labels, always, always)
+    assert "neither is the baseline's" in said
+    (said,) = chance(labels, right, always, precision="fp32")
+    assert "prune less" in said
+
+
+def test_scores_without_a_relation_are_chance() -> None:
+    task = task_of(TaskSpec.model_validate(tiny_task("x", type="text-regression", label="score")))
+    labels, noise = np.linspace(0, 5, 100), np.random.default_rng(0).standard_normal((100, 1))
+    (said,) = chance(labels, labels[:, None], noise, task)
+    assert "no relation at all" in said
+    assert chance(labels, labels[:, None], labels[:, None] + 0.1 * noise, task) == []
