@@ -177,17 +177,16 @@ def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: float 
     keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an Activation."""
     found, shape = Quantisers(), anatomy(model.config.model_type)
     tables = {f"{shape.base}.{name}" for name in shape.tables}
-    inside: dict[str, nn.Module] = {n: m for n, m in model.named_modules() if wanted(graph_name(n))}
-    for name, module in inside.items():
-        quantised: Any = module
+    modules: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if wanted(graph_name(n))]
+    for name, module in modules:
         if isinstance(module, nn.Linear):
-            quantised.__class__ = FakeQuantLinear
-            quantised.quantisers, quantised.input_range = found, Activation(found, learned=learned)
-            found.linears[name] = quantised, quantised.input_range
+            module.__class__ = FakeQuantLinear
+            module.quantisers, module.input_range = found, Activation(found, learned=learned)
+            found.linears[name] = module, module.input_range
         elif name in tables:
-            quantised.__class__ = FakeQuantEmbedding
-            quantised.quantisers = found
-            found.tables[name] = quantised
+            module.__class__ = FakeQuantEmbedding
+            module.quantisers = found
+            found.tables[name] = module
     for number, layer in enumerate(model.get_submodule(shape.layers)):
         three = [name for x in shape.attention if (name := f"{shape.layers}.{number}.{x}") in found.linears]
         if three:
