@@ -49,7 +49,7 @@ def main() -> None:
     work = options.work.resolve()
     steps = variants(options)
     names = options.variants.split(",") if options.variants else [*steps, *PEERS]
-    runs = {name: run_of(name, steps, options, work) for name in ["dense", *names] if name != "dense" or name not in names}
+    runs = {name: run_of(name, steps, options, work) for name in dict.fromkeys(["dense", *names])}
     compared = measured(runs, options)
     results = {name: {**row(name, runs), **compared[name]} for name in runs}
     save(options.name, {

@@ -96,7 +96,8 @@ def test_a_run_ships_the_int8_graph_alone_and_says_how_near_it_is(tiny_model: Pa
     assert done.code == 0, done.err
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert (report["baseline"]["precision"], report["candidate"]["precision"]) == ("fp32", "int8")
-    assert [(p["subject"], p["tolerance"]) for p in report["parity"]] == [("baseline", 1e-4), ("candidate", 0.1)]
+    tolerance = {p["subject"]: p["tolerance"] for p in report["parity"]}
+    assert tolerance["baseline"] == 1e-4 < tolerance["candidate"] < 0.1, "a tenth of the largest logit"
     assert [p.name for p in (tmp_path / "run" / "model" / "onnx").iterdir()] == ["model_quantized.onnx"], "it never had a float graph"
     assert [s["use"] for s in report["steps"] if s["chain"] == "candidate"] == ["load", "finetune", "quantize.qat"]
 

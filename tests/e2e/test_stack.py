@@ -17,7 +17,7 @@ STEPS = [
     {"id": "tune", "use": "finetune", **TRAINING},
     {"id": "cut", "use": "prune.fisher", "budget": {"macs": 0.5}, "multiple": 8, "samples": 64},
     {"id": "zero", "use": "prune.magnitude", "amount": 0.4, "scope": "layer"},
-    {"id": "recover", "use": "finetune", **TRAINING, "epochs": 1},
+    {"id": "recover", "use": "distill", **TRAINING, "epochs": 1, "distil": {"teacher": "tune", "labels": 0.5}},
     {"id": "int8", "use": "quantize.static", "calibration": {"samples": 16}},
 ]
 

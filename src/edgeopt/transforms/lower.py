@@ -45,9 +45,10 @@ class LowerToOnnx(Transform[StepParams]):
 
 
 def lower(model: Any, state: State, context: StepContext, *, traced: Any = None, rewrite: Callable[[Path], None] | None = None,
-          tolerance: float = TOLERANCE) -> None:  # fmt: skip
+          relative: float = 0.0) -> None:  # fmt: skip
     """Write the graph of a model with the files of its state beside, and note how far it is from the model on real rows.
-    traced: exported in the model's place; rewrite: then changes the graph. Raises StepError E404 above the tolerance."""
+    traced: exported in the model's place; rewrite: then changes the graph. Raises StepError E404 where a logit is off by more
+    than the tolerance, or with `relative` by that share of the largest logit more."""
     import onnx
 
     from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
@@ -63,7 +64,9 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     if rewrite is not None:
         rewrite(path)
     onnx.checker.check_model(str(path), full_check=True)
-    difference = float(abs(onnx_logits(open_session(path), rows) - torch_logits(model, rows)).max())
+    expected = torch_logits(model, rows)
+    difference = float(abs(onnx_logits(open_session(path), rows) - expected).max())
+    tolerance = TOLERANCE + relative * float(abs(expected).max())
     if not difference <= tolerance:
         raise step_failed(
             "E404",
