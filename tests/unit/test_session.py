@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -14,11 +14,14 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeopt.gates import Evidence, decide
 from edgeopt.measure import choice
 from edgeopt.measure.choice import best_options, changed, changes
 from edgeopt.measure.latency import cold_starts
 from edgeopt.measure.session import defaults, open_session, save_optimized
+from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.card import SESSION_OPTIONS
+from edgeopt.report.model import Starts
 
 HIDDEN = 16
 
@@ -162,3 +165,20 @@ def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(StepError) as error:
         cold_starts({"gone": (tmp_path / "gone.onnx", defaults(1))}, {"input_ids": [1]})
     assert "E409" in str(error.value) and "gone.onnx" in str(error.value)
+
+
+def gate(base: list[float], candidate: list[float], **spec: Any) -> Any:
+    def subject(ms: list[float]) -> Any:
+        return SimpleNamespace(cold_start_ms=float(np.median(ms)), memory_peak_bytes=0, size_bytes=0, starts=Starts(ms=ms, peak_bytes=[0] * len(ms)))
+
+    return decide(GateSpec(metric="start.cold", **spec), cast(Evidence, SimpleNamespace(baseline=subject(base), candidate=subject(candidate))))
+
+
+def test_a_gate_on_starts_is_inconclusive_where_they_vary_around_its_bound() -> None:
+    base, candidate = [100.0] * 9, [46.0, 47.0, 48.0, 49.0, 50.0, 51.0, 52.0, 53.0, 54.0]
+    # the order statistics: the second is below the median at 98 % confidence, the third at 91 %
+    found = gate(base, candidate, max_ratio=0.5)
+    assert (found.verdict, found.value) == ("inconclusive", 0.5)
+    assert 0.47 <= found.low <= 0.48 and 0.52 <= found.high <= 0.53
+    assert gate(base, candidate, max_ms=55).verdict == "pass"
+    assert gate(base, candidate, max_ms=45).verdict == "fail"

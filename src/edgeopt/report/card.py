@@ -54,6 +54,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         sentence=headline.sentence(report),
         session_options=SESSION_OPTIONS,
         target=report.latency[0].target if report.latency else "the target",
+        made_on=f"{report.environment.get('cpu')}, onnxruntime {report.environment.get('packages', {}).get('onnxruntime')}",
         hub=_hub_fields(report, quantized),
         figures=table(tables.figures(report)),
         bounds=tables.BOUNDS,
