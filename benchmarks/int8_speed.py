@@ -8,6 +8,7 @@ has who chooses nothing. Also measured: onnxruntime's own default static quantis
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy as np
 
 from benchmarks.common import arguments, save, spread
 from edgeopt.contract import Fact
+from edgeopt.measure.choice import best_options
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.latency_worker import best_session, feeds_of, interleaved, onnx_query, pin
-from edgeopt.measure.session import input_names, open_session
+from edgeopt.measure.latency_worker import feeds_of, interleaved, onnx_query, pin
+from edgeopt.measure.session import defaults, input_names, open_session
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards
 from edgeopt.transforms import registry
@@ -41,8 +43,8 @@ def main() -> None:
         graphs["onnxruntime default static"] = _default_static(graphs["fp32"], rows, work)
         pin(1)
         feeds = feeds_of(rows, 128, 1)
-        chosen = {name: best_session(path, 1, feeds) for name, path in graphs.items()}
-        queries = {**{name: query for name, (query, _) in chosen.items()}, "fp32, default session": onnx_query(graphs["fp32"], 1, [])}
+        chosen = {name: best_options(partial(onnx_query, path), 1, feeds) for name, path in graphs.items()}
+        queries = {**{name: choice.query for name, choice in chosen.items()}, "fp32, default session": onnx_query(graphs["fp32"], defaults(1))}
         medians: dict[str, list[float]] = {name: [] for name in queries}
         for _ in range(options.repeats):
             for name, samples in interleaved(queries, feeds, ROUNDS, SECONDS).items():
@@ -51,7 +53,7 @@ def main() -> None:
     save("int8_speed", {
         "what": "p50 of an FP32 baseline over p50 of the candidate; batch 1, sequence 128, one thread",
         "repeats": options.repeats,
-        "disabled_optimizers": {name: disabled for name, (_, disabled) in chosen.items()},
+        "session": {name: choice.options for name, choice in chosen.items()},
         "p50_ms": {k: spread(v) for k, v in medians.items()},
         "speedup": {
             f"{name} over {base}": spread([b / c for b, c in zip(medians[base], medians[name], strict=True)])

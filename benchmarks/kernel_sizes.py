@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.common import arguments, save, spread
 from edgeopt.measure.latency_worker import interleaved, onnx_query, pin
+from edgeopt.measure.session import defaults
 
 TOKENS, ROUNDS, SECONDS = 128, 200, 60.0
 OFFSETS = (0, 1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 31, 32)
@@ -43,7 +44,7 @@ def _penalties(varied: str, base: tuple[int, int], precision: str, repeats: int,
         hidden, neurons = (base[0] + offset, base[1]) if varied == "hidden" else (base[0], base[1] + offset)
         path = _block(hidden, neurons, precision, folder / f"{varied}-{precision}-{offset}.onnx")
         x = np.random.default_rng(0).standard_normal((1, TOKENS, hidden), dtype=np.float32)
-        query, feeds[offset] = onnx_query(path, 1, []), {"x": x}
+        query, feeds[offset] = onnx_query(path, defaults(1)), {"x": x}
         queries[str(offset)] = lambda _, query=query, feed=feeds[offset]: query(feed)
     found: dict[int, list[float]] = {offset: [] for offset in OFFSETS}
     for _ in range(repeats):

@@ -10,7 +10,7 @@ from edgeopt.contract import Fact, facts
 from edgeopt.export import Exported, Exporter, ExportInput
 from edgeopt.models.source import CONFIG, TOKENIZER_FILES
 
-FP32, INT8 = "model.onnx", "model_quantized.onnx"
+FP32, INT8, OPTIMIZED = "model.onnx", "model_quantized.onnx", "model_optimized.onnx"
 
 
 class OnnxExporter(Exporter):
@@ -21,7 +21,10 @@ class OnnxExporter(Exporter):
     summary = "ONNX in the layout of optimum and transformers.js"
     requires = facts(Fact.ONNX)
     needs = ("onnxruntime",)
-    options: ClassVar[dict[str, Any]] = {"fp32": True}  # beside an int8 graph, keep the float one it came from
+    options: ClassVar[dict[str, Any]] = {
+        "fp32": True,  # beside an int8 graph, keep the float one it came from
+        "optimized": False,  # beside the graph, save it as the runtime optimises it for this processor
+    }
 
     def write(self, given: ExportInput, folder: Path, options: dict[str, Any]) -> Exported:
         for name in (CONFIG, *TOKENIZER_FILES):
@@ -31,9 +34,10 @@ class OnnxExporter(Exporter):
         quantized = Fact.INT8 in given.state.facts
         artifact = Path("onnx") / (INT8 if quantized else FP32)
         _copy_graph(given.state.folder, folder / artifact)
-        if quantized and given.fp32 is not None and {**self.options, **options}["fp32"]:
+        chosen = {**self.options, **options}
+        if quantized and given.fp32 is not None and chosen["fp32"]:
             _copy_graph(given.fp32.folder, folder / "onnx" / FP32)
-        return Exported(artifact)
+        return Exported(artifact, Path("onnx") / OPTIMIZED if chosen["optimized"] else None)
 
     def logits(self, folder: Path, exported: Exported, feed: dict[str, Any]) -> Any:
         import onnxruntime as ort

@@ -30,9 +30,11 @@ class ExportInput:
 
 @dataclass(frozen=True)
 class Exported:
-    """artifact: the file that is measured, relative to the folder; tokenizer.json is in the folder."""
+    """artifact: the file that is measured, relative to the folder; tokenizer.json is in the folder. optimized: where the
+    graph is to be saved as the runtime optimises it, once it is known with which options that is quickest."""
 
     artifact: Path
+    optimized: Path | None = None
 
 
 class Exporter(ABC):

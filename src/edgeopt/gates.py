@@ -56,7 +56,7 @@ def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Ga
     if spec.metric.startswith("latency."):
         return _latency(spec, kind, bound, evidence, line)
     if spec.metric in ("size", "memory.peak", "start.cold"):
-        return _exact(spec, kind, bound, evidence, line)
+        return _process(spec, kind, bound, evidence, line)
     return _metric(spec, kind, bound, evidence, line)
 
 
@@ -100,7 +100,7 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     return _gate(spec, kind, bound, line, drop, verdict, reason)
 
 
-def _exact(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
+def _process(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
     values = []
     for subject in (evidence.baseline, evidence.candidate):
         raw = {"size": subject.size_bytes, "memory.peak": subject.memory_peak_bytes, "start.cold": subject.cold_start_ms}[spec.metric]
@@ -108,12 +108,26 @@ def _exact(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: in
     base, candidate = values
     if candidate is None or base is None:
         return _gate(spec, kind, bound, line, None, "inconclusive", "not measured")
-    unit, scale = ("ms", 1.0) if kind == "max_ms" or spec.metric == "start.cold" else ("MB", 1e6)
-    value = candidate / base if kind == "max_ratio" else candidate / scale
-    bounds = Bounds(value, value, value)
+    unit, scale = ("ms", 1.0) if spec.metric == "start.cold" else ("MB", 1e6)
+    bounds = _of_starts(spec, kind, evidence, scale)
+    if bounds is None:
+        value = candidate / base if kind == "max_ratio" else candidate / scale
+        bounds = Bounds(value, value, value)
     verdict = _judge(bounds, lambda v: v <= bound, smaller_is_better=True)
     reason = f"{base / scale:.1f} → {candidate / scale:.1f} {unit}"
     return _gate(spec, kind, bound, line, bounds, verdict, reason)
+
+
+def _of_starts(spec: GateSpec, kind: str, evidence: Evidence, scale: float) -> Bounds | None:
+    """The median over fresh processes, or the ratio of the medians; None for what does not vary, and for runs of versions
+    that kept no samples."""
+    starts = evidence.baseline.starts, evidence.candidate.starts
+    if spec.metric == "size" or starts[0] is None or starts[1] is None:
+        return None
+    base, candidate = (np.array(s.ms if spec.metric == "start.cold" else s.peak_bytes) for s in starts if s is not None)
+    if kind == "max_ratio":
+        return percentile_ratio(candidate, base, 50.0, spec.confidence, block=1)
+    return percentile_bounds(candidate / scale, 50.0, spec.confidence, block=1)
 
 
 def _latency(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: int | None) -> Gate:

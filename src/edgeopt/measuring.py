@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +14,20 @@ from edgeopt.contract import Fact
 from edgeopt.data import Split
 from edgeopt.emissions import country_of
 from edgeopt.execute import Executed
+from edgeopt.export import Exported
 from edgeopt.gates import Evidence
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.energy import measure_energy
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.latency import Measured, cold_start, measure
+from edgeopt.measure.latency import Measured, cold_starts, measure
+from edgeopt.measure.session import Options
 from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
-from edgeopt.report.model import Emissions, Subject, SubjectName
+from edgeopt.report.model import Emissions, OptimizedGraph, Starts, Subject, SubjectName
+from edgeopt.serving import serve
 from edgeopt.store import State, write_json
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.encode import Encoder, Ids, length
+from edgeopt.tasks.encode import Encoder, length
 from edgeopt.transforms.lower import GRAPH
 
 PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
@@ -32,19 +35,21 @@ PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
 
 @dataclass(frozen=True)
 class Measurements:
-    """The evidence, how many queries the rows made, what session.json says of each measured file, what a reader should know
-    of it, and the energy of inferences where the recipe asks for it."""
+    """The evidence, how many queries the rows made, what session.json says of each measured file, the optimised graph where
+    one was asked for, what a reader should know of it all, and the energy of inferences where the recipe asks for it."""
 
     evidence: Evidence
     queries: int
-    sessions: dict[str, dict[str, Any]]
+    sessions: dict[str, Options]
+    optimized: OptimizedGraph | None
     notes: list[str]
     emissions: Emissions | None = None
 
 
-def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path, progress: Progress) -> Measurements:
-    """Metrics, size, latency, cold start and memory of `artifact` (a file below the folder `model`) and of
-    the FP32 baseline's graph."""
+def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Exported, progress: Progress) -> Measurements:
+    """Metrics, size, latency, cold start and memory of what was exported to the folder `model`, and of the FP32 baseline's
+    graph."""
+    artifact = exported.artifact
     report = executed.data.report
     task = task_of(recipe.head.task, executed.data.label_names)
     baseline = executed.final("baseline")
@@ -64,59 +69,37 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, artifact: Path,
     for target in recipe.targets:
         progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
         latency += measure(target, timed, torch_state.folder, queries)
+    shown = {"baseline": "baseline/model.onnx", "candidate": f"model/{artifact.as_posix()}"}
+    options = {n: next(m.session for m in latency if m.subject == n) for n in graphs}
     asked, emissions = recipe.head.emissions, None
     if asked:
         progress.say(f"energy of inferences: about {3 * asked.seconds:.0f} s …")
-        disabled = {n: _disabled(latency, n) for n in graphs}
-        emissions = measure_energy(recipe.targets[0], {**graphs}, disabled, queries, country_of(asked), asked.seconds)
-    shown = {"baseline": "baseline/model.onnx", "candidate": f"model/{artifact.as_posix()}"}
-    subjects = {n: _subject(n, shown[n], graphs[n], outputs[n], seconds[n], task, report, queries, latency) for n in graphs}
+        emissions = measure_energy(recipe.targets[0], {**graphs}, options, queries, country_of(asked), asked.seconds)
+    served = serve(exported, model, options["candidate"], task, report, outputs["candidate"], progress)
+    starting: dict[str, tuple[Path, Options]] = {n: (graphs[n], options[n]) for n in graphs}
+    if served.optimized is not None:
+        starting["optimized"] = model / served.optimized, served.sessions[served.optimized.as_posix()]
+    starts = cold_starts(starting, max(queries, key=length))
+    subjects = {n: _subject(shown[n], graphs[n], outputs[n], seconds[n], task, report, starts[n]) for n in graphs}
     labels = task.stack_labels(report.labels)
     evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency)
-    options = _session_options(task, graphs["candidate"], model, report, latency, outputs["candidate"], progress)
-    notes = [*([options.note] if options.note else []), *task.notes(labels)]
+    notes = [*served.notes, *task.notes(labels)]
     if len(queries) > len(report):
         notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
-    return Measurements(evidence, len(queries), {artifact.as_posix(): options.kwargs}, notes, emissions)
+    optimized = None
+    if served.optimized is not None:
+        size = (model / served.optimized).stat().st_size
+        optimized = OptimizedGraph(artifact=f"model/{served.optimized.as_posix()}", size_bytes=size, starts=starts["optimized"])
+    return Measurements(evidence, len(queries), served.sessions, optimized, notes, emissions)
 
 
-def _disabled(latency: list[Measured], subject: str) -> list[str]:
-    first = next(m for m in latency if m.subject == subject)
-    return [x for x in first.session.get("disabled_optimizers", "").split(",") if x]
-
-
-class _SessionOptions(NamedTuple):
-    """What session.json says of the candidate's file, and what that changes."""
-
-    kwargs: dict[str, Any]
-    note: str | None
-
-
-def _session_options(task: Task, graph: Path, model: Path, report: Split, latency: list[Measured], logits: Any, progress: Progress) -> _SessionOptions:
-    """The options that the file was quickest with on the first target. Metrics are those of the runtime's
-    default options, which anyone gets who just opens the file; where others are shipped, they are compared."""
-    disabled = _disabled(latency, "candidate")
-    if not disabled:
-        return _SessionOptions({}, None)
-    other = outputs_of(graph, model, report, task, progress, "accuracy with session.json", disabled)
-    flips = task.flips(other, logits)
-    changed = [f"{flips[0]} of {flips[1]} predictions"] if flips is not None else []
-    if logits.dtype != object:  # texts have no logits
-        changed.append(f"a logit by {float(np.nanmax(abs(other - logits))):.2g} at most")
-    note = f"Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change {' and '.join(changed)}."
-    return _SessionOptions({"disabled_optimizers": disabled}, note)
-
-
-def _subject(
-    name: str, shown: str, graph: Path, outputs: Any, seconds: float, task: Task, report: Split, queries: list[Ids], latency: list[Measured]
-) -> Subject:
+def _subject(shown: str, graph: Path, outputs: Any, seconds: float, task: Task, report: Split, starts: Starts) -> Subject:
     weights, labels = weigh(graph), task.stack_labels(report.labels)
-    longest = max(queries, key=length)
-    ms, peak = cold_start(graph, latency[0].threads, longest, _disabled(latency, name))
     return Subject(
         artifact=shown, metrics=task.metrics(labels, outputs), extra=task.extra_metrics(labels, outputs), inference_seconds=round(seconds, 3),
         size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,
-        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=peak, cold_start_ms=ms,
+        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=int(np.median(starts.peak_bytes)),
+        cold_start_ms=float(np.median(starts.ms)), starts=starts,
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Gro
         if locked is not None:
             check_lock(locked, lock)
         exported = _export(recipe, executed, folder, progress)
-        measured = measure_all(recipe, executed, folder / "model", exported[0].artifact, progress)
+        measured = measure_all(recipe, executed, folder / "model", exported[0], progress)
         seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
         report = build_report(recipe, executed, measured, summarise(measured.evidence.task, measured.evidence.labels, seeds))
         write_json(folder / LOCK, lock)

@@ -185,23 +185,23 @@ def _resampled_correlation(name: str, truth: Values, predictions: list[Values], 
 _BLOCK = 10
 
 
-def _resampled_rounds(rounds: int, resamples: int) -> Values:
+def _resampled_rounds(rounds: int, resamples: int, block: int) -> Values:
     """Indices (resamples, rounds) of a moving-block bootstrap."""
     rng = np.random.default_rng(_SEED)
-    block = min(_BLOCK, rounds)
+    block = min(block, rounds)
     starts = rng.integers(0, rounds - block + 1, size=(resamples, math.ceil(rounds / block)))
     return (starts[:, :, None] + np.arange(block)).reshape(resamples, -1)[:, :rounds]
 
 
-def percentile_ratio(baseline: Values, candidate: Values, percentile: float, confidence: float) -> Bounds:
-    """Baseline's percentile over the candidate's, from samples of the same rounds."""
+def percentile_ratio(baseline: Values, candidate: Values, percentile: float, confidence: float, block: int = _BLOCK) -> Bounds:
+    """Baseline's percentile over the candidate's, from samples of the same rounds; block: rounds that are resampled together."""
     rounds = min(len(baseline), len(candidate))
-    index = _resampled_rounds(rounds, RESAMPLES // 5)
+    index = _resampled_rounds(rounds, RESAMPLES // 5, block)
     top, bottom = (np.percentile(x[index], percentile, axis=1) for x in (baseline[:rounds], candidate[:rounds]))
     return _bounds(float(np.percentile(baseline, percentile) / np.percentile(candidate, percentile)), top / bottom, confidence)
 
 
-def percentile_bounds(samples: Values, percentile: float, confidence: float) -> Bounds:
+def percentile_bounds(samples: Values, percentile: float, confidence: float, block: int = _BLOCK) -> Bounds:
     """A percentile of latencies with its bounds."""
-    index = _resampled_rounds(len(samples), RESAMPLES // 5)
+    index = _resampled_rounds(len(samples), RESAMPLES // 5, block)
     return _bounds(float(np.percentile(samples, percentile)), np.percentile(samples[index], percentile, axis=1), confidence)

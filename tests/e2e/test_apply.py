@@ -15,6 +15,7 @@ from helpers import edgeopt
 from sklearn.metrics import accuracy_score, f1_score
 from tokenizers import Tokenizer
 
+from edgeopt.measure.session import open_session
 from edgeopt.report.model import Report
 
 STEPS = [
@@ -28,7 +29,7 @@ STEPS = [
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Path:
-    return recipe_for(tmp_path_factory.mktemp("recipe"), tiny_model, tiny_data, steps=STEPS)
+    return recipe_for(tmp_path_factory.mktemp("recipe"), tiny_model, tiny_data, steps=STEPS, export=[{"format": "onnx", "options": {"optimized": True}}])
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,7 @@ def test_the_run_folder_is_whole(applied: Applied) -> None:
         "model/session.json",
         "model/onnx/model.onnx",
         "model/onnx/model_quantized.onnx",
+        "model/onnx/model_optimized.onnx",
     } <= names
     assert applied.done.out.strip().splitlines()[-1] == str(applied.out / "report.html")
     assert not [p for p in applied.out.parent.iterdir() if p.name.startswith(".")]
@@ -119,6 +121,44 @@ def test_zeros_survive_to_the_shipped_graph(applied: Applied) -> None:
     assert all(w.dtype == np.int8 for w in weights)
     zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
     assert zeros >= 0.29
+
+
+def test_both_graphs_answer_alike_with_their_session_options_and_only_the_optimised_one_is_fused(applied: Applied) -> None:
+    model = applied.out / "model"
+    options = json.loads((model / "session.json").read_text())
+    assert set(options) == {"onnx/model_quantized.onnx", "onnx/model_optimized.onnx"}
+    assert options["onnx/model_optimized.onnx"]["graph_optimization_level"] == "ORT_DISABLE_ALL"
+    ids = np.arange(5, 15).reshape(2, 5)
+    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    answers = []
+    for name, chosen in options.items():
+        session = open_session(model / name, chosen)
+        answers.append(session.run(None, {k: v for k, v in feed.items() if k in {i.name for i in session.get_inputs()}})[0])
+    np.testing.assert_array_equal(*answers)
+    kinds = [{n.op_type for n in onnx.load(model / name).graph.node} for name in ("onnx/model_quantized.onnx", "onnx/model_optimized.onnx")]
+    assert "MatMulIntegerToFloat" in kinds[1] - kinds[0]
+
+
+def test_the_report_says_what_the_options_bring_and_how_long_starts_take(applied: Applied) -> None:
+    report = Report.model_validate_json((applied.out / "report.json").read_text())
+    assert [(s.subject, s.target) for s in report.sessions] == [("baseline", "brief"), ("candidate", "brief")]
+    shipped = json.loads((applied.out / "model" / "session.json").read_text())
+    assert report.sessions[1].options == shipped["onnx/model_quantized.onnx"]
+    assert all((s.ratio is None) == (s.options == {"intra_op_num_threads": 1}) for s in report.sessions)
+    assert report.optimized is not None
+    for each in (report.baseline.starts, report.candidate.starts, report.optimized.starts):
+        assert each is not None and len(each.ms) == len(each.peak_bytes) >= 3
+    assert report.candidate.starts is not None
+    assert report.candidate.cold_start_ms == np.median(report.candidate.starts.ms)
+    text = (applied.out / "report.md").read_text()
+    assert "## Session options" in text and "model/onnx/model_optimized.onnx is for the processor" in text
+
+
+def test_gates_on_starts_have_bounds(applied: Applied) -> None:
+    gates = "[{metric: start.cold, max_ratio: 1000}, {metric: memory.peak, max_ratio: 1000, confidence: 0.9}]"
+    decided = edgeopt("gate", applied.out, "--recipe", applied.recipe, "--set", f"gates={gates}", "--json").json["gates"]
+    assert all(g["verdict"] == "pass" and g["low"] <= g["value"] <= g["high"] for g in decided)
+    assert decided[0]["low"] < decided[0]["high"]
 
 
 def test_typed_again_it_reuses_every_step(applied: Applied) -> None:

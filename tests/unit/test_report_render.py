@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from report_sample import TARGET, gates, latency, sample_report, speedup
 
-from edgeopt.report import charts
+from edgeopt.report import charts, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.card import render_card
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
-from edgeopt.report.model import Report, Task
+from edgeopt.report.model import OptimizedGraph, Report, SessionChoice, Starts, Task
 
 FIGURES = ["0.8407", "0.8382", "−0.25 points", "[−1.47, +0.98]", "90.9 MB", "23.0 MB", "3.95× smaller", "17.26 M"]
 TIMES = ["21.4 ms", "8.52 ms", "9.11 ms", "24.9 ms", "2.52× as fast", "[2.47×, 2.56×]"]
@@ -218,3 +218,29 @@ def test_card_front_matter() -> None:
 )
 def test_numbers(written: str, expected: str) -> None:
     assert written == expected
+
+
+def test_session_options_and_starts_are_shown_and_a_run_without_them_is_too() -> None:
+    plain = sample_report()
+    assert {"Session options", "Start-up"}.isdisjoint(section.heading for section in tables.details(plain))
+    starts = Starts(ms=[50.0, 52.0, 49.0], peak_bytes=[90_000_000, 91_000_000, 90_000_000])
+    slower = Starts(ms=[100.0, 104.0, 98.0], peak_bytes=[180_000_000] * 3)
+    options = {"intra_op_num_threads": 2, "session.force_spinning_stop": "1", "disabled_optimizers": ["SkipLayerNormFusion"], "enable_cpu_mem_arena": False}
+    report = plain.model_copy(update={
+        "baseline": plain.baseline.model_copy(update={"starts": slower}), "candidate": plain.candidate.model_copy(update={"starts": starts}),
+        "optimized": OptimizedGraph(artifact="model/onnx/model_optimized.onnx", size_bytes=1, starts=starts),
+        "sessions": [SessionChoice(subject="baseline", target="t", options={"intra_op_num_threads": 1}),
+                     SessionChoice(subject="candidate", target="t", options=options, ratio=1.2, low=1.1, high=1.3)],
+    })  # fmt: skip
+    sections = {section.heading: section for section in tables.details(report)}
+    assert sections["Session options"].table.rows == [
+        ["baseline", "t", "1 thread", "default kept", "–"],
+        ["candidate", "t", "2 threads, without SkipLayerNormFusion, no memory arena", "1.20× as fast", "[1.10×, 1.30×]"],
+    ]
+    assert [row[0] for row in sections["Start-up"].table.rows] == [report.baseline.artifact, report.candidate.artifact, "model/onnx/model_optimized.onnx"]
+    assert sections["Start-up"].table.rows[1][1:] == ["50.0 ms", "[49.0 ms, 52.0 ms]", "90.0 MB", "[90.0 MB, 91.0 MB]", "3"]
+    assert "for no other" in sections["Start-up"].note
+    cold = next(row for row in tables.figures(report).rows if row[0] == "cold start")
+    assert cold[4] == "[2.00×, 2.00×]"  # in each round one took twice as long as the other
+    card = render_card(report, pair=False, quantized=True)
+    assert "`onnx/model_optimized.onnx` is the same graph" in card and "model_optimized" not in render_card(plain, pair=False, quantized=True)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeopt.data import Split
-from edgeopt.measure.session import input_names, open_session
+from edgeopt.measure.session import QUIET, Options, input_names, open_session
 from edgeopt.progress import Progress
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 
 
 def outputs_of(graph: Path, folder: Path, split: Split, task: Task, progress: Progress, title: str,
-               disabled: Sequence[str] = ()) -> np.ndarray[Any, np.dtype[Any]]:  # fmt: skip
-    """The task's outputs, the first axis is the rows. folder: where tokenizer.json is. disabled: optimisers of the runtime
-    to switch off. One query at a time and without padding, as a device serves them: the logits of a dynamically
+               options: Options = QUIET) -> np.ndarray[Any, np.dtype[Any]]:  # fmt: skip
+    """The task's outputs, the first axis is the rows. folder: where tokenizer.json is. options: the
+    session's. One query at a time and without padding, as a device serves them: the logits of a dynamically
     quantised graph depend on what shares the batch."""
     encoder = Encoder(folder, task.spec.max_length)
-    session = open_session(graph, disabled=disabled)
+    session = open_session(graph, options)
     names = input_names(session)
     features = task.encode(encoder, split.texts)
     out = []

@@ -17,11 +17,14 @@ from typing import Any, Literal
 import numpy as np
 
 from edgeopt.errors import step_failed
+from edgeopt.measure.session import Options
 from edgeopt.recipe.schema import Target
-from edgeopt.report.model import SubjectName
+from edgeopt.report.model import Starts, SubjectName
 from edgeopt.tasks.encode import Ids
 
 Samples = np.ndarray[Any, np.dtype[np.float64]]
+#: Starts of each graph, unless the time is up (then three at least).
+_STARTS, _STARTS_SECONDS = 9, 10.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,10 @@ class Measured:
     threads: int
     batch: int
     sequence: int | Literal["task"]
-    session: dict[str, str]
+    session: dict[str, Any]
     samples: Samples
+    #: The runtime's default options' median over that of `session`, with its bounds; None where those are the defaults.
+    gain: tuple[float, float, float] | None = None
 
 
 def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path | None, rows: list[Ids]) -> list[Measured]:
@@ -53,12 +58,12 @@ def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path 
     return [Measured(**{**r, "samples": np.array(r["samples"])}, target=target.name, threads=target.threads, batch=target.batch) for r in results]
 
 
-def cold_start(graph: Path, threads: int, row: Ids, disabled: list[str], repeats: int = 3) -> tuple[float, int]:
-    """(median milliseconds from opening the file to the first result, peak resident bytes of a process
-    that does nothing else), over `repeats` fresh processes with the file in the page cache."""
-    task = {"graph": str(graph), "threads": threads, "row": row, "disabled": disabled}
-    runs = [run_worker("edgeopt.measure.cold_worker", task) for _ in range(repeats)]
-    return float(np.median([r["ms"] for r in runs])), int(max(r["peak_bytes"] for r in runs))
+def cold_starts(graphs: dict[str, tuple[Path, Options]], row: Ids) -> dict[str, Starts]:
+    """Starts of each graph with its options, in fresh processes that do nothing else, one graph after the other in each
+    round, with the files in the page cache. Raises StepError E409."""
+    task: dict[str, Any] = {"graphs": {name: {"path": str(path), "options": options} for name, (path, options) in graphs.items()}, "row": row}
+    found = run_worker("edgeopt.measure.cold_worker", {**task, "repeats": _STARTS, "at_least": 3, "max_seconds": _STARTS_SECONDS})
+    return {name: Starts(ms=[round(s["ms"], 3) for s in each], peak_bytes=[s["peak_bytes"] for s in each]) for name, each in found.items()}
 
 
 def run_worker(module: str, task: dict[str, Any]) -> Any:

@@ -7,18 +7,17 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeopt.measure.session import CHOICES, input_names, open_session
+from edgeopt.measure.choice import Query, best_options
+from edgeopt.measure.session import Options, input_names, open_session
 from edgeopt.tasks.encode import length
 
 Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
-Query = Callable[[Feed], object]
-_PROBE_ROUNDS = 30
 _WARM_WINDOW = 10
 _WARM_LIMIT = 60
 
@@ -32,11 +31,12 @@ def main() -> None:
     queries: dict[str, Query] = {}
     about: dict[str, dict[str, Any]] = {}
     for name, path in task["graphs"].items():
-        queries[name], disabled = best_session(Path(path), target["threads"], probe)
-        about[name] = {"runtime": "onnxruntime", "device": "cpu", "session": {"disabled_optimizers": ",".join(disabled)} if disabled else {}}
+        choice = best_options(partial(onnx_query, Path(path)), target["threads"], probe)
+        queries[name] = choice.query
+        about[name] = {"runtime": "onnxruntime", "device": "cpu", "session": choice.options, "gain": choice.gain}
     if task["torch"]:
         queries["baseline-torch"], device = torch_query(Path(task["torch"]), target["threads"])
-        about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}}
+        about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
     results = []
     for sequence in target["sequence"]:
         samples = interleaved(queries, feeds[str(sequence)], target["queries"], target["max_seconds"])
@@ -74,17 +74,8 @@ def _fitted(values: list[Any], width: int, *, repeat: bool) -> list[Any]:
     return (values * (width // len(values) + 1))[:width] if repeat else values + [0] * (width - len(values))
 
 
-def best_session(path: Path, threads: int, feeds: list[Feed]) -> tuple[Query, list[str]]:
-    """The quickest of the runtime's choices for this file on this machine, and what it switches off."""
-    options = [list(choice) for choice in CHOICES]
-    queries = {str(i): onnx_query(path, threads, disabled) for i, disabled in enumerate(options)}
-    samples = interleaved(queries, feeds[:1], _PROBE_ROUNDS, 20.0)
-    best = min(queries, key=lambda name: float(np.median(samples[name])))
-    return queries[best], options[int(best)]
-
-
-def onnx_query(path: Path, threads: int, disabled: list[str]) -> Query:
-    session = open_session(path, threads=threads, disabled=disabled)
+def onnx_query(path: Path, options: Options) -> Query:
+    session = open_session(path, options)
     names = set(input_names(session))
     return lambda feed: session.run(None, {k: v for k, v in feed.items() if k in names})
 

@@ -16,7 +16,7 @@ from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.losses import chance_notes, int8_notes
-from edgeopt.report.model import Difference, Gate, Latency, Parity, RecipeInfo, Report, Seeds, Speedup, Step, SubjectName, Task
+from edgeopt.report.model import Difference, Gate, Latency, Parity, RecipeInfo, Report, Seeds, SessionChoice, Speedup, Step, SubjectName, Task
 from edgeopt.statistics import percentile_ratio
 from edgeopt.transforms.prune.figures import TOLERANCE
 
@@ -42,6 +42,8 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         differences=[_difference(evidence, m) for m in task.metric_names],
         latency=[_latency(m) for m in evidence.latency],
         speedups=_speedups(evidence.latency),
+        sessions=_sessions(evidence.latency),
+        optimized=measured.optimized,
         parity=_parity(executed),
         steps=[_step(chain, done) for chain, chain_done in executed.chains.items() for done in chain_done],
         environment=host.environment(),
@@ -72,6 +74,13 @@ def _latency(m: Measured) -> Latency:
         queries=len(m.samples),
         session=m.session,
     )
+
+
+def _sessions(latency: list[Measured]) -> list[SessionChoice]:
+    """One for each graph on each target."""
+    found = {(m.target, m.subject): m for m in latency if m.runtime == "onnxruntime"}
+    bounds = ("ratio", "low", "high")
+    return [SessionChoice(subject=m.subject, target=m.target, options=m.session, **dict(zip(bounds, m.gain or (), strict=False))) for m in found.values()]
 
 
 def _sequence(m: Measured) -> Any:

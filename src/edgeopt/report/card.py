@@ -23,6 +23,19 @@ _PIPELINES = {t: t for t in ("text-classification", "multiple-choice", "token-cl
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
+#: Lines that give `options`, an onnxruntime.SessionOptions, what session.json in `folder` says of `file`.
+SESSION_OPTIONS = """\
+for name, value in json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {}).items():
+    if name == "disabled_optimizers":
+        options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
+    elif name == "graph_optimization_level":
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
+    elif "." in name:
+        options.add_session_config_entry(name, value)
+    else:
+        setattr(options, name, value)"""
+
+
 def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
     """`pair`: the task reads two texts. `quantized`: the shipped file is the int8 one."""
     page = environment(autoescape=False)
@@ -39,6 +52,9 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         writes=report.task.type == "summarization",
         sequence_classification=report.task.type in _SEQUENCES and not report.task.window_stride,
         sentence=headline.sentence(report),
+        session_options=SESSION_OPTIONS,
+        target=report.latency[0].target if report.latency else "the target",
+        made_on=f"{report.environment.get('cpu')}, onnxruntime {report.environment.get('packages', {}).get('onnxruntime')}",
         hub=_hub_fields(report, quantized),
         figures=table(tables.figures(report)),
         bounds=tables.BOUNDS,

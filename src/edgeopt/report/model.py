@@ -36,6 +36,34 @@ class Gate(Part):
     line: int | None = Field(None, description="line of the recipe")
 
 
+class Starts(Part):
+    """Opening a file and answering one query, each time in a fresh process with the options of session.json. Those of the
+    same number were measured next to each other."""
+
+    ms: list[float] = Field(description="from opening the file to the first answer")
+    peak_bytes: list[int] = Field(description="largest resident size of the process")
+
+
+class OptimizedGraph(Part):
+    """The candidate's graph as the runtime optimised it for this processor, saved so that it need not do so at each start."""
+
+    artifact: str
+    size_bytes: int
+    starts: Starts
+
+
+class SessionChoice(Part):
+    """The options that a graph was measured with on a target, and what they bring: the p50 of the runtime's default options
+    over theirs, with its one-sided 95 % bounds. ratio, low and high are null where the defaults were kept."""
+
+    subject: SubjectName
+    target: str
+    options: dict[str, Any]
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
 class Subject(Part):
     """A measured artifact: the ONNX file that is shipped, or the FP32 baseline exported the same way."""
 
@@ -47,8 +75,9 @@ class Subject(Part):
     parameters: int
     nonzero: int
     precision: Literal["fp32", "int8"]
-    memory_peak_bytes: int | None = None
-    cold_start_ms: float | None = None
+    memory_peak_bytes: int | None = Field(None, description="median of `starts`")
+    cold_start_ms: float | None = Field(None, description="median of `starts`")
+    starts: Starts | None = None
 
 
 class Latency(Part):
@@ -66,7 +95,7 @@ class Latency(Part):
     p90_ms: float
     p99_ms: float | None
     queries: int
-    session: dict[str, str] = Field(default={}, description="runtime options it ran with")
+    session: dict[str, Any] = Field(default={}, description="runtime options it ran with")
 
 
 class Speedup(Part):
@@ -209,6 +238,8 @@ class Report(Part):
     differences: list[Difference]
     latency: list[Latency]
     speedups: list[Speedup]
+    sessions: list[SessionChoice] = []
+    optimized: OptimizedGraph | None = None
     parity: list[Parity]
     steps: list[Step]
     environment: dict[str, Any]

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from edgeopt.report import cost, energy, factors, gate_text, headline, quantization, spread, structure
+import numpy as np
+
+from edgeopt.report import cost, energy, factors, gate_text, headline, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Report, Speedup, Subject
 from edgeopt.report.table import Column, Table, numbers
+from edgeopt.statistics import percentile_ratio
 
 BOUNDS = (
     "Change is candidate against the FP32 ONNX baseline, on the same rows and machine. Each bound is one-sided "
@@ -58,7 +61,11 @@ def _sizes(before: Subject, after: Subject) -> Iterator[list[str]]:
         yield ["peak memory", *map(fmt.megabytes, peaks), change, fmt.ABSENT]
     starts = before.cold_start_ms, after.cold_start_ms
     if any(start is not None for start in starts):
-        yield ["cold start", *map(fmt.milliseconds, starts), *speed(*starts, None)]
+        change, bounds = speed(*starts, None)
+        if before.starts and after.starts:
+            found = percentile_ratio(np.array(before.starts.ms), np.array(after.starts.ms), 50.0, 0.95, block=1)
+            bounds = fmt.interval(found.low, found.high, fmt.ratio)
+        yield ["cold start", *map(fmt.milliseconds, starts), change, bounds]
 
 
 def _times(report: Report, place: Place) -> Iterator[list[str]]:
@@ -165,6 +172,8 @@ def details(report: Report) -> list[Section]:
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Latency", latency(report)),
         Section("Where the speed comes from", factors.table(report), factors.NOTE),
+        Section("Session options", session.choices(report), session.CHOICES_NOTE),
+        Section("Start-up", session.starts(report), session.starts_note(report)),
         Section("What the training cost", cost.table(report), cost.NOTE),
         Section("Energy and emissions", energy.table(report), energy.note(report)),
         Section("Steps", steps(report)),

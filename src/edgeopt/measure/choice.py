@@ -1,0 +1,100 @@
+"""Which of ONNX Runtime's options a graph is quickest with on a target: coordinate descent over a handful of changes.
+
+The optimisers named here are those that changed the time of a MiniLM in FP32 or either int8; the others leave its graph as it
+is, or change nothing that can be measured (benchmarks/results/session_choices.json).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgeopt.measure.session import Options, defaults
+from edgeopt.statistics import Bounds, Values, percentile_ratio
+
+Query = Callable[[Any], object]
+#: A change must make the median this much quicker at 95 % confidence, else the runtime's default stays.
+WORTH = 1.01
+#: Time after which no further change is tried, and the most that one comparison takes. Seconds.
+SECONDS = 5.0
+#: Queries that are not counted; those after which what looks no quicker is given up; those that decide.
+_WARM, _LOOK, _DECIDE = 2, 10, 40
+
+
+class Choice(NamedTuple):
+    """query: a session with the options. gain: the default options' median over theirs, from rounds that did not choose
+    them; None where the defaults stay."""
+
+    query: Query
+    options: dict[str, Any]
+    gain: Bounds | None
+
+
+def changes(threads: int) -> list[dict[str, Any]]:
+    """What is tried, the most promising first."""
+    found: list[dict[str, Any]] = [{"disabled_optimizers": ["SkipLayerNormFusion"]}, {"disabled_optimizers": ["BiasGeluFusion"]}]
+    if threads > 1:
+        found.append({"session.intra_op.allow_spinning": "0"})
+    while threads > 1:
+        threads //= 2
+        found.append({"intra_op_num_threads": threads})
+    return [*found, {"enable_cpu_mem_arena": False}, {"enable_mem_pattern": False}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}]
+
+
+def best_options(open_query: Callable[[Options], Query], threads: int, feeds: Sequence[Any], seconds: float = SECONDS) -> Choice:
+    """Each change in turn is kept where the graph is quicker with it than without, beyond noise (one-sided 95 % bound of the
+    ratio above 1.01). What came of it is then measured against the defaults once more, and has to be worth it there too.
+    open_query: opens a session with options. feeds: what is asked, in turn."""
+    options = defaults(threads)
+    default = best = open_query(options)
+    end = time.monotonic() + seconds
+    for change in changes(threads):
+        if time.monotonic() > end:
+            break
+        tried = changed(options, change)
+        challenger = open_query(tried)
+        if _quicker(best, challenger, feeds, seconds):
+            best, options = challenger, tried
+    if best is default:
+        return Choice(default, options, None)
+    gain = _ratio(_rounds(default, best, feeds, _DECIDE, seconds))
+    return Choice(best, options, gain) if gain.low > WORTH else Choice(default, defaults(threads), None)
+
+
+def changed(options: Options, change: Options) -> dict[str, Any]:
+    """Options with a change on top; optimisers are switched off besides those that are."""
+    disabled = [*options.get("disabled_optimizers", []), *change.get("disabled_optimizers", [])]
+    return {**options, **change, **({"disabled_optimizers": disabled} if disabled else {})}
+
+
+def _quicker(best: Query, challenger: Query, feeds: Sequence[Any], seconds: float) -> bool:
+    look = _rounds(best, challenger, feeds, _LOOK, seconds)
+    if np.median(look[0]) <= WORTH * np.median(look[1]):
+        return False
+    return _ratio(_rounds(best, challenger, feeds, _DECIDE, seconds)).low > WORTH
+
+
+def _ratio(samples: Values) -> Bounds:
+    if samples.shape[1] < _LOOK:  # a query takes so long that the time was up: nothing is known
+        return Bounds(1.0, 0.0, float("inf"))
+    return percentile_ratio(samples[0], samples[1], 50.0, 0.95, block=1)
+
+
+def _rounds(one: Query, other: Query, feeds: Sequence[Any], rounds: int, seconds: float) -> Values:
+    """Seconds a query, shape (2, rounds): in each round both answer the same feed, in random order. Fewer rounds, but one
+    at least, where the time is up."""
+    queries, rng = (one, other), random.Random(0)
+    samples = np.zeros((2, rounds))
+    end = time.monotonic() + seconds
+    for number in range(-_WARM, rounds):
+        for which in rng.sample((0, 1), 2):
+            start = time.perf_counter_ns()
+            queries[which](feeds[number % len(feeds)])
+            samples[which, max(number, 0)] = (time.perf_counter_ns() - start) / 1e9
+        if number >= 0 and time.monotonic() > end:
+            return samples[:, : number + 1]
+    return samples

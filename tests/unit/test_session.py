@@ -1,0 +1,184 @@
+"""The runtime's options: choosing them, opening with them, saving the graph that they make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeopt.gates import Evidence, decide
+from edgeopt.measure import choice
+from edgeopt.measure.choice import best_options, changed, changes
+from edgeopt.measure.latency import cold_starts
+from edgeopt.measure.session import defaults, open_session, save_optimized
+from edgeopt.recipe.schema import GateSpec
+from edgeopt.report.card import SESSION_OPTIONS
+from edgeopt.report.model import Starts
+
+HIDDEN = 16
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Embeddings of `input_ids` and their product with a matrix, added and normed: what the runtime fuses."""
+    rng = np.random.default_rng(0)
+    values = {"table": rng.standard_normal((10, HIDDEN)), "w": rng.standard_normal((HIDDEN, HIDDEN)), "scale": np.ones(HIDDEN), "bias": np.zeros(HIDDEN)}
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["x"]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("Add", ["x", "y"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "scale", "bias"], ["logits"], axis=-1),
+    ]
+    made = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["b", "s"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", "s", HIDDEN])],
+        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in values.items()],
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def operators(path: Path) -> set[str]:
+    return {n.op_type for n in onnx.load(path).graph.node}
+
+
+def answer(session: Any) -> Any:
+    return session.run(None, {"input_ids": np.arange(8, dtype=np.int64).reshape(2, 4)})[0]
+
+
+def test_the_graph_saved_optimised_stays_as_it_was_made(graph: Path, tmp_path: Path) -> None:
+    options = {**defaults(1), "disabled_optimizers": ["SkipLayerNormFusion"], "enable_cpu_mem_arena": False}
+    saved = tmp_path / "saved.onnx"
+    alone = save_optimized(graph, options, saved)
+    assert alone == {"intra_op_num_threads": 1, "enable_cpu_mem_arena": False, "graph_optimization_level": "ORT_DISABLE_ALL"}
+    assert "LayerNormalization" in operators(saved)
+    np.testing.assert_array_equal(answer(open_session(saved, alone)), answer(open_session(graph, options)))
+    again = tmp_path / "again.onnx"
+    save_optimized(saved, alone, again)
+    assert operators(again) == operators(saved)
+    # why it has options of its own: with the defaults the runtime fuses what it was told to leave apart
+    save_optimized(saved, defaults(1), again)
+    assert "SkipLayerNormalization" in operators(again)
+
+
+OPTIONS: dict[str, Any] = {
+    "intra_op_num_threads": 1,
+    "session.intra_op.allow_spinning": "0",
+    "disabled_optimizers": ["SkipLayerNormFusion", "BiasGeluFusion"],
+    "enable_cpu_mem_arena": False,
+    "enable_mem_pattern": False,
+    "graph_optimization_level": "ORT_ENABLE_EXTENDED",
+}
+
+
+def test_the_lines_of_the_card_set_what_we_measure_with(graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "session.json").write_text(json.dumps({"model.onnx": OPTIONS}))
+    names: dict[str, Any] = {"json": json, "ort": ort, "folder": tmp_path, "file": "model.onnx", "options": ort.SessionOptions()}
+    exec(SESSION_OPTIONS, names)
+    ours: list[Any] = []
+    monkeypatch.setattr(ort, "InferenceSession", lambda path, options, **_: ours.append(options))
+    open_session(graph, OPTIONS)
+    for set_ in (names["options"], ours[0]):
+        assert (set_.intra_op_num_threads, set_.enable_cpu_mem_arena, set_.enable_mem_pattern) == (1, False, False)
+        assert set_.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        assert set_.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+        assert set_.get_session_config_entry("optimization.disable_specified_optimizers") == "SkipLayerNormFusion;BiasGeluFusion"
+
+
+def test_the_readme_has_the_same_lines() -> None:
+    assert SESSION_OPTIONS in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_changes_add_up() -> None:
+    options = changed(changed(defaults(2), {"disabled_optimizers": ["A"]}), {"disabled_optimizers": ["B"]})
+    assert options == {**defaults(2), "disabled_optimizers": ["A", "B"]}
+    assert changed(options, {"intra_op_num_threads": 1})["intra_op_num_threads"] == 1
+    assert [c["intra_op_num_threads"] for c in changes(6) if "intra_op_num_threads" in c] == [3, 1]
+    assert not any("intra_op_num_threads" in c or any("spinning" in name for name in c) for c in changes(1))
+
+
+def simulate(monkeypatch: pytest.MonkeyPatch, milliseconds: Callable[[Mapping[str, Any]], float]) -> list[Mapping[str, Any]]:
+    """A clock that only queries move, each by the time its options take, give or take 5 %; the options that were opened."""
+    now, rng, opened = [0.0], np.random.default_rng(0), list[Mapping[str, Any]]()
+    monkeypatch.setattr(choice, "time", SimpleNamespace(perf_counter_ns=lambda: int(now[0] * 1e6), monotonic=lambda: now[0] / 1e3))
+
+    def open_query(options: Mapping[str, Any]) -> Callable[[Any], object]:
+        opened.append(options)
+
+        def query(_: Any) -> None:
+            now[0] += milliseconds(options) * float(rng.normal(1, 0.05))
+
+        return query
+
+    simulate.open = open_query  # type: ignore[attr-defined]
+    return opened
+
+
+def test_what_is_quicker_is_kept_and_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def milliseconds(options: Mapping[str, Any]) -> float:
+        level = 4 if options.get("graph_optimization_level") == "ORT_ENABLE_BASIC" else 1
+        skip = 1.0 if "SkipLayerNormFusion" in options.get("disabled_optimizers", []) else 1.25
+        return level * skip * (0.8 if options["intra_op_num_threads"] == 1 else 1.0)
+
+    opened = simulate(monkeypatch, milliseconds)
+    found = best_options(simulate.open, 2, [None])  # type: ignore[attr-defined]
+    assert found.options == {**defaults(2), "disabled_optimizers": ["SkipLayerNormFusion"], "intra_op_num_threads": 1}
+    assert found.gain is not None
+    assert found.gain.low < 1.25 / 0.8 < found.gain.high
+    assert len(opened) == 1 + len(changes(2))
+
+
+def test_without_a_gain_beyond_noise_the_defaults_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch, lambda options: 1.0 if "enable_mem_pattern" in options else 1.005)
+    found = best_options(simulate.open, 1, [None])  # type: ignore[attr-defined]
+    assert (found.options, found.gain) == (defaults(1), None)
+
+
+def test_the_time_is_bounded_and_a_slow_model_keeps_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds a query: one comparison of a few rounds, which says nothing."""
+    opened = simulate(monkeypatch, lambda options: 1000.0 if options.get("disabled_optimizers") else 2000.0)
+    found = best_options(simulate.open, 1, [None])  # type: ignore[attr-defined]
+    assert (found.options, found.gain) == (defaults(1), None)
+    assert len(opened) == 2
+
+
+def test_starts_are_fresh_processes_with_the_options(graph: Path) -> None:
+    found = cold_starts({"one": (graph, defaults(1)), "other": (graph, {**defaults(1), "graph_optimization_level": "ORT_DISABLE_ALL"})}, {"input_ids": [1, 2]})
+    for starts in found.values():
+        assert len(starts.ms) == len(starts.peak_bytes) == 9
+        assert all(0 < ms < 10_000 for ms in starts.ms)
+        assert all(1e6 < peak < 1e9 for peak in starts.peak_bytes)
+
+
+def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
+    from edgeopt.errors import StepError
+
+    with pytest.raises(StepError) as error:
+        cold_starts({"gone": (tmp_path / "gone.onnx", defaults(1))}, {"input_ids": [1]})
+    assert "E409" in str(error.value) and "gone.onnx" in str(error.value)
+
+
+def gate(base: list[float], candidate: list[float], **spec: Any) -> Any:
+    def subject(ms: list[float]) -> Any:
+        return SimpleNamespace(cold_start_ms=float(np.median(ms)), memory_peak_bytes=0, size_bytes=0, starts=Starts(ms=ms, peak_bytes=[0] * len(ms)))
+
+    return decide(GateSpec(metric="start.cold", **spec), cast(Evidence, SimpleNamespace(baseline=subject(base), candidate=subject(candidate))))
+
+
+def test_a_gate_on_starts_is_inconclusive_where_they_vary_around_its_bound() -> None:
+    base, candidate = [100.0] * 9, [46.0, 47.0, 48.0, 49.0, 50.0, 51.0, 52.0, 53.0, 54.0]
+    # the order statistics: the second is below the median at 98 % confidence, the third at 91 %
+    found = gate(base, candidate, max_ratio=0.5)
+    assert (found.verdict, found.value) == ("inconclusive", 0.5)
+    assert 0.47 <= found.low <= 0.48 and 0.52 <= found.high <= 0.53
+    assert gate(base, candidate, max_ms=55).verdict == "pass"
+    assert gate(base, candidate, max_ms=45).verdict == "fail"
