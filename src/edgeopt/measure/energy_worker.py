@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.emissions import metering
-from edgeopt.measure.energy import as_block
 from edgeopt.measure.choice import Query
+from edgeopt.measure.energy import as_block
 from edgeopt.measure.latency_worker import Feed, feeds_of, onnx_query, pin
 
 IDLE = "idle"
