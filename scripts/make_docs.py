@@ -227,6 +227,7 @@ def reference() -> str:
         *section("training", s.TrainParams),
         *section("training.sampling", s.Sampling, level=3),
         *section("training.distil", s.Distil, level=3),
+        *section("training.distil.unlabelled", s.Unlabelled, level=3),
         "",
         "## steps",
         "",

@@ -27,7 +27,12 @@ def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains
         "recipe": {"digest": recipe.digest, "resolved": recipe.resolved(), "overrides": list(recipe.overrides)},
         "model": source.fingerprint(),
         "data": data
-        and {"train": data.train.fingerprint, "report": data.report.fingerprint, **{f"train_with.{i}": e.rows.fingerprint for i, e in enumerate(data.extra)}},
+        and {
+            "train": data.train.fingerprint,
+            "report": data.report.fingerprint,
+            **{f"train_with.{i}": e.rows.fingerprint for i, e in enumerate(data.extra)},
+            **{f"unlabelled.{i}": e.rows.fingerprint for i, e in enumerate(data.unlabelled.values())},
+        },
         "packages": host.environment()["packages"],
         "steps": chains
         and {

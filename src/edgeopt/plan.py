@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from edgeopt import host
 from edgeopt.contract import Contract, Fact, Facts, facts, fold
 from edgeopt.data import TaskData, is_local, load_data
-from edgeopt.data.extra import local_digests, with_extra
+from edgeopt.data.extra import local_digests, with_extra, with_unlabelled
 from edgeopt.emissions import emissions_issues
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import exporter
@@ -21,12 +21,13 @@ from edgeopt.models.source import CONFIG, ModelSource, find_model
 from edgeopt.recipe.expand import each_seed
 from edgeopt.recipe.load import Recipe, StepSpec
 from edgeopt.recipe.problems import closest
-from edgeopt.recipe.schema import StepParams, TrainedStepParams
+from edgeopt.recipe.schema import StepParams, TextSource, TrainedStepParams
+from edgeopt.recipe.yaml import Path_
 from edgeopt.references import find_checkpoints, standing, unmatched
 from edgeopt.store import State, Store, key_of
 from edgeopt.tasks import task_of
 from edgeopt.training.check import training_issues
-from edgeopt.transforms.base import AnyTransform, Reference
+from edgeopt.transforms.base import AnyTransform
 from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx
@@ -202,7 +203,7 @@ class Inputs:
 
     def rows(self, recipe: Recipe) -> TaskData | None:
         """None where they are the hub's. Raises InputError as `load_rows` does."""
-        data = self._once(f"{recipe.head.task!r}", lambda: _local_data(recipe))
+        data = self._once(recipe.rows_key, lambda: _local_data(recipe))
         if data is not None:
             check_classes(recipe, data)
         return data
@@ -245,12 +246,17 @@ def _attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
 def _local_data(recipe: Recipe) -> TaskData | None:
     """The rows, read and checked, where they are files; None where they are the hub's, though what is here is looked at."""
     task, folder = recipe.head.task, recipe.folder
-    if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for s in task.train_with))):
+    if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for _, s in _sources(recipe)))):
         return _rows(recipe)
     if is_local(task.dataset, folder):
         _task_rows(recipe)
-    local_digests(task, folder, recipe.document.place)
+    local_digests(task, _sources(recipe), folder, recipe.document.place)
     return None
+
+
+def _sources(recipe: Recipe) -> list[tuple[Path_, TextSource]]:
+    """The datasets besides the task's, with the path of their keys."""
+    return [*((("task", "train_with", i), s) for i, s in enumerate(recipe.head.task.train_with)), *recipe.unlabelled()]
 
 
 def load_rows(recipe: Recipe) -> TaskData:
@@ -262,7 +268,8 @@ def load_rows(recipe: Recipe) -> TaskData:
 
 
 def _rows(recipe: Recipe) -> TaskData:
-    return with_extra(_task_rows(recipe), recipe.head.task, recipe.folder, recipe.document.place)
+    task, folder, place_of = recipe.head.task, recipe.folder, recipe.document.place
+    return with_unlabelled(with_extra(_task_rows(recipe), task, folder, place_of), task, recipe.unlabelled(), folder, place_of)
 
 
 def check_classes(recipe: Recipe, data: TaskData) -> None:
@@ -397,9 +404,11 @@ def hub_data_name(recipe: Recipe) -> str:
         "type": task.type,
         "pairs": task.pairs and task.pairs.model_dump(),
     }
-    if task.train_with:  # the rows left out of them depend on the report split
-        digests = local_digests(task, recipe.folder, recipe.document.place)
+    if sources := _sources(recipe):  # the rows left out of them depend on the report split
+        digests = local_digests(task, sources, recipe.folder, recipe.document.place)
         named |= {"train_with": [s.model_dump() for s in task.train_with], "files": digests, "report": task.report}
+    if unlabelled := recipe.unlabelled():
+        named["unlabelled"] = [s.key for _, s in unlabelled]
     return "data:" + key_of(named)
 
 
@@ -408,12 +417,12 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
     its references name."""
     task, contract = plan.recipe.head.task, step.contract
     names = sorted({*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.trains(step.params) else ())})
-    references = step.transform.references(step.params)
+    references, distils = step.transform.references(step.params), step.transform.distillations(step.params)
     parts: dict[str, Any] = {
         "input": input_digest,
         "transform": step.use,
         "version": step.transform.version,
-        "params": _resolved(_unnamed(step.params.model_dump(mode="json"), references)),
+        "params": _resolved(_unnamed(step.params.model_dump(mode="json"), [*(r.path for r in references), *((*at, "unlabelled") for at, _ in distils)])),
         "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
         "needs": {name: host.installed(name) for name in names},
     }
@@ -425,6 +434,8 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
         parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, **task_of(task).key()}
     if step.transform.trains(step.params) and data.get("train_with"):
         parts["data"]["train_with"] = data["train_with"]
+    if unlabelled := [data["unlabelled"][distil.unlabelled.key] for _, distil in distils if distil.unlabelled]:
+        parts["data"]["unlabelled"] = unlabelled
     if step.use == LowerToOnnx.name:
         parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key()}
     return parts
@@ -435,10 +446,10 @@ def seed_of(step: PlannedStep, recipe: Recipe) -> int:
     return recipe.head.seed if own is None else int(own)
 
 
-def _unnamed(params: dict[str, Any], references: Sequence[Reference]) -> dict[str, Any]:
-    """Without the names of other models, whose digests count, and without a distillation that is not asked for."""
-    for reference in references:
-        *path, last = (p for p in reference.path if isinstance(p, str))
+def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
+    """Without a distillation that is not asked for, and without what is named (other models, rows), whose digests count."""
+    for at in named:
+        *path, last = (p for p in at if isinstance(p, str))
         inside = params
         for part in path:
             inside = inside[part]
@@ -507,7 +518,13 @@ def look_up(step: PlannedStep, parts: dict[str, Any], recipe: Recipe, store: Sto
     return replace(step, key=key, parts=parts, status="stale", why=_changed(before["parts"], parts))
 
 
-_WORDS = {"input": "its input", "version": "edgeopt's transform", "data.fingerprint": "the training rows", "data.train_with": "the rows of task.train_with"}
+_WORDS = {
+    "input": "its input",
+    "version": "edgeopt's transform",
+    "data.fingerprint": "the training rows",
+    "data.train_with": "the rows of task.train_with",
+    "data.unlabelled": "the rows without labels",
+}
 
 
 def _changed(old: Any, new: Any) -> str:

@@ -116,7 +116,7 @@ class _Shared:
 def _one(cell: Cell, plan: Plan, folder: Path, locked: Path | None, shared: _Shared) -> CellResult:
     progress, rows = shared.progress, shared.rows
     try:
-        task = f"{plan.recipe.head.task!r}"
+        task = plan.recipe.rows_key
         if plan.data is None and task in rows:
             check_classes(plan.recipe, rows[task])
             plan = replace(plan, data=rows[task])

@@ -51,7 +51,8 @@ def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny
 
 @pytest.mark.slow  # two launches of two processes: minutes where two cores run other tests besides
 def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
-    """With the model's own loss (the baseline) and with class weights, on two datasets: the same head in the end."""
+    """With the model's own loss (the baseline), with class weights, and with those and a teacher, some of whose rows have no
+    labels, on several datasets: the same head in the end."""
     model = shutil.copytree(tiny_model, tmp_path / "model")
     config = json.loads((model / "config.json").read_text())  # what is dropped out depends on the process
     (model / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}))
@@ -61,10 +62,12 @@ def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(tmp_pat
         training = {"max_steps": 4, "batch_size": batch, "learning_rate": 1e-3, "precision": "fp32"}
         weighted = {**training, "class_weights": {"1": 5}, "gradient_accumulation": 2, "sampling": {"method": "uniform"}}
         task = tiny_task(tiny_data, max_length=32, train_with=[{"dataset": {"path": str(second)}}])
-        recipe = recipe_for(tmp_path, model, tiny_data, task=task, baseline={"finetune": training}, steps=[{"use": "finetune", **weighted}])
+        distil = {"labels": 1.0, "unlabelled": {"dataset": {"path": str(second)}}}
+        chain = [{"use": "finetune", **weighted}, {"use": "distill", **weighted, "distil": distil}]
+        recipe = recipe_for(tmp_path, model, tiny_data, task=task, baseline={"finetune": training}, steps=chain)
         folder = tmp_path / str(batch)
         apply(recipe, folder, launcher)
-        steps = [s for s in json.loads((folder / "run" / "report.json").read_text())["steps"] if s["use"] == "finetune"]
+        steps = [s for s in json.loads((folder / "run" / "report.json").read_text())["steps"] if s["use"] in ("finetune", "distill")]
         heads.append(np.stack([load_file(folder / "store" / "states" / s["key"] / "model.safetensors")["classifier.weight"] for s in steps]))
         losses.append([s["figures"]["train_loss"] for s in steps])
     np.testing.assert_allclose(heads[1], heads[0], atol=1e-4)

@@ -218,3 +218,13 @@ def test_a_dataset_of_the_hub(hub: list[str], own: Path, tmp_path: Path, tiny_mo
     (tmp_path / "more.jsonl").unlink()
     with pytest.raises(InputError, match=r"E301[\s\S]*more.jsonl does not exist\n  --> .*recipe.yaml:\d+"):
         make_plan(plan.recipe, store)
+
+
+def test_texts_without_labels_of_the_hub(hub: list[str], own: Path, tmp_path: Path, tiny_model: Path) -> None:
+    unlabelled = {"dataset": {"path": "someone/reviews"}, "text": "sentence"}
+    steps = [{"use": "finetune"}, {"use": "distill", "distil": {"unlabelled": unlabelled}}]
+    recipe = load_recipe(recipe_for(tmp_path, tiny_model, own, task=tiny_task(own), steps=steps))
+    assert make_plan(recipe, Store(tmp_path / "store")).data is None
+    assert hub == []
+    (found,) = load_rows(recipe).unlabelled.values()
+    assert (found.source, found.rows.texts, found.rows.labels, found.left_out) == ("someone/reviews", (("from the hub",), ("as well",)), (0, 0), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE, open_store
 from edgeopt.cli.output import print_json
 
 if TYPE_CHECKING:
+    from edgeopt.data.task_data import Extra, TaskData
     from edgeopt.plan import Plan, PlannedStep
 
 
@@ -55,7 +56,7 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         for other in plans[1:]:
             click.echo(f"  {_in_short(other)}")
     head = plan.recipe.head
-    if head.task.train_with:
+    if head.task.train_with or plan.recipe.unlabelled():
         click.echo(f"data: {plan.data.summary() if plan.data else 'to be downloaded'}")
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
 
@@ -63,7 +64,7 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
 def plan_as_json(plans: Sequence[Plan]) -> dict[str, object]:
     """plans: one a seed."""
     by_seed = [{"seed": p.recipe.head.seed, "steps": [step_as_json(s) for s in p.steps]} for p in plans]
-    found = {"name": plans[0].recipe.head.name, "train_with": _extra(plans[0]), "steps": by_seed[0]["steps"]}
+    found = {"name": plans[0].recipe.head.name, **_extra(plans[0].data), "steps": by_seed[0]["steps"]}
     return {**found, "seeds": by_seed} if len(plans) > 1 else found
 
 
@@ -74,11 +75,13 @@ def _in_short(plan: Plan) -> str:
     return f"{cached}; first to build: {missing[0].chain}.{missing[0].id}  — {missing[0].why}" if missing else cached
 
 
-def _extra(plan: Plan) -> list[dict[str, object]] | None:
-    """What each dataset of task.train_with brings; None where rows are on the hub."""
-    if plan.data is None:
-        return None
-    return [{"source": e.source, "rows": len(e.rows), "left_out": e.left_out, "fingerprint": e.rows.fingerprint} for e in plan.data.extra]
+def _extra(data: TaskData | None) -> dict[str, list[dict[str, object]] | None]:
+    """What each dataset of task.train_with and each without labels brings; None where rows are on the hub."""
+
+    def brings(found: Iterable[Extra]) -> list[dict[str, object]]:
+        return [{"source": e.source, "rows": len(e.rows), "left_out": e.left_out, "fingerprint": e.rows.fingerprint} for e in found]
+
+    return {"train_with": None if data is None else brings(data.extra), "unlabelled": None if data is None else brings(data.unlabelled.values())}
 
 
 def step_as_json(step: PlannedStep) -> dict[str, object]:

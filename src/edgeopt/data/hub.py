@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from edgeopt.data.sources import Read
 from edgeopt.errors import Place, bad_input
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.tasks import task_of
 from edgeopt.tasks.cells import Raw
 
 
-def load_hub(task: TaskSpec, only: Collection[str] = ()) -> tuple[dict[str, list[Raw]], list[str] | None, str]:
+def load_hub(task: TaskSpec, only: Collection[str] = (), read: Read | None = None) -> tuple[dict[str, list[Raw]], list[str] | None, str]:
     """(raw rows by split, class names where the dataset states them, source as shown in the report). only: which splits,
-    where not train and the one to report on.
+    where not train and the one to report on. read: where not the task's way.
     Raises InputError E312 where the dataset cannot be had."""
     from edgeopt.quiet import quiet_libraries
 
@@ -35,7 +36,7 @@ def load_hub(task: TaskSpec, only: Collection[str] = ()) -> tuple[dict[str, list
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
     wanted = only or {"train", task.report or ("validation" if "validation" in splits else "test")}
-    read = task_of(task).read_all
+    read = read or task_of(task).read_all
     raw = {
         split: [r for number, row in enumerate(rows, 1) for r in read(row, Place(f"{shown} ({split})", number))]
         for split, rows in splits.items()

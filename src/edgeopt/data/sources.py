@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +13,11 @@ from edgeopt.data.task_data import Split, TaskData
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.cells import Raw
+from edgeopt.tasks.cells import Cells, Raw
 
 Files = dict[str, list[Path]]
+#: Rows of a task from a row of the data and its place.
+Read = Callable[[Cells, Place], Sequence[Raw]]
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
@@ -84,8 +86,8 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
         raw = {}
         for split in ("train", report):
             with _placed((places or {}).get(split, place)):
-                raw[split] = [r for path in files[split] for number, row in read_rows(path) for r in task.read_all(row, Place.of(path, number))]
-        names, source = None, str(spec.dataset.path or files["train"][0].parent.name or ".")
+                raw[split] = rows_of(files[split], task.read_all)
+        names, source = None, shown(spec.dataset, files)
     report = _report_split(spec, list(raw), place)
     for split in ("train", report):
         if not raw[split]:
@@ -95,6 +97,16 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
     limits = spec.dataset.max_rows.model_dump()
     train, reported = (split_of(name, raw[name], task_of(spec, classes)).first(limits[name]) for name in ("train", report))
     return TaskData(train, reported, tuple(classes), source)
+
+
+def rows_of(paths: Sequence[Path], read: Read) -> list[Raw]:
+    """What `read` makes of the rows of files. Raises InputError E301 to E306."""
+    return [r for path in paths for number, row in read_rows(path) for r in read(row, Place.of(path, number))]
+
+
+def shown(spec: DatasetSpec, files: Files) -> str:
+    """What a dataset of such files is called."""
+    return str(spec.path or files["train"][0].parent.name or ".")
 
 
 def split_of(name: str, rows: list[Raw], task: Task) -> Split:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -63,7 +63,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Extra:
-    """Rows of another dataset, to train on besides train. left_out: how many more it had that the report split has too."""
+    """Rows of another dataset, to train on besides train; where it has no labels, blanks stand in their place. left_out: how
+    many more it had that the report split has too."""
 
     source: str
     rows: Split
@@ -72,17 +73,20 @@ class Extra:
 
 @dataclass(frozen=True)
 class TaskData:
-    """train, the split that is reported on, and the class names (none for a regression). Only training sees `extra`."""
+    """train, the split that is reported on, and the class names (none for a regression). Only training sees `extra`, and
+    `unlabelled`: by the keys of their datasets, rows that are learned from a teacher alone."""
 
     train: Split
     report: Split
     label_names: tuple[str, ...]
     source: str
     extra: tuple[Extra, ...] = ()
+    unlabelled: Mapping[str, Extra] = field(default_factory=dict)
 
     def summary(self) -> str:
         """How many rows of which kind, in a line."""
-        more = "".join(f" + {len(e.rows)} of {e.source} ({e.left_out} that {self.report.name} has too left out)" for e in self.extra)
+        found = [*((e, "") for e in self.extra), *((e, " without labels") for e in self.unlabelled.values())]
+        more = "".join(f" + {len(e.rows)} of {e.source}{kind} ({e.left_out} that {self.report.name} has too left out)" for e, kind in found)
         return f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows"
 
     def carve(self, share: float) -> tuple[Split, Split]:
@@ -111,4 +115,5 @@ class TaskData:
     def key(self, which: Literal["train", "calibration"]) -> dict[str, object]:
         """What of the data belongs to a step's key."""
         extra = {"train_with": [e.rows.fingerprint for e in self.extra]} if self.extra else {}
-        return {"fingerprint": self.train.fingerprint, "split": which, "labels": list(self.label_names), **extra}
+        unlabelled = {"unlabelled": {key: e.rows.fingerprint for key, e in self.unlabelled.items()}} if self.unlabelled else {}
+        return {"fingerprint": self.train.fingerprint, "split": which, "labels": list(self.label_names), **extra, **unlabelled}

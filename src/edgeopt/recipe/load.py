@@ -17,7 +17,7 @@ from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import closest, default_id, from_pydantic
-from edgeopt.recipe.schema import MEASURED, NAME, EmissionsSpec, RecipeHead, StepParams, Target, TrainParams
+from edgeopt.recipe.schema import MEASURED, NAME, EmissionsSpec, RecipeHead, StepParams, Target, TrainParams, Unlabelled
 from edgeopt.recipe.yaml import Document, Path_, parse
 from edgeopt.training.check import training_issues
 from edgeopt.transforms import registry
@@ -65,6 +65,15 @@ class Recipe:
     def trainings(self) -> Iterator[tuple[Path_, TrainParams]]:
         """The parameters of every training, with the path of their keys."""
         return _trainings(self.head, self.steps)
+
+    def unlabelled(self) -> list[tuple[Path_, Unlabelled]]:
+        """The rows without labels that trainings ask for, with the path of their keys."""
+        return [((*at, "distil", "unlabelled"), t.distil.unlabelled) for at, t in self.trainings() if t.distil is not None and t.distil.unlabelled is not None]
+
+    @property
+    def rows_key(self) -> str:
+        """The same for recipes of one file that have the same rows."""
+        return repr((self.head.task, sorted(source.key for _, source in self.unlabelled())))
 
     def resolved(self) -> dict[str, Any]:
         """Everything the recipe says, defaults filled in, as plain data: what the lock holds. Not whether emissions are

@@ -82,12 +82,17 @@ class DatasetSpec(Strict):
         return self
 
 
-class TrainSource(Strict):
-    """More rows to train on, for the same classes or scores: the train split of another dataset. Nothing is selected by,
-    calibrated or measured on them. Rows whose text the report split holds too are left out."""
+class TextSource(Strict):
+    """Rows of another dataset."""
 
     dataset: DatasetSpec = Field(description="as the task's; only its train split is read")
     text: Annotated[list[str], Field(min_length=1, max_length=2)] | str | None = Field(None, description="default: the task's")
+
+
+class TrainSource(TextSource):
+    """More rows to train on, for the same classes or scores: the train split of another dataset. Nothing is selected by,
+    calibrated or measured on them. Rows whose text the report split holds too are left out."""
+
     label: str | None = Field(None, description="default: the task's")
     labels: list[str] | None = Field(None, min_length=1, description="which of the task's classes each class number of this dataset is")
 
@@ -219,6 +224,17 @@ Share = Annotated[float, Field(ge=0)]
 Numbers = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
+class Unlabelled(TextSource):
+    """More texts to learn from the teacher on: the train split of a dataset, whose labels, where it has any, are not read. The
+    terms of the teacher apply to its rows and `labels` does not, each a mean over the rows that it applies to. To `sampling`
+    it is one dataset more. Rows whose text the report split, or the rows held out for selection, hold too are left out."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same rows of the same texts."""
+        return self.model_dump_json()
+
+
 class Distil(Strict):
     """Train towards a teacher, besides the labels or in their place: the loss is the sum of the terms, each times its weight,
     and a weight of 0 costs nothing. Terms of layers are means over the pairs of layers and over the tokens, padding aside.
@@ -244,6 +260,7 @@ class Distil(Strict):
     relation_heads: int | None = Field(
         None, ge=1, description="parts that Q, K and V are split into, which must divide both models'; default: the heads, where both have as many"
     )
+    unlabelled: Unlabelled | None = Field(None, description="more texts, without labels, see [training.distil.unlabelled](#trainingdistilunlabelled)")
     cache_gb: float = Field(4.0, ge=0, description="largest cache of the teacher's answers, in 10^9 bytes; what needs more is computed in every epoch")
 
     @property
@@ -262,6 +279,8 @@ class Distil(Strict):
     def _terms_fit(self) -> Distil:
         if not (self.labels or self.logits or self.layered):
             raise ValueError("nothing is learned where every weight is 0")
+        if self.unlabelled is not None and not self.teachers:
+            raise ValueError("rows that are 'unlabelled' are learned from a teacher: give 'logits', or a term of layers, a weight")
         if self.layered and len(self.teachers) > 1:
             raise ValueError("'hidden', 'cosine', 'attention' and 'values' take one teacher: of several, only the logits have a mean")
         if self.match == "dynamic" and not self.hidden:

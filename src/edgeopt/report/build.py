@@ -140,6 +140,7 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
     for extra in executed.data.extra:
         left_out = f"; {extra.left_out} more are in {executed.data.report.name} too and were left out" if extra.left_out else ""
         notes.append(f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them.")
+    notes += [note for done in executed.chains["candidate"] for note in _unlabelled_notes(done, executed.data.report.name)]
     if recipe.head.task.type == "summarization":
         words = float(np.mean([len(text.split()) for text in evidence.candidate_logits]))
         notes.append(
@@ -149,6 +150,15 @@ def _notes(recipe: Recipe, executed: Executed, evidence: Evidence) -> list[str]:
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
     return notes
+
+
+def _unlabelled_notes(done: Done, report: str) -> list[str]:
+    """Which rows without labels a step learned from."""
+    found = done.state.figures.get("unlabelled")
+    if not found:
+        return []
+    left_out = f"; {found['left_out']} more are in {report}, or held out of train to select by, and were left out" if found["left_out"] else ""
+    return [f"Step '{done.step.id}' also learned from its teacher on {found['rows']} rows of {found['source']} without labels{left_out}."]
 
 
 def _sparsity_notes(done: Done) -> list[str]:

@@ -52,9 +52,22 @@ class Task(ABC):
     def read(self, row: cells.Cells, place: Place) -> cells.Raw:
         """The texts of a row and its raw label. Raises InputError E303 or E304."""
         cells.require(row, (*self.spec.columns, self.spec.label), place)
-        texts = tuple(cells.text(row[c], c, place) for c in self.spec.columns)
+        texts = self.texts(row, place)
         cells.whole(row[self.spec.label], self.spec.label, place)
         return texts, row[self.spec.label], place
+
+    def texts(self, row: cells.Cells, place: Place) -> Texts:
+        """The texts of a row that has their columns. Raises InputError E304."""
+        return tuple(cells.text(row[c], c, place) for c in self.spec.columns)
+
+    def read_unlabelled(self, row: cells.Cells, place: Place) -> Sequence[cells.Raw]:
+        """The same of a row whose label, if it has one, is not read. Raises InputError E303 or E304."""
+        cells.require(row, self.spec.columns, place)
+        return [(self.texts(row, place), None, place)]
+
+    def blank(self, texts: Texts) -> Any:
+        """What stands in the place of the label where a row has none; no loss may look at it."""
+        return 0
 
     def read_all(self, row: cells.Cells, place: Place) -> Sequence[cells.Raw]:
         """What a row of the data gives: one row of the task, unless the data are documents."""

@@ -28,17 +28,21 @@ class MultipleChoice(Classification):
     def read(self, row: cells.Cells, place: Place) -> cells.Raw:
         spec = self.spec
         cells.require(row, (*spec.columns, spec.label), place)
-        question = cells.text(row[spec.columns[0]], spec.columns[0], place)
-        marks: Sequence[Any] = ()
-        if isinstance(spec.choices, str):
-            given = row[spec.choices]
-            if isinstance(given, Mapping):
-                cells.require(given, ("text",), place)
-                marks, given = tuple(given.get("label") or ()), given["text"]
-            choices = cells.texts(given, spec.choices, place, least=2)
-        else:
-            choices = tuple(cells.text(row[c], c, place) for c in spec.columns[1:])
-        return (question, *choices), self._answer(row[spec.label], marks, choices, place), place
+        question, *choices = self.texts(row, place)
+        given = row[spec.choices] if isinstance(spec.choices, str) else None
+        marks = tuple(given.get("label") or ()) if isinstance(given, Mapping) else ()
+        return (question, *choices), self._answer(row[spec.label], marks, tuple(choices), place), place
+
+    def texts(self, row: cells.Cells, place: Place) -> Texts:
+        column, *others = self.spec.columns
+        question = cells.text(row[column], column, place)
+        if not isinstance(self.spec.choices, str):
+            return (question, *(cells.text(row[c], c, place) for c in others))
+        given = row[self.spec.choices]
+        if isinstance(given, Mapping):
+            cells.require(given, ("text",), place)
+            given = given["text"]
+        return (question, *cells.texts(given, self.spec.choices, place, least=2))
 
     def _answer(self, label: Any, marks: Sequence[Any], choices: Texts, place: Place) -> int:
         """Place of the right choice: the label is its mark, its letter, its number from 0, or its text."""

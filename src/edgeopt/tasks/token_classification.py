@@ -29,11 +29,18 @@ class TokenClassification(CountedTask):
         spec = self.spec
         (column,) = spec.columns
         cells.require(row, (column, spec.label), place)
-        words, tags = cells.texts(row[column], column, place), row[spec.label]
+        words, tags = self.texts(row, place), row[spec.label]
         if not isinstance(tags, (list, tuple)) or len(tags) != len(words):
             what = f"{len(tags)} tags" if isinstance(tags, (list, tuple)) else f"no list: {cells.short(tags)}"
             raise bad_input("E304", f"column '{spec.label}' has {what}, and '{column}' {len(words)} words", place=place, help="give every word one tag")
         return words, tuple(tags), place
+
+    def texts(self, row: cells.Cells, place: Place) -> Texts:
+        (column,) = self.spec.columns
+        return cells.texts(row[column], column, place)
+
+    def blank(self, texts: Texts) -> tuple[int, ...]:
+        return (0,) * len(texts)
 
     def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
         """The tags given, or those of the rows, that of no entity first."""

@@ -12,6 +12,11 @@ from edgeopt.recipe.yaml import Document, Path_
 
 #: path below the training's keys, message, help
 _Found = list[tuple[Path_, str, str]]
+#: Tasks whose models are not asked about texts alone.
+_ANNOTATED = {
+    "coreference": "the pairs of coreference are made of annotated mentions",
+    "summarization": "the decoder of summarization is shown the reference summary",
+}
 
 
 def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainParams]], task: TaskSpec, classes: Sequence[str] | None) -> list[Issue]:
@@ -45,7 +50,7 @@ def _loss(params: TrainParams, task: TaskSpec, classes: Sequence[str] | None) ->
 def _sampling(params: TrainParams, task: TaskSpec) -> _Found:
     if params.sampling is None:
         return []
-    if not task.train_with:
+    if not task.train_with and not (params.distil and params.distil.unlabelled):
         return [(("sampling",), "there is one dataset only to draw from", "name more in task.train_with, or take the key out")]
     if params.sampling.method == "annealed" and params.max_steps is None and math.ceil(params.epochs) < 2:
         return [(("sampling", "method"), "one epoch has nothing to anneal", "give more epochs; sampling.steps_per_epoch makes them shorter")]
@@ -64,4 +69,6 @@ def _distil(at: Path_, params: TrainParams, task: TaskSpec) -> _Found:
         found += [((key,), "is of labels, and distil.labels is 0", "take the key out, or give distil.labels a weight") for key in given if given[key]]
     if distil.layered and task.type == "summarization":
         found.append((("distil",), "terms of layers are of one encoder, and the model of summarization has a decoder too", "keep labels and logits"))
+    if distil.unlabelled is not None and task.type in _ANNOTATED:
+        found.append((("distil", "unlabelled"), f"{_ANNOTATED[task.type]}: the teacher cannot be asked without", "take the key out"))
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -36,23 +37,24 @@ from edgeopt.training.distil import (
     relation,
     relation_loss,
 )
+from edgeopt.training.losses import LabelLoss, SquaredError, WeightedCrossEntropy
 from edgeopt.training.matching import Matching
 from edgeopt.training.objective import ROW, Objective
+from edgeopt.training.rows import TrainRows
 from edgeopt.training.teacher import Teacher
 from edgeopt.transforms.base import StepContext
-
-#: The loss of a batch on its labels, from the model's output and the labels.
-LabelLoss = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
 class Distilled(Objective):
     """spec: the weights. answers: those of each teacher. matching: None where no term is of layers. scores: the logits are
-    scores. label_loss: on the labels; None: the model's own."""
+    scores. label_loss: on the labels; None: the model's own, of rows that all have one. labelled: the rows of smaller numbers
+    have labels."""
 
     numbered = True
 
-    def __init__(self, spec: Distil, answers: Sequence[Answers], matching: Matching | None, *, scores: bool, seed: int, label_loss: LabelLoss | None) -> None:
-        self.spec, self.answers, self.matching, self.scores, self.label_loss = spec, answers, matching, scores, label_loss
+    def __init__(self, spec: Distil, answers: Sequence[Answers], matching: Matching | None, *, scores: bool, seed: int, label_loss: LabelLoss | None,
+                 labelled: float = math.inf) -> None:  # fmt: skip
+        self.spec, self.answers, self.matching, self.scores, self.label_loss, self.labelled = spec, answers, matching, scores, label_loss, labelled
         self.transform: nn.Module = nn.Identity()
         if matching is not None and (spec.hidden or spec.cosine) and matching.widths[0] != matching.widths[1]:
             with torch.random.fork_rng(devices=[]):
@@ -66,6 +68,11 @@ class Distilled(Objective):
             self._written = {kind: stack.enter_context(recorded(model, kind)) for kind in kinds(self.spec)}
             yield
 
+    def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
+        if self.label_loss is None or not self.spec.labels:
+            return None
+        return self.label_loss.total([{"labels": b["labels"][b[ROW] < self.labelled]} for b in batches])
+
     def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
         asked, labels = question(batch)
         own = self.spec.labels > 0 and self.label_loss is None
@@ -73,13 +80,17 @@ class Distilled(Objective):
         told = [a.of(batch[ROW].tolist(), labels.device) for a in self.answers]
         terms: list[torch.Tensor] = []
         if self.spec.labels:
-            terms.append(self.spec.labels * (output.loss if self.label_loss is None else self.label_loss(output, labels)))
+            terms.append(self.spec.labels * (output.loss if self.label_loss is None else self._on_labels(self.label_loss, output.logits, labels, batch[ROW])))
         if self.spec.logits:
             wanted = mean_logits([t[LOGITS] for t in told], self.spec.temperature, scores=self.scores)
             terms.append(self.spec.logits * logits_loss(output.logits, wanted, labels, self.spec.temperature, scores=self.scores))
         if self.matching is not None:
             terms += self._layers(told[0], real_tokens(asked["attention_mask"]), self.matching)
         return torch.stack([t.float() for t in terms]).sum()
+
+    def _on_labels(self, loss: LabelLoss, logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        has = rows < self.labelled
+        return loss({"logits": logits[has]}, labels[has], self.mean_weight)
 
     def _layers(self, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching) -> Iterator[torch.Tensor]:
         """Each term of layers, with its weight."""
@@ -119,20 +130,23 @@ def kinds(spec: Distil) -> list[str]:
     return [kind for kind, weight in given.items() if weight]
 
 
-def distilled(model: Any, params: TrainParams, context: StepContext, task: Task, rows: Split, asked: list[dict[str, Any]],
+def distilled(model: Any, params: TrainParams, context: StepContext, task: Task, pool: TrainRows, asked: list[dict[str, Any]],
               label_loss: LabelLoss | None) -> Distilled | None:  # fmt: skip
     """What the training's `distil` asks for, the teachers' answers ready; None where the labels alone are asked for, with a
-    weight of 1. rows: those trained on. asked: their inputs, as the student gets them. Raises InputError E208 where a teacher
+    weight of 1. pool: the rows trained on. asked: their inputs, as the student gets them. Raises InputError E208 where a teacher
     and the student do not go together."""
     spec = params.distil
     if spec is None or (not spec.teachers and spec.labels == 1.0):
         return None
     states = [context.states[name] for name in spec.teachers]
     matching = Matching(spec, structure_of(bare(model)), structure_in(states[0].folder)) if spec.layered else None
-    answers = [_answers(spec, state, matching, params, context, task, rows, asked) for state in states]
+    answers = [_answers(spec, state, matching, params, context, task, pool.rows, asked) for state in states]
     for each in answers:
         each.prepare()
-    return Distilled(spec, answers, matching, scores=context.task.is_regression, seed=context.seed, label_loss=label_loss)
+    scores = context.task.is_regression
+    if pool.unlabelled and label_loss is None:  # the model's own is a mean over all rows of a batch
+        label_loss = SquaredError() if scores else WeightedCrossEntropy(None, 0.0)
+    return Distilled(spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labelled=pool.labelled)
 
 
 def _answers(spec: Distil, state: State, matching: Matching | None, params: TrainParams, context: StepContext, task: Task, rows: Split,

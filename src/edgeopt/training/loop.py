@@ -55,7 +55,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     if objective is None and params.distil is not None:
         from edgeopt.training.distilling import distilled
 
-        objective = distilled(model, params, context, feed.task, pool.rows, feed.train, feed.loss)
+        objective = distilled(model, params, context, feed.task, pool, feed.train, feed.loss)
     clock = Clock()
     forget_peaks()
     checkpoints = context.work / "checkpoints"
@@ -103,7 +103,7 @@ class _Feed:
 def _feed(model: Any, folder: Path, params: TrainParams, context: StepContext) -> tuple[_Feed, TrainRows, list[float] | None]:
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
     pool, selection = gather_rows(context.data, params, context.task.selection)
-    weights = class_weights(params, task.class_numbers(pool.rows.labels), task.names)
+    weights = class_weights(params, task.class_numbers(pool.rows.labels[: pool.labelled]), task.names)
     accepted = set(inspect.signature(bare(model).forward).parameters)
     train_rows, features = task.training_rows(encoder, pool.rows, accepted)
     pool = pool.in_queries(features.rows)

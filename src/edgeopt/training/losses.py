@@ -1,11 +1,12 @@
-"""Cross-entropy with class weights and label smoothing, right over accumulated batches and several processes.
+"""Losses on labels, right over accumulated batches and several processes.
 
 The mean of a weighted cross-entropy divides by the sum of the rows' weights. transformers' Trainer counts rows instead,
-and a mean of the micro-batches' means is not the whole batch's: so this loss brings its own divisor.
+and a mean of the micro-batches' means is not the whole batch's: so these losses bring their own divisor.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,35 @@ if TYPE_CHECKING:
 _IGNORED = -100
 
 
-class WeightedCrossEntropy:
-    """The Trainer's `compute_loss_func`: torch's CrossEntropyLoss(weight, label_smoothing), its sum divided by `total`."""
+class LabelLoss(ABC):
+    """A sum over labels, divided by what they weigh together. Where they weigh nothing it is 0."""
+
+    @abstractmethod
+    def total(self, batches: Sequence[Any]) -> torch.Tensor:
+        """What every label in the batches of one optimiser step weighs together: what their losses are divided by."""
+
+    @abstractmethod
+    def summed(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The sum. logits: (rows, classes), (rows, tokens, classes) or (rows, 1); labels on the same device."""
+
+    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
+        """The Trainer's `compute_loss_func`. num_items_in_batch: `total` of the optimiser step; None: this batch's own."""
+        import torch
+
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
+        labels = labels.to(logits.device)
+        total = self.total([{"labels": labels}]) if num_items_in_batch is None else num_items_in_batch
+        total = torch.as_tensor(total, dtype=torch.float32, device=logits.device)
+        return self.summed(logits.float(), labels) / total.clamp(min=torch.finfo(torch.float32).tiny)
+
+
+class WeightedCrossEntropy(LabelLoss):
+    """torch's CrossEntropyLoss(weight, label_smoothing)."""
 
     def __init__(self, weights: Sequence[float] | None, smoothing: float) -> None:
         self.weights, self.smoothing = weights, smoothing
 
     def total(self, batches: Sequence[Any]) -> torch.Tensor:
-        """Sum of the weights of every label in the batches of one optimiser step: what their losses are divided by."""
         import torch
 
         labels = torch.cat([b["labels"].reshape(-1) for b in batches])
@@ -32,12 +54,24 @@ class WeightedCrossEntropy:
             return torch.tensor(float(len(labels)), device=labels.device)
         return torch.tensor(self.weights, device=labels.device)[labels].sum()
 
-    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
-        """num_items_in_batch: `total` of the optimiser step; None: this batch's own."""
+    def summed(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         import torch
 
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
-        logits, labels = logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1).to(logits.device)
         weight = None if self.weights is None else torch.tensor(self.weights, device=logits.device)
-        loss = torch.nn.functional.cross_entropy(logits, labels, weight, ignore_index=_IGNORED, label_smoothing=self.smoothing, reduction="sum")
-        return loss / (self.total([{"labels": labels}]) if num_items_in_batch is None else num_items_in_batch)
+        return torch.nn.functional.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), weight, ignore_index=_IGNORED, label_smoothing=self.smoothing, reduction="sum"
+        )
+
+
+class SquaredError(LabelLoss):
+    """torch's MSELoss, of scores."""
+
+    def total(self, batches: Sequence[Any]) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(float(sum(b["labels"].numel() for b in batches)), device=batches[0]["labels"].device)
+
+    def summed(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        return torch.nn.functional.mse_loss(logits.reshape(-1), labels.reshape(-1).float(), reduction="sum")

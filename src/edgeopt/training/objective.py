@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,13 @@ class Objective(ABC):
     module: nn.Module | None = None
     #: Whether a batch is to hold the numbers of its rows, under ROW.
     numbered = False
+
+    #: The mean of `weight` over the batches of an optimiser step, of all processes; None: each batch counts by itself.
+    mean_weight: torch.Tensor | None = None
+
+    def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
+        """What the labels of some batches weigh together, where batches weigh unequally; None where they need not be told apart."""
+        return None
 
     @abstractmethod
     def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:

@@ -11,18 +11,26 @@ import numpy as np
 
 from edgeopt.data import Split, TaskData
 from edgeopt.data.extra import without
+from edgeopt.errors import bad_input
 from edgeopt.recipe.schema import TrainParams
 from edgeopt.training.mixture import Mixture, mixture_of
 
 
 @dataclass(frozen=True)
 class TrainRows:
-    """rows: of all datasets; the first is the task's own. left_out: of each, rows that are looked at in selection or report."""
+    """rows: of all datasets; the first is the task's own. left_out: of each, rows that are looked at in selection or report.
+    unlabelled: how many rows of the last dataset have no labels: all or none."""
 
     rows: Split
     sizes: tuple[int, ...]
     sources: tuple[str, ...]
     left_out: tuple[int, ...]
+    unlabelled: int = 0
+
+    @property
+    def labelled(self) -> int:
+        """How many have labels: they are the first."""
+        return sum(self.sizes[:-1] if self.unlabelled else self.sizes)
 
     def in_queries(self, rows: Sequence[int]) -> TrainRows:
         """The same, counted in what the model is asked at once. rows: the row that each query belongs to."""
@@ -39,17 +47,28 @@ class TrainRows:
             return {}
         drawn = list(zip(*(mixture.counts(e) for e in range(math.ceil(epochs - 1e-9))), strict=True))
         found = zip(self.sources, self.sizes, self.left_out, drawn, strict=True)
-        return {"sources": [{"source": s, "rows": n, "left_out": out, "drawn": list(d)} for s, n, out, d in found]}
+        last = {"source": self.sources[-1], "rows": self.unlabelled, "left_out": self.left_out[-1]}
+        return {
+            "sources": [{"source": s, "rows": n, "left_out": out, "drawn": list(d)} for s, n, out, d in found],
+            **({"unlabelled": last} if self.unlabelled else {}),
+        }
 
 
 def gather_rows(data: TaskData, params: TrainParams, share: float) -> tuple[TrainRows, Split | None]:
     """(the rows to train on, the rows to select a checkpoint by). share: of the task's train rows that are held out where a
-    checkpoint is selected; what further datasets have of them is left out too."""
+    checkpoint is selected; what further datasets have of them is left out too. Raises InputError E305 where such a dataset has
+    nothing else."""
     own, selection = data.carve(share) if params.selects else (data.train, None)
-    parts = [own, *(e.rows if selection is None else without(e.rows, selection) for e in data.extra)]
-    left_out = [0, *(e.left_out + len(e.rows) - len(kept) for e, kept in zip(data.extra, parts[1:], strict=True))]
-    rows = Split("train", _joined([p.texts for p in parts]), _joined([p.labels for p in parts])) if data.extra else own
-    return TrainRows(rows, tuple(map(len, parts)), (data.source, *(e.source for e in data.extra)), tuple(left_out)), selection
+    unlabelled = params.distil and params.distil.unlabelled
+    extra = [*data.extra, *([data.unlabelled[unlabelled.key]] if unlabelled else [])]
+    parts = [own, *(e.rows if selection is None else without(e.rows, selection) for e in extra)]
+    left_out = [0, *(e.left_out + len(e.rows) - len(kept) for e, kept in zip(extra, parts[1:], strict=True))]
+    for each, kept in zip(extra, parts[1:], strict=True):
+        if not len(kept):
+            raise bad_input("E305", f"all rows of {each.source} are held out of train for selection, or reported on", help="take the dataset out")
+    rows = Split("train", _joined([p.texts for p in parts]), _joined([p.labels for p in parts])) if extra else own
+    sources = (data.source, *(e.source for e in extra))
+    return TrainRows(rows, tuple(map(len, parts)), sources, tuple(left_out), len(parts[-1]) if unlabelled else 0), selection
 
 
 def _joined(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:

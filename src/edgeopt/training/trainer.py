@@ -39,6 +39,11 @@ class OurTrainer(Trainer):  # type: ignore[misc]
             batches, count = super().get_batch_samples(*args, **options)
         if self.loss is not None and batches:
             count = self.accelerator.reduce(self.loss.total(batches).to(self.args.device))
+        weight = self.objective.weight(batches) if self.objective is not None and batches else None
+        if self.objective is not None and weight is not None:
+            # of an objective's losses the mean over batches and processes is taken
+            mean = self.accelerator.reduce(weight.to(self.args.device)) / (len(batches) * self.accelerator.num_processes)
+            self.objective.mean_weight = mean
         return batches, count
 
     def num_examples(self, dataloader: Any) -> int:

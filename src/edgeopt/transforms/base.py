@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from edgeopt.contract import Contract
-from edgeopt.recipe.schema import StepParams, TaskSpec, TrainParams
+from edgeopt.recipe.schema import Distil, StepParams, TaskSpec, TrainParams
 
 if TYPE_CHECKING:
     from edgeopt.data import TaskData
@@ -101,12 +101,14 @@ class Transform(ABC, Generic[P]):
     def references(self, params: P) -> list[Reference]:
         """The models that the step needs besides its input: the teachers of its trainings."""
         found = []
-        for at, training in self.trainings(params):
-            if (distil := training.distil) is not None:
-                path = (*((at,) if at else ()), "distil", "teacher")
-                several = isinstance(distil.teacher, list)
-                found += [Reference((*path, i) if several else path, name, "teacher", distil.layered) for i, name in enumerate(distil.teachers)]
+        for at, distil in self.distillations(params):
+            path, several = (*at, "teacher"), isinstance(distil.teacher, list)
+            found += [Reference((*path, i) if several else path, name, "teacher", distil.layered) for i, name in enumerate(distil.teachers)]
         return found
+
+    def distillations(self, params: P) -> list[tuple[tuple[str, ...], Distil]]:
+        """The distillations that its trainings ask for, each with its path below the step."""
+        return [((*((at,) if at else ()), "distil"), t.distil) for at, t in self.trainings(params) if t.distil is not None]
 
     def contract_of(self, params: P) -> Contract:
         """The contract where it depends on the parameters."""
