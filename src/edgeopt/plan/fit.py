@@ -1,0 +1,116 @@
+"""Where model, task, data, exporters and this machine are each sound and do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from edgeopt import host
+from edgeopt.data import TaskData
+from edgeopt.errors import InputError, Issue, Place
+from edgeopt.export import exporter
+from edgeopt.models.source import CONFIG, ModelSource
+from edgeopt.recipe.load import Recipe
+from edgeopt.recipe.problems import closest
+from edgeopt.tasks import task_of
+
+T = TypeVar("T")
+
+
+def export_issues(recipe: Recipe) -> list[Issue]:
+    """Options that an exporter does not have, or of another type than its default."""
+    issues = []
+    for i, spec in enumerate(recipe.head.export):
+        known = exporter(spec.format).options
+        for key, value in spec.options.items():
+            place = recipe.document.place(("export", i, "options", key))
+            if key not in known:
+                guess = closest(key, known)
+                issues.append(
+                    Issue(
+                        "E104",
+                        f"exporter '{spec.format}' has no option '{key}'",
+                        place,
+                        f"did you mean '{guess}'?" if guess else f"its options: {', '.join(sorted(known)) or 'none'}",
+                    )
+                )
+            elif type(value) is not type(known[key]):
+                issues.append(Issue("E106", f"option '{key}' of exporter '{spec.format}' is {value!r}, and must be like {known[key]!r}", place))
+    return issues
+
+
+def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> list[Issue]:
+    """Where model, task and data are each sound and do not go together."""
+    issues: list[Issue] = []
+    task, config, folder = recipe.head.task, source.config, source.folder
+    if config is not None and folder is not None:
+        attempt(issues, lambda: task_of(task).check_family(config["model_type"], Place.of(folder / CONFIG)))
+    if source.positions is not None and (task.target_length or 0) > source.positions:
+        issues.append(
+            Issue(
+                "E106",
+                f"task.max_target_length is {task.target_length}, and the model has {source.positions} positions",
+                recipe.document.place(("task", "max_target_length")),
+                f"set task.max_target_length to {source.positions} or less",
+            )
+        )
+    if source.positions is not None and task.max_length > source.positions:
+        issues.append(
+            Issue(
+                "E106",
+                f"task.max_length is {task.max_length}, and the model has {source.positions} positions",
+                recipe.document.place(("task", "max_length")),
+                f"set task.max_length to {source.positions} or less",
+            )
+        )
+    for i, target in enumerate(recipe.targets):
+        longest = max((n for n in target.sequence if n != "task"), default=0)
+        if source.positions is not None and longest > source.positions:
+            issues.append(
+                Issue(
+                    "E106",
+                    f"target '{target.name}' measures {longest} tokens, and the model has {source.positions} positions",
+                    recipe.document.place(("targets", i)),
+                    f"write a target whose sequence is {source.positions} or less, or 'task'",
+                )
+            )
+    wanted = None if data is None else task_of(task, data.label_names).outputs
+    if source.outputs is not None and wanted is not None and source.outputs != wanted:
+        issues.append(
+            Issue(
+                "E316",
+                f"the model's trained head has {source.outputs} outputs, and the data needs {wanted}",
+                recipe.document.place(("model", "id")),
+                "start from the bare encoder, or give data with the classes it was trained for",
+            )
+        )
+    return issues
+
+
+def step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
+    """A task or steps that this model or this machine cannot take."""
+    issues = []
+    task = recipe.head.task
+    lacking = [name for name in task_of(task).needs if host.installed(name) is None]
+    if lacking:
+        place = recipe.document.place(("task", "type"))
+        issues.append(Issue("E206", f"task {task.type} needs {', '.join(lacking)}, which is not installed here", place, "pip install 'edgeopt[tasks]'"))
+    for i, step in enumerate(recipe.steps):
+        lacking = [name for name in step.contract.needs if host.installed(name) is None]
+        if lacking:
+            wanted = f"'edgeopt[{step.contract.extra}]'" if step.contract.extra else " ".join(lacking)
+            issues.append(
+                Issue("E206", f"step '{step.id}' ({step.use}) needs {', '.join(lacking)}, which is not installed here", step.place, f"pip install {wanted}")
+            )
+        for path, message, help in step.transform.fit(step.params, recipe.head.task, source):
+            issues.append(Issue("E106", f"step '{step.id}': {message}", recipe.document.place(("steps", i, *path)), help))
+    return issues
+
+
+def attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
+    """What `find` finds; where it cannot, its issues are kept, so that the rest is checked in the same go."""
+    try:
+        return find()
+    except InputError as error:
+        issues += error.issues
+        return None

@@ -1,0 +1,87 @@
+"""The model and the rows that a recipe names, found and read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from edgeopt.data import TaskData, is_local, load_data
+from edgeopt.data.extra import local_digests, with_extra, with_unlabelled
+from edgeopt.errors import InputError
+from edgeopt.models.source import ModelSource, find_model
+from edgeopt.recipe.load import Recipe
+from edgeopt.recipe.schema import TextSource
+from edgeopt.recipe.yaml import Path_
+from edgeopt.tasks import task_of
+from edgeopt.training.check import training_issues
+
+T = TypeVar("T")
+
+
+class Inputs:
+    """Models and rows, each found once however many recipes name it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def model(self, recipe: Recipe) -> ModelSource:
+        """Raises InputError as `find_model` does."""
+        spec, task = recipe.head.model, recipe.head.task
+        place = recipe.document.place(("model", "id"))
+        return self._once(f"{spec!r} {task.type}", lambda: find_model(spec, recipe.folder, place, head=task_of(task).head))
+
+    def rows(self, recipe: Recipe) -> TaskData | None:
+        """None where they are the hub's. Raises InputError as `load_rows` does."""
+        data = self._once(recipe.rows_key, lambda: _local_data(recipe))
+        if data is not None:
+            check_classes(recipe, data)
+        return data
+
+    def _once(self, key: str, find: Callable[[], T]) -> T:
+        if key not in self._found:
+            self._found[key] = find()
+        found: T = self._found[key]
+        return found
+
+
+def _local_data(recipe: Recipe) -> TaskData | None:
+    """The rows, read and checked, where they are files; None where they are the hub's, though what is here is looked at."""
+    task, folder = recipe.head.task, recipe.folder
+    if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for _, s in other_sources(recipe)))):
+        return _rows(recipe)
+    if is_local(task.dataset, folder):
+        _task_rows(recipe)
+    local_digests(task, other_sources(recipe), folder, recipe.document.place)
+    return None
+
+
+def other_sources(recipe: Recipe) -> list[tuple[Path_, TextSource]]:
+    """The datasets besides the task's, with the path of their keys."""
+    return [*((("task", "train_with", i), s) for i, s in enumerate(recipe.head.task.train_with)), *recipe.unlabelled()]
+
+
+def load_rows(recipe: Recipe) -> TaskData:
+    """All rows, from files or the hub, read and checked. Raises InputError as `load_data` and `with_extra` do, and E106 where
+    a training does not fit the classes."""
+    data = _rows(recipe)
+    check_classes(recipe, data)
+    return data
+
+
+def _rows(recipe: Recipe) -> TaskData:
+    task, folder, place_of = recipe.head.task, recipe.folder, recipe.document.place
+    return with_unlabelled(with_extra(_task_rows(recipe), task, folder, place_of), task, recipe.unlabelled(), folder, place_of)
+
+
+def check_classes(recipe: Recipe, data: TaskData) -> None:
+    """Raises InputError E106 where a training does not fit the classes."""
+    issues = training_issues(recipe.document, recipe.trainings(), recipe.head.task, data.label_names)
+    if issues:
+        raise InputError(issues)
+
+
+def _task_rows(recipe: Recipe) -> TaskData:
+    task, place = recipe.head.task, recipe.document.place
+    at = ("task", "dataset") if task.dataset.path is None else ("task", "dataset", "path")
+    places = {split: place(("task", "dataset", "data_files", split)) for split in ("train", "validation", "test")}
+    return load_data(task, recipe.folder, place=place(at), places=places)

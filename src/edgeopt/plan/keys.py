@@ -1,0 +1,125 @@
+"""The key of a step: everything that decides its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgeopt import host
+from edgeopt.data.extra import local_digests
+from edgeopt.plan.inputs import other_sources
+from edgeopt.plan.order import load_step
+from edgeopt.plan.steps import Chain, Plan, PlannedStep
+from edgeopt.recipe.load import Recipe
+from edgeopt.recipe.schema import TrainedStepParams
+from edgeopt.recipe.yaml import Path_
+from edgeopt.references import standing
+from edgeopt.store import State, Store, key_of
+from edgeopt.tasks import task_of
+from edgeopt.transforms.load import Load
+from edgeopt.transforms.lower import LowerToOnnx
+
+
+def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
+    """Fingerprint and class names of train; for a hub dataset what the last run found."""
+    if plan.data is not None:
+        return plan.data.key("train")
+    remembered = store.recall_source(hub_data_name(plan.recipe))
+    return dict(remembered) if remembered else None
+
+
+def memory_of(recipe: Recipe) -> str:
+    """Under what the store remembers the steps' last keys: each variant of a recipe has a memory of its own."""
+    return f"{recipe.head.name}/{recipe.variant}" if recipe.variant else recipe.head.name
+
+
+def full_name(variant: str, chain: Chain, step: str) -> str:
+    """`candidate.adapt`, or `seed-2.candidate.adapt`."""
+    return ".".join(part for part in (variant, chain, step) if part)
+
+
+def hub_data_name(recipe: Recipe) -> str:
+    task = recipe.head.task
+    named = {
+        **task.dataset.model_dump(),
+        "label": task.label,
+        "labels": task.labels,
+        "columns": task.columns,
+        "type": task.type,
+        "pairs": task.pairs and task.pairs.model_dump(),
+    }
+    if sources := other_sources(recipe):  # the rows left out of them depend on the report split
+        digests = local_digests(task, sources, recipe.folder, recipe.document.place)
+        named |= {"train_with": [s.model_dump() for s in task.train_with], "files": digests, "report": task.report}
+    if unlabelled := recipe.unlabelled():
+        named["unlabelled"] = [s.key for _, s in unlabelled]
+    return "data:" + key_of(named)
+
+
+def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any], others: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Everything that decides a step's result, and nothing else: no paths, no comments. others: digests of the states that
+    its references name."""
+    task, contract = plan.recipe.head.task, step.contract
+    names = sorted({*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.trains(step.params) else ())})
+    references, distils = step.transform.references(step.params), step.transform.distillations(step.params)
+    parts: dict[str, Any] = {
+        "input": input_digest,
+        "transform": step.use,
+        "version": step.transform.version,
+        "params": _resolved(_unnamed(step.params.model_dump(mode="json"), [*(r.path for r in references), *((*at, "unlabelled") for at, _ in distils)])),
+        "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
+        "needs": {name: host.installed(name) for name in names},
+    }
+    if references:
+        parts["references"] = {".".join(map(str, r.path)): (others or {})[r.name] for r in references}
+    if contract.data is not None or step.use == Load.name:
+        parts["task"] = {"type": task.type, "labels": data["labels"]}
+    if contract.data is not None:
+        parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, **task_of(task).key()}
+    if step.transform.trains(step.params) and data.get("train_with"):
+        parts["data"]["train_with"] = data["train_with"]
+    if unlabelled := [data["unlabelled"][distil.unlabelled.key] for _, distil in distils if distil.unlabelled]:
+        parts["data"]["unlabelled"] = unlabelled
+    if step.use == LowerToOnnx.name:
+        parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key()}
+    return parts
+
+
+def seed_of(step: PlannedStep, recipe: Recipe) -> int:
+    own = getattr(step.params, "seed", None) if isinstance(step.params, TrainedStepParams) else None
+    return recipe.head.seed if own is None else int(own)
+
+
+def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
+    """Without a distillation that is not asked for, and without what is named (other models, rows), whose digests count."""
+    for at in named:
+        *path, last = (p for p in at if isinstance(p, str))
+        inside = params
+        for part in path:
+            inside = inside[part]
+        inside.pop(last, None)
+    return {k: _unnamed(v, ()) if isinstance(v, dict) else v for k, v in params.items() if (k, v) != ("distil", None)}
+
+
+def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: Store) -> tuple[dict[str, str], str]:
+    """Digests of the states that the step's references name; and the first name of one that is not built yet, else nothing."""
+    found = {}
+    for reference in step.transform.references(step.params):
+        stands = standing(plan.chains, reference.name)
+        state = stands.state if stands else _checkpoint_state(reference.name, plan, data, store)
+        if state is None:
+            return {}, reference.name
+        found[reference.name] = state.digest
+    return found, ""
+
+
+def _checkpoint_state(name: str, plan: Plan, data: dict[str, Any], store: Store) -> State | None:
+    digest = plan.checkpoints[name].fingerprint()
+    return None if digest is None else store.find(key_of(key_parts(load_step(name), digest, plan, data)))
+
+
+def _resolved(value: Any) -> Any:
+    """`precision: auto` means what this machine makes of it."""
+    if isinstance(value, dict):
+        return {k: host.resolve_precision(v) if k == "precision" and isinstance(v, str) else _resolved(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,61 @@
+"""A plan is made: the recipe checked, then the store looked into."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgeopt.emissions import emissions_issues
+from edgeopt.errors import InputError, Issue
+from edgeopt.models.source import ModelSource
+from edgeopt.plan.fit import attempt, export_issues, fit_issues, step_issues
+from edgeopt.plan.inputs import Inputs
+from edgeopt.plan.lookup import look_up_chain
+from edgeopt.plan.order import check_order, start_facts
+from edgeopt.plan.steps import Plan
+from edgeopt.recipe.expand import each_seed
+from edgeopt.recipe.load import Recipe
+from edgeopt.references import find_checkpoints, unmatched
+from edgeopt.store import Store
+
+
+def make_plans(recipe: Recipe, store: Store) -> list[Plan]:
+    """Check the recipe, then look up what the store holds: a plan for each seed. Raises InputError as `check` does."""
+    return looked_up(check(recipe), store)
+
+
+def looked_up(plan: Plan, store: Store) -> list[Plan]:
+    """A plan for each seed, with what the store holds of it."""
+    plans = plans_by_seed(plan)
+    for plan in plans:
+        for chain, steps in plan.chains.items():
+            look_up_chain(plan, chain, steps, store)
+    return plans
+
+
+def make_plan(recipe: Recipe, store: Store) -> Plan:
+    """The same of a recipe's only, or first, seed."""
+    return make_plans(recipe, store)[0]
+
+
+def plans_by_seed(plan: Plan) -> list[Plan]:
+    """The plan for each of the recipe's seeds, in their order: model, rows and steps are the same."""
+    return [replace(plan, recipe=recipe, chains={name: list(steps) for name, steps in plan.chains.items()}) for recipe in each_seed(plan.recipe)]
+
+
+def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
+    """The plan without a look at any store: model, order of the steps, and data. inputs: of the recipes beside this one.
+    Raises InputError for everything that a user can mend before any compute or download."""
+    issues: list[Issue] = []
+    inputs = inputs or Inputs()
+    spec = recipe.head.model
+    found = attempt(issues, lambda: inputs.model(recipe))
+    source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
+    chains = attempt(issues, lambda: check_order(recipe, source))
+    data = attempt(issues, lambda: inputs.rows(recipe))
+    classes = data.label_names if data else recipe.head.task.labels
+    checkpoints = attempt(issues, lambda: find_checkpoints(recipe, chains, start_facts(source), source, classes)) if chains else None
+    issues += unmatched(recipe, source, checkpoints or {})
+    issues += [*export_issues(recipe), *fit_issues(recipe, source, data), *step_issues(recipe, source), *emissions_issues(recipe)]
+    if issues or chains is None:
+        raise InputError(issues)
+    return Plan(recipe, source, data, chains, checkpoints or {})

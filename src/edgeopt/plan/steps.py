@@ -1,0 +1,59 @@
+"""A planned step, and a plan: both chains with what the planner adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgeopt.contract import Contract
+from edgeopt.data import TaskData
+from edgeopt.errors import Place
+from edgeopt.models.source import ModelSource
+from edgeopt.recipe.load import Recipe
+from edgeopt.recipe.schema import StepParams
+from edgeopt.store import State
+from edgeopt.transforms.base import AnyTransform
+
+Chain = Literal["baseline", "candidate"]
+
+
+Status = Literal["cached", "new", "stale"]
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step of a chain. key and state are None where the input is not built yet."""
+
+    id: str
+    use: str
+    chain: Chain
+    transform: AnyTransform
+    params: StepParams
+    place: Place | None
+    implied: bool = False
+    note: str = ""
+    key: str | None = None
+    parts: dict[str, Any] = field(default_factory=dict)
+    status: Status = "new"
+    why: str = ""
+    state: State | None = None
+
+    @property
+    def contract(self) -> Contract:
+        return self.transform.contract_of(self.params)
+
+
+@dataclass
+class Plan:
+    """What `apply` will do. `data` is None where the rows must first come from the hub."""
+
+    recipe: Recipe
+    source: ModelSource
+    data: TaskData | None
+    chains: dict[Chain, list[PlannedStep]]
+    #: Checkpoints that steps name, besides the recipe's model.
+    checkpoints: dict[str, ModelSource] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> list[PlannedStep]:
+        return [*self.chains["baseline"], *self.chains["candidate"]]
