@@ -83,7 +83,7 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Expor
     subjects = {n: _subject(shown[n], graphs[n], outputs[n], seconds[n], task, report, starts[n]) for n in graphs}
     labels = task.stack_labels(report.labels)
     evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency)
-    notes = [*served.notes, *task.notes(labels)]
+    notes = list(served.notes)
     if len(queries) > len(report):
         notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
     optimized = None

@@ -241,7 +241,7 @@ def test_metrics_of_a_split() -> None:
     assert 0.2 < found["conll_f1"] < 0.95
     assert task.measure("conll_f1", labels, np.eye(2)[truth]) == 1.0
     assert task.measure("conll_f1", labels, np.eye(2)[np.zeros_like(truth)]) == 0.0
-    assert "300 in 1350 pairs" in task.notes(labels)[0] and "30 here. With every pair right conll_f1 would be 1.0000." in task.notes(labels)[0]
+    assert "300 in 1350 pairs" in task.notes(labels, labels)[0] and "30 here. With every pair right conll_f1 would be 1.0000." in task.notes(labels, labels)[0]
 
 
 @pytest.mark.parametrize("metric", ["f1", "accuracy", "conll_f1"])
@@ -262,9 +262,9 @@ def test_one_document_rules_nothing_out() -> None:
     task, labels, outputs = scored(np.random.default_rng(4), 1, 0.5)
     assert task.difference("f1", labels, outputs, -outputs, 0.95)[1:] == (-1, 1)
     assert task.bounds("f1", labels, outputs, 0.95)[1:] == (0, 1)
-    assert "1 here, so few" in task.notes(labels)[0]
+    assert "1 here, so few" in task.notes(labels, labels)[0]
     near = labels[labels[:, 2] - labels[:, 3] == 1]
-    assert "some antecedents are in no pair" in task.notes(near)[0]
+    assert "some antecedents are in no pair" in task.notes(near, near)[0]
 
 
 def test_labels_and_outputs_come_back_from_plain_data() -> None:

@@ -240,8 +240,8 @@ class Task(ABC):
         names = [n for n in ("accuracy", "precision", "recall", "f1") if n in allowed and n not in self.spec.metric_names]
         return {name: self.measure(name, labels, outputs) for name in names}
 
-    def notes(self, labels: Values) -> list[str]:
-        """What a reader of the figures should know of the rows."""
+    def notes(self, labels: Values, outputs: Values) -> list[str]:
+        """What a reader of the figures should know of the rows. outputs: the candidate's."""
         return []
 
     def key(self) -> Mapping[str, Any]:

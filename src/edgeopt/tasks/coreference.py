@@ -76,7 +76,7 @@ class Coreference(CountedTask, Classification):
     def value(self, metric: str, counts: Values) -> Values:
         return clusters.conll_f1(counts) if metric == "conll_f1" else super().value(metric, counts)
 
-    def notes(self, labels: Values) -> list[str]:
+    def notes(self, labels: Values, outputs: Values) -> list[str]:
         documents = len(np.unique(labels[:, 1]))
         best = self.measure("conll_f1", labels, np.eye(2)[labels[:, 0]])
         few = ", so few that bounds are too narrow" if documents < _FEW else ""

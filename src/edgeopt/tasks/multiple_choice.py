@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from edgeopt.errors import Place, bad_input
 from edgeopt.tasks import cells
-from edgeopt.tasks.base import Texts
+from edgeopt.tasks.base import Texts, Values
 from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.encode import Encoder, Features
 
@@ -75,6 +75,9 @@ class MultipleChoice(Classification):
                     place=place,
                     help="give every row as many choices, or take the row out",
                 )
+
+    def notes(self, labels: Values, outputs: Values) -> list[str]:
+        return [f"A latency is that of one question with its {len(self.names)} choices."]
 
     def head_options(self) -> dict[str, Any]:
         return {}
