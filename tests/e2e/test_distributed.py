@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -63,7 +64,7 @@ def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(tmp_pat
         weighted = {**training, "class_weights": {"1": 5}, "gradient_accumulation": 2, "sampling": {"method": "uniform"}}
         task = tiny_task(tiny_data, max_length=32, train_with=[{"dataset": {"path": str(second)}}])
         distil = {"labels": 1.0, "unlabelled": {"dataset": {"path": str(second)}}}
-        chain = [{"use": "finetune", **weighted}, {"use": "distill", **weighted, "distil": distil}]
+        chain = [{"use": "finetune", **weighted}, {"use": "distill", **copy.deepcopy(weighted), "distil": distil}]  # YAML's aliases are not read
         recipe = recipe_for(tmp_path, model, tiny_data, task=task, baseline={"finetune": training}, steps=chain)
         folder = tmp_path / str(batch)
         apply(recipe, folder, launcher)
