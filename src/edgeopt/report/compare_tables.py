@@ -80,9 +80,8 @@ def notes(found: Comparison) -> list[str]:
     if any(row.deviations for row in found.rows):
         out.append("Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of its first seed.")
     for front in pareto.fronts(found):
-        out.append(
-            f"Pareto front of {front.metric} and {front.heading}: {', '.join(row.name for row in front.best)}. What is better than one of these in the one is worse in the other."
-        )
+        names = ", ".join(row.name for row in front.best)
+        out.append(f"Pareto front of {front.metric} and {front.heading}: {names}. What is better than one of these in the one is worse in the other.")
     out.append("Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last.")
     return out
 
