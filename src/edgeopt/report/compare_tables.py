@@ -108,10 +108,8 @@ def notes(found: Comparison) -> list[str]:
         out.append("Energy and CO2eq: by CodeCarbon; how is in each run's report. Of 1,000: inferences, above idling. All steps: those of the chain, when "
                    "they were built, left out where one of them was not metered.")  # fmt: skip
     for front in pareto.fronts(found):
-        out.append(
-            f"Pareto front of {front.metric} and {front.heading}: {', '.join(row.name for row in front.best)}. "
-            "What is better than one of these in the one is worse in the other."
-        )
+        names = ", ".join(row.name for row in front.best)
+        out.append(f"Pareto front of {front.metric} and {front.heading}: {names}. What is better than one of these in the one is worse in the other.")
     out.append("Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last.")
     return out
 
