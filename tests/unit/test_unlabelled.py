@@ -114,9 +114,7 @@ def test_a_step_without_a_label_is_the_teachers_alone() -> None:
 
 def loaded(task: dict[str, Any], *paths: Path, **more: Any) -> tuple[TaskData, list[Unlabelled]]:
     spec = TaskSpec.model_validate(task)
-    sources = [
-        Unlabelled.model_validate({"dataset": {"data_files": {"train": str(path)}, **more.get("dataset", {})}, "text": more.get("text")}) for path in paths
-    ]
+    sources = [Unlabelled.model_validate({"dataset": {"data_files": {"train": str(path)}, **more}}) for path in paths]
     named = [(("steps", 0, "distil", "unlabelled"), s) for s in sources]
     return with_unlabelled(load_data(spec, Path()), spec, named, Path(), lambda path: Place(".".join(map(str, path)))), sources
 
