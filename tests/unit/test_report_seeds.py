@@ -11,10 +11,10 @@ from test_report_render import Balanced
 
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report import cost
-from edgeopt.report.build import _seed_notes
 from edgeopt.report.card import render_card
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
+from edgeopt.report.notes import seed_notes
 from edgeopt.seeds import SeedLogits, summarise
 from edgeopt.tasks import task_of
 
@@ -55,13 +55,13 @@ def test_summary_against_numpy() -> None:
 
 def test_a_note_where_seeds_differ_by_more_than_a_gate_allows() -> None:
     wide, narrow = (gates()[0].model_copy(update={"bound": bound}) for bound in (0.02, 0.01))  # the deviation is .0132
-    assert len(_seed_notes(seeds(), [wide])) == 1
-    (first, note) = _seed_notes(seeds(), [narrow])
+    assert len(seed_notes(seeds(), [wide])) == 1
+    (first, note) = seed_notes(seeds(), [narrow])
     assert "The model of seed 1" in first
     assert "0.0132" in note and "0.0100" in note
     relative = narrow.model_copy(update={"kind": "max_drop_relative", "bound": 0.0158})  # of .8407: .0133
-    assert len(_seed_notes(seeds(), [relative])) == 1
-    assert _seed_notes(None, [narrow]) == []
+    assert len(seed_notes(seeds(), [relative])) == 1
+    assert seed_notes(None, [narrow]) == []
 
 
 def test_cost_of_training_has_a_column_a_trained_step() -> None:
