@@ -116,7 +116,7 @@ def test_zeros_survive_to_the_shipped_graph(applied: Applied) -> None:
     graph = onnx.load(str(applied.out / "model" / "onnx" / "model_quantized.onnx")).graph
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     dequantised = {n.output[0]: constants[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
-    weights = [dequantised[n.input[1]] for n in graph.node if n.op_type == "MatMul" and n.input[1] in dequantised]
+    weights = [dequantised[n.input[1]] for n in graph.node if n.op_type == "Gemm" and "/layer." in n.name and n.input[1] in dequantised]
     assert len(weights) == 2 * 6
     assert all(w.dtype == np.int8 for w in weights)
     zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)

@@ -1,7 +1,8 @@
 """Linears and embedding tables that compute as their int8 selves will, and learn through the rounding.
 
 Weights are signed 8 bit, symmetric, a scale for each output channel; activations and tables unsigned 8 bit, asymmetric, a
-scale for each tensor. Only what a product reads is quantised, so that the sum of a residual stays in float.
+scale for each tensor. Only what a product reads is quantised, so that the sum of a residual stays in float. A bias is a
+multiple of the product of both scales, as int8 kernels add it up in 32 bits.
 """
 
 from __future__ import annotations
@@ -142,10 +143,12 @@ def _between(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch
 
 
 class FakeQuantLinear(nn.Linear):
-    """A linear whose weight, and whose input where it has an `input_range` of its own, are quantised."""
+    """A linear whose weight and bias, and whose input where it has an `input_range` of its own, are quantised. read: the range
+    of its input, its own or not, in a tuple because it is not a part of this module."""
 
     quantisers: Quantisers
     input_range: Activation | None
+    read: tuple[Activation]
 
     def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The weight's scales, shape (out_features, 1), and zero point. A channel of zeros has scale 1."""
@@ -155,8 +158,16 @@ class FakeQuantLinear(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.input_range is not None:
             x = self.input_range(x)
-        quantised = self.quantisers.quantise or not self.training
-        return F.linear(x, quantise(self.weight, *self.grid(), -S8, S8) if quantised else self.weight, self.bias)
+        if not self.quantisers.quantise and self.training:
+            return super().forward(x)
+        return F.linear(x, quantise(self.weight, *self.grid(), -S8, S8), None if self.bias is None else self._rounded_bias())
+
+    def _rounded_bias(self) -> torch.Tensor:
+        """Its gradient is that of the bias itself."""
+        with torch.no_grad():
+            scale = self.grid()[0].flatten() * self.read[0].grid()[0]
+            change = (self.bias / scale).round() * scale - self.bias
+        return self.bias + change
 
 
 class FakeQuantEmbedding(nn.Embedding):
@@ -182,6 +193,7 @@ def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: float 
         if issubclass(type(module), nn.Linear):
             module.__class__ = FakeQuantLinear
             module.quantisers, module.input_range = found, Activation(found, learned=learned)
+            module.read = (module.input_range,)
             found.linears[name] = module, module.input_range
         elif name in tables:
             module.__class__ = FakeQuantEmbedding
@@ -195,7 +207,7 @@ def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: float 
             attention.register_forward_pre_hook(_quantise_input, with_kwargs=True)
             for name in three:
                 linear, _ = found.linears[name]
-                linear.input_range, found.linears[name] = None, (linear, shared)
+                linear.input_range, linear.read, found.linears[name] = None, (shared,), (linear, shared)
 
     def note_padding(_: Any, args: Any, options: dict[str, Any]) -> None:
         mask = options.get("attention_mask")

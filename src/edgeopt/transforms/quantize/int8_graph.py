@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.transforms.quantize.rows import as_rows
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -34,7 +36,7 @@ def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dic
     modules in the graph; tables: embeddings. Raises KeyError where the graph has no such product.
 
     A product gets DequantizeLinear on both inputs and none behind it, as onnxruntime's quantiser writes it, but nothing else
-    reads the dequantised input. A Gemm's bias is added apart: inside it would have to be an integer. Of a table the rows are
+    reads the dequantised input. A Gemm's bias is added apart, until `as_rows` makes integers of all. Of a table the rows are
     dequantised that were looked up."""
     import onnx
 
@@ -44,7 +46,8 @@ def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dic
         made.linear(name, *linears[name])
     for name, table in tables.items():
         made.table(name, table)
-    made.tidy()
+    made.place()
+    as_rows(model)
     onnx.save(model, str(path))
 
 
@@ -83,14 +86,11 @@ class _Graph:
         node.input[0], node.output[0] = stored[0], rows
         self.behind[node.name] = [self.node("DequantizeLinear", [rows, *stored[1:]], [out], f"{rows}_DequantizeLinear")]
 
-    def tidy(self) -> None:
-        """Put the new nodes in their places, and drop what nothing reads any more."""
+    def place(self) -> None:
+        """Put the new nodes in their places."""
         nodes = [new for n in self.graph.node for new in (*self.before.get(n.name, []), n, *self.behind.get(n.name, []))]
-        used = {name for n in nodes for name in n.input}
-        kept = [t for t in self.graph.initializer if t.name in used]
-        for field, found in ((self.graph.node, nodes), (self.graph.initializer, kept)):
-            del field[:]
-            field.extend(found)
+        del self.graph.node[:]
+        self.graph.node.extend(nodes)
 
     def _named(self, name: str, *operators: str) -> Any:
         found = next((n for end in operators if (n := self.nodes.get(f"{name}/{end}")) is not None), None)

@@ -43,6 +43,7 @@ class Qat(Transform[QatParams]):
     model. Zeros that an earlier step pruned stay zero."""
 
     name = "quantize.qat"
+    version = 2  # biases are rounded, too
     summary = "train through the rounding; int8 weights and activations"
     Params = QatParams
     contract = Contract(

@@ -67,7 +67,7 @@ class StaticQuantize(Transform[StaticParams]):
     """Quantise the plain graph and let the runtime fuse it when it loads: of the orders measured, the fastest."""
 
     name = "quantize.static"
-    version = 2  # products of two activations stay float
+    version = 3  # products are Gemms with their bias inside, and residuals are not rounded
     summary = "int8 weights and activations, ranges from train rows"
     Params = StaticParams
     contract = common.contract("calibration")

@@ -1,0 +1,99 @@
+"""What is asked of graphs in QDQ form, and what they have too much of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Readers = dict[str, list[Any]]
+
+
+def readers(graph: Any) -> Readers:
+    """The nodes that read each tensor."""
+    found: Readers = {}
+    for node in graph.node:
+        for name in set(node.input):
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def shapes(model: Any) -> dict[str, tuple[int | str, ...]]:
+    """The shape of each tensor: sizes, names that equal sizes share, and "" for what is not known."""
+    from onnx import ModelProto, shape_inference
+
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.value_info[:]  # what others inferred gives equal sizes several names
+    found = shape_inference.infer_shapes(bare, data_prop=True).graph
+    return {v.name: tuple(d.dim_param or d.dim_value or "" for d in v.type.tensor_type.shape.dim) for v in [*found.value_info, *found.input, *found.output]}
+
+
+def is_product(node: Any, made: Mapping[str, Any]) -> bool:
+    """Whether a node multiplies a dequantised activation by a dequantised constant. made: the node that makes each tensor."""
+    if node.op_type not in ("MatMul", "Gemm"):
+        return False
+    activation, weight = (made.get(name) for name in node.input[:2])
+    if activation is None or weight is None or not activation.op_type == weight.op_type == "DequantizeLinear":
+        return False
+    return activation.input[0] in made and weight.input[0] not in made
+
+
+def float_residuals(graph: Any) -> None:
+    """Let nothing but products read rounded activations: rounding the residual sum costs time and accuracy. Rows of tables
+    stay as they are, because runtimes look up their integers."""
+    made = {name: n for n in graph.node for name in n.output}
+    quantised = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"}
+    rounded = {n.output[0]: quantised[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in quantised}
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            source = made.get(rounded.get(name, ""))
+            looked_up = source is not None and source.op_type == "Gather"
+            if name in rounded and not looked_up and not (i == 0 and is_product(node, made)):
+                node.input[i] = rounded[name]
+
+
+def share(model: Any) -> None:
+    """Keep one of all nodes that compute the same from the same: exporters ask for the same shape in each attention block."""
+    from onnx import TensorProto, numpy_helper
+
+    graph, known = model.graph, shapes(model)
+    kept = {o.name for o in graph.output}
+    same: dict[str, str] = {}
+    seen: dict[Any, str] = {}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        value = next((a.t for a in node.attribute if a.name == "value"), None) if node.op_type == "Constant" else None
+        if value is None:
+            continue
+        value.name = node.output[0]
+        graph.initializer.append(value)
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.INT64:
+            values = numpy_helper.to_array(tensor)
+            same[tensor.name] = seen.setdefault((values.shape, values.tobytes()), tensor.name)
+    for node in nodes:
+        if node.op_type == "Constant" and any(a.name == "value" for a in node.attribute):
+            continue
+        for i, name in enumerate(node.input):
+            node.input[i] = same.get(name, name)
+        shape = known.get(node.input[0], ("",)) if node.op_type == "Shape" else ("",)
+        key = (node.op_type, node.domain, shape if all(shape) else tuple(node.input), tuple(sorted(a.SerializeToString() for a in node.attribute)))
+        if len(node.output) == 1 and node.output[0] not in kept and seen.setdefault(key, node.output[0]) != node.output[0]:
+            same[node.output[0]] = seen[key]
+        else:
+            graph.node.append(node)
+
+
+def drop_unused(graph: Any) -> None:
+    """Drop nodes and constants that nothing reads."""
+    used = {o.name for o in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if used.intersection(node.output):
+            used.update(node.input)
+            kept.append(node)
+    constants = [t for t in graph.initializer if t.name in used]
+    for field, found in ((graph.node, kept[::-1]), (graph.initializer, constants)):
+        del field[:]
+        field.extend(found)
