@@ -24,7 +24,10 @@ TASKS: dict[str, dict[str, Any]] = {
     "mrpc": {"text": ["sentence1", "sentence2"], "max_length": 128},
     "sst2": {"text": "sentence", "max_length": 64},
     "sst5": {"text": "sentence", "max_length": 64},
+    "stsb": {"type": "text-regression", "text": ["sentence1", "sentence2"], "max_length": 128},
 }
+#: those whose metrics are accuracy and F1
+CLASSIFICATIONS = [name for name, keys in TASKS.items() if "type" not in keys]
 DEMO = Path(__file__).parents[1] / "build" / "quickstart"
 
 
@@ -49,6 +52,16 @@ def applied(recipe: dict[str, Any], work: Path) -> Path:
     print(recipe["name"], file=sys.stderr)
     subprocess.run([sys.executable, "-m", "edgeopt", "apply", path, "--out", out, "--store", work / "store", "--quiet"], check=True, stdout=subprocess.DEVNULL)
     return out
+
+
+def worker(module: str, task: dict[str, Any], python: Path | None = None) -> str:
+    """What a module prints that is given the task on stdin, in a process of its own; python: another than this one.
+    Raises SystemExit with what it said where it fails."""
+    command = [str(python or sys.executable), "-W", "ignore", "-m", module]
+    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    if done.returncode != 0:
+        raise SystemExit(f"{module} failed:\n{done.stderr[-4000:]}")
+    return done.stdout
 
 
 def report_of(run: Path) -> Report:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import TASKS, applied, arguments, evidence_of, report_of, save, spread, table, write
+from benchmarks.common import CLASSIFICATIONS, TASKS, applied, arguments, evidence_of, report_of, save, spread, table, write
 
 METRICS = ("accuracy", "f1")
 #: what the student is trained towards; the first is the control
@@ -27,7 +27,7 @@ LOSSES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = arguments(__doc__ or "", repeats=3)
-    parser.add_argument("--task", choices=TASKS, default="mrpc", help="columns that --data has")
+    parser.add_argument("--task", choices=CLASSIFICATIONS, default="mrpc", help="columns that --data has")
     parser.add_argument("--max-rows", type=int, help="of train; validation is used whole")
     parser.add_argument("--epochs", type=float, default=3.0, help="of the teacher")
     parser.add_argument("--student-epochs", type=float, default=3.0)

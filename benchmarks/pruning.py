@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import TASKS, applied, arguments, evidence_of, report_of, save, table, write
+from benchmarks.common import CLASSIFICATIONS, TASKS, applied, arguments, evidence_of, report_of, save, table, write
 from benchmarks.torch_pruning_peer import cut_to
 from edgeopt.data.sources import load_data
 from edgeopt.measure.latency import run_worker
@@ -35,7 +35,7 @@ PEERS = {"torch-pruning-l1": "l1", "torch-pruning-taylor": "taylor"}
 
 def main() -> None:
     parser = arguments(__doc__ or "", repeats=None)
-    parser.add_argument("--task", choices=TASKS, default="mrpc", help="columns that --data has")
+    parser.add_argument("--task", choices=CLASSIFICATIONS, default="mrpc", help="columns that --data has")
     parser.add_argument("--max-rows", type=int, help="of train; validation is used whole")
     parser.add_argument("--epochs", type=float, default=3.0, help="of the fine-tuning before")
     parser.add_argument("--cofi-epochs", type=float, default=6.0)

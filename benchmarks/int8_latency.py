@@ -1,0 +1,66 @@
+"""Latency of files of several runtimes, interleaved in one process: `python -m benchmarks.int8_latency`, task on stdin."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import worker
+from benchmarks.int8_peers import query
+from edgeopt.measure.latency_worker import best_session, feeds_of, interleaved, pin
+from edgeopt.statistics import percentile_ratio
+
+THREADS = (1, 2)
+SEQUENCE = 128
+
+
+def measured(files: dict[str, Path], rows: list[dict[str, list[int]]], options: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Of each file p50 and p90, and FP32's p50 over its own with one-sided 95 % bounds, at each number of threads; and how the
+    sessions were opened. options: queries, max_seconds, peers (the Python that has all runtimes)."""
+    results: dict[str, dict[str, Any]] = {name: {} for name in files}
+    sessions = {}
+    for threads in THREADS:
+        task = {"files": {name: str(path) for name, path in files.items()}, "rows": rows, "threads": threads, "sequence": SEQUENCE,
+                "queries": options.queries, "max_seconds": options.max_seconds}  # fmt: skip
+        found = json.loads(worker("benchmarks.int8_latency", task, python=options.peers))
+        samples = {name: np.array(values) for name, values in found["samples"].items()}
+        sessions[threads] = found["disabled_optimizers"]
+        for name, values in samples.items():
+            ratio = percentile_ratio(samples["fp32"], values, 50.0, 0.95)
+            results[name][f"threads_{threads}"] = {
+                "p50_ms": round(float(np.percentile(values, 50)), 3), "p90_ms": round(float(np.percentile(values, 90)), 3),
+                "speedup": {"value": round(ratio.value, 3), "low": round(ratio.low, 3), "high": round(ratio.high, 3)},
+            }  # fmt: skip
+    return results, {"versions": found["versions"], "disabled_optimizers": sessions}
+
+
+def main() -> None:
+    """task: files by name, rows, threads, sequence, queries and max_seconds; prints milliseconds, one a round, and what each
+    session was opened with."""
+    task = json.load(sys.stdin)
+    threads = task["threads"]
+    pin(threads)
+    feeds = feeds_of(task["rows"], task["sequence"], 1)
+    asked: dict[str, Any] = {}
+    disabled: dict[str, list[str]] = {}
+    for name, path in task["files"].items():
+        if path.endswith(".onnx"):
+            _, disabled[name] = best_session(Path(path), threads, feeds)
+        asked[name] = query(Path(path), threads, disabled.get(name, []))
+    samples = interleaved(asked, feeds, task["queries"], task["max_seconds"])
+    json.dump({"samples": samples, "disabled_optimizers": disabled, "versions": _versions()}, sys.stdout)
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata
+
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    return {name: found[name] for name in ("onnxruntime", "openvino", "nncf", "neural_compressor") if name in found}
+
+
+if __name__ == "__main__":
+    main()
