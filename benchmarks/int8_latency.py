@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,23 @@ import numpy as np
 
 from benchmarks.common import worker
 from benchmarks.int8_peers import query
-from edgeopt.measure.latency_worker import best_session, feeds_of, interleaved, pin
+from edgeopt.measure.choice import best_options
+from edgeopt.measure.latency_worker import feeds_of, interleaved, pin
+from edgeopt.measure.session import defaults
 from edgeopt.statistics import percentile_ratio
 
 THREADS = (1, 2)
 SEQUENCE = 128
 
 
+#: A file for ONNX Runtime with the options of a session that nobody chose.
+DEFAULT = ", default session"
+
+
 def measured(files: dict[str, Path], rows: list[dict[str, list[int]]], options: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Of each file p50 and p90, and FP32's p50 over its own with one-sided 95 % bounds, at each number of threads; and how the
-    sessions were opened. options: queries, max_seconds, peers (the Python that has all runtimes)."""
+    sessions were opened. A file whose name ends in DEFAULT gets the runtime's own options, others for ONNX Runtime the quickest.
+    options: queries, max_seconds, peers (the Python that has all runtimes)."""
     results: dict[str, dict[str, Any]] = {name: {} for name in files}
     sessions = {}
     for threads in THREADS:
@@ -28,14 +36,14 @@ def measured(files: dict[str, Path], rows: list[dict[str, list[int]]], options: 
                 "queries": options.queries, "max_seconds": options.max_seconds}  # fmt: skip
         found = json.loads(worker("benchmarks.int8_latency", task, python=options.peers))
         samples = {name: np.array(values) for name, values in found["samples"].items()}
-        sessions[threads] = found["disabled_optimizers"]
+        sessions[threads] = found["sessions"]
         for name, values in samples.items():
             ratio = percentile_ratio(samples["fp32"], values, 50.0, 0.95)
             results[name][f"threads_{threads}"] = {
                 "p50_ms": round(float(np.percentile(values, 50)), 3), "p90_ms": round(float(np.percentile(values, 90)), 3),
                 "speedup": {"value": round(ratio.value, 3), "low": round(ratio.low, 3), "high": round(ratio.high, 3)},
             }  # fmt: skip
-    return results, {"versions": found["versions"], "disabled_optimizers": sessions}
+    return results, {"versions": found["versions"], "sessions": sessions}
 
 
 def main() -> None:
@@ -46,13 +54,16 @@ def main() -> None:
     pin(threads)
     feeds = feeds_of(task["rows"], task["sequence"], 1)
     asked: dict[str, Any] = {}
-    disabled: dict[str, list[str]] = {}
+    sessions: dict[str, Any] = {}
     for name, path in task["files"].items():
-        if path.endswith(".onnx"):
-            _, disabled[name] = best_session(Path(path), threads, feeds)
-        asked[name] = query(Path(path), threads, disabled.get(name, []))
+        open_query = partial(query, Path(path))
+        if path.endswith(".onnx") and not name.endswith(DEFAULT):
+            choice = best_options(open_query, threads, feeds)
+            asked[name], sessions[name] = choice.query, choice.options
+        else:
+            asked[name] = open_query(defaults(threads))
     samples = interleaved(asked, feeds, task["queries"], task["max_seconds"])
-    json.dump({"samples": samples, "disabled_optimizers": disabled, "versions": _versions()}, sys.stdout)
+    json.dump({"samples": samples, "sessions": sessions, "versions": _versions()}, sys.stdout)
 
 
 def _versions() -> dict[str, str]:

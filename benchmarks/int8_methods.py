@@ -3,9 +3,10 @@ what each keeps of the metric, its size, what making it costs, and its latency.
 
 All methods start from the same fine-tuned model, which the store holds; peers calibrate on the rows that `quantize.static`
 calibrates on. `quantize.qat` trains on, with the model as it was for a teacher. Latencies are of all files interleaved in one
-process, batch 1, 128 tokens, each ONNX file with the quicker of its sessions and OpenVINO with its hint for latency. Peak
-memory is of a process that does that step and nothing else. The peers of other libraries need `--peers`, a Python that
-has peers-requirements.txt. A second start with the same --work goes on where the first stopped.
+process, batch 1, 128 tokens, each ONNX file with the options that it is quickest with, those of peers with the default ones
+besides, and OpenVINO with its hint for latency. Peak memory is of a process that does that step and nothing else. The peers
+of other libraries need `--peers`, a Python that has peers-requirements.txt. A second start with the same --work goes on where
+the first stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import TASKS, applied, arguments, evidence_of, report_of, save, table, worker, write
-from benchmarks.int8_latency import SEQUENCE, THREADS, measured
+from benchmarks.int8_latency import DEFAULT, SEQUENCE, THREADS, measured
 from benchmarks.int8_peers import made_of
 from edgeopt.data import TaskData
 from edgeopt.plan import load_rows
@@ -56,9 +57,10 @@ def main() -> None:
     data = load_rows(load_recipe(_path(runs["fp32"])))
     made = {name: peer(name, runs["fp32"], data, options, work) for name in peers if name in wanted}
     files = {name: run / report_of(run).candidate.artifact for name, run in runs.items()} | {name: f / made_of(f)["file"] for name, f in made.items()}
+    files |= {f"{name}{DEFAULT}": path for name, path in files.items() if name in PEERS and path.suffix == ".onnx"}
     timed, about = measured(files, report_rows(runs["fp32"], data)[:512], options)
     results = {name: {**row(name, runs, work), **timed[name]} for name in runs}
-    results |= {name: {**peer_row(folder, runs["fp32"]), **timed[name]} for name, folder in made.items()}
+    results |= {name: {**peer_row(made[name.removesuffix(DEFAULT)], runs["fp32"]), **found} for name, found in timed.items() if name not in runs}
     title = f"int8_methods_{options.task}_{options.model.name}"
     save(title, {
         "what": "int8 of one fine-tuned encoder; metrics on validation, paired 90 % intervals (one-sided 95 % bounds); latency of one text of 128 tokens",
@@ -159,13 +161,15 @@ def _peak(run: Path, work: Path) -> int:
 
 def against_peers(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Our p50 over that of each peer, at each number of threads: below 1 ours is quicker."""
+    theirs = [name for name in results if name.removesuffix(DEFAULT) in PEERS]
+    ours = [name for name in results if name not in (*theirs, "fp32")]
     return {
-        f"threads_{t}": {
-            ours: {peer: round(results[ours][f"threads_{t}"]["p50_ms"] / results[peer][f"threads_{t}"]["p50_ms"], 3) for peer in PEERS if peer in results}
-            for ours in results if ours not in (*PEERS, "fp32")
-        }
-        for t in THREADS
+        f"threads_{t}": {name: {peer: round(_p50(results[name], t) / _p50(results[peer], t), 3) for peer in theirs} for name in ours} for t in THREADS
     }  # fmt: skip
+
+
+def _p50(found: dict[str, Any], threads: int) -> float:
+    return float(found[f"threads_{threads}"]["p50_ms"])
 
 
 def rendered(results: dict[str, dict[str, Any]]) -> str:

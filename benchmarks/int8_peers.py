@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.measure.choice import Query
 from edgeopt.measure.cold_worker import peak_bytes
-from edgeopt.measure.latency_worker import Query, onnx_query
+from edgeopt.measure.latency_worker import onnx_query
+from edgeopt.measure.session import QUIET, Options
 
 #: Inputs of a query as lists of numbers.
 Rows = list[dict[str, list[int]]]
@@ -26,7 +28,7 @@ def main() -> None:
     started = time.monotonic()
     made = MAKERS[task["peer"]](graph, Path(task["torch"]), rows, folder)
     found = {"seconds": round(time.monotonic() - started, 1), "peak_bytes": peak_bytes()}
-    ask = query(made, None, [])
+    ask: Any = query(made, QUIET)
     np.save(folder / "logits.npy", np.concatenate([ask(feed)[0] for feed in feeds(task["report"])]))
     size = sum(p.stat().st_size for p in made.parent.glob(f"{made.stem}.*"))
     (folder / "made.json").write_text(json.dumps({**found, "file": made.name, "size_bytes": size}))
@@ -42,14 +44,15 @@ def feeds(rows: Rows) -> list[dict[str, Any]]:
     return [{name: np.array([values], dtype=np.int64) for name, values in row.items()} for row in rows]
 
 
-def query(path: Path, threads: int | None, disabled: list[str]) -> Query:
-    """What answers a query from a file, by the runtime that it is for. OpenVINO's options are those for latency."""
+def query(path: Path, options: Options) -> Query:
+    """What answers a query from a file, by the runtime that it is for. options: of ONNX Runtime; OpenVINO's are those for
+    latency, on as many threads."""
     if path.suffix == ".onnx":
-        return onnx_query(path, threads, disabled)
+        return onnx_query(path, options)
     import openvino
 
-    options = {"PERFORMANCE_HINT": "LATENCY", **({"INFERENCE_NUM_THREADS": threads} if threads else {})}
-    compiled = openvino.Core().compile_model(path, "CPU", options)
+    threads = {"INFERENCE_NUM_THREADS": options["intra_op_num_threads"]} if "intra_op_num_threads" in options else {}
+    compiled = openvino.Core().compile_model(path, "CPU", {"PERFORMANCE_HINT": "LATENCY", **threads})
     names, request = [i.get_any_name() for i in compiled.inputs], compiled.create_infer_request()
     return lambda feed: [request.infer({name: feed[name] for name in names})[compiled.output(0)]]
 
