@@ -136,7 +136,7 @@ def test_both_graphs_answer_alike_with_their_session_options_and_only_the_optimi
         answers.append(session.run(None, {k: v for k, v in feed.items() if k in {i.name for i in session.get_inputs()}})[0])
     np.testing.assert_array_equal(*answers)
     kinds = [{n.op_type for n in onnx.load(model / name).graph.node} for name in ("onnx/model_quantized.onnx", "onnx/model_optimized.onnx")]
-    assert "MatMulIntegerToFloat" in kinds[1] - kinds[0]
+    assert "QGemm" in kinds[1] - kinds[0]
 
 
 def test_the_report_says_what_the_options_bring_and_how_long_starts_take(applied: Applied) -> None:
