@@ -4,7 +4,6 @@ histograms, which keep every activation, with as many rows as are given."""
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import arguments, save
+from edgeopt.measure.cold_worker import peak_bytes
 
 METHODS = ("minmax", "moving-average", "percentile", "entropy", "mse")
 ROWS = (64, 2048)
@@ -34,8 +34,8 @@ def main() -> None:
         for method, counts in [*((m, ROWS) for m in METHODS), (_ORT, THEIR_ROWS)]:
             for count in counts:
                 started = time.perf_counter()
-                peak_bytes = peak(folder, texts[:count], method)
-                found.setdefault(method, {})[str(count)] = {"peak_mb": round(peak_bytes / 1e6, 1), "seconds": round(time.perf_counter() - started, 1)}
+                used = peak(folder, texts[:count], method)
+                found.setdefault(method, {})[str(count)] = {"peak_mb": round(used / 1e6, 1), "seconds": round(time.perf_counter() - started, 1)}
                 print(method, count, found[method][str(count)], flush=True)
     growth = {m: round(found[m][str(ROWS[-1])]["peak_mb"] / found[m][str(ROWS[0])]["peak_mb"], 3) for m in METHODS}
     save("calibration_memory", {"what": "peak resident memory of a process that calibrates, and its time from start to end, by rows",
@@ -74,7 +74,7 @@ def _worker() -> None:
             observe(model, seen, queries, Path(scratch))
             for (each,) in seen.values():
                 range_of(each, method, None, symmetric=False)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(peak_bytes())
 
 
 def _theirs(graph: Path, queries: Any, scratch: Path, width: int) -> None:

@@ -1,7 +1,7 @@
 """A student of half the layers with its teacher's help, and the same student with hard labels alone: `distill` through
-`edgeopt apply`, several seeds of one teacher; and what the cache of the teacher's answers saves.
+`edgeopt apply`, for several seeds; and what the cache of the teacher's answers saves.
 
-The student starts as every other layer of the fine-tuned teacher in both. A second start with the same --work goes on
+Each seed has a teacher of its own, whose every other layer is what the student starts as in both. A second start with the same --work goes on
 where the first stopped.
 """
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=3.0, help="of the teacher")
     parser.add_argument("--student-epochs", type=float, default=3.0)
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of every training")
-    parser.add_argument("--seeds", type=int, default=3, help="of the student, from 42 on")
+    parser.add_argument("--seeds", type=int, default=3, help="from 42 on")
     parser.add_argument("--layers", default="1,3,5", help="of the teacher that the student keeps")
     parser.add_argument("--losses", default=",".join(LOSSES), help="comma between them, the control first")
     parser.add_argument("--work", type=Path, required=True, help="keep store and runs here, to go on from")
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def recipe(loss: str, seed: int, options: Any, **more: Any) -> dict[str, Any]:
-    """One student. The teacher's seed stays as it is, so that the store holds one teacher."""
+    """One student and its teacher: rows come in the same order for every teacher, but its head is drawn from the seed."""
     teacher = {"epochs": options.epochs, "learning_rate": options.rate, "batch_size": 32, "seed": 42}
     student = {"epochs": options.student_epochs, "learning_rate": options.rate, "batch_size": 32}
     layers = [int(n) for n in options.layers.split(",")]
@@ -77,7 +77,8 @@ def summary(runs: dict[int, Path], control: dict[int, Path]) -> dict[str, Any]:
     for metric in METRICS:
         values = [r.candidate.metrics[metric] for r in reports.values()]
         found[metric] = {
-            "teacher": reports[min(reports)].baseline.metrics[metric], "mean": round(mean(values), 4), "std": round(stdev(values), 4), "each": values,
+            "teacher": round(mean(r.baseline.metrics[metric] for r in reports.values()), 4),
+            "mean": round(mean(values), 4), "std": round(stdev(values), 4), "each": values,
             "over hard labels": {seed: _difference(control[seed], run, metric) for seed, run in runs.items()},
         }  # fmt: skip
     steps = [next(s for s in r.steps if s.chain == "candidate" and s.id == "student") for r in reports.values()]
@@ -94,12 +95,13 @@ def _difference(control: Path, run: Path, metric: str) -> dict[str, float]:
 
 def cache(options: Any, work: Path, repeats: int) -> dict[str, Any]:
     """Seconds of the student's training with the teacher's answers read from the store and with the teacher asked in every
-    epoch, in turn; each pair has a seed of its own, and the cache is there from the runs above."""
+    epoch, in turn; each pair has a seed of its own, the teacher and what it answered are there from the runs above."""
     found: dict[str, list[float]] = {"cached": [], "asked": []}
     for repeat in range(repeats):
         for name, gigabytes in (("cached", 4.0), ("asked", 0.0)):
-            filled = recipe("logits and layers", 100 + repeat, options)
-            filled["name"] += f"-{name}"
+            filled = recipe("logits and layers", 42, options)
+            filled["name"] += f"-{name}-{repeat}"
+            filled["steps"][1]["seed"] = 100 + repeat
             filled["steps"][1]["distil"]["cache_gb"] = gigabytes
             step = next(s for s in report_of(applied(filled, work)).steps if s.chain == "candidate" and s.id == "student")
             found[name].append(step.figures["train_seconds"])
