@@ -67,6 +67,8 @@ def test_behind_a_merged_adapter_pruned_and_shortened(tiny_electra: Path, tiny_d
     assert last.figures["sparsity"] >= states[3].figures["sparsity"]
     assert last.figures["int8_share"] > 0.9
     assert last.figures["parity"]["max_abs_diff"] < 5e-3
+    assert last.figures["parity"]["same_predictions"] >= 0.95
+    assert last.figures["parity"]["compared"] > 16
 
 
 @pytest.mark.parametrize("type_", ["text-regression", "token-classification", "multiple-choice"])
@@ -86,6 +88,7 @@ def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> Non
     task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
     last = run(tiny_model, data, tmp_path / "store", TUNE, ("quantize.qat", {**QAT, "distil": {"teacher": "baseline"}}), task=task)[1]
     assert last.figures["parity"]["max_abs_diff"] < 5e-3
+    assert (last.figures["parity"]["same_predictions"] is None) == (type_ == "text-regression")
 
 
 def test_a_run_ships_the_int8_graph_alone_and_says_how_near_it_is(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     Logits = np.ndarray[Any, np.dtype[np.float32]]
 
 ROWS = 16
+#: Rows on which predictions are compared.
+COMPARED = 400
 
 
 @dataclass(frozen=True)
@@ -31,16 +34,36 @@ class ParityRows:
         return [*([row] for row in self.rows), self.rows]
 
 
-def sample_rows(split: Split, folder: Path, task: Task) -> ParityRows:
-    """16 queries spread evenly over the token lengths of the split's first 2,000 rows."""
+def sample_rows(split: Split, folder: Path, task: Task, count: int = ROWS) -> ParityRows:
+    """That many queries spread evenly over the token lengths of the split's first 2,000 rows."""
     encoder = Encoder(folder, task.spec.max_length)
     rows = sorted(task.encode(encoder, split.texts[:2000]).ids, key=length)
-    picks = np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(int)
+    picks = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
     return ParityRows(encoder, [rows[i] for i in picks])
 
 
 def torch_logits(model: Any, sample: ParityRows) -> Logits:
     """Every logit of every batch, in one row."""
+    answer = _torch_answers(model, sample.encoder)
+    return np.concatenate([answer(batch).ravel() for batch in sample.batches()])
+
+
+def onnx_logits(session: Any, sample: ParityRows) -> Logits:
+    """The same from an ONNX Runtime session."""
+    answer = _onnx_answers(session, sample.encoder)
+    return np.concatenate([answer(batch).ravel() for batch in sample.batches()])
+
+
+def same_predictions(model: Any, session: Any, sample: ParityRows) -> float | None:
+    """The share of rows, each alone, to which torch and ONNX Runtime give the same classes; None where the model gives a score."""
+    torch_answer, onnx_answer = _torch_answers(model, sample.encoder), _onnx_answers(session, sample.encoder)
+    pairs = [(torch_answer([row]), onnx_answer([row])) for row in sample.rows]
+    if pairs[0][0].size == 1:
+        return None
+    return float(np.mean([np.array_equal(a.argmax(-1), b.argmax(-1)) for a, b in pairs]))
+
+
+def _torch_answers(model: Any, encoder: Encoder) -> Callable[[list[Ids]], Logits]:
     import inspect
 
     import torch
@@ -48,16 +71,21 @@ def torch_logits(model: Any, sample: ParityRows) -> Logits:
     from edgeopt.models.load import bare
 
     accepted = inspect.signature(bare(model).forward).parameters
-    out = []
-    with torch.no_grad():
-        for batch in sample.batches():
-            inputs = {k: torch.from_numpy(v) for k, v in sample.encoder.pad(batch).items() if k in accepted}
-            out.append(model.eval()(**inputs).logits.float().numpy().ravel())
-    return np.concatenate(out)
+
+    def answer(batch: list[Ids]) -> Logits:
+        with torch.no_grad():
+            inputs = {k: torch.from_numpy(v) for k, v in encoder.pad(batch).items() if k in accepted}
+            logits: Logits = model.eval()(**inputs).logits.float().numpy()
+        return logits
+
+    return answer
 
 
-def onnx_logits(session: Any, sample: ParityRows) -> Logits:
-    """The same from an ONNX Runtime session."""
+def _onnx_answers(session: Any, encoder: Encoder) -> Callable[[list[Ids]], Logits]:
     names = input_names(session)
-    out = [session.run(["logits"], {k: v for k, v in sample.encoder.pad(b).items() if k in names})[0].ravel() for b in sample.batches()]
-    return np.concatenate(out)
+
+    def answer(batch: list[Ids]) -> Logits:
+        logits: Logits = session.run(["logits"], {k: v for k, v in encoder.pad(batch).items() if k in names})[0]
+        return logits
+
+    return answer

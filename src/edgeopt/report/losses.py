@@ -14,6 +14,9 @@ from edgeopt.recipe.schema import TASK_METRICS
 from edgeopt.report.model import Speedup
 from edgeopt.tasks.base import IGNORED
 
+#: Share of rows on which a graph must predict what the model that it was made of predicts.
+SAME_PREDICTIONS = 0.995
+
 
 def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Speedup]) -> list[str]:
     """Of a candidate in int8: slower than FP32 on a target, sums that may overflow on this processor, and a policy whose
@@ -36,6 +39,13 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         else:
             notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 is slow here. Measure on the device.")
     for done in steps:
+        parity = done.state.figures.get("parity", {})
+        if done.step.use == "quantize.qat" and parity["same_predictions"] is not None and parity["same_predictions"] < SAME_PREDICTIONS:
+            notes.append(
+                f"On {1 - parity['same_predictions']:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantised model "
+                f"that '{done.step.id}' trained: sums in another order are rounded to the neighbouring integer. Train longer, so that fewer rows are near the "
+                "border between classes."
+            )
         policy = done.state.figures.get("policy")
         if policy and not policy["held"]:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")

@@ -128,6 +128,8 @@ class Parity(Part):
     max_abs_diff: float
     tolerance: float
     rows: int
+    same_predictions: float | None = Field(None, description="of a graph that was trained in int8: share of rows with the same prediction in both")
+    compared: int | None = Field(None, description="rows of which predictions were compared")
 
 
 class Step(Part):

@@ -11,7 +11,7 @@ import numpy as np
 from edgeopt.report import cost, energy, factors, gate_text, headline, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
-from edgeopt.report.model import Latency, Report, Speedup, Subject
+from edgeopt.report.model import Latency, Parity, Report, Speedup, Subject
 from edgeopt.report.table import Column, Table, numbers
 from edgeopt.statistics import percentile_ratio
 
@@ -134,9 +134,13 @@ def steps(report: Report) -> Table:
 
 def parity(report: Report) -> Table:
     columns = [Column("Subject"), Column("Largest logit difference", "number")]
-    columns += [Column("Tolerance", "number"), Column("Rows", "number")]
-    rows = [[p.subject, f"{p.max_abs_diff:.2e}", f"{p.tolerance:.2e}", fmt.count(p.rows)] for p in report.parity]
+    columns += [Column("Tolerance", "number"), Column("Rows", "number"), Column("Same predictions", "number")]
+    rows = [[p.subject, f"{p.max_abs_diff:.2e}", f"{p.tolerance:.2e}", fmt.count(p.rows), _same_predictions(p)] for p in report.parity]
     return Table(columns, rows)
+
+
+def _same_predictions(parity: Parity) -> str:
+    return "" if parity.same_predictions is None else f"{parity.same_predictions:.1%} of {parity.compared}"
 
 
 def environment(report: Report) -> Table:

@@ -48,10 +48,10 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
           relative: float = 0.0) -> None:  # fmt: skip
     """Write the graph of a model with the files of its state beside, and note how far it is from the model on real rows.
     traced: exported in the model's place; rewrite: then changes the graph. Raises StepError E404 where a logit is off by more
-    than the tolerance, or with `relative` by that share of the largest logit more."""
+    than the tolerance, or with `relative` by that share of the largest logit more; then predictions are compared, too."""
     import onnx
 
-    from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
+    from edgeopt.measure.parity import COMPARED, onnx_logits, same_predictions, sample_rows, torch_logits
     from edgeopt.measure.session import open_session
     from edgeopt.models.load import copy_files, copy_tokenizer
 
@@ -64,8 +64,8 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     if rewrite is not None:
         rewrite(path)
     onnx.checker.check_model(str(path), full_check=True)
-    expected = torch_logits(model, rows)
-    difference = float(abs(onnx_logits(open_session(path), rows) - expected).max())
+    session, expected = open_session(path), torch_logits(model, rows)
+    difference = float(abs(onnx_logits(session, rows) - expected).max())
     tolerance = TOLERANCE + relative * float(abs(expected).max())
     if not difference <= tolerance:
         raise step_failed(
@@ -76,7 +76,11 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     copy_files(state.folder, context.output, ("config.json",))
     copy_tokenizer(state.folder, context.output)
     context.figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters")})
-    context.figures["parity"] = {"max_abs_diff": difference, "tolerance": tolerance, "rows": len(rows.rows)}
+    parity: dict[str, Any] = {"max_abs_diff": difference, "tolerance": tolerance, "rows": len(rows.rows)}
+    if relative:
+        more = sample_rows(context.data.train, state.folder, task, COMPARED)
+        parity |= {"same_predictions": same_predictions(model, session, more), "compared": len(more.rows)}
+    context.figures["parity"] = parity
 
 
 def _export(model: Any, rows: Any, task: Task, path: Path) -> None:
