@@ -77,6 +77,7 @@ def methods(options: Any) -> dict[str, list[dict[str, Any]]]:
     trained = {"epochs": options.qat_epochs, "learning_rate": options.qat_rate, "batch_size": 32, "distil": {"teacher": "baseline"}}
     return {
         "fp32": [], "dynamic": [{"id": "int8", "use": "quantize.dynamic"}], **{f"static-{name}": [{**static, **given}] for name, given in ranges.items()},
+        "static-int4-words": [{**static, **ranges["minmax"], "word_table": "int4"}],
         "static-auto": [{**static, **ranges["minmax"], "policy": "auto"}], "qat": [{"id": "int8", "use": "quantize.qat", **trained}],
     }  # fmt: skip
 

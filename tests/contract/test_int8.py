@@ -118,6 +118,25 @@ def test_patterns_quantise_those_and_no_others(use: str, make: Make) -> None:
 
 
 @pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
+def test_a_word_table_in_4_bits_computes_what_its_rounded_numbers_do(
+    use: str, floats: State, make: Make, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same graph whose table stayed in float, but for those numbers, gives the same logits."""
+    from edgeopt.transforms.quantize import tables
+
+    monkeypatch.setattr(tables, "ROWS", 30)  # the words of the model, and its positions
+    names = ["word_embeddings", "position_embeddings"]
+    made = onnx.load(str(make(use, word_table="int4").folder / GRAPH))
+    assert [n.op_type for n in made.graph.node if any(f"/{name}/" in n.name for name in names)] == ["GatherBlockQuantized"] * 2
+    model = onnx.load(str(make(use, scope={"exclude": names}).folder / GRAPH))
+    for table in (t for t in model.graph.initializer if any(name in t.name for name in names)):
+        values, scales, zeros = tables.rounded(numpy_helper.to_array(table))
+        table.CopyFrom(numpy_helper.from_array(((values.astype(np.float32) - zeros) * scales).astype(np.float32), table.name))
+    rows = split(tiny_data)
+    np.testing.assert_allclose(logits(made, floats.folder, rows), logits(model, floats.folder, rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
 def test_a_pattern_that_matches_nothing_is_refused(use: str, make: Make) -> None:
     with pytest.raises(EdgeoptError) as caught:
         make(use, scope={"exclude": ["pooled"]})

@@ -12,7 +12,8 @@ from edgeopt.progress import Progress
 from edgeopt.transforms.quantize import bias, qdq, smooth
 from edgeopt.transforms.quantize.calibrate import Feeds, Method, activations, observe, observer, range_of
 from edgeopt.transforms.quantize.observers import Array, Channels, Range, Ranging
-from edgeopt.transforms.quantize.scope import Scope, excluded, matching, weighted
+from edgeopt.transforms.quantize.scope import Scope, WordTable, excluded, matching, weighted
+from edgeopt.transforms.quantize.tables import word_tables
 
 #: Largest difference of a logit that smoothing may make in float32, for logits of about one.
 TOLERANCE = 1e-4
@@ -52,14 +53,15 @@ class Builder:
     matches nothing."""
 
     def __init__(self, graph: Path, scope: Scope, *, rows: Feeds, count: int, methods: Sequence[Method], percentile: float | None, channels: bool,
-                 symmetric: bool, reduce_range: bool, wide: Sequence[str], scratch: Path, progress: Progress) -> None:  # fmt: skip
+                 symmetric: bool, reduce_range: bool, wide: Sequence[str], word_table: WordTable, scratch: Path, progress: Progress) -> None:  # fmt: skip
         self.graph, self.rows, self.count, self.methods, self.percentile = graph, rows, count, methods, percentile
         self.channels, self.scratch, self.progress = channels, scratch, progress
         self.model = qdq.load(graph)
         self.excluded = excluded(self.model.graph, scope)
         self.names = [n.name for n in weighted(self.model.graph) if n.name not in self.excluded]
         self.tensors = activations(self.model.graph, self.excluded)
-        self.form = qdq.Format(symmetric, reduce_range, sorted(matching(wide, self.tensors, "activations_16bit")))
+        int4 = word_tables(self.model.graph, self.excluded) if word_table == "int4" else []
+        self.form = qdq.Format(symmetric, reduce_range, sorted(matching(wide, self.tensors, "activations_16bit")), int4)
         self.seen: dict[float | None, _Seen] = {}
         self.ranges: dict[tuple[float | None, Method], dict[str, Range]] = {}
         self.counts: dict[str, int] = {}

@@ -12,16 +12,18 @@ import numpy as np
 from edgeopt.transforms.quantize.observers import Range
 from edgeopt.transforms.quantize.rows import as_rows
 from edgeopt.transforms.quantize.scope import OPERATORS, weighted
+from edgeopt.transforms.quantize.tables import to_int4
 
 
 @dataclass(frozen=True)
 class Format:
     """How numbers are written. symmetric: activations have their zero in the middle. reduce_range: weights in 7 bits.
-    wide: activations in 16 bits."""
+    wide: activations in 16 bits. int4: nodes that look up rows of tables in 4 bits."""
 
     symmetric: bool = False
     reduce_range: bool = False
     wide: Sequence[str] = ()
+    int4: Sequence[str] = ()
 
 
 def load(path: Path) -> Any:
@@ -45,7 +47,7 @@ def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], f
     own.CopyFrom(model)
     constant = {n.name for n in weighted(own.graph)}
     # the QDQ quantiser does not know MatMulConstBOnly
-    left_out = [*excluded, *(n.name for n in own.graph.node if n.op_type == "MatMul" and n.name not in constant)]
+    left_out = [*excluded, *form.int4, *(n.name for n in own.graph.node if n.op_type == "MatMul" and n.name not in constant)]
     overrides = {name: [{"quant_type": QuantType.QUInt16}] for name in form.wide}
     own = update_opset_version(own, QuantType.QInt8, QuantType.QUInt8, tensor_quant_overrides=overrides)
     data = {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()}
@@ -61,6 +63,7 @@ def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], f
     quantizer.model.topological_sort()
     made = quantizer.model.model
     as_rows(made)
+    to_int4(made, [name for name in form.int4 if name not in excluded])
     onnx.save(made, str(path))
 
 

@@ -33,6 +33,9 @@ class Patterns(Strict):
 
 Block = Literal["all", "mlp", "attention"]
 Scope = Block | Patterns
+#: How the word table is stored.
+WordTable = Literal["int8", "int4"]
+WORD_TABLE = "of the word table, where the scope has it; int4: blocks of 32 with a scale each, half the bytes; onnxruntime alone reads it"
 SCOPE = "all: embeddings and head too; mlp or attention: those blocks alone; or patterns, see the table below"
 
 

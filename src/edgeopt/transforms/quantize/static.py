@@ -18,7 +18,7 @@ from edgeopt.transforms.quantize import policy as policies
 from edgeopt.transforms.quantize.build import Builder, Remedies
 from edgeopt.transforms.quantize.calibrate import Calibration, feeds
 from edgeopt.transforms.quantize.judge import Judge
-from edgeopt.transforms.quantize.scope import SCOPE, Pattern, Scope
+from edgeopt.transforms.quantize.scope import SCOPE, WORD_TABLE, Pattern, Scope, WordTable
 from edgeopt.transforms.quantize.sensitivity import Ranking, rank
 
 #: Calibration rows that the sensitivity of nodes is measured on.
@@ -40,6 +40,7 @@ class StaticParams(StepParams):
     activations_16bit: list[Pattern] = Field(default=[], description="patterns of activations that get 16 bits: exact, and slow where there is no such kernel")
     reduce_range: bool = Field(False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8")
     scope: Scope = Field("all", description=SCOPE)
+    word_table: WordTable = Field("int8", description=WORD_TABLE)
     smoothquant: SmoothQuant | None = Field(None, description="move outlying channels of activations into the weights, see the table below")
     bias_correction: bool = Field(False, description="take what rounding the weights shifts on average off the biases")
     exclude_worst: int | None = Field(None, ge=1, description="so many nodes stay in float: those that alone in int8 change the logits most (KL)")
@@ -91,7 +92,8 @@ class StaticQuantize(Transform[StaticParams]):
             builder = Builder(
                 source, params.scope, rows=feeds(state.folder, rows, task), count=len(rows), percentile=params.calibration.percentile,
                 methods=[given.method, *(policies.OTHER_METHODS if auto else ())], channels=auto or given.bias, scratch=scratch,
-                symmetric=params.activations == "symmetric", reduce_range=params.reduce_range, wide=params.activations_16bit, progress=context.progress,
+                symmetric=params.activations == "symmetric", reduce_range=params.reduce_range, wide=params.activations_16bit, word_table=params.word_table,
+                progress=context.progress,
             )  # fmt: skip
 
             def ranking(remedies: Remedies, worst: int | None, above: float | None = None) -> Ranking:
