@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,14 @@ from typing import Any
 
 _PATIENCE = 120  # seconds
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--remote-debugging-pipe")
+#: The browser reads from descriptor 3 and writes to 4.
+_LAUNCH = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def executable() -> str | None:
@@ -32,9 +41,7 @@ class Chromium:
         assert program
         to_browser, self._send = os.pipe()
         self._receive, from_browser = os.pipe()
-        # the browser reads from descriptor 3 and writes to 4
-        script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
-        command = ["sh", "-c", script, "sh", program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        command = [sys.executable, "-c", _LAUNCH, str(to_browser), str(from_browser), program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(command, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(from_browser)

@@ -27,9 +27,11 @@ ROWS = 12
 ANSWERED = "document.body.dataset.state === 'answered'"
 FAILED = "document.body.dataset.state === 'error'"
 HARD = [
-    "", " ", "A plain text, read as it is.", "Crème brûlée à l'École — naïve coöperation", "İstanbul ﬁne ＦＵＬＬ ½ Ⅷ", "日本語のテキスト 和 English 混在", "한국어 텍스트",
-    "שלום עולם مرحبا", "emoji 👩‍👩‍👧 🏳️‍🌈 ok", "tabs\tand\nlines\r\nand\u00a0spaces\u200b\u2028", "control\x01char\x7f \ufffd", "[SEP] in [MASK] a text [CLS] <s> </s>", "e\u0301 vs é",
-    "supercalifragilisticexpialidocious" * 5, "it's don't we'll THEY'D (a)[b]{c} $5.00 #1 @x https://a.b/c?d=e&f", "word " * 90, "a b c d e f g",
+    "", " ", "A plain text, read as it is.", "Crème brûlée à l'École — naïve coöperation", "İstanbul ﬁne ＦＵＬＬ ½ Ⅷ",
+    "日本語のテキスト 和 English 混在", "한국어 텍스트", "שלום עולם مرحبا", "emoji 👩‍👩‍👧 🏳️‍🌈 ok",
+    "tabs\tand\nlines\r\nand\u00a0spaces\u200b\u2028", "control\x01char\x7f \ufffd", "[SEP] in [MASK] a text [CLS] <s> </s>",
+    "e\u0301 vs é", "supercalifragilisticexpialidocious" * 5, "it's don't we'll THEY'D (a)[b]{c} $5.00 #1 @x https://a.b/c?d=e&f",
+    "word " * 90, "a b c d e f g",
 ]  # fmt: skip
 PAIRS = [[a, b] for a in HARD for b in (HARD[2], HARD[-2], HARD[-1], "")]
 
