@@ -7,7 +7,7 @@ DEMO := build/quickstart
 # one place for pip's flags: no prompts, no nagging about pip itself
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: setup demo test test-slow check bench clean
+.PHONY: setup demo test test-slow test-browser test-interop check bench clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,14 @@ test: $(STAMP)
 
 test-slow: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m pytest -m slow
+
+# the page in a browser: needs npm, and Chromium (EDGEOPT_CHROMIUM names another)
+test-browser: $(STAMP) $(DEMO)/validation.jsonl
+	@$(BIN)/python -m pytest tests/interop -m browser -rs
+
+# optimum in a second environment (2 GB), transformers.js under node; both are kept in build/interop
+test-interop: $(STAMP) $(DEMO)/validation.jsonl
+	@$(BIN)/python -m pytest tests/interop -m interop -rs
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

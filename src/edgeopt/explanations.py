@@ -144,6 +144,20 @@ which finds them finished and puts them side by side:
 
 Nothing half-written is left. Finished steps are in the store, and training goes on from its last
 checkpoint, at most about 30 seconds back: type the same command again.""",
+    "E161": """A page cannot be made of this run.
+
+`edgeopt page` shows one label or one score for a text or a pair of texts, so the task has to be
+text-classification or text-regression; and it runs an ONNX file, so the first export of the recipe has to be
+`{format: onnx}`.""",
+    "E162": """npm is not installed.
+
+The page's libraries, onnxruntime-web and the tokenizers, come from npm when the page is written, in the
+versions and with the digests that are locked in edgeopt. npm comes with Node.js, from nodejs.org or the
+system's packages (`apt install npm`, `brew install node`). The finished page needs neither.""",
+    "E163": """The port for `edgeopt page --serve` cannot be used.
+
+Another program listens there, or the system reserves it. `--port` takes another one; 0 takes any that is
+free. The page is written in any case, and every other web server can serve its folder.""",
     "E201": """A step needs something that an earlier step took away.
 
 Most often a step that trains stands behind one that works on the ONNX graph, from which there is no way
@@ -348,6 +362,10 @@ in this family; the help lists them.
 Latency, cold start and memory are measured in processes of their own. An exit status below zero is a
 signal: -9 most often means that the system ran out of memory, -15 that something stopped it. Type the
 same command again; only the measuring is done anew.""",
+    "E416": """npm could not bring the page's libraries.
+
+What npm said is in the message: mostly that it does not reach its registry, or that a package is not the one
+whose digest is locked. Once they have been fetched, npm's cache will do without a network.""",
     "E900": """A defect of edgeopt itself.
 
 Something happened that nobody foresaw. What was finished is kept. Type the same command with EDGEOPT_DEBUG=1

@@ -1,0 +1,1 @@
+"""A static page on which a run's model answers in the browser."""

@@ -1,0 +1,88 @@
+"""RUN to a folder of static files: the shipped graph, its tokenizer, and a page that runs them with onnxruntime-web."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from edgeopt.errors import bad_input
+from edgeopt.page.libraries import ASSETS, install, packages
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.report.model import Report
+from edgeopt.run import LOCK, building, disk_errors, load_report, publish, writable
+
+INDEX, ABOUT = "index.html", "page.json"
+_SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.svg")
+_TASKS = ("text-classification", "text-regression")
+
+
+def write_page(run: Path, out: Path) -> None:
+    """Write the page of a run into `out`, which appears whole or stays as it was. Raises InputError E115 for what is not a
+    run, E161 for a model that a page cannot ask, E114 for a folder that is not a page's, and what `install` raises."""
+    report = load_report(run)
+    graph, columns = _graph(run, report), _columns(run, report)
+    writable(out, (INDEX, ABOUT))
+    with disk_errors(out), building(out) as folder:
+        install(folder / "lib")
+        shutil.copyfile(graph, folder / "model.onnx")
+        shutil.copyfile(_tokenizer(graph), folder / "tokenizer.json")
+        for name in _SCRIPTS:
+            shutil.copyfile(ASSETS / name, folder / name)
+        about = _about(report, sum((folder / name).stat().st_size for name in ("lib/ort.wasm", "model.onnx", "tokenizer.json")))
+        (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (folder / INDEX).write_text(_index(report, columns, (folder / "model.onnx").stat().st_size), encoding="utf-8")
+        publish(folder, out)
+
+
+def _graph(run: Path, report: Report) -> Path:
+    kind, path = report.task.type, run / report.candidate.artifact
+    if kind not in _TASKS:
+        raise bad_input("E161", f"a page shows one label or score for what is typed, and the task of {run} is {kind}",
+                        help=f"pages are for {' and '.join(_TASKS)}; README.md beside the model has lines for the others")  # fmt: skip
+    if path.suffix != ".onnx":
+        raise bad_input("E161", f"a page runs ONNX, and the first export of {run} is {path.name}", help="put `{format: onnx}` first in `export`")
+    if not path.is_file() or not _tokenizer(path).is_file():
+        raise bad_input("E115", f"the run {run} is damaged: {path.name} or its tokenizer.json is not there", help="apply the recipe again")
+    return path
+
+
+def _tokenizer(graph: Path) -> Path:
+    return graph.parent.parent / "tokenizer.json"
+
+
+def _columns(run: Path, report: Report) -> tuple[str, ...]:
+    """Names of the one or two texts that the model reads."""
+    try:
+        resolved = json.loads((run / LOCK).read_text(encoding="utf-8"))["recipe"]["resolved"]
+        return TaskSpec.model_validate(resolved["task"]).columns
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise bad_input("E115", f"the run {run} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
+
+
+def _about(report: Report, size: int) -> dict[str, Any]:
+    """What the scripts know of the model."""
+    task = report.task
+    return {
+        "graph": "model.onnx",
+        "bytes": size,
+        "labels": task.labels,
+        "regression": task.type == "text-regression",
+        "max_length": task.max_length,
+        "stride": task.window_stride,
+    }
+
+
+def _index(report: Report, columns: tuple[str, ...], size: int) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    page = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    versions = ", ".join(f"{name.rpartition('/')[2]} {version}" for name, version, _ in packages())
+    return page.get_template("index.html.j2").render(
+        name=report.recipe.name,
+        about=f"A model of {size / 1e6:.1f} MB ({report.candidate.precision}) that runs in this browser.",
+        columns=columns,
+        regression=report.task.type == "text-regression",
+        footer=f"Made by edgeopt {report.edgeopt}. {versions}. Confidence is the softmax of the logits.",
+    )

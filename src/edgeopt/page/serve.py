@@ -1,0 +1,39 @@
+"""The page on a port of this machine, isolated as browsers want it before they give WASM threads."""
+
+from __future__ import annotations
+
+import functools
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+from edgeopt.errors import bad_input
+
+HOST = "127.0.0.1"
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    extensions_map: ClassVar[dict[str, str]] = {
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+        ".svg": "image/svg+xml",
+    }
+
+    def end_headers(self) -> None:
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def server(folder: Path, port: int) -> ThreadingHTTPServer:
+    """A server of `folder` on 127.0.0.1; port 0 takes a free one. Raises InputError E163 where the port is taken."""
+    try:
+        return ThreadingHTTPServer((HOST, port), functools.partial(_Handler, directory=str(folder)))
+    except (OSError, OverflowError) as error:
+        raise bad_input("E163", f"port {port} of {HOST} cannot be used: {error}", help="give another with --port; 0 takes a free one") from None
