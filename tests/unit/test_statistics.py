@@ -10,14 +10,8 @@ import scipy.optimize
 import scipy.stats
 import sklearn.metrics as sk
 
-from edgeopt.statistics import (
-    accuracy_difference,
-    confusion_metric,
-    metric_bounds,
-    metric_difference,
-    percentile_bounds,
-    percentile_ratio,
-)
+from edgeopt.paired import confusion_metric, metric_bounds, metric_difference
+from edgeopt.statistics import accuracy_difference, percentile_bounds, percentile_ratio
 
 RNG = np.random.default_rng(7)
 
