@@ -7,6 +7,7 @@ one, in 5 % of samples.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from itertools import product
@@ -137,13 +138,16 @@ def _one(job: tuple[str, int, float, int]) -> dict[str, Any]:
 def main() -> None:
     parser = arguments(__doc__ or "", repeats=500)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="keep what the results file has")
     options = parser.parse_args()
-    jobs = [(m, n, d, options.repeats) for n in SPLITS for m in METRICS for d in DROPS]
+    jobs = [(m, n, d, options.repeats) for m in METRICS for n in SPLITS for d in DROPS]
+    before = json.loads((RESULTS / "gate_simulation.json").read_text(encoding="utf-8"))["gates"] if options.resume else []
+    found = [r for r in before if r["repeats"] == options.repeats]
+    done = {(r["metric"], r["rows"], r["drop"], r["repeats"]) for r in found}
     worst = [simulate_slices(name, drops, options.repeats) for name, drops in SLICES.items()]
-    found = []
     with Pool(options.processes) as pool:
-        for result in pool.imap(_one, jobs):
-            found.append(result)
+        for result in pool.imap_unordered(_one, [job for job in jobs if job not in done]):
+            found = sorted([*found, result], key=lambda r: (METRICS.index(r["metric"]), r["rows"], r["drop"]))
             _save(found, worst, options.repeats)
 
 
