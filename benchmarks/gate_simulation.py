@@ -154,7 +154,8 @@ def main() -> None:
 def _save(found: list[dict[str, Any]], worst: list[dict[str, Any]], repeats: int) -> None:
     save("gate_simulation", {
         "what": "share of simulated samples in which a gate passes, fails and stays inconclusive, by the true drop",
-        "margin": MARGIN, "confidence": CONFIDENCE, "repeats": repeats, "gates": found, "worst_slice": {"rows": SLICE_ROWS, "margin": SLICE_MARGIN, "gates": worst},
+        "margin": MARGIN, "confidence": CONFIDENCE, "repeats": repeats, "gates": found,
+        "worst_slice": {"rows": SLICE_ROWS, "margin": SLICE_MARGIN, "gates": worst},
     })  # fmt: skip
     (RESULTS / "gate_simulation.md").write_text(table(found, worst, repeats), encoding="utf-8")
 
@@ -165,8 +166,8 @@ def table(found: list[dict[str, Any]], worst: list[dict[str, Any]], repeats: int
     limit = nominal + 1.96 * sqrt(nominal * CONFIDENCE / repeats)
     lines = [
         "# Error rates of gates on metrics", "",
-        f"`python -m benchmarks.gate_simulation`: a gate of {MARGIN * 100:g} point at {CONFIDENCE:.0%} confidence, decided on {repeats} samples of synthetic rows on "
-        f"which the true drop is known. Where it is just the margin, to pass and to fail are errors, and each may happen in {nominal:.0%} of samples "
+        f"`python -m benchmarks.gate_simulation`: a gate of {MARGIN * 100:g} point at {CONFIDENCE:.0%} confidence, decided on {repeats} samples of synthetic rows "
+        f"on which the true drop is known. Where it is just the margin, to pass and to fail are errors, and each may happen in {nominal:.0%} of samples "
         f"(up to {limit:.1%} in {repeats} of them, by chance); so with failing no drop, and with passing 3 points. All else is power.", "",
         "| Metric | Rows | True drop | pass | fail | inconclusive | errors within nominal |", "|---|---:|---|---:|---:|---:|---|",
     ]  # fmt: skip

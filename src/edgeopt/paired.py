@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeopt.bootstrap import Statistic, bootstrap
+from edgeopt.bootstrap import bootstrap
 from edgeopt.statistics import Bounds, Values, accuracy_difference, normal_quantile, paired_proportions
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from benchmarks.gate_simulation import DROPS, SLICES, classes, decided, simulate, simulate_slices
+
 from edgeopt.agreement import mcnemar_exact
 from edgeopt.power import rows_needed
 from edgeopt.report.model import Gate
