@@ -248,6 +248,7 @@ def reference() -> str:
         "",
         f"Profiles that come with edgeopt: {', '.join(f'`{name}`' for name in target_files())}.",
         *gates(),
+        *section("diagnostics", s.Diagnostics),
         *section("emissions", s.EmissionsSpec),
         *section("matrix", s.Matrix),
         *section("A variant of an axis", s.Variant, level=3),

@@ -242,7 +242,9 @@ formats are not read.""",
 `task.text` and `task.label` must be column names, written exactly as in the file's header. The message
 lists the columns, or the closest one.
 
-    task: {text: [sentence1, sentence2], label: label}""",
+    task: {text: [sentence1, sentence2], label: label}
+
+The same holds for the columns in `task.slices`.""",
     "E304": """A cell does not hold what the task expects.
 
 A text is empty or not a text; a label is empty, not one of the classes of the train split, or not a

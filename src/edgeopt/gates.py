@@ -7,15 +7,18 @@ bound is on the wrong side, and is inconclusive in between: the data cannot tell
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from edgeopt.errors import ExitCode
 from edgeopt.measure.latency import Measured
+from edgeopt.power import POWER, rows_needed, scaled
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Gate, Subject, Verdict
+from edgeopt.slices import Groups, Worst, parts_of, worst
 from edgeopt.statistics import Bounds, percentile_bounds, percentile_ratio
 from edgeopt.tasks import Task
 
@@ -35,6 +38,8 @@ class Evidence:
     baseline: Subject
     candidate: Subject
     latency: list[Measured]
+    #: By length and by the columns of task.slices: the slice of each row.
+    groups: Groups = field(default_factory=dict)
 
     def difference(self, metric: str, confidence: float) -> Bounds:
         """Candidate minus baseline."""
@@ -57,6 +62,8 @@ def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Ga
         return _latency(spec, kind, bound, evidence, line)
     if spec.metric in ("size", "memory.peak", "start.cold"):
         return _process(spec, kind, bound, evidence, line)
+    if spec.slice is not None:
+        return _slices(spec, spec.slice, bound, evidence, line)
     return _metric(spec, kind, bound, evidence, line)
 
 
@@ -85,19 +92,76 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     base, candidate = evidence.baseline.metrics[spec.metric], evidence.candidate.metrics[spec.metric]
     difference = evidence.difference(spec.metric, spec.confidence)
     shown = f"{spec.metric} {base:.4f} → {candidate:.4f} on {len(evidence.labels)} rows"
+    rows = len(evidence.labels)
     if kind == "min":
         floor = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence)
+        verdict = _judge(floor, lambda v: v >= bound, smaller_is_better=False)
         reason = f"{shown}; at least {floor.low:.4f} with {spec.confidence:.0%} confidence"
-        return _gate(spec, kind, bound, line, floor, _judge(floor, lambda v: v >= bound, smaller_is_better=False), reason)
+        needed, open = _open(spec, verdict, partial(scaled, floor), rows, f"{rows} rows cannot tell whether it reaches {bound:g}")
+        return _gate(spec, kind, bound, line, floor, verdict, reason + open, rows_needed=needed)
     scale = abs(base) if kind == "max_drop_relative" else 1.0
     if scale == 0.0:
         return _gate(spec, kind, bound, line, None, "inconclusive", f"{shown}; a share of zero is not defined: use max_drop")
-    drop = Bounds(*(-v / scale for v in (difference.value, difference.high, difference.low)))
+    drop = _drop(difference, scale)
     verdict = _judge(drop, lambda v: v <= bound, smaller_is_better=True)
     reason = f"{shown}; drop {drop.value:+.4f}, at most {drop.high:+.4f} with {spec.confidence:.0%} confidence"
+    needed, open = None, ""
     if verdict == "inconclusive":
-        reason += f": {len(evidence.labels)} rows cannot tell whether it is within {bound:g}"
-    return _gate(spec, kind, bound, line, drop, verdict, reason)
+        more = evidence.task.more_rows(spec.metric, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, spec.confidence)
+        needed, open = _open(spec, verdict, lambda t: _drop(more(t), scale), rows, f"{rows} rows cannot tell whether it is within {bound:g}")
+    return _gate(spec, kind, bound, line, drop, verdict, reason + open, rows_needed=needed)
+
+
+def _drop(difference: Bounds, scale: float = 1.0) -> Bounds:
+    """Baseline minus candidate, as a share of scale."""
+    return Bounds(*(-v / scale for v in (difference.value, difference.high, difference.low)))
+
+
+def _open(spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds], rows: int, what: str) -> tuple[int | None, str]:
+    """Of a verdict that is inconclusive, how many rows would settle it, and that in words."""
+    if verdict != "inconclusive":
+        return None, ""
+    needed = rows_needed(bounds_of, rows, spec.bound[1], spec.confidence)
+    if needed is None:
+        return None, f": {what}, and no number of rows like these does: what was seen is the margin itself"
+    return needed, f": {what}; about {_rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on these"
+
+
+def _rounded(count: int) -> int:
+    """Two significant digits, up."""
+    unit = int(10 ** max(len(str(count)) - 2, 0))
+    return -(-count // unit) * unit
+
+
+def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
+    """The slice that drops most."""
+    task, outputs = evidence.task, (evidence.labels, evidence.baseline_logits, evidence.candidate_logits)
+    parts = parts_of(task, spec.metric, evidence.labels, evidence.groups, None if slice == "worst" else slice)
+    found = worst(task, spec.metric, *outputs, parts, bound, spec.confidence)
+    more = {"slice": slice}
+    if found is None:
+        reason = f"all of {len(parts)} slices have too few rows for a drop of {bound:g}" if parts else "the rows are one slice"
+        return _gate(spec, "max_drop", bound, line, None, "inconclusive", reason, **more)
+    verdict = _judge(found.drop, lambda v: v <= bound, smaller_is_better=True)
+    rows = found.slice.rows
+    base, candidate = (task.measure(spec.metric, evidence.labels[rows], x[rows]) for x in outputs[1:])
+    reason = (
+        f"of {found.slices} slices {found.slice} drops most: {spec.metric} {base:.4f} → {candidate:.4f} on {len(rows)} rows; drop {found.drop.value:+.4f}, "
+        f"that of every slice at most {found.drop.high:+.4f} with {spec.confidence:.0%} confidence"
+    )
+    needed, open = _open_slice(spec, verdict, evidence, found, bound)
+    small = f"; too small to tell: {', '.join(f'{p} ({len(p.rows)} rows)' for p in found.small)}" if found.small else ""
+    return _gate(spec, "max_drop", bound, line, found.drop, verdict, reason + open + small, rows_needed=needed, **more)
+
+
+def _open_slice(spec: GateSpec, verdict: Verdict, evidence: Evidence, found: Worst, bound: float) -> tuple[int | None, str]:
+    """How many rows of the slice that is farthest from being settled would do."""
+    rows, task = found.open.rows, evidence.task
+    logits = evidence.baseline_logits[rows], evidence.candidate_logits[rows]
+    seen = task.measure(spec.metric, evidence.labels[rows], logits[0]) - task.measure(spec.metric, evidence.labels[rows], logits[1])
+    spec = spec if seen < bound else spec.model_copy(update={"confidence": found.each})
+    more = task.more_rows(spec.metric, evidence.labels[rows], *logits, spec.confidence)
+    return _open(spec, verdict, lambda t: _drop(more(t)), len(rows), f"{len(rows)} rows of {found.open} cannot tell whether it is within {bound:g}")
 
 
 def _process(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: int | None) -> Gate:

@@ -25,6 +25,7 @@ from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.model import Emissions, OptimizedGraph, Starts, Subject, SubjectName
 from edgeopt.serving import serve
+from edgeopt.slices import LENGTH, Groups, length_groups
 from edgeopt.store import State, write_json
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, length
@@ -60,7 +61,9 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Expor
         started = time.perf_counter()
         outputs[n] = outputs_of(graphs[n], folders[n], report, task, progress, f"accuracy of {n}")
         seconds[n] = time.perf_counter() - started
-    queries = task.encode(Encoder(baseline.folder, task.spec.max_length), report.texts).ids
+    features = task.encode(Encoder(baseline.folder, task.spec.max_length), report.texts)
+    queries = features.ids
+    tokens = np.bincount(features.rows, weights=[length(q) for q in queries]).astype(int)
     timed: dict[SubjectName, Path] = {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}
     if Fact.INT8 in executed.final("candidate").facts and Fact.UNEVEN in executed.lowered("candidate").facts:
         timed["candidate-fp32"] = executed.lowered("candidate").folder / GRAPH  # tells what each of the two brings
@@ -82,7 +85,8 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Expor
     starts = cold_starts(starting, max(queries, key=length))
     subjects = {n: _subject(shown[n], graphs[n], outputs[n], seconds[n], task, report, starts[n]) for n in graphs}
     labels = task.stack_labels(report.labels)
-    evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency)
+    evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency,
+                        {LENGTH: length_groups(tokens.tolist()), **report.slices} if task.slice_metric else {})  # fmt: skip
     notes = list(served.notes)
     if len(queries) > len(report):
         notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
@@ -106,17 +110,19 @@ def _subject(shown: str, graph: Path, outputs: Any, seconds: float, task: Task, 
 def write_measurements(folder: Path, measured: Measurements) -> None:
     """predictions.jsonl (a row an example), latency.json (every sample) and model/session.json."""
     evidence = measured.evidence
-    write_predictions(folder / PREDICTIONS, evidence.task, evidence.labels, evidence.baseline_logits, evidence.candidate_logits)
+    write_predictions(folder / PREDICTIONS, evidence.task, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, evidence.groups)
     samples = [{**{k: v for k, v in m.__dict__.items() if k != "samples"}, "samples": [round(float(s), 4) for s in m.samples]} for m in evidence.latency]
     write_json(folder / LATENCIES, samples)
     write_json(folder / "model" / "session.json", measured.sessions)
 
 
-def write_predictions(path: Path, task: Task, labels: Any, baseline: Any, candidate: Any) -> None:
-    """For each row its label and both models' outputs."""
+def write_predictions(path: Path, task: Task, labels: Any, baseline: Any, candidate: Any, groups: Groups | None = None) -> None:
+    """For each row its label, both models' outputs, and the slices that it belongs to."""
     with path.open("w", encoding="utf-8") as file:
         for i, (label, base, other) in enumerate(zip(labels, baseline, candidate, strict=True)):
             row = {"index": i, "label": task.plain_label(label), "baseline": task.plain_output(base), "candidate": task.plain_output(other)}
+            if groups:
+                row["slices"] = {grouping: names[i] for grouping, names in groups.items()}
             file.write(json.dumps(row) + "\n")
 
 
@@ -125,7 +131,8 @@ def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subjec
     rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
     latency = [Measured(**{**m, "samples": np.array(m["samples"])}) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
     outputs = {k: task.stack([r[k] for r in rows]) for k in ("baseline", "candidate")}
-    return Evidence(task, task.stack_labels([r["label"] for r in rows]), outputs["baseline"], outputs["candidate"], baseline, candidate, latency)
+    groups = {grouping: [r["slices"][grouping] for r in rows] for grouping in rows[0].get("slices", {})}
+    return Evidence(task, task.stack_labels([r["label"] for r in rows]), outputs["baseline"], outputs["candidate"], baseline, candidate, latency, groups)
 
 
 def state_bytes(state: State) -> int:

@@ -13,6 +13,7 @@ from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.schema import MEASURED, GateSpec, TaskSpec
 from edgeopt.report.model import Gate, Report
 from edgeopt.run import LOCK, load_report
+from edgeopt.slices import LABEL
 from edgeopt.tasks import task_of
 
 
@@ -34,14 +35,18 @@ def regate(folder: Path, recipe: Path | None, overrides: Sequence[str]) -> list[
         loaded = load_recipe(recipe, overrides)
         specs = [(g, loaded.document.place(("gates", i))) for i, g in enumerate(loaded.head.gates)]
     issues = [
-        Issue("E118", f"the run did not measure {missing}", place, "apply the recipe again") for spec, place in specs if (missing := _missing(spec, report))
+        Issue("E118", f"the run did not measure {missing}", place, "apply the recipe again")
+        for spec, place in specs
+        if (missing := _missing(spec, report, {*evidence.groups}))
     ]
     if issues:
         raise InputError(issues)
     return [decide(spec, evidence, line=place.line if place else None) for spec, place in specs]
 
 
-def _missing(spec: GateSpec, report: Report) -> str | None:
+def _missing(spec: GateSpec, report: Report, groupings: set[str]) -> str | None:
+    if spec.slice not in (None, "worst", LABEL, *groupings):
+        return f"slices by {spec.slice}"
     if spec.metric not in MEASURED:
         return None if spec.metric in report.candidate.metrics else spec.metric
     if not spec.metric.startswith("latency"):

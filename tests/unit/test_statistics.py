@@ -10,14 +10,8 @@ import scipy.optimize
 import scipy.stats
 import sklearn.metrics as sk
 
-from edgeopt.statistics import (
-    accuracy_difference,
-    confusion_metric,
-    metric_bounds,
-    metric_difference,
-    percentile_bounds,
-    percentile_ratio,
-)
+from edgeopt.paired import _ranks, confusion_metric, metric_bounds, metric_difference
+from edgeopt.statistics import accuracy_difference, percentile_bounds, percentile_ratio
 
 RNG = np.random.default_rng(7)
 
@@ -48,6 +42,13 @@ def test_tango_bounds_solve_the_score_equation(gained: int, lost: int, n: int) -
     assert found.value == pytest.approx((gained - lost) / n)
     assert score_by_likelihood(gained, lost, n, found.low) == pytest.approx(z, abs=1e-3)
     assert score_by_likelihood(gained, lost, n, found.high) == pytest.approx(-z, abs=1e-3)
+
+
+def test_tango_bounds_are_the_published_ones() -> None:
+    """Bentur's airway data, as Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850) give them: two-sided 95 %."""
+    base, candidate = pairs(1, 1, 7, 12)
+    found = accuracy_difference(base, candidate, 0.975)
+    assert (found.low, found.high) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
 def test_agreement_on_every_row_still_leaves_doubt() -> None:
@@ -91,6 +92,28 @@ def test_paired_bootstrap_agrees_with_resampled_rows() -> None:
     assert found.low == pytest.approx(np.quantile(draws, 0.05), abs=0.006)
     assert found.high == pytest.approx(np.quantile(draws, 0.95), abs=0.006)
     assert found.value == pytest.approx(sk.f1_score(truth, candidate) - sk.f1_score(truth, base))
+
+
+def test_the_bootstrap_is_scipys_bca() -> None:
+    truth = RNG.normal(size=250)
+    base, candidate = truth + RNG.normal(size=250) * 0.3, truth + RNG.exponential(size=250)
+
+    def statistic(t: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int = -1) -> np.ndarray:
+        t, b, c = (x - x.mean(axis, keepdims=True) for x in (t, b, c))
+        return (t * c).sum(axis) / np.sqrt((t * t).sum(axis) * (c * c).sum(axis)) - (t * b).sum(axis) / np.sqrt((t * t).sum(axis) * (b * b).sum(axis))
+
+    expected = scipy.stats.bootstrap((truth, base, candidate), statistic, paired=True, n_resamples=5000, confidence_level=0.9, method="BCa", rng=3)
+    found = metric_difference("pearson", truth, base, candidate, 1, 0.95)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), abs=0.006)
+
+
+def test_ranks_are_those_of_the_resample() -> None:
+    values = RNG.integers(0, 12, 60).astype(float)
+    weights = RNG.multinomial(60, np.full(60, 1 / 60), size=4).astype(float)
+    for weight, ranks in zip(weights, _ranks(values)(weights), strict=True):
+        drawn = np.repeat(np.arange(60), weight.astype(int))
+        expected = scipy.stats.rankdata(values[drawn])
+        np.testing.assert_allclose((ranks[drawn] + 0.5) * 60 + 0.5, expected)
 
 
 @pytest.mark.parametrize(("name", "reference"), [("pearson", scipy.stats.pearsonr), ("spearman", scipy.stats.spearmanr)])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeopt.data.files import SUFFIXES, is_there, read_rows
+from edgeopt.data.slices import by_column, slices_of
 from edgeopt.data.task_data import Split, TaskData
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
@@ -76,17 +77,20 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
     task = task_of(spec)
     with _placed(place):
         files = local_files(spec.dataset, folder)
+    columns = by_column(task)
     if files is None:
         from edgeopt.data.hub import load_hub
 
         with _placed(place):
             raw, names, source = load_hub(spec)
+            values = load_hub(spec, [_report_split(spec, list(raw), place)], columns)[0] if spec.slices else {}
     else:
         report = _report_split(spec, list(files), place)
         raw = {}
         for split in ("train", report):
             with _placed((places or {}).get(split, place)):
                 raw[split] = rows_of(files[split], task.read_all)
+        values = {report: rows_of(files[report], columns)} if spec.slices else {}
         names, source = None, shown(spec.dataset, files)
     report = _report_split(spec, list(raw), place)
     for split in ("train", report):
@@ -95,8 +99,9 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
     classes = task.classes(raw["train"], spec.labels or names)
     _check_classes(classes, place)
     limits = spec.dataset.max_rows.model_dump()
-    train, reported = (split_of(name, raw[name], task_of(spec, classes)).first(limits[name]) for name in ("train", report))
-    return TaskData(train, reported, tuple(classes), source)
+    train, reported = (split_of(name, raw[name], task_of(spec, classes)) for name in ("train", report))
+    reported = replace(reported, slices=slices_of(spec, values.get(report, []), place))
+    return TaskData(train.first(limits["train"]), reported.first(limits[report]), tuple(classes), source)
 
 
 def rows_of(paths: Sequence[Path], read: Read) -> list[Raw]:

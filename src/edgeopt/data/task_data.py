@@ -19,12 +19,13 @@ _CARVE_SEED = 0
 class Split:
     """Rows of one split. texts: a tuple of strings a row: one text, two, a question and its choices, or words.
     labels: a class number, a score, or a tuple of numbers. documents: the number of each row's document, where the rows
-    of a document are no use apart; else empty."""
+    of a document are no use apart; else empty. slices: by column of task.slices, each row's value."""
 
     name: str
     texts: tuple[tuple[str, ...], ...]
     labels: tuple[Any, ...]
     documents: tuple[int, ...] = ()
+    slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,7 +41,8 @@ class Split:
 
     def take(self, rows: Sequence[int], name: str) -> Split:
         documents = tuple(self.documents[i] for i in rows) if self.documents else ()
-        return Split(name, tuple(self.texts[i] for i in rows), tuple(self.labels[i] for i in rows), documents)
+        slices = {column: tuple(values[i] for i in rows) for column, values in self.slices.items()}
+        return Split(name, tuple(self.texts[i] for i in rows), tuple(self.labels[i] for i in rows), documents, slices)
 
     def units(self) -> list[list[int]]:
         """Rows that stay together: those of a document, where there are documents; else each by itself."""

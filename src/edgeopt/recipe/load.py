@@ -17,7 +17,7 @@ from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import closest, default_id, from_pydantic
-from edgeopt.recipe.schema import MEASURED, NAME, EmissionsSpec, RecipeHead, StepParams, Target, TrainParams, Unlabelled
+from edgeopt.recipe.schema import GROUPINGS, MEASURED, NAME, UNSLICED, EmissionsSpec, RecipeHead, StepParams, Target, TaskSpec, TrainParams, Unlabelled
 from edgeopt.recipe.yaml import Document, Path_, parse
 from edgeopt.training.check import training_issues
 from edgeopt.transforms import registry
@@ -77,8 +77,8 @@ class Recipe:
 
     def resolved(self) -> dict[str, Any]:
         """Everything the recipe says, defaults filled in, as plain data: what the lock holds. Not whether emissions are
-        measured, which decides nothing."""
-        head = self.head.model_dump(mode="json", exclude={"steps", "targets", "matrix", "emissions"})
+        measured and what the report lists, which decides nothing."""
+        head = self.head.model_dump(mode="json", exclude={"steps", "targets", "matrix", "emissions", "diagnostics"})
         steps = [{"id": s.id, "use": s.use, **s.params.model_dump(mode="json")} for s in self.steps]
         return {**head, "steps": steps, "targets": [t.model_dump(mode="json") for t in self.targets]}
 
@@ -268,6 +268,11 @@ def _trainings(head: RecipeHead, steps: Sequence[StepSpec | None]) -> Iterator[t
             yield (("steps", i, field) if field else ("steps", i)), params
 
 
+def sliceable(task: TaskSpec) -> tuple[str, ...]:
+    """What `slice` of a gate may be."""
+    return () if task.type in UNSLICED else ("worst", *(g for g in GROUPINGS if g != "label" or task.has_classes), *(task.slices or ()))
+
+
 def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]) -> None:
     """What the parts say of each other; a part that is wrong is left out."""
     if head.seeds and "seed" in head.model_fields_set:
@@ -302,6 +307,16 @@ def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: 
                     f"the task does not measure '{gate.metric}'",
                     document.place((*at, "metric")),
                     f"add it to task.metrics, which has {', '.join(head.task.metric_names)}",
+                )
+            )
+        known = sliceable(head.task)
+        if "task" not in wrong and gate.slice is not None and gate.slice not in known:
+            document.issues.append(
+                Issue(
+                    "E112",
+                    f"there are no slices '{gate.slice}' of this task",
+                    document.place((*at, "slice")),
+                    f"slices: {', '.join(known)}; columns are named in task.slices" if known else f"{head.task.type} has none",
                 )
             )
         if "targets" not in wrong and len(targets) == len(head.targets) and gate.target is not None and gate.target not in by_name:

@@ -20,7 +20,7 @@ from edgeopt.recipe.yaml import Document, Path_
 #: Combinations that a matrix may have.
 LARGEST = 256
 #: What belongs to the file and not to a cell.
-_FIXED = ("edgeopt", "name", "matrix", "emissions")
+_FIXED = ("edgeopt", "name", "matrix", "emissions", "diagnostics")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ TASK_METRICS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
 
+#: What rows are grouped by without a column, and the tasks whose rows are not.
+GROUPINGS = ("label", "length")
+UNSLICED = ("coreference", "summarization")
+
 TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification", "coreference", "summarization"]
 TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1", "rouge1", "rouge2", "rougeL"]
 GateMetric = Literal[
@@ -133,6 +137,12 @@ class TaskSpec(Strict):
     stride: int | None = Field(None, ge=1, description="tokens that neighbouring windows share; default: a quarter of max_length")
     report: Literal["validation", "test"] | None = Field(None, description="split that every figure is measured on")
     selection: float = Field(0.1, gt=0, lt=0.5, description="share of train held out when a step selects a checkpoint")
+    slices: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="columns of the data, of few values each, by which differences are shown besides; by label and by length they are anyway. "
+        "Their values are kept in the run folder",
+    )
     train_with: list[TrainSource] = Field(default=[], description="more datasets to train on, see [task.train_with](#tasktrain_with)")
 
     @property
@@ -195,6 +205,10 @@ class TaskSpec(Strict):
             raise ValueError("'max_target_length' belongs to summarization")
         if self.long_text == "window" and self.type not in ("text-classification", "text-regression"):
             raise ValueError(f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}")
+        if self.slices and self.type in UNSLICED:
+            raise ValueError(f"'slices' is not for {self.type}, whose rows are not measured apart")
+        if taken := sorted({*(self.slices or ())} & {*GROUPINGS, "worst"}):
+            raise ValueError(f"'slices' names columns, and {taken[0]!r} is a word of edgeopt's own: rename the column")
         if self.stride is not None and self.long_text != "window":
             raise ValueError("'stride' belongs to 'long_text: window'")
         if self.stride is not None and self.stride > self.max_length // 2:
@@ -366,6 +380,11 @@ class GateSpec(Strict):
     confidence: float = Field(0.95, ge=0.5, lt=1, description="one-sided; .5 compares the point estimates")
     target: str | None = Field(None, description="default: the first target")
     sequence: int | Literal["task"] | None = Field(None, description="default: the target's first")
+    slice: str | None = Field(
+        None,
+        description="the bound is on the slice that drops most: of all (`worst`), or of those by `label` (accuracy alone), by `length` or by a column "
+        "of task.slices; takes max_drop",
+    )
     against: Literal["onnx", "torch"] = Field("onnx", description="which FP32 baseline a speed-up is against")
 
     @property
@@ -384,6 +403,10 @@ class GateSpec(Strict):
             raise ValueError(f"{given[0]} does not fit {self.metric}, which takes one of {', '.join(allowed)}")
         if not self.metric.startswith("latency") and (self.sequence is not None or self.against == "torch"):
             raise ValueError("'sequence' and 'against' belong to a gate on latency")
+        if self.slice is not None and (self.metric in MEASURED or self.max_drop is None):
+            raise ValueError("'slice' belongs to a gate on a metric of the task, with max_drop")
+        if self.slice == "label" and self.metric != "accuracy":
+            raise ValueError(f"'slice: label' takes accuracy: among rows of one label {self.metric} says nothing")
         return self
 
 
@@ -407,6 +430,13 @@ class EmissionsSpec(Strict):
 
     country: str | None = Field(None, description="three letters of ISO 3166, whose mix of electricity counts; default: `EDGEOPT_COUNTRY`")
     seconds: float = Field(10.0, ge=1, le=3600, description="how long each model answers queries; the shorter, the wider the bounds: publish 60 or more")
+
+
+class Diagnostics(Strict):
+    """What the report lists beside the figures. Changes no key and no model."""
+
+    flips: int = Field(10, ge=0, le=1000, description="answers that changed, at most, of each kind; of scores those that changed most")
+    texts: bool = Field(True, description="show their texts, 300 characters of each; false where the run folder goes where the data may not")
 
 
 class StepParams(Strict):
@@ -473,6 +503,7 @@ class RecipeHead(Strict):
     targets: list[str | Target] = Field(default=["cpu-1-thread"], min_length=1)
     gates: list[GateSpec] = []
     emissions: EmissionsSpec | None = Field(None, description="`{}` or with keys: also measure energy, see [emissions](#emissions)")
+    diagnostics: Diagnostics = Field(Diagnostics(), description="how many changed answers the report lists, see [diagnostics](#diagnostics)")
     seed: Seed = 42
     seeds: list[Seed] | None = Field(
         None,

@@ -15,6 +15,7 @@ from edgeopt.measure.latency import Measured
 from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
+from edgeopt.report import compared
 from edgeopt.report.model import Difference, Latency, Parity, RecipeInfo, Report, Seeds, SessionChoice, Speedup, Step, SubjectName, Task
 from edgeopt.report.notes import run_notes, seed_notes
 from edgeopt.statistics import percentile_ratio
@@ -40,6 +41,9 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         baseline=evidence.baseline,
         candidate=evidence.candidate,
         differences=[_difference(evidence, m) for m in task.metric_names],
+        agreement=compared.agreement(evidence, data.report.texts, recipe.head.diagnostics),
+        changes=compared.changes(evidence, data.report.texts, recipe.head.diagnostics),
+        slices=compared.by_slice(evidence, CONFIDENCE),
         latency=[_latency(m) for m in evidence.latency],
         speedups=speedups,
         sessions=_sessions(evidence.latency),

@@ -40,6 +40,10 @@ def bounds(gate: Gate) -> str:
 
 
 def metric(gate: Gate) -> str:
-    where = [gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)]
+    where = [
+        gate.slice and ("worst slice" if gate.slice == "worst" else f"worst slice by {gate.slice}"),
+        gate.target,
+        None if gate.sequence is None else fmt.sequence(gate.sequence),
+    ]
     against = None if gate.against in (None, "baseline") else f"against {gate.against}"
     return ", ".join(part for part in [gate.metric, *where, against] if part)

@@ -33,6 +33,10 @@ class Gate(Part):
     target: str | None = None
     sequence: int | Literal["task"] | None = None
     against: str | None = None
+    slice: str | None = Field(None, description="which slices the bound is on the worst of: worst (all), label, length or a column")
+    rows_needed: int | None = Field(
+        None, description="where rows leave it open: how many, of the slice where there are slices, would settle it in 80 of 100 samples"
+    )
     line: int | None = Field(None, description="line of the recipe")
 
 
@@ -119,6 +123,72 @@ class Difference(Part):
     delta: float
     low: float
     high: float
+
+
+class Flip(Part):
+    """A row that both models answer differently. probability: the candidate's, of its answer."""
+
+    row: int
+    label: str
+    baseline: str
+    candidate: str
+    probability: float
+    texts: list[str] = Field(description="at most 300 characters of each; empty where the recipe wants none")
+
+
+class Agreement(Part):
+    """How far both models answer alike, row by row. Diagnostics: no verdict is made of them."""
+
+    rows: int
+    gained: int = Field(description="positive flips: rows that the candidate alone answers rightly")
+    lost: int = Field(description="negative flips: rows that the baseline alone answers rightly")
+    other: int = Field(description="rows that both answer wrongly, and differently")
+    mcnemar_p: float = Field(description="McNemar's exact test, two-sided; a large p is no evidence that the models are equally good")
+    kl: float = Field(description="mean KL(baseline || candidate) of the classes' probabilities, in nats")
+    loyalty: float = Field(description="probability loyalty, mean of 1 - √JS in base 2 (Xu et al. 2021): 1 where the probabilities are the same")
+    calibration_error_baseline: float = Field(description="expected calibration error, 15 bins of equal width (Guo et al. 2017)")
+    calibration_error_candidate: float
+    negative: list[Flip] = Field(description="negative flips, those that the candidate is surest of first; of many the first")
+    positive: list[Flip] = Field(description="positive flips, in the same order")
+
+
+class ScoreChange(Part):
+    row: int
+    label: float
+    baseline: float
+    candidate: float
+    texts: list[str]
+
+
+class ScoreChanges(Part):
+    """How far the candidate's scores are from the baseline's, in the unit of the labels."""
+
+    mean_absolute: float
+    largest_absolute: float
+    correlation: float = Field(description="Pearson's, of both models' scores")
+    error_baseline: float = Field(description="mean absolute distance from the labels")
+    error_candidate: float
+    largest: list[ScoreChange]
+
+
+class Slice(Part):
+    """Candidate minus baseline on the rows of one slice, with its one-sided 95 % bounds. Null where there are too few rows."""
+
+    grouping: str = Field(description="label, length, or a column of task.slices")
+    name: str
+    rows: int
+    baseline: float | None = None
+    candidate: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = Field(None, description="two-sided, of no difference, corrected by Holm for all slices")
+
+
+class Slices(Part):
+    metric: str
+    smallest: int = Field(description="rows below which a slice is only counted")
+    slices: list[Slice]
 
 
 class Parity(Part):
@@ -238,6 +308,9 @@ class Report(Part):
     baseline: Subject
     candidate: Subject
     differences: list[Difference]
+    agreement: Agreement | None = Field(None, description="of a classification and of multiple choice")
+    changes: ScoreChanges | None = Field(None, description="of a regression")
+    slices: Slices | None = None
     latency: list[Latency]
     speedups: list[Speedup]
     sessions: list[SessionChoice] = []

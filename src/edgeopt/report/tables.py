@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import cost, energy, factors, gate_text, headline, quantization, session, spread, structure
+from edgeopt.report import answers, cost, energy, factors, gate_text, headline, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Parity, Report, Speedup, Subject
@@ -96,8 +96,8 @@ def speed(old: float | None, new: float | None, entry: Speedup | None) -> tuple[
 def gates(report: Report) -> Table:
     columns = [Column("Gate"), Column("Verdict", "verdict"), Column("Bound"), Column("Value", "number")]
     columns += [Column("Interval", "number"), Column("Reason", "prose")]
-    rows = [[gate_text.metric(g), g.verdict, gate_text.bound(g), gate_text.value(g), gate_text.bounds(g), g.reason] for g in report.gates]
-    return Table(columns, rows)
+    cells = [[gate_text.metric(g), g.verdict, gate_text.bound(g), gate_text.value(g), gate_text.bounds(g), g.reason] for g in report.gates]
+    return Table(columns, cells)
 
 
 def latency(report: Report) -> Table:
@@ -170,9 +170,19 @@ class Section(NamedTuple):
     note: str = ""
 
 
+def _flips(report: Report) -> list[Section]:
+    found = report.agreement
+    kinds = [("Negative flips", found.negative, found.lost), ("Positive flips", found.positive, found.gained)] if found else []
+    return [Section(heading, answers.flips(flips), answers.flips_note(len(flips), count)) for heading, flips, count in kinds]
+
+
 def details(report: Report) -> list[Section]:
     """The sections below figures and gates, those that have something to show."""
     sections = [
+        Section("Agreement with the baseline", answers.agreement(report), answers.agreement_note(report)),
+        *_flips(report),
+        Section("Largest changes of a score", answers.largest_changes(report)),
+        Section("Slices", answers.slices(report), answers.slices_note(report)),
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Latency", latency(report)),
         Section("Where the speed comes from", factors.table(report), factors.NOTE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from edgeopt.errors import Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
-from edgeopt.recipe.schema import TASK_METRICS, TaskSpec
+from edgeopt.power import scaled
+from edgeopt.recipe.schema import TASK_METRICS, UNSLICED, TaskSpec
 from edgeopt.statistics import Bounds
 from edgeopt.tasks import cells
 from edgeopt.tasks.encode import Encoder, Features, length
@@ -224,6 +226,15 @@ class Task(ABC):
     @abstractmethod
     def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
         """Candidate's metric minus baseline's on the same rows, with its one-sided bounds."""
+
+    def more_rows(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Callable[[float], Bounds]:
+        """The difference's bounds on so many times as many rows like these."""
+        return partial(scaled, self.difference(metric, labels, base, candidate, confidence))
+
+    @property
+    def slice_metric(self) -> str | None:
+        """What slices of the rows are compared by; None for a task whose rows are not measured apart."""
+        return None if self.spec.type in UNSLICED else self.spec.metric_names[0]
 
     @abstractmethod
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from edgeopt.errors import Place
-from edgeopt.statistics import Bounds, metric_bounds, metric_difference
+from edgeopt.paired import metric_bounds, metric_difference
+from edgeopt.statistics import Bounds, paired_proportions
 from edgeopt.tasks import cells
 from edgeopt.tasks.base import Task, Values
 from edgeopt.tasks.metrics import METRICS
@@ -36,6 +37,17 @@ class Classification(Task):
 
     def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
         return metric_difference(metric, labels, self.predict(base), self.predict(candidate), candidate.shape[-1], confidence)
+
+    def more_rows(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Callable[[float], Bounds]:
+        if metric != "accuracy":
+            return super().more_rows(metric, labels, base, candidate, confidence)
+        before, after = (self.predict(x) == labels for x in (base, candidate))
+        gained, lost = int(np.sum(~before & after)), int(np.sum(before & ~after))
+        return lambda times: paired_proportions(gained * times, lost * times, len(labels) * times, confidence)
+
+    @property
+    def slice_metric(self) -> str | None:
+        return "accuracy"
 
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
         return metric_bounds(metric, labels, self.predict(outputs), outputs.shape[-1], confidence)

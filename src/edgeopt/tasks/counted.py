@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.statistics import Bounds, counted_bounds, counted_difference
+from edgeopt.paired import counted_bounds, counted_difference
+from edgeopt.statistics import Bounds
 from edgeopt.tasks.base import Task, Values
 
 
@@ -31,6 +32,9 @@ class CountedTask(Task):
     def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
         before, after = (self.counts(metric, labels, x) for x in (base, candidate))
         return counted_difference(before, after, lambda counts: self.value(metric, counts), confidence)
+
+    # of coreference too, whose accuracy is not that of independent rows
+    more_rows, slice_metric = Task.more_rows, Task.slice_metric
 
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
         return counted_bounds(self.counts(metric, labels, outputs), lambda counts: self.value(metric, counts), confidence)

@@ -34,5 +34,9 @@ class Regression(Classification):
     def predict(self, outputs: Values) -> Values:
         return np.asarray(outputs, dtype=np.float64).reshape(len(outputs))
 
+    @property
+    def slice_metric(self) -> str | None:
+        return self.spec.metric_names[0]
+
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
         return None

@@ -1,0 +1,88 @@
+"""Tables of single rows and of slices: what a metric alone does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from edgeopt.report import format as fmt
+from edgeopt.report.model import Flip, Report
+from edgeopt.report.table import Column, Table, numbers
+
+AGREEMENT_NOTE = (
+    "Diagnostics, of which no gate is made: a large p of McNemar's test is no evidence that the models are equally good. Flips are rows that "
+    "one model alone answers rightly. KL is of the baseline's probabilities from the candidate's; probability loyalty is the mean of 1 − √JS, 1 where "
+    "both are the same (Xu et al. 2021); calibration error is that of 15 bins of equal width (Guo et al. 2017)."
+)
+CHANGES_NOTE = "In the unit of the labels. Errors are mean absolute distances from the labels."
+
+
+def agreement(report: Report) -> Table:
+    """How far both models answer alike, or how far their scores lie apart."""
+    if found := report.agreement:
+        share = (found.gained + found.lost + found.other) / found.rows
+        ece = f"{fmt.metric(found.calibration_error_baseline)} → {fmt.metric(found.calibration_error_candidate)}"
+        rows = [
+            ["answers that changed", f"{found.gained + found.lost + found.other} of {fmt.count(found.rows)} ({fmt.percent(share)})"],
+            ["negative flips (right → wrong)", str(found.lost)],
+            ["positive flips (wrong → right)", str(found.gained)],
+            ["wrong → wrong, another class", str(found.other)],
+            ["McNemar's exact test", f"p = {fmt.significant(found.mcnemar_p, 2)}"],
+            ["mean KL(baseline || candidate)", f"{fmt.significant(found.kl)} nats"],
+            ["probability loyalty", fmt.metric(found.loyalty)],
+            ["expected calibration error", ece],
+        ]
+    elif scores := report.changes:
+        rows = [
+            ["mean change of a score", fmt.significant(scores.mean_absolute)],
+            ["largest change", fmt.significant(scores.largest_absolute)],
+            ["correlation of the scores", fmt.metric(scores.correlation)],
+            ["mean error", f"{fmt.significant(scores.error_baseline)} → {fmt.significant(scores.error_candidate)}"],
+        ]
+    else:
+        rows = []
+    return Table(numbers("What", "Value"), rows)
+
+
+def agreement_note(report: Report) -> str:
+    return AGREEMENT_NOTE if report.agreement else CHANGES_NOTE
+
+
+def flips(found: Sequence[Flip]) -> Table:
+    columns = [Column("Row", "number"), Column("Label"), Column("Baseline"), Column("Candidate"), Column("Its probability", "number"), Column("Text", "prose")]
+    return Table(columns, [[str(f.row), f.label, f.baseline, f.candidate, f"{f.probability:.3f}", " | ".join(f.texts)] for f in found])
+
+
+def flips_note(shown: int, of: int) -> str:
+    return f"Those that the candidate is surest of first{f'; {shown} of {of}' if shown < of else ''}. Rows are numbered from 0, as in predictions.jsonl."
+
+
+def largest_changes(report: Report) -> Table:
+    columns = [Column("Row", "number"), *numbers("Label", "Baseline", "Candidate"), Column("Text", "prose")]
+    columns[1] = Column("Label", "number")
+    found = report.changes.largest if report.changes else []
+    return Table(columns, [[str(c.row), *(fmt.significant(x) for x in (c.label, c.baseline, c.candidate)), " | ".join(c.texts)] for c in found])
+
+
+def slices(report: Report) -> Table:
+    columns = [Column("Slice by"), Column("Slice")]
+    columns += [Column(name, "number") for name in ("Rows", "Baseline", "Candidate", "Change", "95 % bounds", "p (Holm)")]
+    if report.slices is None:
+        return Table(columns, [])
+    points = partial(fmt.points, report.slices.metric)
+    rows = []
+    for s in report.slices.slices:
+        measured = ["too few rows", *[fmt.ABSENT] * 4]
+        if s.delta is not None and s.p is not None:
+            measured = [fmt.metric(s.baseline), fmt.metric(s.candidate), points(s.delta), fmt.interval(s.low, s.high, points), fmt.significant(s.p, 2)]
+        rows.append([s.grouping, s.name, fmt.count(s.rows), *measured])
+    return Table(columns, rows)
+
+
+def slices_note(report: Report) -> str:
+    if report.slices is None:
+        return ""
+    return (
+        f"{report.slices.metric}, changes in points of 0.01, each bound one-sided at 95 % for its slice alone. p is of no difference, corrected by Holm for "
+        f"all slices. Slices of fewer than {report.slices.smallest} rows are only counted."
+    )
