@@ -18,7 +18,8 @@ from benchmarks.common import arguments, save, spread
 from edgeopt.contract import Fact
 from edgeopt.measure.choice import best_options
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.latency_worker import feeds_of, interleaved, onnx_query, pin
+from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults, input_names, open_session
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards

@@ -15,7 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.common import arguments, save, spread
-from edgeopt.measure.latency_worker import interleaved, onnx_query, pin
+from edgeopt.measure.latency_worker import onnx_query, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults
 
 TOKENS, ROUNDS, SECONDS = 128, 200, 60.0

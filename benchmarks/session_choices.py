@@ -22,7 +22,8 @@ from benchmarks.common import arguments, save
 from edgeopt.contract import Fact
 from edgeopt.measure.choice import best_options, changed
 from edgeopt.measure.latency import cold_starts
-from edgeopt.measure.latency_worker import feeds_of, interleaved, onnx_query, pin
+from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults, save_optimized
 from edgeopt.statistics import percentile_bounds, percentile_ratio
 from edgeopt.tasks.encode import Encoder

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeopt.measure.latency_worker import interleaved, onnx_query, pin
+from edgeopt.measure.latency_worker import onnx_query, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults
 
 #: Each of these is tried, and the quicker counts.

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from edgeopt.measure.clock import timed
 from edgeopt.measure.session import Options, defaults
 from edgeopt.statistics import Bounds, Values, percentile_ratio
 
@@ -92,9 +94,7 @@ def _rounds(one: Query, other: Query, feeds: Sequence[Any], rounds: int, seconds
     end = time.monotonic() + seconds
     for number in range(-_WARM, rounds):
         for which in rng.sample((0, 1), 2):
-            start = time.perf_counter_ns()
-            queries[which](feeds[number % len(feeds)])
-            samples[which, max(number, 0)] = (time.perf_counter_ns() - start) / 1e9
+            samples[which, max(number, 0)] = timed(partial(queries[which], feeds[number % len(feeds)]))[0] / 1e3
         if number >= 0 and time.monotonic() > end:
             return samples[:, : number + 1]
     return samples

@@ -10,7 +10,8 @@ import numpy as np
 from edgeopt import __version__, host
 from edgeopt.errors import Place
 from edgeopt.execute import Done, Executed
-from edgeopt.gates import MIN_QUERIES, PERCENTILES, Evidence, decide, verdict_of
+from edgeopt.gates import Evidence, decide, verdict_of
+from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES
 from edgeopt.measure.latency import Measured
 from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.plan import Chain
