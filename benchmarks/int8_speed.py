@@ -48,7 +48,7 @@ def main() -> None:
         queries = {**{name: choice.query for name, choice in chosen.items()}, "fp32, default session": onnx_query(graphs["fp32"], defaults(1))}
         medians: dict[str, list[float]] = {name: [] for name in queries}
         for _ in range(options.repeats):
-            for name, samples in interleaved(queries, feeds, ROUNDS, SECONDS).items():
+            for name, samples in interleaved(queries, feeds, 1, ROUNDS, SECONDS).items():
                 medians[name].append(float(np.median(samples)))
         sizes = {name: weigh(path).bytes for name, path in graphs.items()}
     save("int8_speed", {

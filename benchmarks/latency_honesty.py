@@ -115,7 +115,7 @@ def measured(graphs: dict[str, Path], number: int, options: argparse.Namespace) 
     opened = {name: onnx_query(graphs[name], OPTIONS) for name in order}
     ids = [int(i) for i in np.random.default_rng(number).integers(1000, 20_000, options.tokens)]
     row = {"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}
-    found = believable({name: opened[name] for name in graphs}, feeds_of([row], options.tokens, 1), options.queries, options.seconds)
+    found = believable({name: opened[name] for name in graphs}, feeds_of([row], options.tokens, 1), 1, options.queries, options.seconds)
     rounded = [{k: [round(v, 4) for v in values] for k, values in those.items()} for those in (found.samples, found.waited)]
     return {"samples": rounded[0], "waited": rounded[1], "restarts": found.restarts}
 

@@ -28,7 +28,7 @@ def main() -> None:
         for name, path in task["graphs"].items()
         for i, change in enumerate(_CHANGES)
     }
-    samples = interleaved(queries, [feed], task["rounds"], task["max_seconds"])
+    samples = interleaved(queries, [feed], task["threads"], task["rounds"], task["max_seconds"])
     quickest: dict[str, float] = {}
     for name, values in samples.items():
         graph = name.rpartition("/")[0]

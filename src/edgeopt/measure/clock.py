@@ -11,10 +11,11 @@ _NEAR = 20_000
 _TRIES = 20
 
 
-def timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds that a call takes, and milliseconds that it waited besides: wall-clock time less what this thread, ready to
-    run, waited for a processor, as Linux counts it (`run_delay` in /proc/thread-self/schedstat), and that. A thread that
-    sleeps, or waits for a GPU or for its own helpers, is not ready: that time counts. Elsewhere wall-clock time alone."""
+def timed(call: Callable[[], object], threads: int) -> tuple[float, float]:
+    """Milliseconds that a call takes, and milliseconds in which this thread, ready to run, waited for a processor, as Linux
+    counts it (`run_delay` in /proc/thread-self/schedstat; 0 on other systems). A call that computes on one thread takes the
+    wall-clock time without those. On several it takes the wall-clock time: while one waits, the others do its share. A thread
+    that sleeps, or waits for a GPU, is not ready to run: that time counts."""
     try:
         file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
     except OSError:
@@ -28,7 +29,7 @@ def timed(call: Callable[[], object]) -> tuple[float, float]:
     finally:
         os.close(file)
     waited = max(0, after - before)
-    return max(0, end - start - waited) / 1e6, waited / 1e6
+    return max(0, end - start - (waited if threads == 1 else 0)) / 1e6, waited / 1e6
 
 
 def _now(file: int) -> tuple[int, int, int]:

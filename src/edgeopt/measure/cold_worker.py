@@ -60,7 +60,7 @@ def start(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, float]:
         names = input_names(session)
         session.run(None, {k: np.array([v], dtype=np.int64) for k, v in row.items() if k in names})
 
-    return {"ms": timed(opened)[0], "peak_bytes": peak_bytes()}
+    return {"ms": timed(opened, graph["options"].get("intra_op_num_threads", 0))[0], "peak_bytes": peak_bytes()}
 
 
 def peak_bytes() -> int:

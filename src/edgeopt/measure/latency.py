@@ -45,7 +45,7 @@ class Measured:
     samples: Samples
     #: The runtime's default options' median over that of `session`, with its bounds; None where those are the defaults.
     gain: tuple[float, float, float] | None = None
-    #: Milliseconds in which other programs had the processor, in none of the samples; how often a drift made the measuring begin anew.
+    #: Milliseconds in which other programs had the processor meanwhile, in no sample of one thread; how often a drift made the measuring begin anew.
     waited_ms: float = 0.0
     restarts: int = 0
     #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor measured on.
@@ -66,7 +66,7 @@ def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path 
         "rows": rows[:1024],
     }
     results = run_worker("edgeopt.measure.latency_worker", task)
-    about = {"target": target.name, "threads": target.threads, "batch": target.batch, "named": target.device, "processor": host.cpu_name()}
+    about: dict[str, Any] = {"target": target.name, "threads": target.threads, "batch": target.batch, "named": target.device, "processor": host.cpu_name()}
     return [Measured(**{**r, "samples": np.array(r["samples"])}, **about, unfit=tuple(unfit(target))) for r in results]
 
 

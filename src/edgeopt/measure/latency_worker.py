@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.measure.arithmetic import peaks, weights_of
 from edgeopt.measure.choice import Query, best_options
 from edgeopt.measure.rounds import believable
 from edgeopt.measure.session import Options, input_names, open_session
@@ -34,10 +35,13 @@ def main() -> None:
     if task["torch"]:
         queries["baseline-torch"], device = torch_query(Path(task["torch"]), target["threads"])
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
+    lengths = [n for n in target["sequence"] if n != "task"]
+    weights = weights_of(Path(next(iter(task["graphs"].values())))) if lengths else []
+    peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"]) if lengths else None
     results = []
     for sequence in target["sequence"]:
-        found = believable(queries, feeds[str(sequence)], target["queries"], target["max_seconds"])
-        counted = {name: {"samples": found.samples[name], "waited_ms": sum(found.waited[name]), "restarts": found.restarts} for name in queries}
+        found = believable(queries, feeds[str(sequence)], target["threads"], target["queries"], target["max_seconds"])
+        counted = {name: {"samples": found.samples[name], "waited_ms": sum(found.waited[name]), "restarts": found.restarts, "peak": peak} for name in queries}
         results += [{"subject": name, "sequence": sequence, **counted[name], **about[name]} for name in queries]
     json.dump(results, sys.stdout)
 

@@ -24,14 +24,14 @@ WIDE, ATTEMPTS = 0.05, 3
 
 class Rounds:
     """Latencies of some subjects: in each round every subject answers the same feed once, in random order. samples:
-    milliseconds by subject, one a round. waited: of each sample, the milliseconds besides in which other programs had the
-    processor. restarts: how often the rounds so far were thrown away because a ratio had drifted."""
+    milliseconds by subject, one a round. waited: the milliseconds in which other programs had the
+    processor meanwhile; on one thread they are not in the samples. restarts: how often the rounds so far were thrown away because a ratio had drifted."""
 
-    def __init__(self, queries: Mapping[str, Query], feeds: Sequence[Any]) -> None:
+    def __init__(self, queries: Mapping[str, Query], feeds: Sequence[Any], threads: int) -> None:
         self.samples: dict[str, list[float]] = {name: [] for name in queries}
         self.waited: dict[str, list[float]] = {name: [] for name in queries}
         self.restarts = 0
-        self._queries, self._feeds = queries, feeds
+        self._queries, self._feeds, self._threads = queries, feeds, threads
         self._order, self._rng, self._parent = list(queries), random.Random(0), os.getppid()
 
     def run(self, rounds: int, end: float) -> None:
@@ -47,7 +47,7 @@ class Rounds:
         feed = self._feeds[len(self.samples[self._order[0]]) % len(self._feeds)]
         self._rng.shuffle(self._order)
         for name in self._order:
-            took, waited = timed(partial(self._queries[name], feed))
+            took, waited = timed(partial(self._queries[name], feed), self._threads)
             self.samples[name].append(took)
             self.waited[name].append(waited)
 
@@ -65,17 +65,17 @@ class Rounds:
             values.clear()
 
 
-def interleaved(queries: Mapping[str, Query], feeds: Sequence[Any], rounds: int, max_seconds: float) -> dict[str, list[float]]:
+def interleaved(queries: Mapping[str, Query], feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float) -> dict[str, list[float]]:
     """Milliseconds a query, after a warm-up, in as many rounds, or as max_seconds allow."""
-    found = Rounds(queries, feeds)
+    found = Rounds(queries, feeds, threads)
     found.warm_up(max_seconds / 4)
     found.run(rounds, time.monotonic() + max_seconds)
     return found.samples
 
 
-def believable(queries: Mapping[str, Query], feeds: Sequence[Any], rounds: int, max_seconds: float) -> Rounds:
+def believable(queries: Mapping[str, Query], feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float) -> Rounds:
     """The same, measured for longer where it is not settled: anew where a ratio has drifted, else with more rounds."""
-    found = Rounds(queries, feeds)
+    found = Rounds(queries, feeds, threads)
     found.warm_up(max_seconds / 4)
     end = time.monotonic() + max_seconds
     for _ in range(ATTEMPTS):

@@ -356,9 +356,7 @@ class Target(Strict):
     device: str | None = Field(
         None, min_length=1, description="the one processor that bounds in milliseconds are for: part of its name, as `edgeopt doctor` shows it"
     )
-    memory_mb: float | None = Field(
-        None, gt=0, description="memory of the device, 10^6 bytes: every recipe with this target has a gate `memory.peak` of it"
-    )
+    memory_mb: float | None = Field(None, gt=0, description="memory of the device, 10^6 bytes: every recipe with this target has a gate `memory.peak` of it")
 
 
 class GateSpec(Strict):
