@@ -18,7 +18,8 @@ from benchmarks.common import arguments, save, spread
 from edgeopt.contract import Fact
 from edgeopt.measure.choice import best_options
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.latency_worker import feeds_of, interleaved, onnx_query, pin
+from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults, input_names, open_session
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards
@@ -47,7 +48,7 @@ def main() -> None:
         queries = {**{name: choice.query for name, choice in chosen.items()}, "fp32, default session": onnx_query(graphs["fp32"], defaults(1))}
         medians: dict[str, list[float]] = {name: [] for name in queries}
         for _ in range(options.repeats):
-            for name, samples in interleaved(queries, feeds, ROUNDS, SECONDS).items():
+            for name, samples in interleaved(queries, feeds, 1, ROUNDS, SECONDS).items():
                 medians[name].append(float(np.median(samples)))
         sizes = {name: weigh(path).bytes for name, path in graphs.items()}
     save("int8_speed", {

@@ -15,7 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.common import arguments, save, spread
-from edgeopt.measure.latency_worker import interleaved, onnx_query, pin
+from edgeopt.measure.latency_worker import onnx_query, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults
 
 TOKENS, ROUNDS, SECONDS = 128, 200, 60.0
@@ -48,7 +49,7 @@ def _penalties(varied: str, base: tuple[int, int], precision: str, repeats: int,
         queries[str(offset)] = lambda _, query=query, feed=feeds[offset]: query(feed)
     found: dict[int, list[float]] = {offset: [] for offset in OFFSETS}
     for _ in range(repeats):
-        medians = {int(k): float(np.median(v)) for k, v in interleaved(queries, [{}], ROUNDS, SECONDS).items()}
+        medians = {int(k): float(np.median(v)) for k, v in interleaved(queries, [{}], 1, ROUNDS, SECONDS).items()}
         for offset, ms in medians.items():
             line = medians[0] + (medians[32] - medians[0]) * offset / 32
             found[offset].append(ms / line)

@@ -22,7 +22,8 @@ from benchmarks.common import arguments, save
 from edgeopt.contract import Fact
 from edgeopt.measure.choice import best_options, changed
 from edgeopt.measure.latency import cold_starts
-from edgeopt.measure.latency_worker import feeds_of, interleaved, onnx_query, pin
+from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults, save_optimized
 from edgeopt.statistics import percentile_bounds, percentile_ratio
 from edgeopt.tasks.encode import Encoder
@@ -91,7 +92,7 @@ def _measured(path: Path, threads: int, changes: dict[str, dict[str, Any]], feed
     default = onnx_query(path, defaults(threads))
     ratios = {}
     for name, change in changes.items():
-        samples = interleaved({"default": default, name: onnx_query(path, changed(defaults(threads), change))}, feeds, ROUNDS, SECONDS)
+        samples = interleaved({"default": default, name: onnx_query(path, changed(defaults(threads), change))}, feeds, threads, ROUNDS, SECONDS)
         ratios[name] = [round(v, 3) for v in percentile_ratio(np.array(samples["default"]), np.array(samples[name]), 50.0, 0.95, block=1)]
     p50 = float(np.median(samples["default"]))
     choice = best_options(partial(onnx_query, path), threads, feeds)

@@ -12,6 +12,7 @@ from typing import Literal
 from edgeopt import __version__, host
 from edgeopt.cells import plan_cells
 from edgeopt.export import exporter, exporter_names
+from edgeopt.measure.profile import unfit
 from edgeopt.plan import Plan, make_plans
 from edgeopt.recipe.expand import Grid, load
 from edgeopt.store import Store
@@ -78,10 +79,8 @@ def _needs(plans: Sequence[Plan]) -> list[Finding]:
     for name in sorted({p for s in plan.steps for p in s.contract.needs} - set(CORE)):
         found.append(_package(name))
     for target in plan.recipe.targets:
-        absent = sorted(set(target.instructions) - host.cpu_flags())
-        few = target.threads > host.cpus()
-        text = f"lacks {', '.join(absent)}" if absent else f"{target.threads} threads, {host.cpus()} here" if few else f"{target.threads} threads"
-        found.append(Finding(f"target {target.name}", "missing" if absent or few else "ok", text))
+        against = unfit(target)
+        found.append(Finding(f"target {target.name}", "missing" if against else "ok", "; ".join(against) or f"{target.threads} threads"))
     new = [s for p in plans for s in p.steps if s.status != "cached"]
     found.append(Finding("model", "ok" if plan.source.folder else "warn", str(plan.source.folder or f"{plan.source.id}: to be downloaded")))
     data = plan.data.summary() if plan.data else "to be downloaded"

@@ -77,8 +77,11 @@ formats because each has a folder of its own. The ids `baseline`, `load` and `on
 A target is the name of a device profile that comes with edgeopt, or a profile written in place. A gate
 may name only targets of the recipe, and only sequence lengths that the target lists:
 
-    targets: [{name: board, threads: 4, sequence: [64, task]}]
-    gates: [{metric: latency.p50, max_ms: 20, target: board, sequence: 64}]""",
+    targets: [{name: board, threads: 4, sequence: [64, task], device: Cortex-A76}]
+    gates: [{metric: latency.p50, max_ms: 20, target: board, sequence: 64}]
+
+A bound in milliseconds says nothing on another machine, so it needs a target with `device`: part of the
+processor's name as `edgeopt doctor` shows it. On any other machine that gate is inconclusive.""",
     "E112": """There is no such exporter, or the task does not measure what a gate asks for.
 
 For an exporter: `edgeopt doctor` lists those that are installed. For a metric: add it to `task.metrics`,

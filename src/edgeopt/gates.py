@@ -13,18 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt import latency_gates
 from edgeopt.errors import ExitCode
 from edgeopt.measure.latency import Measured
 from edgeopt.power import POWER, rows_needed, scaled
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Gate, Subject, Verdict
 from edgeopt.slices import Groups, Worst, parts_of, worst
-from edgeopt.statistics import Bounds, percentile_bounds, percentile_ratio
+from edgeopt.statistics import Bounds
 from edgeopt.tasks import Task
-
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
-#: Queries below which a percentile says nothing (MLPerf inference rules, early stopping).
-MIN_QUERIES = {"p50": 64, "p90": 64, "p99": 662}
 
 
 @dataclass(frozen=True)
@@ -59,9 +56,11 @@ def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Ga
     """Decide one gate. Values are in the unit of the bound: metric, MB, ms or a ratio."""
     kind, bound = spec.bound
     if spec.metric.startswith("latency."):
-        return _latency(spec, kind, bound, evidence, line)
+        found = latency_gates.latency(spec, evidence.latency)
+        return _gate(spec, kind, bound, line, found.bounds, found.verdict, found.reason, **found.place)
     if spec.metric in ("size", "memory.peak", "start.cold"):
-        return _process(spec, kind, bound, evidence, line)
+        found = latency_gates.process(spec, evidence.baseline, evidence.candidate, evidence.latency)
+        return _gate(spec, kind, bound, line, found.bounds, found.verdict, found.reason)
     if spec.slice is not None:
         return _slices(spec, spec.slice, bound, evidence, line)
     return _metric(spec, kind, bound, evidence, line)
@@ -162,60 +161,3 @@ def _open_slice(spec: GateSpec, verdict: Verdict, evidence: Evidence, found: Wor
     spec = spec if seen < bound else spec.model_copy(update={"confidence": found.each})
     more = task.more_rows(spec.metric, evidence.labels[rows], *logits, spec.confidence)
     return _open(spec, verdict, lambda t: _drop(more(t)), len(rows), f"{len(rows)} rows of {found.open} cannot tell whether it is within {bound:g}")
-
-
-def _process(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
-    values = []
-    for subject in (evidence.baseline, evidence.candidate):
-        raw = {"size": subject.size_bytes, "memory.peak": subject.memory_peak_bytes, "start.cold": subject.cold_start_ms}[spec.metric]
-        values.append(None if raw is None else float(raw))
-    base, candidate = values
-    if candidate is None or base is None:
-        return _gate(spec, kind, bound, line, None, "inconclusive", "not measured")
-    unit, scale = ("ms", 1.0) if spec.metric == "start.cold" else ("MB", 1e6)
-    bounds = _of_starts(spec, kind, evidence, scale)
-    if bounds is None:
-        value = candidate / base if kind == "max_ratio" else candidate / scale
-        bounds = Bounds(value, value, value)
-    verdict = _judge(bounds, lambda v: v <= bound, smaller_is_better=True)
-    reason = f"{base / scale:.1f} → {candidate / scale:.1f} {unit}"
-    return _gate(spec, kind, bound, line, bounds, verdict, reason)
-
-
-def _of_starts(spec: GateSpec, kind: str, evidence: Evidence, scale: float) -> Bounds | None:
-    """The median over fresh processes, or the ratio of the medians; None for what does not vary, and for runs of versions
-    that kept no samples."""
-    starts = evidence.baseline.starts, evidence.candidate.starts
-    if spec.metric == "size" or starts[0] is None or starts[1] is None:
-        return None
-    base, candidate = (np.array(s.ms if spec.metric == "start.cold" else s.peak_bytes) for s in starts if s is not None)
-    if kind == "max_ratio":
-        return percentile_ratio(candidate, base, 50.0, spec.confidence, block=1)
-    return percentile_bounds(candidate / scale, 50.0, spec.confidence, block=1)
-
-
-def _latency(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
-    percentile = spec.metric.partition(".")[2]
-    first = evidence.latency[0]
-    target = spec.target or first.target
-    sequence = spec.sequence or next(m.sequence for m in evidence.latency if m.target == target)
-    found = {m.subject: m for m in evidence.latency if m.target == target and m.sequence == sequence}
-    base = found["baseline-torch" if spec.against == "torch" else "baseline"]
-    candidate = found["candidate"]
-    more = {"target": target, "sequence": sequence, "against": spec.against}
-    queries, needed = len(candidate.samples), MIN_QUERIES[percentile]
-    if queries < needed:
-        return _gate(
-            spec, kind, bound, line, None, "inconclusive", f"{queries} queries: {percentile} needs {needed}; raise the target's queries and max_seconds", **more
-        )
-    q = PERCENTILES[percentile]
-    shown = f"{np.percentile(base.samples, q):.2f} → {np.percentile(candidate.samples, q):.2f} ms over {queries} queries"
-    if kind == "max_ms":
-        bounds = percentile_bounds(candidate.samples, q, spec.confidence)
-        return _gate(spec, kind, bound, line, bounds, _judge(bounds, lambda v: v <= bound, smaller_is_better=True), shown, **more)
-    if kind == "max_ratio":
-        bounds = percentile_ratio(candidate.samples, base.samples, q, spec.confidence)
-        return _gate(spec, kind, bound, line, bounds, _judge(bounds, lambda v: v <= bound, smaller_is_better=True), shown, **more)
-    bounds = percentile_ratio(base.samples, candidate.samples, q, spec.confidence)
-    verdict = _judge(bounds, lambda v: v >= bound, smaller_is_better=False)
-    return _gate(spec, kind, bound, line, bounds, verdict, f"{shown}; at least {bounds.low:.2f}× with {spec.confidence:.0%} confidence", **more)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.gates import Evidence, decide
-from edgeopt.measure import choice
+from edgeopt.measure import choice, clock
 from edgeopt.measure.choice import best_options, changed, changes
 from edgeopt.measure.latency import cold_starts
 from edgeopt.measure.session import defaults, open_session, save_optimized
@@ -109,7 +110,9 @@ def test_changes_add_up() -> None:
 def simulate(monkeypatch: pytest.MonkeyPatch, milliseconds: Callable[[Mapping[str, Any]], float]) -> list[Mapping[str, Any]]:
     """A clock that only queries move, each by the time its options take, give or take 5 %; the options that were opened."""
     now, rng, opened = [0.0], np.random.default_rng(0), list[Mapping[str, Any]]()
-    monkeypatch.setattr(choice, "time", SimpleNamespace(perf_counter_ns=lambda: int(now[0] * 1e6), monotonic=lambda: now[0] / 1e3))
+    monkeypatch.setattr(choice, "time", SimpleNamespace(monotonic=lambda: now[0] / 1e3))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter_ns=lambda: int(now[0] * 1e6)))
+    monkeypatch.setattr(clock, "os", SimpleNamespace(open=Mock(side_effect=OSError), O_RDONLY=0))
 
     def open_query(options: Mapping[str, Any]) -> Callable[[Any], object]:
         opened.append(options)
@@ -171,7 +174,8 @@ def gate(base: list[float], candidate: list[float], **spec: Any) -> Any:
     def subject(ms: list[float]) -> Any:
         return SimpleNamespace(cold_start_ms=float(np.median(ms)), memory_peak_bytes=0, size_bytes=0, starts=Starts(ms=ms, peak_bytes=[0] * len(ms)))
 
-    return decide(GateSpec(metric="start.cold", **spec), cast(Evidence, SimpleNamespace(baseline=subject(base), candidate=subject(candidate))))
+    timed = SimpleNamespace(target="here", named="EPYC", processor="AMD EPYC")
+    return decide(GateSpec(metric="start.cold", **spec), cast(Evidence, SimpleNamespace(baseline=subject(base), candidate=subject(candidate), latency=[timed])))
 
 
 def test_a_gate_on_starts_is_inconclusive_where_they_vary_around_its_bound() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeopt.measure.latency_worker import interleaved, onnx_query, pin
+from edgeopt.measure.latency_worker import onnx_query, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults
 
 #: Each of these is tried, and the quicker counts.
@@ -27,7 +28,7 @@ def main() -> None:
         for name, path in task["graphs"].items()
         for i, change in enumerate(_CHANGES)
     }
-    samples = interleaved(queries, [feed], task["rounds"], task["max_seconds"])
+    samples = interleaved(queries, [feed], task["threads"], task["rounds"], task["max_seconds"])
     quickest: dict[str, float] = {}
     for name, values in samples.items():
         graph = name.rpartition("/")[0]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from edgeopt.measure.clock import timed
 from edgeopt.measure.session import Options, defaults
 from edgeopt.statistics import Bounds, Values, percentile_ratio
 
@@ -57,11 +59,11 @@ def best_options(open_query: Callable[[Options], Query], threads: int, feeds: Se
             break
         tried = changed(options, change)
         challenger = open_query(tried)
-        if _quicker(best, challenger, feeds, seconds):
+        if _quicker(best, challenger, feeds, threads, seconds):
             best, options = challenger, tried
     if best is default:
         return Choice(default, options, None)
-    gain = _ratio(_rounds(default, best, feeds, _DECIDE, seconds))
+    gain = _ratio(_rounds(default, best, feeds, threads, _DECIDE, seconds))
     return Choice(best, options, gain) if gain.low > WORTH else Choice(default, defaults(threads), None)
 
 
@@ -71,11 +73,11 @@ def changed(options: Options, change: Options) -> dict[str, Any]:
     return {**options, **change, **({"disabled_optimizers": disabled} if disabled else {})}
 
 
-def _quicker(best: Query, challenger: Query, feeds: Sequence[Any], seconds: float) -> bool:
-    look = _rounds(best, challenger, feeds, _LOOK, seconds)
+def _quicker(best: Query, challenger: Query, feeds: Sequence[Any], threads: int, seconds: float) -> bool:
+    look = _rounds(best, challenger, feeds, threads, _LOOK, seconds)
     if np.median(look[0]) <= WORTH * np.median(look[1]):
         return False
-    return _ratio(_rounds(best, challenger, feeds, _DECIDE, seconds)).low > WORTH
+    return _ratio(_rounds(best, challenger, feeds, threads, _DECIDE, seconds)).low > WORTH
 
 
 def _ratio(samples: Values) -> Bounds:
@@ -84,7 +86,7 @@ def _ratio(samples: Values) -> Bounds:
     return percentile_ratio(samples[0], samples[1], 50.0, 0.95, block=1)
 
 
-def _rounds(one: Query, other: Query, feeds: Sequence[Any], rounds: int, seconds: float) -> Values:
+def _rounds(one: Query, other: Query, feeds: Sequence[Any], threads: int, rounds: int, seconds: float) -> Values:
     """Seconds a query, shape (2, rounds): in each round both answer the same feed, in random order. Fewer rounds, but one
     at least, where the time is up."""
     queries, rng = (one, other), random.Random(0)
@@ -92,9 +94,7 @@ def _rounds(one: Query, other: Query, feeds: Sequence[Any], rounds: int, seconds
     end = time.monotonic() + seconds
     for number in range(-_WARM, rounds):
         for which in rng.sample((0, 1), 2):
-            start = time.perf_counter_ns()
-            queries[which](feeds[number % len(feeds)])
-            samples[which, max(number, 0)] = (time.perf_counter_ns() - start) / 1e9
+            samples[which, max(number, 0)] = timed(partial(queries[which], feeds[number % len(feeds)]), threads)[0] / 1e3
         if number >= 0 and time.monotonic() > end:
             return samples[:, : number + 1]
     return samples

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.measure.clock import timed
 from edgeopt.measure.session import input_names, open_session
 
 
@@ -53,12 +54,13 @@ def in_child(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, floa
 
 def start(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, float]:
     """Milliseconds from opening the file to the first answer, and this process's largest resident size in bytes."""
-    began = time.perf_counter_ns()
-    session = open_session(Path(graph["path"]), graph["options"])
-    names = input_names(session)
-    session.run(None, {k: np.array([v], dtype=np.int64) for k, v in row.items() if k in names})
-    elapsed = (time.perf_counter_ns() - began) / 1e6
-    return {"ms": elapsed, "peak_bytes": peak_bytes()}
+
+    def opened() -> None:
+        session = open_session(Path(graph["path"]), graph["options"])
+        names = input_names(session)
+        session.run(None, {k: np.array([v], dtype=np.int64) for k, v in row.items() if k in names})
+
+    return {"ms": timed(opened, graph["options"].get("intra_op_num_threads", 0))[0], "peak_bytes": peak_bytes()}
 
 
 def peak_bytes() -> int:

@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgeopt import host
 from edgeopt.errors import step_failed
+from edgeopt.measure.profile import unfit
 from edgeopt.measure.session import Options
 from edgeopt.recipe.schema import Target
 from edgeopt.report.model import Starts, SubjectName
@@ -43,6 +45,15 @@ class Measured:
     samples: Samples
     #: The runtime's default options' median over that of `session`, with its bounds; None where those are the defaults.
     gain: tuple[float, float, float] | None = None
+    #: Milliseconds in which other programs had the processor meanwhile, in no sample of one thread; how often a drift made the measuring begin anew.
+    waited_ms: float = 0.0
+    restarts: int = 0
+    #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor measured on.
+    unfit: tuple[str, ...] = ()
+    named: str | None = None
+    processor: str = ""
+    #: Multiply-accumulates a second of the quickest products on this target, by precision: `fp32`, `int8`.
+    peak: dict[str, float] | None = None
 
 
 def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path | None, rows: list[Ids]) -> list[Measured]:
@@ -55,7 +66,8 @@ def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path 
         "rows": rows[:1024],
     }
     results = run_worker("edgeopt.measure.latency_worker", task)
-    return [Measured(**{**r, "samples": np.array(r["samples"])}, target=target.name, threads=target.threads, batch=target.batch) for r in results]
+    about: dict[str, Any] = {"target": target.name, "threads": target.threads, "batch": target.batch, "named": target.device, "processor": host.cpu_name()}
+    return [Measured(**{**r, "samples": np.array(r["samples"])}, **about, unfit=tuple(unfit(target))) for r in results]
 
 
 def cold_starts(graphs: dict[str, tuple[Path, Options]], row: Ids) -> dict[str, Starts]:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgeopt.measure.arithmetic import peaks, weights_of
 from edgeopt.measure.choice import Query, best_options
+from edgeopt.measure.rounds import believable
 from edgeopt.measure.session import Options, input_names, open_session
 from edgeopt.tasks.encode import length
 
 Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
-_WARM_WINDOW = 10
-_WARM_LIMIT = 60
 
 
 def main() -> None:
@@ -37,10 +35,14 @@ def main() -> None:
     if task["torch"]:
         queries["baseline-torch"], device = torch_query(Path(task["torch"]), target["threads"])
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
+    lengths = [n for n in target["sequence"] if n != "task"]
+    weights = weights_of(Path(next(iter(task["graphs"].values())))) if lengths else []
+    peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"]) if lengths else None
     results = []
     for sequence in target["sequence"]:
-        samples = interleaved(queries, feeds[str(sequence)], target["queries"], target["max_seconds"])
-        results += [{"subject": name, "sequence": sequence, "samples": samples[name], **about[name]} for name in queries]
+        found = believable(queries, feeds[str(sequence)], target["threads"], target["queries"], target["max_seconds"])
+        counted = {name: {"samples": found.samples[name], "waited_ms": sum(found.waited[name]), "restarts": found.restarts, "peak": peak} for name in queries}
+        results += [{"subject": name, "sequence": sequence, **counted[name], **about[name]} for name in queries]
     json.dump(results, sys.stdout)
 
 
@@ -100,47 +102,6 @@ def torch_query(folder: Path, threads: int) -> tuple[Query, str]:
             return logits.cpu()  # waits for the GPU
 
     return query, torch.cuda.get_device_name() if device == "cuda" else "cpu"
-
-
-def interleaved(queries: dict[str, Query], feeds: list[Feed], rounds: int, max_seconds: float) -> dict[str, list[float]]:
-    """Milliseconds a query: in each round every subject answers the same feed once, in random order.
-    Rounds before the latencies are steady do not count."""
-    order = list(queries)
-    rng = random.Random(0)
-    samples: dict[str, list[float]] = {name: [] for name in queries}
-
-    def one_round(number: int) -> None:
-        feed = feeds[number % len(feeds)]
-        rng.shuffle(order)
-        for name in order:
-            start = time.perf_counter_ns()
-            queries[name](feed)
-            samples[name].append((time.perf_counter_ns() - start) / 1e6)
-
-    warm = time.monotonic() + max_seconds / 4
-    for number in range(_WARM_LIMIT):
-        one_round(number)
-        if time.monotonic() > warm or (number >= 2 * _WARM_WINDOW and steady(samples)):
-            break
-    for values in samples.values():
-        values.clear()
-    end, parent = time.monotonic() + max_seconds, os.getppid()
-    for number in range(rounds):
-        one_round(number)
-        if os.getppid() != parent:
-            raise SystemExit("the run that asked is gone")
-        if time.monotonic() > end:
-            break
-    return samples
-
-
-def steady(samples: dict[str, list[float]]) -> bool:
-    """The last ten rounds are within a tenth of the ten before, for every subject."""
-    for values in samples.values():
-        late, early = np.median(values[-_WARM_WINDOW:]), np.median(values[-2 * _WARM_WINDOW : -_WARM_WINDOW])
-        if abs(late - early) > 0.1 * early:
-            return False
-    return True
 
 
 if __name__ == "__main__":

@@ -17,7 +17,20 @@ from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import closest, default_id, from_pydantic
-from edgeopt.recipe.schema import GROUPINGS, MEASURED, NAME, UNSLICED, EmissionsSpec, RecipeHead, StepParams, Target, TaskSpec, TrainParams, Unlabelled
+from edgeopt.recipe.schema import (
+    GROUPINGS,
+    MEASURED,
+    NAME,
+    UNSLICED,
+    EmissionsSpec,
+    GateSpec,
+    RecipeHead,
+    StepParams,
+    Target,
+    TaskSpec,
+    TrainParams,
+    Unlabelled,
+)
 from edgeopt.recipe.yaml import Document, Path_, parse
 from edgeopt.training.check import training_issues
 from edgeopt.transforms import registry
@@ -121,6 +134,8 @@ def checked(document: Document, path: Path, overrides: Sequence[str]) -> Recipe:
     if document.issues:
         other_version = [i for i in document.issues if i.code == "E108"]
         raise InputError(sorted(other_version or document.issues, key=lambda i: (i.place.line or 0) if i.place else 0))
+    caps = [GateSpec(metric="memory.peak", max_mb=t.memory_mb, target=t.name) for t in targets if t.memory_mb is not None]
+    head = head.model_copy(update={"gates": [*head.gates, *caps]})
     if head.seeds:
         head = head.model_copy(update={"seed": head.seeds[0]})  # what reads `seed` alone is told the first
     return Recipe(path.resolve(), head, tuple(s for s in steps if s), targets, document, tuple(overrides))
@@ -331,6 +346,15 @@ def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: 
                     f"target '{target.name}' is not measured at sequence {gate.sequence}",
                     document.place((*at, "sequence")),
                     f"its sequences: {', '.join(map(str, target.sequence))}",
+                )
+            )
+        if gate.max_ms is not None and target and target.device is None:
+            document.issues.append(
+                Issue(
+                    "E111",
+                    f"milliseconds are those of one device, and target '{target.name}' names none",
+                    document.place((*at, "max_ms")),
+                    "write the target in place with `device:`, part of the processor's name, or bound `max_ratio`, which holds anywhere",
                 )
             )
     if "task" not in wrong:

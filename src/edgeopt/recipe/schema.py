@@ -362,8 +362,15 @@ class Target(Strict):
         default=[128, "task"], min_length=1, description="token lengths; 'task': the report split's own lengths"
     )
     queries: int = Field(700, ge=64, description="per subject and sequence; p90 needs 64, p99 needs 662")
-    max_seconds: float = Field(60.0, gt=0, description="time limit per sequence, for slow models")
-    instructions: list[str] = Field(default=[], description="CPU flags that the device must have")
+    max_seconds: float = Field(60.0, gt=0, description="time limit per sequence, for slow models and noisy machines")
+    instructions: list[str] = Field(
+        default=[], description="CPU flags that the device has, as Linux names them; `a|b` is either. A machine that lacks one decides no latency gate"
+    )
+    without: list[str] = Field(default=[], description="CPU flags that the device lacks: a machine that has one of them decides no latency gate")
+    device: str | None = Field(
+        None, min_length=1, description="the one processor that bounds in milliseconds are for: part of its name, as `edgeopt doctor` shows it"
+    )
+    memory_mb: float | None = Field(None, gt=0, description="memory of the device, 10^6 bytes: every recipe with this target has a gate `memory.peak` of it")
 
 
 class GateSpec(Strict):

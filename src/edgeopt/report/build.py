@@ -10,17 +10,20 @@ import numpy as np
 from edgeopt import __version__, host
 from edgeopt.errors import Place
 from edgeopt.execute import Done, Executed
-from edgeopt.gates import MIN_QUERIES, PERCENTILES, Evidence, decide, verdict_of
+from edgeopt.gates import Evidence, decide, verdict_of
+from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES
 from edgeopt.measure.latency import Measured
 from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
 from edgeopt.report import compared
+from edgeopt.report.limit import limits
 from edgeopt.report.model import Difference, Latency, Parity, RecipeInfo, Report, Seeds, SessionChoice, Speedup, Step, SubjectName, Task
 from edgeopt.report.notes import run_notes, seed_notes
 from edgeopt.statistics import percentile_ratio
 
 CONFIDENCE = 0.95
+CHAINS: tuple[Chain, ...] = ("baseline", "candidate")
 
 
 def build_report(recipe: Recipe, executed: Executed, measured: Measurements, seeds: Seeds | None = None) -> Report:
@@ -47,6 +50,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         latency=[_latency(m) for m in evidence.latency],
         speedups=speedups,
         sessions=_sessions(evidence.latency),
+        limits=limits(evidence.latency, {c: getattr(evidence, c) for c in CHAINS}, {c: executed.lowered(c).folder for c in CHAINS}),
         optimized=measured.optimized,
         parity=_parity(executed),
         steps=[_step(chain, done) for chain, chain_done in executed.chains.items() for done in chain_done],
@@ -107,8 +111,7 @@ def _speedups(latency: list[Measured]) -> list[Speedup]:
 
 
 def _parity(executed: Executed) -> list[Parity]:
-    chains: tuple[Chain, ...] = ("baseline", "candidate")
-    return [Parity(subject=c, **executed.lowered(c).figures["parity"]) for c in chains]
+    return [Parity(subject=c, **executed.lowered(c).figures["parity"]) for c in CHAINS]
 
 
 def _step(chain: Chain, done: Done) -> Step:

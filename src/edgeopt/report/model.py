@@ -116,6 +116,20 @@ class Speedup(Part):
     high: float
 
 
+class Limit(Part):
+    """How much of the machine's arithmetic a file makes use of on a target at a fixed length: its layers' multiply-accumulates
+    over its p50, and those of the quickest product of matrices in the same precision on as many threads."""
+
+    subject: SubjectName
+    target: str
+    sequence: int
+    precision: Literal["fp32", "int8"]
+    macs: int = Field(description="multiply-accumulates of the layers for one query")
+    macs_per_second: float
+    peak_per_second: float
+    share: float = Field(description="macs_per_second / peak_per_second")
+
+
 class Difference(Part):
     """Candidate minus baseline on the same rows, with its one-sided 95 % bounds."""
 
@@ -314,6 +328,7 @@ class Report(Part):
     latency: list[Latency]
     speedups: list[Speedup]
     sessions: list[SessionChoice] = []
+    limits: list[Limit] = []
     optimized: OptimizedGraph | None = None
     parity: list[Parity]
     steps: list[Step]

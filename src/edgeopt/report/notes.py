@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from edgeopt.execute import Done, Executed
 from edgeopt.gates import Evidence
 from edgeopt.recipe.load import Recipe
+from edgeopt.report.latency_notes import latency_notes
 from edgeopt.report.losses import chance_notes, int8_notes
 from edgeopt.report.model import Gate, Seeds, Speedup
 from edgeopt.transforms.prune.figures import TOLERANCE
@@ -22,6 +23,7 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
     torch_device = next((m.device for m in evidence.latency if m.subject == "baseline-torch"), None)
     if torch_device == "cpu":
         notes.append("No GPU here: the torch FP32 reference ran on the CPU with the target's threads.")
+    notes += latency_notes(evidence.latency)
     ratios = [s for s in speedups if (s.of, s.against) == ("candidate", "baseline")]
     notes += int8_notes(executed.chains["candidate"], evidence, ratios)
     notes += chance_notes(evidence, confidence=0.95)

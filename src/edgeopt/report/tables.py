@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import answers, cost, energy, factors, gate_text, headline, quantization, session, spread, structure
+from edgeopt.report import answers, cost, energy, factors, gate_text, headline, limit, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Parity, Report, Speedup, Subject
@@ -27,6 +27,7 @@ def figures(report: Report) -> Table:
     rows = [*_metrics(report), *_sizes(report.baseline, report.candidate), *_inference(report), *energy.figures(report)]
     for place in headline.places(report):
         rows.extend(_times(report, place))
+        rows.extend(limit.row(report, place))
     return Table(columns, rows)
 
 
@@ -185,6 +186,7 @@ def details(report: Report) -> list[Section]:
         Section("Slices", answers.slices(report), answers.slices_note(report)),
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Latency", latency(report)),
+        Section("Share of the arithmetic limit", limit.table(report), limit.NOTE),
         Section("Where the speed comes from", factors.table(report), factors.NOTE),
         Section("Session options", session.choices(report), session.CHOICES_NOTE),
         Section("Start-up", session.starts(report), session.starts_note(report)),

@@ -1,0 +1,160 @@
+"""How often a latency gate is right: the same file against itself, and a file with one layer in five more.
+
+Each repeat is a fresh process that opens three sessions in random order (a MiniLM of five layers twice, and its sixth layer
+more once), measures them as `apply` does, and lets the gate `latency.p50` `max_ratio: 1.10` decide twice: on the same file under
+two names, where the ratio is 1, and on the longer one, which computes 6/5 of the layers. The same samples with the time put
+back in which other programs had the processor tell what plain wall-clock time would have said. --work keeps every sample: a
+second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as busy as it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import save, table, write
+from edgeopt.latency_gates import latency
+from edgeopt.measure.latency import Measured
+from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
+from edgeopt.measure.rounds import believable
+from edgeopt.measure.session import defaults
+from edgeopt.recipe.schema import GateSpec
+from edgeopt.report.model import SubjectName
+from edgeopt.statistics import percentile_ratio
+
+MODEL = Path.home() / ".cache" / "edgeopt-models" / "minilm-l6"
+OPTIONS = {**defaults(1), "disabled_optimizers": ["SkipLayerNormFusion"]}
+GATE = GateSpec(metric="latency.p50", max_ratio=1.10)
+LAYERS = {"baseline": 5, "again": 5, "slower": 6}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL, help="folder of a BERT with six layers")
+    parser.add_argument("--work", type=Path, required=True, help="folder for graphs and samples")
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=60.0, help="max_seconds of the target")
+    parser.add_argument("--analyse", action="store_true", help="measure nothing")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    kept = options.work / "samples.jsonl"
+    graphs = {name: exported(options.model, layers, options.work) for name, layers in LAYERS.items()}
+    done = len(kept.read_text(encoding="utf-8").splitlines()) if kept.exists() else 0
+    for number in range(done, 0 if options.analyse else options.repeats):
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(repeated(graphs, number, options)) + "\n")
+    report([json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()], options)
+
+
+def exported(model: Path, layers: int, work: Path) -> Path:
+    """The model's first layers under a classification head, as ONNX."""
+    path = work / f"{layers}-layers.onnx"
+    if path.exists():
+        return path
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    loaded: Any = AutoModelForSequenceClassification.from_pretrained(model, num_hidden_layers=layers, attn_implementation="eager")
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = loaded
+
+        def forward(self, *inputs: torch.Tensor) -> Any:
+            return self.model(**dict(zip(names, inputs, strict=True))).logits
+
+    given = torch.ones(2, 16, dtype=torch.int64)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Logits().eval(), (given, given, 0 * given), str(path), dynamo=False, opset_version=17, input_names=names, output_names=["logits"],
+            dynamic_axes={n: {0: "batch", 1: "sequence"} for n in names} | {"logits": {0: "batch"}},
+        )  # fmt: skip
+    return path
+
+
+def repeated(graphs: dict[str, Path], number: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Samples of one process, which has done nothing else: a copy of this one, which has opened no session."""
+    began = time.monotonic()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with os.fdopen(writer, "w") as file:
+                json.dump(measured(graphs, number, options), file)
+            os._exit(0)
+        except BaseException as error:
+            print(error, file=sys.stderr, flush=True)
+            os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        answer = file.read()
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+        raise SystemExit("a repeat failed")
+    return {**json.loads(answer), "seconds": round(time.monotonic() - began, 2), "load": round(os.getloadavg()[0], 1)}
+
+
+def measured(graphs: dict[str, Path], number: int, options: argparse.Namespace) -> dict[str, Any]:
+    pin(1)
+    order = random.Random(number).sample(list(graphs), len(graphs))
+    opened = {name: onnx_query(graphs[name], OPTIONS) for name in order}
+    ids = [int(i) for i in np.random.default_rng(number).integers(1000, 20_000, options.tokens)]
+    row = {"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}
+    found = believable({name: opened[name] for name in graphs}, feeds_of([row], options.tokens, 1), 1, options.queries, options.seconds)
+    rounded = [{k: [round(v, 4) for v in values] for k, values in those.items()} for those in (found.samples, found.waited)]
+    return {"samples": rounded[0], "waited": rounded[1], "restarts": found.restarts}
+
+
+def decided(base: Any, other: Any) -> tuple[str, bool, float]:
+    """The gate's verdict, whether the two-sided 95 % interval of the ratio holds 1, and the ratio."""
+    names: tuple[SubjectName, SubjectName] = ("baseline", "candidate")
+    rows = [Measured(n, "here", "onnxruntime", "cpu", 1, 1, 0, {}, np.array(s)) for n, s in zip(names, (base, other), strict=True)]
+    bounds = percentile_ratio(rows[1].samples, rows[0].samples, 50.0, 0.975)
+    return latency(GATE, rows).verdict, bounds.low <= 1.0 <= bounds.high, bounds.value
+
+
+def report(repeats: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    clocks: dict[str, Any] = {}
+    for clock in ("without waiting", "wall clock"):
+        for name, what in (("again", "same file"), ("slower", "one layer in five more")):
+            found = []
+            for repeat in repeats:
+                series = [np.array(repeat["samples"][n]) + (np.array(repeat["waited"][n]) if clock == "wall clock" else 0) for n in ("baseline", name)]
+                found.append(decided(*series))
+            ratios = np.array([ratio for _, _, ratio in found])
+            verdicts = Counter(verdict for verdict, _, _ in found)
+            clocks[f"{what}, {clock}"] = {
+                **{v: verdicts[v] for v in ("pass", "inconclusive", "fail")}, "interval holds 1": sum(holds for _, holds, _ in found),
+                "median ratio": round(float(np.median(ratios)), 3), "ratios from": round(float(ratios.min()), 3), "to": round(float(ratios.max()), 3),
+            }  # fmt: skip
+    share = [sum(map(sum, r["waited"].values())) / sum(sum(map(sum, r[k].values())) for k in ("samples", "waited")) for r in repeats]
+    machine = {
+        "queries": [min(len(r["samples"]["baseline"]) for r in repeats), max(len(r["samples"]["baseline"]) for r in repeats)],
+        "begun anew after a drift": sum(r["restarts"] > 0 for r in repeats), "seconds a repeat": round(float(np.median([r["seconds"] for r in repeats])), 1),
+        "load average": [min(r["load"] for r in repeats), max(r["load"] for r in repeats)],
+        "share of the time that other programs had the processor": [round(v, 2) for v in (min(share), float(np.median(share)), max(share))],
+    }  # fmt: skip
+    gate = f"latency.p50 max_ratio {GATE.max_ratio:g} at {GATE.confidence:.0%}, {options.tokens} tokens, 1 thread, {options.queries} queries or more"
+    save("latency_honesty", {"what": gate, "repeats": len(repeats), "machine": machine, "results": clocks})
+    columns = ["", *next(iter(clocks.values()))]
+    lines = [f"Gate: {gate}. {len(repeats)} repeats, each in a fresh process.\n\n", table(columns, [[k, *v.values()] for k, v in clocks.items()])]
+    write("latency_honesty.md", "# How often a latency gate is right\n\n" + "".join(lines) + "\n" + "".join(f"- {k}: {v}\n" for k, v in machine.items()))
+
+
+if __name__ == "__main__":
+    main()

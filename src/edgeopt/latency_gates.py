@@ -1,0 +1,131 @@
+"""Gates on what was timed or weighed: latency, cold start, memory and size.
+
+Besides the bounds of the measurement, a verdict needs that it can be believed: enough queries for the percentile, a machine that
+can stand for the target, and no drift. Where one of them is missing the gate is inconclusive, and says what would mend it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgeopt.drift import drift, drifted
+from edgeopt.measure.latency import Measured
+from edgeopt.measure.profile import elsewhere
+from edgeopt.recipe.schema import GateSpec
+from edgeopt.report.model import Subject, Verdict
+from edgeopt.statistics import Bounds, percentile_bounds, percentile_ratio
+
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
+#: Queries below which a percentile says nothing: MLPerf inference rules, early stopping. With fewer, more than one slower
+#: query is not to be expected with 99 % confidence. For p50 that would be 11; 64 leave the bootstrap some blocks.
+MIN_QUERIES = {"p50": 64, "p90": 64, "p99": 662}
+_SMALLER = ("max_ms", "max_mb", "max_ratio")
+_MOST = 100_000
+
+
+class Decided(NamedTuple):
+    """A verdict with the bounds of the gate's value, why, and where it was measured."""
+
+    bounds: Bounds | None
+    verdict: Verdict
+    reason: str
+    place: Mapping[str, Any] = MappingProxyType({})
+
+
+def process(spec: GateSpec, baseline: Subject, candidate: Subject, latency: list[Measured]) -> Decided:
+    """Decide a gate on size, peak memory or cold start, in MB, ms or as a ratio."""
+    kind, bound = spec.bound
+    values = []
+    for subject in (baseline, candidate):
+        raw = {"size": subject.size_bytes, "memory.peak": subject.memory_peak_bytes, "start.cold": subject.cold_start_ms}[spec.metric]
+        values.append(None if raw is None else float(raw))
+    old, new = values
+    if old is None or new is None:
+        return Decided(None, "inconclusive", "not measured")
+    unit, scale = ("ms", 1.0) if spec.metric == "start.cold" else ("MB", 1e6)
+    bounds = _of_starts(spec, kind, baseline, candidate, scale)
+    if bounds is None:
+        value = new / old if kind == "max_ratio" else new / scale
+        bounds = Bounds(value, value, value)
+    shown = f"{old / scale:.1f} → {new / scale:.1f} {unit}"
+    timed = next((m for m in latency if spec.target in (None, m.target)), None)
+    if kind == "max_ms" and (why := elsewhere(timed.named, timed.processor) if timed else "no target was measured"):
+        return Decided(bounds, "inconclusive", f"{shown}; {why}")
+    return Decided(bounds, _judge(bounds, kind, bound), shown)
+
+
+def _of_starts(spec: GateSpec, kind: str, baseline: Subject, candidate: Subject, scale: float) -> Bounds | None:
+    """The median over fresh processes, or the ratio of the medians; None for what does not vary, and for runs of versions
+    that kept no samples."""
+    starts = baseline.starts, candidate.starts
+    if spec.metric == "size" or starts[0] is None or starts[1] is None:
+        return None
+    base, other = (np.array(s.ms if spec.metric == "start.cold" else s.peak_bytes) for s in starts if s is not None)
+    if kind == "max_ratio":
+        return percentile_ratio(other, base, 50.0, spec.confidence, block=1)
+    return percentile_bounds(other / scale, 50.0, spec.confidence, block=1)
+
+
+def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
+    """Decide a gate on a percentile of latency, in ms or as a ratio to the baseline's on the same target and length."""
+    kind, bound = spec.bound
+    percentile = spec.metric.partition(".")[2]
+    target = spec.target or measured[0].target
+    sequence = spec.sequence or next(m.sequence for m in measured if m.target == target)
+    found = {m.subject: m for m in measured if m.target == target and m.sequence == sequence}
+    base, candidate = found["baseline-torch" if spec.against == "torch" else "baseline"], found["candidate"]
+    place = {"target": target, "sequence": sequence, "against": spec.against}
+    queries, needed, q = len(candidate.samples), MIN_QUERIES[percentile], PERCENTILES[percentile]
+    if queries < needed:
+        return Decided(None, "inconclusive", f"{queries} queries: {percentile} needs {needed}; raise the target's queries and max_seconds", place)
+    bounds = _bounds(kind, base, candidate, q, spec.confidence)
+    shown = f"{np.percentile(base.samples, q):.2f} → {np.percentile(candidate.samples, q):.2f} ms over {queries} queries"
+    if why := _unbelievable(kind, base, candidate):
+        return Decided(bounds, "inconclusive", f"{shown}; {why}", place)
+    verdict = _judge(bounds, kind, bound)
+    if verdict == "inconclusive":
+        shown += f"; {_open(bounds, bound, queries)}"
+    elif kind == "min_speedup":
+        shown += f"; at least {bounds.low:.2f}× with {spec.confidence:.0%} confidence"
+    return Decided(bounds, verdict, shown, place)
+
+
+def _bounds(kind: str, base: Measured, candidate: Measured, q: float, confidence: float) -> Bounds:
+    if kind == "max_ms":
+        return percentile_bounds(candidate.samples, q, confidence)
+    over, under = (candidate, base) if kind == "max_ratio" else (base, candidate)
+    return percentile_ratio(over.samples, under.samples, q, confidence)
+
+
+def _judge(bounds: Bounds, kind: str, bound: float) -> Verdict:
+    if kind in _SMALLER:
+        return "pass" if bounds.high <= bound else "inconclusive" if bounds.low <= bound else "fail"
+    return "pass" if bounds.low >= bound else "inconclusive" if bounds.high >= bound else "fail"
+
+
+def _unbelievable(kind: str, base: Measured, candidate: Measured) -> str | None:
+    """Why the measurement says nothing about the target."""
+    if candidate.unfit:
+        return "; ".join(candidate.unfit)
+    if kind == "max_ms" and (why := elsewhere(candidate.named, candidate.processor)):
+        return why
+    change = drift(candidate.samples, None if kind == "max_ms" else base.samples)
+    if drifted(change):
+        what = "the latency" if kind == "max_ms" else "the ratio"
+        return f"{what} drifted by {change.value - 1:+.0%} from the first half to the second: measure again on a quieter machine, or raise max_seconds"
+    return None
+
+
+def _open(bounds: Bounds, bound: float, queries: int) -> str:
+    """How many queries would bring the interval to one side of the bound, if the value stays: its width falls with the square root."""
+    reach = bounds.high - bounds.value if bounds.value <= bound else bounds.value - bounds.low
+    gap = abs(bound - bounds.value)
+    wanted = math.inf if gap == 0 else queries * (reach / gap) ** 2
+    if wanted > _MOST:
+        return f"too near to {bound:g} for any number of queries to tell"
+    return f"about {math.ceil(wanted / 100) * 100:,} queries would tell: raise the target's queries and max_seconds"

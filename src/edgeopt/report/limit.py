@@ -1,0 +1,59 @@
+"""How much of what the machine can compute each file makes use of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edgeopt.measure.latency import Measured
+from edgeopt.models.structure import of_config
+from edgeopt.report import format as fmt
+from edgeopt.report.headline import Place
+from edgeopt.report.model import Limit, Report, Subject
+from edgeopt.report.table import Column, Table
+
+NOTE = (
+    "Multiply-accumulates of the layers (4nd² + 2n²d + 2ndf each, of n tokens, d hidden, f neurons) over p50, against the quickest product of matrices that "
+    "ONNX Runtime computes here with as many threads, of float32 or of 8-bit integers as the file's weights are. What is missing to 100 % goes to norms, "
+    "softmax, activation functions, embeddings, (de)quantising, and products too small to be quick."
+)
+
+
+def limits(latency: list[Measured], subjects: Mapping[str, Subject], states: Mapping[str, Path]) -> list[Limit]:
+    """Shares reached by each subject at each fixed length. states: the folder of each subject's graph, whose config.json says
+    what its layers are; what states no shape, and targets whose peak was not measured, are left out."""
+    out = []
+    for m in latency:
+        if m.subject not in subjects or m.sequence == "task" or not m.peak:
+            continue
+        try:
+            macs = m.batch * of_config(json.loads((states[m.subject] / "config.json").read_text(encoding="utf-8"))).macs(int(m.sequence))
+        except (OSError, ValueError):
+            continue
+        precision = subjects[m.subject].precision
+        reached = macs / (float(np.median(m.samples)) / 1e3)
+        out.append(
+            Limit(subject=m.subject, target=m.target, sequence=int(m.sequence), precision=precision, macs=macs,
+                  macs_per_second=reached, peak_per_second=m.peak[precision], share=reached / m.peak[precision])
+        )  # fmt: skip
+    return out
+
+
+def row(report: Report, place: Place) -> Iterator[list[str]]:
+    """The line of the figures."""
+    found = {x.subject: fmt.percent(x.share) for x in report.limits if (x.target, x.sequence) == place}
+    if found:
+        yield [f"of the arithmetic limit, {place}", *(found.get(n, fmt.ABSENT) for n in ("baseline", "candidate")), fmt.ABSENT, fmt.ABSENT]
+
+
+def table(report: Report) -> Table:
+    columns = [Column("Subject"), Column("Place"), Column("Precision")]
+    columns += [Column(name, "number") for name in ("MACs a query", "a second", "Peak a second", "Share")]
+    rows = []
+    for x in report.limits:
+        counts = [f"{v / 1e9:,.2f} G" for v in (x.macs, x.macs_per_second, x.peak_per_second)]
+        rows.append([x.subject, str(Place(x.target, x.sequence)), x.precision, *counts, fmt.percent(x.share)])
+    return Table(columns, rows)
