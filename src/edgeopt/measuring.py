@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from edgeopt.contract import Fact
-from edgeopt.data import Split
 from edgeopt.emissions import country_of
 from edgeopt.execute import Executed
 from edgeopt.export import Exported
@@ -80,8 +79,8 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Expor
     if served.optimized is not None:
         starting["optimized"] = model / served.optimized, served.sessions[served.optimized.as_posix()]
     starts = cold_starts(starting, max(queries, key=length))
-    subjects = {n: _subject(shown[n], graphs[n], outputs[n], seconds[n], task, report, starts[n]) for n in graphs}
     labels = task.stack_labels(report.labels)
+    subjects = {n: subject_of(shown[n], graphs[n], task, labels, (outputs[n], seconds[n]), starts[n]) for n in graphs}
     evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency)
     notes = list(served.notes)
     if len(queries) > len(report):
@@ -93,13 +92,16 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Expor
     return Measurements(evidence, len(queries), served.sessions, optimized, notes, emissions)
 
 
-def _subject(shown: str, graph: Path, outputs: Any, seconds: float, task: Task, report: Split, starts: Starts) -> Subject:
-    weights, labels = weigh(graph), task.stack_labels(report.labels)
+def subject_of(shown: str, graph: Path, task: Task, labels: Any, answered: tuple[Any, float] | None, starts: Starts | None) -> Subject:
+    """What is known of a graph. answered: its outputs on the rows that have these labels and how many seconds they took;
+    without it there are no metrics, and without starts neither memory nor cold start."""
+    weights = weigh(graph)
+    outputs, seconds = answered or (None, None)
     return Subject(
-        artifact=shown, metrics=task.metrics(labels, outputs), extra=task.extra_metrics(labels, outputs), inference_seconds=round(seconds, 3),
-        size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,
-        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=int(np.median(starts.peak_bytes)),
-        cold_start_ms=float(np.median(starts.ms)), starts=starts,
+        artifact=shown, metrics=task.metrics(labels, outputs) if answered else {}, extra=task.extra_metrics(labels, outputs) if answered else {},
+        inference_seconds=None if seconds is None else round(seconds, 3), size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,
+        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=int(np.median(starts.peak_bytes)) if starts else None,
+        cold_start_ms=float(np.median(starts.ms)) if starts else None, starts=starts,
     )  # fmt: skip
 
 
@@ -107,8 +109,7 @@ def write_measurements(folder: Path, measured: Measurements) -> None:
     """predictions.jsonl (a row an example), latency.json (every sample) and model/session.json."""
     evidence = measured.evidence
     write_predictions(folder / PREDICTIONS, evidence.task, evidence.labels, evidence.baseline_logits, evidence.candidate_logits)
-    samples = [{**{k: v for k, v in m.__dict__.items() if k != "samples"}, "samples": [round(float(s), 4) for s in m.samples]} for m in evidence.latency]
-    write_json(folder / LATENCIES, samples)
+    write_json(folder / LATENCIES, [m.as_json() for m in evidence.latency])
     write_json(folder / "model" / "session.json", measured.sessions)
 
 
@@ -123,7 +124,7 @@ def write_predictions(path: Path, task: Task, labels: Any, baseline: Any, candid
 def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subject) -> Evidence:
     """The evidence that a run left in its folder. Raises OSError, ValueError or KeyError where it is damaged."""
     rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
-    latency = [Measured(**{**m, "samples": np.array(m["samples"])}) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
+    latency = [Measured.of_json(m) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
     outputs = {k: task.stack([r[k] for r in rows]) for k in ("baseline", "candidate")}
     return Evidence(task, task.stack_labels([r["label"] for r in rows]), outputs["baseline"], outputs["candidate"], baseline, candidate, latency)
 
