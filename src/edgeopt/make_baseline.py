@@ -41,6 +41,8 @@ class Built:
 def baseline_of_recipe(recipe: Path, overrides: Sequence[str], store: Store, model: Path | None, progress: Progress) -> Baseline:
     """Build the recipe's baseline, of which finished steps are reused, and measure its ONNX graph, and torch beside. model: a
     folder, not there yet, that gets the graph with what it needs to run. Raises InputError and StepError as `run` does."""
+    import torch  # noqa: F401  a machine that only gates has none: said before anything is computed
+
     plan = check(load_recipe(recipe, overrides))
     alone = replace(plan, chains={"baseline": plan.chains["baseline"]}, checkpoints={})
     with store.in_use():
