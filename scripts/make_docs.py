@@ -1,4 +1,4 @@
-"""Write docs/recipe.md and schema/recipe-v1.json from the code that checks recipes.
+"""Write docs/recipe.md and schema/recipe-v1.json from the code that checks recipes, and requirements-gate.txt from pyproject.toml.
 
 With --check nothing is written: exit code 1 where a file is not what would be written.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from pydantic import BaseModel
 
 from edgeopt.cli import cli
 from edgeopt.contract import Fact
+from edgeopt.errors import HEAVY
 from edgeopt.export import exporter, exporter_names
 from edgeopt.recipe import schema as s
 from edgeopt.recipe.library import target_files
@@ -263,10 +266,19 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def light() -> str:
+    """The dependencies without those that a machine which only gates does without."""
+    given = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    kept = [line for line in given if re.split("[<>=]", line)[0] not in HEAVY]
+    head = "# What `edgeopt gate` needs, where edgeopt itself is installed with --no-deps (docs/ci.md). Made by scripts/make_docs.py."
+    return "\n".join([head, *kept]) + "\n"
+
+
 def files() -> dict[Path, str]:
     return {
         ROOT / "docs" / "recipe.md": reference(),
         ROOT / "schema" / "recipe-v1.json": CliRunner().invoke(cli, ["schema"], catch_exceptions=False).stdout,
+        ROOT / "requirements-gate.txt": light(),
     }
 
 

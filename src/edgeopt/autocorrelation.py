@@ -28,7 +28,7 @@ def block_length(series: Values) -> int:
     if spectrum <= 0.0:
         return max(1, n // 4)
     length = (2 * slope**2 / (4 / 3 * spectrum**2)) ** (1 / 3) * n ** (1 / 3)
-    return max(1, min(math.ceil(length), n // 4))
+    return max(1, min(math.ceil(float(length)), n // 4))
 
 
 def _quiet_lags(n: int) -> int:

@@ -113,8 +113,15 @@ def step_failed(code: str, message: str, *, help: str | None = None) -> StepErro
     return StepError(Issue(code, message, None, help))
 
 
-def unforeseen(error: Exception) -> StepError:
-    """What no one thought of: a full disk outside a step, a process that lost the others, or a defect of edgeopt."""
+#: Dependencies that a machine which only gates does without, by the names that they are installed and imported by.
+HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "pyarrow", "scipy")
+
+
+def unforeseen(error: Exception) -> EdgeoptError:
+    """What no one thought of: a full disk outside a step, a process that lost the others, or a defect of edgeopt; and a package
+    that an installation without the heavy ones lacks."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in HEAVY:
+        return bad_input("E206", f"this needs {error.name}, which is not installed here", help="pip install edgeopt, with its dependencies")
     text = " ".join(str(error).split())[:300]
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return StepError(Issue("E405", f"the disk is full: {text}", help="free space and type the same command again"))

@@ -116,9 +116,11 @@ which writes a new lock. Digests of trained steps also differ between processors
 floating-point numbers in another order: a lock holds on the kind of machine that it was made on.""",
     "E118": """The gates ask for something that this run did not measure.
 
-`edgeopt gate` decides on what the run measured and measures nothing itself. The metric, target or
+`edgeopt gate RUN` decides on what the run measured and measures nothing itself. The metric, target or
 sequence length of the gate must have been in the recipe when it was applied. Apply the recipe again;
-only the measuring is done anew.""",
+only the measuring is done anew. `edgeopt gate ARTIFACT --against FILE` measures the model and takes the
+baseline's figures from the file: measure that anew with `edgeopt baseline`, with the recipe as it is now.
+Torch runs no finished model, so a gate with `against: torch` needs such a file.""",
     "E119": """The matrix does not fit the recipe.
 
 An axis without a variant, a variant that changes a step which no cell has, an `exclude` that names none of
@@ -161,6 +163,36 @@ system's packages (`apt install npm`, `brew install node`). The finished page ne
 
 Another program listens there, or the system reserves it. `--port` takes another one; 0 takes any that is
 free. The page is written in any case, and every other web server can serve its folder.""",
+    "E131": """This is not a finished model.
+
+`edgeopt gate` and `edgeopt baseline` measure a folder with tokenizer.json and an ONNX graph that has an
+output `logits`: the `model` folder of a run, another in that layout, or the graph itself. config.json
+gives the names of the classes, session.json the options that the graph is opened with. In a folder with
+several graphs the one that session.json names first is taken, then the int8 one.
+
+    edgeopt gate runs/mine/model --recipe mine.yaml --against runs/fp32/model""",
+    "E132": """The baseline file cannot be read, or is not as it was written.
+
+`edgeopt baseline` ends the file with the SHA-256 of its content. A byte that changed since, also white
+space, makes it worthless: nobody knows what it said. Copy it again, as a binary file, or measure anew. The
+digest finds accidents; it does not say who wrote the file.""",
+    "E133": """The baseline is of another model, other rows or another preprocessing.
+
+Two models are compared on the same rows, read in the same way, or not at all. The lines under the message
+say what differs: the rows of the report split, their number and order included; max_length and how longer
+texts are read; tokenizer.json (unless the recipe distils, as a student may have one of its own); classes;
+the recipe's model, how the baseline was trained from it, and the seed. Measure it anew:
+
+    edgeopt baseline RECIPE --out baseline.json""",
+    "E134": """A finished model alone is not enough to decide this.
+
+The rows and the gates are those of a recipe: --recipe FILE, unless the model lies in the folder of a run. A
+gate that compares (max_drop, min_speedup, max_ratio) needs the baseline:
+
+    edgeopt gate model --recipe mine.yaml --against fp32-model      # measured here, side by side
+    edgeopt gate model --recipe mine.yaml --against baseline.json   # of `edgeopt baseline`
+
+Without --against only `min`, `max_mb` and `max_ms` can be decided.""",
     "E201": """A step needs something that an earlier step took away.
 
 Most often a step that trains stands behind one that works on the ONNX graph, from which there is no way
@@ -199,7 +231,7 @@ that need it; or start from a model that is fine-tuned already:
 
 It needs a fact that is not there, for example int8 weights. Add the step that brings it, or choose another
 export.""",
-    "E206": """A step needs a package that is not installed here.
+    "E206": """Something needs a package that is not installed here.
 
 Some methods stand on packages that edgeopt does not install by itself, because they are large or do not
 exist for every machine. `adapter.qlora` needs bitsandbytes:
@@ -212,7 +244,10 @@ and token-classification counts its entities with seqeval:
 
 and `emissions` measures energy with codecarbon:
 
-    pip install 'edgeopt[emissions]'""",
+    pip install 'edgeopt[emissions]'
+
+An edgeopt that was installed without its dependencies, with those of requirements-gate.txt alone, decides
+gates and checks recipes, and needs torch and the others for the rest: `pip install edgeopt`.""",
     "E207": """A step names another step, or a model, that it cannot have.
 
 `distil.teacher` is `baseline`, the id of a step that stands before this one in the recipe, or a checkpoint: a

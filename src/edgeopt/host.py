@@ -92,3 +92,14 @@ def environment() -> dict[str, Any]:
         "gpu": has_cuda(),
         "packages": {name: installed(name) for name in names},
     }
+
+
+def machine_differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """In what two environments differ that decides latency and memory: processor, its number and flags, ONNX Runtime."""
+    pairs = [(name, one.get(name), other.get(name)) for name in ("cpu", "cpus", "cpu_flags")]
+    pairs.append(("onnxruntime", *(e.get("packages", {}).get("onnxruntime") for e in (one, other))))
+    return [f"{name} {_shown(a)} ≠ {_shown(b)}" for name, a, b in pairs if a != b]
+
+
+def _shown(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)

@@ -28,7 +28,7 @@ from edgeopt.serving import serve
 from edgeopt.slices import LENGTH, Groups, length_groups
 from edgeopt.store import State, write_json
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.encode import Encoder, length
+from edgeopt.tasks.encode import Encoder, Features, length
 from edgeopt.transforms.lower import GRAPH
 
 PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
@@ -63,7 +63,6 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Expor
         seconds[n] = time.perf_counter() - started
     features = task.encode(Encoder(baseline.folder, task.spec.max_length), report.texts)
     queries = features.ids
-    tokens = np.bincount(features.rows, weights=[length(q) for q in queries]).astype(int)
     timed: dict[SubjectName, Path] = {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}
     if Fact.INT8 in executed.final("candidate").facts and Fact.UNEVEN in executed.lowered("candidate").facts:
         timed["candidate-fp32"] = executed.lowered("candidate").folder / GRAPH  # tells what each of the two brings
@@ -83,10 +82,10 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Expor
     if served.optimized is not None:
         starting["optimized"] = model / served.optimized, served.sessions[served.optimized.as_posix()]
     starts = cold_starts(starting, max(queries, key=length))
-    subjects = {n: _subject(shown[n], graphs[n], outputs[n], seconds[n], task, report, starts[n]) for n in graphs}
     labels = task.stack_labels(report.labels)
-    evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency,
-                        {LENGTH: length_groups(tokens.tolist()), **report.slices} if task.slice_metric else {})  # fmt: skip
+    subjects = {n: subject_of(shown[n], graphs[n], task, labels, (outputs[n], seconds[n]), starts[n]) for n in graphs}
+    groups = groups_of(task, report, features)
+    evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency, groups)
     notes = list(served.notes)
     if len(queries) > len(report):
         notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
@@ -97,13 +96,27 @@ def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Expor
     return Measurements(evidence, len(queries), served.sessions, optimized, notes, emissions)
 
 
-def _subject(shown: str, graph: Path, outputs: Any, seconds: float, task: Task, report: Split, starts: Starts) -> Subject:
-    weights, labels = weigh(graph), task.stack_labels(report.labels)
+def groups_of(task: Task, rows: Split, features: Features) -> Groups:
+    """The slice of each row by its length and by the columns of `task.slices`; nothing for a task without slices."""
+    if not task.slice_metric:
+        return {}
+    tokens = np.bincount(features.rows, weights=[length(q) for q in features.ids]).astype(int)
+    return {LENGTH: length_groups(tokens.tolist()), **rows.slices}
+
+
+def subject_of(shown: str, graph: Path, task: Task, labels: Any, answered: tuple[Any, float] | None, starts: Starts | None) -> Subject:
+    """What is known of a graph. answered: its outputs on the rows that have these labels and how many seconds they took;
+    without it there are no metrics, and without starts neither memory nor cold start."""
+    weights = weigh(graph)
+    outputs: Any = None
+    seconds = None
+    if answered:
+        outputs, seconds = answered
     return Subject(
-        artifact=shown, metrics=task.metrics(labels, outputs), extra=task.extra_metrics(labels, outputs), inference_seconds=round(seconds, 3),
-        size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,
-        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=int(np.median(starts.peak_bytes)),
-        cold_start_ms=float(np.median(starts.ms)), starts=starts,
+        artifact=shown, metrics=task.metrics(labels, outputs) if answered else {}, extra=task.extra_metrics(labels, outputs) if answered else {},
+        inference_seconds=None if seconds is None else round(seconds, 3), size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,
+        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=int(np.median(starts.peak_bytes)) if starts else None,
+        cold_start_ms=float(np.median(starts.ms)) if starts else None, starts=starts,
     )  # fmt: skip
 
 
@@ -111,8 +124,7 @@ def write_measurements(folder: Path, measured: Measurements) -> None:
     """predictions.jsonl (a row an example), latency.json (every sample) and model/session.json."""
     evidence = measured.evidence
     write_predictions(folder / PREDICTIONS, evidence.task, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, evidence.groups)
-    samples = [{**{k: v for k, v in m.__dict__.items() if k != "samples"}, "samples": [round(float(s), 4) for s in m.samples]} for m in evidence.latency]
-    write_json(folder / LATENCIES, samples)
+    write_json(folder / LATENCIES, [m.as_json() for m in evidence.latency])
     write_json(folder / "model" / "session.json", measured.sessions)
 
 
@@ -129,7 +141,7 @@ def write_predictions(path: Path, task: Task, labels: Any, baseline: Any, candid
 def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subject) -> Evidence:
     """The evidence that a run left in its folder. Raises OSError, ValueError or KeyError where it is damaged."""
     rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
-    latency = [Measured(**{**m, "samples": np.array(m["samples"])}) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
+    latency = [Measured.of_json(m) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
     outputs = {k: task.stack([r[k] for r in rows]) for k in ("baseline", "candidate")}
     groups = {grouping: [r["slices"][grouping] for r in rows] for grouping in rows[0].get("slices", {})}
     return Evidence(task, task.stack_labels([r["label"] for r in rows]), outputs["baseline"], outputs["candidate"], baseline, candidate, latency, groups)

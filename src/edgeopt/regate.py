@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
-from edgeopt.errors import InputError, Issue, Place, bad_input
+from edgeopt.asked import Asked, damaged
+from edgeopt.errors import InputError, Issue
 from edgeopt.gates import decide
 from edgeopt.measuring import read_evidence
-from edgeopt.recipe.load import load_recipe
-from edgeopt.recipe.schema import MEASURED, GateSpec, TaskSpec
+from edgeopt.recipe.schema import MEASURED, GateSpec
 from edgeopt.report.model import Gate, Report
-from edgeopt.run import LOCK, load_report
+from edgeopt.run import load_report
 from edgeopt.slices import LABEL
 from edgeopt.tasks import task_of
 
 
-def regate(folder: Path, recipe: Path | None, overrides: Sequence[str]) -> list[Gate]:
-    """The gates of `recipe`, or of the lock, decided. Raises InputError E115 for a folder that is not a
-    run's, E118 where the recipe asks for what the run did not measure."""
+def regate(folder: Path, asked: Asked, own: Asked) -> list[Gate]:
+    """The gates of `asked`, decided on what the run with the lock `own` measured. Raises InputError E115 for a folder that is
+    not a run's, E118 where a gate asks for what the run did not measure."""
     report = load_report(folder)
     try:
-        resolved = json.loads((folder / LOCK).read_text(encoding="utf-8"))["recipe"]["resolved"]
-        task = task_of(TaskSpec.model_validate(resolved["task"]), report.task.labels)
-        evidence = read_evidence(folder, task, report.baseline, report.candidate)
+        evidence = read_evidence(folder, task_of(own.task, report.task.labels), report.baseline, report.candidate)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise bad_input("E115", f"the run {folder} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
-    if recipe is None:
-        if overrides:
-            raise bad_input("E109", "--set needs --recipe: without it the gates are those of the run")
-        specs: list[tuple[GateSpec, Place | None]] = [(GateSpec.model_validate(g), None) for g in resolved["gates"]]
-    else:
-        loaded = load_recipe(recipe, overrides)
-        specs = [(g, loaded.document.place(("gates", i))) for i, g in enumerate(loaded.head.gates)]
+        raise damaged(folder, error) from None
     issues = [
         Issue("E118", f"the run did not measure {missing}", place, "apply the recipe again")
-        for spec, place in specs
+        for spec, place in asked.gates
         if (missing := _missing(spec, report, {*evidence.groups}))
     ]
     if issues:
         raise InputError(issues)
-    return [decide(spec, evidence, line=place.line if place else None) for spec, place in specs]
+    return [decide(spec, evidence, line=place.line if place else None) for spec, place in asked.gates]
 
 
 def _missing(spec: GateSpec, report: Report, groupings: set[str]) -> str | None:

@@ -92,12 +92,17 @@ def content_digest(files: dict[str, dict[str, Any]], facts: Facts) -> str:
 
 
 def write_json(path: Path, data: Any) -> None:
+    """As `write_text`."""
+    write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def write_text(path: Path, text: str) -> None:
     """Write beside and rename: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1, sort_keys=True, ensure_ascii=False)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_UMASK)  # mkstemp makes files that nobody else may read

@@ -61,9 +61,9 @@ MISUSE = {
     "report empty": ["E115", "there is no report.json", "apply --out"],
     "report corrupt": ["E115", "is not a report of this edgeopt"],
     "report other": ["E115", "is not a report of this edgeopt"],
-    "gate empty": ["E115", "there is no report.json"],
+    "gate empty": ["E131", "there is no report.json and no tokenizer.json"],
     "gate corrupt": ["E115", "is not a report of this edgeopt"],
-    "gate file": ["E115", "is not a report of this edgeopt"],
+    "gate file": ["E131", "is not a graph with tokenizer.json beside it"],
     # locks
     "apply recipe.yaml --locked --out run": ["E116", "there is no lock at", "--lock FILE"],
     "apply recipe.yaml --lock broken.lock --out run": ["E116", "is not JSON", "--> broken.lock"],

@@ -203,7 +203,7 @@ def test_plan_and_doctor_of_one_cell_and_of_all(recipe: Path, tmp_path: Path) ->
 def test_gates_of_a_matrix_are_not_those_of_a_run(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     done = edgeopt("gate", tmp_path / "run", "--recipe", recipe)
-    assert done.code == 2 and ("E120" in done.err or "E115" in done.err)
+    assert done.code == 2 and ("E120" in done.err or "E131" in done.err)
 
 
 def test_several_processes_are_refused(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeopt.cli.ci import GITHUB, JUNIT, make_way, publish
 from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE, open_store
 from edgeopt.cli.output import log_to_stderr, print_json
 
@@ -23,9 +24,11 @@ from edgeopt.cli.output import log_to_stderr, print_json
 )
 @click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, as `emissions: {}` in the recipe.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@JUNIT
+@GITHUB
 @JSON
 def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: str | None, store: Path | None, locked: bool,
-            lock_file: Path | None, emissions: bool, quiet: bool, as_json: bool) -> int:  # fmt: skip
+            lock_file: Path | None, emissions: bool, quiet: bool, junit: Path | None, github: bool, as_json: bool) -> int:  # fmt: skip
     """Run RECIPE: build what is not cached, export, measure against the FP32 baseline, decide the gates.
 
     Type the same command again to resume. The exit code is the verdict; the last line on stdout is the
@@ -40,10 +43,13 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     from edgeopt.progress import Progress
     from edgeopt.quiet import quiet_libraries
     from edgeopt.recipe.expand import Grid, load
+    from edgeopt.report.suite import Suite
     from edgeopt.run import LOCK, run
+    from edgeopt.run_cells import exit_code
 
     quiet_libraries()
     log_to_stderr(quiet=quiet)
+    make_way(junit)
     loaded = load(recipe, overrides, cell)
     if emissions:
         loaded = loaded.metered()
@@ -52,7 +58,9 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
 
         folder = (out or Path("runs") / loaded.name).resolve()
         locks = (lock_file or folder).resolve() if locked or lock_file else None
-        return apply_cells(loaded, open_store(store), folder, Progress(show=not quiet), locks=locks, as_json=as_json)
+        results = apply_cells(loaded, open_store(store), folder, Progress(show=not quiet), locks=locks, as_json=as_json)
+        publish([Suite(r.cell.recipe.head.name, r.report.gates if r.report else [], r.reason) for r in results], recipe, junit, github=github)
+        return exit_code(results)
     folder = (out or Path("runs") / loaded.head.name).resolve()
     lock = None
     if locked or lock_file:
@@ -65,6 +73,7 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     outcome = run(loaded, open_store(store), folder, Progress(show=not quiet), group, locked=lock)
     group.stop()  # after an error the launcher ends the other processes, which may be in the middle of a step
     report = outcome.report
+    publish([Suite(report.recipe.name, report.gates)], recipe, junit, github=github)
     if as_json:
         print_json({"verdict": report.verdict, "report": str(folder / "report.json"), **report.model_dump(mode="json", include={"gates"})})
     else:

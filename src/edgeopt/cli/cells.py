@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from edgeopt.plan import Plan
     from edgeopt.progress import Progress
     from edgeopt.recipe.expand import Grid
+    from edgeopt.run_cells import CellResult
     from edgeopt.store import Store
 
 
-def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None, as_json: bool) -> int:
-    """Run the cells and show their comparison; the exit code is that of all. Raises InputError E120 on several processes."""
+def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None, as_json: bool) -> list[CellResult]:
+    """Run the cells and show their comparison. Raises InputError E120 on several processes."""
     from dataclasses import replace
 
     from edgeopt.distributed import Group
@@ -31,11 +32,10 @@ def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, lock
         help = "apply each cell by itself, with --cell NAME; then the matrix on one process, which finds them finished in OUT/cells"
         raise bad_input("E120", "a recipe with a matrix runs on one process", help=help)
     results = run_cells(grid, store, out, progress, locks=locks)
-    code = exit_code(results)
     page = out / f"{NAME}.html"
     if as_json:
-        print_json({"exit_code": int(code), "comparison": str(page.with_suffix(".json")), "cells": [r.as_json() for r in results]})
-        return code
+        print_json({"exit_code": int(exit_code(results)), "comparison": str(page.with_suffix(".json")), "cells": [r.as_json() for r in results]})
+        return results
     from edgeopt.cli.compare import show_comparison
 
     show_comparison(comparison_of(results))
@@ -44,7 +44,7 @@ def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, lock
         if result.error:
             show_error(StepError([replace(i, message=f"cell '{result.cell.name}': {i.message}") for i in result.error.issues]), as_json=False)
     click.echo(page)
-    return code
+    return results
 
 
 def show_cells(grid: Grid, store: Store, *, as_json: bool) -> None:

@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
-from edgeopt.cli.options import JSON, RUN, SET
-from edgeopt.cli.output import print_json
+from edgeopt.cli.ci import GITHUB, JUNIT, make_way, publish
+from edgeopt.cli.options import JSON, SET
+from edgeopt.cli.output import log_to_stderr, print_json
 
 
 @click.command("gate")
-@RUN
+@click.argument("path", metavar="RUN|ARTIFACT", type=click.Path(path_type=Path))
 @click.option("--recipe", type=click.Path(path_type=Path), help="Decide this recipe's gates. Default: those the run was made with.")
 @SET
+@click.option("--against", type=click.Path(path_type=Path), help="What a model is compared with: another model, or a file of `edgeopt baseline`.")
+@click.option("--max-seconds", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="Limit on each latency of a model.")
+@JUNIT
+@GITHUB
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JSON
-def command(run: Path, recipe: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Decide gates on what RUN measured: nothing is computed anew, so it takes no time.
+def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against: Path | None, max_seconds: float, junit: Path | None,
+            github: bool, quiet: bool, as_json: bool) -> int:  # fmt: skip
+    """Decide gates. The exit code is the verdict: 0 pass, 1 fail, 4 inconclusive; 2 is bad input.
 
-    --set needs --recipe. Exit code 0 pass, 1 fail, 4 inconclusive.
+    RUN, a folder that `apply` wrote: on what the run measured. Nothing is computed anew, so it takes no time.
+
+    ARTIFACT, a finished model (the `model` folder of a run, another with tokenizer.json and an ONNX graph, or the graph), or a
+    RUN with --against: the model is measured here on the recipe's rows, as far as the gates need it. Neither torch nor the code
+    that trains is needed. The recipe is --recipe, or that of the run that the model lies in.
+
+    --set needs --recipe.
     """
+    from edgeopt.artifact import find_artifact, is_run
+    from edgeopt.asked import asked_by
     from edgeopt.gates import EXIT_CODES, verdict_of
-    from edgeopt.regate import regate
+    from edgeopt.report.suite import Suite
 
-    gates = regate(run, recipe, overrides)
+    started = time.monotonic()
+    log_to_stderr(quiet=quiet)
+    make_way(junit)
+    if is_run(path) and against is None:
+        from edgeopt.regate import regate
+
+        own = asked_by(None, (), path)
+        asked = asked_by(recipe, overrides, path) if recipe or overrides else own
+        gates = regate(path, asked, own)
+    else:
+        from edgeopt.gate_artifact import find_against, gate_artifact
+        from edgeopt.progress import Progress
+
+        artifact = find_artifact(path)
+        asked = asked_by(recipe, overrides, artifact.run)
+        gates = gate_artifact(asked, artifact, find_against(against), Progress(show=not quiet), max_seconds)
     verdict = verdict_of(gates)
+    publish([Suite(asked.name, gates)], recipe, junit, github=github)
     if as_json:
-        print_json({"verdict": verdict, "gates": [g.model_dump(mode="json") for g in gates]})
+        seconds = round(time.monotonic() - started, 1)
+        print_json({"verdict": verdict, "seconds": seconds, "gates": [g.model_dump(mode="json") for g in gates]})
     else:
         for gate in gates:
             click.echo(f"{gate.verdict:<13} {gate.metric} {gate.kind} {gate.bound:g}: {gate.reason}")

@@ -23,9 +23,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.A
 _FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
-def local_files(spec: DatasetSpec, folder: Path) -> Files | None:
-    """Files of each split where the dataset is local, else None. Paths are relative to `folder`.
-    Raises InputError E301 where `path` is a folder without data files."""
+def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files | None:
+    """Files of each split where the dataset is local, else None. Paths are relative to `folder`. train: whether there must be
+    that split. Raises InputError E301 where `path` is a folder without data files."""
     if spec.data_files is not None:
         given = spec.data_files.model_dump(exclude_none=True)
         return {split: [folder / expanded(p) for p in ([v] if isinstance(v, str) else v)] for split, v in given.items()}
@@ -46,7 +46,7 @@ def local_files(spec: DatasetSpec, folder: Path) -> Files | None:
             )
         if matches:
             found[split] = matches
-    if "train" not in found:
+    if train and "train" not in found:
         raise bad_input("E301", f"dataset folder {root} has no train file", help=f"name it train{SUFFIXES[0]}, or use task.dataset.data_files")
     return found
 
@@ -102,6 +102,29 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
     train, reported = (split_of(name, raw[name], task_of(spec, classes)) for name in ("train", report))
     reported = replace(reported, slices=slices_of(spec, values.get(report, []), place))
     return TaskData(train.first(limits["train"]), reported.first(limits[report]), tuple(classes), source)
+
+
+def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place: Place | None = None, split_place: Place | None = None) -> tuple[Split, Task]:
+    """The report split alone, which is all that a finished model is measured on, and its task. names: of the model's classes.
+    split_place: of the split's files in the recipe. The rows are those that `load_data` reports on. Raises InputError as that."""
+    task = task_of(spec)
+    with _placed(place):
+        files = local_files(spec.dataset, folder, train=False)
+    if files is None:
+        from edgeopt.data.hub import load_hub
+
+        with _placed(place):
+            raw, given, _ = load_hub(spec)
+        name = _report_split(spec, list(raw), place)
+        rows = raw[name]
+    else:
+        name, given = _report_split(spec, list(files), place), None
+        with _placed(split_place or place):
+            rows = rows_of(files[name], task.read_all)
+    if not rows:
+        raise bad_input("E305", f"the {name} split has no rows", place=place, help="give a file with rows in it")
+    task = task_of(spec, task.classes(rows, spec.labels or given or names))
+    return split_of(name, rows, task).first(spec.dataset.max_rows.model_dump()[name]), task
 
 
 def rows_of(paths: Sequence[Path], read: Read) -> list[Raw]:

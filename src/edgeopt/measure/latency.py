@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,15 +56,28 @@ class Measured:
     #: Multiply-accumulates a second of the quickest products on this target, by precision: `fp32`, `int8`.
     peak: dict[str, float] | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, samples to a tenth of a microsecond."""
+        return {**self.__dict__, "samples": [round(float(s), 4) for s in self.samples]}
 
-def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path | None, rows: list[Ids]) -> list[Measured]:
+    @classmethod
+    def of_json(cls, given: dict[str, Any]) -> Measured:
+        """The same again. Raises TypeError or KeyError where that is no such thing."""
+        return cls(**{**given, "samples": np.array(given["samples"], dtype=float)})
+
+
+def measure(
+    target: Target, graphs: dict[SubjectName, Path], torch_folder: Path | None, rows: list[Ids], options: Mapping[str, Options] | None = None
+) -> list[Measured]:
     """Every subject at every sequence of the target. rows: encoded rows of the report split.
-    torch_folder: the FP32 baseline as a torch state, measured eagerly. Raises StepError E409."""
+    torch_folder: the FP32 baseline as a torch state, measured eagerly. options: of graphs whose options are known; those of the
+    others are chosen. Raises StepError E409."""
     task = {
         "target": target.model_dump(mode="json"),
         "graphs": {name: str(path) for name, path in graphs.items()},
         "torch": str(torch_folder) if torch_folder else None,
         "rows": rows[:1024],
+        "options": dict(options or {}),
     }
     results = run_worker("edgeopt.measure.latency_worker", task)
     about: dict[str, Any] = {"target": target.name, "threads": target.threads, "batch": target.batch, "named": target.device, "processor": host.cpu_name()}

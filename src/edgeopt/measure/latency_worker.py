@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.measure.arithmetic import peaks, weights_of
-from edgeopt.measure.choice import Query, best_options
+from edgeopt.measure.choice import Choice, Query, best_options
 from edgeopt.measure.rounds import believable
 from edgeopt.measure.session import Options, input_names, open_session
 from edgeopt.tasks.encode import length
@@ -29,7 +29,9 @@ def main() -> None:
     queries: dict[str, Query] = {}
     about: dict[str, dict[str, Any]] = {}
     for name, path in task["graphs"].items():
-        choice = best_options(partial(onnx_query, Path(path)), target["threads"], probe)
+        open_query = partial(onnx_query, Path(path))
+        known = task["options"].get(name)
+        choice = Choice(open_query(known), known, None) if known else best_options(open_query, target["threads"], probe)
         queries[name] = choice.query
         about[name] = {"runtime": "onnxruntime", "device": "cpu", "session": choice.options, "gain": choice.gain}
     if task["torch"]:

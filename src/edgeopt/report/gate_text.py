@@ -47,3 +47,9 @@ def metric(gate: Gate) -> str:
     ]
     against = None if gate.against in (None, "baseline") else f"against {gate.against}"
     return ", ".join(part for part in [gate.metric, *where, against] if part)
+
+
+def title(gate: Gate) -> str:
+    """`accuracy max_drop 0.01`: the gate as it stands in the recipe."""
+    where = " ".join(part for part in (gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)) if part)
+    return f"{gate.metric} {gate.kind} {gate.bound:g}" + f" ({where})" * bool(where)

@@ -1,25 +1,24 @@
-"""Metrics of a class or a score for each row, from scikit-learn and scipy."""
+"""Metrics of a class or a score for each row, as scikit-learn and scipy have them, by numpy alone."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from edgeopt.paired import confusion_metric
+
 Values = np.ndarray[Any, np.dtype[Any]]
 Metric = Callable[[Values, Values, int], float]
 
 
-def _sklearn(name: str) -> Metric:
-    """F1, precision or recall: of class 1 where there are two classes, else the classes' mean."""
+def _confused(name: str) -> Metric:
+    """F1, precision or recall, of class 1 where there are two classes, else the classes' mean; or Matthews' correlation."""
 
     def metric(truth: Values, predicted: Values, classes: int) -> float:
-        import sklearn.metrics as sk
-
-        options: dict[str, Any] = {"average": "binary"} if classes == 2 else {"average": "macro", "labels": range(classes)}
-        return float(getattr(sk, name)(truth.astype(int), predicted, zero_division=0.0, **options))
+        cells = np.bincount(truth.astype(int) * classes + predicted, minlength=classes * classes)
+        return float(confusion_metric(name, cells.reshape(1, classes, classes).astype(float))[0])
 
     return metric
 
@@ -28,31 +27,27 @@ def _accuracy(truth: Values, predicted: Values, classes: int) -> float:
     return float(np.mean(truth == predicted))
 
 
-def _matthews(truth: Values, predicted: Values, classes: int) -> float:
-    import sklearn.metrics as sk
+def _pearson(truth: Values, predicted: Values, classes: int) -> float:
+    if np.ptp(predicted) == 0 or np.ptp(truth) == 0:
+        return 0.0  # a constant carries no information
+    value = float(np.corrcoef(np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float))[0, 1])
+    return value if np.isfinite(value) else 0.0
 
-    return float(sk.matthews_corrcoef(truth, predicted))
+
+def _spearman(truth: Values, predicted: Values, classes: int) -> float:
+    return _pearson(ranks(truth), ranks(predicted), classes)
 
 
-def _correlation(name: str) -> Metric:
-    def metric(truth: Values, predicted: Values, classes: int) -> float:
-        import scipy.stats
-
-        if np.ptp(predicted) == 0 or np.ptp(truth) == 0:
-            return 0.0  # a constant carries no information; scipy would warn and give nan
-        value = float(getattr(scipy.stats, name)(truth, predicted).statistic)
-        return value if math.isfinite(value) else 0.0
-
-    return metric
+def ranks(values: Values) -> Values:
+    """Places in the order from 1; equal values share the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])
 
 
 #: metric(labels, predictions, number of classes)
 METRICS: dict[str, Metric] = {
     "accuracy": _accuracy,
-    "f1": _sklearn("f1_score"),
-    "precision": _sklearn("precision_score"),
-    "recall": _sklearn("recall_score"),
-    "matthews": _matthews,
-    "pearson": _correlation("pearsonr"),
-    "spearman": _correlation("spearmanr"),
+    **{name: _confused(name) for name in ("f1", "precision", "recall", "matthews")},
+    "pearson": _pearson,
+    "spearman": _spearman,
 }

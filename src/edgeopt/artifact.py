@@ -1,0 +1,111 @@
+"""A finished model as it is shipped: a folder with an ONNX graph, tokenizer.json, config.json and, of edgeopt's own, session.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt.data.files import is_there
+from edgeopt.errors import bad_input
+from edgeopt.measure.session import Options, open_session
+from edgeopt.store import file_digest
+from edgeopt.tasks import Task
+
+TOKENIZER, SESSION, REPORT, LOCK = "tokenizer.json", "session.json", "report.json", "recipe.lock"
+#: Where a graph may lie: an exported folder's, int8 first, as that is what is shipped; then a state's.
+_GRAPHS = ("onnx/model_quantized.onnx", "onnx/model.onnx", "model_quantized.onnx", "model.onnx")
+_HELP = "give the `model` folder of a run, a folder with tokenizer.json and an ONNX graph, or the graph itself"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """folder: where tokenizer.json is; graph: the ONNX file; run: the folder of the run that made it, where it lies in one.
+    options: what session.json says of the graph, None where it says nothing. labels: class names of config.json, as rows have them."""
+
+    folder: Path
+    graph: Path
+    run: Path | None
+    options: Options | None
+    labels: tuple[str, ...]
+
+    @property
+    def shown(self) -> str:
+        return f"{self.folder.name}/{self.graph.relative_to(self.folder).as_posix()}"
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the graph and of the tokenizer."""
+        return {"graph": file_digest(self.graph), "tokenizer": file_digest(self.folder / TOKENIZER)}
+
+    def check(self, task: Task) -> None:
+        """Raises InputError E131 for a graph that the runtime does not open, E316 where its outputs are not the task's classes."""
+        try:
+            outputs = {o.name: o.shape for o in open_session(self.graph).get_outputs()}
+        except Exception as error:  # the runtime's exceptions have no base of their own
+            raise bad_input("E131", f"{self.graph} cannot be opened by ONNX Runtime: {' '.join(str(error).split())[:200]}", help="export it again") from None
+        if "logits" not in outputs:
+            raise bad_input("E131", f"{self.graph} has no output 'logits', but {', '.join(outputs)}", help="edgeopt's and optimum's exports have it")
+        last = outputs["logits"][-1]
+        if isinstance(last, int) and task.spec.has_classes and task.outputs not in (None, last):
+            raise bad_input("E316", f"{self.graph} has {last} outputs, and the task {task.outputs} classes: {', '.join(task.names)}")
+
+
+def is_run(path: Path) -> bool:
+    """Whether that is the folder of a run."""
+    return is_there(path / REPORT, Path.is_file)
+
+
+def find_artifact(path: Path) -> Artifact:
+    """The artifact at a path: a run's folder, its `model`, another such folder, or a graph in one. Raises InputError E131."""
+    if is_run(path):
+        path = path / "model"
+    if is_there(path, Path.is_file):
+        folder = next((p for p in list(path.absolute().parents)[:2] if (p / TOKENIZER).is_file()), None)
+        if folder is None or path.suffix != ".onnx":
+            raise bad_input("E131", f"{path} is not a graph with {TOKENIZER} beside it or one folder above", help=_HELP)
+        return _artifact(folder, path.absolute())
+    if not is_there(path / TOKENIZER, Path.is_file):
+        raise bad_input(
+            "E131",
+            f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}" if path.is_dir() else f"{path} does not exist",
+            help=_HELP,
+        )
+    folder = path.absolute()
+    graph = next((folder / name for name in [*_measured(folder), *_GRAPHS] if (folder / name).is_file()), None)
+    if graph is None:
+        raise bad_input("E131", f"{path} has no ONNX graph: {' or '.join(_GRAPHS[:2])}", help=_HELP)
+    return _artifact(folder, graph)
+
+
+def _artifact(folder: Path, graph: Path) -> Artifact:
+    run = folder.parent if (folder.parent / LOCK).is_file() and is_run(folder.parent) else None
+    options = _json(folder / SESSION).get(graph.relative_to(folder).as_posix())
+    names = _json(folder / "config.json").get("id2label")
+    labels = [str(names[k]) for k in sorted(names, key=int)] if isinstance(names, Mapping) and all(str(k).isdecimal() for k in names) else []
+    return Artifact(folder, graph, run, options if isinstance(options, dict) else None, _as_in_rows(labels))
+
+
+def _as_in_rows(labels: list[str]) -> tuple[str, ...]:
+    """Classes that are numbers have transformers' usual names in config.json."""
+    numbers = [name.removeprefix("LABEL_") for name in labels]
+    return tuple(numbers if all(n.lstrip("-").isdecimal() for n in numbers) else labels)
+
+
+def _measured(folder: Path) -> list[str]:
+    """The graphs that session.json names, the measured one first."""
+    return [name for name in _json(folder / SESSION) if name.endswith(".onnx") and (folder / name).resolve().is_relative_to(folder.resolve())]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a JSON file beside the graph holds; nothing where there is none. Raises InputError E131 where it is damaged."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise bad_input("E131", f"{path} is damaged: {error}", help="export it again") from None
+    return found

@@ -1,0 +1,151 @@
+"""The file in which a baseline's measurements travel to another machine: canonical JSON with the SHA-256 of its content.
+
+Whoever reads it need not have the model. A byte that changed on the way is noticed; the digest is no signature that says who
+wrote the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from edgeopt import host
+from edgeopt.artifact import Artifact
+from edgeopt.asked import Asked
+from edgeopt.data import Split
+from edgeopt.errors import EdgeoptError, InputError, Issue, Place, bad_input
+from edgeopt.measure.latency import Measured
+from edgeopt.models.source import find_model
+from edgeopt.report.model import Part, Subject
+from edgeopt.store import write_text
+from edgeopt.tasks import Task
+
+_LARGEST = 1_000_000_000
+
+
+class MeasuredTask(Part):
+    """What the outputs are of. encoding: max_length and how longer texts are read; tokenizer: SHA-256 of tokenizer.json."""
+
+    type: str
+    labels: list[str]
+    split: str
+    rows: int
+    fingerprint: str = Field(description="SHA-256 of the split's rows")
+    encoding: dict[str, Any]
+    tokenizer: str
+
+
+class TorchReference(Part):
+    """The same model run by torch on the same rows. max_abs_diff: the largest difference of an output from the graph's, null for texts."""
+
+    device: str
+    metrics: dict[str, float]
+    max_abs_diff: float | None
+
+
+class Baseline(Part):
+    """Measurements of a baseline. model: id in the recipe; fingerprint: of its files, null where a finished model was measured
+    without them; training: what of the recipe made the baseline of that model, null where a finished model was measured; graph:
+    SHA-256 of the measured file; outputs: the task's, one a row, as in predictions.jsonl; latency: as in latency.json."""
+
+    baseline: Literal[1] = 1
+    edgeopt: str
+    created: str
+    recipe: str
+    model: str
+    fingerprint: str | None
+    training: dict[str, Any] | None
+    graph: str
+    task: MeasuredTask
+    subject: Subject
+    outputs: list[Any]
+    latency: list[dict[str, Any]]
+    torch: TorchReference | None
+    environment: dict[str, Any]
+
+    def measured(self) -> list[Measured]:
+        return [Measured.of_json(m) for m in self.latency]
+
+
+def training_of(asked: Asked) -> dict[str, Any]:
+    """What of a recipe makes its baseline out of the model, besides the rows."""
+    return {"finetune": asked.resolved["baseline"]["finetune"], "seed": asked.resolved["seed"]}
+
+
+def write_baseline(made: Baseline, path: Path) -> str:
+    """Returns the SHA-256 of the content."""
+    content = made.model_dump(mode="json")
+    digest = _digest(content)
+    write_text(path, _canonical({**content, "sha256": digest}))
+    return digest
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Raises InputError E132 where that is no such file or a byte of it has changed."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise bad_input("E132", f"{path} is larger than 1 GB: this is no baseline")
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+        digest = content.pop("sha256")
+    except OSError as error:
+        raise bad_input("E132", f"the baseline {path} cannot be read: {error.strerror}", help="make it with `edgeopt baseline`") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise bad_input("E132", "this is not a baseline file", place=Place.of(path), help="make it with `edgeopt baseline`") from None
+    if digest != _digest(content) or text != _canonical({**content, "sha256": digest}):
+        raise bad_input("E132", "the baseline is not as it was written: its SHA-256 does not fit", place=Place.of(path), help="copy the file again")
+    try:
+        made = Baseline.model_validate(content)
+        made.measured()
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        raise bad_input("E132", f"the baseline is not one of this edgeopt: {str(error).splitlines()[0]}", place=Place.of(path)) from None
+    return made
+
+
+def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, rows: Split, task: Task) -> None:
+    """Raises InputError E133 with everything in which the baseline is another one's: model, training, rows or preprocessing."""
+    found = made.task
+    pairs = [
+        ("task", found.type, task.spec.type),
+        ("classes", found.labels, list(task.names)),
+        ("rows", f"{found.rows} of {found.split}, {found.fingerprint[:12]}", f"{len(rows)} of {rows.name}, {rows.fingerprint[:12]}"),
+        ("encoding", found.encoding, dict(task.key())),
+    ]
+    if not any(step["use"] == "distill" for step in asked.resolved["steps"]):  # a student may have a tokenizer of its own
+        pairs.append(("tokenizer", found.tokenizer[:12], candidate.digests()["tokenizer"][:12]))
+    if made.training is not None:
+        pairs.append(("training", made.training, training_of(asked)))
+    here = _fingerprint(asked)
+    pairs.append(("model", made.fingerprint, here) if here and made.fingerprint else ("model", made.model, asked.model.id))
+    context = tuple(f"{what:<10} {old} ≠ {new}" for what, old, new in pairs if old != new)
+    if context:
+        issue = Issue("E133", f"the baseline is of another {' and '.join(c.split()[0] for c in context)}", Place.of(path),
+                      "measure it anew with `edgeopt baseline`, with this recipe and these rows", context)  # fmt: skip
+        raise InputError(issue)
+
+
+def _fingerprint(asked: Asked) -> str | None:
+    """Of the recipe's model, where that is here."""
+    try:
+        source = find_model(asked.model, asked.folder)
+    except EdgeoptError:  # a machine that only gates need not have it
+        return None
+    return source.fingerprint()
+
+
+def other_machine(made: Baseline) -> str | None:
+    """In what the machine of the baseline is not this one; None where nothing tells them apart."""
+    return "; ".join(host.machine_differences(made.environment, host.environment())) or None
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
+
+
+def _canonical(content: dict[str, Any]) -> str:
+    """One text for one content: sorted keys, no white space, the shortest digits that give each number back."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"

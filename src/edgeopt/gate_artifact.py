@@ -1,0 +1,201 @@
+"""Gates on a finished model alone, measured anew: ONNX Runtime, tokenizers, numpy and the rows; no training code, no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.artifact import Artifact, find_artifact
+from edgeopt.asked import Asked
+from edgeopt.baseline import Baseline, check_fits, other_machine, read_baseline
+from edgeopt.data import Split
+from edgeopt.data.files import is_there
+from edgeopt.errors import InputError, Issue, Place
+from edgeopt.gates import Evidence, decide
+from edgeopt.measure import session
+from edgeopt.measure.accuracy import outputs_of
+from edgeopt.measure.latency import Measured, cold_starts, measure
+from edgeopt.measuring import groups_of, subject_of
+from edgeopt.progress import Progress
+from edgeopt.recipe.schema import MEASURED, GateSpec, Target
+from edgeopt.report.model import Gate, Starts, Subject, SubjectName
+from edgeopt.tasks import Task
+from edgeopt.tasks.encode import Encoder, length
+
+Answered = tuple[Any, float]
+#: Bounds that look at the candidate alone.
+_ABSOLUTE = ("min", "max_mb", "max_ms")
+
+
+@dataclass(frozen=True)
+class Against:
+    """What an artifact is compared with: a finished model, which is measured beside it, or a baseline file. Neither: nothing."""
+
+    artifact: Artifact | None = None
+    file: Baseline | None = None
+    path: Path | None = None
+
+    @property
+    def elsewhere(self) -> str | None:
+        """In what the machine of a baseline file is not this one."""
+        return other_machine(self.file) if self.file else None
+
+
+def find_against(path: Path | None) -> Against:
+    """Raises InputError E131 or E132."""
+    if path is None:
+        return Against()
+    if is_there(path, Path.is_file) and path.suffix != ".onnx":
+        return Against(file=read_baseline(path), path=path)
+    return Against(artifact=find_artifact(path), path=path)
+
+
+def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress: Progress, max_seconds: float) -> list[Gate]:
+    """Measure what the gates look at, and nothing else, and decide them. max_seconds: a limit on each latency, besides the
+    target's own. Raises InputError E118 or E134 where a gate cannot be decided on what is given, E131 and E316 for a graph that
+    does not fit the task, E133 for a baseline that does not, and those of the rows."""
+    gates = [(_resolved(spec, asked), place) for spec, place in asked.gates]
+    issues = [issue for spec, place in gates if (issue := _undecidable(spec, place, asked, against))]
+    if issues:
+        raise InputError(issues)
+    rows, task = asked.rows(against.file.task.labels if against.file else candidate.labels)
+    candidate.check(task)
+    if against.artifact is not None:
+        against.artifact.check(task)
+    if against.file is not None and against.path is not None:
+        check_fits(against.file, against.path, asked, candidate, rows, task)
+    evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence([spec for spec, _ in gates], max_seconds)
+    return [_decide(spec, place, evidence, against) for spec, place in gates]
+
+
+def _resolved(spec: GateSpec, asked: Asked) -> GateSpec:
+    """A gate on latency, with the target and the length that it takes by default."""
+    if not spec.metric.startswith("latency"):
+        return spec
+    target = _target(spec, asked)
+    return spec.model_copy(update={"target": target.name, "sequence": spec.sequence or target.sequence[0]})
+
+
+def _target(spec: GateSpec, asked: Asked) -> Target:
+    return next(t for t in asked.targets if spec.target in (None, t.name))
+
+
+def _undecidable(spec: GateSpec, place: Place | None, asked: Asked, against: Against) -> Issue | None:
+    if spec.bound[0] in _ABSOLUTE:
+        return None
+    if against.path is None:
+        return Issue("E134", f"the gate on {spec.metric} compares, and there is nothing to compare with", place,
+                     "give --against: the FP32 model's folder, or a file of `edgeopt baseline`")  # fmt: skip
+    if not spec.metric.startswith("latency"):
+        return None
+    if against.artifact is not None:
+        if spec.against == "torch":
+            return Issue(
+                "E118", "the gate is against torch, which a finished model is not run by", place, "give a file of `edgeopt baseline`, or against: onnx"
+            )
+        return None
+    if against.elsewhere is None and _measured_there(spec, _target(spec, asked), against) is None:
+        return Issue("E118", f"the baseline has no latency against {spec.against} on target '{spec.target}' at sequence {spec.sequence}", place,
+                     "measure it anew with `edgeopt baseline`, with this recipe")  # fmt: skip
+    return None
+
+
+def _measured_there(spec: GateSpec, target: Target, against: Against) -> Measured | None:
+    """The latency of a baseline file that a gate is against."""
+    name = "baseline-torch" if spec.against == "torch" else "baseline"
+    wanted = (name, target.name, target.threads, target.batch, spec.sequence)
+    found = against.file.measured() if against.file else []
+    return next((m for m in found if (m.subject, m.target, m.threads, m.batch, m.sequence) == wanted), None)
+
+
+def _of_machine(spec: GateSpec) -> bool:
+    """Whether the gate is on what another machine would do differently."""
+    return spec.metric.startswith("latency") or spec.metric in ("memory.peak", "start.cold")
+
+
+def _apart(spec: GateSpec, against: Against) -> bool:
+    """Whether the gate compares figures of two machines, which nothing can decide."""
+    return _of_machine(spec) and spec.bound[0] not in _ABSOLUTE and against.elsewhere is not None
+
+
+def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Against) -> Gate:
+    line = place.line if place else None
+    if not _apart(spec, against):
+        gate = decide(spec, evidence, line=line)
+        if against.file is None or not _of_machine(spec) or spec.bound[0] in _ABSOLUTE:
+            return gate
+        return gate.model_copy(update={"reason": f"{gate.reason}; the baseline's is of {against.file.created[:10]}, not measured side by side"})
+    kind, bound = spec.bound
+    reason = f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 model's folder, so that " \
+             "both are measured here; or bound what this machine may take"  # fmt: skip
+    more = {"sequence": spec.sequence, "against": spec.against} if spec.metric.startswith("latency") else {}
+    return Gate(metric=spec.metric, verdict="inconclusive", value=None, bound=bound, kind=kind, reason=reason, low=None, high=None,
+                confidence=spec.confidence, target=spec.target, line=line, **more)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """Both models on the same rows, by the functions that a run measures with."""
+
+    asked: Asked
+    candidate: Artifact
+    against: Against
+    rows: Split
+    task: Task
+    progress: Progress
+
+    @property
+    def models(self) -> dict[SubjectName, Artifact]:
+        both: dict[SubjectName, Artifact] = {"candidate": self.candidate}
+        return {"baseline": self.against.artifact, **both} if self.against.artifact else both
+
+    def evidence(self, specs: Sequence[GateSpec], max_seconds: float) -> Evidence:
+        """What the gates look at. Without a baseline the candidate stands in its place, where no gate compares."""
+        answered = {name: self._answers(name) for name in self.models} if any(s.metric not in MEASURED for s in specs) else {}
+        timed = [(_target(s, self.asked), s.sequence) for s in specs if s.metric.startswith("latency") and not _apart(s, self.against)]
+        features = self.task.encode(Encoder(self.models.get("baseline", self.candidate).folder, self.task.spec.max_length), self.rows.texts)
+        queries = features.ids
+        latency = self._latency(timed, queries, max_seconds)
+        starts: dict[str, Starts] = {}
+        if any(s.metric in ("memory.peak", "start.cold") for s in specs):
+            starts = cold_starts({n: (a.graph, self._options(n, latency)) for n, a in self.models.items()}, max(queries, key=length))
+        labels = self.task.stack_labels(self.rows.labels)
+        subjects = {n: subject_of(a.shown, a.graph, self.task, labels, answered.get(n), starts.get(n)) for n, a in self.models.items()}
+        outputs = {name: given[0] for name, given in answered.items()}
+        if self.against.file is not None:
+            there, outputs["baseline"] = self.against.file, self.task.stack(self.against.file.outputs)
+            subjects["baseline"] = there.subject.model_copy(update={"metrics": self.task.metrics(labels, outputs["baseline"])})
+            latency += [m for m in there.measured() if not self.against.elsewhere and m.subject != "candidate"]
+        have = {(m.subject, m.target, m.sequence) for m in latency}
+        latency += [replace(m, subject="baseline") for m in latency if m.subject == "candidate" and ("baseline", m.target, m.sequence) not in have]
+        base: Subject = subjects.get("baseline", subjects["candidate"])
+        mine = outputs.get("candidate", np.empty(0))
+        return Evidence(self.task, labels, outputs.get("baseline", mine), mine, base, subjects["candidate"], latency, groups_of(self.task, self.rows, features))
+
+    def _answers(self, name: SubjectName) -> Answered:
+        found, started = self.models[name], time.perf_counter()
+        outputs = outputs_of(found.graph, found.folder, self.rows, self.task, self.progress, f"accuracy of {name}")
+        return outputs, time.perf_counter() - started
+
+    def _latency(self, timed: Iterable[tuple[Target, Any]], queries: list[Any], max_seconds: float) -> list[Measured]:
+        """Only on the targets, and at the lengths, of gates."""
+        timed, found = list(timed), list[Measured]()
+        for target in self.asked.targets:
+            sequences = list(dict.fromkeys(s for t, s in timed if t.name == target.name))
+            if sequences:
+                limit = min(target.max_seconds, max_seconds)
+                self.progress.say(f"latency on {target.name}: up to {limit:.0f} s at each of {len(sequences)} lengths …")
+                known = {n: a.options for n, a in self.models.items() if a.options} if target is self.asked.targets[0] else {}
+                given = target.model_copy(update={"sequence": sequences, "max_seconds": limit})
+                found += measure(given, {n: a.graph for n, a in self.models.items()}, None, queries, known)
+        return found
+
+    def _options(self, name: SubjectName, latency: Sequence[Measured]) -> session.Options:
+        """Those that it was timed with, those of session.json, or the runtime's own."""
+        measured = next((m.session for m in latency if m.subject == name), None)
+        return measured or self.models[name].options or session.defaults(self.asked.targets[0].threads)

@@ -1,0 +1,22 @@
+"""The gates of one recipe as CI servers are told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeopt.gates import verdict_of
+from edgeopt.report.model import Gate
+
+
+@dataclass(frozen=True)
+class Suite:
+    """problem: why there are no gates, where an error was in the way."""
+
+    name: str
+    gates: Sequence[Gate]
+    problem: str = ""
+
+    @property
+    def verdict(self) -> str:
+        return "error" if self.problem else verdict_of(list(self.gates))
