@@ -144,6 +144,30 @@ which finds them finished and puts them side by side:
 
 Nothing half-written is left. Finished steps are in the store, and training goes on from its last
 checkpoint, at most about 30 seconds back: type the same command again.""",
+    "E140": """There is no bundle.
+
+`edgeopt bundle RUN` writes one, to RUN/bundle.zip or where `--out` says, a folder or a .zip.""",
+    "E141": """A key or a signature of a bundle is wrong.
+
+`edgeopt bundle keygen KEY` makes a private key, KEY, and a public one, KEY.pub; `bundle RUN --sign KEY` signs,
+`bundle verify BUNDLE --key KEY.pub` refuses what that key did not sign, unsigned bundles too. Keys are PEM files
+of Ed25519 without a passphrase, and nobody but you may read the private one. Keep it off the devices.""",
+    "E142": """A bundle is not as its manifest says.
+
+A file was changed, is missing, was added, or has a name that leaves the bundle; a zip is cut short, is compressed,
+or has something between its entries. Nothing of it was loaded or run. Get it again, or make it anew.""",
+    "E143": """The self-test of a bundle failed.
+
+The files are whole, but the model answers its own test texts otherwise than where it was packed, or does not load.
+Another version of ONNX Runtime, or a processor on which int8 sums overflow, can be the reason: measure the run
+there, or quantise with `reduce_range`. `bundle --tolerance` says how far a logit may be off.""",
+    "E144": """The run cannot be bundled.
+
+A bundle serves tasks with one output a query (text-classification, text-regression, coreference) from a file that
+ONNX Runtime opens. It holds texts to test itself by: rows of the report split, which must still be where the recipe
+has them, or your own.
+
+    edgeopt bundle runs/mine --texts texts.jsonl""",
     "E201": """A step needs something that an earlier step took away.
 
 Most often a step that trains stands behind one that works on the ONNX graph, from which there is no way

@@ -57,7 +57,7 @@ def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Gro
     # two runs into one folder take turns; the second finds everything cached
     turn = store.lock(f"out-{key_of({'out': str(out)})}")
     log = store.root / "logs" / f"{recipe.head.name}.log"
-    with store.in_use(), turn, _disk_errors(out), _building(out) as folder, _logging_to(folder / LOG, log):
+    with store.in_use(), turn, _disk_errors(out), building(out) as folder, _logging_to(folder / LOG, log):
         by_seed = execute_seeds(plan, store, progress, group)
         executed = next(iter(by_seed.values()))
         lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
@@ -71,7 +71,7 @@ def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Gro
         write_measurements(folder, measured)
         write_seeds(folder, measured.evidence.task, measured.evidence.labels, seeds)
         write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
-        _publish(folder, out)
+        publish(folder, out)
     return Outcome(report, out)
 
 
@@ -106,7 +106,7 @@ def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
 
 
 @contextmanager
-def _building(out: Path) -> Iterator[Path]:
+def building(out: Path) -> Iterator[Path]:
     """A folder beside the final one; gone again unless it was published. What an earlier run left there
     when it was killed goes too."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def _disk_errors(out: Path) -> Iterator[None]:
         raise
 
 
-def _publish(folder: Path, out: Path) -> None:
+def publish(folder: Path, out: Path) -> None:
     """Put the finished folder where the old one was: two renames, so that one of them is always there."""
     old = None
     if out.exists():
