@@ -43,7 +43,7 @@ from edgeopt.store import file_digest
 #: Tasks with one output a query, which run.py turns into a label or a score.
 TASKS = ("text-classification", "text-regression", "coreference")
 #: Metrics that a device measures by itself, and their bounds that need no baseline.
-_DECIDED = ("latency.", "start.cold", "memory.peak")
+DECIDED = ("latency.", "start.cold", "memory.peak")
 _BOUNDS = ("max_ms", "max_mb")
 
 
@@ -147,7 +147,7 @@ def _manifest(folder: Path, run: Path, report: Report, lock: dict[str, Any], tas
         lock=hashlib.sha256((run / LOCK).read_bytes()).hexdigest(),
         license=found,
         target=target,
-        gates=[g for g in gates if g.metric.startswith(_DECIDED) and g.bound[0] in _BOUNDS and g.target in (None, target.name)],
+        gates=[g for g in gates if g.metric.startswith(DECIDED) and g.bound[0] in _BOUNDS and g.target in (None, target.name)],
         packages={name: str(versions[name]) for name in ("onnxruntime", "tokenizers", "numpy") if versions.get(name)},
         files=files,
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import cost, energy, factors, gate_text, headline, quantization, session, spread, structure
+from edgeopt.report import cost, devices, energy, factors, gate_text, headline, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Report, Speedup, Subject
@@ -171,6 +171,7 @@ def details(report: Report) -> list[Section]:
     sections = [
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Latency", latency(report)),
+        Section("Devices", devices.table(report.devices), devices.NOTE),
         Section("Where the speed comes from", factors.table(report), factors.NOTE),
         Section("Session options", session.choices(report), session.CHOICES_NOTE),
         Section("Start-up", session.starts(report), session.starts_note(report)),
