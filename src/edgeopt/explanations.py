@@ -193,6 +193,35 @@ gate that compares (max_drop, min_speedup, max_ratio) needs the baseline:
     edgeopt gate model --recipe mine.yaml --against baseline.json   # of `edgeopt baseline`
 
 Without --against only `min`, `max_mb` and `max_ms` can be decided.""",
+    "E140": """There is no bundle.
+
+`edgeopt bundle RUN` writes one, to RUN/bundle.zip or where `--out` says, a folder or a .zip.""",
+    "E141": """A key or a signature of a bundle is wrong.
+
+`edgeopt bundle keygen KEY` makes a private key, KEY, and a public one, KEY.pub. `bundle RUN --sign KEY` signs;
+`bundle verify BUNDLE --key KEY.pub` refuses what that key did not sign, unsigned bundles too. Keys are PEM
+files of Ed25519 without a passphrase, and nobody but you may read the private one. Keep it off the devices.""",
+    "E142": """A bundle is not as its manifest says.
+
+A file was changed, is missing, was added, or has a name that leaves the bundle; a zip is cut short, is
+compressed, or has something between its entries. Nothing of it was loaded or run. Get it again, or make it anew.""",
+    "E143": """The self-test of a bundle failed.
+
+The files are whole, but the model answers its own test texts otherwise than where it was packed, or does not
+load. Another version of ONNX Runtime, or a processor on which int8 sums overflow, can be the reason: measure
+the run there, or quantise with `reduce_range`. `bundle --tolerance` says how far a logit may be off.""",
+    "E144": """The run cannot be bundled.
+
+A bundle serves tasks with one output a query (text-classification, text-regression, coreference) from a file
+that ONNX Runtime opens. It holds texts to test itself by: rows of the report split, which must still be where
+the recipe has them, or your own.
+
+    edgeopt bundle runs/mine --texts texts.jsonl""",
+    "E145": """The device, or the way to it, does not fit; nothing was copied.
+
+The address is wrong, ssh cannot reach the device, or it lacks something: Python 3.10, onnxruntime, tokenizers,
+numpy, disk, or an instruction that the target names under `instructions`. Then the model would be slow or wrong
+there: bundle a run for a target without it. `edgeopt ship --dry-run` looks at all of that and copies nothing.""",
     "E201": """A step needs something that an earlier step took away.
 
 Most often a step that trains stands behind one that works on the ONNX graph, from which there is no way
@@ -406,6 +435,15 @@ same command again; only the measuring is done anew.""",
 
 What npm said is in the message: mostly that it does not reach its registry, or that a package is not the one
 whose digest is locked. Once they have been fetched, npm's cache will do without a network.""",
+    "E420": """The connection to the device was lost, or the device refused a step.
+
+What was current on the device still is. Type the same command again: what has arrived is kept, checked, and
+not sent again. Where another ship to the same folder is at work, wait for it.""",
+    "E421": """The self-test failed on the device.
+
+The bundle arrived whole, but its model answers its own test texts otherwise there, or does not load. It was
+removed again, and what was current still is. The usual reason is a processor on which int8 sums overflow
+(quantise with `reduce_range`) or another version of ONNX Runtime.""",
     "E900": """A defect of edgeopt itself.
 
 Something happened that nobody foresaw. What was finished is kept. Type the same command with EDGEOPT_DEBUG=1

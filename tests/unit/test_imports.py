@@ -34,6 +34,7 @@ HEAVY = ("torch", "transformers", "peft", "onnx", "onnxruntime", "datasets", "ac
 TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/trainer.py", "training/distil.py", "training/distilling.py",
               "training/answers.py", "training/teacher.py", "models/narrow.py", "models/fake_quant.py", "training/ranges.py",
               "training/sparsify.py", "models/hard_concrete.py", "training/ranks.py", "models/bottleneck.py",
+              "bundle/device/run.py",  # it is copied into bundles and never imported here
               "models/choices.py", "models/pair.py", "models/removed.py", "models/slicing.py", "models/masks.py", "models/zeros.py"}  # fmt: skip
 
 

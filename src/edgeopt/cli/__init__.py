@@ -24,6 +24,8 @@ COMMANDS = {
     "report": ("report", "Show the report of a finished run."),
     "compare": ("compare", "Put finished runs side by side: metrics, size, speed, cost of training."),
     "page": ("page", "Write a static page on which the model answers in the browser."),
+    "bundle": ("bundle", "Pack a finished run so that it serves anywhere; check what was packed."),
+    "ship": ("ship", "Bring a bundle to a device, prove it there, and make it current."),
     "recipes": ("recipes", "List, show and copy the recipes that come with edgeopt."),
     "explain": ("explain", "Explain an error code."),
     "schema": ("schema", "Print the JSON schema of recipes."),

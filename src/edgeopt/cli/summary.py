@@ -12,7 +12,7 @@ def show_summary(report: Report) -> None:
     from rich.table import Table
 
     from edgeopt.cli.drawing import draw, open_console
-    from edgeopt.report import spread
+    from edgeopt.report import devices, spread
 
     console = open_console()
     table = Table(title=f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows", title_justify="left")
@@ -30,6 +30,8 @@ def show_summary(report: Report) -> None:
         for gate in report.gates:
             gates.add_row(f"[{_COLOUR[gate.verdict]}]{gate.verdict}[/]", f"{gate.metric} {gate.kind} {gate.bound:g}", gate.reason)
         console.print(gates)
+    if report.devices:
+        console.print(draw(devices.table(report.devices, brief=True), "on the devices it was shipped to"))
     for note in report.notes:
         console.print(f"note: {note}", markup=False)
     console.print(f"[bold {_COLOUR[report.verdict]}]{report.verdict}[/]")

@@ -308,6 +308,25 @@ class RecipeInfo(Part):
     overrides: list[str] = []
 
 
+class Device(Part):
+    """What a device measured of the bundle that was shipped to it. max_abs_diff: of a logit in the self-test. switched: whether
+    it became the device's current one; it does not where a gate fails."""
+
+    name: str
+    path: str = Field(description="the folder on the device")
+    shipped: str
+    bundle: str = Field(description="SHA-256 of the bundle's manifest")
+    switched: bool
+    verdict: Verdict
+    gates: list[Gate]
+    max_abs_diff: float
+    tolerance: float
+    texts: int
+    latency: list[Latency]
+    starts: Starts
+    environment: dict[str, Any]
+
+
 class Report(Part):
     """The whole report. `schema_version` rises when a field changes its meaning or goes."""
 
@@ -335,4 +354,5 @@ class Report(Part):
     environment: dict[str, Any]
     seeds: Seeds | None = None
     emissions: Emissions | None = Field(None, description="where the recipe asks for it; what a step took is among its figures")
+    devices: list[Device] = Field([], description="added by `edgeopt ship`")
     notes: list[str] = []

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import answers, cost, energy, factors, gate_text, headline, limit, quantization, session, spread, structure
+from edgeopt.report import answers, cost, devices, energy, factors, gate_text, headline, limit, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Parity, Report, Speedup, Subject
@@ -187,6 +187,7 @@ def details(report: Report) -> list[Section]:
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Latency", latency(report)),
         Section("Share of the arithmetic limit", limit.table(report), limit.NOTE),
+        Section("Devices", devices.table(report.devices), devices.NOTE),
         Section("Where the speed comes from", factors.table(report), factors.NOTE),
         Section("Session options", session.choices(report), session.CHOICES_NOTE),
         Section("Start-up", session.starts(report), session.starts_note(report)),

@@ -1,0 +1,133 @@
+"""What a bundle is tried by, on the device: python device.py selftest|profile [FOLDER]. Needs what run.py needs; prints JSON.
+
+selftest: the logits of the bundle's texts against those that were expected. profile: the same, starts in fresh processes, and
+latency as the target in the manifest asks for it. Exit status 1 where the self-test fails, 2 where the model does not load.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from run import Model  # type: ignore[import-not-found]
+
+_WARM_WINDOW, _WARM_LIMIT, _STARTS = 10, 60, 9
+
+
+def selftest(folder: Path) -> dict[str, Any]:
+    """Largest absolute difference of a logit, and the text that has it."""
+    given, model = json.loads((folder / "selftest.json").read_text(encoding="utf-8")), Model(folder)
+    found = [np.abs(model.logits(*texts) - np.array(logits)).max() for texts, logits in zip(given["texts"], given["logits"], strict=True)]
+    worst = int(np.argmax(found))  # a nan counts as the largest
+    passed = bool(found[worst] <= given["tolerance"])
+    return {
+        "passed": passed,
+        "max_abs_diff": float(np.nan_to_num(found[worst], nan=np.inf)),
+        "tolerance": given["tolerance"],
+        "texts": len(found),
+        "worst": worst,
+    }
+
+
+def latency(folder: Path) -> list[dict[str, Any]]:
+    """Samples in milliseconds a query at each sequence of the target."""
+    texts = json.loads((folder / "selftest.json").read_text(encoding="utf-8"))["texts"]
+    target = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["target"]
+    pin(target["threads"])
+    model = Model(folder)
+    rows = [model.feed(*t) for t in texts]
+    out = []
+    for sequence in target["sequence"]:
+        feeds = [batch([rows[(begin + i) % len(rows)] for i in range(target["batch"])], sequence) for begin in range(len(rows))]
+        out.append({"sequence": sequence, "samples": timed(model.session, feeds, target["queries"], target["max_seconds"])})
+    return out
+
+
+def pin(threads: int) -> None:
+    """Run on as many processors as there are threads, and no others, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        have = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, have[-min(threads, len(have)) :])
+
+
+def batch(rows: list[dict[str, Any]], sequence: int | str) -> dict[str, Any]:
+    """One feed of the rows: padded to the longest ("task"), or repeated or cut to a fixed length."""
+    if sequence == "task":
+        width = max(r["input_ids"].shape[1] for r in rows)
+        return {name: np.concatenate([np.pad(r[name], [(0, 0), (0, width - r[name].shape[1])]) for r in rows]) for name in rows[0]}
+    return {name: np.concatenate([np.resize(r[name], (1, int(sequence))) for r in rows]) for name in rows[0]}
+
+
+def timed(session: Any, feeds: list[Any], queries: int, max_seconds: float) -> list[float]:
+    """Milliseconds of each query, once ten of them are within a tenth of the ten before."""
+    samples: list[float] = []
+    warm, end = time.monotonic() + max_seconds / 4, time.monotonic() + max_seconds
+    while len(samples) < _WARM_LIMIT and time.monotonic() < warm and not steady(samples):
+        samples.append(query(session, feeds[len(samples) % len(feeds)]))
+    samples, parent = [], os.getppid()
+    while len(samples) < queries and (time.monotonic() < end or not samples):
+        samples.append(query(session, feeds[len(samples) % len(feeds)]))
+        if os.getppid() != parent:
+            sys.exit("who asked is gone")
+    return [round(s, 4) for s in samples]
+
+
+def steady(samples: list[float]) -> bool:
+    late, early = samples[-_WARM_WINDOW:], samples[-2 * _WARM_WINDOW : -_WARM_WINDOW]
+    return len(early) == _WARM_WINDOW and bool(abs(np.median(late) - np.median(early)) <= 0.1 * np.median(early))
+
+
+def query(session: Any, feed: dict[str, Any]) -> float:
+    begun = time.perf_counter_ns()
+    session.run(None, feed)
+    return (time.perf_counter_ns() - begun) / 1e6
+
+
+def fresh_start(folder: Path) -> dict[str, Any]:
+    """Opening the files and answering one query in a copy of this process, which has only imported the runtime: milliseconds,
+    and the largest resident size in bytes."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:  # never back into what the copy was made from
+            os.write(writer, json.dumps(_start(folder)).encode())
+            os._exit(0)
+        except BaseException as error:
+            print(error, flush=True)
+            os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        answer = file.read()
+    if os.waitpid(child, 0)[1] != 0:
+        sys.exit(2)
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+def _start(folder: Path) -> dict[str, Any]:
+    text = json.loads((folder / "selftest.json").read_text(encoding="utf-8"))["texts"][0]
+    begun = time.perf_counter_ns()
+    Model(folder).logits(*text)
+    milliseconds, status = (time.perf_counter_ns() - begun) / 1e6, Path("/proc/self/status")
+    if status.exists():
+        peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) * 1024
+    else:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"ms": round(milliseconds, 3), "peak_bytes": peak}
+
+
+if __name__ == "__main__":
+    what, folder = sys.argv[1], Path(sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parent)
+    result: dict[str, Any] = {}
+    if what == "profile":
+        result["starts"] = [fresh_start(folder) for _ in range(_STARTS)]  # before this process has opened anything itself
+    result["selftest"] = selftest(folder)
+    if what == "profile" and result["selftest"]["passed"]:
+        result["latency"] = latency(folder)
+    print(json.dumps(result))
+    sys.exit(0 if result["selftest"]["passed"] else 1)

@@ -1,0 +1,179 @@
+"""From the folder of a finished run to its bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt import __version__
+from edgeopt.bundle.archive import write_zip
+from edgeopt.bundle.license import write_license
+from edgeopt.bundle.manifest import (
+    MANIFEST,
+    MAX_BYTES,
+    SCRIPTS,
+    SELFTEST,
+    SESSION,
+    SIGNATURE,
+    TOKENIZER,
+    File,
+    License,
+    Manifest,
+    Task,
+    is_safe,
+    write_manifest,
+)  # fmt: skip
+from edgeopt.bundle.sign import sign
+from edgeopt.bundle.texts import check_measured, expected, logits_of, read_texts, rows_of_run
+from edgeopt.bundle.verify import DEVICE
+from edgeopt.errors import bad_input
+from edgeopt.recipe.schema import GateSpec, Target, TaskSpec
+from edgeopt.report.model import Report
+from edgeopt.run import LOCK, building, load_report, publish, writable
+from edgeopt.store import file_digest
+
+#: Tasks with one output a query, which run.py turns into a label or a score.
+TASKS = ("text-classification", "text-regression", "coreference")
+#: Metrics that a device measures by itself, and their bounds that need no baseline.
+DECIDED = ("latency.", "start.cold", "memory.peak")
+_BOUNDS = ("max_ms", "max_mb")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """texts: a file of own texts for the self-test, else `count` rows of the report split. tolerance: of its logits; None: it
+    is measured. key: the private key that signs. license: a file or an identifier; None: what the model's folder says."""
+
+    texts: Path | None = None
+    count: int = 32
+    tolerance: float | None = None
+    key: Path | None = None
+    license: str | None = None
+
+
+def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
+    """Write the bundle of the run to a folder, or to a zip where `out` ends in .zip: whole, or not at all. The same run gives
+    the same bytes. Raises InputError E114, E115, E141, E144."""
+    zipped = out.suffix == ".zip"
+    if zipped and out.exists() and not _is_bundle(out):
+        raise bad_input("E114", f"--out {out} is there and is no bundle", help="give a new name")
+    writable(out.with_name(f"{out.name}.new") if zipped and out.exists() else out, (MANIFEST, SELFTEST))
+    report, lock, task = _read(run)
+    with building(out) as folder:
+        manifest = _manifest(folder, run, report, lock, task, _fill(folder, run, report, lock, task, wanted))
+        data = write_manifest(manifest)
+        (folder / MANIFEST).write_bytes(data)
+        if wanted.key is not None:
+            (folder / SIGNATURE).write_bytes(sign(wanted.key, data))
+        if zipped:
+            _publish_zip(folder, out)
+        else:
+            publish(folder, out)
+    return manifest
+
+
+def _read(run: Path) -> tuple[Report, dict[str, Any], TaskSpec]:
+    """Raises InputError E115 for what is no run, E144 for one that cannot be bundled."""
+    report = load_report(run)
+    try:
+        lock = json.loads((run / LOCK).read_text(encoding="utf-8"))
+        task = TaskSpec.model_validate(lock["recipe"]["resolved"]["task"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise bad_input("E115", f"the run {run} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
+    if task.type not in TASKS or task.window_stride is not None:
+        what = "long texts in windows" if task.type in TASKS else task.type
+        raise bad_input("E144", f"a bundle's run.py does not serve {what}", help=f"it serves {', '.join(TASKS)}, each text as one query")
+    artifact = run / report.candidate.artifact
+    if artifact.suffix not in (".onnx", ".ort") or not artifact.is_file():
+        raise bad_input("E144", f"{report.candidate.artifact} is no file that ONNX Runtime opens", help="let the recipe's first export be `onnx`")
+    if artifact.stat().st_size != report.candidate.size_bytes:
+        raise bad_input("E144", f"{report.candidate.artifact} has not the size that the run measured", help="apply the recipe again")
+    return report, lock, task
+
+
+def _fill(folder: Path, run: Path, report: Report, lock: dict[str, Any], task: TaskSpec, wanted: Wanted) -> License | None:
+    """Everything but the manifest; returns the licence."""
+    model = report.candidate.artifact.removeprefix("model/")
+    (folder / model).parent.mkdir(parents=True, exist_ok=True)
+    for name in (model, TOKENIZER):
+        shutil.copyfile(run / "model" / name, folder / name)
+    options = json.loads((run / "model" / SESSION).read_text(encoding="utf-8")).get(model, {})
+    _write(folder / SESSION, {model: options})
+    for name in SCRIPTS:
+        shutil.copyfile(DEVICE / name, folder / name)
+
+    def ask(way: dict[str, Any]) -> Any:
+        return logits_of(folder, model, task.max_length, texts, way)
+
+    if wanted.texts is not None:
+        texts = read_texts(wanted.texts, _texts_of(task))
+    else:
+        rows, texts = rows_of_run(report, task, wanted.count)
+        check_measured(run, rows, ask({}), report)
+    logits, tolerance = expected(ask, options, wanted.tolerance)
+    _write(folder / SELFTEST, {"tolerance": tolerance, "texts": [list(t) for t in texts], "logits": [[float(x) for x in row] for row in logits]})
+    return write_license(wanted.license, lock, Path(report.recipe.source), folder)
+
+
+def _texts_of(task: TaskSpec) -> int:
+    """Texts that make one query."""
+    return 2 if task.type == "coreference" else len(task.columns)
+
+
+def _manifest(folder: Path, run: Path, report: Report, lock: dict[str, Any], task: TaskSpec, found: License | None) -> Manifest:
+    resolved = lock["recipe"]["resolved"]
+    target = Target.model_validate(resolved["targets"][0])
+    gates = [GateSpec.model_validate(g) for g in resolved["gates"]]
+    versions = report.environment.get("packages", {})
+    files = {p.relative_to(folder).as_posix(): File(sha256=file_digest(p), size=p.stat().st_size) for p in sorted(folder.rglob("*")) if p.is_file()}
+    if sum(f.size for f in files.values()) > MAX_BYTES or not all(map(is_safe, files)):
+        raise bad_input("E144", f"a bundle holds {MAX_BYTES / 1e9:g} GB at most, in files of plain names")
+    return Manifest(
+        edgeopt=__version__,
+        name=report.recipe.name,
+        created=report.created,
+        task=Task(type=task.type, texts=_texts_of(task), max_length=task.max_length),
+        labels=report.task.labels,
+        model=report.candidate.artifact.removeprefix("model/"),
+        precision=report.candidate.precision,
+        lock=hashlib.sha256((run / LOCK).read_bytes()).hexdigest(),
+        license=found,
+        target=target,
+        gates=[g for g in gates if g.metric.startswith(DECIDED) and g.bound[0] in _BOUNDS and g.target in (None, target.name)],
+        packages={name: str(versions[name]) for name in ("onnxruntime", "tokenizers", "numpy") if versions.get(name)},
+        files=files,
+    )
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a file is a zip that holds a manifest, which a new one may replace."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MANIFEST in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _write(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _publish_zip(folder: Path, out: Path) -> None:
+    """Written beside and renamed."""
+    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+    os.close(handle)
+    try:
+        write_zip(folder, Path(name))
+        Path(name).chmod(0o644)
+        os.replace(name, out)
+    finally:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()

@@ -1,0 +1,107 @@
+"""manifest.json of a bundle: what the model is, and SHA-256 and size of every other file."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgeopt.errors import InputError, bad_input
+from edgeopt.recipe.schema import GateSpec, Target
+
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+SESSION, TOKENIZER, SELFTEST = "session.json", "tokenizer.json", "selftest.json"
+SCRIPTS = ("run.py", "device.py")
+#: What every bundle has, besides its model.
+REQUIRED = (SESSION, TOKENIZER, SELFTEST, *SCRIPTS)
+#: Bytes of all files of a bundle (what a zip without extensions can hold), and of its manifest, at most; files at most.
+MAX_BYTES, MAX_MANIFEST, MAX_FILES = 2_000_000_000, 1 << 20, 1000
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}", re.ASCII)
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class File(Part):
+    sha256: Digest
+    size: int = Field(ge=0, le=MAX_BYTES)
+
+
+class Task(Part):
+    type: str
+    texts: int = Field(ge=1, le=2, description="how many make one query")
+    max_length: int = Field(ge=1)
+
+
+class License(Part):
+    """Of the model. id: as its card or the command line names it; file: its text in the bundle."""
+
+    id: str | None
+    file: Literal["LICENSE"] | None
+
+
+class Manifest(Part):
+    """What a bundle says of itself. labels: names of the logits in order, empty for a score. lock: SHA-256 of the run's
+    recipe.lock. gates: the run's bounds that a device can decide by itself. packages: the versions it was tried with."""
+
+    bundle: Literal[1] = 1
+    edgeopt: str
+    name: str = Field(max_length=200)
+    created: str
+    task: Task
+    labels: list[str]
+    model: str
+    precision: Literal["fp32", "int8"]
+    lock: Digest
+    license: License | None
+    target: Target
+    gates: list[GateSpec]
+    packages: dict[str, str]
+    files: dict[str, File] = Field(max_length=MAX_FILES)
+
+
+def refused(message: str, help: str = "get the bundle again from where it was made, or make it anew with `edgeopt bundle`") -> InputError:
+    return bad_input("E142", f"the bundle is refused: {message}", help=help)
+
+
+def is_safe(name: str) -> bool:
+    """Whether a name is a plain relative path with forward slashes that stays in its folder on every system."""
+    return len(name) <= 400 and all(_PART.fullmatch(part) and not part.endswith(".") for part in name.split("/"))
+
+
+def write_manifest(manifest: Manifest) -> bytes:
+    """The same bytes for the same content."""
+    return (json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_manifest(data: bytes) -> Manifest:
+    """Raises InputError E142 where it is not one, or names what no bundle may hold."""
+    try:
+        found = Manifest.model_validate_json(json.dumps(json.loads(data.decode("utf-8"), object_pairs_hook=_once)))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise refused(f"{MANIFEST}: {'.'.join(map(str, first['loc']))[:100]}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise refused(f"{MANIFEST} is not readable: {' '.join(str(error).split())[:200]}") from None
+    names = list(found.files)
+    if bad := next((n for n in names if not is_safe(n)), None):
+        raise refused(f"{MANIFEST} names {bad!r}, which is no plain path inside the bundle")
+    if len({n.lower() for n in (*names, MANIFEST, SIGNATURE)}) != len(names) + 2:
+        raise refused(f"{MANIFEST} names a file twice")
+    if absent := next((n for n in (found.model, *REQUIRED) if n not in found.files), None):
+        raise refused(f"{MANIFEST} does not name {absent}")
+    if sum(f.size for f in found.files.values()) > MAX_BYTES:
+        raise refused(f"its files would take more than {MAX_BYTES / 1e9:g} GB")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found

@@ -1,0 +1,105 @@
+"""The texts that a bundle is tried by, and how far its answers may be from those that were expected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.bundle.verify import MAX_TEXTS
+from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.measure.session import open_session
+from edgeopt.recipe.schema import TaskSpec
+from edgeopt.report.model import Report
+from edgeopt.tasks.encode import Encoder
+
+Texts = tuple[str, ...]
+Logits = np.ndarray[Any, np.dtype[np.float32]]
+#: Other ways in which the runtime may compute the same graph: what they differ by, other processors may too.
+_WAYS: tuple[dict[str, Any], ...] = ({}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}, {"graph_optimization_level": "ORT_DISABLE_ALL"})
+_WIDER, _LEAST = 3.0, 1e-3
+#: How far a logit may be from what the run wrote, on the processor that it ran on.
+_SAME = 1e-3
+
+
+def rows_of_run(report: Report, task: TaskSpec, count: int) -> tuple[list[int], list[Texts]]:
+    """Numbers and texts of rows of the report split, `count` at most, evenly spread over their lengths. Raises InputError E144
+    where the rows cannot be read or are others now."""
+    from edgeopt.data import load_data
+
+    own = "give texts of your own: --texts FILE"
+    try:
+        split = load_data(task, Path(report.recipe.source).parent).report
+    except InputError as error:
+        raise bad_input("E144", f"the rows of the run cannot be read: {error.issues[0].message}", help=own) from None
+    if split.fingerprint != report.task.fingerprint:
+        raise bad_input("E144", "the rows are others than when the run was made", help=own)
+    order = sorted(range(len(split)), key=lambda i: (sum(map(len, split.texts[i])), i))
+    chosen = sorted({order[round(place)] for place in np.linspace(0, len(order) - 1, min(count, len(order)))})
+    return chosen, [split.texts[i] for i in chosen]
+
+
+def read_texts(path: Path, need: int) -> list[Texts]:
+    """A text a line, or in a .jsonl file a string or a list of two. need: texts of a query. Raises InputError E144."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise bad_input("E144", f"--texts {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    found = [_text(line, Place.of(path, number), path.suffix == ".jsonl", need) for number, line in enumerate(lines, 1)]
+    if not 0 < len(found) <= MAX_TEXTS:
+        raise bad_input("E144", f"--texts {path} has {len(found)} texts, and a bundle has 1 to {MAX_TEXTS}")
+    return found
+
+
+def _text(line: str, place: Place, as_json: bool, need: int) -> Texts:
+    try:
+        value = json.loads(line) if as_json else line
+    except ValueError as error:
+        raise bad_input("E144", f"this is not JSON: {error}", place=place) from None
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else ()
+    if len(texts) != need or not all(isinstance(t, str) for t in texts):
+        shape = 'a list of two: ["one", "other"]' if need > 1 else "a string"
+        raise bad_input("E144", f"a query of this model is {need} text{'s' * (need > 1)}", place=place, help=f"one a line in a .jsonl file, each {shape}")
+    return texts
+
+
+def logits_of(folder: Path, model: str, max_length: int, texts: Sequence[Texts], options: dict[str, Any]) -> Logits:
+    """Shape (texts, logits), one query at a time as a device serves them. Raises InputError E144 where the file does not open."""
+    encoder = Encoder(folder, max_length)
+    try:
+        session = open_session(folder / model, options)
+    except Exception as error:  # the library's own, which have no common base
+        raise bad_input("E144", f"{model} does not open: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
+    names = {i.name for i in session.get_inputs()}
+    feeds = [{k: v for k, v in encoder.pad([ids]).items() if k in names} for ids in encoder.ids(texts)]
+    return np.stack([session.run(["logits"], feed)[0][0] for feed in feeds])
+
+
+def expected(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], tolerance: float | None) -> tuple[Logits, float]:
+    """The logits with the options of session.json, and the tolerance: that given, or three times as much as the runtime's
+    levels of optimisation differ among themselves. Through int8 a sum in another order may end in the neighbouring integer,
+    so that this is far more than float's rounding. ask: logits by options."""
+    served = ask(options)
+    if tolerance is None:
+        apart = max(float(np.abs(ask(way) - served).max()) for way in _WAYS)
+        tolerance = max(_WIDER * apart, _LEAST * max(1.0, float(np.abs(served).max())))
+    return served, float(f"{tolerance:.3g}")
+
+
+def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Report) -> None:
+    """Raises InputError E144 where the model is not the one that the run measured. logits: of those rows, with the runtime's
+    default options. Other processors answer otherwise, so it is looked at on the run's own alone."""
+    from edgeopt import host
+    from edgeopt.measuring import PREDICTIONS
+
+    if report.environment.get("cpu") != host.cpu_name():
+        return
+    lines = (run / PREDICTIONS).read_text(encoding="utf-8").splitlines()
+    measured = np.array([json.loads(lines[row])["candidate"] for row in rows])
+    apart = float(np.abs(measured - logits).max())
+    if not apart <= _SAME * max(1.0, float(np.abs(measured).max())):
+        raise bad_input("E144", f"{report.candidate.artifact} is not the model that the run measured: its logits differ by {apart:.2g}",
+                        help="apply the recipe again")  # fmt: skip

@@ -1,0 +1,154 @@
+"""A bundle is opened only as a copy of which every byte is what the manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt.bundle import sign
+from edgeopt.bundle.archive import Source, opened
+from edgeopt.bundle.manifest import MANIFEST, MAX_MANIFEST, SELFTEST, SESSION, SIGNATURE, Manifest, read_manifest, refused
+from edgeopt.errors import bad_input
+
+DEVICE = Path(__file__).parent / "device"
+#: What session.json may set, which is what edgeopt chooses among: others make the runtime write files.
+_OPTIONS = {"disabled_optimizers": list, "graph_optimization_level": str, "intra_op_num_threads": int, "enable_cpu_mem_arena": bool,
+            "enable_mem_pattern": bool, "session.intra_op.allow_spinning": str, "session.force_spinning_stop": str}  # fmt: skip
+MAX_TEXTS = 256
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle. folder: a copy that nobody else writes to. digest: SHA-256 of its manifest. signed: None, whether
+    there is a signature that was not asked about, or True where it was checked."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+    signed: bool | None
+
+    @property
+    def files(self) -> dict[str, int]:
+        """Every file with its size, the manifest and its signature too."""
+        return {p.relative_to(self.folder).as_posix(): p.stat().st_size for p in sorted(self.folder.rglob("*")) if p.is_file()}
+
+
+@contextmanager
+def verified(path: Path, key: Path | None = None) -> Iterator[Bundle]:
+    """Copy the bundle into a folder of our own and check every byte on the way; nothing in it is run or loaded. key: a public
+    key that must have signed it. Raises InputError E140 to E142."""
+    with opened(path) as source, tempfile.TemporaryDirectory(prefix="edgeopt-bundle-") as made:
+        manifest, data, signature = _manifest(source, key)
+        _same_names(source, manifest)
+        folder = Path(made)
+        for name, entry in manifest.files.items():
+            _copy(source, name, folder / name, entry.size, entry.sha256)
+        (folder / MANIFEST).write_bytes(data)
+        if signature is not None:
+            (folder / SIGNATURE).write_bytes(signature)
+        _check_session(folder / SESSION, manifest.model)
+        _check_selftest(folder / SELFTEST, manifest)
+        yield Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), None if signature is None else key is not None)
+
+
+def _manifest(source: Source, key: Path | None) -> tuple[Manifest, bytes, bytes | None]:
+    if MANIFEST not in source.sizes:
+        raise refused(f"there is no {MANIFEST}")
+    if source.sizes[MANIFEST] > MAX_MANIFEST:
+        raise refused(f"{MANIFEST} is larger than any")
+    data = _bytes(source, MANIFEST, MAX_MANIFEST)
+    signature = None
+    if SIGNATURE in source.sizes:
+        signature = _bytes(source, SIGNATURE, sign.LENGTH + 1)
+        if len(signature) != sign.LENGTH:
+            raise refused(f"{SIGNATURE} has another length than {sign.LENGTH}")
+    if key is not None:
+        sign.check(key, data, signature)
+    return read_manifest(data), data, signature
+
+
+def _bytes(source: Source, name: str, most: int) -> bytes:
+    """At most so many bytes of a file; of a zip's entry its checksum too."""
+    with source.open(name) as file:
+        return file.read(most)
+
+
+def _same_names(source: Source, manifest: Manifest) -> None:
+    have, named = set(source.sizes) - {MANIFEST, SIGNATURE}, set(manifest.files)
+    if missing := sorted(named - have):
+        raise refused(f"{', '.join(missing[:5])} is missing")
+    if added := sorted(have - named):
+        raise refused(f"{', '.join(added[:5])} is not in {MANIFEST}")
+    for name, entry in manifest.files.items():
+        if source.sizes[name] != entry.size:
+            raise refused(f"{name} has {source.sizes[name]} bytes, and {MANIFEST} says {entry.size}")
+
+
+def _copy(source: Source, name: str, to: Path, size: int, sha256: str) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    digest, left = hashlib.sha256(), size
+    with source.open(name) as file, to.open("xb") as out:
+        while data := file.read(min(left + 1, 1 << 20)):
+            left -= len(data)
+            if left < 0:
+                break  # it grew since it was looked at
+            digest.update(data)
+            out.write(data)
+    if left != 0 or digest.hexdigest() != sha256:
+        raise refused(f"{name} is not what {MANIFEST} says: it was changed")
+
+
+def _check_session(path: Path, model: str) -> None:
+    found = _json(path)
+    options = found.get(model, {}) if isinstance(found, dict) and set(found) <= {model} else None
+    if not isinstance(options, dict) or any(type(v) is not _OPTIONS.get(k) for k, v in options.items()):
+        raise refused(f"{SESSION} has options of ONNX Runtime that edgeopt does not set")
+
+
+def _check_selftest(path: Path, manifest: Manifest) -> None:
+    found, labels = _json(path), len(manifest.labels) or 1
+    try:
+        texts, logits, tolerance = found["texts"], found["logits"], found["tolerance"]
+        whole = all(len(t) == manifest.task.texts and all(isinstance(x, str) for x in t) for t in texts)
+        numbers = all(len(row) == labels and all(type(x) is float for x in row) for row in logits)
+        good = whole and numbers and 0 < len(texts) == len(logits) <= MAX_TEXTS and type(tolerance) is float and 0 < tolerance < float("inf")
+    except (KeyError, TypeError):
+        good = False
+    if not good:
+        raise refused(f"{SELFTEST} is not of the form that edgeopt writes")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise refused(f"{path.name} is not JSON") from None
+
+
+def selftest(folder: Path) -> dict[str, Any]:
+    """Ask a verified bundle its own texts, by edgeopt's copy of device.py in a process of its own: no code of the bundle is
+    run. Raises InputError E143 where the answers differ or the model does not load."""
+    done = subprocess.run([sys.executable, "-W", "ignore", str(DEVICE / "device.py"), "selftest", str(folder)], capture_output=True, text=True)
+    if done.returncode not in (0, 1) or not done.stdout:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise bad_input("E143", f"the bundle is refused: its self-test could not run: {last[:300]}", help="`edgeopt doctor` says what is installed here")
+    found: dict[str, Any] = json.loads(done.stdout)["selftest"]
+    if not found["passed"]:
+        raise bad_input("E143", f"the bundle is refused: {failure(found)}", help="on this processor or ONNX Runtime the model computes something else")
+    return found
+
+
+def failure(found: dict[str, Any]) -> str:
+    """What a failed self-test found."""
+    return (
+        f"the self-test failed: a logit of text {found['worst'] + 1} of {found['texts']} differs by {found['max_abs_diff']:.3g}, "
+        f"and may by {found['tolerance']:.3g}"
+    )

@@ -1,0 +1,1 @@
+"""Ships: a bundle copied to a device, proven there, and made current."""

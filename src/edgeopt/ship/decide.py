@@ -1,0 +1,53 @@
+"""What a device measured, as the report has it, and the gates that it can decide by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeopt.bundle.manifest import Manifest
+from edgeopt.gates import MIN_QUERIES, PERCENTILES
+from edgeopt.recipe.schema import GateSpec
+from edgeopt.report.model import Gate, Latency, Starts
+from edgeopt.statistics import percentile_bounds
+
+
+def latencies(measured: dict[str, Any], manifest: Manifest, cpu: str, runtime: str, session: dict[str, Any]) -> list[Latency]:
+    """One for each sequence of the target."""
+    target, out = manifest.target, []
+    for each in measured["latency"]:
+        samples = each["samples"]
+        p50, p90, p99 = (float(np.percentile(samples, q)) for q in PERCENTILES.values())
+        times = {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99 if len(samples) >= MIN_QUERIES["p99"] else None, "queries": len(samples)}
+        where = {"target": target.name, "threads": target.threads, "batch": target.batch, "sequence": each["sequence"], "device": cpu, "runtime": runtime}
+        out.append(Latency.model_validate({"subject": "candidate", **where, **times, "session": session}))
+    return out
+
+
+def starts(measured: dict[str, Any]) -> Starts:
+    return Starts(ms=[s["ms"] for s in measured["starts"]], peak_bytes=[s["peak_bytes"] for s in measured["starts"]])
+
+
+def decide(specs: Sequence[GateSpec], measured: dict[str, Any], manifest: Manifest) -> list[Gate]:
+    """Absolute bounds on latency, cold start and memory: a bound that the interval straddles is inconclusive."""
+    return [_decide(spec, measured, manifest) for spec in specs]
+
+
+def _decide(spec: GateSpec, measured: dict[str, Any], manifest: Manifest) -> Gate:
+    kind, bound = spec.bound
+    about: dict[str, Any] = {"metric": spec.metric, "bound": bound, "kind": kind, "confidence": spec.confidence, "target": manifest.target.name}
+    if spec.metric.startswith("latency."):
+        by_sequence = {each["sequence"]: each["samples"] for each in measured["latency"]}
+        about["sequence"] = spec.sequence or manifest.target.sequence[0]
+        samples, percentile = np.array(by_sequence.get(about["sequence"], [])), spec.metric.partition(".")[2]
+        if len(samples) < (needed := MIN_QUERIES[percentile]):
+            return Gate(**about, verdict="inconclusive", value=None, reason=f"{len(samples)} queries: {percentile} needs {needed}")
+        bounds, unit = percentile_bounds(samples, PERCENTILES[percentile], spec.confidence), "ms"
+    else:
+        key, scale, unit = ("ms", 1.0, "ms") if spec.metric == "start.cold" else ("peak_bytes", 1e6, "MB")
+        bounds = percentile_bounds(np.array([s[key] for s in measured["starts"]]) / scale, 50.0, spec.confidence, block=1)
+    verdict = "pass" if bounds.high <= bound else "inconclusive" if bounds.low <= bound else "fail"
+    reason = f"{bounds.value:.4g} {unit} on the device, at most {bounds.high:.4g} with {spec.confidence:.0%} confidence"
+    return Gate(**about, verdict=verdict, value=bounds.value, low=bounds.low, high=bounds.high, reason=reason)

@@ -1,0 +1,256 @@
+"""Bundles: what is in one, that it serves without edgeopt, that the same run gives the same bytes, who signed it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import shutil
+import stat
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundles import MODEL, logits_of, make_run
+from helpers import edgeopt
+from safetensors.numpy import save_file
+
+from edgeopt.bundle import make
+from edgeopt.bundle.verify import DEVICE
+from edgeopt.report.card import SESSION_OPTIONS
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    return make_run(tmp_path_factory.mktemp("made"), tiny_data, gates=[
+        {"metric": "latency.p50", "max_ms": 50.0}, {"metric": "latency.p50", "min_speedup": 2.0}, {"metric": "accuracy", "max_drop": 0.1},
+    ])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Path) -> Path:
+    done = edgeopt("bundle", run, "--count", 8, "--out", run.parent / "bundle")
+    assert done.code == 0, done.err
+    return run.parent / "bundle"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "key"
+    assert edgeopt("bundle", "keygen", path).code == 0
+    return path
+
+
+def test_a_bundle_has_everything_and_says_what_it_is(run: Path, bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    files = {p.relative_to(bundle).as_posix(): p for p in bundle.rglob("*") if p.is_file() and p.name != "manifest.json"}
+    assert set(files) == {"run.py", "device.py", "selftest.json", "session.json", "tokenizer.json", MODEL}
+    assert manifest["files"] == {n: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "size": p.stat().st_size} for n, p in files.items()}
+    assert manifest["lock"] == hashlib.sha256((run / "recipe.lock").read_bytes()).hexdigest()
+    assert (manifest["model"], manifest["labels"], manifest["license"]) == (MODEL, ["bad", "good"], None)
+    assert [(g["metric"], g["max_ms"]) for g in manifest["gates"]] == [("latency.p50", 50.0)], "those that need a baseline or labels are not for a device"
+    assert set(json.loads((bundle / "session.json").read_text())) == {MODEL}, "of the files that are in the bundle alone"
+
+
+def test_the_self_test_has_rows_of_the_report_split_and_their_logits(bundle: Path, tiny_data: Path) -> None:
+    given = json.loads((bundle / "selftest.json").read_text())
+    rows = {json.loads(line)["text"] for line in (tiny_data / "validation.jsonl").read_text().splitlines()}
+    assert len(given["texts"]) == 8 and {t for (t,) in given["texts"]} <= rows
+    lengths = sorted(len(r) for r in rows)
+    assert min(len(t) for (t,) in given["texts"]) == lengths[0] and max(len(t) for (t,) in given["texts"]) == lengths[-1]
+    np.testing.assert_allclose(given["logits"], [logits_of(bundle, *t) for t in given["texts"]], atol=1e-5)
+    assert given["tolerance"] == pytest.approx(1e-3 * max(1.0, np.abs(given["logits"]).max()), rel=0.01), "in float the runtime's levels agree"
+
+
+def test_run_py_serves_with_onnxruntime_and_tokenizers_alone(bundle: Path) -> None:
+    absent = "dict.fromkeys(['torch', 'transformers', 'edgeopt', 'onnx'])"  # importing them fails
+    guard = f"import sys, runpy; sys.modules.update({absent}); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", guard, bundle / "run.py", "good1 word3"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    label, probability = done.stdout.split()
+    logits = logits_of(bundle, "good1 word3")
+    shares = np.exp(logits) / np.exp(logits).sum()
+    assert label == ["bad", "good"][int(logits.argmax())] and float(probability) == pytest.approx(shares.max(), abs=1e-4)
+    wrong = subprocess.run([sys.executable, bundle / "run.py", "one", "two"], capture_output=True, text=True)
+    assert wrong.returncode == 1 and "reads 1 at a time" in wrong.stderr
+
+
+def test_run_py_applies_session_json_as_the_model_card_does_and_is_short() -> None:
+    source = (DEVICE / "run.py").read_text()
+    lines = textwrap.indent(SESSION_OPTIONS.split("\n", 1)[1], " " * 8)
+    assert lines in source
+    assert len([s for s in ast.walk(ast.parse(source)) if isinstance(s, ast.stmt) and not isinstance(s, ast.Expr)]) < 50
+
+
+@pytest.mark.parametrize("name", ["run.py", "device.py"])
+def test_device_code_is_of_python_3_10(name: str) -> None:
+    ast.parse((DEVICE / name).read_text(), feature_version=(3, 10))
+
+
+def test_the_same_run_gives_the_same_zip_and_the_folder_the_same_manifest(run: Path, bundle: Path, tmp_path: Path) -> None:
+    for name in ("one.zip", "other.zip"):
+        assert edgeopt("bundle", run, "--count", 8, "--out", tmp_path / name).code == 0
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert archive.read("manifest.json") == (bundle / "manifest.json").read_bytes()
+        assert archive.testzip() is None
+
+
+def test_verify_runs_the_self_test_of_a_folder_and_of_a_zip(run: Path, bundle: Path, tmp_path: Path) -> None:
+    assert edgeopt("bundle", run, "--count", 8, "--out", tmp_path / "b.zip").code == 0
+    for path in (bundle, tmp_path / "b.zip"):
+        done = edgeopt("bundle", "verify", path, "--json")
+        assert done.code == 0, done.err
+        assert done.json["selftest"]["texts"] == 8 and done.json["selftest"]["max_abs_diff"] <= done.json["selftest"]["tolerance"]
+        assert done.json["signed"] is None
+
+
+def test_verify_runs_no_code_of_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    """run.py and device.py of a bundle whose manifest was made anew: the bytes are right, and still they are not run."""
+    evil = tmp_path / "evil"
+    shutil.copytree(bundle, evil)
+    for name in ("run.py", "device.py"):
+        (evil / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    reseal(evil)
+    assert edgeopt("bundle", "verify", evil).code == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_model_that_answers_otherwise_is_refused(bundle: Path, tmp_path: Path, tiny_data: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(bundle, other)
+    shutil.copyfile(make_run(tmp_path, tiny_data, seed=1) / "model" / MODEL, other / MODEL)
+    reseal(other)
+    done = edgeopt("bundle", "verify", other)
+    assert done.code == 2 and "error[E143]" in done.err and "self-test failed" in done.err
+
+
+def test_pairs_and_scores(tmp_path: Path, tiny_data: Path) -> None:
+    run = make_run(tmp_path, tiny_data, width=1, type="text-regression", text=["text", "pair"], label="score")
+    assert edgeopt("bundle", run, "--count", 4).code == 0
+    assert edgeopt("bundle", "verify", run / "bundle.zip").code == 0
+    with zipfile.ZipFile(run / "bundle.zip") as archive:
+        archive.extractall(tmp_path / "out")
+    done = subprocess.run([sys.executable, tmp_path / "out" / "run.py", "good1", "word2"], capture_output=True, text=True)
+    assert float(done.stdout) == pytest.approx(float(logits_of(tmp_path / "out", "good1", "word2")[0]), abs=1e-5)
+
+
+def test_own_texts(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.txt").write_text("good1 word1\n\nbad2\n")
+    assert edgeopt("bundle", run, "--texts", tmp_path / "own.txt", "--tolerance", 0.25, "--out", tmp_path / "b").code == 0
+    given = json.loads((tmp_path / "b" / "selftest.json").read_text())
+    assert (given["texts"], given["tolerance"]) == ([["good1 word1"], ["bad2"]], 0.25)
+    (tmp_path / "pairs.jsonl").write_text('["good1", "word1"]\n')
+    done = edgeopt("bundle", run, "--texts", tmp_path / "pairs.jsonl", "--out", tmp_path / "c")
+    assert done.code == 2 and "error[E144]" in done.err and "pairs.jsonl:1" in done.err and not (tmp_path / "c").exists()
+
+
+def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
+    run = make_run(tmp_path, tiny_data)
+    good = {n: (run / n).read_bytes() for n in ("recipe.lock", f"model/{MODEL}", "predictions.jsonl")}
+
+    def refuses(code: str, *say: str) -> None:
+        done = edgeopt("bundle", run, "--out", tmp_path / "b")
+        assert done.code == 2 and f"error[{code}]" in done.err and all(s in done.err for s in say), done.err
+        assert not (tmp_path / "b").exists()
+        for name, data in good.items():
+            (run / name).write_bytes(data)
+
+    (tmp_path / "another").mkdir()
+    (run / "model" / MODEL).write_bytes((make_run(tmp_path / "another", tiny_data, seed=1) / "model" / MODEL).read_bytes())
+    refuses("E144", "not the model that the run measured")
+    (run / "model" / MODEL).write_bytes(good[f"model/{MODEL}"].replace(b"Gather", b"Gathor"))
+    refuses("E144", "does not open")
+    (run / "model" / MODEL).write_bytes(good[f"model/{MODEL}"] + b" ")
+    refuses("E144", "size")
+    lock = json.loads(good["recipe.lock"])
+    lock["recipe"]["resolved"]["task"].update(type="multiple-choice", choices="choices")
+    (run / "recipe.lock").write_text(json.dumps(lock))
+    refuses("E144", "multiple-choice")
+    lock = json.loads(good["recipe.lock"])
+    lock["recipe"]["resolved"]["task"]["dataset"]["path"] = str(tmp_path / "gone" / "rows")
+    (run / "recipe.lock").write_text(json.dumps(lock))
+    refuses("E144", "rows of the run cannot be read", "--texts")
+    (run / "recipe.lock").write_text("{}")
+    refuses("E115", "damaged")
+
+
+def test_out_is_never_something_else(run: Path, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.zip").write_text("my notes")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes").write_text("mine")
+    for out in ("mine.zip", "folder"):
+        done = edgeopt("bundle", run, "--count", 2, "--out", tmp_path / out)
+        assert done.code == 2 and "error[E114]" in done.err
+    assert (tmp_path / "mine.zip").read_text() == "my notes" and (tmp_path / "folder" / "notes").read_text() == "mine"
+    shutil.copytree(bundle, tmp_path / "bundle")
+    assert edgeopt("bundle", run, "--count", 2, "--out", tmp_path / "bundle").code == 0, "an earlier bundle is replaced"
+    assert len(json.loads((tmp_path / "bundle" / "selftest.json").read_text())["texts"]) == 2
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.zip", "folder", "bundle"}
+
+
+@pytest.mark.parametrize(("files", "expect"), [
+    ({"README.md": "---\ntags: [x]\nlicense: apache-2.0\n---\n# m\n"}, {"id": "apache-2.0", "file": None}),
+    ({"README.md": "no front matter\nlicense: mit\n", "LICENSE": "the text"}, {"id": None, "file": "LICENSE"}),
+    ({}, None),
+])  # fmt: skip
+def test_the_licence_is_that_of_the_model_folder(files: dict[str, str], expect: object, tmp_path: Path, tiny_data: Path) -> None:
+    (tmp_path / "model").mkdir()
+    save_file({"w": np.zeros(2, np.float32)}, tmp_path / "model" / "model.safetensors")
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model" / "vocab.txt").write_text("[PAD]")
+    for name, text in files.items():
+        (tmp_path / "model" / name).write_text(text)
+    run = make_run(tmp_path, tiny_data, model=tmp_path / "model")
+    done = edgeopt("bundle", run, "--count", 1, "--out", tmp_path / "b")
+    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["license"] == expect
+    assert ("licence of the model is unknown" in done.err) == (expect is None)
+    if "LICENSE" in files:
+        assert (tmp_path / "b" / "LICENSE").read_text() == "the text"
+        (tmp_path / "model" / "config.json").write_text((tmp_path / "model" / "config.json").read_text() + "\n")
+        assert make_and_read(run, tmp_path / "c") is None, "that folder holds another model now"
+        assert edgeopt("bundle", run, "--count", 1, "--license", "mit", "--out", tmp_path / "d").err == ""
+
+
+def make_and_read(run: Path, out: Path) -> object:
+    make.make_bundle(run, out, make.Wanted(count=1))
+    return json.loads((out / "manifest.json").read_text())["license"]
+
+
+def test_keys_and_signatures(run: Path, bundle: Path, keys: Path, tmp_path: Path) -> None:
+    public = keys.with_name("key.pub")
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600 and public.read_text().startswith("-----BEGIN PUBLIC KEY-----")
+    assert edgeopt("bundle", run, "--count", 2, "--sign", keys, "--out", tmp_path / "b.zip").code == 0
+    done = edgeopt("bundle", "verify", tmp_path / "b.zip", "--key", public, "--json")
+    assert done.code == 0 and done.json["signed"] is True
+    assert edgeopt("bundle", "verify", tmp_path / "b.zip", "--json").json["signed"] is False
+    assert "error[E141]" in edgeopt("bundle", "verify", bundle, "--key", public).err, "an unsigned one, where a key is asked for"
+    again = edgeopt("bundle", "keygen", keys)
+    assert again.code == 2 and "error[E141]" in again.err and "never replaced" in again.err
+    open_key = tmp_path / "open"
+    open_key.write_bytes(keys.read_bytes())
+    open_key.chmod(0o644)
+    done = edgeopt("bundle", run, "--sign", open_key, "--out", tmp_path / "c.zip")
+    assert done.code == 2 and "chmod 600" in done.err and not (tmp_path / "c.zip").exists()
+
+
+def test_openssl_agrees(run: Path, keys: Path, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    assert edgeopt("bundle", run, "--count", 1, "--sign", keys, "--out", tmp_path / "b").code == 0
+    verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", keys.with_name("key.pub"), "-rawin", "-sigfile", tmp_path / "b" / "manifest.sig"]
+    assert subprocess.run([*verify, "-in", tmp_path / "b" / "manifest.json"], capture_output=True).returncode == 0
+    assert subprocess.run([*verify, "-in", tmp_path / "b" / "session.json"], capture_output=True).returncode != 0
+
+
+def reseal(folder: Path) -> None:
+    """Write the manifest anew for what is in the folder, as someone would who cannot sign."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in manifest["files"]:
+        data = (folder / name).read_bytes()
+        manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
