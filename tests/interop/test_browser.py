@@ -24,8 +24,8 @@ from edgeopt.tasks.encode import Encoder
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(executable() is None, reason="no Chromium: install it, or name it in EDGEOPT_CHROMIUM")]
 ROWS = 12
-ANSWERED = "document.body.dataset.state === 'answered'"
-FAILED = "document.body.dataset.state === 'error'"
+ANSWERED = "document.body?.dataset.state === 'answered'"
+FAILED = "document.body?.dataset.state === 'error'"
 HARD = [
     "", " ", "A plain text, read as it is.", "Crème brûlée à l'École — naïve coöperation", "İstanbul ﬁne ＦＵＬＬ ½ Ⅷ",
     "日本語のテキスト 和 English 混在", "한국어 텍스트", "שלום עולם مرحبا", "emoji 👩‍👩‍👧 🏳️‍🌈 ok",

@@ -77,12 +77,13 @@ def _about(report: Report, size: int) -> dict[str, Any]:
 def _index(report: Report, columns: tuple[str, ...], size: int) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    regression = report.task.type == "text-regression"
     page = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     versions = ", ".join(f"{name.rpartition('/')[2]} {version}" for name, version, _ in packages())
     return page.get_template("index.html.j2").render(
         name=report.recipe.name,
         about=f"A model of {size / 1e6:.1f} MB ({report.candidate.precision}) that runs in this browser.",
         columns=columns,
-        regression=report.task.type == "text-regression",
-        footer=f"Made by edgeopt {report.edgeopt}. {versions}. Confidence is the softmax of the logits.",
+        regression=regression,
+        footer=f"Made by edgeopt {report.edgeopt}, with {versions}." + (" Confidence is the softmax of the logits." if not regression else ""),
     )

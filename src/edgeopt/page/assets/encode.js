@@ -25,6 +25,8 @@ export class Encoder {
   /** tokenizer: of @huggingface/tokenizers. stride: tokens that windows share, null where long texts are cut. */
   constructor(tokenizer, maxLength, stride) {
     Object.assign(this, { tokenizer, maxLength, stride });
+    // tokenizers gives both texts 0 there, its port to the browser 0 and 1
+    this.numbered = tokenizer.tokenizer.post_processor?.type !== "RobertaProcessing";
   }
 
   /** {queries, cut}: inputs of each query of one or two texts, by name; whether tokens were left out. */
@@ -50,6 +52,7 @@ export class Encoder {
   _query(first, second) {
     const { tokens, token_type_ids } = this._whole(first, second);
     const ids = tokens.map((token) => this.tokenizer.token_to_id(token) ?? this.tokenizer.model.unk_token_id);
-    return { input_ids: ids, attention_mask: ids.map(() => 1), token_type_ids: token_type_ids ?? ids.map(() => 0) };
+    const zeros = ids.map(() => 0);
+    return { input_ids: ids, attention_mask: ids.map(() => 1), token_type_ids: (this.numbered && token_type_ids) || zeros };
   }
 }
