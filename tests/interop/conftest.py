@@ -74,7 +74,7 @@ def _apply(work: Path) -> Path:
         pytest.skip(f"no model and rows in {data}: run by `make test-interop` or `make test-browser`, which lay them out")
     training = {"max_steps": 60, "batch_size": 16, "learning_rate": 1e-4}
     task = {"type": "text-classification", "dataset": {"path": str(data), "max_rows": {"validation": 100}}, "text": "text", "max_length": 48}
-    recipe = tiny_recipe(work, name="movie snippets", model={"id": str(data / "model")}, task=task, targets=[BRIEF], baseline={"finetune": training},
+    recipe = tiny_recipe(work, name="movie-snippets", model={"id": str(data / "model")}, task=task, targets=[BRIEF], baseline={"finetune": training},
                          steps=[{"use": "finetune", **training}, {"use": "quantize.static", "calibration": {"samples": 32}}])  # fmt: skip
     done = edgeopt("apply", recipe, "--out", work / "run", "--store", work / "store")
     assert done.code == 0, done.err
