@@ -166,7 +166,7 @@ def table(found: list[dict[str, Any]], worst: list[dict[str, Any]], repeats: int
     limit = nominal + 1.96 * sqrt(nominal * CONFIDENCE / repeats)
     lines = [
         "# Error rates of gates on metrics", "",
-        f"`python -m benchmarks.gate_simulation`: a gate of {MARGIN * 100:g} point at {CONFIDENCE:.0%} confidence, decided on {repeats} samples of synthetic rows "
+        f"`python -m benchmarks.gate_simulation`: a gate of {MARGIN * 100:g} point at {CONFIDENCE:.0%} confidence, on {repeats} samples of synthetic rows "
         f"on which the true drop is known. Where it is just the margin, to pass and to fail are errors, and each may happen in {nominal:.0%} of samples "
         f"(up to {limit:.1%} in {repeats} of them, by chance); so with failing no drop, and with passing 3 points. All else is power.", "",
         "| Metric | Rows | True drop | pass | fail | inconclusive | errors within nominal |", "|---|---:|---|---:|---:|---:|---|",

@@ -131,7 +131,7 @@ def _pearson(weights: Values, a: Values, b: Values) -> Values:
     """Correlation of a and b, (rows,) or (draws, rows), with each row of weights (draws, rows)."""
 
     def mean(x: Values) -> Values:
-        return np.asarray(weights @ x if x.ndim == 1 else np.einsum("dr,dr->d", weights, x)) / total
+        return np.asarray((weights @ x if x.ndim == 1 else np.einsum("dr,dr->d", weights, x)) / total)
 
     total = weights.sum(1)
     mean_a, mean_b = mean(a), mean(b)
