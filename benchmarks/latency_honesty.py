@@ -1,7 +1,7 @@
 """How often a latency gate is right: the same file against itself, and a file with one layer in five more.
 
-Each repeat is a fresh process that opens three sessions in random order (a MiniLM of five layers twice, and its sixth layer
-more once), measures them as `apply` does, and lets the gate `latency.p50` `max_ratio: 1.10` decide twice: on the same file under
+Each repeat is a fresh process with three subjects (a MiniLM of five layers twice, and one with its sixth layer besides), which it
+opens ten times and measures as `apply` does, and lets the gate `latency.p50` `max_ratio: 1.10` decide twice: on the same file under
 two names, where the ratio is 1, and on the longer one, which computes 6/5 of the layers. The same samples with the time put
 back in which other programs had the processor tell what plain wall-clock time would have said. --work keeps every sample: a
 second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as busy as it comes.
@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import sys
 import time
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ from edgeopt.measure.latency import Measured
 from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
 from edgeopt.measure.rounds import believable
 from edgeopt.measure.session import defaults
+from edgeopt.openings import ratio_bounds
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import SubjectName
-from edgeopt.statistics import percentile_ratio
 
 MODEL = Path.home() / ".cache" / "edgeopt-models" / "minilm-l6"
 OPTIONS = {**defaults(1), "disabled_optimizers": ["SkipLayerNormFusion"]}
@@ -111,20 +111,19 @@ def repeated(graphs: dict[str, Path], number: int, options: argparse.Namespace) 
 
 def measured(graphs: dict[str, Path], number: int, options: argparse.Namespace) -> dict[str, Any]:
     pin(1)
-    order = random.Random(number).sample(list(graphs), len(graphs))
-    opened = {name: onnx_query(graphs[name], OPTIONS) for name in order}
     ids = [int(i) for i in np.random.default_rng(number).integers(1000, 20_000, options.tokens)]
     row = {"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}
-    found = believable({name: opened[name] for name in graphs}, feeds_of([row], options.tokens, 1), 1, options.queries, options.seconds)
+    openers = {name: partial(onnx_query, path, OPTIONS) for name, path in graphs.items()}
+    found = believable(openers, {"": feeds_of([row], options.tokens, 1)}, 1, options.queries, options.seconds)[""]
     rounded = [{k: [round(v, 4) for v in values] for k, values in those.items()} for those in (found.samples, found.waited)]
-    return {"samples": rounded[0], "waited": rounded[1], "restarts": found.restarts}
+    return {"samples": rounded[0], "waited": rounded[1], "restarts": found.restarts, "openings": found.openings}
 
 
-def decided(base: Any, other: Any) -> tuple[str, bool, float]:
+def decided(base: Any, other: Any, openings: tuple[int, ...]) -> tuple[str, bool, float]:
     """The gate's verdict, whether the two-sided 95 % interval of the ratio holds 1, and the ratio."""
     names: tuple[SubjectName, SubjectName] = ("baseline", "candidate")
-    rows = [Measured(n, "here", "onnxruntime", "cpu", 1, 1, 0, {}, np.array(s)) for n, s in zip(names, (base, other), strict=True)]
-    bounds = percentile_ratio(rows[1].samples, rows[0].samples, 50.0, 0.975)
+    rows = [Measured(n, "here", "onnxruntime", "cpu", 1, 1, 0, {}, np.array(s), openings=openings) for n, s in zip(names, (base, other), strict=True)]
+    bounds = ratio_bounds(rows[1].samples, rows[0].samples, 50.0, 0.975, openings)
     return latency(GATE, rows).verdict, bounds.low <= 1.0 <= bounds.high, bounds.value
 
 
@@ -135,7 +134,7 @@ def report(repeats: list[dict[str, Any]], options: argparse.Namespace) -> None:
             found = []
             for repeat in repeats:
                 series = [np.array(repeat["samples"][n]) + (np.array(repeat["waited"][n]) if clock == "wall clock" else 0) for n in ("baseline", name)]
-                found.append(decided(*series))
+                found.append(decided(series[0], series[1], tuple(repeat["openings"])))
             ratios = np.array([ratio for _, _, ratio in found])
             verdicts = Counter(verdict for verdict, _, _ in found)
             clocks[f"{what}, {clock}"] = {
