@@ -80,7 +80,8 @@ class Rounds:
 
     def clear(self) -> None:
         self._number = 0
-        for values in (*self.samples.values(), *self.waited.values(), self.openings):
+        self.openings.clear()
+        for values in (*self.samples.values(), *self.waited.values()):
             values.clear()
 
 
