@@ -351,7 +351,7 @@ class Target(Strict):
     max_seconds: float = Field(60.0, gt=0, description="time limit per sequence, for slow models and noisy machines")
     instructions: list[str] = Field(
         default=[],
-        description="CPU flags that the device has, as Linux names them, a bar between alternatives; a machine that lacks one decides no latency gate",
+        description="CPU flags that the device has, by Linux's names, a bar between alternatives; a machine that lacks one decides no latency gate",
     )
     without: list[str] = Field(default=[], description="CPU flags that the device lacks: a machine that has one of them decides no latency gate")
     device: str | None = Field(
