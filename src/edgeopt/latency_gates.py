@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgeopt.drift import drift, drifted
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.profile import elsewhere
+from edgeopt.openings import drift, drifted, ratio_bounds
+from edgeopt.openings import percentile_bounds as bounds_of
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Subject, Verdict
 from edgeopt.statistics import Bounds, percentile_bounds, percentile_ratio
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
 #: Queries below which a percentile says nothing: MLPerf inference rules, early stopping. With fewer, more than one slower
-#: query is not to be expected with 99 % confidence. For p50 that would be 11; 64 leave the bootstrap some blocks.
+#: query is not to be expected with 99 % confidence. For p50 that would be 11; 64 leave each opening some.
 MIN_QUERIES = {"p50": 64, "p90": 64, "p99": 662}
 _SMALLER = ("max_ms", "max_mb", "max_ratio")
 _MOST = 100_000
@@ -97,9 +98,9 @@ def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
 
 def _bounds(kind: str, base: Measured, candidate: Measured, q: float, confidence: float) -> Bounds:
     if kind == "max_ms":
-        return percentile_bounds(candidate.samples, q, confidence)
+        return bounds_of(candidate.samples, q, confidence, candidate.openings)
     over, under = (candidate, base) if kind == "max_ratio" else (base, candidate)
-    return percentile_ratio(over.samples, under.samples, q, confidence)
+    return ratio_bounds(over.samples, under.samples, q, confidence, candidate.openings)
 
 
 def _judge(bounds: Bounds, kind: str, bound: float) -> Verdict:
@@ -114,7 +115,7 @@ def _unbelievable(kind: str, base: Measured, candidate: Measured) -> str | None:
         return "; ".join(candidate.unfit)
     if kind == "max_ms" and (why := elsewhere(candidate.named, candidate.processor)):
         return why
-    change = drift(candidate.samples, None if kind == "max_ms" else base.samples)
+    change = drift(candidate.samples, None if kind == "max_ms" else base.samples, candidate.openings)
     if drifted(change):
         what = "the latency" if kind == "max_ms" else "the ratio"
         return f"{what} drifted by {change.value - 1:+.0%} from the first half to the second: measure again on a quieter machine, or raise max_seconds"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,34 +67,27 @@ def _bounds(value: float, draws: Values, confidence: float) -> Bounds:
     return Bounds(float(value), float(low), float(high))
 
 
+#: Consecutive rounds share the state of the machine, so they are resampled together.
+_BLOCK = 10
+
+
 def _resampled_rounds(rounds: int, resamples: int, block: int) -> Values:
-    """Indices (resamples, rounds) of a moving-block bootstrap: consecutive rounds share the state of the machine."""
+    """Indices (resamples, rounds) of a moving-block bootstrap."""
     rng = np.random.default_rng(_SEED)
     block = min(block, rounds)
     starts = rng.integers(0, rounds - block + 1, size=(resamples, math.ceil(rounds / block)))
     return (starts[:, :, None] + np.arange(block)).reshape(resamples, -1)[:, :rounds]
 
 
-def percentile_draws(series: Sequence[Values], percentile: float, block: int | None = None) -> list[Values]:
-    """A percentile of one series, or of two that were measured in the same rounds, on 2,000 resamples of these rounds. block:
-    rounds that are resampled together; by default as many as the series is correlated over."""
-    from edgeopt.autocorrelation import block_length
-
-    if block is None:
-        # below or above the percentile: what a percentile's error is a mean of
-        below = [(x <= np.percentile(x, percentile)).astype(float) for x in series]
-        block = block_length(below[0] - below[1] if len(below) > 1 else below[0])
-    index = _resampled_rounds(len(series[0]), RESAMPLES // 5, block)
-    return [np.percentile(x[index], percentile, axis=1) for x in series]
-
-
-def percentile_ratio(baseline: Values, candidate: Values, percentile: float, confidence: float, block: int | None = None) -> Bounds:
-    """Baseline's percentile over the candidate's, from samples of the same rounds. block: as of `percentile_draws`."""
+def percentile_ratio(baseline: Values, candidate: Values, percentile: float, confidence: float, block: int = _BLOCK) -> Bounds:
+    """Baseline's percentile over the candidate's, from samples of the same rounds; block: rounds that are resampled together."""
     rounds = min(len(baseline), len(candidate))
-    top, bottom = percentile_draws([baseline[:rounds], candidate[:rounds]], percentile, block)
+    index = _resampled_rounds(rounds, RESAMPLES // 5, block)
+    top, bottom = (np.percentile(x[index], percentile, axis=1) for x in (baseline[:rounds], candidate[:rounds]))
     return _bounds(float(np.percentile(baseline, percentile) / np.percentile(candidate, percentile)), top / bottom, confidence)
 
 
-def percentile_bounds(samples: Values, percentile: float, confidence: float, block: int | None = None) -> Bounds:
+def percentile_bounds(samples: Values, percentile: float, confidence: float, block: int = _BLOCK) -> Bounds:
     """A percentile of latencies with its bounds."""
-    return _bounds(float(np.percentile(samples, percentile)), percentile_draws([samples], percentile, block)[0], confidence)
+    index = _resampled_rounds(len(samples), RESAMPLES // 5, block)
+    return _bounds(float(np.percentile(samples, percentile)), np.percentile(samples[index], percentile, axis=1), confidence)

@@ -46,10 +46,10 @@ def peaks(products: Sequence[tuple[int, int, int]], threads: int) -> dict[str, f
             for product in dict.fromkeys([*products, LARGE])
             for precision in ("fp32", "int8")
         }
-    found = Rounds({str(name): query for name, query in queries.items()}, [None], threads)
-    found.run(2, time.monotonic() + _SECONDS)  # the first call of a session prepares it
-    found.clear()
-    found.run(_ROUNDS, time.monotonic() + _SECONDS)
+    named = {str(name): query for name, query in queries.items()}
+    found = Rounds(list(named), [None], threads)
+    found.freshen(named)
+    found.run(named, _ROUNDS, time.monotonic() + _SECONDS)
     best = {name: float(np.prod(name[1])) / (min(found.samples[str(name)]) / 1e3) for name in queries}
     return {precision: max(v for (p, _), v in best.items() if p == precision) for precision in ("fp32", "int8")}
 

@@ -29,7 +29,7 @@ def timed(call: Callable[[], object], threads: int) -> tuple[float, float]:
     finally:
         os.close(file)
     waited = max(0, after - before)
-    return max(0, end - start - (waited if threads == 1 else 0)) / 1e6, waited / 1e6
+    return max(1, end - start - (waited if threads == 1 else 0)) / 1e6, waited / 1e6
 
 
 def _now(file: int) -> tuple[int, int, int]:

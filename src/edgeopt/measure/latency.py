@@ -49,6 +49,8 @@ class Measured:
     #: Milliseconds in which other programs had the processor meanwhile, in no sample of one thread; how often a drift made the measuring begin anew.
     waited_ms: float = 0.0
     restarts: int = 0
+    #: How many rounds each opening of the files has, in order.
+    openings: tuple[int, ...] = ()
     #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor measured on.
     unfit: tuple[str, ...] = ()
     named: str | None = None

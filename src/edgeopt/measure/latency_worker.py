@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,25 +27,25 @@ def main() -> None:
     pin(target["threads"])
     feeds = {str(s): feeds_of(task["rows"], s, target["batch"]) for s in target["sequence"]}
     probe = feeds[str(target["sequence"][0])]
-    queries: dict[str, Query] = {}
+    openers: dict[str, Callable[[], Query]] = {}
     about: dict[str, dict[str, Any]] = {}
     for name, path in task["graphs"].items():
         open_query = partial(onnx_query, Path(path))
         known = task["options"].get(name)
         choice = Choice(open_query(known), known, None) if known else best_options(open_query, target["threads"], probe)
-        queries[name] = choice.query
+        openers[name] = partial(open_query, choice.options)
         about[name] = {"runtime": "onnxruntime", "device": "cpu", "session": choice.options, "gain": choice.gain}
     if task["torch"]:
-        queries["baseline-torch"], device = torch_query(Path(task["torch"]), target["threads"])
+        openers["baseline-torch"], device = torch_opener(Path(task["torch"]), target["threads"])
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
     lengths = [n for n in target["sequence"] if n != "task"]
     weights = weights_of(Path(next(iter(task["graphs"].values())))) if lengths else []
     peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"]) if lengths else None
     results = []
-    for sequence in target["sequence"]:
-        found = believable(queries, feeds[str(sequence)], target["threads"], target["queries"], target["max_seconds"])
-        counted = {name: {"samples": found.samples[name], "waited_ms": sum(found.waited[name]), "restarts": found.restarts, "peak": peak} for name in queries}
-        results += [{"subject": name, "sequence": sequence, **counted[name], **about[name]} for name in queries]
+    for sequence, found in believable(openers, feeds, target["threads"], target["queries"], target["max_seconds"]).items():
+        for name in openers:
+            counted = {"samples": found.samples[name], "openings": found.openings, "waited_ms": sum(found.waited[name]), "restarts": found.restarts}
+            results.append({"subject": name, "sequence": sequence if sequence == "task" else int(sequence), **counted, "peak": peak, **about[name]})
     json.dump(results, sys.stdout)
 
 
@@ -84,8 +85,10 @@ def onnx_query(path: Path, options: Options) -> Query:
     return lambda feed: session.run(None, {k: v for k, v in feed.items() if k in names})
 
 
-def torch_query(folder: Path, threads: int) -> tuple[Query, str]:
-    """The FP32 model run eagerly by torch: on the GPU where there is one, else on these processors."""
+def torch_opener(folder: Path, threads: int) -> tuple[Callable[[], Query], str]:
+    """What makes the FP32 model, run eagerly by torch, ready in memory of its own: on the GPU where there is one, else on these
+    processors."""
+    import copy
     import inspect
 
     import torch
@@ -98,12 +101,12 @@ def torch_query(folder: Path, threads: int) -> tuple[Query, str]:
     model = model.to(device)
     accepted = set(inspect.signature(model.forward).parameters)
 
-    def query(feed: Feed) -> object:
+    def query(copied: Any, feed: Feed) -> object:
         with torch.inference_mode():
-            logits = model(**{k: torch.from_numpy(v).to(device) for k, v in feed.items() if k in accepted}).logits
+            logits = copied(**{k: torch.from_numpy(v).to(device) for k, v in feed.items() if k in accepted}).logits
             return logits.cpu()  # waits for the GPU
 
-    return query, torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    return lambda: partial(query, copy.deepcopy(model)), torch.cuda.get_device_name() if device == "cuda" else "cpu"
 
 
 if __name__ == "__main__":

@@ -1,92 +1,134 @@
-"""Rounds in which every subject answers the same query, until the latencies can be believed."""
+"""Rounds in which every subject answers the same query, over several openings, until the latencies can be believed."""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from edgeopt.drift import drift, drifted
 from edgeopt.measure.choice import Query
 from edgeopt.measure.clock import timed
-from edgeopt.statistics import percentile_ratio
+from edgeopt.openings import drift, drifted, ratio_bounds
 
 _WARM_WINDOW, _WARM_LIMIT = 10, 60
+#: Rounds after each further opening that do not count.
+_FRESH = 3
+#: How often the subjects are opened anew, unless the time is up, and how often at least.
+OPENINGS, _FEWEST = 10, 4
 #: The bounds of each ratio of p50 to the first subject's should be this near to it; else more rounds are measured, up to so
 #: many times the number asked for.
 WIDE, ATTEMPTS = 0.05, 3
 
+Queries = Mapping[str, Query]
+
 
 class Rounds:
-    """Latencies of some subjects: in each round every subject answers the same feed once, in random order. samples:
-    milliseconds by subject, one a round. waited: the milliseconds in which other programs had the
-    processor meanwhile; on one thread they are not in the samples. restarts: how often the rounds so far were thrown away because a ratio had drifted."""
+    """Latencies of some subjects on some feeds: in each round every subject answers the same feed once, in random order.
+    samples: milliseconds by subject, one a round. waited: the milliseconds in which other programs had the processor
+    meanwhile; on one thread they are not in the samples. openings: how many rounds each opening has. restarts: how often the
+    rounds so far were thrown away because a ratio had drifted."""
 
-    def __init__(self, queries: Mapping[str, Query], feeds: Sequence[Any], threads: int) -> None:
-        self.samples: dict[str, list[float]] = {name: [] for name in queries}
-        self.waited: dict[str, list[float]] = {name: [] for name in queries}
+    def __init__(self, names: Sequence[str], feeds: Sequence[Any], threads: int) -> None:
+        self.samples: dict[str, list[float]] = {name: [] for name in names}
+        self.waited: dict[str, list[float]] = {name: [] for name in names}
+        self.openings: list[int] = []
         self.restarts = 0
-        self._queries, self._feeds, self._threads = queries, feeds, threads
-        self._order, self._rng, self._parent = list(queries), random.Random(0), os.getppid()
+        self._feeds, self._threads, self._number = feeds, threads, 0
+        self._order, self._rng, self._parent = list(names), random.Random(0), os.getppid()
 
-    def run(self, rounds: int, end: float) -> None:
-        """That many rounds more, or until `end` (of time.monotonic()) has passed; one at least."""
+    def run(self, queries: Queries, rounds: int, end: float) -> None:
+        """That many rounds more of one opening, or until `end` (of time.monotonic()) has passed; one at least."""
+        self.openings.append(0)
         for _ in range(rounds):
-            self._one()
+            self._one(queries)
+            self.openings[-1] += 1
             if os.getppid() != self._parent:
                 raise SystemExit("the run that asked is gone")
             if time.monotonic() > end:
                 return
 
-    def _one(self) -> None:
-        feed = self._feeds[len(self.samples[self._order[0]]) % len(self._feeds)]
+    def _one(self, queries: Queries) -> None:
+        feed = self._feeds[self._number % len(self._feeds)]
+        self._number += 1
         self._rng.shuffle(self._order)
         for name in self._order:
-            took, waited = timed(partial(self._queries[name], feed), self._threads)
+            took, waited = timed(partial(queries[name], feed), self._threads)
             self.samples[name].append(took)
             self.waited[name].append(waited)
 
-    def warm_up(self, max_seconds: float) -> None:
-        """Rounds that do not count: until the latencies are steady, but for no longer than max_seconds or 60 rounds."""
+    def warm_up(self, queries: Queries, max_seconds: float) -> None:
+        """Rounds that do not count, before any that do: until the latencies are steady, but for no longer than max_seconds or
+        60 rounds."""
         end = time.monotonic() + max_seconds
         for number in range(_WARM_LIMIT):
-            self._one()
+            self._one(queries)
             if time.monotonic() > end or (number >= 2 * _WARM_WINDOW and steady(self.samples)):
                 break
         self.clear()
 
+    def freshen(self, queries: Queries) -> None:
+        """What a session does on its first queries alone: a few that do not count."""
+        for number in range(_FRESH):
+            for name in self._order:
+                queries[name](self._feeds[(self._number + number) % len(self._feeds)])
+
     def clear(self) -> None:
+        self._number = 0
+        self.openings.clear()
         for values in (*self.samples.values(), *self.waited.values()):
             values.clear()
 
 
-def interleaved(queries: Mapping[str, Query], feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float) -> dict[str, list[float]]:
-    """Milliseconds a query, after a warm-up, in as many rounds, or as max_seconds allow."""
-    found = Rounds(queries, feeds, threads)
-    found.warm_up(max_seconds / 4)
-    found.run(rounds, time.monotonic() + max_seconds)
+def interleaved(queries: Queries, feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float) -> dict[str, list[float]]:
+    """Milliseconds a query of one opening, after a warm-up, in as many rounds, or as max_seconds allow."""
+    found = Rounds(list(queries), feeds, threads)
+    found.warm_up(queries, max_seconds / 4)
+    found.run(queries, rounds, time.monotonic() + max_seconds)
     return found.samples
 
 
-def believable(queries: Mapping[str, Query], feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float) -> Rounds:
-    """The same, measured for longer where it is not settled: anew where a ratio has drifted, else with more rounds."""
-    found = Rounds(queries, feeds, threads)
-    found.warm_up(max_seconds / 4)
-    end = time.monotonic() + max_seconds
+def believable(
+    openers: Mapping[str, Callable[[], Query]], feeds: Mapping[str, Sequence[Any]], threads: int, rounds: int, max_seconds: float
+) -> dict[str, Rounds]:
+    """The rounds of each of several lists of feeds, by its name: that many, spread over ten openings of all subjects in random
+    order, or as many as max_seconds a list allow. What is not settled then is measured again while there is time: anew where
+    a ratio has drifted, else on top."""
+    rng = random.Random(0)
+
+    def opened() -> dict[str, Query]:
+        return {name: openers[name]() for name in rng.sample(list(openers), len(openers))}
+
+    found = {name: Rounds(list(openers), those, threads) for name, those in feeds.items()}
+    queries = opened()
+    for each in found.values():
+        each.warm_up(queries, max_seconds / 4)
+    left, todo = max_seconds * len(found), list(found.values())
     for _ in range(ATTEMPTS):
         began = time.monotonic()
-        found.run(rounds, end)
-        why = unsettled(found.samples)
-        if why is None or 2 * time.monotonic() - began > end:  # there is no time for as many again
+        for number in range(OPENINGS):
+            if number >= _FEWEST and time.monotonic() - began > left:
+                break
+            queries.clear()  # before the next ones take their memory
+            queries.update(opened())
+            for each in todo:
+                each.freshen(queries)
+                each.run(queries, math.ceil(rounds / OPENINGS), time.monotonic() + max_seconds / OPENINGS)
+        took = time.monotonic() - began
+        left -= took
+        why = {id(each): unsettled(each) for each in todo}
+        todo = [each for each in todo if why[id(each)]]
+        if not todo or took > left:  # there is no time for as much again
             break
-        if why == "drift":
-            found.clear()
-            found.restarts += 1
+        for each in todo:
+            if why[id(each)] == "drift":
+                each.clear()
+                each.restarts += 1
     return found
 
 
@@ -99,12 +141,12 @@ def steady(samples: Mapping[str, Sequence[float]]) -> bool:
     return True
 
 
-def unsettled(samples: Mapping[str, Sequence[float]]) -> str | None:
-    """Why the ratios to the first subject cannot be believed yet: `drift` or `noise`."""
-    first, *others = (np.array(values) for values in samples.values())
-    if len(first) < 4 * _WARM_WINDOW or not all(np.median(x) > 0 for x in (first, *others)):
+def unsettled(measured: Rounds) -> Literal["drift", "noise"] | None:
+    """Why the ratios to the first subject cannot be believed yet."""
+    first, *others = (np.array(values) for values in measured.samples.values())
+    if len(first) < OPENINGS:
         return None
-    if any(drifted(drift(other, first)) for other in others):
+    if any(drifted(drift(other, first, measured.openings)) for other in others):
         return "drift"
-    bounds = [percentile_ratio(other, first, 50.0, 0.95) for other in others]
+    bounds = [ratio_bounds(other, first, 50.0, 0.95, measured.openings) for other in others]
     return "noise" if any(b.high - b.low > 2 * WIDE * b.value for b in bounds) else None

@@ -364,7 +364,8 @@ class Target(Strict):
     queries: int = Field(700, ge=64, description="per subject and sequence; p90 needs 64, p99 needs 662")
     max_seconds: float = Field(60.0, gt=0, description="time limit per sequence, for slow models and noisy machines")
     instructions: list[str] = Field(
-        default=[], description="CPU flags that the device has, as Linux names them; `a|b` is either. A machine that lacks one decides no latency gate"
+        default=[],
+        description="CPU flags that the device has, by Linux's names, a bar between alternatives; a machine that lacks one decides no latency gate",
     )
     without: list[str] = Field(default=[], description="CPU flags that the device lacks: a machine that has one of them decides no latency gate")
     device: str | None = Field(

@@ -14,13 +14,13 @@ from edgeopt.gates import Evidence, decide, verdict_of
 from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES
 from edgeopt.measure.latency import Measured
 from edgeopt.measuring import Measurements, state_bytes
+from edgeopt.openings import ratio_bounds
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
 from edgeopt.report import compared
 from edgeopt.report.limit import limits
 from edgeopt.report.model import Difference, Latency, Parity, RecipeInfo, Report, Seeds, SessionChoice, Speedup, Step, SubjectName, Task
 from edgeopt.report.notes import run_notes, seed_notes
-from edgeopt.statistics import percentile_ratio
 
 CONFIDENCE = 0.95
 CHAINS: tuple[Chain, ...] = ("baseline", "candidate")
@@ -105,7 +105,7 @@ def _speedups(latency: list[Measured]) -> list[Speedup]:
         for of, against in pairs:
             one, base = found.get((*place, of)), found.get((*place, against))
             if one is not None and base is not None:
-                b = percentile_ratio(base.samples, one.samples, 50.0, CONFIDENCE)
+                b = ratio_bounds(base.samples, one.samples, 50.0, CONFIDENCE, one.openings)
                 out.append(Speedup(of=of, against=against, target=one.target, sequence=_sequence(one), percentile="p50", ratio=b.value, low=b.low, high=b.high))
     return out
 

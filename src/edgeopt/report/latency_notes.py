@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeopt.drift import drift, drifted
 from edgeopt.measure.latency import Measured
+from edgeopt.openings import drift, drifted
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Place
 
@@ -37,14 +37,14 @@ def _drifts(latency: Sequence[Measured]) -> list[str]:
     bases = {(m.target, m.sequence): m for m in latency if m.subject == "baseline"}
     for m in latency:
         base, place = bases.get((m.target, m.sequence)), Place(m.target, m.sequence)
-        if len(m.samples) < 16 or base is None or not (np.median(m.samples) > 0 and np.median(base.samples) > 0):
+        if len(m.samples) < 16 or base is None:
             continue
         if m is base and m.restarts:
             notes.append(f"{place}: a ratio drifted, and the measuring began anew {m.restarts} time{'s' * (m.restarts > 1)}.")
-        alone = drift(m.samples)
+        alone = drift(m.samples, None, m.openings)
         if drifted(alone):
             notes.append(f"{place}: the latency of {m.subject} changed by {alone.value - 1:+.0%} from the first half of the rounds to the second.")
-        if m is not base and drifted(change := drift(m.samples, base.samples)):
+        if m is not base and drifted(change := drift(m.samples, base.samples, m.openings)):
             notes.append(f"{place}: the ratio of {m.subject} to the baseline drifted by {change.value - 1:+.0%}: gates on it are inconclusive.")
     return notes
 

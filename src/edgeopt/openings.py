@@ -1,0 +1,89 @@
+"""Bounds on latencies that were measured over several openings of their files. numpy alone.
+
+Where a file's weights come to lie in memory is drawn anew whenever it is opened, and makes it some percent quicker or slower as
+long as it is open (benchmarks/results/latency_honesty.md). However many queries one opening answers, they do not tell that
+apart from the file. So the openings are what is resampled: the rounds of one are left out at a time (the grouped jackknife:
+Efron and Tibshirani 1993, chapter 11), and Student's t for as many openings makes the bounds. What is correlated in time
+within an opening is in them too.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgeopt.statistics import Bounds, Values
+
+#: Rounds of which no openings are known are taken in so many equal parts.
+PARTS = 8
+#: A drift smaller than this share does not matter to a gate; of a larger one it must be this sure that it is no chance.
+LARGEST, CONFIDENCE = 0.05, 0.995
+
+
+def ratio_bounds(over: Values, under: Values, percentile: float, confidence: float, openings: Sequence[int] = ()) -> Bounds:
+    """A percentile of the one over that of the other, samples of the same rounds, with its bounds. openings: how many rounds
+    each opening has, in order."""
+    rounds = min(len(over), len(under))
+
+    def statistic(keep: Values) -> float:
+        top, bottom = (float(np.percentile(x[:rounds][keep], percentile)) for x in (over, under))
+        return math.log(top / bottom)
+
+    return _jackknife(statistic, rounds, confidence, openings)
+
+
+def percentile_bounds(samples: Values, percentile: float, confidence: float, openings: Sequence[int] = ()) -> Bounds:
+    """A percentile of latencies with its bounds."""
+    return _jackknife(lambda keep: math.log(float(np.percentile(samples[keep], percentile))), len(samples), confidence, openings)
+
+
+def drift(samples: Values, against: Values | None = None, openings: Sequence[int] = ()) -> Bounds:
+    """The median in the second half of the openings over that in the first; with `against`, samples of the same rounds, that of
+    the ratio of both medians. Bounds at 99.5 % by Student's t of the openings' logarithms, of one variance in both halves."""
+    parts = [p for p in _parts(len(samples), openings) if len(p)]
+    values = np.array([math.log(np.median(samples[p])) - (0.0 if against is None else math.log(np.median(against[p]))) for p in parts])
+    halves = values[: len(values) // 2], values[len(values) - len(values) // 2 :]
+    if len(halves[0]) < 2:
+        return Bounds(1.0, 0.0, math.inf)
+    change = float(halves[1].mean() - halves[0].mean())
+    freedom = 2 * (len(halves[0]) - 1)
+    error = math.sqrt(sum(float(np.sum((h - h.mean()) ** 2)) for h in halves) / freedom * 2 / len(halves[0]))
+    return _around(change, error * t_quantile(CONFIDENCE, freedom))
+
+
+def drifted(found: Bounds) -> bool:
+    """Whether a change is no chance and large enough to matter."""
+    return not found.low <= 1.0 <= found.high and not 1 / (1 + LARGEST) <= found.value <= 1 + LARGEST
+
+
+@functools.cache
+def t_quantile(p: float, freedom: int) -> float:
+    """Of Student's t: with x = √ν tan θ its density is that of cos^(ν-1) θ."""
+    angles = np.linspace(-math.pi / 2, math.pi / 2, 20_001)
+    mass = np.cumsum(np.cos(angles).clip(0) ** (freedom - 1))
+    return math.sqrt(freedom) * math.tan(float(np.interp(p, mass / mass[-1], angles)))
+
+
+def _jackknife(statistic: Callable[[Values], float], rounds: int, confidence: float, openings: Sequence[int]) -> Bounds:
+    """Bounds of exp(statistic), a function of the indices of rounds. Nothing is ruled out where there is one part alone."""
+    parts = [p for p in _parts(rounds, openings) if len(p)]
+    value = statistic(np.arange(rounds))
+    if len(parts) < 2:
+        return Bounds(math.exp(value), 0.0, math.inf)
+    without = np.array([statistic(np.concatenate([p for p in parts if p is not left])) for left in parts])
+    error = math.sqrt((len(parts) - 1) / len(parts) * float(np.sum((without - without.mean()) ** 2)))
+    return _around(value, error * t_quantile(confidence, len(parts) - 1))
+
+
+def _around(value: float, half: float) -> Bounds:
+    return Bounds(math.exp(value), math.exp(value - half), math.exp(value + half))
+
+
+def _parts(rounds: int, openings: Sequence[int]) -> list[Values]:
+    """Indices of the rounds of each opening."""
+    if sum(openings) != rounds or len(openings) < 2:
+        return np.array_split(np.arange(rounds), PARTS)
+    return np.split(np.arange(rounds), np.cumsum(openings)[:-1])
