@@ -67,7 +67,11 @@ def find_artifact(path: Path) -> Artifact:
             raise bad_input("E131", f"{path} is not a graph with {TOKENIZER} beside it or one folder above", help=_HELP)
         return _artifact(folder, path.absolute())
     if not is_there(path / TOKENIZER, Path.is_file):
-        raise bad_input("E131", f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}" if path.is_dir() else f"{path} does not exist", help=_HELP)
+        raise bad_input(
+            "E131",
+            f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}" if path.is_dir() else f"{path} does not exist",
+            help=_HELP,
+        )
     folder = path.absolute()
     graph = next((folder / name for name in [*_measured(folder), *_GRAPHS] if (folder / name).is_file()), None)
     if graph is None:
