@@ -190,7 +190,7 @@ class _Measuring:
             if sequences:
                 limit = min(target.max_seconds, max_seconds)
                 self.progress.say(f"latency on {target.name}: up to {limit:.0f} s at each of {len(sequences)} lengths …")
-                known = {n: a.options for n, a in self.models.items() if a.options} if target is self.asked.targets[0] else {}
+                known: dict[str, session.Options] = {n: a.options for n, a in self.models.items() if a.options} if target is self.asked.targets[0] else {}
                 given = target.model_copy(update={"sequence": sequences, "max_seconds": limit})
                 found += measure(given, {n: a.graph for n, a in self.models.items()}, None, queries, known)
         return found

@@ -36,11 +36,15 @@ def cpu_name() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
+def processors() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cpus() -> int:
-    """Processors this process may run on; EDGEOPT_THREADS lowers it."""
-    have = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The same, or fewer where EDGEOPT_THREADS lowers it."""
     wanted = os.environ.get("EDGEOPT_THREADS", "")
-    return max(1, min(have, int(wanted))) if wanted.isdecimal() else have
+    return max(1, min(processors(), int(wanted))) if wanted.isdecimal() else processors()
 
 
 def is_busy() -> bool:
@@ -87,6 +91,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "cpus": cpus(),
+        "processors": processors(),
         "cpu_flags": sorted(cpu_flags() & set(SHOWN_FLAGS)),
         "memory_bytes": memory_bytes(),
         "gpu": has_cuda(),
@@ -96,7 +101,7 @@ def environment() -> dict[str, Any]:
 
 def machine_differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """In what two environments differ that decides latency and memory: processor, its number and flags, ONNX Runtime."""
-    pairs = [(name, one.get(name), other.get(name)) for name in ("cpu", "cpus", "cpu_flags")]
+    pairs = [(name, one.get(name), other.get(name)) for name in ("cpu", "processors", "cpu_flags")]
     pairs.append(("onnxruntime", *(e.get("packages", {}).get("onnxruntime") for e in (one, other))))
     return [f"{name} {_shown(a)} ≠ {_shown(b)}" for name, a, b in pairs if a != b]
 

@@ -108,10 +108,7 @@ def subject_of(shown: str, graph: Path, task: Task, labels: Any, answered: tuple
     """What is known of a graph. answered: its outputs on the rows that have these labels and how many seconds they took;
     without it there are no metrics, and without starts neither memory nor cold start."""
     weights = weigh(graph)
-    outputs: Any = None
-    seconds = None
-    if answered:
-        outputs, seconds = answered
+    outputs, seconds = answered or (np.empty(0), None)
     return Subject(
         artifact=shown, metrics=task.metrics(labels, outputs) if answered else {}, extra=task.extra_metrics(labels, outputs) if answered else {},
         inference_seconds=None if seconds is None else round(seconds, 3), size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from edgeopt.report.github import annotations, append_summary, summary
+from edgeopt.report.github import append_summary, commands, summary
 from edgeopt.report.junit import junit
 from edgeopt.report.model import Gate, Verdict
 from edgeopt.report.suite import Suite
@@ -70,14 +70,14 @@ def as_the_runner_reads(line: str) -> tuple[str, dict[str, str], str]:
 def test_annotations_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
     recipe = tmp_path / "recipes" / "odd, 100%:1.yaml"
-    found = [as_the_runner_reads(line) for line in annotations(suites(), recipe)]
+    found = [as_the_runner_reads(line) for line in commands(suites(), recipe)]
     assert [level for level, _, _ in found] == ["error", "warning", "error"]
-    level, where, message = found[0]
+    _, where, message = found[0]
     assert where == {"file": "recipes/odd, 100%:1.yaml", "line": "12",
                      "title": "fail: quick <&> start: latency.p50 min_speedup 1.5 (cpu-1-thread task rows)"}  # fmt: skip
     assert message == NASTY
     assert "line" not in found[2][1]
-    (alone,) = annotations([Suite("x", [gate("fail", line=None)])], None)
+    (alone,) = commands([Suite("x", [gate("fail", line=None)])], None)
     assert "file" not in as_the_runner_reads(alone)[1]
 
 

@@ -106,8 +106,9 @@ def main() -> NoReturn:
     except Exception as error:
         if os.environ.get("EDGEOPT_DEBUG"):
             raise
-        show_error(unforeseen(error), as_json=as_json)
-        sys.exit(ExitCode.STEP_FAILED)
+        told = unforeseen(error)
+        show_error(told, as_json=as_json)
+        sys.exit(told.exit_code)
 
 
 def _interrupt(*_: object) -> None:

@@ -33,13 +33,13 @@ def make_way(*files: Path | None) -> None:
 
 def publish(suites: Sequence[Suite], recipe: Path | None, junit: Path | None, *, github: bool) -> None:
     """recipe: the file in which the gates have their lines. Annotations go to stderr, which the runner reads too."""
-    from edgeopt.report.github import annotations, append_summary, summary
+    from edgeopt.report.github import append_summary, commands, summary
     from edgeopt.report.junit import write_junit
 
     if junit is not None:
         write_junit(junit, suites)
     if github:
-        for line in annotations(suites, recipe):
+        for line in commands(suites, recipe):
             click.echo(line, err=True)
         if not append_summary(summary(suites)):
             click.echo("GITHUB_STEP_SUMMARY is not set: there is no step whose summary could be appended to", err=True)

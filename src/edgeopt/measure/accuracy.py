@@ -28,11 +28,11 @@ def outputs_of(graph: Path, folder: Path, split: Split, task: Task, progress: Pr
 
 def torch_outputs_of(folder: Path, split: Split, task: Task, progress: Progress, title: str) -> tuple[np.ndarray[Any, np.dtype[Any]], str]:
     """The same of the FP32 model that torch runs, on the GPU where there is one; and what that is."""
-    from edgeopt.measure.latency_worker import torch_query
+    from edgeopt.measure.latency_worker import torch_opener
 
-    found = torch_query(folder, host.cpus())
-    query: Any = found[0]
-    return _outputs(lambda given: query(given).float().numpy(), folder, split, task, progress, title), found[1]
+    opened, device = torch_opener(folder, host.cpus())
+    query: Any = opened()
+    return _outputs(lambda given: query(given).float().numpy(), folder, split, task, progress, title), device
 
 
 def _outputs(run: Run, folder: Path, split: Split, task: Task, progress: Progress, title: str) -> np.ndarray[Any, np.dtype[Any]]:

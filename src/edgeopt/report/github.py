@@ -15,7 +15,7 @@ from edgeopt.report.table import Column, Table
 _LEVELS: dict[Verdict, str] = {"fail": "error", "inconclusive": "warning"}
 
 
-def annotations(suites: Sequence[Suite], recipe: Path | None) -> list[str]:
+def commands(suites: Sequence[Suite], recipe: Path | None) -> list[str]:
     """A workflow command for each gate that did not pass: an error for a failed one, a warning for an inconclusive one. recipe:
     the file in which the gates have their lines."""
     out = []

@@ -20,9 +20,9 @@ def junit(suites: Sequence[Suite]) -> str:
     root = ET.Element("testsuites", name="edgeopt")
     for suite in suites:
         verdicts = [g.verdict for g in suite.gates]
-        counts = {"failures": verdicts.count("fail"), "errors": verdicts.count("inconclusive") + bool(suite.problem)}
-        cases = ET.SubElement(root, "testsuite", name=_text(suite.name), tests=str(len(verdicts) + bool(suite.problem)), skipped="0",
-                              **{k: str(v) for k, v in counts.items()})  # fmt: skip
+        counts = {"tests": len(verdicts) + bool(suite.problem), "failures": verdicts.count("fail"),
+                  "errors": verdicts.count("inconclusive") + bool(suite.problem), "skipped": 0}  # fmt: skip
+        cases = ET.SubElement(root, "testsuite", {"name": _text(suite.name), **{name: str(count) for name, count in counts.items()}})
         for gate in suite.gates:
             case = _case(cases, suite, title(gate))
             if gate.verdict == "pass":

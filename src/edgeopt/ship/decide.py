@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.bundle.manifest import Manifest
-from edgeopt.gates import MIN_QUERIES, PERCENTILES
+from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Gate, Latency, Starts
 from edgeopt.statistics import percentile_bounds
