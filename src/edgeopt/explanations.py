@@ -198,13 +198,15 @@ Without --against only `min`, `max_mb` and `max_ms` can be decided.""",
 `edgeopt bundle RUN` writes one, to RUN/bundle.zip or where `--out` says, a folder or a .zip.""",
     "E141": """A key or a signature of a bundle is wrong.
 
-`edgeopt bundle keygen KEY` makes a private key, KEY, and a public one, KEY.pub. `bundle RUN --sign KEY` signs;
-`bundle verify BUNDLE --key KEY.pub` refuses what that key did not sign, unsigned bundles too. Keys are PEM
-files of Ed25519 without a passphrase, and nobody but you may read the private one. Keep it off the devices.""",
+`edgeopt bundle keygen KEY` makes a private key, KEY, and a public one, KEY.pub. `bundle RUN --sign KEY`
+signs; `bundle verify BUNDLE --key KEY.pub` refuses what that key did not sign, unsigned bundles too. Keys are
+PEM files of Ed25519 without a passphrase, and nobody but you may read the private one. Keep it off the
+devices.""",
     "E142": """A bundle is not as its manifest says.
 
 A file was changed, is missing, was added, or has a name that leaves the bundle; a zip is cut short, is
-compressed, or has something between its entries. Nothing of it was loaded or run. Get it again, or make it anew.""",
+compressed, or has something between its entries. Nothing of it was loaded or run. Get it again, or make it
+anew.""",
     "E143": """The self-test of a bundle failed.
 
 The files are whole, but the model answers its own test texts otherwise than where it was packed, or does not
@@ -219,9 +221,10 @@ the recipe has them, or your own.
     edgeopt bundle runs/mine --texts texts.jsonl""",
     "E145": """The device, or the way to it, does not fit; nothing was copied.
 
-The address is wrong, ssh cannot reach the device, or it lacks something: Python 3.10, onnxruntime, tokenizers,
-numpy, disk, or an instruction that the target names under `instructions`. Then the model would be slow or wrong
-there: bundle a run for a target without it. `edgeopt ship --dry-run` looks at all of that and copies nothing.""",
+The address is wrong, ssh cannot reach the device, or it lacks something: Python 3.10, onnxruntime,
+tokenizers, numpy, disk, or an instruction that the target names under `instructions`. Without that one the
+model would be slow or wrong there: bundle a run for a target that does not name it. `edgeopt ship --dry-run`
+looks at all of this and copies nothing.""",
     "E201": """A step needs something that an earlier step took away.
 
 Most often a step that trains stands behind one that works on the ONNX graph, from which there is no way

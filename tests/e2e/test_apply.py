@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -257,3 +258,14 @@ def test_a_step_that_changes_nothing_fails(applied: Applied, tmp_path: Path, tin
     assert done.code == 3
     assert "error[E402]: step 'none'" in done.err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_run_is_bundled_and_its_bundle_gives_the_logits_of_the_run(applied: Applied, tmp_path: Path) -> None:
+    assert edgeopt("bundle", applied.out, "--count", 6, "--out", tmp_path / "b.zip").code == 0
+    done = edgeopt("bundle", "verify", tmp_path / "b.zip", "--json")
+    assert done.code == 0 and done.json["selftest"]["texts"] == 6, done.err
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        given = json.loads(archive.read("selftest.json"))
+        assert archive.read("onnx/model_quantized.onnx") == (applied.out / "model" / "onnx" / "model_quantized.onnx").read_bytes()
+    measured = [row["candidate"] for row in map(json.loads, (applied.out / "predictions.jsonl").read_text().splitlines())]
+    assert all(np.abs(np.array(measured) - logits).max(1).min() <= given["tolerance"] for logits in given["logits"])

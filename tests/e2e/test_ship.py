@@ -110,15 +110,17 @@ def test_a_ship_that_is_cut_off_goes_on_where_it_was(device: Device, runs: list[
     run = make_run(tmp_path / "big", tiny_data)
     folder = tmp_path / "bundle"
     assert edgeopt("bundle", run, "--count", 2, "--out", folder).code == 0
-    (folder / "run.py").write_bytes((folder / "run.py").read_bytes() + b"#" * 3_000_000)
+    (folder / "run.py").write_bytes((folder / "run.py").read_bytes() + b"#" * 6_000_000)
     reseal(folder)
     relay = tmp_path / "relay.py"
     relay.write_text(RELAY)
-    cut = device.ship(folder, "-o", f"ProxyCommand={sys.executable} {relay} {device.server.port} 1500000")
+    cut = device.ship(folder, "-o", f"ProxyCommand={sys.executable} {relay} {device.server.port} 5000000")
     assert cut.code == 3 and "error[E420]" in cut.err and "connection to the device was lost" in cut.err
     assert not (device.root / "current").exists() and not (device.root / "versions").exists()
+    with open(device.root / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the agent has written down what had come through
     arrived = sum(p.stat().st_size for p in (device.root / "incoming").rglob("*") if p.is_file())
-    assert 500_000 < arrived < 2_000_000
+    assert 1_000_000 < arrived < 5_000_000  # sshd drops what it had not handed on yet, 2 MB at most
     done = device.ship(folder, "--json")
     assert done.code == 0, done.err
     assert done.json["resumed_bytes"] == arrived and done.json["sent_bytes"] == done.json["total_bytes"] - arrived
@@ -164,8 +166,8 @@ def test_what_arrived_damaged_is_sent_again(device: Device, runs: list[Path]) ->
     assert "changed" not in (device.root / "current" / "run.py").read_text()
 
 
-def test_a_broken_model_is_rolled_back(device: Device, runs: list[Path], tmp_path: Path) -> None:
-    assert device.ship(runs[0] / "bundle.zip").code == 0
+def test_what_fails_its_self_test_or_a_gate_is_rolled_back(device: Device, runs: list[Path], tmp_path: Path) -> None:
+    assert device.ship(runs[1] / "bundle.zip").code == 0
     good = device.current
     broken = tmp_path / "broken"
     assert edgeopt("bundle", runs[1], "--count", 4, "--out", broken).code == 0
@@ -178,11 +180,6 @@ def test_a_broken_model_is_rolled_back(device: Device, runs: list[Path], tmp_pat
     reseal(broken)
     done = device.ship(broken)
     assert done.code == 3 and "could not run" in done.err and device.current == good and device.versions == {good}
-
-
-def test_a_gate_that_fails_switches_nothing(device: Device, runs: list[Path]) -> None:
-    assert device.ship(runs[1] / "bundle.zip").code == 0
-    good = device.current
     done = device.ship(runs[0] / "bundle.zip", "--gate", "latency.p50=0.00001")
     assert done.code == 1 and "fail" in done.out and "not switched" in done.out
     assert device.current == good and device.versions == {good}
@@ -209,13 +206,16 @@ def test_versions_are_kept_and_gone_back_to(device: Device, runs: list[Path]) ->
     assert done.code == 2 and "no earlier version" in done.err and device.current == names[1]
 
 
-def test_two_ships_at_once_take_turns_by_failing(device: Device, runs: list[Path]) -> None:
+def test_two_ships_at_once_and_a_shell_that_greets(device: Device, runs: list[Path], tmp_path: Path) -> None:
     device.root.mkdir()
     with open(device.root / ".lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = device.ship(runs[1] / "bundle.zip")
     assert done.code == 3 and "another ship" in done.err and not (device.root / "incoming").exists()
-    assert device.ship(runs[1] / "bundle.zip").code == 0
+    greeting = tmp_path / "python"  # lines on stdout before the agent's, as a .bashrc may print
+    greeting.write_text(f'#!/bin/sh\necho "Welcome!"\nexec "{device.python}" "$@"\n')
+    greeting.chmod(0o755)
+    assert device.ship(runs[1] / "bundle.zip", "--python", greeting).code == 0
 
 
 def test_a_device_that_does_not_fit_is_told_before_the_copy(device: Device, runs: list[Path], tmp_path: Path) -> None:
@@ -244,14 +244,6 @@ def test_what_cannot_be_reached(device: Device, runs: list[Path], tmp_path: Path
     (tmp_path / "changed.zip").write_bytes((runs[1] / "bundle.zip").read_bytes()[:-1])
     assert "error[E142]" in device.ship(tmp_path / "changed.zip").err
     assert not device.root.exists()
-
-
-def test_a_shell_that_greets_is_no_trouble(device: Device, runs: list[Path], tmp_path: Path) -> None:
-    """Lines on stdout before the agent's, as a .bashrc may print."""
-    greeting = tmp_path / "python"
-    greeting.write_text(f'#!/bin/sh\necho "Welcome!"\nexec "{device.python}" "$@"\n')
-    greeting.chmod(0o755)
-    assert device.ship(runs[1] / "bundle.zip", "--python", greeting).code == 0
 
 
 @pytest.mark.slow

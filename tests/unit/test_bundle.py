@@ -238,6 +238,12 @@ def test_keys_and_signatures(run: Path, bundle: Path, keys: Path, tmp_path: Path
     assert done.code == 2 and "chmod 600" in done.err and not (tmp_path / "c.zip").exists()
 
 
+def test_without_cryptography_signing_says_what_to_install(run: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
+    done = edgeopt("bundle", run, "--count", 1, "--sign", keys, "--out", tmp_path / "b")
+    assert done.code == 2 and "pip install 'edgeopt[sign]'" in done.err and not (tmp_path / "b").exists()
+
+
 def test_openssl_agrees(run: Path, keys: Path, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl here")

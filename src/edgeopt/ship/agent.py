@@ -56,16 +56,21 @@ class Agent:
             "current": self.current(), "foreign": self.is_foreign(), "history": self.history(),
         }  # fmt: skip
 
-    def begin(self, files: dict[str, list[Any]] | None = None) -> dict[str, Any]:
-        """Take the lock. files: [size, sha256] by name. Says whether that version is whole, and what has arrived of it."""
+    def begin(self, files: dict[str, list[Any]] | None = None, wait: float = 3.0) -> dict[str, Any]:
+        """Take the lock. files: [size, sha256] by name. Says whether that version is whole, and what has arrived of it.
+        wait: seconds for which the agent of a ship that was cut off may still write down what arrived."""
         import fcntl
 
         self.root.mkdir(parents=True, exist_ok=True)
-        self.lock = open(self.root / ".lock", "a")  # noqa: SIM115  held until the process ends
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Refused("another ship to this folder of the device is at work") from None
+        self.lock, end = open(self.root / ".lock", "a"), time.monotonic() + wait  # noqa: SIM115  held until the process ends
+        while True:
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise Refused("another ship to this folder of the device is at work") from None
+                time.sleep(0.05)
         if files is None:
             return {}
         if is_whole(self.version(), files):
