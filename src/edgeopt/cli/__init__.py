@@ -23,6 +23,7 @@ COMMANDS = {
     "report": ("report", "Show the report of a finished run."),
     "compare": ("compare", "Put finished runs side by side: metrics, size, speed, cost of training."),
     "recipes": ("recipes", "List, show and copy the recipes that come with edgeopt."),
+    "exporters": ("exporters", "List what a model can be exported for, and what that needs."),
     "explain": ("explain", "Explain an error code."),
     "schema": ("schema", "Print the JSON schema of recipes."),
     "doctor": ("doctor", "Show versions, processor, memory, and what a recipe would need."),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeopt.measure.latency_worker import interleaved, onnx_query, pin
-from edgeopt.measure.session import defaults
+from edgeopt.measure.latency_worker import interleaved, pin
+from edgeopt.measure.session import defaults, onnx_query
 
 #: Each of these is tried, and the quicker counts.
 _CHANGES: tuple[dict[str, list[str]], ...] = ({}, {"disabled_optimizers": ["SkipLayerNormFusion"]})

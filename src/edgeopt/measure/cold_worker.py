@@ -1,7 +1,8 @@
-"""A process whose children each open one graph and answer one query: `python -m edgeopt.measure.cold_worker`, task on stdin."""
+"""A process whose children each open one file and answer one query: `python -m edgeopt.measure.cold_worker`, task on stdin."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -12,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.measure.session import input_names, open_session
+from edgeopt.export import Runnable
 
 
 def main() -> None:
-    import onnxruntime  # noqa: F401  the import is the program's start, not the model's
-
     task = json.load(sys.stdin)
+    for module in task["imports"]:  # the program's start, not the model's
+        importlib.import_module(module)
     starts: dict[str, list[Any]] = {name: [] for name in task["graphs"]}
     end = time.monotonic() + task["max_seconds"]
     for number in range(task["repeats"]):
@@ -54,9 +55,8 @@ def in_child(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, floa
 def start(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, float]:
     """Milliseconds from opening the file to the first answer, and this process's largest resident size in bytes."""
     began = time.perf_counter_ns()
-    session = open_session(Path(graph["path"]), graph["options"])
-    names = input_names(session)
-    session.run(None, {k: np.array([v], dtype=np.int64) for k, v in row.items() if k in names})
+    query = Runnable.of_json(graph).open({})
+    query({k: np.array([v], dtype=np.int64) for k, v in row.items()})
     elapsed = (time.perf_counter_ns() - began) / 1e6
     return {"ms": elapsed, "peak_bytes": peak_bytes()}
 

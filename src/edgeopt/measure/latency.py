@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgeopt.errors import step_failed
-from edgeopt.measure.session import Options
+from edgeopt.export import Runnable
 from edgeopt.recipe.schema import Target
 from edgeopt.report.model import Starts, SubjectName
 from edgeopt.tasks.encode import Ids
@@ -45,12 +46,12 @@ class Measured:
     gain: tuple[float, float, float] | None = None
 
 
-def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path | None, rows: list[Ids]) -> list[Measured]:
+def measure(target: Target, graphs: Mapping[SubjectName, Runnable], torch_folder: Path | None, rows: list[Ids]) -> list[Measured]:
     """Every subject at every sequence of the target. rows: encoded rows of the report split.
     torch_folder: the FP32 baseline as a torch state, measured eagerly. Raises StepError E409."""
     task = {
         "target": target.model_dump(mode="json"),
-        "graphs": {name: str(path) for name, path in graphs.items()},
+        "graphs": {name: file.as_json() for name, file in graphs.items()},
         "torch": str(torch_folder) if torch_folder else None,
         "rows": rows[:1024],
     }
@@ -58,12 +59,15 @@ def measure(target: Target, graphs: dict[SubjectName, Path], torch_folder: Path 
     return [Measured(**{**r, "samples": np.array(r["samples"])}, target=target.name, threads=target.threads, batch=target.batch) for r in results]
 
 
-def cold_starts(graphs: dict[str, tuple[Path, Options]], row: Ids) -> dict[str, Starts]:
-    """Starts of each graph with its options, in fresh processes that do nothing else, one graph after the other in each
-    round, with the files in the page cache. Raises StepError E409."""
-    task: dict[str, Any] = {"graphs": {name: {"path": str(path), "options": options} for name, (path, options) in graphs.items()}, "row": row}
-    found = run_worker("edgeopt.measure.cold_worker", {**task, "repeats": _STARTS, "at_least": 3, "max_seconds": _STARTS_SECONDS})
-    return {name: Starts(ms=[round(s["ms"], 3) for s in each], peak_bytes=[s["peak_bytes"] for s in each]) for name, each in found.items()}
+def cold_starts(graphs: Mapping[str, Runnable], row: Ids) -> dict[str, Starts]:
+    """Starts of each file, in fresh processes that do nothing else, one file after the other in each round, with the files in
+    the page cache; one runtime after the other, so that no process holds another runtime's code. Raises StepError E409."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for modules in dict.fromkeys(file.exporter.imports for file in graphs.values()):
+        files = {name: file.as_json() for name, file in graphs.items() if file.exporter.imports == modules}
+        task = {"imports": modules, "graphs": files, "row": row, "repeats": _STARTS, "at_least": 3, "max_seconds": _STARTS_SECONDS}
+        found.update(run_worker("edgeopt.measure.cold_worker", task))
+    return {name: Starts(ms=[round(s["ms"], 3) for s in found[name]], peak_bytes=[s["peak_bytes"] for s in found[name]]) for name in graphs}
 
 
 def run_worker(module: str, task: dict[str, Any]) -> Any:

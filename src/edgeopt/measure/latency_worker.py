@@ -7,14 +7,13 @@ import os
 import random
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgeopt.export import Runnable
 from edgeopt.measure.choice import Query, best_options
-from edgeopt.measure.session import Options, input_names, open_session
 from edgeopt.tasks.encode import length
 
 Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
@@ -30,10 +29,12 @@ def main() -> None:
     probe = feeds[str(target["sequence"][0])]
     queries: dict[str, Query] = {}
     about: dict[str, dict[str, Any]] = {}
-    for name, path in task["graphs"].items():
-        choice = best_options(partial(onnx_query, Path(path)), target["threads"], probe)
+    for name, given in task["graphs"].items():
+        file = Runnable.of_json(given)
+        made = file.exporter
+        choice = best_options(file.open, made.defaults(target["threads"]), made.changes(target["threads"]), probe)
         queries[name] = choice.query
-        about[name] = {"runtime": "onnxruntime", "device": "cpu", "session": choice.options, "gain": choice.gain}
+        about[name] = {"runtime": made.runtime, "device": "cpu", "session": {**file.settings, **choice.options}, "gain": choice.gain}
     if task["torch"]:
         queries["baseline-torch"], device = torch_query(Path(task["torch"]), target["threads"])
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
@@ -72,12 +73,6 @@ def _fitted(values: list[Any], width: int, *, repeat: bool) -> list[Any]:
     if isinstance(values[0], list):
         return [_fitted(v, width, repeat=repeat) for v in values]
     return (values * (width // len(values) + 1))[:width] if repeat else values + [0] * (width - len(values))
-
-
-def onnx_query(path: Path, options: Options) -> Query:
-    session = open_session(path, options)
-    names = set(input_names(session))
-    return lambda feed: session.run(None, {k: v for k, v in feed.items() if k in names})
 
 
 def torch_query(folder: Path, threads: int) -> tuple[Query, str]:

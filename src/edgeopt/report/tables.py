@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import cost, energy, factors, gate_text, headline, quantization, session, spread, structure
+from edgeopt.report import cost, energy, exports, factors, gate_text, headline, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Report, Speedup, Subject
@@ -170,6 +170,7 @@ def details(report: Report) -> list[Section]:
     """The sections below figures and gates, those that have something to show."""
     sections = [
         Section("Seeds", spread.table(report), spread.NOTE),
+        Section("Exports", exports.table(report), exports.note(report)),
         Section("Latency", latency(report)),
         Section("Where the speed comes from", factors.table(report), factors.NOTE),
         Section("Session options", session.choices(report), session.CHOICES_NOTE),
