@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,15 +79,36 @@ class OpenVinoExporter(Exporter):
         runs = {length: compiled(length) for length in lengths}
         return padded(lambda feed: runs[feed["input_ids"].shape[1]](feed), lengths)
 
-    def loading(self) -> str:
-        return """\
+    def loading(self, lengths: Sequence[int] | None) -> str:
+        return _FIXED if lengths else _DYNAMIC
+
+
+_OPENED = """\
 import openvino
 
 core = openvino.Core()
 model = core.read_model(folder / file)
 names = [each.any_name for each in model.inputs]
-compiled = core.compile_model(model, "CPU", {key: value for key, value in options.items() if key != "lengths"})
+settings = {key: value for key, value in options.items() if key != "lengths"}
+"""
+_DYNAMIC = (
+    _OPENED
+    + """\
+compiled = core.compile_model(model, "CPU", settings)
 
 
 def run(feeds):
     return compiled({name: feeds[name] for name in names})[0]"""
+)
+_FIXED = (
+    _OPENED
+    + """\
+compiled = {}
+for length in lengths:
+    model.reshape({name: [1, length] for name in names})
+    compiled[length] = core.compile_model(model, "CPU", settings)
+
+
+def run(feeds):
+    return compiled[feeds["input_ids"].shape[1]]({name: feeds[name] for name in names})[0]"""
+)

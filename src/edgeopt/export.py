@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -114,9 +114,9 @@ class Exporter(ABC):
         """Changes of options that may make a file quicker, the most promising first."""
         return choice.changes(threads)
 
-    def loading(self) -> str:
-        """Lines of Python for the model card: given `folder`, `file` and `options` from session.json they define `run(feeds)`,
-        which returns logits. Empty: the file is loaded as ONNX files are."""
+    def loading(self, lengths: Sequence[int] | None) -> str:
+        """Lines of Python for the model card: given `folder`, `file`, `options` from session.json and, where queries are padded,
+        their `lengths`, they define `run(feeds)`, which returns logits. Empty: the file is loaded as ONNX files are."""
         return ""
 
 

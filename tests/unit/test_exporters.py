@@ -115,7 +115,7 @@ def test_the_list_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (listed["onnx"]["missing"], listed["onnx"]["install"]) == ([], None)
     shown = edgeopt("exporters")
     assert shown.code == 0
-    assert all(name in shown.out for name in exporter_names())
+    assert "transformers-js" in shown.out and "edgeopt[openvino]" in " ".join(shown.out.split())
 
 
 def test_a_plan_refuses_a_format_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:

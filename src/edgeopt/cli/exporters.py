@@ -23,21 +23,16 @@ def command(as_json: bool) -> None:
             for e in made
         ])  # fmt: skip
         return
-    from rich.console import Console
-    from rich.table import Table
+    from edgeopt.cli.drawing import draw, open_console
+    from edgeopt.report.table import Column, Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("Exporter", "Runtime", "Converts", "Queries", "Here", "What it writes"):
-        table.add_column(column)
-    for e in made:
-        missing = absent(e)
-        here = f"[yellow]{install_command(e).replace('[', chr(92) + '[')}[/]" if missing else "[green]ok[/]"
-        table.add_row(e.name, e.runtime, _converts(e.source), ", ".join(map(_SHAPES.__getitem__, e.paddings)), here, e.summary)
-    Console(highlight=False).print(table)
+    columns = [Column(name) for name in ("Exporter", "Runtime", "Converts", "Queries", "Here", "What it writes")]
+    rows = [
+        [e.name, e.runtime, _CONVERTS[e.source], ", ".join(_PADDINGS[p] for p in e.paddings), install_command(e) if absent(e) else "ok", e.summary]
+        for e in made
+    ]
+    open_console().print(draw(Table(columns, rows), "Exporters"))
 
 
-_SHAPES = {"dynamic": "any length", "buckets": "padded to 32, 64, …", "max_length": "padded to the longest"}
-
-
-def _converts(source: str) -> str:
-    return "the graph, int8 or FP32" if source == "graph" else "the FP32 model, to int8"
+_CONVERTS = {"graph": "the graph, int8 or FP32", "torch": "the FP32 model, to int8"}
+_PADDINGS = {"dynamic": "any length", "buckets": "padded to 32, 64, …", "max_length": "padded to the longest"}
