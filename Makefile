@@ -7,7 +7,7 @@ DEMO := build/quickstart
 # one place for pip's flags: no prompts, no nagging about pip itself
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: setup demo test test-slow check bench clean
+.PHONY: setup demo test test-slow test-runtimes check bench clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,13 @@ test: $(STAMP)
 
 test-slow: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m pytest -m slow
+
+# in an environment of its own: litert-torch and executorch bring a gigabyte, and an older pydantic
+test-runtimes:
+	@test -x build/runtimes/bin/python || $(PYTHON) -m venv build/runtimes
+	@build/runtimes/bin/python -m pip install --quiet torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	@build/runtimes/bin/python -m pip install --quiet -c constraints-runtimes.txt -e '.[dev,litert,executorch]'
+	@build/runtimes/bin/python -m pytest -m runtimes
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from edgeopt.export import Exported, Exporter, ExportInput, Query
 from edgeopt.measure.padding import LENGTHS, lengths_of, padded
 from edgeopt.measure.session import Options
 from edgeopt_exporters.files import copy_texts
-from edgeopt_exporters.module import example, logits_module, method
+from edgeopt_exporters.module import INPUTS, example, logits_module, method
 
 MODEL = "model.tflite"
 
@@ -44,7 +44,7 @@ class LiteRtExporter(Exporter):
         lengths = lengths_of(self.padding(options), given.max_length)
         converter: Any = litert_torch
         for length in lengths:
-            converter = converter.signature(method(length), model, sample_kwargs=None, sample_args=tuple(example(names, length).values()))
+            converter = converter.signature(method(length), model, tuple(example(names, length).values()))
         with torch.no_grad():
             converter.convert().export(str(folder / MODEL))
         if options["int8"]:
@@ -52,7 +52,7 @@ class LiteRtExporter(Exporter):
 
             made = quantizer.Quantizer(str(folder / MODEL), recipe.dynamic_wi8_afp32())
             made.quantize().export_model(str(folder / MODEL), overwrite=True)
-        return Exported(Path(MODEL), {LENGTHS: lengths, "inputs": names}, precision="int8" if options["int8"] else "fp32")
+        return Exported(Path(MODEL), {LENGTHS: lengths, INPUTS: names}, precision="int8" if options["int8"] else "fp32")
 
     def defaults(self, threads: int | None) -> dict[str, Any]:
         return {} if threads is None else {"num_threads": threads}
@@ -69,7 +69,7 @@ class LiteRtExporter(Exporter):
 
         def run(feed: Mapping[str, Any]) -> Any:
             runner = runners[feed["input_ids"].shape[1]]
-            given = {f"args_{i}": feed[name].astype(np.int32) for i, name in enumerate(options["inputs"])}
+            given = {f"args_{i}": feed[name].astype(np.int32) for i, name in enumerate(options[INPUTS])}
             return next(iter(runner(**given).values()))
 
         return padded(run, options[LENGTHS])

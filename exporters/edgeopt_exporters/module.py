@@ -6,6 +6,9 @@ from typing import Any
 
 from edgeopt.export import ExportInput
 
+#: What a file's settings call the names of its inputs, in their order.
+INPUTS = "inputs"
+
 
 def logits_module(given: ExportInput) -> tuple[Any, list[str]]:
     """The model as a module from its inputs, by position, to logits; and the names of the inputs. Attention is computed as the

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import geometric_mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,5 +69,4 @@ def fastest(exports: Sequence[MeasuredExport], latency: Sequence[Measured], foun
 
 def typical_ms(subject: str, latency: Sequence[Measured]) -> float:
     """Geometric mean of the p50s on the first target."""
-    medians = [float(np.median(m.samples)) for m in latency if m.subject == subject and m.target == latency[0].target]
-    return math.exp(sum(map(math.log, medians)) / len(medians))
+    return geometric_mean([float(np.median(m.samples)) for m in latency if m.subject == subject and m.target == latency[0].target])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import geometric_mean
+
 from edgeopt.report import format as fmt
 from edgeopt.report import headline, svg
 from edgeopt.report.headline import Place
-from edgeopt.report.model import Export, Report
+from edgeopt.report.model import Export, Report, Speedup
 from edgeopt.report.scale import Scale
 from edgeopt.report.scatter import WIDTH
 from edgeopt.report.svg import Box
@@ -16,7 +18,7 @@ _ROW, _BAR = 40, (19, 31)
 
 
 def table(report: Report) -> Table:
-    """A line an export, fastest first on the first place; empty where the candidate's file is all there is."""
+    """A line an export, the fastest on the first target first; empty where the candidate's file is all there is."""
     metric, places = headline.first_metric(report), headline.places(report)
     columns = [Column("Export", "code"), Column("Runtime"), Column("Made of"), Column("Queries")]
     columns += [Column(name, "number") for name in (metric or "Metric", "Largest logit difference", "Size")]
@@ -32,7 +34,7 @@ def _row(report: Report, each: Export, metric: str | None, places: list[Place]) 
     for place in places:
         timed, gain = headline.latency(report, each.subject, place), headline.speedup(report, place, of=each.subject)
         row.append(fmt.milliseconds(timed.p50_ms if timed else None))
-        row.append(f"{fmt.ratio(gain.ratio)} ({fmt.interval(gain.low, gain.high, fmt.ratio)})" if gain else fmt.ABSENT)
+        row.append(_bounded(gain) if gain else fmt.ABSENT)
     return [*row, fmt.milliseconds(f.cold_start_ms), fmt.megabytes(f.memory_peak_bytes), each.verdict, "yes" if each.subject == "candidate" else ""]
 
 
@@ -48,13 +50,12 @@ def queries(each: Export) -> str:
 
 
 def _by_speed(report: Report) -> list[Export]:
-    places = headline.places(report)
+    """By the geometric mean of the p50s on the first target, as `auto` chooses."""
 
-    def p50(each: Export) -> float:
-        timed = headline.latency(report, each.subject, places[0]) if places else None
-        return timed.p50_ms if timed else 0.0
+    def typical(each: Export) -> float:
+        return geometric_mean([m.p50_ms for m in report.latency if m.subject == each.subject and m.target == report.latency[0].target])
 
-    return sorted(report.exports, key=p50)
+    return sorted(report.exports, key=typical)
 
 
 def note(report: Report) -> str:
@@ -66,19 +67,23 @@ def note(report: Report) -> str:
     return f"{text} `export: auto` kept {kept.name}, the quickest over the lengths of the first target among the exports with its verdict.{_gain(report, kept)}"
 
 
+def _bounded(gain: Speedup) -> str:
+    return f"{fmt.ratio(gain.ratio)} {fmt.interval(gain.low, gain.high, fmt.ratio)}"
+
+
 def _gain(report: Report, kept: Export) -> str:
-    """Against the quickest of the others with the same verdict, and against the first format."""
-    rivals = [e for e in _by_speed(report) if e is not kept and e.verdict == kept.verdict]
+    """Against the quickest of the others that it was chosen from and that have its verdict, and against plain ONNX."""
+    rivals = [e for e in _by_speed(report) if e is not kept and e.verdict == kept.verdict and e.figures.artifact.startswith("model/")]
     if not rivals:
         return ""
-    first = next((e for e in report.exports if e is not kept and e.format == "onnx"), rivals[0])
+    first = next((e for e in rivals if e.format == "onnx"), rivals[0])
     said = []
     for place in headline.places(report):
         for rival in dict.fromkeys((rivals[0].name, first.name)):
             other = next(e for e in report.exports if e.name == rival)
             gain = headline.speedup(report, place, against=other.subject)
             if gain:
-                said.append(f"{fmt.ratio(gain.ratio)} ({fmt.interval(gain.low, gain.high, fmt.ratio)}) as fast as {other.name} on {place}")
+                said.append(f"{_bounded(gain)} as fast as {other.name} on {place}")
     return f" It is {', '.join(said)}." if said else ""
 
 
