@@ -180,9 +180,10 @@ that need it; or start from a model that is fine-tuned already:
       - {id: tune, use: finetune, epochs: 3, learning_rate: 3.0e-5}""",
     "E205": """An exporter cannot take what the last step leaves, or a target cannot run what it writes.
 
-It needs a fact that is not there, for example int8 weights; or it quantises the float model itself, and the last
-step trained the model in int8; or its file has fixed shapes, and the task's queries have further axes; or the target
-names another `runtime`. Change the steps, or choose another export; `edgeopt exporters` says what each converts.""",
+It needs a fact that is not there, for example int8 weights; or it quantises the float model itself, and the
+last step trained the model in int8; or its file has fixed shapes, and the task's queries have further axes;
+or the target names another `runtime`. Change the steps, or choose another export; `edgeopt exporters` says
+what each converts.""",
     "E206": """A step or an exporter needs a package that is not installed here.
 
 Some methods stand on packages that edgeopt does not install by itself, because they are large or do not
@@ -351,8 +352,8 @@ signal: -9 most often means that the system ran out of memory, -15 that somethin
 same command again; only the measuring is done anew.""",
     "E410": """An exporter's library could not convert the model.
 
-The message is the library's. The steps are kept: leave the format out of `export`, or give it other options, and
-type the same command again.""",
+The message is the library's. The steps are kept: leave the format out of `export`, or give it other options,
+and type the same command again.""",
     "E900": """A defect of edgeopt itself.
 
 Something happened that nobody foresaw. What was finished is kept. Type the same command with EDGEOPT_DEBUG=1
