@@ -7,7 +7,7 @@ DEMO := build/quickstart
 # one place for pip's flags: no prompts, no nagging about pip itself
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: setup demo test test-slow test-browser test-interop check bench clean
+.PHONY: setup demo test test-slow test-browser test-interop test-runtimes check bench clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,13 @@ test-browser: $(STAMP) $(DEMO)/validation.jsonl
 # optimum in a second environment (2 GB), transformers.js under node; both are kept in build/interop
 test-interop: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m pytest tests/interop -m interop -rs
+
+# in an environment of its own: litert-torch and executorch bring a gigabyte, and an older pydantic
+test-runtimes:
+	@test -x build/runtimes/bin/python || $(PYTHON) -m venv build/runtimes
+	@build/runtimes/bin/python -m pip install --quiet torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	@build/runtimes/bin/python -m pip install --quiet -c constraints-runtimes.txt -e '.[dev,litert,executorch]'
+	@build/runtimes/bin/python -m pytest -m runtimes
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

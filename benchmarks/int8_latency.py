@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks.common import worker
 from benchmarks.int8_peers import query
-from edgeopt.measure.choice import best_options
-from edgeopt.measure.latency_worker import feeds_of, interleaved, pin
+from edgeopt.measure.choice import best_options, changes
+from edgeopt.measure.latency_worker import feeds_of, pin
+from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults
 from edgeopt.statistics import percentile_ratio
 
@@ -58,11 +59,11 @@ def main() -> None:
     for name, path in task["files"].items():
         open_query = partial(query, Path(path))
         if path.endswith(".onnx") and not name.endswith(DEFAULT):
-            choice = best_options(open_query, threads, feeds)
+            choice = best_options(open_query, defaults(threads), changes(threads), feeds, threads)
             asked[name], sessions[name] = choice.query, choice.options
         else:
             asked[name] = open_query(defaults(threads))
-    samples = interleaved(asked, feeds, task["queries"], task["max_seconds"])
+    samples = interleaved(asked, feeds, threads, task["queries"], task["max_seconds"])
     json.dump({"samples": samples, "sessions": sessions, "versions": _versions()}, sys.stdout)
 
 

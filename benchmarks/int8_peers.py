@@ -15,8 +15,7 @@ import numpy as np
 
 from edgeopt.measure.choice import Query
 from edgeopt.measure.cold_worker import peak_bytes
-from edgeopt.measure.latency_worker import onnx_query
-from edgeopt.measure.session import QUIET, Options
+from edgeopt.measure.session import QUIET, Options, onnx_query
 
 #: Inputs of a query as lists of numbers.
 Rows = list[dict[str, list[int]]]

@@ -16,11 +16,11 @@ import numpy as np
 
 from benchmarks.common import arguments, save, spread
 from edgeopt.contract import Fact
-from edgeopt.measure.choice import best_options
+from edgeopt.measure.choice import best_options, changes
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
+from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session import defaults, input_names, open_session
+from edgeopt.measure.session import defaults, input_names, onnx_query, open_session
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards
 from edgeopt.transforms import registry
@@ -44,7 +44,7 @@ def main() -> None:
         graphs["onnxruntime default static"] = _default_static(graphs["fp32"], rows, work)
         pin(1)
         feeds = feeds_of(rows, 128, 1)
-        chosen = {name: best_options(partial(onnx_query, path), 1, feeds) for name, path in graphs.items()}
+        chosen = {name: best_options(partial(onnx_query, path), defaults(1), changes(1), feeds, 1) for name, path in graphs.items()}
         queries = {**{name: choice.query for name, choice in chosen.items()}, "fp32, default session": onnx_query(graphs["fp32"], defaults(1))}
         medians: dict[str, list[float]] = {name: [] for name in queries}
         for _ in range(options.repeats):

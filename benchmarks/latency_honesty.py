@@ -28,9 +28,9 @@ from benchmarks.common import save, table, write
 from edgeopt.latency_gates import latency
 from edgeopt.measure import rounds
 from edgeopt.measure.latency import Measured
-from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
+from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import believable
-from edgeopt.measure.session import defaults
+from edgeopt.measure.session import defaults, onnx_query
 from edgeopt.openings import ratio_bounds
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import SubjectName

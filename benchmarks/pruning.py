@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.common import CLASSIFICATIONS, TASKS, applied, arguments, evidence_of, report_of, save, table, write
 from benchmarks.torch_pruning_peer import cut_to
 from edgeopt.data.sources import load_data
+from edgeopt.export import Runnable
 from edgeopt.measure.latency import run_worker
 from edgeopt.recipe.schema import Target, TaskSpec
 from edgeopt.statistics import percentile_ratio
@@ -128,7 +129,7 @@ def measured(runs: dict[str, Path], options: Any) -> dict[str, dict[str, Any]]:
     target = Target(name="bench", sequence=[128, "task"], queries=options.queries, max_seconds=180.0)
     spec = _task(options)
     rows = Encoder(runs["dense"] / "model", spec.max_length).ids(load_data(spec, Path.cwd()).report.texts[:512])
-    graphs = {name: str(run / "model" / "onnx" / "model.onnx") for name, run in runs.items()}
+    graphs = {name: Runnable(run / "model" / "onnx" / "model.onnx").as_json() for name, run in runs.items()}
     found = run_worker("edgeopt.measure.latency_worker", {"target": target.model_dump(mode="json"), "graphs": graphs, "torch": None, "rows": rows})
     samples = {(x["subject"], x["sequence"]): np.array(x["samples"]) for x in found}
     results: dict[str, dict[str, Any]] = {name: {} for name in runs}

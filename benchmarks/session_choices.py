@@ -20,11 +20,13 @@ import onnx
 
 from benchmarks.common import arguments, save
 from edgeopt.contract import Fact
+from edgeopt.export import Runnable
 from edgeopt.measure.choice import best_options, changed
+from edgeopt.measure.choice import changes as tried_changes
 from edgeopt.measure.latency import cold_starts
-from edgeopt.measure.latency_worker import feeds_of, onnx_query, pin
+from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session import defaults, save_optimized
+from edgeopt.measure.session import defaults, onnx_query, save_optimized
 from edgeopt.statistics import percentile_bounds, percentile_ratio
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards
@@ -95,9 +97,10 @@ def _measured(path: Path, threads: int, changes: dict[str, dict[str, Any]], feed
         samples = interleaved({"default": default, name: onnx_query(path, changed(defaults(threads), change))}, feeds, threads, ROUNDS, SECONDS)
         ratios[name] = [round(v, 3) for v in percentile_ratio(np.array(samples["default"]), np.array(samples[name]), 50.0, 0.95, block=1)]
     p50 = float(np.median(samples["default"]))
-    choice = best_options(partial(onnx_query, path), threads, feeds)
+    choice = best_options(partial(onnx_query, path), defaults(threads), tried_changes(threads), feeds, threads)
     alone = save_optimized(path, choice.options, work / "optimized.onnx")
-    starts = cold_starts({"default": (path, defaults(threads)), "chosen": (path, choice.options), "optimized": (work / "optimized.onnx", alone)}, row)
+    files = {"default": Runnable(path, settings=defaults(threads)), "chosen": Runnable(path, settings=choice.options)}
+    starts = cold_starts({**files, "optimized": Runnable(work / "optimized.onnx", settings=alone)}, row)
     return {
         "default p50_ms": round(p50, 3), "ratios": ratios, "chosen": choice.options, "gain": choice.gain and [round(v, 3) for v in choice.gain],
         "start_ms": {k: [round(v, 1) for v in percentile_bounds(np.array(s.ms), 50.0, 0.95, block=1)] for k, s in starts.items()},

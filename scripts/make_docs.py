@@ -36,7 +36,7 @@ MEANINGS = {
     "RecipeHead.task": "what is learnt and on which rows, see [task](#task)",
     "RecipeHead.baseline": "the FP32 reference, see [baseline](#baseline)",
     "RecipeHead.steps": "the transforms in order, see [steps](#steps)",
-    "RecipeHead.export": "what is written; the first is measured, see [export](#export)",
+    "RecipeHead.export": "what is written, a list, or `auto` for the fastest of all formats; the first is the candidate, see [export](#export)",
     "RecipeHead.targets": "what latency is measured on: names of device profiles, or profiles written in place, see [targets](#targets)",
     "RecipeHead.gates": "what must be true of the result, see [gates](#gates)",
     "RecipeHead.seed": "of every random choice; a trained step may have its own",
@@ -61,11 +61,10 @@ MEANINGS = {
     "TrainParams.weight_decay": "AdamW's, not on biases and LayerNorm",
     "TrainParams.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric (of summaries: loss) on the selection rows",
     "Baseline.finetune": "training keys, see [training](#training); without it the model must have a trained head",
-    "ExportSpec.format": "name of an exporter",
+    "ExportSpec.format": "name of an exporter, or `auto`",
     "ExportSpec.options": "the exporter's own",
     "Target.name": "what gates call it",
     "Target.description": "for people",
-    "Target.runtime": "what runs the graph",
     "Target.threads": "pinned to as many processors",
     "Target.batch": "rows a query",
     "GateSpec.metric": "what is bounded, see below",
@@ -240,11 +239,11 @@ def reference() -> str:
         *(line for name in registry.names() for line in transform(name)),
         *section("export", s.ExportSpec),
         "",
-        "| Format | What | Needs | Options |",
-        "|---|---|---|---|",
+        "| Format | What | Runs in | Converts | Padding | Options |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| `{name}` | {exporter(name).summary} | {facts(exporter(name).requires)} "
-            f"| {', '.join(f'`{k}`: {shown(v)}' for k, v in exporter(name).options.items()) or 'none'} |"
+            f"| `{name}` | {exporter(name).summary} | {exporter(name).runtime} | {exporter(name).source} | {', '.join(exporter(name).paddings)} "
+            f"| {', '.join(f'`{k}`: {shown(v)}' for k, v in exporter(name).known_options.items()) or 'none'} |"
             for name in exporter_names()
         ),
         *section("targets", s.Target),

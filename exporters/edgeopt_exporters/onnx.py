@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from edgeopt.contract import Fact, facts
 from edgeopt.export import Exported, Exporter, ExportInput
-from edgeopt.models.source import CONFIG, TOKENIZER_FILES
+from edgeopt_exporters.files import copy_graph, copy_texts
 
 FP32, INT8, OPTIMIZED = "model.onnx", "model_quantized.onnx", "model_optimized.onnx"
 
@@ -26,26 +26,11 @@ class OnnxExporter(Exporter):
         "optimized": False,  # beside the graph, save it as the runtime optimises it for this processor
     }
 
-    def write(self, given: ExportInput, folder: Path, options: dict[str, Any]) -> Exported:
-        for name in (CONFIG, *TOKENIZER_FILES):
-            if (given.state.folder / name).is_file():
-                shutil.copyfile(given.state.folder / name, folder / name)
-        (folder / "onnx").mkdir()
+    def write(self, given: ExportInput, folder: Path, options: Mapping[str, Any]) -> Exported:
+        copy_texts(given.state, folder)
         quantized = Fact.INT8 in given.state.facts
         artifact = Path("onnx") / (INT8 if quantized else FP32)
-        _copy_graph(given.state.folder, folder / artifact)
-        chosen = {**self.options, **options}
-        if quantized and given.fp32 is not None and chosen["fp32"]:
-            _copy_graph(given.fp32.folder, folder / "onnx" / FP32)
-        return Exported(artifact, Path("onnx") / OPTIMIZED if chosen["optimized"] else None)
-
-    def logits(self, folder: Path, exported: Exported, feed: dict[str, Any]) -> Any:
-        import onnxruntime as ort
-
-        session = ort.InferenceSession(str(folder / exported.artifact), providers=["CPUExecutionProvider"])
-        names = {i.name for i in session.get_inputs()}
-        return session.run(["logits"], {k: v for k, v in feed.items() if k in names})[0]
-
-
-def _copy_graph(source: Path, target: Path) -> None:
-    shutil.copyfile(source / "model.onnx", target)
+        copy_graph(given.state, folder / artifact)
+        if quantized and given.fp32 is not None and options["fp32"]:
+            copy_graph(given.fp32, folder / "onnx" / FP32)
+        return Exported(artifact, optimized=Path("onnx") / OPTIMIZED if options["optimized"] else None)

@@ -84,7 +84,7 @@ A bound in milliseconds says nothing on another machine, so it needs a target wi
 processor's name as `edgeopt doctor` shows it. On any other machine that gate is inconclusive.""",
     "E112": """There is no such exporter, or the task does not measure what a gate asks for.
 
-For an exporter: `edgeopt doctor` lists those that are installed. For a metric: add it to `task.metrics`,
+For an exporter: `edgeopt exporters` lists those that are installed. For a metric: add it to `task.metrics`,
 or take it out of the gate. accuracy, f1, precision, recall and matthews belong to classification,
 pearson and spearman to regression, conll_f1 to coreference.""",
     "E113": """The store of finished steps cannot be written.
@@ -259,11 +259,13 @@ that need it; or start from a model that is fine-tuned already:
     baseline: {finetune: {epochs: 3, learning_rate: 3.0e-5}}
     steps:
       - {id: tune, use: finetune, epochs: 3, learning_rate: 3.0e-5}""",
-    "E205": """An exporter cannot take what the last step leaves.
+    "E205": """An exporter cannot take what the last step leaves, or a target cannot run what it writes.
 
-It needs a fact that is not there, for example int8 weights. Add the step that brings it, or choose another
-export.""",
-    "E206": """Something needs a package that is not installed here.
+It needs a fact that is not there, for example int8 weights; or it quantises the float model itself, and the
+last step trained the model in int8; or its file has fixed shapes, and the task's queries have further axes;
+or the target names another `runtime`. Change the steps, or choose another export; `edgeopt exporters` says
+what each converts.""",
+    "E206": """A step or an exporter needs a package that is not installed here.
 
 Some methods stand on packages that edgeopt does not install by itself, because they are large or do not
 exist for every machine. `adapter.qlora` needs bitsandbytes:
@@ -434,6 +436,10 @@ in this family; the help lists them.
 Latency, cold start and memory are measured in processes of their own. An exit status below zero is a
 signal: -9 most often means that the system ran out of memory, -15 that something stopped it. Type the
 same command again; only the measuring is done anew.""",
+    "E410": """An exporter's library could not convert the model.
+
+The message is the library's. The steps are kept: leave the format out of `export`, or give it other options,
+and type the same command again.""",
     "E416": """npm could not bring the page's libraries.
 
 What npm said is in the message: mostly that it does not reach its registry, or that a package is not the one

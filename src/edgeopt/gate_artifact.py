@@ -16,6 +16,7 @@ from edgeopt.baseline import Baseline, check_fits, other_machine, read_baseline
 from edgeopt.data import Split
 from edgeopt.data.files import is_there
 from edgeopt.errors import InputError, Issue, Place
+from edgeopt.export import Runnable
 from edgeopt.gates import Evidence, decide
 from edgeopt.measure import session
 from edgeopt.measure.accuracy import outputs_of
@@ -163,7 +164,7 @@ class _Measuring:
         latency = self._latency(timed, queries, max_seconds)
         starts: dict[str, Starts] = {}
         if any(s.metric in ("memory.peak", "start.cold") for s in specs):
-            starts = cold_starts({n: (a.graph, self._options(n, latency)) for n, a in self.models.items()}, max(queries, key=length))
+            starts = cold_starts({n: Runnable(a.graph, settings=self._options(n, latency)) for n, a in self.models.items()}, max(queries, key=length))
         labels = self.task.stack_labels(self.rows.labels)
         subjects = {n: subject_of(a.shown, a.graph, self.task, labels, answered.get(n), starts.get(n)) for n, a in self.models.items()}
         outputs = {name: given[0] for name, given in answered.items()}
@@ -192,7 +193,7 @@ class _Measuring:
                 self.progress.say(f"latency on {target.name}: up to {limit:.0f} s at each of {len(sequences)} lengths …")
                 known: dict[str, session.Options] = {n: a.options for n, a in self.models.items() if a.options} if target is self.asked.targets[0] else {}
                 given = target.model_copy(update={"sequence": sequences, "max_seconds": limit})
-                found += measure(given, {n: a.graph for n, a in self.models.items()}, None, queries, known)
+                found += measure(given, {n: Runnable(a.graph) for n, a in self.models.items()}, None, queries, known)
         return found
 
     def _options(self, name: SubjectName, latency: Sequence[Measured]) -> session.Options:

@@ -18,7 +18,7 @@ from edgeopt.asked import Asked, asked_by
 from edgeopt.baseline import Baseline, MeasuredTask, TorchReference, training_of
 from edgeopt.distributed import Group
 from edgeopt.execute import Executed, execute
-from edgeopt.export import ExportInput, exporter
+from edgeopt.export import ExportInput, Runnable, exporter
 from edgeopt.measure.accuracy import outputs_of, torch_outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, measure
 from edgeopt.measuring import subject_of
@@ -76,9 +76,9 @@ def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, 
     latency: list[Measured] = []
     for target in asked.targets:
         progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
-        latency += measure(target, {"baseline": found.graph}, built.torch, queries)
+        latency += measure(target, {"baseline": Runnable(found.graph)}, built.torch, queries)
     options = next(m.session for m in latency if m.subject == "baseline")
-    starts = cold_starts({"baseline": (found.graph, options)}, max(queries, key=length))["baseline"]
+    starts = cold_starts({"baseline": Runnable(found.graph, settings=options)}, max(queries, key=length))["baseline"]
     digests = found.digests()
     made = Baseline(
         edgeopt=__version__, created=datetime.now(UTC).isoformat(timespec="seconds"), recipe=asked.name, model=asked.model.id,

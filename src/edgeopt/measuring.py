@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,23 @@ from edgeopt.contract import Fact
 from edgeopt.data import Split
 from edgeopt.emissions import country_of
 from edgeopt.execute import Executed
-from edgeopt.export import Exported
+from edgeopt.export import Precision, Runnable
+from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, fastest, verdicts
+from edgeopt.exporting import MODEL, Written
 from edgeopt.gates import Evidence
-from edgeopt.measure.accuracy import outputs_of
+from edgeopt.measure.accuracy import answers_of
 from edgeopt.measure.energy import measure_energy
-from edgeopt.measure.graph import weigh
+from edgeopt.measure.graph import bytes_of, weigh
 from edgeopt.measure.latency import Measured, cold_starts, measure
 from edgeopt.measure.session import Options
 from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
-from edgeopt.report.model import Emissions, OptimizedGraph, Starts, Subject, SubjectName
+from edgeopt.report.model import Emissions, OptimizedGraph, Starts, Subject, SubjectName, Verdict
 from edgeopt.serving import serve
 from edgeopt.slices import LENGTH, Groups, length_groups
-from edgeopt.store import State, write_json
+from edgeopt.store import State, file_digest, write_json
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.encode import Encoder, Features, length
+from edgeopt.tasks.encode import Encoder, Features, Ids, length
 from edgeopt.transforms.lower import GRAPH
 
 PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
@@ -36,64 +38,118 @@ PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
 
 @dataclass(frozen=True)
 class Measurements:
-    """The evidence, how many queries the rows made, what session.json says of each measured file, the optimised graph where
-    one was asked for, what a reader should know of it all, and the energy of inferences where the recipe asks for it."""
+    """The evidence, how many queries the rows made, which export is the candidate, each export with the gates' verdict on it,
+    what session.json says of each measured file, the optimised graph where one was asked for, what a reader should know of it
+    all, and the energy of inferences where the recipe asks for it."""
 
     evidence: Evidence
     queries: int
+    kept: Written
+    exports: list[tuple[MeasuredExport, Verdict]]
     sessions: dict[str, Options]
     optimized: OptimizedGraph | None
     notes: list[str]
     emissions: Emissions | None = None
 
 
-def measure_all(recipe: Recipe, executed: Executed, model: Path, exported: Exported, progress: Progress) -> Measurements:
-    """Metrics, size, latency, cold start and memory of what was exported to the folder `model`, and of the FP32 baseline's
-    graph."""
-    artifact = exported.artifact
-    report = executed.data.report
-    task = task_of(recipe.head.task, executed.data.label_names)
-    baseline = executed.final("baseline")
-    graphs = {"baseline": baseline.folder / GRAPH, "candidate": model / artifact}
-    folders = {"baseline": baseline.folder, "candidate": model}
-    seconds, outputs = {}, {}
-    for n in graphs:
+@dataclass(frozen=True)
+class Measuring:
+    """What every measurement of a run is of."""
+
+    recipe: Recipe
+    executed: Executed
+    task: Task
+    progress: Progress
+
+    @property
+    def report(self) -> Split:
+        return self.executed.data.report
+
+    def answers(self, file: Runnable, folder: Path, title: str) -> tuple[Any, float]:
+        """Outputs on the report split with the runtime's default options, and the seconds that they took."""
         started = time.perf_counter()
-        outputs[n] = outputs_of(graphs[n], folders[n], report, task, progress, f"accuracy of {n}")
-        seconds[n] = time.perf_counter() - started
-    features = task.encode(Encoder(baseline.folder, task.spec.max_length), report.texts)
+        query = file.open(file.exporter.defaults(None))
+        outputs = answers_of(query, folder, self.report, self.task, self.progress, f"accuracy of {title}")
+        return outputs, time.perf_counter() - started
+
+
+def measure_all(recipe: Recipe, executed: Executed, written: list[Written], progress: Progress) -> Measurements:
+    """Metrics, size, latency, cold start and memory of every export and of the FP32 baseline's graph; and which of the exports
+    is the candidate: the first, or where `auto` is asked for the fastest of those that hold the gates."""
+    task = task_of(recipe.head.task, executed.data.label_names)
+    here = Measuring(recipe, executed, task, progress)
+    report, folder = executed.data.report, executed.final("baseline").folder
+    automatic = written[0].place is None
+    exports = {w.name if automatic or i else "candidate": w for i, w in enumerate(written)}
+    files = {"baseline": Runnable(folder / GRAPH), **{name: w.opened_with({}) for name, w in exports.items()}}
+    answers = {name: here.answers(file, exports[name].folder if name in exports else folder, name) for name, file in files.items()}
+    features = task.encode(Encoder(folder, task.spec.max_length), report.texts)
     queries = features.ids
-    timed: dict[SubjectName, Path] = {"baseline": graphs["baseline"], "candidate": graphs["candidate"]}
-    if Fact.INT8 in executed.final("candidate").facts and Fact.UNEVEN in executed.lowered("candidate").facts:
-        timed["candidate-fp32"] = executed.lowered("candidate").folder / GRAPH  # tells what each of the two brings
-    torch_state = executed.torch_state("baseline")
-    latency: list[Measured] = []
-    for target in recipe.targets:
-        progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
-        latency += measure(target, timed, torch_state.folder, queries)
-    shown = {"baseline": "baseline/model.onnx", "candidate": f"model/{artifact.as_posix()}"}
-    options = {n: next(m.session for m in latency if m.subject == n) for n in graphs}
-    asked, emissions = recipe.head.emissions, None
-    if asked:
-        progress.say(f"energy of inferences: about {3 * asked.seconds:.0f} s …")
-        emissions = measure_energy(recipe.targets[0], {**graphs}, options, queries, country_of(asked), asked.seconds)
-    served = serve(exported, model, options["candidate"], task, report, outputs["candidate"], progress)
-    starting: dict[str, tuple[Path, Options]] = {n: (graphs[n], options[n]) for n in graphs}
-    if served.optimized is not None:
-        starting["optimized"] = model / served.optimized, served.sessions[served.optimized.as_posix()]
-    starts = cold_starts(starting, max(queries, key=length))
+    latency = _latencies(here, files, queries)
+    options = {m.subject: m.session for m in reversed(latency)}  # those of the first target
+    files = {name: replace(file, settings=options[name]) for name, file in files.items()}
+    served = None if automatic else serve(written[0].exported, written[0].folder, options["candidate"], task, report, answers["candidate"][0], progress)
+    if served and served.optimized is not None:
+        files["optimized"] = Runnable(written[0].folder / served.optimized, settings=served.sessions[served.optimized.as_posix()])
+    starts = cold_starts(files, max(queries, key=length))
     labels = task.stack_labels(report.labels)
-    subjects = {n: subject_of(shown[n], graphs[n], task, labels, (outputs[n], seconds[n]), starts[n]) for n in graphs}
-    groups = groups_of(task, report, features)
-    evidence = Evidence(task, labels, outputs["baseline"], outputs["candidate"], subjects["baseline"], subjects["candidate"], latency, groups)
-    notes = list(served.notes)
-    if len(queries) > len(report):
-        notes.append(f"A latency is that of one window; a row is read in {len(queries) / len(report):.1f} windows on average, and their logits are averaged.")
+
+    def figures(name: str, shown: str, like: Path | None = None, precision: Precision | None = None) -> Subject:
+        return subject_of(shown, files[name].path, task, labels, answers[name], starts[name], like, precision)
+
+    measured = [
+        MeasuredExport(w, name, answers[name][0], _difference(here, w, answers[name][0]), options[name],
+                       figures(name, f"{w.place or MODEL}/{w.exported.artifact.as_posix()}", w.source, w.exported.precision))
+        for name, w in exports.items()
+    ]  # fmt: skip
+    reference = Reference(task, labels, answers["baseline"][0], figures("baseline", "baseline/model.onnx"), latency, groups_of(task, report, features))
+    judged = verdicts(measured, reference, recipe.head.gates)
+    kept = fastest([e for e in measured if e.written.place is None], latency, judged) if automatic else measured[0]
+    emissions = _energy(here, {"baseline": files["baseline"], "candidate": files[kept.subject]}, queries)
+    served = served or serve(kept.written.exported, kept.written.folder, kept.options, task, report, kept.outputs, progress)
     optimized = None
     if served.optimized is not None:
-        size = (model / served.optimized).stat().st_size
-        optimized = OptimizedGraph(artifact=f"model/{served.optimized.as_posix()}", size_bytes=size, starts=starts["optimized"])
-    return Measurements(evidence, len(queries), served.sessions, optimized, notes, emissions)
+        size = files["optimized"].path.stat().st_size
+        optimized = OptimizedGraph(artifact=f"{MODEL}/{served.optimized.as_posix()}", size_bytes=size, starts=starts["optimized"])
+    notes = [*served.notes, *_window_notes(len(queries), len(report))]
+    all_exports = [(replace(e, subject="candidate") if e is kept else e, judged[e.subject]) for e in measured]
+    return Measurements(evidence_for(kept, reference), len(queries), kept.written, all_exports, served.sessions, optimized, notes, emissions)
+
+
+def _latencies(here: Measuring, files: dict[SubjectName, Runnable], queries: list[Ids]) -> list[Measured]:
+    """Every subject on every target, interleaved."""
+    executed, timed = here.executed, dict(files)
+    if Fact.INT8 in executed.final("candidate").facts and Fact.UNEVEN in executed.lowered("candidate").facts:
+        timed["candidate-fp32"] = Runnable(executed.lowered("candidate").folder / GRAPH)  # tells what each of the two brings
+    found: list[Measured] = []
+    for target in here.recipe.targets:
+        here.progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
+        found += measure(target, timed, executed.torch_state("baseline").folder, queries)
+    return found
+
+
+def _energy(here: Measuring, files: dict[str, Runnable], queries: list[Ids]) -> Emissions | None:
+    asked = here.recipe.head.emissions
+    if not asked:
+        return None
+    here.progress.say(f"energy of inferences: about {3 * asked.seconds:.0f} s …")
+    return measure_energy(here.recipe.targets[0], files, queries, country_of(asked), asked.seconds)
+
+
+def _difference(here: Measuring, written: Written, outputs: Any) -> float | None:
+    """The largest of a logit from the graph or model that the file was converted from."""
+    if outputs.dtype == object:  # texts have no logits
+        return None
+    if written.path.suffix == ".onnx" and file_digest(written.path) == file_digest(written.source):
+        return 0.0
+    source, _ = here.answers(Runnable(written.source), written.source.parent, f"what {written.name} is made of")
+    return float(np.nanmax(abs(outputs - source)))
+
+
+def _window_notes(queries: int, rows: int) -> list[str]:
+    if queries <= rows:
+        return []
+    return [f"A latency is that of one window; a row is read in {queries / rows:.1f} windows on average, and their logits are averaged."]
 
 
 def groups_of(task: Task, rows: Split, features: Features) -> Groups:
@@ -104,15 +160,18 @@ def groups_of(task: Task, rows: Split, features: Features) -> Groups:
     return {LENGTH: length_groups(tokens.tolist()), **rows.slices}
 
 
-def subject_of(shown: str, graph: Path, task: Task, labels: Any, answered: tuple[Any, float] | None, starts: Starts | None) -> Subject:
-    """What is known of a graph. answered: its outputs on the rows that have these labels and how many seconds they took;
-    without it there are no metrics, and without starts neither memory nor cold start."""
-    weights = weigh(graph)
+def subject_of(shown: str, file: Path, task: Task, labels: Any, answered: tuple[Any, float] | None, starts: Starts | None, like: Path | None = None,
+               precision: Precision | None = None) -> Subject:  # fmt: skip
+    """What is known of a file. answered: its outputs on the rows that have these labels and how many seconds they took;
+    without it there are no metrics, and without starts neither memory nor cold start. like: the graph whose weights the file
+    holds, where it is none itself."""
+    weights = weigh(like or file)
     outputs, seconds = answered or (np.empty(0), None)
     return Subject(
         artifact=shown, metrics=task.metrics(labels, outputs) if answered else {}, extra=task.extra_metrics(labels, outputs) if answered else {},
-        inference_seconds=None if seconds is None else round(seconds, 3), size_bytes=weights.bytes, parameters=weights.parameters, nonzero=weights.nonzero,
-        precision="int8" if weights.precision == "int8" else "fp32", memory_peak_bytes=int(np.median(starts.peak_bytes)) if starts else None,
+        inference_seconds=None if seconds is None else round(seconds, 3), size_bytes=bytes_of(file), parameters=weights.parameters, nonzero=weights.nonzero,
+        precision=precision or ("int8" if weights.precision == "int8" else "fp32"),
+        memory_peak_bytes=int(np.median(starts.peak_bytes)) if starts else None,
         cold_start_ms=float(np.median(starts.ms)) if starts else None, starts=starts,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from edgeopt import __version__
 from edgeopt.emissions import country_of
 from edgeopt.errors import InputError
 from edgeopt.lock import differences, make_lock, read_lock
+from edgeopt.measure.graph import bytes_of
 from edgeopt.measuring import read_evidence
 from edgeopt.plan import Plan, full_name, looked_up
 from edgeopt.report.model import Report
@@ -44,9 +45,9 @@ def _damaged(plan: Plan, report: Report, folder: Path) -> str | None:
     if absent := next((name for name in texts if not (folder / name).is_file()), None):
         return absent
     exported = folder / report.candidate.artifact
-    if sum(p.stat().st_size for p in (*exported.parent.glob(exported.name), *exported.parent.glob(f"{exported.name}*data*"))) != report.candidate.size_bytes:
+    if not exported.is_file() or bytes_of(exported) != report.candidate.size_bytes:
         return report.candidate.artifact
-    for spec in plan.recipe.head.export[1:]:
+    for spec in plan.recipe.head.exports[1:]:
         if not (folder / f"model-{spec.format}").is_dir():
             return f"model-{spec.format}"
     try:

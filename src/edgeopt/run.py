@@ -11,11 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgeopt.contract import Fact
 from edgeopt.distributed import Group
 from edgeopt.errors import StepError, bad_input, step_failed
-from edgeopt.execute import Executed, is_disk_full
-from edgeopt.export import Exported, ExportInput, exporter
+from edgeopt.execute import is_disk_full
+from edgeopt.exporting import keep, write_exports
 from edgeopt.lock import check_lock, make_lock
 from edgeopt.measuring import measure_all, write_measurements
 from edgeopt.plan import Plan, check
@@ -63,8 +62,9 @@ def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Gro
         lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
         if locked is not None:
             check_lock(locked, lock)
-        exported = _export(recipe, executed, folder, progress)
-        measured = measure_all(recipe, executed, folder / "model", exported[0], progress)
+        written = write_exports(recipe, executed, folder, progress)
+        measured = measure_all(recipe, executed, written, progress)
+        keep(measured.kept, written, folder)
         seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
         report = build_report(recipe, executed, measured, summarise(measured.evidence.task, measured.evidence.labels, seeds))
         write_json(folder / LOCK, lock)
@@ -73,21 +73,6 @@ def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Gro
         write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
         publish(folder, out)
     return Outcome(report, out)
-
-
-def _export(recipe: Recipe, executed: Executed, folder: Path, progress: Progress) -> list[Exported]:
-    """Every export of the recipe; the first goes to model/ and is the one that is measured, the others
-    to model-<format>/."""
-    lowered = executed.lowered("candidate")
-    given = ExportInput(executed.final("candidate"), None if Fact.INT8 in lowered.facts else lowered)
-    out: list[Exported] = []
-    for i, spec in enumerate(recipe.head.export):
-        chosen = exporter(spec.format)
-        target = folder / ("model" if i == 0 else f"model-{spec.format}")
-        target.mkdir()
-        out.append(chosen.write(given, target, spec.options))
-        progress.say(f"{'export.' + spec.format:<22} {chosen.summary}")
-    return out
 
 
 def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:

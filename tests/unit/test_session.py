@@ -15,6 +15,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeopt.export import Runnable
 from edgeopt.gates import Evidence, decide
 from edgeopt.measure import choice, clock
 from edgeopt.measure.choice import best_options, changed, changes
@@ -133,7 +134,7 @@ def test_what_is_quicker_is_kept_and_measured_anew(monkeypatch: pytest.MonkeyPat
         return level * skip * (0.8 if options["intra_op_num_threads"] == 1 else 1.0)
 
     opened = simulate(monkeypatch, milliseconds)
-    found = best_options(simulate.open, 2, [None])  # type: ignore[attr-defined]
+    found = best_options(simulate.open, defaults(2), changes(2), [None], 2)  # type: ignore[attr-defined]
     assert found.options == {**defaults(2), "disabled_optimizers": ["SkipLayerNormFusion"], "intra_op_num_threads": 1}
     assert found.gain is not None
     assert found.gain.low < 1.25 / 0.8 < found.gain.high
@@ -142,20 +143,21 @@ def test_what_is_quicker_is_kept_and_measured_anew(monkeypatch: pytest.MonkeyPat
 
 def test_without_a_gain_beyond_noise_the_defaults_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(monkeypatch, lambda options: 1.0 if "enable_mem_pattern" in options else 1.005)
-    found = best_options(simulate.open, 1, [None])  # type: ignore[attr-defined]
+    found = best_options(simulate.open, defaults(1), changes(1), [None], 1)  # type: ignore[attr-defined]
     assert (found.options, found.gain) == (defaults(1), None)
 
 
 def test_the_time_is_bounded_and_a_slow_model_keeps_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds a query: one comparison of a few rounds, which says nothing."""
     opened = simulate(monkeypatch, lambda options: 1000.0 if options.get("disabled_optimizers") else 2000.0)
-    found = best_options(simulate.open, 1, [None])  # type: ignore[attr-defined]
+    found = best_options(simulate.open, defaults(1), changes(1), [None], 1)  # type: ignore[attr-defined]
     assert (found.options, found.gain) == (defaults(1), None)
     assert len(opened) == 2
 
 
 def test_starts_are_fresh_processes_with_the_options(graph: Path) -> None:
-    found = cold_starts({"one": (graph, defaults(1)), "other": (graph, {**defaults(1), "graph_optimization_level": "ORT_DISABLE_ALL"})}, {"input_ids": [1, 2]})
+    other = {**defaults(1), "graph_optimization_level": "ORT_DISABLE_ALL"}
+    found = cold_starts({"one": Runnable(graph, settings=defaults(1)), "other": Runnable(graph, settings=other)}, {"input_ids": [1, 2]})
     for starts in found.values():
         assert len(starts.ms) == len(starts.peak_bytes) == 9
         assert all(0 < ms < 10_000 for ms in starts.ms)
@@ -166,7 +168,7 @@ def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
     from edgeopt.errors import StepError
 
     with pytest.raises(StepError) as error:
-        cold_starts({"gone": (tmp_path / "gone.onnx", defaults(1))}, {"input_ids": [1]})
+        cold_starts({"gone": Runnable(tmp_path / "gone.onnx", settings=defaults(1))}, {"input_ids": [1]})
     assert "E409" in str(error.value) and "gone.onnx" in str(error.value)
 
 

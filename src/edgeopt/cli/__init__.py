@@ -27,6 +27,7 @@ COMMANDS = {
     "bundle": ("bundle", "Pack a finished run so that it serves anywhere; check what was packed."),
     "ship": ("ship", "Bring a bundle to a device, prove it there, and make it current."),
     "recipes": ("recipes", "List, show and copy the recipes that come with edgeopt."),
+    "exporters": ("exporters", "List what a model can be exported for, and what that needs."),
     "explain": ("explain", "Explain an error code."),
     "schema": ("schema", "Print the JSON schema of recipes."),
     "doctor": ("doctor", "Show versions, processor, memory, and what a recipe would need."),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeopt.measure.latency_worker import onnx_query, pin
+from edgeopt.measure.latency_worker import pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session import defaults
+from edgeopt.measure.session import defaults, onnx_query
 
 #: Each of these is tried, and the quicker counts.
 _CHANGES: tuple[dict[str, list[str]], ...] = ({}, {"disabled_optimizers": ["SkipLayerNormFusion"]})

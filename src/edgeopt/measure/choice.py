@@ -1,4 +1,4 @@
-"""Which of ONNX Runtime's options a graph is quickest with on a target: coordinate descent over a handful of changes.
+"""Which of a runtime's options a file is quickest with on a target: coordinate descent over a handful of changes.
 
 The optimisers named here are those that changed the time of a MiniLM in FP32 or either int8; the others leave its graph as it
 is, or change nothing that can be measured (benchmarks/results/session_choices.json).
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgeopt.measure.clock import timed
-from edgeopt.measure.session import Options, defaults
+from edgeopt.measure.session import Options
 from edgeopt.statistics import Bounds, Values, percentile_ratio
 
 Query = Callable[[Any], object]
@@ -37,7 +37,7 @@ class Choice(NamedTuple):
 
 
 def changes(threads: int) -> list[dict[str, Any]]:
-    """What is tried, the most promising first."""
+    """What is tried of ONNX Runtime's options, the most promising first."""
     found: list[dict[str, Any]] = [{"disabled_optimizers": ["SkipLayerNormFusion"]}, {"disabled_optimizers": ["BiasGeluFusion"]}]
     if threads > 1:
         found.append({"session.intra_op.allow_spinning": "0"})
@@ -47,14 +47,21 @@ def changes(threads: int) -> list[dict[str, Any]]:
     return [*found, {"enable_cpu_mem_arena": False}, {"enable_mem_pattern": False}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}]
 
 
-def best_options(open_query: Callable[[Options], Query], threads: int, feeds: Sequence[Any], seconds: float = SECONDS) -> Choice:
+def best_options(
+    open_query: Callable[[Options], Query],
+    defaults: dict[str, Any],
+    changes: Sequence[Options],
+    feeds: Sequence[Any],
+    threads: int,
+    seconds: float = SECONDS,
+) -> Choice:
     """Each change in turn is kept where the graph is quicker with it than without, beyond noise (one-sided 95 % bound of the
     ratio above 1.01). What came of it is then measured against the defaults once more, and has to be worth it there too.
-    open_query: opens a session with options. feeds: what is asked, in turn."""
-    options = defaults(threads)
+    open_query: opens the file with options. changes: what is tried, in this order. feeds: what is asked, in turn."""
+    options = defaults
     default = best = open_query(options)
     end = time.monotonic() + seconds
-    for change in changes(threads):
+    for change in changes:
         if time.monotonic() > end:
             break
         tried = changed(options, change)
@@ -64,7 +71,7 @@ def best_options(open_query: Callable[[Options], Query], threads: int, feeds: Se
     if best is default:
         return Choice(default, options, None)
     gain = _ratio(_rounds(default, best, feeds, threads, _DECIDE, seconds))
-    return Choice(best, options, gain) if gain.low > WORTH else Choice(default, defaults(threads), None)
+    return Choice(best, options, gain) if gain.low > WORTH else Choice(default, defaults, None)
 
 
 def changed(options: Options, change: Options) -> dict[str, Any]:

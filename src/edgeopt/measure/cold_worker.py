@@ -1,7 +1,8 @@
-"""A process whose children each open one graph and answer one query: `python -m edgeopt.measure.cold_worker`, task on stdin."""
+"""A process whose children each open one file and answer one query: `python -m edgeopt.measure.cold_worker`, task on stdin."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -12,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.export import Runnable
 from edgeopt.measure.clock import timed
-from edgeopt.measure.session import input_names, open_session
 
 
 def main() -> None:
-    import onnxruntime  # noqa: F401  the import is the program's start, not the model's
-
     task = json.load(sys.stdin)
+    for module in task["imports"]:  # the program's start, not the model's
+        importlib.import_module(module)
     starts: dict[str, list[Any]] = {name: [] for name in task["graphs"]}
     end = time.monotonic() + task["max_seconds"]
     for number in range(task["repeats"]):
@@ -54,13 +55,12 @@ def in_child(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, floa
 
 def start(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, float]:
     """Milliseconds from opening the file to the first answer, and this process's largest resident size in bytes."""
+    file = Runnable.of_json(graph)
 
     def opened() -> None:
-        session = open_session(Path(graph["path"]), graph["options"])
-        names = input_names(session)
-        session.run(None, {k: np.array([v], dtype=np.int64) for k, v in row.items() if k in names})
+        file.open({})({k: np.array([v], dtype=np.int64) for k, v in row.items()})
 
-    return {"ms": timed(opened, graph["options"].get("intra_op_num_threads", 0))[0], "peak_bytes": peak_bytes()}
+    return {"ms": timed(opened, file.settings.get("intra_op_num_threads", 0))[0], "peak_bytes": peak_bytes()}
 
 
 def peak_bytes() -> int:

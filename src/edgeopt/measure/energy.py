@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from edgeopt.emissions import Energy
+from edgeopt.export import Runnable
 from edgeopt.measure.latency import run_worker
-from edgeopt.measure.session import Options
 from edgeopt.recipe.schema import Target
 from edgeopt.report.model import Emissions, InferenceEnergy
 from edgeopt.tasks.encode import Ids
@@ -23,11 +22,11 @@ Block = tuple[Energy, int]
 _MODELS: tuple[Literal["baseline", "candidate"], ...] = ("baseline", "candidate")
 
 
-def measure_energy(target: Target, graphs: dict[str, Path], options: Mapping[str, Options], rows: list[Ids], country: str, seconds: float) -> Emissions | None:
+def measure_energy(target: Target, graphs: Mapping[str, Runnable], rows: list[Ids], country: str, seconds: float) -> Emissions | None:
     """Each model answers rows at their own lengths, one at a time with the target's threads, for `seconds`. None where
     CodeCarbon gave no figures. Raises StepError E409."""
     task = {
-        "graphs": {name: str(path) for name, path in graphs.items()}, "options": options, "rows": rows[:1024], "threads": target.threads,
+        "graphs": {name: file.as_json() for name, file in graphs.items()}, "rows": rows[:1024], "threads": target.threads,
         "country": country, "seconds": seconds / BLOCKS, "blocks": BLOCKS,
     }  # fmt: skip
     results = run_worker("edgeopt.measure.energy_worker", task)

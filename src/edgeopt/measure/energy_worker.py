@@ -8,13 +8,13 @@ import random
 import sys
 import time
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 from edgeopt.emissions import metering
+from edgeopt.export import Runnable
 from edgeopt.measure.choice import Query
 from edgeopt.measure.energy import as_block
-from edgeopt.measure.latency_worker import Feed, feeds_of, onnx_query, pin
+from edgeopt.measure.latency_worker import Feed, feeds_of, pin
 
 IDLE = "idle"
 
@@ -24,7 +24,7 @@ def main() -> None:
     with metering(task["country"]):
         pass  # the first time it looks for the machine's parts, which takes seconds
     pin(task["threads"])
-    queries = {name: onnx_query(Path(path), task["options"][name]) for name, path in task["graphs"].items()}
+    queries = {name: Runnable.of_json(file).open({}) for name, file in task["graphs"].items()}
     feeds = feeds_of(task["rows"], "task", 1)
     for query in queries.values():
         for feed in feeds[:10]:

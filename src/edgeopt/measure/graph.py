@@ -46,5 +46,10 @@ def weigh(path: Path) -> Weights:
         total += values.size
         nonzero += int(np.count_nonzero(values))
         int8 += values.size if tensor.data_type in eights else 0
-    external = sum(p.stat().st_size for p in path.parent.glob(f"{path.name}*data*"))
-    return Weights(total, nonzero, int8, path.stat().st_size + external)
+    return Weights(total, nonzero, int8, bytes_of(path))
+
+
+def bytes_of(path: Path) -> int:
+    """Size of a model's file with those of its weights: ONNX's external data, and OpenVINO's .bin of the same name."""
+    more = [*path.parent.glob(f"{path.name}*data*"), *(p for p in [path.with_suffix(".bin")] if path.suffix == ".xml" and p.exists())]
+    return path.stat().st_size + sum(p.stat().st_size for p in more)

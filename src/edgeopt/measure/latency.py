@@ -19,6 +19,7 @@ import numpy as np
 
 from edgeopt import host
 from edgeopt.errors import step_failed
+from edgeopt.export import Runnable
 from edgeopt.measure.profile import unfit
 from edgeopt.measure.session import Options
 from edgeopt.recipe.schema import Target
@@ -69,14 +70,14 @@ class Measured:
 
 
 def measure(
-    target: Target, graphs: dict[SubjectName, Path], torch_folder: Path | None, rows: list[Ids], options: Mapping[str, Options] | None = None
+    target: Target, graphs: Mapping[SubjectName, Runnable], torch_folder: Path | None, rows: list[Ids], options: Mapping[SubjectName, Options] | None = None
 ) -> list[Measured]:
     """Every subject at every sequence of the target. rows: encoded rows of the report split.
     torch_folder: the FP32 baseline as a torch state, measured eagerly. options: of graphs whose options are known; those of the
     others are chosen. Raises StepError E409."""
     task = {
         "target": target.model_dump(mode="json"),
-        "graphs": {name: str(path) for name, path in graphs.items()},
+        "graphs": {name: file.as_json() for name, file in graphs.items()},
         "torch": str(torch_folder) if torch_folder else None,
         "rows": rows[:1024],
         "options": dict(options or {}),
@@ -86,12 +87,15 @@ def measure(
     return [Measured(**{**r, "samples": np.array(r["samples"])}, **about, unfit=tuple(unfit(target))) for r in results]
 
 
-def cold_starts(graphs: dict[str, tuple[Path, Options]], row: Ids) -> dict[str, Starts]:
-    """Starts of each graph with its options, in fresh processes that do nothing else, one graph after the other in each
-    round, with the files in the page cache. Raises StepError E409."""
-    task: dict[str, Any] = {"graphs": {name: {"path": str(path), "options": options} for name, (path, options) in graphs.items()}, "row": row}
-    found = run_worker("edgeopt.measure.cold_worker", {**task, "repeats": _STARTS, "at_least": 3, "max_seconds": _STARTS_SECONDS})
-    return {name: Starts(ms=[round(s["ms"], 3) for s in each], peak_bytes=[s["peak_bytes"] for s in each]) for name, each in found.items()}
+def cold_starts(graphs: Mapping[str, Runnable], row: Ids) -> dict[str, Starts]:
+    """Starts of each file, in fresh processes that do nothing else, one file after the other in each round, with the files in
+    the page cache; one runtime after the other, so that no process holds another runtime's code. Raises StepError E409."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for modules in dict.fromkeys(file.exporter.imports for file in graphs.values()):
+        files = {name: file.as_json() for name, file in graphs.items() if file.exporter.imports == modules}
+        task = {"imports": modules, "graphs": files, "row": row, "repeats": _STARTS, "at_least": 3, "max_seconds": _STARTS_SECONDS}
+        found.update(run_worker("edgeopt.measure.cold_worker", task))
+    return {name: Starts(ms=[round(s["ms"], 3) for s in found[name]], peak_bytes=[s["peak_bytes"] for s in found[name]]) for name in graphs}
 
 
 def run_worker(module: str, task: dict[str, Any]) -> Any:

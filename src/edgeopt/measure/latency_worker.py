@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.export import Runnable
 from edgeopt.measure.arithmetic import peaks, weights_of
 from edgeopt.measure.choice import Choice, Query, best_options
 from edgeopt.measure.rounds import believable
-from edgeopt.measure.session import Options, input_names, open_session
 from edgeopt.tasks.encode import length
 
 Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
@@ -29,17 +29,20 @@ def main() -> None:
     probe = feeds[str(target["sequence"][0])]
     openers: dict[str, Callable[[], Query]] = {}
     about: dict[str, dict[str, Any]] = {}
-    for name, path in task["graphs"].items():
-        open_query = partial(onnx_query, Path(path))
-        known = task["options"].get(name)
-        choice = Choice(open_query(known), known, None) if known else best_options(open_query, target["threads"], probe)
-        openers[name] = partial(open_query, choice.options)
-        about[name] = {"runtime": "onnxruntime", "device": "cpu", "session": choice.options, "gain": choice.gain}
+    for name, given in task["graphs"].items():
+        file, known = Runnable.of_json(given), task["options"].get(name)
+        made = file.exporter
+        if known:
+            choice = Choice(file.open(known), known, None)
+        else:
+            choice = best_options(file.open, made.defaults(target["threads"]), made.changes(target["threads"]), probe, target["threads"])
+        openers[name] = partial(file.open, choice.options)
+        about[name] = {"runtime": made.runtime, "device": "cpu", "session": {**file.settings, **choice.options}, "gain": choice.gain}
     if task["torch"]:
         openers["baseline-torch"], device = torch_opener(Path(task["torch"]), target["threads"])
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
     lengths = [n for n in target["sequence"] if n != "task"]
-    weights = weights_of(Path(next(iter(task["graphs"].values())))) if lengths else []
+    weights = weights_of(Path(next(iter(task["graphs"].values()))["path"])) if lengths else []
     peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"]) if lengths else None
     results = []
     for sequence, found in believable(openers, feeds, target["threads"], target["queries"], target["max_seconds"]).items():
@@ -77,12 +80,6 @@ def _fitted(values: list[Any], width: int, *, repeat: bool) -> list[Any]:
     if isinstance(values[0], list):
         return [_fitted(v, width, repeat=repeat) for v in values]
     return (values * (width // len(values) + 1))[:width] if repeat else values + [0] * (width - len(values))
-
-
-def onnx_query(path: Path, options: Options) -> Query:
-    session = open_session(path, options)
-    names = set(input_names(session))
-    return lambda feed: session.run(None, {k: v for k, v in feed.items() if k in names})
 
 
 def torch_opener(folder: Path, threads: int) -> tuple[Callable[[], Query], str]:

@@ -7,7 +7,7 @@ a dot in their name, and `disabled_optimizers`, a list.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +52,10 @@ def save_optimized(path: Path, options: Options, to: Path) -> dict[str, Any]:
 
 def input_names(session: Any) -> list[str]:
     return [i.name for i in session.get_inputs()]
+
+
+def onnx_query(path: Path, options: Options) -> Callable[[Mapping[str, Any]], Any]:
+    """The first output of a graph, logits of our own, for a feed of which it takes the inputs that it has."""
+    session = open_session(path, options)
+    names = set(input_names(session))
+    return lambda feed: session.run(None, {k: v for k, v in feed.items() if k in names})[0]

@@ -8,20 +8,32 @@ from typing import TypeVar
 from edgeopt import host
 from edgeopt.data import TaskData
 from edgeopt.errors import InputError, Issue, Place
-from edgeopt.export import exporter
+from edgeopt.export import absent, exporter, install_command
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.problems import closest
+from edgeopt.recipe.schema import AUTO
 from edgeopt.tasks import task_of
 
 T = TypeVar("T")
 
 
 def export_issues(recipe: Recipe) -> list[Issue]:
-    """Options that an exporter does not have, or of another type than its default."""
+    """Exporters that cannot be run here or on a target, and options that one does not have, or that are wrong."""
     issues = []
-    for i, spec in enumerate(recipe.head.export):
-        known = exporter(spec.format).options
+    for at, name in recipe.formats():
+        made, place = exporter(name), recipe.document.place(at)
+        if lacking := absent(made):
+            issues.append(Issue("E206", f"exporter '{name}' needs {', '.join(lacking)}, which is not installed here", place, install_command(made)))
+        for target in recipe.targets:
+            if target.runtime not in (None, made.runtime):
+                help = "leave the format out, or `runtime` of the target"
+                issues.append(Issue("E205", f"target '{target.name}' has {target.runtime} alone, and '{name}' is for {made.runtime}", place, help))
+    for i, spec in enumerate(recipe.head.exports):
+        if spec.format == AUTO:
+            continue
+        made = exporter(spec.format)
+        known, found = made.known_options, len(issues)
         for key, value in spec.options.items():
             place = recipe.document.place(("export", i, "options", key))
             if key not in known:
@@ -36,6 +48,10 @@ def export_issues(recipe: Recipe) -> list[Issue]:
                 )
             elif type(value) is not type(known[key]):
                 issues.append(Issue("E106", f"option '{key}' of exporter '{spec.format}' is {value!r}, and must be like {known[key]!r}", place))
+            elif key == "padding" and value not in made.paddings:
+                issues.append(Issue("E106", f"'padding' of exporter '{spec.format}' is {value!r}", place, f"one of {', '.join(made.paddings)}"))
+        if len(issues) == found and (wrong := made.misfit({**known, **spec.options})):
+            issues.append(Issue("E106", f"exporter '{spec.format}': {wrong}", recipe.document.place(("export", i, "options"))))
     return issues
 
 

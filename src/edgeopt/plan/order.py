@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from edgeopt.contract import Fact, Facts, facts, fold
 from edgeopt.errors import InputError, Issue, Place
-from edgeopt.export import exporter
+from edgeopt.export import exporter, unfit
 from edgeopt.models.source import ModelSource
 from edgeopt.plan.steps import Chain, PlannedStep
 from edgeopt.recipe.load import Recipe, StepSpec
-from edgeopt.recipe.schema import StepParams
+from edgeopt.recipe.schema import AUTO, StepParams
+from edgeopt.recipe.yaml import Path_
 from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx
@@ -29,7 +31,7 @@ def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[Planned
         found = fold(start, chain).issues
         issues += [_baseline_issue(recipe)] if name == "baseline" and found else found
         if name == "candidate" and not found:
-            issues += _unexportable(recipe, fold(start, chain).after)
+            issues += _unexportable(recipe, chain, fold(start, chain).after)
     if issues:
         raise InputError(issues)
     chains = {name: _noted(chain, fold(start, chain).before) for name, chain in chains.items()}
@@ -55,14 +57,14 @@ def _noted(chain: list[PlannedStep], before: list[Facts]) -> list[PlannedStep]:
     ]
 
 
-def _unexportable(recipe: Recipe, after: Facts) -> list[Issue]:
-    """Exporters that cannot take what the last step leaves."""
-    lacking = {i: exporter(spec.format).requires - after for i, spec in enumerate(recipe.head.export)}
-    return [
-        Issue("E205", f"exporter '{recipe.head.export[i].format}' needs {', '.join(sorted(facts))}, which the last step does not leave",
-              recipe.document.place(("export", i)), "add the step that brings it")
-        for i, facts in lacking.items() if facts
-    ]  # fmt: skip
+def _unexportable(recipe: Recipe, chain: Sequence[PlannedStep], after: Facts) -> list[Issue]:
+    """Exporters that cannot take what the last step leaves. Of those that `auto` chooses from, the ones that the recipe names."""
+    float_graph = Fact.INT8 not in next(s.contract.adds for s in chain if Fact.ONNX in s.contract.adds)
+    named: list[tuple[Path_, str, Mapping[str, Any]]]
+    named = [(("export", i), spec.format, spec.options) for i, spec in enumerate(recipe.head.exports) if spec.format != AUTO]
+    named += [(("export", i, "formats", n), f, {}) for i, spec in enumerate(recipe.head.exports) for n, f in enumerate(spec.formats or ())]
+    found = [(at, name, unfit(exporter(name), options, after, recipe.head.task.type, float_graph=float_graph)) for at, name, options in named]
+    return [Issue("E205", f"exporter '{name}' {why}", recipe.document.place(at), "leave it out, or change the steps") for at, name, why in found if why]
 
 
 def _planned(step: StepSpec) -> PlannedStep:

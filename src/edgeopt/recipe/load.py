@@ -18,6 +18,7 @@ from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import closest, default_id, from_pydantic
 from edgeopt.recipe.schema import (
+    AUTO,
     GROUPINGS,
     MEASURED,
     NAME,
@@ -82,6 +83,10 @@ class Recipe:
     def unlabelled(self) -> list[tuple[Path_, Unlabelled]]:
         """The rows without labels that trainings ask for, with the path of their keys."""
         return [((*at, "distil", "unlabelled"), t.distil.unlabelled) for at, t in self.trainings() if t.distil is not None and t.distil.unlabelled is not None]
+
+    def formats(self) -> list[tuple[Path_, str]]:
+        """Every exporter that is named, with the path of its name."""
+        return list(format_places(self.head))
 
     @property
     def rows_key(self) -> str:
@@ -288,30 +293,43 @@ def sliceable(task: TaskSpec) -> tuple[str, ...]:
     return () if task.type in UNSLICED else ("worst", *(g for g in GROUPINGS if g != "label" or task.has_classes), *(task.slices or ()))
 
 
+def _check_exports(document: Document, head: RecipeHead) -> None:
+    known = sorted(e.name for e in entry_points(group=EXPORTERS))
+    seen: set[tuple[bool, str]] = set()
+    for at, name in format_places(head, auto=True):
+        if ("formats" in at, name) in seen:
+            document.issues.append(Issue("E110", f"two exports have the format '{name}'", document.place(at), "keep one of the two"))
+        elif name not in known and name != AUTO:
+            guess = closest(name, [*known, AUTO])
+            help = f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(known) or 'none installed'}"
+            document.issues.append(Issue("E112", f"there is no exporter '{name}'", document.place(at), help))
+        seen.add(("formats" in at, name))
+    for i, export in enumerate(head.exports):
+        auto = export.format == AUTO
+        if auto and i > 0:
+            document.issues.append(Issue("E106", "'auto' is not the first export", document.place(("export", i)), "the first is the one that is measured"))
+        for key, given in (("options", auto and bool(export.options)), ("formats", not auto and export.formats is not None)):
+            if given:
+                help = "name the format itself to give it options" if auto else "`formats` belongs to `format: auto`"
+                document.issues.append(Issue("E106", f"export '{export.format}' takes no '{key}'", document.place(("export", i, key)), help))
+
+
+def format_places(head: RecipeHead, *, auto: bool = False) -> Iterator[tuple[Path_, str]]:
+    """Every name of an exporter with its place; with `auto` also that word."""
+    for i, export in enumerate(head.exports):
+        if auto or export.format != AUTO:
+            yield ("export", i, "format"), export.format
+        for n, name in enumerate(export.formats or ()):
+            yield ("export", i, "formats", n), name
+
+
 def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]) -> None:
     """What the parts say of each other; a part that is wrong is left out."""
     if head.seeds and "seed" in head.model_fields_set:
         flag = document.place(("seed",)).line is None  # --set seed=… beside a recipe's seeds
         place = document.place(("seed",) if flag else ("seeds",))
         document.issues.append(Issue("E106", "both 'seed' and 'seeds' are given", place, "keep one of the two; --set seeds=null takes them out"))
-    formats = sorted(e.name for e in entry_points(group=EXPORTERS))
-    seen: set[str] = set()
-    for i, export in enumerate(head.export):
-        if export.format in seen:
-            document.issues.append(
-                Issue("E110", f"two exports have the format '{export.format}'", document.place(("export", i, "format")), "keep one of the two")
-            )
-        seen.add(export.format)
-        if export.format not in formats:
-            guess = closest(export.format, formats)
-            document.issues.append(
-                Issue(
-                    "E112",
-                    f"there is no exporter '{export.format}'",
-                    document.place(("export", i, "format")),
-                    f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(formats) or 'none installed'}",
-                )
-            )
+    _check_exports(document, head)
     by_name = {t.name: t for t in targets}
     for i, gate in enumerate(head.gates):
         at = ("gates", i)

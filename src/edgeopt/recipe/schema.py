@@ -343,11 +343,19 @@ class Baseline(Strict):
     finetune: TrainParams | None = None
 
 
+#: The format that stands for the fastest of several.
+AUTO = "auto"
+
+
 class ExportSpec(Strict):
-    """One exporter and its options; `edgeopt doctor` lists the exporters that are installed."""
+    """One exporter and its options; `edgeopt exporters` lists them. `auto` measures several and keeps the fastest that holds the
+    gates."""
 
     format: str
     options: dict[str, Any] = {}
+    formats: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="with `format: auto`: what it measures; default: every exporter that can be run here and takes the model"
+    )
 
 
 class Target(Strict):
@@ -355,7 +363,7 @@ class Target(Strict):
 
     name: str = Field(pattern=NAME)
     description: str = ""
-    runtime: Literal["onnxruntime"] = "onnxruntime"
+    runtime: str | None = Field(None, description="the one that the device has, where it has one alone; default: each export is measured in its own")
     threads: int = Field(1, ge=1, le=256)
     batch: int = Field(1, ge=1, le=1024)
     sequence: list[Annotated[int, Field(ge=4, le=8192)] | Literal["task"]] = Field(
@@ -507,7 +515,7 @@ class RecipeHead(Strict):
     task: TaskSpec
     baseline: Baseline = Baseline()
     steps: list[dict[str, Any]] = []
-    export: list[ExportSpec] = Field(default=[ExportSpec(format="onnx")], min_length=1)
+    export: Annotated[list[ExportSpec], Field(min_length=1)] | Literal["auto"] = [ExportSpec(format="onnx")]
     targets: list[str | Target] = Field(default=["cpu-1-thread"], min_length=1)
     gates: list[GateSpec] = []
     emissions: EmissionsSpec | None = Field(None, description="`{}` or with keys: also measure energy, see [emissions](#emissions)")
@@ -519,6 +527,11 @@ class RecipeHead(Strict):
         description="instead of `seed`: both chains are built and their metrics measured with each; the first's model is exported, timed and gated",
     )
     matrix: Matrix | None = Field(None, description="several recipes in one, see [matrix](#matrix)")
+
+    @property
+    def exports(self) -> list[ExportSpec]:
+        """The entries of `export`; the word `auto` is one without more."""
+        return [ExportSpec(format=AUTO)] if isinstance(self.export, str) else self.export
 
     @field_validator("seeds")
     @classmethod

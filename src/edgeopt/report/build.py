@@ -13,13 +13,14 @@ from edgeopt.execute import Done, Executed
 from edgeopt.gates import Evidence, decide, verdict_of
 from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES
 from edgeopt.measure.latency import Measured
+from edgeopt.measure.padding import LENGTHS
 from edgeopt.measuring import Measurements, state_bytes
 from edgeopt.openings import ratio_bounds
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
 from edgeopt.report import compared
 from edgeopt.report.limit import limits
-from edgeopt.report.model import Difference, Latency, Parity, RecipeInfo, Report, Seeds, SessionChoice, Speedup, Step, SubjectName, Task
+from edgeopt.report.model import SUBJECTS, Difference, Export, Latency, Parity, RecipeInfo, Report, Seeds, SessionChoice, Speedup, Step, SubjectName, Task
 from edgeopt.report.notes import run_notes, seed_notes
 
 CONFIDENCE = 0.95
@@ -49,6 +50,8 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         slices=compared.by_slice(evidence, CONFIDENCE),
         latency=[_latency(m) for m in evidence.latency],
         speedups=speedups,
+        exports=_exports(measured),
+        chosen_by_speed=measured.kept.place is None,
         sessions=_sessions(evidence.latency),
         limits=limits(evidence.latency, {c: getattr(evidence, c) for c in CHAINS}, {c: executed.lowered(c).folder for c in CHAINS}),
         optimized=measured.optimized,
@@ -86,7 +89,7 @@ def _latency(m: Measured) -> Latency:
 
 def _sessions(latency: list[Measured]) -> list[SessionChoice]:
     """One for each graph on each target."""
-    found = {(m.target, m.subject): m for m in latency if m.runtime == "onnxruntime"}
+    found = {(m.target, m.subject): m for m in latency if m.session}
     bounds = ("ratio", "low", "high")
     return [SessionChoice(subject=m.subject, target=m.target, options=m.session, **dict(zip(bounds, m.gain or (), strict=False))) for m in found.values()]
 
@@ -95,10 +98,25 @@ def _sequence(m: Measured) -> Any:
     return m.sequence if m.sequence == "task" else int(m.sequence)
 
 
+def _exports(measured: Measurements) -> list[Export]:
+    """Every export, where there are several or the one is not the graph itself."""
+    if len(measured.exports) == 1 and measured.kept.format == "onnx":
+        return []
+    return [
+        Export(
+            name=e.written.name, format=e.written.format, runtime=e.written.exporter.runtime, subject=e.subject, made_of=e.written.exporter.source,
+            lengths=e.written.exported.settings.get(LENGTHS), figures=e.figures, max_abs_diff=e.difference, verdict=verdict,
+        )
+        for e, verdict in measured.exports
+    ]  # fmt: skip
+
+
 def _speedups(latency: list[Measured]) -> list[Speedup]:
     pairs: tuple[tuple[SubjectName, SubjectName], ...] = (
         ("candidate", "baseline"), ("candidate", "baseline-torch"), ("candidate", "candidate-fp32"), ("candidate-fp32", "baseline"),
     )  # fmt: skip
+    others = [name for name in dict.fromkeys(m.subject for m in latency) if name not in SUBJECTS]
+    pairs += tuple((name, "baseline") for name in others) + tuple(("candidate", name) for name in others)
     found = {(m.target, str(m.sequence), m.subject): m for m in latency}
     out = []
     for place in dict.fromkeys((m.target, str(m.sequence)) for m in latency):

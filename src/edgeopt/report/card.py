@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from edgeopt.export import exporter, exporter_names
 from edgeopt.report import energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Report
@@ -20,6 +21,8 @@ _READS = {
 #: Heads with one output a text: what optimum and transformers.js call sequence classification.
 _SEQUENCES = ("text-classification", "text-regression", "coreference")
 _PIPELINES = {t: t for t in ("text-classification", "multiple-choice", "token-classification", "summarization")} | {"coreference": "text-classification"}
+#: Exporters whose folder optimum and transformers.js load.
+_LAYOUT = ("onnx", "transformers-js")
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -38,19 +41,24 @@ for name, value in json.loads((folder / "session.json").read_text(encoding="utf-
 
 def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
     """`pair`: the task reads two texts. `quantized`: the shipped file is the int8 one."""
+    kept = next((each for each in report.exports if each.subject == "candidate"), None)
+    made = exporter(kept.format) if kept and kept.format in exporter_names() else None
     page = environment(autoescape=False)
     page.filters.update(escape=escape, python=repr, yaml=_yaml)
     return page.get_template("card.md.j2").render(
         report=report,
         pair=pair,
-        file=f"model{'_quantized' if quantized else ''}.onnx",
+        file=report.candidate.artifact.removeprefix("model/") if kept else f"onnx/model{'_quantized' if quantized else ''}.onnx",
+        loading=made.loading(kept.lengths) if made and kept else "",
+        runtime=made.runtime if made else "onnxruntime",
+        lengths=kept.lengths if kept else None,
         dtype="q8" if quantized else "fp32",
         reads=_READS.get(report.task.type, "two texts" if pair else "one text"),
         regression=report.task.type == "text-regression",
         choices=report.task.type == "multiple-choice",
         words=report.task.type == "token-classification",
         writes=report.task.type == "summarization",
-        sequence_classification=report.task.type in _SEQUENCES and not report.task.window_stride,
+        sequence_classification=report.task.type in _SEQUENCES and not report.task.window_stride and (made is None or made.name in _LAYOUT),
         sentence=headline.sentence(report),
         session_options=SESSION_OPTIONS,
         target=report.latency[0].target if report.latency else "the target",
@@ -61,7 +69,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         seeds=report.seeds and table(spread.table(report)),
         spread=spread.NOTE,
         steps=table(tables.steps(report)),
-        energy=table(made) if (made := energy.table(report)).rows else "",
+        energy=table(spent) if (spent := energy.table(report)).rows else "",
         energy_note=energy.note(report),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from edgeopt.report import charts, gate_text, headline, seed_chart, structure, tables
+from edgeopt.report import charts, exports, gate_text, headline, seed_chart, structure, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
@@ -23,8 +23,8 @@ class Tile:
 
 
 def render_html(report: Report) -> str:
-    pictures = charts.tradeoff(report), charts.sizes(report), seed_chart.seeds(report)
-    tradeoff, sizes, seeds = (None if picture is None else Markup(picture) for picture in pictures)
+    pictures = charts.tradeoff(report), charts.sizes(report), seed_chart.seeds(report), exports.picture(report)
+    tradeoff, sizes, seeds, bars = (None if picture is None else Markup(picture) for picture in pictures)
     return (
         environment(autoescape=True)
         .get_template("report.html.j2")
@@ -38,6 +38,7 @@ def render_html(report: Report) -> str:
             tradeoff=tradeoff,
             sizes=sizes,
             seeds=seeds,
+            exports=bars,
             survival=structure.picture(report),
             gates=tables.gates(report),
             figures=tables.figures(report),

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 #: candidate-fp32: the candidate before it was quantised, measured where its layers were cut too.
-SubjectName = Literal["candidate", "candidate-fp32", "baseline", "baseline-torch"]
+SUBJECTS = ("candidate", "candidate-fp32", "baseline", "baseline-torch")
+#: One of those; further exports go by the names that `exports` gives them.
+SubjectName = str
 
 
 class Part(BaseModel):
@@ -82,6 +84,20 @@ class Subject(Part):
     memory_peak_bytes: int | None = Field(None, description="median of `starts`")
     cold_start_ms: float | None = Field(None, description="median of `starts`")
     starts: Starts | None = None
+
+
+class Export(Part):
+    """One export of the candidate, measured next to the others."""
+
+    name: str
+    format: str
+    runtime: str
+    subject: SubjectName = Field(description="what it is called among the latencies; the one that is in model/ is `candidate`")
+    made_of: Literal["graph", "torch"] = Field(description="whether the candidate's graph was converted, or the float model, which the exporter quantised")
+    lengths: list[int] | None = Field(description="tokens to which queries are padded; null: they are not")
+    figures: Subject
+    max_abs_diff: float | None = Field(description="largest difference of a logit from what it was made of, on the report split")
+    verdict: Verdict = Field(description="what the gates say of it")
 
 
 class Latency(Part):
@@ -346,6 +362,8 @@ class Report(Part):
     slices: Slices | None = None
     latency: list[Latency]
     speedups: list[Speedup]
+    exports: list[Export] = []
+    chosen_by_speed: bool = Field(False, description="whether the candidate is the fastest of several exports, as `export: auto` asks")
     sessions: list[SessionChoice] = []
     limits: list[Limit] = []
     optimized: OptimizedGraph | None = None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import answers, cost, devices, energy, factors, gate_text, headline, limit, quantization, session, spread, structure
+from edgeopt.report import answers, cost, devices, energy, exports, factors, gate_text, headline, limit, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
 from edgeopt.report.model import Latency, Parity, Report, Speedup, Subject
@@ -185,6 +185,7 @@ def details(report: Report) -> list[Section]:
         Section("Largest changes of a score", answers.largest_changes(report)),
         Section("Slices", answers.slices(report), answers.slices_note(report)),
         Section("Seeds", spread.table(report), spread.NOTE),
+        Section("Exports", exports.table(report), exports.note(report)),
         Section("Latency", latency(report)),
         Section("Share of the arithmetic limit", limit.table(report), limit.NOTE),
         Section("Devices", devices.table(report.devices), devices.NOTE),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgeopt.export import Exported, Exporter, ExportInput
-from edgeopt.measure.session import input_names, open_session
+from edgeopt.measure.session import QUIET, onnx_query
 from edgeopt.store import State, file_digest
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.lower import GRAPH
@@ -15,30 +16,50 @@ from edgeopt.transforms.lower import GRAPH
 #: Largest difference of a logit that another runtime may make of the same graph.
 TOLERANCE = 1e-3
 _TEXTS = [("a",), ("the film is good , and the cast is better",), ("not one minute of it is worth the price of a ticket " * 3,)]
+_LENGTH = 32
 
 
-def check_exporter(exporter: Exporter, *, state: State, work: Path) -> Exported:
-    """Write the state with the exporter and run what was written. Raises AssertionError.
+def check_exporter(exporter: Exporter, *, state: State, work: Path, fp32: State | None = None, torch: State | None = None,
+                   tolerance: float = TOLERANCE) -> Exported:  # fmt: skip
+    """Write the state with the exporter, in each of its variants, and run what was written. Raises AssertionError.
+    fp32, torch: as in `ExportInput`; fp32 is the state itself where it is not given.
 
     Checked: it declares facts that the state has; it writes into its folder alone and leaves the state as
-    it was; the artifact and tokenizer.json are there; two writes give the same bytes; its logits are those
-    of ONNX Runtime on the state's graph within 1e-3, for rows of several lengths."""
+    it was; the artifact and tokenizer.json are there; two writes give the same bytes (but for the artifact of one that
+    is not `reproducible`); its logits are those
+    of ONNX Runtime on the state's graph (on that of `fp32`, where it converts the torch model) within the
+    tolerance, for rows of several lengths, on all processors and on one thread; and a batch of several rows
+    is answered. Returns what the default variant gave."""
     assert exporter.requires <= state.facts, f"{exporter.name} needs {sorted(exporter.requires - state.facts)}, which this state lacks"
-    before = _digests(state.folder)
+    assert not exporter.forbids & state.facts, f"{exporter.name} cannot take {sorted(exporter.forbids & state.facts)}, which this state has"
+    given = ExportInput(state, fp32 or state, torch, _LENGTH)
+    reference = (fp32 or state) if exporter.source == "torch" else state
+    found = [_check_variant(exporter, given, reference, work / (name or "default"), options, tolerance) for name, options in exporter.variants().items()]
+    return found[0]
+
+
+def _check_variant(exporter: Exporter, given: ExportInput, reference: State, work: Path, options: dict[str, Any], tolerance: float) -> Exported:
+    before = _digests(given.state.folder)
     folders = [work / "a", work / "b"]
     for folder in folders:
         folder.mkdir(parents=True)
-    exported, _ = (exporter.write(ExportInput(state, state), folder, {}) for folder in folders)
-    assert _digests(state.folder) == before, f"{exporter.name} changed the state it was given"
-    assert (folders[0] / exported.artifact).exists(), f"{exported.artifact} was not written"
+    exported, _ = (exporter.write(given, folder, {**exporter.known_options, **options}) for folder in folders)
+    assert _digests(given.state.folder) == before, f"{exporter.name} changed the state it was given"
+    assert (folders[0] / exported.artifact).is_file(), f"{exported.artifact} was not written"
     assert (folders[0] / "tokenizer.json").is_file(), "the folder has no tokenizer.json: nothing can feed the model"
-    assert _digests(folders[0]) == _digests(folders[1]), "two writes of the same state differ"
-    encoder, reference = Encoder(folders[0], 32), open_session(state.folder / GRAPH)
-    names = input_names(reference)
-    for ids in encoder.ids(_TEXTS):
-        feed = {k: v for k, v in encoder.pad([ids]).items() if k in names}
-        difference = float(np.abs(exporter.logits(folders[0], exported, feed) - reference.run(["logits"], feed)[0]).max())
-        assert difference <= TOLERANCE, f"{exporter.name} differs from ONNX Runtime by {difference:.2g} in a logit"
+    one, other = map(_digests, folders)
+    differ = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+    allowed = set() if exporter.reproducible else {exported.artifact.as_posix()}
+    assert differ <= allowed, f"two writes of the same state differ in {', '.join(sorted(differ))}"
+    encoder, expected = Encoder(folders[0], _LENGTH), onnx_query(reference.folder / GRAPH, QUIET)
+    rows = encoder.ids(_TEXTS)
+    for threads in (None, 1):
+        query = exporter.open(folders[0] / exported.artifact, {**exported.settings, **exporter.defaults(threads)})
+        for feed in (encoder.pad([row]) for row in rows):
+            difference = float(np.abs(query(feed) - expected(feed)).max())
+            assert difference <= tolerance, f"{exporter.name} differs from ONNX Runtime by {difference:.2g} in a logit"
+        batch = encoder.pad(rows)
+        assert query(batch).shape == expected(batch).shape, f"{exporter.name} does not answer a batch of {len(rows)}"
     return exported
 
 

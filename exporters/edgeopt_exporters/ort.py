@@ -1,0 +1,58 @@
+"""ONNX Runtime's own format, for builds that are reduced to what a model needs, as those for phones are.
+
+https://onnxruntime.ai/docs/performance/model-optimizations/ort-format-models.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from edgeopt.contract import Fact, facts
+from edgeopt.export import Exported, Exporter, ExportInput
+from edgeopt.measure.session import KERNELS, open_session
+from edgeopt.transforms.lower import GRAPH
+from edgeopt_exporters.files import copy_texts
+
+MODEL, OPERATORS = "model.ort", "required_operators.config"
+
+
+class OrtExporter(Exporter):
+    """The graph is optimised when it is written, for the kind of processor that it is written on, and not when it is loaded.
+    required_operators.config is what `build.py --include_ops_by_config` takes."""
+
+    name = "ort"
+    summary = "ONNX Runtime's .ort format, with the list of operators for a reduced build"
+    reproducible = False  # the runtime writes a table of the file in the order of a hash map
+    requires = facts(Fact.ONNX)
+    needs = ("onnxruntime",)
+    options: ClassVar[dict[str, Any]] = {
+        "disabled_optimizers": [],  # optimisers of the runtime that are left out, by their names
+    }
+
+    def variants(self) -> dict[str, dict[str, Any]]:
+        # when the file is loaded it is too late to leave the optimiser out
+        return {"": {}, "without SkipLayerNormFusion": {"disabled_optimizers": ["SkipLayerNormFusion"]}}
+
+    def write(self, given: ExportInput, folder: Path, options: Mapping[str, Any]) -> Exported:
+        copy_texts(given.state, folder)
+        target = folder / MODEL
+        # blocked layouts are for one processor, and for convolutions
+        left_out = ["NchwcTransformer", *options["disabled_optimizers"]]
+        saving = {"optimized_model_filepath": str(target), "session.save_model_format": "ORT", "disabled_optimizers": left_out}
+        open_session(given.state.folder / GRAPH, saving)
+        (folder / OPERATORS).write_text(_operators(target), encoding="utf-8")
+        return Exported(Path(MODEL))
+
+    def changes(self, threads: int) -> list[dict[str, Any]]:
+        return [c for c in super().changes(threads) if not set(c) & set(KERNELS)]
+
+
+def _operators(model: Path) -> str:
+    """A line for each domain and version: `ai.onnx;17;Add,Gather`."""
+    from onnxruntime.tools.ort_format_model.ort_model_processor import OrtFormatModelProcessor
+
+    found: dict[str, dict[int, set[str]]] = {}
+    OrtFormatModelProcessor(str(model), found, None).process()
+    return "".join(f"{domain};{version};{','.join(sorted(names))}\n" for domain in sorted(found) for version, names in sorted(found[domain].items()) if names)

@@ -1,0 +1,134 @@
+"""The built-in exporters: what they write, how queries are padded, what `edgeopt exporters` says, what a plan refuses."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from helpers import edgeopt, tiny_recipe, tiny_task
+
+from edgeopt import host
+from edgeopt.contract import Fact, facts
+from edgeopt.export import ExportInput, exporter, exporter_names, unfit
+from edgeopt.measure.padding import lengths_of, padded
+from edgeopt.measure.session import save_optimized
+from edgeopt.testing.build import build, steps_towards
+from edgeopt.transforms.lower import GRAPH
+
+
+@pytest.fixture(scope="module")
+def int8(tiny_model: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportInput:
+    made = build(steps_towards(facts(Fact.TRAINED_HEAD, Fact.INT8)), model=tiny_model, data=tiny_data, store=tmp_path_factory.mktemp("exporters"))
+    return ExportInput(made.final("candidate"), made.lowered("candidate"), made.torch_state("candidate"), 64)
+
+
+def write(name: str, given: ExportInput, folder: Path, **options: Any) -> Path:
+    made = exporter(name)
+    folder.mkdir()
+    return folder / made.write(given, folder, {**made.known_options, **options}).artifact
+
+
+@pytest.mark.parametrize(("padding", "longest", "expected"), [
+    ("dynamic", 128, []), ("max_length", 100, [100]), ("buckets", 128, [32, 64, 128]), ("buckets", 100, [32, 64, 100]), ("buckets", 16, [16]),
+])  # fmt: skip
+def test_lengths(padding: str, longest: int, expected: list[int]) -> None:
+    assert lengths_of(padding, longest) == expected
+
+
+def test_each_text_is_padded_to_the_next_length_and_answered_by_itself() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def run(feed: Mapping[str, Any]) -> Any:
+        seen.append(feed["input_ids"].shape)
+        hidden = feed["input_ids"] * feed["attention_mask"]
+        return hidden.sum(axis=1, keepdims=True)
+
+    ids = np.array([[5, 6, 7], [8, 9, 0]])
+    answer = padded(run, [4, 8])({"input_ids": ids, "attention_mask": np.array([[1, 1, 1], [1, 1, 0]])})
+    assert answer.tolist() == [[18], [17]]
+    assert seen == [(1, 4), (1, 4)]
+    tokens = padded(lambda feed: feed["input_ids"][..., None], [4])({"input_ids": ids})
+    assert tokens.tolist() == ids[..., None].tolist()  # an output a token: those of padding are gone
+    with pytest.raises(ValueError, match="3 tokens, and the file takes 2"):
+        padded(run, [2])({"input_ids": ids, "attention_mask": ids})
+
+
+def test_transformers_js_finds_its_files(int8: ExportInput, tmp_path: Path) -> None:
+    artifact = write("transformers-js", int8, tmp_path / "js", dtypes=["int8", "q8"], fp32=True)
+    names = sorted(p.relative_to(tmp_path / "js").as_posix() for p in (tmp_path / "js").rglob("*") if p.is_file())
+    assert artifact.name == "model_int8.onnx"
+    assert {"config.json", "tokenizer.json", "tokenizer_config.json"} < set(names)
+    assert [n for n in names if n.startswith("onnx/")] == ["onnx/model.onnx", "onnx/model_int8.onnx", "onnx/model_quantized.onnx"]
+    assert json.loads((tmp_path / "js" / "config.json").read_text())["transformers.js_config"] == {"dtype": "int8"}
+    assert (tmp_path / "js" / "onnx" / "model.onnx").read_bytes() == (int8.fp32.folder / GRAPH).read_bytes()  # type: ignore[union-attr]
+
+
+def test_the_operators_of_a_reduced_build_are_those_of_the_optimised_graph(int8: ExportInput, tmp_path: Path) -> None:
+    write("ort", int8, tmp_path / "ort")
+    listed = Counter[tuple[str, str]]()
+    for line in (tmp_path / "ort" / "required_operators.config").read_text().splitlines():
+        domain, _, names = line.split(";")
+        listed.update((domain.replace("ai.onnx.ml", ""), n) for n in names.split(","))
+    save_optimized(int8.state.folder / GRAPH, {}, tmp_path / "optimized.onnx")
+    nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
+    assert set(listed) == {(n.domain or "ai.onnx", n.op_type) for n in nodes}
+    assert set(listed.values()) == {1}
+
+
+def test_leaving_an_optimiser_out_changes_the_ort_file(int8: ExportInput, tmp_path: Path) -> None:
+    write("ort", int8, tmp_path / "all")
+    write("ort", int8, tmp_path / "some", disabled_optimizers=["SkipLayerNormFusion"])
+    both = [(tmp_path / n / "required_operators.config").read_text() for n in ("all", "some")]
+    assert ["SkipLayerNormalization" in text for text in both] == [True, False]
+
+
+def test_openvino_keeps_the_integers(int8: ExportInput, tmp_path: Path) -> None:
+    import openvino
+
+    model = openvino.Core().read_model(write("openvino", int8, tmp_path / "ov"))
+    held = Counter[str]()
+    for operation in model.get_ops():
+        if operation.get_type_name() == "Constant":
+            held[operation.get_element_type().get_type_name()] += int(np.prod(list(operation.shape)))
+    graph = onnx.load(int8.state.folder / GRAPH).graph
+    integers = sum(int(np.prod(t.dims)) for t in graph.initializer if t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and len(t.dims) == 2)
+    assert held["i8"] + held["u8"] >= integers > 0
+    assert held["f32"] < integers
+
+
+def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = host.installed
+    monkeypatch.setattr(host, "installed", lambda name: None if name == "openvino" else installed(name))
+
+
+def test_the_list_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_openvino(monkeypatch)
+    listed = {e["name"]: e for e in edgeopt("exporters", "--json").json}
+    assert list(listed) == exporter_names()
+    assert (listed["openvino"]["missing"], listed["openvino"]["install"]) == (["openvino"], "pip install 'edgeopt[openvino]'")
+    assert (listed["onnx"]["missing"], listed["onnx"]["install"]) == ([], None)
+    shown = edgeopt("exporters")
+    assert shown.code == 0
+    assert "transformers-js" in shown.out and "edgeopt[openvino]" in " ".join(shown.out.split())
+
+
+def test_a_plan_refuses_a_format_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    without_openvino(monkeypatch)
+    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), export=[{"format": "onnx"}, {"format": "openvino"}])
+    done = edgeopt("plan", recipe, "--store", tmp_path / "store")
+    line = next(i for i, text in enumerate(recipe.read_text().splitlines(), 1) if "openvino" in text)
+    assert done.code == 2
+    assert "E206" in done.err and f"recipe.yaml:{line}" in done.err and "pip install 'edgeopt[openvino]'" in done.err
+
+
+def test_what_does_not_fit_an_exporter() -> None:
+    made, graph = exporter("openvino"), facts(Fact.ONNX)
+    assert unfit(made, {}, graph, "summarization", float_graph=True) is None
+    assert "fixed shapes" in str(unfit(made, {"padding": "buckets"}, graph, "summarization", float_graph=True))
+    assert "needs ONNX graph" in str(unfit(made, {}, frozenset(), "text-classification", float_graph=True))
