@@ -28,7 +28,8 @@ def show_summary(report: Report) -> None:
         for name in ("", "gate", "evidence"):
             gates.add_column(name)
         for gate in report.gates:
-            gates.add_row(f"[{_COLOUR[gate.verdict]}]{gate.verdict}[/]", f"{gate.metric} {gate.kind} {gate.bound:g}", gate.reason)
+            where = f" {gate.slice} slice" if gate.slice == "worst" else f" by {gate.slice}" if gate.slice else ""
+            gates.add_row(f"[{_COLOUR[gate.verdict]}]{gate.verdict}[/]", f"{gate.metric}{where} {gate.kind} {gate.bound:g}", gate.reason)
         console.print(gates)
     if report.devices:
         console.print(draw(devices.table(report.devices, brief=True), "on the devices it was shipped to"))
