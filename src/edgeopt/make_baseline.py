@@ -98,6 +98,6 @@ def _export(executed: Executed, folder: Path, latency: list[Measured]) -> None:
     building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    written = chosen.write(ExportInput(state, None), building, {})
+    written = chosen.write(ExportInput(state, None), building, chosen.known_options)
     write_json(building / SESSION, {written.artifact.as_posix(): next(m.session for m in latency if m.subject == "baseline")})
     building.rename(folder)
