@@ -14,6 +14,7 @@ import onnx
 import pytest
 from helpers import tiny_recipe
 from onnx import TensorProto, helper, numpy_helper
+from report_sample import TARGET, sample_report
 
 from edgeopt import host, latency_gates
 from edgeopt.measure import arithmetic, clock, rounds
@@ -25,8 +26,9 @@ from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.schema import GateSpec, Target
 from edgeopt.recipe.yaml import parse
 from edgeopt.report.latency_notes import latency_notes
-from edgeopt.report.limit import limits
-from edgeopt.report.model import Subject, SubjectName
+from edgeopt.report.limit import limits, table
+from edgeopt.report.model import Limit, Subject, SubjectName
+from edgeopt.report.tables import figures
 
 FLAGS = frozenset({"sse4_1", "avx2", "avx512f", "avx512_vnni"})
 
@@ -374,3 +376,12 @@ def test_the_share_of_the_limit_by_hand(tmp_path: Path) -> None:
     assert found.share == pytest.approx(4 * each / 10e-3 / 1e9)
     (tmp_path / "config.json").write_text("{}")
     assert limits(rows, {"baseline": cast(Subject, SimpleNamespace(precision="fp32"))}, {"baseline": tmp_path}) == []
+
+
+def test_the_report_has_the_shares() -> None:
+    reached = Limit(subject="baseline", target=TARGET, sequence=128, precision="fp32", macs=10**9, macs_per_second=5e10, peak_per_second=1e11, share=0.5)
+    report = sample_report(limits=[reached, reached.model_copy(update={"subject": "candidate", "precision": "int8", "share": 0.314})])
+    lines = {row[0]: row[1:] for row in figures(report).rows}
+    assert lines[f"of the arithmetic limit, {TARGET}, 128 tokens"][:2] == ["50.0 %", "31.4 %"]
+    assert table(report).rows[0] == ["baseline", f"{TARGET}, 128 tokens", "fp32", "1.00 G", "50.00 G", "100.00 G", "50.0 %"]
+    assert not any("limit" in name for name in (row[0] for row in figures(sample_report()).rows))
