@@ -69,7 +69,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         seeds=report.seeds and table(spread.table(report)),
         spread=spread.NOTE,
         steps=table(tables.steps(report)),
-        energy=table(made) if (made := energy.table(report)).rows else "",
+        energy=table(used) if (used := energy.table(report)).rows else "",
         energy_note=energy.note(report),
     )
 
