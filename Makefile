@@ -41,11 +41,13 @@ test-browser: $(STAMP) $(DEMO)/validation.jsonl
 test-interop: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m pytest tests/interop -m interop -rs
 
-# in an environment of its own: litert-torch and executorch bring a gigabyte, and an older pydantic
+# in an environment of its own: litert-torch and executorch bring a gigabyte, and an older pydantic. litert-torch first: a
+# bound of one of its packages on typing-extensions, which others need newer, is wrong
 test-runtimes:
 	@test -x build/runtimes/bin/python || $(PYTHON) -m venv build/runtimes
-	@build/runtimes/bin/python -m pip install --quiet torch==$$(sed -n 's/^torch==//p' constraints.txt)
-	@build/runtimes/bin/python -m pip install --quiet -c constraints-runtimes.txt -e '.[dev,litert,executorch]'
+	@build/runtimes/bin/python -m pip install --quiet torch==$$(sed -n 's/^torch==//p' constraints-runtimes.txt)
+	@build/runtimes/bin/python -m pip install --quiet -c constraints-runtimes.txt litert-torch ai-edge-litert ai-edge-quantizer
+	@build/runtimes/bin/python -m pip install --quiet -c constraints-runtimes.txt -e '.[dev,executorch]'
 	@build/runtimes/bin/python -m pytest -m runtimes
 
 check: $(STAMP)

@@ -438,8 +438,8 @@ signal: -9 most often means that the system ran out of memory, -15 that somethin
 same command again; only the measuring is done anew.""",
     "E410": """An exporter's library could not convert the model.
 
-The message is the library's. The steps are kept: leave the format out of `export`, or give it other options,
-and type the same command again.""",
+The message is the library's; `export: auto` goes on without such a format. The steps are kept: leave the
+format out of `export`, or give it other options, and type the same command again.""",
     "E416": """npm could not bring the page's libraries.
 
 What npm said is in the message: mostly that it does not reach its registry, or that a package is not the one

@@ -45,31 +45,40 @@ class Written:
         return Runnable(self.path, self.format, {**self.exported.settings, **options})
 
 
-def write_exports(recipe: Recipe, executed: Executed, folder: Path, progress: Progress) -> list[Written]:
+def write_exports(recipe: Recipe, executed: Executed, folder: Path, progress: Progress) -> tuple[list[Written], list[str]]:
     """Every export below the run's folder; the first is the candidate. With `auto` those that it chooses from come first, and
-    none of them has its place yet. Raises StepError E410 where a library cannot convert the model."""
+    none of them has its place yet; what a library cannot convert is left out, and a note says so. Raises StepError E410
+    where that is a format that the recipe names, or all are."""
     lowered, final = executed.lowered("candidate"), executed.final("candidate")
     trained_in_int8 = Fact.INT8 in lowered.facts
     torch = None if trained_in_int8 else executed.torch_state("candidate")
     given = ExportInput(final, None if trained_in_int8 else lowered, torch, longest(recipe))
     out: list[Written] = []
+    notes: list[str] = []
     for i, spec in enumerate(recipe.head.exports):
         for name, format, options in _ways(recipe, spec, executed):
             made = exporter(format)
             place = None if spec.format == AUTO else MODEL if i == 0 else f"{MODEL}-{format}"
-            target = folder / (place or f"exports/{len(out)}")
+            target = folder / (place or f"exports/{len(out) + len(notes)}")
             target.mkdir(parents=True)
             try:
                 exported = made.write(given, target, {**made.known_options, **options})
             except (EdgeoptError, OSError):
                 raise
             except Exception as error:
-                text = " ".join(str(error).split())[:300] or type(error).__name__
-                raise step_failed("E410", f"exporter '{format}' cannot convert the model: {text}", help="leave the format out of `export`") from error
+                text = f"exporter '{format}' cannot convert the model: {' '.join(str(error).split())[:300] or type(error).__name__}"
+                if spec.format != AUTO:
+                    raise step_failed("E410", text, help="leave the format out of `export`") from error
+                notes.append(f"`export: auto` left {name} out: {text}.")
+                shutil.rmtree(target)
+                progress.say(f"{'export.' + name:<22} left out: {text}")
+                continue
             source = final if made.source == "graph" else lowered
             out.append(Written(name, format, target, place, exported, source.folder / GRAPH))
             progress.say(f"{'export.' + name:<22} {made.summary}")
-    return out
+        if not out:
+            raise step_failed("E410", "no exporter of `export: auto` can convert the model", help="name a format in `export`")
+    return out, notes
 
 
 def _ways(recipe: Recipe, spec: ExportSpec, executed: Executed) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -15,7 +15,7 @@ from edgeopt.data import Split
 from edgeopt.emissions import country_of
 from edgeopt.execute import Executed
 from edgeopt.export import Precision, Runnable
-from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, fastest, verdicts
+from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, fastest, typical_ms, verdicts
 from edgeopt.exporting import MODEL, Written
 from edgeopt.gates import Evidence
 from edgeopt.measure.accuracy import answers_of
@@ -105,6 +105,8 @@ def measure_all(recipe: Recipe, executed: Executed, written: list[Written], prog
     reference = Reference(task, labels, answers["baseline"][0], figures("baseline", "baseline/model.onnx"), latency, groups_of(task, report, features))
     judged = verdicts(measured, reference, recipe.head.gates)
     kept = fastest([e for e in measured if e.written.place is None], latency, judged) if automatic else measured[0]
+    if automatic:
+        progress.say(f"{'export.auto':<22} kept {kept.written.name}: {typical_ms(kept.subject, latency):.2f} ms")
     emissions = _energy(here, {"baseline": files["baseline"], "candidate": files[kept.subject]}, queries)
     served = served or serve(kept.written.exported, kept.written.folder, kept.options, task, report, kept.outputs, progress)
     optimized = None

@@ -62,8 +62,9 @@ def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Gro
         lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
         if locked is not None:
             check_lock(locked, lock)
-        written = write_exports(recipe, executed, folder, progress)
+        written, left_out = write_exports(recipe, executed, folder, progress)
         measured = measure_all(recipe, executed, written, progress)
+        measured.notes.extend(left_out)
         keep(measured.kept, written, folder)
         seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
         report = build_report(recipe, executed, measured, summarise(measured.evidence.task, measured.evidence.labels, seeds))

@@ -12,6 +12,7 @@ import pytest
 from e2e.running import BRIEF, recipe_for
 from helpers import edgeopt
 
+from edgeopt.export import exporter
 from edgeopt.report.model import Report
 
 SHORT = {"max_steps": 2, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
@@ -105,6 +106,21 @@ def test_auto_keeps_the_fastest(tiny_model: Path, tiny_data: Path, tmp_path: Pat
     )
     again = edgeopt("gate", out)
     assert again.code == 0, again.err
+
+
+def test_auto_leaves_out_what_cannot_be_converted(tiny_model: Path, tiny_data: Path, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> Any:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr("edgeopt.measure.latency.run_worker", answer)
+    monkeypatch.setattr(type(exporter("openvino")), "write", fail)
+    _, report = applied(tmp_path / "left", tiny_model, tiny_data, store, export=[{"format": "auto", "formats": ["openvino", "onnx"]}])
+    assert [(e.name, e.subject) for e in report.exports] == [("onnx", "candidate")]
+    assert "`export: auto` left openvino out: exporter 'openvino' cannot convert the model: no such operator." in report.notes
+    named = recipe_for(tmp_path, tiny_model, tiny_data, steps=STEPS, targets=[TARGET], baseline={"finetune": SHORT}, export=[{"format": "openvino"}])
+    done = edgeopt("apply", named, "--out", tmp_path / "run", "--store", store)
+    assert done.code == 3 and "E410" in done.err and "no such operator" in done.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_auto_keeps_one_that_holds_the_gates(tiny_model: Path, tiny_data: Path, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

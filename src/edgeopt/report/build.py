@@ -100,7 +100,7 @@ def _sequence(m: Measured) -> Any:
 
 def _exports(measured: Measurements) -> list[Export]:
     """Every export, where there are several or the one is not the graph itself."""
-    if len(measured.exports) == 1 and measured.kept.format == "onnx":
+    if len(measured.exports) == 1 and measured.kept.format == "onnx" and measured.kept.place is not None:
         return []
     return [
         Export(
