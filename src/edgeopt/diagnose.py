@@ -11,7 +11,7 @@ from typing import Literal
 
 from edgeopt import __version__, host
 from edgeopt.cells import plan_cells
-from edgeopt.export import exporter, exporter_names
+from edgeopt.export import absent, exporter, exporter_names
 from edgeopt.measure.profile import unfit
 from edgeopt.plan import Plan, make_plans
 from edgeopt.recipe.expand import Grid, load
@@ -33,9 +33,9 @@ def diagnose(store: Store) -> list[Finding]:
     """The machine, the packages, the exporters and the store."""
     found = [Finding("edgeopt", "ok", __version__), *_machine(store), *(_package(p) for p in CORE)]
     for name in exporter_names():
-        absent = [p for p in exporter(name).needs if host.installed(p) is None]
-        text = f"needs {', '.join(absent)}" if absent else exporter(name).summary
-        found.append(Finding(f"exporter {name}", "warn" if absent else "ok", text))
+        lacking = absent(exporter(name))
+        text = f"needs {', '.join(lacking)}" if lacking else exporter(name).summary
+        found.append(Finding(f"exporter {name}", "warn" if lacking else "ok", text))
     return found
 
 

@@ -62,6 +62,8 @@ def note(report: Report) -> str:
     """How to read the table, and which export was chosen and by how much."""
     text = "All files answered the same queries in turn, each with the options it is quickest with. A logit's difference is from what the file was made of."
     kept = next((e for e in report.exports if e.subject == "candidate"), None)
+    if kept is not None and kept.made_of == "torch":
+        text += f" {kept.name} is made of the float model: int8 that a step brought is not in it."
     if not report.chosen_by_speed or kept is None:
         return text
     return f"{text} `export: auto` kept {kept.name}, the quickest over the lengths of the first target among the exports with its verdict.{_gain(report, kept)}"
@@ -78,7 +80,7 @@ def _gain(report: Report, kept: Export) -> str:
         return ""
     first = next((e for e in rivals if e.format == "onnx"), rivals[0])
     said = []
-    for place in headline.places(report):
+    for place in [p for p in headline.places(report) if p.target == report.latency[0].target]:
         for rival in dict.fromkeys((rivals[0].name, first.name)):
             other = next(e for e in report.exports if e.name == rival)
             gain = headline.speedup(report, place, against=other.subject)
