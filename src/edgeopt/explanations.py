@@ -149,20 +149,6 @@ which finds them finished and puts them side by side:
 
 Nothing half-written is left. Finished steps are in the store, and training goes on from its last
 checkpoint, at most about 30 seconds back: type the same command again.""",
-    "E161": """A page cannot be made of this run.
-
-`edgeopt page` shows one label or one score for a text or a pair of texts, so the task has to be
-text-classification or text-regression; and it runs an ONNX file, so the first export of the recipe has to be
-`{format: onnx}`.""",
-    "E162": """npm is not installed.
-
-The page's libraries, onnxruntime-web and the tokenizers, come from npm when the page is written, in the
-versions and with the digests that are locked in edgeopt. npm comes with Node.js, from nodejs.org or the
-system's packages (`apt install npm`, `brew install node`). The finished page needs neither.""",
-    "E163": """The port for `edgeopt page --serve` cannot be used.
-
-Another program listens there, or the system reserves it. `--port` takes another one; 0 takes any that is
-free. The page is written in any case, and every other web server can serve its folder.""",
     "E131": """This is not a finished model.
 
 `edgeopt gate` and `edgeopt baseline` measure a folder with tokenizer.json and an ONNX graph that has an
@@ -225,6 +211,20 @@ The address is wrong, ssh cannot reach the device, or it lacks something: Python
 tokenizers, numpy, disk, or an instruction that the target names under `instructions`. Without that one the
 model would be slow or wrong there: bundle a run for a target that does not name it. `edgeopt ship --dry-run`
 looks at all of this and copies nothing.""",
+    "E161": """A page cannot be made of this run.
+
+`edgeopt page` shows one label or one score for a text or a pair of texts, so the task has to be
+text-classification or text-regression; and it runs an ONNX file, so the first export of the recipe has to be
+`{format: onnx}`.""",
+    "E162": """npm is not installed.
+
+The page's libraries, onnxruntime-web and the tokenizers, come from npm when the page is written, in the
+versions and with the digests that are locked in edgeopt. npm comes with Node.js, from nodejs.org or the
+system's packages (`apt install npm`, `brew install node`). The finished page needs neither.""",
+    "E163": """The port for `edgeopt page --serve` cannot be used.
+
+Another program listens there, or the system reserves it. `--port` takes another one; 0 takes any that is
+free. The page is written in any case, and every other web server can serve its folder.""",
     "E201": """A step needs something that an earlier step took away.
 
 Most often a step that trains stands behind one that works on the ONNX graph, from which there is no way

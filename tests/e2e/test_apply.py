@@ -106,7 +106,7 @@ def test_report_json_holds_what_it_promises(applied: Applied) -> None:
     assert report.candidate.size_bytes == (applied.out / "model" / "onnx" / "model_quantized.onnx").stat().st_size
     assert report.candidate.nonzero < report.candidate.parameters == report.baseline.parameters
     assert {m.subject for m in report.latency} == {"candidate", "baseline", "baseline-torch"}
-    assert all(m.p50_ms <= m.p90_ms and m.p99_ms is None and m.queries == 64 and m.threads == 1 for m in report.latency)
+    assert all(m.p50_ms <= m.p90_ms and m.p99_ms is None and m.queries >= 64 and m.threads == 1 for m in report.latency)
     assert all(0 <= p.max_abs_diff <= p.tolerance for p in report.parity)
     assert [s.id for s in report.steps if s.chain == "candidate"] == ["load", "adapt", "merge", "heal", "prune", "onnx", "int8"]
     assert next(s for s in report.steps if s.id == "prune").figures["sparsity"] == pytest.approx(0.3, abs=0.01)
