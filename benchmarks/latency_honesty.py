@@ -2,7 +2,7 @@
 
 Each repeat is a fresh process with three subjects, which it measures as `apply` does, opening each ten times: a MiniLM of five
 layers under two names, whose ratio is 1, and one with its sixth layer besides, which computes 6/5 of the layers. The gate is
-decided on both. *Wall clock* are the same samples with the time put back in which other programs had the processor, and
+decided on both. Where the machine is too busy, `max_seconds` is up before the tenth opening. *Wall clock* are the same samples with the time put back in which other programs had the processor, and
 *one opening* other repeats that open each file once (`--openings 1`).
 
 --work keeps every sample: a second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as
@@ -135,7 +135,9 @@ def decided(base: Any, other: Any, openings: tuple[int, ...]) -> tuple[str, bool
 
 def report(repeats: list[dict[str, Any]], options: argparse.Namespace) -> None:
     once, often = [r for r in repeats if len(r["openings"]) == 1], [r for r in repeats if len(r["openings"]) > 1]
-    groups = {"": often, ", wall clock": often, ", one opening": once, ", one opening, wall clock": once}
+    whole, cut = ([r for r in often if (len(r["openings"]) >= rounds.OPENINGS) == ten] for ten in (True, False))
+    groups = {"": often, ", all ten openings": whole, ", time was up before": cut, ", wall clock": often}
+    groups |= {", one opening": once, ", one opening, wall clock": once}
     results = {what + how: counted(those, name, "wall" in how) for how, those in groups.items() if those for name, what in SUBJECTS.items()}
     both = [(sum(map(sum, r["waited"].values())), sum(map(sum, r["samples"].values()))) for r in repeats]
     share = sorted(round(waited / (waited + took), 2) for waited, took in both)
