@@ -2,8 +2,9 @@
 
 Each repeat is a fresh process with three subjects, which it measures as `apply` does, opening each ten times: a MiniLM of five
 layers under two names, whose ratio is 1, and one with its sixth layer besides, which computes 6/5 of the layers. The gate is
-decided on both. Where the machine is too busy, `max_seconds` is up before the tenth opening. *Wall clock* are the same samples with the time put back in which other programs had the processor, and
-*one opening* other repeats that open each file once (`--openings 1`).
+decided on both. Where the machine is too busy, `max_seconds` is up before the tenth opening. *Wall clock* are the same samples
+with the time put back in which other programs had the processor, and *one opening* other repeats that open each file once
+(`--openings 1`).
 
 --work keeps every sample: a second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as
 busy as it comes.
