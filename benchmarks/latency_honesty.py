@@ -2,8 +2,9 @@
 
 Each repeat is a fresh process with three subjects, which it measures as `apply` does, opening each ten times: a MiniLM of five
 layers under two names, whose ratio is 1, and one with its sixth layer besides, which computes 6/5 of the layers. The gate is
-decided on both. *Wall clock* are the same samples with the time put back in which other programs had the processor, *one
-opening* other repeats that open each file once (`--openings 1`), *put together* 1,000 repeats of ten openings drawn from all.
+decided on both. Where the machine is too busy, `max_seconds` is up before the tenth opening. *Wall clock* are the same samples
+with the time put back in which other programs had the processor, and *one opening* other repeats that open each file once
+(`--openings 1`).
 
 --work keeps every sample: a second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as
 busy as it comes.
@@ -135,9 +136,10 @@ def decided(base: Any, other: Any, openings: tuple[int, ...]) -> tuple[str, bool
 
 def report(repeats: list[dict[str, Any]], options: argparse.Namespace) -> None:
     once, often = [r for r in repeats if len(r["openings"]) == 1], [r for r in repeats if len(r["openings"]) > 1]
-    groups = {"": often, ", wall clock": often, ", one opening": once, ", one opening, wall clock": once}
+    whole, cut = ([r for r in often if (len(r["openings"]) >= rounds.OPENINGS) == ten] for ten in (True, False))
+    groups = {"": often, ", all ten openings": whole, ", time was up before": cut, ", wall clock": often}
+    groups |= {", one opening": once, ", one opening, wall clock": once}
     results = {what + how: counted(those, name, "wall" in how) for how, those in groups.items() if those for name, what in SUBJECTS.items()}
-    results |= {f"{what}, put together": counted(pooled(often), name, False) for name, what in SUBJECTS.items() if often}
     both = [(sum(map(sum, r["waited"].values())), sum(map(sum, r["samples"].values()))) for r in repeats]
     share = sorted(round(waited / (waited + took), 2) for waited, took in both)
     seconds, load = (sorted(r[key] for r in repeats) for key in ("seconds", "load"))
@@ -166,21 +168,6 @@ def counted(repeats: list[dict[str, Any]], name: str, wall: bool) -> dict[str, A
         "repeats": len(found), **{v: verdicts[v] for v in ("pass", "inconclusive", "fail")}, "95 % interval holds 1": sum(holds for _, holds, _ in found),
         "ratio": round(float(np.median(ratios)), 3), "from": round(float(ratios.min()), 3), "to": round(float(ratios.max()), 3),
     }  # fmt: skip
-
-
-def pooled(repeats: list[dict[str, Any]], draws: int = 1000) -> list[dict[str, Any]]:
-    """Repeats put together of ten openings each, drawn at random from those of all repeats: they are drawn alike, and 1,000
-    say more of the rates than the repeats alone, though they are not independent."""
-    openings = []
-    for repeat in repeats:
-        ends = np.cumsum(repeat["openings"])
-        openings += [{n: values[end - size : end] for n, values in repeat["samples"].items()} for size, end in zip(repeat["openings"], ends, strict=True)]
-    rng = np.random.default_rng(0)
-    out = []
-    for _ in range(draws if len(openings) >= 20 else 0):
-        chosen = [openings[i] for i in rng.choice(len(openings), 10, replace=False)]
-        out.append({"samples": {n: [v for o in chosen for v in o[n]] for n in LAYERS}, "openings": [len(o["baseline"]) for o in chosen]})
-    return out
 
 
 if __name__ == "__main__":
