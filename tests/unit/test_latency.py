@@ -301,6 +301,14 @@ def test_a_ratio_that_drifts_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -
     assert (len(found.waited["baseline"]), len(found.openings)) == (100, 10)
 
 
+def test_what_never_stops_drifting_leaves_what_was_measured_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    measure, _ = times(monkeypatch, lambda name, n: float(rng.normal(10, 0.2)) * (1 + n / 100 if name == "candidate" else 1))
+    found = measure(100, 1000)
+    assert found.restarts == rounds.ATTEMPTS - 1
+    assert [len(v) for v in found.samples.values()] == [100, 100]
+
+
 def test_noise_is_measured_for_longer_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     measure, _ = times(monkeypatch, lambda *_: float(rng.lognormal(math.log(10), 0.6)))

@@ -109,7 +109,7 @@ def believable(
     for each in found.values():
         each.warm_up(queries, max_seconds / 4)
     left, todo = max_seconds * len(found), list(found.values())
-    for _ in range(ATTEMPTS):
+    for attempt in range(1, ATTEMPTS + 1):
         began = time.monotonic()
         for number in range(OPENINGS):
             if number >= _FEWEST and time.monotonic() - began > left:
@@ -123,7 +123,7 @@ def believable(
         left -= took
         why = {id(each): unsettled(each) for each in todo}
         todo = [each for each in todo if why[id(each)]]
-        if not todo or took > left:  # there is no time for as much again
+        if not todo or attempt == ATTEMPTS or took > left:  # there is no time for as much again
             break
         for each in todo:
             if why[id(each)] == "drift":
