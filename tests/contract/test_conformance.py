@@ -43,7 +43,7 @@ def test_no_transform_is_left_out() -> None:
     assert set(PARAMS) == {name for name in registry.names() if not name.startswith(("adapter.", "prune.fisher"))}
 
 
-@pytest.mark.parametrize("name", exporter_names())
+@pytest.mark.parametrize("name", [n for n in exporter_names() if exporter(n).source == "graph"])  # the others: test_runtimes.py
 @pytest.mark.parametrize("fact", [Fact.TRAINED_HEAD, Fact.INT8])
 def test_exporter(name: str, fact: Fact, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     if lacking := absent(exporter(name)):
