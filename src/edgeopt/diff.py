@@ -71,8 +71,9 @@ class GatePair(NamedTuple):
 
 @dataclass(frozen=True)
 class Diff:
-    """names: of the runs. verdicts: empty where a run has no gates. inputs: fingerprints of model and rows. place: where latencies are of, None without one that both runs
-    share. unpaired: why metrics have no bounds. flips: of the candidates' predictions how many differ, of how many."""
+    """names: of the runs. verdicts: empty where a run has no gates. inputs: fingerprints of model and rows. place: where latencies
+    are of, None without one that both runs share. unpaired: why metrics have no bounds. flips: of the candidates' predictions
+    how many differ, of how many."""
 
     names: tuple[str, str]
     verdicts: tuple[str, str]
@@ -101,7 +102,7 @@ def diff(first: Path, second: Path) -> Diff:
         (one.name, other.name), (one.verdict, other.verdict),
         [*changes(a.lock["recipe"]["resolved"], b.lock["recipe"]["resolved"])],
         [change for part in ("model", "data") for change in changes(a.lock.get(part), b.lock.get(part), part)],
-        [*changes(*({"edgeopt": run.report.edgeopt, **run.report.environment} for run in (a, b)))],
+        [*changes(_environment(a.report), _environment(b.report))],
         _steps(a.report, b.report), [*_figures(a.report, b.report, side_by_side.place, paired)], _gates(a.report, b.report),
         side_by_side.place, unpaired, paired and paired.flips, side_by_side.warnings,
     )  # fmt: skip
@@ -118,6 +119,10 @@ def read_run(path: Path) -> Run:
         return Run(folder, report, {"model": lock["model"], "data": lock["data"], "recipe": {"resolved": lock["recipe"]["resolved"]}})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(folder, error) from None
+
+
+def _environment(report: Report) -> dict[str, Any]:
+    return {"edgeopt": report.edgeopt, **report.environment}
 
 
 def _other_rows(a: Run, b: Run) -> str | None:
@@ -177,7 +182,7 @@ def _figures(a: Report, b: Report, place: Place | None, paired: _Paired | None) 
         rows = [row_of("", report, role, place) for report in (a, b)]
         found = [Figure(name, role, metrics[0].get(name), metrics[1].get(name)) for name in dict.fromkeys([*metrics[0], *metrics[1]])]
         named = ("exported_bytes", "p50_milliseconds", "speedup_ratio", "inference_seconds", "inference_kwh")
-        found += [Figure(name, role, *(row.values[name] for row in rows)) for name in named if place or name not in _TIMED]
+        found += [Figure(name, role, rows[0].values[name], rows[1].values[name]) for name in named if place or name not in _TIMED]
         for figure in found:
             if (figure.first is None and figure.second is None) or (role == "baseline" and figure.first == figure.second):
                 continue

@@ -119,8 +119,8 @@ def _named(entries: list[Any]) -> dict[str, Any] | None:
     """The entries of a list by what --set calls them, else by their number; None for a list of plain values."""
     if not all(isinstance(entry, dict) for entry in entries):
         return None
-    names = [address(entry) for entry in entries]
-    return dict(zip(names, entries, strict=True)) if None not in names and len({*names}) == len(names) else {str(i): e for i, e in enumerate(entries)}
+    names = [name for entry in entries if (name := address(entry)) is not None]
+    return dict(zip(names, entries, strict=True)) if len({*names}) == len(entries) else {str(i): e for i, e in enumerate(entries)}
 
 
 def short(value: Any, room: int = 40) -> str:

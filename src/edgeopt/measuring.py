@@ -210,9 +210,9 @@ def read_answers(folder: Path, task: Task) -> Answers:
     rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
     if not rows:
         raise ValueError(f"{PREDICTIONS} is empty")
-    outputs = [task.stack([r[k] for r in rows]) for k in ("baseline", "candidate")]
+    baseline, candidate = (task.stack([r[k] for r in rows]) for k in ("baseline", "candidate"))
     groups = {grouping: [r["slices"][grouping] for r in rows] for grouping in rows[0].get("slices", {})}
-    return Answers(task.stack_labels([r["label"] for r in rows]), *outputs, groups)
+    return Answers(task.stack_labels([r["label"] for r in rows]), baseline, candidate, groups)
 
 
 def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subject) -> Evidence:

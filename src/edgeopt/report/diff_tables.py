@@ -86,8 +86,8 @@ def notes(found: Diff) -> list[str]:
         changed = f"; of the candidates' predictions {found.flips[0]} of {found.flips[1]} differ" if found.flips else ""
         out = [f"Bounds of metrics are one-sided at 95 %, from both runs' answers to the same rows{changed}."]
     if found.place:
-        out.append(f"p50 is at {found.place} and, like every time here, was taken in each run by itself, not side by side: what the machine did otherwise in the "
-                   "second is part of the change. The baseline's p50 shows how much; the speed-up is over the baseline of the same run.")  # fmt: skip
+        out.append(f"p50 is at {found.place} and, like every time here, was taken in each run by itself, not side by side: what the machine did otherwise "
+                   "in the second is part of the change. The baseline's p50 shows how much; the speed-up is over the baseline of the same run.")  # fmt: skip
     else:
         out.append("The runs share no target and length, so that their latencies are not shown.")
     return out
