@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgeopt import __version__, host
 from edgeopt.data import TaskData
@@ -14,6 +14,7 @@ from edgeopt.execute import Done
 from edgeopt.models.source import ModelSource
 from edgeopt.plan import Chain, full_name
 from edgeopt.recipe.load import Recipe
+from edgeopt.recipe.problems import address
 
 LOCK_FORMAT = 1
 
@@ -77,23 +78,52 @@ def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:
         )
 
 
+class Change(NamedTuple):
+    """A value that two locks do not share, by its path as --set takes it. Null where one of them has none."""
+
+    at: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.at}: {short(self.old)} → {short(self.new)}"
+
+
 def differences(before: dict[str, Any], now: dict[str, Any], *, early: bool = False) -> list[str]:
     """A line for each value in which two locks differ. early: but not for parts that `now` does not know."""
     parts = [p for p in ("recipe", "model", "data", "packages", "steps") if not (early and now[p] is None)]
-    return [line for part in parts for line in _differences(before.get(part), now[part], part)]
+    return [str(change) for part in parts for change in changes(before.get(part), now[part], part) if change.at not in _ASIDE]
 
 
-def _differences(old: Any, new: Any, at: str) -> list[str]:
+#: Of a recipe, what says nothing that its values do not.
+_ASIDE = ("recipe.digest", "recipe.overrides")
+
+
+def changes(old: Any, new: Any, at: str = "") -> Iterator[Change]:
+    """What differs between two values as JSON has them. Entries of lists are held against those of the same name, so that one
+    more or less is one change; another order is one, too."""
+    named = (_named(old), _named(new)) if isinstance(old, list) and isinstance(new, list) else (None, None)
+    if named[0] is not None and named[1] is not None:
+        old, new = named
+        common = [[name for name in one if name in other] for one, other in ((old, new), (new, old))]
+        if common[0] != common[1]:
+            yield Change(f"{at}: order" if at else "order", *common)
     if isinstance(old, dict) and isinstance(new, dict):
-        return [line for k in sorted({*old, *new}) if k != "overrides" for line in _differences(old.get(k), new.get(k), f"{at}.{k}")]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        names = [str(x.get("id", i)) if isinstance(x, dict) else str(i) for i, x in enumerate(new)]
-        return [line for name, a, b in zip(names, old, new, strict=True) for line in _differences(a, b, f"{at}.{name}")]
-    if at == "recipe.digest" or old == new:
-        return []  # the values that differ are listed themselves
-    return [f"{at}: {_short(old)} → {_short(new)}"]
+        for key in dict.fromkeys([*old, *new]):
+            yield from changes(old.get(key), new.get(key), f"{at}.{key}" if at else key)
+    elif old != new:
+        yield Change(at, old, new)
 
 
-def _short(value: Any) -> str:
+def _named(entries: list[Any]) -> dict[str, Any] | None:
+    """The entries of a list by what --set calls them, else by their number; None for a list of plain values."""
+    if not all(isinstance(entry, dict) for entry in entries):
+        return None
+    names = [name for entry in entries if (name := address(entry)) is not None]
+    return dict(zip(names, entries, strict=True)) if len({*names}) == len(entries) else {str(i): e for i, e in enumerate(entries)}
+
+
+def short(value: Any, room: int = 40) -> str:
+    """A value in at most so many characters."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "…"
+    return text if len(text) <= room else text[: room - 3] + "…"

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -198,13 +198,30 @@ def write_predictions(path: Path, task: Task, labels: Any, baseline: Any, candid
             file.write(json.dumps(row) + "\n")
 
 
+class Answers(NamedTuple):
+    """What a run left of every row: labels and both models' outputs as the task has them, and the slice of each row."""
+
+    labels: np.ndarray[Any, np.dtype[Any]]
+    baseline: np.ndarray[Any, np.dtype[Any]]
+    candidate: np.ndarray[Any, np.dtype[Any]]
+    groups: Groups
+
+
+def read_answers(folder: Path, task: Task) -> Answers:
+    """predictions.jsonl of a run's folder. Raises OSError, ValueError or KeyError where it is damaged."""
+    rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
+    if not rows:
+        raise ValueError(f"{PREDICTIONS} is empty")
+    baseline, candidate = (task.stack([r[k] for r in rows]) for k in ("baseline", "candidate"))
+    groups = {grouping: [r["slices"][grouping] for r in rows] for grouping in rows[0].get("slices", {})}
+    return Answers(task.stack_labels([r["label"] for r in rows]), baseline, candidate, groups)
+
+
 def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subject) -> Evidence:
     """The evidence that a run left in its folder. Raises OSError, ValueError or KeyError where it is damaged."""
-    rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
+    answers = read_answers(folder, task)
     latency = [Measured.of_json(m) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
-    outputs = {k: task.stack([r[k] for r in rows]) for k in ("baseline", "candidate")}
-    groups = {grouping: [r["slices"][grouping] for r in rows] for grouping in rows[0].get("slices", {})}
-    return Evidence(task, task.stack_labels([r["label"] for r in rows]), outputs["baseline"], outputs["candidate"], baseline, candidate, latency, groups)
+    return Evidence(task, answers.labels, answers.baseline, answers.candidate, baseline, candidate, latency, answers.groups)
 
 
 def state_bytes(state: State) -> int:

@@ -8,14 +8,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from report_sample import TARGET, gates, latency, sample_report, speedup
+from report_sample import TARGET, gates, latency, sample_report, speedup, step
 
 from edgeopt.report import charts, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.card import render_card
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
-from edgeopt.report.model import OptimizedGraph, Report, SessionChoice, Starts, Task
+from edgeopt.report.model import Export, OptimizedGraph, Report, SessionChoice, Slice, Slices, Starts, Task
 
 FIGURES = ["0.8407", "0.8382", "−0.25 points", "[−1.47, +0.98]", "90.9 MB", "23.0 MB", "3.95× smaller", "17.26 M"]
 TIMES = ["21.4 ms", "8.52 ms", "9.11 ms", "24.9 ms", "2.52× as fast", "[2.47×, 2.56×]"]
@@ -244,3 +244,38 @@ def test_session_options_and_starts_are_shown_and_a_run_without_them_is_too() ->
     assert cold[4] == "[2.00×, 2.00×]"  # in each round one took twice as long as the other
     card = render_card(report, pair=False, quantized=True)
     assert "`onnx/model_optimized.onnx` is the same graph" in card and "model_optimized" not in render_card(plain, pair=False, quantized=True)
+
+
+def test_exports_are_points_with_their_bounds_and_the_beaten_ones_are_hollow() -> None:
+    sample = sample_report()
+    made = [
+        Export(name=name, format=name, runtime=name, subject=subject, made_of="graph", lengths=None, max_abs_diff=0.0, verdict="pass",
+               figures=sample.candidate.model_copy(update={"metrics": {"accuracy": accuracy, "f1": 0.8}}))
+        for name, subject, accuracy in (("onnx", "candidate", 0.8382), ("openvino", "openvino", 0.83))
+    ]  # fmt: skip
+    faster = speedup("baseline", 2.0, 1.9, 2.1).model_copy(update={"of": "openvino"})
+    report = sample_report(exports=made, latency=[*sample.latency, latency("openvino", 10.7, 12, None)], speedups=[*sample.speedups, faster])
+    picture = charts.tradeoff(report)
+    assert picture is not None and "openvino: 0.8300, 10.7 ms" in picture
+    kinds = re.findall(r'<circle [^>]*class="mark ([^"]+)"', picture)
+    # candidate and ONNX baseline are each better than the other in one; torch is slower than the baseline and as good
+    assert sorted(kinds) == ["baseline", "baseline-torch beaten", "candidate", "other beaten"]
+    assert len(re.findall(r'<line [^>]*class="mark other beaten"', picture)) == 1  # its latency alone has bounds
+
+
+def test_sizes_are_a_waterfall_with_what_was_measured_at_its_ends() -> None:
+    sample = sample_report()
+    selected = step("adapt", "adapter.lora", "candidate", 1.0, 96_214_880, selection={"metric": "accuracy", "value": 0.8413, "step": 3})
+    picture = charts.sizes(sample_report(steps=[selected, *sample.steps[2:]]))
+    for expected in ("accuracy 0.8407, 21.4 ms", "accuracy 0.8382, 8.52 ms", "adapter.lora, accuracy 0.8413 held out", "−67.9 MB → 23.0 MB"):
+        assert expected in picture
+    assert picture.count('class="bar gone"') == 2  # merge and int8
+
+
+def test_long_lists_are_folded_and_the_card_has_gates_and_few_slices() -> None:
+    cut = [Slice(grouping="length", name=f"{i}", rows=5) for i in range(13)]
+    for count in (12, 13):
+        report = sample_report(slices=Slices(metric="accuracy", smallest=20, slices=cut[:count]))
+        assert Balanced(render_html(report)).count.get("details", 0) == (count > 12)
+        card = render_card(report, pair=True, quantized=True)
+        assert ("Slice by" in card) == (count <= 12) and "speed-up ≥ 2.00×" in card and "≥ 2.47× at 95 %" in card

@@ -23,6 +23,7 @@ COMMANDS = {
     "baseline": ("baseline", "Measure the FP32 model into a file that gate compares with elsewhere."),
     "report": ("report", "Show the report of a finished run."),
     "compare": ("compare", "Put finished runs side by side: metrics, size, speed, cost of training."),
+    "diff": ("diff", "Show what changed between two finished runs, and what that did."),
     "page": ("page", "Write a static page on which the model answers in the browser."),
     "bundle": ("bundle", "Pack a finished run so that it serves anywhere; check what was packed."),
     "ship": ("ship", "Bring a bundle to a device, prove it there, and make it current."),

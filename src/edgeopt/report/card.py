@@ -6,7 +6,7 @@ import json
 import re
 
 from edgeopt.export import exporter, exporter_names
-from edgeopt.report import energy, headline, spread, tables
+from edgeopt.report import answers, energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
@@ -23,6 +23,8 @@ _SEQUENCES = ("text-classification", "text-regression", "coreference")
 _PIPELINES = {t: t for t in ("text-classification", "multiple-choice", "token-classification", "summarization")} | {"coreference": "text-classification"}
 #: Exporters whose folder optimum and transformers.js load.
 _LAYOUT = ("onnx", "transformers-js")
+#: Slices that a card has room for; more are in the report.
+_FEW_SLICES = 12
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -66,6 +68,9 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         hub=_hub_fields(report, quantized),
         figures=table(tables.figures(report)),
         bounds=tables.BOUNDS,
+        gates=table(tables.gates(report)) if report.gates else "",
+        slices=table(by_slice) if 0 < len((by_slice := answers.slices(report)).rows) <= _FEW_SLICES else "",
+        slices_note=answers.slices_note(report),
         seeds=report.seeds and table(spread.table(report)),
         spread=spread.NOTE,
         steps=table(tables.steps(report)),

@@ -70,7 +70,7 @@ def compare(
         return Comparison([], None, [], [], failed or {})
     names = list(names or _names(runs))
     place = _common_place([report for _, report in runs])
-    candidates = [_row(name, report, "candidate", place) for name, (_, report) in zip(names, runs, strict=True)]
+    candidates = [row_of(name, report, "candidate", place) for name, (_, report) in zip(names, runs, strict=True)]
     rows = [*(_baselines(names, [report for _, report in runs], place) if baseline else []), *candidates]
     differing = _differing([row.facts for row in candidates])
     return Comparison(rows, place, differing, _warnings(runs, differing), failed or {}, find_sweep(names, runs))
@@ -103,11 +103,12 @@ def _baselines(names: Sequence[str], reports: Sequence[Report], place: Place | N
         first = reports[members[0]]
         name = "full fine-tune, FP32" if _trained(first, "baseline") else "model as given, FP32"
         of = f" ({', '.join(names[i] for i in members)})" if len(groups) > 1 else ""
-        rows.append(_row(name + of, first, "baseline", place))
+        rows.append(row_of(name + of, first, "baseline", place))
     return rows
 
 
-def _row(name: str, report: Report, role: Chain, place: Place | None) -> Row:
+def row_of(name: str, report: Report, role: Chain, place: Place | None) -> Row:
+    """place: where its latency is read; None: where the report's own gates look."""
     subject: Subject = getattr(report, role)
     own = place or headline.main_place(report)
     latency, faster = (headline.latency(report, role, own), headline.speedup(report, own)) if own else (None, None)

@@ -14,7 +14,7 @@ from edgeopt.report.table import Column, Table
 
 Show = Callable[[Any], str]
 #: name of the value: (heading, how it is written)
-_RESULT: dict[str, tuple[str, Show]] = {
+RESULT: dict[str, tuple[str, Show]] = {
     "inference_seconds": ("Inference", fmt.duration),
     "exported_bytes": ("Exported", fmt.megabytes),
     "p50_milliseconds": ("p50", fmt.milliseconds),
@@ -42,8 +42,8 @@ def tables(found: Comparison) -> list[tuple[str, Table]]:
     what failed. Columns without a number are left out."""
     metrics = [Column(name, "number") for name in found.metrics]
     seeds = [Column("Seeds", "number")] if any(row.seeds > 1 for row in found.rows) else []
-    shown = {name: spec for name, spec in {**_RESULT, **_COST}.items() if any(row.values[name] is not None for row in found.rows)}
-    result, cost = ([name for name in group if name in shown] for group in (_RESULT, _COST))
+    shown = {name: spec for name, spec in {**RESULT, **_COST}.items() if any(row.values[name] is not None for row in found.rows)}
+    result, cost = ([name for name in group if name in shown] for group in (RESULT, _COST))
 
     def drawn(names: list[str]) -> list[Column]:
         return [Column(shown[name][0], "number") for name in names]

@@ -12,7 +12,7 @@ def render_markdown(report: Report) -> str:
     sections = [title, headline.sentence(report), table(tables.figures(report)), tables.BOUNDS]
     if report.gates:
         sections += ["## Gates", table(tables.gates(report))]
-    for heading, content, note in tables.details(report):
+    for heading, content, note, _ in tables.details(report):
         sections += [f"## {heading}", table(content), *([note] if note else [])]
     if report.notes:
         sections += ["## Notes", "\n".join(f"- {escape(note)}" for note in report.notes)]

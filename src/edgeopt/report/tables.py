@@ -166,15 +166,18 @@ def subject(report: Report) -> Table:
 
 
 class Section(NamedTuple):
+    """long: a list of rows or slices, which a page folds."""
+
     heading: str
     table: Table
     note: str = ""
+    long: bool = False
 
 
 def _flips(report: Report) -> list[Section]:
     found = report.agreement
     kinds = [("Negative flips", found.negative, found.lost), ("Positive flips", found.positive, found.gained)] if found else []
-    return [Section(heading, answers.flips(flips), answers.flips_note(len(flips), count)) for heading, flips, count in kinds]
+    return [Section(heading, answers.flips(flips), answers.flips_note(len(flips), count), long=True) for heading, flips, count in kinds]
 
 
 def details(report: Report) -> list[Section]:
@@ -182,8 +185,8 @@ def details(report: Report) -> list[Section]:
     sections = [
         Section("Agreement with the baseline", answers.agreement(report), answers.agreement_note(report)),
         *_flips(report),
-        Section("Largest changes of a score", answers.largest_changes(report)),
-        Section("Slices", answers.slices(report), answers.slices_note(report)),
+        Section("Largest changes of a score", answers.largest_changes(report), long=True),
+        Section("Slices", answers.slices(report), answers.slices_note(report), long=True),
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Exports", exports.table(report), exports.note(report)),
         Section("Latency", latency(report)),

@@ -1,0 +1,43 @@
+"""edgeopt diff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeopt.cli.options import JSON
+from edgeopt.cli.output import print_json
+
+
+@click.command("diff")
+@click.argument("first", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("second", metavar="RUN", type=click.Path(path_type=Path))
+@JSON
+def command(first: Path, second: Path, as_json: bool) -> None:
+    """Show what changed from the first RUN to the second, and what that did.
+
+    The values of the recipe, the model and the rows, versions and machine, the steps by their keys; then metrics, with
+    paired bounds where both runs answered the same rows, size, times, and the gates' verdicts. Nothing is measured anew.
+
+    Exit code 0, whatever differs; 2 where a RUN is not the whole folder of a run.
+    """
+    from edgeopt.cli.drawing import draw, open_console
+    from edgeopt.diff import diff
+    from edgeopt.report.diff_tables import notes, plain, tables
+
+    found = diff(first, second)
+    if as_json:
+        print_json(plain(found))
+        return
+    console = open_console(width=160)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", markup=False, style="yellow")
+    for heading, table in tables(found):
+        if table.rows:
+            console.print(draw(table, heading))
+        elif heading != "Gates":
+            console.print(f"{heading}: the same", markup=False)
+    for note in notes(found):
+        console.print(f"note: {note}", markup=False)
+    console.print(f"verdict: {' → '.join(verdict or 'no gates' for verdict in found.verdicts)}", markup=False)
