@@ -74,6 +74,7 @@ def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(recipe: Path, tmp_
     assert digest(tmp_path / "cut") == undisturbed
 
 
+@pytest.mark.slow  # three starts and a run: minutes; test_kill_in_the_middle of test_matrix_run.py kills one in every run of the tests
 def test_kill_nine_three_times(recipe: Path, tmp_path: Path) -> None:
     survives(recipe, [], tmp_path, kills=3, seed=1)
 
