@@ -100,8 +100,8 @@ with other files in it is never touched. `edgeopt recipes copy` never overwrites
 compare`, --out is a file, in a folder that exists.""",
     "E115": """This is not the folder of a finished run, or its files are damaged.
 
-`edgeopt gate`, `report`, `compare` and `diff` read what `edgeopt apply --out FOLDER` left: report.json, recipe.lock,
-predictions.jsonl and latency.json. A run folder appears only when its run has finished.
+`edgeopt gate`, `report`, `compare` and `diff` read what `edgeopt apply --out FOLDER` left: report.json,
+recipe.lock, predictions.jsonl and latency.json. A run folder appears only when its run has finished.
 Apply the recipe again; the steps that are in the store are not built anew.""",
     "E116": """There is no readable lock.
 
