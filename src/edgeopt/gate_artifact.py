@@ -171,7 +171,7 @@ class _Measuring:
         if self.against.file is not None:
             there, outputs["baseline"] = self.against.file, self.task.stack(self.against.file.outputs)
             subjects["baseline"] = there.subject.model_copy(update={"metrics": self.task.metrics(labels, outputs["baseline"])})
-            latency += [m for m in there.measured() if not self.against.elsewhere and m.subject != "candidate"]
+            latency += [replace(m, apart=True) for m in there.measured() if not self.against.elsewhere and m.subject != "candidate"]
         have = {(m.subject, m.target, m.sequence) for m in latency}
         latency += [replace(m, subject="baseline") for m in latency if m.subject == "candidate" and ("baseline", m.target, m.sequence) not in have]
         base: Subject = subjects.get("baseline", subjects["candidate"])

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.profile import elsewhere
-from edgeopt.openings import drift, drifted, ratio_bounds
+from edgeopt.openings import drift, drifted, ratio_bounds, unpaired_ratio_bounds
 from edgeopt.openings import percentile_bounds as bounds_of
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Subject, Verdict
@@ -100,6 +100,8 @@ def _bounds(kind: str, base: Measured, candidate: Measured, q: float, confidence
     if kind == "max_ms":
         return bounds_of(candidate.samples, q, confidence, candidate.openings)
     over, under = (candidate, base) if kind == "max_ratio" else (base, candidate)
+    if base.apart:
+        return unpaired_ratio_bounds(over.samples, under.samples, q, confidence, (over.openings, under.openings))
     return ratio_bounds(over.samples, under.samples, q, confidence, candidate.openings)
 
 
@@ -115,9 +117,12 @@ def _unbelievable(kind: str, base: Measured, candidate: Measured) -> str | None:
         return "; ".join(candidate.unfit)
     if kind == "max_ms" and (why := elsewhere(candidate.named, candidate.processor)):
         return why
-    change = drift(candidate.samples, None if kind == "max_ms" else base.samples, candidate.openings)
+    alone = kind == "max_ms" or base.apart
+    what = "the latency" if alone else "the ratio"
+    change = drift(candidate.samples, None if alone else base.samples, candidate.openings)
+    if base.apart and kind != "max_ms" and not drifted(change):
+        what, change = "the baseline's latency", drift(base.samples, None, base.openings)
     if drifted(change):
-        what = "the latency" if kind == "max_ms" else "the ratio"
         return f"{what} drifted by {change.value - 1:+.0%} from the first half to the second: measure again on a quieter machine, or raise max_seconds"
     return None
 

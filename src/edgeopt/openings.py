@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,12 +33,24 @@ def ratio_bounds(over: Values, under: Values, percentile: float, confidence: flo
         top, bottom = (float(np.percentile(x[:rounds][keep], percentile)) for x in (over, under))
         return math.log(top / bottom)
 
-    return _jackknife(statistic, rounds, confidence, openings)
+    return _jackknife(statistic, rounds, openings).bounds(confidence)
+
+
+def unpaired_ratio_bounds(over: Values, under: Values, percentile: float, confidence: float, openings: tuple[Sequence[int], Sequence[int]]) -> Bounds:
+    """The same of samples of different times: each has an error of its own, and together they have Welch's degrees of freedom.
+    What a machine does differently from one time to the other is not in them."""
+    top, bottom = (_percentile(x, percentile, o) for x, o in zip((over, under), openings, strict=True))
+    if not (top.freedom and bottom.freedom):
+        return _Estimate(top.value - bottom.value, math.inf, 0).bounds(confidence)
+    squares = top.error**2, bottom.error**2
+    weights = squares[0] ** 2 / top.freedom + squares[1] ** 2 / bottom.freedom
+    freedom = sum(squares) ** 2 / weights if weights else top.freedom
+    return _Estimate(top.value - bottom.value, math.sqrt(sum(squares)), freedom).bounds(confidence)
 
 
 def percentile_bounds(samples: Values, percentile: float, confidence: float, openings: Sequence[int] = ()) -> Bounds:
     """A percentile of latencies with its bounds."""
-    return _jackknife(lambda keep: math.log(float(np.percentile(samples[keep], percentile))), len(samples), confidence, openings)
+    return _percentile(samples, percentile, openings).bounds(confidence)
 
 
 def drift(samples: Values, against: Values | None = None, openings: Sequence[int] = ()) -> Bounds:
@@ -60,22 +73,37 @@ def drifted(found: Bounds) -> bool:
 
 
 @functools.cache
-def t_quantile(p: float, freedom: int) -> float:
+def t_quantile(p: float, freedom: float) -> float:
     """Of Student's t: with x = √ν tan θ its density is that of cos^(ν-1) θ."""
     angles = np.linspace(-math.pi / 2, math.pi / 2, 20_001)
     mass = np.cumsum(np.cos(angles).clip(0) ** (freedom - 1))
     return math.sqrt(freedom) * math.tan(float(np.interp(p, mass / mass[-1], angles)))
 
 
-def _jackknife(statistic: Callable[[Values], float], rounds: int, confidence: float, openings: Sequence[int]) -> Bounds:
-    """Bounds of exp(statistic), a function of the indices of rounds. Nothing is ruled out where there is one part alone."""
+class _Estimate(NamedTuple):
+    """A logarithm, its standard error, and how many degrees of freedom that has."""
+
+    value: float
+    error: float
+    freedom: float
+
+    def bounds(self, confidence: float) -> Bounds:
+        return _around(self.value, self.error * t_quantile(confidence, self.freedom) if self.freedom else math.inf)
+
+
+def _jackknife(statistic: Callable[[Values], float], rounds: int, openings: Sequence[int]) -> _Estimate:
+    """Of a function of the indices of rounds. Nothing is ruled out where there is one part alone."""
     parts = [p for p in _parts(rounds, openings) if len(p)]
     value = statistic(np.arange(rounds))
     if len(parts) < 2:
-        return Bounds(math.exp(value), 0.0, math.inf)
+        return _Estimate(value, math.inf, 0)
     without = np.array([statistic(np.concatenate([p for p in parts if p is not left])) for left in parts])
     error = math.sqrt((len(parts) - 1) / len(parts) * float(np.sum((without - without.mean()) ** 2)))
-    return _around(value, error * t_quantile(confidence, len(parts) - 1))
+    return _Estimate(value, error, len(parts) - 1)
+
+
+def _percentile(samples: Values, percentile: float, openings: Sequence[int]) -> _Estimate:
+    return _jackknife(lambda keep: math.log(float(np.percentile(samples[keep], percentile))), len(samples), openings)
 
 
 def _around(value: float, half: float) -> Bounds:

@@ -20,7 +20,7 @@ from edgeopt import host, latency_gates
 from edgeopt.measure import arithmetic, clock, rounds
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.profile import elsewhere, unfit
-from edgeopt.openings import drift, drifted, percentile_bounds, ratio_bounds, t_quantile
+from edgeopt.openings import drift, drifted, percentile_bounds, ratio_bounds, t_quantile, unpaired_ratio_bounds
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.schema import GateSpec, Target
@@ -139,6 +139,31 @@ def test_bounds_hold_as_often_as_they_say(percentile: float, n: int, openings: i
     assert np.mean([b.high < 1.3 for b in found]) < 0.10
 
 
+def test_bounds_of_samples_of_two_times_hold_as_often_as_they_say() -> None:
+    """Rounds of different times have nothing in common: bounds of pairs would be wrong, and samples may differ in number."""
+    rng, found = np.random.default_rng(3), []
+    for _ in range(200):
+        _, base, base_openings = pair(rng, 120, 1.0, openings=8)
+        _, candidate, openings = pair(rng, 90, 1.3)
+        found.append(unpaired_ratio_bounds(candidate, base, 50.0, 0.95, (openings, base_openings)))
+    assert np.mean([b.low > 1.3 for b in found]) < 0.10
+    assert np.mean([b.high < 1.3 for b in found]) < 0.10
+    assert np.median([b.high / b.low for b in found]) < 1.5
+
+
+def test_bounds_of_two_times_by_hand() -> None:
+    """Welch: of equal errors on equal openings the degrees of freedom are twice those of one; of one without error, its own."""
+    samples, sizes = np.repeat([1.0, 1.0, 2.0, 4.0], [3, 3, 3, 3]), (3, 3, 3, 3)
+    low = percentile_bounds(samples, 50.0, 0.95, sizes)
+    error = math.log(low.high / low.value) / t_quantile(0.95, 3)
+    both = unpaired_ratio_bounds(samples, samples, 50.0, 0.95, (sizes, sizes))
+    assert both == pytest.approx((1, math.exp(-error * 2**0.5 * t_quantile(0.95, 6)), math.exp(error * 2**0.5 * t_quantile(0.95, 6))))
+    one = unpaired_ratio_bounds(samples, np.ones(12), 50.0, 0.95, (sizes, sizes))
+    assert one == pytest.approx(low)
+    assert unpaired_ratio_bounds(np.ones(12), np.ones(12), 50.0, 0.95, (sizes, sizes)) == (1, 1, 1)
+    assert unpaired_ratio_bounds(samples, samples[:1], 50.0, 0.95, (sizes, (1,)))[1:] == (0.0, math.inf)
+
+
 def test_one_opening_alone_would_not_do() -> None:
     """Why the files are opened anew: of one opening the interval is narrow, and around its own ratio."""
     rng = np.random.default_rng(1)
@@ -215,6 +240,21 @@ def test_what_drifted_decides_nothing() -> None:
     assert decide(base * slope, candidate * slope, max_ratio=0.9).verdict == "pass"  # the ratio did not
     here = {"named": "EPYC", "processor": "AMD EPYC"}
     assert decide(base * slope, candidate * slope, more=here, max_ms=100).verdict == "inconclusive"
+
+
+def test_a_ratio_to_another_time_drifts_with_either() -> None:
+    base, candidate = steady_pair(0.5)
+    slope = np.linspace(1, 1.5, len(base))
+    gate = GateSpec(metric="latency.p50", max_ratio=0.9)
+
+    def decided(before: Any, now: Any) -> latency_gates.Decided:
+        return latency_gates.latency(gate, [measured("candidate", now), measured("baseline", before, apart=True)])
+
+    assert decided(base, candidate).verdict == "pass"
+    assert decided(base[:400], candidate).verdict == "pass"
+    assert "the latency drifted" in decided(base, candidate * slope).reason
+    assert "the baseline's latency drifted" in decided(base * slope, candidate).reason
+    assert decided(base * slope, candidate * slope).verdict == "inconclusive"  # both drifting alike is chance at two times
 
 
 def test_an_open_gate_says_how_many_queries_would_tell() -> None:

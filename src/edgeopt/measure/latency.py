@@ -52,6 +52,8 @@ class Measured:
     restarts: int = 0
     #: How many rounds each opening of the files has, in order.
     openings: tuple[int, ...] = ()
+    #: Whether it was measured at another time than the others, so that its rounds are no pairs with theirs.
+    apart: bool = False
     #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor measured on.
     unfit: tuple[str, ...] = ()
     named: str | None = None
