@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmarks.common import worker
 from benchmarks.int8_peers import query
-from edgeopt.measure.choice import best_options, changes
+from edgeopt.export import exporter
+from edgeopt.measure.choice import best_options
 from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults
@@ -58,8 +59,9 @@ def main() -> None:
     sessions: dict[str, Any] = {}
     for name, path in task["files"].items():
         open_query = partial(query, Path(path))
-        if path.endswith(".onnx") and not name.endswith(DEFAULT):
-            choice = best_options(open_query, defaults(threads), changes(threads), feeds, threads)
+        if path.endswith((".onnx", ".ort")) and not name.endswith(DEFAULT):
+            tried = exporter(path.rpartition(".")[2]).changes(threads)
+            choice = best_options(open_query, defaults(threads), tried, feeds, threads)
             asked[name], sessions[name] = choice.query, choice.options
         else:
             asked[name] = open_query(defaults(threads))

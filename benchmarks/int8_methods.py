@@ -23,13 +23,19 @@ from benchmarks.common import TASKS, applied, arguments, evidence_of, report_of,
 from benchmarks.int8_latency import DEFAULT, SEQUENCE, THREADS, measured
 from benchmarks.int8_peers import made_of
 from edgeopt.data import TaskData
+from edgeopt.export import ExportInput, exporter
+from edgeopt.measure.accuracy import outputs_of
 from edgeopt.plan import load_rows
+from edgeopt.progress import Progress
 from edgeopt.recipe.load import load_recipe
+from edgeopt.store import Store
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.lower import GRAPH
 
 CALIBRATORS = ("minmax", "moving-average", "percentile", "entropy", "mse")
+#: The same int8 model in ONNX Runtime's own format: the graph as `export: {format: ort}` writes it.
+SAME, ORT = "static-minmax", "static-minmax, .ort"
 #: whether each needs --peers
 PEERS = {"onnxruntime-dynamic": False, "onnxruntime-static": False, "neural-compressor": True, "openvino-nncf": True}
 
@@ -57,10 +63,14 @@ def main() -> None:
     data = load_rows(load_recipe(_path(runs["fp32"])))
     made = {name: peer(name, runs["fp32"], data, options, work) for name in peers if name in wanted}
     files = {name: run / report_of(run).candidate.artifact for name, run in runs.items()} | {name: f / made_of(f)["file"] for name, f in made.items()}
+    if SAME in wanted:
+        files[ORT] = exported(runs[SAME], work)
     files |= {f"{name}{DEFAULT}": path for name, path in files.items() if name in PEERS and path.suffix == ".onnx"}
     timed, about = measured(files, report_rows(runs["fp32"], data)[:512], options)
     results = {name: {**row(name, runs, work), **timed[name]} for name in runs}
-    results |= {name: {**peer_row(made[name.removesuffix(DEFAULT)], runs["fp32"]), **found} for name, found in timed.items() if name not in runs}
+    if SAME in wanted:
+        results[ORT] = {**of_file(files[ORT], runs), **timed[ORT]}
+    results |= {name: {**peer_row(made[name.removesuffix(DEFAULT)], runs["fp32"]), **found} for name, found in timed.items() if name not in results}
     title = f"int8_methods_{options.task}_{options.model.name}"
     save(title, {
         "what": "int8 of one fine-tuned encoder; metrics on validation, paired 90 % intervals (one-sided 95 % bounds); latency of one text of 128 tokens",
@@ -134,6 +144,26 @@ def row(name: str, runs: dict[str, Path], work: Path) -> dict[str, Any]:
     step = next(s for s in report.steps if s.chain == "candidate" and s.id == "int8")
     policy, peak = step.figures.get("policy"), step.figures.get("peak_rss_bytes") or _peak(run, work)
     return {**found, "seconds": round(step.seconds, 1), "peak_bytes": peak, **({"chosen": policy["chosen"], "held": policy["held"]} if policy else {})}
+
+
+def exported(run: Path, work: Path) -> Path:
+    """The .ort file of a run's int8 state."""
+    folder = work / "ort"
+    if not (folder / "model.ort").exists():
+        key = next(s.key for s in report_of(run).steps if s.chain == "candidate" and s.id == "int8")
+        state, made = Store(work / "store").find(key), exporter("ort")
+        if state is None:
+            raise SystemExit(f"the store in {work} has lost {key}: remove {run} and start again")
+        folder.mkdir(exist_ok=True)
+        made.write(ExportInput(state, None), folder, made.known_options)
+    return folder / "model.ort"
+
+
+def of_file(path: Path, runs: dict[str, Path]) -> dict[str, Any]:
+    """What a file answers to the rows that are reported on."""
+    data = load_rows(load_recipe(_path(runs["fp32"])))
+    logits = outputs_of(path, runs[SAME] / "model", data.report, _task(runs["fp32"]), Progress(show=False), path.name)
+    return _compared(logits, runs["fp32"], path.stat().st_size)
 
 
 def peer_row(folder: Path, fp32: Path) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def feeds(rows: Rows) -> list[dict[str, Any]]:
 def query(path: Path, options: Options) -> Query:
     """What answers a query from a file, by the runtime that it is for. options: of ONNX Runtime; OpenVINO's are those for
     latency, on as many threads."""
-    if path.suffix == ".onnx":
+    if path.suffix in (".onnx", ".ort"):
         return onnx_query(path, options)
     import openvino
 

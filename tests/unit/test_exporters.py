@@ -17,9 +17,11 @@ from edgeopt import host
 from edgeopt.contract import Fact, facts
 from edgeopt.export import ExportInput, exporter, exporter_names, unfit
 from edgeopt.measure.padding import lengths_of, padded
-from edgeopt.measure.session import save_optimized
-from edgeopt.testing.build import build, steps_towards
+from edgeopt.measure.session import onnx_query, save_optimized
+from edgeopt.testing.build import build, step, steps_towards
+from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
+from edgeopt_exporters.ort_biases import float_biases
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,33 @@ def test_transformers_js_finds_its_files(int8: ExportInput, tmp_path: Path) -> N
     assert [n for n in names if n.startswith("onnx/")] == ["onnx/model.onnx", "onnx/model_int8.onnx", "onnx/model_quantized.onnx"]
     assert json.loads((tmp_path / "js" / "config.json").read_text())["transformers.js_config"] == {"dtype": "int8"}
     assert (tmp_path / "js" / "onnx" / "model.onnx").read_bytes() == (int8.fp32.folder / GRAPH).read_bytes()  # type: ignore[union-attr]
+
+
+def test_ort_adds_biases_in_float(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """The same logits as the graph, whose biases are integers of a product's scale, but for what that rounds."""
+    static = step(registry.get("quantize.static"), {"calibration": {"samples": 8}}, "int8")
+    made = build([*steps_towards(facts(Fact.TRAINED_HEAD)), static], model=tiny_model, data=tiny_data, store=tmp_path)
+    int8, optimized, rng = ExportInput(made.final("candidate"), None), tmp_path / "optimized.onnx", np.random.default_rng(0)
+    save_optimized(int8.state.folder / GRAPH, {"disabled_optimizers": ["NchwcTransformer"]}, optimized)
+    before = onnx.load(optimized)
+    biased = [n for n in before.graph.node if n.op_type == "QGemm" and len(n.input) == 7]
+    assert len(biased) > 4
+    float_biases(optimized)
+    after = onnx.load(optimized)
+    products = {n.output[0]: n for n in after.graph.node if n.op_type == "MatMulIntegerToFloat"}
+    assert set(products) == {n.output[0] for n in biased}
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in after.graph.initializer}
+    plain = {t.name: onnx.numpy_helper.to_array(t) for t in before.graph.initializer}
+    for old in biased:
+        new = products[old.output[0]]
+        assert tensors[new.input[6]] == pytest.approx(plain[old.input[6]] * plain[old.input[1]].astype(float) * plain[old.input[4]], rel=1e-6)
+        assert sorted(tensors[new.input[1]].ravel()) == sorted(plain[old.input[3]].ravel())
+    assert set(tensors) <= {name for n in after.graph.node for name in n.input}  # nothing is kept twice
+    artifact = write("ort", int8, tmp_path / "ort")
+    feeds = [{"input_ids": rng.integers(5, 90, (2, n)), "attention_mask": np.ones((2, n), np.int64), "token_type_ids": np.zeros((2, n), np.int64)}
+             for n in (3, 17, 40)]  # fmt: skip
+    for feed in feeds:
+        assert onnx_query(artifact, {})(feed) == pytest.approx(onnx_query(int8.state.folder / GRAPH, {})(feed), abs=0.02)
 
 
 def test_the_operators_of_a_reduced_build_are_those_of_the_optimised_graph(int8: ExportInput, tmp_path: Path) -> None:
