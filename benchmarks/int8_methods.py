@@ -143,7 +143,10 @@ def row(name: str, runs: dict[str, Path], work: Path) -> dict[str, Any]:
         return found
     step = next(s for s in report.steps if s.chain == "candidate" and s.id == "int8")
     policy, peak = step.figures.get("policy"), step.figures.get("peak_rss_bytes") or _peak(run, work)
-    return {**found, "seconds": round(step.seconds, 1), "peak_bytes": peak, **({"chosen": policy["chosen"], "held": policy["held"]} if policy else {})}
+    about = {"chosen": policy["chosen"], "held": policy["held"]} if policy else {}
+    if name == "qat":
+        about["parity"] = step.figures["parity"]
+    return {**found, "seconds": round(step.seconds, 1), "peak_bytes": peak, **about}
 
 
 def exported(run: Path, work: Path) -> Path:

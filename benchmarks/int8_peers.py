@@ -28,7 +28,7 @@ def main() -> None:
     made = MAKERS[task["peer"]](graph, Path(task["torch"]), rows, folder)
     found = {"seconds": round(time.monotonic() - started, 1), "peak_bytes": peak_bytes()}
     ask: Any = query(made, QUIET)
-    np.save(folder / "logits.npy", np.concatenate([ask(feed)[0] for feed in feeds(task["report"])]))
+    np.save(folder / "logits.npy", np.concatenate([ask(feed) for feed in feeds(task["report"])]))
     size = sum(p.stat().st_size for p in made.parent.glob(f"{made.stem}.*"))
     (folder / "made.json").write_text(json.dumps({**found, "file": made.name, "size_bytes": size}))
 
@@ -53,7 +53,7 @@ def query(path: Path, options: Options) -> Query:
     threads = {"INFERENCE_NUM_THREADS": options["intra_op_num_threads"]} if "intra_op_num_threads" in options else {}
     compiled = openvino.Core().compile_model(path, "CPU", {"PERFORMANCE_HINT": "LATENCY", **threads})
     names, request = [i.get_any_name() for i in compiled.inputs], compiled.create_infer_request()
-    return lambda feed: [request.infer({name: feed[name] for name in names})[compiled.output(0)]]
+    return lambda feed: request.infer({name: feed[name] for name in names})[compiled.output(0)]
 
 
 class Reader:

@@ -56,7 +56,9 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     from edgeopt.models.load import copy_files, copy_tokenizer
 
     traced = model if traced is None else traced
-    traced.set_attn_implementation("eager")  # the graph that every fuser knows
+    # the graph that every fuser knows; and the model that it is compared with adds up in the same order
+    for each in (traced, model):
+        each.set_attn_implementation("eager")
     task = task_of(context.task, context.data.label_names)
     rows = sample_rows(context.data.train, state.folder, task)
     path = context.output / GRAPH
