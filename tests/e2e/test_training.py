@@ -72,6 +72,15 @@ def test_zeros_stay_zero_while_the_rest_learns(classifier: Path, tiny_data: Path
         assert not torch.equal(module.weight, before[name])
 
 
+def test_what_was_trained_in_bfloat16_computes_in_float32_afterwards(classifier: Path, tiny_data: Path, tmp_path: Path) -> None:
+    model, fresh = load_model(classifier), load_model(classifier)
+    train(model, classifier, TrainParams(max_steps=2, epochs=1, batch_size=8, precision="bf16"), context_for(tiny_data, tmp_path))
+    fresh.load_state_dict(model.state_dict())
+    ids = torch.arange(5, 25).reshape(2, 10)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(ids).logits, fresh.eval()(ids).logits)
+
+
 def test_selection_rows_are_never_trained_on_and_the_best_checkpoint_is_kept(classifier: Path, tiny_data: Path, tmp_path: Path) -> None:
     context = context_for(tiny_data, tmp_path, selection=0.25)
     rest, selection = context.data.carve(0.25)

@@ -49,7 +49,7 @@ def agreement_note(report: Report) -> str:
 
 
 def flips(found: Sequence[Flip]) -> Table:
-    columns = [Column("Row", "number"), Column("Label"), Column("Baseline"), Column("Candidate"), Column("Its probability", "number"), Column("Text", "prose")]
+    columns = [Column("Row", "number"), Column("Label"), Column("Baseline"), Column("Candidate"), Column("Its probability", "number"), Column("Text", "below")]
     return Table(columns, [[str(f.row), f.label, f.baseline, f.candidate, f"{f.probability:.3f}", " | ".join(f.texts)] for f in found])
 
 
@@ -58,7 +58,7 @@ def flips_note(shown: int, of: int) -> str:
 
 
 def largest_changes(report: Report) -> Table:
-    columns = [Column("Row", "number"), *numbers("Label", "Baseline", "Candidate"), Column("Text", "prose")]
+    columns = [Column("Row", "number"), *numbers("Label", "Baseline", "Candidate"), Column("Text", "below")]
     columns[1] = Column("Label", "number")
     found = report.changes.largest if report.changes else []
     return Table(columns, [[str(c.row), *(fmt.significant(x) for x in (c.label, c.baseline, c.candidate)), " | ".join(c.texts)] for c in found])

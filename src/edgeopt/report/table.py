@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["text", "prose", "number", "code", "verdict"]
+#: below: prose that on a phone stands under the rest of its row.
+Kind = Literal["text", "prose", "below", "number", "code", "verdict"]
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=resume)
         seconds = time.monotonic() - started
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it would compute in bfloat16 from now on
     if context.helps:
         raise TrainedAlong
     _finite(model)
