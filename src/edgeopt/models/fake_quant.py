@@ -158,9 +158,19 @@ class FakeQuantLinear(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.input_range is not None:
             x = self.input_range(x)
-        if not self.quantisers.quantise and self.training:
+        if not self.training:
+            return self._in_integers(x)
+        if not self.quantisers.quantise:
             return super().forward(x)
         return F.linear(x, quantise(self.weight, *self.grid(), -S8, S8), None if self.bias is None else self._rounded_bias())
+
+    def _in_integers(self, x: torch.Tensor) -> torch.Tensor:
+        """The same as int8 kernels compute it: integers are summed up, without an error where float32 holds them all (up to
+        2²⁴), and scaled last. So what is rounded behind it is rounded as there but for few values."""
+        (weights, _), step = self.grid(), self.read[0].grid()[0]
+        scale = weights.flatten() * step
+        bias = None if self.bias is None else (self.bias / scale).round()
+        return F.linear((x / step).round(), (self.weight / weights).round().clamp(-S8, S8), bias) * scale
 
     def _rounded_bias(self) -> torch.Tensor:
         """Its gradient is that of the bias itself."""
