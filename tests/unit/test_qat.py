@@ -54,16 +54,46 @@ def test_the_gradient_of_the_step_is_the_papers() -> None:
     assert float(step.grad) == pytest.approx(expected / (4 * 6 * 255) ** 0.5, rel=1e-4)
 
 
+def seen(quantisers: Quantisers, low: float, high: float) -> Activation:
+    """Of a tensor that had these values."""
+    found = Activation(quantisers, learned=0.0)
+    found.low.fill_(low)
+    found.high.fill_(high)
+    return found
+
+
 def test_weights_have_a_scale_for_each_channel_and_every_weight_learns() -> None:
     linear: Any = nn.Linear(3, 3, bias=False)
-    linear.__class__, linear.quantisers, linear.input_range = FakeQuantLinear, Quantisers(), None
+    quantisers = Quantisers(quantise=True)
+    linear.__class__, linear.quantisers, linear.input_range, linear.read = FakeQuantLinear, quantisers, None, (seen(quantisers, 0.0, 1.0),)
     linear.weight.data = torch.tensor([[1.27, -0.013, 0.5], [0.0, 0.0, 0.0], [-2.54, 0.031, 0.0]])
-    out = linear.eval()(torch.eye(3)).T
+    out = linear.train()(torch.eye(3)).T
     torch.testing.assert_close(out, torch.tensor([[1.27, -0.01, 0.5], [0.0, 0.0, 0.0], [-2.54, 0.04, 0.0]]))
     out.sum().backward()
     assert torch.equal(linear.weight.grad, torch.ones(3, 3)), "the largest too, which is at the end of the range"
+    torch.testing.assert_close(linear.eval()(torch.eye(3)).T, out)
     linear.train()
+    quantisers.quantise = False
     assert torch.equal(linear(torch.eye(3)).T, linear.weight), "before quantisation begins"
+
+
+def test_evaluation_sums_integers_without_an_error() -> None:
+    """64-bit integers by numpy, scaled once, where float sums of the rounded values would be off in the last digits."""
+    rng = np.random.default_rng(0)
+    quantisers = Quantisers(quantise=True)
+    linear: Any = nn.Linear(384, 16)
+    linear.__class__, linear.quantisers, linear.input_range = FakeQuantLinear, quantisers, seen(quantisers, -1.3, 2.9)
+    linear.read = (linear.input_range,)
+    x = torch.tensor(rng.normal(0.5, 0.7, (32, 384)), dtype=torch.float32)
+    step, zero = (t.numpy() for t in linear.input_range.grid())
+    weights = linear.grid()[0].detach().numpy()
+    given = (np.rint(x.numpy() / step) + zero).clip(0, 255) - zero
+    rounded = np.rint(linear.weight.detach().numpy() / weights)
+    scale = weights[:, 0] * step
+    sums = given.astype(np.int64) @ rounded.astype(np.int64).T + np.rint(linear.bias.detach().numpy() / scale).astype(np.int64)
+    with torch.no_grad():
+        assert np.array_equal(linear.eval()(x).numpy(), sums.astype(np.float32) * scale)
+        torch.testing.assert_close(linear.train()(x), linear.eval()(x))
 
 
 def test_a_range_follows_what_is_seen_and_always_holds_zero() -> None:

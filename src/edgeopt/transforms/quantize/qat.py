@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeopt.models.fake_quant import Quantisers
 
 #: Largest difference of a logit between torch and ONNX Runtime, as a share of the largest logit: a value that the one rounds
-#: up and the other down, after sums in another order, is one integer off from there on. 1 to 3 % are usual; torch is as far
+#: up and the other down, after sums in another order, is one integer off from there on. 0.1 to 4 % are usual; torch is as far
 #: from itself where its attention adds up in another order.
 TOLERANCE = 0.1
 
