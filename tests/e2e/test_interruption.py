@@ -48,7 +48,12 @@ def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("checkpoint_often")
-@pytest.mark.parametrize(("recipe", "at"), [({}, 17), ({}, 40), (ANNEALED, 17), (ANNEALED, 20)], indirect=["recipe"])
+@pytest.mark.parametrize(
+    ("recipe", "at"),
+    # two in the default tests: each is two runs, half a minute
+    [({}, 17), pytest.param({}, 40, marks=pytest.mark.slow), pytest.param(ANNEALED, 17, marks=pytest.mark.slow), (ANNEALED, 20)],
+    indirect=["recipe"],
+)
 def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(recipe: Path, tmp_path: Path, undisturbed: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted at optimiser step `at`: within an epoch and, annealed, also at an end of one (4 steps make one)."""
     from edgeopt.training.callbacks import ShowProgress
