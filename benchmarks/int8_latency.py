@@ -15,7 +15,7 @@ from benchmarks.int8_peers import query
 from edgeopt.measure.choice import best_options, changes
 from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session import KERNELS, defaults
+from edgeopt.measure.session import defaults
 from edgeopt.statistics import percentile_ratio
 
 THREADS = (1, 2)
@@ -59,8 +59,7 @@ def main() -> None:
     for name, path in task["files"].items():
         open_query = partial(query, Path(path))
         if path.endswith((".onnx", ".ort")) and not name.endswith(DEFAULT):
-            # an .ort file is optimised already, so what changes kernels comes too late
-            tried = [c for c in changes(threads) if path.endswith(".onnx") or not set(c) & set(KERNELS)]
+            tried = changes(threads, kernels=path.endswith(".onnx"))
             choice = best_options(open_query, defaults(threads), tried, feeds, threads)
             asked[name], sessions[name] = choice.query, choice.options
         else:

@@ -69,7 +69,7 @@ def main() -> None:
     timed, about = measured(files, report_rows(runs["fp32"], data)[:512], options)
     results = {name: {**row(name, runs, work), **timed[name]} for name in runs}
     if SAME in wanted:
-        results[ORT] = {**of_file(files[ORT], runs), **timed[ORT]}
+        results[ORT] = {**of_file(files[ORT], runs, data), **timed[ORT]}
     results |= {name: {**peer_row(made[name.removesuffix(DEFAULT)], runs["fp32"]), **found} for name, found in timed.items() if name not in results}
     title = f"int8_methods_{options.task}_{options.model.name}"
     save(title, {
@@ -162,9 +162,8 @@ def exported(run: Path, work: Path) -> Path:
     return folder / "model.ort"
 
 
-def of_file(path: Path, runs: dict[str, Path]) -> dict[str, Any]:
+def of_file(path: Path, runs: dict[str, Path], data: TaskData) -> dict[str, Any]:
     """What a file answers to the rows that are reported on."""
-    data = load_rows(load_recipe(_path(runs["fp32"])))
     logits = outputs_of(path, runs[SAME] / "model", data.report, _task(runs["fp32"]), Progress(show=False), path.name)
     return _compared(logits, runs["fp32"], path.stat().st_size)
 

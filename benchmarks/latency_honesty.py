@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 import warnings
 from collections import Counter
@@ -28,6 +27,7 @@ import numpy as np
 from benchmarks.common import save, table, write
 from edgeopt.latency_gates import latency
 from edgeopt.measure import rounds
+from edgeopt.measure.cold_worker import in_child
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import believable
@@ -98,22 +98,8 @@ def exported(model: Path, layers: int, work: Path) -> Path:
 def repeated(graphs: dict[str, Path], number: int, options: argparse.Namespace) -> dict[str, Any]:
     """Samples of one process, which has done nothing else: a copy of this one, which has opened no session."""
     began = time.monotonic()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            with os.fdopen(writer, "w") as file:
-                json.dump(measured(graphs, number, options), file)
-            os._exit(0)
-        except BaseException as error:
-            print(error, file=sys.stderr, flush=True)
-            os._exit(1)
-    os.close(writer)
-    with os.fdopen(reader) as file:
-        answer = file.read()
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
-        raise SystemExit("a repeat failed")
-    return {**json.loads(answer), "seconds": round(time.monotonic() - began, 2), "load": round(os.getloadavg()[0], 1)}
+    found = in_child(partial(measured, graphs, number, options), "a repeat")
+    return {**found, "seconds": round(time.monotonic() - began, 2), "load": round(os.getloadavg()[0], 1)}
 
 
 def measured(graphs: dict[str, Path], number: int, options: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from edgeopt.contract import Fact, facts
 from edgeopt.export import Exported, Exporter, ExportInput
-from edgeopt.measure.session import KERNELS, open_session
+from edgeopt.measure.choice import changes
+from edgeopt.measure.session import open_session, save_optimized
 from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.files import copy_texts
 from edgeopt_exporters.ort_biases import float_biases
@@ -43,16 +44,15 @@ class OrtExporter(Exporter):
         # blocked layouts are for one processor, and for convolutions
         left_out = ["NchwcTransformer", *options["disabled_optimizers"]]
         optimized = target.with_suffix(".onnx")
-        open_session(given.state.folder / GRAPH, {"optimized_model_filepath": str(optimized), "disabled_optimizers": left_out})
+        as_it_is = save_optimized(given.state.folder / GRAPH, {"disabled_optimizers": left_out}, optimized)
         float_biases(optimized)
-        as_it_is = {"graph_optimization_level": "ORT_DISABLE_ALL", "session.save_model_format": "ORT"}
-        open_session(optimized, {**as_it_is, "optimized_model_filepath": str(target)})
+        open_session(optimized, {**as_it_is, "session.save_model_format": "ORT", "optimized_model_filepath": str(target)})
         optimized.unlink()
         (folder / OPERATORS).write_text(_operators(target), encoding="utf-8")
         return Exported(Path(MODEL))
 
     def changes(self, threads: int) -> list[dict[str, Any]]:
-        return [c for c in super().changes(threads) if not set(c) & set(KERNELS)]
+        return changes(threads, kernels=False)
 
 
 def _operators(model: Path) -> str:

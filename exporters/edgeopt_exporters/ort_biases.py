@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.transforms.quantize.tidy import drop_unused
+
 
 def float_biases(path: Path) -> None:
     """Rewrite, in place, the products of a graph that the runtime has optimised which have a bias and a float result."""
@@ -38,8 +40,6 @@ def float_biases(path: Path) -> None:
         added = constant(f"{node.output[0]}_bias", (integers * (step.astype(float) * steps)).astype(np.float32))
         inputs = [data, weight, scale, weight_scale, zero, weight_zero, added]
         node.CopyFrom(helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), node.name, domain="com.microsoft"))
-    used = {name for node in graph.node for name in node.input}
-    kept = [t for t in [*graph.initializer, *made.values()] if t.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(made.values())
+    drop_unused(graph)
     onnx.save(model, path)

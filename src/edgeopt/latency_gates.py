@@ -117,13 +117,15 @@ def _unbelievable(kind: str, base: Measured, candidate: Measured) -> str | None:
         return "; ".join(candidate.unfit)
     if kind == "max_ms" and (why := elsewhere(candidate.named, candidate.processor)):
         return why
-    alone = kind == "max_ms" or base.apart
-    what = "the latency" if alone else "the ratio"
-    change = drift(candidate.samples, None if alone else base.samples, candidate.openings)
-    if base.apart and kind != "max_ms" and not drifted(change):
-        what, change = "the baseline's latency", drift(base.samples, None, base.openings)
-    if drifted(change):
-        return f"{what} drifted by {change.value - 1:+.0%} from the first half to the second: measure again on a quieter machine, or raise max_seconds"
+    if kind == "max_ms" or base.apart:
+        found = {"the latency": drift(candidate.samples, None, candidate.openings)}
+    else:
+        found = {"the ratio": drift(candidate.samples, base.samples, candidate.openings)}
+    if kind != "max_ms" and base.apart:
+        found["the baseline's latency"] = drift(base.samples, None, base.openings)
+    for what, change in found.items():
+        if drifted(change):
+            return f"{what} drifted by {change.value - 1:+.0%} from the first half to the second: measure again on a quieter machine, or raise max_seconds"
     return None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import sshd
-from bundles import MODEL, TARGET, make_run
+from bundles import MODEL, TARGET, make_run, reseal
 from helpers import Result, edgeopt
 
 
@@ -71,14 +71,6 @@ def version_of(bundle: Path) -> str:
 
     with zipfile.ZipFile(bundle) as archive:
         return f"versions/{hashlib.sha256(archive.read('manifest.json')).hexdigest()[:16]}"
-
-
-def reseal(folder: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for name in manifest["files"]:
-        data = (folder / name).read_bytes()
-        manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_ship_serves_on_the_device_and_its_measurements_come_back(device: Device, runs: list[Path]) -> None:

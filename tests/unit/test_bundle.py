@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import MODEL, logits_of, make_run
+from bundles import MODEL, logits_of, make_run, reseal
 from helpers import edgeopt
 from safetensors.numpy import save_file
 
@@ -251,12 +251,3 @@ def test_openssl_agrees(run: Path, keys: Path, tmp_path: Path) -> None:
     verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", keys.with_name("key.pub"), "-rawin", "-sigfile", tmp_path / "b" / "manifest.sig"]
     assert subprocess.run([*verify, "-in", tmp_path / "b" / "manifest.json"], capture_output=True).returncode == 0
     assert subprocess.run([*verify, "-in", tmp_path / "b" / "session.json"], capture_output=True).returncode != 0
-
-
-def reseal(folder: Path) -> None:
-    """Write the manifest anew for what is in the folder, as someone would who cannot sign."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for name in manifest["files"]:
-        data = (folder / name).read_bytes()
-        manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))

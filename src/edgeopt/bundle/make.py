@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -144,7 +143,7 @@ def _manifest(folder: Path, run: Path, report: Report, lock: dict[str, Any], tas
         labels=report.task.labels,
         model=report.candidate.artifact.removeprefix("model/"),
         precision=report.candidate.precision,
-        lock=hashlib.sha256((run / LOCK).read_bytes()).hexdigest(),
+        lock=file_digest(run / LOCK),
         license=found,
         target=target,
         gates=[g for g in gates if g.metric.startswith(DECIDED) and g.bound[0] in _BOUNDS and g.target in (None, target.name)],

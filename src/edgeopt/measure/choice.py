@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgeopt.measure.clock import timed
-from edgeopt.measure.session import Options
+from edgeopt.measure.session import KERNELS, Options
 from edgeopt.statistics import Bounds, Values, percentile_ratio
 
 Query = Callable[[Any], object]
@@ -36,15 +36,17 @@ class Choice(NamedTuple):
     gain: Bounds | None
 
 
-def changes(threads: int) -> list[dict[str, Any]]:
-    """What is tried of ONNX Runtime's options, the most promising first."""
+def changes(threads: int, *, kernels: bool = True) -> list[dict[str, Any]]:
+    """What is tried of ONNX Runtime's options, the most promising first. kernels: those too that change which kernels compute the
+    graph; for a file that is optimised already they come too late."""
     found: list[dict[str, Any]] = [{"disabled_optimizers": ["SkipLayerNormFusion"]}, {"disabled_optimizers": ["BiasGeluFusion"]}]
     if threads > 1:
         found.append({"session.intra_op.allow_spinning": "0"})
     while threads > 1:
         threads //= 2
         found.append({"intra_op_num_threads": threads})
-    return [*found, {"enable_cpu_mem_arena": False}, {"enable_mem_pattern": False}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}]
+    found += [{"enable_cpu_mem_arena": False}, {"enable_mem_pattern": False}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}]
+    return [c for c in found if kernels or not set(c) & set(KERNELS)]
 
 
 def best_options(

@@ -8,6 +8,8 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +27,22 @@ def main() -> None:
     end = time.monotonic() + task["max_seconds"]
     for number in range(task["repeats"]):
         for name, graph in task["graphs"].items():
-            starts[name].append(in_child(graph, task["row"]))
+            starts[name].append(in_child(partial(start, graph, task["row"]), f"opening {graph['path']}"))
         if number + 1 >= task["at_least"] and time.monotonic() > end:
             break
     json.dump(starts, sys.stdout)
 
 
-def in_child(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, float]:
-    """One start in a process of its own: a copy of this one, which has done nothing but import the runtime."""
+def in_child(call: Callable[[], Any], what: str) -> Any:
+    """What a call gives, as JSON has it, in a process of its own: a copy of this one, which should have opened no session yet.
+    what: begins the message of the SystemExit that is raised where the copy is killed."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         # never back into what the copy was made from, whose clean-up would wait for threads that were not copied
         try:
             with os.fdopen(writer, "w") as file:
-                json.dump(start(graph, row), file)
+                json.dump(call(), file)
             os._exit(0)
         except BaseException as error:
             print(error, file=sys.stderr, flush=True)
@@ -49,7 +52,7 @@ def in_child(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, floa
         answer = file.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code != 0:  # where it raised, its message is there already
-        raise SystemExit(code if code > 0 else f"opening {graph['path']} ended with exit status {code}")
+        raise SystemExit(code if code > 0 else f"{what} ended with exit status {code}")
     return dict(json.loads(answer))
 
 

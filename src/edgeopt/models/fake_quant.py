@@ -164,18 +164,21 @@ class FakeQuantLinear(nn.Linear):
             return super().forward(x)
         return F.linear(x, quantise(self.weight, *self.grid(), -S8, S8), None if self.bias is None else self._rounded_bias())
 
+    def _unit(self) -> torch.Tensor:
+        """What an integer of each output's sum stands for, shape (out_features,)."""
+        return self.grid()[0].flatten() * self.read[0].grid()[0]
+
     def _in_integers(self, x: torch.Tensor) -> torch.Tensor:
         """The same as int8 kernels compute it: integers are summed up, without an error where float32 holds them all (up to
         2²⁴), and scaled last. So what is rounded behind it is rounded as there but for few values."""
-        (weights, _), step = self.grid(), self.read[0].grid()[0]
-        scale = weights.flatten() * step
+        (weights, _), step, scale = self.grid(), self.read[0].grid()[0], self._unit()
         bias = None if self.bias is None else (self.bias / scale).round()
         return F.linear((x / step).round(), (self.weight / weights).round().clamp(-S8, S8), bias) * scale
 
     def _rounded_bias(self) -> torch.Tensor:
         """Its gradient is that of the bias itself."""
         with torch.no_grad():
-            scale = self.grid()[0].flatten() * self.read[0].grid()[0]
+            scale = self._unit()
             change = (self.bias / scale).round() * scale - self.bias
         return self.bias + change
 

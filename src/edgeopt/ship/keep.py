@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from edgeopt.errors import bad_input
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.write import write_report
 from edgeopt.run import LOCK, load_report
-from edgeopt.store import write_json
+from edgeopt.store import file_digest, write_json
 
 if TYPE_CHECKING:
     from edgeopt.ship.ship import Shipped
@@ -22,7 +21,7 @@ def check_run(run: Path, manifest: Manifest) -> None:
     """Raises InputError E115 where that is no run, E145 where the bundle was made of another."""
     load_report(run)
     try:
-        digest = hashlib.sha256((run / LOCK).read_bytes()).hexdigest()
+        digest = file_digest(run / LOCK)
     except OSError:
         digest = ""
     if digest != manifest.lock:
