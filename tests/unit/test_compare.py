@@ -127,6 +127,71 @@ def test_other_rows_under_the_same_name_are_noticed(tmp_path: Path) -> None:
     assert "aaaaaaaa" in done.out and "bbbbbbbb" in done.out
 
 
+def fingerprinted(model: str, digest: str, **changes: Any) -> Report:
+    return sample_report(model=model, model_fingerprint=digest * 64, **changes)
+
+
+def test_a_model_is_known_by_its_content_and_not_by_its_path(tmp_path: Path) -> None:
+    copy = [write(tmp_path, fingerprinted(name, "a"), f"copy{i}") for i, name in enumerate(("/a/model", "/b/model"))]
+    done = shown(*copy)
+    assert "not comparable" not in done.out and "/b/model" in done.out
+    other = [write(tmp_path, fingerprinted("/a/model", digest), f"other-{digest}") for digest in "ab"]
+    words = " ".join(shown(*other).out.split())
+    assert "digest of model differ between the runs: metrics of rows" in words and "aaaaaaaa" in words and "bbbbbbbb" in words
+    unknown = shown(copy[0], write(tmp_path, sample_report(model="/a/model"), "earlier"))
+    assert "digest of model" not in unknown.out
+
+
+@pytest.mark.parametrize(("package", "what"), [
+    ("onnxruntime", ("metrics", "seconds, latencies and energy")), ("torch", ("metrics",)), ("peft", ("metrics",)),
+])  # fmt: skip
+def test_other_versions_are_told(tmp_path: Path, package: str, what: tuple[str, ...]) -> None:
+    environments = [{**LORA.environment, "packages": {"onnxruntime": "1.31.1", "torch": "2.13.0", "peft": "0.21.2", package: v}} for v in ("1.0", "2.0")]
+    done = json.loads(shown(*(write(tmp_path, sample_report(environment=e), str(i)) for i, e in enumerate(environments)), "--json").out)
+    assert done["warnings"] == [f"{package} differ between the runs: {each} of rows that differ in them are not comparable." for each in what]
+
+
+def test_latencies_of_different_sittings_are_ranked_by_the_ratio_to_their_own_baseline(tmp_path: Path) -> None:
+    """The second was timed while the machine was half as fast: twice the milliseconds, and the better ratio."""
+    from report_sample import speedup
+
+    rows = []
+    for i, (ms, base, ratio) in enumerate([(8.0, 16.0, 2.0), (12.0, 36.0, 3.0), (9.0, 9.0, 1.0)]):
+        report = sample_report(
+            recipe=RecipeInfo(name=f"r{i}", source="x", digest=str(i)),
+            latency=[latency("candidate", ms, ms, None), latency("baseline", base, base, None)],
+            speedups=[speedup("baseline", ratio, ratio, ratio)],
+        )
+        rows.append(write(tmp_path, report, f"r{i}"))
+    assert json.loads(shown(*rows, "--no-baseline", "--json").out)["pareto"]["p50_share"] == ["r1"]
+
+
+def test_no_front_over_runs_that_are_not_comparable(tmp_path: Path, runs: list[Path]) -> None:
+    def pareto(third: Report) -> tuple[set[str], str]:
+        every = [*runs, write(tmp_path, third, "c")]
+        out = shown(*every).out
+        for path in (tmp_path / "c").iterdir():
+            path.unlink()
+        (tmp_path / "c").rmdir()
+        return {w for w in ("p50 latency:", "exported size:") if f"Pareto front of accuracy and {w}" in out}, " ".join(out.split())
+
+    assert pareto(LORA)[0] == {"p50 latency:", "exported size:"}
+    assert pareto(sample_report(model="other/model"))[0] == set()
+    found, words = pareto(sample_report(environment={**LORA.environment, "cpu": "another"}))
+    assert found == {"exported size:"} and "No Pareto front of latency" in words
+    found, words = pareto(sample_report(baseline=LORA.baseline.model_copy(update={"size_bytes": 400_000_000})))
+    assert found == {"exported size:"} and "baselines are of different sizes" in words
+
+
+def test_the_notes_of_the_runs_are_kept(tmp_path: Path) -> None:
+    reports = [sample_report(notes=["seen by both", *more]) for more in ([], ["of the second alone"])]
+    every = [write(tmp_path, r, str(i)) for i, r in enumerate(reports)]
+    assert json.loads(shown(*every, "--json").out)["notes"] == {"seen by both": ["0", "1"], "of the second alone": ["1"]}
+    for form in ("text", "markdown", "html", "latex"):
+        out = shown(*every, "--format", form).out
+        assert "seen by both" in out and "of the second alone" in out
+
+
 def test_latency_is_taken_at_a_place_that_all_share(tmp_path: Path) -> None:
     elsewhere = sample_report(latency=[latency("candidate", 3.0, 4.0, None, sequence="task"), latency("baseline", 9.0, 9.0, None, sequence="task")], gates=[])
     a, b = write(tmp_path, LORA, "a"), write(tmp_path, elsewhere, "b")
@@ -156,7 +221,7 @@ def test_three_runs_have_a_pareto_front(tmp_path: Path, runs: list[Path]) -> Non
     every = [*runs, write(tmp_path, third, "c")]
     found = json.loads(shown(*every, "--json").out)
     rows = {r["run"]: r for r in found["rows"]}
-    for cost in ("p50_milliseconds", "exported_bytes"):
+    for cost in ("p50_share", "exported_bytes"):
         points = {name: (r[cost], r["accuracy"]) for name, r in rows.items()}
         best = [n for n, (x, y) in points.items() if not any(a <= x and b >= y and (a, b) != (x, y) for a, b in points.values())]
         assert found["pareto"][cost] == best and "third" not in best
@@ -173,8 +238,8 @@ def test_no_picture_and_no_cost_where_nothing_was_trained(tmp_path: Path) -> Non
 
 def test_latex_is_escaped_and_balanced(runs: list[Path]) -> None:
     out = shown(*runs, "--format", "latex").out
-    assert r"bit\_fit" in out and out.count(r"\begin{tabular}") == out.count(r"\end{tabular}") == 3
-    assert out.count(r"\toprule") == out.count(r"\midrule") == out.count(r"\bottomrule") == 3
+    assert r"bit\_fit" in out and out.count(r"\begin{tabular}") == out.count(r"\end{tabular}") == 4
+    assert out.count(r"\toprule") == out.count(r"\midrule") == out.count(r"\bottomrule") == 4
     body = [line for line in out.splitlines() if line.endswith(r"\\")]
     assert not [line for line in body if re.search(r"(?<!\\)[%#_]", line)]
     assert len({len(re.findall(r"(?<!\\)&", line)) for line in body[:4]}) == 1

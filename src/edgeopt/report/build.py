@@ -38,6 +38,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         verdict=verdict_of(gates),
         recipe=RecipeInfo(name=recipe.head.name, source=str(Place.of(recipe.path)), digest=recipe.digest, overrides=list(recipe.overrides)),
         model=recipe.head.model.id,
+        model_fingerprint=executed.source.fingerprint(),
         task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report),
                   labels=list(data.label_names), max_length=task.max_length, max_target_length=task.target_length, window_stride=task.window_stride,
                   queries_per_row=round(measured.queries / len(data.report), 3), fingerprint=data.report.fingerprint),

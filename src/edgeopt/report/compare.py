@@ -19,7 +19,14 @@ USUAL = ("accuracy", "precision", "recall", "f1")
 
 #: Steps of edgeopt's own, which no recipe names.
 _IMPLIED = ("load", "onnx")
-DIGEST, ELECTRICITY, _UNKNOWN = "digest of rows", "electricity of", "unknown"
+DIGEST, MODEL_DIGEST, ELECTRICITY, _UNKNOWN = "digest of rows", "digest of model", "electricity of", "unknown"
+#: Names of a thing, and the fact that tells whether it is the same thing under every name.
+_NAMED_BY = {MODEL_DIGEST: ("model",), DIGEST: ("dataset", "split", "rows")}
+#: Packages whose versions decide what a file answers and how quickly, and those that decide how it was made.
+_RUNTIMES, _MAKERS = ("onnxruntime", "tokenizers"), ("torch", "transformers", "peft", "accelerate", "onnx")
+#: Facts that metrics, and those that times, must share to be compared.
+_OF_METRICS = ("model", MODEL_DIGEST, "task", "dataset", "split", "rows", DIGEST, "max length", *_RUNTIMES, *_MAKERS)
+_OF_TIMES = ("timed at", "processor", "processors", "instructions", *_RUNTIMES)
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,14 @@ class Row:
     verdict: str = ""
 
 
+METRICS, TIMES, CO2EQ = "metrics", "seconds, latencies and energy", "CO2eq"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """place: where latency was taken, None where the runs share no such place. differing: names of facts that do.
+    incomparable: `METRICS` and `TIMES`, where the runs differ in what these must share. one_baseline: whether all are ratios to
+    a baseline of the same shape, so that these can be ranked. notes: each run's own, with the rows that have it.
     failed: what should have been a row and why it is none, by name. sweep: the axis that the candidates lie along, where
     there is one."""
 
@@ -54,6 +66,9 @@ class Comparison:
     warnings: list[str]
     failed: Mapping[str, str] = field(default_factory=dict)
     sweep: Sweep | None = None
+    incomparable: frozenset[str] = frozenset()
+    one_baseline: bool = False
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -72,8 +87,26 @@ def compare(
     place = _common_place([report for _, report in runs])
     candidates = [row_of(name, report, "candidate", place) for name, (_, report) in zip(names, runs, strict=True)]
     rows = [*(_baselines(names, [report for _, report in runs], place) if baseline else []), *candidates]
+    reports = [report for _, report in runs]
     differing = _differing([row.facts for row in candidates])
-    return Comparison(rows, place, differing, _warnings(runs, differing), failed or {}, find_sweep(names, runs))
+    deciding = _deciding([row.facts for row in candidates])
+    return Comparison(rows, place, differing, _warnings(deciding), failed or {}, find_sweep(names, runs), frozenset(deciding), _one_baseline(reports),
+                      _notes(names, reports))  # fmt: skip
+
+
+def _one_baseline(reports: Sequence[Report]) -> bool:
+    """Whether the baselines have the same weights in number and the same file in size: they take the same time, however they
+    were trained, and a ratio to one says the same as a ratio to another."""
+    return len({(report.baseline.parameters, report.baseline.size_bytes) for report in reports}) == 1
+
+
+def _notes(names: Sequence[str], reports: Sequence[Report]) -> dict[str, tuple[str, ...]]:
+    """Every note of a run once, with the runs that have it, in the order of the first of them."""
+    found: dict[str, list[str]] = {}
+    for name, report in zip(names, reports, strict=True):
+        for note in report.notes:
+            found.setdefault(note, []).append(name)
+    return {note: tuple(dict.fromkeys(of)) for note, of in found.items()}
 
 
 def _names(runs: Sequence[tuple[Path, Report]]) -> list[str]:
@@ -118,6 +151,7 @@ def row_of(name: str, report: Report, role: Chain, place: Place | None) -> Row:
         "exported_bytes": subject.size_bytes,
         "p50_milliseconds": latency.p50_ms if latency else None,
         "speedup_ratio": faster.ratio if faster and role == "candidate" else None,
+        "p50_share": 1 / faster.ratio if faster and role == "candidate" else 1.0 if faster else None,
         "building_seconds": sum(step.seconds for step in report.steps if step.chain == role) or None,
         "inference_kwh": used.kwh if (used := energy.inference(report, role)) else None,
         "inference_co2eq_grams": used.co2eq_g if used else None,
@@ -133,9 +167,11 @@ def row_of(name: str, report: Report, role: Chain, place: Place | None) -> Row:
 
 
 def _facts(report: Report, place: Place | None) -> dict[str, str]:
-    task = report.task
+    task, machine = report.task, report.environment
+    packages = machine.get("packages") or {}
     return {
         "model": report.model,
+        MODEL_DIGEST: report.model_fingerprint[:8] if report.model_fingerprint else _UNKNOWN,
         "task": task.type,
         "dataset": task.dataset,
         "split": task.split,
@@ -143,18 +179,37 @@ def _facts(report: Report, place: Place | None) -> dict[str, str]:
         DIGEST: task.fingerprint[:8] if task.fingerprint else _UNKNOWN,
         "max length": str(task.max_length),
         "timed at": str(place) if place else fmt.ABSENT,
-        "processor": str(report.environment.get("cpu", fmt.ABSENT)),
+        "processor": str(machine.get("cpu", fmt.ABSENT)),
+        "processors": str(machine.get("processors", fmt.ABSENT)),
+        "instructions": " ".join(machine.get("cpu_flags") or ()) or fmt.ABSENT,
+        **{name: str(packages.get(name) or fmt.ABSENT) for name in (*_RUNTIMES, *_MAKERS)},
         ELECTRICITY: energy.country(report) or fmt.ABSENT,
     }
 
 
 def _differing(facts: Sequence[dict[str, str]]) -> list[str]:
-    """Names of the facts that are not the same for all; the digest of the rows only where nothing else tells the data
+    """Names of the facts that are not the same for all, to be shown. A digest is shown only where nothing else tells the things
     apart and all runs know it, as earlier ones do not."""
     unmetered = {ELECTRICITY: {fmt.ABSENT}}  # has no CO2eq that could be compared
     found = [name for name in facts[0] if len({each[name] for each in facts} - unmetered.get(name, set())) > 1]
-    told = {"dataset", "split", "rows"} & set(found) or any(each[DIGEST] == _UNKNOWN for each in facts)
-    return [name for name in found if name != DIGEST or not told]
+    told = [digest for digest, names in _NAMED_BY.items() if {*names} & {*found} or any(each[digest] == _UNKNOWN for each in facts)]
+    return [name for name in found if name not in told]
+
+
+def _deciding(facts: Sequence[dict[str, str]]) -> dict[str, list[str]]:
+    """What is not comparable, and the facts that make it so. Where all digests of a thing are known they decide: under one name
+    may be two things, and one thing under two names."""
+    different = {name for name in facts[0] if len({each[name] for each in facts}) > 1}
+    for digest, names in _NAMED_BY.items():
+        if any(each[digest] == _UNKNOWN for each in facts):
+            different.discard(digest)
+        elif digest not in different:
+            different.difference_update(names)
+        elif different.intersection(names):  # its names tell it apart already
+            different.discard(digest)
+    found = {METRICS: [n for n in _OF_METRICS if n in different], TIMES: [n for n in _OF_TIMES if n in different],
+             CO2EQ: [n for n in (ELECTRICITY,) if n in _differing(facts)]}  # fmt: skip
+    return {what: names for what, names in found.items() if names}
 
 
 def _trained(report: Report, chain: Chain) -> list[Step]:
@@ -182,14 +237,5 @@ def _cost(steps: Sequence[Step]) -> dict[str, float | None]:
     }
 
 
-def _warnings(runs: Sequence[tuple[Path, Report]], differing: Sequence[str]) -> list[str]:
-    tasks = [report.task for _, report in runs]
-    known = all(task.fingerprint for task in tasks)
-    same_rows = known and len({(task.type, task.fingerprint) for task in tasks}) == 1  # a copy elsewhere is the same data
-    about = ("model",) if same_rows else ("model", "task", "dataset", "split", "rows", DIGEST)
-    out = []
-    for names, what in ((about, "metrics"), (("timed at", "processor"), "seconds, latencies and energy"), ((ELECTRICITY,), "CO2eq")):
-        found = [name for name in names if name in differing]
-        if found:
-            out.append(f"{', '.join(found)} differ between the runs: {what} of rows that differ in them are not comparable.")
-    return out
+def _warnings(deciding: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{', '.join(names)} differ between the runs: {what} of rows that differ in them are not comparable." for what, names in deciding.items()]

@@ -60,7 +60,8 @@ def tables(found: Comparison) -> list[tuple[str, Table]]:
     along = [(f"By {found.sweep.axis}", _sweep(found.sweep))] if found.sweep else []
     failed = Table([Column("Run"), Column("Reason", "prose")], [[name, reason] for name, reason in found.failed.items()])
     sections = [
-        ("Result", first), *along, ("Steps", _steps(found)), ("What differs besides the steps", second), ("What the training cost", third), ("Failed", failed)
+        ("Result", first), *along, ("Steps", _steps(found)), ("What differs besides the steps", second), ("What the training cost", third), ("Failed", failed),
+        ("Notes of the runs", _run_notes(found)),
     ]  # fmt: skip
     return [(heading, table) for heading, table in sections if len(table.columns) > 1 and table.rows]
 
@@ -98,7 +99,8 @@ def notes(found: Comparison) -> list[str]:
     """What the columns mean, as far as these runs need it."""
     out = ["Inference: every row of the split, one at a time, on all processors. MB is 10^6 bytes."]
     if found.place:
-        out.append(f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run.")
+        out.append(f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run. Each run was timed at a moment of its "
+                   "own: compare speed-ups, not milliseconds.")  # fmt: skip
     if any(row.deviations for row in found.rows):
         out.append("Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of its first seed.")
     if found.sweep:
@@ -110,8 +112,16 @@ def notes(found: Comparison) -> list[str]:
     for front in pareto.fronts(found):
         names = ", ".join(row.name for row in front.best)
         out.append(f"Pareto front of {front.metric} and {front.heading}: {names}. What is better than one of these in the one is worse in the other.")
+    out += pareto.withheld(found)
     out.append("Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last.")
     return out
+
+
+def _run_notes(found: Comparison) -> Table:
+    """What each run's own report says beside its figures; a note that several have stands once."""
+    candidates = sum(row.role == "candidate" for row in found.rows)
+    rows = [["all" if len(of) == candidates > 1 else ", ".join(of), note] for note, of in found.notes.items()]
+    return Table([Column("Run"), Column("Note", "prose")], rows)
 
 
 def _raw_sweep(sweep: Sweep) -> dict[str, Any]:
@@ -144,4 +154,5 @@ def raw(found: Comparison) -> list[dict[str, Any]]:
 def plain(found: Comparison) -> dict[str, Any]:
     """Rows, warnings, the axis that they lie along, and by what cost which rows are on the Pareto front."""
     front = {front.cost: [row.name for row in front.best] for front in pareto.fronts(found)}
-    return {"rows": raw(found), "warnings": found.warnings, "sweep": found.sweep and _raw_sweep(found.sweep), "pareto": front}
+    return {"rows": raw(found), "warnings": found.warnings, "notes": {note: list(of) for note, of in found.notes.items()},
+            "sweep": found.sweep and _raw_sweep(found.sweep), "pareto": front}  # fmt: skip

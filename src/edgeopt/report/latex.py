@@ -17,8 +17,9 @@ def escape(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A tabular; numbers stand to the right."""
-    sides = "".join("r" if column.kind == "number" else "l" for column in table.columns)
+    """A tabular; numbers stand to the right, and sentences are broken into lines."""
+    kinds = {"number": "r", "prose": r"p{0.7\linewidth}"}
+    sides = "".join(kinds.get(column.kind, "l") for column in table.columns)
     lines = [_line([column.name for column in table.columns]), "\\midrule", *map(_line, table.rows)]
     return "\n".join([f"\\begin{{tabular}}{{{sides}}}", "\\toprule", *lines, "\\bottomrule", "\\end{tabular}"])
 

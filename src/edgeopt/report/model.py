@@ -352,6 +352,7 @@ class Report(Part):
     verdict: Verdict
     recipe: RecipeInfo
     model: str
+    model_fingerprint: str | None = Field(None, description="SHA-256 over the weights, the config and the tokenizer of the model that the recipe starts from")
     task: Task
     gates: list[Gate]
     baseline: Subject
