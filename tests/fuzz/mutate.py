@@ -85,7 +85,7 @@ class Mutator:
         """Change a file where it stands: mostly its content, by `json` or by JSON lines, else what it is."""
         if self.rng.random() < 7 / 8:
             data = path.read_bytes()
-            path.write_bytes(self._lines(data) if path.suffix == ".jsonl" else self.json(data))
+            path.write_bytes(self.lines(data) if path.suffix == ".jsonl" else self.json(data))
             return
         path.unlink()
         self.rng.choice((lambda: None, lambda: path.mkdir(), lambda: path.symlink_to(path.name), lambda: path.touch(), lambda: path.symlink_to("/dev/zero")))()
@@ -100,7 +100,8 @@ class Mutator:
     def _times(self, times: int | None) -> int:
         return times if times is not None else self.rng.choice((1, 1, 1, 1, 2, 3))
 
-    def _lines(self, data: bytes) -> bytes:
+    def lines(self, data: bytes) -> bytes:
+        """JSON lines with one changed, or changed bytes."""
         lines = data.split(b"\n")
         if self.rng.random() < 1 / 4:
             return self.raw(data)
@@ -133,7 +134,7 @@ class Mutator:
         elif isinstance(value, bool):
             holder[key] = not value
         elif isinstance(value, int | float):
-            holder[key] = self.rng.choice((-value, value + 1, value - 1, value * 1000, value / 3, float(value), str(value)))
+            holder[key] = self.rng.choice((-value, value + 1, value - 1, value * 1000, value // 3, str(value), repr(value) + ".0"))
         elif isinstance(value, str):
             holder[key] = self._word(value)
         else:
