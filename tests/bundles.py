@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from helpers import tiny_task
+from helpers import seal_run, tiny_task
 from onnx import TensorProto, helper, numpy_helper
 from report_sample import sample_report, subject
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -52,10 +52,9 @@ def make_run(folder: Path, data: Path, *, width: int = 2, seed: int = 0, model: 
     (run / "report.json").write_text(report.model_dump_json())
     (run / "log.txt").write_text("")
     spec_of = ModelSpec(id=str(model or folder / "gone"))
-    resolved = {"model": spec_of.model_dump(mode="json"), "task": spec.model_dump(mode="json"), "targets": [TARGET], "gates": gates or []}
+    resolved = {"name": "tiny", "model": spec_of.model_dump(mode="json"), "task": spec.model_dump(mode="json"), "targets": [TARGET], "gates": gates or []}
     fingerprint = find_model(spec_of, folder).fingerprint() if model else None
-    (run / "recipe.lock").write_text(json.dumps({"lock": 1, "model": fingerprint, "recipe": {"digest": "0" * 64, "resolved": resolved}}))
-    return run
+    return seal_run(run, {"lock": 1, "model": fingerprint, "recipe": {"digest": "0" * 64, "resolved": resolved}})
 
 
 def logits_of(folder: Path, *texts: str) -> np.ndarray[Any, Any]:

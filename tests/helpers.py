@@ -90,6 +90,19 @@ def tiny_task(data: str | Path, **changes: Any) -> dict[str, Any]:
     return {k: v for k, v in task.items() if v is not None}
 
 
+def seal_run(folder: Path, lock: dict[str, Any] | None = None) -> Path:
+    """Make a folder with report.json and recipe.lock, or that lock, a whole run: as `apply` seals it, without renderings."""
+    from edgeopt.report.model import Report
+    from edgeopt.sealed import LOCK, REPORT, files_of, sealed
+
+    path = folder / LOCK
+    given = lock or (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"lock": 1})
+    path.write_text(json.dumps({**given, "files": files_of(folder)}), encoding="utf-8")
+    report = Report.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
+    (folder / REPORT).write_text(json.dumps(sealed(report, folder, [LOCK])), encoding="utf-8")
+    return folder
+
+
 def write_rows(folder: Path, *, train: int, validation: int) -> Path:
     """folder/train.jsonl and folder/validation.jsonl: the label says whether good or bad words are in `text`,
     the score how many; `pair` tells nothing."""

@@ -11,10 +11,11 @@ from typing import Any
 from edgeopt.data.files import is_there
 from edgeopt.errors import bad_input
 from edgeopt.measure.session import Options, open_session
+from edgeopt.sealed import LOCK, REPORT, Run, open_run
 from edgeopt.store import file_digest
 from edgeopt.tasks import Task
 
-TOKENIZER, SESSION, REPORT, LOCK = "tokenizer.json", "session.json", "report.json", "recipe.lock"
+TOKENIZER, SESSION = "tokenizer.json", "session.json"
 #: Where a graph may lie: an exported folder's, int8 first, as that is what is shipped; then a state's.
 _GRAPHS = ("onnx/model_quantized.onnx", "onnx/model.onnx", "model_quantized.onnx", "model.onnx")
 _HELP = "give the `model` folder of a run, a folder with tokenizer.json and an ONNX graph, or the graph itself"
@@ -22,12 +23,12 @@ _HELP = "give the `model` folder of a run, a folder with tokenizer.json and an O
 
 @dataclass(frozen=True)
 class Artifact:
-    """folder: where tokenizer.json is; graph: the ONNX file; run: the folder of the run that made it, where it lies in one.
+    """folder: where tokenizer.json is; graph: the ONNX file; run: that which made it, where it lies in one's folder.
     options: what session.json says of the graph, None where it says nothing. labels: class names of config.json, as rows have them."""
 
     folder: Path
     graph: Path
-    run: Path | None
+    run: Run | None
     options: Options | None
     labels: tuple[str, ...]
 
@@ -58,7 +59,8 @@ def is_run(path: Path) -> bool:
 
 
 def find_artifact(path: Path) -> Artifact:
-    """The artifact at a path: a run's folder, its `model`, another such folder, or a graph in one. Raises InputError E131."""
+    """The artifact at a path: a run's folder, its `model`, another such folder, or a graph in one. Raises InputError E131, and
+    E115 or E150 where it lies in the folder of a run that is not whole."""
     if is_run(path):
         path = path / "model"
     if is_there(path, Path.is_file):
@@ -80,11 +82,20 @@ def find_artifact(path: Path) -> Artifact:
 
 
 def _artifact(folder: Path, graph: Path) -> Artifact:
-    run = folder.parent if (folder.parent / LOCK).is_file() and is_run(folder.parent) else None
+    run = open_run(folder.parent) if (folder.parent / LOCK).is_file() or _is_of_run(folder) else None
     options = _json(folder / SESSION).get(graph.relative_to(folder).as_posix())
     names = _json(folder / "config.json").get("id2label")
     labels = [str(names[k]) for k in sorted(names, key=int)] if isinstance(names, Mapping) and all(str(k).isdecimal() for k in names) else []
     return Artifact(folder, graph, run, options if isinstance(options, dict) else None, _as_in_rows(labels))
+
+
+def _is_of_run(folder: Path) -> bool:
+    """Whether the report beside a folder is of a run that wrote into it, though there is no lock."""
+    try:
+        report = json.loads((folder.parent / REPORT).read_text(encoding="utf-8"))
+        return str(report["candidate"]["artifact"]).startswith(f"{folder.name}/")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _as_in_rows(labels: list[str]) -> tuple[str, ...]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt.artifact import LOCK
 from edgeopt.data import Split, load_reported
 from edgeopt.errors import Place, bad_input
 from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.schema import GateSpec, ModelSpec, Target, TaskSpec
 from edgeopt.recipe.yaml import Path_
+from edgeopt.sealed import Run
 from edgeopt.tasks import Task
 
 
@@ -39,9 +38,9 @@ class Asked:
         return load_reported(self.task, self.folder, names, at, self.place(("task", "dataset", "data_files", split)) if files else at)
 
 
-def asked_by(recipe: Path | None, overrides: Sequence[str], run: Path | None) -> Asked:
+def asked_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -> Asked:
     """recipe: whose gates are decided; without one those of the run's lock. Raises InputError of the recipe, E109 for --set
-    without one, E115 for a damaged run, E134 where there is neither."""
+    without one, E115 for a run without a recipe in its lock, E134 where there is neither."""
     if recipe is not None:
         loaded = load_recipe(recipe, overrides)
         place = loaded.document.place
@@ -54,18 +53,16 @@ def asked_by(recipe: Path | None, overrides: Sequence[str], run: Path | None) ->
     return _locked(run)
 
 
-def _locked(run: Path) -> Asked:
-    from edgeopt.run import load_report
-
-    source = Path(load_report(run).recipe.source)  # paths are relative to the recipe, and the lock does not say where that was
+def _locked(run: Run) -> Asked:
+    source = Path(run.report.recipe.source)  # paths are relative to the recipe, and the lock does not say where that was
     try:
-        resolved = json.loads((run / LOCK).read_text(encoding="utf-8"))["recipe"]["resolved"]
+        resolved = run.lock["recipe"]["resolved"]
         gates = tuple((GateSpec.model_validate(g), None) for g in resolved["gates"])
         targets = tuple(Target.model_validate(t) for t in resolved["targets"])
         model, task = ModelSpec.model_validate(resolved["model"]), TaskSpec.model_validate(resolved["task"])
         return Asked(resolved["name"], model, task, gates, targets, source.parent, resolved, lambda at: None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(run, error) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(run.folder, error) from None
 
 
 def damaged(run: Path, error: Exception) -> Exception:

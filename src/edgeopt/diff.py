@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,12 @@ from edgeopt.plan import Chain
 from edgeopt.report.compare import compare, row_of
 from edgeopt.report.headline import Place
 from edgeopt.report.model import Gate, Report, Step
-from edgeopt.run import LOCK, load_report
+from edgeopt.sealed import LOCK, Run, open_run
 from edgeopt.statistics import Bounds
 from edgeopt.tasks import Task, task_of
 
 CONFIDENCE = 0.95
 _TIMED = ("p50_milliseconds", "speedup_ratio")
-
-
-class Run(NamedTuple):
-    folder: Path
-    report: Report
-    lock: dict[str, Any]
 
 
 class StepPair(NamedTuple):
@@ -110,14 +103,12 @@ def diff(first: Path, second: Path) -> Diff:
 
 def read_run(path: Path) -> Run:
     """path: the folder, or its report.json."""
-    folder = path if path.is_dir() else path.parent
-    report = load_report(path)
+    folder, report, lock = open_run(path)
     try:
-        lock = json.loads((folder / LOCK).read_text(encoding="utf-8"))
         if lock["recipe"]["digest"] != report.recipe.digest:
             raise ValueError(f"{LOCK} is another recipe's")
         return Run(folder, report, {"model": lock["model"], "data": lock["data"], "recipe": {"resolved": lock["recipe"]["resolved"]}})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise damaged(folder, error) from None
 
 
@@ -144,7 +135,7 @@ class _Paired(NamedTuple):
 
     @classmethod
     def of(cls, a: Run, b: Run) -> _Paired:
-        task = task_of(asked_by(None, (), a.folder).task, a.report.task.labels)
+        task = task_of(asked_by(None, (), a).task, a.report.task.labels)
         return cls(task, _answers(a, task), _answers(b, task))
 
     def bounds(self, metric: str, of: Chain) -> Bounds:

@@ -211,6 +211,13 @@ The address is wrong, ssh cannot reach the device, or it lacks something: Python
 tokenizers, numpy, disk, or an instruction that the target names under `instructions`. Without that one the
 model would be slow or wrong there: bundle a run for a target that does not name it. `edgeopt ship --dry-run`
 looks at all of this and copies nothing.""",
+    "E150": """A file of the run is not what was written when the run was made.
+
+recipe.lock holds the SHA-256 of the model, of the predictions and of everything else that was measured;
+report.json holds that of recipe.lock and of its own content. A run of which one byte has changed is
+refused, because its verdict would be about something else. Copy the folder again from where it was made,
+or apply the recipe again: what is in the store is not built anew. Nothing may be put into `model/`
+either: change a copy of that folder, and `edgeopt gate COPY --recipe FILE` measures that.""",
     "E161": """A page cannot be made of this run.
 
 `edgeopt page` shows one label or one score for a text or a pair of texts, so the task has to be

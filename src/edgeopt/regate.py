@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edgeopt.asked import Asked, damaged
 from edgeopt.errors import InputError, Issue
 from edgeopt.gates import decide
 from edgeopt.measuring import read_evidence
 from edgeopt.recipe.schema import MEASURED, GateSpec
 from edgeopt.report.model import Gate, Report
-from edgeopt.run import load_report
+from edgeopt.sealed import Run
 from edgeopt.slices import LABEL
 from edgeopt.tasks import task_of
 
 
-def regate(folder: Path, asked: Asked, own: Asked) -> list[Gate]:
-    """The gates of `asked`, decided on what the run with the lock `own` measured. Raises InputError E115 for a folder that is
-    not a run's, E118 where a gate asks for what the run did not measure."""
-    report = load_report(folder)
+def regate(run: Run, asked: Asked, own: Asked) -> list[Gate]:
+    """The gates of `asked`, decided on what the run measured. own: what the run itself was asked. Raises InputError E115 for
+    evidence that cannot be read, E118 where a gate asks for what the run did not measure."""
+    folder, report, _ = run
     try:
         evidence = read_evidence(folder, task_of(own.task, report.task.labels), report.baseline, report.candidate)
     except (OSError, ValueError, KeyError, TypeError) as error:

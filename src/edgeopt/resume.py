@@ -8,14 +8,11 @@ from typing import Any
 from edgeopt import __version__
 from edgeopt.emissions import country_of
 from edgeopt.errors import InputError
-from edgeopt.lock import differences, make_lock, read_lock
-from edgeopt.measure.graph import bytes_of
-from edgeopt.measuring import read_evidence
+from edgeopt.lock import differences, make_lock
 from edgeopt.plan import Plan, full_name, looked_up
 from edgeopt.report.model import Report
-from edgeopt.run import LOCK, LOG, REPORT, load_report
+from edgeopt.sealed import LOCK, open_run
 from edgeopt.store import Store, key_of
-from edgeopt.tasks import task_of
 
 
 def why_again(plan: Plan, store: Store, folder: Path) -> str | None:
@@ -26,9 +23,7 @@ def why_again(plan: Plan, store: Store, folder: Path) -> str | None:
     if not folder.exists():
         return ""
     try:
-        report, lock = load_report(folder), read_lock(folder / LOCK)
-        if damaged := _damaged(plan, report, folder):
-            return f"{damaged} is damaged"
+        _, report, lock = open_run(folder)
         if lock.get("edgeopt") != __version__:
             return f"edgeopt {lock.get('edgeopt')} → {__version__}"
         now = make_lock(plan.recipe, plan.source, plan.data)
@@ -37,24 +32,6 @@ def why_again(plan: Plan, store: Store, folder: Path) -> str | None:
         return error.issues[0].message
     except (KeyError, TypeError):
         return f"{LOCK} is damaged"
-
-
-def _damaged(plan: Plan, report: Report, folder: Path) -> str | None:
-    """Name of a file that is absent or not what was written."""
-    texts = (REPORT.replace(".json", ".html"), REPORT.replace(".json", ".md"), LOG)
-    if absent := next((name for name in texts if not (folder / name).is_file()), None):
-        return absent
-    exported = folder / report.candidate.artifact
-    if not exported.is_file() or bytes_of(exported) != report.candidate.size_bytes:
-        return report.candidate.artifact
-    for spec in plan.recipe.head.exports[1:]:
-        if not (folder / f"model-{spec.format}").is_dir():
-            return f"model-{spec.format}"
-    try:
-        evidence = read_evidence(folder, task_of(plan.recipe.head.task, report.task.labels), report.baseline, report.candidate)
-    except (OSError, ValueError, KeyError, TypeError):
-        return "what was measured"
-    return None if len(evidence.labels) == report.task.rows else "what was measured"
 
 
 def _other_key(plan: Plan, store: Store, locked: dict[str, dict[str, Any]]) -> str | None:

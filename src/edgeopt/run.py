@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edgeopt.distributed import Group
 from edgeopt.errors import StepError, bad_input, step_failed
@@ -23,10 +23,10 @@ from edgeopt.recipe.load import Recipe
 from edgeopt.report.build import build_report
 from edgeopt.report.model import Report
 from edgeopt.report.write import write_report
+from edgeopt.sealed import LOCK, LOG, REPORT, files_of
 from edgeopt.seeds import execute_seeds, measure_seeds, summarise, write_seeds
 from edgeopt.store import Store, key_of, write_json
 
-REPORT, LOCK, LOG = "report.json", "recipe.lock", "log.txt"
 #: What marks a folder as one of ours, that a later run may replace.
 _OURS = (REPORT, LOCK)
 
@@ -56,24 +56,32 @@ def run_plan(plan: Plan, store: Store, out: Path, progress: Progress, group: Gro
     # two runs into one folder take turns; the second finds everything cached
     turn = store.lock(f"out-{key_of({'out': str(out)})}")
     log = store.root / "logs" / f"{recipe.head.name}.log"
-    with store.in_use(), turn, disk_errors(out), building(out) as folder, _logging_to(folder / LOG, log):
-        by_seed = execute_seeds(plan, store, progress, group)
-        executed = next(iter(by_seed.values()))
-        lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
-        if locked is not None:
-            check_lock(locked, lock)
-        written, left_out = write_exports(recipe, executed, folder, progress)
-        measured = measure_all(recipe, executed, written, progress)
-        measured.notes.extend(left_out)
-        keep(measured.kept, written, folder)
-        seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
-        report = build_report(recipe, executed, measured, summarise(measured.evidence.task, measured.evidence.labels, seeds))
-        write_json(folder / LOCK, lock)
-        write_measurements(folder, measured)
-        write_seeds(folder, measured.evidence.task, measured.evidence.labels, seeds)
+    with store.in_use(), turn, disk_errors(out), building(out) as folder:
+        with _logging_to(folder / LOG, log):
+            report, lock = _fill(folder, plan, store, progress, group, locked)
+        # the log is closed: nothing is written to any file of the run from here on
+        write_json(folder / LOCK, {**lock, "files": files_of(folder)})
         write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
         publish(folder, out)
     return Outcome(report, out)
+
+
+def _fill(folder: Path, plan: Plan, store: Store, progress: Progress, group: Group, locked: Path | None) -> tuple[Report, dict[str, Any]]:
+    """All that is built, exported and measured, into the folder; returns the report and the lock that describe it."""
+    recipe = plan.recipe
+    by_seed = execute_seeds(plan, store, progress, group)
+    executed = next(iter(by_seed.values()))
+    lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
+    if locked is not None:
+        check_lock(locked, lock)
+    written, left_out = write_exports(recipe, executed, folder, progress)
+    measured = measure_all(recipe, executed, written, progress)
+    measured.notes.extend(left_out)
+    keep(measured.kept, written, folder)
+    seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
+    write_measurements(folder, measured)
+    write_seeds(folder, measured.evidence.task, measured.evidence.labels, seeds)
+    return build_report(recipe, executed, measured, summarise(measured.evidence.task, measured.evidence.labels, seeds)), lock
 
 
 def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
@@ -155,16 +163,3 @@ def _logging_to(path: Path, kept: Path) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
-
-
-def load_report(folder: Path) -> Report:
-    """The report of a run's folder (or of the file itself). Raises InputError E115."""
-    from pydantic import ValidationError
-
-    path = folder / REPORT if folder.is_dir() else folder
-    try:
-        return Report.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError:
-        raise bad_input("E115", f"{folder} is not the folder of a run: there is no {REPORT}", help="give what `apply --out` wrote") from None
-    except (ValueError, ValidationError) as error:
-        raise bad_input("E115", f"{path} is not a report of this edgeopt: {str(error).splitlines()[0]}") from None

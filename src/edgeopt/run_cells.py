@@ -22,7 +22,8 @@ from edgeopt.report.compare import Comparison, compare
 from edgeopt.report.compare_write import write_comparison
 from edgeopt.report.model import Report
 from edgeopt.resume import why_again
-from edgeopt.run import LOCK, load_report, run_plan, writable
+from edgeopt.run import run_plan, writable
+from edgeopt.sealed import LOCK, open_run
 from edgeopt.store import Store, key_of, write_json
 
 #: How far the cells are; also what marks a folder as that of a matrix.
@@ -128,7 +129,7 @@ def _one(cell: Cell, plan: Plan, folder: Path, locked: Path | None, shared: _Sha
             if locked is not None:
                 check_lock(locked, read_lock(folder / LOCK))
             progress.say("  finished before and unchanged: not measured again")
-            return CellResult(cell, folder, load_report(folder), kept=True)
+            return CellResult(cell, folder, open_run(folder).report, kept=True)
         if again:
             progress.say(f"  run again: {again}")
         return CellResult(cell, folder, run_plan(plan, shared.store, folder, progress, Group(), locked=locked).report)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import MODEL, logits_of, make_run, reseal
-from helpers import edgeopt
+from helpers import edgeopt, seal_run
 from safetensors.numpy import save_file
 
 from edgeopt.bundle import make
@@ -153,12 +153,15 @@ def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
     run = make_run(tmp_path, tiny_data)
     good = {n: (run / n).read_bytes() for n in ("recipe.lock", f"model/{MODEL}", "predictions.jsonl")}
 
-    def refuses(code: str, *say: str) -> None:
+    def refuses(code: str, *say: str, seal: bool = True) -> None:
+        if seal:
+            seal_run(run)
         done = edgeopt("bundle", run, "--out", tmp_path / "b")
         assert done.code == 2 and f"error[{code}]" in done.err and all(s in done.err for s in say), done.err
         assert not (tmp_path / "b").exists()
         for name, data in good.items():
             (run / name).write_bytes(data)
+        seal_run(run)
 
     (tmp_path / "another").mkdir()
     (run / "model" / MODEL).write_bytes((make_run(tmp_path / "another", tiny_data, seed=1) / "model" / MODEL).read_bytes())
@@ -166,7 +169,7 @@ def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
     (run / "model" / MODEL).write_bytes(good[f"model/{MODEL}"].replace(b"Gather", b"Gathor"))
     refuses("E144", "does not open")
     (run / "model" / MODEL).write_bytes(good[f"model/{MODEL}"] + b" ")
-    refuses("E144", "size")
+    refuses("E150", "the run ", f"model/{MODEL} has ", " bytes, and had ", seal=False)
     lock = json.loads(good["recipe.lock"])
     lock["recipe"]["resolved"]["task"].update(type="multiple-choice", choices="choices")
     (run / "recipe.lock").write_text(json.dumps(lock))
@@ -175,7 +178,7 @@ def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
     lock["recipe"]["resolved"]["task"]["dataset"]["path"] = str(tmp_path / "gone" / "rows")
     (run / "recipe.lock").write_text(json.dumps(lock))
     refuses("E144", "rows of the run cannot be read", "--texts")
-    (run / "recipe.lock").write_text("{}")
+    (run / "recipe.lock").write_text('{"lock": 1}')
     refuses("E115", "damaged")
 
 

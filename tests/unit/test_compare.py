@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Result, edgeopt
+from helpers import Result, edgeopt, seal_run
 from report_sample import latency, sample_report, seeds, step, subject, training
 from test_report_render import Balanced
 
@@ -29,7 +29,7 @@ BITFIT = sample_report(
 def write(folder: Path, report: Report, name: str) -> Path:
     (folder / name).mkdir(parents=True)
     (folder / name / "report.json").write_text(report.model_dump_json())
-    return folder / name
+    return seal_run(folder / name)
 
 
 @pytest.fixture

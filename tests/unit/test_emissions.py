@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import edgeopt, tiny_recipe
+from helpers import edgeopt, seal_run, tiny_recipe
 from report_sample import sample_report, step
 
 from edgeopt import emissions, host
@@ -220,6 +220,7 @@ def test_every_rendering_has_it_and_none_without(tmp_path: Path) -> None:
     assert not any("CO2eq" in page for page in drawn(sample_report()))
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "report.json").write_text(sample().model_dump_json())
+    seal_run(tmp_path / "a")
     full, row = edgeopt("compare", tmp_path / "a", "--json").json["rows"]
     assert (row["making_kwh"], full["making_kwh"], row["inference_kwh"]) == (pytest.approx(0.0015), 0.004, pytest.approx(100 / 3.6e6))
     assert "27.8 mWh" in edgeopt("compare", tmp_path / "a", "--format", "markdown").out

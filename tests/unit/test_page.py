@@ -9,7 +9,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from helpers import Result, edgeopt
+from helpers import Result, edgeopt, seal_run
 from report_sample import sample_report
 
 from edgeopt.page import build, libraries
@@ -22,10 +22,9 @@ def write_run(folder: Path, report: Report, columns: list[str]) -> Path:
     (folder / "model" / "onnx").mkdir(parents=True)
     (folder / "report.json").write_text(report.model_dump_json())
     task = {"type": report.task.type, "dataset": {"path": "data"}, "text": columns}
-    (folder / "recipe.lock").write_text(json.dumps({"recipe": {"resolved": {"task": task}}}))
     (folder / "model" / "onnx" / "model_quantized.onnx").write_bytes(b"graph")
     (folder / "model" / "tokenizer.json").write_text("{}")
-    return folder
+    return seal_run(folder, {"lock": 1, "recipe": {"resolved": {"task": task}}})
 
 
 def report(**task: Any) -> Report:
@@ -108,7 +107,7 @@ def test_what_a_page_cannot_be_made_of_is_refused(run: Path, tmp_path: Path) -> 
     refused(edgeopt("page", run, "--out", tmp_path / "mine"), 2, "E114")
     assert (tmp_path / "mine" / "index.html").read_text() == "mine"
     (run / "model" / "tokenizer.json").unlink()
-    refused(edgeopt("page", run), 2, "E115", "tokenizer.json")
+    refused(edgeopt("page", run), 2, "E150", "model/tokenizer.json is missing")
     other = report().model_copy(update={"candidate": report().candidate.model_copy(update={"artifact": "model/model.tflite"})})
     refused(edgeopt("page", write_run(tmp_path / "other", other, ["text"])), 2, "E161", "model.tflite", "format: onnx")
 

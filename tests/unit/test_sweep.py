@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import edgeopt
+from helpers import edgeopt, seal_run
 from report_sample import sample_report, seeds, step, subject
 from test_report_render import Balanced
 
@@ -26,9 +25,7 @@ def run(folder: Path, name: str, accuracy: float = 0.8382, resolved: dict[str, A
     report = report.model_copy(update={"candidate": score})
     (folder / name).mkdir(parents=True)
     (folder / name / "report.json").write_text(report.model_dump_json())
-    if resolved is not None:
-        (folder / name / "recipe.lock").write_text(json.dumps({"recipe": {"digest": name, "resolved": {"name": name, **resolved}}}))
-    return folder / name
+    return seal_run(folder / name, {"lock": 1} if resolved is None else {"lock": 1, "recipe": {"digest": name, "resolved": {"name": name, **resolved}}})
 
 
 def recipe(amount: Any, **changes: Any) -> dict[str, Any]:
@@ -67,9 +64,8 @@ def test_two_differences_or_none_or_no_number_are_no_axis(tmp_path: Path, other:
 
 def test_the_lock_of_another_run_does_not_count(tmp_path: Path) -> None:
     runs = [run(tmp_path, f"p{i}", resolved=recipe(i / 10)) for i in (1, 2)]
-    text = (runs[1] / "recipe.lock").read_text()
-    for other in (text.replace('"digest": "p2"', '"digest": "p3"'), "[]", "not JSON"):
-        (runs[1] / "recipe.lock").write_text(other)
+    for other in ({"digest": "p3", "resolved": recipe(0.2)}, [], "not a recipe"):
+        seal_run(runs[1], {"lock": 1, "recipe": other})
         assert swept(*runs) is None
 
 
@@ -133,6 +129,7 @@ def test_baselines_that_differ_are_points_and_pruned_runs_are_named(tmp_path: Pa
     report = Report.model_validate_json((runs[1] / "report.json").read_text())
     other = report.model_copy(update={"baseline": subject("onnx/model.onnx", 0.9, 0.95, 90_000_000, 20_000_000, "fp32")})
     (runs[1] / "report.json").write_text(other.model_dump_json())
+    seal_run(runs[1])
     drawn = edgeopt("compare", *runs, "--format", "html").out
     chart = next(svg for svg in re.findall(r"<svg.*?</svg>", drawn, re.DOTALL) if "task.max_length" in svg)
     assert "level" not in chart and chart.count("<circle") == 4 and chart.count('class="joint baseline"') == 1

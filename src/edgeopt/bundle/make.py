@@ -36,7 +36,8 @@ from edgeopt.bundle.verify import DEVICE
 from edgeopt.errors import bad_input
 from edgeopt.recipe.schema import GateSpec, Target, TaskSpec
 from edgeopt.report.model import Report
-from edgeopt.run import LOCK, building, load_report, publish, writable
+from edgeopt.run import building, publish, writable
+from edgeopt.sealed import LOCK, open_run
 from edgeopt.store import file_digest
 
 #: Tasks with one output a query, which run.py turns into a label or a score.
@@ -80,12 +81,11 @@ def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
 
 
 def _read(run: Path) -> tuple[Report, dict[str, Any], TaskSpec]:
-    """Raises InputError E115 for what is no run, E144 for one that cannot be bundled."""
-    report = load_report(run)
+    """Raises InputError E115 for what is no run, E150 for one that is not as it was written, E144 for one that cannot be bundled."""
+    _, report, lock = open_run(run)
     try:
-        lock = json.loads((run / LOCK).read_text(encoding="utf-8"))
         task = TaskSpec.model_validate(lock["recipe"]["resolved"]["task"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise bad_input("E115", f"the run {run} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
     if task.type not in TASKS or task.window_stride is not None:
         what = "long texts in windows" if task.type in TASKS else task.type
@@ -93,8 +93,6 @@ def _read(run: Path) -> tuple[Report, dict[str, Any], TaskSpec]:
     artifact = run / report.candidate.artifact
     if artifact.suffix not in (".onnx", ".ort") or not artifact.is_file():
         raise bad_input("E144", f"{report.candidate.artifact} is no file that ONNX Runtime opens", help="let the recipe's first export be `onnx`")
-    if artifact.stat().st_size != report.candidate.size_bytes:
-        raise bad_input("E144", f"{report.candidate.artifact} has not the size that the run measured", help="apply the recipe again")
     return report, lock, task
 
 

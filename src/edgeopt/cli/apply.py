@@ -44,8 +44,9 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     from edgeopt.quiet import quiet_libraries
     from edgeopt.recipe.expand import Grid, load
     from edgeopt.report.suite import Suite
-    from edgeopt.run import LOCK, run
+    from edgeopt.run import run
     from edgeopt.run_cells import exit_code
+    from edgeopt.sealed import LOCK
 
     quiet_libraries()
     log_to_stderr(quiet=quiet)

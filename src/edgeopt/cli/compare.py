@@ -33,10 +33,10 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
     from edgeopt.report import compare_render
     from edgeopt.report.compare import compare
     from edgeopt.report.compare_tables import plain
-    from edgeopt.run import load_report
+    from edgeopt.sealed import open_run
 
     distinct = list({run.resolve(): run for run in runs}.values())
-    found = compare([(run if run.is_dir() else run.parent, load_report(run)) for run in distinct], baseline=baseline)
+    found = compare([open_run(run)[:2] for run in distinct], baseline=baseline)
     if as_json:
         print_json(plain(found))
         return

@@ -44,10 +44,12 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
     make_way(junit)
     if is_run(path) and against is None:
         from edgeopt.regate import regate
+        from edgeopt.sealed import open_run
 
-        own = asked_by(None, (), path)
-        asked = asked_by(recipe, overrides, path) if recipe or overrides else own
-        gates = regate(path, asked, own)
+        run = open_run(path)
+        own = asked_by(None, (), run)
+        asked = asked_by(recipe, overrides, run) if recipe or overrides else own
+        gates = regate(run, asked, own)
     else:
         from edgeopt.gate_artifact import find_against, gate_artifact
         from edgeopt.progress import Progress

@@ -15,9 +15,9 @@ from edgeopt.cli.options import JSON, RUN
 @JSON
 def command(run: Path, form: str, as_json: bool) -> None:
     """Print the report of RUN, rendered from its report.json."""
-    from edgeopt.run import load_report
+    from edgeopt.sealed import open_run
 
-    report = load_report(run)
+    report = open_run(run).report
     if as_json or form == "json":
         click.echo(report.model_dump_json(indent=1))
     elif form == "markdown":

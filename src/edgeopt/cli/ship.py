@@ -55,7 +55,7 @@ def command(bundle: Path | None, url: str, python: str, run: Path | None, gates:
     if bundle is None:
         raise click.UsageError("give the BUNDLE to ship")
     from edgeopt.gates import EXIT_CODES
-    from edgeopt.run import REPORT
+    from edgeopt.sealed import REPORT
     from edgeopt.ship.keep import keep as keep_measurements
 
     home = run or (bundle.absolute().parent if (bundle.absolute().parent / REPORT).is_file() else None)

@@ -11,7 +11,8 @@ from edgeopt.errors import bad_input
 from edgeopt.page.libraries import ASSETS, install, packages
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Report
-from edgeopt.run import LOCK, building, disk_errors, load_report, publish, writable
+from edgeopt.run import building, disk_errors, publish, writable
+from edgeopt.sealed import Run, open_run
 
 INDEX, ABOUT = "index.html", "page.json"
 _SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.svg")
@@ -20,9 +21,10 @@ _TASKS = ("text-classification", "text-regression")
 
 def write_page(run: Path, out: Path) -> None:
     """Write the page of a run into `out`, which appears whole or stays as it was. Raises InputError E115 for what is not a
-    run, E161 for a model that a page cannot ask, E114 for a folder that is not a page's, and what `install` raises."""
-    report = load_report(run)
-    graph, columns = _graph(run, report), _columns(run, report)
+    run, E150 for one that is not as it was written, E161 for a model that a page cannot ask, E114 for a folder that is not a
+    page's, and what `install` raises."""
+    found = open_run(run)
+    report, graph, columns = found.report, _graph(found.folder, found.report), _columns(found)
     writable(out, (INDEX, ABOUT))
     with disk_errors(out), building(out) as folder:
         install(folder / "lib")
@@ -52,13 +54,12 @@ def _tokenizer(graph: Path) -> Path:
     return graph.parent.parent / "tokenizer.json"
 
 
-def _columns(run: Path, report: Report) -> tuple[str, ...]:
+def _columns(run: Run) -> tuple[str, ...]:
     """Names of the one or two texts that the model reads."""
     try:
-        resolved = json.loads((run / LOCK).read_text(encoding="utf-8"))["recipe"]["resolved"]
-        return TaskSpec.model_validate(resolved["task"]).columns
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise bad_input("E115", f"the run {run} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
+        return TaskSpec.model_validate(run.lock["recipe"]["resolved"]["task"]).columns
+    except (ValueError, KeyError, TypeError) as error:
+        raise bad_input("E115", f"the run {run.folder} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
 
 
 def _about(report: Report, size: int) -> dict[str, Any]:

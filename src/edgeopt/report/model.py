@@ -343,6 +343,14 @@ class Device(Part):
     environment: dict[str, Any]
 
 
+class Seal(Part):
+    """By what a change shows: SHA-256 of all else that report.json says, as JSON with sorted keys, and of the files that belong to
+    it. recipe.lock is one of them, and has those of all other files of the run."""
+
+    content: str
+    files: dict[str, str]
+
+
 class Report(Part):
     """The whole report. `schema_version` rises when a field changes its meaning or goes."""
 
@@ -375,3 +383,4 @@ class Report(Part):
     emissions: Emissions | None = Field(None, description="where the recipe asks for it; what a step took is among its figures")
     devices: list[Device] = Field([], description="added by `edgeopt ship`")
     notes: list[str] = []
+    seal: Seal | None = None

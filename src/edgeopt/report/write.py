@@ -8,13 +8,14 @@ from edgeopt.report.card import render_card
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
 from edgeopt.report.model import Report
-from edgeopt.store import write_json
+from edgeopt.sealed import LOCK, REPORT, sealed
+from edgeopt.store import write_json, write_text
 
 
 def write_report(report: Report, folder: Path, *, pair: bool) -> None:
-    """report.json, report.md, report.html, and the model card model/README.md."""
-    write_json(folder / "report.json", report.model_dump(mode="json"))
-    (folder / "report.md").write_text(render_markdown(report), encoding="utf-8")
-    (folder / "report.html").write_text(render_html(report), encoding="utf-8")
+    """report.md, report.html, the model card model/README.md, and last report.json, which seals them and recipe.lock."""
     card = render_card(report, pair=pair, quantized=report.candidate.precision == "int8")
-    (folder / "model" / "README.md").write_text(card, encoding="utf-8")
+    texts = {"report.md": render_markdown(report), "report.html": render_html(report), "model/README.md": card}
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    write_json(folder / REPORT, sealed(report, folder, (LOCK, *texts)))
