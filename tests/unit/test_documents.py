@@ -1,0 +1,62 @@
+"""What documents say: links that lead somewhere, and no figure that was measured but in pages made from the results."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(p.relative_to(ROOT) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/papers/*/README.md")])
+#: Made by scripts/make_docs.py: of the code that checks recipes, and of the results of the benchmarks.
+MADE = {Path("docs/recipe.md"), Path("docs/measured.md")}
+#: Of the pages that a user reads, those whose figures are settings, limits and defaults alone.
+READ = [p for p in DOCUMENTS if p not in MADE and p.name != "CHANGELOG.md" and "papers" not in p.parts]
+
+_UNIT = r"(?:ms|kB|MB|GB|s|seconds?|min|minutes?|points?|times|×|%)"
+FIGURE = re.compile(rf"(?<![\w.])(?:[-+−±]?\d[\d,]*(?:\.\d+)?\s?{_UNIT}(?!\w)|[-+−±]?\d*\.\d{{2,}}(?![\w.]))")
+#: What has the form of a measured figure and is a setting, a limit, a version or a definition, with what stands around it.
+SETTINGS = (
+    r"Python (?:of )?\d\.\d+", r"95 %", r"\(``, 0\.95", r"about every 30 seconds", r"1 MB is 10\^6", r"64 MB", r"2 GB",
+    r"within 10 % of", r"more than 1 %", r"after 5 seconds", r"within 10 seconds", r"by more than 5 %", r"at most 300 MB", r"60 seconds or more",
+    r"80 of 100", r"`?\.60`?, `?\.90`?",
+)  # fmt: skip
+
+
+def prose(path: Path) -> str:
+    """Without code, whose figures are examples, and without addresses."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / path).read_text(encoding="utf-8"), flags=re.M | re.S)
+    return re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`\n]*`", "``", text))
+
+
+@pytest.mark.parametrize("path", READ, ids=str)
+def test_measured_figures_stand_only_in_pages_that_are_made_from_results(path: Path) -> None:
+    text = " ".join(prose(path).split())
+    for setting in SETTINGS:
+        text = re.sub(setting, "", text)
+    found = [text[max(m.start() - 50, 0) : m.end() + 20] for m in FIGURE.finditer(text)]
+    assert not found, f"{path}: move these into docs/measured.md, whose template reads benchmarks/results, or add what is a setting to SETTINGS: {found}"
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that a Markdown renderer gives the headings."""
+    found = set()
+    for heading in re.findall(r"^#+ (.*)$", (ROOT / path).read_text(encoding="utf-8"), flags=re.M):
+        kept = "".join(c for c in heading.lower() if c in " -_" or unicodedata.category(c)[0] in "LN")
+        found.add(kept.replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / path).read_text(encoding="utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        other = (ROOT / path).parent / name if name else ROOT / path
+        assert other.exists(), f"{path}: {target}"
+        if anchor and other.suffix == ".md":
+            assert anchor in anchors(other), f"{path}: {target}"
