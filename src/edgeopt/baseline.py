@@ -20,8 +20,8 @@ from edgeopt.data import Split
 from edgeopt.errors import EdgeoptError, InputError, Issue, Place, bad_input
 from edgeopt.measure.latency import Measured
 from edgeopt.models.source import find_model
+from edgeopt.outputs import BASELINE, write_output
 from edgeopt.report.model import Part, Subject
-from edgeopt.store import write_text
 from edgeopt.tasks import Task
 
 _LARGEST = 1_000_000_000
@@ -77,10 +77,10 @@ def training_of(asked: Asked) -> dict[str, Any]:
 
 
 def write_baseline(made: Baseline, path: Path) -> str:
-    """Returns the SHA-256 of the content."""
+    """Returns the SHA-256 of the content. Raises InputError E114 or E156."""
     content = made.model_dump(mode="json")
     digest = _digest(content)
-    write_text(path, _canonical({**content, "sha256": digest}))
+    write_output("--out", path, BASELINE, _canonical({**content, "sha256": digest}))
     return digest
 
 

@@ -96,8 +96,9 @@ disk with room:
     "E114": """The output cannot be written there.
 
 --out must be a new or empty folder, or the folder of an earlier run, which is then replaced. A folder
-with other files in it is never touched. `edgeopt recipes copy` never overwrites a file. For `edgeopt
-compare`, --out is a file, in a folder that exists.""",
+with other files in it is never touched. `edgeopt recipes copy` never overwrites a file. `--junit`, and
+--out of `edgeopt compare` and `edgeopt baseline`, are plain files: edgeopt writes no device, no pipe (use
+stdout) and through no link, and has its files whole or not at all.""",
     "E115": """This is not the folder of a finished run, or its files are damaged.
 
 `edgeopt gate`, `report`, `compare` and `diff` read what `edgeopt apply --out FOLDER` left: report.json,
@@ -218,6 +219,11 @@ report.json holds that of recipe.lock and of its own content. A run of which one
 refused, because its verdict would be about something else. Copy the folder again from where it was made,
 or apply the recipe again: what is in the store is not built anew. Nothing may be put into `model/`
 either: change a copy of that folder, and `edgeopt gate COPY --recipe FILE` measures that.""",
+    "E156": """A file of that name is there, and edgeopt did not write it.
+
+`--junit`, and --out of `edgeopt compare` and `edgeopt baseline`, replace a file that the same command wrote
+earlier, which they know by how it begins, and an empty one. Everything else may be somebody's only copy, so
+it is left as it is. Give another name, or remove the file yourself.""",
     "E161": """A page cannot be made of this run.
 
 `edgeopt page` shows one label or one score for a text or a pair of texts, so the task has to be

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from edgeopt.visible import one_line, styled
+
 log = logging.getLogger("edgeopt")
 
 
@@ -36,19 +38,21 @@ class RichBar(Bar):
 
         super().__init__(title, total)
         self.progress = Progress(
-            TextColumn("  {task.description:<24}"),
+            TextColumn("  {task.description:<24}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
+            console=Console(file=styled(sys.stderr)),
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
-        self.task = self.progress.add_task(title, total=self.total, note="")
+        self.task = self.progress.add_task(one_line(title), total=self.total, note="")
 
     def update(self, done: int, note: str = "") -> None:
         self.done = done
-        self.progress.update(self.task, total=self.total, completed=done, note=note)
+        self.progress.update(self.task, total=self.total, completed=done, note=one_line(note))
 
 
 class Progress:

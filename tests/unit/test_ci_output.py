@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_annotations_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.
     _, where, message = found[0]
     assert where == {"file": "recipes/odd, 100%:1.yaml", "line": "12",
                      "title": "fail: quick <&> start: latency.p50 min_speedup 1.5 (cpu-1-thread task rows)"}  # fmt: skip
-    assert message == NASTY
+    assert message == NASTY.replace("\r\n", "\n").replace("\x00", "\\x00").replace("\x1b", "\\x1b")
     assert "line" not in found[2][1]
     (alone,) = commands([Suite("x", [gate("fail", line=None)])], None)
     assert "file" not in as_the_runner_reads(alone)[1]
@@ -84,12 +85,20 @@ def test_annotations_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.
 def test_the_summary_is_appended_and_stays_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     text = summary([Suite("a|b", [gate("fail", NASTY.replace("\ud800", ""))])])
-    assert append_summary("one\n\n") and append_summary(text)
+    assert append_summary("one\n\n") is None and append_summary(text) is None
     lines = (tmp_path / "summary.md").read_text(encoding="utf-8").splitlines()
     assert lines[:3] == ["one", "", "## edgeopt: a\\|b: fail"]
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines[4:7]] == [4, 4, 4]
     monkeypatch.delenv("GITHUB_STEP_SUMMARY")
-    assert not append_summary("two")
+    assert "is not set" in str(append_summary("two"))
+
+
+@pytest.mark.parametrize("where", ["no/such/folder/summary.md", "", ".", "pipe", "a\0b"])
+def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(os, "environ", {**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / where)})
+    assert "cannot be written" in str(append_summary("text"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pipe"]
 
 
 def test_the_light_requirements_are_pyprojects_without_what_trains() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgeopt.bundle.license import write_license
 from edgeopt.bundle.manifest import (
     MANIFEST,
     MAX_BYTES,
+    MAX_MANIFEST,
     SCRIPTS,
     SELFTEST,
     SESSION,
@@ -28,12 +30,13 @@ from edgeopt.bundle.manifest import (
     Manifest,
     Task,
     is_safe,
+    read_manifest,
     write_manifest,
 )  # fmt: skip
 from edgeopt.bundle.sign import sign
 from edgeopt.bundle.texts import check_measured, expected, logits_of, read_texts, rows_of_run
 from edgeopt.bundle.verify import DEVICE
-from edgeopt.errors import bad_input
+from edgeopt.errors import InputError, bad_input
 from edgeopt.recipe.schema import GateSpec, Target, TaskSpec
 from edgeopt.report.model import Report
 from edgeopt.run import building, publish, writable
@@ -63,7 +66,7 @@ def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
     """Write the bundle of the run to a folder, or to a zip where `out` ends in .zip: whole, or not at all. The same run gives
     the same bytes. Raises InputError E114, E115, E141, E144."""
     zipped = out.suffix == ".zip"
-    if zipped and out.exists() and not _is_bundle(out):
+    if zipped and (out.exists() or out.is_symlink()) and not _is_bundle(out):
         raise bad_input("E114", f"--out {out} is there and is no bundle", help="give a new name")
     writable(out.with_name(f"{out.name}.new") if zipped and out.exists() else out, (MANIFEST, SELFTEST))
     report, lock, task = _read(run)
@@ -151,11 +154,14 @@ def _manifest(folder: Path, run: Path, report: Report, lock: dict[str, Any], tas
 
 
 def _is_bundle(path: Path) -> bool:
-    """Whether a file is a zip that holds a manifest, which a new one may replace."""
+    """Whether that is a zip with a manifest of edgeopt's, which a new one may replace: other zips have a manifest.json too."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return MANIFEST in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+        if path.is_symlink() or not path.is_file():
+            return False
+        with zipfile.ZipFile(path) as archive, archive.open(MANIFEST) as file:
+            read_manifest(file.read(MAX_MANIFEST + 1)[:MAX_MANIFEST])
+        return True
+    except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile, InputError):
         return False
 
 

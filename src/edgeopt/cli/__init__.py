@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 import click
 
 from edgeopt import __version__
+from edgeopt.cli.ci import tell_error
 from edgeopt.cli.output import show_error
 from edgeopt.errors import EdgeoptError, ExitCode, InputError, Interrupted, Issue, unforeseen
+from edgeopt.visible import guarded
 
 #: command: (module, one line of help), in the order in which a newcomer meets them
 COMMANDS = {
@@ -80,7 +82,11 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × must not fail a run
-    as_json = "--json" in sys.argv
+    with guarded():
+        _main("--json" in sys.argv)
+
+
+def _main(as_json: bool) -> NoReturn:
     try:
         # not cli.main(): click ends a closed pipe with 1, which here means that a gate failed
         with cli.make_context("edgeopt", sys.argv[1:], color=False if "NO_COLOR" in os.environ else None) as context:
@@ -88,29 +94,32 @@ def main() -> NoReturn:
         sys.stdout.flush()
         sys.exit(int(code) if isinstance(code, int) else 0)
     except EdgeoptError as error:
-        show_error(error, as_json=as_json)
-        sys.exit(error.exit_code)
+        _fail(error, as_json=as_json)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
+        told = InputError(Issue("E100", error.format_message()))
         if as_json:
-            show_error(InputError(Issue("E100", error.format_message())), as_json=True)
-        else:
-            error.show()
+            _fail(told, as_json=True)
+        error.show()
+        tell_error(told, sys.argv[1:])
         sys.exit(ExitCode.BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         issue = Issue("E130", "interrupted", help="type the same command to go on: finished steps and checkpoints are kept")
-        show_error(Interrupted(issue), as_json=as_json)
-        sys.exit(ExitCode.INTERRUPTED)
+        _fail(Interrupted(issue), as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes
         sys.exit(ExitCode.BROKEN_PIPE)
     except Exception as error:
         if os.environ.get("EDGEOPT_DEBUG"):
             raise
-        told = unforeseen(error)
-        show_error(told, as_json=as_json)
-        sys.exit(told.exit_code)
+        _fail(unforeseen(error), as_json=as_json)
+
+
+def _fail(error: EdgeoptError, *, as_json: bool) -> NoReturn:
+    show_error(error, as_json=as_json)
+    tell_error(error, sys.argv[1:])
+    sys.exit(error.exit_code)
 
 
 def _interrupt(*_: object) -> None:

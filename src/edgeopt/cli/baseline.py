@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from edgeopt.cli.ci import make_way
 from edgeopt.cli.options import JSON, SET, STORE, open_store
 from edgeopt.cli.output import log_to_stderr, print_json
 from edgeopt.errors import bad_input
@@ -32,12 +31,13 @@ def command(source: Path, out: Path, recipe: Path | None, model: Path | None, ov
     """
     from edgeopt.baseline import write_baseline
     from edgeopt.make_baseline import baseline_of_artifact, baseline_of_recipe
+    from edgeopt.outputs import BASELINE, check_output
     from edgeopt.progress import Progress
     from edgeopt.quiet import quiet_libraries
 
     quiet_libraries()
     log_to_stderr(quiet=quiet)
-    make_way(out)
+    check_output("--out", out, BASELINE)
     if source.suffix in (".yaml", ".yml"):
         if recipe is not None:
             raise bad_input("E100", "--recipe belongs to a finished model: the recipe is given already")

@@ -2,44 +2,105 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgeopt.errors import bad_input
+from edgeopt.errors import EdgeoptError, InputError
+from edgeopt.visible import unguarded
 
 if TYPE_CHECKING:
     from edgeopt.report.suite import Suite
 
 JUNIT = click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write the gates as a JUnit file.")
 GITHUB = click.option("--github", is_flag=True, help="Also annotate the gates' lines, and append to the step's summary, in GitHub Actions.")
+_COMMANDS = ("apply", "gate")
 
 
-def make_way(*files: Path | None) -> None:
-    """Before anything is computed: the folders are made, and what an earlier run left is gone, so that nobody reads it when this
-    one fails. Raises InputError E114 where a file cannot be written."""
-    for file in files:
-        if file is not None:
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.unlink(missing_ok=True)
-                file.touch()
-                file.unlink()
-            except OSError as error:
-                raise bad_input("E114", f"{file} cannot be written: {error.strerror}", help="give a file in a folder of your own") from None
+def make_way(junit: Path | None) -> None:
+    """Before anything is computed: that file can be written, and what an earlier run left there is gone, so that nobody reads it
+    when this one fails. Raises InputError E114 or E156."""
+    from edgeopt import outputs
+
+    if junit is not None:
+        outputs.forget_output("--junit", junit, outputs.JUNIT)
 
 
 def publish(suites: Sequence[Suite], recipe: Path | None, junit: Path | None, *, github: bool) -> None:
-    """recipe: the file in which the gates have their lines. Annotations go to stderr, which the runner reads too."""
-    from edgeopt.report.github import append_summary, commands, summary
+    """recipe: the file in which the gates have their lines. Raises InputError E114 or E156 where the JUnit file cannot be written;
+    the verdict does not depend on what GitHub can show."""
+    from edgeopt.report.github import commands
     from edgeopt.report.junit import write_junit
 
     if junit is not None:
         write_junit(junit, suites)
     if github:
-        for line in commands(suites, recipe):
-            click.echo(line, err=True)
-        if not append_summary(summary(suites)):
-            click.echo("GITHUB_STEP_SUMMARY is not set: there is no step whose summary could be appended to", err=True)
+        _tell(commands(suites, recipe), suites)
+
+
+def _tell(commands: Sequence[str], suites: Sequence[Suite]) -> None:
+    """Annotations go to stderr, which the runner reads too."""
+    from edgeopt.report.github import append_summary, summary
+
+    for line in commands:
+        click.echo(line, file=unguarded(sys.stderr))
+    if problem := append_summary(summary(suites)):
+        click.echo(problem, err=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for, found in its words, because an error may stand in the way of their meaning."""
+
+    command: str
+    recipe: Path | None
+    junit: Path | None
+    github: bool
+
+    @property
+    def name(self) -> str:
+        return self.recipe.stem if self.recipe else f"edgeopt {self.command}"
+
+
+def asked_for(words: Sequence[str]) -> Asked | None:
+    """None where it asks for nothing of this."""
+    if not words or words[0] not in _COMMANDS or os.environ.get("RANK", "0") != "0":
+        return None
+    found: dict[str, str] = {}
+    rest = iter(words[1:])
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in ("--junit", "--recipe"):
+            found[name] = value if equals else next(rest, "")
+        elif word == "--github":
+            found[word] = word
+        elif not word.startswith("-") and word.endswith((".yaml", ".yml")):
+            found.setdefault("--recipe", word)
+    junit, recipe = (Path(found[name]) if found.get(name) else None for name in ("--junit", "--recipe"))
+    return Asked(words[0], recipe, junit, "--github" in found) if junit or "--github" in found else None
+
+
+def tell_error(error: EdgeoptError, words: Sequence[str]) -> None:
+    """Where there is no verdict, a CI server is told why: an annotation at the place of each issue, and a JUnit file with an
+    error. Raises nothing."""
+    asked = asked_for(words)
+    if asked is None:
+        return
+    from edgeopt.report.github import issue_commands
+    from edgeopt.report.junit import write_junit
+    from edgeopt.report.suite import Suite
+
+    suite = Suite(asked.name, [], "\n".join(issue.render().removeprefix("error") for issue in error.issues))
+    if asked.junit is not None:
+        try:
+            write_junit(asked.junit, [suite])
+        except InputError as other:
+            if other.issues != error.issues:
+                click.echo(f"warning: {other.issues[0].message}", err=True)
+    if asked.github:
+        _tell(issue_commands(asked.name, error.issues), [suite])

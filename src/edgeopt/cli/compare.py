@@ -12,6 +12,7 @@ from edgeopt.cli.options import JSON
 from edgeopt.cli.output import print_json
 
 if TYPE_CHECKING:
+    from edgeopt.outputs import Kind
     from edgeopt.report.compare import Comparison
 
 
@@ -30,11 +31,14 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
 
     Exit code 0; 2 where a RUN is not the folder of a run, or --out cannot be written.
     """
+    from edgeopt.outputs import check_output
     from edgeopt.report import compare_render
     from edgeopt.report.compare import compare
     from edgeopt.report.compare_tables import plain
     from edgeopt.sealed import open_run
 
+    if out is not None:
+        check_output("--out", out, _kind(form))
     distinct = list({run.resolve(): run for run in runs}.values())
     found = compare([open_run(run)[:2] for run in distinct], baseline=baseline)
     if as_json:
@@ -44,7 +48,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
                  "csv": compare_render.render_csv, "latex": compare_render.render_latex}  # fmt: skip
     if form in renderers:
         text = renderers[form](found)
-        _leave(text, out)
+        _leave(text, out, form)
         if form == "csv":
             _warn(found)  # a line of its own would be a row
     elif out is None:
@@ -52,27 +56,31 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
     else:
         file = io.StringIO()
         show_comparison(found, file)
-        _leave(file.getvalue(), out)
+        _leave(file.getvalue(), out, form)
+
+
+def _kind(form: str) -> Kind:
+    """How a comparison begins in a file, so that the next one may replace it. Of csv these are the columns that all have."""
+    from edgeopt.outputs import Kind
+
+    begins = {"text": "edgeopt compare", "latex": "% edgeopt compare", "csv": "run,role,model,digest_of_model,task,dataset,split,rows,"}
+    return Kind(f"comparison ({form})", begins.get(form, "<!-- edgeopt compare -->"))
 
 
 def show_comparison(found: Comparison, file: io.StringIO | None = None) -> None:
     """Its tables on the terminal, or into a file."""
+    from rich.text import Text
+
     from edgeopt.cli.drawing import draw, open_console
     from edgeopt.report.compare_tables import notes, tables
 
     console = open_console(file, width=200)
     for warning in found.warnings:
-        console.print(f"[yellow]warning[/]: {_plain(warning)}")
+        console.print(Text.assemble(("warning", "yellow"), f": {warning}"))
     for heading, table in tables(found):
         console.print(draw(table, heading))
     for note in notes(found):
-        console.print(note, markup=False)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+        console.print(note)
 
 
 def _warn(found: Comparison) -> None:
@@ -80,15 +88,13 @@ def _warn(found: Comparison) -> None:
         click.echo(f"warning: {warning}", err=True)
 
 
-def _leave(text: str, out: Path | None) -> None:
+def _leave(text: str, out: Path | None, form: str) -> None:
     """To stdout, or into the file, whose path is then what stdout gets."""
-    from edgeopt.errors import bad_input
+    from edgeopt.outputs import write_output
 
     if out is None:
         click.echo(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise bad_input("E114", f"--out {out} cannot be written: {error.strerror}", help="give a file in a folder of your own") from None
+    kind = _kind(form)
+    write_output("--out", out, kind, text if text.startswith(kind.begins) else f"{kind.begins}\n\n{text}")
     click.echo(out)

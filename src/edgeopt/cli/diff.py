@@ -32,12 +32,12 @@ def command(first: Path, second: Path, as_json: bool) -> None:
         return
     console = open_console(width=160)
     for warning in found.warnings:
-        console.print(f"warning: {warning}", markup=False, style="yellow")
+        console.print(f"warning: {warning}", style="yellow")
     for heading, table in tables(found):
         if table.rows:
             console.print(draw(table, heading))
         elif heading != "Gates":
-            console.print(f"{heading}: the same", markup=False)
+            console.print(f"{heading}: the same")
     for note in notes(found):
-        console.print(f"note: {note}", markup=False)
-    console.print(f"verdict: {' → '.join(verdict or 'no gates' for verdict in found.verdicts)}", markup=False)
+        console.print(f"note: {note}")
+    console.print(f"verdict: {' → '.join(verdict or 'no gates' for verdict in found.verdicts)}")

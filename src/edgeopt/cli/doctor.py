@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeopt.cli.options import JSON, SET, STORE, open_store
-from edgeopt.cli.output import print_json
+from edgeopt.cli.output import echo_styled, print_json
 from edgeopt.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -44,4 +44,4 @@ def command(recipe: Path | None, overrides: tuple[str, ...], store: Path | None,
 def _show(found: list[Finding]) -> None:
     for f in found:
         word, colour = {"ok": ("ok", "green"), "warn": ("note", "yellow"), "missing": ("missing", "red")}[f.status]
-        click.echo(f"{click.style(f'{word:<7}', fg=colour)} {f.name:<20}  {f.text}")
+        echo_styled((f"{word:<7}", {"fg": colour}), (f" {f.name:<20}  {f.text}", {}))

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgeopt.errors import EdgeoptError
+from edgeopt.visible import one_line, styled, visible, visible_json
 
 
 def show_error(error: EdgeoptError, *, as_json: bool) -> None:
@@ -19,21 +20,38 @@ def show_error(error: EdgeoptError, *, as_json: bool) -> None:
         print_json({"errors": [i.as_json() for i in error.issues], "exit_code": int(error.exit_code)})
         return
     for issue in error.issues:
-        head, *rest = issue.render().splitlines()
-        click.secho(head, fg="red", bold=True, err=True, color=False if "NO_COLOR" in os.environ else None)
+        head, *rest = issue.render().split("\n")
+        echo_styled((head, {"fg": "red", "bold": True}), err=True)
         for line in rest:
             click.echo(line, err=True)
 
 
+def echo_styled(*parts: tuple[str, dict[str, Any]], err: bool = False) -> None:
+    """Pieces of a line, each with what `click.style` takes."""
+    text = "".join(click.style(visible(part), **style) for part, style in parts)
+    click.echo(text, file=styled(sys.stderr if err else sys.stdout), color=False if "NO_COLOR" in os.environ else None)
+
+
 def print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    echo_json(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+
+
+def echo_json(text: str) -> None:
+    click.echo(visible_json(text))
 
 
 def log_to_stderr(*, quiet: bool = False) -> None:
     """edgeopt's own lines on stderr; the libraries' lines go to the run's log alone."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_OneLine("%(message)s"))
     logger = logging.getLogger("edgeopt")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     handler.setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+class _OneLine(logging.Formatter):
+    """A message is a line, whatever is in it; a trace keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))

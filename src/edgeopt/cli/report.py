@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeopt.cli.options import JSON, RUN
+from edgeopt.cli.output import echo_json
 
 
 @click.command("report")
@@ -19,7 +20,7 @@ def command(run: Path, form: str, as_json: bool) -> None:
 
     report = open_run(run).report
     if as_json or form == "json":
-        click.echo(report.model_dump_json(indent=1))
+        echo_json(report.model_dump_json(indent=1))
     elif form == "markdown":
         from edgeopt.report.markdown import render_markdown
 

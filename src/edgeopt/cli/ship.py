@@ -92,7 +92,7 @@ def _show(shipped: Shipped, kept: Path | None) -> None:
 
     console = open_console()
     for note in shipped.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     if shipped.device is None:
         click.echo(f"the device can take it: {(shipped.total - shipped.resumed) / 1e6:.1f} MB to copy, nothing was")
         return

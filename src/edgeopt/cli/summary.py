@@ -10,6 +10,7 @@ _COLOUR: dict[Verdict, str] = {"pass": "green", "fail": "red", "inconclusive": "
 def show_summary(report: Report) -> None:
     """Baseline, candidate and change of each figure, then the gates, then the verdict."""
     from rich.table import Table
+    from rich.text import Text
 
     from edgeopt.cli.drawing import draw, open_console
     from edgeopt.report import devices, spread
@@ -29,13 +30,13 @@ def show_summary(report: Report) -> None:
             gates.add_column(name)
         for gate in report.gates:
             where = f" {gate.slice} slice" if gate.slice == "worst" else f" by {gate.slice}" if gate.slice else ""
-            gates.add_row(f"[{_COLOUR[gate.verdict]}]{gate.verdict}[/]", f"{gate.metric}{where} {gate.kind} {gate.bound:g}", gate.reason)
+            gates.add_row(Text(gate.verdict, _COLOUR[gate.verdict]), f"{gate.metric}{where} {gate.kind} {gate.bound:g}", gate.reason)
         console.print(gates)
     if report.devices:
         console.print(draw(devices.table(report.devices, brief=True), "on the devices it was shipped to"))
     for note in report.notes:
-        console.print(f"note: {note}", markup=False)
-    console.print(f"[bold {_COLOUR[report.verdict]}]{report.verdict}[/]")
+        console.print(f"note: {note}")
+    console.print(report.verdict, style=f"bold {_COLOUR[report.verdict]}")
 
 
 def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,25 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
+    def send_head(self) -> Any:
+        try:
+            return super().send_head()
+        except (OSError, ValueError):  # a NUL, half of a surrogate pair: no name that a file can have
+            self.send_error(HTTPStatus.BAD_REQUEST, "no such name")
+            return None
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle is nothing to print a trace for."""
 
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of `folder` on 127.0.0.1; port 0 takes a free one. Raises InputError E163 where the port is taken."""
     try:
-        return ThreadingHTTPServer((HOST, port), functools.partial(_Handler, directory=str(folder)))
+        return _Server((HOST, port), functools.partial(_Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
         raise bad_input("E163", f"port {port} of {HOST} cannot be used: {error}", help="give another with --port; 0 takes a free one") from None

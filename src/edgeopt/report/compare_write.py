@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from edgeopt.report import compare_render
 from edgeopt.report.compare import Comparison
 from edgeopt.report.compare_tables import plain
-from edgeopt.store import write_json
+from edgeopt.store import write_json, write_text
 
 NAME = "comparison"
 _FORMS = {
@@ -23,7 +22,4 @@ def write_comparison(found: Comparison, folder: Path) -> None:
     """comparison.json, .md, .html, .csv and .tex; each whole, or as it was."""
     write_json(folder / f"{NAME}.json", plain(found))
     for ending, render in _FORMS.items():
-        path = folder / f"{NAME}.{ending}"
-        beside = path.with_name(f".{path.name}")
-        beside.write_text(render(found), encoding="utf-8")
-        os.replace(beside, path)
+        write_text(folder / f"{NAME}.{ending}", render(found))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgeopt.errors import Issue
 from edgeopt.report.gate_text import title
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Verdict
 from edgeopt.report.suite import Suite
 from edgeopt.report.table import Column, Table
+from edgeopt.visible import visible
 
 _LEVELS: dict[Verdict, str] = {"fail": "error", "inconclusive": "warning"}
 
@@ -25,6 +29,17 @@ def commands(suites: Sequence[Suite], recipe: Path | None) -> list[str]:
                 out.append(_command(_LEVELS[gate.verdict], f"{gate.verdict}: {suite.name}: {title(gate)}", gate.reason, recipe, gate.line))
         if suite.problem:
             out.append(_command("error", suite.name, suite.problem, recipe, None))
+    return out
+
+
+def issue_commands(name: str, issues: Sequence[Issue]) -> list[str]:
+    """An error for each issue that kept edgeopt from a verdict, at its line where it has one. name: of what was asked for."""
+    out = []
+    for issue in issues:
+        place = issue.place
+        file = None if place is None or not Path(place.source).is_file() else Path(place.source)
+        text = "\n".join(part for part in (issue.message, *issue.context, issue.help) if part)
+        out.append(_command("error", f"{issue.code}: {name}", text, file, place.line if file and place else None))
     return out
 
 
@@ -48,14 +63,26 @@ def summary(suites: Sequence[Suite]) -> str:
     return "\n\n".join(parts) + "\n\n"
 
 
-def append_summary(text: str) -> bool:
-    """Append to the step's summary; False where there is none, as outside GitHub Actions."""
+def append_summary(text: str) -> str | None:
+    """Append to the step's summary. Returns why it was not, as outside GitHub Actions: no verdict depends on it."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
-        return False
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(text)
-    return True
+        return "GITHUB_STEP_SUMMARY is not set: there is no step whose summary could be appended to"
+    try:
+        with open(path, "a", encoding="utf-8", errors="replace", opener=_plain_file) as file:
+            file.write(text)
+    except (OSError, ValueError) as error:
+        return f"warning: GITHUB_STEP_SUMMARY is {path!r}, which cannot be written: {getattr(error, 'strerror', None) or error}"
+    return None
+
+
+def _plain_file(path: str, flags: int) -> int:
+    """Opens it without waiting, and only where it is a plain file. Raises OSError."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no plain file")
+    return handle
 
 
 def _in_repository(path: Path) -> str:
@@ -67,7 +94,7 @@ def _in_repository(path: Path) -> str:
 
 def _data(text: str) -> str:
     """As the runner's toolkit escapes the message (actions/toolkit, core/src/command.ts)."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible(text.replace("\r\n", "\n")).replace("##[", "##\\[").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeopt.report.table import Table
+from edgeopt.visible import visible
 
 _SIGNS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -13,7 +14,7 @@ _SIGNS = {
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(_SIGNS.get(character, character) for character in " ".join(text.split()))
+    return "".join(_SIGNS.get(character, character) for character in visible(" ".join(text.split())))
 
 
 def latex(table: Table) -> str:
@@ -30,4 +31,4 @@ def _line(cells: list[str]) -> str:
 
 def comment(text: str) -> str:
     """A line that LaTeX skips."""
-    return f"% {' '.join(text.split())}"
+    return f"% {visible(' '.join(text.split()))}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from edgeopt.report.table import Table
+from edgeopt.visible import visible
 
 
 def escape(text: str) -> str:
     """`text` so that it neither breaks a table row nor becomes markup."""
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("](", "]\\("), ("*", "\\*")):
         text = text.replace(character, entity)
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))
 
 
 def table(content: Table) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeopt.bundle.manifest import Manifest
 from edgeopt.errors import bad_input
 from edgeopt.recipe.schema import TaskSpec
+from edgeopt.report.model import Device
 from edgeopt.report.write import write_report
 from edgeopt.sealed import LOCK, open_run
 from edgeopt.store import write_json
@@ -24,14 +27,19 @@ def check_run(run: Path, manifest: Manifest) -> None:
 
 
 def keep(run: Path, shipped: Shipped) -> Path:
-    """Write every sample to devices/NAME.json of the run's folder, and the device into its report, in the place of what it had
-    measured before."""
+    """Write every sample to a file in devices/ of the run's folder, and the device into its report, in the place of what it had
+    measured before. A device is a host and a folder on it: a host may have several, with other Pythons or processors."""
     assert shipped.device is not None
     device, (_, report, lock) = shipped.device, open_run(run)
-    path = run / "devices" / f"{device.name}.json"
-    path.parent.mkdir(exist_ok=True)
+    path = run / "devices" / record_name(device)
     write_json(path, {**device.model_dump(mode="json"), "samples": shipped.measured["latency"]})
-    devices = [*(d for d in report.devices if d.name != device.name), device]
+    devices = [*(d for d in report.devices if (d.name, d.path) != (device.name, device.path)), device]
     task = TaskSpec.model_validate(lock["recipe"]["resolved"]["task"])
     write_report(report.model_copy(update={"devices": devices}), run, pair=len(task.columns) > 1)
     return path
+
+
+def record_name(device: Device) -> str:
+    """The name of a device's file: what of it can be read, and a digest that no other host and folder has."""
+    shown = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{device.name}{device.path}")[:80]
+    return f"{shown}-{hashlib.sha256(chr(0).join((device.name, device.path)).encode()).hexdigest()[:12]}.json"
