@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,39 @@ def sources(tracker: Any) -> tuple[bool, str]:
             words.append(f"processors by {_COUNTERS[mode]}, of the whole machine")
         elif kind == "CPU" and mode == "cpu_load":
             estimated = True
-            words.append(f"processors estimated: {part._tdp:g} W at full load, by the share of their time that was used")
+            words.append(f"processors estimated: {part._tdp:g} W at full load ({_source(part, tracker)}), by the share of their time that was used")
         elif kind == "CPU":
             estimated = True
-            words.append(f"processors estimated: half of {part._tdp:g} W")
+            words.append(f"processors estimated: half of {part._tdp:g} W ({_source(part, tracker)}), whatever they do")
         elif kind == "GPU":
             words.append("GPUs by their counters, of the whole machine")
         elif kind == "RAM":
-            words.append("memory by CodeCarbon's model of its size")
+            forced = getattr(part, "_force_ram_power", None)
+            model = "a constant of CodeCarbon's: so many watts a module, whose number it guesses from the size, whatever the memory does"
+            words.append(f"memory {forced:g} W, as CODECARBON_FORCE_RAM_POWER says" if forced is not None else f"memory {model}")
         else:  # Apple's and Raspberry Pi's own meters
             words.append(f"{getattr(part, 'chip_part', kind)} by the chip's own meter")
     return estimated, "; ".join(sorted(words, reverse=True))
+
+
+def _source(part: Any, tracker: Any) -> str:
+    """Where the watts of a processor without a counter are from."""
+    if getattr(tracker, "_force_cpu_power", None) is not None:
+        return "as CODECARBON_FORCE_CPU_POWER says"
+    if getattr(part, "_is_generic_tdp", False):
+        return "CodeCarbon's constant for one that it does not know"
+    known = _in_table()
+    if known is None:
+        return "by CodeCarbon"
+    return "by CodeCarbon's table of processors" if known else "CodeCarbon's fallback, so many watts a thread, as its table lacks this processor"
+
+
+def _in_table() -> bool | None:
+    """Whether CodeCarbon's table has this processor; None where a version of it does not say."""
+    with suppress(Exception):
+        from codecarbon.core import cpu
+        from codecarbon.core.hardware_cache import get_cached_tdp
+
+        found = get_cached_tdp(cpu)
+        return found._get_cpu_power_from_registry(found.model) is not None
+    return None

@@ -72,6 +72,26 @@ def drifted(found: Bounds) -> bool:
     return not found.low <= 1.0 <= found.high and not 1 / (1 + LARGEST) <= found.value <= 1 + LARGEST
 
 
+def wider(bounds: Bounds, change: Bounds) -> Bounds:
+    """Bounds on what changed meanwhile by so much from the first half to the second, as `drift` has it. From the middle of the
+    measuring, which the value stands for, to its end it is as far as from one half to the other; and where it drifts to is
+    known no better than as far again. So both bounds move out by the square of the largest change that cannot be ruled out."""
+    far = max(change.high, 1 / change.low if change.low > 0 else math.inf) ** 2
+    return Bounds(bounds.value, bounds.low / far, bounds.high * far)
+
+
+def order_bounds(samples: Values, percentile: float, confidence: float) -> Bounds:
+    """A percentile with its one-sided bounds from the order of the samples alone, whatever their distribution (David and
+    Nagaraja 2003, Order Statistics, section 7.1): where they are too few for a bound, 0 or infinity."""
+    n, p = len(samples), percentile / 100
+    chance = [math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)) for k in range(n + 1)]
+    below, ordered = np.cumsum(chance), np.sort(samples)  # below[k]: at most k samples are under the true percentile
+    upper = int(np.searchsorted(below[:n], confidence))
+    lower = int(np.sum(below[:n] <= 1 - confidence))
+    value = float(np.percentile(samples, percentile))
+    return Bounds(value, float(ordered[lower - 1]) if lower else 0.0, float(ordered[upper]) if upper < n else math.inf)
+
+
 @functools.cache
 def t_quantile(p: float, freedom: float) -> float:
     """Of Student's t: with x = √ν tan θ its density is that of cos^(ν-1) θ."""

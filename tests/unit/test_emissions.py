@@ -65,7 +65,7 @@ def hardware(kind: str, **fields: Any) -> Any:
 
 
 @pytest.mark.parametrize(("parts", "estimated", "words"), [
-    ([hardware("RAM"), hardware("CPU", _mode="intel_rapl", _tdp=85)], False, ["RAPL", "the whole machine", "memory by CodeCarbon's model"]),
+    ([hardware("RAM"), hardware("CPU", _mode="intel_rapl", _tdp=85)], False, ["RAPL", "the whole machine", "memory a constant of CodeCarbon's"]),
     ([hardware("CPU", _mode="cpu_load", _tdp=8), hardware("GPU")], True, ["estimated: 8 W at full load", "GPUs by their counters"]),
     ([hardware("CPU", _mode="constant", _tdp=85)], True, ["half of 85 W"]),
     ([hardware("AppleSiliconChip", chip_part="CPU")], False, ["CPU by the chip's own meter"]),
@@ -73,6 +73,37 @@ def hardware(kind: str, **fields: Any) -> Any:
 def test_where_figures_are_from(parts: list[Any], estimated: bool, words: list[str]) -> None:
     found, how = sources(SimpleNamespace(_hardware=parts))
     assert found is estimated and all(word in how for word in words)
+
+
+@pytest.mark.parametrize(("forced", "generic", "known", "words"), [
+    (65.0, False, False, "65 W at full load (as CODECARBON_FORCE_CPU_POWER says)"),
+    (None, True, None, "CodeCarbon's constant for one that it does not know"),
+    (None, False, True, "by CodeCarbon's table of processors"),
+    (None, False, False, "CodeCarbon's fallback, so many watts a thread, as its table lacks this processor"),
+])  # fmt: skip
+def test_where_the_watts_are_from(forced: float | None, generic: bool, known: bool | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emissions, "_in_table", lambda: known)
+    part = hardware("CPU", _mode="cpu_load", _tdp=65, _is_generic_tdp=generic)
+    memory = hardware("RAM", _force_ram_power=7.0)
+    _, how = sources(SimpleNamespace(_hardware=[part, memory], _force_cpu_power=forced))
+    assert words in how and "memory 7 W, as CODECARBON_FORCE_RAM_POWER says" in how
+
+
+def test_no_less_is_said_where_the_bounds_do_not(tmp_path: Path) -> None:
+    """Means of .4 and .2 J whose bounds reach below what idling takes came out as `2.04× less`."""
+    plain = summarise(blocks(), "phone", 10.0)
+
+    def changes(low: float, **more: Any) -> list[str]:
+        inference = [each.model_copy(update={"kwh": kwh, "low": low, "high": 1e-3}) for each, kwh in zip(plain.inference, (2e-4, 1e-4), strict=True)]
+        report = sample(emissions=plain.model_copy(update={"inference": inference, **more}))
+        rows = {row[0]: row[1:] for row in tables.figures(report).rows}
+        assert rows["energy of 1,000 inferences, estimated"][2:] == rows["CO2eq of 1,000 inferences, estimated"][2:]
+        return rows["energy of 1,000 inferences, estimated"][2:]
+
+    assert changes(-1e-5, ratio=2.0, ratio_low=1.5, ratio_high=3.0) == ["not told from idling", fmt.ABSENT]
+    assert changes(1e-5, ratio=None, ratio_low=None, ratio_high=None) == ["not told from idling", fmt.ABSENT]
+    assert changes(1e-5, ratio=2.0, ratio_low=0.7, ratio_high=5.0) == ["no difference told", "[0.700×, 5.00×]"]
+    assert changes(1e-5, ratio=2.0, ratio_low=1.5, ratio_high=3.0) == ["2.00× less", "[1.50×, 3.00×]"]
 
 
 def test_bounds_are_students() -> None:

@@ -188,3 +188,13 @@ def test_a_gate_on_starts_is_inconclusive_where_they_vary_around_its_bound() -> 
     assert 0.47 <= found.low <= 0.48 and 0.52 <= found.high <= 0.53
     assert gate(base, candidate, max_ms=55).verdict == "pass"
     assert gate(base, candidate, max_ms=45).verdict == "fail"
+
+
+def test_few_starts_decide_what_is_far_and_say_why_they_leave_open_what_is_near() -> None:
+    """Of three starts the median's bootstrap cannot be farther than the largest, which it is under once in eight."""
+    assert gate([100.0] * 3, [46.0, 50.0, 54.0], max_ms=500).verdict == "pass"
+    assert gate([100.0] * 3, [46.0, 50.0, 54.0], max_ms=5).verdict == "fail"
+    found = gate([100.0] * 3, [46.0, 50.0, 54.0], max_ms=54.5)
+    assert found.verdict == "inconclusive"
+    assert found.high == pytest.approx(50 * np.exp(2.92 * np.std(np.log([46, 50, 54]), ddof=1) / 3**0.5), rel=1e-3)  # Student's t of two degrees of freedom
+    assert "in 3 starts: too near to 54.5" in found.reason

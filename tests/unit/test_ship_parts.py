@@ -101,11 +101,12 @@ def test_gates_that_a_device_decides() -> None:
     }
     median = float(np.median(measured["latency"][0]["samples"]))
     specs = [("latency.p50", "max_ms", 11.0, {}), ("latency.p50", "max_ms", 9.0, {}), ("latency.p50", "max_ms", median, {}),
-             ("latency.p50", "max_ms", 11.0, {"sequence": "task"}), ("latency.p99", "max_ms", 99.0, {}), ("start.cold", "max_ms", 40.0, {}),
+             ("latency.p50", "max_ms", 1.2, {"sequence": "task"}), ("latency.p50", "max_ms", 11.0, {"sequence": "task"}),
+             ("latency.p99", "max_ms", 99.0, {}), ("start.cold", "max_ms", 40.0, {}),
              ("memory.peak", "max_mb", 49.0, {})]  # fmt: skip
     found = decide([GateSpec.model_validate({"metric": m, k: b, **more}) for m, k, b, more in specs], measured, manifest())
-    assert [g.verdict for g in found] == ["pass", "fail", "inconclusive", "inconclusive", "inconclusive", "pass", "fail"]
-    assert found[5].value == 34.0 and "p50 needs 64" in found[3].reason and "p99 needs 662" in found[4].reason
+    assert [g.verdict for g in found] == ["pass", "fail", "inconclusive", "inconclusive", "pass", "inconclusive", "pass", "fail"]
+    assert found[6].value == 34.0 and "p50 needs 64" in found[3].reason and "p99 needs 662" in found[5].reason
 
 
 # the agent

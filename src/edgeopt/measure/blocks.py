@@ -46,29 +46,49 @@ def tokens_of(target: Target) -> int:
 def table(model: Any, target: Target, shared: Path | None) -> Table:
     """The table of a model on a target. It is kept in the folder `shared` for this processor, target and shape of layer,
     and measured where it is not there. Raises StepError E409."""
-    from edgeopt.models.slicing import structure_of
-
-    dense = structure_of(model).dense
-    about = {
-        "model_type": model.config.model_type, "hidden": structure_of(model).hidden, "heads": dense.heads, "head_size": dense.head_size,
-        "neurons": dense.neurons, "activation": getattr(model.config, "hidden_act", getattr(model.config, "activation", "")),
-        "cpu": host.cpu_name(), "flags": sorted(host.cpu_flags() & set(host.SHOWN_FLAGS)), "onnxruntime": host.installed("onnxruntime"),
-        "threads": target.threads, "batch": target.batch, "tokens": tokens_of(target),
-    }  # fmt: skip
+    about = _about(model, target)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     path = None if shared is None else shared / f"blocks-{key}.json"
     if path is not None and path.is_file():
         sizes = json.loads(path.read_text(encoding="utf-8"))
     else:
-        sizes = {**about, **_measured(model, about)}
+        heads = _grid(about["heads"]) if about["heads"] > 16 else list(range(about["heads"] + 1))
+        sizes = {**about, **_measured(model, about, heads, _grid(about["neurons"]))}
         if path is not None:
             write_json(path, sizes)
-    return Table(_filled(sizes["heads_ms"], dense.heads), _filled(sizes["neurons_ms"], dense.neurons))
+    return Table(_filled(sizes["heads_ms"], about["heads"]), _filled(sizes["neurons_ms"], about["neurons"]))
 
 
-def _measured(model: Any, about: dict[str, Any]) -> dict[str, list[list[float]]]:
-    heads = _grid(about["heads"]) if about["heads"] > 16 else list(range(about["heads"] + 1))
-    sizes = {"heads_ms": heads, "neurons_ms": _grid(about["neurons"])}
+def share_of_time(model: Any, target: Target) -> float:
+    """What the layers of a cut model take, as a share of what those of the dense one do: both measured now, in the same rounds,
+    at the very sizes that are left. Raises StepError E409."""
+    from edgeopt.models.slicing import structure_of
+
+    layers, about = structure_of(model).layers, _about(model, target)
+    left = {"heads_ms": [x.head_count for x in layers], "neurons_ms": [x.neuron_count for x in layers]}
+    whole = {"heads_ms": about["heads"], "neurons_ms": about["neurons"]}
+    found = _measured(model, about, *(sorted({*left[kind], whole[kind]}) for kind in left))
+    ms = {kind: {int(size): each for size, each in found[kind]} for kind in left}
+    dense = structure_of(model).dense.layers * sum(ms[kind][whole[kind]] for kind in left)
+    return sum(ms[kind][size] for kind in left for size in left[kind]) / dense
+
+
+def _about(model: Any, target: Target) -> dict[str, Any]:
+    """What the time of a layer depends on."""
+    from edgeopt.models.slicing import structure_of
+
+    dense = structure_of(model).dense
+    return {
+        "model_type": model.config.model_type, "hidden": structure_of(model).hidden, "heads": dense.heads, "head_size": dense.head_size,
+        "neurons": dense.neurons, "activation": getattr(model.config, "hidden_act", getattr(model.config, "activation", "")),
+        "cpu": host.cpu_name(), "flags": sorted(host.cpu_flags() & set(host.SHOWN_FLAGS)), "onnxruntime": host.installed("onnxruntime"),
+        "threads": target.threads, "batch": target.batch, "tokens": tokens_of(target),
+    }  # fmt: skip
+
+
+def _measured(model: Any, about: dict[str, Any], heads: Sequence[int], neurons: Sequence[int]) -> dict[str, list[list[float]]]:
+    """Milliseconds of an attention of each number of heads, and of a feed-forward of each number of neurons."""
+    sizes = {"heads_ms": heads, "neurons_ms": neurons}
     with tempfile.TemporaryDirectory() as folder:
         graphs = {f"{kind}-{n}": _export(model, about, kind, n, Path(folder) / f"{kind}-{n}.onnx") for kind, found in sizes.items() for n in found}
         task = {k: about[k] for k in ("threads", "batch", "tokens", "hidden")}

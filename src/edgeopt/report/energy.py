@@ -25,14 +25,20 @@ def figures(report: Report) -> Iterator[list[str]]:
     if report.emissions is None or before is None or after is None:
         return
     about = ", estimated" if report.emissions.estimated else ""
-    change = fmt.shrink(before.kwh, after.kwh, ("less", "more"))
-    bounds = fmt.ABSENT
-    low, high = report.emissions.ratio_low, report.emissions.ratio_high
-    if low is not None and high is not None:
-        ends = (low, high) if before.kwh >= after.kwh else (1 / high, 1 / low)  # of the ratio that `change` says
-        bounds = fmt.interval(*ends, fmt.ratio)
+    change, bounds = _change(report.emissions, before, after)
     yield [f"energy of {PER}{about}", fmt.energy(before.kwh), fmt.energy(after.kwh), change, bounds]
     yield [f"CO2eq of {PER}{about}", fmt.grams(before.co2eq_g), fmt.grams(after.co2eq_g), change, bounds]
+
+
+def _change(found: Emissions, before: InferenceEnergy, after: InferenceEnergy) -> tuple[str, str]:
+    """How much less or more, with the bounds of that ratio; or that the measurement does not say: where a model's energy cannot be
+    told from idling's there is no ratio, and where the ratio's bounds hold 1 there is no less."""
+    low, high = found.ratio_low, found.ratio_high
+    if not (before.low > 0 and after.low > 0) or low is None or high is None:
+        return "not told from idling", fmt.ABSENT
+    ends = (low, high) if before.kwh >= after.kwh else (1 / high, 1 / low)  # of the ratio that `change` says
+    shown = fmt.interval(*ends, fmt.ratio)
+    return ("no difference told" if ends[0] <= 1 <= ends[1] else fmt.shrink(before.kwh, after.kwh, ("less", "more"))), shown
 
 
 def table(report: Report) -> Table:

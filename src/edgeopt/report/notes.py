@@ -12,6 +12,9 @@ from edgeopt.report.losses import chance_notes, int8_notes
 from edgeopt.report.model import Gate, Seeds, Speedup
 from edgeopt.transforms.prune.figures import TOLERANCE
 
+#: A share of time measured twice differs by some percent.
+_SLOWER = 1.05
+
 
 def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: Sequence[Speedup]) -> list[str]:
     """What a reader of the run's figures would otherwise have to know."""
@@ -19,7 +22,7 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
     sparsity = executed.final("candidate").figures.get("sparsity")
     if sparsity:
         notes.append(f"{sparsity:.0%} of the encoder's weights are zeros. ONNX Runtime computes with them: they make the file compress better, not faster.")
-    notes += [note for done in executed.chains["candidate"] for note in _sparsity_notes(done)]
+    notes += [note for done in executed.chains["candidate"] for note in (*_sparsity_notes(done), *_budget_notes(done))]
     torch_device = next((m.device for m in evidence.latency if m.subject == "baseline-torch"), None)
     if torch_device == "cpu":
         notes.append("No GPU here: the torch FP32 reference ran on the CPU with the target's threads.")
@@ -59,6 +62,17 @@ def _sparsity_notes(done: Done) -> list[str]:
             "the same: more epochs may keep more of the metric."
         ]
     return []
+
+
+def _budget_notes(done: Done) -> list[str]:
+    """Where the layers that are left take longer than the table promised."""
+    budget = done.state.figures.get("budget", {})
+    if budget.get("measured", 0.0) <= _SLOWER * budget.get("left", 1.0):
+        return []
+    return [
+        f"'{done.step.id}' was to leave {budget['left']:g} of the layers' time and left {budget['reached']:.3f} by its table; timed side by side with the "
+        f"dense ones, the layers that are left take {budget['measured']:.3f}: the budget is not held here. Ask for less, or measure the table anew."
+    ]
 
 
 def seed_notes(seeds: Seeds | None, gates: list[Gate]) -> list[str]:

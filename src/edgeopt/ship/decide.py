@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.bundle.manifest import Manifest
-from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES
+from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES, of_few_queries
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Gate, Latency, Starts
 from edgeopt.statistics import percentile_bounds
@@ -37,17 +37,22 @@ def decide(specs: Sequence[GateSpec], measured: dict[str, Any], manifest: Manife
 
 def _decide(spec: GateSpec, measured: dict[str, Any], manifest: Manifest) -> Gate:
     kind, bound = spec.bound
+    few = ""
     about: dict[str, Any] = {"metric": spec.metric, "bound": bound, "kind": kind, "confidence": spec.confidence, "target": manifest.target.name}
     if spec.metric.startswith("latency."):
         by_sequence = {each["sequence"]: each["samples"] for each in measured["latency"]}
         about["sequence"] = spec.sequence or manifest.target.sequence[0]
         samples, percentile = np.array(by_sequence.get(about["sequence"], [])), spec.metric.partition(".")[2]
-        if len(samples) < (needed := MIN_QUERIES[percentile]):
-            return Gate(**about, verdict="inconclusive", value=None, reason=f"{len(samples)} queries: {percentile} needs {needed}")
+        if not len(samples):
+            return Gate(**about, verdict="inconclusive", value=None, reason=f"nothing was measured at {about['sequence']}")
         bounds, unit = percentile_bounds(samples, PERCENTILES[percentile], spec.confidence), "ms"
+        if len(samples) < (needed := MIN_QUERIES[percentile]):
+            bounds, few = of_few_queries(bounds, [samples], PERCENTILES[percentile], spec.confidence), f"; {len(samples)} queries: {percentile} needs {needed}"
     else:
         key, scale, unit = ("ms", 1.0, "ms") if spec.metric == "start.cold" else ("peak_bytes", 1e6, "MB")
         bounds = percentile_bounds(np.array([s[key] for s in measured["starts"]]) / scale, 50.0, spec.confidence, block=1)
+    if not np.isfinite([bounds.value, bounds.low]).all():
+        return Gate(**about, verdict="fail", value=None, reason="what was measured is no number")
     verdict = "pass" if bounds.high <= bound else "inconclusive" if bounds.low <= bound else "fail"
-    reason = f"{bounds.value:.4g} {unit} on the device, at most {bounds.high:.4g} with {spec.confidence:.0%} confidence"
+    reason = f"{bounds.value:.4g} {unit} on the device, at most {bounds.high:.4g} with {spec.confidence:.0%} confidence{few}"
     return Gate(**about, verdict=verdict, value=bounds.value, low=bounds.low, high=bounds.high, reason=reason)

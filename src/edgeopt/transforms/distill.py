@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,8 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import bad_input
-from edgeopt.models.source import ModelSource
+from edgeopt.errors import bad_input, step_failed
+from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.recipe.schema import Distil, Numbers, Strict, TaskSpec, TrainedStepParams
 from edgeopt.store import State
@@ -123,9 +124,25 @@ class Distill(Transform[DistillParams]):
 
     def observe(self, before: State, after: Path, params: DistillParams) -> Figures:
         try:
-            return {**shape_figures(after), **size_figures(after)}
+            figures = {**shape_figures(after), **size_figures(after)}
         except ValueError:  # an encoder and a decoder have no one structure
             return {}
+        for what, has, asked in _sizes(params.student, structure_in(before.folder), structure_in(after)):
+            if has != asked:
+                raise step_failed("E403", f"the student has {has} {what}, and {asked} were asked for", help="report it with the recipe")
+        return figures
+
+
+def _sizes(student: Student, before: Structure, after: Structure) -> Iterator[tuple[str, Any, Any]]:
+    """(what, what the student has of it, what was asked for) of each size that the keys name."""
+    if student.shortens:
+        yield "layers", [x.origin for x in after.layers], [before.layers[n].origin for n in student.numbers(len(before.layers))]
+    if student.hidden is not None:
+        yield "hidden dimensions", after.hidden, student.hidden
+    if student.heads is not None:
+        yield "heads in a layer", {x.head_count for x in after.layers if x.heads is not None} or {student.heads}, {student.heads}
+    if student.neurons is not None:
+        yield "neurons in a layer", {x.neuron_count for x in after.layers if x.neurons is not None} or {student.neurons}, {student.neurons}
 
 
 def problems(student: Student, structure: Structure) -> Found:

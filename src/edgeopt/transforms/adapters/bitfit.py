@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from edgeopt.contract import Contract, Fact, facts
+from edgeopt.errors import step_failed
 from edgeopt.recipe.schema import TrainedStepParams
 from edgeopt.store import State
-from edgeopt.transforms.base import StepContext, Transform
+from edgeopt.transforms.base import Figures, StepContext, Transform
 
 
 class BitFitParams(TrainedStepParams):
@@ -36,6 +38,16 @@ class BitFit(Transform[BitFitParams]):
         context.figures.update(train(model, state.folder, params, context))
         save_model(model, context.output)
         copy_tokenizer(state.folder, context.output)
+
+    def observe(self, before: State, after: Path, params: BitFitParams) -> Figures:
+        from edgeopt.models.load import head_of, is_inside, load_model
+
+        old, model = load_model(before.folder).state_dict(), load_model(after)
+        head = head_of(model)
+        for name, weight in model.state_dict().items():
+            if not name.endswith(".bias") and not is_inside(name, head) and not weight.equal(old[name]):
+                raise step_failed("E403", f"a matrix was trained: {name}", help="report it with the recipe")
+        return {}
 
 
 def freeze_all_but_biases(model: Any) -> None:

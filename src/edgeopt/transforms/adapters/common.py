@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -13,7 +14,7 @@ from edgeopt.errors import step_failed
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.load import head_of, is_inside
 from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
-from edgeopt.store import State
+from edgeopt.store import State, file_digest
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 
 P = TypeVar("P", bound=TrainedStepParams)
@@ -42,6 +43,8 @@ class Adapter(Transform[P]):
     """Base of the adapter methods: a subclass says what is attached, `train` and the files are the same for all."""
 
     training = ""
+    #: Whether the base in the new state is the one that was given, byte for byte.
+    base_stays: ClassVar[bool] = True
 
     @abstractmethod
     def attach(self, model: Any, params: P) -> Any:
@@ -92,6 +95,10 @@ class Adapter(Transform[P]):
             raise step_failed("E402", "training left the adapter as it was at the start", help="raise epochs, max_steps or learning_rate")
         self.save(model, context.output / ADAPTER)
 
+    def promised(self, shapes: Mapping[str, list[int]], params: P) -> Iterator[tuple[str, int, int]]:
+        """(what, what the written adapter has, what was asked for) of each size that the parameters name. shapes: of its tensors."""
+        yield from ()
+
     def observe(self, before: State, after: Path, params: P) -> Figures:
         import numpy as np
         from safetensors import safe_open
@@ -103,6 +110,12 @@ class Adapter(Transform[P]):
         with safe_open(path, "numpy") as weights:
             if not all(np.isfinite(weights.get_tensor(k)).all() for k in weights.keys()):  # noqa: SIM118
                 raise step_failed("E403", "the adapter holds values that are not numbers")
+            shapes = {k: list(weights.get_slice(k).get_shape()) for k in weights.keys()}  # noqa: SIM118
+        if self.base_stays and file_digest(after / WEIGHTS) != before.files[WEIGHTS]["sha256"]:
+            raise step_failed("E403", "the base beside the adapter is not the one that the step was given")
+        for what, has, asked in self.promised(shapes, params):
+            if has != asked:
+                raise step_failed("E403", f"the adapter has {what} {has}, and {asked} was asked for", help="report it with the recipe")
         return {"adapter_bytes": path.stat().st_size, "base_bytes": (after / WEIGHTS).stat().st_size}
 
 

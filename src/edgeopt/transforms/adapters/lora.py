@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -32,6 +33,15 @@ class Lora(Adapter[LoraParams]):
 
     def attach(self, model: Any, params: LoraParams) -> Any:
         return peft_model(model, config(model, params))
+
+    def promised(self, shapes: Mapping[str, list[int]], params: LoraParams) -> Iterator[tuple[str, int, int]]:
+        return ranks(shapes, params.r)
+
+
+def ranks(shapes: Mapping[str, list[int]], r: int) -> Iterator[tuple[str, int, int]]:
+    """The rank of each pair of matrices, of which there is one at least."""
+    found = [shape[0] for name, shape in shapes.items() if ".lora_A" in name or ".lora_embedding_A" in name]
+    yield from (("rank", rank, r) for rank in found or [0])
 
 
 def config(model: Any, params: LoraParams) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from edgeopt.models.structure import FIELD, of_config
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.store import State
 from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, peft_model
-from edgeopt.transforms.adapters.lora import LoraParams, config
+from edgeopt.transforms.adapters.lora import LoraParams, config, ranks
 from edgeopt.transforms.base import Figures, Found
 
 #: Weights that share a scale. bitsandbytes' kernels for the CPU take it that a row begins with a new block.
@@ -42,6 +43,7 @@ class Qlora(Adapter[QloraParams]):
     name = "adapter.qlora"
     summary = "low-rank adapter and head on a base in NF4"
     Params = QloraParams
+    base_stays = False  # it is in 4 bits
     contract = Contract(requires=MERGEABLE.requires, forbids=MERGEABLE.forbids | facts(Fact.NF4), adds=MERGEABLE.adds | facts(Fact.NF4),
                         data="train", needs=("peft", "bitsandbytes"), extra="qlora")  # fmt: skip
 
@@ -81,6 +83,9 @@ class Qlora(Adapter[QloraParams]):
 
     def attach(self, model: Any, params: QloraParams) -> Any:
         return peft_model(model, config(model, params))
+
+    def promised(self, shapes: Mapping[str, list[int]], params: QloraParams) -> Iterator[tuple[str, int, int]]:
+        return ranks(shapes, params.r)
 
     def observe(self, before: State, after: Path, params: QloraParams) -> Figures:
         from edgeopt.models.load import load_base

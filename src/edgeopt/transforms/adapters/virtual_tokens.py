@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -54,6 +55,10 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
         from peft import get_peft_model
 
         return get_peft_model(model, config)
+
+    def promised(self, shapes: Mapping[str, list[int]], params: VirtualTokensParams) -> Iterator[tuple[str, int, int]]:
+        found = [shape[0] for name, shape in shapes.items() if "prompt_embeddings" in name]
+        yield from (("virtual tokens", count, params.virtual_tokens) for count in found or [0])
 
     @abstractmethod
     def config(self, model: Any, params: VirtualTokensParams) -> Any:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from edgeopt import host
 from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import bad_input
+from edgeopt.errors import bad_input, step_failed
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.recipe.schema import Strict, TaskSpec, TrainedStepParams, TrainParams
@@ -119,6 +119,9 @@ class CofiPrune(Transform[CofiParams]):
         copy_tokenizer(state.folder, context.output)
 
     def observe(self, before: State, after: Path, params: CofiParams) -> Figures:
+        left, had = structure_in(after).weights, structure_in(before.folder).weights
+        if left >= had:  # how near it came to `sparsity` is in figures and notes
+            raise step_failed("E403", f"nothing was cut: {left:,} weights are left in the layers, and there were {had:,}", help="train longer, or ask for more")
         return {**shape_figures(after), **size_figures(after)}
 
 

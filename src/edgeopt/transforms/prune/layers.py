@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import bad_input
-from edgeopt.models.source import ModelSource
+from edgeopt.errors import bad_input, step_failed
+from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import of_config
 from edgeopt.recipe.schema import Numbers, StepParams, TaskSpec
 from edgeopt.store import State
@@ -62,6 +62,10 @@ class DropLayers(Transform[LayersParams]):
         copy_tokenizer(state.folder, context.output)
 
     def observe(self, before: State, after: Path, params: LayersParams) -> Figures:
+        wanted = [x.origin for n, x in enumerate(structure_in(before.folder).layers) if stays(params, n)]
+        left = [x.origin for x in structure_in(after).layers]
+        if left != wanted:
+            raise step_failed("E403", f"the layers that are left are {left} of the dense model's, and {wanted} were to stay", help="report it with the recipe")
         return {**shape_figures(after), **size_figures(after)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,8 @@ from edgeopt.models.source import CONFIG
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures
 from edgeopt.transforms.lower import GRAPH
+from edgeopt.transforms.quantize.scope import Scope, WordTable, excluded, weighted
+from edgeopt.transforms.quantize.tables import word_tables
 
 
 def contract(data: Literal["calibration"] | None) -> Contract:
@@ -24,13 +26,30 @@ def contract(data: Literal["calibration"] | None) -> Contract:
     )
 
 
-def finish(state: State, output: Path, figures: Figures) -> None:
-    """Take the tokenizer and config along, and what is still true of the model."""
+def finish(state: State, output: Path, figures: Figures, scope: Scope, word_table: WordTable) -> None:
+    """Take the tokenizer and config along, and what is still true of the model. Raises as `covers` does."""
     from edgeopt.models.load import copy_files, copy_tokenizer
 
+    covers(state.folder / GRAPH, output / GRAPH, scope, figures.get("kept_float", ()), word_table)
     copy_files(state.folder, output, (CONFIG,))
     copy_tokenizer(state.folder, output)
     figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters", "parity")})
+
+
+def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_table: WordTable) -> None:
+    """Raise StepError E403 where a product or a table that the scope names is still float in the written graph, or no table is
+    in 4 bits where that was asked for. source: the float graph. kept: nodes that stay in float by choice."""
+    import onnx
+    from onnx import TensorProto
+
+    before, after = (onnx.load(str(path), load_external_data=False).graph for path in (source, graph))
+    outside = {*excluded(before, scope), *kept}
+    # onnxruntime makes MatMuls of Gemms, and names them so
+    left = [n.name for n in weighted(after) if not {n.name, n.name.removesuffix("_MatMul")} & outside]
+    if left:
+        raise step_failed("E403", f"{len(left)} parts that were to be int8 are still float: {', '.join(left[:5])}", help="report it with the recipe")
+    if word_table == "int4" and word_tables(before, outside) and not any(t.data_type == TensorProto.UINT4 for t in after.initializer):
+        raise step_failed("E403", "no word table is in 4 bits", help="report it with the recipe")
 
 
 def observe(before: State, after: Path, file: str = GRAPH) -> Figures:

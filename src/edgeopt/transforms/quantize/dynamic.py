@@ -53,7 +53,7 @@ class DynamicQuantize(Transform[DynamicParams]):
             model = onnx.load(str(context.output / GRAPH))
             to_int4(model, int4)
             onnx.save(model, str(context.output / GRAPH))
-        common.finish(state, context.output, context.figures)
+        common.finish(state, context.output, context.figures, params.scope, params.word_table)
 
     def observe(self, before: State, after: Path, params: DynamicParams) -> Figures:
         return common.observe(before, after)

@@ -13,8 +13,9 @@ from edgeopt.models.source import WEIGHTS
 from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common
-from edgeopt.transforms.quantize.scope import Block, in_block
+from edgeopt.transforms.quantize.scope import Block, in_block, weighted
 
 if TYPE_CHECKING:
     from edgeopt.models.fake_quant import Quantisers
@@ -82,6 +83,11 @@ class Qat(Transform[QatParams]):
         lower(model, state, context, traced=plain, rewrite=lambda path: write(path, quantisers), relative=TOLERANCE)
 
     def observe(self, before: State, after: Path, params: QatParams) -> Figures:
+        import onnx
+
+        left = [n.name for n in weighted(onnx.load(str(after / GRAPH), load_external_data=False).graph) if in_block(n.name, params.scope)]
+        if left:
+            raise step_failed("E403", f"{len(left)} parts that were to be int8 are still float: {', '.join(left[:5])}", help="report it with the recipe")
         return common.observe(before, after, WEIGHTS)
 
 

@@ -119,7 +119,7 @@ class StaticQuantize(Transform[StaticParams]):
         context.figures.update(builder.counts, calibration_rows=len(rows), calibration_fingerprint=rows.fingerprint, calibration_method=given.method)
         if given.kept:
             context.figures["kept_float"] = list(given.kept)
-        common.finish(state, context.output, context.figures)
+        common.finish(state, context.output, context.figures, params.scope, params.word_table)
 
     def observe(self, before: State, after: Path, params: StaticParams) -> Figures:
         return common.observe(before, after)
