@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 from helpers import seal_run, tiny_task
 from onnx import TensorProto, helper, numpy_helper
@@ -17,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from edgeopt import host
 from edgeopt.data import load_data
+from edgeopt.graph_files import save_graph, size_of
 from edgeopt.models.source import find_model
 from edgeopt.recipe.schema import ModelSpec, TaskSpec
 from edgeopt.report.model import RecipeInfo, Task
@@ -43,7 +43,7 @@ def make_run(folder: Path, data: Path, *, width: int = 2, seed: int = 0, model: 
     (run / "predictions.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     about = Task(type=spec.type, dataset=str(data), split=split.name, rows=len(split), labels=["bad", "good"][:width] if width > 1 else [],
                  max_length=spec.max_length, fingerprint=split.fingerprint)  # fmt: skip
-    size = (run / "model" / MODEL).stat().st_size
+    size = size_of(run / "model" / MODEL)
     report = sample_report(
         task=about, environment={"cpu": host.cpu_name(), "packages": {"onnxruntime": ort.__version__}},
         recipe=RecipeInfo(name="tiny", source=str(folder / "recipe.yaml"), digest="0" * 64),
@@ -80,7 +80,7 @@ def _save_graph(path: Path, width: int, seed: int) -> None:
     values = {"table": table, "last": np.array([2]), "tokens": np.array([1])}
     made = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", width])],
                              [numpy_helper.from_array(v, k) for k, v in values.items()])  # fmt: skip
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    save_graph(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
 
 
 def _save_tokenizer(path: Path) -> None:

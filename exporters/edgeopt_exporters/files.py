@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edgeopt.models.source import CONFIG, TOKENIZER_FILES
 from edgeopt.store import State
-from edgeopt.transforms.lower import GRAPH
 
 
 def copy_texts(state: State, folder: Path) -> None:
@@ -15,8 +14,3 @@ def copy_texts(state: State, folder: Path) -> None:
     for name in (CONFIG, *TOKENIZER_FILES):
         if (state.folder / name).is_file():
             shutil.copyfile(state.folder / name, folder / name)
-
-
-def copy_graph(state: State, target: Path) -> None:
-    target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(state.folder / GRAPH, target)

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 from edgeopt.contract import Fact, facts
 from edgeopt.export import Exported, Exporter, ExportInput
-from edgeopt_exporters.files import copy_graph, copy_texts
+from edgeopt.graph_files import copy_graph
+from edgeopt.transforms.lower import GRAPH
+from edgeopt_exporters.files import copy_texts
 
 FP32, INT8, OPTIMIZED = "model.onnx", "model_quantized.onnx", "model_optimized.onnx"
 
@@ -30,7 +32,7 @@ class OnnxExporter(Exporter):
         copy_texts(given.state, folder)
         quantized = Fact.INT8 in given.state.facts
         artifact = Path("onnx") / (INT8 if quantized else FP32)
-        copy_graph(given.state, folder / artifact)
+        copy_graph(given.state.folder / GRAPH, folder / artifact)
         if quantized and given.fp32 is not None and options["fp32"]:
-            copy_graph(given.fp32, folder / "onnx" / FP32)
+            copy_graph(given.fp32.folder / GRAPH, folder / "onnx" / FP32)
         return Exported(artifact, optimized=Path("onnx") / OPTIMIZED if options["optimized"] else None)

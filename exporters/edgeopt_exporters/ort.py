@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from edgeopt.contract import Fact, facts
 from edgeopt.export import Exported, Exporter, ExportInput
+from edgeopt.graph_files import is_large, size_of
 from edgeopt.measure.choice import changes
 from edgeopt.measure.session import open_session, save_optimized
 from edgeopt.transforms.lower import GRAPH
@@ -39,6 +40,8 @@ class OrtExporter(Exporter):
         return {"": {}, "without SkipLayerNormFusion": {"disabled_optimizers": ["SkipLayerNormFusion"]}}
 
     def write(self, given: ExportInput, folder: Path, options: Mapping[str, Any]) -> Exported:
+        if is_large(given.state.folder / GRAPH):
+            raise ValueError(f"the format holds 2 GB at most, and the graph has {size_of(given.state.folder / GRAPH) / 1e9:.2f} GB")
         copy_texts(given.state, folder)
         target = folder / MODEL
         # blocked layouts are for one processor, and for convolutions

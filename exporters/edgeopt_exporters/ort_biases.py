@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.graph_files import load_graph, save_graph
 from edgeopt.transforms.quantize.tidy import drop_unused
 
 
 def float_biases(path: Path) -> None:
     """Rewrite, in place, the products of a graph that the runtime has optimised which have a bias and a float result."""
-    import onnx
     from onnx import helper, numpy_helper
 
-    model = onnx.load(path)
+    model = load_graph(path)
     graph, constants = model.graph, {t.name: t for t in model.graph.initializer}
     made: dict[str, Any] = {}
 
@@ -42,4 +42,4 @@ def float_biases(path: Path) -> None:
         node.CopyFrom(helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), node.name, domain="com.microsoft"))
     graph.initializer.extend(made.values())
     drop_unused(graph)
-    onnx.save(model, path)
+    save_graph(model, path)

@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 
 from edgeopt.contract import Fact, facts
 from edgeopt.export import Exported, Exporter, ExportInput
+from edgeopt.graph_files import copy_graph, files_of
 from edgeopt.models.source import CONFIG
-from edgeopt_exporters.files import copy_graph, copy_texts
+from edgeopt.transforms.lower import GRAPH
+from edgeopt_exporters.files import copy_texts
 
 #: Data types by the suffix of their files.
 _SUFFIXES = {"fp32": "", "q8": "_quantized", "int8": "_int8", "uint8": "_uint8"}
@@ -39,12 +41,15 @@ class TransformersJsExporter(Exporter):
         quantized = Fact.INT8 in given.state.facts
         dtypes = list(options["dtypes"]) if quantized else ["fp32"]
         for dtype in dtypes:
-            copy_graph(given.state, folder / _file(dtype))
+            copy_graph(given.state.folder / GRAPH, folder / _file(dtype))
         if quantized and given.fp32 is not None and options["fp32"]:
-            copy_graph(given.fp32, folder / _file("fp32"))
+            copy_graph(given.fp32.folder / GRAPH, folder / _file("fp32"))
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         # else transformers.js looks for q8 on WASM and for fp32 on all other devices
         config[FIELD] = {"dtype": dtypes[0]}
+        files = {path.name: len(files_of(path)) - 1 for path in sorted((folder / "onnx").glob("*.onnx"))}
+        if any(files.values()):
+            config[FIELD]["use_external_data_format"] = files
         (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return Exported(_file(dtypes[0]))
 

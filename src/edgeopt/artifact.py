@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeopt.data.files import is_there
 from edgeopt.errors import bad_input
+from edgeopt.graph_files import digest_of, files_of
 from edgeopt.measure.session import Options, open_session
 from edgeopt.sealed import LOCK, REPORT, Run, open_run
 from edgeopt.store import file_digest
@@ -38,10 +39,12 @@ class Artifact:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the graph and of the tokenizer."""
-        return {"graph": file_digest(self.graph), "tokenizer": file_digest(self.folder / TOKENIZER)}
+        return {"graph": digest_of(self.graph), "tokenizer": file_digest(self.folder / TOKENIZER)}
 
     def check(self, task: Task) -> None:
-        """Raises InputError E131 for a graph that the runtime does not open, E316 where its outputs are not the task's classes."""
+        """Raises InputError E411 for a graph that is not whole, E131 for one that the runtime does not open, E316 where its outputs
+        are not the task's classes."""
+        files_of(self.graph)
         try:
             outputs = {o.name: o.shape for o in open_session(self.graph).get_outputs()}
         except Exception as error:  # the runtime's exceptions have no base of their own

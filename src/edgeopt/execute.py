@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgeopt import host
 from edgeopt.contract import Fact, Facts
 from edgeopt.data import TaskData
 from edgeopt.distributed import Group
 from edgeopt.emissions import country_of, figures_of, metering
 from edgeopt.errors import EdgeoptError, InputError, StepError, bad_input, step_failed
+from edgeopt.graph_files import digest_of
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
 from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, load_rows, load_step, look_up, memory_of, seed_of
@@ -171,6 +173,7 @@ def _build(
             asked = plan.recipe.head.emissions
             with metering(country_of(asked) if asked else None) as used:
                 started = time.monotonic()
+                host.forget_peak_memory()
                 group.announce(step.use, before, step.params, context)
                 step.transform.apply(before, step.params, context)
                 facts = _facts_after(step, before, context)
@@ -179,6 +182,8 @@ def _build(
                 observe_facts(output, facts, before, figures)
                 seconds = time.monotonic() - started
             figures |= figures_of(used)
+            # a training forgets what was before it, and notes its own
+            figures["peak_rss_bytes"] = max(host.peak_memory(), figures.get("peak_rss_bytes", 0))
             state = store.commit(output, key=key, parts=step.parts, use=step.use, facts=facts, figures=figures, seconds=seconds)
     return replace(step, state=state)
 
@@ -198,12 +203,10 @@ def _facts_after(step: PlannedStep, before: State, context: StepContext) -> Fact
 
 def _changed_something(before: State, output: Path, step: PlannedStep) -> None:
     """The no-op guard: a step whose weights are those it was given did nothing."""
-    from edgeopt.store import file_digest
-
     for name in (WEIGHTS, GRAPH):
         old, new = before.files.get(name), output / name
         adapter = "adapter/adapter_model.safetensors"
-        if old and new.is_file() and file_digest(new) == old["sha256"] and not (output / adapter).exists():
+        if old and new.is_file() and digest_of(new) == digest_of(before.folder / name) and not (output / adapter).exists():
             raise step_failed("E402", f"step '{step.id}' ({step.use}) changed nothing", help="remove the step, or give it parameters that do something")
 
 

@@ -453,6 +453,11 @@ same command again; only the measuring is done anew.""",
 
 The message is the library's; `export: auto` goes on without such a format. The steps are kept: leave the
 format out of `export`, or give it other options, and type the same command again.""",
+    "E411": """A graph is not whole.
+
+A graph of more than 2 GB has its weights in a file beside it (ONNX's external data): model.onnx_data beside
+model.onnx. Every file that the graph names must be there, as long as the graph says, in the graph's own
+folder, and no link. Copy the folder again, with all of its files, or export the model again.""",
     "E416": """npm could not bring the page's libraries.
 
 What npm said is in the message: mostly that it does not reach its registry, or that a package is not the one

@@ -18,9 +18,10 @@ from edgeopt.export import Precision, Runnable
 from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, fastest, typical_ms, verdicts
 from edgeopt.exporting import MODEL, Written
 from edgeopt.gates import Evidence
+from edgeopt.graph_files import digest_of, size_of
 from edgeopt.measure.accuracy import answers_of
 from edgeopt.measure.energy import measure_energy
-from edgeopt.measure.graph import bytes_of, weigh
+from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency import Measured, cold_starts, measure
 from edgeopt.measure.session import Options
 from edgeopt.progress import Progress
@@ -28,7 +29,7 @@ from edgeopt.recipe.load import Recipe
 from edgeopt.report.model import Emissions, OptimizedGraph, Starts, Subject, SubjectName, Verdict
 from edgeopt.serving import serve
 from edgeopt.slices import LENGTH, Groups, length_groups
-from edgeopt.store import State, file_digest, write_json
+from edgeopt.store import State, write_json
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features, Ids, length
 from edgeopt.transforms.lower import GRAPH
@@ -112,7 +113,7 @@ def measure_all(recipe: Recipe, executed: Executed, written: list[Written], prog
     served = served or serve(kept.written.exported, kept.written.folder, kept.options, task, report, kept.outputs, progress)
     optimized = None
     if served.optimized is not None:
-        size = files["optimized"].path.stat().st_size
+        size = size_of(files["optimized"].path)
         optimized = OptimizedGraph(artifact=f"{MODEL}/{served.optimized.as_posix()}", size_bytes=size, starts=starts["optimized"])
     notes = [*served.notes, *_window_notes(len(queries), len(report))]
     all_exports = [(replace(e, subject="candidate") if e is kept else e, judged[e.subject]) for e in measured]
@@ -143,7 +144,7 @@ def _difference(here: Measuring, written: Written, outputs: Any) -> float | None
     """The largest of a logit from the graph or model that the file was converted from."""
     if outputs.dtype == object:  # texts have no logits
         return None
-    if written.path.suffix == ".onnx" and file_digest(written.path) == file_digest(written.source):
+    if written.path.suffix == ".onnx" and digest_of(written.path) == digest_of(written.source):
         return 0.0
     if written.source not in here.sources:
         here.sources[written.source], _ = here.answers(Runnable(written.source), written.source.parent, f"what {written.name} is made of")
@@ -173,7 +174,7 @@ def subject_of(shown: str, file: Path, task: Task, labels: Any, answered: tuple[
     outputs, seconds = answered or (np.empty(0), None)
     return Subject(
         artifact=shown, metrics=task.metrics(labels, outputs) if answered else {}, extra=task.extra_metrics(labels, outputs) if answered else {},
-        inference_seconds=None if seconds is None else round(seconds, 3), size_bytes=bytes_of(file), parameters=weights.parameters, nonzero=weights.nonzero,
+        inference_seconds=None if seconds is None else round(seconds, 3), size_bytes=size_of(file), parameters=weights.parameters, nonzero=weights.nonzero,
         precision=precision or ("int8" if weights.precision == "int8" else "fp32"),
         memory_peak_bytes=int(np.median(starts.peak_bytes)) if starts else None,
         cold_start_ms=float(np.median(starts.ms)) if starts else None, starts=starts,
@@ -226,4 +227,6 @@ def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subjec
 
 def state_bytes(state: State) -> int:
     """Bytes of the weights of a state: its graph, or its tensors with the adapter's."""
-    return sum(int(f["size"]) for name, f in state.files.items() if name.endswith((".onnx", ".safetensors", ".data")))
+    if Fact.ONNX in state.facts:
+        return size_of(state.folder / GRAPH)
+    return sum(int(f["size"]) for name, f in state.files.items() if name.endswith(".safetensors"))

@@ -76,10 +76,10 @@ def sparsity_of(folder: Path, facts: Facts) -> float:
 def graph_sparsity(path: Path) -> float:
     """The same, in a graph: the constant right-hand matrices of the products inside numbered layers."""
     import numpy as np
-    import onnx
-    from onnx import numpy_helper
 
-    graph = onnx.load(str(path)).graph
+    from edgeopt.graph_files import array_of, structure_of
+
+    graph = structure_of(path).graph
     constants = {t.name: t for t in graph.initializer}
     producers = {n.output[0]: n for n in graph.node}
     zeros = total = 0
@@ -90,7 +90,7 @@ def graph_sparsity(path: Path) -> float:
         while name in producers and producers[name].op_type in ("DequantizeLinear", "QuantizeLinear", "Transpose"):
             name = producers[name].input[0]
         if name in constants:
-            values = numpy_helper.to_array(constants[name])
+            values = array_of(constants[name], path.parent)
             if values.ndim == 2:
                 zeros += int(np.count_nonzero(values == 0))
                 total += values.size

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeopt.data import Split
 from edgeopt.export import Exported
+from edgeopt.graph_files import remove
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.session import KERNELS, Options, save_optimized
 from edgeopt.progress import Progress
@@ -39,7 +40,7 @@ def serve(exported: Exported, model: Path, options: Options, task: Task, report:
         return Served(sessions, None, notes)
     alone = save_optimized(model / artifact, options, model / saved)
     if not _same(outputs_of(model / saved, model, report, task, progress, "accuracy of the optimised graph", alone), logits):
-        (model / saved).unlink()
+        remove(model / saved)
         return Served(sessions, None, [*notes, f"{saved.name} was left out: it does not give the logits of {artifact.name}."])
     return Served({**sessions, saved.as_posix(): alone}, saved, notes)
 

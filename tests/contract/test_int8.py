@@ -15,12 +15,17 @@ import pytest
 from helpers import classification, tiny_task
 from onnx import numpy_helper
 
+from edgeopt import graph_files
 from edgeopt.contract import Fact
 from edgeopt.data import Split
 from edgeopt.errors import EdgeoptError
+from edgeopt.export import exporter
+from edgeopt.graph_files import size_of
 from edgeopt.measure.graph import weigh
+from edgeopt.measuring import state_bytes
 from edgeopt.recipe.schema import TaskSpec
-from edgeopt.store import State
+from edgeopt.store import State, Store
+from edgeopt.testing import check_exporter
 from edgeopt.testing.build import build, step, steps_towards
 from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
@@ -176,7 +181,8 @@ def test_smoothing_changes_nothing_in_float_and_evens_the_channels(floats: State
         return {t: c for t, (c,) in watching.items()}
 
     before = channels(model)
-    made, count = smooth.smoothed(model, {t: c.largest for t, c in before.items()}, [], 0.5)
+    made = qdq.load(floats.folder / GRAPH)
+    count = smooth.smooth(made, {t: c.largest for t, c in before.items()}, [], 0.5)
     assert count == 4  # before the attention and the feed-forward part of two layers; the last one goes to the pooler
     np.testing.assert_allclose(logits(made, floats.folder, rows), logits(floats.folder / GRAPH, floats.folder, rows), atol=1e-5)
     after = channels(made)
@@ -195,7 +201,8 @@ def test_bias_correction_by_hand(floats: State, make: Make, tiny_data: Path, tmp
     watching = {t: [Channels()] for t in activations(model.graph, [])}
     observe(model, watching, feeds(floats.folder, rows, classification()), tmp_path)
     rounded = qdq.dequantised(make().folder / GRAPH)
-    made, count = bias.corrected(model, rounded, {t: c.mean for t, (c,) in watching.items()})
+    made = qdq.load(floats.folder / GRAPH)
+    count = bias.correct(made, rounded, {t: c.mean for t, (c,) in watching.items()})
     constants = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
     weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     assert count == len(rounded) == 2 * 6 + 2
@@ -258,6 +265,44 @@ def test_auto_by_metric_and_by_agreement(make: Make) -> None:
     by_metric = make(policy="auto").figures["policy"]
     assert by_metric["held"] and by_metric["tolerance"] == {"max_drop": 0.005, "rows": 512}
     assert make(policy="auto", tolerance={"agreement": 0.5}).figures["policy"]["held"]
+
+
+REMEDIES: dict[str, Any] = {"calibration": {"samples": 16, "method": "mse"}, "smoothquant": {"alpha": 0.5}, "bias_correction": True}
+
+
+def test_weights_beside_the_graph_change_nothing(
+    make: Make, floats: State, tiny_model: Path, tiny_data: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above the limit of protobuf, made small here: lowering and both ways to int8 leave the same graphs, with all of their files,
+    and the exporters carry them."""
+    plain = {"floats": floats, "static": make(**REMEDIES), "dynamic": make("quantize.dynamic", word_table="int4")}
+    shutil.copytree(store, tmp_path / "store")
+    for state in Store(tmp_path / "store").states():
+        if Fact.ONNX in state.facts:
+            shutil.rmtree(state.folder)
+    monkeypatch.setattr(graph_files, "INSIDE", 50_000)  # the float graph has 97 kB of weights
+    found = {}
+    for name, use, params in (("static", "quantize.static", REMEDIES), ("dynamic", "quantize.dynamic", {"word_table": "int4"})):
+        steps = [step(registry.get("finetune"), TRAIN, "tune"), step(registry.get(use), params, "int8")]
+        done = build(steps, model=tiny_model, data=tiny_data, store=tmp_path / "store")
+        found |= {"floats": done.lowered("candidate"), name: done.final("candidate")}
+    assert {"model.onnx", "model.onnx_data"} <= found["floats"].files.keys() and floats.files.keys().isdisjoint({"model.onnx_data"})
+    assert state_bytes(found["floats"]) > found["floats"].files["model.onnx_data"]["size"] > 90_000
+    for name, state in found.items():
+        assert weigh(state.folder / GRAPH).nonzero == weigh(plain[name].folder / GRAPH).nonzero
+        assert abs(size_of(state.folder / GRAPH) / size_of(plain[name].folder / GRAPH) - 1) < 0.2  # what lies between tensors
+        assert state.figures["peak_rss_bytes"] > 50e6
+        if name != "floats":
+            assert (state.folder / GRAPH).read_bytes() == (plain[name].folder / GRAPH).read_bytes()
+            assert abs(state.figures["size_ratio"] - plain[name].figures["size_ratio"]) < 0.05
+    rows = split(tiny_data)
+    np.testing.assert_array_equal(logits(found["floats"].folder / GRAPH, floats.folder, rows), logits(floats.folder / GRAPH, floats.folder, rows))
+    for format in ("onnx", "transformers-js"):
+        check_exporter(exporter(format), state=found["floats"], work=tmp_path / format)
+    config = json.loads((tmp_path / "transformers-js" / "default" / "a" / "config.json").read_text())
+    assert config["transformers.js_config"]["use_external_data_format"] == {"model.onnx": 1}
+    with pytest.raises(ValueError, match="2 GB at most"):
+        check_exporter(exporter("ort"), state=found["floats"], work=tmp_path / "ort")
 
 
 def test_scores_have_a_policy_too(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import json
 import shutil
 import stat
@@ -15,12 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import MODEL, logits_of, make_run, reseal
+from bundles import MODEL, WORDS, logits_of, make_run, reseal
 from helpers import edgeopt, seal_run
 from safetensors.numpy import save_file
 
+from edgeopt import graph_files
 from edgeopt.bundle import make
+from edgeopt.bundle.archive import write_zip
 from edgeopt.bundle.verify import DEVICE
+from edgeopt.graph_files import structure_of
 from edgeopt.report.card import SESSION_OPTIONS
 
 
@@ -54,6 +58,51 @@ def test_a_bundle_has_everything_and_says_what_it_is(run: Path, bundle: Path) ->
     assert (manifest["model"], manifest["labels"], manifest["license"]) == (MODEL, ["bad", "good"], None)
     assert [(g["metric"], g["max_ms"]) for g in manifest["gates"]] == [("latency.p50", 50.0)], "those that need a baseline or labels are not for a device"
     assert set(json.loads((bundle / "session.json").read_text())) == {MODEL}, "of the files that are in the bundle alone"
+
+
+def test_weights_beside_the_graph_are_part_of_the_bundle(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_files, "INSIDE", 0)
+    monkeypatch.setattr(graph_files, "_SMALL", 100)
+    run = make_run(tmp_path, tiny_data)
+    assert (run / "model" / f"{MODEL}_data").stat().st_size == 4 * 2 * len(WORDS)
+    for out in (tmp_path / "bundle", tmp_path / "bundle.zip"):
+        assert edgeopt("bundle", run, "--count", 8, "--out", out).code == 0
+        assert edgeopt("bundle", "verify", out).code == 0
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["files"][f"{MODEL}_data"]["size"] == 4 * 2 * len(WORDS)
+    data = bytearray((tmp_path / "bundle" / f"{MODEL}_data").read_bytes())
+    data[0] ^= 1
+    (tmp_path / "bundle" / f"{MODEL}_data").write_bytes(data)
+    done = edgeopt("bundle", "verify", tmp_path / "bundle")
+    assert done.code == 2 and "error[E142]" in done.err
+    (run / "model" / f"{MODEL}_data").unlink()  # and a run without its weights is no run to bundle
+    done = edgeopt("bundle", run, "--out", tmp_path / "another")
+    assert done.code == 2 and "error[E150]" in done.err and not (tmp_path / "another").exists()
+
+
+def test_a_graph_that_reads_elsewhere_is_refused_though_the_manifest_agrees(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_files, "INSIDE", 0)
+    monkeypatch.setattr(graph_files, "_SMALL", 100)
+    out = tmp_path / "bundle"
+    assert edgeopt("bundle", make_run(tmp_path, tiny_data), "--count", 8, "--out", out).code == 0
+    graph = structure_of(out / MODEL)
+    next(e for t in graph.graph.initializer for e in t.external_data if e.key == "location").value = "../../run/model/tokenizer.json"
+    (out / MODEL).write_bytes(graph.SerializeToString())
+    reseal(out)
+    done = edgeopt("bundle", "verify", out)
+    assert done.code == 2 and "error[E142]" in done.err and "no file in its folder" in done.err
+
+
+def test_a_zip_is_pythons_own(bundle: Path, tmp_path: Path) -> None:
+    """It is written by hand because Python's writer adds extensions from 2 GB on; below it gives the same bytes."""
+    theirs = io.BytesIO()
+    with zipfile.ZipFile(theirs, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted((p for p in bundle.rglob("*") if p.is_file()), key=lambda p: p.relative_to(bundle).as_posix()):
+            entry = zipfile.ZipInfo(path.relative_to(bundle).as_posix(), (1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+            archive.writestr(entry, path.read_bytes())
+    write_zip(bundle, tmp_path / "ours.zip")
+    assert (tmp_path / "ours.zip").read_bytes() == theirs.getvalue()
 
 
 def test_the_self_test_has_rows_of_the_report_split_and_their_logits(bundle: Path, tiny_data: Path) -> None:

@@ -10,11 +10,17 @@ from urllib.request import urlopen
 
 import pytest
 from helpers import Result, edgeopt, seal_run
+from onnx import TensorProto, helper
 from report_sample import sample_report
 
+from edgeopt import graph_files
+from edgeopt.graph_files import array_of, save_graph, structure_of
 from edgeopt.page import build, libraries
 from edgeopt.page.serve import server
 from edgeopt.report.model import Report
+
+#: A graph that computes nothing.
+GRAPH = helper.make_model(helper.make_graph([], "g", [], [])).SerializeToString()
 
 
 def write_run(folder: Path, report: Report, columns: list[str]) -> Path:
@@ -22,7 +28,7 @@ def write_run(folder: Path, report: Report, columns: list[str]) -> Path:
     (folder / "model" / "onnx").mkdir(parents=True)
     (folder / "report.json").write_text(report.model_dump_json())
     task = {"type": report.task.type, "dataset": {"path": "data"}, "text": columns}
-    (folder / "model" / "onnx" / "model_quantized.onnx").write_bytes(b"graph")
+    (folder / "model" / "onnx" / "model_quantized.onnx").write_bytes(GRAPH)
     (folder / "model" / "tokenizer.json").write_text("{}")
     return seal_run(folder, {"lock": 1, "recipe": {"resolved": {"task": task}}})
 
@@ -66,7 +72,8 @@ def test_the_page_is_whole_and_knows_its_model(run: Path) -> None:
                      *(f"lib/{name}" for name in libraries.FILES)}  # fmt: skip
     assert json.loads((page / "page.json").read_text()) == {
         "graph": "model.onnx",
-        "bytes": len(b"library" + b"graph" + b"{}"),
+        "weights": [],
+        "bytes": len(b"library" + GRAPH + b"{}"),
         "labels": ["not_equivalent", "equivalent"],
         "regression": False,
         "max_length": 128,
@@ -76,6 +83,21 @@ def test_the_page_is_whole_and_knows_its_model(run: Path) -> None:
     assert html.count("<textarea") == 2 and ">sentence1<" in html and ">sentence2<" in html
     assert edgeopt("page", run).code == 0  # a page may be written again
     assert not [p.name for p in run.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.usefixtures("fetched")
+def test_weights_beside_the_graph_are_on_the_page(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_files, "INSIDE", 0)
+    graph = helper.make_graph([], "g", [], [], [helper.make_tensor("w", TensorProto.FLOAT, [300], [0.5] * 300)])
+    save_graph(helper.make_model(graph), run / "model" / "onnx" / "model_quantized.onnx")
+    seal_run(run)
+    assert edgeopt("page", run).code == 0
+    about = json.loads((run / "page" / "page.json").read_text())
+    assert (about["graph"], about["weights"]) == ("model.onnx", ["model.onnx_data"])
+    sizes = {name: (run / "page" / name).stat().st_size for name in ("model.onnx", "model.onnx_data", "lib/ort.wasm", "tokenizer.json")}
+    assert sizes["model.onnx_data"] == 1200 and about["bytes"] == sum(sizes.values())
+    (weights,) = structure_of(run / "page" / "model.onnx").graph.initializer
+    assert array_of(weights, run / "page").tolist() == [0.5] * 300
 
 
 @pytest.mark.usefixtures("fetched")

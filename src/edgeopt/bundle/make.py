@@ -37,6 +37,7 @@ from edgeopt.bundle.sign import sign
 from edgeopt.bundle.texts import check_measured, expected, logits_of, read_texts, rows_of_run
 from edgeopt.bundle.verify import DEVICE
 from edgeopt.errors import InputError, bad_input
+from edgeopt.graph_files import copy_model
 from edgeopt.recipe.schema import GateSpec, Target, TaskSpec
 from edgeopt.report.model import Report
 from edgeopt.run import building, publish, writable
@@ -103,8 +104,8 @@ def _fill(folder: Path, run: Path, report: Report, lock: dict[str, Any], task: T
     """Everything but the manifest; returns the licence."""
     model = report.candidate.artifact.removeprefix("model/")
     (folder / model).parent.mkdir(parents=True, exist_ok=True)
-    for name in (model, TOKENIZER):
-        shutil.copyfile(run / "model" / name, folder / name)
+    copy_model(run / "model" / model, folder / model)
+    shutil.copyfile(run / "model" / TOKENIZER, folder / TOKENIZER)
     options = json.loads((run / "model" / SESSION).read_text(encoding="utf-8")).get(model, {})
     _write(folder / SESSION, {model: options})
     for name in SCRIPTS:

@@ -17,7 +17,7 @@ SCRIPTS = ("run.py", "device.py")
 #: What every bundle has, besides its model.
 REQUIRED = (SESSION, TOKENIZER, SELFTEST, *SCRIPTS)
 #: Bytes of all files of a bundle (what a zip without extensions can hold), and of its manifest, at most; files at most.
-MAX_BYTES, MAX_MANIFEST, MAX_FILES = 2_000_000_000, 1 << 20, 1000
+MAX_BYTES, MAX_MANIFEST, MAX_FILES = 4_000_000_000, 1 << 20, 1000
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}", re.ASCII)
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

@@ -16,7 +16,8 @@ from typing import Any
 from edgeopt.bundle import sign
 from edgeopt.bundle.archive import Source, opened
 from edgeopt.bundle.manifest import MANIFEST, MAX_MANIFEST, SELFTEST, SESSION, SIGNATURE, Manifest, read_manifest, refused
-from edgeopt.errors import bad_input
+from edgeopt.errors import InputError, bad_input
+from edgeopt.graph_files import files_of
 
 DEVICE = Path(__file__).parent / "device"
 #: What session.json may set, which is what edgeopt chooses among: others make the runtime write files.
@@ -54,6 +55,7 @@ def verified(path: Path, key: Path | None = None) -> Iterator[Bundle]:
         (folder / MANIFEST).write_bytes(data)
         if signature is not None:
             (folder / SIGNATURE).write_bytes(signature)
+        _check_graph(folder / manifest.model)
         _check_session(folder / SESSION, manifest.model)
         _check_selftest(folder / SELFTEST, manifest)
         yield Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), None if signature is None else key is not None)
@@ -104,6 +106,14 @@ def _copy(source: Source, name: str, to: Path, size: int, sha256: str) -> None:
             out.write(data)
     if left != 0 or digest.hexdigest() != sha256:
         raise refused(f"{name} is not what {MANIFEST} says: it was changed")
+
+
+def _check_graph(path: Path) -> None:
+    """A graph reads its weights from its own folder alone, of which every file was checked."""
+    try:
+        files_of(path)
+    except InputError as error:
+        raise refused(error.issues[0].message.replace(f"{path.parent}/", "")) from None
 
 
 def _check_session(path: Path, model: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.graph_files import structure_of
 from edgeopt.measure.choice import Query
 from edgeopt.measure.rounds import Rounds
 from edgeopt.measure.session import defaults, open_session
@@ -23,9 +24,7 @@ _MOST, _ROUNDS, _SECONDS = 4, 10, 2.0
 
 def weights_of(path: Path) -> list[tuple[int, int]]:
     """Shapes (k, n) of the largest weights that a graph multiplies by, each once."""
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False).graph
+    graph = structure_of(path).graph
     shapes = {t.name: tuple(t.dims) for t in graph.initializer if len(t.dims) == 2}
     found = set()
     for node in graph.node:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeopt.graph_files import array_of, size_of, structure_of
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -27,10 +29,9 @@ _SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "MatMulInteger"
 def weigh(path: Path) -> Weights:
     """Count the initialisers that are weights: not scales, zero points, shapes or indices."""
     import numpy as np
-    import onnx
-    from onnx import TensorProto, numpy_helper
+    from onnx import TensorProto
 
-    model = onnx.load(str(path))
+    model = structure_of(path)
     skip = {node.input[i] for node in model.graph.node for i in _SCALES.get(node.op_type, ()) if i < len(node.input)}
     # dynamic quantisation multiplies by the weight's scale in a Mul of its own, named after the weight
     skip |= {i.name for i in model.graph.initializer if i.name.endswith(("_scale", "_zero_point"))}
@@ -42,14 +43,8 @@ def weigh(path: Path) -> Weights:
         weight = tensor.data_type in floats | eights or tensor.name in biases
         if tensor.name in skip or not weight or not tensor.dims:
             continue
-        values = numpy_helper.to_array(tensor)
+        values = array_of(tensor, path.parent)
         total += values.size
         nonzero += int(np.count_nonzero(values))
         int8 += values.size if tensor.data_type in eights else 0
-    return Weights(total, nonzero, int8, bytes_of(path))
-
-
-def bytes_of(path: Path) -> int:
-    """Size of a model's file with those of its weights: ONNX's external data, and OpenVINO's .bin of the same name."""
-    more = [*path.parent.glob(f"{path.name}*data*"), *(p for p in [path.with_suffix(".bin")] if path.suffix == ".xml" and p.exists())]
-    return path.stat().st_size + sum(p.stat().st_size for p in more)
+    return Weights(total, nonzero, int8, size_of(path))

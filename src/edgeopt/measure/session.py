@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeopt.graph_files import DATA, is_large
+
 Options = Mapping[str, Any]
 
 #: All processors, and none is taken by an idle session's threads from another session.
@@ -46,7 +48,8 @@ def open_session(path: Path, options: Options = QUIET) -> Any:
 def save_optimized(path: Path, options: Options, to: Path) -> dict[str, Any]:
     """Write the graph as the runtime optimises it for this processor; returns the options to open that file with. No
     optimisation may run over it again: the runtime would fuse what it was told to leave apart."""
-    open_session(path, {**options, "optimized_model_filepath": str(to)})
+    beside = {"session.optimized_model_external_initializers_file_name": to.name + DATA} if is_large(path) else {}
+    open_session(path, {**options, **beside, "optimized_model_filepath": str(to)})
     return {**{k: v for k, v in options.items() if k not in KERNELS}, "graph_optimization_level": "ORT_DISABLE_ALL"}
 
 

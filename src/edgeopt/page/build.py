@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.errors import bad_input
+from edgeopt.graph_files import copy_graph, files_of, size_of
 from edgeopt.page.libraries import ASSETS, install, packages
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Report
 from edgeopt.run import building, disk_errors, publish, writable
 from edgeopt.sealed import Run, open_run
+from edgeopt.transforms.lower import GRAPH
 
 INDEX, ABOUT = "index.html", "page.json"
 _SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.svg")
@@ -28,13 +30,14 @@ def write_page(run: Path, out: Path) -> None:
     writable(out, (INDEX, ABOUT))
     with disk_errors(out), building(out) as folder:
         install(folder / "lib")
-        shutil.copyfile(graph, folder / "model.onnx")
+        copy_graph(graph, folder / GRAPH)
+        model = [path.name for path in files_of(folder / GRAPH)]
         shutil.copyfile(_tokenizer(graph), folder / "tokenizer.json")
         for name in _SCRIPTS:
             shutil.copyfile(ASSETS / name, folder / name)
-        about = _about(report, sum((folder / name).stat().st_size for name in ("lib/ort.wasm", "model.onnx", "tokenizer.json")))
+        about = _about(report, model, sum((folder / name).stat().st_size for name in ("lib/ort.wasm", *model, "tokenizer.json")))
         (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        (folder / INDEX).write_text(_index(report, columns, (folder / "model.onnx").stat().st_size), encoding="utf-8")
+        (folder / INDEX).write_text(_index(report, columns, size_of(folder / GRAPH)), encoding="utf-8")
         publish(folder, out)
 
 
@@ -62,11 +65,12 @@ def _columns(run: Run) -> tuple[str, ...]:
         raise bad_input("E115", f"the run {run.folder} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
 
 
-def _about(report: Report, size: int) -> dict[str, Any]:
+def _about(report: Report, model: list[str], size: int) -> dict[str, Any]:
     """What the scripts know of the model."""
     task = report.task
     return {
-        "graph": "model.onnx",
+        "graph": model[0],
+        "weights": model[1:],
         "bytes": size,
         "labels": task.labels,
         "regression": task.type == "text-regression",

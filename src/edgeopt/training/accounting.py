@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from edgeopt import host
 
 #: peft keeps the head as it was beside the one that is trained.
 _UNUSED = "original_module"
@@ -67,27 +68,14 @@ def forget_peaks() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
+    host.forget_peak_memory()
 
 
 def peaks() -> dict[str, int]:
     """Largest resident memory of this process, and largest memory on the GPU, since `forget_peaks`."""
     import torch
 
-    found = {"peak_rss_bytes": _peak_rss()}
+    found = {"peak_rss_bytes": host.peak_memory()}
     if torch.cuda.is_available():
         found["peak_gpu_bytes"] = int(torch.cuda.max_memory_allocated())
     return found
-
-
-def _peak_rss() -> int:
-    import resource
-
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

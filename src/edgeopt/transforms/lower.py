@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import step_failed
+from edgeopt.graph_files import settle
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
 from edgeopt.tasks import Task, task_of
@@ -62,7 +64,9 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     task = task_of(context.task, context.data.label_names)
     rows = sample_rows(context.data.train, state.folder, task)
     path = context.output / GRAPH
-    _export(traced, rows, task, path)
+    with tempfile.TemporaryDirectory(dir=context.work) as scratch:
+        _export(traced, rows, task, Path(scratch) / GRAPH)
+        settle(Path(scratch) / GRAPH, path)  # above 2 GB torch writes a file for each tensor
     if rewrite is not None:
         rewrite(path)
     onnx.checker.check_model(str(path), full_check=True)

@@ -20,12 +20,16 @@ async function read(path, onBytes) {
 export class Model {
   /** about: page.json. onBytes(count): called as bytes arrive, of about.bytes in all. */
   static async load(about, onBytes) {
-    const [wasm, graph, tokenizer] = await Promise.all(["lib/ort.wasm", about.graph, "tokenizer.json"].map((path) => read(path, onBytes)));
+    const paths = ["lib/ort.wasm", about.graph, "tokenizer.json", ...about.weights];
+    const [wasm, graph, tokenizer, ...weights] = await Promise.all(paths.map((path) => read(path, onBytes)));
     // threads share memory, which browsers allow on isolated pages alone
     ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS) : 1;
     ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.wasmPaths = { mjs: new URL("lib/ort-wasm.js", document.baseURI).href };
-    const session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
+    const session = await ort.InferenceSession.create(graph, {
+      executionProviders: ["wasm"],
+      externalData: about.weights.map((path, i) => ({ path, data: weights[i] })),
+    });
     const json = JSON.parse(new TextDecoder().decode(tokenizer));
     return new Model(new Encoder(new Tokenizer(json, {}), about.max_length, about.stride), session);
   }

@@ -10,17 +10,14 @@ import numpy as np
 from edgeopt.transforms.quantize.observers import Array
 
 
-def corrected(model: Any, dequantised: Mapping[str, Array], means: Mapping[str, Array]) -> tuple[Any, int]:
-    """A copy of the float model whose biases have E[x](W - Wq) added, and how many biases those are.
+def correct(model: Any, dequantised: Mapping[str, Array], means: Mapping[str, Array]) -> int:
+    """Add E[x](W - Wq) to the biases of the float model, in place; returns how many biases those are.
 
     dequantised: the matrix Wq of each product's node. means: E[x], the mean of each channel, by the name of the activation.
     The bias of a MatMul is the constant that is added to its output and to nothing else; one without stays as it is."""
-    import onnx
     from onnx import numpy_helper
 
-    own = onnx.ModelProto()
-    own.CopyFrom(model)
-    graph = own.graph
+    graph = model.graph
     constants = {t.name: t for t in graph.initializer}
     readers: dict[str, list[Any]] = {}
     for node in graph.node:
@@ -41,7 +38,7 @@ def corrected(model: Any, dequantised: Mapping[str, Array], means: Mapping[str, 
         graph.initializer.append(numpy_helper.from_array((bias + shift).astype(np.float32), name))
         holder.input[place] = name
         count += 1
-    return own, count
+    return count
 
 
 def _bias(node: Any, readers: Mapping[str, list[Any]], constants: Mapping[str, Any]) -> tuple[Any, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgeopt.errors import step_failed
+from edgeopt.graph_files import load_graph, save_graph, structure_of
 from edgeopt.progress import Progress
 from edgeopt.transforms.quantize import bias, qdq, smooth
 from edgeopt.transforms.quantize.calibrate import Feeds, Method, activations, observe, observer, range_of
@@ -39,9 +39,9 @@ class Remedies:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A float graph and what its activations were on the calibration rows."""
+    """The file of a float graph and what its activations were on the calibration rows."""
 
-    model: Any
+    graph: Path
     observers: dict[str, dict[type[Ranging], Ranging]]
     channels: dict[str, Channels]
 
@@ -56,11 +56,11 @@ class Builder:
                  symmetric: bool, reduce_range: bool, wide: Sequence[str], word_table: WordTable, scratch: Path, progress: Progress) -> None:  # fmt: skip
         self.graph, self.rows, self.count, self.methods, self.percentile = graph, rows, count, methods, percentile
         self.channels, self.scratch, self.progress = channels, scratch, progress
-        self.model = qdq.load(graph)
-        self.excluded = excluded(self.model.graph, scope)
-        self.names = [n.name for n in weighted(self.model.graph) if n.name not in self.excluded]
-        self.tensors = activations(self.model.graph, self.excluded)
-        int4 = word_tables(self.model.graph, self.excluded) if word_table == "int4" else []
+        structure = structure_of(graph).graph  # the weights may be gigabytes, which are in memory only while a graph is written
+        self.excluded = excluded(structure, scope)
+        self.names = [n.name for n in weighted(structure) if n.name not in self.excluded]
+        self.tensors = activations(structure, self.excluded)
+        int4 = word_tables(structure, self.excluded) if word_table == "int4" else []
         self.form = qdq.Format(symmetric, reduce_range, sorted(matching(wide, self.tensors, "activations_16bit")), int4)
         self.seen: dict[float | None, _Seen] = {}
         self.ranges: dict[tuple[float | None, Method], dict[str, Range]] = {}
@@ -72,10 +72,10 @@ class Builder:
         ranges = self._ranges(remedies.alpha, remedies.method)
         quantised = self.names if only is None else only
         left_out = [*self.excluded, *(name for name in self.names if name not in quantised or name in remedies.kept)]
-        qdq.quantize(seen.model, ranges, left_out, self.form, path)
+        qdq.quantize(qdq.load(seen.graph), ranges, left_out, self.form, path)
         if remedies.bias:
-            means = {name: found.mean for name, found in seen.channels.items()}
-            model, self.counts["corrected_biases"] = bias.corrected(seen.model, qdq.dequantised(path), means)
+            means, model = {name: found.mean for name, found in seen.channels.items()}, qdq.load(seen.graph)
+            self.counts["corrected_biases"] = bias.correct(model, qdq.dequantised(path), means)
             qdq.quantize(model, ranges, left_out, self.form, path)
 
     def _ranges(self, alpha: float | None, method: Method) -> dict[str, Range]:
@@ -87,34 +87,32 @@ class Builder:
     def _see(self, alpha: float | None) -> _Seen:
         if alpha not in self.seen:
             if alpha is None:
-                self.seen[alpha] = self._pass(self.model, "calibrate", ranges=True, channels=self.channels)
+                self.seen[alpha] = self._pass(self.graph, "calibrate", ranges=True, channels=self.channels)
             else:
                 self.seen[alpha] = self._pass(self._smooth(alpha), "calibrate, smoothed", ranges=True, channels=self.channels)
         return self.seen[alpha]
 
-    def _smooth(self, alpha: float) -> Any:
-        seen = self.seen.get(None) or self._pass(self.model, "largest values", ranges=False, channels=True)
+    def _smooth(self, alpha: float) -> Path:
+        seen = self.seen.get(None) or self._pass(self.graph, "largest values", ranges=False, channels=True)
         largest: dict[str, Array] = {name: found.largest for name, found in seen.channels.items()}
-        model, self.counts["smoothed_norms"] = smooth.smoothed(self.model, largest, self.excluded, alpha)
-        self._same(model)
-        return model
+        model, path = load_graph(self.graph), self.scratch / f"smoothed-{alpha:g}.onnx"
+        self.counts["smoothed_norms"] = smooth.smooth(model, largest, self.excluded, alpha)
+        save_graph(model, path)
+        self._same(path)
+        return path
 
-    def _pass(self, model: Any, title: str, *, ranges: bool, channels: bool) -> _Seen:
+    def _pass(self, graph: Path, title: str, *, ranges: bool, channels: bool) -> _Seen:
         kinds = {type(observer(method)) for method in self.methods} if ranges else set()
-        seen = _Seen(model, {t: {kind: kind() for kind in kinds} for t in self.tensors}, {t: Channels() for t in self.tensors} if channels else {})
+        seen = _Seen(graph, {t: {kind: kind() for kind in kinds} for t in self.tensors}, {t: Channels() for t in self.tensors} if channels else {})
         watching = {t: [*seen.observers[t].values(), *([seen.channels[t]] if channels else [])] for t in self.tensors}
         with self.progress.bar(title, self.count) as bar:
-            observe(model, watching, self.rows, self.scratch, bar)
+            observe(load_graph(graph), watching, self.rows, self.scratch, bar)
         return seen
 
-    def _same(self, model: Any) -> None:
+    def _same(self, path: Path) -> None:
         """Raise StepError E404 where the smoothed graph computes something else in float."""
-        import onnx
-
         from edgeopt.measure.session import input_names, open_session
 
-        path = self.scratch / "smoothed.onnx"
-        onnx.save(model, str(path))
         before, after = open_session(self.graph), open_session(path)
         names = input_names(before)
         for _, feed in zip(range(16), self.rows(), strict=False):
@@ -122,7 +120,6 @@ class Builder:
             base, other = (session.run(["logits"], given)[0] for session in (before, after))
             if not abs(base - other).max() <= TOLERANCE * max(1.0, float(abs(base).max())):
                 raise step_failed("E404", f"smoothing changed a logit by {abs(base - other).max():.2g} in float32", help="this is a defect: report it")
-        path.unlink()
 
     def alone(self, remedies: Remedies, nodes: Sequence[str]) -> Path:
         """The graph with these nodes in int8 and no others; the next call overwrites it."""

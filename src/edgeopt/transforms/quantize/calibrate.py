@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from edgeopt.data import Split
+from edgeopt.graph_files import remove, save_graph
 from edgeopt.progress import Bar
 from edgeopt.recipe.schema import Strict
 from edgeopt.tasks import Task
@@ -77,17 +78,14 @@ def feeds(folder: Path, split: Split, task: Task) -> Feeds:
 def observe(model: Any, observers: Mapping[str, Sequence[Observer]], rows: Feeds, scratch: Path, bar: Bar | None = None) -> None:
     """Show the observers of each tensor its values, row by row. Where a query has parts of several lengths, as choices
     have, their padding is left out."""
-    import onnx
     from onnx import TensorProto, helper
 
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    outputs = {o.name for o in watched.graph.output}
+    outputs = [o.name for o in model.graph.output]
     names = list(observers)
-    watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in outputs)
     path = scratch / "watched.onnx"
-    onnx.save(watched, str(path))
-    del watched
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in outputs)
+    save_graph(model, path)
+    del model.graph.output[len(outputs) :]
     session = _plain_session(path)
     wanted = {i.name for i in session.get_inputs()}
     for done, feed in enumerate(rows(), 1):
@@ -99,7 +97,7 @@ def observe(model: Any, observers: Mapping[str, Sequence[Observer]], rows: Feeds
                 each.add(real)
         if bar is not None:
             bar.update(done)
-    path.unlink()
+    remove(path)
 
 
 def _plain_session(path: Path) -> Any:

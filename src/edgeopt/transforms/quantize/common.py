@@ -55,6 +55,7 @@ def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_
 def observe(before: State, after: Path, file: str = GRAPH) -> Figures:
     """Share of the weights that are int8 in the written graph, and its size as a share of `file` of the state before.
     Raises StepError E402 where there is none."""
+    from edgeopt.graph_files import size_of
     from edgeopt.measure.graph import weigh
 
     weights = weigh(after / GRAPH)
@@ -62,7 +63,7 @@ def observe(before: State, after: Path, file: str = GRAPH) -> Figures:
         raise step_failed("E402", "no weight of the graph became int8", help="widen `scope`")
     return {
         "int8_share": round(weights.int8 / weights.parameters, 4),
-        "size_ratio": round((after / GRAPH).stat().st_size / (before.folder / file).stat().st_size, 4),
+        "size_ratio": round(size_of(after / GRAPH) / size_of(before.folder / file), 4),
     }
 
 

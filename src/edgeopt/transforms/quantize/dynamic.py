@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
+from edgeopt.graph_files import save_graph, structure_of
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
 from edgeopt.transforms.base import Figures, StepContext, Transform
 from edgeopt.transforms.lower import GRAPH
-from edgeopt.transforms.quantize import common
+from edgeopt.transforms.quantize import common, qdq
 from edgeopt.transforms.quantize.scope import OPERATORS, SCOPE, WORD_TABLE, Scope, WordTable, excluded
 from edgeopt.transforms.quantize.tables import to_int4, word_tables
 
@@ -34,26 +37,33 @@ class DynamicQuantize(Transform[DynamicParams]):
     contract = common.contract(None)
 
     def apply(self, state: State, params: DynamicParams, context: StepContext) -> None:
-        import onnx
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-
         source = state.folder / GRAPH
-        graph = onnx.load(str(source), load_external_data=False).graph
+        graph = structure_of(source).graph
         # each Gemm becomes a MatMul of this name before the quantiser looks at the list
         left_out = excluded(graph, params.scope)
         int4 = word_tables(graph, left_out) if params.word_table == "int4" else []
         outside = [name for node in [*left_out, *int4] for name in (node, f"{node}_MatMul")]
         with common.quiet_quantizer(context.work):
-            quantize_dynamic(
-                source, context.output / GRAPH, op_types_to_quantize=OPERATORS, per_channel=params.per_channel,
-                reduce_range=params.reduce_range, weight_type=QuantType.QInt8, nodes_to_exclude=outside,
-                extra_options={"MatMulConstBOnly": True},
-            )  # fmt: skip
-        if int4:
-            model = onnx.load(str(context.output / GRAPH))
-            to_int4(model, int4)
-            onnx.save(model, str(context.output / GRAPH))
+            model = _quantized(qdq.load(source), params, outside)
+        to_int4(model, int4)
+        save_graph(model, context.output / GRAPH)
         common.finish(state, context.output, context.figures, params.scope, params.word_table)
 
     def observe(self, before: State, after: Path, params: DynamicParams) -> Figures:
         return common.observe(before, after)
+
+
+def _quantized(model: Any, params: DynamicParams, excluded: Sequence[str]) -> Any:
+    """What onnxruntime's `quantize_dynamic` makes of a model, which is used up: that one writes beside the file that it reads, and
+    serializes what may be larger than protobuf can."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+    from onnxruntime.quantization.quant_utils import QuantizationMode, update_opset_version
+
+    quantizer = ONNXQuantizer(
+        update_opset_version(model, QuantType.QInt8), params.per_channel, params.reduce_range, QuantizationMode.IntegerOps, False, QuantType.QInt8,
+        QuantType.QUInt8, None, [], excluded, OPERATORS, {"MatMulConstBOnly": True},
+    )  # fmt: skip
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    return quantizer.model.model

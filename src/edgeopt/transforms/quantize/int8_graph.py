@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.graph_files import load_graph, save_graph
 from edgeopt.transforms.quantize.rows import as_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -38,9 +39,7 @@ def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dic
     A product gets DequantizeLinear on both inputs and none behind it, as onnxruntime's quantiser writes it, but nothing else
     reads the dequantised input. A Gemm's bias is added apart, until `as_rows` makes integers of all. Of a table the rows are
     dequantised that were looked up."""
-    import onnx
-
-    model = onnx.load(str(path))
+    model = load_graph(path)
     made = _Graph(model.graph)
     for name in sorted(linears, key=made.position):
         made.linear(name, *linears[name])
@@ -48,7 +47,7 @@ def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dic
         made.table(name, table)
     made.place()
     as_rows(model)
-    onnx.save(model, str(path))
+    save_graph(model, path)
 
 
 class _Graph:

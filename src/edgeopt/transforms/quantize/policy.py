@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from edgeopt.graph_files import copy_graph
 from edgeopt.recipe.schema import Strict
 from edgeopt.transforms.quantize.build import Builder, Remedies
 from edgeopt.transforms.quantize.calibrate import Method
@@ -76,7 +76,7 @@ def search(builder: Builder, judge: Judge, tolerance: Tolerance, given: Remedies
         outcome.tried.append({"remedies": remedies.words(), "kl": judged.kl, "agreement": judged.agreement, "drop": judged.drop, "held": excess <= 0})
         if (max(excess, 0.0), judged.kl) < best:
             best, outcome.chosen, outcome.held = (max(excess, 0.0), judged.kl), remedies, excess <= 0
-            shutil.copyfile(candidate, path)
+            copy_graph(candidate, path)
         return excess <= 0
 
     if any(attempt(remedies) for remedies in _free(given)):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.graph_files import bare, load_graph, save_graph
 from edgeopt.transforms.quantize.observers import Range
 from edgeopt.transforms.quantize.rows import as_rows
 from edgeopt.transforms.quantize.scope import OPERATORS, weighted
@@ -27,29 +28,33 @@ class Format:
 
 
 def load(path: Path) -> Any:
-    """The graph with the shapes that the quantiser needs."""
-    from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+    """The graph with its weights and the shapes that the quantiser needs, which are inferred without the weights."""
+    from onnx import shape_inference
+    from onnxruntime.quantization.quant_utils import add_infer_metadata
 
-    return load_model_with_shape_infer(path)
+    model = load_graph(path)
+    inferred = shape_inference.infer_shapes(bare(model)).graph
+    for ours, found in ((model.graph.value_info, inferred.value_info), (model.graph.output, inferred.output)):
+        del ours[:]
+        ours.extend(found)
+    add_infer_metadata(model)
+    return model
 
 
 def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], form: Format, path: Path) -> None:
-    """Write the model with int8 products and tables. Only products with constant weights are quantised and their outputs
+    """Write the model, which is used up, with int8 products and tables. Only products with constant weights are quantised and their outputs
     stay float, because quantising all operators, onnxruntime's default, costs most of the accuracy; nothing but products
     reads rounded activations."""
-    import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.quant_utils import update_opset_version
 
-    own = onnx.ModelProto()
-    own.CopyFrom(model)
-    constant = {n.name for n in weighted(own.graph)}
+    constant = {n.name for n in weighted(model.graph)}
     # the QDQ quantiser does not know MatMulConstBOnly
-    left_out = [*excluded, *form.int4, *(n.name for n in own.graph.node if n.op_type == "MatMul" and n.name not in constant)]
+    left_out = [*excluded, *form.int4, *(n.name for n in model.graph.node if n.op_type == "MatMul" and n.name not in constant)]
     overrides = {name: [{"quant_type": QuantType.QUInt16}] for name in form.wide}
-    own = update_opset_version(own, QuantType.QInt8, QuantType.QUInt8, tensor_quant_overrides=overrides)
+    own = update_opset_version(model, QuantType.QInt8, QuantType.QUInt8, tensor_quant_overrides=overrides)
     data = {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
         own, True, form.reduce_range, QuantType.QInt8, QuantType.QUInt8, TensorsData(CalibrationMethod.MinMax, data), [], left_out, OPERATORS,
@@ -64,15 +69,14 @@ def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], f
     made = quantizer.model.model
     as_rows(made)
     to_int4(made, [name for name in form.int4 if name not in excluded])
-    onnx.save(made, str(path))
+    save_graph(made, path)
 
 
 def dequantised(path: Path) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     """The matrices of the products as a quantised graph has them, by the name of the product's node."""
-    import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load(str(path)).graph
+    graph = load_graph(path).graph
     constants = {t.name: t for t in graph.initializer}
     scales = {n.output[0]: n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
     found = {}

@@ -10,20 +10,18 @@ import numpy as np
 
 from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.scope import weighted
+from edgeopt.transforms.quantize.tidy import drop_constants
 
 
-def smoothed(model: Any, largest: Mapping[str, Array], excluded: Sequence[str], alpha: float) -> tuple[Any, int]:
-    """A copy of the model in which the products behind each LayerNorm are smoothed, and how many LayerNorms those are.
+def smooth(model: Any, largest: Mapping[str, Array], excluded: Sequence[str], alpha: float) -> int:
+    """Smooth the products behind each LayerNorm, in place; returns how many LayerNorms those are.
 
     largest: for each activation the largest magnitude of each channel. s = max|X|^alpha / max|W|^(1 - alpha), the weights'
     maximum over all products that read X. 1/s is folded into the LayerNorm; whatever else reads its output, such as the
     residual of a post-norm encoder, reads it through a product with s."""
-    import onnx
     from onnx import helper
 
-    own = onnx.ModelProto()
-    own.CopyFrom(model)
-    graph = own.graph
+    graph = model.graph
     constants = {t.name: t for t in graph.initializer}
     products = [n for n in weighted(graph) if n.op_type != "Gather" and n.name not in excluded]
     count = 0
@@ -50,9 +48,8 @@ def smoothed(model: Any, largest: Mapping[str, Array], excluded: Sequence[str], 
             node = helper.make_node("Mul", [output, _add(graph, f"{name}/scale", scale)], [restored], name=name)
             graph.node.insert(list(graph.node).index(norm) + 1, node)
     used = {name for n in graph.node for name in n.input}
-    for tensor in [t for t in graph.initializer if t.name not in used]:
-        graph.initializer.remove(tensor)
-    return own, count
+    drop_constants(graph, {t.name for t in graph.initializer} - used)
+    return count
 
 
 def factors(activations: Array, weights: Array, alpha: float) -> Array:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from edgeopt.graph_files import move_graph
 from edgeopt.recipe.schema import StepParams, Strict, TaskSpec
 from edgeopt.store import State
 from edgeopt.tasks import task_of
@@ -115,7 +116,7 @@ class StaticQuantize(Transform[StaticParams]):
                     kept = [s.name for s in worst if params.exclude_above is None or s.kl > params.exclude_above][: params.exclude_worst]
                     given = replace(given, kept=tuple(kept))
                 builder.build(given, scratch / GRAPH)
-            (scratch / GRAPH).rename(context.output / GRAPH)
+            move_graph(scratch / GRAPH, context.output)
         context.figures.update(builder.counts, calibration_rows=len(rows), calibration_fingerprint=rows.fingerprint, calibration_method=given.method)
         if given.kept:
             context.figures["kept_float"] = list(given.kept)

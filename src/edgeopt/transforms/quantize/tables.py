@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.transforms.quantize.observers import Array
+from edgeopt.transforms.quantize.tidy import drop_constants
 
 #: Neighbours in a row that share scale and zero point.
 BLOCK = 32
@@ -30,25 +31,25 @@ def to_int4(model: Any, names: Collection[str]) -> None:
         return
     graph = model.graph
     tables = {t.name: t for t in graph.initializer}
-    nodes = []
+    gone: set[str] = set()
+    nodes, made = [], []
     for node in graph.node:
         if node.name not in names:
             nodes.append(node)
             continue
         table = node.input[0]
-        if table in tables:
-            values, scales, zeros = rounded(numpy_helper.to_array(tables.pop(table)))
-            tables[f"{table}_int4"] = _packed(f"{table}_int4", values)
-            tables[f"{table}_scale"] = numpy_helper.from_array(scales, f"{table}_scale")
-            tables[f"{table}_zero_point"] = _packed(f"{table}_zero_point", zeros)
+        if table not in gone:
+            gone.add(table)
+            values, scales, zeros = rounded(numpy_helper.to_array(tables[table]))
+            made += [_packed(f"{table}_int4", values), numpy_helper.from_array(scales, f"{table}_scale"), _packed(f"{table}_zero_point", zeros)]
         nodes.append(helper.make_node(
             "GatherBlockQuantized", [f"{table}_int4", node.input[1], f"{table}_scale", f"{table}_zero_point"], node.output, node.name,
             domain="com.microsoft", block_size=BLOCK, gather_axis=0, quantize_axis=1,
         ))  # fmt: skip
-    for field, found in ((graph.node, nodes), (graph.initializer, tables.values())):
-        kept = list(found)
-        del field[:]
-        field.extend(kept)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    drop_constants(graph, gone)
+    graph.initializer.extend(made)
     if not any(o.domain == "com.microsoft" for o in model.opset_import):
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     model.ir_version = max(model.ir_version, 10)  # the first with numbers of 4 bits

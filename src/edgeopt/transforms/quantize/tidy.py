@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+
+from edgeopt.graph_files import bare
 
 Readers = dict[str, list[Any]]
 
@@ -19,12 +21,11 @@ def readers(graph: Any) -> Readers:
 
 def shapes(model: Any) -> dict[str, tuple[int | str, ...]]:
     """The shape of each tensor: sizes, names that equal sizes share, and "" for what is not known."""
-    from onnx import ModelProto, shape_inference
+    from onnx import shape_inference
 
-    bare = ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]  # what others inferred gives equal sizes several names
-    found = shape_inference.infer_shapes(bare, data_prop=True).graph
+    small = bare(model)
+    del small.graph.value_info[:]  # what others inferred gives equal sizes several names
+    found = shape_inference.infer_shapes(small, data_prop=True).graph
     return {v.name: tuple(d.dim_param or d.dim_value or "" for d in v.type.tensor_type.shape.dim) for v in [*found.value_info, *found.input, *found.output]}
 
 
@@ -93,7 +94,12 @@ def drop_unused(graph: Any) -> None:
         if used.intersection(node.output):
             used.update(node.input)
             kept.append(node)
-    constants = [t for t in graph.initializer if t.name in used]
-    for field, found in ((graph.node, kept[::-1]), (graph.initializer, constants)):
-        del field[:]
-        field.extend(found)
+    del graph.node[:]
+    graph.node.extend(kept[::-1])
+    drop_constants(graph, {t.name for t in graph.initializer} - used)
+
+
+def drop_constants(graph: Any, names: Collection[str]) -> None:
+    """Drop constants without copying the others, which may be gigabytes."""
+    for i in reversed([i for i, t in enumerate(graph.initializer) if t.name in names]):
+        del graph.initializer[i]
