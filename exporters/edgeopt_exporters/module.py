@@ -13,17 +13,15 @@ INPUTS = "inputs"
 def logits_module(given: ExportInput) -> tuple[Any, list[str]]:
     """The model as a module from its inputs, by position, to logits; and the names of the inputs. Attention is computed as the
     graph has it."""
-    import inspect
-
     import torch
 
-    from edgeopt.models.load import bare, load_model
+    from edgeopt.models.load import load_model, takes
 
     assert given.torch is not None
     model: Any = load_model(given.torch.folder)
     model.set_attn_implementation("eager")
-    accepted = inspect.signature(bare(model).forward).parameters
-    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in accepted]
+    accepted = takes(model)
+    names: list[str] = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in accepted]
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:

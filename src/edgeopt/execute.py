@@ -20,6 +20,7 @@ from edgeopt.graph_files import digest_of
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
 from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, load_rows, load_step, look_up, memory_of, seed_of
+from edgeopt.plan.fit import fit_issues
 from edgeopt.progress import Progress
 from edgeopt.references import all_references, misfits, standing
 from edgeopt.store import State, Store, key_of
@@ -73,10 +74,14 @@ def fetch(plan: Plan, store: Store) -> Plan:
     source, data = plan.source, plan.data
     if source.folder is None:
         source = download(source)
-        check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head
+        check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head, and what else it has
     if data is None:
         data = load_rows(plan.recipe)
         store.remember_source(hub_data_name(plan.recipe), data.key("train"))
+    if source is not plan.source or data is not plan.data:
+        issues = fit_issues(plan.recipe, source, data)
+        if issues:
+            raise InputError(issues)
     return replace(plan, source=source, data=data, checkpoints=_downloaded(plan, source, data))
 
 

@@ -375,8 +375,10 @@ model's folder:
     from transformers import AutoTokenizer
     AutoTokenizer.from_pretrained("NAME").save_pretrained("folder")
 
-A tokenizer without a fast form has no tokenizer.json. One with more words than the model has embeddings
-belongs to another model.""",
+From vocab.txt, vocab.json with merges.txt, or a SentencePiece model alone one is made (the last needs
+sentencepiece: `pip install 'edgeopt[sentencepiece]'`) and compared with those files on the rows. A token
+without a row among the model's embeddings belongs to another model, or was added without
+`model.resize_token_embeddings(len(tokenizer))`.""",
     "E312": """The model or the dataset cannot be had from the hub.
 
 The name is misspelt, the thing is private, or the hub cannot be reached from here; the message ends in
@@ -397,10 +399,41 @@ Other decoders are not among them.""",
 
 A weights file that was cut short, an index that names files outside the folder, a config.json that is
 not JSON or promises weights that are not there. Copy or download the model again.""",
-    "E316": """The model's head has another number of outputs than the data has classes.
+    "E316": """The model's head is of another kind, or has another number of outputs, than the data needs.
 
+A head with one output gives a score, as cross-encoders do: `task.type: text-regression`. A head of
+multi_label_classification says yes or no for each class, which no task of edgeopt does.
 Start from the bare encoder, whose head is made anew, or give the data that the head was trained for. If
 the data has fewer classes than the task, list all of them in `task.labels`.""",
+    "E317": """The folder holds an adapter.
+
+adapter_config.json makes transformers load another model, wherever its base_model_name_or_path leads,
+and put the adapter on it. edgeopt never follows it. Merge the adapter into its base once:
+
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    base = AutoModelForSequenceClassification.from_pretrained("BASE", num_labels=2)
+    PeftModel.from_pretrained(base, "ADAPTER").merge_and_unload().save_pretrained("folder")
+    AutoTokenizer.from_pretrained("BASE").save_pretrained("folder")
+
+Or give the base as `model.id` and train an adapter with one of the adapter.* steps. Where the folder has
+a model of its own besides, take adapter_config.json out of it, if the model alone is meant.""",
+    "E319": """The checkpoint has weights that no module of the model takes.
+
+transformers would drop them and compute something else than what was trained: a BERT with
+`position_embedding_type: relative_key`, which transformers 5 has no more, loses its distances that way. What
+may be dropped is known: heads of pretraining and of other tasks (cls, lm_head, generator_predictions and
+the like), a pooler that the task's head does not read, and numbers that the model counts up itself
+(position_ids). Use another checkpoint, or one saved by a version of transformers that has these modules'
+successors.""",
+    "E320": """Files of the tokenizer say different things.
+
+tokenizer.json is used as it is, by training, measuring and serving. Where tokenizer_config.json states
+something else (do_lower_case, strip_accents, tokenize_chinese_chars, add_prefix_space, a token's number)
+and a row comes out with other ids, only you can know how the model was trained: change the one that is
+wrong. The lines show the first such row and where its ids part. A folder with vocab.txt alone that has
+words with capitals must state do_lower_case. A tokenizer that was made from older files is compared with
+them on the rows in the same way.""",
     "E401": """A step failed in a way that edgeopt has no better words for.
 
 The message has the library's own words. If the recipe looks right, this is a defect: report it with the

@@ -86,17 +86,16 @@ def torch_opener(folder: Path, threads: int) -> tuple[Callable[[], Query], str]:
     """What makes the FP32 model, run eagerly by torch, ready in memory of its own: on the GPU where there is one, else on these
     processors."""
     import copy
-    import inspect
 
     import torch
 
-    from edgeopt.models.load import load_model
+    from edgeopt.models.load import load_model, takes
 
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model: Any = load_model(folder)
     model = model.to(device)
-    accepted = set(inspect.signature(model.forward).parameters)
+    accepted = takes(model)
 
     def query(copied: Any, feed: Feed) -> object:
         with torch.inference_mode():

@@ -64,13 +64,11 @@ def same_predictions(model: Any, session: Any, sample: ParityRows) -> float | No
 
 
 def _torch_answers(model: Any, encoder: Encoder) -> Callable[[list[Ids]], Logits]:
-    import inspect
-
     import torch
 
-    from edgeopt.models.load import bare
+    from edgeopt.models.load import takes
 
-    accepted = inspect.signature(bare(model).forward).parameters
+    accepted = takes(model)
 
     def answer(batch: list[Ids]) -> Logits:
         with torch.no_grad():

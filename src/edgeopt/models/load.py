@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,24 @@ def head_of(model: Any) -> list[str]:
     return [name for name, module in bare(model).named_children() if name != shape.base and next(module.parameters(), None) is not None]
 
 
+def takes(model: Any) -> set[str]:
+    """Names of the inputs that the model's forward has a use for."""
+    inner = bare(model)
+    return _useful(inner.forward, getattr(inner.config, "type_vocab_size", None))
+
+
+def takes_of(folder: Path) -> set[str]:
+    """The same of a torch state, whose model is not loaded."""
+    return _useful(model_class(folder).forward, json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("type_vocab_size"))
+
+
+def _useful(forward: Callable[..., Any], types: int | None) -> set[str]:
+    """types: how many token types the model has. Where there is one, all tokens are of it, whatever numbers the tokenizer gives them."""
+    import inspect
+
+    return {name for name in inspect.signature(forward).parameters if name != "self" and (name != "token_type_ids" or types != 1)}
+
+
 def layer_count(config: Any) -> int:
     """Layers of the encoder, or of a pair's decoder."""
     return int(getattr(config, "decoder", config).num_hidden_layers)
@@ -81,6 +99,8 @@ def save_model(model: Any, folder: Path) -> None:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     for part in (config, config.get("encoder", {}), config.get("decoder", {})):
         part.pop("_name_or_path", None)
+    if names := getattr(model.config, "id2label", None):  # which transformers leaves out where they are its default two
+        config |= {"id2label": {str(i): name for i, name in names.items()}, "label2id": {name: i for i, name in names.items()}}
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -28,27 +28,27 @@ class EncoderDecoderModel(transformers.EncoderDecoderModel):  # type: ignore[mis
             self.encoder.pooler = None
 
 
-def load(folder: Path, *, start: int, end: int, pad: int) -> tuple[EncoderDecoderModel, list[str]]:
-    """The pair of an encoder's folder, or of one that holds a pair; and the weights that the folder did not have: the
-    attention to the encoder and, of a bare encoder, what stands before the words' scores.
+def load(folder: Path, *, start: int, end: int, pad: int) -> tuple[EncoderDecoderModel, list[str], list[str]]:
+    """The pair of an encoder's folder, or of one that holds a pair; the weights that the folder did not have: the
+    attention to the encoder and, of a bare encoder, what stands before the words' scores; and those that it has and neither takes.
 
     start, end, pad: token ids that a text of the decoder starts, ends and is filled up with."""
     options = {"local_files_only": True, "dtype": "float32", "output_loading_info": True}
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type == PAIR:
         model, info = EncoderDecoderModel.from_pretrained(folder, **options)
-        missing = [*info["missing_keys"]]
+        missing, unused = [*info["missing_keys"]], {*info["unexpected_keys"]}
     else:
         encoder, read = AutoModel.from_pretrained(folder, **options)
-        missing = [f"encoder.{k}" for k in read["missing_keys"]]
+        missing, unused = [f"encoder.{k}" for k in read["missing_keys"]], {*read["unexpected_keys"]}
         # of no cache is made use: the graph has none
         as_decoder = AutoConfig.from_pretrained(folder, local_files_only=True, is_decoder=True, add_cross_attention=True, use_cache=False)
         decoder, read = AutoModelForCausalLM.from_pretrained(folder, config=as_decoder, **options)
-        missing += [f"decoder.{k}" for k in read["missing_keys"]]
+        missing, unused = [*missing, *(f"decoder.{k}" for k in read["missing_keys"])], unused & {*read["unexpected_keys"]}
         both = EncoderDecoderConfig.from_encoder_decoder_configs(encoder.config, decoder.config)
         model = EncoderDecoderModel(both, encoder, decoder)
     for name, value in {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": pad}.items():
         setattr(model.config, name, value)
         setattr(model.generation_config, name, value)
     model.config.vocab_size = model.config.decoder.vocab_size
-    return model.eval(), sorted(k for k in missing if ".pooler." not in k and not k.endswith(_BIASES))
+    return model.eval(), sorted(k for k in missing if ".pooler." not in k and not k.endswith(_BIASES)), sorted(unused)

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ from edgeopt.data.sources import expanded, looks_local
 from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
 from edgeopt.models.structure import FIELD, Structure, of_config
+from edgeopt.models.tokenizer import check_size, check_types, disagreement, read_tokenizer
 from edgeopt.recipe.schema import ModelSpec
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+#: What makes a folder one of peft's.
+ADAPTER_FILE = "adapter_config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                    "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")  # fmt: skip
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
-#: Families whose first two positions stand for padding.
+#: Families that number positions from behind the padding token's number on; MPNet takes that number for 1 whatever its config says.
 _PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+_PADDING = 1
+_WANTED = (CONFIG, WEIGHTS, INDEX, ADAPTER_FILE, "model-*.safetensors")
 _AGAIN = "copy or download the file again"
 _PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
 
@@ -87,6 +92,25 @@ class ModelSource:
             return len(names)
         return count if isinstance(count, int) else 2  # transformers writes neither for its default of two
 
+    @property
+    def problem(self) -> str | None:
+        """The kind of problem that the trained head was made for, where the config states one."""
+        config = self.config
+        found = config.get("problem_type") if config and self.has_trained_head else None
+        return found if isinstance(found, str) else None
+
+    def doubts(self, rows: Iterable[tuple[str, ...]]) -> InputError | None:
+        """What the folder states of its tokenizer in two ways, shown by the first of the rows whose ids differ by it."""
+        if self.folder is None:
+            return None
+        return disagreement(read_tokenizer(self.folder, str(self.stacks[0].get("model_type"))), rows)
+
+    def shapes(self) -> dict[str, list[int]]:
+        """The shape of every tensor of the safetensors files, by its name. Raises InputError E309, E310 or E315."""
+        assert self.folder is not None
+        files = [name for name in self.weights() if name.endswith(".safetensors")]
+        return {name: shape for file in files for name, shape in _check_safetensors(self.folder / file).items()}
+
     def fingerprint(self) -> str | None:
         """SHA-256 over weights, config and tokenizer files; None before a hub model is downloaded."""
         if self.folder is None:
@@ -138,7 +162,10 @@ def _positions(config: dict[str, Any]) -> int | None:
     most = config.get("max_position_embeddings")
     if not isinstance(most, int):
         return None
-    return most - 2 if config.get("model_type") in _PADDED_POSITIONS else most
+    family, pad = config.get("model_type"), config.get("pad_token_id", _PADDING)
+    if family not in _PADDED_POSITIONS:
+        return most
+    return most - (pad if isinstance(pad, int) and family != "mpnet" else _PADDING) - 1
 
 
 def find_model(spec: ModelSpec, folder: Path, place: Place | None = None, *, head: str = ModelSource.head) -> ModelSource:
@@ -170,6 +197,7 @@ def check_folder(source: ModelSource) -> None:
     """Raises InputError where config, weights or tokenizer are absent, damaged, pickled or unsupported."""
     assert source.folder is not None
     path = source.folder / CONFIG
+    _no_adapter(source)
     if not path.is_file():
         raise bad_input("E309", f"model folder {source.folder} has no {CONFIG}", place=source.place, help="give a folder that `model.save_pretrained` wrote")
     try:
@@ -191,17 +219,49 @@ def check_folder(source: ModelSource) -> None:
             of_config(config)
         except ValueError as error:
             raise bad_input("E315", f"the field {FIELD} is {error}", place=Place.of(path), help=_AGAIN) from None
-    for name in source.weights():
-        if name.endswith(".safetensors"):
-            _check_safetensors(source.folder / name)
-    if not any((source.folder / name).is_file() for name in _VOCABULARIES):
-        raise bad_input(
-            "E311", f"model folder {source.folder} has no tokenizer", place=source.place, help="save it there with `tokenizer.save_pretrained(folder)`"
-        )
+    _check_tokenizer(source, source.shapes())
 
 
-def _check_safetensors(path: Path) -> None:
-    """Header and length agree: finds a file cut short by a download or a copy."""
+def _no_adapter(source: ModelSource) -> None:
+    """Raises InputError E317 where peft's library would follow adapter_config.json to another model, or where it is not said whether
+    the adapter or the model beside it is meant."""
+    assert source.folder is not None
+    path = source.folder / ADAPTER_FILE
+    if not is_there(path, Path.exists) and not path.is_symlink():
+        return
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        kind, base = config.get("peft_type"), config.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        kind = base = None
+    what = f"an adapter{f' ({kind})' if isinstance(kind, str) else ''}{f' of the model {base!r}' if isinstance(base, str) and base else ''}"
+    merge = "merge it with peft: PeftModel.from_pretrained(BASE MODEL, folder).merge_and_unload().save_pretrained(NEW FOLDER), with the tokenizer beside"
+    if (source.folder / WEIGHTS).is_file() or (source.folder / INDEX).is_file():
+        raise bad_input("E317", f"model folder {source.folder} holds a model and {what}, and which of them is meant is not said",
+                        place=source.place, help=f"for the model alone take {ADAPTER_FILE} out of the folder; else {merge}")  # fmt: skip
+    raise bad_input("E317", f"model folder {source.folder} holds {what}, not a model",
+                    place=source.place, help=f"{merge}; or give the base as model.id and train an adapter.* step")  # fmt: skip
+
+
+def _check_tokenizer(source: ModelSource, shapes: Mapping[str, list[int]]) -> None:
+    """Raises InputError E311, E320 or E206 where there is none, it is damaged, or it numbers tokens or their types that the model has no row for."""
+    assert source.folder is not None
+    stacks = source.stacks
+    try:
+        found = read_tokenizer(source.folder, str(stacks[0].get("model_type")))
+    except InputError as error:
+        raise InputError(tuple(replace(issue, place=issue.place or source.place) for issue in error.issues)) from None
+    tables = [shape[0] for name, shape in shapes.items() if name.endswith("word_embeddings.weight") and shape]
+    tables += [n for config in stacks if isinstance(n := config.get("vocab_size"), int)]
+    if tables:
+        check_size(found, min(tables))
+    types = [n for config in stacks if isinstance(n := config.get("type_vocab_size"), int) and n > 1]
+    if types:
+        check_types(found, min(types))
+
+
+def _check_safetensors(path: Path) -> dict[str, list[int]]:
+    """The shape of each tensor. Header and length agree: finds a file cut short by a download or a copy."""
     if not path.is_file():
         raise bad_input("E309", f"{path.name}, which the index names, is absent", place=Place.of(path), help=_AGAIN)
     size = path.stat().st_size
@@ -212,11 +272,13 @@ def _check_safetensors(path: Path) -> None:
             raise bad_input("E315", "this is not a safetensors file", place=Place.of(path), help=_AGAIN)
         try:
             header = json.loads(file.read(length))
+            shapes = {k: [int(n) for n in v["shape"]] for k, v in header.items() if k != "__metadata__"}
             end = max((int(v["data_offsets"][1]) for k, v in header.items() if k != "__metadata__"), default=0)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
             raise bad_input("E315", "the header of this safetensors file is damaged", place=Place.of(path), help=_AGAIN) from None
     if size != 8 + length + end:
         raise bad_input("E315", f"this safetensors file has {size} bytes and should have {8 + length + end}", place=Place.of(path), help=_AGAIN)
+    return shapes
 
 
 def _cached_snapshot(spec: ModelSpec) -> Path | None:
@@ -245,7 +307,7 @@ def download(source: ModelSource) -> ModelSource:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        folder = snapshot_download(source.id, revision=source.revision, allow_patterns=[CONFIG, WEIGHTS, INDEX, "model-*.safetensors", *TOKENIZER_FILES])
+        folder = snapshot_download(source.id, revision=source.revision, allow_patterns=[*_WANTED, *TOKENIZER_FILES])
     except (OSError, ValueError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
         raise bad_input(
             "E312",

@@ -12,7 +12,7 @@ from edgeopt.export import absent, exporter, install_command
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.problems import closest
-from edgeopt.recipe.schema import AUTO
+from edgeopt.recipe.schema import AUTO, TaskSpec
 from edgeopt.tasks import task_of
 
 T = TypeVar("T")
@@ -91,16 +91,30 @@ def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> li
                 )
             )
     wanted = None if data is None else task_of(task, data.label_names).outputs
-    if source.outputs is not None and wanted is not None and source.outputs != wanted:
-        issues.append(
-            Issue(
-                "E316",
-                f"the model's trained head has {source.outputs} outputs, and the data needs {wanted}",
-                recipe.document.place(("model", "id")),
-                "start from the bare encoder, or give data with the classes it was trained for",
-            )
-        )
+    if misfit := _head_misfit(task, source, wanted):
+        issues.append(Issue("E316", misfit[0], recipe.document.place(("model", "id")), misfit[1]))
+    if data is not None and (doubt := attempt(issues, lambda: source.doubts((*data.train.texts, *data.report.texts)))):
+        issues += doubt.issues
     return issues
+
+
+def _head_misfit(task: TaskSpec, source: ModelSource, wanted: int | None) -> tuple[str, str] | None:
+    """How the trained head is another one than the task needs, and what to do. wanted: outputs, where they are known."""
+    have, bare = source.outputs, "start from the bare encoder"
+    if have is None or task.type not in ("text-classification", "text-regression", "token-classification"):
+        return None
+    if source.problem == "multi_label_classification":
+        return ("the model's trained head says yes or no for each of its classes (multi_label_classification), which no task of edgeopt does",
+                f"{bare}, for one class a text or a score")  # fmt: skip
+    if have == 1 and task.has_classes:
+        return ("the model's trained head has one output, a score as cross-encoders give it, and classes need one each",
+                f"use task.type text-regression, whose label is the score wanted; or {bare}")  # fmt: skip
+    if task.is_regression and have == 1 and source.problem == "single_label_classification":
+        return ("the model's trained head has one output, and its config.json says problem_type single_label_classification, which needs two",
+                'where it gives a score, write "problem_type": "regression" into config.json')  # fmt: skip
+    if wanted is not None and have != wanted:
+        return (f"the model's trained head has {have} outputs, and the data needs {wanted}", f"{bare}, or give data with the classes it was trained for")
+    return None
 
 
 def step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:

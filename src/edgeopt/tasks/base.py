@@ -43,6 +43,8 @@ class Task(ABC):
     output_axes: ClassVar[dict[int, str]] = {0: "batch"}
     #: Model types that the task cannot be given.
     refuses: ClassVar[tuple[str, ...]] = (PAIR,)
+    #: Whether a row's text is a list of words.
+    reads_words: ClassVar[bool] = False
     #: Whether a checkpoint is selected by its loss, because the metrics would take too long.
     selects_by_loss: ClassVar[bool] = False
 
@@ -101,10 +103,6 @@ class Task(ABC):
         """How the name of a model class with the task's head ends."""
         return self.auto_class.removeprefix("AutoModel")
 
-    def tokenizer_options(self, model_type: str) -> dict[str, Any]:
-        """What the tokenizer is loaded with, so that it treats rows as the task gives them."""
-        return {}
-
     @property
     def outputs(self) -> int | None:
         """Outputs that a trained head must have; None where the classes do not decide it."""
@@ -121,9 +119,9 @@ class Task(ABC):
             families = ", ".join(f for f in FAMILIES if f not in self.refuses)
             raise bad_input("E314", f"{self.spec.type} does not work with model type '{model_type}'", place=place, help=f"families: {families}")
 
-    def load(self, folder: Path) -> tuple[Any, list[str]]:
-        """The model of a checkpoint with the task's head, and the names of the weights that the checkpoint did not have.
-        Random ones are torch's. Raises what transformers raises."""
+    def load(self, folder: Path) -> tuple[Any, list[str], list[str]]:
+        """The model of a checkpoint with the task's head, and the names of the weights that the checkpoint did not have, and of those
+        that it has and no module takes. Random ones are torch's. Raises what transformers raises."""
         import transformers
 
         from edgeopt.models.slicing import class_for
@@ -131,7 +129,7 @@ class Task(ABC):
         model, info = class_for(getattr(transformers, self.auto_class), folder).from_pretrained(
             folder, local_files_only=True, dtype="float32", output_loading_info=True, **self.head_options()
         )
-        return model, sorted(k for k in info["missing_keys"] if ".pooler." not in k)
+        return model, sorted(k for k in info["missing_keys"] if ".pooler." not in k), sorted(info["unexpected_keys"])
 
     # features
 

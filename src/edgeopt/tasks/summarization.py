@@ -47,7 +47,7 @@ class Summarization(CountedTask):
     def outputs(self) -> int | None:
         return None
 
-    def load(self, folder: Path) -> tuple[Any, list[str]]:
+    def load(self, folder: Path) -> tuple[Any, list[str], list[str]]:
         from edgeopt.models import pair
 
         encoder = Encoder(folder, self.spec.max_length)

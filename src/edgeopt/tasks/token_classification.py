@@ -23,6 +23,7 @@ class TokenClassification(CountedTask):
 
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
     needs: ClassVar[tuple[str, ...]] = ("seqeval",)
+    reads_words: ClassVar[bool] = True
     output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "sequence"}
 
     def read(self, row: cells.Cells, place: Place) -> cells.Raw:
@@ -58,10 +59,6 @@ class TokenClassification(CountedTask):
 
     def label(self, raw: Any, place: Place) -> tuple[int, ...]:
         return tuple(cells.class_number(tag, self.names, place) for tag in raw)
-
-    def tokenizer_options(self, model_type: str) -> dict[str, Any]:
-        # a byte-level tokenizer sees no spaces between words that are given one by one
-        return {"add_prefix_space": True} if model_type == "roberta" else {}
 
     def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
         return encoder.words(texts)

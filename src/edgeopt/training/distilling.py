@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from edgeopt import host
 from edgeopt.data import Split
 from edgeopt.errors import bad_input
-from edgeopt.models.load import bare, load_model, model_class
+from edgeopt.models.load import bare, load_model, takes_of
 from edgeopt.models.slicing import structure_of
 from edgeopt.models.source import structure_in
 from edgeopt.recipe.schema import Distil, TrainParams
@@ -155,7 +154,7 @@ def _answers(spec: Distil, state: State, matching: Matching | None, params: Trai
     load = partial(_teacher, state, scores=context.task.is_regression, bf16=precision == "bf16")
     writes = context.task.target_length is not None
     encoder = Encoder(state.folder, context.task.max_length)
-    inputs, features = task.training_rows(encoder, rows, set(inspect.signature(model_class(state.folder).forward).parameters))
+    inputs, features = task.training_rows(encoder, rows, takes_of(state.folder))
     a_token = features.words is not None
     if len(inputs) != len(asked):
         raise bad_input(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeopt import host
 from edgeopt.data import Split
 from edgeopt.distributed import TrainedAlong
-from edgeopt.models.load import bare
+from edgeopt.models.load import takes
 from edgeopt.recipe.schema import TrainParams
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features, length
@@ -105,7 +104,7 @@ def _feed(model: Any, folder: Path, params: TrainParams, context: StepContext) -
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
     pool, selection = gather_rows(context.data, params, context.task.selection)
     weights = class_weights(params, task.class_numbers(pool.rows.labels[: pool.labelled]), task.names)
-    accepted = set(inspect.signature(bare(model).forward).parameters)
+    accepted = takes(model)
     train_rows, features = task.training_rows(encoder, pool.rows, accepted)
     pool = pool.in_queries(features.rows)
     feed = _Feed(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import EdgeoptError, bad_input, step_failed
+from edgeopt.errors import EdgeoptError, Place, bad_input
+from edgeopt.models.tokenizer import FILE
+from edgeopt.models.unused import unexplained
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
 from edgeopt.tasks import task_of
@@ -16,6 +18,7 @@ class Load(Transform[StepParams]):
     """Read weights and tokenizer; a head that the checkpoint lacks is initialised from the seed."""
 
     name = "load"
+    version = 2  # tokenizer.json is the folder's own
     summary = "the pretrained model with the task's head"
     Params = StepParams
     contract = Contract(adds=facts(Fact.TORCH), needs=("torch", "transformers", "tokenizers"))
@@ -28,14 +31,16 @@ class Load(Transform[StepParams]):
         import transformers
 
         from edgeopt.models.load import head_of, is_inside, save_model
+        from edgeopt.models.ship_tokenizer import ship_tokenizer
+        from edgeopt.models.tokenizer import check_size, read_tokenizer
 
         torch.manual_seed(context.seed)
         task = task_of(context.task, context.data.label_names)
         try:
             config = transformers.AutoConfig.from_pretrained(state.folder, local_files_only=True)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(state.folder, local_files_only=True, **task.tokenizer_options(config.model_type))
+            found = read_tokenizer(state.folder, config.model_type)
             task.check_family(config.model_type)
-            model, missing = task.load(state.folder)
+            model, missing, unused = task.load(state.folder)
         except EdgeoptError:
             raise
         except Exception as error:  # transformers raises many kinds for a folder that does not fit together
@@ -48,19 +53,20 @@ class Load(Transform[StepParams]):
                 f"the checkpoint lacks {len(body)} weights that its config.json promises, {body[0]} first",
                 help="the folder mixes two models, or a file of it is cut short",
             )
-        if not getattr(tokenizer, "is_fast", False):
-            raise bad_input("E311", f"{type(tokenizer).__name__} has no tokenizer.json form", help="save the model with a fast tokenizer")
-        if len(tokenizer) > model.config.vocab_size:
+        if lost := unexplained(unused):
             raise bad_input(
-                "E311",
-                f"the tokenizer has {len(tokenizer)} words, the model's embeddings {model.config.vocab_size}",
-                help="the tokenizer belongs to another model",
+                "E319",
+                f"the checkpoint has {len(lost)} weights that no module of transformers' {type(model).__name__} takes, {lost[0]} first",
+                place=Place.of(state.folder),
+                help="the model that edgeopt would load is not the one that was trained: see `edgeopt explain E319`",
             )
+        check_size(found, model.get_input_embeddings().num_embeddings)
         save_model(model, context.output)
-        tokenizer.save_pretrained(context.output)
-        if not (context.output / "tokenizer.json").is_file():
-            raise step_failed("E311", "transformers wrote no tokenizer.json")
+        rows = (texts for split in (context.data.train, context.data.report) for texts in split.texts)
+        renamed = ship_tokenizer(found, rows, context.output, words=task.reads_words and bool(missing))
         context.figures.update(head_trained=not missing, parameters=sum(p.numel() for p in model.parameters()))
+        if renamed:
+            context.progress.say(f"transformers' class reads {FILE} of {state.folder.name} otherwise than it says: it is shipped without a class, as it is")
 
     def observe(self, before: State, after: Path, params: StepParams) -> Figures:
         return {}

@@ -26,6 +26,7 @@ class LowerToOnnx(Transform[StepParams]):
     graph, and compare it with torch."""
 
     name = "lower.onnx"
+    version = 2
     summary = "export to ONNX, checked against torch"
     Params = StepParams
     seeded = False
@@ -90,14 +91,13 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
 
 
 def _export(model: Any, rows: Any, task: Task, path: Path) -> None:
-    import inspect
     import warnings
 
     import torch
 
-    from edgeopt.models.load import bare
+    from edgeopt.models.load import takes
 
-    accepted = inspect.signature(bare(model).forward).parameters
+    accepted = takes(model)
     example = rows.encoder.pad(rows.rows[-2:])
     names = [n for n in example if n in accepted]
 

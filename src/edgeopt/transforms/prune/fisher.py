@@ -172,13 +172,12 @@ def _profile(target: str | Target) -> Target:
 
 def _batches(model: Any, folder: Path, samples: int, context: StepContext) -> tuple[list[dict[str, Any]], int]:
     """Rows of train with their labels, about 64 batches of them, and how many rows."""
-    import inspect
-
+    from edgeopt.models.load import takes
     from edgeopt.tasks.encode import Encoder
 
     split = context.data.calibration(samples, context.task.selection, context.seed)
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
-    rows, _ = task.training_rows(encoder, split, set(inspect.signature(model.forward).parameters))
+    rows, _ = task.training_rows(encoder, split, takes(model))
     collate = task.collator(encoder)
     size = max(1, min(_LARGEST_BATCH, len(rows) // _BATCHES))
     return [collate(rows[i : i + size]) for i in range(0, len(rows), size)], len(rows)

@@ -45,7 +45,7 @@ class Qat(Transform[QatParams]):
     model. Zeros that an earlier step pruned stay zero."""
 
     name = "quantize.qat"
-    version = 2  # biases are rounded, too
+    version = 3  # one token type is no input
     summary = "train through the rounding; int8 weights and activations"
     Params = QatParams
     contract = Contract(

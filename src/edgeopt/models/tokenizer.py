@@ -1,0 +1,203 @@
+"""The one place that says which tokenizer a model folder has: its tokenizer.json, or what its older files are converted to.
+
+A tokenizer.json is used as it is, byte for byte, from the first step to what is shipped, and never through a class of
+transformers, which rebuilds it from the class's defaults. What the folder states besides (tokenizer_config.json, added_tokens.json,
+a vocabulary) must say the same; where it does not and a row comes out with other ids, nobody can know which of them
+the model was trained with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.models import converted
+
+FILE, CONFIG_FILE, ADDED, SPECIAL = "tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"
+#: What tokenizer_config.json may state of how text is read, by the part of tokenizer.json and the name it has there.
+_STATED = {
+    "do_lower_case": ("BertNormalizer", "lowercase"),
+    "strip_accents": ("BertNormalizer", "strip_accents"),
+    "tokenize_chinese_chars": ("BertNormalizer", "handle_chinese_chars"),
+    "add_prefix_space": ("ByteLevel", "add_prefix_space"),
+}
+#: The special tokens by transformers' names of them.
+SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_FILES = (FILE, CONFIG_FILE, ADDED, SPECIAL, converted.WORDS, converted.BPE, converted.MERGES, *converted.SENTENCEPIECE)
+_AGAIN = "save it anew with `tokenizer.save_pretrained(folder)`, or copy the file again"
+_WHICH = "change the one that is wrong: the model must read texts as it did when it was trained"
+Rows = Iterable[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """tokenizer: of the tokenizers library. text: what tokenizer.json says, as it lies in the folder or as it was converted.
+    stated: of tokenizer_config.json and special_tokens_map.json. slow: the older file it was converted from, None where
+    the folder has a tokenizer.json."""
+
+    folder: Path
+    tokenizer: Any
+    text: str
+    stated: Mapping[str, Any]
+    slow: str | None = None
+
+
+def read_tokenizer(folder: Path, model_type: str) -> Found:
+    """Raises InputError E311 where there is none or a file of it is damaged, E320 where one numbers a token otherwise, E206 where
+    a package is needed to convert it that is not installed."""
+    files = sorted(p for p in folder.iterdir() if p.name in _FILES and p.is_file())
+    return _read(folder, model_type, tuple((p.name, (found := p.stat()).st_size, found.st_mtime_ns) for p in files))
+
+
+@lru_cache(maxsize=4)
+def _read(folder: Path, model_type: str, files: tuple[tuple[str, int, int], ...]) -> Found:
+    """files: name, size and time of change of each, so that a changed one is read again."""
+    stated = {**_stated(folder / SPECIAL), **_stated(folder / CONFIG_FILE)}
+    path = folder / FILE
+    if path.is_file():
+        found = Found(folder, *_parsed(path), stated)
+    else:
+        slow, tokenizer = converted.convert(folder, model_type, stated)
+        found = Found(folder, tokenizer, tokenizer.to_str(pretty=True), stated, slow)
+    found.tokenizer.no_padding()
+    found.tokenizer.no_truncation()
+    _check_added(found)
+    return found
+
+
+def check_size(found: Found, words: int, place: Place | None = None) -> None:
+    """words: rows of the model's embeddings. Raises InputError E311 where a token has none."""
+    beyond = sorted((i, token) for token, i in found.tokenizer.get_vocab(with_added_tokens=True).items() if i >= words)
+    if beyond:
+        names = ", ".join(repr(token) for _, token in beyond[:3]) + (" and more" if len(beyond) > 3 else "")
+        raise bad_input(
+            "E311",
+            f"the tokenizer's largest token number is {beyond[-1][0]}, and the model has embeddings for {words} tokens: none for {names}",
+            place=place or Place.of(found.folder / FILE),
+            help="the tokenizer belongs to another model; or tokens were added to it: call `model.resize_token_embeddings(len(tokenizer))`, "
+                 "train, and save both",
+        )  # fmt: skip
+
+
+def check_types(found: Found, types: int, place: Place | None = None) -> None:
+    """types: rows of the model's table of token types, two or more (a model of one takes none). Raises InputError E311."""
+    numbers = {n for e in (found.tokenizer.encode("a"), found.tokenizer.encode("a", "a")) for n in e.type_ids}
+    if max(numbers, default=0) >= types:
+        raise bad_input("E311", f"the tokenizer numbers token types up to {max(numbers)}, and the model has {types}",
+                        place=place or Place.of(found.folder / FILE), help="the tokenizer belongs to another model")  # fmt: skip
+
+
+def disagreement(found: Found, rows: Rows) -> InputError | None:
+    """What the folder states in two ways, shown by the first of the rows that comes out with other ids; None where every row is the
+    same."""
+    if found.slow is not None:
+        return converted.undecided(found.folder, found.tokenizer, found.stated, rows)
+    changes = {key: found.stated[key] for key, (part, name) in _STATED.items() if _differs(found, key, part, name)}
+    if not changes:
+        return None
+    from tokenizers import Tokenizer
+
+    changed = json.loads(found.text)
+    for key, value in changes.items():
+        for part in _parts(changed, _STATED[key][0]):
+            part[_STATED[key][1]] = value
+    what = ", ".join(f"{key} is {json.dumps(value)} in {CONFIG_FILE}" for key, value in changes.items())
+    return converted.first_difference(f"{FILE} says otherwise: {what}", found.folder / CONFIG_FILE,
+                                      (FILE, found.tokenizer), (CONFIG_FILE, Tokenizer.from_str(json.dumps(changed))), rows, _WHICH)  # fmt: skip
+
+
+def with_spaces(text: str) -> str:
+    """The same tokenizer.json for words that are given one by one: a byte-level one would see no spaces between them."""
+    changed = json.loads(text)
+    parts = [p for p in _parts(changed, "ByteLevel") if not p.get("add_prefix_space", True)]
+    for part in parts:
+        part["add_prefix_space"] = True
+    return json.dumps(changed, ensure_ascii=False) if parts else text
+
+
+def plain_config(found: Found) -> dict[str, Any]:
+    """A tokenizer_config.json by which transformers takes tokenizer.json as it is: its special tokens, and no class of a family."""
+    named = {key: _content(found.stated[key]) for key in SPECIALS if isinstance(found.stated.get(key), str | dict)}
+    known = {"pad_token": ("[PAD]", "<pad>"), "unk_token": ("[UNK]", "<unk>"), "cls_token": ("[CLS]", "<s>"), "sep_token": ("[SEP]", "</s>"),
+             "mask_token": ("[MASK]", "<mask>")}  # fmt: skip
+    for key, words in known.items():
+        word = next((w for w in words if found.tokenizer.token_to_id(w) is not None), None)
+        if word is not None:
+            named.setdefault(key, word)
+    length = found.stated.get("model_max_length")
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **named, **({"model_max_length": length} if isinstance(length, int) else {})}
+
+
+def _content(token: Any) -> Any:
+    """A special token is its text, or an object that holds it."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _parsed(path: Path) -> tuple[Any, str]:
+    from tokenizers import Tokenizer
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        tokenizer = Tokenizer.from_str(text)
+        tokenizer.encode("a")  # a post-processor that names tokens it lacks fails only here
+        tokenizer.encode("a", "a")
+    except Exception as error:  # the library raises bare Exception
+        raise bad_input("E311", f"{FILE} is not a tokenizer: {_short(error)}", place=Place.of(path), help=_AGAIN) from None
+    except BaseException as error:  # and a panic of Rust, which is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise bad_input("E311", f"{FILE} is not a tokenizer that can be used: {_short(error)}", place=Place.of(path), help=_AGAIN) from None
+    return tokenizer, text
+
+
+def _stated(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise bad_input("E311", f"{path.name} is damaged: {_short(error)}", place=Place.of(path), help=_AGAIN) from None
+    return found
+
+
+def _check_added(found: Found) -> None:
+    """Raises InputError E320 for a token that the files beside number otherwise."""
+    listed = found.stated.get("added_tokens_decoder")
+    pairs = [(CONFIG_FILE, _content(token), int(number)) for number, token in (listed if isinstance(listed, dict) else {}).items() if str(number).isdecimal()]
+    pairs += [(ADDED, token, number) for token, number in _stated(found.folder / ADDED).items()]
+    for name, token, number in pairs:
+        have = found.tokenizer.token_to_id(token) if isinstance(token, str) else None
+        if have != number:
+            what = "has no such token" if have is None else f"gives it {have}"
+            raise bad_input("E320", f"{name} gives the token {token!r} the number {number}, and {found.slow or FILE} {what}",
+                            place=Place.of(found.folder / name), help=_WHICH)  # fmt: skip
+
+
+def _differs(found: Found, key: str, part: str, name: str) -> bool:
+    if key not in found.stated or found.stated[key] not in (True, False, None):
+        return False
+    where = found.tokenizer.pre_tokenizer if part == "ByteLevel" else found.tokenizer.normalizer
+    states = _parts(json.loads(where.__getstate__()), part) if where is not None else []
+    return any(state.get(name) != found.stated[key] for state in states)
+
+
+def _parts(node: Any, kind: str) -> list[dict[str, Any]]:
+    """The parts of a tokenizer of that type, wherever they stand in a sequence."""
+    if isinstance(node, list):
+        return [p for each in node for p in _parts(each, kind)]
+    if not isinstance(node, dict):
+        return []
+    if node.get("type") == kind:
+        return [node]
+    return [p for key in ("normalizer", "pre_tokenizer", "normalizers", "pretokenizers") for p in _parts(node.get(key), kind)]
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
