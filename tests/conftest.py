@@ -10,6 +10,7 @@ from helpers import WORDS, write_rows
 
 # matrices this small gain nothing from a second thread, and lose much where the machine is busy
 os.environ.setdefault("EDGEOPT_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before edgeopt
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 

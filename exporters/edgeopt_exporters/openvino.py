@@ -11,6 +11,7 @@ from edgeopt.contract import Fact, facts
 from edgeopt.export import Exported, Exporter, ExportInput, Query
 from edgeopt.measure.padding import LENGTHS, lengths_of, padded
 from edgeopt.measure.session import Options
+from edgeopt.telemetry import OPENVINO_LINES
 from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.files import copy_texts
 
@@ -83,13 +84,16 @@ class OpenVinoExporter(Exporter):
         return _FIXED if lengths else _DYNAMIC
 
 
-_OPENED = """\
+_OPENED = f"""\
+import sys
+
+{OPENVINO_LINES}
 import openvino
 
 core = openvino.Core()
 model = core.read_model(folder / file)
 names = [each.any_name for each in model.inputs]
-settings = {key: value for key, value in options.items() if key != "lengths"}
+settings = {{key: value for key, value in options.items() if key != "lengths"}}
 """
 _DYNAMIC = (
     _OPENED

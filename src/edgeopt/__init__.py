@@ -1,3 +1,7 @@
 """edgeopt: declarative optimisation of transformer encoders for CPUs, phones and browsers."""
 
+from edgeopt.telemetry import switch_off
+
 __version__ = "0.1.0"
+
+switch_off()

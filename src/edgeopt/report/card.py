@@ -10,6 +10,7 @@ from edgeopt.report import answers, energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
+from edgeopt.telemetry import ORT_LINES
 
 _READS = {
     "multiple-choice": "a question and its choices",
@@ -63,6 +64,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         sequence_classification=report.task.type in _SEQUENCES and not report.task.window_stride and (made is None or made.name in _LAYOUT),
         sentence=headline.sentence(report),
         session_options=SESSION_OPTIONS,
+        no_telemetry=ORT_LINES,
         target=report.latency[0].target if report.latency else "the target",
         made_on=f"{report.environment.get('cpu')}, onnxruntime {report.environment.get('packages', {}).get('onnxruntime')}",
         hub=_hub_fields(report, quantized),

@@ -1,11 +1,14 @@
 """Serve this model with onnxruntime and tokenizers alone: python run.py "A text." ["The second text of a pair."]"""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported, which from 1.29 on collects figures
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
