@@ -20,6 +20,9 @@ MODEL = "openvino_model.xml"
 #: A layer's name that is made of its type and a number that counts through the process: other bytes each time. Edges go by the id.
 _COUNTED = re.compile(r'(<layer id="(\d+)" name=")([A-Z][A-Za-z]*)_\d+(?:_\d+)?(")')
 
+#: All that is ever set of the runtime: other properties write files.
+_SET = ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT", "ENABLE_CPU_PINNING", "INFERENCE_NUM_THREADS")
+
 
 class OpenVinoExporter(Exporter):
     """openvino_model.xml with its weights in openvino_model.bin beside config.json and the tokenizer. The file has dynamic
@@ -60,7 +63,7 @@ class OpenVinoExporter(Exporter):
         core = openvino.Core()
         model = core.read_model(path)
         names = [i.any_name for i in model.inputs]
-        given = {k: v for k, v in options.items() if k != LENGTHS}
+        given = {k: options[k] for k in _SET if k in options}
 
         def compiled(length: int | None) -> Any:
             if length is not None:
@@ -93,7 +96,7 @@ import openvino
 core = openvino.Core()
 model = core.read_model(folder / file)
 names = [each.any_name for each in model.inputs]
-settings = {{key: value for key, value in options.items() if key != "lengths"}}
+settings = {{key: options[key] for key in {_SET} if key in options}}  # others may write files
 """
 _DYNAMIC = (
     _OPENED

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from edgeopt.bundle.device import guard
 from edgeopt.contract import Fact, facts
 from edgeopt.export import Exported, Exporter, ExportInput
 from edgeopt.graph_files import is_large, size_of
 from edgeopt.measure.choice import changes
-from edgeopt.measure.session import open_session, save_optimized
+from edgeopt.measure.session import save_optimized
 from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.files import copy_texts
 from edgeopt_exporters.ort_biases import float_biases
@@ -49,10 +50,13 @@ class OrtExporter(Exporter):
         optimized = target.with_suffix(".onnx")
         as_it_is = save_optimized(given.state.folder / GRAPH, {"disabled_optimizers": left_out}, optimized)
         float_biases(optimized)
-        open_session(optimized, {**as_it_is, "session.save_model_format": "ORT", "optimized_model_filepath": str(target)})
+        save_optimized(optimized, as_it_is, target)
         optimized.unlink()
         (folder / OPERATORS).write_text(_operators(target), encoding="utf-8")
         return Exported(Path(MODEL))
+
+    def misfit(self, options: Mapping[str, Any]) -> str | None:
+        return guard.problem({guard.OPTIMIZERS: options["disabled_optimizers"]})
 
     def changes(self, threads: int) -> list[dict[str, Any]]:
         return changes(threads, kernels=False)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeopt.bundle.device import guard
 from edgeopt.data.files import is_there
 from edgeopt.errors import bad_input
 from edgeopt.graph_files import digest_of, files_of
+from edgeopt.measure.declared import check_declared
 from edgeopt.measure.session import Options, open_session
 from edgeopt.sealed import LOCK, REPORT, Run, open_run
 from edgeopt.store import file_digest
@@ -42,8 +44,9 @@ class Artifact:
         return {"graph": digest_of(self.graph), "tokenizer": file_digest(self.folder / TOKENIZER)}
 
     def check(self, task: Task) -> None:
-        """Raises InputError E411 for a graph that is not whole, E131 for one that the runtime does not open, E316 where its outputs
-        are not the task's classes."""
+        """Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open, E316 where its
+        outputs are not the task's classes."""
+        check_declared(self.graph)
         files_of(self.graph)
         try:
             outputs = {o.name: o.shape for o in open_session(self.graph).get_outputs()}
@@ -86,10 +89,21 @@ def find_artifact(path: Path) -> Artifact:
 
 def _artifact(folder: Path, graph: Path) -> Artifact:
     run = open_run(folder.parent) if (folder.parent / LOCK).is_file() or _is_of_run(folder) else None
-    options = _json(folder / SESSION).get(graph.relative_to(folder).as_posix())
     names = _json(folder / "config.json").get("id2label")
     labels = [str(names[k]) for k in sorted(names, key=int)] if isinstance(names, Mapping) and all(str(k).isdecimal() for k in names) else []
-    return Artifact(folder, graph, run, options if isinstance(options, dict) else None, _as_in_rows(labels))
+    return Artifact(folder, graph, run, options_of(folder, graph.relative_to(folder).as_posix()), _as_in_rows(labels))
+
+
+def options_of(folder: Path, file: str) -> dict[str, Any] | None:
+    """What session.json in a model's folder says of a file; None where it says nothing. Raises InputError E210 where it would set
+    what edgeopt never sets, E131 where it is damaged."""
+    found = _json(folder / SESSION)
+    if file not in found:
+        return None
+    if wrong := guard.problem(found[file]):
+        raise bad_input("E210", f"{folder / SESSION} is refused: {wrong}", help="remove it to open the model with the runtime's own options, or export again")
+    options: dict[str, Any] = found[file]
+    return options
 
 
 def _is_of_run(folder: Path) -> bool:

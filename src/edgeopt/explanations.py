@@ -308,6 +308,21 @@ list in `match` has one of the teacher's layers for each of the student's, and a
 head, unless `relation_heads` splits both into as many parts. Logits alone can be learned from a teacher with
 another tokenizer, where the model answers once for a whole text. A student's checkpoint needs the same
 tokenizer as the recipe's model, because both chains are measured with the same tokens.""",
+    "E210": """session.json of a model's folder sets what edgeopt never sets.
+
+It holds the options of ONNX Runtime that a graph was quickest with. Some options of the runtime write
+files, load libraries or start as many threads as they are told, so a folder from elsewhere may set only
+those that edgeopt chooses among: `disabled_optimizers`, `graph_optimization_level`,
+`intra_op_num_threads` (256 at most), `enable_cpu_mem_arena`, `enable_mem_pattern`,
+`session.intra_op.allow_spinning` and `session.force_spinning_stop`. The graph itself needs none of them:
+without session.json the runtime's own options are taken.""",
+    "E211": """A graph declares other tensors than its file has.
+
+Before ONNX Runtime opens a graph that came from elsewhere, edgeopt looks at every tensor in it: the
+shape that it declares must be that of the bytes it has, values that are kept beside the graph must be in
+its own folder and as many as declared, and no operator may make a tensor of more than 2^28 elements out
+of a constant shape. A damaged file fails there, and so does one that was made to take all memory or to
+read other files.""",
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train

@@ -22,7 +22,7 @@ from edgeopt.bundle import verify
 from edgeopt.bundle.manifest import MAX_BYTES
 
 Change = Callable[[Path], object]
-FILES = ("run.py", "device.py", "selftest.json", "session.json", "tokenizer.json", MODEL, "manifest.json", "manifest.sig")
+FILES = ("run.py", "device.py", "guard.py", "selftest.json", "session.json", "tokenizer.json", MODEL, "manifest.json", "manifest.sig")
 STORED, MODE = zipfile.ZIP_STORED, 0o100644 << 16
 
 

@@ -15,6 +15,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeopt.artifact import find_artifact
+from edgeopt.errors import InputError
 from edgeopt.export import Runnable
 from edgeopt.gates import Evidence, decide
 from edgeopt.measure import choice, clock
@@ -94,6 +96,51 @@ def test_the_lines_of_the_card_set_what_we_measure_with(graph: Path, tmp_path: P
         assert set_.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         assert set_.get_session_config_entry("session.intra_op.allow_spinning") == "0"
         assert set_.get_session_config_entry("optimization.disable_specified_optimizers") == "SkipLayerNormFusion;BiasGeluFusion"
+
+
+WRITTEN = "written.txt"
+#: What a folder from elsewhere must not set, besides other values of what it may.
+FORBIDDEN: list[dict[str, Any]] = [
+    {"optimized_model_filepath": WRITTEN}, {"profile_file_prefix": WRITTEN, "enable_profiling": True}, {"enable_profiling": True},
+    {"session.save_model_format": "ORT"}, {"session.optimized_model_external_initializers_file_name": WRITTEN}, {"ep.context_file_path": WRITTEN},
+    {"session.intra_op_thread_affinities": "1;2"}, {"logid": WRITTEN}, {"inter_op_num_threads": 1}, {"__class__": 1}, {"add_initializer": 1},
+    {"register_custom_ops_library": WRITTEN}, {"optimization.disable_specified_optimizers": "A"}, {"": 1},
+    {"intra_op_num_threads": 1_000_000}, {"intra_op_num_threads": -1}, {"intra_op_num_threads": True}, {"intra_op_num_threads": "1"},
+    {"enable_mem_pattern": 1}, {"session.intra_op.allow_spinning": 1}, {"session.intra_op.allow_spinning": "yes"}, {"session.force_spinning_stop": None},
+    {"graph_optimization_level": "ORT_ENABLE_EVERYTHING"}, {"graph_optimization_level": ["ORT_ENABLE_ALL"]}, {"disabled_optimizers": "all"},
+    {"disabled_optimizers": ["A;B"]}, {"disabled_optimizers": [1]}, {"disabled_optimizers": ["A"] * 101},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", FORBIDDEN, ids=str)
+def test_what_a_folder_from_elsewhere_must_not_set(options: dict[str, Any], graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in a gate, nor by any way to a session, nor by the lines of the card, which leave it out."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="refused"):
+        open_session(graph, options)
+    with pytest.raises(ValueError, match="refused"):
+        Runnable(graph).open(options)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.onnx").write_bytes(graph.read_bytes())
+    (tmp_path / "model" / "tokenizer.json").write_text("{}")
+    (tmp_path / "model" / "session.json").write_text(json.dumps({"model.onnx": options}))
+    with pytest.raises(InputError) as error:
+        find_artifact(tmp_path / "model")
+    assert error.value.issues[0].code == "E210"
+    set_ = ort.SessionOptions()
+    if not set(options) & {"disabled_optimizers", "graph_optimization_level", "session.intra_op.allow_spinning", "session.force_spinning_stop"}:
+        exec(SESSION_OPTIONS, {"json": json, "ort": ort, "folder": tmp_path / "model", "file": "model.onnx", "options": set_} | _as_threads(options))
+        plain = ort.SessionOptions()
+        for name in ("optimized_model_filepath", "profile_file_prefix", "enable_profiling", "logid", "inter_op_num_threads"):
+            assert getattr(set_, name) == getattr(plain, name)
+        assert set_.intra_op_num_threads <= 256
+    assert {p.name for p in tmp_path.iterdir()} == {"model"}
+
+
+def _as_threads(options: dict[str, Any]) -> dict[str, Any]:
+    """The card's lines leave values of the wrong type to the runtime, which refuses them."""
+    number = options.get("intra_op_num_threads", options.get("enable_mem_pattern", 1))
+    return {} if type(number) in (int, bool) else {"setattr": lambda *_: None, "min": lambda *_: None}
 
 
 def test_the_readme_has_the_same_lines() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt import __version__
+from edgeopt.artifact import options_of
 from edgeopt.bundle.archive import write_zip
 from edgeopt.bundle.license import write_license
 from edgeopt.bundle.manifest import (
@@ -38,6 +39,7 @@ from edgeopt.bundle.texts import check_measured, expected, logits_of, read_texts
 from edgeopt.bundle.verify import DEVICE
 from edgeopt.errors import InputError, bad_input
 from edgeopt.graph_files import copy_model
+from edgeopt.measure.declared import check_declared
 from edgeopt.recipe.schema import GateSpec, Target, TaskSpec
 from edgeopt.report.model import Report
 from edgeopt.run import building, publish, writable
@@ -104,9 +106,11 @@ def _fill(folder: Path, run: Path, report: Report, lock: dict[str, Any], task: T
     """Everything but the manifest; returns the licence."""
     model = report.candidate.artifact.removeprefix("model/")
     (folder / model).parent.mkdir(parents=True, exist_ok=True)
+    if model.endswith(".onnx"):
+        check_declared(run / "model" / model)
     copy_model(run / "model" / model, folder / model)
     shutil.copyfile(run / "model" / TOKENIZER, folder / TOKENIZER)
-    options = json.loads((run / "model" / SESSION).read_text(encoding="utf-8")).get(model, {})
+    options = options_of(run / "model", model) or {}
     _write(folder / SESSION, {model: options})
     for name in SCRIPTS:
         shutil.copyfile(DEVICE / name, folder / name)

@@ -13,11 +13,13 @@ from edgeopt.recipe.schema import GateSpec, Target
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 SESSION, TOKENIZER, SELFTEST = "session.json", "tokenizer.json", "selftest.json"
-SCRIPTS = ("run.py", "device.py")
+SCRIPTS = ("run.py", "device.py", "guard.py")
 #: What every bundle has, besides its model.
 REQUIRED = (SESSION, TOKENIZER, SELFTEST, *SCRIPTS)
 #: Bytes of all files of a bundle (what a zip without extensions can hold), and of its manifest, at most; files at most.
 MAX_BYTES, MAX_MANIFEST, MAX_FILES = 4_000_000_000, 1 << 20, 1000
+#: Tokens of a query at most; more no encoder reads.
+MAX_LENGTH = 1 << 17
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}", re.ASCII)
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -35,7 +37,7 @@ class File(Part):
 class Task(Part):
     type: str
     texts: int = Field(ge=1, le=2, description="how many make one query")
-    max_length: int = Field(ge=1)
+    max_length: int = Field(ge=1, le=MAX_LENGTH)
 
 
 class License(Part):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeopt import processes
 from edgeopt.bundle import sign
 from edgeopt.bundle.archive import Source, opened
+from edgeopt.bundle.device import guard
 from edgeopt.bundle.manifest import MANIFEST, MAX_MANIFEST, SELFTEST, SESSION, SIGNATURE, Manifest, read_manifest, refused
 from edgeopt.errors import InputError, bad_input
 from edgeopt.graph_files import files_of
+from edgeopt.measure.declared import check_declared
 
 DEVICE = Path(__file__).parent / "device"
-#: What session.json may set, which is what edgeopt chooses among: others make the runtime write files.
-_OPTIONS = {"disabled_optimizers": list, "graph_optimization_level": str, "intra_op_num_threads": int, "enable_cpu_mem_arena": bool,
-            "enable_mem_pattern": bool, "session.intra_op.allow_spinning": str, "session.force_spinning_stop": str}  # fmt: skip
 MAX_TEXTS = 256
+#: Seconds that a self-test may take here.
+_PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def _copy(source: Source, name: str, to: Path, size: int, sha256: str) -> None:
 def _check_graph(path: Path) -> None:
     """A graph reads its weights from its own folder alone, of which every file was checked."""
     try:
+        if path.suffix == ".onnx":
+            check_declared(path)
         files_of(path)
     except InputError as error:
         raise refused(error.issues[0].message.replace(f"{path.parent}/", "")) from None
@@ -118,9 +121,10 @@ def _check_graph(path: Path) -> None:
 
 def _check_session(path: Path, model: str) -> None:
     found = _json(path)
-    options = found.get(model, {}) if isinstance(found, dict) and set(found) <= {model} else None
-    if not isinstance(options, dict) or any(type(v) is not _OPTIONS.get(k) for k, v in options.items()):
-        raise refused(f"{SESSION} has options of ONNX Runtime that edgeopt does not set")
+    if not isinstance(found, dict) or not set(found) <= {model}:
+        raise refused(f"{SESSION} has options of another file than {model}")
+    if wrong := guard.problem(found.get(model, {})):
+        raise refused(f"{SESSION} has options of ONNX Runtime that edgeopt does not set: {wrong}")
 
 
 def _check_selftest(path: Path, manifest: Manifest) -> None:
@@ -146,7 +150,10 @@ def _json(path: Path) -> Any:
 def selftest(folder: Path) -> dict[str, Any]:
     """Ask a verified bundle its own texts, by edgeopt's copy of device.py in a process of its own: no code of the bundle is
     run. Raises InputError E143 where the answers differ or the model does not load."""
-    done = subprocess.run([sys.executable, "-W", "ignore", str(DEVICE / "device.py"), "selftest", str(folder)], capture_output=True, text=True)
+    try:
+        done = processes.run_worker([str(DEVICE / "device.py"), "selftest", str(folder)], None, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise bad_input("E143", f"the bundle is refused: its self-test takes more than {_PATIENCE:.0f} seconds") from None
     if done.returncode not in (0, 1) or not done.stdout:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise bad_input("E143", f"the bundle is refused: its self-test could not run: {last[:300]}", help="`edgeopt doctor` says what is installed here")

@@ -11,6 +11,7 @@ import numpy as np
 from edgeopt.measure.latency_worker import pin
 from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session import defaults, onnx_query
+from edgeopt.processes import read_task
 
 #: Each of these is tried, and the quicker counts.
 _CHANGES: tuple[dict[str, list[str]], ...] = ({}, {"disabled_optimizers": ["SkipLayerNormFusion"]})
@@ -18,7 +19,7 @@ _CHANGES: tuple[dict[str, list[str]], ...] = ({}, {"disabled_optimizers": ["Skip
 
 def main() -> None:
     """Median milliseconds of each graph, with the quicker of the runtime's choices. All read `hidden` and `mask`."""
-    task = json.load(sys.stdin)
+    task = read_task()
     pin(task["threads"])
     rng = np.random.default_rng(0)
     shape = (task["batch"], task["tokens"], task["hidden"])

@@ -15,14 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.export import Runnable
+from edgeopt.bundle.device.guard import end_with_parent
+from edgeopt.export import Runnable, exporter
 from edgeopt.measure.clock import timed
+from edgeopt.processes import read_task
 
 
 def main() -> None:
-    task = json.load(sys.stdin)
+    task = read_task()
     for module in task["imports"]:  # the program's start, not the model's
         importlib.import_module(module)
+    for graph in task["graphs"].values():
+        exporter(graph["format"])  # and the import of what opens it
     starts: dict[str, list[Any]] = {name: [] for name in task["graphs"]}
     end = time.monotonic() + task["max_seconds"]
     for number in range(task["repeats"]):
@@ -39,6 +43,7 @@ def in_child(call: Callable[[], Any], what: str) -> Any:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        end_with_parent()
         # never back into what the copy was made from, whose clean-up would wait for threads that were not copied
         try:
             with os.fdopen(writer, "w") as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import sys
 import time
@@ -15,12 +14,13 @@ from edgeopt.export import Runnable
 from edgeopt.measure.choice import Query
 from edgeopt.measure.energy import as_block
 from edgeopt.measure.latency_worker import Feed, feeds_of, pin
+from edgeopt.processes import read_task
 
 IDLE = "idle"
 
 
 def main() -> None:
-    task = json.load(sys.stdin)
+    task = read_task()
     with metering(task["country"]):
         pass  # the first time it looks for the machine's parts, which takes seconds
     pin(task["threads"])
@@ -34,13 +34,11 @@ def main() -> None:
 
 def measured(queries: dict[str, Query], feeds: list[Feed], blocks: int, seconds: float, country: str) -> dict[str, list[tuple[dict[str, Any], int]]]:
     """Blocks of each model and of idling, in every round all of them in random order: so drift meets them alike."""
-    order, rng, parent = [IDLE, *queries], random.Random(0), os.getppid()
+    order, rng = [IDLE, *queries], random.Random(0)
     out: dict[str, list[tuple[dict[str, Any], int]]] = {name: [] for name in order}
     for _ in range(blocks):
         rng.shuffle(order)
         for name in order:
-            if os.getppid() != parent:
-                raise SystemExit("the run that asked is gone")
             with metering(country) as used:
                 answered = idle(seconds) if name == IDLE else answer(queries[name], feeds, seconds)
             out[name] += [as_block(energy, answered) for energy in used]

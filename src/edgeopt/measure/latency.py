@@ -1,15 +1,13 @@
 """Latency of several subjects in one fresh process, interleaved, with threads pinned.
 
 A process of its own: the threads, arenas and memory of training would be measured too. The work is
-in `latency_worker`, which reads its task as JSON from stdin and writes samples to stdout.
+in `latency_worker`, which is told its task and writes samples to stdout.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgeopt import host
+from edgeopt import host, processes
 from edgeopt.errors import step_failed
 from edgeopt.export import Runnable
 from edgeopt.measure.profile import unfit
@@ -101,9 +99,10 @@ def cold_starts(graphs: Mapping[str, Runnable], row: Ids) -> dict[str, Starts]:
 
 
 def run_worker(module: str, task: dict[str, Any]) -> Any:
+    """What a module answers, run as a worker. Raises StepError E409 where it fails."""
     # what makes training a good neighbour would slow what is measured
     env = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-m", module], input=json.dumps(task), capture_output=True, text=True, env=env)
+    done = processes.run_worker(["-m", module], task, env)
     if done.returncode != 0:
         tail = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise step_failed(

@@ -16,13 +16,14 @@ from edgeopt.export import Runnable
 from edgeopt.measure.arithmetic import peaks, weights_of
 from edgeopt.measure.choice import Choice, Query, best_options
 from edgeopt.measure.rounds import believable
+from edgeopt.processes import read_task
 from edgeopt.tasks.encode import length
 
 Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
 
 
 def main() -> None:
-    task = json.load(sys.stdin)
+    task = read_task()
     target = task["target"]
     pin(target["threads"])
     feeds = {str(s): feeds_of(task["rows"], s, target["batch"]) for s in target["sequence"]}

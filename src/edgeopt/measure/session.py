@@ -2,7 +2,7 @@
 
 Options are a mapping: attributes of `onnxruntime.SessionOptions` by name (`intra_op_num_threads`, `enable_cpu_mem_arena`,
 `enable_mem_pattern`; `graph_optimization_level` by the name of its value), entries of the session's configuration, which have
-a dot in their name, and `disabled_optimizers`, a list.
+a dot in their name, and `disabled_optimizers`, a list. No others are set, wherever they come from: `bundle/device/guard.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeopt.bundle.device.guard import LEVEL, OPTIMIZERS, session_options
 from edgeopt.graph_files import DATA, is_large
 
 Options = Mapping[str, Any]
@@ -18,7 +19,7 @@ Options = Mapping[str, Any]
 #: All processors, and none is taken by an idle session's threads from another session.
 QUIET: Options = {"session.intra_op.allow_spinning": "0"}
 #: Options that change which kernels compute the graph, and so the last digits of its logits.
-KERNELS = ("disabled_optimizers", "graph_optimization_level")
+KERNELS = (OPTIMIZERS, LEVEL)
 
 
 def defaults(threads: int) -> dict[str, Any]:
@@ -28,29 +29,32 @@ def defaults(threads: int) -> dict[str, Any]:
 
 
 def open_session(path: Path, options: Options = QUIET) -> Any:
-    """A CPU session with these options. The lines of the model card do the same."""
-    import onnxruntime as ort
-
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3
-    for name, value in options.items():
-        if name == "disabled_optimizers":
-            settings.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
-        elif name == "graph_optimization_level":
-            settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
-        elif "." in name:
-            settings.add_session_config_entry(name, value)
-        else:
-            setattr(settings, name, value)
-    return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    """A CPU session with these options. The lines of the model card do the same. Raises ValueError for options that no session.json
+    may set."""
+    return _opened(path, options)
 
 
 def save_optimized(path: Path, options: Options, to: Path) -> dict[str, Any]:
-    """Write the graph as the runtime optimises it for this processor; returns the options to open that file with. No
-    optimisation may run over it again: the runtime would fuse what it was told to leave apart."""
-    beside = {"session.optimized_model_external_initializers_file_name": to.name + DATA} if is_large(path) else {}
-    open_session(path, {**options, **beside, "optimized_model_filepath": str(to)})
+    """Write the graph as the runtime optimises it for this processor, in the runtime's own format where `to` ends in .ort;
+    returns the options to open that file with. No optimisation may run over it again: the runtime would fuse what it was told
+    to leave apart."""
+    _opened(path, options, to)
     return {**{k: v for k, v in options.items() if k not in KERNELS}, "graph_optimization_level": "ORT_DISABLE_ALL"}
+
+
+def _opened(path: Path, options: Options, to: Path | None = None) -> Any:
+    """to: where the runtime is to write the optimised graph, which only we say, and no options."""
+    import onnxruntime as ort
+
+    settings = session_options(ort, dict(options))
+    settings.log_severity_level = 3
+    if to is not None:
+        settings.optimized_model_filepath = str(to)
+        if to.suffix == ".ort":
+            settings.add_session_config_entry("session.save_model_format", "ORT")
+        elif is_large(path):
+            settings.add_session_config_entry("session.optimized_model_external_initializers_file_name", to.name + DATA)
+    return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
 
 
 def input_names(session: Any) -> list[str]:

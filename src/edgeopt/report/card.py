@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from edgeopt.bundle.device import guard
 from edgeopt.export import exporter, exporter_names
 from edgeopt.report import answers, energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
@@ -29,17 +30,21 @@ _FEW_SLICES = 12
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
-#: Lines that give `options`, an onnxruntime.SessionOptions, what session.json in `folder` says of `file`.
-SESSION_OPTIONS = """\
-for name, value in json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {}).items():
-    if name == "disabled_optimizers":
+def _words(names: tuple[str, ...]) -> str:
+    return f"({', '.join(f'{chr(34)}{name}{chr(34)}' for name in names)})"
+
+
+#: Lines that give `options`, an onnxruntime.SessionOptions, what session.json in `folder` says of `file`, as far as `guard` lets it.
+SESSION_OPTIONS = f"""\
+for name, value in json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {{}}).items():
+    if name == "{guard.OPTIMIZERS}":
         options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
-    elif name == "graph_optimization_level":
+    elif name == "{guard.LEVEL}":
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
-    elif "." in name:
+    elif name in {_words(guard.ENTRIES)}:
         options.add_session_config_entry(name, value)
-    else:
-        setattr(options, name, value)"""
+    elif name in {_words(guard.ATTRIBUTES)}:  # other options may write files
+        setattr(options, name, min(value, {guard.MAX_THREADS}))"""
 
 
 def render_card(report: Report, *, pair: bool, quantized: bool) -> str:

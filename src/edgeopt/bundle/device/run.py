@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from guard import session_options  # type: ignore[import-not-found]
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported, which from 1.29 on collects figures
 import onnxruntime as ort
@@ -18,24 +19,20 @@ class Model:
 
     def __init__(self, folder: Path = Path(__file__).parent) -> None:
         self.about: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        file, options = self.about["model"], ort.SessionOptions()
-        for name, value in json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {}).items():
-            if name == "disabled_optimizers":
-                options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
-            elif name == "graph_optimization_level":
-                options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
-            elif "." in name:
-                options.add_session_config_entry(name, value)
-            else:
-                setattr(options, name, value)
-        self.session = ort.InferenceSession(str(folder / file), options, providers=["CPUExecutionProvider"])
+        file = self.about["model"]
+        options = json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {})
+        self.session = ort.InferenceSession(str(folder / file), session_options(ort, options), providers=["CPUExecutionProvider"])
         self.inputs = {i.name for i in self.session.get_inputs()}
         self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.about["task"]["max_length"])
 
     def feed(self, *texts: str) -> dict[str, Any]:
-        """Inputs of one text or pair, each of shape (1, tokens)."""
+        """Inputs of one text, or of the two of a pair, each of shape (1, tokens). Raises ValueError for another number of texts:
+        a model that reads one at a time answers two as well, and wrongly."""
+        need = self.about["task"]["texts"]
+        if len(texts) != need or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"this model reads {need} text{'s' * (need > 1)} at a time, not {len(texts)}")
         encoded = self.tokenizer.encode(*texts)
         found = {"input_ids": encoded.ids, "attention_mask": encoded.attention_mask, "token_type_ids": encoded.type_ids}
         return {name: np.array([values], dtype=np.int64) for name, values in found.items() if name in self.inputs}
@@ -54,7 +51,8 @@ class Model:
 
 if __name__ == "__main__":
     model = Model()
-    if len(sys.argv) - 1 != model.about["task"]["texts"]:
-        sys.exit(f"{__doc__}\nThis model reads {model.about['task']['texts']} at a time.")
-    label, probability = model.answer(*sys.argv[1:])
+    try:
+        label, probability = model.answer(*sys.argv[1:])
+    except ValueError as error:
+        sys.exit(f"{__doc__}\n{error}")
     print(label if probability is None else f"{label}\t{probability:.4f}")

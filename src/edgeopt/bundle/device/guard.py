@@ -1,0 +1,83 @@
+"""What edgeopt and a bundle's scripts have in common: which options of ONNX Runtime a session.json may set, and that a process
+ends with the one that started it. The standard library alone, because it is copied into bundles."""
+
+import ctypes
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+#: More threads than this start no quicker on any machine that edgeopt is for, and a million of them hang it.
+MAX_THREADS = 256
+#: What session.json may set: attributes of SessionOptions, its configuration's entries with their values, and two of their own.
+#: Whatever else the runtime knows is refused: some options write files, load libraries or name paths.
+ATTRIBUTES = ("intra_op_num_threads", "enable_cpu_mem_arena", "enable_mem_pattern")
+ENTRIES = ("session.intra_op.allow_spinning", "session.force_spinning_stop")
+OPTIMIZERS, LEVEL = "disabled_optimizers", "graph_optimization_level"
+LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_LAYOUT", "ORT_ENABLE_ALL")
+_OPTIMIZER = re.compile(r"[A-Za-z0-9_]{1,100}")
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+
+
+def problem(options: Any) -> "str | None":
+    """What is wrong with options out of a session.json, in words, if anything."""
+    if not isinstance(options, dict):
+        return "its options are not an object"
+    for name, value in options.items():
+        if may := _range(name, value):
+            return f"{str(name)[:60]!r} is {str(value)[:60]!r}, and may be {may}" if may != "no" else f"it sets {str(name)[:60]!r}, which edgeopt never sets"
+    return None
+
+
+def _range(name: Any, value: Any) -> "str | None":
+    """What an option may be, where it is something else; `no` where it may not be set."""
+    if name == "intra_op_num_threads":
+        return None if type(value) is int and 0 <= value <= MAX_THREADS else f"0 to {MAX_THREADS}"
+    if name in ATTRIBUTES:
+        return None if type(value) is bool else "true or false"
+    if name in ENTRIES:
+        return None if value in ("0", "1") else '"0" or "1"'
+    if name == LEVEL:
+        return None if value in LEVELS else f"one of {', '.join(LEVELS)}"
+    if name == OPTIMIZERS:
+        good = isinstance(value, list) and len(value) <= 100 and all(isinstance(v, str) and _OPTIMIZER.fullmatch(v) for v in value)
+        return None if good else "a list of names"
+    return "no"
+
+
+def session_options(ort: Any, options: Any) -> Any:
+    """SessionOptions with these. ort: the module onnxruntime. Raises ValueError for what `problem` finds."""
+    if wrong := problem(options):
+        raise ValueError(f"session.json is refused: {wrong}")
+    settings = ort.SessionOptions()
+    for name, value in options.items():
+        if name == OPTIMIZERS:
+            settings.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
+        elif name == LEVEL:
+            settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
+        elif name in ENTRIES:
+            settings.add_session_config_entry(name, value)
+        else:
+            setattr(settings, name, value)
+    return settings
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, even by a kill, which gives it no chance to say so. Linux sends a
+    signal; elsewhere a thread looks each second."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that was set
+            os._exit(1)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
