@@ -14,6 +14,7 @@ from edgeopt.cells import plan_cells
 from edgeopt.export import absent, exporter, exporter_names
 from edgeopt.measure.profile import unfit
 from edgeopt.plan import Plan, make_plans
+from edgeopt.precision import decisions
 from edgeopt.recipe.expand import Grid, load
 from edgeopt.store import Store
 
@@ -54,12 +55,13 @@ def _package(name: str) -> Finding:
 def _machine(store: Store) -> list[Finding]:
     flags = host.cpu_flags()
     int8 = sorted(flags & set(host.INT8_FLAGS))
-    bf16 = sorted(flags & set(host.BF16_FLAGS))
+    bf16, decided = sorted(flags & set(host.BF16_FLAGS)), decisions(store.measured)
     memory = host.memory_bytes()
     return [
         Finding("processor", "ok", f"{host.cpu_name()}, {host.cpus()} threads"),
         Finding("int8", "ok" if int8 else "warn", ", ".join(int8) or "no VNNI or dotprod: int8 is slow and may saturate"),
         Finding("bf16", "ok" if bf16 else "warn", ", ".join(bf16) or "none: precision auto trains in fp32"),
+        *(Finding("precision auto", "ok", text) for text in decided),
         Finding("memory", "ok", f"{memory / 1e9:.1f} GB" if memory else "unknown"),
         Finding("GPU", "ok" if host.has_cuda() else "warn", "CUDA" if host.has_cuda() else "none: the torch reference is measured on the CPU"),
         _store(store),

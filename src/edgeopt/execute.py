@@ -21,6 +21,7 @@ from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
 from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, load_rows, load_step, look_up, memory_of, seed_of
 from edgeopt.plan.fit import fit_issues
+from edgeopt.precision import asks, decide
 from edgeopt.progress import Progress
 from edgeopt.references import all_references, misfits, standing
 from edgeopt.store import State, Store, key_of
@@ -60,13 +61,23 @@ class Executed:
 def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Executed:
     """Bring every step of the plan about. Raises StepError (exit 3) naming the step that failed, and the variant."""
     store.prepare()
-    plan = fetch(plan, store)
+    plan = _decided(fetch(plan, store), store, progress)
     assert plan.data is not None
     with _variant_errors(plan.recipe.variant):
         chains: dict[Chain, list[Done]] = {}
         for name in plan.chains:
             chains[name] = _chain(plan, name, store, progress, group, plan.data, chains)
     return Executed(chains, plan.data, plan.source)
+
+
+def _decided(plan: Plan, store: Store, progress: Progress) -> Plan:
+    """The plan with what `precision: auto` means here, which is measured where no step before could know."""
+    if not any(asks(step.params) for step in plan.steps):
+        return plan
+    with progress.during("precision: auto is measured, a layer's step in fp32 and in bf16", 3):
+        found = decide(plan.source.config, store.measured)
+    progress.say(f"{'precision: auto':<{_width(plan)}} {found.precision}: {found.why}")
+    return plan.decided(found)
 
 
 def fetch(plan: Plan, store: Store) -> Plan:
@@ -188,6 +199,8 @@ def _build(
                 seconds = time.monotonic() - started
             figures |= figures_of(used)
             # a training forgets what was before it, and notes its own
+            if step.auto and plan.precision is not None:
+                figures["precision_chosen"] = plan.precision.why
             figures["peak_rss_bytes"] = max(host.peak_memory(), figures.get("peak_rss_bytes", 0))
             state = store.commit(output, key=key, parts=step.parts, use=step.use, facts=facts, figures=figures, seconds=seconds)
     return replace(step, state=state)

@@ -95,13 +95,6 @@ def has_cuda() -> bool:
     return Path("/dev/nvidiactl").exists() and torch is not None and not torch.endswith("+cpu")
 
 
-def resolve_precision(precision: str) -> str:
-    """`auto` becomes bf16 where the GPU or the CPU computes it natively, else fp32."""
-    if precision != "auto":
-        return precision
-    return "bf16" if has_cuda() or cpu_flags() & set(BF16_FLAGS) else "fp32"
-
-
 def environment() -> dict[str, Any]:
     """What a figure depends on besides the recipe."""
     names = ("torch", "transformers", "peft", "accelerate", "onnx", "onnxruntime", "tokenizers", "numpy")

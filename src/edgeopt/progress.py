@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
 from edgeopt.visible import one_line, styled
 
 log = logging.getLogger("edgeopt")
+
+#: Seconds after which what shows nothing says again that it goes on; and from which on it says how long it took.
+REMIND, TOLD = 15.0, 2.0
 
 
 class Bar:
@@ -73,3 +77,26 @@ class Progress:
 
     def say(self, text: str) -> None:
         log.info(text)
+
+    @contextlib.contextmanager
+    def during(self, what: str, seconds: float | None = None, *, most: bool = False) -> Iterator[None]:
+        """Around what takes more than two seconds and shows nothing by itself: says what is done and how long it may take, while
+        it takes longer that it goes on, and how long it took. seconds: about, or with `most` at most so many."""
+        promised = "" if seconds is None else f": {'up to' if most else 'about'} {max(seconds, 1):.0f} s"
+        self.say(f"{what}{promised} …")
+        began, done = time.monotonic(), threading.Event()
+
+        def remind() -> None:
+            while not done.wait(REMIND):
+                self.say(f"  … {time.monotonic() - began:.0f} s so far")
+
+        reminding = threading.Thread(target=remind, daemon=True)
+        reminding.start()
+        try:
+            yield
+        finally:
+            done.set()
+            reminding.join()
+        took = time.monotonic() - began
+        if took >= TOLD:
+            self.say(f"  took {took:.1f} s")

@@ -66,7 +66,7 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
         "input": input_digest,
         "transform": step.use,
         "version": step.transform.version,
-        "params": _resolved(_unnamed(step.params.model_dump(mode="json"), [*(r.path for r in references), *((*at, "unlabelled") for at, _ in distils)])),
+        "params": _unnamed(step.params.model_dump(mode="json"), [*(r.path for r in references), *((*at, "unlabelled") for at, _ in distils)]),
         "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
         "needs": {name: host.installed(name) for name in names},
     }
@@ -116,10 +116,3 @@ def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: St
 def _checkpoint_state(name: str, plan: Plan, data: dict[str, Any], store: Store) -> State | None:
     digest = plan.checkpoints[name].fingerprint()
     return None if digest is None else store.find(key_of(key_parts(load_step(name), digest, plan, data)))
-
-
-def _resolved(value: Any) -> Any:
-    """`precision: auto` means what this machine makes of it."""
-    if isinstance(value, dict):
-        return {k: host.resolve_precision(v) if k == "precision" and isinstance(v, str) else _resolved(v) for k, v in value.items()}
-    return value

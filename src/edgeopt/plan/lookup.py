@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeopt.plan.keys import data_key, key_parts, memory_of, other_digests
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
+from edgeopt.precision import asks
 from edgeopt.recipe.load import Recipe
 from edgeopt.store import Store, key_of
 
@@ -20,6 +21,10 @@ def look_up_chain(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Sto
             continue
         assert digest is not None
         assert data is not None
+        if asks(step.params):
+            behind = "what `precision: auto` means here is measured first"
+            steps[i] = replace(step, status="new", why=behind)
+            continue
         others, missing = other_digests(step, plan, data, store)
         if missing:
             behind = f"'{missing}' is not built yet"

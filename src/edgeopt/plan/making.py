@@ -12,6 +12,7 @@ from edgeopt.plan.inputs import Inputs
 from edgeopt.plan.lookup import look_up_chain
 from edgeopt.plan.order import check_order, start_facts
 from edgeopt.plan.steps import Plan
+from edgeopt.precision import known
 from edgeopt.recipe.expand import each_seed
 from edgeopt.recipe.load import Recipe
 from edgeopt.references import find_checkpoints, unmatched
@@ -25,7 +26,7 @@ def make_plans(recipe: Recipe, store: Store) -> list[Plan]:
 
 def looked_up(plan: Plan, store: Store) -> list[Plan]:
     """A plan for each seed, with what the store holds of it."""
-    plans = plans_by_seed(plan)
+    plans = plans_by_seed(plan.decided(known(plan.source.config, store.measured)))
     for plan in plans:
         for chain, steps in plan.chains.items():
             look_up_chain(plan, chain, steps, store)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from edgeopt.contract import Contract
 from edgeopt.data import TaskData
 from edgeopt.errors import Place
 from edgeopt.models.source import ModelSource
+from edgeopt.precision import Decision, asks, settled
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
@@ -37,6 +38,8 @@ class PlannedStep:
     status: Status = "new"
     why: str = ""
     state: State | None = None
+    #: Whether `precision: auto` stood in the parameters, in which its place is taken by what was decided.
+    auto: bool = False
 
     @property
     def contract(self) -> Contract:
@@ -53,7 +56,20 @@ class Plan:
     chains: dict[Chain, list[PlannedStep]]
     #: Checkpoints that steps name, besides the recipe's model.
     checkpoints: dict[str, ModelSource] = field(default_factory=dict)
+    #: What `precision: auto` means for the model here; None: it is not measured yet.
+    precision: Decision | None = None
+
+    def decided(self, precision: Decision | None) -> Plan:
+        """The plan with `precision: auto` replaced in its steps, where it is known what that means."""
+        if precision is None:
+            return self
+        chains = {name: [_settled(step, precision) for step in steps] for name, steps in self.chains.items()}
+        return replace(self, chains=chains, precision=precision)
 
     @property
     def steps(self) -> list[PlannedStep]:
         return [*self.chains["baseline"], *self.chains["candidate"]]
+
+
+def _settled(step: PlannedStep, precision: Decision) -> PlannedStep:
+    return replace(step, params=settled(step.params, precision.precision), auto=True) if asks(step.params) else step

@@ -319,7 +319,7 @@ class TrainParams(Strict):
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0, lt=1)
     layerwise_lr_decay: float | None = Field(None, gt=0, le=1, description="rate factor a layer, from the head down")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where a measurement here, at the model's widths, finds it quicker")
     class_weights: Literal["balanced", "effective-number"] | dict[str, Weight] | list[Weight] | None = Field(
         None, description="of each class in the loss: balanced is n/(k·n_c), effective-number (1−β)/(1−β^n_c), or weights by class name or number"
     )

@@ -50,4 +50,5 @@ _FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
     ("checkpoint", lambda step: step.size_bytes, fmt.megabytes),
     ("adapter alone", _figure("adapter_bytes"), fmt.megabytes),
     ("precision", _figure("precision"), str),
+    ("chosen because", _figure("precision_chosen"), str),
 ]

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeopt import host
 from edgeopt.data import Split
 from edgeopt.errors import bad_input
 from edgeopt.models.load import bare, load_model, takes_of
@@ -150,7 +149,7 @@ def distilled(model: Any, params: TrainParams, context: StepContext, task: Task,
 
 def _answers(spec: Distil, state: State, matching: Matching | None, params: TrainParams, context: StepContext, task: Task, rows: Split,
              asked: list[dict[str, Any]]) -> Answers:  # fmt: skip
-    precision = host.resolve_precision(params.precision)
+    precision = "bf16" if params.precision == "bf16" else "fp32"
     load = partial(_teacher, state, scores=context.task.is_regression, bf16=precision == "bf16")
     writes = context.task.target_length is not None
     encoder = Encoder(state.folder, context.task.max_length)

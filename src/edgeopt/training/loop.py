@@ -80,7 +80,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         **count(model),
         **pool.figures(feed.mixture, trainer.state.epoch),
         **({"class_weights": dict(zip(context.data.label_names, (round(w, 6) for w in weights), strict=True))} if weights else {}),
-        "precision": host.resolve_precision(params.precision),
+        "precision": "bf16" if params.precision == "bf16" else "fp32",
         **_best(trainer, context),
         **(objective.figures() if objective else {}),
     }
@@ -181,7 +181,7 @@ def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, sel
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(params.schedule, params.schedule),
         warmup_steps=params.warmup_ratio,
         weight_decay=params.weight_decay,
-        bf16=host.resolve_precision(params.precision) == "bf16",
+        bf16=params.precision == "bf16",
         use_cpu=not host.has_cuda(),
         ddp_backend="gloo" if context.processes > 1 and not host.has_cuda() else None,
         ddp_find_unused_parameters=False,

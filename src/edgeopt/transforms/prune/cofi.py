@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt import host
 from edgeopt.contract import Contract, Fact, facts
 from edgeopt.errors import bad_input, step_failed
 from edgeopt.models.source import ModelSource, structure_in
@@ -95,7 +94,7 @@ class CofiPrune(Transform[CofiParams]):
         from edgeopt.training.teacher import DistilLogits, Teacher
 
         def teacher(training: TrainParams) -> Teacher:
-            bf16 = host.resolve_precision(training.precision) == "bf16"
+            bf16 = training.precision == "bf16"
             return Teacher(load_model(state.folder), scores=context.task.type == "text-regression", bf16=bf16)
 
         zeros, cut = Fact.SPARSE in state.facts, context.work / _CUT

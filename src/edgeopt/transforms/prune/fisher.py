@@ -60,7 +60,7 @@ class FisherParams(StepParams):
     samples: int = Field(2048, ge=1, description="rows of train that the importance of heads and neurons is estimated from")
     multiple: Multiple = Field("auto", description=DESCRIPTION.format(""))
     rescale: bool = Field(True, description="scale what is left so that each layer's output is nearest the dense one's")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the gradients; auto: bf16 where the hardware has it")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the gradients; auto: as in training")
 
 
 class FisherPrune(Transform[FisherParams]):
@@ -101,7 +101,7 @@ class FisherPrune(Transform[FisherParams]):
         model = model.to("cuda" if host.has_cuda() else "cpu")
         batches, rows = _batches(model, state.folder, params.samples, context)
         with context.progress.bar("gradients", len(batches)) as bar:
-            bf16 = host.resolve_precision(params.precision) == "bf16"
+            bf16 = params.precision == "bf16"
             heads, neurons = gradients(model, batches, bf16=bf16, tick=bar.update)
         counts = choose([(g**2).sum(0) for g in heads], [(g**2).sum(0) for g in neurons], costs, params.budget.left * dense, multiple)
         if counts is None:
