@@ -180,8 +180,8 @@ def _build(
         state = store.find(key)  # another run may have built it while this one waited
         if state is not None:
             return replace(step, state=state, status="cached")
-        progress.say(f"{full_name(plan.recipe.variant, step.chain, step.id):<{_width(plan)}} {step.use:<18} …")
-        with store.building(key) as output, _step_errors(step, output):
+        said = progress.during(f"{full_name(plan.recipe.variant, step.chain, step.id):<{_width(plan)}} {step.use:<18}", told=False)
+        with said, store.building(key) as output, _step_errors(step, output):
             context = StepContext(
                 plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size,
                 shared=store.measured, answers=store.answers, states=others,

@@ -20,7 +20,7 @@ from edgeopt.export import Runnable
 from edgeopt.gates import Evidence, decide
 from edgeopt.measure import session
 from edgeopt.measure.accuracy import outputs_of
-from edgeopt.measure.latency import Measured, cold_starts, measure
+from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
 from edgeopt.measuring import groups_of, subject_of
 from edgeopt.progress import Progress
 from edgeopt.recipe.schema import MEASURED, GateSpec, Target
@@ -164,7 +164,9 @@ class _Measuring:
         latency = self._latency(timed, queries, max_seconds)
         starts: dict[str, Starts] = {}
         if any(s.metric in ("memory.peak", "start.cold") for s in specs):
-            starts = cold_starts({n: Runnable(a.graph, settings=self._options(n, latency)) for n, a in self.models.items()}, max(queries, key=length))
+            files = {n: Runnable(a.graph, settings=self._options(n, latency)) for n, a in self.models.items()}
+            with self.progress.during(*promise_of_starts(files)):
+                starts = cold_starts(files, max(queries, key=length))
         labels = self.task.stack_labels(self.rows.labels)
         subjects = {n: subject_of(a.shown, a.graph, self.task, labels, answered.get(n), starts.get(n)) for n, a in self.models.items()}
         outputs = {name: given[0] for name, given in answered.items()}
@@ -190,10 +192,10 @@ class _Measuring:
             sequences = list(dict.fromkeys(s for t, s in timed if t.name == target.name))
             if sequences:
                 limit = min(target.max_seconds, max_seconds)
-                self.progress.say(f"latency on {target.name}: up to {limit:.0f} s at each of {len(sequences)} lengths …")
                 known: dict[str, session.Options] = {n: a.options for n, a in self.models.items() if a.options} if target is self.asked.targets[0] else {}
                 given = target.model_copy(update={"sequence": sequences, "max_seconds": limit})
-                found += measure(given, {n: Runnable(a.graph) for n, a in self.models.items()}, None, queries, known)
+                with self.progress.during(*promise(given), most=True):
+                    found += measure(given, {n: Runnable(a.graph) for n, a in self.models.items()}, None, queries, known)
         return found
 
     def _options(self, name: SubjectName, latency: Sequence[Measured]) -> session.Options:

@@ -20,7 +20,7 @@ from edgeopt.distributed import Group
 from edgeopt.execute import Executed, execute
 from edgeopt.export import ExportInput, Runnable, exporter
 from edgeopt.measure.accuracy import outputs_of, torch_outputs_of
-from edgeopt.measure.latency import Measured, cold_starts, measure
+from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
 from edgeopt.measuring import subject_of
 from edgeopt.plan import check
 from edgeopt.progress import Progress
@@ -75,10 +75,12 @@ def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, 
     queries = task.encode(Encoder(found.folder, task.spec.max_length), rows.texts).ids
     latency: list[Measured] = []
     for target in asked.targets:
-        progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
-        latency += measure(target, {"baseline": Runnable(found.graph)}, built.torch, queries)
+        with progress.during(*promise(target), most=True):
+            latency += measure(target, {"baseline": Runnable(found.graph)}, built.torch, queries)
     options = next(m.session for m in latency if m.subject == "baseline")
-    starts = cold_starts({"baseline": Runnable(found.graph, settings=options)}, max(queries, key=length))["baseline"]
+    files = {"baseline": Runnable(found.graph, settings=options)}
+    with progress.during(*promise_of_starts(files)):
+        starts = cold_starts(files, max(queries, key=length))["baseline"]
     digests = found.digests()
     made = Baseline(
         edgeopt=__version__, created=datetime.now(UTC).isoformat(timespec="seconds"), recipe=asked.name, model=asked.model.id,

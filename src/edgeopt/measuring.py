@@ -22,7 +22,7 @@ from edgeopt.graph_files import digest_of, size_of
 from edgeopt.measure.accuracy import answers_of
 from edgeopt.measure.energy import measure_energy
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.latency import Measured, cold_starts, measure
+from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
 from edgeopt.measure.session import Options
 from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe
@@ -93,7 +93,8 @@ def measure_all(recipe: Recipe, executed: Executed, written: list[Written], prog
     served = None if automatic else serve(written[0].exported, written[0].folder, options["candidate"], task, report, answers["candidate"][0], progress)
     if served and served.optimized is not None:
         files["optimized"] = Runnable(written[0].folder / served.optimized, settings=served.sessions[served.optimized.as_posix()])
-    starts = cold_starts(files, max(queries, key=length))
+    with progress.during(*promise_of_starts(files)):
+        starts = cold_starts(files, max(queries, key=length))
     labels = task.stack_labels(report.labels)
 
     def figures(name: str, shown: str, like: Path | None = None, precision: Precision | None = None) -> Subject:
@@ -127,8 +128,8 @@ def _latencies(here: Measuring, files: dict[SubjectName, Runnable], queries: lis
         timed["candidate-fp32"] = Runnable(executed.lowered("candidate").folder / GRAPH)  # tells what each of the two brings
     found: list[Measured] = []
     for target in here.recipe.targets:
-        here.progress.say(f"latency on {target.name}: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
-        found += measure(target, timed, executed.torch_state("baseline").folder, queries)
+        with here.progress.during(*promise(target), most=True):
+            found += measure(target, timed, executed.torch_state("baseline").folder, queries)
     return found
 
 
@@ -136,8 +137,8 @@ def _energy(here: Measuring, files: dict[str, Runnable], queries: list[Ids]) -> 
     asked = here.recipe.head.emissions
     if not asked:
         return None
-    here.progress.say(f"energy of inferences: about {3 * asked.seconds:.0f} s …")
-    return measure_energy(here.recipe.targets[0], files, queries, country_of(asked), asked.seconds)
+    with here.progress.during("energy of inferences", 3 * asked.seconds):
+        return measure_energy(here.recipe.targets[0], files, queries, country_of(asked), asked.seconds)
 
 
 def _difference(here: Measuring, written: Written, outputs: Any) -> float | None:

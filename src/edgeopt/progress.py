@@ -65,30 +65,42 @@ class Progress:
     def __init__(self, *, show: bool = True) -> None:
         self.show = show
         self.terminal = show and sys.stderr.isatty()
+        self._bars = 0
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int) -> Iterator[Bar]:
-        if self.terminal:
-            bar = RichBar(title, total)
-            with bar.progress:
-                yield bar
-        else:
-            yield Bar(title, total)
+        self._bars += 1
+        try:
+            if self.terminal:
+                bar = RichBar(title, total)
+                with bar.progress:
+                    yield bar
+            else:
+                yield Bar(title, total)
+        finally:
+            self._bars -= 1
 
     def say(self, text: str) -> None:
         log.info(text)
 
     @contextlib.contextmanager
-    def during(self, what: str, seconds: float | None = None, *, most: bool = False) -> Iterator[None]:
+    def during(self, what: str, seconds: float | None = None, *, most: bool = False, told: bool = True, after: float = 0.0) -> Iterator[None]:
         """Around what takes more than two seconds and shows nothing by itself: says what is done and how long it may take, while
-        it takes longer that it goes on, and how long it took. seconds: about, or with `most` at most so many."""
+        it takes longer that it goes on, and how long it took. seconds: about, or with `most` at most so many. told: whether it says
+        how long it took. after: seconds in which nothing is said, of what mostly is that quick."""
         promised = "" if seconds is None else f": {'up to' if most else 'about'} {max(seconds, 1):.0f} s"
-        self.say(f"{what}{promised} …")
         began, done = time.monotonic(), threading.Event()
+        if not after:
+            self.say(f"{what}{promised} …")
 
         def remind() -> None:
+            if after:
+                if done.wait(after):
+                    return
+                self.say(f"{what}{promised} …")
             while not done.wait(REMIND):
-                self.say(f"  … {time.monotonic() - began:.0f} s so far")
+                if not self._bars:
+                    self.say(f"  … {time.monotonic() - began:.0f} s so far")
 
         reminding = threading.Thread(target=remind, daemon=True)
         reminding.start()
@@ -98,5 +110,5 @@ class Progress:
             done.set()
             reminding.join()
         took = time.monotonic() - began
-        if took >= TOLD:
+        if told and took >= max(TOLD, after):
             self.say(f"  took {took:.1f} s")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgeopt.cli.options import JSON, RUN
-from edgeopt.cli.output import print_json
+from edgeopt.cli.output import print_json, working
 
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 KEY = click.option("--key", type=click.Path(path_type=Path), help="Public key that must have signed the bundle.")
@@ -49,7 +50,8 @@ def make(run: Path, out: Path | None, key: Path | None, texts: Path | None, coun
 
     quiet_libraries()
     to = (out or run / "bundle.zip").absolute()
-    manifest = make_bundle(run, to, Wanted(texts, count, tolerance, key, license))
+    with working("the files of the run are checked and copied, and the model asked its test texts in several ways"):
+        manifest = make_bundle(run, to, Wanted(texts, count, tolerance, key, license))
     if manifest.license is None:
         click.echo("warning: the licence of the model is unknown; --license ID or --license FILE says it", err=True)
     if as_json:
@@ -71,8 +73,10 @@ def verify(bundle: Path, key: Path | None, as_json: bool) -> None:
     """
     from edgeopt.bundle.verify import selftest, verified
 
-    with verified(bundle, key) as found:
-        tested = selftest(found.folder)
+    with ExitStack() as stack:
+        with working("every byte is checked, and the model asked its test texts"):
+            found = stack.enter_context(verified(bundle, key))
+            tested = selftest(found.folder)
         signed = {None: "not signed", False: "signed, and by whom was not checked: give --key", True: f"signed by {key}"}[found.signed]
         if as_json:
             print_json({"bundle": str(bundle), "digest": found.digest, "signed": found.signed, "selftest": tested, "name": found.manifest.name})

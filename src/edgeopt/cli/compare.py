@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeopt.cli.options import JSON
-from edgeopt.cli.output import print_json
+from edgeopt.cli.output import print_json, working
 
 if TYPE_CHECKING:
     from edgeopt.outputs import Kind
@@ -40,7 +40,8 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
     if out is not None:
         check_output("--out", out, _kind(form))
     distinct = list({run.resolve(): run for run in runs}.values())
-    found = compare([open_run(run)[:2] for run in distinct], baseline=baseline)
+    with working(f"the files of {len(distinct)} runs are checked"):
+        found = compare([open_run(run)[:2] for run in distinct], baseline=baseline)
     if as_json:
         print_json(plain(found))
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgeopt.cli.options import JSON
-from edgeopt.cli.output import print_json
+from edgeopt.cli.output import print_json, working
 
 
 @click.command("diff")
@@ -26,7 +26,8 @@ def command(first: Path, second: Path, as_json: bool) -> None:
     from edgeopt.diff import diff
     from edgeopt.report.diff_tables import notes, plain, tables
 
-    found = diff(first, second)
+    with working("the files of both runs are checked"):
+        found = diff(first, second)
     if as_json:
         print_json(plain(found))
         return

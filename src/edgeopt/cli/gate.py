@@ -37,6 +37,7 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
     from edgeopt.artifact import find_artifact, is_run
     from edgeopt.asked import asked_by
     from edgeopt.gates import EXIT_CODES, verdict_of
+    from edgeopt.progress import Progress
     from edgeopt.report.suite import Suite
 
     started = time.monotonic()
@@ -46,13 +47,13 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
         from edgeopt.regate import regate
         from edgeopt.sealed import open_run
 
-        run = open_run(path)
+        with Progress(show=not quiet).during("the run's files are checked", after=1):
+            run = open_run(path)
         own = asked_by(None, (), run)
         asked = asked_by(recipe, overrides, run) if recipe or overrides else own
         gates = regate(run, asked, own)
     else:
         from edgeopt.gate_artifact import find_against, gate_artifact
-        from edgeopt.progress import Progress
 
         artifact = find_artifact(path)
         asked = asked_by(recipe, overrides, artifact.run)

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -48,6 +50,16 @@ def log_to_stderr(*, quiet: bool = False) -> None:
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     handler.setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+@contextmanager
+def working(what: str, seconds: float | None = None) -> Iterator[None]:
+    """Around what a command does that mostly takes less than a second, and else says what that is. seconds: about so many."""
+    from edgeopt.progress import Progress
+
+    log_to_stderr()
+    with Progress().during(what, seconds, after=1.0):
+        yield
 
 
 class _OneLine(logging.Formatter):

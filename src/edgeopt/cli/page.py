@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeopt.cli.options import RUN
+from edgeopt.cli.output import working
 
 
 @click.command("page")
@@ -23,7 +24,8 @@ def command(run: Path, out: Path | None, serve: bool, port: int) -> None:
     from edgeopt.page.serve import HOST, server
 
     folder = out or (run if run.is_dir() else run.parent) / "page"
-    write_page(run, folder)
+    with working("writing the page; npm fetches its libraries, from its cache where they are there", 15):
+        write_page(run, folder)
     click.echo(folder / "index.html")
     if not serve:
         return

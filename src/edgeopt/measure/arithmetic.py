@@ -19,7 +19,7 @@ from edgeopt.measure.session import defaults, open_session
 #: A product (m, k, n) is of an m × k and a k × n matrix. Besides the model's own one that is large enough to hide what a call costs.
 LARGE = (1024, 1024, 1024)
 #: Of the model's weights, so many of the largest are timed.
-_MOST, _ROUNDS, _SECONDS = 4, 10, 2.0
+_MOST, _ROUNDS, SECONDS = 4, 10, 2.0
 
 
 def weights_of(path: Path) -> list[tuple[int, int]]:
@@ -35,7 +35,7 @@ def weights_of(path: Path) -> list[tuple[int, int]]:
     return sorted(found, key=lambda kn: (-kn[0] * kn[1], kn))[:_MOST]
 
 
-def peaks(products: Sequence[tuple[int, int, int]], threads: int) -> dict[str, float]:
+def peaks(products: Sequence[tuple[int, int, int]], threads: int, seconds: float = SECONDS) -> dict[str, float]:
     """Multiply-accumulates a second of the quickest of these products in its best of ten rounds, by precision: `fp32` (MatMul) and
     `int8` (MatMulInteger of unsigned by signed bytes, as quantised graphs compute), measured in turn."""
     options = defaults(threads)
@@ -47,8 +47,7 @@ def peaks(products: Sequence[tuple[int, int, int]], threads: int) -> dict[str, f
         }
     named = {str(name): query for name, query in queries.items()}
     found = Rounds(list(named), [None], threads)
-    found.freshen(named)
-    found.run(named, _ROUNDS, time.monotonic() + _SECONDS)
+    found.run(named, _ROUNDS, time.monotonic() + seconds)
     best = {name: float(np.prod(name[1])) / (min(found.samples[str(name)]) / 1e3) for name in queries}
     return {precision: max(v for (p, _), v in best.items() if p == precision) for precision in ("fp32", "int8")}
 

@@ -24,7 +24,7 @@ from edgeopt.store import write_json
 
 #: Sizes that are measured, as shares of the whole.
 _GRID = (0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
-_ROUNDS, _SECONDS = 150, 60.0
+_ROUNDS, SECONDS = 150, 60.0
 #: Length of the text where the target has no fixed one.
 TOKENS = 128
 
@@ -92,7 +92,7 @@ def _measured(model: Any, about: dict[str, Any], heads: Sequence[int], neurons: 
     with tempfile.TemporaryDirectory() as folder:
         graphs = {f"{kind}-{n}": _export(model, about, kind, n, Path(folder) / f"{kind}-{n}.onnx") for kind, found in sizes.items() for n in found}
         task = {k: about[k] for k in ("threads", "batch", "tokens", "hidden")}
-        times = run_worker("edgeopt.measure.block_worker", {**task, "graphs": graphs, "rounds": _ROUNDS, "max_seconds": _SECONDS})
+        times = run_worker("edgeopt.measure.block_worker", {**task, "graphs": graphs, "rounds": _ROUNDS, "max_seconds": SECONDS})
     return {kind: [[n, round(times[f"{kind}-{n}"], 5)] for n in found] for kind, found in sizes.items()}
 
 

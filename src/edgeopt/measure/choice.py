@@ -21,8 +21,9 @@ from edgeopt.statistics import Bounds, Values, percentile_ratio
 Query = Callable[[Any], object]
 #: A change must make the median this much quicker at 95 % confidence, else the runtime's default stays.
 WORTH = 1.01
-#: Time after which no further change is tried, and the most that one comparison takes. Seconds.
-SECONDS = 5.0
+#: Seconds that the search takes at most, all comparisons and openings included, but for the opening and the queries that it is just
+#: at; and the share of them after which no further change is tried, so that there is time to confirm what came of it.
+SECONDS, _TRYING = 7.5, 2 / 3
 #: Queries that are not counted; those after which what looks no quicker is given up; those that decide.
 _WARM, _LOOK, _DECIDE = 2, 10, 40
 
@@ -60,19 +61,19 @@ def best_options(
     """Each change in turn is kept where the graph is quicker with it than without, beyond noise (one-sided 95 % bound of the
     ratio above 1.01). What came of it is then measured against the defaults once more, and has to be worth it there too.
     open_query: opens the file with options. changes: what is tried, in this order. feeds: what is asked, in turn."""
-    options = defaults
+    options, began = defaults, time.monotonic()
     default = best = open_query(options)
-    end = time.monotonic() + seconds
+    opening, trying, end = time.monotonic() - began, began + _TRYING * seconds, began + seconds
     for change in changes:
-        if time.monotonic() > end:
+        if time.monotonic() + opening > trying:
             break
         tried = changed(options, change)
         challenger = open_query(tried)
-        if _quicker(best, challenger, feeds, threads, seconds):
+        if _quicker(best, challenger, feeds, threads, trying):
             best, options = challenger, tried
     if best is default:
         return Choice(default, options, None)
-    gain = _ratio(_rounds(default, best, feeds, threads, _DECIDE, seconds))
+    gain = _ratio(_rounds(default, best, feeds, threads, _DECIDE, end))
     return Choice(best, options, gain) if gain.low > WORTH else Choice(default, defaults, None)
 
 
@@ -82,11 +83,11 @@ def changed(options: Options, change: Options) -> dict[str, Any]:
     return {**options, **change, **({"disabled_optimizers": disabled} if disabled else {})}
 
 
-def _quicker(best: Query, challenger: Query, feeds: Sequence[Any], threads: int, seconds: float) -> bool:
-    look = _rounds(best, challenger, feeds, threads, _LOOK, seconds)
+def _quicker(best: Query, challenger: Query, feeds: Sequence[Any], threads: int, end: float) -> bool:
+    look = _rounds(best, challenger, feeds, threads, _LOOK, end)
     if np.median(look[0]) <= WORTH * np.median(look[1]):
         return False
-    return _ratio(_rounds(best, challenger, feeds, threads, _DECIDE, seconds)).low > WORTH
+    return _ratio(_rounds(best, challenger, feeds, threads, _DECIDE, end)).low > WORTH
 
 
 def _ratio(samples: Values) -> Bounds:
@@ -95,13 +96,12 @@ def _ratio(samples: Values) -> Bounds:
     return percentile_ratio(samples[0], samples[1], 50.0, 0.95, block=1)
 
 
-def _rounds(one: Query, other: Query, feeds: Sequence[Any], threads: int, rounds: int, seconds: float) -> Values:
+def _rounds(one: Query, other: Query, feeds: Sequence[Any], threads: int, rounds: int, end: float) -> Values:
     """Seconds a query, shape (2, rounds): in each round both answer the same feed, in random order. Fewer rounds, but one
-    at least, where the time is up."""
+    at least, where the time is up: at `end` of time.monotonic()."""
     queries, rng = (one, other), random.Random(0)
     samples = np.zeros((2, rounds))
-    end = time.monotonic() + seconds
-    for number in range(-_WARM, rounds):
+    for number in range(-_WARM if time.monotonic() < end else 0, rounds):
         for which in rng.sample((0, 1), 2):
             samples[which, max(number, 0)] = timed(partial(queries[which], feeds[number % len(feeds)]), threads)[0] / 1e3
         if number >= 0 and time.monotonic() > end:

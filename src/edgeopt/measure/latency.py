@@ -87,6 +87,19 @@ def measure(
     return [Measured(**{**r, "samples": np.array(r["samples"])}, **about, unfit=tuple(unfit(target))) for r in results]
 
 
+def promise(target: Target) -> tuple[str, float]:
+    """What `measure` does, and the seconds that it takes at most: search for options, warm-up and openings included. Only the start of
+    the programs that run the files comes on top, and what a file takes to be opened once and to answer one query."""
+    lengths = f" at {len(target.sequence)} lengths" if len(target.sequence) > 1 else ""
+    return f"latency on {target.name}{lengths}", target.max_seconds * len(target.sequence)
+
+
+def promise_of_starts(graphs: Mapping[str, Runnable]) -> tuple[str, float]:
+    """What `cold_starts` does, and about how many seconds it takes: more, where three starts of each file do."""
+    runtimes = {file.exporter.imports for file in graphs.values()}
+    return f"cold start and memory of {len(graphs)} file{'s' * (len(graphs) > 1)}", _STARTS_SECONDS * len(runtimes)
+
+
 def cold_starts(graphs: Mapping[str, Runnable], row: Ids) -> dict[str, Starts]:
     """Starts of each file, in fresh processes that do nothing else, one file after the other in each round, with the files in
     the page cache; one runtime after the other, so that no process holds another runtime's code. Raises StepError E409."""

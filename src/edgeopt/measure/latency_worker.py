@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from edgeopt.export import Runnable
 from edgeopt.measure.arithmetic import peaks, weights_of
-from edgeopt.measure.choice import Choice, Query, best_options
+from edgeopt.measure.choice import SECONDS, Choice, Query, best_options
 from edgeopt.measure.rounds import believable
 from edgeopt.processes import read_task
 from edgeopt.tasks.encode import length
@@ -28,25 +29,31 @@ def main() -> None:
     pin(target["threads"])
     feeds = {str(s): feeds_of(task["rows"], s, target["batch"]) for s in target["sequence"]}
     probe = feeds[str(target["sequence"][0])]
+    total = target["max_seconds"] * len(feeds)  # of all that follows, but for the start of torch
     openers: dict[str, Callable[[], Query]] = {}
     about: dict[str, dict[str, Any]] = {}
+    if task["torch"]:
+        torch_query, device = torch_opener(Path(task["torch"]), target["threads"])
+    end = time.monotonic() + total
+    searches = sum(not task["options"].get(name) for name in task["graphs"])
     for name, given in task["graphs"].items():
         file, known = Runnable.of_json(given), task["options"].get(name)
         made = file.exporter
         if known:
             choice = Choice(file.open(known), known, None)
         else:
-            choice = best_options(file.open, made.defaults(target["threads"]), made.changes(target["threads"]), probe, target["threads"])
+            share = min(SECONDS, total / 4 / searches)
+            choice = best_options(file.open, made.defaults(target["threads"]), made.changes(target["threads"]), probe, target["threads"], share)
         openers[name] = partial(file.open, choice.options)
         about[name] = {"runtime": made.runtime, "device": "cpu", "session": {**file.settings, **choice.options}, "gain": choice.gain}
     if task["torch"]:
-        openers["baseline-torch"], device = torch_opener(Path(task["torch"]), target["threads"])
+        openers["baseline-torch"] = torch_query
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
     lengths = [n for n in target["sequence"] if n != "task"]
     weights = weights_of(Path(next(iter(task["graphs"].values()))["path"])) if lengths else []
-    peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"]) if lengths else None
+    peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"], min(2.0, total / 20)) if lengths else None
     results = []
-    for sequence, found in believable(openers, feeds, target["threads"], target["queries"], target["max_seconds"]).items():
+    for sequence, found in believable(openers, feeds, target["threads"], target["queries"], (end - time.monotonic()) / len(feeds)).items():
         for name in openers:
             counted = {"samples": found.samples[name], "openings": found.openings, "waited_ms": sum(found.waited[name]), "restarts": found.restarts}
             results.append({"subject": name, "sequence": sequence if sequence == "task" else int(sequence), **counted, "peak": peak, **about[name]})

@@ -18,8 +18,10 @@ from edgeopt.openings import drift, drifted, ratio_bounds
 _WARM_WINDOW, _WARM_LIMIT = 10, 60
 #: Rounds after each further opening that do not count.
 _FRESH = 3
-#: How often the subjects are opened anew, unless the time is up, and how often at least.
-OPENINGS, _FEWEST = 10, 4
+#: How often the subjects are opened anew, unless the time is up.
+OPENINGS = 10
+#: Of the time that an opening took on average, how much there has to be for another.
+_MOST = 0.5
 #: The bounds of each ratio of p50 to the first subject's should be this near to it; else more rounds are measured, up to so
 #: many times the number asked for.
 WIDE, ATTEMPTS = 0.05, 3
@@ -31,13 +33,13 @@ class Rounds:
     """Latencies of some subjects on some feeds: in each round every subject answers the same feed once, in random order.
     samples: milliseconds by subject, one a round. waited: the milliseconds in which other programs had the processor
     meanwhile; on one thread they are not in the samples. openings: how many rounds each opening has. restarts: how often the
-    rounds so far were thrown away because a ratio had drifted."""
+    rounds so far were thrown away because a ratio had drifted. round_seconds: of the last round of the warm-up."""
 
     def __init__(self, names: Sequence[str], feeds: Sequence[Any], threads: int) -> None:
         self.samples: dict[str, list[float]] = {name: [] for name in names}
         self.waited: dict[str, list[float]] = {name: [] for name in names}
         self.openings: list[int] = []
-        self.restarts = 0
+        self.restarts, self.round_seconds = 0, 0.0
         self._feeds, self._threads, self._number = feeds, threads, 0
         self._order, self._rng = list(names), random.Random(0)
 
@@ -64,14 +66,16 @@ class Rounds:
         60 rounds."""
         end = time.monotonic() + max_seconds
         for number in range(_WARM_LIMIT):
+            began = time.monotonic()
             self._one(queries)
+            self.round_seconds = time.monotonic() - began
             if time.monotonic() > end or (number >= 2 * _WARM_WINDOW and steady(self.samples)):
                 break
         self.clear()
 
-    def freshen(self, queries: Queries) -> None:
-        """What a session does on its first queries alone: a few that do not count."""
-        for number in range(_FRESH):
+    def freshen(self, queries: Queries, seconds: float = math.inf) -> None:
+        """What a session does on its first queries alone: a few that do not count, and none where one takes most of these seconds."""
+        for number in range(int(min(_FRESH, seconds / self.round_seconds)) if self.round_seconds else _FRESH):
             for name in self._order:
                 queries[name](self._feeds[(self._number + number) % len(self._feeds)])
 
@@ -83,10 +87,11 @@ class Rounds:
 
 
 def interleaved(queries: Queries, feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float) -> dict[str, list[float]]:
-    """Milliseconds a query of one opening, after a warm-up, in as many rounds, or as max_seconds allow."""
+    """Milliseconds a query of one opening, after a warm-up, in as many rounds, or as max_seconds allow for both."""
     found = Rounds(list(queries), feeds, threads)
+    end = time.monotonic() + max_seconds
     found.warm_up(queries, max_seconds / 4)
-    found.run(queries, rounds, time.monotonic() + max_seconds)
+    found.run(queries, rounds, end)
     return found.samples
 
 
@@ -94,30 +99,35 @@ def believable(
     openers: Mapping[str, Callable[[], Query]], feeds: Mapping[str, Sequence[Any]], threads: int, rounds: int, max_seconds: float
 ) -> dict[str, Rounds]:
     """The rounds of each of several lists of feeds, by its name: that many, spread over ten openings of all subjects in random
-    order, or as many as max_seconds a list allow. What is not settled then is measured again while there is time: anew where
-    a ratio has drifted, else on top."""
+    order, or as many as max_seconds a list allow, openings and warm-up included: so much is never exceeded by more than the opening
+    and the round that it ends in. What is not settled then is measured again while there is time: anew where a ratio has drifted,
+    else on top."""
     rng = random.Random(0)
 
     def opened() -> dict[str, Query]:
         return {name: openers[name]() for name in rng.sample(list(openers), len(openers))}
 
+    end = time.monotonic() + max_seconds * len(feeds)
     found = {name: Rounds(list(openers), those, threads) for name, those in feeds.items()}
     queries = opened()
     for each in found.values():
-        each.warm_up(queries, max_seconds / 4)
-    left, todo = max_seconds * len(found), list(found.values())
+        each.warm_up(queries, max_seconds / 8)
+    todo = list(found.values())
     for attempt in range(1, ATTEMPTS + 1):
         began = time.monotonic()
         for number in range(OPENINGS):
-            if number >= _FEWEST and time.monotonic() - began > left:
+            now = time.monotonic()
+            if number and now + (now - began) / number * _MOST > end:  # there is no time for a whole one more
                 break
             queries.clear()  # before the next ones take their memory
             queries.update(opened())
-            for each in todo:
-                each.freshen(queries)
-                each.run(queries, math.ceil(rounds / OPENINGS), time.monotonic() + max_seconds / OPENINGS)
-        took = time.monotonic() - began
-        left -= took
+            for i, each in enumerate(todo):
+                now = time.monotonic()
+                share = (end - now) / ((OPENINGS - number) * len(todo) - i)
+                each.freshen(queries, share / 10)
+                each.run(queries, math.ceil(rounds / OPENINGS), now + share)
+        now = time.monotonic()
+        took, left = now - began, end - now
         why = {id(each): unsettled(each) for each in todo}
         todo = [each for each in todo if why[id(each)]]
         if not todo or attempt == ATTEMPTS or took > left:  # there is no time for as much again

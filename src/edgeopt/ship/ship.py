@@ -144,12 +144,12 @@ def _offset(path: Path, size: int, sha256: str) -> int:
 def _prove(client: Client, bundle: Bundle, progress: Progress) -> dict[str, Any]:
     """Self-test and latency profile on the device; where the test fails the version is removed again."""
     target = bundle.manifest.target
-    progress.say(f"self-test and latency on the device: up to {target.max_seconds:.0f} s at each of {len(target.sequence)} lengths …")
-    try:
-        return _tested(client, "profile", "", _PATIENCE + 2 * target.max_seconds * len(target.sequence))
-    except Exception:
-        client.ask("drop")
-        raise
+    with progress.during("self-test and latency on the device", 1.25 * target.max_seconds * len(target.sequence)):
+        try:
+            return _tested(client, "profile", "", _PATIENCE + 2 * target.max_seconds * len(target.sequence))
+        except Exception:
+            client.ask("drop")
+            raise
 
 
 def _tested(client: Client, what: str, id: str, seconds: float = _PATIENCE) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class FisherPrune(Transform[FisherParams]):
     def apply(self, state: State, params: FisherParams, context: StepContext) -> None:
         import torch
 
-        from edgeopt.measure.blocks import share_of_time
+        from edgeopt.measure.blocks import SECONDS, share_of_time
         from edgeopt.models.load import copy_tokenizer, load_model, save_model
         from edgeopt.models.masks import kept, ones
         from edgeopt.models.slicing import cut, structure_of
@@ -127,8 +127,8 @@ class FisherPrune(Transform[FisherParams]):
         reached = held(params.budget, context.output, costs, dense)
         budget: Figures = {"kind": params.budget.kind, "left": params.budget.left, "reached": round(reached, 4)}
         if params.budget.kind == "latency":
-            context.progress.say("measuring how long the layers take that are left …")
-            budget["measured"] = round(share_of_time(model, _profile(params.budget.target or "cpu-1-thread")), 4)
+            with context.progress.during("the layers that are left are timed", SECONDS, most=True):
+                budget["measured"] = round(share_of_time(model, _profile(params.budget.target or "cpu-1-thread")), 4)
         context.figures["budget"] = budget
 
     def observe(self, before: State, after: Path, params: FisherParams) -> Figures:
@@ -153,10 +153,10 @@ def _costs(model: Any, budget: Budget, context: StepContext) -> tuple[Costs, flo
     if budget.kind != "latency":
         tokens = TOKENS if budget.kind == "macs" else None
         return counted(structure, tokens), counted(structure.dense.structure, tokens).dense
-    from edgeopt.measure.blocks import table
+    from edgeopt.measure.blocks import SECONDS, table
 
-    context.progress.say("measuring how long each size of a layer takes …")
-    times = table(model, _profile(budget.target or "cpu-1-thread"), context.shared)
+    with context.progress.during("each size of a layer is timed, once on a machine", SECONDS, most=True):
+        times = table(model, _profile(budget.target or "cpu-1-thread"), context.shared)
     costs = Costs([times.heads[: x.head_count + 1] for x in structure.layers], [times.neurons[: x.neuron_count + 1] for x in structure.layers])
     return costs, structure.dense.layers * float(times.heads[-1] + times.neurons[-1])
 
