@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from edgeopt.errors import bad_input
 from edgeopt.graph_files import digest_of, files_of
 from edgeopt.measure.declared import check_declared
 from edgeopt.measure.session import Options, open_session
+from edgeopt.recipe.schema import TaskSpec
 from edgeopt.sealed import LOCK, REPORT, Run, open_run
 from edgeopt.store import file_digest
-from edgeopt.tasks import Task
+from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.names import as_in_rows, named_outputs
 
 TOKENIZER, SESSION = "tokenizer.json", "session.json"
 #: Where a graph may lie: an exported folder's, int8 first, as that is what is shipped; then a state's.
@@ -42,6 +43,19 @@ class Artifact:
     def digests(self) -> dict[str, str]:
         """SHA-256 of the graph and of the tokenizer."""
         return {"graph": digest_of(self.graph), "tokenizer": file_digest(self.folder / TOKENIZER)}
+
+    def classes(self, task: TaskSpec) -> tuple[str, ...]:
+        """Names of the outputs as rows have them; without id2label their numbers, as many as the graph has logits. Empty where the
+        task has none, or the graph does not say. Raises InputError E211 and E411 as `check` does."""
+        if self.labels or not task_of(task).names_outputs:
+            return self.labels
+        check_declared(self.graph)
+        files_of(self.graph)
+        try:
+            last = next(o.shape[-1] for o in open_session(self.graph).get_outputs() if o.name == "logits")
+        except Exception:  # what `check` tells of
+            return ()
+        return tuple(map(str, range(last))) if isinstance(last, int) else ()
 
     def check(self, task: Task) -> None:
         """Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open, E316 where its
@@ -89,9 +103,8 @@ def find_artifact(path: Path) -> Artifact:
 
 def _artifact(folder: Path, graph: Path) -> Artifact:
     run = open_run(folder.parent) if (folder.parent / LOCK).is_file() or _is_of_run(folder) else None
-    names = _json(folder / "config.json").get("id2label")
-    labels = [str(names[k]) for k in sorted(names, key=int)] if isinstance(names, Mapping) and all(str(k).isdecimal() for k in names) else []
-    return Artifact(folder, graph, run, options_of(folder, graph.relative_to(folder).as_posix()), _as_in_rows(labels))
+    labels = as_in_rows(named_outputs(_json(folder / "config.json")))
+    return Artifact(folder, graph, run, options_of(folder, graph.relative_to(folder).as_posix()), labels)
 
 
 def options_of(folder: Path, file: str) -> dict[str, Any] | None:
@@ -113,12 +126,6 @@ def _is_of_run(folder: Path) -> bool:
         return str(report["candidate"]["artifact"]).startswith(f"{folder.name}/")
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _as_in_rows(labels: list[str]) -> tuple[str, ...]:
-    """Classes that are numbers have transformers' usual names in config.json."""
-    numbers = [name.removeprefix("LABEL_") for name in labels]
-    return tuple(numbers if all(n.lstrip("-").isdecimal() for n in numbers) else labels)
 
 
 def _measured(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ from edgeopt.errors import EdgeoptError, InputError, StepError, bad_input, step_
 from edgeopt.graph_files import digest_of
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
-from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, key_parts, load_rows, load_step, look_up, memory_of, seed_of
+from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, in_order, key_parts, load_rows, load_step, look_up, memory_of, seed_of
 from edgeopt.plan.fit import fit_issues
 from edgeopt.precision import asks, decide
 from edgeopt.progress import Progress
@@ -87,8 +87,10 @@ def fetch(plan: Plan, store: Store) -> Plan:
         source = download(source)
         check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head, and what else it has
     if data is None:
-        data = load_rows(plan.recipe)
+        data = in_order(plan.recipe, source, load_rows(plan.recipe))
         store.remember_source(hub_data_name(plan.recipe), data.key("train"))
+    elif source is not plan.source:
+        data = in_order(plan.recipe, source, data)  # only now is it known in which order the head has them
     if source is not plan.source or data is not plan.data:
         issues = fit_issues(plan.recipe, source, data)
         if issues:

@@ -433,6 +433,14 @@ and put the adapter on it. edgeopt never follows it. Merge the adapter into its 
 
 Or give the base as `model.id` and train an adapter with one of the adapter.* steps. Where the folder has
 a model of its own besides, take adapter_config.json out of it, if the model alone is meant.""",
+    "E318": """The classes of the rows are not those of the model's trained head, or nothing says which is which.
+
+A trained head's outputs have an order, and id2label in the checkpoint's config.json says which class each
+is. That order is kept, whatever the alphabet says; numbers in the rows are numbers of outputs. Names like
+LABEL_0 say nothing: with words in the rows, state `task.labels` in the order of the head's outputs. So, too,
+where the rows spell the classes otherwise. Against names that the head has, `task.labels` may not put them
+in another order. Where the head is of another task, start from the bare encoder. The same holds for
+`edgeopt gate` on a finished model, whose rows need not have every class, and for teachers (E208).""",
     "E319": """The checkpoint has weights that no module of the model takes.
 
 transformers would drop them and compute something else than what was trained: a BERT with

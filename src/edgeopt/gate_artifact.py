@@ -26,6 +26,7 @@ from edgeopt.progress import Progress
 from edgeopt.recipe.schema import MEASURED, GateSpec, Target
 from edgeopt.report.model import Gate, Starts, Subject, SubjectName
 from edgeopt.tasks import Task
+from edgeopt.tasks.cells import is_integer
 from edgeopt.tasks.encode import Encoder, length
 
 Answered = tuple[Any, float]
@@ -64,14 +65,32 @@ def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress:
     issues = [issue for spec, place in gates if (issue := _undecidable(spec, place, asked, against))]
     if issues:
         raise InputError(issues)
-    rows, task = asked.rows(against.file.task.labels if against.file else candidate.labels)
+    rows, task = asked.rows(_names(asked, candidate, against))
     candidate.check(task)
     if against.artifact is not None:
         against.artifact.check(task)
+        _check_order(candidate, against.artifact)
     if against.file is not None and against.path is not None:
         check_fits(against.file, against.path, asked, candidate, rows, task)
     evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence([spec for spec, _ in gates], max_seconds)
     return [_decide(spec, place, evidence, against) for spec, place in gates]
+
+
+def _names(asked: Asked, candidate: Artifact, against: Against) -> Sequence[str]:
+    """Of the candidate's outputs: its own, or where it has none but numbers those of the baseline that it stems from."""
+    own = candidate.classes(asked.task)
+    theirs = against.file.task.labels if against.file else against.artifact.classes(asked.task) if against.artifact else ()
+    return theirs if theirs and all(is_integer(name) for name in own) else own
+
+
+def _check_order(candidate: Artifact, baseline: Artifact) -> None:
+    """Raises InputError E318 where both name their outputs, and not the same."""
+    ours, theirs = ([name.casefold() for name in a.labels] for a in (candidate, baseline))
+    words = not any(all(is_integer(name) for name in names) for names in (ours, theirs))
+    if words and ours != theirs:
+        issue = Issue("E318", "the two models name their classes differently, or in different orders", None, "give the baseline that this model was made from",
+                      (f"{candidate.shown}: {', '.join(candidate.labels)}", f"{baseline.shown}: {', '.join(baseline.labels)}"))  # fmt: skip
+        raise InputError(issue)
 
 
 def _resolved(spec: GateSpec, asked: Asked) -> GateSpec:

@@ -61,7 +61,7 @@ def baseline_of_artifact(asked: Asked, artifact: Artifact, progress: Progress) -
 
 def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, list[Measured]]:
     found = built.artifact
-    rows, task = asked.rows(found.labels)
+    rows, task = asked.rows(found.classes(asked.task))
     found.check(task)
     started = time.perf_counter()
     outputs = outputs_of(found.graph, found.folder, rows, task, progress, "accuracy of the baseline")

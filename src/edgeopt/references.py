@@ -18,6 +18,8 @@ from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import ModelSpec, TrainParams
 from edgeopt.tasks import task_of
+from edgeopt.tasks.cells import is_integer
+from edgeopt.tasks.names import in_heads_order
 from edgeopt.transforms.base import Reference
 
 if TYPE_CHECKING:
@@ -113,18 +115,32 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
         issues.append(_unfit(named, "has no trained head", "give a checkpoint that was fine-tuned for the task"))
     elif teaches and (names is not None or not spec.has_classes):
         wanted = task_of(spec, names or ()).outputs
-        own, ours = ([n.casefold() for n in x] for x in (_class_names(config), names or ()))
         if wanted is not None and found.outputs != wanted:
             issues.append(_unfit(named, f"has {found.outputs} outputs, and the task {wanted}", "give one that was trained for the same classes"))
-        elif own != ours and sorted(own) == sorted(ours):
-            order = ", ".join(_class_names(config))
-            issues.append(_unfit(named, f"has its classes in another order: {order}", "give task.labels in that order, or another teacher"))
+        elif names and task_of(spec).names_outputs:
+            issues += _misnamed(named, found, names, stated=bool(spec.labels))
     if found.positions is not None and found.positions < spec.max_length:
         issues.append(_unfit(named, f"has {found.positions} positions, and task.max_length is {spec.max_length}", "lower task.max_length"))
     if (named.reference.tokens or not teaches) and not _same_words(found, model):
         why = "terms of layers compare token by token" if teaches else "both chains are measured with the same tokens"
         issues.append(_unfit(named, "has another vocabulary than the recipe's model", f"{why}: give one with the same tokenizer"))
     return issues
+
+
+def _misnamed(named: Named, found: ModelSource, names: Sequence[str], *, stated: bool) -> list[Issue]:
+    """A teacher whose outputs are other classes, or the same in another order. names: the task's; stated: in task.labels."""
+    try:
+        order = in_heads_order(names, found.names, stated=stated)
+    except InputError:
+        order = ()
+    if order == tuple(names) or (order and all(is_integer(n) for n in names)):
+        return []
+    theirs = ", ".join(found.names)
+    if sorted(n.casefold() for n in found.names) == sorted(n.casefold() for n in names):
+        return [_unfit(named, f"has its classes in another order: {theirs}", "give task.labels in that order, or another teacher")]
+    return [
+        _unfit(named, f"does not have the classes {', '.join(names)}, but {theirs}", "state task.labels in the order of its outputs, or give another teacher")
+    ]
 
 
 def unmatched(recipe: Recipe, source: ModelSource, checkpoints: Mapping[str, ModelSource]) -> list[Issue]:
@@ -149,14 +165,6 @@ def unmatched(recipe: Recipe, source: ModelSource, checkpoints: Mapping[str, Mod
 def _only_teacher(training: TrainParams) -> str | None:
     names = training.distil.teachers if training.distil else ()
     return names[0] if len(names) == 1 else None
-
-
-def _class_names(config: dict[str, Any]) -> list[str]:
-    """The names that a checkpoint gives its classes; none where they are numbers."""
-    names = config.get("id2label")
-    if not isinstance(names, dict) or any(str(n).upper().startswith("LABEL_") for n in names.values()):
-        return []
-    return [str(names[k]) for k in sorted(names, key=int)]
 
 
 def _same_words(a: ModelSource, b: ModelSource) -> bool:

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
 #: A step of breaking: what is done to a copy of a sound model folder.
@@ -51,6 +54,27 @@ def loop(name: str) -> Break:
 def cut(folder: Path) -> None:
     path = folder / WEIGHTS
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def positions(count: int) -> Break:
+    """The model has that many."""
+
+    def change(folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        name = next(n for n in tensors if n.endswith("position_embeddings.weight"))
+        table = tensors[name]
+        save_file({**tensors, name: np.resize(table, (count, table.shape[1]))}, folder / WEIGHTS, {"format": "pt"})
+        configure(max_position_embeddings=count)(folder)
+
+    return change
+
+
+def add_token(folder: Path) -> None:
+    """To the tokenizer, and not to the model."""
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["added_tokens"].append({**content["added_tokens"][-1], "id": 100, "content": "<prod>"})
+    path.write_text(json.dumps(content))
 
 
 def rename_word(word: str) -> Break:
@@ -94,13 +118,15 @@ MODELS: dict[str, list[Break]] = {
     "index-shard-absent": indexed({"a": "model-00001-of-00002.safetensors"}),
     "adapter-alone": [remove(CONFIG), remove(WEIGHTS), write("adapter_config.json", '{"peft_type": "LORA", "base_model_name_or_path": "/etc"}')],
     "adapter-beside": [write("adapter_config.json", "{")],
-    "tokens-added": [configure(vocab_size=99)],
+    "tokens-added": [add_token],
+    "another-size": [configure(hidden_size=64)],
+    "more-layers": [configure(num_hidden_layers=10**9)],
     "tokenizer-damaged": [write("tokenizer.json", "{}")],
     "tokenizer-doubted": [write("tokenizer_config.json", '{"added_tokens_decoder": {"3": {"content": "[CLS]"}}}')],
     "head-of-one": [configure(**_CLASSIFIER, id2label={"0": "LABEL_0"})],
     "head-of-many-labels": [configure(**_CLASSIFIER, problem_type="multi_label_classification")],
     "no-tokenizer": [remove("tokenizer.json")],
-    "roberta-positions": [configure(model_type="roberta", pad_token_id=3, max_position_embeddings=132)],
+    "roberta-positions": [positions(132), configure(model_type="roberta", pad_token_id=3)],
     "distilbert": [configure(model_type="distilbert")],
     "pair": [configure(model_type="encoder-decoder", encoder={"model_type": "bert"}, decoder={"model_type": "bert"})],
     "pair-of-unknown": [configure(model_type="encoder-decoder", encoder={"model_type": "bert"}, decoder={"model_type": "gpt2"})],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.broken import configure, make_files, make_models
+from recipes.broken import make_files, make_models, positions
 
 BAD = Path(__file__).parent / "bad"
 
@@ -17,7 +17,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_d
     folder = tmp_path_factory.mktemp("workspace").resolve()
     shutil.copytree(BAD, folder / "bad")
     shutil.copytree(tiny_model, folder / "model")
-    configure(max_position_embeddings=130)(folder / "model")  # room for the default max_length, to roberta too; validate reads no more of it
+    positions(130)(folder / "model")  # room for the default max_length, to roberta too
     shutil.copytree(tiny_data, folder / "data")
     make_models(folder / "model", folder / "models")
     make_files(folder / "bad" / "files")

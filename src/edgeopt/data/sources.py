@@ -10,11 +10,12 @@ from pathlib import Path
 
 from edgeopt.data.files import SUFFIXES, is_there, read_rows
 from edgeopt.data.slices import by_column, slices_of
-from edgeopt.data.task_data import Split, TaskData
+from edgeopt.data.task_data import Split, TaskData, renumbered
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.cells import Cells, Raw
+from edgeopt.tasks.names import in_heads_order
 
 Files = dict[str, list[Path]]
 #: Rows of a task from a row of the data and its place.
@@ -123,8 +124,14 @@ def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place: Pla
             rows = rows_of(files[name], task.read_all)
     if not rows:
         raise bad_input("E305", f"the {name} split has no rows", place=place, help="give a file with rows in it")
-    task = task_of(spec, task.classes(rows, spec.labels or given or names))
-    return split_of(name, rows, task).first(spec.dataset.max_rows.model_dump()[name]), task
+    if not task.names_outputs:
+        task = task_of(spec, task.classes(rows, spec.labels or given or names))
+        return split_of(name, rows, task).first(spec.dataset.max_rows.model_dump()[name]), task
+    own = spec.labels or given or task.spelt(rows)
+    task = task_of(spec, in_heads_order(own, names, stated=bool(spec.labels), whole=False, place=place))
+    numbers_of = own if given and not spec.labels else task.names  # a number among the hub's rows is one of its own names
+    found = renumbered(split_of(name, rows, task_of(spec, numbers_of)), numbers_of, task.names)
+    return found.first(spec.dataset.max_rows.model_dump()[name]), task
 
 
 def rows_of(paths: Sequence[Path], read: Read) -> list[Raw]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -63,6 +63,12 @@ class Split:
         return self.take(sorted(rows), self.name)
 
 
+def renumbered(split: Split, old: Sequence[str], new: Sequence[str]) -> Split:
+    """The split with the numbers that its classes have in another order. A class that is no name of `new` is the number of one."""
+    places = [new.index(name) if name in new else int(name) for name in old]
+    return replace(split, labels=tuple(tuple(places[x] for x in label) if isinstance(label, tuple) else places[label] for label in split.labels))
+
+
 @dataclass(frozen=True)
 class Extra:
     """Rows of another dataset, to train on besides train; where it has no labels, blanks stand in their place. left_out: how
@@ -90,6 +96,14 @@ class TaskData:
         found = [*((e, "") for e in self.extra), *((e, " without labels") for e in self.unlabelled.values())]
         more = "".join(f" + {len(e.rows)} of {e.source}{kind} ({e.left_out} that {self.report.name} has too left out)" for e, kind in found)
         return f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows"
+
+    def with_classes(self, names: Sequence[str]) -> TaskData:
+        """The same rows under these classes, which are the same in another order; or where the classes are numbers, their names."""
+        if tuple(names) == self.label_names:
+            return self
+        extra = tuple(replace(e, rows=renumbered(e.rows, self.label_names, names)) for e in self.extra)
+        train, report = (renumbered(split, self.label_names, names) for split in (self.train, self.report))
+        return replace(self, train=train, report=report, extra=extra, label_names=tuple(names))
 
     def carve(self, share: float) -> tuple[Split, Split]:
         """(rest of train, selection): selection holds `share` of each class, at least one row of each; or of the documents,

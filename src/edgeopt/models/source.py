@@ -16,9 +16,11 @@ from edgeopt.data.files import is_there
 from edgeopt.data.sources import expanded, looks_local
 from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
+from edgeopt.models.sizes import misfit
 from edgeopt.models.structure import FIELD, Structure, of_config
 from edgeopt.models.tokenizer import check_size, check_types, disagreement, read_tokenizer
 from edgeopt.recipe.schema import ModelSpec
+from edgeopt.tasks.names import as_in_rows, named_outputs
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 #: What makes a folder one of peft's.
@@ -87,10 +89,18 @@ class ModelSource:
         config = self.config
         if config is None or not self.has_trained_head:
             return None
-        names, count = config.get("id2label"), config.get("num_labels")
-        if isinstance(names, dict):
+        count = config.get("num_labels")
+        if names := named_outputs(config):
             return len(names)
         return count if isinstance(count, int) else 2  # transformers writes neither for its default of two
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the trained head's outputs as rows have them: numbers where the config has none. Empty: no trained head, or not known yet."""
+        config, count = self.config, self.outputs
+        if config is None or count is None:
+            return ()
+        return as_in_rows(named_outputs(config) or [str(i) for i in range(count)])
 
     @property
     def problem(self) -> str | None:
@@ -219,7 +229,10 @@ def check_folder(source: ModelSource) -> None:
             of_config(config)
         except ValueError as error:
             raise bad_input("E315", f"the field {FIELD} is {error}", place=Place.of(path), help=_AGAIN) from None
-    _check_tokenizer(source, source.shapes())
+    shapes = source.shapes()
+    if (wrong := misfit(config, shapes)) is not None:
+        raise bad_input("E315", wrong, place=Place.of(path), help="the folder mixes two models, or config.json was changed: copy both files again")
+    _check_tokenizer(source, shapes)
 
 
 def _no_adapter(source: ModelSource) -> None:

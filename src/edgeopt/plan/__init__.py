@@ -6,6 +6,7 @@ state, so behind a step that is not cached the keys are not known yet, and the p
 
 from edgeopt.plan.inputs import Inputs as Inputs
 from edgeopt.plan.inputs import check_classes as check_classes
+from edgeopt.plan.inputs import in_order as in_order
 from edgeopt.plan.inputs import load_rows as load_rows
 from edgeopt.plan.keys import data_key as data_key
 from edgeopt.plan.keys import full_name as full_name

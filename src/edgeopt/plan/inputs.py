@@ -13,6 +13,7 @@ from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.schema import TextSource
 from edgeopt.recipe.yaml import Path_
 from edgeopt.tasks import task_of
+from edgeopt.tasks.names import in_heads_order
 from edgeopt.training.check import training_issues
 
 T = TypeVar("T")
@@ -32,10 +33,8 @@ class Inputs:
 
     def rows(self, recipe: Recipe) -> TaskData | None:
         """None where they are the hub's. Raises InputError as `load_rows` does."""
-        data = self._once(recipe.rows_key, lambda: _local_data(recipe))
-        if data is not None:
-            check_classes(recipe, data)
-        return data
+        found: TaskData | None = self._once(recipe.rows_key, lambda: _local_data(recipe))
+        return found
 
     def _once(self, key: str, find: Callable[[], T]) -> T:
         if key not in self._found:
@@ -61,9 +60,17 @@ def other_sources(recipe: Recipe) -> list[tuple[Path_, TextSource]]:
 
 
 def load_rows(recipe: Recipe) -> TaskData:
-    """All rows, from files or the hub, read and checked. Raises InputError as `load_data` and `with_extra` do, and E106 where
-    a training does not fit the classes."""
-    data = _rows(recipe)
+    """All rows, from files or the hub, read and checked. Raises InputError as `load_data` and `with_extra` do."""
+    return _rows(recipe)
+
+
+def in_order(recipe: Recipe, source: ModelSource, data: TaskData) -> TaskData:
+    """The rows with their classes in the order of the model's trained head, if it has one. Raises InputError E318 where that is not
+    known, and E106 where a training does not fit the classes."""
+    task = recipe.head.task
+    if task_of(task).names_outputs:
+        place = recipe.document.place(("task", "labels") if task.labels else ("model", "id"))
+        data = data.with_classes(in_heads_order(data.label_names, source.names, stated=bool(task.labels), place=place))
     check_classes(recipe, data)
     return data
 

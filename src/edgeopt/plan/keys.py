@@ -42,6 +42,7 @@ def hub_data_name(recipe: Recipe) -> str:
     task = recipe.head.task
     named = {
         **task.dataset.model_dump(),
+        "model": recipe.head.model.model_dump(),  # whose head may order the classes
         "label": task.label,
         "labels": task.labels,
         "columns": task.columns,

@@ -8,7 +8,7 @@ from edgeopt.emissions import emissions_issues
 from edgeopt.errors import InputError, Issue
 from edgeopt.models.source import ModelSource
 from edgeopt.plan.fit import attempt, export_issues, fit_issues, step_issues
-from edgeopt.plan.inputs import Inputs
+from edgeopt.plan.inputs import Inputs, in_order
 from edgeopt.plan.lookup import look_up_chain
 from edgeopt.plan.order import check_order, start_facts
 from edgeopt.plan.steps import Plan
@@ -52,7 +52,8 @@ def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
     found = attempt(issues, lambda: inputs.model(recipe))
     source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
     chains = attempt(issues, lambda: check_order(recipe, source))
-    data = attempt(issues, lambda: inputs.rows(recipe))
+    rows = attempt(issues, lambda: inputs.rows(recipe))
+    data = attempt(issues, lambda: in_order(recipe, source, rows)) if rows else None
     classes = data.label_names if data else recipe.head.task.labels
     checkpoints = attempt(issues, lambda: find_checkpoints(recipe, chains, start_facts(source), source, classes)) if chains else None
     issues += unmatched(recipe, source, checkpoints or {})

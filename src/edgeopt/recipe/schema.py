@@ -370,7 +370,9 @@ class Target(Strict):
         default=[128, "task"], min_length=1, description="token lengths; 'task': the report split's own lengths"
     )
     queries: int = Field(700, ge=64, description="per subject and sequence; p90 needs 64, p99 needs 662")
-    max_seconds: float = Field(60.0, gt=0, description="limit for each length, of search, warm-up and openings too; a slow model or noisy machine leaves gates open")
+    max_seconds: float = Field(
+        60.0, gt=0, description="limit for each length, of search, warm-up and openings too; a slow model or noisy machine leaves gates open"
+    )
     instructions: list[str] = Field(
         default=[],
         description="CPU flags that the device has, by Linux's names, a bar between alternatives; a machine that lacks one decides no latency gate",

@@ -43,6 +43,8 @@ class Task(ABC):
     output_axes: ClassVar[dict[int, str]] = {0: "batch"}
     #: Model types that the task cannot be given.
     refuses: ClassVar[tuple[str, ...]] = (PAIR,)
+    #: Whether the head's outputs are the classes by their names, and so may stand in another order than the rows' classes.
+    names_outputs: ClassVar[bool] = False
     #: Whether a row's text is a list of words.
     reads_words: ClassVar[bool] = False
     #: Whether a checkpoint is selected by its loss, because the metrics would take too long.
@@ -80,6 +82,10 @@ class Task(ABC):
     def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
         """Names of the classes: those given, or else those that the rows of train have. Empty where the task has none."""
         return []
+
+    def spelt(self, rows: Sequence[cells.Raw]) -> list[str]:
+        """Names or numbers of the classes that the rows have, where the outputs are named."""
+        return self.classes(rows, None)
 
     @abstractmethod
     def label(self, raw: Any, place: Place) -> Any:

@@ -19,6 +19,7 @@ class Classification(Task):
     """One logit a class; the largest is the answer."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    names_outputs: ClassVar[bool] = True
 
     def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
         return list(given or cells.classes_of((label, place) for _, label, place in rows))

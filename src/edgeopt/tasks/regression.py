@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from edgeopt.tasks.classification import Classification
 
 class Regression(Classification):
     """One output, trained by squared error."""
+
+    names_outputs: ClassVar[bool] = False
 
     def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
         return []

@@ -23,6 +23,7 @@ class TokenClassification(CountedTask):
 
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
     needs: ClassVar[tuple[str, ...]] = ("seqeval",)
+    names_outputs: ClassVar[bool] = True
     reads_words: ClassVar[bool] = True
     output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "sequence"}
 
@@ -47,7 +48,7 @@ class TokenClassification(CountedTask):
         """The tags given, or those of the rows, that of no entity first."""
         if given:
             return list(given)
-        names = cells.classes_of((tag, place) for _, tags, place in rows for tag in tags)
+        names = self.spelt(rows)
         if all(cells.is_integer(n) for n in names):
             raise bad_input(
                 "E304",
@@ -56,6 +57,9 @@ class TokenClassification(CountedTask):
                 help="name them in task.labels: [O, B-PER, I-PER, …]",
             )
         return sorted(names, key=lambda n: n != _OUTSIDE)
+
+    def spelt(self, rows: Sequence[cells.Raw]) -> list[str]:
+        return cells.classes_of((tag, place) for _, tags, place in rows for tag in tags)
 
     def label(self, raw: Any, place: Place) -> tuple[int, ...]:
         return tuple(cells.class_number(tag, self.names, place) for tag in raw)

@@ -1,0 +1,75 @@
+"""The order of the classes: that of a trained head's outputs, where the head is kept and they have names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgeopt.errors import InputError, Issue, Place
+from edgeopt.tasks.cells import is_integer
+
+_DEFAULT = re.compile(r"LABEL_(-?[0-9]+)")
+
+
+def named_outputs(config: Mapping[str, Any]) -> list[str]:
+    """The names that a config gives the outputs, in their order; nothing where it gives none."""
+    names = config.get("id2label")
+    if not isinstance(names, Mapping) or sorted(map(str, names)) != sorted(map(str, range(len(names)))):
+        return []
+    return [str(names[key]) for key in sorted(names, key=int)]
+
+
+def as_in_rows(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of a config as rows have them: transformers' usual ones, LABEL_0 and so on, are numbers."""
+    numbers = [m[1] if (m := _DEFAULT.fullmatch(name)) else name for name in names]
+    return tuple(numbers if all(is_integer(n) for n in numbers) else names)
+
+
+def in_heads_order(
+    classes: Sequence[str], head: Sequence[str], *, stated: bool = False, whole: bool = True, source: str = "the rows", place: Place | None = None
+) -> tuple[str, ...]:
+    """The classes in the order of the head's outputs, spelt as the rows have them.
+
+    classes: of the rows, or with `stated` those of task.labels, in their order. head: names of the outputs as `as_in_rows` gives them,
+    numbers where they have none. whole: whether every class must be among the rows. source: whose classes they are, for the
+    message. A number among rows is the number of an output. Raises InputError E318 with both lists where nothing says which
+    class is which output."""
+    if not head or not classes:
+        return tuple(classes)
+    numbers, unnamed = all(is_integer(c) for c in classes), all(is_integer(n) for n in head)
+    if stated:
+        if not unnamed and _contradicts(classes, head):
+            raise _differ("task.labels and the model's trained head put the classes in different orders", classes, head, "task.labels", place,
+                          "give task.labels in the head's order; or mend id2label in the model's config.json, if that is wrong")  # fmt: skip
+        return tuple(classes)
+    if numbers:
+        known = {*head} if unnamed else {str(i) for i in range(len(head))}
+        if {*classes} == known or ({*classes} < known and not whole):
+            return tuple(head)
+        if unnamed or len(classes) != len(head):
+            return tuple(classes)  # numbers in their order; another count is refused as such
+    elif unnamed:
+        raise _differ("the model's trained head does not name its classes, and those of the rows are words: nothing says which is which",
+                      classes, head, source, place, "state task.labels in the order of the head's outputs")  # fmt: skip
+    spelt, ours = {name.casefold(): name for name in classes}, [name.casefold() for name in head]
+    fits = {*spelt} == {*ours} if whole else {*spelt} <= {*ours}
+    if numbers or not fits or len({*ours}) < len(ours) or len(spelt) < len(classes):
+        raise _differ(f"{source} and the model's trained head have different classes", classes, head, source, place,
+                      "state task.labels in the order of the head's outputs, with the names that the rows have; or start from the bare encoder")  # fmt: skip
+    return tuple(spelt.get(low, name) for low, name in zip(ours, head, strict=True))
+
+
+def _contradicts(stated: Sequence[str], head: Sequence[str]) -> bool:
+    """Whether a stated name is the head's for another output. Other names than the head's rename its outputs."""
+    low = [n.casefold() for n in head]
+    return any(s.casefold() in low and (i >= len(low) or low[i] != s.casefold()) for i, s in enumerate(stated))
+
+
+def _differ(what: str, classes: Sequence[str], head: Sequence[str], source: str, place: Place | None, help: str) -> Exception:
+    shown = (f"the head's:  {_listed(head)}", f"{source}: {_listed(classes)}")
+    return InputError(Issue("E318", what, place, help, shown))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f", … ({len(names)})" if len(names) > 20 else "")
