@@ -152,7 +152,16 @@ def bare(model: Any, smallest: int = 1 << 16) -> Any:
         if bytes_of(tensor) < smallest:
             made.graph.initializer.add().CopyFrom(tensor)
         else:
-            _point(made.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims), "absent", 0, bytes_of(tensor))
+            made.graph.initializer.append(placeholder(tensor.name, tensor.data_type, tensor.dims))
+    return made
+
+
+def placeholder(name: str, data_type: int, dims: Any) -> Any:
+    """A tensor without its numbers, which are nowhere."""
+    from onnx import TensorProto
+
+    made = TensorProto(name=name, data_type=data_type, dims=dims)
+    _point(made, "absent", 0, bytes_of(made))
     return made
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import edgeopt, tiny_recipe
+from onnx import TensorProto
 from summaries import summary_task, write_summaries
 from transformers import (
     AutoModel,
@@ -21,6 +22,8 @@ from transformers import (
 from edgeopt.contract import Fact
 from edgeopt.errors import InputError
 from edgeopt.execute import Executed
+from edgeopt.graph_files import structure_of
+from edgeopt.measure.graph import weigh
 from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
 from edgeopt.measure.session import open_session
 from edgeopt.models.adapter import ADAPTER
@@ -28,6 +31,7 @@ from edgeopt.models.load import head_of, load_base, load_model, prunable
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.tasks import task_of
 from edgeopt.testing.build import build, step
+from edgeopt.tied import TIED
 from edgeopt.transforms import registry
 
 SHORT = {"max_steps": 3, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32"}
@@ -102,6 +106,24 @@ def test_a_trained_pair_is_a_model_to_start_from(tiny_model: Path, data: Path, s
     assert done.final("candidate").facts == {Fact.ONNX, Fact.TRAINED_HEAD, Fact.INT8}
     again, first = load_base(done.chains["candidate"][0].state.folder).state_dict(), load_base(trained).state_dict()
     assert again.keys() == first.keys() and all(torch.equal(again[n], first[n]) for n in first)
+
+
+def test_the_tied_matrix_is_stored_once_and_counted_once(tiny_model: Path, data: Path, store: Path) -> None:
+    """The decoder's word table makes the scores, too: the graph has the parameters of the model, in float and in int8."""
+    done = made(tiny_model, data, store, ("finetune", SHORT), ("quantize.static", {"calibration": {"samples": 4}}))
+    floats, int8 = done.lowered("candidate"), done.final("candidate")
+    graph = structure_of(floats.folder / "model.onnx").graph
+    width, words = 32, 100
+    assert sum(t.dims in ([words, width], [width, words]) for t in graph.initializer) == 2, "one of the encoder and one of the decoder"
+    assert [n.op_type for n in graph.node if n.name.endswith(TIED)] == ["Transpose"]
+    pair = load_base(done.torch_state("candidate").folder)
+    count = sum(p.numel() for p in pair.parameters())
+    assert done.torch_state("candidate").figures["parameters"] == count
+    assert abs(weigh(floats.folder / "model.onnx").parameters - count) <= 2, "but for what the exporter folds"
+    assert abs(weigh(int8.folder / "model.onnx").parameters - count) <= 2
+    scores = [t for t in structure_of(int8.folder / "model.onnx").graph.initializer if list(t.dims) == [width, words]]
+    assert [t.data_type for t in scores] == [TensorProto.INT8], "its product is in int8 as any"
+    logits_agree(done)
 
 
 ADAPTERS: dict[str, dict[str, Any]] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeopt.graph_files import array_of, size_of, structure_of
+from edgeopt.tied import TIED
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ _SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "MatMulInteger"
 
 
 def weigh(path: Path) -> Weights:
-    """Count the initialisers that are weights: not scales, zero points, shapes or indices."""
+    """Count the initialisers that are weights: not scales, zero points, shapes or indices, and tied ones once."""
     import numpy as np
     from onnx import TensorProto
 
@@ -41,7 +42,7 @@ def weigh(path: Path) -> Weights:
     total = nonzero = int8 = 0
     for tensor in model.graph.initializer:
         weight = tensor.data_type in floats | eights or tensor.name in biases
-        if tensor.name in skip or not weight or not tensor.dims:
+        if tensor.name in skip or not weight or not tensor.dims or TIED in tensor.name:
             continue
         values = array_of(tensor, path.parent)
         total += values.size

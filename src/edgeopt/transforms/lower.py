@@ -13,6 +13,7 @@ from edgeopt.graph_files import settle
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
 from edgeopt.tasks import Task, task_of
+from edgeopt.tied import tie
 from edgeopt.transforms.base import StepContext, Transform
 
 GRAPH = "model.onnx"
@@ -26,7 +27,7 @@ class LowerToOnnx(Transform[StepParams]):
     graph, and compare it with torch."""
 
     name = "lower.onnx"
-    version = 2
+    version = 3  # a matrix that is tied to a table is stored once
     summary = "export to ONNX, checked against torch"
     Params = StepParams
     seeded = False
@@ -68,6 +69,7 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     with tempfile.TemporaryDirectory(dir=context.work) as scratch:
         _export(traced, rows, task, Path(scratch) / GRAPH)
         settle(Path(scratch) / GRAPH, path)  # above 2 GB torch writes a file for each tensor
+    tie(path)
     if rewrite is not None:
         rewrite(path)
     onnx.checker.check_model(str(path), full_check=True)

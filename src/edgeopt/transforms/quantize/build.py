@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeopt.errors import step_failed
-from edgeopt.graph_files import load_graph, save_graph, structure_of
+from edgeopt.graph_files import save_graph, structure_of
 from edgeopt.progress import Progress
+from edgeopt.tied import untie
 from edgeopt.transforms.quantize import bias, qdq, smooth
 from edgeopt.transforms.quantize.calibrate import Feeds, Method, activations, observe, observer, range_of
 from edgeopt.transforms.quantize.observers import Array, Channels, Range, Ranging
@@ -56,7 +57,7 @@ class Builder:
                  symmetric: bool, reduce_range: bool, wide: Sequence[str], word_table: WordTable, scratch: Path, progress: Progress) -> None:  # fmt: skip
         self.graph, self.rows, self.count, self.methods, self.percentile = graph, rows, count, methods, percentile
         self.channels, self.scratch, self.progress = channels, scratch, progress
-        structure = structure_of(graph).graph  # the weights may be gigabytes, which are in memory only while a graph is written
+        structure = untie(structure_of(graph)).graph  # the weights may be gigabytes, which are in memory only while a graph is written
         self.excluded = excluded(structure, scope)
         self.names = [n.name for n in weighted(structure) if n.name not in self.excluded]
         self.tensors = activations(structure, self.excluded)
@@ -95,7 +96,7 @@ class Builder:
     def _smooth(self, alpha: float) -> Path:
         seen = self.seen.get(None) or self._pass(self.graph, "largest values", ranges=False, channels=True)
         largest: dict[str, Array] = {name: found.largest for name, found in seen.channels.items()}
-        model, path = load_graph(self.graph), self.scratch / f"smoothed-{alpha:g}.onnx"
+        model, path = qdq.load(self.graph), self.scratch / f"smoothed-{alpha:g}.onnx"
         self.counts["smoothed_norms"] = smooth.smooth(model, largest, self.excluded, alpha)
         save_graph(model, path)
         self._same(path)
@@ -106,7 +107,7 @@ class Builder:
         seen = _Seen(graph, {t: {kind: kind() for kind in kinds} for t in self.tensors}, {t: Channels() for t in self.tensors} if channels else {})
         watching = {t: [*seen.observers[t].values(), *([seen.channels[t]] if channels else [])] for t in self.tensors}
         with self.progress.bar(title, self.count) as bar:
-            observe(load_graph(graph), watching, self.rows, self.scratch, bar)
+            observe(qdq.load(graph), watching, self.rows, self.scratch, bar)
         return seen
 
     def _same(self, path: Path) -> None:

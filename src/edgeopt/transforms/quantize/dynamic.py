@@ -11,6 +11,7 @@ from pydantic import Field
 from edgeopt.graph_files import save_graph, structure_of
 from edgeopt.recipe.schema import StepParams
 from edgeopt.store import State
+from edgeopt.tied import untie
 from edgeopt.transforms.base import Figures, StepContext, Transform
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common, qdq
@@ -38,7 +39,7 @@ class DynamicQuantize(Transform[DynamicParams]):
 
     def apply(self, state: State, params: DynamicParams, context: StepContext) -> None:
         source = state.folder / GRAPH
-        graph = structure_of(source).graph
+        graph = untie(structure_of(source)).graph
         # each Gemm becomes a MatMul of this name before the quantiser looks at the list
         left_out = excluded(graph, params.scope)
         int4 = word_tables(graph, left_out) if params.word_table == "int4" else []

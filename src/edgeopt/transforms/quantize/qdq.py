@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.graph_files import bare, load_graph, save_graph
+from edgeopt.tied import untie
 from edgeopt.transforms.quantize.observers import Range
 from edgeopt.transforms.quantize.rows import as_rows
 from edgeopt.transforms.quantize.scope import OPERATORS, weighted
@@ -28,11 +29,11 @@ class Format:
 
 
 def load(path: Path) -> Any:
-    """The graph with its weights and the shapes that the quantiser needs, which are inferred without the weights."""
+    """The graph with its weights, tied ones apart, and the shapes that the quantiser needs, which are inferred without the weights."""
     from onnx import shape_inference
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
-    model = load_graph(path)
+    model = untie(load_graph(path))
     inferred = shape_inference.infer_shapes(bare(model)).graph
     for ours, found in ((model.graph.value_info, inferred.value_info), (model.graph.output, inferred.output)):
         del ours[:]
