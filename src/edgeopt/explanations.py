@@ -95,10 +95,11 @@ disk with room:
     edgeopt apply recipe.yaml --store /data/edgeopt-store""",
     "E114": """The output cannot be written there.
 
---out must be a new or empty folder, or the folder of an earlier run, which is then replaced. A folder
-with other files in it is never touched. `edgeopt recipes copy` never overwrites a file. `--junit`, and
---out of `edgeopt compare` and `edgeopt baseline`, are plain files: edgeopt writes no device, no pipe (use
-stdout) and through no link, and has its files whole or not at all.""",
+--out must be a new or empty folder, or the folder of an earlier run, whose own files are then replaced:
+yours stay. A folder of anything else is never touched. A bundle replaces a bundle that holds nothing more.
+`edgeopt recipes copy` never overwrites a file. `--junit`, and --out of `edgeopt compare` and `edgeopt
+baseline`, are plain files: edgeopt writes no device, no pipe (use stdout) and through no link, and has its
+files whole or not at all.""",
     "E115": """This is not the folder of a finished run, or its files are damaged.
 
 `edgeopt gate`, `report`, `compare` and `diff` read what `edgeopt apply --out FOLDER` left: report.json,

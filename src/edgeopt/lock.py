@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgeopt import __version__, host
-from edgeopt.data import TaskData
+from edgeopt.data import TaskData, is_local
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.execute import Done
+from edgeopt.export import exporter
+from edgeopt.exporting import automatic
 from edgeopt.models.source import ModelSource
 from edgeopt.plan import Chain, full_name
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.problems import address
+from edgeopt.recipe.schema import AUTO
 
 LOCK_FORMAT = 1
 
@@ -34,7 +38,8 @@ def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains
             **{f"train_with.{i}": e.rows.fingerprint for i, e in enumerate(data.extra)},
             **{f"unlabelled.{i}": e.rows.fingerprint for i, e in enumerate(data.unlabelled.values())},
         },
-        "packages": host.environment()["packages"],
+        "packages": {**host.environment()["packages"], **_of_exporters(recipe)},
+        "diagnostics": recipe.head.diagnostics.model_dump(mode="json"),
         "steps": chains
         and {
             full_name(variant, chain, d.step.id): {
@@ -47,6 +52,21 @@ def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains
             for d in done
         },
     }
+
+
+def _of_exporters(recipe: Recipe) -> dict[str, str | None]:
+    """Versions of what the recipe's exports are written and run by."""
+    names = [name for _, name in recipe.formats()]
+    if any(spec.format == AUTO and spec.formats is None for spec in recipe.head.exports):
+        names += automatic(recipe)
+    return {package: host.installed(package) for name in names for package in exporter(name).needs}
+
+
+def place_of(recipe: Recipe, out: Path) -> dict[str, str]:
+    """Where the recipe stands, to which the paths of its rows are relative: absolute, and from the run's folder, for a tree that is
+    moved as a whole; and whether the rows are files or the hub's."""
+    rows = "files" if is_local(recipe.head.task.dataset, recipe.folder) else "hub"
+    return {"recipe": str(recipe.path), "relative": Path(os.path.relpath(recipe.path, out)).as_posix(), "rows": rows}
 
 
 def read_lock(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from edgeopt.measure.latency import Measured, cold_starts, measure, promise, pro
 from edgeopt.measuring import subject_of
 from edgeopt.plan import check
 from edgeopt.progress import Progress
+from edgeopt.publishing import building, turn
 from edgeopt.recipe.load import load_recipe
 from edgeopt.store import Store, write_json
 from edgeopt.tasks.encode import Encoder, length
@@ -97,9 +97,7 @@ def _export(executed: Executed, folder: Path, latency: list[Measured]) -> None:
     """The baseline as a finished model, with the options that it was quickest with."""
     state = executed.final("baseline")
     chosen: Any = exporter("onnx")
-    building = folder.with_name(f".{folder.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    written = chosen.write(ExportInput(state, None), building, chosen.known_options)
-    write_json(building / SESSION, {written.artifact.as_posix(): next(m.session for m in latency if m.subject == "baseline")})
-    building.rename(folder)
+    with turn(folder), building(folder) as files:
+        written = chosen.write(ExportInput(state, None), files, chosen.known_options)
+        write_json(files / SESSION, {written.artifact.as_posix(): next(m.session for m in latency if m.subject == "baseline")})
+        files.rename(folder)

@@ -1,46 +1,68 @@
-"""Whether the folder of a finished run is whole and is still what its plan would give."""
+"""Whether the folder of a finished run is whole and is still what its plan would give, here."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from edgeopt import __version__
+from edgeopt import __version__, host
 from edgeopt.emissions import country_of
 from edgeopt.errors import InputError
-from edgeopt.lock import differences, make_lock
+from edgeopt.lock import changes, differences, make_lock
 from edgeopt.plan import Plan, full_name, looked_up
 from edgeopt.report.model import Report
 from edgeopt.sealed import LOCK, open_run
-from edgeopt.store import Store, key_of
+from edgeopt.store import State, Store, key_of
 
 
-def why_again(plan: Plan, store: Store, folder: Path) -> str | None:
-    """Why a plan has to be run although its folder is there: in a few words, None where it need not be; empty where there
-    is no folder. plan: with model and rows here.
+def why_again(plan: Plan, store: Store, folder: Path, processes: int | None = None) -> str | None:
+    """Why a plan has to be run although the folder of a run is there: in a few words, None where it need not be. plan: with model
+    and rows here. processes: on how many it would be run, and on this machine; None: it may have been run anywhere.
 
-    Recipe, model, rows and packages must be what the lock says, and so must the keys of the steps as far as the store tells."""
-    if not folder.exists():
-        return ""
+    The folder must be as it was written; recipe, model, rows, packages and the keys of the steps must be what the lock says. The
+    store need not hold a state."""
     try:
         _, report, lock = open_run(folder)
-        if lock.get("edgeopt") != __version__:
-            return f"edgeopt {lock.get('edgeopt')} → {__version__}"
+        if lock["edgeopt"] != __version__:
+            return f"edgeopt {lock['edgeopt']} → {__version__}"
+        other = host.machine_differences(report.environment, host.environment())
+        if processes is not None and other:
+            return f"another machine: {'; '.join(other)}"
         now = make_lock(plan.recipe, plan.source, plan.data)
-        return next(iter(differences(lock, now, early=True)), None) or _other_key(plan, store, lock["steps"]) or _other_energy(plan, report)
+        found = next(iter(differences(lock, now, early=True)), None) or next(map(str, changes(lock["diagnostics"], now["diagnostics"], "diagnostics")), None)
+        return found or _other_key(plan, _Locked(store, lock["steps"]), lock["steps"], processes) or _other_energy(plan, report)
     except InputError as error:
         return error.issues[0].message
     except (KeyError, TypeError):
         return f"{LOCK} is damaged"
 
 
-def _other_key(plan: Plan, store: Store, locked: dict[str, dict[str, Any]]) -> str | None:
-    """The first step whose key, where the store holds all before it, is another than in the lock."""
+class _Locked(Store):
+    """What a lock says of its states, whose digests are all that later keys need: no file of a state is read. Of checkpoints that
+    steps name the lock says nothing, and the store tells."""
+
+    def __init__(self, store: Store, steps: dict[str, dict[str, Any]]) -> None:
+        super().__init__(store.root)
+        self._digests = {entry["key"]: entry["digest"] for entry in steps.values()}
+
+    def find(self, key: str) -> State | None:
+        return State(self.root, {"key": key, "digest": self._digests[key]}) if key in self._digests else self._read(key)
+
+    def is_damaged(self, key: str) -> bool:
+        return False
+
+
+def _other_key(plan: Plan, store: Store, locked: dict[str, dict[str, Any]], processes: int | None) -> str | None:
+    """The first step whose key is another than in the lock, or that was trained on another number of processes; behind one that
+    several trained, as far as the store tells."""
     for each in looked_up(plan, store):
         for step in each.steps:
             name = full_name(each.recipe.variant, step.chain, step.id)
             entry = locked.get(name, {})
-            key = key_of({**step.parts, "processes": entry["processes"]}) if "processes" in entry and step.key else step.key
+            before = entry.get("processes", 1)
+            if processes not in (None, before) and step.transform.trains(step.params):
+                return f"{name}: trained on {before} processes → {processes}"
+            key = key_of({**step.parts, "processes": before}) if before > 1 and step.key else step.key
             if key is not None and key != entry.get("key"):
                 return f"{name} has another key"
     return None

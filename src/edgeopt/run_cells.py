@@ -8,23 +8,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgeopt.cells import ReadOnce, check_cells
+from edgeopt.cells import check_cells
 from edgeopt.data import TaskData
 from edgeopt.distributed import Group
 from edgeopt.errors import EdgeoptError, ExitCode, unforeseen
 from edgeopt.execute import fetch
 from edgeopt.gates import EXIT_CODES
-from edgeopt.lock import check_lock, make_lock, read_lock
+from edgeopt.lock import check_lock, make_lock
 from edgeopt.plan import Plan, check_classes
 from edgeopt.progress import Progress
+from edgeopt.publishing import turn, writable
 from edgeopt.recipe.expand import Cell, Grid, each_cell
 from edgeopt.report.compare import Comparison, compare
 from edgeopt.report.compare_write import write_comparison
 from edgeopt.report.model import Report
-from edgeopt.resume import why_again
-from edgeopt.run import run_plan, writable
-from edgeopt.sealed import LOCK, open_run
-from edgeopt.store import Store, key_of, write_json
+from edgeopt.run import run_plan
+from edgeopt.sealed import LOCK
+from edgeopt.store import Store, write_json
 
 #: How far the cells are; also what marks a folder as that of a matrix.
 MATRIX, CELLS = "matrix.json", "cells"
@@ -77,7 +77,7 @@ def comparison_of(results: Sequence[CellResult]) -> Comparison:
     return compare(complete, names=[r.cell.name for r in results if r.report is not None], failed={r.cell.name: r.reason for r in results if r.error})
 
 
-def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None = None) -> list[CellResult]:
+def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None = None, remeasure: bool = False) -> list[CellResult]:
     """Run what is not finished, each cell into a whole run folder of its own, and write matrix.json and the comparison.
     A cell that fails does not keep the others from running. locks: the folder of a matrix, whose cells' locks are those
     that this one's may not differ from. Raises InputError before any compute."""
@@ -87,8 +87,9 @@ def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks:
     locked = [None if locks is None else folder_of(locks, cell.name) / LOCK for cell in grid.cells]
     each_cell([c.name for c in grid.cells], list(zip(locked, plans, strict=True)), _check_early)
     results: list[CellResult] = []
-    shared = _Shared(store, ReadOnce(store), progress)
-    with store.lock(f"out-{key_of({'out': str(out)})}"):
+    shared = _Shared(store, progress, remeasure)
+    out.mkdir(parents=True, exist_ok=True)  # so that the lock is in it for everybody
+    with turn(out):
         _write_state(grid, results, out)
         for i, (cell, plan, lock) in enumerate(zip(grid.cells, plans, locked, strict=True), 1):
             progress.say(f"cell {i} of {len(grid.cells)}: {cell.name}")
@@ -109,8 +110,8 @@ class _Shared:
     """What the cells of a command have in common. rows: those that were downloaded, by the task that asks for them."""
 
     store: Store
-    once: ReadOnce
     progress: Progress
+    remeasure: bool
     rows: dict[str, TaskData] = field(default_factory=dict)
 
 
@@ -124,15 +125,8 @@ def _one(cell: Cell, plan: Plan, folder: Path, locked: Path | None, shared: _Sha
         plan = fetch(plan, shared.store)
         assert plan.data is not None
         rows[task] = plan.data
-        again = why_again(plan, shared.once, folder)
-        if again is None:
-            if locked is not None:
-                check_lock(locked, read_lock(folder / LOCK))
-            progress.say("  finished before and unchanged: not measured again")
-            return CellResult(cell, folder, open_run(folder).report, kept=True)
-        if again:
-            progress.say(f"  run again: {again}")
-        return CellResult(cell, folder, run_plan(plan, shared.store, folder, progress, Group(), locked=locked).report)
+        done = run_plan(plan, shared.store, folder, progress, Group(), locked=locked, remeasure=shared.remeasure, cell=True)
+        return CellResult(cell, folder, done.report, kept=done.kept)
     except EdgeoptError as error:
         failed = CellResult(cell, folder, error=error)
     except Exception as error:  # the other cells need not suffer from a defect that one brings out

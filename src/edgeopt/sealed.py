@@ -13,6 +13,7 @@ import hashlib
 import json
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
@@ -106,6 +107,25 @@ def _read_lock(folder: Path, digest: str | None, wrong: list[str]) -> tuple[dict
         return {}, {}
 
 
+def own_files(folder: Path) -> dict[str, str]:
+    """SHA-256 by name of the files that a run wrote into a folder, as far as its lock and its report tell, which need not fit
+    together; nothing of what a lock or report says that is not whole."""
+    found: dict[str, str] = {}
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        listed = listed_files(json.loads((folder / LOCK).read_text(encoding="utf-8")))
+        found |= {**{name: entry.sha256 for name, entry in listed.items()}, LOCK: file_digest(folder / LOCK)}
+    with suppress(OSError, InputError):
+        report, content = _read_report(folder)
+        if report.seal is not None and report.seal.content == key_of(content):
+            found |= {**{n: d for n, d in report.seal.files.items() if n in RENDERINGS}, REPORT: file_digest(folder / REPORT)}
+    return found
+
+
+def export_folders(names: Iterable[str]) -> set[str]:
+    """Of the files of a run, the folders that may hold nothing else."""
+    return {name.partition("/")[0] for name in names if "/" in name}
+
+
 def listed_files(lock: Mapping[str, Any]) -> dict[str, File]:
     """What a lock says of the run's files. Raises ValueError, KeyError or TypeError where it says nothing that could be."""
     found = _FILES.validate_python(lock["files"])
@@ -128,7 +148,7 @@ def _differences(folder: Path, listed: Mapping[str, File], others: Mapping[str, 
     for name, digest in others.items():
         if name != LOCK and (why := _why_other(folder / name, digest, None) if is_inside(name) else "is no path inside the folder"):
             yield name, why
-    for top in dict.fromkeys(name.partition("/")[0] for name in listed if "/" in name):
+    for top in sorted(export_folders(listed)):
         for path in sorted((folder / top).rglob("*")):
             name = path.relative_to(folder).as_posix()
             if not path.is_dir() and name not in listed and name not in others:

@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -162,10 +163,40 @@ def test_gates_on_starts_have_bounds(applied: Applied) -> None:
     assert decided[0]["low"] < decided[0]["high"]
 
 
-def test_typed_again_it_reuses_every_step(applied: Applied) -> None:
-    code, cached, _ = again(applied)
+def test_typed_again_it_is_finished_and_nothing_is_done(applied: Applied, tmp_path: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in applied.out.rglob("*")}
+    with patch("edgeopt.run.execute_seeds", side_effect=AssertionError("something was built")):
+        done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", tmp_path / "another store", "--json")
+    assert (done.code, done.json["verdict"], done.json["kept"]) == (0, "pass", True) and "finished before and unchanged" in done.err
+    assert {p: p.stat().st_mtime_ns for p in applied.out.rglob("*") if p != applied.out} == {p: t for p, t in before.items() if p != applied.out}
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    (["--set", "diagnostics.flips=3"], "diagnostics.flips: 10 → 3"), (["--set", "gates=[]"], "recipe.resolved.gates"), (["--remeasure"], ""),
+    (["--set", "targets=[{name: brief, queries: 65, max_seconds: 5, sequence: [16]}]"], "targets.brief.queries: 64 → 65"),
+])  # fmt: skip
+def test_what_changed_is_measured_again_and_says_why(applied: Applied, change: list[str], why: str) -> None:
+    with patch("edgeopt.run.execute_seeds", side_effect=RuntimeError("it began")):
+        done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", applied.store, *change)
+    assert "it began" in done.err and why in done.err and ("run again: " in done.err) == bool(why)
+    assert edgeopt("gate", applied.out).code == 0, "the run is as it was"
+
+
+def test_a_run_of_another_machine_is_not_finished_here(applied: Applied) -> None:
+    with patch("edgeopt.run.execute_seeds", side_effect=RuntimeError), patch("edgeopt.host.cpu_name", lambda: "Another CPU"):
+        done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", applied.store)
+    assert "run again: another machine: cpu " in done.err and "≠ Another CPU" in done.err
+
+
+def test_remeasured_it_reuses_every_step_and_leaves_what_lies_beside(applied: Applied) -> None:
+    (applied.out / "notes.txt").write_text("mine")
+    created = json.loads((applied.out / "report.json").read_text())["created"]
+    code, cached, _ = again(applied, "--remeasure")
     assert code == 0
     assert all(cached.values()), cached
+    assert (applied.out / "notes.txt").read_text() == "mine" and json.loads((applied.out / "report.json").read_text())["created"] > created
+    assert edgeopt("gate", applied.out).code == 0
+    (applied.out / "notes.txt").unlink()
 
 
 def test_editing_the_last_step_reuses_the_earlier_ones(applied: Applied, tmp_path: Path) -> None:

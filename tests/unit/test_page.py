@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from pathlib import Path
@@ -70,7 +71,9 @@ def test_the_page_is_whole_and_knows_its_model(run: Path) -> None:
     files = {p.relative_to(page).as_posix() for p in page.rglob("*") if p.is_file()}
     assert files == {"index.html", "page.json", "page.css", "icon.svg", "start.js", "page.js", "model.js", "encode.js", "model.onnx", "tokenizer.json",
                      *(f"lib/{name}" for name in libraries.FILES)}  # fmt: skip
-    assert json.loads((page / "page.json").read_text()) == {
+    about = json.loads((page / "page.json").read_text())
+    assert about.pop("files") == {n: hashlib.sha256((page / n).read_bytes()).hexdigest() for n in files - {"page.json"}}
+    assert about == {
         "graph": "model.onnx",
         "weights": [],
         "bytes": len(b"library" + GRAPH + b"{}"),

@@ -40,9 +40,9 @@ from edgeopt.bundle.verify import DEVICE
 from edgeopt.errors import InputError, bad_input
 from edgeopt.graph_files import copy_model
 from edgeopt.measure.declared import check_declared
+from edgeopt.publishing import Record, publish, taken, writable
 from edgeopt.recipe.schema import GateSpec, Target, TaskSpec
 from edgeopt.report.model import Report
-from edgeopt.run import building, publish, writable
 from edgeopt.sealed import LOCK, open_run
 from edgeopt.store import file_digest
 
@@ -73,7 +73,9 @@ def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
         raise bad_input("E114", f"--out {out} is there and is no bundle", help="give a new name")
     writable(out.with_name(f"{out.name}.new") if zipped and out.exists() else out, (MANIFEST, SELFTEST))
     report, lock, task = _read(run)
-    with building(out) as folder:
+    with taken(out, BUNDLE) as folder:
+        if not zipped:
+            _nothing_else(out)
         manifest = _manifest(folder, run, report, lock, task, _fill(folder, run, report, lock, task, wanted))
         data = write_manifest(manifest)
         (folder / MANIFEST).write_bytes(data)
@@ -82,8 +84,31 @@ def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
         if zipped:
             _publish_zip(folder, out)
         else:
-            publish(folder, out)
+            publish(folder, out, BUNDLE)
     return manifest
+
+
+def _own_files(bundle: Path) -> dict[str, str]:
+    """SHA-256 by name of the files of a bundle's folder, as its manifest has them."""
+    try:
+        found = read_manifest((bundle / MANIFEST).read_bytes()).files
+        return {**{name: entry.sha256 for name, entry in found.items()},
+                **{name: file_digest(bundle / name) for name in (MANIFEST, SIGNATURE) if (bundle / name).is_file()}}  # fmt: skip
+    except (OSError, InputError):
+        return {}
+
+
+BUNDLE = Record(MANIFEST, (SIGNATURE,), _own_files)
+
+
+def _nothing_else(out: Path) -> None:
+    """Raises InputError E114 where the folder of an earlier bundle holds what its manifest does not name, or not any more: the new
+    one could not be verified with that in it."""
+    own = _own_files(out)
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_file() and not name.startswith((".edgeopt", "lost+found")) and (name not in own or file_digest(path) != own[name]):
+            raise bad_input("E114", f"--out {out} holds {name}, which is not of the bundle that lies there", help="move it away, or give a new folder")
 
 
 def _read(run: Path) -> tuple[Report, dict[str, Any], TaskSpec]:

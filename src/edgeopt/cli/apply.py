@@ -22,17 +22,18 @@ from edgeopt.cli.output import log_to_stderr, print_json
 @click.option(
     "--lock", "lock_file", type=click.Path(path_type=Path), help="That lock; of a matrix the folder of an earlier run. Default: OUT/recipe.lock, or OUT."
 )
+@click.option("--remeasure", is_flag=True, help="Measure again what is finished and unchanged.")
 @click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, as `emissions: {}` in the recipe.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JUNIT
 @GITHUB
 @JSON
 def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: str | None, store: Path | None, locked: bool,
-            lock_file: Path | None, emissions: bool, quiet: bool, junit: Path | None, github: bool, as_json: bool) -> int:  # fmt: skip
+            lock_file: Path | None, remeasure: bool, emissions: bool, quiet: bool, junit: Path | None, github: bool, as_json: bool) -> int:  # fmt: skip
     """Run RECIPE: build what is not cached, export, measure against the FP32 baseline, decide the gates.
 
-    Type the same command again to resume. The exit code is the verdict; the last line on stdout is the
-    path of the report.
+    Type the same command again to resume; what is finished, unchanged and of this machine is not measured again. The exit
+    code is the verdict; the last line on stdout is the path of the report.
 
     A RECIPE with a matrix: each cell in turn, into OUT/cells/NAME; those that are finished and unchanged are left alone,
     one that fails does not stop the others. The comparison of all is in OUT, and its path the last line.
@@ -59,7 +60,7 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
 
         folder = (out or Path("runs") / loaded.name).resolve()
         locks = (lock_file or folder).resolve() if locked or lock_file else None
-        results = apply_cells(loaded, open_store(store), folder, Progress(show=not quiet), locks=locks, as_json=as_json)
+        results = apply_cells(loaded, open_store(store), folder, Progress(show=not quiet), locks=locks, remeasure=remeasure, as_json=as_json)
         publish([Suite(r.cell.recipe.head.name, r.report.gates if r.report else [], r.reason) for r in results], recipe, junit, github=github)
         return exit_code(results)
     folder = (out or Path("runs") / loaded.head.name).resolve()
@@ -71,12 +72,13 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     if not group.is_main:
         group.serve()
         return 0
-    outcome = run(loaded, open_store(store), folder, Progress(show=not quiet), group, locked=lock)
+    outcome = run(loaded, open_store(store), folder, Progress(show=not quiet), group, locked=lock, remeasure=remeasure)
     group.stop()  # after an error the launcher ends the other processes, which may be in the middle of a step
     report = outcome.report
     publish([Suite(report.recipe.name, report.gates)], recipe, junit, github=github)
     if as_json:
-        print_json({"verdict": report.verdict, "report": str(folder / "report.json"), **report.model_dump(mode="json", include={"gates"})})
+        head = {"verdict": report.verdict, "kept": outcome.kept, "report": str(folder / "report.json")}
+        print_json({**head, **report.model_dump(mode="json", include={"gates"})})
     else:
         from edgeopt.cli.summary import show_summary
 

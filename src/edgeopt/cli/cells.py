@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeopt.store import Store
 
 
-def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None, as_json: bool) -> list[CellResult]:
+def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None, remeasure: bool, as_json: bool) -> list[CellResult]:
     """Run the cells and show their comparison. Raises InputError E120 on several processes."""
     from dataclasses import replace
 
@@ -31,7 +31,7 @@ def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, lock
     if Group.launched() > 1:
         help = "apply each cell by itself, with --cell NAME; then the matrix on one process, which finds them finished in OUT/cells"
         raise bad_input("E120", "a recipe with a matrix runs on one process", help=help)
-    results = run_cells(grid, store, out, progress, locks=locks)
+    results = run_cells(grid, store, out, progress, locks=locks, remeasure=remeasure)
     page = out / f"{NAME}.html"
     if as_json:
         print_json({"exit_code": int(exit_code(results)), "comparison": str(page.with_suffix(".json")), "cells": [r.as_json() for r in results]})

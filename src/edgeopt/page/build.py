@@ -10,10 +10,11 @@ from typing import Any
 from edgeopt.errors import bad_input
 from edgeopt.graph_files import copy_graph, files_of, size_of
 from edgeopt.page.libraries import ASSETS, install, packages
+from edgeopt.publishing import Record, publish, taken, writable
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Report
-from edgeopt.run import building, disk_errors, publish, writable
-from edgeopt.sealed import Run, open_run
+from edgeopt.sealed import Run, is_inside, open_run
+from edgeopt.store import file_digest
 from edgeopt.transforms.lower import GRAPH
 
 INDEX, ABOUT = "index.html", "page.json"
@@ -28,7 +29,7 @@ def write_page(run: Path, out: Path) -> None:
     found = open_run(run)
     report, graph, columns = found.report, _graph(found.folder, found.report), _columns(found)
     writable(out, (INDEX, ABOUT))
-    with disk_errors(out), building(out) as folder:
+    with taken(out, PAGE) as folder:
         install(folder / "lib")
         copy_graph(graph, folder / GRAPH)
         model = [path.name for path in files_of(folder / GRAPH)]
@@ -36,9 +37,22 @@ def write_page(run: Path, out: Path) -> None:
         for name in _SCRIPTS:
             shutil.copyfile(ASSETS / name, folder / name)
         about = _about(report, model, sum((folder / name).stat().st_size for name in ("lib/ort.wasm", *model, "tokenizer.json")))
-        (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         (folder / INDEX).write_text(_index(report, columns, size_of(folder / GRAPH)), encoding="utf-8")
-        publish(folder, out)
+        about["files"] = {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+        (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        publish(folder, out, PAGE)
+
+
+def _own_files(page: Path) -> dict[str, str]:
+    """SHA-256 by name of the files of a page, as its page.json has them."""
+    try:
+        listed = json.loads((page / ABOUT).read_text(encoding="utf-8"))["files"]
+        return {**{str(name): str(digest) for name, digest in listed.items() if is_inside(str(name))}, ABOUT: file_digest(page / ABOUT)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+PAGE = Record(ABOUT, (INDEX,), _own_files)
 
 
 def _graph(run: Path, report: Report) -> Path:
