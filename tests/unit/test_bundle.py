@@ -251,7 +251,7 @@ def test_the_licence_is_that_of_the_model_folder(files: dict[str, str], expect: 
     (tmp_path / "model").mkdir()
     save_file({"w": np.zeros(2, np.float32)}, tmp_path / "model" / "model.safetensors")
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}')
-    (tmp_path / "model" / "vocab.txt").write_text("[PAD]")
+    (tmp_path / "model" / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]")
     for name, text in files.items():
         (tmp_path / "model" / name).write_text(text)
     run = make_run(tmp_path, tiny_data, model=tmp_path / "model")
