@@ -220,6 +220,12 @@ report.json holds that of recipe.lock and of its own content. A run of which one
 refused, because its verdict would be about something else. Copy the folder again from where it was made,
 or apply the recipe again: what is in the store is not built anew. Nothing may be put into `model/`
 either: change a copy of that folder, and `edgeopt gate COPY --recipe FILE` measures that.""",
+    "E151": """The rows that a run was measured on are not to be found.
+
+Without --recipe, `edgeopt gate RUN/model`, `baseline RUN/model` and `bundle RUN` take the rows of the run:
+where its recipe stood when it was applied, or beside the run as they lay then, where the tree was moved
+as a whole; files where they were files, the hub's where they were the hub's. Their fingerprint must be
+the one in recipe.lock. Rows of the working directory, or others of the same name, are never taken.""",
     "E156": """A file of that name is there, and edgeopt did not write it.
 
 `--junit`, and --out of `edgeopt compare` and `edgeopt baseline`, replace a file that the same command wrote

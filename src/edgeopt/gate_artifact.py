@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.artifact import Artifact, find_artifact
-from edgeopt.asked import Asked
+from edgeopt.asked import Asked, target_of
 from edgeopt.baseline import Baseline, check_fits, other_machine, read_baseline
 from edgeopt.data import Split
 from edgeopt.data.files import is_there
@@ -97,12 +97,8 @@ def _resolved(spec: GateSpec, asked: Asked) -> GateSpec:
     """A gate on latency, with the target and the length that it takes by default."""
     if not spec.metric.startswith("latency"):
         return spec
-    target = _target(spec, asked)
+    target = target_of(spec, asked)
     return spec.model_copy(update={"target": target.name, "sequence": spec.sequence or target.sequence[0]})
-
-
-def _target(spec: GateSpec, asked: Asked) -> Target:
-    return next(t for t in asked.targets if spec.target in (None, t.name))
 
 
 def _undecidable(spec: GateSpec, place: Place | None, asked: Asked, against: Against) -> Issue | None:
@@ -119,7 +115,7 @@ def _undecidable(spec: GateSpec, place: Place | None, asked: Asked, against: Aga
                 "E118", "the gate is against torch, which a finished model is not run by", place, "give a file of `edgeopt baseline`, or against: onnx"
             )
         return None
-    if against.elsewhere is None and _measured_there(spec, _target(spec, asked), against) is None:
+    if against.elsewhere is None and _measured_there(spec, target_of(spec, asked), against) is None:
         return Issue("E118", f"the baseline has no latency against {spec.against} on target '{spec.target}' at sequence {spec.sequence}", place,
                      "measure it anew with `edgeopt baseline`, with this recipe")  # fmt: skip
     return None
@@ -177,7 +173,7 @@ class _Measuring:
     def evidence(self, specs: Sequence[GateSpec], max_seconds: float) -> Evidence:
         """What the gates look at. Without a baseline the candidate stands in its place, where no gate compares."""
         answered = {name: self._answers(name) for name in self.models} if any(s.metric not in MEASURED for s in specs) else {}
-        timed = [(_target(s, self.asked), s.sequence) for s in specs if s.metric.startswith("latency") and not _apart(s, self.against)]
+        timed = [(target_of(s, self.asked), s.sequence) for s in specs if s.metric.startswith("latency") and not _apart(s, self.against)]
         features = self.task.encode(Encoder(self.models.get("baseline", self.candidate).folder, self.task.spec.max_length), self.rows.texts)
         queries = features.ids
         latency = self._latency(timed, queries, max_seconds)

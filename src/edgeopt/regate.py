@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from edgeopt.asked import Asked, damaged
+from edgeopt.asked import Asked, damaged, recipe_folders, target_of
+from edgeopt.data import is_local
 from edgeopt.errors import InputError, Issue
 from edgeopt.gates import decide
+from edgeopt.lock import changes
 from edgeopt.measuring import read_evidence
 from edgeopt.recipe.schema import MEASURED, GateSpec
 from edgeopt.report.model import Gate, Report
@@ -12,35 +14,105 @@ from edgeopt.sealed import Run
 from edgeopt.slices import LABEL
 from edgeopt.tasks import task_of
 
+#: A length that the rows decide.
+TASK = "task"
+
 
 def regate(run: Run, asked: Asked, own: Asked) -> list[Gate]:
     """The gates of `asked`, decided on what the run measured. own: what the run itself was asked. Raises InputError E115 for
-    evidence that cannot be read, E118 where a gate asks for what the run did not measure."""
-    folder, report, _ = run
+    evidence that cannot be read, E118 where a gate asks for what the run did not measure: on these rows, with such a target."""
     try:
-        evidence = read_evidence(folder, task_of(own.task, report.task.labels), report.baseline, report.candidate)
+        evidence = read_evidence(run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(folder, error) from None
-    issues = [
+        raise damaged(run.folder, error) from None
+    issues = [] if asked is own else _unlike(run, asked, own)
+    gates = [(spec if asked is own else _aimed(spec, asked), place) for spec, place in asked.gates]
+    issues += [
         Issue("E118", f"the run did not measure {missing}", place, "apply the recipe again")
-        for spec, place in asked.gates
-        if (missing := _missing(spec, report, {*evidence.groups}))
+        for spec, place in gates
+        if (missing := _missing(spec, run.report, {*evidence.groups}, asked, own))
     ]
     if issues:
         raise InputError(issues)
-    return [decide(spec, evidence, line=place.line if place else None) for spec, place in asked.gates]
+    return [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
 
 
-def _missing(spec: GateSpec, report: Report, groupings: set[str]) -> str | None:
+def _aimed(spec: GateSpec, asked: Asked) -> GateSpec:
+    """A gate with the target and the length of the recipe that it stands in, where it means one: the run's own first ones may be others."""
+    if not spec.metric.startswith("latency") and spec.bound[0] != "max_ms":
+        return spec
+    target = target_of(spec, asked)
+    timed = spec.metric.startswith("latency")
+    return spec.model_copy(update={"target": target.name, "sequence": spec.sequence or target.sequence[0] if timed else spec.sequence})
+
+
+def _unlike(run: Run, asked: Asked, own: Asked) -> list[Issue]:
+    """Whether what the run answered is no answer to what is asked: another task, other preprocessing or other rows."""
+    if not any(spec.metric not in MEASURED or TASK in (spec.sequence, _aimed(spec, asked).sequence) for spec, _ in asked.gates):
+        return []
+    differing = [
+        f"task.{name}: {getattr(own.task, name)} → {getattr(asked.task, name)}" for name in _ENCODING if getattr(own.task, name) != getattr(asked.task, name)
+    ]
+    if not differing and not _same_rows(run, asked, own):
+        differing = [f"rows: the fingerprint of {_shown(asked)} is another"]
+    if not differing:
+        return []
+    return [Issue("E118", f"the run was not measured on what the recipe asks: {'; '.join(differing)}", asked.place(("task",)), "apply the recipe")]
+
+
+#: What of a task decides, besides the rows, what a model answers and what it is held against.
+_ENCODING = ("type", "max_length", "window_stride", "target_length", "pairs")
+#: What decides which rows there are.
+_ROWS = ("dataset", "text", "choices", "label", "labels", "report")
+
+
+def _same_rows(run: Run, asked: Asked, own: Asked) -> bool:
+    """By their fingerprint, where they can be read; else by what the recipes say of them, and where."""
+    stated = all(getattr(own.task, name) == getattr(asked.task, name) for name in _ROWS)
+    hub = run.lock["place"]["rows"] == "hub"
+    if stated and (hub or asked.folder.resolve() in [folder.resolve() for folder in recipe_folders(run)]):
+        return True
+    if not is_local(asked.task.dataset, asked.folder):
+        return False
+    try:
+        rows, _ = asked.rows(run.report.task.labels)
+    except InputError:
+        if stated:
+            return True  # a machine that only gates need not have the rows
+        raise
+    return rows.fingerprint == run.report.task.fingerprint
+
+
+def _shown(asked: Asked) -> str:
+    dataset = asked.task.dataset
+    return dataset.path or "task.dataset.data_files"
+
+
+def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Asked, own: Asked) -> str | None:
     if spec.slice not in (None, "worst", LABEL, *groupings):
         return f"slices by {spec.slice}"
     if spec.metric not in MEASURED:
         return None if spec.metric in report.candidate.metrics else spec.metric
+    if spec.target is not None and (other := _other_target(spec, asked, own)):
+        return other
     if not spec.metric.startswith("latency"):
         return None
     found = [m for m in report.latency if spec.target in (None, m.target)]
     if not found:
         return f"target '{spec.target}'"
     if spec.sequence is not None and spec.sequence not in {m.sequence for m in found}:
-        return f"sequence {spec.sequence}"
+        return f"sequence {spec.sequence} on target '{spec.target}'" if spec.target else f"sequence {spec.sequence}"
     return None
+
+
+#: Of a target, what says how long and at which lengths it is measured, and not on what.
+_HOW_LONG = {"description", "sequence", "queries", "max_seconds", "memory_mb"}
+
+
+def _other_target(spec: GateSpec, asked: Asked, own: Asked) -> str | None:
+    """In what the target that a gate means is another than that of its name on which the run was measured."""
+    wanted, mine = target_of(spec, asked), next((t for t in own.targets if t.name == spec.target), None)
+    if mine is None:
+        return f"target '{spec.target}', but {', '.join(t.name for t in own.targets)}"
+    found = [f"{c.at} {c.new} (it has {c.old})" for c in changes(mine.model_dump(exclude=_HOW_LONG), wanted.model_dump(exclude=_HOW_LONG))]
+    return f"target '{spec.target}' with {', '.join(found)}" if found else None

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from e2e.running import TRAINING, Applied, recipe_for
-from helpers import edgeopt
+from helpers import edgeopt, write_rows
 from sklearn.metrics import accuracy_score, f1_score
 from tokenizers import Tokenizer
 
@@ -261,6 +261,26 @@ def test_gates_on_a_finished_run(applied: Applied, gate: str, code: int, verdict
     done = edgeopt("gate", applied.out, "--recipe", applied.recipe, "--set", f"gates=[{gate}]", "--json")
     decided = json.loads(done.out)
     assert (done.code, decided["verdict"]) == (code, verdict), decided
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    (["targets=[{name: phone, sequence: [16]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "measure target 'phone', but brief"),
+    (["targets=[{name: phone, sequence: [16]}, {name: brief}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "measure target 'phone', but brief"),
+    (["targets=[{name: brief, threads: 2, sequence: [16]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "'brief' with threads 2 (it has 1)"),
+    (["targets=[{name: brief, sequence: [32]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "sequence 32"),
+    (["task.max_length=16", "gates=[{metric: accuracy, max_drop: 0.5}]"], "task.max_length: 32 → 16"),
+    (["task.dataset.path=FEW", "gates=[{metric: accuracy, max_drop: 0.5}]"], "rows: the fingerprint of"),
+    (["task.dataset.path=FEW", "gates=[{metric: size, max_ratio: 1}]"], ""),
+    (["task.dataset.path=COPY", "gates=[{metric: accuracy, max_drop: 0.5}]"], ""),
+])  # fmt: skip
+def test_gates_of_another_recipe_are_decided_on_what_that_means_or_not_at_all(
+    applied: Applied, tiny_data: Path, tmp_path: Path, changes: list[str], said: str
+) -> None:
+    few, copy = write_rows(tmp_path / "few", train=4, validation=8), shutil.copytree(tiny_data, tmp_path / "copy")
+    flags = [part for c in changes for part in ("--set", c.replace("FEW", str(few)).replace("COPY", str(copy)))]
+    done = edgeopt("gate", applied.out, "--recipe", applied.recipe, *flags)
+    assert (done.code, "error[E118]" in done.err) == ((2, True) if said else (0, False)), done.err
+    assert said in done.err
 
 
 def test_a_failed_gate_leaves_artifact_and_report(applied: Applied, tmp_path: Path) -> None:

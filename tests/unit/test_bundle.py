@@ -223,7 +223,7 @@ def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
     lock = json.loads(good["recipe.lock"])
     lock["recipe"]["resolved"]["task"]["dataset"]["path"] = str(tmp_path / "gone" / "rows")
     (run / "recipe.lock").write_text(json.dumps(lock))
-    refuses("E144", "rows of the run cannot be read", "--texts")
+    refuses("E151", "the rows that", f"dataset folder {tmp_path / 'gone' / 'rows'} does not exist", "--texts")
     (run / "recipe.lock").write_text('{"lock": 1}')
     refuses("E115", "damaged")
 

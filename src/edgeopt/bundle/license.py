@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from edgeopt.asked import recipe_folders
 from edgeopt.bundle.manifest import License
 from edgeopt.errors import InputError
 from edgeopt.models.source import find_model
 from edgeopt.recipe.schema import ModelSpec
+from edgeopt.sealed import Run
 
 _FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "LICENCE.md", "COPYING")
 _CARD = re.compile(r"\A---\s*\n.*?^license:\s*[\"']?([\w.+-]{1,60})[\"']?\s*$.*?^---\s*$", re.MULTILINE | re.DOTALL)
 
 
-def write_license(given: str | None, lock: dict[str, Any], recipe: Path, to: Path) -> License | None:
+def write_license(given: str | None, run: Run, to: Path) -> License | None:
     """What `given` names, a file or an identifier of SPDX, or what the folder of the run's model says: a licence file, which
     is copied to the folder `to`, and `license` in the front matter of its README. None: unknown, because the folder says
-    nothing, is gone, or holds another model now. recipe: the recipe's file, which the model's folder is relative to."""
+    nothing, is gone, or holds another model now."""
     if given is not None:
         return _found(Path(given), None, to) if Path(given).is_file() else License(id=given, file=None)
-    try:
-        source = find_model(ModelSpec.model_validate(lock["recipe"]["resolved"]["model"]), recipe.parent)
-        if source.folder is None or source.fingerprint() != lock["model"]:
-            return None
-    except (InputError, OSError):
+    folder = next(_folders(run), None)
+    if folder is None:
         return None
-    text = next((source.folder / name for name in _FILES if (source.folder / name).is_file()), None)
-    card = source.folder / "README.md"
+    text = next((folder / name for name in _FILES if (folder / name).is_file()), None)
+    card = folder / "README.md"
     found = _CARD.search(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
     return _found(text, found[1] if found else None, to)
+
+
+def _folders(run: Run) -> Iterator[Path]:
+    """Where the model that the run started from is now, looked for from where its recipe stood."""
+    with suppress(KeyError, TypeError):
+        for folder in recipe_folders(run):
+            with suppress(InputError, OSError, ValueError):
+                source = find_model(ModelSpec.model_validate(run.lock["recipe"]["resolved"]["model"]), folder)
+                if source.folder is not None and source.fingerprint() == run.lock["model"]:
+                    yield source.folder
 
 
 def _found(text: Path | None, name: str | None, to: Path) -> License | None:

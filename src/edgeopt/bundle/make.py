@@ -15,6 +15,7 @@ from typing import Any
 
 from edgeopt import __version__
 from edgeopt.artifact import options_of
+from edgeopt.asked import damaged
 from edgeopt.bundle.archive import write_zip
 from edgeopt.bundle.license import write_license
 from edgeopt.bundle.manifest import (
@@ -42,8 +43,7 @@ from edgeopt.graph_files import copy_model
 from edgeopt.measure.declared import check_declared
 from edgeopt.publishing import Record, publish, taken, writable
 from edgeopt.recipe.schema import GateSpec, Target, TaskSpec
-from edgeopt.report.model import Report
-from edgeopt.sealed import LOCK, open_run
+from edgeopt.sealed import LOCK, Run, open_run
 from edgeopt.store import file_digest
 
 #: Tasks with one output a query, which run.py turns into a label or a score.
@@ -72,11 +72,11 @@ def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
     if zipped and (out.exists() or out.is_symlink()) and not _is_bundle(out):
         raise bad_input("E114", f"--out {out} is there and is no bundle", help="give a new name")
     writable(out.with_name(f"{out.name}.new") if zipped and out.exists() else out, (MANIFEST, SELFTEST))
-    report, lock, task = _read(run)
+    found, task = _read(run)
     with taken(out, BUNDLE) as folder:
         if not zipped:
             _nothing_else(out)
-        manifest = _manifest(folder, run, report, lock, task, _fill(folder, run, report, lock, task, wanted))
+        manifest = _manifest(folder, found, task, _fill(folder, found, task, wanted))
         data = write_manifest(manifest)
         (folder / MANIFEST).write_bytes(data)
         if wanted.key is not None:
@@ -111,31 +111,32 @@ def _nothing_else(out: Path) -> None:
             raise bad_input("E114", f"--out {out} holds {name}, which is not of the bundle that lies there", help="move it away, or give a new folder")
 
 
-def _read(run: Path) -> tuple[Report, dict[str, Any], TaskSpec]:
+def _read(path: Path) -> tuple[Run, TaskSpec]:
     """Raises InputError E115 for what is no run, E150 for one that is not as it was written, E144 for one that cannot be bundled."""
-    _, report, lock = open_run(run)
+    run = open_run(path)
+    report = run.report
     try:
-        task = TaskSpec.model_validate(lock["recipe"]["resolved"]["task"])
+        task = TaskSpec.model_validate(run.lock["recipe"]["resolved"]["task"])
     except (ValueError, KeyError, TypeError) as error:
-        raise bad_input("E115", f"the run {run} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
+        raise damaged(path, error) from None
     if task.type not in TASKS or task.window_stride is not None:
         what = "long texts in windows" if task.type in TASKS else task.type
         raise bad_input("E144", f"a bundle's run.py does not serve {what}", help=f"it serves {', '.join(TASKS)}, each text as one query")
-    artifact = run / report.candidate.artifact
+    artifact = run.folder / report.candidate.artifact
     if artifact.suffix not in (".onnx", ".ort") or not artifact.is_file():
         raise bad_input("E144", f"{report.candidate.artifact} is no file that ONNX Runtime opens", help="let the recipe's first export be `onnx`")
-    return report, lock, task
+    return run, task
 
 
-def _fill(folder: Path, run: Path, report: Report, lock: dict[str, Any], task: TaskSpec, wanted: Wanted) -> License | None:
+def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | None:
     """Everything but the manifest; returns the licence."""
-    model = report.candidate.artifact.removeprefix("model/")
+    home, model = run.folder, run.report.candidate.artifact.removeprefix("model/")
     (folder / model).parent.mkdir(parents=True, exist_ok=True)
     if model.endswith(".onnx"):
-        check_declared(run / "model" / model)
-    copy_model(run / "model" / model, folder / model)
-    shutil.copyfile(run / "model" / TOKENIZER, folder / TOKENIZER)
-    options = options_of(run / "model", model) or {}
+        check_declared(home / "model" / model)
+    copy_model(home / "model" / model, folder / model)
+    shutil.copyfile(home / "model" / TOKENIZER, folder / TOKENIZER)
+    options = options_of(home / "model", model) or {}
     _write(folder / SESSION, {model: options})
     for name in SCRIPTS:
         shutil.copyfile(DEVICE / name, folder / name)
@@ -146,11 +147,11 @@ def _fill(folder: Path, run: Path, report: Report, lock: dict[str, Any], task: T
     if wanted.texts is not None:
         texts = read_texts(wanted.texts, _texts_of(task))
     else:
-        rows, texts = rows_of_run(report, task, wanted.count)
-        check_measured(run, rows, ask({}), report)
+        rows, texts = rows_of_run(run, task, wanted.count)
+        check_measured(home, rows, ask({}), run.report)
     logits, tolerance = expected(ask, options, wanted.tolerance)
     _write(folder / SELFTEST, {"tolerance": tolerance, "texts": [list(t) for t in texts], "logits": [[float(x) for x in row] for row in logits]})
-    return write_license(wanted.license, lock, Path(report.recipe.source), folder)
+    return write_license(wanted.license, run, folder)
 
 
 def _texts_of(task: TaskSpec) -> int:
@@ -158,7 +159,8 @@ def _texts_of(task: TaskSpec) -> int:
     return 2 if task.type == "coreference" else len(task.columns)
 
 
-def _manifest(folder: Path, run: Path, report: Report, lock: dict[str, Any], task: TaskSpec, found: License | None) -> Manifest:
+def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> Manifest:
+    report, lock = run.report, run.lock
     resolved = lock["recipe"]["resolved"]
     target = Target.model_validate(resolved["targets"][0])
     gates = [GateSpec.model_validate(g) for g in resolved["gates"]]
@@ -174,7 +176,7 @@ def _manifest(folder: Path, run: Path, report: Report, lock: dict[str, Any], tas
         labels=report.task.labels,
         model=report.candidate.artifact.removeprefix("model/"),
         precision=report.candidate.precision,
-        lock=file_digest(run / LOCK),
+        lock=file_digest(run.folder / LOCK),
         license=found,
         target=target,
         gates=[g for g in gates if g.metric.startswith(DECIDED) and g.bound[0] in _BOUNDS and g.target in (None, target.name)],

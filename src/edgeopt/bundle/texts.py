@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.asked import rows_of
 from edgeopt.bundle.verify import MAX_TEXTS
-from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.errors import Place, bad_input
 from edgeopt.measure.session import open_session
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Report
+from edgeopt.sealed import Run
 from edgeopt.tasks.encode import Encoder
 
 Texts = tuple[str, ...]
@@ -25,18 +27,10 @@ _WIDER, _LEAST = 3.0, 1e-3
 _SAME = 1e-3
 
 
-def rows_of_run(report: Report, task: TaskSpec, count: int) -> tuple[list[int], list[Texts]]:
-    """Numbers and texts of rows of the report split, `count` at most, evenly spread over their lengths. Raises InputError E144
-    where the rows cannot be read or are others now."""
-    from edgeopt.data import load_data
-
-    own = "give texts of your own: --texts FILE"
-    try:
-        split = load_data(task, Path(report.recipe.source).parent).report
-    except InputError as error:
-        raise bad_input("E144", f"the rows of the run cannot be read: {error.issues[0].message}", help=own) from None
-    if split.fingerprint != report.task.fingerprint:
-        raise bad_input("E144", "the rows are others than when the run was made", help=own)
+def rows_of_run(run: Run, task: TaskSpec, count: int) -> tuple[list[int], list[Texts]]:
+    """Numbers and texts of rows of the report split, `count` at most, evenly spread over their lengths. Raises InputError E151
+    where they are not to be found."""
+    split, _ = rows_of(run, task)
     order = sorted(range(len(split)), key=lambda i: (sum(map(len, split.texts[i])), i))
     chosen = sorted({order[round(place)] for place in np.linspace(0, len(order) - 1, min(count, len(order)))})
     return chosen, [split.texts[i] for i in chosen]

@@ -105,12 +105,17 @@ def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, place
     return TaskData(train.first(limits["train"]), reported.first(limits[report]), tuple(classes), source)
 
 
-def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place: Place | None = None, split_place: Place | None = None) -> tuple[Split, Task]:
+def load_reported(
+    spec: TaskSpec, folder: Path, names: Sequence[str], place: Place | None = None, split_place: Place | None = None, *, hub: bool | None = None
+) -> tuple[Split, Task]:
     """The report split alone, which is all that a finished model is measured on, and its task. names: of the model's classes.
-    split_place: of the split's files in the recipe. The rows are those that `load_data` reports on. Raises InputError as that."""
+    split_place: of the split's files in the recipe. hub: whether the dataset is the hub's; None: unless there is a folder of that
+    name. The rows are those that `load_data` reports on. Raises InputError as that."""
     task = task_of(spec)
     with _placed(place):
-        files = local_files(spec.dataset, folder, train=False)
+        files = None if hub else local_files(spec.dataset, folder, train=False)
+        if hub is False and files is None:
+            raise bad_input("E301", f"dataset folder {folder / expanded(spec.dataset.path or '')} does not exist", place=place)
     if files is None:
         from edgeopt.data.hub import load_hub
 
