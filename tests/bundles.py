@@ -54,15 +54,7 @@ def make_run(folder: Path, data: Path, *, width: int = 2, seed: int = 0, model: 
     spec_of = ModelSpec(id=str(model or folder / "gone"))
     resolved = {"name": "tiny", "model": spec_of.model_dump(mode="json"), "task": spec.model_dump(mode="json"), "targets": [TARGET], "gates": gates or []}
     fingerprint = find_model(spec_of, folder).fingerprint() if model else None
-    return seal_run(
-        run,
-        {
-            "lock": 1,
-            "model": fingerprint,
-            "place": {"recipe": str(folder / "recipe.yaml"), "relative": "../recipe.yaml", "rows": "files"},
-            "recipe": {"digest": "0" * 64, "resolved": resolved},
-        },
-    )
+    return seal_run(run, {"lock": 1, "model": fingerprint, "recipe": {"digest": "0" * 64, "resolved": resolved}})
 
 
 def logits_of(folder: Path, *texts: str) -> np.ndarray[Any, Any]:

@@ -97,7 +97,8 @@ def seal_run(folder: Path, lock: dict[str, Any] | None = None) -> Path:
 
     path = folder / LOCK
     given = lock or (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"lock": 1})
-    path.write_text(json.dumps({**given, "files": files_of(folder)}), encoding="utf-8")
+    place = {"recipe": str(folder.parent / "recipe.yaml"), "relative": "../recipe.yaml", "rows": "files"}
+    path.write_text(json.dumps({"place": place, **given, "files": files_of(folder)}), encoding="utf-8")
     report = Report.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
     (folder / REPORT).write_text(json.dumps(sealed(report, folder, [LOCK])), encoding="utf-8")
     return folder

@@ -103,13 +103,15 @@ def diff(first: Path, second: Path) -> Diff:
 
 def read_run(path: Path) -> Run:
     """path: the folder, or its report.json."""
-    folder, report, lock = open_run(path)
+    run = open_run(path)
     try:
-        if lock["recipe"]["digest"] != report.recipe.digest:
+        if run.lock["recipe"]["digest"] != run.report.recipe.digest:
             raise ValueError(f"{LOCK} is another recipe's")
-        return Run(folder, report, {"model": lock["model"], "data": lock["data"], "recipe": {"resolved": lock["recipe"]["resolved"]}})
+        if absent := {"model", "data"} - {*run.lock}:
+            raise KeyError(*absent)
     except (ValueError, KeyError, TypeError) as error:
-        raise damaged(folder, error) from None
+        raise damaged(run.folder, error) from None
+    return run
 
 
 def _environment(report: Report) -> dict[str, Any]:
