@@ -96,10 +96,19 @@ def seal_run(folder: Path, lock: dict[str, Any] | None = None) -> Path:
     from edgeopt.sealed import LOCK, REPORT, files_of, sealed
 
     path = folder / LOCK
-    given = lock or (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"lock": 1})
+    given = lock or (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
     place = {"recipe": str(folder.parent / "recipe.yaml"), "relative": "../recipe.yaml", "rows": "files"}
-    path.write_text(json.dumps({"place": place, **given, "files": files_of(folder)}), encoding="utf-8")
     report = Report.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
+    kind = report.task.type
+    task = tiny_task("data", type=kind, choices="choices" if kind == "multiple-choice" else None)
+    resolved = {"name": report.recipe.name, "model": {"id": "model"}, "task": task, "targets": [{"name": "cpu"}], "gates": []}
+    recipe: Any = given.get("recipe", {})
+    if isinstance(recipe, dict):
+        recipe = {"digest": report.recipe.digest, "overrides": [], **recipe}
+        recipe["resolved"] = {**resolved, **recipe.get("resolved", {})}
+        recipe["resolved"]["task"] = {**task, **recipe["resolved"]["task"]}
+    whole = {"lock": 1, "edgeopt": "0.1.0", "model": None, "data": None, "packages": {}, "steps": {}, "place": place, **given, "recipe": recipe}
+    path.write_text(json.dumps({**whole, "files": files_of(folder)}), encoding="utf-8")
     (folder / REPORT).write_text(json.dumps(sealed(report, folder, [LOCK])), encoding="utf-8")
     return folder
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeopt.bundle.device import guard
 from edgeopt.data.files import is_there
-from edgeopt.errors import bad_input
+from edgeopt.errors import InputError, bad_input
 from edgeopt.graph_files import digest_of, files_of
 from edgeopt.measure.declared import check_declared
 from edgeopt.measure.session import Options, open_session
+from edgeopt.reading import Reader
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.sealed import LOCK, REPORT, Run, open_run
 from edgeopt.store import file_digest
@@ -22,6 +23,7 @@ from edgeopt.tasks.names import as_in_rows, named_outputs
 TOKENIZER, SESSION = "tokenizer.json", "session.json"
 #: Where a graph may lie: an exported folder's, int8 first, as that is what is shipped; then a state's.
 _GRAPHS = ("onnx/model_quantized.onnx", "onnx/model.onnx", "model_quantized.onnx", "model.onnx")
+_READER = Reader("file beside the model", "E131", "export the model again", not_finite=True)
 _HELP = "give the `model` folder of a run, a folder with tokenizer.json and an ONNX graph, or the graph itself"
 
 
@@ -122,25 +124,18 @@ def options_of(folder: Path, file: str) -> dict[str, Any] | None:
 def _is_of_run(folder: Path) -> bool:
     """Whether the report beside a folder is of a run that wrote into it, though there is no lock."""
     try:
-        report = json.loads((folder.parent / REPORT).read_text(encoding="utf-8"))
-        return str(report["candidate"]["artifact"]).startswith(f"{folder.name}/")
-    except (OSError, ValueError, KeyError, TypeError):
+        artifact = _READER.json(folder.parent / REPORT)["candidate"]["artifact"]
+        return str(artifact).startswith(f"{folder.name}/")
+    except (InputError, KeyError, TypeError):
         return False
 
 
 def _measured(folder: Path) -> list[str]:
     """The graphs that session.json names, the measured one first."""
-    return [name for name in _json(folder / SESSION) if name.endswith(".onnx") and (folder / name).resolve().is_relative_to(folder.resolve())]
+    names = _json(folder / SESSION)
+    return [name for name in names if name.endswith(".onnx") and "\0" not in name and (folder / name).resolve().is_relative_to(folder.resolve())]
 
 
 def _json(path: Path) -> dict[str, Any]:
     """What a JSON file beside the graph holds; nothing where there is none. Raises InputError E131 where it is damaged."""
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise bad_input("E131", f"{path} is damaged: {error}", help="export it again") from None
-    return found
+    return _READER.model(path, dict[str, Any]) if os.path.lexists(path) else {}

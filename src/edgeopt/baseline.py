@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -21,10 +22,11 @@ from edgeopt.errors import EdgeoptError, InputError, Issue, Place, bad_input
 from edgeopt.measure.latency import Measured
 from edgeopt.models.source import find_model
 from edgeopt.outputs import BASELINE, write_output
+from edgeopt.reading import MB, ROUNDING, Reader, first_wrong
 from edgeopt.report.model import Part, Subject
 from edgeopt.tasks import Task
 
-_LARGEST = 1_000_000_000
+_BASELINE = Reader("baseline", "E132", "make it with `edgeopt baseline`", most=1000 * MB)
 
 
 class MeasuredTask(Part):
@@ -86,23 +88,21 @@ def write_baseline(made: Baseline, path: Path) -> str:
 
 def read_baseline(path: Path) -> Baseline:
     """Raises InputError E132 where that is no such file or a byte of it has changed."""
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise bad_input("E132", f"{path} is larger than 1 GB: this is no baseline")
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-        digest = content.pop("sha256")
-    except OSError as error:
-        raise bad_input("E132", f"the baseline {path} cannot be read: {error.strerror}", help="make it with `edgeopt baseline`") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise bad_input("E132", "this is not a baseline file", place=Place.of(path), help="make it with `edgeopt baseline`") from None
+    place = Place.of(path)
+    text = _BASELINE.text(path)
+    content = _BASELINE.parse(text, place)
+    if not isinstance(content, dict) or "sha256" not in content:
+        raise bad_input("E132", "this is not a baseline file", place=place, help="make it with `edgeopt baseline`")
+    digest = content.pop("sha256")
     if digest != _digest(content) or text != _canonical({**content, "sha256": digest}):
         raise bad_input("E132", "the baseline is not as it was written: its SHA-256 does not fit", place=Place.of(path), help="copy the file again")
+    made = _BASELINE.check(content, Baseline, place)
     try:
-        made = Baseline.model_validate(content)
         made.measured()
-    except (ValidationError, KeyError, TypeError, ValueError) as error:
-        raise bad_input("E132", f"the baseline is not one of this edgeopt: {str(error).splitlines()[0]}", place=Place.of(path)) from None
+    except ValidationError as error:
+        raise _BASELINE.wrong(f"is damaged: latency.{first_wrong(error)}", place) from None
+    except ValueError as error:
+        raise _BASELINE.wrong(f"is damaged: {error}", place) from None
     return made
 
 
@@ -126,6 +126,21 @@ def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, ro
         issue = Issue("E133", f"the baseline is of another {' and '.join(c.split()[0] for c in context)}", Place.of(path),
                       "measure it anew with `edgeopt baseline`, with this recipe and these rows", context)  # fmt: skip
         raise InputError(issue)
+    _check_outputs(made, Place.of(path), rows, task)
+
+
+def _check_outputs(made: Baseline, place: Place, rows: Split, task: Task) -> None:
+    """Raises InputError E132 where the outputs are not those of a model of this task on these rows."""
+    if len(made.outputs) != len(rows):
+        raise _BASELINE.wrong(f"is damaged: it has {len(made.outputs)} outputs, and {len(rows)} rows", place)
+    shape: Any = GenericAlias(list, (task.output_shape,))
+    checked: list[Any] = _BASELINE.check(made.outputs, shape, place)
+    if odd := next((i for i, pair in enumerate(zip(rows.labels, checked, strict=True), 1) if not task.fits(*pair)), None):
+        raise _BASELINE.wrong(f"is damaged: output {odd} does not fit the row's label", place)
+    found = task.metrics(task.stack_labels(rows.labels), task.stack(checked))
+    for name, value in made.subject.metrics.items():
+        if name in found and not abs(found[name] - value) <= ROUNDING:
+            raise _BASELINE.wrong(f"is damaged: it says {name} {value:.4f}, and its outputs {found[name]:.4f}", place)
 
 
 def _fingerprint(asked: Asked) -> str | None:

@@ -149,13 +149,10 @@ class _Paired(NamedTuple):
 
 
 def _answers(run: Run, task: Task) -> Answers:
-    try:
-        answers = read_answers(run.folder, task)
-        if len(answers.labels) != run.report.task.rows:
-            raise ValueError(f"{len(answers.labels)} of {run.report.task.rows} predictions are there")
-        return answers
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(run.folder, error) from None
+    answers = read_answers(run.folder, task)
+    if len(answers.labels) != run.report.task.rows:
+        raise damaged(run.folder, ValueError(f"{len(answers.labels)} of {run.report.task.rows} predictions are there"))
+    return answers
 
 
 def _steps(a: Report, b: Report) -> list[StepPair]:

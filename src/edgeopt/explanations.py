@@ -231,6 +231,10 @@ the one in recipe.lock. Rows of the working directory, or others of the same nam
 `--junit`, and --out of `edgeopt compare` and `edgeopt baseline`, replace a file that the same command wrote
 earlier, which they know by how it begins, and an empty one. Everything else may be somebody's only copy, so
 it is left as it is. Give another name, or remove the file yourself.""",
+    "E157": """A state in the store of finished steps is damaged.
+
+Its state.json is not what edgeopt writes: cut off, changed, or another program's. `edgeopt cache ls` names
+it, a plan shows the step as stale, and the next run builds it anew; `edgeopt cache gc` removes it.""",
     "E161": """A page cannot be made of this run.
 
 `edgeopt page` shows one label or one score for a text or a pair of texts, so the task has to be

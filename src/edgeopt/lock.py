@@ -10,17 +10,20 @@ from typing import Any, NamedTuple
 
 from edgeopt import __version__, host
 from edgeopt.data import TaskData, is_local
-from edgeopt.errors import InputError, Issue, Place, bad_input
+from edgeopt.errors import InputError, Issue, Place
 from edgeopt.execute import Done
 from edgeopt.export import exporter
 from edgeopt.exporting import automatic
+from edgeopt.locked import Lock
 from edgeopt.models.source import ModelSource
 from edgeopt.plan import Chain, full_name
+from edgeopt.reading import Reader
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.problems import address
 from edgeopt.recipe.schema import AUTO
 
 LOCK_FORMAT = 1
+_GIVEN = Reader("lock", "E116", "run once without --locked, or give --lock FILE")
 
 
 def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains: Mapping[str, Mapping[Chain, Sequence[Done]]] | None = None) -> dict[str, Any]:
@@ -71,14 +74,8 @@ def place_of(recipe: Recipe, out: Path) -> dict[str, str]:
 
 def read_lock(path: Path) -> dict[str, Any]:
     """Raises InputError E116 where there is no lock or it is not readable."""
-    try:
-        lock = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise bad_input("E116", f"--locked: there is no lock at {path}", help="run once without --locked, or give --lock FILE") from None
-    except ValueError as error:
-        raise bad_input("E116", f"the lock is not JSON: {error}", place=Place.of(path)) from None
-    if not isinstance(lock, dict) or lock.get("lock") != LOCK_FORMAT:
-        raise bad_input("E116", "this is not a lock of this edgeopt", place=Place.of(path))
+    lock: dict[str, Any] = _GIVEN.json(path)
+    _GIVEN.check(lock, Lock, Place.of(path))
     return lock
 
 

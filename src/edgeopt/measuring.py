@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from edgeopt.contract import Fact
 from edgeopt.data import Split
 from edgeopt.emissions import country_of
+from edgeopt.errors import Place
 from edgeopt.execute import Executed
 from edgeopt.export import Precision, Runnable
 from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, fastest, typical_ms, verdicts
@@ -25,6 +27,7 @@ from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
 from edgeopt.measure.session import Options
 from edgeopt.progress import Progress
+from edgeopt.reading import Count, Reader, first_wrong
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.model import Emissions, OptimizedGraph, Starts, Subject, SubjectName, Verdict
 from edgeopt.serving import serve
@@ -35,6 +38,19 @@ from edgeopt.tasks.encode import Encoder, Features, Ids, length
 from edgeopt.transforms.lower import GRAPH
 
 PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
+_AGAIN = "apply the recipe again"
+#: A model that is broken answers NaN, which its gates see.
+_PREDICTIONS = Reader("file of the predictions", "E115", _AGAIN, not_finite=True)
+_LATENCIES = Reader("file of the latencies", "E115", _AGAIN)
+
+
+class _Row(BaseModel):
+    """A line of predictions.jsonl, besides what the task says of label and answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    index: Count
+    slices: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -210,19 +226,36 @@ class Answers(NamedTuple):
 
 
 def read_answers(folder: Path, task: Task) -> Answers:
-    """predictions.jsonl of a run's folder. Raises OSError, ValueError or KeyError where it is damaged."""
-    rows = [json.loads(line) for line in (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
+    """predictions.jsonl of a run's folder. Raises InputError E115 where it is damaged."""
+    path = folder / PREDICTIONS
+    shape: Any = create_model("Row", __base__=_Row, label=task.label_shape, baseline=task.output_shape, candidate=task.output_shape)
+    rows: list[Any] = []
+    for found, place in _PREDICTIONS.lines(path):
+        row: Any = _PREDICTIONS.check(found, shape, place)
+        if row.index != len(rows):
+            raise _PREDICTIONS.wrong(f"is damaged: row {row.index} stands where row {len(rows)} should", place)
+        if not (task.fits(row.label, row.baseline) and task.fits(row.label, row.candidate)):
+            raise _PREDICTIONS.wrong("is damaged: an answer does not fit the row's label", place)
+        if rows and row.slices.keys() != rows[0].slices.keys():
+            raise _PREDICTIONS.wrong("is damaged: the row is in other slices than the first", place)
+        rows.append(row)
     if not rows:
-        raise ValueError(f"{PREDICTIONS} is empty")
-    baseline, candidate = (task.stack([r[k] for r in rows]) for k in ("baseline", "candidate"))
-    groups = {grouping: [r["slices"][grouping] for r in rows] for grouping in rows[0].get("slices", {})}
-    return Answers(task.stack_labels([r["label"] for r in rows]), baseline, candidate, groups)
+        raise _PREDICTIONS.wrong("is damaged: it is empty", Place.of(path))
+    baseline, candidate = task.stack([r.baseline for r in rows]), task.stack([r.candidate for r in rows])
+    groups = {grouping: [r.slices[grouping] for r in rows] for grouping in rows[0].slices}
+    return Answers(task.stack_labels([r.label for r in rows]), baseline, candidate, groups)
 
 
 def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subject) -> Evidence:
-    """The evidence that a run left in its folder. Raises OSError, ValueError or KeyError where it is damaged."""
+    """The evidence that a run left in its folder. Raises InputError E115 where it is damaged."""
     answers = read_answers(folder, task)
-    latency = [Measured.of_json(m) for m in json.loads((folder / LATENCIES).read_text(encoding="utf-8"))]
+    path = folder / LATENCIES
+    try:
+        latency = [Measured.of_json(m) for m in _LATENCIES.check(_LATENCIES.json(path), list[dict[str, Any]], Place.of(path))]
+    except ValidationError as error:
+        raise _LATENCIES.wrong(f"is damaged: {first_wrong(error)}", Place.of(path)) from None
+    except ValueError as error:
+        raise _LATENCIES.wrong(f"is damaged: {error}", Place.of(path)) from None
     return Evidence(task, answers.labels, answers.baseline, answers.candidate, baseline, candidate, latency, answers.groups)
 
 

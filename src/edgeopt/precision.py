@@ -18,6 +18,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 
 from edgeopt import host
+from edgeopt.errors import InputError
+from edgeopt.reading import Reader
 from edgeopt.store import write_json
 
 #: bfloat16 rounds to 8 bits, so that it has to be this much quicker.
@@ -26,6 +28,7 @@ _SECONDS, _WARM, _FEWEST, _TOKENS = 1.0, 2, 5, 512
 #: Seconds of one step in float32, and in bfloat16, alternately, for so many seconds.
 Timings = tuple[list[float], list[float]]
 P = TypeVar("P", bound=BaseModel)
+_KEPT = Reader("decision", "E157")
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ def known(config: Mapping[str, Any] | None, measured: Path) -> Decision | None:
     if config is None:  # not downloaded yet
         return None
     try:
-        kept = json.loads(_path(config, measured).read_text(encoding="utf-8"))["decision"]
+        kept = _KEPT.json(_path(config, measured))["decision"]
         return Decision("bf16" if kept["precision"] == "bf16" else "fp32", str(kept["why"])[:300])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         return None
 
 
@@ -81,10 +84,10 @@ def decisions(measured: Path) -> list[str]:
     found = []
     for path in sorted(measured.glob("precision-*.json")) if measured.is_dir() else []:
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = _KEPT.json(path)
             if {k: kept[k] for k in _machine()} == _machine():
                 found.append(f"{kept['decision']['precision']} at {kept['hidden']} × {kept['inner']}: {kept['decision']['why']}"[:300])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (InputError, KeyError, TypeError):
             continue
     return found
 

@@ -27,6 +27,8 @@ MB = 1_000_000
 LARGEST, LONGEST_LINE, DEEPEST = 256 * MB, 64 * MB, 40
 #: The largest whole number that every reader of JSON has exactly.
 LARGEST_INTEGER = 2**53
+#: What a metric of float32 may differ by from that of the same numbers read back.
+ROUNDING = 1e-5
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -49,7 +51,8 @@ Below = Annotated[str, Field(max_length=4096), AfterValidator(_below)]
 @dataclass(frozen=True)
 class Reader:
     """What is said of a file that cannot be read. what: `report`, `lock`; code and help: of the error; absent: the help where there
-    is no file; most: bytes; not_finite: whether NaN and Infinity may stand for numbers, as they do in what a broken model answers."""
+    is no file; most: bytes; not_finite: whether there may be
+    numbers that the shape has to judge: NaN and Infinity, as a broken model answers them, and whole ones of any size."""
 
     what: str
     code: str
@@ -184,7 +187,7 @@ def _problem(value: Any, *, halves: bool, not_finite: bool) -> str | None:
             elif kind is list:
                 inner += v
             elif kind is int:
-                if not -LARGEST_INTEGER <= v <= LARGEST_INTEGER:
+                if not not_finite and not -LARGEST_INTEGER <= v <= LARGEST_INTEGER:
                     return "holds a whole number of more than 53 bits"
             elif kind is float:
                 if not not_finite and not -1.8e308 < v < 1.8e308:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgeopt.asked import Asked, damaged, recipe_folders, target_of
 from edgeopt.data import is_local
 from edgeopt.errors import InputError, Issue
-from edgeopt.gates import decide
+from edgeopt.gates import Evidence, decide
 from edgeopt.lock import changes
 from edgeopt.measuring import read_evidence
+from edgeopt.reading import ROUNDING
 from edgeopt.recipe.schema import MEASURED, GateSpec
 from edgeopt.report.model import Gate, Report
 from edgeopt.sealed import Run
@@ -21,10 +24,9 @@ TASK = "task"
 def regate(run: Run, asked: Asked, own: Asked) -> list[Gate]:
     """The gates of `asked`, decided on what the run measured. own: what the run itself was asked. Raises InputError E115 for
     evidence that cannot be read, E118 where a gate asks for what the run did not measure: on these rows, with such a target."""
-    try:
-        evidence = read_evidence(run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(run.folder, error) from None
+    evidence = read_evidence(run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate)
+    if len(evidence.labels) != run.report.task.rows:
+        raise damaged(run.folder, ValueError(f"{len(evidence.labels)} of {run.report.task.rows} predictions are there"))
     issues = [] if asked is own else _unlike(run, asked, own)
     gates = [(spec if asked is own else _aimed(spec, asked), place) for spec, place in asked.gates]
     issues += [
@@ -34,7 +36,17 @@ def regate(run: Run, asked: Asked, own: Asked) -> list[Gate]:
     ]
     if issues:
         raise InputError(issues)
+    for metric in {spec.metric for spec, _ in gates} - {*MEASURED}:
+        _check_metric(metric, evidence, run.folder)
     return [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
+
+
+def _check_metric(metric: str, evidence: Evidence, folder: Path) -> None:
+    """Raises InputError E115 where the report says another value than the predictions have."""
+    for subject, outputs in ((evidence.baseline, evidence.baseline_logits), (evidence.candidate, evidence.candidate_logits)):
+        told, found = subject.metrics[metric], evidence.task.measure(metric, evidence.labels, outputs)
+        if not (abs(told - found) <= ROUNDING or (told != told and found != found)):
+            raise damaged(folder, ValueError(f"the report says {metric} {told:.4f} of {subject.artifact}, and the predictions {found:.4f}"))
 
 
 def _aimed(spec: GateSpec, asked: Asked) -> GateSpec:

@@ -46,10 +46,10 @@ class _Locked(Store):
         self._digests = {entry["key"]: entry["digest"] for entry in steps.values()}
 
     def find(self, key: str) -> State | None:
-        return State(self.root, {"key": key, "digest": self._digests[key]}) if key in self._digests else self._read(key)
+        return State(self.root, {"key": key, "digest": self._digests[key]}) if key in self._digests else self.unverified(key)
 
-    def is_damaged(self, key: str) -> bool:
-        return False
+    def why_damaged(self, key: str) -> str | None:
+        return None
 
 
 def _other_key(plan: Plan, store: Store, locked: dict[str, dict[str, Any]], processes: int | None) -> str | None:

@@ -17,9 +17,12 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from edgeopt.errors import InputError, bad_input
+from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.locked import LockOfRun
+from edgeopt.reading import Reader
+from edgeopt.report.coherent import incoherence
 from edgeopt.report.model import Report
 from edgeopt.store import file_digest, key_of
 
@@ -28,6 +31,9 @@ REPORT, LOCK, LOG = "report.json", "recipe.lock", "log.txt"
 RENDERINGS = ("report.md", "report.html", "model/README.md")
 _SHOWN = 3
 _HELP = "type the `apply` that made it again, or copy the folder again from where it was made"
+#: A model that is broken may have metrics that are no number.
+_REPORT = Reader("report", "E115", _HELP, f"give the folder that `apply --out` wrote, with its {REPORT}", not_finite=True)
+_LOCK = Reader("lock", "E115", _HELP)
 
 
 class File(BaseModel):
@@ -73,34 +79,33 @@ def open_run(path: Path) -> Run:
     wrong += [f"{name} {why}" for name, why in _differences(folder, listed, report.seal.files)]
     if wrong:
         raise _changed(folder, wrong)
+    _LOCK.check(lock, LockOfRun, Place.of(folder / LOCK))  # as it was written, and yet it may not be what edgeopt writes
+    if problem := incoherence(report):
+        raise _REPORT.wrong(f"is damaged: {problem}", Place.of(folder / REPORT))
     return Run(folder, report, lock)
 
 
 def _read_report(path: Path) -> tuple[Report, dict[str, Any]]:
     """The report, and all but the seal as it stands in the file."""
     file = path / REPORT if path.is_dir() else path
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-        report = Report.model_validate(raw)
-    except OSError:
-        raise bad_input("E115", f"{path} is not the folder of a run: there is no {REPORT}", help="give what `apply --out` wrote") from None
-    except (ValueError, ValidationError, RecursionError) as error:
-        raise bad_input("E115", f"{file} is not a report of this edgeopt: {str(error).splitlines()[0]}") from None
+    raw, place = _REPORT.json(file), Place.of(file)
+    report = _REPORT.check(raw, Report, place)
     return report, {name: value for name, value in raw.items() if name != "seal"}
 
 
 def _read_lock(folder: Path, digest: str | None, wrong: list[str]) -> tuple[dict[str, Any], dict[str, File]]:
     """The lock and the files that it lists; what is wrong with it is added to `wrong`, and then it lists nothing."""
     try:
-        data = (folder / LOCK).read_bytes()
-    except OSError:
+        data = _LOCK.content(folder / LOCK)
+    except InputError:
         wrong.append(f"{LOCK} is missing")
         return {}, {}
     if hashlib.sha256(data).hexdigest() != digest:
         wrong.append(f"{LOCK} has other bytes")
         return {}, {}
+    place = Place.of(folder / LOCK)
+    lock = _LOCK.parse(_LOCK.decode(data, place), place)
     try:
-        lock = json.loads(data)
         return lock, listed_files(lock)
     except (ValueError, KeyError, TypeError, RecursionError):
         wrong.append(f"{LOCK} does not list the files of a run")

@@ -25,12 +25,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict
 
 from edgeopt.contract import Fact, Facts
-from edgeopt.errors import bad_input
+from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.reading import Below, Count, Digest, NotNegative, Reader
 
 log = logging.getLogger("edgeopt")
 
@@ -38,6 +40,50 @@ MANIFEST = "state.json"
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 FORMAT = 1
+_BROKEN = Reader("state", "E157", "`edgeopt cache gc` removes it, and the next run builds the step anew", not_finite=True)
+_MEMORY = Reader("memory of the store", "E157")
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: Digest
+    size: Count
+
+
+class _Manifest(BaseModel):
+    """What state.json holds. seal: SHA-256 of all else in it; states of earlier versions have none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1]
+    key: str
+    parts: dict[str, Any]
+    use: str
+    facts: list[Fact]
+    figures: dict[str, Any]
+    files: dict[Below, _File]
+    digest: Digest
+    seconds: NotNegative
+    created: NotNegative
+    seal: Digest | None = None
+
+
+class _Seen(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+    parts: dict[str, Any]
+
+
+class _Source(BaseModel):
+    """What the rows of a hub dataset turned out to be: of a step's key."""
+
+    model_config = ConfigDict(extra="allow")
+
+    fingerprint: str
+    labels: list[str]
+    unlabelled: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -163,19 +209,36 @@ class Store:
     def find(self, key: str) -> State | None:
         """The state of that key, its files verified by digest; a damaged one counts as absent."""
         state = self._read(key)
-        return state if state and not self.damage(state) else None
+        return state if isinstance(state, State) and not self.damage(state) else None
 
-    def _read(self, key: str) -> State | None:
+    def _read(self, key: str) -> State | str:
+        """The state in the folder of that name, or why there is none that could be used."""
         folder = self.root / "states" / key
+        path = folder / MANIFEST
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return State(folder, manifest) if manifest.get("format") == FORMAT and manifest.get("key") == key else None
+            manifest = _BROKEN.json(path)
+            _BROKEN.check(manifest, _Manifest, Place.of(path))
+        except InputError as error:
+            return error.issues[0].message
+        if manifest["key"] != key:
+            return f"the state is that of key {manifest['key'][:12]}"
+        if "seal" in manifest and manifest["seal"] != _seal(manifest):
+            return f"{MANIFEST} is not as it was written"
+        return State(folder, manifest)
 
-    def is_damaged(self, key: str) -> bool:
-        """Whether there is a state under the key that cannot be used."""
-        return (self.root / "states" / key).exists() and self.find(key) is None
+    def unverified(self, key: str) -> State | None:
+        """The state of that key by what its manifest says alone."""
+        return state if isinstance(state := self._read(key), State) else None
+
+    def why_damaged(self, key: str) -> str | None:
+        """Why a state that is there cannot be used; None where it can, or where none is there."""
+        if not os.path.lexists(self.root / "states" / key):
+            return None
+        state = self._read(key)
+        if isinstance(state, str):
+            return state
+        damaged = self.damage(state)
+        return f"{damaged} is not as it was written" if damaged else None
 
     def damage(self, state: State) -> str | None:
         """Name of the first file that is absent or not what the manifest says, else None."""
@@ -190,9 +253,16 @@ class Store:
 
     def states(self) -> list[State]:
         """All complete states, oldest first; files are not verified."""
-        root = self.root / "states"
-        found = [s for p in (root.iterdir() if root.is_dir() else ()) if (s := self._read(p.name))]
+        found = [s for name in self._names() if isinstance(s := self._read(name), State)]
         return sorted(found, key=lambda s: float(s.manifest["created"]))
+
+    def broken(self) -> dict[str, str]:
+        """What lies among the states and is none, by name, with why."""
+        return {name: why for name in self._names() if isinstance(why := self._read(name), str)}
+
+    def _names(self) -> list[str]:
+        root = self.root / "states"
+        return sorted(p.name for p in root.iterdir()) if root.is_dir() else []
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -237,10 +307,10 @@ class Store:
             "format": FORMAT, "key": key, "parts": parts, "use": use, "facts": sorted(facts), "figures": figures,
             "files": files, "digest": content_digest(files, facts), "seconds": round(seconds, 3), "created": time.time(),
         }  # fmt: skip
+        manifest["seal"] = _seal(json.loads(json.dumps(manifest)))
         write_json(folder / MANIFEST, manifest)
         final = self.root / "states" / key
-        if final.exists():  # damaged: `find` refused it, or this would not have been built
-            shutil.rmtree(final)
+        _remove(final)  # damaged: `find` refused it, or this would not have been built
         os.rename(folder, final)
         shutil.rmtree(self.root / "work" / key, ignore_errors=True)
         return State(final, manifest)
@@ -249,9 +319,9 @@ class Store:
         """Remove a state unless a run is building or rebuilding it just now."""
         try:
             with FileLock(self.root / "locks" / f"{key}.lock", timeout=0):
-                shutil.rmtree(self.root / "states" / key, ignore_errors=True)
-                shutil.rmtree(self.root / "work" / key, ignore_errors=True)
-        except Timeout:
+                _remove(self.root / "states" / key)
+                _remove(self.root / "work" / key)
+        except (Timeout, OSError):  # OSError: a name that is too long for a lock, or a place without leave
             return False
         return True
 
@@ -295,20 +365,36 @@ class Store:
 
     def recall(self, recipe: str, chain: str, step: str) -> dict[str, Any] | None:
         """{"key", "parts"} of the last time this recipe ran this step."""
-        found: dict[str, Any] | None = self._json(self._seen(recipe, chain, step))
+        found: dict[str, Any] | None = _remembered(self._seen(recipe, chain, step), _Seen)
         return found
 
     def remember_source(self, name: str, value: Any) -> None:
         write_json(self._source(name), value)
 
     def recall_source(self, name: str) -> Any:
-        return self._json(self._source(name))
+        return _remembered(self._source(name), _Source)
 
     def _source(self, name: str) -> Path:
         return self.root / "sources" / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
 
-    def _json(self, path: Path) -> Any:
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+
+def _remembered(path: Path, shape: Any) -> Any:
+    """What the store remembers of earlier runs, None where it is nothing of that shape: it is made anew by the next."""
+    try:
+        found = _MEMORY.json(path)
+        _MEMORY.check(found, shape, Place.of(path))
+    except InputError:
+        return None
+    return found
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    return key_of({name: value for name, value in manifest.items() if name != "seal"})
+
+
+def _remove(path: Path) -> None:
+    """A folder, a file or a link, whatever is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -224,7 +224,7 @@ def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
     lock["recipe"]["resolved"]["task"]["dataset"]["path"] = str(tmp_path / "gone" / "rows")
     (run / "recipe.lock").write_text(json.dumps(lock))
     refuses("E151", "the rows that", f"dataset folder {tmp_path / 'gone' / 'rows'} does not exist", "--texts")
-    (run / "recipe.lock").write_text('{"lock": 1}')
+    (run / "recipe.lock").write_text('{"lock": 2}')
     refuses("E115", "damaged")
 
 

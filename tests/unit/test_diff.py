@@ -27,7 +27,7 @@ def lock_of(report: Report, **changed: Any) -> dict[str, Any]:
         "model": ModelSpec.model_validate({"id": "model"}).model_dump(mode="json"),
         "task": TaskSpec.model_validate(tiny_task("data", type=report.task.type)).model_dump(mode="json"),
         "steps": [{"id": "int8", "use": "quantize.static", "calibration": {"samples": 64}}],
-        "targets": [],
+        "targets": [{"name": "cpu"}],
         "gates": [],
     }
     lock = {"lock": 1, "edgeopt": "0.1.0", "recipe": {"digest": report.recipe.digest, "resolved": resolved}, "model": "m" * 64,
@@ -155,11 +155,11 @@ def _other_recipe(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("report.json", Path.unlink, "not the folder of a run"),
+        ("report.json", Path.unlink, "cannot be read"),
         ("recipe.lock", _other_recipe, "another recipe's"),
-        ("predictions.jsonl", _cut, "is damaged"),
+        ("predictions.jsonl", _cut, "is not JSON"),
         ("predictions.jsonl", lambda path: path.write_text(""), "is empty"),
-        ("predictions.jsonl", lambda path: path.write_text(path.read_text().split("\n", 1)[1]), "39 of 40"),
+        ("predictions.jsonl", lambda path: path.write_text(path.read_text().split("\n", 1)[1]), "row 1 stands where row 0 should"),
     ],
 )
 def test_what_is_no_whole_run_is_refused(tmp_path: Path, name: str, damage: Any, said: str) -> None:

@@ -28,7 +28,9 @@ def write_run(folder: Path, report: Report, columns: list[str]) -> Path:
     """What a page is made of: report, lock, graph and tokenizer."""
     (folder / "model" / "onnx").mkdir(parents=True)
     (folder / "report.json").write_text(report.model_dump_json())
-    task = {"type": report.task.type, "dataset": {"path": "data"}, "text": columns}
+    task = {"type": report.task.type, "dataset": {"path": "data"}, "text": columns[0] if len(columns) == 1 else columns}
+    if report.task.type == "multiple-choice":
+        task["choices"] = "choices"
     (folder / "model" / "onnx" / "model_quantized.onnx").write_bytes(GRAPH)
     (folder / "model" / "tokenizer.json").write_text("{}")
     return seal_run(folder, {"lock": 1, "recipe": {"resolved": {"task": task}}})

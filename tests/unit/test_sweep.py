@@ -36,7 +36,9 @@ def recipe(amount: Any, **changes: Any) -> dict[str, Any]:
 def pruned(zeros: float | None = None, kept: float | None = None) -> list[Any]:
     figures: dict[str, Any] = {} if zeros is None else {"sparsity": zeros}
     if kept is not None:
-        figures["structure"] = {"weights": round(kept * 1000), "dense_weights": 1000}
+        dense = {"layers": 1, "heads": 2, "neurons": 4, "hidden": 8}
+        figures["structure"] = {"weights": round(kept * 1000), "dense_weights": 1000, "dense": dense, "hidden": 8, "heads": [2], "neurons": [4],
+                                "head_numbers": [[0, 1]], "macs": 1, "dense_macs": 1, "macs_tokens": 128, "promised_speedup": 1.0}  # fmt: skip
     return [sample_report().steps[0], step("prune", "prune.x", "candidate", 3.0, 90_000_000, **figures)]
 
 
@@ -64,9 +66,11 @@ def test_two_differences_or_none_or_no_number_are_no_axis(tmp_path: Path, other:
 
 def test_the_lock_of_another_run_does_not_count(tmp_path: Path) -> None:
     runs = [run(tmp_path, f"p{i}", resolved=recipe(i / 10)) for i in (1, 2)]
-    for other in ({"digest": "p3", "resolved": recipe(0.2)}, [], "not a recipe"):
+    seal_run(runs[1], {"lock": 1, "recipe": {"digest": "p3", "resolved": recipe(0.2)}})
+    assert swept(*runs) is None
+    for other in ([], "not a recipe"):
         seal_run(runs[1], {"lock": 1, "recipe": other})
-        assert swept(*runs) is None
+        assert "error[E115]" in edgeopt("compare", *runs).err
 
 
 def test_else_it_is_the_share_of_weights_gone_of_those_that_were_pruned(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
         texts = read_texts(wanted.texts, _texts_of(task))
     else:
         rows, texts = rows_of_run(run, task, wanted.count)
-        check_measured(home, rows, ask({}), run.report)
+        check_measured(home, rows, ask({}), run.report, task)
     logits, tolerance = expected(ask, options, wanted.tolerance)
     _write(folder / SELFTEST, {"tolerance": tolerance, "texts": [list(t) for t in texts], "logits": [[float(x) for x in row] for row in logits]})
     return write_license(wanted.license, run, folder)

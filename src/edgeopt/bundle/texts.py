@@ -16,6 +16,7 @@ from edgeopt.measure.session import open_session
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Report
 from edgeopt.sealed import Run
+from edgeopt.tasks import task_of
 from edgeopt.tasks.encode import Encoder
 
 Texts = tuple[str, ...]
@@ -83,16 +84,15 @@ def expected(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], t
     return served, float(f"{tolerance:.3g}")
 
 
-def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Report) -> None:
+def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Report, spec: TaskSpec) -> None:
     """Raises InputError E144 where the model is not the one that the run measured. logits: of those rows, with the runtime's
     default options. Other processors answer otherwise, so it is looked at on the run's own alone."""
     from edgeopt import host
-    from edgeopt.measuring import PREDICTIONS
+    from edgeopt.measuring import read_answers
 
     if report.environment.get("cpu") != host.cpu_name():
         return
-    lines = (run / PREDICTIONS).read_text(encoding="utf-8").splitlines()
-    measured = np.array([json.loads(lines[row])["candidate"] for row in rows])
+    measured = read_answers(run, task_of(spec, report.task.labels)).candidate[list(rows)]
     apart = float(np.abs(measured - logits).max())
     if not apart <= _SAME * max(1.0, float(np.abs(measured).max())):
         raise bad_input("E144", f"{report.candidate.artifact} is not the model that the run measured: its logits differ by {apart:.2g}",

@@ -20,9 +20,11 @@ from edgeopt.bundle.manifest import MANIFEST, MAX_MANIFEST, SELFTEST, SESSION, S
 from edgeopt.errors import InputError, bad_input
 from edgeopt.graph_files import files_of
 from edgeopt.measure.declared import check_declared
+from edgeopt.reading import Reader
 
 DEVICE = Path(__file__).parent / "device"
 MAX_TEXTS = 256
+_READER = Reader("file", "E142")
 #: Seconds that a self-test may take here.
 _PATIENCE = 600.0
 
@@ -142,9 +144,9 @@ def _check_selftest(path: Path, manifest: Manifest) -> None:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise refused(f"{path.name} is not JSON") from None
+        return _READER.json(path)
+    except InputError as error:
+        raise refused(f"{path.name} {error.issues[0].message.removeprefix('the file ')}") from None
 
 
 def selftest(folder: Path) -> dict[str, Any]:

@@ -21,13 +21,17 @@ def command() -> None:
 @JSON
 def list_states(store: Path | None, as_json: bool) -> None:
     """List the finished steps, oldest first."""
-    states = open_store(store).states()
+    opened = open_store(store)
+    states, broken = opened.states(), opened.broken()
     if as_json:
-        print_json([{"key": s.key, "use": s.manifest["use"], "bytes": s.size, "created": s.manifest["created"], "facts": sorted(s.facts)} for s in states])
+        sound = [{"key": s.key, "use": s.manifest["use"], "bytes": s.size, "created": s.manifest["created"], "facts": sorted(s.facts)} for s in states]
+        print_json([*sound, *({"key": name, "damaged": why} for name, why in broken.items())])
         return
     for s in states:
         age = (time.time() - float(s.manifest["created"])) / 86400
         click.echo(f"{s.key[:12]}  {s.manifest['use']:<18} {s.size / 1e6:8.1f} MB  {age:5.1f} days  {', '.join(sorted(s.facts))}")
+    for name, why in broken.items():
+        click.echo(f"{name[:12]}  damaged: {why}; `edgeopt cache gc` removes it")
     click.echo(f"{len(states)} steps, {sum(s.size for s in states) / 1e6:.1f} MB")
 
 
@@ -45,6 +49,9 @@ def collect(store: Path | None, older_than: float | None, everything: bool) -> N
         everything, older_than = False, None
     if everything or older_than is not None:
         freed += opened.forget_answers(0.0 if everything or older_than is None else older_than * 86400)
+    for name, why in opened.broken().items():
+        click.echo(f"{name[:12]}: {why}", err=True)
+        removed += opened.remove(name)
     for state in opened.states():
         old = older_than is not None and time.time() - float(state.manifest["created"]) > older_than * 86400
         if (everything or old or opened.damage(state)) and opened.remove(state.key):

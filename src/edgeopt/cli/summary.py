@@ -51,14 +51,15 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
     p50 = {(m.subject, m.target, m.sequence): m.p50_ms for m in report.latency}
     shown: dict[SubjectName, str] = {"baseline": "ONNX", "baseline-torch": "torch"}
     for s in report.speedups:
-        if s.of != "candidate" or s.against not in shown:  # parts of a speed-up are in the report
+        old, new = (p50.get((name, s.target, s.sequence)) for name in (s.against, "candidate"))
+        if s.of != "candidate" or s.against not in shown or old is None or new is None:  # parts of a speed-up are in the report
             continue
         length = "own lengths" if s.sequence == "task" else f"{s.sequence} tokens"
         rows.append(
             (
                 f"p50 {s.target}, {length}, against {shown[s.against]}",
-                f"{p50[s.against, s.target, s.sequence]:.2f} ms",
-                f"{p50['candidate', s.target, s.sequence]:.2f} ms",
+                f"{old:.2f} ms",
+                f"{new:.2f} ms",
                 f"{s.ratio:.2f}× as fast",
                 f"{s.low:.2f} to {s.high:.2f}",
             )

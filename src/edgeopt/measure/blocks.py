@@ -12,13 +12,16 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from edgeopt import host
+from edgeopt.errors import InputError, Place
 from edgeopt.measure.latency import run_worker
 from edgeopt.models.structure import FIELD
+from edgeopt.reading import Count, NotNegative, Reader
 from edgeopt.recipe.schema import Target
 from edgeopt.store import write_json
 
@@ -27,6 +30,14 @@ _GRID = (0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
 _ROUNDS, SECONDS = 150, 60.0
 #: Length of the text where the target has no fixed one.
 TOKENS = 128
+_KEPT = Reader("measurement", "E157")
+
+
+class _Sizes(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    heads_ms: Annotated[list[tuple[Count, NotNegative]], Field(min_length=1)]
+    neurons_ms: Annotated[list[tuple[Count, NotNegative]], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -49,9 +60,8 @@ def table(model: Any, target: Target, shared: Path | None) -> Table:
     about = _about(model, target)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     path = None if shared is None else shared / f"blocks-{key}.json"
-    if path is not None and path.is_file():
-        sizes = json.loads(path.read_text(encoding="utf-8"))
-    else:
+    sizes = None if path is None else _kept(path, about)
+    if sizes is None:
         heads = _grid(about["heads"]) if about["heads"] > 16 else list(range(about["heads"] + 1))
         sizes = {**about, **_measured(model, about, heads, _grid(about["neurons"]))}
         if path is not None:
@@ -84,6 +94,18 @@ def _about(model: Any, target: Target) -> dict[str, Any]:
         "cpu": host.cpu_name(), "flags": sorted(host.cpu_flags() & set(host.SHOWN_FLAGS)), "onnxruntime": host.installed("onnxruntime"),
         "threads": target.threads, "batch": target.batch, "tokens": tokens_of(target),
     }  # fmt: skip
+
+
+def _kept(path: Path, about: dict[str, Any]) -> dict[str, Any] | None:
+    """What was measured before; None where nothing was, or where the file does not hold it any more."""
+    try:
+        found: dict[str, Any] = _KEPT.json(path)
+        checked = _KEPT.check(found, _Sizes, Place.of(path))
+    except InputError:
+        return None
+    grids = ((checked.heads_ms, about["heads"]), (checked.neurons_ms, about["neurons"]))
+    whole = all(sizes[0][0] == 0 and sizes[-1][0] == most and sizes == sorted(sizes, key=lambda pair: pair[0]) for sizes, most in grids)
+    return found if whole and {k: found.get(k) for k in about} == json.loads(json.dumps(about)) else None
 
 
 def _measured(model: Any, about: dict[str, Any], heads: Sequence[int], neurons: Sequence[int]) -> dict[str, list[list[float]]]:

@@ -10,21 +10,31 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter
 
 from edgeopt import host, processes
 from edgeopt.errors import step_failed
 from edgeopt.export import Runnable
 from edgeopt.measure.profile import unfit
 from edgeopt.measure.session import Options
+from edgeopt.reading import Positive
 from edgeopt.recipe.schema import Target
-from edgeopt.report.model import Starts, SubjectName
+from edgeopt.report.model import Number, Starts, SubjectName
 from edgeopt.tasks.encode import Ids
 
-Samples = np.ndarray[Any, np.dtype[np.float64]]
+_MILLISECONDS = TypeAdapter(Annotated[list[Positive], Field(min_length=1)])
+
+
+def _samples(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return value if isinstance(value, np.ndarray) else np.array(_MILLISECONDS.validate_python(value, strict=True), dtype=float)
+
+
+Samples = Annotated[np.ndarray[Any, np.dtype[np.float64]], PlainValidator(_samples)]
 #: Starts of each graph, unless the time is up (then three at least).
 _STARTS, _STARTS_SECONDS = 9, 10.0
 
@@ -34,12 +44,14 @@ class Measured:
     """Samples of one subject on one target at one sequence: milliseconds, one a round; rounds of
     different subjects with the same number were measured next to each other."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
     subject: SubjectName
     target: str
     runtime: str
     device: str
-    threads: int
-    batch: int
+    threads: Number
+    batch: Number
     sequence: int | Literal["task"]
     session: dict[str, Any]
     samples: Samples
@@ -64,9 +76,17 @@ class Measured:
         return {**self.__dict__, "samples": [round(float(s), 4) for s in self.samples]}
 
     @classmethod
-    def of_json(cls, given: dict[str, Any]) -> Measured:
-        """The same again. Raises TypeError or KeyError where that is no such thing."""
-        return cls(**{**given, "samples": np.array(given["samples"], dtype=float)})
+    def of_json(cls, given: Any) -> Measured:
+        """The same again. Raises ValueError where that is no such thing."""
+        made: Measured = _adapter().validate_json(json.dumps(given), strict=True)
+        if made.openings and sum(made.openings) != len(made.samples):
+            raise ValueError(f"there are {len(made.samples)} samples, and {sum(made.openings)} of the openings")
+        return made
+
+
+@cache
+def _adapter() -> TypeAdapter[Measured]:
+    return TypeAdapter(Measured)
 
 
 def measure(

@@ -43,8 +43,8 @@ def look_up(step: PlannedStep, parts: dict[str, Any], recipe: Recipe, store: Sto
     state = store.find(key)
     if state is not None:
         return replace(step, key=key, parts=parts, status="cached", why="", state=state)
-    if store.is_damaged(key):
-        return replace(step, key=key, parts=parts, status="stale", why="its state is damaged")
+    if damage := store.why_damaged(key):
+        return replace(step, key=key, parts=parts, status="stale", why=f"its state is damaged: {damage}")
     before = store.recall(memory_of(recipe), step.chain, step.id)
     if before is None:
         return replace(step, key=key, parts=parts, status="new", why="never built")

@@ -5,9 +5,23 @@ Markdown, HTML and the model card are renderings of this and of nothing else.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from edgeopt.reading import LARGEST_INTEGER, Below, Count, Finite, NotNegative, Positive
+
+Number = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+
+
+def _fraction(value: float) -> float:
+    if not (-1 <= value <= 1 or value != value):
+        raise ValueError("must be a fraction or a correlation: -1 to 1")
+    return value
+
+
+#: A fraction or a correlation; not a number where a model's answers are none.
+Metric = Annotated[float, AfterValidator(_fraction)]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 #: candidate-fp32: the candidate before it was quantised, measured where its layers were cut too.
@@ -25,13 +39,13 @@ class Gate(Part):
 
     metric: str
     verdict: Verdict
-    value: float | None
-    bound: float
+    value: Finite | None
+    bound: Finite
     kind: str = Field(description="which bound: max_drop, min_speedup, max_mb, …")
     reason: str
     low: float | None = Field(None, description="one-sided lower bound on `value` at `confidence`")
     high: float | None = Field(None, description="one-sided upper bound on `value` at `confidence`")
-    confidence: float
+    confidence: float = Field(ge=0.5, lt=1)
     target: str | None = None
     sequence: int | Literal["task"] | None = None
     against: str | None = None
@@ -39,22 +53,22 @@ class Gate(Part):
     rows_needed: int | None = Field(
         None, description="where rows leave it open: how many, of the slice where there are slices, would settle it in 80 of 100 samples"
     )
-    line: int | None = Field(None, description="line of the recipe")
+    line: int | None = Field(None, ge=1, le=LARGEST_INTEGER, description="line of the recipe")
 
 
 class Starts(Part):
     """Opening a file and answering one query, each time in a fresh process with the options of session.json. Those of the
     same number were measured next to each other."""
 
-    ms: list[float] = Field(description="from opening the file to the first answer")
-    peak_bytes: list[int] = Field(description="largest resident size of the process")
+    ms: list[Positive] = Field(min_length=1, description="from opening the file to the first answer")
+    peak_bytes: list[Count] = Field(min_length=1, description="largest resident size of the process")
 
 
 class OptimizedGraph(Part):
     """The candidate's graph as the runtime optimised it for this processor, saved so that it need not do so at each start."""
 
-    artifact: str
-    size_bytes: int
+    artifact: Below
+    size_bytes: Count
     starts: Starts
 
 
@@ -73,16 +87,16 @@ class SessionChoice(Part):
 class Subject(Part):
     """A measured artifact: the ONNX file that is shipped, or the FP32 baseline exported the same way."""
 
-    artifact: str
-    metrics: dict[str, float]
-    extra: dict[str, float] = Field({}, description="accuracy, precision, recall and f1 of a classification, those that the task does not name")
-    inference_seconds: float | None = Field(None, description="every row of the split one at a time, from text to logits, opening the file included")
-    size_bytes: int
-    parameters: int
-    nonzero: int
+    artifact: Below
+    metrics: dict[str, Metric]
+    extra: dict[str, Metric] = Field({}, description="accuracy, precision, recall and f1 of a classification, those that the task does not name")
+    inference_seconds: NotNegative | None = Field(None, description="every row of the split one at a time, from text to logits, opening the file included")
+    size_bytes: Number
+    parameters: Count
+    nonzero: Count
     precision: Literal["fp32", "int8"]
-    memory_peak_bytes: int | None = Field(None, description="median of `starts`")
-    cold_start_ms: float | None = Field(None, description="median of `starts`")
+    memory_peak_bytes: Count | None = Field(None, description="median of `starts`")
+    cold_start_ms: NotNegative | None = Field(None, description="median of `starts`")
     starts: Starts | None = None
 
 
@@ -108,13 +122,13 @@ class Latency(Part):
     target: str
     runtime: str
     device: str
-    threads: int
-    batch: int
+    threads: Number
+    batch: Number
     sequence: int | Literal["task"]
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float | None
-    queries: int
+    p50_ms: Positive
+    p90_ms: Positive
+    p99_ms: Positive | None
+    queries: Number
     session: dict[str, Any] = Field(default={}, description="runtime options it ran with")
 
 
@@ -127,9 +141,9 @@ class Speedup(Part):
     target: str
     sequence: int | Literal["task"]
     percentile: Literal["p50", "p90", "p99"]
-    ratio: float
-    low: float
-    high: float
+    ratio: Positive
+    low: NotNegative
+    high: float = Field(ge=0)
 
 
 class Limit(Part):
@@ -140,10 +154,10 @@ class Limit(Part):
     target: str
     sequence: int
     precision: Literal["fp32", "int8"]
-    macs: int = Field(description="multiply-accumulates of the layers for one query")
-    macs_per_second: float
-    peak_per_second: float
-    share: float = Field(description="macs_per_second / peak_per_second")
+    macs: Count = Field(description="multiply-accumulates of the layers for one query")
+    macs_per_second: Positive
+    peak_per_second: Positive
+    share: Positive = Field(description="macs_per_second / peak_per_second")
 
 
 class Difference(Part):
@@ -239,10 +253,10 @@ class Step(Part):
     use: str
     key: str
     cached: bool
-    seconds: float = Field(description="time it took when it was built, cached or not")
+    seconds: NotNegative = Field(description="time it took when it was built, cached or not")
     chain: Literal["baseline", "candidate"]
     digest: str
-    size_bytes: int
+    size_bytes: Count
     figures: dict[str, Any] = {}
 
 
@@ -308,9 +322,9 @@ class Task(Part):
     type: str
     dataset: str
     split: str
-    rows: int
+    rows: Number
     labels: list[str]
-    max_length: int
+    max_length: Number
     max_target_length: int | None = Field(None, description="tokens of a summary, where the task is to write one")
     window_stride: int | None = Field(None, description="tokens that neighbouring windows share, where long texts are read in windows")
     queries_per_row: float = Field(1.0, description="windows that a row is read in, on average: a latency is that of one")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeopt.errors import InputError, Place
+from edgeopt.locked import Lock
+from edgeopt.reading import Reader
 from edgeopt.report import headline
 from edgeopt.report.model import Report
 
 #: Of the resolved recipe, what says nothing of how a model is made.
 _ASIDE = ("edgeopt", "name", "description", "targets", "gates", "export")
+_LOCK = Reader("lock", "E115")
 GONE = "share of the layers' weights gone"
 
 
@@ -83,11 +86,13 @@ def gone(report: Report) -> float | None:
 
 def _recipe(folder: Path, report: Report) -> dict[str, Any] | None:
     """Every value of the run's recipe by its path, as --set takes it; None where the lock is gone or another run's."""
+    path = folder / "recipe.lock"
     try:
-        lock = json.loads((folder / "recipe.lock").read_text(encoding="utf-8"))["recipe"]
-        return dict(_leaves(lock["resolved"], "")) if lock["digest"] == report.recipe.digest else None
-    except (OSError, ValueError, KeyError, TypeError):
+        lock = _LOCK.json(path)
+        _LOCK.check(lock, Lock, Place.of(path))
+    except InputError:
         return None
+    return dict(_leaves(lock["recipe"]["resolved"], "")) if lock["recipe"]["digest"] == report.recipe.digest else None
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -10,12 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from edgeopt.errors import bad_input, step_failed
+from edgeopt.errors import InputError, Place, bad_input, step_failed
+from edgeopt.reading import LONGEST_LINE, Reader
 from edgeopt.ship import agent
 from edgeopt.ship.transport import Transport
 
 #: Lines that a device's shell may print before the agent does.
 _GREETINGS = 200
+_REPLY, _DEVICE = Reader("reply", "E420"), Place("device")
 
 
 class Client:
@@ -57,12 +59,16 @@ class Client:
             raise self._lost() from None
 
     def _reply(self) -> Any:
-        line = self._replies.readline()
+        line = self._replies.readline(LONGEST_LINE)
         if not line:
             raise self._lost()
-        reply = json.loads(line)
+        try:
+            reply: Any = _REPLY.parse(_REPLY.decode(line, _DEVICE), _DEVICE)
+            _REPLY.check(reply, dict[str, Any], _DEVICE)
+        except InputError as error:
+            raise step_failed("E420", f"the device answers something else than was asked: {error.issues[0].message}") from None
         if "error" in reply:
-            raise step_failed("E420", f"the device refuses: {reply['error']}")
+            raise step_failed("E420", f"the device refuses: {str(reply['error'])[:1000]}")
         return reply
 
     def _lost(self) -> Exception:

@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from edgeopt.bundle.manifest import Manifest
 from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES, of_few_queries
+from edgeopt.reading import Count, NotNegative, Positive, Reader
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Gate, Latency, Starts
 from edgeopt.statistics import percentile_bounds
+
+#: Of what a device answers, which is not trusted.
+READER = Reader("answer of the device", "E421")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class _Tested(_Part):
+    passed: bool
+    max_abs_diff: NotNegative
+    tolerance: NotNegative
+    texts: Count
+    worst: Count
+
+
+class Checked(_Part):
+    """What `device.py selftest` prints."""
+
+    selftest: _Tested
+
+
+class _Timed(_Part):
+    sequence: int | Literal["task"]
+    samples: Annotated[list[Positive], Field(min_length=1)]
+
+
+class _Started(_Part):
+    ms: Positive
+    peak_bytes: Count
+
+
+class Proved(Checked):
+    """What `device.py profile` prints."""
+
+    latency: list[_Timed]
+    starts: Annotated[list[_Started], Field(min_length=1)]
 
 
 def latencies(measured: dict[str, Any], manifest: Manifest, cpu: str, runtime: str, session: dict[str, Any]) -> list[Latency]:

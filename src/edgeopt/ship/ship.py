@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeopt.bundle.manifest import SESSION
 from edgeopt.bundle.verify import Bundle, failure, verified
-from edgeopt.errors import InputError, bad_input, step_failed
+from edgeopt.errors import InputError, Place, bad_input, step_failed
 from edgeopt.gates import verdict_of
 from edgeopt.progress import Progress
 from edgeopt.recipe.schema import GateSpec
@@ -156,12 +156,14 @@ def _tested(client: Client, what: str, id: str, seconds: float = _PATIENCE) -> d
     done = client.ask("check", what=what, seconds=seconds, id=id)
     lines = done["out"].strip().splitlines() or [f"exit status {done['status']}"]
     try:
-        found: dict[str, Any] = json.loads(lines[-1])
-        tested = found["selftest"]
-    except (ValueError, KeyError, TypeError):
+        found: dict[str, Any] = decide.READER.parse(lines[-1], Place("device"))
+        tested = decide.READER.check(found, decide.Checked, Place("device")).selftest
+        if what == "profile" and tested.passed:
+            decide.READER.check(found, decide.Proved, Place("device"))
+    except InputError:
         raise _failed(f"the self-test could not run: {lines[-1][:300]}") from None
-    if not tested["passed"]:
-        raise _failed(failure(tested))
+    if not tested.passed:
+        raise _failed(failure(found["selftest"]))
     return found
 
 

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from edgeopt.errors import Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
@@ -206,6 +207,23 @@ class Task(ABC):
     def plain_output(self, output: Any) -> Any:
         """An output of the rows' array as JSON has it."""
         return [float(x) for x in output]
+
+    # what was written, read back
+
+    @property
+    def output_shape(self) -> Any:
+        """What `plain_output` gives, as pydantic checks it: a number a class, or the one score."""
+        count = len(self.names) or 1
+        return Annotated[list[float], Field(min_length=count, max_length=count)]
+
+    @property
+    def label_shape(self) -> Any:
+        """The same of `plain_label`: the number of a class."""
+        return Annotated[int, Field(ge=0, lt=len(self.names))]
+
+    def fits(self, label: Any, output: Any) -> bool:
+        """Whether an output of that shape may be one of the row with that label."""
+        return True
 
     @abstractmethod
     def predict(self, outputs: Values) -> Values:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from edgeopt.errors import Place, bad_input
+from edgeopt.reading import Count
 from edgeopt.tasks import cells, clusters
 from edgeopt.tasks.base import Values
 from edgeopt.tasks.classification import Classification
@@ -62,6 +64,10 @@ class Coreference(CountedTask, Classification):
 
     def class_numbers(self, labels: Sequence[Any]) -> Sequence[int]:
         return [label[0] for label in labels]
+
+    @property
+    def label_shape(self) -> Any:
+        return tuple[Annotated[int, Field(ge=0, le=1)], Count, Count, Count, int, int]
 
     def plain_label(self, label: Any) -> list[int]:
         return [int(x) for x in label]

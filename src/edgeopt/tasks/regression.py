@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgeopt.errors import Place
+from edgeopt.reading import Finite
 from edgeopt.tasks import cells
 from edgeopt.tasks.base import Values
 from edgeopt.tasks.classification import Classification
@@ -29,6 +30,10 @@ class Regression(Classification):
 
     def label_batch(self, labels: list[Any], width: int) -> Values:
         return np.array(labels, dtype=np.float32)
+
+    @property
+    def label_shape(self) -> Any:
+        return Finite
 
     def plain_label(self, label: Any) -> float:
         return float(label)

@@ -77,6 +77,14 @@ class Summarization(CountedTask):
     def stack_labels(self, labels: Sequence[Any]) -> Values:
         return np.array(labels, dtype=object)
 
+    @property
+    def label_shape(self) -> Any:
+        return str
+
+    @property
+    def output_shape(self) -> Any:
+        return str
+
     def plain_label(self, label: Any) -> str:
         return str(label)
 

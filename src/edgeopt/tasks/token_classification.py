@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from types import GenericAlias
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from edgeopt.errors import Place, bad_input
 from edgeopt.tasks import cells
@@ -102,6 +104,17 @@ class TokenClassification(CountedTask):
     def stack_labels(self, labels: Sequence[Any]) -> Values:
         return _filled([np.asarray(tags, dtype=np.int64) for tags in labels], IGNORED)
 
+    @property
+    def label_shape(self) -> Any:
+        return _of_words(super().label_shape)
+
+    @property
+    def output_shape(self) -> Any:
+        return _of_words(super().output_shape)
+
+    def fits(self, label: Any, output: Any) -> bool:
+        return len(label) == len(output)
+
     def plain_label(self, label: Any) -> list[int]:
         return [int(x) for x in label if x != IGNORED]
 
@@ -124,6 +137,10 @@ class TokenClassification(CountedTask):
         from seqeval.metrics.sequence_labeling import get_entities
 
         return set(get_entities([self.names[t] for t in tags if t != IGNORED]))
+
+
+def _of_words(shape: Any) -> Any:
+    return Annotated[GenericAlias(list, (shape,)), Field(min_length=1)]
 
 
 def _filled(rows: list[Values], fill: float) -> Values:

@@ -66,7 +66,7 @@ class Answers:
         self.folder.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
         with FileLock(self.folder / "lock"):
-            missing = [item for item in self.items if not self._file(item).exists()]
+            missing = [item for item in self.items if not self._is_whole(item)]
             if missing:
                 self._compute(missing)
                 self.__dict__.pop("teacher", None)  # its memory is the student's now
@@ -92,6 +92,15 @@ class Answers:
     def _file(self, item: str) -> Path:
         assert self.folder is not None
         return self.folder / f"{item}.npy"
+
+    def _is_whole(self, item: str) -> bool:
+        """Whether the file is there and holds as many numbers as there are to be; else it is computed anew."""
+        try:
+            kept = np.load(self._file(item), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return False
+        rows = int(self._starts(item)[-1])
+        return bool(kept.dtype == np.float32 and kept.ndim > 1 and kept.shape[0] == rows and kept.size == rows * self.items[item])
 
     def _starts(self, item: str) -> _Values:
         counts = np.ones(len(self.rows), dtype=np.int64) if item == LOGITS and not self.a_token else self.tokens
