@@ -36,10 +36,7 @@ class Asked:
         """The report split and the task; names: of the model's classes. Raises InputError as `load_reported` and `rows_of` do."""
         if self.run is not None:
             return rows_of(self.run, self.task)
-        files = self.task.dataset.data_files
-        split = self.task.report or ("validation" if files is None or files.validation else "test")
-        at = self.place(("task", "dataset") if self.task.dataset.path is None else ("task", "dataset", "path"))
-        return load_reported(self.task, self.folder, names, at, self.place(("task", "dataset", "data_files", split)) if files else at)
+        return load_reported(self.task, self.folder, names, self.place)
 
 
 def asked_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -> Asked:

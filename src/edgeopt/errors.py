@@ -17,6 +17,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 
 class ExitCode(enum.IntEnum):
@@ -31,8 +32,7 @@ class ExitCode(enum.IntEnum):
     BROKEN_PIPE = 141
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where something stands: a file with a 1-based line and column, or a flag of the command line."""
 
     source: str
@@ -48,7 +48,7 @@ class Place:
         """A place in a file, shown relative to the working directory where it lies below it."""
         try:
             shown = path.resolve().relative_to(Path.cwd())
-        except ValueError:
+        except (ValueError, OSError, RuntimeError):  # elsewhere, or a loop of links
             shown = path
         return cls(str(shown), line, column)
 

@@ -343,15 +343,18 @@ others, name the files:
     dataset: {data_files: {train: a.csv, validation: b.csv}}""",
     "E302": """A data file is malformed.
 
-The place names the line. JSON Lines has one whole object a line. CSV has a header, the same number of
-cells in each row, and quotes round a cell that holds the separator. TSV is read as GLUE's files are:
-a quotation mark is part of the text and a cell cannot hold a tab. A conll file is one of CoNLL-2012, with a
-#begin and an #end line round each document and mentions that end in the sentence they begin in. Other
-formats are not read.""",
+The place names the line. JSON Lines has one whole object a line; a JSON file may also be one list of
+objects. CSV has a header, the same number of cells in each row, and quotes round a cell that holds the
+separator. TSV is read as GLUE's files are, where a quotation mark is part of the text, unless the whole
+file is quoted as a csv writer (pandas) quotes it. A conll file is one of CoNLL-2012, with a #begin and an
+#end line round each document and mentions that end in the sentence they begin in. Each of them may be
+compressed by gzip (.gz). Other formats are not read.""",
     "E303": """A column that the task names is not in the data.
 
-`task.text` and `task.label` must be column names, written exactly as in the file's header. The message
-lists the columns, or the closest one.
+`task.text` and `task.label` must be column names, written exactly as in the file's header. The place is
+the key in the recipe, or, where only a later row lacks the column, that row. The help lists the columns.
+Where the header of a csv file came out as one column, another character stands between:
+`task.dataset.delimiter: ";"`.
 
     task: {text: [sentence1, sentence2], label: label}
 
@@ -359,10 +362,13 @@ The same holds for the columns in `task.slices`.""",
     "E304": """A cell does not hold what the task expects.
 
 A text is empty or not a text; a label is empty, not one of the classes of the train split, or not a
-finite number in a regression. The place names the row. A label of -1 means that the hub hides the
-labels of that split: report on another one with `task.report: validation`. A label column with more
-than 1,000 different values is most likely a score: use `type: text-regression`. For coreference a row
-holds a document: a list of sentences, each {words: [text, …], coref_spans: [[entity, first, last], …]}.""",
+finite number in a regression. The place names the row. Labels are compared as values: 1, 1.0, "1.0" and
+true are one class, in whichever file they stand; 007 is a word. A number stands for a named class only
+where the order of the names is stated (task.labels, or a dataset of the hub). More than 1,000 different
+labels, of fewer than two rows each, are most likely no classes: name another column, list the classes in
+task.labels, or use `type: text-regression`. Several labels for one row (multi-label) are a task that
+edgeopt does not have yet. For coreference a row holds a document: a list of sentences, each {words:
+[text, …], coref_spans: [[entity, first, last], …]}.""",
     "E305": """A split is missing or empty, or train has one class only.
 
 There must be a train split and one to report on: validation, else test, or the one that `task.report`
@@ -468,6 +474,25 @@ and a row comes out with other ids, only you can know how the model was trained:
 wrong. The lines show the first such row and where its ids part. A folder with vocab.txt alone that has
 words with capitals must state do_lower_case. A tokenizer that was made from older files is compared with
 them on the rows in the same way.""",
+    "E327": """Rows have no label: it is -1.
+
+SNLI marks with -1 the rows that its annotators did not agree on, and the hub hides the labels of test
+splits behind it. Trained or measured as a class of its own it makes every figure wrong. Say that such
+rows are left out, and how they are marked:
+
+    task: {missing_label: -1}
+
+They are counted, and the report says how many. Where -1 is a class, name all classes:
+
+    task: {labels: ["-1", "1"]}
+
+Where a whole split is -1, report on another: `task.report: validation`.""",
+    "E328": """Rows of the report split stand in train, and `task.leaks: refuse` forbids it.
+
+A model may know the answers of rows that it was trained on, so what is measured on them says little of
+others. Texts that differ in case, spaces and punctuation alone count as one. Take the rows out of one of
+the two files, or let `task.leaks: drop` leave them out of the report split. With `task.leaks: report`,
+the default, they are counted and said.""",
     "E401": """A step failed in a way that edgeopt has no better words for.
 
 The message has the library's own words. If the recipe looks right, this is a defect: report it with the

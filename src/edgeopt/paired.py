@@ -22,9 +22,7 @@ def metric_difference(name: str, truth: Values, base: Values, candidate: Values,
     if np.array_equal(base, candidate):
         return _agreeing(len(truth), _one_row(name, truth, candidate, classes), confidence)
     cells, counts = _joint([truth, base, candidate], classes)
-    return bootstrap(
-        lambda w: confusion_metric(name, _confusion(cells, w, classes, 2)) - confusion_metric(name, _confusion(cells, w, classes, 1)), counts, confidence
-    )
+    return bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 2)) - margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
 
 
 def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, confidence: float) -> Bounds:
@@ -37,7 +35,7 @@ def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, con
         alone = _correlations(name, truth, [predicted])
         return bootstrap(lambda w: alone(w)[0], np.ones(len(truth)), confidence)
     cells, counts = _joint([truth, predicted], classes)
-    return bootstrap(lambda w: confusion_metric(name, _confusion(cells, w, classes, 1)), counts, confidence)
+    return bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
 
 
 def counted_difference(base: Values, candidate: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
@@ -65,16 +63,16 @@ def _agreeing(rows: int, effect: float, confidence: float) -> Bounds:
 
 def _one_row(name: str, truth: Values, predicted: Values, classes: int) -> float:
     """What one wrong answer more does to a metric, in a row of the rarest class that has right ones."""
-    matrix = _confusion(*_joint([truth, predicted], classes), classes, 1)
-    hit, true = np.diagonal(matrix[0]), matrix[0].sum(1)
+    hit, true, answered = _margins(*_joint([truth, predicted], classes), classes, 1)
     if not hit.any():
         return 1 / len(truth)
-    rarest = int(np.argmin(np.where(hit > 0, true, np.inf)))
-    other = int(np.argmax(np.where(np.arange(classes) == rarest, -1, true)))
-    worse = matrix.copy()
-    worse[0, rarest, rarest] -= 1
-    worse[0, rarest, other] += 1
-    return abs(float((confusion_metric(name, matrix) - confusion_metric(name, worse))[0]))
+    rarest = int(np.argmin(np.where(hit[0] > 0, true[0], np.inf)))
+    other = int(np.argmax(np.where(np.arange(classes) == rarest, -1, true[0])))
+    fewer, moved = hit.copy(), answered.copy()
+    fewer[0, rarest] -= 1
+    moved[0, rarest] -= 1
+    moved[0, other] += 1
+    return abs(float((margin_metric(name, hit, true, answered) - margin_metric(name, fewer, true, moved))[0]))
 
 
 def _joint(columns: list[Values], classes: int) -> tuple[Values, Values]:
@@ -82,27 +80,41 @@ def _joint(columns: list[Values], classes: int) -> tuple[Values, Values]:
     return np.unique(np.stack([c.astype(int) for c in columns], axis=1), axis=0, return_counts=True)
 
 
-def _confusion(cells: Values, counts: Values, classes: int, which: int) -> Values:
-    """Confusion matrices (draws, truth, predicted) of column `which` of the cells. counts: (draws, cells), or (cells,) for one."""
+def _margins(cells: Values, counts: Values, classes: int, which: int) -> tuple[Values, Values, Values]:
+    """Right answers, rows and answers of each class, shapes (draws, classes), of column `which` of the cells: all that the
+    metrics need of a confusion matrix, which thousands of classes would make too large. counts: (draws, cells), or (cells,) for one."""
     counts = np.atleast_2d(counts)
-    out = np.zeros((counts.shape[0], classes, classes))
-    for i, cell in enumerate(cells):
-        out[:, cell[0], cell[which]] += counts[:, i]
+    truth, answer = cells[:, 0], cells[:, which]
+    right = truth == answer
+    return _summed(truth[right], counts[:, right], classes), _summed(truth, counts, classes), _summed(answer, counts, classes)
+
+
+def _summed(column: Values, counts: Values, classes: int) -> Values:
+    """The counts by the class that the column names, shape (draws, classes)."""
+    out = np.zeros((len(counts), classes))
+    order = np.argsort(column, kind="stable")
+    present, starts = np.unique(column[order], return_index=True)
+    if len(present):
+        out[:, present] = np.add.reduceat(counts[:, order], starts, axis=1)
     return out
 
 
 def confusion_metric(name: str, matrix: Values) -> Values:
-    """f1, precision, recall or matthews for each confusion matrix (draws, truth, predicted): of class 1
-    where there are two classes, else the classes' mean, as scikit-learn has it with zero_division=0."""
-    hit, true, predicted = np.einsum("dii->di", matrix), matrix.sum(2), matrix.sum(1)
+    """The same for each confusion matrix (draws, truth, predicted)."""
+    return margin_metric(name, np.einsum("dii->di", matrix), matrix.sum(2), matrix.sum(1))
+
+
+def margin_metric(name: str, hit: Values, true: Values, predicted: Values) -> Values:
+    """f1, precision, recall or matthews of each draw, from right answers, rows and answers of each class (draws, classes): of
+    class 1 where there are two classes, else the classes' mean, as scikit-learn has it with zero_division=0."""
     if name == "matthews":
-        total = matrix.sum((1, 2))
+        total = true.sum(1)
         top = hit.sum(1) * total - (true * predicted).sum(1)
         bottom = np.sqrt(total**2 - (predicted**2).sum(1)) * np.sqrt(total**2 - (true**2).sum(1))
         return _divide(top, bottom)
     precision, recall = _divide(hit, predicted), _divide(hit, true)
     values = {"precision": precision, "recall": recall, "f1": _divide(2 * hit, predicted + true)}[name]
-    return values[:, 1] if matrix.shape[1] == 2 else values.mean(1)
+    return values[:, 1] if hit.shape[1] == 2 else values.mean(1)
 
 
 def _divide(top: Values, bottom: Values) -> Values:

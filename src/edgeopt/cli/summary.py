@@ -16,7 +16,8 @@ def show_summary(report: Report) -> None:
     from edgeopt.report import devices, spread
 
     console = open_console()
-    table = Table(title=f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows", title_justify="left")
+    leaked = f", {report.task.leaked:,} of them in train too" if report.task.leaked else ""
+    table = Table(title=f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows{leaked}", title_justify="left")
     for name, side in (("", "left"), ("FP32 baseline", "right"), ("candidate", "right"), ("change", "right"), ("95 % bounds", "right")):
         table.add_column(name, justify="right" if side == "right" else "left")
     for row in _rows(report):

@@ -4,7 +4,6 @@ also has."""
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.data.files import read_rows
-from edgeopt.data.sources import is_local, local_files, rows_of, shown, split_of
+from edgeopt.data.leaks import bare
+from edgeopt.data.missing import Labelled
+from edgeopt.data.sources import Read, column_place, is_local, local_files, rows_of, shown, split_of
 from edgeopt.data.task_data import Extra, Split, TaskData
 from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.recipe.problems import closest
@@ -42,19 +43,13 @@ def with_unlabelled(data: TaskData, task: TaskSpec, sources: Iterable[tuple[Path
 
 def without(rows: Split, other: Split) -> Split:
     """The rows whose text `other` does not have: the same texts but for case, spaces and punctuation count as one."""
-    seen = {_bare(texts) for texts in other.texts}
-    return rows.take([i for i, texts in enumerate(rows.texts) if _bare(texts) not in seen], rows.name)
-
-
-def _bare(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Letters and digits alone, as datasets differ in how they cut words; a text that has none stays as it is."""
-    folded = [unicodedata.normalize("NFKC", text).casefold() for text in texts]
-    return tuple(re.sub(r"[\W_]+", "", text) or text.strip() for text in folded)
+    seen = {bare(texts) for texts in other.texts}
+    return rows.take([i for i, texts in enumerate(rows.texts) if bare(texts) not in seen], rows.name)
 
 
 def _load(source: TrainSource | Unlabelled, at: Path_, data: TaskData, task: TaskSpec, folder: Path, place_of: PlaceOf) -> Extra:
     with _placed(at, source, place_of):
-        raw, names, name = _raw(source, task, folder)
+        raw, names, name, no_label = _raw(source, task, folder, at, place_of)
         if not raw:
             raise bad_input("E305", "the train split has no rows", help="give a file with rows in it")
         labelled, classes = isinstance(source, TrainSource), data.label_names
@@ -62,29 +57,42 @@ def _load(source: TrainSource | Unlabelled, at: Path_, data: TaskData, task: Tas
     kept = without(rows, data.report)
     if not len(kept):
         raise bad_input("E305", f"all rows of {name} are in the {data.report.name} split too", place=place_of(at), help="take the dataset out")
-    return Extra(name, kept.first(source.dataset.max_rows.train), len(rows) - len(kept))
+    return Extra(name, kept.first(source.dataset.max_rows.train), len(rows) - len(kept), no_label)
 
 
-def _raw(source: TrainSource | Unlabelled, task: TaskSpec, folder: Path) -> tuple[list[Raw], list[str] | None, str]:
-    """Rows of train with the task's columns, the names of its class numbers where they are stated, and what to call it."""
-    view = task.model_copy(update={"dataset": source.dataset, "text": source.text or task.text})
-    stated, read = None, task_of(view).read_unlabelled
+def _raw(source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Path_, place_of: PlaceOf) -> tuple[list[Raw], list[str] | None, str, int]:
+    """Rows of train with the task's columns, the names of its class numbers where they are stated, what to call it, and how many
+    rows had no label."""
+    view = task.model_copy(update={"dataset": source.dataset, "text": source.text or task.text, "slices": None})
+    stated: list[str] | None = None
+    reader: Labelled | None = None
     if isinstance(source, TrainSource):
         view = view.model_copy(update={"label": source.label or task.label})
-        stated, read = source.labels, task_of(view).read_all
+        stated, reader = source.labels, Labelled(task_of(view))
+    read: Read = reader or task_of(view).read_unlabelled
+
+    def column(name: str) -> Place | None:
+        own = column_place(view, at, place_of, name)
+        inherited = not isinstance(source, TrainSource) or source.label is None if name == view.label else source.text is None
+        return column_place(view, ("task",), place_of, name) if inherited else own
+
     files = local_files(source.dataset, folder)
     if files is None:
-        from edgeopt.data.hub import load_hub
+        from edgeopt.data.hub import open_hub
 
-        raw, names, name = load_hub(view, only={"train"}, read=read)
-        return raw.get("train", []), stated or names, name
-    return rows_of(files["train"], read), stated, shown(source.dataset, files)
+        hub = open_hub(view)
+        raw, names, name = hub.read("train", read, column) if "train" in hub.splits else [], hub.names, hub.source
+    else:
+        raw, names, name = rows_of(files["train"], read, column, source.dataset.delimiter), None, shown(source.dataset, files)
+    if reader is not None:
+        reader.check("train")
+    return raw, stated or names, name, reader.left_out if reader else 0
 
 
 def _labelled(raw: list[Raw], names: Sequence[str] | None, classes: Sequence[str], task: TaskSpec, at: Path_, place_of: PlaceOf) -> Split:
     """The checked rows, with the task's classes. names: those of their class numbers, where they are stated."""
     if names is None:
-        return split_of("train", raw, task_of(task, classes))
+        return split_of("train", raw, task_of(task, classes, stated=bool(task.labels)))
     _known(names, classes, (*at, "labels"), place_of)
     rows = split_of("train", [(texts, _each(label, lambda x: _named(x, names)), place) for texts, label, place in raw], task_of(task, names))
     return replace(rows, labels=tuple(_each(label, lambda x: classes.index(names[x])) for label in rows.labels))
@@ -149,6 +157,6 @@ def local_digests(task: TaskSpec, sources: Iterable[tuple[Path_, TextSource]], f
             with _placed(at, source, place_of):
                 more = (local_files(source.dataset, folder) or {})["train"]
                 for path in more:
-                    next(read_rows(path), None)
+                    next(read_rows(path, source.dataset.delimiter), None)
             paths += more
     return [file_digest(path) for path in paths]

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from edgeopt.data.sources import Read
-from edgeopt.errors import Place, bad_input
+from edgeopt.data.sources import ColumnPlace, Read, raw_rows
+from edgeopt.errors import bad_input
 from edgeopt.recipe.schema import TaskSpec
-from edgeopt.tasks import task_of
 from edgeopt.tasks.cells import Raw
 
 
-def load_hub(task: TaskSpec, only: Collection[str] = (), read: Read | None = None) -> tuple[dict[str, list[Raw]], list[str] | None, str]:
-    """(raw rows by split, class names where the dataset states them, source as shown in the report). only: which splits,
-    where not train and the one to report on. read: where not the task's way.
-    Raises InputError E312 where the dataset cannot be had."""
+@dataclass(frozen=True)
+class Hub:
+    """A loaded dataset. names: those of the class numbers, where it states them. source: as shown in the report."""
+
+    splits: Mapping[str, Any]
+    names: list[str] | None
+    source: str
+
+    def read(self, split: str, read: Read, column_place: ColumnPlace) -> list[Raw]:
+        """What `read` makes of the rows of a split. column_place: where the recipe names a column."""
+        return raw_rows(f"{self.source} ({split})", enumerate(self.splits[split], 1), read, column_place)
+
+
+def open_hub(task: TaskSpec) -> Hub:
+    """Raises InputError E312 where the dataset cannot be had."""
     from edgeopt.quiet import quiet_libraries
 
     quiet_libraries()
@@ -35,16 +46,9 @@ def load_hub(task: TaskSpec, only: Collection[str] = (), read: Read | None = Non
             help="give local files instead: task.dataset: {data_files: {train: …, validation: …}} or --set task.dataset.path=FOLDER",
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
-    wanted = only or {"train", task.report or ("validation" if "validation" in splits else "test")}
-    read = read or task_of(task).read_all
-    raw = {
-        split: [r for number, row in enumerate(rows, 1) for r in read(row, Place(f"{shown} ({split})", number))]
-        for split, rows in splits.items()
-        if split in wanted
-    }
     feature = next(iter(splits.values())).features.get(task.label) if splits else None
     feature = getattr(feature, "feature", feature)  # of a list of tags
-    return raw, list(getattr(feature, "names", None) or []) or None, shown
+    return Hub(splits, list(getattr(feature, "names", None) or []) or None, shown)
 
 
 def first_line(error: BaseException) -> str:

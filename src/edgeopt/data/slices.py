@@ -5,29 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgeopt.errors import Place, bad_input
-from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.tasks import Task
-from edgeopt.tasks.cells import Cells, Raw, short
+from edgeopt.tasks.cells import Cells, Raw, require, short
 
 #: A column of more values than this groups nothing.
 MOST = 50
 
 
-def by_column(task: Task) -> Callable[[Cells, Place], list[Raw]]:
-    """Reads, for each row that the task makes of a row of the data, the values of task.slices in the place of the texts.
+def by_column(task: Task, read_task: Callable[[Cells, Place], Sequence[Raw]]) -> Callable[[Cells, Place], list[Raw]]:
+    """Reads, for each row that `read_task` makes of a row of the data, the values of task.slices in the place of the texts.
     Raises InputError E303 where a column is absent."""
     columns = task.spec.slices or ()
 
     def read(row: Cells, place: Place) -> list[Raw]:
-        for column in columns:
-            if column not in row:
-                names = [str(k) for k in row]
-                guess = closest(column, names)
-                help = f"did you mean '{guess}'?" if guess else f"columns: {', '.join(names)}"
-                raise bad_input("E303", f"there is no column '{column}', which task.slices names", place=place, help=help)
+        require(row, columns, place)
         values = tuple("none" if row[c] is None else short(row[c]) if not isinstance(row[c], str) else row[c][:60] for c in columns)
-        return [(values, None, place)] * len(task.read_all(row, place))
+        return [(values, None, place)] * len(read_task(row, place))
 
     return read
 

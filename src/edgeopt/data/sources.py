@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from edgeopt.data.files import SUFFIXES, is_there, read_rows
+from edgeopt.data.files import SUFFIXES, Row, delimiter_guess, is_there, read_rows, stem_and_suffix
+from edgeopt.data.leaks import unleaked
+from edgeopt.data.missing import Labelled
 from edgeopt.data.slices import by_column, slices_of
 from edgeopt.data.task_data import Split, TaskData, renumbered
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
+from edgeopt.recipe.yaml import Path_
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.cells import Cells, Raw
+from edgeopt.tasks.cells import Cells, NoColumn, Raw
 from edgeopt.tasks.names import in_heads_order
 
 Files = dict[str, list[Path]]
 #: Rows of a task from a row of the data and its place.
 Read = Callable[[Cells, Place], Sequence[Raw]]
+#: Where a path of keys stands in the recipe, if there is one.
+PlaceOf = Callable[[Path_], Place | None]
+#: Where the recipe names a column.
+ColumnPlace = Callable[[str], Place | None]
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+#: More classes than this, of fewer than two rows each, are taken for something else.
+_MANY = 1000
 _FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
@@ -40,7 +50,7 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
         return None
     found: Files = {}
     for split, names in _FOLDER_NAMES.items():
-        matches = sorted(p for p in root.iterdir() if p.stem.lower() in names and p.suffix.lower() in SUFFIXES)
+        matches = sorted(p for p in root.iterdir() if (found_name := stem_and_suffix(p))[0] in names and found_name[1] in SUFFIXES)
         if len(matches) > 1:
             raise bad_input(
                 "E301", f"{root} has more than one {split} file: {', '.join(p.name for p in matches)}", help="name the one you mean in task.dataset.data_files"
@@ -70,78 +80,130 @@ def expanded(path: str) -> Path:
         return Path(path)
 
 
-def load_data(spec: TaskSpec, folder: Path, *, place: Place | None = None, places: Mapping[str, Place] | None = None) -> TaskData:
-    """Read and check train and the report split. place: of the dataset in the recipe; places: of each split's files.
+def load_data(spec: TaskSpec, folder: Path, place_of: PlaceOf = lambda _: None) -> TaskData:
+    """Read and check train and the report split. place_of: where the recipe's keys stand.
 
-    Raises InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split,
-    E312 where the hub cannot be reached."""
+    Raises InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split, E327 for rows without a label,
+    E328 where rows of the report split stand in train and may not, E312 where the hub cannot be reached."""
+    task, at = task_of(spec), place_of(_dataset(spec))
+    rows = _Rows(task, folder, place_of)
+    report = rows.report
+    raw = {name: rows.read(name) for name in ("train", report)}
+    values = {column: tuple(values) for column, values in slices_of(spec, rows.sliced(report), at).items()}
+    given = spec.labels or rows.names
+    classes = task.classes(raw["train"], given)
+    _check_classes(classes, len(raw["train"]), bool(given), at)
+    limits, task = spec.dataset.max_rows.model_dump(), task_of(spec, classes, stated=bool(given))
+    train, reported = (split_of(name, raw[name], task) for name in ("train", report))
+    reported, dropped = unleaked(spec, replace(reported, slices=values), train, place_of(("task", "leaks")))
+    return TaskData(train.first(limits["train"]), reported.first(limits[report]), tuple(classes), rows.source, dropped=dropped, left_out=rows.left_out)
+
+
+def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place_of: PlaceOf = lambda _: None, *, hub: bool | None = None) -> tuple[Split, Task]:
+    """The report split alone, which is all that a finished model is measured on, and its task; train is read where the recipe
+    says what becomes of rows that stand in it. names: of the model's classes. hub: whether the dataset is the hub's; None: unless
+    there is a folder of that name. The rows are those that `load_data` reports on. Raises InputError as that."""
     task = task_of(spec)
-    with _placed(place):
-        files = local_files(spec.dataset, folder)
-    columns = by_column(task)
-    if files is None:
-        from edgeopt.data.hub import load_hub
-
-        with _placed(place):
-            raw, names, source = load_hub(spec)
-            values = load_hub(spec, [_report_split(spec, list(raw), place)], columns)[0] if spec.slices else {}
-    else:
-        report = _report_split(spec, list(files), place)
-        raw = {}
-        for split in ("train", report):
-            with _placed((places or {}).get(split, place)):
-                raw[split] = rows_of(files[split], task.read_all)
-        values = {report: rows_of(files[report], columns)} if spec.slices else {}
-        names, source = None, shown(spec.dataset, files)
-    report = _report_split(spec, list(raw), place)
-    for split in ("train", report):
-        if not raw[split]:
-            raise bad_input("E305", f"the {split} split has no rows", place=place, help="give a file with rows in it")
-    classes = task.classes(raw["train"], spec.labels or names)
-    _check_classes(classes, place)
-    limits = spec.dataset.max_rows.model_dump()
-    train, reported = (split_of(name, raw[name], task_of(spec, classes)) for name in ("train", report))
-    reported = replace(reported, slices=slices_of(spec, values.get(report, []), place))
-    return TaskData(train.first(limits["train"]), reported.first(limits[report]), tuple(classes), source)
-
-
-def load_reported(
-    spec: TaskSpec, folder: Path, names: Sequence[str], place: Place | None = None, split_place: Place | None = None, *, hub: bool | None = None
-) -> tuple[Split, Task]:
-    """The report split alone, which is all that a finished model is measured on, and its task. names: of the model's classes.
-    split_place: of the split's files in the recipe. hub: whether the dataset is the hub's; None: unless there is a folder of that
-    name. The rows are those that `load_data` reports on. Raises InputError as that."""
-    task = task_of(spec)
-    with _placed(place):
-        files = None if hub else local_files(spec.dataset, folder, train=False)
-        if hub is False and files is None:
-            raise bad_input("E301", f"dataset folder {folder / expanded(spec.dataset.path or '')} does not exist", place=place)
-    if files is None:
-        from edgeopt.data.hub import load_hub
-
-        with _placed(place):
-            raw, given, _ = load_hub(spec)
-        name = _report_split(spec, list(raw), place)
-        rows = raw[name]
-    else:
-        name, given = _report_split(spec, list(files), place), None
-        with _placed(split_place or place):
-            rows = rows_of(files[name], task.read_all)
-    if not rows:
-        raise bad_input("E305", f"the {name} split has no rows", place=place, help="give a file with rows in it")
+    rows = _Rows(task, folder, place_of, train=False, hub=hub)
+    raw = rows.read(rows.report)
     if not task.names_outputs:
-        task = task_of(spec, task.classes(rows, spec.labels or given or names))
-        return split_of(name, rows, task).first(spec.dataset.max_rows.model_dump()[name]), task
-    own = spec.labels or given or task.spelt(rows)
-    task = task_of(spec, in_heads_order(own, names, stated=bool(spec.labels), whole=False, place=place))
-    numbers_of = own if given and not spec.labels else task.names  # a number among the hub's rows is one of its own names
-    found = renumbered(split_of(name, rows, task_of(spec, numbers_of)), numbers_of, task.names)
-    return found.first(spec.dataset.max_rows.model_dump()[name]), task
+        task = task_of(spec, task.classes(raw, spec.labels or rows.names or names))
+        reported = split_of(rows.report, raw, task)
+    else:
+        own = spec.labels or rows.names or task.spelt(raw)
+        place = place_of(_dataset(spec))
+        task = task_of(spec, in_heads_order(own, names, stated=bool(spec.labels), whole=False, place=place))
+        numbers_of = own if rows.names and not spec.labels else task.names  # a number among the hub's rows is one of its own names
+        reported = renumbered(split_of(rows.report, raw, task_of(spec, numbers_of)), numbers_of, task.names)
+    if spec.leaks != "report":
+        train = rows.read("train")
+        reported, _ = unleaked(spec, reported, Split("train", tuple(texts for texts, _, _ in train), (0,) * len(train)), place_of(("task", "leaks")))
+    return reported.first(spec.dataset.max_rows.model_dump()[rows.report]), task
 
 
-def rows_of(paths: Sequence[Path], read: Read) -> list[Raw]:
-    """What `read` makes of the rows of files. Raises InputError E301 to E306."""
-    return [r for path in paths for number, row in read_rows(path) for r in read(row, Place.of(path, number))]
+def _dataset(spec: TaskSpec) -> Path_:
+    """The key that names the dataset."""
+    return ("task", "dataset") if spec.dataset.path is None else ("task", "dataset", "path")
+
+
+class _Rows:
+    """The raw rows of a task's splits. source: what the dataset is called. names: those of the class numbers, where the hub
+    states them. report: which split is reported on. left_out: of each split, how many rows had no label."""
+
+    def __init__(self, task: Task, folder: Path, place_of: PlaceOf, *, train: bool = True, hub: bool | None = None) -> None:
+        self.task, self.spec, self.place_of = task, task.spec, place_of
+        self.left_out: dict[str, int] = {}
+        self.names: list[str] | None = None
+        at = place_of(_dataset(self.spec))
+        with _placed(at):
+            self._files = None if hub else local_files(self.spec.dataset, folder, train=train)
+            if hub is False and self._files is None:
+                raise bad_input("E301", f"dataset folder {folder / expanded(self.spec.dataset.path or '')} does not exist")
+            if self._files is None:
+                from edgeopt.data.hub import open_hub
+
+                self._hub = open_hub(self.spec)
+                self.names, self.source = self._hub.names, self._hub.source
+            else:
+                self.source = shown(self.spec.dataset, self._files)
+        self.report = _report_split(self.spec, [*(self._files if self._files is not None else self._hub.splits)], at)
+
+    def read(self, split: str) -> list[Raw]:
+        """The rows that have a label. Raises InputError E301 to E306, E327."""
+        reader = Labelled(self.task)
+        raw = self._read(split, reader)
+        reader.check(split)
+        if reader.left_out:
+            self.left_out[split] = reader.left_out
+        if not raw:
+            what = f"all {reader.left_out} rows of the {split} split have no label" if reader.left_out else f"the {split} split has no rows"
+            raise bad_input("E305", what, place=self.place_of(_dataset(self.spec)), help="give a file with rows in it")
+        return raw
+
+    def sliced(self, split: str) -> list[Raw]:
+        """For each of these rows the values of task.slices."""
+        return self._read(split, by_column(self.task, Labelled(self.task))) if self.spec.slices else []
+
+    def _read(self, split: str, read: Read) -> list[Raw]:
+        at = partial(column_place, self.spec, ("task",), self.place_of)
+        if self._files is None:
+            return self._hub.read(split, read, at)
+        if split not in self._files:
+            raise bad_input("E305", f"there is no {split} split", place=self.place_of(_dataset(self.spec)), help=f"add {split} to task.dataset")
+        key: Path_ = ("task", "dataset", "data_files", split) if self.spec.dataset.data_files else _dataset(self.spec)
+        with _placed(self.place_of(key)):
+            return rows_of(self._files[split], read, at, self.spec.dataset.delimiter)
+
+
+def column_place(spec: TaskSpec, at: Path_, place_of: PlaceOf, column: str) -> Place | None:
+    """Where the recipe names a column. at: the key that holds those of the columns."""
+    for key, named in (("text", spec.text), ("choices", spec.choices), ("slices", spec.slices), ("label", spec.label)):
+        if named == column:
+            return place_of((*at, key))
+        if isinstance(named, list) and column in named:
+            return place_of((*at, key, named.index(column)))
+    return None
+
+
+def rows_of(paths: Sequence[Path], read: Read, column_place: ColumnPlace, delimiter: str | None = None) -> list[Raw]:
+    """What `read` makes of the rows of files. column_place: where the recipe names a column. Raises InputError E301 to E306."""
+    return [raw for path in paths for raw in raw_rows(Place.of(path).source, read_rows(path, delimiter), read, column_place)]
+
+
+def raw_rows(source: str, rows: Iterable[Row], read: Read, column_place: ColumnPlace) -> list[Raw]:
+    """What `read` makes of the rows of one source, whose place is made but once. A column that already the first row lacks is a
+    mistake of the recipe, and one that a later row lacks is a mistake of that row."""
+    out: list[Raw] = []
+    for number, row in rows:
+        try:
+            out += read(row, Place(source, number))
+        except NoColumn as error:
+            (issue,) = error.issues
+            place = None if out else column_place(error.column)
+            help = "; ".join(filter(None, [issue.help, delimiter_guess(error.have)]))
+            message = f"{issue.message} in {issue.place}" if place else issue.message
+            raise InputError(replace(issue, message=message, place=place or issue.place, help=help)) from None
+    return out
 
 
 def shown(spec: DatasetSpec, files: Files) -> str:
@@ -179,7 +241,8 @@ def _report_split(task: TaskSpec, have: list[str], place: Place | None) -> str:
     )
 
 
-def _check_classes(classes: list[str], place: Place | None) -> None:
+def _check_classes(classes: Sequence[str], rows: int, stated: bool, place: Place | None) -> None:
+    """stated: whether the classes are the recipe's or the hub's, which are taken as they are."""
     if len(classes) == 1:
         raise bad_input(
             "E305",
@@ -187,5 +250,10 @@ def _check_classes(classes: list[str], place: Place | None) -> None:
             place=place,
             help="a classification needs two classes; for scores use task.type text-regression",
         )
-    if len(classes) > 1000:
-        raise bad_input("E304", f"the label column has {len(classes)} different values", place=place, help="for scores use task.type text-regression")
+    if not stated and len(classes) > _MANY and 2 * len(classes) > rows:
+        raise bad_input(
+            "E304",
+            f"the label column has {len(classes):,} different values in {rows:,} rows, nearly one for each: they do not look like classes",
+            place=place,
+            help="name the column of the classes in task.label, or list them in task.labels; for scores use task.type text-regression",
+        )

@@ -72,17 +72,19 @@ def renumbered(split: Split, old: Sequence[str], new: Sequence[str]) -> Split:
 @dataclass(frozen=True)
 class Extra:
     """Rows of another dataset, to train on besides train; where it has no labels, blanks stand in their place. left_out: how
-    many more it had that the report split has too."""
+    many more it had that the report split has too; no_label: and how many that had no label."""
 
     source: str
     rows: Split
     left_out: int
+    no_label: int = 0
 
 
 @dataclass(frozen=True)
 class TaskData:
     """train, the split that is reported on, and the class names (none for a regression). Only training sees `extra`, and
-    `unlabelled`: by the keys of their datasets, rows that are learned from a teacher alone."""
+    `unlabelled`: by the keys of their datasets, rows that are learned from a teacher alone. left_out: of each
+    split, how many rows had no label; dropped: how many rows of the report split stood in train and were left out."""
 
     train: Split
     report: Split
@@ -90,12 +92,34 @@ class TaskData:
     source: str
     extra: tuple[Extra, ...] = ()
     unlabelled: Mapping[str, Extra] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
+
+    @cached_property
+    def leaked(self) -> int:
+        """How many rows of the report split stand in train."""
+        from edgeopt.data.leaks import shared
+
+        return len(shared(self.report, self.train.texts))
+
+    def remarks(self) -> list[str]:
+        """What a reader of the rows' number should know: those that stand in train, and those that were left out."""
+        name, found = self.report.name, []
+        if self.leaked:
+            found.append(f"{self.leaked:,} of the {len(self.report):,} {name} rows stand in train too: a model may know their answers by heart.")
+        if self.dropped:
+            found.append(f"{self.dropped:,} {name} rows that stand in train were left out, as task.leaks asks.")
+        without = [f"{count:,} {split} rows" for split, count in self.left_out.items()]
+        without += [f"{e.no_label:,} rows of {e.source}" for e in self.extra if e.no_label]
+        if without:
+            found.append(f"{' and '.join(without)} without a label were left out, as task.missing_label asks.")
+        return found
 
     def summary(self) -> str:
-        """How many rows of which kind, in a line."""
+        """How many rows of which kind, and what is to be said of them, in a line."""
         found = [*((e, "") for e in self.extra), *((e, " without labels") for e in self.unlabelled.values())]
         more = "".join(f" + {len(e.rows)} of {e.source}{kind} ({e.left_out} that {self.report.name} has too left out)" for e, kind in found)
-        return f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows"
+        return "; ".join([f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows", *(r.rstrip(".") for r in self.remarks())])
 
     def with_classes(self, names: Sequence[str]) -> TaskData:
         """The same rows under these classes, which are the same in another order; or where the classes are numbers, their names."""

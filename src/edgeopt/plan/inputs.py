@@ -88,7 +88,4 @@ def check_classes(recipe: Recipe, data: TaskData) -> None:
 
 
 def _task_rows(recipe: Recipe) -> TaskData:
-    task, place = recipe.head.task, recipe.document.place
-    at = ("task", "dataset") if task.dataset.path is None else ("task", "dataset", "path")
-    places = {split: place(("task", "dataset", "data_files", split)) for split in ("train", "validation", "test")}
-    return load_data(task, recipe.folder, place=place(at), places=places)
+    return load_data(recipe.head.task, recipe.folder, recipe.document.place)

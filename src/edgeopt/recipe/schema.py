@@ -53,7 +53,7 @@ Files = Annotated[list[str], Field(min_length=1)]
 
 
 class DataFiles(Strict):
-    """Files per split: csv, tsv, jsonl, parquet or conll; absolute or relative to the recipe."""
+    """Files per split: csv, tsv, jsonl, json, parquet or conll, each also with .gz; absolute or relative to the recipe."""
 
     train: str | Files
     validation: str | Files | None = None
@@ -75,6 +75,9 @@ class DatasetSpec(Strict):
     name: str | None = Field(None, description="configuration of the hub dataset")
     revision: str | None = None
     data_files: DataFiles | None = None
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="between the cells of csv and tsv files, such as `;`; default: a comma, in tsv files a tab"
+    )
     max_rows: MaxRows = MaxRows()
 
     @model_validator(mode="after")
@@ -83,6 +86,10 @@ class DatasetSpec(Strict):
             raise ValueError("give either 'path' (hub id or folder) or 'data_files', not both and not neither")
         if self.data_files is not None and (self.name or self.revision):
             raise ValueError("'name' and 'revision' belong to a hub dataset, not to 'data_files'")
+        if self.delimiter is not None and self.delimiter in "\"'\r\n\0 ":
+            raise ValueError("'delimiter' is a character that stands between cells and in none of them, such as ';'")
+        if self.delimiter is not None and (self.name or self.revision):
+            raise ValueError("'delimiter' belongs to csv and tsv files, not to a hub dataset")
         return self
 
 
@@ -124,6 +131,13 @@ class TaskSpec(Strict):
     pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
     label: str = "label"
     labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers")
+    missing_label: int | str | None = Field(
+        None,
+        description="what stands in the label column where there is no label, -1 for example: such rows are left out and counted; default: none may be missing",
+    )
+    leaks: Literal["report", "drop", "refuse"] = Field(
+        "report", description="rows of the report split whose text stands in train: counted and said, left out of the report split, or refused"
+    )
     metrics: list[TaskMetric] = Field(
         default=[], description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; or rouge1, rouge2, rougeL"
     )
@@ -197,6 +211,8 @@ class TaskSpec(Strict):
             raise ValueError("'choices' belongs to multiple-choice, which needs it: the column that holds them")
         if self.type != "coreference" and self.pairs is not None:
             raise ValueError(f"'pairs' belongs to coreference, not to {self.type}")
+        if self.type == "coreference" and self.missing_label is not None:
+            raise ValueError("'missing_label' is not for coreference, whose documents bring their entities")
         if self.type == "coreference" and self.labels:
             raise ValueError("'labels' names classes; those of coreference are no and yes")
         if self.type in ("multiple-choice", "token-classification", "coreference", "summarization") and not isinstance(self.text, str):

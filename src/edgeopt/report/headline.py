@@ -61,7 +61,12 @@ def last_figure(report: Report, figure: str) -> Any:
 
 
 def sentence(report: Report) -> str:
-    """What the verdict rests on, in one line."""
+    """What the verdict rests on, in one line: the gates, and rows that make them say less."""
+    leaked = f" {report.task.leaked:,} of the {report.task.rows:,} rows stand in train too." if report.task.leaked else ""
+    return _gates(report) + leaked
+
+
+def _gates(report: Report) -> str:
     if not report.gates:
         return "No gates: the figures were measured, nothing was required of them."
     passed = sum(gate.verdict == "pass" for gate in report.gates)

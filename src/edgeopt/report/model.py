@@ -329,6 +329,8 @@ class Task(Part):
     window_stride: int | None = Field(None, description="tokens that neighbouring windows share, where long texts are read in windows")
     queries_per_row: float = Field(1.0, description="windows that a row is read in, on average: a latency is that of one")
     fingerprint: str | None = Field(None, description="SHA-256 of the split's rows")
+    leaked: int | None = Field(None, description="rows of the split whose text stands in train; null where that was not looked at")
+    remarks: list[str] = Field([], description="of the rows: those that stand in train, and those that were left out")
 
 
 class RecipeInfo(Part):

@@ -30,6 +30,7 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
     ratios = [s for s in speedups if (s.of, s.against) == ("candidate", "baseline")]
     notes += int8_notes(executed.chains["candidate"], evidence, ratios)
     notes += chance_notes(evidence, confidence=0.95)
+    notes += executed.data.remarks()
     for extra in executed.data.extra:
         left_out = f"; {extra.left_out} more are in {executed.data.report.name} too and were left out" if extra.left_out else ""
         notes.append(f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them.")

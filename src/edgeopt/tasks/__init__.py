@@ -25,6 +25,6 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def task_of(spec: TaskSpec, names: Sequence[str] = ()) -> Task:
-    """The task that a recipe describes; names: its classes, where they are known."""
-    return TASKS[spec.type](spec, names)
+def task_of(spec: TaskSpec, names: Sequence[str] = (), *, stated: bool = True) -> Task:
+    """The task that a recipe describes; names: its classes, where they are known; stated: see Task."""
+    return TASKS[spec.type](spec, names, stated=stated)

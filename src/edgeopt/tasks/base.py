@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -50,22 +50,31 @@ class Task(ABC):
     reads_words: ClassVar[bool] = False
     #: Whether a checkpoint is selected by its loss, because the metrics would take too long.
     selects_by_loss: ClassVar[bool] = False
+    #: Whether a label that is missing is marked in the rows' label column, and so can be left out.
+    has_labels: ClassVar[bool] = True
 
-    def __init__(self, spec: TaskSpec, names: Sequence[str] = ()) -> None:
-        self.spec, self.names = spec, tuple(names)
+    def __init__(self, spec: TaskSpec, names: Sequence[str] = (), *, stated: bool = True) -> None:
+        """stated: whether the order of the names was stated, so that a number in the data may stand for one; not where they
+        were found in the rows."""
+        self.spec, self.names, self.stated = spec, tuple(names), stated
+        self.columns, self.label_column = spec.columns, spec.label
 
     # rows
 
     def read(self, row: cells.Cells, place: Place) -> cells.Raw:
         """The texts of a row and its raw label. Raises InputError E303 or E304."""
-        cells.require(row, (*self.spec.columns, self.spec.label), place)
-        texts = self.texts(row, place)
-        cells.whole(row[self.spec.label], self.spec.label, place)
-        return texts, row[self.spec.label], place
+        column = self.label_column
+        cells.require(row, self.columns, place)
+        if column not in row:
+            cells.require(row, (column,), place)
+        label = row[column]
+        if isinstance(label, str):
+            cells.whole(label, column, place)
+        return self.texts(row, place), label, place
 
     def texts(self, row: cells.Cells, place: Place) -> Texts:
         """The texts of a row that has their columns. Raises InputError E304."""
-        return tuple(cells.text(row[c], c, place) for c in self.spec.columns)
+        return tuple([cells.text(row[c], c, place) for c in self.columns])
 
     def read_unlabelled(self, row: cells.Cells, place: Place) -> Sequence[cells.Raw]:
         """The same of a row whose label, if it has one, is not read. Raises InputError E303 or E304."""
@@ -95,6 +104,11 @@ class Task(ABC):
     def labels(self, rows: Sequence[cells.Raw]) -> tuple[Any, ...]:
         """The checked labels of a split's rows. Raises InputError E304."""
         return tuple(self.label(label, place) for _, label, place in rows)
+
+    @cached_property
+    def number(self) -> cells.ClassNumbers:
+        """The number of a class, from a label."""
+        return cells.ClassNumbers(self.names, by_number=self.stated)
 
     def documents(self, labels: Sequence[Any]) -> tuple[int, ...]:
         """The document of each row, where the rows of a document are no use apart; else nothing."""

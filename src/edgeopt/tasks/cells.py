@@ -7,26 +7,33 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgeopt.errors import Place, bad_input
+from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.problems import closest
 
 Cells = Mapping[str, Any]
+#: What a label may be.
+SCALAR = (str, int, float)
 #: texts of a row, its raw label, and where it stands
 Raw = tuple[tuple[str, ...], Any, Place]
+_SURROGATE = re.compile("[\ud800-\udfff]")
+#: A number as it is written out; one with zeros before it is a code such as 007, and a word.
+_NUMBER = re.compile(r"([+-]?)(0|[1-9][0-9]*)(?:\.([0-9]*))?", re.ASCII)
+
+
+class NoColumn(InputError):
+    """A row lacks a column that the recipe names. have: the columns that it has."""
+
+    def __init__(self, column: str, have: Sequence[str], place: Place) -> None:
+        guess, shown = closest(column, have), ", ".join(have[:40]) + (", …" if len(have) > 40 else "")
+        self.column, self.have = column, tuple(have)
+        super().__init__(Issue("E303", f"there is no column '{column}'", place, (f"did you mean '{guess}'? " if guess else "") + f"columns: {shown or 'none'}"))
 
 
 def require(row: Cells, columns: Iterable[str], place: Place) -> None:
-    """Raises InputError E303 where a column is absent."""
+    """Raises NoColumn, which is InputError E303, where a column is absent."""
     for column in columns:
         if column not in row:
-            guess = closest(column, [str(k) for k in row])
-            have = ", ".join(str(k) for k in row) or "none"
-            raise bad_input(
-                "E303",
-                f"there is no column '{column}'",
-                place=place,
-                help=f"did you mean '{guess}'?" if guess else f"columns: {have}; set task.text and task.label",
-            )
+            raise NoColumn(column, [str(k) for k in row], place)
 
 
 def text(value: Any, column: str, place: Place) -> str:
@@ -49,7 +56,7 @@ def texts(value: Any, column: str, place: Place, *, least: int = 1) -> tuple[str
 
 def whole(value: Any, column: str, place: Place) -> None:
     """Raises InputError E304 for half of a surrogate pair, which no tokenizer takes."""
-    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+    if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
         raise bad_input(
             "E304",
             f"column '{column}' holds half of a surrogate pair, which is no character",
@@ -60,43 +67,78 @@ def whole(value: Any, column: str, place: Place) -> None:
 
 def classes_of(labels: Iterable[tuple[Any, Place]]) -> list[str]:
     """Class names as the train split has them: numbers in their order, words in the alphabet's."""
-    names = {word(label, place) for label, place in labels}
+    found: dict[Any, str] = {}
+    for label, place in labels:
+        key = (type(label), label) if isinstance(label, SCALAR) else None
+        if key is None or key not in found:
+            found[key] = word(label, place)
+    names = set(found.values())
     if all(is_integer(n) for n in names):
         return sorted(names, key=lambda n: (int(n), n))
     return sorted(names)
 
 
+def value(label: Any) -> str:
+    """A label as what it stands for, so that labels of several files compare: 1, 1.0, "1.0" and true are one, and so are an
+    empty text and none at all."""
+    if label is None or label != label:  # not a number: how tables mark what is not there
+        return ""
+    if isinstance(label, bool | int) or (isinstance(label, float) and label.is_integer()):
+        return str(int(label))
+    text = label.strip() if isinstance(label, str) else str(label)
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return text
+    sign, whole, fraction = found[1], found[2], (found[3] or "").rstrip("0")
+    number = whole + ("." + fraction if fraction else "")
+    return "-" + number if sign == "-" and number != "0" else number
+
+
 def word(label: Any, place: Place) -> str:
     """A class's name or number. Raises InputError E304."""
-    if isinstance(label, bool):
-        return str(int(label))
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    if isinstance(label, int):
-        return str(label)
-    if isinstance(label, str) and label.strip():
-        return label.strip()
-    what = "empty" if label is None or isinstance(label, str) else short(label)
-    raise bad_input("E304", f"the label is {what}, and must be a class number or name", place=place, help="for scores use task.type text-regression")
+    if isinstance(label, list | tuple):
+        help = "several classes for one row are multi-label classification, a task that edgeopt does not have yet: give each row one class"
+        raise bad_input("E304", f"the label is a list: {short(label)}", place=place, help=help)
+    name = value(label) if label is None or isinstance(label, SCALAR) else ""
+    fraction = isinstance(label, float) or ("." in name and _NUMBER.fullmatch(name))
+    if name and (not fraction or is_integer(name)):
+        return name
+    what = short(label) if name or not (label is None or isinstance(label, str | float)) else "empty"
+    help = "for scores use task.type text-regression; classes with such names are listed in task.labels"
+    raise bad_input("E304", f"the label is {what}, and must be a class number or name", place=place, help=help)
 
 
-def class_number(label: Any, names: Sequence[str], place: Place) -> int:
-    """Place of the label among the class names. Raises InputError E304."""
-    name = word(label, place)
-    if name in names:
-        return names.index(name)
-    if is_integer(name) and 0 <= int(name) < len(names) and not all(is_integer(c) for c in names):
-        return int(name)
-    if name == "-1":
-        raise bad_input(
-            "E304", "the label is -1: the hub hides the labels of this split", place=place, help="report on a split with labels: task.report: validation"
-        )
-    raise bad_input(
-        "E304",
-        f"the label {short(name)} is not one of {', '.join(names[:20])}",
-        place=place,
-        help="the classes are those of the train split, or of task.labels",
-    )
+class ClassNumbers:
+    """The place of a label among the class names, each label looked up once. by_number: whether a number may stand for a class
+    that has a name, which takes names in a stated order."""
+
+    def __init__(self, names: Sequence[str], *, by_number: bool) -> None:
+        self.names, self.by_number = names, by_number
+        self._by_value = {value(name): i for i, name in reversed(list(enumerate(names)))}
+        self._named = not all(is_integer(name) for name in self._by_value)
+        self._known: dict[tuple[type, Any], int] = {}
+
+    def __call__(self, label: Any, place: Place) -> int:
+        """Raises InputError E304 where it is none of them."""
+        if not isinstance(label, SCALAR):
+            word(label, place)
+        key = (type(label), label)
+        if key not in self._known:
+            self._known[key] = self._find(label, place)
+        return self._known[key]
+
+    def _find(self, label: Any, place: Place) -> int:
+        name = value(label)
+        if name in self._by_value:
+            return self._by_value[name]
+        stands = self._named and is_integer(name)
+        if stands and self.by_number and 0 <= int(name) < len(self.names):
+            return int(name)
+        shown = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
+        help = "the classes are those of the train split, or of task.labels"
+        if stands and not self.by_number:
+            help = "which class a number stands for is not known: name them in that order in task.labels"
+        raise bad_input("E304", f"the label {short(word(label, place))} is not one of {shown}", place=place, help=help)
 
 
 def score(label: Any, place: Place) -> float:

@@ -25,7 +25,7 @@ class Classification(Task):
         return list(given or cells.classes_of((label, place) for _, label, place in rows))
 
     def label(self, raw: Any, place: Place) -> int:
-        return cells.class_number(raw, self.names, place)
+        return self.number(raw, place)
 
     def head_options(self) -> dict[str, Any]:
         return {**super().head_options(), "problem_type": "single_label_classification"}

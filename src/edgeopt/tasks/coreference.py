@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +30,8 @@ class Coreference(CountedTask, Classification):
     is. Pairs of a document depend on one another, so bounds come from resampling documents.
 
     A label: (same, document, later mention, earlier mention, entity of the later, entity of the earlier)."""
+
+    has_labels: ClassVar[bool] = False
 
     def read_all(self, row: cells.Cells, place: Place) -> list[cells.Raw]:
         (column,), spec = self.spec.columns, self.spec.pairing

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.paired import confusion_metric
+from edgeopt.paired import margin_metric
 
 Values = np.ndarray[Any, np.dtype[Any]]
 Metric = Callable[[Values, Values, int], float]
@@ -17,8 +17,9 @@ def _confused(name: str) -> Metric:
     """F1, precision or recall, of class 1 where there are two classes, else the classes' mean; or Matthews' correlation."""
 
     def metric(truth: Values, predicted: Values, classes: int) -> float:
-        cells = np.bincount(truth.astype(int) * classes + predicted, minlength=classes * classes)
-        return float(confusion_metric(name, cells.reshape(1, classes, classes).astype(float))[0])
+        truth = truth.astype(int)
+        counts = (np.bincount(each, minlength=classes)[None].astype(float) for each in (truth[truth == predicted], truth, predicted))
+        return float(margin_metric(name, *counts)[0])
 
     return metric
 

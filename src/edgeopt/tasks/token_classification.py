@@ -64,7 +64,7 @@ class TokenClassification(CountedTask):
         return cells.classes_of((tag, place) for _, tags, place in rows for tag in tags)
 
     def label(self, raw: Any, place: Place) -> tuple[int, ...]:
-        return tuple(cells.class_number(tag, self.names, place) for tag in raw)
+        return tuple(self.number(tag, place) for tag in raw)
 
     def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
         return encoder.words(texts)
