@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def steps(self) -> list[PlannedStep]:
-        return [*self.chains["baseline"], *self.chains["candidate"]]
+        return [step for chain in self.chains.values() for step in chain]
 
 
 def _settled(step: PlannedStep, precision: Decision) -> PlannedStep:

@@ -130,7 +130,7 @@ class TaskSpec(Strict):
     )
     pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
     label: str = "label"
-    labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers")
+    labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers, which are the outputs of a trained head")
     missing_label: int | str | None = Field(
         None,
         description="what stands in the label column where there is no label, -1 for example: such rows are left out and counted; default: none may be missing",
