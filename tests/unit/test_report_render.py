@@ -279,3 +279,19 @@ def test_long_lists_are_folded_and_the_card_has_gates_and_few_slices() -> None:
         assert Balanced(render_html(report)).count.get("details", 0) == (count > 12)
         card = render_card(report, pair=True, quantized=True)
         assert ("Slice by" in card) == (count <= 12) and "speed-up ≥ 2.00×" in card and "≥ 2.47× at 95 %" in card
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("nan")])
+def test_figures_that_are_no_numbers_are_written_and_not_drawn(odd: float) -> None:
+    """Too few samples leave a bound open, and a broken model has metrics that are none: no report is lost for that."""
+    report = sample_report()
+    metrics = {**report.candidate.metrics, "accuracy": odd} if odd != odd else report.candidate.metrics
+    changed = report.model_copy(update={
+        "candidate": report.candidate.model_copy(update={"metrics": metrics}),
+        "speedups": [s.model_copy(update={"low": 0.0, "high": float("inf")}) for s in report.speedups],
+        "differences": [d.model_copy(update={"low": -odd, "high": odd}) for d in report.differences],
+        "gates": [g.model_copy(update={"low": -odd, "high": odd}) for g in report.gates],
+    })  # fmt: skip
+    word = "∞" if odd == float("inf") else "not a number"
+    assert word in render_markdown(changed) and word in render_html(changed) and render_card(changed, pair=False, quantized=True)
+    assert "inf" not in "".join(re.findall(r'(?:x|y|x1|x2|y1|y2|cx|cy|width|height)="([^"]*)"', render_html(changed)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Literal
 
 from edgeopt.report import format as fmt
@@ -57,7 +58,7 @@ def _point(report: Report, metric: str, place: Place, subject: SubjectName, name
     base = report.baseline.metrics[metric]
     return Point(
         subject if subject in LABELS else "other", (name, f"{fmt.metric(score)}, {fmt.milliseconds(row.p50_ms)}"), row.p50_ms, score,
-        x_bounds=(reference.p50_ms / faster.high, reference.p50_ms / faster.low) if faster and reference else None,
+        x_bounds=(reference.p50_ms / faster.high, reference.p50_ms / faster.low) if faster and reference and 0 < faster.low <= faster.high < inf else None,
         y_bounds=(base + change.low, base + change.high) if change else None,
     )  # fmt: skip
 

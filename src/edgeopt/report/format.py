@@ -46,6 +46,8 @@ def significant(value: float, digits: int = 3) -> str:
     """`value` with `digits` significant digits and never an exponent; whole numbers are not cut."""
     if value == 0:
         return "0"
+    if not math.isfinite(value):  # a bound that too few samples leave open
+        return "not a number" if math.isnan(value) else "∞" if value > 0 else f"{MINUS}∞"
     exponent = math.floor(math.log10(abs(value)))
     return _signed(f"{value:,.{max(digits - 1 - exponent, 0)}f}")
 

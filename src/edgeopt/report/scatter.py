@@ -43,7 +43,9 @@ class Level:
 def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: str, shown: Callable[[float], str] | None = None,
             level: Level | None = None, joined: bool = False) -> str:  # fmt: skip
     """The picture. x: onto the plot's width. across, up: what the axes are. shown: how a tick of x is written. joined: lines
-    lead from each point to the next of its kind."""
+    lead from each point to the next of its kind. What is no number is not drawn."""
+    points = [p if _drawable(p.y_bounds) else replace(p, y_bounds=None) for p in points if _drawable((p.x, p.y))]
+    level = level if level and math.isfinite(level.y) else None
     y = _y_axis(points, level)
     marks = [part for point in points for part in _mark(point, x, y)]
     below = [*_grid(x, y, across, up, shown), *(_level(level, y) if level else []), *(_joints(points, x, y) if joined else [])]
@@ -54,6 +56,10 @@ def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: s
 def few_captions(points: Sequence[Point], keep: Callable[[Point], bool] = lambda p: False) -> list[Point]:
     """The same points; where they are too many to be captioned all, only those are that `keep` names."""
     return [p if len(points) <= _CAPTIONS or keep(p) else replace(p, caption=None) for p in points]
+
+
+def _drawable(values: tuple[float, float] | None) -> bool:
+    return values is None or all(map(math.isfinite, values))
 
 
 def _joints(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
@@ -71,7 +77,7 @@ def _level(level: Level, y: Scale) -> list[str]:
 
 def _y_axis(points: Sequence[Point], level: Level | None) -> Scale:
     """Around what was seen."""
-    values = [v for p in points for v in (p.y, *(p.y_bounds or ()))] + ([level.y] if level else [])
+    values = [v for p in points for v in (p.y, *(p.y_bounds or ()))] + ([level.y] if level else []) or [0.0]
     middle, span = (max(values) + min(values)) / 2, max(max(values) - min(values), 0.01)
     return Scale(middle - span * 0.8, middle + span * 0.8, PLOT.bottom, PLOT.top)
 
