@@ -13,17 +13,19 @@ import numpy as np
 from edgeopt.artifact import Artifact, find_artifact
 from edgeopt.asked import Asked, target_of
 from edgeopt.baseline import Baseline, check_fits, other_machine, read_baseline
+from edgeopt.chance import looked_at, warnings
 from edgeopt.data import Split
 from edgeopt.data.files import is_there
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import Runnable
-from edgeopt.gates import Evidence, decide
+from edgeopt.gates import Decisions, Evidence, decide
 from edgeopt.measure import session
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
 from edgeopt.measuring import groups_of, subject_of
 from edgeopt.progress import Progress
 from edgeopt.recipe.schema import MEASURED, GateSpec, Target
+from edgeopt.report.evidence import evidence_notes
 from edgeopt.report.model import Gate, Starts, Subject, SubjectName
 from edgeopt.tasks import Task
 from edgeopt.tasks.cells import is_integer
@@ -57,7 +59,7 @@ def find_against(path: Path | None) -> Against:
     return Against(artifact=find_artifact(path), path=path)
 
 
-def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress: Progress, max_seconds: float) -> list[Gate]:
+def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress: Progress, max_seconds: float) -> Decisions:
     """Measure what the gates look at, and nothing else, and decide them. max_seconds: a limit on each latency, besides the
     target's own. Raises InputError E118 or E134 where a gate cannot be decided on what is given, E131 and E316 for a graph that
     does not fit the task, E133 for a baseline that does not, and those of the rows."""
@@ -73,7 +75,8 @@ def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress:
     if against.file is not None and against.path is not None:
         check_fits(against.file, against.path, asked, candidate, rows, task)
     evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence([spec for spec, _ in gates], max_seconds)
-    return [_decide(spec, place, evidence, against) for spec, place in gates]
+    found = [_decide(spec, place, evidence, against) for spec, place in gates]
+    return Decisions(found, warnings(evidence, looked_at((spec for spec, _ in gates), task.spec)), evidence_notes(evidence))
 
 
 def _names(asked: Asked, candidate: Artifact, against: Against) -> Sequence[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from edgeopt import latency_gates
+from edgeopt.chance import Standing, standing
 from edgeopt.errors import ExitCode
 from edgeopt.measure.latency import Measured
 from edgeopt.power import POWER, rows_needed, scaled
@@ -22,6 +23,10 @@ from edgeopt.report.model import Gate, Subject, Verdict
 from edgeopt.slices import Groups, Worst, parts_of, worst
 from edgeopt.statistics import Bounds
 from edgeopt.tasks import Task
+
+Side = Literal["baseline", "candidate"]
+#: Of a metric that the candidate's outputs do not have, and of one that the baseline's do not.
+_UNDEFINED: tuple[Verdict, ...] = ("fail", "inconclusive")
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,50 @@ class Evidence:
     #: By length and by the columns of task.slices: the slice of each row.
     groups: Groups = field(default_factory=dict)
 
+    #: What was found out once: of each side its standing by metric, and its flaw.
+    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
     def difference(self, metric: str, confidence: float) -> Bounds:
         """Candidate minus baseline."""
         return self.task.difference(metric, self.labels, self.baseline_logits, self.candidate_logits, confidence)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The candidate alone where it stands in the baseline's place, as nothing compares."""
+        return ("candidate",) if self.baseline is self.candidate else ("baseline", "candidate")
+
+    def outputs(self, side: Side) -> np.ndarray[Any, np.dtype[Any]]:
+        return self.baseline_logits if side == "baseline" else self.candidate_logits
+
+    def broken(self, side: Side) -> str | None:
+        """How many rows have an output that is no finite number; None where all have."""
+        if side not in self.known:
+            wrong, rows = int(np.sum(~self.task.sound(self.labels, self.outputs(side)))), len(self.labels)
+            self.known[side] = f"{wrong} of {rows} rows have an output of the {side} that is no finite number (nan or infinite)" if wrong else None
+        found: str | None = self.known[side]
+        return found
+
+    def standing(self, side: Side, metric: str) -> Standing:
+        """A side that is not broken beside the best answer that reads nothing."""
+        at = side, self.task.judged_by(metric)
+        if at not in self.known:
+            self.known[at] = standing(self.task, metric, self.labels, self.outputs(side))
+        found: Standing = self.known[at]
+        return found
 
 
 def verdict_of(gates: list[Gate]) -> Verdict:
     """A failed gate fails the run; else an inconclusive one leaves it open."""
     verdicts = {g.verdict for g in gates}
     return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
+
+
+class Decisions(NamedTuple):
+    """Gates that were decided outside of a run, with what `apply` would say besides: warnings beside the verdict, and notes."""
+
+    gates: list[Gate]
+    warnings: list[str]
+    notes: list[str]
 
 
 EXIT_CODES: dict[Verdict, ExitCode] = {"pass": ExitCode.PASS, "fail": ExitCode.GATE_FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
@@ -61,9 +101,32 @@ def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Ga
     if spec.metric in ("size", "memory.peak", "start.cold"):
         found = latency_gates.process(spec, evidence.baseline, evidence.candidate, evidence.latency)
         return _gate(spec, kind, bound, line, found.bounds, found.verdict, found.reason)
-    if spec.slice is not None:
-        return _slices(spec, spec.slice, bound, evidence, line)
-    return _metric(spec, kind, bound, evidence, line)
+    if flawed := _flawed(spec, kind, evidence):
+        return _gate(spec, kind, bound, line, None, *flawed, slice=spec.slice)
+    gate = _metric(spec, kind, bound, evidence, line) if spec.slice is None else _slices(spec, spec.slice, bound, evidence, line)
+    return gate if kind == "min" or gate.verdict != "pass" else _held_against_chance(spec.metric, gate, evidence)
+
+
+def _flawed(spec: GateSpec, kind: str, evidence: Evidence) -> tuple[Verdict, str] | None:
+    """The verdict of a gate that looks at outputs which are no numbers, or at a metric that they do not have, and why."""
+    looked: tuple[Side, ...] = ("candidate",) if kind == "min" else ("baseline", "candidate")
+    broken = [flaw for side in looked if (flaw := evidence.broken(side))]
+    if broken:
+        return "fail", "; ".join(broken)
+    for side, verdict in zip(reversed(looked), _UNDEFINED, strict=False):
+        if why := evidence.task.undefined(spec.metric, evidence.labels, evidence.outputs(side)):
+            return verdict, f"the {side}'s {why}"
+    return None
+
+
+def _held_against_chance(metric: str, gate: Gate, evidence: Evidence) -> Gate:
+    """A drop that passed, where either model is as far as anyone saw no better than an answer that reads nothing: it is not known."""
+    for side in evidence.sides:
+        found = evidence.standing(side, metric)
+        if found.no_better:
+            why = f"the {side}'s {found.metric} of {found.value:.4f} is no better than {found}: a drop {'from' if side == 'baseline' else 'to'} it says nothing"
+            return gate.model_copy(update={"verdict": "inconclusive", "reason": f"{gate.reason}; {why}"})
+    return gate
 
 
 def _gate(spec: GateSpec, kind: str, bound: float, line: int | None, bounds: Bounds | None, verdict: Verdict, reason: str, **more: Any) -> Gate:

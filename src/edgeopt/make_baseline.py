@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeopt import __version__, host
 from edgeopt.artifact import SESSION, Artifact, find_artifact
 from edgeopt.asked import Asked, asked_by
@@ -18,7 +16,7 @@ from edgeopt.baseline import Baseline, MeasuredTask, TorchReference, training_of
 from edgeopt.distributed import Group
 from edgeopt.execute import Executed, execute
 from edgeopt.export import ExportInput, Runnable, exporter
-from edgeopt.measure.accuracy import outputs_of, torch_outputs_of
+from edgeopt.measure.accuracy import largest_difference, outputs_of, torch_outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
 from edgeopt.measuring import subject_of
 from edgeopt.plan import check
@@ -70,7 +68,7 @@ def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, 
     torch = None
     if built.torch is not None:
         theirs, device = torch_outputs_of(built.torch, rows, task, progress, "accuracy by torch")
-        apart = None if outputs.dtype == object else float(np.nanmax(abs(theirs - outputs)))
+        apart = None if outputs.dtype == object else largest_difference(theirs, outputs)
         torch = TorchReference(device=device, metrics=task.metrics(labels, theirs), max_abs_diff=apart)
     queries = task.encode(Encoder(found.folder, task.spec.max_length), rows.texts).ids
     latency: list[Measured] = []
@@ -87,7 +85,8 @@ def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, 
         fingerprint=built.source, training=training_of(asked) if built.source else None, graph=digests["graph"],
         task=MeasuredTask(type=task.spec.type, labels=list(task.names), split=rows.name, rows=len(rows), fingerprint=rows.fingerprint,
                           encoding=dict(task.key()), tokenizer=digests["tokenizer"]),
-        subject=subject_of(found.shown, found.graph, task, labels, answered, starts), outputs=[task.plain_output(o) for o in outputs],
+        subject=subject_of(found.shown, found.graph, task, labels, answered, starts),
+        outputs=[task.plain_output(o, label) for o, label in zip(outputs, labels, strict=True)],
         latency=[m.as_json() for m in latency], torch=torch, environment=host.environment(),
     )  # fmt: skip
     return made, latency

@@ -21,7 +21,7 @@ from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, faste
 from edgeopt.exporting import MODEL, Written
 from edgeopt.gates import Evidence
 from edgeopt.graph_files import digest_of, size_of
-from edgeopt.measure.accuracy import answers_of
+from edgeopt.measure.accuracy import answers_of, largest_difference
 from edgeopt.measure.energy import measure_energy
 from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
@@ -165,7 +165,7 @@ def _difference(here: Measuring, written: Written, outputs: Any) -> float | None
         return 0.0
     if written.source not in here.sources:
         here.sources[written.source], _ = here.answers(Runnable(written.source), written.source.parent, f"what {written.name} is made of")
-    return float(np.nanmax(abs(outputs - here.sources[written.source])))
+    return largest_difference(outputs, here.sources[written.source])
 
 
 def _window_notes(queries: int, rows: int) -> list[str]:
@@ -210,7 +210,7 @@ def write_predictions(path: Path, task: Task, labels: Any, baseline: Any, candid
     """For each row its label, both models' outputs, and the slices that it belongs to."""
     with path.open("w", encoding="utf-8") as file:
         for i, (label, base, other) in enumerate(zip(labels, baseline, candidate, strict=True)):
-            row = {"index": i, "label": task.plain_label(label), "baseline": task.plain_output(base), "candidate": task.plain_output(other)}
+            row = {"index": i, "label": task.plain_label(label), "baseline": task.plain_output(base, label), "candidate": task.plain_output(other, label)}
             if groups:
                 row["slices"] = {grouping: names[i] for grouping, names in groups.items()}
             file.write(json.dumps(row) + "\n")

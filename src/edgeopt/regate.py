@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeopt.asked import Asked, damaged, recipe_folders, target_of
+from edgeopt.chance import looked_at, warnings
 from edgeopt.data import is_local
 from edgeopt.errors import InputError, Issue
-from edgeopt.gates import Evidence, decide
+from edgeopt.gates import Decisions, Evidence, decide
 from edgeopt.lock import changes
 from edgeopt.measuring import read_evidence
 from edgeopt.reading import ROUNDING
 from edgeopt.recipe.schema import MEASURED, GateSpec
-from edgeopt.report.model import Gate, Report
+from edgeopt.report.evidence import evidence_notes
+from edgeopt.report.model import Report
 from edgeopt.sealed import Run
 from edgeopt.slices import LABEL
 from edgeopt.tasks import task_of
@@ -21,7 +23,7 @@ from edgeopt.tasks import task_of
 TASK = "task"
 
 
-def regate(run: Run, asked: Asked, own: Asked) -> list[Gate]:
+def regate(run: Run, asked: Asked, own: Asked) -> Decisions:
     """The gates of `asked`, decided on what the run measured. own: what the run itself was asked. Raises InputError E115 for
     evidence that cannot be read, E118 where a gate asks for what the run did not measure: on these rows, with such a target."""
     evidence = read_evidence(run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate)
@@ -38,12 +40,16 @@ def regate(run: Run, asked: Asked, own: Asked) -> list[Gate]:
         raise InputError(issues)
     for metric in {spec.metric for spec, _ in gates} - {*MEASURED}:
         _check_metric(metric, evidence, run.folder)
-    return [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
+    decided = [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
+    return Decisions(decided, warnings(evidence, looked_at((spec for spec, _ in gates), own.task)), evidence_notes(evidence))
 
 
 def _check_metric(metric: str, evidence: Evidence, folder: Path) -> None:
     """Raises InputError E115 where the report says another value than the predictions have."""
-    for subject, outputs in ((evidence.baseline, evidence.baseline_logits), (evidence.candidate, evidence.candidate_logits)):
+    for side in evidence.sides:
+        if evidence.broken(side):  # of what is no number nothing is measured, and the gate says so
+            continue
+        subject, outputs = getattr(evidence, side), evidence.outputs(side)
         told, found = subject.metrics[metric], evidence.task.measure(metric, evidence.labels, outputs)
         if not (abs(told - found) <= ROUNDING or (told != told and found != found)):
             raise damaged(folder, ValueError(f"the report says {metric} {told:.4f} of {subject.artifact}, and the predictions {found:.4f}"))

@@ -11,7 +11,7 @@ import numpy as np
 from edgeopt.data import Split
 from edgeopt.export import Exported
 from edgeopt.graph_files import remove
-from edgeopt.measure.accuracy import outputs_of
+from edgeopt.measure.accuracy import largest_difference, outputs_of
 from edgeopt.measure.session import KERNELS, Options, save_optimized
 from edgeopt.progress import Progress
 from edgeopt.tasks import Task
@@ -49,7 +49,7 @@ def _change(task: Task, served: Any, logits: Any) -> str:
     flips = task.flips(served, logits)
     changed = [f"{flips[0]} of {flips[1]} predictions"] if flips is not None else []
     if logits.dtype != object:  # texts have no logits
-        changed.append(f"a logit by {float(np.nanmax(abs(served - logits))):.2g} at most")
+        changed.append(f"a logit by {largest_difference(served, logits):.2g} at most")
     return f"Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change {' and '.join(changed)}."
 
 

@@ -269,7 +269,7 @@ def test_one_document_rules_nothing_out() -> None:
 
 def test_labels_and_outputs_come_back_from_plain_data() -> None:
     task, labels, outputs = scored(np.random.default_rng(5), 3, 0.5)
-    back = json.loads(json.dumps([[task.plain_label(x), task.plain_output(o)] for x, o in zip(labels, outputs, strict=True)]))
+    back = json.loads(json.dumps([[task.plain_label(x), task.plain_output(o, x)] for x, o in zip(labels, outputs, strict=True)]))
     np.testing.assert_array_equal(task.stack_labels([x for x, _ in back]), labels)
     np.testing.assert_array_equal(task.stack([o for _, o in back]), outputs)
 

@@ -5,19 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from helpers import classification, tiny_task
 from report_sample import sample_report, speedup, step
 
 from edgeopt import host
-from edgeopt.gates import Evidence
-from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report import losses
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
 from edgeopt.report.model import Report
-from edgeopt.tasks import task_of
 
 QUERY, OUTPUT = "/model/bert/encoder/layer.0/attention/self/query/MatMul", "/model/bert/encoder/layer.0/output/dense/MatMul"
 POLICY = {
@@ -76,29 +71,3 @@ def test_slower_and_not_held_are_said_with_the_mend(monkeypatch: pytest.MonkeyPa
     assert notes({"avx512_vnni"}, monkeypatch, speedups=(speedup("baseline", 2, 1.9, 2.1),)) == ""
     said = notes({"avx512_vnni"}, monkeypatch, policy=POLICY)
     assert "came within max_drop 0.005" in said and "quantize.qat" in said
-
-
-def chance(labels: Any, baseline: Any, candidate: Any, task: Any = None, precision: str = "int8") -> list[str]:
-    subject: Any = SimpleNamespace(precision=precision)
-    return losses.chance_notes(Evidence(task or classification(), np.asarray(labels), np.asarray(baseline), np.asarray(candidate), subject, subject, []), 0.95)
-
-
-def test_chance_is_the_most_frequent_class() -> None:
-    labels = np.arange(200) % 10 < 7  # 140 of 200
-    right, always = np.stack([~labels, labels], 1).astype(float), np.tile([0.0, 1.0], (200, 1))
-    labels = labels.astype(int)
-    assert chance(labels, right, right) == []
-    (said,) = chance(labels, right, always)
-    assert "accuracy 0.7000" in said and "(0.7000)" in said and "the baseline is better" in said and "policy: auto" in said
-    (said,) = chance(labels, always, always)
-    assert "neither is the baseline's" in said
-    (said,) = chance(labels, right, always, precision="fp32")
-    assert "prune less" in said
-
-
-def test_scores_without_a_relation_are_chance() -> None:
-    task = task_of(TaskSpec.model_validate(tiny_task("x", type="text-regression", label="score")))
-    labels, noise = np.linspace(0, 5, 100), np.random.default_rng(0).standard_normal((100, 1))
-    (said,) = chance(labels, labels[:, None], noise, task)
-    assert "no relation at all" in said
-    assert chance(labels, labels[:, None], labels[:, None] + 0.1 * noise, task) == []

@@ -91,7 +91,7 @@ def test_rouge_is_the_mean_of_the_rows_and_its_bounds_are_paired() -> None:
 def test_texts_come_back_from_plain_data() -> None:
     task = make()
     texts = task.stack(["one", "", "drei – 3"])
-    assert task.stack([task.plain_output(t) for t in texts]).tolist() == texts.tolist()
+    assert task.stack([task.plain_output(t, t) for t in texts]).tolist() == texts.tolist()
 
 
 def test_the_decoder_keeps_its_length_while_latency_is_measured() -> None:

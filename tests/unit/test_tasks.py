@@ -98,7 +98,7 @@ def test_a_word_that_was_cut_counts_as_without_a_tag() -> None:
 def test_outputs_come_back_from_plain_data() -> None:
     task = make("token-classification", tuple(TAGS))
     labels, outputs = tagged(np.random.default_rng(2), 20)
-    np.testing.assert_array_equal(task.stack([task.plain_output(o) for o in outputs]), outputs)
+    np.testing.assert_array_equal(task.stack([task.plain_output(o, x) for o, x in zip(outputs, labels, strict=True)]), outputs)
     np.testing.assert_array_equal(task.stack_labels([task.plain_label(x) for x in labels]), labels)
 
 

@@ -61,7 +61,8 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
         folder = (out or Path("runs") / loaded.name).resolve()
         locks = (lock_file or folder).resolve() if locked or lock_file else None
         results = apply_cells(loaded, open_store(store), folder, Progress(show=not quiet), locks=locks, remeasure=remeasure, as_json=as_json)
-        publish([Suite(r.cell.recipe.head.name, r.report.gates if r.report else [], r.reason) for r in results], recipe, junit, github=github)
+        suites = [Suite(r.cell.recipe.head.name, *((r.report.gates, r.reason, r.report.warnings) if r.report else ([], r.reason))) for r in results]
+        publish(suites, recipe, junit, github=github)
         return exit_code(results)
     folder = (out or Path("runs") / loaded.head.name).resolve()
     lock = None
@@ -75,10 +76,10 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     outcome = run(loaded, open_store(store), folder, Progress(show=not quiet), group, locked=lock, remeasure=remeasure)
     group.stop()  # after an error the launcher ends the other processes, which may be in the middle of a step
     report = outcome.report
-    publish([Suite(report.recipe.name, report.gates)], recipe, junit, github=github)
+    publish([Suite(report.recipe.name, report.gates, warnings=report.warnings)], recipe, junit, github=github)
     if as_json:
         head = {"verdict": report.verdict, "kept": outcome.kept, "report": str(folder / "report.json")}
-        print_json({**head, **report.model_dump(mode="json", include={"gates"})})
+        print_json({**head, **report.model_dump(mode="json", include={"gates", "warnings"})})
     else:
         from edgeopt.cli.summary import show_summary
 

@@ -51,20 +51,24 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
             run = open_run(path)
         own = asked_by(None, (), run)
         asked = asked_by(recipe, overrides, run) if recipe or overrides else own
-        gates = regate(run, asked, own)
+        found = regate(run, asked, own)
     else:
         from edgeopt.gate_artifact import find_against, gate_artifact
 
         artifact = find_artifact(path)
         asked = asked_by(recipe, overrides, artifact.run)
-        gates = gate_artifact(asked, artifact, find_against(against), Progress(show=not quiet), max_seconds)
-    verdict = verdict_of(gates)
-    publish([Suite(asked.name, gates)], recipe, junit, github=github)
+        found = gate_artifact(asked, artifact, find_against(against), Progress(show=not quiet), max_seconds)
+    gates, verdict = found.gates, verdict_of(found.gates)
+    publish([Suite(asked.name, gates, warnings=found.warnings)], recipe, junit, github=github)
     if as_json:
         seconds = round(time.monotonic() - started, 1)
-        print_json({"verdict": verdict, "seconds": seconds, "gates": [g.model_dump(mode="json") for g in gates]})
+        shown = [g.model_dump(mode="json") for g in gates]
+        print_json({"verdict": verdict, "seconds": seconds, "gates": shown, "warnings": found.warnings, "notes": found.notes})
     else:
         for gate in gates:
             click.echo(f"{gate.verdict:<13} {gate.metric} {gate.kind} {gate.bound:g}: {gate.reason}")
+        for kind, said in (("note", found.notes), ("warning", found.warnings)):
+            for line in said:
+                click.echo(f"{kind}: {line}")
         click.echo(verdict)
     return EXIT_CODES[verdict]

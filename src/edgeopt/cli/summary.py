@@ -37,7 +37,9 @@ def show_summary(report: Report) -> None:
         console.print(draw(devices.table(report.devices, brief=True), "on the devices it was shipped to"))
     for note in report.notes:
         console.print(f"note: {note}")
-    console.print(report.verdict, style=f"bold {_COLOUR[report.verdict]}")
+    for warning in report.warnings:  # beside the verdict, whose green they take
+        console.print(f"warning: {warning}", style="bold yellow")
+    console.print(report.verdict, style=f"bold {'yellow' if report.warnings and report.verdict == 'pass' else _COLOUR[report.verdict]}")
 
 
 def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:

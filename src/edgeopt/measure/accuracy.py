@@ -47,3 +47,12 @@ def answers_of(query: Query, folder: Path, split: Split, task: Task, progress: P
             out.append(answer)
             bar.update(i)
     return task.gather(out, features)
+
+
+def largest_difference(one: np.ndarray[Any, np.dtype[Any]], other: np.ndarray[Any, np.dtype[Any]]) -> float:
+    """Of the numbers of two models' outputs; infinite where one of them is no finite number and the other another. What fills
+    both up, behind a row's last word, is no number in either."""
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float))
+    apart[np.isnan(one) & np.isnan(other)] = 0.0
+    return float(np.nan_to_num(apart, nan=np.inf).max())

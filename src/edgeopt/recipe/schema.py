@@ -439,9 +439,38 @@ class GateSpec(Strict):
             raise ValueError("'sequence' and 'against' belong to a gate on latency")
         if self.slice is not None and (self.metric in MEASURED or self.max_drop is None):
             raise ValueError("'slice' belongs to a gate on a metric of the task, with max_drop")
+        if why := _decided_already(self.metric, *self.bound):
+            raise ValueError(why)
         if self.slice == "label" and self.metric != "accuracy":
             raise ValueError(f"'slice: label' takes accuracy: among rows of one label {self.metric} says nothing")
         return self
+
+
+_CORRELATIONS = ("matthews", "pearson", "spearman")
+#: A ratio of two models beyond which a bound holds whatever they are.
+_ABSURD = 1000.0
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """The least and the most that a metric of a task can be."""
+    return (-1.0 if metric in _CORRELATIONS else 0.0), 1.0
+
+
+def _decided_already(metric: str, kind: str, bound: float) -> str | None:
+    """Why a bound decides nothing, because no model can fail it, or pass it."""
+    low, high = range_of(metric)
+    between = f"{metric} is between {low:g} and {high:g}"
+    if kind == "max_drop" and bound >= high - low:
+        return f"'max_drop: {bound:g}' cannot fail: {between}, and no drop is larger than {high - low:g}"
+    if kind == "min" and bound <= low:
+        return f"'min: {bound:g}' cannot fail: {between}"
+    if kind == "min" and bound > high:
+        return f"'min: {bound:g}' cannot be reached: {between}"
+    if kind == "max_ratio" and bound > _ABSURD:
+        return f"'max_ratio: {bound:g}' cannot fail: no candidate is that many times its baseline"
+    if kind == "min_speedup" and bound < 1 / _ABSURD:
+        return f"'min_speedup: {bound:g}' cannot fail: no candidate is that much slower than its baseline"
+    return None
 
 
 BOUNDS = ("max_drop", "max_drop_relative", "min", "max_mb", "max_ms", "min_speedup", "max_ratio")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt import __version__, host
+from edgeopt.chance import looked_at, warnings
 from edgeopt.errors import Place
 from edgeopt.execute import Done, Executed
 from edgeopt.gates import Evidence, decide, verdict_of
@@ -31,6 +32,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
     """Decide the gates and put everything together. executed and measured: of the first seed, where there are several."""
     evidence, task, data = measured.evidence, recipe.head.task, executed.data
     gates = [decide(g, evidence, line=recipe.document.place(("gates", i)).line) for i, g in enumerate(recipe.head.gates)]
+    whole = not any(map(evidence.broken, evidence.sides))
     speedups = _speedups(evidence.latency)
     return Report(
         edgeopt=__version__,
@@ -46,10 +48,10 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         gates=gates,
         baseline=evidence.baseline,
         candidate=evidence.candidate,
-        differences=[_difference(evidence, m) for m in task.metric_names],
-        agreement=compared.agreement(evidence, data.report.texts, recipe.head.diagnostics),
-        changes=compared.changes(evidence, data.report.texts, recipe.head.diagnostics),
-        slices=compared.by_slice(evidence, CONFIDENCE),
+        differences=[_difference(evidence, m) for m in task.metric_names] if whole else [],
+        agreement=compared.agreement(evidence, data.report.texts, recipe.head.diagnostics) if whole else None,
+        changes=compared.changes(evidence, data.report.texts, recipe.head.diagnostics) if whole else None,
+        slices=compared.by_slice(evidence, CONFIDENCE) if whole else None,
         latency=[_latency(m) for m in evidence.latency],
         speedups=speedups,
         exports=_exports(measured),
@@ -62,6 +64,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         environment=host.environment(),
         seeds=seeds,
         emissions=measured.emissions,
+        warnings=warnings(evidence, looked_at(recipe.head.gates, recipe.head.task)),
         notes=[*run_notes(recipe, executed, evidence, speedups), *measured.notes, *seed_notes(seeds, gates)],
     )  # fmt: skip
 

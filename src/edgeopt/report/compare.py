@@ -104,7 +104,7 @@ def _notes(names: Sequence[str], reports: Sequence[Report]) -> dict[str, tuple[s
     """Every note of a run once, with the runs that have it, in the order of the first of them."""
     found: dict[str, list[str]] = {}
     for name, report in zip(names, reports, strict=True):
-        for note in report.notes:
+        for note in (*report.warnings, *report.notes):
             found.setdefault(note, []).append(name)
     return {note: tuple(dict.fromkeys(of)) for note, of in found.items()}
 

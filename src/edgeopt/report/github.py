@@ -27,6 +27,7 @@ def commands(suites: Sequence[Suite], recipe: Path | None) -> list[str]:
         for gate in suite.gates:
             if gate.verdict in _LEVELS:
                 out.append(_command(_LEVELS[gate.verdict], f"{gate.verdict}: {suite.name}: {title(gate)}", gate.reason, recipe, gate.line))
+        out += [_command("warning", f"beside the verdict {suite.verdict}: {suite.name}", warning, recipe, None) for warning in suite.warnings]
         if suite.problem:
             out.append(_command("error", suite.name, suite.problem, recipe, None))
     return out
@@ -53,7 +54,8 @@ def summary(suites: Sequence[Suite]) -> str:
     """Markdown: for each recipe its verdict and a table of its gates."""
     parts = []
     for suite in suites:
-        parts.append(f"## edgeopt: {escape(suite.name)}: {suite.verdict}")
+        parts.append(f"## edgeopt: {escape(suite.name)}: {suite.verdict}{', with a warning' * bool(suite.warnings)}")
+        parts += [f"**Warning:** {escape(warning)}" for warning in suite.warnings]
         if suite.problem:
             parts.append(escape(suite.problem))
         elif suite.gates:

@@ -26,9 +26,11 @@ def junit(suites: Sequence[Suite]) -> str:
         for gate in suite.gates:
             case = _case(cases, suite, title(gate))
             if gate.verdict == "pass":
-                ET.SubElement(case, "system-out").text = _text(gate.reason)
+                ET.SubElement(case, "system-out").text = _text("\n".join([gate.reason, *(f"WARNING: {w}" for w in suite.warnings)]))
             else:
                 _wrong(case, "failure" if gate.verdict == "fail" else "error", gate.verdict, gate.reason)
+        if suite.warnings:
+            ET.SubElement(cases, "system-out").text = _text("\n".join(f"WARNING: {w}" for w in suite.warnings))
         if suite.problem:
             _wrong(_case(cases, suite, "run"), "error", "error", suite.problem)
     ET.indent(root)

@@ -5,14 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 
-import numpy as np
-
 from edgeopt import host
 from edgeopt.execute import Done
 from edgeopt.gates import Evidence
-from edgeopt.recipe.schema import TASK_METRICS
 from edgeopt.report.model import Speedup
-from edgeopt.tasks.base import IGNORED
 
 #: Share of rows on which a graph must predict what the model that it was made of predicts.
 SAME_PREDICTIONS = 0.995
@@ -52,25 +48,3 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
             notes.append(f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantisation in the "
                          "loop: quantize.qat.")  # fmt: skip
     return notes
-
-
-def chance_notes(evidence: Evidence, confidence: float) -> list[str]:
-    """Where the candidate is not better than always answering the most frequent class, or its scores are not better than
-    none, as far as the rows can tell."""
-    task, labels = evidence.task, evidence.labels
-    logits = {"candidate": evidence.candidate_logits, "baseline": evidence.baseline_logits}
-    if task.spec.is_regression:
-        metric, floor, than = task.spec.metric_names[0], 0.0, "no relation at all"
-    elif "accuracy" in TASK_METRICS[task.spec.type][1] and task.spec.type != "coreference":
-        counts = np.unique(labels[labels != IGNORED], return_counts=True)[1]
-        metric, floor, than = "accuracy", float(counts.max() / counts.sum()), f"always answering the most frequent class ({counts.max() / counts.sum():.4f})"
-    else:
-        return []
-    at_chance = {name: task.bounds(metric, labels, found, confidence).low <= floor for name, found in logits.items()}
-    if not at_chance["candidate"]:
-        return []
-    shown = f"{metric} {task.measure(metric, labels, logits['candidate']):.4f} is, as far as {len(labels)} rows can tell, no better than {than}"
-    if at_chance["baseline"]:
-        return [f"The candidate's {shown}, and neither is the baseline's: train longer, or with another learning rate."]
-    mend = "set `policy: auto` on quantize.static, or use quantize.qat" if evidence.candidate.precision == "int8" else "prune less, or train longer"
-    return [f"The candidate's {shown}, though the baseline is better: {mend}."]

@@ -9,7 +9,8 @@ from edgeopt.report.model import Report
 
 def render_markdown(report: Report) -> str:
     title = f"# {report.verdict.upper()}: {escape(report.recipe.name)}"
-    sections = [title, headline.sentence(report), table(tables.figures(report)), tables.BOUNDS]
+    beside = [f"**Warning:** {escape(warning)}" for warning in report.warnings]
+    sections = [title, *beside, headline.sentence(report), table(tables.figures(report)), tables.BOUNDS]
     if report.gates:
         sections += ["## Gates", table(tables.gates(report))]
     for heading, content, note, _ in tables.details(report):

@@ -398,5 +398,6 @@ class Report(Part):
     seeds: Seeds | None = None
     emissions: Emissions | None = Field(None, description="where the recipe asks for it; what a step took is among its figures")
     devices: list[Device] = Field([], description="added by `edgeopt ship`")
+    warnings: list[str] = Field([], description="what stands beside the verdict: outputs that are no numbers, models that are not better than chance")
     notes: list[str] = []
     seal: Seal | None = None

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from edgeopt.execute import Done, Executed
 from edgeopt.gates import Evidence
 from edgeopt.recipe.load import Recipe
-from edgeopt.report.latency_notes import latency_notes
-from edgeopt.report.losses import chance_notes, int8_notes
+from edgeopt.report.evidence import evidence_notes
+from edgeopt.report.losses import int8_notes
 from edgeopt.report.model import Gate, Seeds, Speedup
 from edgeopt.transforms.prune.figures import TOLERANCE
 
@@ -26,16 +26,14 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
     torch_device = next((m.device for m in evidence.latency if m.subject == "baseline-torch"), None)
     if torch_device == "cpu":
         notes.append("No GPU here: the torch FP32 reference ran on the CPU with the target's threads.")
-    notes += latency_notes(evidence.latency)
     ratios = [s for s in speedups if (s.of, s.against) == ("candidate", "baseline")]
     notes += int8_notes(executed.chains["candidate"], evidence, ratios)
-    notes += chance_notes(evidence, confidence=0.95)
     notes += executed.data.remarks()
     for extra in executed.data.extra:
         left_out = f"; {extra.left_out} more are in {executed.data.report.name} too and were left out" if extra.left_out else ""
         notes.append(f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them.")
     notes += [note for done in executed.chains["candidate"] for note in _unlabelled_notes(done, executed.data.report.name)]
-    notes += evidence.task.notes(evidence.labels, evidence.candidate_logits)
+    notes += evidence_notes(evidence)
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
     return notes

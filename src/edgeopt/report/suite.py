@@ -11,11 +11,12 @@ from edgeopt.report.model import Gate
 
 @dataclass(frozen=True)
 class Suite:
-    """problem: why there are no gates, where an error was in the way."""
+    """problem: why there are no gates, where an error was in the way. warnings: what stands beside the verdict."""
 
     name: str
     gates: Sequence[Gate]
     problem: str = ""
+    warnings: Sequence[str] = ()
 
     @property
     def verdict(self) -> str:

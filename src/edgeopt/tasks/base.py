@@ -218,8 +218,8 @@ class Task(ABC):
         """A label of that array as JSON has it."""
         return int(label)
 
-    def plain_output(self, output: Any) -> Any:
-        """An output of the rows' array as JSON has it."""
+    def plain_output(self, output: Any, label: Any) -> Any:
+        """An output of the rows' array as JSON has it. label: the one of its row."""
         return [float(x) for x in output]
 
     # what was written, read back
@@ -275,6 +275,24 @@ class Task(ABC):
     @abstractmethod
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
         """A metric with its one-sided bounds."""
+
+    def sound(self, labels: Values, outputs: Values) -> Values:
+        """Which rows have a label and an output of finite numbers, shape (rows,) of bool."""
+        whole: Values = np.isfinite(np.asarray(outputs, dtype=float)).reshape(len(outputs), -1).all(1)
+        return whole & np.isfinite(labels) if labels.ndim == 1 else whole
+
+    def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
+        """Why a metric of sound outputs is no number, in words that follow "the candidate's"; None where it is one."""
+        return None
+
+    @abstractmethod
+    def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
+        """Outputs of answers that read no text, by what they are called: the best of them is chance. outputs: a model's, whose form
+        they have."""
+
+    def judged_by(self, metric: str) -> str:
+        """The metric by which a model is told from the trivial answers, where that is not the metric itself."""
+        return metric
 
     def metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
         """Every metric that the recipe asks for."""

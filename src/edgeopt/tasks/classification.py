@@ -46,6 +46,20 @@ class Classification(Task):
         gained, lost = int(np.sum(~before & after)), int(np.sum(before & ~after))
         return lambda times: paired_proportions(gained * times, lost * times, len(labels) * times, confidence)
 
+    def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
+        """Always the most frequent class; of two also always class 1, which is the best that is known of F1."""
+        classes = outputs.shape[-1]
+        often = int(np.bincount(labels.astype(int), minlength=classes).argmax())
+        return {f"always answering '{self._name(c)}'": np.tile(np.eye(classes)[c], (len(labels), 1)) for c in ({often, 1} if classes == 2 else {often})}
+
+    def _name(self, number: int) -> str:
+        return self.names[number] if number < len(self.names) else str(number)
+
+    def judged_by(self, metric: str) -> str:
+        """Precision, recall and macro averages of a guess depend on how often it guesses which class, and recall is 1 where every
+        answer is yes; Matthews' correlation of any guess is 0."""
+        return metric if metric == "accuracy" or (metric == "f1" and len(self.names) == 2) else "matthews"
+
     @property
     def slice_metric(self) -> str | None:
         return "accuracy"

@@ -45,5 +45,16 @@ class Regression(Classification):
     def slice_metric(self) -> str | None:
         return self.spec.metric_names[0]
 
+    def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
+        return {"no relation at all": np.full((len(labels), 1), float(np.mean(labels)))}
+
+    def judged_by(self, metric: str) -> str:
+        return metric
+
+    def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
+        if np.ptp(labels) == 0:
+            return "labels are all the same, and a correlation is not defined"
+        return "scores are all the same, and their correlation is not defined" if np.ptp(self.predict(outputs)) == 0 else None
+
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -65,10 +66,14 @@ class Summarization(CountedTask):
         longest = max(map(len, labels))
         return np.array([[*ids, *[IGNORED] * (longest - len(ids))] for ids in labels], dtype=np.int64)
 
-    def answer(self, run: Run, feed: Feed, encoder: Encoder) -> str:
+    def answer(self, run: Run, feed: Feed, encoder: Encoder) -> str | None:
+        """The summary; None where the model gave a word a score that is no number."""
         start, end = encoder.ends
         document = {name: values for name, values in feed.items() if name != "decoder_input_ids"}
-        ids = greedy.write(run, document, start=start, end=end, max_length=self.target_length)
+        try:
+            ids = greedy.write(run, document, start=start, end=end, max_length=self.target_length)
+        except FloatingPointError:
+            return None
         return str(encoder.tokenizer.decode(ids))
 
     def stack(self, outputs: Sequence[Any]) -> Values:
@@ -83,13 +88,25 @@ class Summarization(CountedTask):
 
     @property
     def output_shape(self) -> Any:
-        return str
+        return str | None
 
     def plain_label(self, label: Any) -> str:
         return str(label)
 
-    def plain_output(self, output: Any) -> str:
-        return str(output)
+    def plain_output(self, output: Any, label: Any) -> str | None:
+        return None if output is None else str(output)
+
+    def sound(self, labels: Values, outputs: Values) -> Values:
+        return np.array([isinstance(text, str) for text in outputs], dtype=bool)
+
+    def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
+        """What is fluent and of another document: the reference of the row before. And what is in most references: the commonest
+        words, as many as a reference has."""
+        words = [text.split() for text in labels]
+        counts = Counter(word for text in words for word in set(text))
+        common = " ".join(word for word, _ in counts.most_common(round(float(np.mean([len(text) for text in words])))))
+        found = {"writing the commonest words": np.full(len(labels), common, dtype=object)}
+        return {**found, "writing the summary of another document": np.roll(labels, 1)} if len(labels) > 1 else found
 
     def predict(self, outputs: Values) -> Values:
         return outputs
@@ -99,14 +116,14 @@ class Summarization(CountedTask):
         from rouge_score.rouge_scorer import RougeScorer
 
         score = RougeScorer([metric], use_stemmer=True).score
-        return np.array([(score(truth, text)[metric].fmeasure, 1.0) for truth, text in zip(labels, outputs, strict=True)])
+        return np.array([(score(truth, text or "")[metric].fmeasure, 1.0) for truth, text in zip(labels, outputs, strict=True)])
 
     def value(self, metric: str, counts: Values) -> Values:
         """The mean of the rows' scores."""
         return np.asarray(counts[:, 0] / counts[:, 1])
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:
-        words = np.mean([len(text.split()) for text in outputs])
+        words = np.mean([len((text or "").split()) for text in outputs])
         return [
             "A latency is that of one pass over the document and a whole reference summary. A summary takes a pass for each of its tokens, the last "
             f"as long as this, as nothing is kept between passes; the candidate's have {words:.0f} words on average."

@@ -118,8 +118,19 @@ class TokenClassification(CountedTask):
     def plain_label(self, label: Any) -> list[int]:
         return [int(x) for x in label if x != IGNORED]
 
-    def plain_output(self, output: Any) -> list[list[float]]:
-        return [[float(x) for x in word] for word in output if not np.isnan(word[0])]
+    def plain_output(self, output: Any, label: Any) -> list[list[float]]:
+        # the label says how many words there are: what is filled up behind them is nan, and so may be an output
+        return [[float(x) for x in word] for word in output[: int(np.sum(np.asarray(label) != IGNORED))]]
+
+    def sound(self, labels: Values, outputs: Values) -> Values:
+        whole: Values = (np.isfinite(outputs).all(axis=-1) | (labels == IGNORED)).all(1)
+        return whole
+
+    def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
+        """Always the most frequent tag, and always that of no entity."""
+        often = int(np.bincount(labels[labels != IGNORED]).argmax())
+        tags = dict.fromkeys([often, self.names.index(_OUTSIDE) if _OUTSIDE in self.names else often])
+        return {f"always answering '{self.names[t]}'": np.where(np.isnan(outputs), np.nan, np.eye(outputs.shape[-1])[t]) for t in tags}
 
     def predict(self, outputs: Values) -> Values:
         """Shape (rows, words of the longest row); -100 behind a row's last word."""
