@@ -12,8 +12,10 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from bundles import MODEL, WORDS, logits_of, make_run, reseal
 from helpers import edgeopt, seal_run
@@ -22,8 +24,12 @@ from safetensors.numpy import save_file
 from edgeopt import graph_files
 from edgeopt.bundle import make
 from edgeopt.bundle.archive import write_zip
+from edgeopt.bundle.requirements import TESTED
+from edgeopt.bundle.texts import tolerance_of
 from edgeopt.bundle.verify import DEVICE
 from edgeopt.graph_files import structure_of
+
+VERSIONS = Path(__file__).parents[2] / "benchmarks" / "results" / "bundle_versions.json"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_bundle_has_everything_and_says_what_it_is(run: Path, bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     files = {p.relative_to(bundle).as_posix(): p for p in bundle.rglob("*") if p.is_file() and p.name != "manifest.json"}
-    assert set(files) == {"run.py", "device.py", "guard.py", "selftest.json", "session.json", "tokenizer.json", MODEL}
+    assert set(files) == {"run.py", "device.py", "guard.py", "requirements.txt", "selftest.json", "session.json", "tokenizer.json", MODEL}
     assert manifest["files"] == {n: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "size": p.stat().st_size} for n, p in files.items()}
     assert manifest["lock"] == hashlib.sha256((run / "recipe.lock").read_bytes()).hexdigest()
     assert (manifest["model"], manifest["labels"], manifest["license"]) == (MODEL, ["bad", "good"], None)
@@ -110,7 +116,65 @@ def test_the_self_test_has_rows_of_the_report_split_and_their_logits(bundle: Pat
     lengths = sorted(len(r) for r in rows)
     assert min(len(t) for (t,) in given["texts"]) == lengths[0] and max(len(t) for (t,) in given["texts"]) == lengths[-1]
     np.testing.assert_allclose(given["logits"], [logits_of(bundle, *t) for t in given["texts"]], atol=1e-5)
-    assert given["tolerance"] == pytest.approx(1e-3 * max(1.0, np.abs(given["logits"]).max()), rel=0.01), "in float the runtime's levels agree"
+
+
+def test_the_tolerance_does_not_depend_on_the_texts(run: Path, bundle: Path, tmp_path: Path) -> None:
+    """Neither on how many there are nor on which: it is of probes of random tokens."""
+    (tmp_path / "own.txt").write_text("good1 word1\n")
+    make.make_bundle(run, tmp_path / "own", make.Wanted(texts=tmp_path / "own.txt"))
+    make.make_bundle(run, tmp_path / "one", make.Wanted(count=1))
+    found = {name: json.loads((folder / "selftest.json").read_text())["tolerance"] for name, folder in
+             {"eight": bundle, "own": tmp_path / "own", "one": tmp_path / "one"}.items()}  # fmt: skip
+    assert len(set(found.values())) == 1, found
+
+
+@pytest.mark.parametrize(("precision", "apart", "expect"), [("fp32", 0.0, 0.002), ("int8", 0.0, 0.2), ("int8", 0.1, 0.4), ("fp32", 0.001, 0.004)])
+def test_the_tolerance_is_of_levels_and_of_the_scale(precision: Any, apart: float, expect: float) -> None:
+    """Logits of the scale 2, whose levels differ by `apart` in the root mean square. One large difference is not what decides."""
+    served = np.tile([[2.0, -2.0]], (32, 1)).astype(np.float32)
+    off = np.zeros((32, 2), np.float32)
+    off[:8, 0] = 2 * apart
+    ways = {"ORT_ENABLE_BASIC": served + off}
+    assert tolerance_of(lambda way: ways.get(way.get("graph_optimization_level", ""), served), {}, precision) == pytest.approx(expect, rel=0.01)
+
+
+def test_another_label_fails_the_self_test_unless_the_two_were_near(bundle: Path, tmp_path: Path) -> None:
+    given = json.loads((bundle / "selftest.json").read_text())
+    logits, text = min(zip(given["logits"], given["texts"], strict=True), key=lambda each: abs(each[0][0] - each[0][1]))
+    apart, middle, sign = abs(logits[0] - logits[1]), sum(logits) / 2, 1 if logits[0] < logits[1] else -1
+    tolerance = 1.2 * apart
+
+    def expecting(margin: float) -> Path:
+        """The bundle, but expecting the other label by that margin, with logits that are each within the tolerance of what they are."""
+        assert (apart + margin) / 2 < tolerance
+        folder = tmp_path / f"{margin}"
+        shutil.copytree(bundle, folder)
+        wanted = [middle + sign * margin / 2, middle - sign * margin / 2]
+        (folder / "selftest.json").write_text(json.dumps({"tolerance": tolerance, "texts": [text], "logits": [wanted]}))
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, "packages": {**manifest["packages"], "onnxruntime": "1.2.3"}}))
+        reseal(folder)
+        return folder
+
+    assert edgeopt("bundle", "verify", expecting(0.9 * tolerance)).code == 0
+    done = edgeopt("bundle", "verify", expecting(1.1 * tolerance))
+    assert done.code == 2 and "error[E143]" in done.err and "gets another label" in done.err
+    assert f"onnxruntime is {ort.__version__} and was 1.2.3 when the run was made" in done.err
+
+
+def test_a_query_of_one_text_is_never_two(bundle: Path) -> None:
+    """A model that reads one text answers a pair as well: its tokenizer takes one."""
+    code = f"import sys; sys.path.insert(0, {str(bundle)!r}); from run import Model; m = Model(); m.answer('good1'); m.answer('good1', 'bad1')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "ValueError: this model reads 1 text at a time, not 2" in done.stderr
+
+
+def test_requirements_name_what_was_tested_and_what_it_was_made_with(bundle: Path) -> None:
+    lines = (bundle / "requirements.txt").read_text().splitlines()
+    assert any(line.startswith("onnxruntime>=1.23.0,<=") and line.endswith(f"# {ort.__version__}") for line in lines)
+    found = {name: {row["packages"][name] for row in json.loads(VERSIONS.read_text())["rows"] if row["passed"]} for name in TESTED}
+    for name, (first, last) in TESTED.items():
+        assert {first, last} <= found[name], f"{name}: only versions with which a self-test passed are named"
 
 
 def test_run_py_serves_with_onnxruntime_and_tokenizers_alone(bundle: Path) -> None:

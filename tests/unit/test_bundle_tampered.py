@@ -169,6 +169,9 @@ FOLDERS: dict[str, Change] = {
     "manifest: more than a bundle holds": edit(lambda m: [e.update(size=MAX_BYTES // 2) for e in m["files"].values()]),
     "manifest: another label": edit(lambda m: m["labels"].reverse()),
     "manifest: a key more": edit(lambda m: m.update(extra=1)),
+    "manifest: a length that no model has": edit(lambda m: m["task"].update(max_length=2**62)),
+    "manifest: a target of ages": edit(lambda m: m["target"].update(max_seconds=1e300)),
+    "manifest: a target of a million threads": edit(lambda m: m["target"].update(threads=1_000_000)),
     "manifest: a later format": edit(lambda m: m.update(bundle=2)),
     "manifest: a list": lambda folder: (folder / "manifest.json").write_text("[]"),
     "manifest: deep": lambda folder: (folder / "manifest.json").write_text("[" * 100_000),
@@ -205,6 +208,11 @@ def test_most_are_refused_without_a_key_too(name: str, signed: Path, tmp_path: P
     ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1e999})),
     ("selftest.json", json.dumps({"texts": [["a"]] * 300, "logits": [[0.0, 1.0]] * 300, "tolerance": 1.0})),
     ("selftest.json", json.dumps({"texts": [], "logits": [], "tolerance": 1.0})),
+    ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1e308})),
+    ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1.5})),
+    ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[float("nan"), 1.0]], "tolerance": 1.0})),
+    ("selftest.json", json.dumps({"texts": [["a", "b"]], "logits": [[0.0, 1.0]], "tolerance": 1.0})),
+    ("session.json", json.dumps({MODEL: {"intra_op_num_threads": 1_000_000}})),
     ("selftest.json", "{"),
 ])  # fmt: skip
 def test_what_it_would_make_the_runtime_do_is_refused_though_the_manifest_agrees(

@@ -22,6 +22,7 @@ from edgeopt.bundle.manifest import (
     MANIFEST,
     MAX_BYTES,
     MAX_MANIFEST,
+    REQUIREMENTS,
     SCRIPTS,
     SELFTEST,
     SESSION,
@@ -35,9 +36,10 @@ from edgeopt.bundle.manifest import (
     read_manifest,
     write_manifest,
 )  # fmt: skip
+from edgeopt.bundle.requirements import requirements
 from edgeopt.bundle.sign import sign
-from edgeopt.bundle.texts import check_measured, expected, logits_of, read_texts, rows_of_run
-from edgeopt.bundle.verify import DEVICE
+from edgeopt.bundle.texts import check_measured, logits_of, probe_logits, read_texts, rows_of_run, tolerance_of
+from edgeopt.bundle.verify import DEVICE, most_tolerance
 from edgeopt.errors import InputError, bad_input
 from edgeopt.graph_files import copy_model
 from edgeopt.measure.declared import check_declared
@@ -149,7 +151,12 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
     else:
         rows, texts = rows_of_run(run, task, wanted.count)
         check_measured(home, rows, ask({}), run.report, task)
-    logits, tolerance = expected(ask, options, wanted.tolerance)
+    logits, tolerance = ask(options), wanted.tolerance
+    if tolerance is None:
+        tolerance = tolerance_of(lambda way: probe_logits(folder, model, task.max_length, way), options, run.report.candidate.precision)
+    if tolerance > (most := most_tolerance(logits)):
+        raise bad_input("E144", f"a logit may not be off by {tolerance:g}: the largest of these texts is {most:.3g}", help="give a smaller --tolerance")
+    (folder / REQUIREMENTS).write_text(requirements(run.report.environment.get("packages", {})), encoding="utf-8")
     _write(folder / SELFTEST, {"tolerance": tolerance, "texts": [list(t) for t in texts], "logits": [[float(x) for x in row] for row in logits]})
     return write_license(wanted.license, run, folder)
 

@@ -12,10 +12,10 @@ from edgeopt.errors import InputError, bad_input
 from edgeopt.recipe.schema import GateSpec, Target
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
-SESSION, TOKENIZER, SELFTEST = "session.json", "tokenizer.json", "selftest.json"
+SESSION, TOKENIZER, SELFTEST, REQUIREMENTS = "session.json", "tokenizer.json", "selftest.json", "requirements.txt"
 SCRIPTS = ("run.py", "device.py", "guard.py")
 #: What every bundle has, besides its model.
-REQUIRED = (SESSION, TOKENIZER, SELFTEST, *SCRIPTS)
+REQUIRED = (SESSION, TOKENIZER, SELFTEST, REQUIREMENTS, *SCRIPTS)
 #: Bytes of all files of a bundle (what a zip without extensions can hold), and of its manifest, at most; files at most.
 MAX_BYTES, MAX_MANIFEST, MAX_FILES = 4_000_000_000, 1 << 20, 1000
 #: Tokens of a query at most; more no encoder reads.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from edgeopt.asked import rows_of
+from edgeopt.bundle.manifest import TOKENIZER
 from edgeopt.bundle.verify import MAX_TEXTS
 from edgeopt.errors import Place, bad_input
 from edgeopt.measure.session import open_session
@@ -23,7 +25,12 @@ Texts = tuple[str, ...]
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 #: Other ways in which the runtime may compute the same graph: what they differ by, other processors may too.
 _WAYS: tuple[dict[str, Any], ...] = ({}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}, {"graph_optimization_level": "ORT_DISABLE_ALL"})
-_WIDER, _LEAST = 3.0, 1e-3
+#: Queries of random tokens by which that is found out, always the same ones, and the most tokens of one.
+PROBES, _LONGEST = 32, 64
+#: How many times the root mean square of those differences a logit may be off; and at least which share of the logits' scale: of
+#: int8 nearly three times what versions of the runtime were found to differ by (benchmarks/results/bundle_versions.json).
+_WIDER = 4.0
+_LEAST = {"fp32": 1e-3, "int8": 0.1}
 #: How far a logit may be from what the run wrote, on the processor that it ran on.
 _SAME = 1e-3
 
@@ -64,24 +71,44 @@ def _text(line: str, place: Place, as_json: bool, need: int) -> Texts:
 def logits_of(folder: Path, model: str, max_length: int, texts: Sequence[Texts], options: dict[str, Any]) -> Logits:
     """Shape (texts, logits), one query at a time as a device serves them. Raises InputError E144 where the file does not open."""
     encoder = Encoder(folder, max_length)
+    return _answers(folder / model, options, [encoder.pad([ids]) for ids in encoder.ids(texts)])
+
+
+def probe_logits(folder: Path, model: str, max_length: int, options: dict[str, Any]) -> Logits:
+    """Shape (PROBES, logits): of random tokens of the model's vocabulary, of lengths up to 64, each between what begins and ends a
+    text. They are the same whatever texts a bundle has. Raises InputError E144 where the file does not open."""
+    tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer.no_padding()
+    around, rng = tokenizer.encode("").ids, np.random.default_rng(0)
+    feeds = []
+    for length in np.linspace(4, min(max_length, _LONGEST), PROBES).round().astype(int):
+        ids = rng.integers(0, tokenizer.get_vocab_size(with_added_tokens=False), max(int(length), 1))
+        if len(around) == 2 and len(ids) > 2:
+            ids[0], ids[-1] = around
+        ones = np.ones((1, len(ids)), np.int64)
+        feeds.append({"input_ids": ids[None].astype(np.int64), "attention_mask": ones, "token_type_ids": 0 * ones})
+    return _answers(folder / model, options, feeds)
+
+
+def _answers(graph: Path, options: dict[str, Any], feeds: Sequence[dict[str, Any]]) -> Logits:
     try:
-        session = open_session(folder / model, options)
+        session = open_session(graph, options)
     except Exception as error:  # the library's own, which have no common base
-        raise bad_input("E144", f"{model} does not open: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
+        raise bad_input("E144", f"{graph.name} does not open: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
     names = {i.name for i in session.get_inputs()}
-    feeds = [{k: v for k, v in encoder.pad([ids]).items() if k in names} for ids in encoder.ids(texts)]
-    return np.stack([session.run(["logits"], feed)[0][0] for feed in feeds])
+    return np.stack([session.run(["logits"], {k: v for k, v in feed.items() if k in names})[0][0] for feed in feeds])
 
 
-def expected(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], tolerance: float | None) -> tuple[Logits, float]:
-    """The logits with the options of session.json, and the tolerance: that given, or three times as much as the runtime's
-    levels of optimisation differ among themselves. Through int8 a sum in another order may end in the neighbouring integer,
-    so that this is far more than float's rounding. ask: logits by options."""
+def tolerance_of(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], precision: Literal["fp32", "int8"]) -> float:
+    """How far a logit may be off on another device or version of the runtime: four times the root mean square of what the runtime's
+    levels of optimisation differ by on the probes, and a share of the logits' scale at least. Through int8 a sum in another order may
+    end in the neighbouring integer, so that this is far more than float's rounding; a root mean square is that of many sums, where the
+    largest difference would be luck. ask: the probes' logits by options."""
     served = ask(options)
-    if tolerance is None:
-        apart = max(float(np.abs(ask(way) - served).max()) for way in _WAYS)
-        tolerance = max(_WIDER * apart, _LEAST * max(1.0, float(np.abs(served).max())))
-    return served, float(f"{tolerance:.3g}")
+    apart = max(float(np.sqrt(np.mean(np.abs(ask(way) - served).max(axis=1) ** 2))) for way in _WAYS)
+    scale = float(np.sqrt(np.mean(served**2)))
+    least = _LEAST[precision] * (scale if precision == "int8" else max(1.0, scale))
+    return float(f"{max(_WIDER * apart, least):.3g}")
 
 
 def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Report, spec: TaskSpec) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from edgeopt.measure.declared import check_declared
 from edgeopt.reading import Reader
 
 DEVICE = Path(__file__).parent / "device"
+#: Texts of a self-test at most.
 MAX_TEXTS = 256
 _READER = Reader("file", "E142")
 #: Seconds that a self-test may take here.
@@ -134,12 +136,18 @@ def _check_selftest(path: Path, manifest: Manifest) -> None:
     try:
         texts, logits, tolerance = found["texts"], found["logits"], found["tolerance"]
         whole = all(len(t) == manifest.task.texts and all(isinstance(x, str) for x in t) for t in texts)
-        numbers = all(len(row) == labels and all(type(x) is float for x in row) for row in logits)
-        good = whole and numbers and 0 < len(texts) == len(logits) <= MAX_TEXTS and type(tolerance) is float and 0 < tolerance < float("inf")
+        numbers = all(len(row) == labels and all(type(x) is float and math.isfinite(x) for x in row) for row in logits)
+        good = whole and numbers and 0 < len(texts) == len(logits) <= MAX_TEXTS and type(tolerance) is float
+        good = good and 0 < tolerance <= most_tolerance(logits)
     except (KeyError, TypeError):
         good = False
     if not good:
         raise refused(f"{SELFTEST} is not of the form that edgeopt writes")
+
+
+def most_tolerance(logits: Any) -> float:
+    """How far a logit may be off at most: one that may be off by more than the largest of them says nothing."""
+    return max(1.0, max(abs(float(x)) for row in logits for x in row))
 
 
 def _json(path: Path) -> Any:
@@ -161,13 +169,16 @@ def selftest(folder: Path) -> dict[str, Any]:
         raise bad_input("E143", f"the bundle is refused: its self-test could not run: {last[:300]}", help="`edgeopt doctor` says what is installed here")
     found: dict[str, Any] = json.loads(done.stdout)["selftest"]
     if not found["passed"]:
-        raise bad_input("E143", f"the bundle is refused: {failure(found)}", help="on this processor or ONNX Runtime the model computes something else")
+        raise bad_input("E143", f"the bundle is refused: {failure(found)}", help="on this processor, or with these versions, the model computes something else")
     return found
 
 
 def failure(found: dict[str, Any]) -> str:
-    """What a failed self-test found."""
-    return (
-        f"the self-test failed: a logit of text {found['worst'] + 1} of {found['texts']} differs by {found['max_abs_diff']:.3g}, "
-        f"and may by {found['tolerance']:.3g}"
-    )
+    """What a failed self-test found, and with which versions where they are others than those of the run."""
+    if found.get("flipped") is not None and found["max_abs_diff"] <= found["tolerance"]:
+        what = f"text {found['flipped'] + 1} of {found['texts']} gets another label, by more than the tolerance of {found['tolerance']:.3g}"
+    else:
+        what = f"a logit of text {found['worst'] + 1} of {found['texts']} differs by {found['max_abs_diff']:.3g}, and may by {found['tolerance']:.3g}"
+    here, made = found.get("packages", {}), found.get("made", {})
+    others = [f"{name} is {here[name]} and was {version} when the run was made" for name, version in made.items() if here.get(name) not in (None, version)]
+    return f"the self-test failed: {what}{'; ' * bool(others)}{', '.join(others)}"

@@ -385,9 +385,9 @@ class Target(Strict):
     sequence: list[Annotated[int, Field(ge=4, le=8192)] | Literal["task"]] = Field(
         default=[128, "task"], min_length=1, description="token lengths; 'task': the report split's own lengths"
     )
-    queries: int = Field(700, ge=64, description="per subject and sequence; p90 needs 64, p99 needs 662")
+    queries: int = Field(700, ge=64, le=1_000_000, description="per subject and sequence; p90 needs 64, p99 needs 662")
     max_seconds: float = Field(
-        60.0, gt=0, description="limit for each length, of search, warm-up and openings too; a slow model or noisy machine leaves gates open"
+        60.0, gt=0, le=86_400, description="limit for each length, of search, warm-up and openings too; a slow model or noisy machine leaves gates open"
     )
     instructions: list[str] = Field(
         default=[],

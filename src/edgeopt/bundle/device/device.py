@@ -13,21 +13,27 @@ from typing import Any
 
 import numpy as np
 from guard import end_with_parent  # type: ignore[import-not-found]
-from run import Model  # type: ignore[import-not-found]
+from run import Model, onnxruntime, tokenizers  # type: ignore[import-not-found]
 
 _WARM_WINDOW, _WARM_LIMIT, _STARTS = 10, 60, 9
 
 
 def selftest(folder: Path) -> dict[str, Any]:
-    """Largest absolute difference of a logit, and the text that has it."""
+    """Largest absolute difference of a logit, the text that has it, and the first whose label is another though two logits were
+    further apart than the tolerance. A logit that is no number fails."""
     given, model = json.loads((folder / "selftest.json").read_text(encoding="utf-8")), Model(folder)
-    found = [np.abs(model.logits(*texts) - np.array(logits)).max() for texts, logits in zip(given["texts"], given["logits"], strict=True)]
+    wanted, limit = [np.array(row) for row in given["logits"]], given["tolerance"]
+    answers = [model.logits(*texts) for texts in given["texts"]]
+    found = [np.abs(a - w).max() for a, w in zip(answers, wanted, strict=True)]
     worst = int(np.argmax(found))  # a nan counts as the largest
-    passed = bool(found[worst] <= given["tolerance"])
+    flips = [i for i, (a, w) in enumerate(zip(answers, wanted, strict=True)) if a.argmax() != w.argmax() and w.max() - w[a.argmax()] > limit]
     return {
-        "passed": passed,
+        "passed": bool(found[worst] <= limit) and not flips,
+        "flipped": flips[0] if flips else None,
+        "packages": {module.__name__: module.__version__ for module in (onnxruntime, tokenizers, np)},
+        "made": model.about["packages"],
         "max_abs_diff": float(np.nan_to_num(found[worst], nan=np.inf)),
-        "tolerance": given["tolerance"],
+        "tolerance": limit,
         "texts": len(found),
         "worst": worst,
     }

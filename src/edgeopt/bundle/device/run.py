@@ -10,8 +10,8 @@ import numpy as np
 from guard import session_options  # type: ignore[import-not-found]
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported, which from 1.29 on collects figures
-import onnxruntime as ort
-from tokenizers import Tokenizer
+import onnxruntime
+import tokenizers
 
 
 class Model:
@@ -21,9 +21,9 @@ class Model:
         self.about: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         file = self.about["model"]
         options = json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {})
-        self.session = ort.InferenceSession(str(folder / file), session_options(ort, options), providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(folder / file), session_options(onnxruntime, options), providers=["CPUExecutionProvider"])
         self.inputs = {i.name for i in self.session.get_inputs()}
-        self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.about["task"]["max_length"])
 
