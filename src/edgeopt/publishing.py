@@ -141,7 +141,7 @@ def recover(out: Path, record: Record) -> None:
     """Complete a publication that was cut off, and remove what else a killed process left. By who has the turn."""
     found = [p for home, prefix in ((out, _BUILDING), (out.parent, f".{out.name}.building-")) for p in _entries(home) if p.name.startswith(prefix)]
     for folder in found:
-        if (folder / _COMPLETE).is_file():
+        if (folder / _COMPLETE).is_file() and not any(p.is_symlink() for p in [folder, *folder.rglob("*")]):  # no link is of ours
             _publish(folder / _FILES, out, record)
         shutil.rmtree(folder, ignore_errors=True)
 

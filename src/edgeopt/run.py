@@ -54,6 +54,7 @@ def run_plan(
 ) -> Outcome:
     """The same of a recipe that is checked, into a folder that may be written. cell: of a matrix, whose cells may have been applied one
     by one elsewhere. Raises as `run` does."""
+    store.prepare()
     if locked is not None:
         check_lock(locked, make_lock(plan.recipe, plan.source, plan.data), early=True)
     with turn(out), disk_errors(out):
@@ -77,7 +78,6 @@ def _kept(out: Path, locked: Path | None) -> Outcome:
 
 def _run(plan: Plan, store: Store, out: Path, progress: Progress, group: Group, locked: Path | None) -> Outcome:
     recipe = plan.recipe
-    store.prepare()
     log = store.root / "logs" / f"{recipe.head.name}.log"
     with store.in_use(), building(out) as folder:
         with _logging_to(folder / LOG, log):

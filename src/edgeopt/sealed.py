@@ -72,9 +72,8 @@ def open_run(path: Path) -> Run:
     folder = path if path.is_dir() else path.parent
     report, content = _read_report(path)
     if report.seal is None:
-        raise _changed(folder, ["report.json has no seal, as those of earlier versions"])
-    expected = {"content": report.seal.content, **report.seal.files}
-    wrong = [] if expected["content"] == key_of(content) else [f"{REPORT} says something else"]
+        raise _changed(folder, [f"{REPORT} has no seal, as those of earlier versions"])
+    wrong = [] if report.seal.content == content else [f"{REPORT} says something else"]
     lock, listed = _read_lock(folder, report.seal.files.get(LOCK), wrong)
     wrong += [f"{name} {why}" for name, why in _differences(folder, listed, report.seal.files)]
     if wrong:
@@ -85,12 +84,12 @@ def open_run(path: Path) -> Run:
     return Run(folder, report, lock)
 
 
-def _read_report(path: Path) -> tuple[Report, dict[str, Any]]:
-    """The report, and all but the seal as it stands in the file."""
+def _read_report(path: Path) -> tuple[Report, str]:
+    """The report, and the SHA-256 of all but the seal as it stands in the file."""
     file = path / REPORT if path.is_dir() else path
     raw, place = _REPORT.json(file), Place.of(file)
     report = _REPORT.check(raw, Report, place)
-    return report, {name: value for name, value in raw.items() if name != "seal"}
+    return report, key_of({name: value for name, value in raw.items() if name != "seal"})
 
 
 def _read_lock(folder: Path, digest: str | None, wrong: list[str]) -> tuple[dict[str, Any], dict[str, File]]:
@@ -121,7 +120,7 @@ def own_files(folder: Path) -> dict[str, str]:
         found |= {**{name: entry.sha256 for name, entry in listed.items()}, LOCK: file_digest(folder / LOCK)}
     with suppress(OSError, InputError):
         report, content = _read_report(folder)
-        if report.seal is not None and report.seal.content == key_of(content):
+        if report.seal is not None and report.seal.content == content:
             found |= {**{n: d for n, d in report.seal.files.items() if n in RENDERINGS}, REPORT: file_digest(folder / REPORT)}
     return found
 

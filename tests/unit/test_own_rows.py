@@ -13,6 +13,7 @@ from bundles import make_run
 from helpers import edgeopt, seal_run, write_rows
 
 from edgeopt.data import hub
+from edgeopt.recipe.schema import TaskSpec
 
 GATES = [{"metric": "accuracy", "min": 0.0}]
 
@@ -33,10 +34,10 @@ def project(tmp_path: Path, tiny_data: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_hub(*_: object) -> None:
+    def open_hub(*_: object) -> None:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(hub, "load_hub", load_hub)
+    monkeypatch.setattr(hub, "open_hub", open_hub)
 
 
 def gated(run: Path, cwd: Path) -> Any:
@@ -78,20 +79,17 @@ def test_others_are_never_taken(project: Path, change: Callable[[Path], object],
 
 
 def test_rows_of_the_hub_are_not_those_of_a_folder_of_that_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    asked: list[str | None] = []
 
-    def load_hub(spec: Any) -> Any:
+    def open_hub(spec: TaskSpec) -> hub.Hub:
         asked.append(spec.dataset.path)
-        from edgeopt.data.sources import rows_of
-        from edgeopt.tasks import task_of
-
-        kept = project.parent / "kept"
-        return {split: rows_of([kept / f"{split}.jsonl"], task_of(spec).read_all) for split in ("train", "validation")}, None, "data"
+        splits = {s: [json.loads(line) for line in (project.parent / "kept" / f"{s}.jsonl").open()] for s in ("train", "validation")}
+        return hub.Hub(splits, None, "data")
 
     shutil.copytree(project / "data", project.parent / "kept")
     (project / "data" / "validation.jsonl").write_text('{"text": "good1", "label": 1}\n')
     lock = json.loads((project / "run" / "recipe.lock").read_text())
     lock["place"]["rows"] = "hub"
     seal_run(project / "run", lock)
-    monkeypatch.setattr(hub, "load_hub", load_hub)
+    monkeypatch.setattr(hub, "open_hub", open_hub)
     assert "on 32 rows" in gated(project / "run", project) and asked == ["data"]

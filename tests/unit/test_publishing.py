@@ -159,6 +159,19 @@ def test_what_was_not_finished_is_swept(out: Path) -> None:
     assert os.listdir(out.parent) == ["a"] and not [n for n in os.listdir(out) if n.startswith(".")]
 
 
+def test_what_a_link_leads_to_is_never_moved(out: Path, tmp_path: Path) -> None:
+    put(tmp_path / "theirs", "theirs")
+    before = files(tmp_path / "theirs")
+    for name, link in (("x", "files"), ("y", "files/model")):
+        folder = out / f".edgeopt-building-{name}"
+        (folder / link).parent.mkdir(parents=True)
+        (folder / link).symlink_to(tmp_path / "theirs")
+        (folder / "complete").touch()
+    put(out, "second")
+    assert open_run(out).report.created == "second" and files(tmp_path / "theirs") == before
+    assert not [n for n in os.listdir(out) if n.startswith(".")]
+
+
 def test_a_name_is_no_pattern(tmp_path: Path) -> None:
     (tmp_path / ".other.building-1").mkdir()
     put(tmp_path / "*", "first")

@@ -123,6 +123,12 @@ def test_a_report_of_another_run_does_not_go_with_this_lock(run: Path, tmp_path:
         open_run(run)
 
 
+def test_text_that_is_no_text_is_a_damaged_report(run: Path) -> None:
+    replaced('"created": "', '"created": "\\ud800')(run / "report.json")
+    done = edgeopt("gate", run)
+    assert done.code == 2 and "error[E115]" in done.err
+
+
 def test_one_without_a_seal_is_refused(run: Path) -> None:
     report = json.loads((run / "report.json").read_text())
     del report["seal"]
