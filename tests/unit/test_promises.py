@@ -64,7 +64,7 @@ def test_the_worker_keeps_its_promise(tmp_path: Path) -> None:
     files = {name: Runnable(write_graph(tmp_path / f"{name}.onnx", width)) for name, width in (("baseline", 600), ("candidate", 300))}
     target = Target(name="brief", threads=1, sequence=[8, 16], queries=100_000, max_seconds=0.4)
     what, seconds = promise(target)
-    assert (what, seconds) == ("latency on brief at 2 lengths", 0.8)
+    assert (what, seconds) == ("latency on brief at 2 lengths, once torch and the files are loaded", 0.8)
     began = time.monotonic()
     found = run_here(target, files)
     assert time.monotonic() - began < seconds + 1.5  # on a busy machine, and with what a loop ends in

@@ -111,7 +111,7 @@ def promise(target: Target) -> tuple[str, float]:
     """What `measure` does, and the seconds that it takes at most: search for options, warm-up and openings included. Only the start of
     the programs that run the files comes on top, and what a file takes to be opened once and to answer one query."""
     lengths = f" at {len(target.sequence)} lengths" if len(target.sequence) > 1 else ""
-    return f"latency on {target.name}{lengths}", target.max_seconds * len(target.sequence)
+    return f"latency on {target.name}{lengths}, once torch and the files are loaded", target.max_seconds * len(target.sequence)
 
 
 def promise_of_starts(graphs: Mapping[str, Runnable]) -> tuple[str, float]:
