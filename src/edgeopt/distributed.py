@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from edgeopt import host
+from edgeopt.errors import bad_input
 from edgeopt.progress import Progress
 
 if TYPE_CHECKING:
@@ -27,17 +28,30 @@ class TrainedAlong(Exception):
     """Raised by the training loop in every process but the first: its part of the step is done."""
 
 
+_HELP = "accelerate launch and torchrun set RANK and WORLD_SIZE; without them, `unset RANK WORLD_SIZE LOCAL_RANK`"
+
+
+def launched_as(name: str, alone: int) -> int:
+    """What a launcher says in the environment; `alone` where there is none. Raises InputError E329 where it is no such number."""
+    given = os.environ.get(name, str(alone))
+    if not (given.isdecimal() and given.isascii() and len(given) < 6 and int(given) >= alone):
+        raise bad_input("E329", f"the environment variable {name} is {given!r}, and must be a whole number, at least {alone}", help=_HELP)
+    return int(given)
+
+
 class Group:
     """The processes of this run; a group of one costs nothing and imports nothing."""
 
     @staticmethod
     def launched() -> int:
         """How many processes there are, without joining them."""
-        return int(os.environ.get("WORLD_SIZE", "1"))
+        return launched_as("WORLD_SIZE", 1)
 
     def __init__(self) -> None:
         self.size = self.launched()
-        self.rank = int(os.environ.get("RANK", "0"))
+        self.rank = launched_as("RANK", 0)
+        if not self.rank < self.size:
+            raise bad_input("E329", f"RANK is {self.rank}, and WORLD_SIZE {self.size}", help=_HELP)
         if self.size > 1:
             from edgeopt.quiet import quiet_libraries
 

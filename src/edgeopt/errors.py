@@ -125,8 +125,8 @@ def unforeseen(error: Exception) -> EdgeoptError:
     text = " ".join(str(error).split())[:300]
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return StepError(Issue("E405", f"the disk is full: {text}", help="free space and type the same command again"))
-    if int(os.environ.get("RANK", "0")) > 0:
-        rank = os.environ["RANK"]
+    rank = os.environ.get("RANK", "0")
+    if rank not in ("", "0"):
         return StepError(Issue("E401", f"process {rank} lost the others: {type(error).__name__}", help="the first error of the launch is the cause"))
     return StepError(Issue("E900", f"a defect of edgeopt: {type(error).__name__}: {text}",
                            help="report it with the output of the same command under EDGEOPT_DEBUG=1"))  # fmt: skip

@@ -493,6 +493,11 @@ A model may know the answers of rows that it was trained on, so what is measured
 others. Texts that differ in case, spaces and punctuation alone count as one. Take the rows out of one of
 the two files, or let `task.leaks: drop` leave them out of the report split. With `task.leaks: report`,
 the default, they are counted and said.""",
+    "E329": """RANK or WORLD_SIZE is not a number that a launcher sets.
+
+`accelerate launch` and torchrun tell each process by these environment variables which of how many it is:
+WORLD_SIZE is 1 or more, and RANK is less. Something else has set them here. Without a launcher take them
+out: unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT.""",
     "E401": """A step failed in a way that edgeopt has no better words for.
 
 The message has the library's own words. If the recipe looks right, this is a defect: report it with the

@@ -55,7 +55,7 @@ def write_exports(recipe: Recipe, executed: Executed, folder: Path, progress: Pr
     given = ExportInput(final, None if trained_in_int8 else lowered, torch, longest(recipe))
     out: list[Written] = []
     notes: list[str] = []
-    for i, spec in enumerate(recipe.head.exports):
+    for i, spec in enumerate(recipe.head.export):
         for name, format, options in _ways(recipe, spec, executed):
             made = exporter(format)
             place = None if spec.format == AUTO else MODEL if i == 0 else f"{MODEL}-{format}"

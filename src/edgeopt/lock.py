@@ -60,7 +60,7 @@ def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains
 def _of_exporters(recipe: Recipe) -> dict[str, str | None]:
     """Versions of what the recipe's exports are written and run by."""
     names = [name for _, name in recipe.formats()]
-    if any(spec.format == AUTO and spec.formats is None for spec in recipe.head.exports):
+    if any(spec.format == AUTO and spec.formats is None for spec in recipe.head.export):
         names += automatic(recipe)
     return {package: host.installed(package) for name in names for package in exporter(name).needs}
 

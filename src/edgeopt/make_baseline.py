@@ -20,6 +20,7 @@ from edgeopt.measure.accuracy import largest_difference, outputs_of, torch_outpu
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
 from edgeopt.measuring import subject_of
 from edgeopt.plan import check
+from edgeopt.plan.fit import check_runnable
 from edgeopt.progress import Progress
 from edgeopt.publishing import building, turn
 from edgeopt.recipe.load import load_recipe
@@ -42,6 +43,7 @@ def baseline_of_recipe(recipe: Path, overrides: Sequence[str], store: Store, mod
     import torch  # noqa: F401  a machine that only gates has none: said before anything is computed
 
     plan = check(load_recipe(recipe, overrides))
+    check_runnable(plan.recipe)
     alone = replace(plan, chains={"baseline": plan.chains["baseline"]}, checkpoints={})
     with store.in_use():
         executed = execute(alone, store, progress, Group())

@@ -17,6 +17,7 @@ from edgeopt.exporting import keep, write_exports
 from edgeopt.lock import check_lock, make_lock, place_of
 from edgeopt.measuring import measure_all, write_measurements
 from edgeopt.plan import Plan, check
+from edgeopt.plan.fit import check_runnable
 from edgeopt.progress import Progress
 from edgeopt.publishing import Record, building, disk_errors, publish, recover, turn, writable
 from edgeopt.recipe.load import Recipe
@@ -54,6 +55,7 @@ def run_plan(
 ) -> Outcome:
     """The same of a recipe that is checked, into a folder that may be written. cell: of a matrix, whose cells may have been applied one
     by one elsewhere. Raises as `run` does."""
+    check_runnable(plan.recipe)
     store.prepare()
     if locked is not None:
         check_lock(locked, make_lock(plan.recipe, plan.source, plan.data), early=True)

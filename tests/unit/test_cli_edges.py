@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from helpers import edgeopt, edgeopt_process
 
+from edgeopt.distributed import Group
+from edgeopt.errors import InputError, unforeseen
 from edgeopt.progress import Bar, RichBar
 from edgeopt.store import Store
 
@@ -62,3 +64,11 @@ def test_bars_follow_a_total_that_is_known_late() -> None:
     plain.total = 266
     plain.update(3)
     assert plain.done == 3
+
+
+@pytest.mark.parametrize(("name", "value"), [("RANK", "x"), ("WORLD_SIZE", "x"), ("WORLD_SIZE", "-1"), ("WORLD_SIZE", ""), ("RANK", "1"), ("RANK", "9" * 5000)])
+def test_an_environment_that_no_launcher_made(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="E329"):
+        Group()
+    assert unforeseen(ValueError("x")).issues[0].code in ("E900", "E401")

@@ -345,3 +345,11 @@ def test_a_leak_of_pairs_is_of_both_texts() -> None:
 
     assert shared(split(("a", "b"), ("a", "c"), ("b", "a")), [("A", "b.")]) == [0]
     assert shared(split(("a", "b"), ("a", "c"), ("b", "a"), documents=(0, 0, 1)), [("A", "b."), ("b", "a")]) == [2], "a document leaks as a whole"
+
+
+def test_marks_of_choices_that_are_no_list(tmp_path: Path) -> None:
+    """Found by fuzzing: {label: 0.5, text: [a, b]}."""
+    row = {"question": "q", "choices": {"label": 0.5, "text": ["a", "b"]}, "answer": "B"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    spec = {"type": "multiple-choice", "dataset": {"data_files": {"train": "a.jsonl", "validation": "a.jsonl"}}, "text": "question", "choices": "choices"}
+    assert load_data(TaskSpec.model_validate({**spec, "label": "answer"}), tmp_path).report.labels == (1,)

@@ -6,6 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
+from helpers import edgeopt_process, tiny_recipe, tiny_task
+
+from edgeopt.errors import HEAVY as REFUSED
 
 SOURCE = Path(__file__).parents[2] / "src" / "edgeopt"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -59,3 +62,34 @@ def test_nothing_evaluates_or_unpickles() -> None:
                 assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "yaml.load"}, f"{path}: {name}"
             if isinstance(node, ast.keyword):
                 assert node.arg != "trust_remote_code", path
+
+
+#: A Python that has nothing but what requirements-gate.txt names: the others can neither be imported nor are they known as installed.
+GATE_ALONE = f"""\
+import importlib.abc, importlib.metadata, sys
+REFUSED = {set(REFUSED)!r}
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in REFUSED:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Finder())
+whole = importlib.metadata.version
+def version(name):
+    if name in REFUSED:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return whole(name)
+importlib.metadata.version = version
+from edgeopt.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("line", "code"), [("validate {recipe}", 0), ("plan {recipe} --store {store}", 0), ("apply {recipe} --store {store} --out {out}", 2)])
+def test_a_machine_that_only_gates_can_check_and_plan(line: str, code: int, tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
+    """docs/ci.md promises it, and its pre-commit hook needs it; the quickstart was refused for want of peft and torch."""
+    steps = [{"use": "adapter.lora"}, {"use": "merge"}, {"use": "prune.magnitude", "amount": 0.3}, {"use": "quantize.static"}]
+    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=steps)
+    words = line.format(recipe=recipe, store=tmp_path / "store", out=tmp_path / "run").split()
+    done = edgeopt_process(*words, python=("-c", GATE_ALONE))
+    assert done.code == code and "Traceback" not in done.err, done.err
+    assert code == 0 or ("E206" in done.err and "peft" in done.err and not (tmp_path / "run").exists())

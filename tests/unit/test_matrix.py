@@ -212,3 +212,41 @@ def test_several_processes_are_refused(recipe: Path, tmp_path: Path, monkeypatch
     assert (done.code, "E120" in done.err, "--cell" in done.err) == (2, True, True)
     assert not (tmp_path / "out").exists()
     assert json.loads(edgeopt("apply", recipe, "--json", "--store", tmp_path / "store").out)["exit_code"] == 2
+
+
+REPLACED = """
+edgeopt: 1
+name: x
+model: m
+task: {type: text-classification, dataset: {path: data}, text: t}
+steps:
+  - {id: tune, use: finetune}
+  - {id: prune, use: prune.magnitude, amount: 0.3}
+matrix:
+  axes:
+    how: {magnitude: , fisher: {replace: {prune: {use: prune.fisher, budget: {macs: 0.5}}}}}
+    steps.prune.amount: [0.1, 0.2]
+"""
+
+
+def test_a_value_for_a_step_that_another_axis_replaced(tmp_path: Path) -> None:
+    """The step in its place has no such parameter: the value is not for it, and the cells that differ in it alone are one."""
+    (tmp_path / "recipe.yaml").write_text(REPLACED)
+    grid = load(tmp_path / "recipe.yaml")
+    assert isinstance(grid, Grid)
+    assert [cell.name for cell in grid.cells] == ["how-magnitude_amount-0.1", "how-magnitude_amount-0.2", "how-fisher"]
+    assert [getattr(cell.recipe.steps[1].params, "amount", None) for cell in grid.cells] == [0.1, 0.2, None]
+
+
+def test_a_value_that_no_step_of_that_id_takes_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(REPLACED.replace("steps.prune.amount", "steps.prune.amont"))
+    with pytest.raises(InputError, match=r"E104(.|\n)*did you mean 'amount'"):
+        load(tmp_path / "recipe.yaml")
+
+
+def test_a_value_for_a_step_that_takes_it_too(tmp_path: Path) -> None:
+    other = "{use: prune.magnitude, amount: 0.5, scope: layer}"
+    (tmp_path / "recipe.yaml").write_text(REPLACED.replace("{use: prune.fisher, budget: {macs: 0.5}}", other))
+    grid = load(tmp_path / "recipe.yaml")
+    assert isinstance(grid, Grid)
+    assert [getattr(cell.recipe.steps[1].params, "amount", None) for cell in grid.cells] == [0.1, 0.2, 0.1, 0.2]

@@ -58,7 +58,7 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
     head = plan.recipe.head
     if head.task.train_with or plan.recipe.unlabelled():
         click.echo(f"data: {plan.data.summary() if plan.data else 'to be downloaded'}")
-    click.echo(f"export: {', '.join(e.format for e in head.exports)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
+    click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
 
 
 def plan_as_json(plans: Sequence[Plan]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from edgeopt import host
 from edgeopt.data import TaskData
-from edgeopt.errors import InputError, Issue, Place
+from edgeopt.errors import HEAVY, InputError, Issue, Place, bad_input
 from edgeopt.export import absent, exporter, install_command
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
@@ -29,7 +29,7 @@ def export_issues(recipe: Recipe) -> list[Issue]:
             if target.runtime not in (None, made.runtime):
                 help = "leave the format out, or `runtime` of the target"
                 issues.append(Issue("E205", f"target '{target.name}' has {target.runtime} alone, and '{name}' is for {made.runtime}", place, help))
-    for i, spec in enumerate(recipe.head.exports):
+    for i, spec in enumerate(recipe.head.export):
         if spec.format == AUTO:
             continue
         made = exporter(spec.format)
@@ -46,7 +46,7 @@ def export_issues(recipe: Recipe) -> list[Issue]:
                         f"did you mean '{guess}'?" if guess else f"its options: {', '.join(sorted(known)) or 'none'}",
                     )
                 )
-            elif type(value) is not type(known[key]):
+            elif type(value) is not type(known[key]) or (isinstance(value, list) and {*map(type, value)} - {*map(type, known[key])}):
                 issues.append(Issue("E106", f"option '{key}' of exporter '{spec.format}' is {value!r}, and must be like {known[key]!r}", place))
             elif key == "padding" and value not in made.paddings:
                 issues.append(Issue("E106", f"'padding' of exporter '{spec.format}' is {value!r}", place, f"one of {', '.join(made.paddings)}"))
@@ -126,7 +126,7 @@ def step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
         place = recipe.document.place(("task", "type"))
         issues.append(Issue("E206", f"task {task.type} needs {', '.join(lacking)}, which is not installed here", place, "pip install 'edgeopt[tasks]'"))
     for i, step in enumerate(recipe.steps):
-        lacking = [name for name in step.contract.needs if host.installed(name) is None]
+        lacking = [name for name in step.contract.needs if host.installed(name) is None and name not in HEAVY]
         if lacking:
             wanted = f"'edgeopt[{step.contract.extra}]'" if step.contract.extra else " ".join(lacking)
             issues.append(
@@ -135,6 +135,14 @@ def step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
         for path, message, help in step.transform.fit(step.params, recipe.head.task, source):
             issues.append(Issue("E106", f"step '{step.id}': {message}", recipe.document.place(("steps", i, *path)), help))
     return issues
+
+
+def check_runnable(recipe: Recipe) -> None:
+    """Raises InputError E206 where packages are absent that running a recipe needs, and checking or planning it does not."""
+    wanted = {"torch", "transformers", *(name for step in recipe.steps for name in step.contract.needs)} & {*HEAVY}
+    if lacking := sorted(name for name in wanted if host.installed(name) is None):
+        what = f"running a recipe needs {', '.join(lacking)}, which is not installed here"
+        raise bad_input("E206", what, place=recipe.document.place(("steps",)), help="pip install edgeopt, with its dependencies")
 
 
 def attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:

@@ -61,8 +61,8 @@ def _unexportable(recipe: Recipe, chain: Sequence[PlannedStep], after: Facts) ->
     """Exporters that cannot take what the last step leaves. Of those that `auto` chooses from, the ones that the recipe names."""
     float_graph = Fact.INT8 not in next(s.contract.adds for s in chain if Fact.ONNX in s.contract.adds)
     named: list[tuple[Path_, str, Mapping[str, Any]]]
-    named = [(("export", i), spec.format, spec.options) for i, spec in enumerate(recipe.head.exports) if spec.format != AUTO]
-    named += [(("export", i, "formats", n), f, {}) for i, spec in enumerate(recipe.head.exports) for n, f in enumerate(spec.formats or ())]
+    named = [(("export", i), spec.format, spec.options) for i, spec in enumerate(recipe.head.export) if spec.format != AUTO]
+    named += [(("export", i, "formats", n), f, {}) for i, spec in enumerate(recipe.head.export) for n, f in enumerate(spec.formats or ())]
     found = [(at, name, unfit(exporter(name), options, after, recipe.head.task.type, float_graph=float_graph)) for at, name, options in named]
     return [Issue("E205", f"exporter '{name}' {why}", recipe.document.place(at), "leave it out, or change the steps") for at, name, why in found if why]
 

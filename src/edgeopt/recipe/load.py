@@ -32,6 +32,7 @@ from edgeopt.recipe.schema import (
     TrainParams,
     Unlabelled,
 )
+from edgeopt.recipe.short import spell_out
 from edgeopt.recipe.yaml import Document, Path_, parse
 from edgeopt.training.check import training_issues
 from edgeopt.transforms import registry
@@ -126,12 +127,14 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
         document.issues.append(Issue("E106", "a recipe is a mapping of keys to values", document.place(()), "start from `edgeopt recipes copy quickstart`"))
     if not isinstance(document.data, dict) or any(i.code == "E102" for i in document.issues):
         raise InputError(document.issues)  # what could not be read would be reported again as missing
+    spell_out(document)
     apply_overrides(document, overrides)
     return document
 
 
 def checked(document: Document, path: Path, overrides: Sequence[str]) -> Recipe:
     """The recipe that a document is. Raises InputError with all that is wrong."""
+    spell_out(document)
     head, wrong = head_of(document)
     steps = _steps(document)
     targets = () if "targets" in wrong else _targets(document, head)
@@ -304,7 +307,7 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
             help = f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(known) or 'none installed'}"
             document.issues.append(Issue("E112", f"there is no exporter '{name}'", document.place(at), help))
         seen.add(("formats" in at, name))
-    for i, export in enumerate(head.exports):
+    for i, export in enumerate(head.export):
         auto = export.format == AUTO
         if auto and i > 0:
             document.issues.append(Issue("E106", "'auto' is not the first export", document.place(("export", i)), "the first is the one that is measured"))
@@ -316,7 +319,7 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
 
 def format_places(head: RecipeHead, *, auto: bool = False) -> Iterator[tuple[Path_, str]]:
     """Every name of an exporter with its place; with `auto` also that word."""
-    for i, export in enumerate(head.exports):
+    for i, export in enumerate(head.export):
         if auto or export.format != AUTO:
             yield ("export", i, "format"), export.format
         for n, name in enumerate(export.formats or ()):

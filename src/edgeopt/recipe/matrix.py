@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
@@ -16,6 +16,7 @@ from edgeopt.recipe.override import set_value
 from edgeopt.recipe.problems import address, closest
 from edgeopt.recipe.schema import NAME, Matrix, Variant
 from edgeopt.recipe.yaml import Document, Path_
+from edgeopt.transforms import registry
 
 #: Combinations that a matrix may have.
 LARGEST = 256
@@ -61,7 +62,8 @@ def combinations(document: Document, matrix: Matrix) -> list[Combination]:
     kept = [c for c in chosen if not any(_matches(c, given) for given in matrix.exclude)]
     if not kept:
         document.issues.append(Issue("E119", "`exclude` leaves no combination", document.place(("matrix", "exclude")), "take an entry out"))
-    return [Combination(c, _document(document, [axes[axis][name] for axis, name in c.items()])) for c in kept]
+    every = _entries(document, matrix)
+    return [Combination(c, _document(document, [axes[axis][name] for axis, name in c.items()], every)) for c in kept]
 
 
 def cell_name(choices: Mapping[str, str]) -> str:
@@ -95,14 +97,34 @@ def _label(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _known_ids(document: Document, matrix: Matrix) -> list[str]:
-    """Of the steps that a cell may have, whichever variants it is made of."""
+def _entries(document: Document, matrix: Matrix) -> list[dict[str, Any]]:
+    """The steps that a cell may have, whichever variants it is made of."""
     steps = document.data.get("steps")
     entries = [*steps] if isinstance(steps, list) else []
     for variants in matrix.axes.values():
         for variant in variants.values() if isinstance(variants, dict) else ():
-            entries += [*(i.step for i in variant.insert), *variant.replace.values()] if variant else []
-    return [name for entry in entries if (name := address(entry)) is not None]
+            entries += [*(i.step for i in variant.insert), *({"id": step, **entry} for step, entry in variant.replace.items())] if variant else []
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _known_ids(document: Document, matrix: Matrix) -> list[str]:
+    """What those steps are called, and what they replace."""
+    return [name for entry in _entries(document, matrix) if (name := address(entry)) is not None]
+
+
+def _takes(entry: dict[str, Any], key: str) -> bool:
+    """Whether a step's transform has that parameter; one that is not known may."""
+    use = entry.get("use")
+    return not isinstance(use, str) or use not in registry.names() or key in {"id", "use", *registry.get(use).Params.model_fields}
+
+
+def _is_of_another(out: Document, choice: _Choice, choices: Sequence[_Choice], parts: Sequence[str], every: Sequence[dict[str, Any]]) -> bool:
+    """Whether a value is for a step in whose place another axis has put one that does not take it, while others of that id do."""
+    step, key = parts[1], parts[2] if len(parts) > 2 else "id"
+    if not any(step in other.variant.replace for other in choices if other is not choice):
+        return False
+    there = next(entry for entry in out.data["steps"] if address(entry) == step)
+    return not _takes(there, key) and any(_takes(entry, key) for entry in every if address(entry) == step)
 
 
 def _variant_issues(document: Document, choice: _Choice, ids: list[str]) -> Iterator[Issue]:
@@ -145,8 +167,9 @@ def _matches(choices: Mapping[str, str], given: Mapping[str, Any]) -> bool:
     return all(choices[axis] == _label(value) for axis, value in given.items())
 
 
-def _document(document: Document, choices: list[_Choice]) -> Document:
-    """The document of one combination. Its places are those in the file, also where steps have moved."""
+def _document(document: Document, choices: list[_Choice], every: Sequence[dict[str, Any]]) -> Document:
+    """The document of one combination. Its places are those in the file, also where steps have moved. every: the steps that any
+    combination may have."""
     base = document.data.get("steps")
     out = Document(document.source, {k: deepcopy(v) for k, v in document.data.items() if k != "matrix"})
     moved: dict[Path_, Path_] = {}
@@ -166,8 +189,9 @@ def _document(document: Document, choices: list[_Choice]) -> Document:
     for choice in choices:
         for key, value in choice.variant.set.items():
             parts = key.split(".")
-            if present is None or parts[0] != "steps" or parts[1] in present:
-                set_value(out, parts, deepcopy(value), document.place((*choice.at, "set", key)))
+            if present is not None and parts[0] == "steps" and (parts[1] not in present or _is_of_another(out, choice, choices, parts, every)):
+                continue
+            set_value(out, parts, deepcopy(value), document.place((*choice.at, "set", key)))
     return out
 
 

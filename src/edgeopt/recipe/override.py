@@ -14,6 +14,10 @@ from edgeopt.recipe.yaml import Document, Path_, parse
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
     """Write each override into the document; what cannot be placed is added to its issues."""
     for text in overrides:
+        if any("\ud800" <= c <= "\udfff" for c in text):  # what stands for bytes that are no UTF-8
+            shown = text.encode("utf-8", "backslashreplace").decode()
+            document.issues.append(Issue("E109", f"'{shown}' is not UTF-8", Place(f"--set {shown}"), "give the value as UTF-8"))
+            continue
         place = Place(f"--set {text}")
         key, equals, value = text.partition("=")
         if not equals or not key.strip():

@@ -10,12 +10,19 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edgeopt.errors import Issue
+from edgeopt.recipe.synonyms import meanings
 from edgeopt.recipe.yaml import Document, Path_
 
 
 def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that a misspelt word most likely meant."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    """The choice that a misspelt word, or a word of another tool, most likely meant."""
+    known = [c for c in choices if c != word]
+    same = [c for c in known if c.casefold() == word.strip().casefold()]
+    parts = [c for c in known if word and word.casefold() in c.casefold().split(".")]  # lora of adapter.lora, p50 of latency.p50
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
+    far = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    last = [c for m in meanings(word.rpartition(".")[2]) for c in known if c == m]
+    found = [*same, *(m for m in meanings(word) if m in known), *near, *parts, *last, *far]
     return found[0] if found else None
 
 
@@ -35,6 +42,8 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], document: Docu
     return list(issues.values())
 
 
+#: Words of recipes elsewhere.
+TASKS_TO_COME = ("multi-label-classification", "question-answering", "embedding", "reranking")
 #: How pydantic says that a value is of another kind altogether, and what it would have been
 _KINDS = {"string_type": "text", "int_type": "a whole number", "float_type": "a number", "bool_type": "true or false", "list_type": "a list",
           "dict_type": "a mapping", "model_type": "a mapping"}  # fmt: skip
@@ -98,6 +107,8 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
         if at == ("edgeopt",):
             return Issue("E108", f"schema version {detail['input']!r} is not read by this edgeopt", place, "write `edgeopt: 1`")
         expected = str(context["expected"]).replace("'", "")
+        if at == ("task", "type") and detail["input"] in TASKS_TO_COME:
+            return Issue("E106", f"'{name}' is {_shown(detail['input'])}, a task that edgeopt does not have yet", place, f"there are {expected}")
         guess = closest(str(detail["input"]), expected.replace(" or ", ", ").split(", "))
         return Issue("E106", f"'{name}' is {_shown(detail['input'])}, and must be {expected}", place, f"did you mean '{guess}'?" if guess else None)
     if kind == "value_error":

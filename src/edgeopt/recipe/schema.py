@@ -49,15 +49,16 @@ class ModelSpec(Strict):
     revision: str | None = Field(None, description="hub branch, tag or commit")
 
 
-Files = Annotated[list[str], Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1)]
+Files = Annotated[list[Name], Field(min_length=1)]
 
 
 class DataFiles(Strict):
     """Files per split: csv, tsv, jsonl, json, parquet or conll, each also with .gz; absolute or relative to the recipe."""
 
-    train: str | Files
-    validation: str | Files | None = None
-    test: str | Files | None = None
+    train: Name | Files
+    validation: Name | Files | None = None
+    test: Name | Files | None = None
 
 
 class MaxRows(Strict):
@@ -71,7 +72,7 @@ class MaxRows(Strict):
 class DatasetSpec(Strict):
     """A hub dataset (`path`, `name`, `revision`), a local folder as `path`, or `data_files`."""
 
-    path: str | None = Field(None, description="hub dataset id, or a folder with train.* and validation.* files")
+    path: str | None = Field(None, min_length=1, description="hub dataset id, or a folder with train.* and validation.* files")
     name: str | None = Field(None, description="configuration of the hub dataset")
     revision: str | None = None
     data_files: DataFiles | None = None
@@ -138,8 +139,8 @@ class TaskSpec(Strict):
     leaks: Literal["report", "drop", "refuse"] = Field(
         "report", description="rows of the report split whose text stands in train: counted and said, left out of the report split, or refused"
     )
-    metrics: list[TaskMetric] = Field(
-        default=[], description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; or rouge1, rouge2, rougeL"
+    metrics: list[TaskMetric] | None = Field(
+        None, min_length=1, description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; or rouge1, rouge2, rougeL"
     )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
     max_target_length: int | None = Field(
@@ -180,7 +181,7 @@ class TaskSpec(Strict):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.metrics)) or TASK_METRICS[self.type][0]
+        return tuple(dict.fromkeys(self.metrics or ())) or TASK_METRICS[self.type][0]
 
     @property
     def target_length(self) -> int | None:
@@ -195,7 +196,7 @@ class TaskSpec(Strict):
     @model_validator(mode="after")
     def _metrics_fit(self) -> TaskSpec:
         _, allowed = TASK_METRICS[self.type]
-        wrong = [m for m in self.metrics if m not in allowed]
+        wrong = [m for m in self.metrics or () if m not in allowed]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(allowed)}")
         if not self.has_classes and (self.labels or any(source.labels for source in self.train_with)):
@@ -270,7 +271,7 @@ class Distil(Strict):
     and a weight of 0 costs nothing. Terms of layers are means over the pairs of layers and over the tokens, padding aside.
     What the teacher answers to the training rows is computed once and kept in the store."""
 
-    teacher: Annotated[list[str], Field(min_length=1)] | str = Field(
+    teacher: Annotated[list[Name], Field(min_length=1)] | Name = Field(
         "baseline",
         description="`baseline` (its last torch model), the id of an earlier step, or a checkpoint with a trained head (a folder, or a hub id with its "
         "owner); of a list of them, the mean of their probabilities or scores",
@@ -529,7 +530,8 @@ class Insert(Strict):
 
 class Variant(Strict):
     """What one variant of an axis changes in the recipe. In each cell the axes' changes are made in the order of this
-    table, so that nothing depends on the order of the axes: a `set` for a step that another axis removed is left out."""
+    table, so that nothing depends on the order of the axes: a `set` for a step that another axis removed is left out, and so is one for a
+    parameter that the step in its place does not have."""
 
     replace: dict[str, dict[str, Any]] = Field(default={}, description="a step's id: the step in its place, which keeps the id unless it has one")
     insert: list[Insert] = Field(default=[], description="steps that the others do not have")
@@ -562,7 +564,7 @@ class RecipeHead(Strict):
     task: TaskSpec
     baseline: Baseline = Baseline()
     steps: list[dict[str, Any]] = []
-    export: Annotated[list[ExportSpec], Field(min_length=1)] | Literal["auto"] = [ExportSpec(format="onnx")]
+    export: list[ExportSpec] = Field([ExportSpec(format="onnx")], min_length=1)
     targets: list[str | Target] = Field(default=["cpu-1-thread"], min_length=1)
     gates: list[GateSpec] = []
     emissions: EmissionsSpec | None = Field(None, description="`{}` or with keys: also measure energy, see [emissions](#emissions)")
@@ -574,11 +576,6 @@ class RecipeHead(Strict):
         description="instead of `seed`: both chains are built and their metrics measured with each; the first's model is exported, timed and gated",
     )
     matrix: Matrix | None = Field(None, description="several recipes in one, see [matrix](#matrix)")
-
-    @property
-    def exports(self) -> list[ExportSpec]:
-        """The entries of `export`; the word `auto` is one without more."""
-        return [ExportSpec(format=AUTO)] if isinstance(self.export, str) else self.export
 
     @field_validator("seeds")
     @classmethod

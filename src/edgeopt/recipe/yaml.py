@@ -132,6 +132,9 @@ def parse(text: str, path: Path) -> Document:
                 document.issues.append(Issue("E102", "a key must be a plain word", place))
                 continue
             key = str(key_node.value)
+            if any("\ud800" <= c <= "\udfff" for c in key):
+                document.issues.append(Issue("E102", "half of a surrogate pair is no character", place, "write the character itself"))
+                continue
             if key in out:
                 first = document.keys[(*at, key)].line
                 document.issues.append(Issue("E103", f"key '{key}' stands twice (first on line {first})", place, "keep one of the two"))

@@ -30,7 +30,8 @@ class MultipleChoice(Classification):
         cells.require(row, (*spec.columns, spec.label), place)
         question, *choices = self.texts(row, place)
         given = row[spec.choices] if isinstance(spec.choices, str) else None
-        marks = tuple(given.get("label") or ()) if isinstance(given, Mapping) else ()
+        named = given.get("label") if isinstance(given, Mapping) else None
+        marks = tuple(named) if isinstance(named, list | tuple) else ()
         return (question, *choices), self._answer(row[spec.label], marks, tuple(choices), place), place
 
     def texts(self, row: cells.Cells, place: Place) -> Texts:

@@ -1,0 +1,47 @@
+"""Short forms of a recipe: `model: FOLDER`, `export: onnx`, `targets: mobile`, one thing where a list is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeopt.recipe.yaml import Document, Path_
+
+#: Keys that hold a list and may hold its one entry.
+LISTS: tuple[tuple[str, ...], ...] = (("export",), ("targets",), ("gates",), ("task", "metrics"), ("task", "slices"))
+#: Keys whose mapping, or whose entries' mapping, may be given by the value of one key alone.
+MAPPINGS: dict[tuple[str, ...], str] = {("model",): "id", ("export",): "format"}
+
+
+def spell_out(document: Document) -> None:
+    """Write short forms out, with their places. What is written out already stays as it is."""
+    for path in LISTS:
+        holder = _holder(document.data, path)
+        value = None if holder is None else holder.get(path[-1])
+        if holder is not None and isinstance(value, str | dict):
+            holder[path[-1]] = [value]
+            _copy_places(document, path, (*path, 0))
+    for path, key in MAPPINGS.items():
+        if (holder := _holder(document.data, path)) is None:
+            continue
+        value = holder.get(path[-1])
+        if isinstance(value, str):
+            holder[path[-1]] = {key: value}
+            _copy_places(document, path, (*path, key))
+        entries: list[Any] = value if isinstance(value, list) else []
+        for i, entry in enumerate(entries):
+            if isinstance(entry, str):
+                entries[i] = {key: entry}
+                _copy_places(document, (*path, i), (*path, i, key))
+
+
+def _holder(data: Any, path: tuple[str, ...]) -> dict[str, Any] | None:
+    """The mapping that has the path's last key, if there is one."""
+    for part in path[:-1]:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else None
+
+
+def _copy_places(document: Document, path: Path_, to: Path_) -> None:
+    for places in (document.keys, document.values):
+        for known in [p for p in places if p[: len(path)] == path]:
+            places.setdefault((*to, *known[len(path) :]), places[known])
