@@ -230,7 +230,7 @@ def test_kill_in_the_middle_and_the_same_command(table: Table, tmp_path: Path) -
     command = [sys.executable, "-c", QUICK, *arguments]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(1200):
+        for _ in range(6000):
             if (tmp_path / "run" / "cells" / NAMES[0]).exists() or process.poll() is not None:
                 break
             time.sleep(0.05)
