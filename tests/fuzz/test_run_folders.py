@@ -19,7 +19,7 @@ from helpers import Result, edgeopt, seal_run, tiny_recipe, tiny_task
 from edgeopt.baseline import _canonical, _digest
 from edgeopt.contract import Fact
 from edgeopt.report.model import Report
-from edgeopt.sealed import LOCK, REPORT, files_of, open_run
+from edgeopt.sealed import LOCK, RENDERINGS, REPORT, files_of, open_run
 from edgeopt.store import Store, file_digest, key_of
 from fuzz.mutate import Mutator, assert_sound, numbers, restored
 
@@ -69,7 +69,9 @@ def reseal(run: Path) -> None:
         lock["files"] = files_of(run)
         (run / LOCK).write_text(json.dumps(lock))
         report.pop("seal", None)
-        (run / REPORT).write_text(json.dumps({**report, "seal": {"content": key_of(report), "files": {LOCK: file_digest(run / LOCK)}}}))
+        (run / REPORT).write_text(
+            json.dumps({**report, "seal": {"content": key_of(report), "files": {n: file_digest(run / n) for n in (LOCK, *RENDERINGS) if (run / n).is_file()}}})
+        )
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         pass
 
@@ -154,7 +156,7 @@ def test_changed_baselines(base: Path, tiny_data: Path) -> None:
 
 @pytest.mark.slow(reason="a plan is made a hundred times, about a minute")
 def test_changed_states(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
-    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data))
+    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"id": "tune", "use": "finetune", "max_steps": 4}])
     whole = Store(tmp_path / "whole")
     whole.prepare()
     planned = edgeopt("plan", recipe, "--store", whole.root, "--json").json
