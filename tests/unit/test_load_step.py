@@ -96,3 +96,18 @@ def test_one_token_type_for_both_texts(changed: Callable[..., Path], tmp_path: P
     sample = sample_rows(rows, out, task_of(spec))
     assert 1 in sample.rows[0]["token_type_ids"]  # which the model has no row for
     assert torch_logits(model, sample).shape[0] == 2 * 6
+
+
+def test_an_adapter_in_the_hubs_cache_is_seen(classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    from edgeopt.models.source import ModelSource, download
+
+    folder = tmp_path / "snapshot"
+    shutil.copytree(classifier, folder)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "/elsewhere"}')
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda id, **more: asked.update(more) or str(folder))
+    with pytest.raises(InputError, match=r"E317(.|\n)*holds a model and an adapter \(LORA\)"):
+        download(ModelSource("owner/name", None, None, False))
+    assert "adapter_config.json" in asked["allow_patterns"]
