@@ -20,6 +20,8 @@ from edgeopt.measure.rounds import believable
 from edgeopt.processes import read_task
 from edgeopt.tasks.encode import length
 
+#: Seconds in all from which on there is time to find the machine's arithmetic limit, too.
+_LIMIT_FROM = 4.0
 Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
 
 
@@ -49,7 +51,7 @@ def main() -> None:
     if task["torch"]:
         openers["baseline-torch"] = torch_query
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
-    lengths = [n for n in target["sequence"] if n != "task"]
+    lengths = [n for n in target["sequence"] if n != "task"] if total >= _LIMIT_FROM else []
     weights = weights_of(Path(next(iter(task["graphs"].values()))["path"])) if lengths else []
     peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"], min(2.0, total / 20)) if lengths else None
     results = []
