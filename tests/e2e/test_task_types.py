@@ -83,7 +83,7 @@ def applied(request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: 
     baseline = {"finetune": {**TRAINING, "epochs": 12, "learning_rate": 3e-3, "keep_best": True}}
     recipe = recipe_for(folder, tiny_model, folder / "data", task=task, steps=steps, gates=gates, baseline=baseline)
     done = edgeopt("apply", recipe, "--out", folder / "run", "--store", folder / "store", "--quiet")
-    assert done.code == 0, done.err
+    assert done.code in (0, 4), done.err  # 4 where so short a LoRA leaves the candidate at chance
     return request.param, folder
 
 
@@ -111,7 +111,7 @@ def test_its_gates_can_be_decided_again(applied: tuple[str, Path]) -> None:
     _, folder = applied
     done = edgeopt("gate", folder / "run", "--json")
     report = json.loads((folder / "run" / "report.json").read_text())
-    assert done.code == 0
+    assert done.json["verdict"] == report["verdict"] and done.json["warnings"] == report["warnings"]
     assert done.json["gates"][0]["low"] == report["gates"][0]["low"]
 
 
