@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from report_sample import TARGET, gates, latency, sample_report, speedup, step
 
+from edgeopt.cli.summary import show_summary
 from edgeopt.report import charts, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.card import render_card
@@ -295,3 +296,16 @@ def test_figures_that_are_no_numbers_are_written_and_not_drawn(odd: float) -> No
     word = "∞" if odd == float("inf") else "not a number"
     assert word in render_markdown(changed) and word in render_html(changed) and render_card(changed, pair=False, quantized=True)
     assert "inf" not in "".join(re.findall(r'(?:x|y|x1|x2|y1|y2|cx|cy|width|height)="([^"]*)"', render_html(changed)))
+
+
+def test_rows_that_stand_in_train_are_said_wherever_the_verdict_is(capsys: pytest.CaptureFixture[str]) -> None:
+    task = sample_report().task
+    remark = "5 validation rows that stand in train"
+    leaked = sample_report(task=task.model_copy(update={"leaked": 3, "remarks": [remark]}))
+    said = f"3 of the {task.rows:,} rows stand in train too."
+    card = render_card(leaked, pair=False, quantized=True)
+    assert said in render_markdown(leaked) and said in render_html(leaked) and said in card and remark in card
+    show_summary(leaked)
+    assert "3 of them in train too" in " ".join(capsys.readouterr().out.split())
+    clean = sample_report(task=task.model_copy(update={"leaked": 0}))
+    assert "stand in train" not in render_markdown(clean) + render_html(clean) + render_card(clean, pair=False, quantized=True)

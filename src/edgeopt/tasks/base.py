@@ -63,14 +63,14 @@ class Task(ABC):
 
     def read(self, row: cells.Cells, place: Place) -> cells.Raw:
         """The texts of a row and its raw label. Raises InputError E303 or E304."""
-        column = self.label_column
-        cells.require(row, self.columns, place)
-        if column not in row:
-            cells.require(row, (column,), place)
-        label = row[column]
+        try:
+            texts, label = self.texts(row, place), row[self.label_column]
+        except KeyError:
+            cells.require(row, (*self.columns, self.label_column), place)
+            raise
         if isinstance(label, str):
-            cells.whole(label, column, place)
-        return self.texts(row, place), label, place
+            cells.whole(label, self.label_column, place)
+        return texts, label, place
 
     def texts(self, row: cells.Cells, place: Place) -> Texts:
         """The texts of a row that has their columns. Raises InputError E304."""

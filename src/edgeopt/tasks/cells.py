@@ -120,12 +120,11 @@ class ClassNumbers:
 
     def __call__(self, label: Any, place: Place) -> int:
         """Raises InputError E304 where it is none of them."""
-        if not isinstance(label, SCALAR):
-            word(label, place)
-        key = (type(label), label)
-        if key not in self._known:
-            self._known[key] = self._find(label, place)
-        return self._known[key]
+        try:
+            return self._known[type(label), label]
+        except (KeyError, TypeError):  # TypeError: a list, which `word` refuses
+            found = self._known[type(label), label] = self._find(label, place) if isinstance(label, SCALAR) else self._find(word(label, place), place)
+            return found
 
     def _find(self, label: Any, place: Place) -> int:
         name = value(label)
