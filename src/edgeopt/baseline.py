@@ -20,6 +20,7 @@ from edgeopt.asked import Asked
 from edgeopt.data import Split
 from edgeopt.errors import EdgeoptError, InputError, Issue, Place, bad_input
 from edgeopt.measure.latency import Measured
+from edgeopt.measure.twin import Twin
 from edgeopt.models.source import find_model
 from edgeopt.outputs import BASELINE, write_output
 from edgeopt.reading import MB, ROUNDING, Reader, first_wrong
@@ -52,7 +53,9 @@ class TorchReference(Part):
 class Baseline(Part):
     """Measurements of a baseline. model: id in the recipe; fingerprint: of its files, null where a finished model was measured
     without them; training: what of the recipe made the baseline of that model, null where a finished model was measured; graph:
-    SHA-256 of the measured file; outputs: the task's, one a row, as in predictions.jsonl; latency: as in latency.json."""
+    SHA-256 of the measured file; outputs: the task's, one a row, as in predictions.jsonl; latency: as in latency.json, of several
+    sittings, the twin's besides; twin: a graph that computes as long as the measured one and can be measured again where that is not,
+    null in files of earlier versions, whose latencies nothing of another time can be compared with."""
 
     baseline: Literal[1] = 1
     edgeopt: str
@@ -67,6 +70,7 @@ class Baseline(Part):
     outputs: list[Any]
     latency: list[dict[str, Any]]
     torch: TorchReference | None
+    twin: Twin | None = None
     environment: dict[str, Any]
 
     def measured(self) -> list[Measured]:

@@ -185,7 +185,7 @@ def _build(
         said = progress.during(f"{full_name(plan.recipe.variant, step.chain, step.id):<{_width(plan)}} {step.use:<18}", told=False)
         with said, store.building(key) as output, _step_errors(step, output):
             context = StepContext(
-                plan.recipe.head.task, data, output, store.work(key), seed_of(step, plan.recipe), progress, group.size,
+                plan.recipe.head.task, replace(data, held_out=step.held_out), output, store.work(key), seed_of(step, plan.recipe), progress, group.size,
                 shared=store.measured, answers=store.answers, states=others,
             )  # fmt: skip
             asked = plan.recipe.head.emissions

@@ -1,4 +1,4 @@
-"""Which of several measured exports is kept: the fastest of those that hold the gates."""
+"""What the gates say of each of several measured exports, and which is the fastest of those that hold them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ORDER: tuple[Verdict, ...] = ("pass", "inconclusive", "fail")
 
 @dataclass(frozen=True)
 class MeasuredExport:
-    """One export with what was measured of it. subject: its name among the latencies. outputs: on the rows of the report split.
+    """One export with what was measured of it. subject: its name among the latencies. outputs: on the rows that it was measured on.
     difference: the largest of a logit from those of the graph or model that it was converted from, None where it answers with
     texts."""
 

@@ -21,7 +21,8 @@ from edgeopt.export import Runnable
 from edgeopt.gates import Decisions, Evidence, decide
 from edgeopt.measure import session
 from edgeopt.measure.accuracy import outputs_of
-from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
+from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts, sittings
+from edgeopt.measure.twin import TWIN
 from edgeopt.measuring import groups_of, subject_of
 from edgeopt.progress import Progress
 from edgeopt.recipe.schema import MEASURED, GateSpec, Target
@@ -148,7 +149,11 @@ def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Ag
         gate = decide(spec, evidence, line=line)
         if against.file is None or not _of_machine(spec) or spec.bound[0] in _ABSOLUTE:
             return gate
-        return gate.model_copy(update={"reason": f"{gate.reason}; the baseline's is of {against.file.created[:10]}, not measured side by side"})
+        reason = f"{gate.reason}; the baseline's is of {against.file.created[:10]}, not measured side by side"
+        if spec.metric == "start.cold":
+            reason += ": nothing says what differs between two times, so give --against the FP32 model's folder, or a bound of max_ms"
+            return gate.model_copy(update={"verdict": "inconclusive", "low": None, "high": None, "reason": reason})
+        return gate.model_copy(update={"reason": reason})
     kind, bound = spec.bound
     reason = f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 model's folder, so that " \
              "both are measured here; or bound what this machine may take"  # fmt: skip
@@ -212,9 +217,21 @@ class _Measuring:
                 limit = min(target.max_seconds, max_seconds)
                 known: dict[str, session.Options] = {n: a.options for n, a in self.models.items() if a.options} if target is self.asked.targets[0] else {}
                 given = target.model_copy(update={"sequence": sequences, "max_seconds": limit})
+                files = {n: Runnable(a.graph) for n, a in self.models.items()}
                 with self.progress.during(*promise(given), most=True):
-                    found += measure(given, {n: Runnable(a.graph) for n, a in self.models.items()}, None, queries, known)
+                    beside = self._beside_twin(given, files, queries, known)
+                    found += beside
+                    if rest := [s for s in sequences if s not in {m.sequence for m in beside}]:
+                        found += measure(given.model_copy(update={"sequence": rest}), files, None, queries, known)
         return found
+
+    def _beside_twin(self, target: Target, files: dict[SubjectName, Runnable], queries: list[Any], options: dict[str, session.Options]) -> list[Measured]:
+        """Beside the twin of a baseline file's graph, with the options that it was measured with there; nothing where it has none."""
+        there = self.against.file
+        if there is None or there.twin is None or self.against.elsewhere:
+            return []
+        theirs = next((m.session for m in there.measured() if (m.subject, m.target) == (TWIN, target.name)), None)
+        return sittings(target, files, None, queries, there.twin, {**options, TWIN: theirs}) if theirs else []
 
     def _options(self, name: SubjectName, latency: Sequence[Measured]) -> session.Options:
         """Those that it was timed with, those of session.json, or the runtime's own."""

@@ -17,7 +17,8 @@ import numpy as np
 
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.profile import elsewhere
-from edgeopt.openings import drift, drifted, order_bounds, ratio_bounds, t_quantile, unpaired_ratio_bounds, wider
+from edgeopt.measure.twin import TWIN
+from edgeopt.openings import Beside, between_times, drift, drifted, order_bounds, ratio_bounds, t_quantile, wider
 from edgeopt.openings import percentile_bounds as bounds_of
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Subject, Verdict
@@ -34,6 +35,10 @@ _UNSEEN = 1.25
 _FEW_STARTS = 9
 _SMALLER = ("max_ms", "max_mb", "max_ratio")
 _MOST = 100_000
+_ONE_TIME = (
+    "the baseline was measured in one sitting, at another time, and nothing says what differs between times: measure it anew with `edgeopt baseline`, "
+    "or give --against the FP32 model's folder, so that both are measured side by side"
+)
 
 
 class Decided(NamedTuple):
@@ -114,7 +119,10 @@ def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
         return Decided(None, "fail", broken, place)
     queries, needed = min(len(m.samples) for m in compared), MIN_QUERIES[percentile]
     shown = f"{np.percentile(base.samples, q):.2f} → {np.percentile(candidate.samples, q):.2f} ms over {queries} queries"
-    bounds, doubts = _bounds(kind, base, candidate, q, spec.confidence), list[tuple[str, str]]()
+    twins = {m.apart: m for m in measured if (m.subject, m.target, m.sequence) == (TWIN, target, sequence)}
+    if (bounds := _bounds(kind, base, candidate, q, spec.confidence, twins)) is None:
+        return Decided(None, "inconclusive", _ONE_TIME, place)
+    doubts: list[tuple[str, str]] = []
     if queries < needed:
         bounds = of_few_queries(bounds, [m.samples for m in compared], q, spec.confidence)
         doubts.append((f"{queries} queries: {percentile} needs {needed}", "raise the target's queries and max_seconds"))
@@ -152,13 +160,18 @@ def _broken(m: Measured) -> str | None:
     return f"{wrong} of {len(m.samples)} latencies of {m.subject} are no positive numbers: nothing can be said of them" if wrong else None
 
 
-def _bounds(kind: str, base: Measured, candidate: Measured, q: float, confidence: float) -> Bounds:
+def _bounds(kind: str, base: Measured, candidate: Measured, q: float, confidence: float, twins: Mapping[bool, Measured]) -> Bounds | None:
+    """twins: those measured beside the baseline (True) and the candidate, where that was at two times. None where the samples do
+    not say what differs between two times."""
     if kind == "max_ms":
-        return bounds_of(candidate.samples, q, confidence, candidate.openings)
+        return bounds_of(candidate.samples, q, confidence, candidate.sittings or candidate.openings)
     over, under = (candidate, base) if kind == "max_ratio" else (base, candidate)
-    if base.apart:
-        return unpaired_ratio_bounds(over.samples, under.samples, q, confidence, (over.openings, under.openings))
-    return ratio_bounds(over.samples, under.samples, q, confidence, candidate.openings)
+    if not base.apart:
+        return ratio_bounds(over.samples, under.samples, q, confidence, candidate.openings)
+    if {*twins} != {True, False}:
+        return None
+    top, bottom = (Beside(m.samples, twins[m.apart].samples, m.sittings) for m in (over, under))
+    return between_times(top, bottom, q, confidence)
 
 
 def _judge(bounds: Bounds, kind: str, bound: float) -> Verdict:
@@ -168,13 +181,14 @@ def _judge(bounds: Bounds, kind: str, bound: float) -> Verdict:
 
 
 def _drifts(kind: str, base: Measured, candidate: Measured) -> dict[str, Bounds]:
-    """What drifted while the gate's value was measured, and by how much."""
-    if kind == "max_ms" or base.apart:
+    """What drifted while the gate's value was measured, and by how much. Where that was in several sittings at two times, a drift
+    is one of the things that differ between them."""
+    if kind == "max_ms":
         found = {"the latency": drift(candidate.samples, None, candidate.openings)}
+    elif base.apart:
+        return {}
     else:
         found = {"the ratio": drift(candidate.samples, base.samples, candidate.openings)}
-    if kind != "max_ms" and base.apart:
-        found["the baseline's latency"] = drift(base.samples, None, base.openings)
     return {what: change for what, change in found.items() if drifted(change)}
 
 

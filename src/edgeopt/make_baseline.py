@@ -17,7 +17,9 @@ from edgeopt.distributed import Group
 from edgeopt.execute import Executed, execute
 from edgeopt.export import ExportInput, Runnable, exporter
 from edgeopt.measure.accuracy import largest_difference, outputs_of, torch_outputs_of
-from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
+from edgeopt.measure.latency import Measured, cold_starts, promise, promise_of_starts, sittings
+from edgeopt.measure.latency_worker import feeds_of
+from edgeopt.measure.twin import twin_of, typical
 from edgeopt.measuring import subject_of
 from edgeopt.plan import check
 from edgeopt.plan.fit import check_runnable
@@ -74,9 +76,10 @@ def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, 
         torch = TorchReference(device=device, metrics=task.metrics(labels, theirs), max_abs_diff=apart)
     queries = task.encode(Encoder(found.folder, task.spec.max_length), rows.texts).ids
     latency: list[Measured] = []
+    twin = twin_of(found.graph, {(t.name, s): feeds_of([typical(queries)], s, t.batch)[0] for t in asked.targets for s in t.sequence})
     for target in asked.targets:
         with progress.during(*promise(target), most=True):
-            latency += measure(target, {"baseline": Runnable(found.graph)}, built.torch, queries)
+            latency += sittings(target, {"baseline": Runnable(found.graph)}, built.torch, queries, twin, {})
     options = next(m.session for m in latency if m.subject == "baseline")
     files = {"baseline": Runnable(found.graph, settings=options)}
     with progress.during(*promise_of_starts(files)):
@@ -89,7 +92,7 @@ def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, 
                           encoding=dict(task.key()), tokenizer=digests["tokenizer"]),
         subject=subject_of(found.shown, found.graph, task, labels, answered, starts),
         outputs=[task.plain_output(o, label) for o, label in zip(outputs, labels, strict=True)],
-        latency=[m.as_json() for m in latency], torch=torch, environment=host.environment(),
+        latency=[m.as_json() for m in latency], torch=torch, twin=twin, environment=host.environment(),
     )  # fmt: skip
     return made, latency
 

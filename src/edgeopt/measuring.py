@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from edgeopt.emissions import country_of
 from edgeopt.errors import Place
 from edgeopt.execute import Executed
 from edgeopt.export import Precision, Runnable
-from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, fastest, typical_ms, verdicts
+from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, verdicts
 from edgeopt.exporting import MODEL, Written
 from edgeopt.gates import Evidence
 from edgeopt.graph_files import digest_of, size_of
@@ -29,6 +30,7 @@ from edgeopt.measure.session import Options
 from edgeopt.progress import Progress
 from edgeopt.reading import Count, Reader, first_wrong
 from edgeopt.recipe.load import Recipe
+from edgeopt.recipe.schema import Target
 from edgeopt.report.model import Emissions, OptimizedGraph, Starts, Subject, SubjectName, Verdict
 from edgeopt.serving import serve
 from edgeopt.slices import LENGTH, Groups, length_groups
@@ -83,17 +85,17 @@ class Measuring:
     def report(self) -> Split:
         return self.executed.data.report
 
-    def answers(self, file: Runnable, folder: Path, title: str) -> tuple[Any, float]:
-        """Outputs on the report split with the runtime's default options, and the seconds that they took."""
+    def answers(self, file: Runnable, folder: Path, title: str, rows: Split | None = None) -> tuple[Any, float]:
+        """Outputs with the runtime's default options, on the report split unless other rows are given, and the seconds that they took."""
         started = time.perf_counter()
         query = file.open(file.exporter.defaults(None))
-        outputs = answers_of(query, folder, self.report, self.task, self.progress, f"accuracy of {title}")
+        outputs = answers_of(query, folder, rows or self.report, self.task, self.progress, f"accuracy of {title}")
         return outputs, time.perf_counter() - started
 
 
-def measure_all(recipe: Recipe, executed: Executed, written: list[Written], progress: Progress) -> Measurements:
-    """Metrics, size, latency, cold start and memory of every export and of the FP32 baseline's graph; and which of the exports
-    is the candidate: the first, or where `auto` is asked for the fastest of those that hold the gates."""
+def measure_all(recipe: Recipe, executed: Executed, written: list[Written], chosen: Written, progress: Progress) -> Measurements:
+    """Metrics, size, latency, cold start and memory of every export and of the FP32 baseline's graph. chosen: the export that is the
+    candidate."""
     task = task_of(recipe.head.task, executed.data.label_names)
     here = Measuring(recipe, executed, task, progress)
     report, folder = executed.data.report, executed.final("baseline").folder
@@ -103,7 +105,7 @@ def measure_all(recipe: Recipe, executed: Executed, written: list[Written], prog
     answers = {name: here.answers(file, exports[name].folder if name in exports else folder, name) for name, file in files.items()}
     features = task.encode(Encoder(folder, task.spec.max_length), report.texts)
     queries = features.ids
-    latency = _latencies(here, files, queries)
+    latency = latencies(here, files, queries, recipe.targets)
     options = {m.subject: m.session for m in reversed(latency)}  # those of the first target
     files = {name: replace(file, settings=options[name]) for name, file in files.items()}
     served = None if automatic else serve(written[0].exported, written[0].folder, options["candidate"], task, report, answers["candidate"][0], progress)
@@ -123,9 +125,7 @@ def measure_all(recipe: Recipe, executed: Executed, written: list[Written], prog
     ]  # fmt: skip
     reference = Reference(task, labels, answers["baseline"][0], figures("baseline", "baseline/model.onnx"), latency, groups_of(task, report, features))
     judged = verdicts(measured, reference, recipe.head.gates)
-    kept = fastest([e for e in measured if e.written.place is None], latency, judged) if automatic else measured[0]
-    if automatic:
-        progress.say(f"{'export.auto':<22} kept {kept.written.name}: {typical_ms(kept.subject, latency):.2f} ms")
+    kept = next(e for e in measured if e.written is chosen)
     emissions = _energy(here, {"baseline": files["baseline"], "candidate": files[kept.subject]}, queries)
     served = served or serve(kept.written.exported, kept.written.folder, kept.options, task, report, kept.outputs, progress)
     optimized = None
@@ -137,15 +137,15 @@ def measure_all(recipe: Recipe, executed: Executed, written: list[Written], prog
     return Measurements(evidence_for(kept, reference), len(queries), kept.written, all_exports, served.sessions, optimized, notes, emissions)
 
 
-def _latencies(here: Measuring, files: dict[SubjectName, Runnable], queries: list[Ids]) -> list[Measured]:
-    """Every subject on every target, interleaved."""
+def latencies(here: Measuring, files: Mapping[SubjectName, Runnable], queries: list[Ids], targets: Sequence[Target], *, torch: bool = True) -> list[Measured]:
+    """Every subject on every target, interleaved. torch: also the baseline as torch runs it."""
     executed, timed = here.executed, dict(files)
     if Fact.INT8 in executed.final("candidate").facts and Fact.UNEVEN in executed.lowered("candidate").facts:
         timed["candidate-fp32"] = Runnable(executed.lowered("candidate").folder / GRAPH)  # tells what each of the two brings
     found: list[Measured] = []
-    for target in here.recipe.targets:
+    for target in targets:
         with here.progress.during(*promise(target), most=True):
-            found += measure(target, timed, executed.torch_state("baseline").folder, queries)
+            found += measure(target, timed, executed.torch_state("baseline").folder if torch else None, queries)
     return found
 
 

@@ -5,6 +5,10 @@ long as it is open (benchmarks/results/latency_honesty.md). However many queries
 apart from the file. So the openings are what is resampled: the rounds of one are left out at a time (the grouped jackknife:
 Efron and Tibshirani 1993, chapter 11), and Student's t for as many openings makes the bounds. What is correlated in time
 within an opening is in them too.
+
+Between two times more differs than where the weights lie. What is compared then was measured in several sittings, each a
+process of its own, beside a twin that is the same at both times (`measure/twin.py`); there the sittings are the units
+(benchmarks/results/occasions.md).
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from edgeopt.statistics import Bounds, Values
 
 #: Rounds of which no openings are known are taken in so many equal parts.
 PARTS = 8
+#: By how much a ratio to the twin may differ from one occasion to another besides, as a standard deviation: a prior, as sittings of a
+#: minute cannot show it. Degrees of freedom at which Student's t is the normal distribution.
+OCCASION, _MOST = 0.01, 1000.0
 #: A drift smaller than this share does not matter to a gate; of a larger one it must be this sure that it is no chance.
 LARGEST, CONFIDENCE = 0.05, 0.995
 
@@ -36,16 +43,42 @@ def ratio_bounds(over: Values, under: Values, percentile: float, confidence: flo
     return _jackknife(statistic, rounds, openings).bounds(confidence)
 
 
-def unpaired_ratio_bounds(over: Values, under: Values, percentile: float, confidence: float, openings: tuple[Sequence[int], Sequence[int]]) -> Bounds:
-    """The same of samples of different times: each has an error of its own, and together they have Welch's degrees of freedom.
-    What a machine does differently from one time to the other is not in them."""
-    top, bottom = (_percentile(x, percentile, o) for x, o in zip((over, under), openings, strict=True))
+class Beside(NamedTuple):
+    """Samples of a subject and of the twin beside it, of the same rounds. sittings: how many rounds each sitting has, in order."""
+
+    samples: Values
+    twin: Values
+    sittings: Sequence[int]
+
+
+def between_times(over: Beside, under: Beside, percentile: float, confidence: float) -> Bounds | None:
+    """A percentile of the one over that of the other, which were measured at two times, each by its ratio to the twin. The
+    error between occasions is that between the sittings of either time, a sitting being a unit, and OCCASION, for what sittings in
+    a row all share; together they have Welch's degrees of freedom. None where there is one sitting alone, which says nothing of
+    others."""
+    top, bottom = (_of_sittings(x, percentile) for x in (over, under))
     if not (top.freedom and bottom.freedom):
-        return _Estimate(top.value - bottom.value, math.inf, 0).bounds(confidence)
-    squares = top.error**2, bottom.error**2
-    weights = squares[0] ** 2 / top.freedom + squares[1] ** 2 / bottom.freedom
-    freedom = sum(squares) ** 2 / weights if weights else top.freedom
-    return _Estimate(top.value - bottom.value, math.sqrt(sum(squares)), freedom).bounds(confidence)
+        return None
+    square = top.error**2 + bottom.error**2 + OCCASION**2
+    weights = top.error**4 / top.freedom + bottom.error**4 / bottom.freedom
+    freedom = min(square**2 / weights, _MOST) if weights else _MOST
+    return _Estimate(top.value - bottom.value, math.sqrt(square), freedom).bounds(confidence)
+
+
+def _of_sittings(found: Beside, percentile: float) -> _Estimate:
+    """The percentile's ratio to the twin's, of all rounds. Its error is the larger of the jackknife's, which sees how one ratio
+    comes of several sittings, and of what the sittings' own ratios vary by, which it misses where a middle one is the median."""
+    sittings, rounds = found.sittings, min(len(found.samples), len(found.twin))
+    if len(sittings) < 2 or sum(sittings) != rounds:
+        return _Estimate(0.0, math.inf, 0)
+
+    def statistic(keep: Values) -> float:
+        top, bottom = (float(np.percentile(x[:rounds][keep], percentile)) for x in (found.samples, found.twin))
+        return math.log(top / bottom)
+
+    whole = _jackknife(statistic, rounds, sittings)
+    each = np.array([statistic(part) for part in _parts(rounds, sittings)])
+    return whole._replace(error=max(whole.error, float(each.std(ddof=1)) / math.sqrt(len(each))))
 
 
 def percentile_bounds(samples: Values, percentile: float, confidence: float, openings: Sequence[int] = ()) -> Bounds:

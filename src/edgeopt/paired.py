@@ -26,16 +26,21 @@ def metric_difference(name: str, truth: Values, base: Values, candidate: Values,
 
 
 def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, confidence: float) -> Bounds:
-    """A metric with its bounds: Wilson's score interval for accuracy (Wilson 1927), else a bootstrap, BCa."""
+    """A metric with its bounds: Wilson's score interval for accuracy, else a bootstrap, BCa."""
     if name == "accuracy":
-        n, p, z = len(truth), float(np.mean(truth == predicted)), normal_quantile(confidence)
-        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return Bounds(p, (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
+        return proportion(float(np.mean(truth == predicted)), len(truth), confidence)
     if name in ("pearson", "spearman"):
         alone = _correlations(name, truth, [predicted])
         return bootstrap(lambda w: alone(w)[0], np.ones(len(truth)), confidence)
     cells, counts = _joint([truth, predicted], classes)
     return bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
+
+
+def proportion(p: float, n: int, confidence: float) -> Bounds:
+    """A share p of n with its bounds: Wilson's score interval (Wilson 1927)."""
+    z = normal_quantile(confidence)
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return Bounds(p, (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
 
 
 def counted_difference(base: Values, candidate: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeopt.choosing import choose
 from edgeopt.distributed import Group
 from edgeopt.errors import StepError
 from edgeopt.execute import fetch
@@ -100,7 +101,7 @@ def _fill(folder: Path, plan: Plan, store: Store, progress: Progress, group: Gro
     if locked is not None:
         check_lock(locked, lock)
     written, left_out = write_exports(recipe, executed, folder, progress)
-    measured = measure_all(recipe, executed, written, progress)
+    measured = measure_all(recipe, executed, written, choose(recipe, executed, written, progress), progress)
     measured.notes.extend(left_out)
     keep(measured.kept, written, folder)
     seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)

@@ -79,12 +79,16 @@ def answer(module: str, task: dict[str, Any]) -> Any:
     return [
         {**same, "runtime": "onnxruntime", "subject": name, "sequence": sequence, "samples": [ms * w for w in wobble]}
         for name in [*task["graphs"], "baseline-torch"]
-        for sequence, ms in zip([16, "task"], P50.get(name, (9.0, 9.0)), strict=True)
+        for sequence, ms in zip([16, "task"], P50.get(name, (9.0, 9.0)) if task["torch"] is None else LATER.get(name, (9.0, 9.0)), strict=True)
     ]
 
 
 #: Milliseconds at 16 tokens and at the rows' own lengths. Quickest at 16 is openvino, over both buckets: √(3·1) < √(2·2).
 P50 = {"baseline": (8.0, 8.0), "onnx": (4.0, 3.0), "openvino": (2.0, 2.0), "openvino buckets": (3.0, 1.0), "ort": (0.5, 0.5)}
+
+
+#: The same in the report's own rounds, where the one that was lucky when it was chosen no longer is.
+LATER = {**P50, "openvino": (2.0, 2.0), "openvino buckets": (3.0, 1.5)}
 
 
 def test_auto_keeps_the_fastest(tiny_model: Path, tiny_data: Path, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +99,7 @@ def test_auto_keeps_the_fastest(tiny_model: Path, tiny_data: Path, tmp_path: Pat
     assert [e.name for e in report.exports] == ["onnx", "openvino", "openvino buckets", "openvino max_length", "ort"]
     assert [e.subject for e in report.exports] == ["onnx", "openvino", "candidate", "openvino max_length", "ort"]
     assert report.chosen_by_speed
+    assert [m.p50_ms for m in report.latency if m.subject == "candidate"] == pytest.approx([3.0, 1.5])  # of rounds that chose nothing
     assert report.candidate.artifact == "model/openvino_model.xml" and (out / report.candidate.artifact).is_file()
     assert sorted(p.name for p in out.iterdir() if p.is_dir()) == ["model", "model-ort"]
     assert json.loads((out / "model" / "session.json").read_text()) == {"openvino_model.xml": {"threads": 1}}

@@ -20,7 +20,7 @@ from edgeopt import host, latency_gates
 from edgeopt.measure import arithmetic, clock, rounds
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.profile import elsewhere, unfit
-from edgeopt.openings import drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, unpaired_ratio_bounds, wider
+from edgeopt.openings import Beside, between_times, drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, wider
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.schema import GateSpec, Target
@@ -140,29 +140,44 @@ def test_bounds_hold_as_often_as_they_say(percentile: float, n: int, openings: i
     assert np.mean([b.high < 1.3 for b in found]) < 0.10
 
 
-def test_bounds_of_samples_of_two_times_hold_as_often_as_they_say() -> None:
-    """Rounds of different times have nothing in common: bounds of pairs would be wrong, and samples may differ in number."""
-    rng, found = np.random.default_rng(3), []
-    for _ in range(200):
-        _, base, base_openings = pair(rng, 120, 1.0, openings=8)
-        _, candidate, openings = pair(rng, 90, 1.3)
-        found.append(unpaired_ratio_bounds(candidate, base, 50.0, 0.95, (openings, base_openings)))
-    assert np.mean([b.low > 1.3 for b in found]) < 0.10
-    assert np.mean([b.high < 1.3 for b in found]) < 0.10
-    assert np.median([b.high / b.low for b in found]) < 1.5
+def occasion(rng: np.random.Generator, ratio: float = 1.0, *, sittings: int = 5, apart: float = 0.03, rounds: int = 40) -> Beside:
+    """A subject beside the twin on a machine that is up to twice as slow on one occasion as on another. apart: by how much a
+    sitting's ratio differs from the next one's."""
+    speed = rng.uniform(1, 2)
+    parts = [10 * speed * np.exp(noise(rng, rounds, 0.8, 0.1)) for _ in range(sittings)]
+    own = [part * ratio * math.exp(rng.normal(0, apart)) * rng.lognormal(0, 0.03, rounds) for part in parts]
+    return Beside(np.concatenate(own), np.concatenate(parts), (rounds,) * sittings)
+
+
+@pytest.mark.parametrize("percentile", [50.0, 90.0])
+def test_bounds_of_two_times_hold_as_often_as_they_say(percentile: float) -> None:
+    """Whatever the machine did on either occasion."""
+    rng = np.random.default_rng(3)
+    found = [between_times(occasion(rng, 1.3), occasion(rng), percentile, 0.95) for _ in range(200)]
+    assert np.mean([b.low > 1.3 for b in found if b]) < 0.10
+    assert np.mean([b.high < 1.3 for b in found if b]) < 0.10
+    assert np.median([b.high / b.low for b in found if b]) < 1.15
 
 
 def test_bounds_of_two_times_by_hand() -> None:
-    """Welch: of equal errors on equal openings the degrees of freedom are twice those of one; of one without error, its own."""
-    samples, sizes = np.repeat([1.0, 1.0, 2.0, 4.0], [3, 3, 3, 3]), (3, 3, 3, 3)
-    low = percentile_bounds(samples, 50.0, 0.95, sizes)
-    error = math.log(low.high / low.value) / t_quantile(0.95, 3)
-    both = unpaired_ratio_bounds(samples, samples, 50.0, 0.95, (sizes, sizes))
-    assert both == pytest.approx((1, math.exp(-error * 2**0.5 * t_quantile(0.95, 6)), math.exp(error * 2**0.5 * t_quantile(0.95, 6))))
-    one = unpaired_ratio_bounds(samples, np.ones(12), 50.0, 0.95, (sizes, sizes))
-    assert one == pytest.approx(low)
-    assert unpaired_ratio_bounds(np.ones(12), np.ones(12), 50.0, 0.95, (sizes, sizes)) == (1, 1, 1)
-    assert unpaired_ratio_bounds(samples, samples[:1], 50.0, 0.95, (sizes, (1,)))[1:] == (0.0, math.inf)
+    """The sittings' own ratios are 1, 1, 2 and 4 on the one occasion, all 1 on the other. Where all of one sitting are alike, the
+    jackknife's error is by hand as well; the larger counts, and 1 % besides."""
+    samples, twin, sizes = np.repeat([1.0, 1.0, 2.0, 4.0], [3, 3, 3, 3]), np.ones(12), (3, 3, 3, 3)
+    own = np.log([1.0, 1.0, 2.0, 4.0]).std(ddof=1) / 2
+    jackknife = math.log(percentile_bounds(samples, 50.0, 0.95, sizes).high / 1.5) / t_quantile(0.95, 3)
+    one, other, square = Beside(samples, twin, sizes), Beside(twin, twin, sizes), max(own, jackknife) ** 2
+    reach = math.exp(math.sqrt(square + 1e-4) * t_quantile(0.95, 3 * (square + 1e-4) ** 2 / square**2))
+    assert between_times(one, other, 50.0, 0.95) == pytest.approx((1.5, 1.5 / reach, 1.5 * reach))
+    reach = math.exp(math.sqrt(2 * square + 1e-4) * t_quantile(0.95, 3 * (2 * square + 1e-4) ** 2 / (2 * square**2)))
+    assert between_times(one, one, 50.0, 0.95) == pytest.approx((1, 1 / reach, reach))  # equal errors: about twice the freedom
+    least = math.exp(0.01 * 1.6449)  # what no sitting shows, however alike they are
+    assert between_times(other, other, 50.0, 0.95) == pytest.approx((1, 1 / least, least), rel=1e-4)
+
+
+def test_one_sitting_says_nothing_of_other_times() -> None:
+    rng = np.random.default_rng(0)
+    assert between_times(occasion(rng), occasion(rng, sittings=1), 50.0, 0.95) is None
+    assert between_times(occasion(rng)._replace(sittings=(40, 40)), occasion(rng), 50.0, 0.95) is None  # not those of these samples
 
 
 def test_one_opening_alone_would_not_do() -> None:
@@ -287,19 +302,22 @@ def test_what_drifted_decides_nothing_nearby() -> None:
     assert decide(base * slope, candidate * slope, more=here, max_ms=9).verdict == "inconclusive"
 
 
-def test_a_ratio_to_another_time_drifts_with_either() -> None:
-    base, candidate = steady_pair(0.5)
-    slope = np.linspace(1, 1.5, len(base))
-    gate = GateSpec(metric="latency.p50", max_ratio=0.9)
+def test_a_ratio_to_another_time_is_by_the_twin() -> None:
+    """A machine that is half as quick when the candidate is measured does not make that slower than the baseline was."""
+    rng, gate = np.random.default_rng(2), GateSpec(metric="latency.p50", min_speedup=1.5)
+    then, now = occasion(rng), occasion(rng, 0.5)
 
-    def decided(before: Any, now: Any) -> latency_gates.Decided:
-        return latency_gates.latency(gate, [measured("candidate", now), measured("baseline", before, apart=True)])
+    def decided(*subjects: Measured) -> latency_gates.Decided:
+        return latency_gates.latency(gate, list(subjects))
 
-    assert decided(base, candidate).verdict == "pass"
-    assert decided(base[:400], candidate).verdict == "pass"
-    assert "the latency drifted" in decided(base, candidate * slope).reason
-    assert "the baseline's latency drifted" in decided(base * slope, candidate).reason
-    assert decided(base * slope, candidate * slope).verdict == "inconclusive"  # both drifting alike is chance at two times
+    def both(subject: SubjectName, found: Beside, slower: float, **more: Any) -> list[Measured]:
+        return [measured(name, x * slower, sittings=found.sittings, **more) for name, x in ((subject, found.samples), ("twin", found.twin))]
+
+    found = decided(*both("candidate", now, 2), *both("baseline", then, 1, apart=True))
+    assert found.verdict == "pass" and found.bounds is not None and found.bounds.low < 2 < found.bounds.high
+    assert found.bounds == pytest.approx(decided(*both("candidate", now, 1), *both("baseline", then, 3, apart=True)).bounds)
+    without = decided(measured("candidate", now.samples), measured("baseline", then.samples, apart=True))
+    assert (without.verdict, without.bounds) == ("inconclusive", None) and "edgeopt baseline" in without.reason and "--against" in without.reason
 
 
 def test_an_open_gate_says_how_many_queries_would_tell() -> None:

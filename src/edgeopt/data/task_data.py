@@ -94,6 +94,8 @@ class TaskData:
     unlabelled: Mapping[str, Extra] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
+    #: Whether every training leaves the selection rows out, because a later step is decided by them.
+    held_out: bool = False
 
     @cached_property
     def leaked(self) -> int:

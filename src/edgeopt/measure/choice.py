@@ -29,7 +29,7 @@ _WARM, _LOOK, _DECIDE = 2, 10, 40
 
 
 class Choice(NamedTuple):
-    """query: a session with the options. gain: the default options' median over theirs, from rounds that did not choose
+    """query: a session with the options. gain: the default options' median over theirs, from rounds that had no part in choosing
     them; None where the defaults stay."""
 
     query: Query
@@ -73,8 +73,11 @@ def best_options(
             best, options = challenger, tried
     if best is default:
         return Choice(default, options, None)
+    confirmed = _ratio(_rounds(default, best, feeds, threads, _DECIDE, end))
+    if confirmed.low <= WORTH:
+        return Choice(default, defaults, None)
     gain = _ratio(_rounds(default, best, feeds, threads, _DECIDE, end))
-    return Choice(best, options, gain) if gain.low > WORTH else Choice(default, defaults, None)
+    return Choice(best, options, gain if gain.low > 0 else confirmed)  # where there was no time for it, what confirmed the choice
 
 
 def changed(options: Options, change: Options) -> dict[str, Any]:

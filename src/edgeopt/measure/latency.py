@@ -7,9 +7,11 @@ in `latency_worker`, which is told its task and writes samples to stdout.
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +24,7 @@ from edgeopt.errors import step_failed
 from edgeopt.export import Runnable
 from edgeopt.measure.profile import unfit
 from edgeopt.measure.session import Options
+from edgeopt.measure.twin import TWIN, Twin
 from edgeopt.reading import Positive
 from edgeopt.recipe.schema import Target
 from edgeopt.report.model import Number, Starts, SubjectName
@@ -37,6 +40,8 @@ def _samples(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 Samples = Annotated[np.ndarray[Any, np.dtype[np.float64]], PlainValidator(_samples)]
 #: Starts of each graph, unless the time is up (then three at least).
 _STARTS, _STARTS_SECONDS = 9, 10.0
+#: Processes among which the queries are divided where latencies of two times are compared, and how often each opens the files.
+SITTINGS, _OPENINGS = 5, 4
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,9 @@ class Measured:
     #: Milliseconds in which other programs had the processor meanwhile, in no sample of one thread; how often a drift made the measuring begin anew.
     waited_ms: float = 0.0
     restarts: int = 0
-    #: How many rounds each opening of the files has, in order.
+    #: How many rounds each opening of the files has, in order; and each sitting, a process of its own, where there are several.
     openings: tuple[int, ...] = ()
+    sittings: tuple[int, ...] = ()
     #: Whether it was measured at another time than the others, so that its rounds are no pairs with theirs.
     apart: bool = False
     #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor measured on.
@@ -81,6 +87,8 @@ class Measured:
         made: Measured = _adapter().validate_json(json.dumps(given), strict=True)
         if made.openings and sum(made.openings) != len(made.samples):
             raise ValueError(f"there are {len(made.samples)} samples, and {sum(made.openings)} of the openings")
+        if made.sittings and sum(made.sittings) != len(made.samples):
+            raise ValueError(f"there are {len(made.samples)} samples, and {sum(made.sittings)} of the sittings")
         return made
 
 
@@ -90,21 +98,58 @@ def _adapter() -> TypeAdapter[Measured]:
 
 
 def measure(
-    target: Target, graphs: Mapping[SubjectName, Runnable], torch_folder: Path | None, rows: list[Ids], options: Mapping[SubjectName, Options] | None = None
+    target: Target,
+    graphs: Mapping[SubjectName, Runnable],
+    torch_folder: Path | None,
+    rows: list[Ids],
+    options: Mapping[SubjectName, Options] | None = None,
+    **more: Any,
 ) -> list[Measured]:
     """Every subject at every sequence of the target. rows: encoded rows of the report split.
     torch_folder: the FP32 baseline as a torch state, measured eagerly. options: of graphs whose options are known; those of the
-    others are chosen. Raises StepError E409."""
+    others are chosen. more: for the worker alone. Raises StepError E409."""
     task = {
         "target": target.model_dump(mode="json"),
         "graphs": {name: file.as_json() for name, file in graphs.items()},
         "torch": str(torch_folder) if torch_folder else None,
         "rows": rows[:1024],
         "options": dict(options or {}),
+        **more,
     }
     results = run_worker("edgeopt.measure.latency_worker", task)
     about: dict[str, Any] = {"target": target.name, "threads": target.threads, "batch": target.batch, "named": target.device, "processor": host.cpu_name()}
     return [Measured(**{**r, "samples": np.array(r["samples"])}, **about, unfit=tuple(unfit(target))) for r in results]
+
+
+def sittings(
+    target: Target, graphs: Mapping[SubjectName, Runnable], torch_folder: Path | None, rows: list[Ids], twin: Twin, options: Mapping[SubjectName, Options]
+) -> list[Measured]:
+    """The same in five processes one after the other, each with a fifth of the queries and of the time, and with the twin of the
+    baseline beside: what can be compared with samples of another time. options: as for `measure`, also of the twin; those
+    that the first process chooses the others take. Raises StepError E409."""
+    found: list[Measured] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        path, known = twin.write(Path(scratch)), dict(options)
+        for sequence in target.sequence:
+            if (feed := twin.feed(target.name, sequence)) is None:
+                continue
+            share = {"queries": math.ceil(target.queries / SITTINGS), "max_seconds": target.max_seconds / SITTINGS}
+            one = target.model_copy(update={"sequence": [sequence], **share})
+            parts: list[list[Measured]] = []
+            for _ in range(SITTINGS):
+                asked = {"name": TWIN, "path": str(path), "feed": feed.values(), "options": known.get(TWIN)}
+                parts.append(measure(one, graphs, torch_folder, rows, known, twin=asked, openings=_OPENINGS))
+                known |= {m.subject: {k: v for k, v in m.session.items() if k not in graphs[m.subject].settings} for m in parts[0] if m.subject in graphs}
+            found += [_joined(each) for each in zip(*parts, strict=True)]
+    return found
+
+
+def _joined(parts: Sequence[Measured]) -> Measured:
+    """Several sittings of one subject as one."""
+    return replace(
+        parts[0], samples=np.concatenate([p.samples for p in parts]), openings=tuple(n for p in parts for n in p.openings),
+        sittings=tuple(len(p.samples) for p in parts), waited_ms=sum(p.waited_ms for p in parts),
+    )  # fmt: skip
 
 
 def promise(target: Target) -> tuple[str, float]:

@@ -17,8 +17,8 @@ from edgeopt.export import Runnable
 from edgeopt.measure.arithmetic import peaks, weights_of
 from edgeopt.measure.choice import SECONDS, Choice, Query, best_options
 from edgeopt.measure.rounds import believable
+from edgeopt.measure.session import Options, onnx_query
 from edgeopt.processes import read_task
-from edgeopt.tasks.encode import length
 
 #: Seconds in all from which on there is time to find the machine's arithmetic limit, too.
 _LIMIT_FROM = 4.0
@@ -26,7 +26,12 @@ Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
 
 
 def main() -> None:
-    task = read_task()
+    json.dump(measured(read_task()), sys.stdout)
+
+
+def measured(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """What `latency.measure` asks, in a process that does nothing else: of each subject at each sequence its samples and what they
+    were measured with."""
     target = task["target"]
     pin(target["threads"])
     feeds = {str(s): feeds_of(task["rows"], s, target["batch"]) for s in target["sequence"]}
@@ -51,15 +56,26 @@ def main() -> None:
     if task["torch"]:
         openers["baseline-torch"] = torch_query
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
-    lengths = [n for n in target["sequence"] if n != "task"] if total >= _LIMIT_FROM else []
-    weights = weights_of(Path(next(iter(task["graphs"].values()))["path"])) if lengths else []
-    peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"], min(2.0, total / 20)) if lengths else None
-    results = []
-    for sequence, found in believable(openers, feeds, target["threads"], target["queries"], (end - time.monotonic()) / len(feeds)).items():
+    if twin := task.get("twin"):
+        options = twin["options"] or about["baseline"]["session"]
+        openers[twin["name"]] = partial(_fixed, Path(twin["path"]), options, {name: np.array(v, dtype=np.int64) for name, v in twin["feed"].items()})
+        about[twin["name"]] = {"runtime": "onnxruntime", "device": "cpu", "session": options, "gain": None}
+    lengths, peak = [n for n in target["sequence"] if n != "task"], None
+    if lengths and total >= _LIMIT_FROM and not twin:
+        weights = weights_of(Path(next(iter(task["graphs"].values()))["path"]))
+        peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"], min(2.0, total / 20))
+    left, results = (end - time.monotonic()) / len(feeds), []
+    for sequence, found in believable(openers, feeds, target["threads"], target["queries"], left, task.get("openings")).items():
         for name in openers:
             counted = {"samples": found.samples[name], "openings": found.openings, "waited_ms": sum(found.waited[name]), "restarts": found.restarts}
             results.append({"subject": name, "sequence": sequence if sequence == "task" else int(sequence), **counted, "peak": peak, **about[name]})
-    json.dump(results, sys.stdout)
+    return results
+
+
+def _fixed(path: Path, options: Options, feed: Feed) -> Query:
+    """A file that answers the same feed, whatever it is asked."""
+    query = onnx_query(path, options)
+    return lambda _: query(feed)
 
 
 def pin(threads: int) -> None:
@@ -81,8 +97,13 @@ def feeds_of(rows: list[dict[str, list[Any]]], sequence: int | str, batch: int) 
 
 def _batch(name: str, rows: list[dict[str, list[Any]]], sequence: int | str) -> np.ndarray[Any, np.dtype[np.int64]]:
     own = sequence == "task" or name.startswith("decoder_")
-    width = max(length(r, name) for r in rows) if own else int(sequence)
+    width = max(_tokens(r[name]) for r in rows) if own else int(sequence)
     return np.array([_fitted(r[name], width, repeat=not own) for r in rows], dtype=np.int64)
+
+
+def _tokens(values: list[Any]) -> int:
+    """Of a query; of its longest choice. As `tasks.encode.length`, whose package would take this process longer to import than all else."""
+    return len(values[0]) if isinstance(values[0], list) else len(values)
 
 
 def _fitted(values: list[Any], width: int, *, repeat: bool) -> list[Any]:

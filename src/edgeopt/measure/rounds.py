@@ -96,12 +96,13 @@ def interleaved(queries: Queries, feeds: Sequence[Any], threads: int, rounds: in
 
 
 def believable(
-    openers: Mapping[str, Callable[[], Query]], feeds: Mapping[str, Sequence[Any]], threads: int, rounds: int, max_seconds: float
+    openers: Mapping[str, Callable[[], Query]], feeds: Mapping[str, Sequence[Any]], threads: int, rounds: int, max_seconds: float, openings: int | None = None
 ) -> dict[str, Rounds]:
     """The rounds of each of several lists of feeds, by its name: that many, spread over ten openings of all subjects in random
     order, or as many as max_seconds a list allow, openings and warm-up included: so much is never exceeded by more than the opening
     and the round that it ends in. What is not settled then is measured again while there is time: anew where a ratio has drifted,
-    else on top."""
+    else on top. openings: so many, of one sitting among several, after which nothing is measured again: what is not settled shows
+    between the sittings."""
     rng = random.Random(0)
 
     def opened() -> dict[str, Query]:
@@ -113,9 +114,10 @@ def believable(
     for each in found.values():
         each.warm_up(queries, max_seconds / 8)
     todo = list(found.values())
-    for attempt in range(1, ATTEMPTS + 1):
+    often, attempts = openings or OPENINGS, 1 if openings else ATTEMPTS
+    for attempt in range(1, attempts + 1):
         began = time.monotonic()
-        for number in range(OPENINGS):
+        for number in range(often):
             now = time.monotonic()
             if number and now + (now - began) / number * _MOST > end:  # there is no time for a whole one more
                 break
@@ -123,14 +125,14 @@ def believable(
             queries.update(opened())
             for i, each in enumerate(todo):
                 now = time.monotonic()
-                share = (end - now) / ((OPENINGS - number) * len(todo) - i)
+                share = (end - now) / ((often - number) * len(todo) - i)
                 each.freshen(queries, share / 10)
-                each.run(queries, math.ceil(rounds / OPENINGS), now + share)
+                each.run(queries, math.ceil(rounds / often), now + share)
         now = time.monotonic()
         took, left = now - began, end - now
         why = {id(each): unsettled(each) for each in todo}
         todo = [each for each in todo if why[id(each)]]
-        if not todo or attempt == ATTEMPTS or took > left:  # there is no time for as much again
+        if not todo or attempt == attempts or took > left:  # there is no time for as much again
             break
         for each in todo:
             if why[id(each)] == "drift":

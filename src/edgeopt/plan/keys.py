@@ -79,6 +79,8 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
         parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, **task_of(task).key()}
     if step.transform.trains(step.params) and data.get("train_with"):
         parts["data"]["train_with"] = data["train_with"]
+    if step.held_out and any(not training.selects for _, training in step.transform.trainings(step.params)):
+        parts["data"]["held_out"] = True  # of the others `selection` says it already
     if unlabelled := [data["unlabelled"][distil.unlabelled.key] for _, distil in distils if distil.unlabelled]:
         parts["data"]["unlabelled"] = unlabelled
     if step.use == LowerToOnnx.name:

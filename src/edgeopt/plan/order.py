@@ -10,6 +10,7 @@ from edgeopt.contract import Fact, Facts, facts, fold
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import exporter, unfit
 from edgeopt.models.source import ModelSource
+from edgeopt.plan.held_out import hold_out
 from edgeopt.plan.steps import Chain, PlannedStep
 from edgeopt.recipe.load import Recipe, StepSpec
 from edgeopt.recipe.schema import AUTO, StepParams
@@ -35,7 +36,7 @@ def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[Planned
     if issues:
         raise InputError(issues)
     chains = {name: _noted(chain, fold(start, chain).before) for name, chain in chains.items()}
-    return {name: [replace(load_step("load"), chain=name), *chain] for name, chain in chains.items()}
+    return hold_out({name: [replace(load_step("load"), chain=name), *chain] for name, chain in chains.items()}, recipe)
 
 
 def load_step(id: str) -> PlannedStep:

@@ -40,6 +40,13 @@ class PlannedStep:
     state: State | None = None
     #: Whether `precision: auto` stood in the parameters, in which its place is taken by what was decided.
     auto: bool = False
+    #: Whether its trainings leave the selection rows out, whatever they say themselves.
+    held_out: bool = False
+
+    @property
+    def looks_at_selection(self) -> bool:
+        """Whether something is decided by the rows that are carved out of train for that: a checkpoint, or what the step does."""
+        return self.transform.judges(self.params) or any(training.selects for _, training in self.transform.trainings(self.params))
 
     @property
     def contract(self) -> Contract:

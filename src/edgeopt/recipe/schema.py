@@ -151,7 +151,9 @@ class TaskSpec(Strict):
     )
     stride: int | None = Field(None, ge=1, description="tokens that neighbouring windows share; default: a quarter of max_length")
     report: Literal["validation", "test"] | None = Field(None, description="split that every figure is measured on")
-    selection: float = Field(0.1, gt=0, lt=0.5, description="share of train held out when a step selects a checkpoint")
+    selection: float = Field(
+        0.1, gt=0, lt=0.5, description="share of train held out where a checkpoint, int8 remedies (`policy: auto`) or the export are chosen"
+    )
     slices: list[str] | None = Field(
         None,
         min_length=1,

@@ -43,7 +43,11 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
                 "border between classes."
             )
         policy = done.state.figures.get("policy")
-        if policy and not policy["held"]:
+        if policy and policy["held"] is None:
+            margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
+            notes.append(f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: of the remedies that cost no speed the "
+                         f"one with the least KL was shipped ({policy['chosen']}).")  # fmt: skip
+        if policy and policy["held"] is False:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
             notes.append(f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantisation in the "
                          "loop: quantize.qat.")  # fmt: skip

@@ -12,8 +12,10 @@ from edgeopt.report.table import Column, Table
 SHOWN = 12
 TRIED = (
     "In the order in which they were tried, on rows of train that checkpoints are selected by; nothing of the report split was looked at. KL is that of "
-    "the int8 logits from the float ones, in nats; of a score, the squared difference over the scores' variance."
+    "the int8 logits from the float ones, in nats; of a score, the squared difference over the scores' variance. Of what the margin is on the bounds stand "
+    "beside, at 95 % for all remedies together."
 )
+_HELD = {True: "holds", False: "missed", None: "cannot tell"}
 SENSITIVITY = (
     "KL of the logits when this part alone is int8, on calibration rows: first every block, then the nodes of those blocks that could hold one of the "
     "worst. A node is named as in the graph."
@@ -29,7 +31,9 @@ def tried(report: Report) -> Table:
         for each in policy["tried"]:
             same = fmt.ABSENT if each["agreement"] is None else fmt.share(each["agreement"])
             drop = fmt.ABSENT if each["drop"] is None else fmt.metric(each["drop"])
-            held, shipped = "holds" if each["held"] else "missed", "yes" if each["remedies"] == policy["chosen"] else ""
+            held, shipped = _HELD[each["held"]], "yes" if each["remedies"] == policy["chosen"] else ""
+            if "low" in each:  # runs of earlier versions have no bounds
+                held += f" ({each['low']:.2g} to {each['high']:.2g})"
             rows.append([each["remedies"], f"{each['kl']:.2e}", same, drop, held, shipped])
     return Table(columns, rows)
 

@@ -98,6 +98,11 @@ class Transform(ABC, Generic[P]):
         found = [(field, getattr(params, field) if field else params) for field in fields]
         return [(field, training) for field, training in found if isinstance(training, TrainParams)]
 
+    def judges(self, params: P) -> bool:
+        """Whether the step decides something by the selection rows (`context.data.carve`), other than which checkpoint is kept. Every
+        training before it then leaves them out."""
+        return False
+
     def references(self, params: P) -> list[Reference]:
         """The models that the step needs besides its input: the teachers of its trainings."""
         found = []

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgeopt.bootstrap import bootstrap
 from edgeopt.data import Split
 from edgeopt.measure.session import input_names, open_session
+from edgeopt.paired import proportion
+from edgeopt.statistics import Bounds
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.quantize.observers import Array
@@ -20,13 +26,41 @@ _KEPT = 50_000_000
 
 @dataclass(frozen=True)
 class Judged:
-    """kl: of the float logits' distribution to the int8 one, mean over queries, in nats; of a score the mean squared
-    difference over the float scores' variance. agreement: share of queries (of tokens, where each has logits) whose largest
-    logit is the same; None for a score. drop: of the task's first metric, float minus int8; None where it was not measured."""
+    """What is known of each unit, a row or, where rows of one depend on one another, a document. kls: of the float logits'
+    distribution to the int8 one, mean over its queries, in nats; of a score the squared difference over the float scores'
+    variance. same: share of its queries (of tokens, where each has logits) whose largest logit is the same; None for scores.
+    difference: of the task's first metric, int8 minus float, at a confidence; None where it was not measured."""
 
-    kl: float
-    agreement: float | None
-    drop: float | None
+    kls: Array
+    same: Array | None
+    difference: Callable[[float], Bounds] | None
+
+    @property
+    def kl(self) -> float:
+        return float(self.kls.mean())
+
+    @property
+    def agreement(self) -> float | None:
+        return None if self.same is None else float(self.same.mean())
+
+    @property
+    def drop(self) -> float | None:
+        return None if self.difference is None else -self.difference(0.5).value
+
+    def kl_bounds(self, confidence: float) -> Bounds:
+        if len(self.kls) < 2:
+            return Bounds(self.kl, 0.0, math.inf)
+        return bootstrap(lambda weights: weights @ self.kls / weights.sum(1), np.ones(len(self.kls)), confidence)
+
+    def agreement_bounds(self, confidence: float) -> Bounds:
+        """Wilson's, with a unit for a trial: of shares between 0 and 1 none varies more than one that is 0 or 1."""
+        assert self.same is not None
+        return proportion(float(self.same.mean()), len(self.same), confidence)
+
+    def drop_bounds(self, confidence: float) -> Bounds:
+        assert self.difference is not None
+        found = self.difference(confidence)
+        return Bounds(-found.value, -found.high, -found.low)
 
 
 class Judge:
@@ -38,7 +72,7 @@ class Judge:
         self.ids = self.features.ids
         outputs, self.logits = self._run(graph)
         self.ids = self.ids[: len(self.logits)]
-        self.base = self._metric(outputs)
+        self.base: Any = task.gather(outputs, self.features) if metric else None
         self.variance = max(float(np.var(np.concatenate([x.ravel() for x in self.logits]))), 1e-12)
 
     @property
@@ -48,11 +82,15 @@ class Judge:
 
     def __call__(self, graph: Path) -> Judged:
         outputs, found = self._run(graph)
-        metric = self._metric(outputs)
-        kl = [self._kl(a, b) for a, b in zip(self.logits, found, strict=True)]
-        same = [np.mean(a.argmax(-1) == b.argmax(-1)) for a, b in zip(self.logits, found, strict=True)] if self.logits[0].shape[-1] > 1 else []
-        drop = None if self.base is None or metric is None else self.base - metric
-        return Judged(float(np.mean(kl)), float(np.mean(same)) if same else None, drop)
+        kls = self._by_unit([self._kl(a, b) for a, b in zip(self.logits, found, strict=True)])
+        same = [float(np.mean(a.argmax(-1) == b.argmax(-1))) for a, b in zip(self.logits, found, strict=True)] if self.logits[0].shape[-1] > 1 else None
+        return Judged(kls, None if same is None else self._by_unit(same), self._difference(outputs) if self.measured else None)
+
+    def _by_unit(self, values: list[float]) -> Array:
+        """Means over the queries of each row, or document, in whole."""
+        rows = np.array(self.features.rows[: len(values)])
+        units = np.unique(np.array(self.split.documents)[rows] if self.split.documents else rows, return_inverse=True)[1]
+        return np.asarray(np.bincount(units, weights=values) / np.bincount(units))
 
     def _run(self, graph: Path) -> tuple[list[Any], list[Array]]:
         """The task's outputs, where the metric is measured, and the logits, one query at a time."""
@@ -77,11 +115,9 @@ class Judge:
                 break
         return outputs, logits
 
-    def _metric(self, outputs: list[Any]) -> float | None:
-        if not self.measured:
-            return None
-        labels = self.task.stack_labels(self.split.labels)
-        return self.task.measure(self.task.spec.metric_names[0], labels, self.task.gather(outputs, self.features))
+    def _difference(self, outputs: list[Any]) -> Callable[[float], Bounds]:
+        labels, found = self.task.stack_labels(self.split.labels), self.task.gather(outputs, self.features)
+        return partial(self.task.difference, self.task.spec.metric_names[0], labels, self.base, found)
 
     def _kl(self, base: Array, other: Array) -> float:
         if base.shape[-1] == 1:

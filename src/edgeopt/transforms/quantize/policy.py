@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 
 from edgeopt.graph_files import copy_graph
 from edgeopt.recipe.schema import Strict
+from edgeopt.statistics import Bounds
 from edgeopt.transforms.quantize.build import Builder, Remedies
 from edgeopt.transforms.quantize.calibrate import Method
 from edgeopt.transforms.quantize.judge import Judge, Judged
@@ -21,6 +23,8 @@ OTHER_METHODS: tuple[Method, ...] = ("mse",)
 ALPHA = 0.5
 #: How many of the worst nodes stay in float, in turn.
 _KEPT = (1, 2, 4, 8)
+#: Of each remedy's bounds, so that 95 % are left for all nine that may be looked at.
+CONFIDENCE = 1 - 0.05 / 9
 
 
 class Tolerance(Strict):
@@ -29,7 +33,7 @@ class Tolerance(Strict):
     max_drop: float | None = Field(None, ge=0, lt=1, description="of the task's first metric")
     kl: float | None = Field(None, gt=0, description="mean KL divergence of the logits from the float ones, in nats; of scores their squared error ratio")
     agreement: float | None = Field(None, gt=0, le=1, description="share of predictions that stay the same")
-    rows: int = Field(512, ge=1, description="at most so many rows are looked at")
+    rows: int = Field(2048, ge=1, description="at most so many rows are looked at")
 
     @model_validator(mode="after")
     def _one_margin(self) -> Tolerance:
@@ -37,24 +41,28 @@ class Tolerance(Strict):
             raise ValueError("give exactly one of 'max_drop', 'kl' and 'agreement'")
         return self
 
-    def excess(self, judged: Judged) -> float:
-        """By how much the margin is missed; at most 0 where it holds."""
+    def bounds(self, judged: Judged) -> Bounds:
+        """Of what the margin is on, one-sided, each at what 95 % for all remedies together asks of one."""
         if self.max_drop is not None:
-            assert judged.drop is not None
-            return judged.drop - self.max_drop
+            return judged.drop_bounds(CONFIDENCE)
+        return judged.kl_bounds(CONFIDENCE) if self.agreement is None else judged.agreement_bounds(CONFIDENCE)
+
+    def excess(self, bounds: Bounds) -> tuple[float, float, float]:
+        """By how much the margin is missed: the value, and at least and at most so much; it holds where that is at most 0."""
         if self.agreement is not None:
-            assert judged.agreement is not None
-            return self.agreement - judged.agreement
-        assert self.kl is not None
-        return judged.kl - self.kl
+            return self.agreement - bounds.value, self.agreement - bounds.high, self.agreement - bounds.low
+        margin = self.max_drop if self.max_drop is not None else self.kl
+        assert margin is not None
+        return bounds.value - margin, bounds.low - margin, bounds.high - margin
 
 
 @dataclass
 class Outcome:
-    """chosen: what the last graph was made with. tried: each remedy with what it gave, in order. held: whether the margin does."""
+    """chosen: what the last graph was made with. tried: each remedy with what it gave, in order. held: whether the margin does; None
+    where the rows cannot tell."""
 
     chosen: Remedies
-    held: bool
+    held: bool | None = False
     tried: list[dict[str, Any]] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
@@ -62,29 +70,34 @@ class Outcome:
 
 
 def search(builder: Builder, judge: Judge, tolerance: Tolerance, given: Remedies, rank: Callable[[Remedies, int | None], Ranking], path: Path) -> Outcome:
-    """Leave at `path` the first graph for which the margin holds; where none does, the nearest. The cheapest remedies, which
-    cost a user nothing at run time, come first; nodes in float, which cost speed, last, and begin from the best of the
-    others."""
-    outcome = Outcome(given, held=False)
-    best, candidate = (float("inf"), float("inf")), path.with_name("candidate.onnx")
+    """Leave at `path` the first graph for which the margin is sure to hold. What costs a user nothing at run time is tried first. Nodes
+    in float cost speed, so they are tried only where all of that is sure to miss the margin, beginning from the best of it, until
+    that is no longer sure. Where the rows cannot tell, a row more or less that flips must not decide: of those graphs the one with
+    the least KL is left, which every row has a share in; where all miss the margin, the nearest."""
+    outcome = Outcome(given)
+    best, candidate = (math.inf, math.inf, math.inf), path.with_name("candidate.onnx")
 
-    def attempt(remedies: Remedies) -> bool:
+    def attempt(remedies: Remedies) -> bool | None:
         nonlocal best
         builder.build(remedies, candidate)
         judged = judge(candidate)
-        excess = tolerance.excess(judged)
-        outcome.tried.append({"remedies": remedies.words(), "kl": judged.kl, "agreement": judged.agreement, "drop": judged.drop, "held": excess <= 0})
-        if (max(excess, 0.0), judged.kl) < best:
-            best, outcome.chosen, outcome.held = (max(excess, 0.0), judged.kl), remedies, excess <= 0
+        bounds = tolerance.bounds(judged)
+        excess, least, most = tolerance.excess(bounds)
+        held = True if most <= 0 else False if least > 0 else None
+        shown = {"kl": judged.kl, "agreement": judged.agreement, "drop": judged.drop, "low": bounds.low, "high": bounds.high, "held": held}
+        outcome.tried.append({"remedies": remedies.words(), **shown})
+        order = {True: (0.0, 0.0), None: (1.0, 0.0), False: (2.0, excess)}[held]
+        if (*order, judged.kl) < best:
+            best, outcome.chosen, outcome.held = (*order, judged.kl), remedies, held
             copy_graph(candidate, path)
-        return excess <= 0
+        return held
 
-    if any(attempt(remedies) for remedies in _free(given)):
+    if any(attempt(remedies) for remedies in _free(given)) or outcome.held is None:
         return outcome
     base = outcome.chosen
     names = [s.name for s in rank(base, _KEPT[-1]).nodes]
     for count in _KEPT:
-        if count < len(builder.names) and attempt(replace(base, kept=tuple(names[:count]))):
+        if count < len(builder.names) and attempt(replace(base, kept=tuple(names[:count]))) is not False:
             break
     return outcome
 

@@ -46,7 +46,11 @@ class StaticParams(StepParams):
     bias_correction: bool = Field(False, description="take what rounding the weights shifts on average off the biases")
     exclude_worst: int | None = Field(None, ge=1, description="so many nodes stay in float: those that alone in int8 change the logits most (KL)")
     exclude_above: float | None = Field(None, gt=0, description="instead: the nodes whose KL is above this, in nats")
-    policy: Literal["fixed", "auto"] = Field("fixed", description="auto: try remedies, cheapest first, until `tolerance` holds; suggests QAT where none does")
+    policy: Literal["fixed", "auto"] = Field(
+        "fixed",
+        description="auto: try remedies, cheapest first, until `tolerance` is sure to hold on rows that every training leaves out; where these cannot tell, "
+        "the nearest of those that cost no speed; suggests QAT where all are sure to miss it",
+    )
     tolerance: policies.Tolerance | None = Field(None, description="with `policy: auto`; default: max_drop 0.005")
 
     @model_validator(mode="after")
@@ -69,10 +73,13 @@ class StaticQuantize(Transform[StaticParams]):
     """Quantise the plain graph and let the runtime fuse it when it loads: of the orders measured, the fastest."""
 
     name = "quantize.static"
-    version = 3  # products are Gemms with their bias inside, and residuals are not rounded
+    version = 4  # `policy: auto` goes by bounds
     summary = "int8 weights and activations, ranges from train rows"
     Params = StaticParams
     contract = common.contract("calibration")
+
+    def judges(self, params: StaticParams) -> bool:
+        return params.policy == "auto"
 
     def check(self, params: StaticParams, task: TaskSpec) -> Found:
         if params.policy == "fixed":
