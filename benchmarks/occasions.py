@@ -206,7 +206,8 @@ def report(found: list[dict[str, Any]]) -> None:
         "share of the time that other programs had the processor": round(sum(f["waited"] for f in found) / (sum(f["waited"] for f in found) + _busy(found)), 2),
         "largest change of the twin's median between files": round(_change(files), 3), "side by side": {CANDIDATES[n]: v for n, v in truth.items()},
     }  # fmt: skip
-    save("occasions", {**about, "results": results, "occasions": found})
+    raw = [json.dumps(each, separators=(",", ":")) for each in found]  # a line each: thousands of numbers
+    save("occasions", {**about, "results": results, "occasions": raw})
     rows = [list(r.values()) for r in results]
     text = "\n\n".join((__doc__ or "").split("\n\n")[1:2])
     notes = "".join(f"- {k}: {v}\n" for k, v in about.items() if k != "what")

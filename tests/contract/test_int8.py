@@ -245,10 +245,9 @@ def test_seven_bits(make: Make) -> None:
 
 
 def test_auto_stops_where_the_margin_holds(make: Make) -> None:
-    state = make(policy="auto", tolerance={"kl": 10.0})
-    assert state.figures["policy"]["held"] and len(state.figures["policy"]["tried"]) == 1
-    plain = make()
-    assert (state.folder / GRAPH).read_bytes() == (plain.folder / GRAPH).read_bytes()
+    found = make(policy="auto", tolerance={"kl": 10.0}).figures["policy"]
+    (tried,) = found["tried"]
+    assert found["held"] and found["chosen"] == tried["remedies"] and 0 <= tried["low"] <= tried["kl"] <= tried["high"] < 10
 
 
 def test_auto_tries_everything_and_ships_the_nearest(make: Make) -> None:
@@ -263,8 +262,11 @@ def test_auto_tries_everything_and_ships_the_nearest(make: Make) -> None:
 
 def test_auto_by_metric_and_by_agreement(make: Make) -> None:
     by_metric = make(policy="auto").figures["policy"]
-    assert by_metric["held"] and by_metric["tolerance"] == {"max_drop": 0.005, "rows": 512}
-    assert make(policy="auto", tolerance={"agreement": 0.5}).figures["policy"]["held"]
+    assert by_metric["held"] is None, "a few rows cannot tell"
+    assert by_metric["tolerance"] == {"max_drop": 0.005, "rows": 2048} and by_metric["queries"] < 500
+    assert by_metric["chosen"] == min(by_metric["tried"], key=lambda t: t["kl"])["remedies"]
+    by_agreement = make(policy="auto", tolerance={"agreement": 0.05}).figures["policy"]
+    assert by_agreement["held"] and by_agreement["tried"][0]["low"] > 0.05
 
 
 REMEDIES: dict[str, Any] = {"calibration": {"samples": 16, "method": "mse"}, "smoothquant": {"alpha": 0.5}, "bias_correction": True}

@@ -27,7 +27,7 @@ def planned(tmp_path: Path, tiny_model: Path) -> Any:
     data = write_rows(tmp_path / "rows", train=16, validation=8)
 
     def make(*steps: dict[str, Any], baseline: dict[str, Any] | None = None, **more: Any) -> Plan:
-        given = {"finetune": baseline} if baseline else {}
+        given = {"finetune": baseline or {"max_steps": 3}}
         keys = {"model": {"id": str(tiny_model)}, "task": tiny_task(data, max_length=32), "steps": list(steps), "baseline": given, **more}
         path = tiny_recipe(tmp_path, **keys)
         return check(load_recipe(path, ()))
@@ -47,7 +47,7 @@ def test_every_training_before_a_choice_leaves_its_rows_out(planned: Any) -> Non
     assert held(planned(TUNE, BEST, AGAIN, baseline=other)) == {"candidate.tune", "candidate.best"}  # what follows may see them
     assert held(planned(TUNE, auto, baseline=same)) == {"candidate.tune", "baseline.finetune"}  # one training, as before
     assert held(planned(TUNE, INT8, baseline=other, export="auto")) == {"candidate.tune", "baseline.finetune"}
-    assert held(planned(TUNE, {"id": "qat", "use": "quantize.qat", "training": {"max_steps": 3, "keep_best": True}}, baseline=other)) == {
+    assert held(planned(TUNE, {"id": "qat", "use": "quantize.qat", "max_steps": 3, "keep_best": True}, baseline=other)) == {
         "candidate.tune", "candidate.qat"
     }  # fmt: skip
 
