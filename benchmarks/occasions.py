@@ -2,9 +2,8 @@
 
 A baseline file is taken of a BERT of six layers every few minutes, as `edgeopt baseline` takes it: five sittings, each a process of
 its own, with the graph's twin beside. Between them come gates, as `edgeopt gate --against FILE` measures: a hundred of the same file
-(their ratio is 1), some of one with two layers more, and some of its int8 form. (To be short, an occasion is one new process, of which
-its sittings are copies, and the graphs are saved as the runtime optimizes them, so that they open in no time.) Every occasion is held against the baseline
-files that were taken at least two minutes before or after it. *As before* is the same data without the twin and with the openings
+(their ratio is 1), some of one with two layers more, and some of its int8 form. (To be short, the graphs are saved as the runtime
+optimizes them, so that they open in no time.) Every occasion is held against the baseline files that were taken at least two minutes before or after it. *As before* is the same data without the twin and with the openings
 for units, as it was done until then.
 
 --work keeps every sample: a second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as busy as
@@ -17,8 +16,6 @@ import argparse
 import json
 import math
 import os
-import subprocess
-import sys
 import time
 import warnings
 from collections import Counter
@@ -32,7 +29,6 @@ import numpy as np
 from benchmarks.common import save, table, write
 from edgeopt.export import Runnable
 from edgeopt.latency_gates import latency
-from edgeopt.measure import latency as measuring
 from edgeopt.measure.latency import SITTINGS, Measured, measure, sittings
 from edgeopt.measure.latency_worker import feeds_of
 from edgeopt.measure.session import defaults, save_optimized
@@ -129,24 +125,13 @@ def graphs_of(work: Path) -> dict[str, Path]:
 def occasion(kind: str, graphs: dict[str, Path], rows: list[Any], twin: Twin) -> dict[str, Any]:
     """What was measured on one."""
     began = time.time()
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.occasion_worker"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as process:
-        measuring.run_worker = partial(_asked, process)  # type: ignore[assignment]
-        measured = _measured(kind, graphs, rows, twin)
-        assert process.stdin is not None
-        process.stdin.close()
+    measured = _measured(kind, graphs, rows, twin)
     samples = {m.subject: [round(float(s), 3) for s in m.samples] for m in measured}
     return {
         "kind": kind, "at": round(began, 1), "seconds": round(time.time() - began, 1), "load": round(os.getloadavg()[0], 1),
         "sittings": measured[0].sittings, "openings": measured[0].openings, "samples": samples,
         "waited": round(sum(m.waited_ms for m in measured) / 1e3, 1),
     }  # fmt: skip
-
-
-def _asked(process: Any, module: str, task: dict[str, Any]) -> Any:
-    process.stdin.write(json.dumps(task) + "\n")
-    process.stdin.flush()
-    return json.loads(process.stdout.readline())
 
 
 def _measured(kind: str, graphs: dict[str, Path], rows: list[Any], twin: Twin) -> list[Measured]:

@@ -320,6 +320,16 @@ def test_a_ratio_to_another_time_is_by_the_twin() -> None:
     assert (without.verdict, without.bounds) == ("inconclusive", None) and "edgeopt baseline" in without.reason and "--against" in without.reason
 
 
+def test_notes_are_of_what_was_measured_together() -> None:
+    """Rounds of a baseline file are no pairs with these, and may be fewer."""
+    rng = np.random.default_rng(4)
+    now, then = occasion(rng), occasion(rng, rounds=20)
+    slope = np.linspace(1, 2, len(now.samples))
+    latency = [measured(n, x, openings=(20,) * 10) for n, x in (("candidate", now.samples * slope), ("twin", now.twin * slope))]
+    latency += [measured(n, x, openings=(20,) * 5, apart=True) for n, x in (("baseline", then.samples), ("twin", then.twin))]
+    assert latency_notes(latency) == []
+
+
 def test_an_open_gate_says_how_many_queries_would_tell() -> None:
     base, candidate = steady_pair(1.0, 100)
     bounds = ratio_bounds(candidate, base, 50, 0.95)

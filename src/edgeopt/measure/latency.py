@@ -10,8 +10,8 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -124,32 +124,20 @@ def measure(
 def sittings(
     target: Target, graphs: Mapping[SubjectName, Runnable], torch_folder: Path | None, rows: list[Ids], twin: Twin, options: Mapping[SubjectName, Options]
 ) -> list[Measured]:
-    """The same in five processes one after the other, each with a fifth of the queries and of the time, and with the twin of the
-    baseline beside: what can be compared with samples of another time. options: as for `measure`, also of the twin; those
-    that the first process chooses the others take. Raises StepError E409."""
+    """The same in five sittings, each a process of its own with a fifth of the queries and of the time, and with the twin of the
+    baseline beside: what can be compared with samples of another time. options: as for `measure`, also of the twin. Raises
+    StepError E409."""
     found: list[Measured] = []
     with tempfile.TemporaryDirectory() as scratch:
-        path, known = twin.write(Path(scratch)), dict(options)
+        path = twin.write(Path(scratch))
         for sequence in target.sequence:
             if (feed := twin.feed(target.name, sequence)) is None:
                 continue
             share = {"queries": math.ceil(target.queries / SITTINGS), "max_seconds": target.max_seconds / SITTINGS}
             one = target.model_copy(update={"sequence": [sequence], **share})
-            parts: list[list[Measured]] = []
-            for _ in range(SITTINGS):
-                asked = {"name": TWIN, "path": str(path), "feed": feed.values(), "options": known.get(TWIN)}
-                parts.append(measure(one, graphs, torch_folder, rows, known, twin=asked, openings=_OPENINGS))
-                known |= {m.subject: {k: v for k, v in m.session.items() if k not in graphs[m.subject].settings} for m in parts[0] if m.subject in graphs}
-            found += [_joined(each) for each in zip(*parts, strict=True)]
+            asked = {"name": TWIN, "path": str(path), "feed": feed.values(), "options": options.get(TWIN)}
+            found += measure(one, graphs, torch_folder, rows, options, twin=asked, openings=_OPENINGS, sittings=SITTINGS)
     return found
-
-
-def _joined(parts: Sequence[Measured]) -> Measured:
-    """Several sittings of one subject as one."""
-    return replace(
-        parts[0], samples=np.concatenate([p.samples for p in parts]), openings=tuple(n for p in parts for n in p.openings),
-        sittings=tuple(len(p.samples) for p in parts), waited_ms=sum(p.waited_ms for p in parts),
-    )  # fmt: skip
 
 
 def promise(target: Target) -> tuple[str, float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from edgeopt.export import Runnable
 from edgeopt.measure.arithmetic import peaks, weights_of
 from edgeopt.measure.choice import SECONDS, Choice, Query, best_options
+from edgeopt.measure.cold_worker import in_child
 from edgeopt.measure.rounds import believable
 from edgeopt.measure.session import Options, onnx_query
 from edgeopt.processes import read_task
@@ -26,7 +28,32 @@ Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
 
 
 def main() -> None:
-    json.dump(measured(read_task()), sys.stdout)
+    task = read_task()
+    json.dump(in_sittings(task, task["sittings"]) if task.get("sittings") else measured(task), sys.stdout)
+
+
+def in_sittings(task: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """The same in so many copies of this process, one after the other, which have the runtimes loaded and have opened no file. The options
+    that the first chooses the others take."""
+    files = {name: Runnable.of_json(given) for name, given in task["graphs"].items()}
+    for module in {m for file in files.values() for m in file.exporter.imports} | ({"torch", "transformers"} if task["torch"] else set()):
+        importlib.import_module(module)
+    parts: list[list[dict[str, Any]]] = []
+    for _ in range(count):
+        parts.append(in_child(partial(_sitting, task), "a sitting")["measured"])
+        chosen = {r["subject"]: {k: v for k, v in r["session"].items() if k not in files[r["subject"]].settings} for r in parts[0] if r["subject"] in files}
+        task = {**task, "options": {**chosen, **task["options"]}}
+    return [_joined(each) for each in zip(*parts, strict=True)]
+
+
+def _sitting(task: dict[str, Any]) -> dict[str, Any]:
+    return {"measured": measured(task)}
+
+
+def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several sittings of one subject as one."""
+    whole = {key: [value for part in parts for value in part[key]] for key in ("samples", "openings")}
+    return {**parts[0], **whole, "sittings": [len(part["samples"]) for part in parts], "waited_ms": sum(part["waited_ms"] for part in parts)}
 
 
 def measured(task: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeopt.measure.latency import Measured
+from edgeopt.measure.twin import TWIN
 from edgeopt.openings import drift, drifted
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Place
@@ -16,8 +17,10 @@ _QUIET = 0.05
 
 
 def latency_notes(latency: Sequence[Measured]) -> list[str]:
-    """How busy the machine was, what drifted, and which targets this machine cannot stand for."""
-    return [*_busy(latency), *_drifts(latency), *_unfit(latency)]
+    """How busy the machine was, what drifted, and which targets this machine cannot stand for; not of what was measured at another
+    time, whose rounds are no pairs with these, nor of a twin, whose drift is in the bounds."""
+    found = [m for m in latency if not m.apart and m.subject != TWIN]
+    return [*_busy(found), *_drifts(found), *_unfit(found)]
 
 
 def _busy(latency: Sequence[Measured]) -> list[str]:
