@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 import sshd
 from bundles import MODEL, TARGET, make_run, reseal
@@ -168,14 +169,16 @@ def test_what_fails_its_self_test_or_a_gate_is_rolled_back(device: Device, runs:
     done = device.ship(broken)
     assert done.code == 3 and "error[E421]" in done.err and "self-test failed" in done.err
     assert device.current == good and device.versions == {good}
-    (broken / MODEL).write_bytes(b"no model")
+    graph = onnx.load(runs[1] / "model" / MODEL)
+    graph.graph.node[0].op_type = "NoSuchOperator"  # sound as a file, and nothing that a runtime can open
+    onnx.save(graph, broken / MODEL)
     reseal(broken)
     done = device.ship(broken)
     assert done.code == 3 and "could not run" in done.err and device.current == good and device.versions == {good}
     done = device.ship(runs[0] / "bundle.zip", "--gate", "latency.p50=0.00001")
     assert done.code == 1 and "fail" in done.out and "not switched" in done.out
     assert device.current == good and device.versions == {good}
-    (found,) = edgeopt("report", runs[0], "--json").json["devices"]
+    (found,) = [d for d in edgeopt("report", runs[0], "--json").json["devices"] if d["path"] == str(device.root)]
     assert not found["switched"] and found["verdict"] == "fail"
     assert device.ship(runs[0] / "bundle.zip", "--gate", "accuracy=1").code == 2
 
