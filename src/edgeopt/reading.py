@@ -137,8 +137,11 @@ class Reader:
 
     def missing(self, path: Path, error: Exception) -> InputError:
         """The error for a file that cannot be opened."""
+        help = self.absent or self.help
+        if isinstance(error, FileNotFoundError):
+            return bad_input(self.code, f"there is no {self.what} at {shown_path(path)}", help=help)
         reason = getattr(error, "strerror", None) or str(error)
-        return bad_input(self.code, f"the {self.what} {shown_path(path)} cannot be read: {reason}", help=self.absent or self.help)
+        return bad_input(self.code, f"the {self.what} {shown_path(path)} cannot be read: {reason}", help=help)
 
 
 def first_wrong(error: ValidationError) -> str:

@@ -57,17 +57,17 @@ MISUSE = {
     "apply recipe.yaml --out foreign": ["E114", "holds files that no run of edgeopt made"],
     "apply recipe.yaml --out file/below": ["E114", "cannot be written"],
     "apply recipe.yaml --store file --out run": ["E113", "cannot be written"],
-    "report absent": ["E115", "absent is not the folder of a run"],
-    "report empty": ["E115", "there is no report.json", "apply --out"],
-    "report corrupt": ["E115", "is not a report of this edgeopt"],
-    "report other": ["E115", "is not a report of this edgeopt"],
+    "report absent": ["E115", "there is no report at absent", "apply --out"],
+    "report empty": ["E115", "there is no report at empty/report.json", "apply --out"],
+    "report corrupt": ["E115", "the report is not JSON", "corrupt/report.json:1:"],
+    "report other": ["E115", "the report is damaged: edgeopt is missing"],
     "gate empty": ["E131", "there is no report.json and no tokenizer.json"],
-    "gate corrupt": ["E115", "is not a report of this edgeopt"],
+    "gate corrupt": ["E115", "the report is not JSON"],
     "gate file": ["E131", "is not a graph with tokenizer.json beside it"],
     # locks
     "apply recipe.yaml --locked --out run": ["E116", "there is no lock at", "--lock FILE"],
     "apply recipe.yaml --lock broken.lock --out run": ["E116", "is not JSON", "--> broken.lock"],
-    "apply recipe.yaml --lock foreign.lock --out run": ["E116", "is not a lock of this edgeopt"],
+    "apply recipe.yaml --lock foreign.lock --out run": ["E116", "the lock is damaged: lock must be 1", "foreign.lock"],
     "explain E999": ["E100", "there is no error code 'E999'", "`edgeopt explain` lists them"],
 }
 

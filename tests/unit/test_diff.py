@@ -155,7 +155,7 @@ def _other_recipe(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("report.json", Path.unlink, "cannot be read"),
+        ("report.json", Path.unlink, "there is no report at"),
         ("recipe.lock", _other_recipe, "another recipe's"),
         ("predictions.jsonl", _cut, "is not JSON"),
         ("predictions.jsonl", lambda path: path.write_text(""), "is empty"),

@@ -160,7 +160,7 @@ def test_markup_in_names_stays_text() -> None:
     markdown = render_markdown(report)
     assert "<script" not in markdown and "\\| \\`x\\`" in markdown
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if "alert" in line and line[0] == "|"}
-    assert widths == {7, 8, 3}
+    assert widths == {7, 9, 3}
 
 
 @pytest.mark.parametrize("pair", [True, False])

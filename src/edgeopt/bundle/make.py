@@ -152,9 +152,11 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
         rows, texts = rows_of_run(run, task, wanted.count)
         check_measured(home, rows, ask({}), run.report, task)
     logits, tolerance = ask(options), wanted.tolerance
+    most = most_tolerance(logits)
     if tolerance is None:
         tolerance = tolerance_of(lambda way: probe_logits(folder, model, task.max_length, way), options, run.report.candidate.precision)
-    if tolerance > (most := most_tolerance(logits)):
+        tolerance = min(tolerance, float(f"{most / 2:.3g}"))  # of a model that the runtime's levels disagree on so far, a wrong refusal beats a wrong pass
+    if tolerance > most:
         raise bad_input("E144", f"a logit may not be off by {tolerance:g}: the largest of these texts is {most:.3g}", help="give a smaller --tolerance")
     (folder / REQUIREMENTS).write_text(requirements(run.report.environment.get("packages", {})), encoding="utf-8")
     _write(folder / SELFTEST, {"tolerance": tolerance, "texts": [list(t) for t in texts], "logits": [[float(x) for x in row] for row in logits]})
