@@ -3,8 +3,8 @@
 A baseline file is taken of a BERT of six layers every few minutes, as `edgeopt baseline` takes it: five sittings, each a process of
 its own, with the graph's twin beside. Between them come gates, as `edgeopt gate --against FILE` measures: a hundred of the same file
 (their ratio is 1), some of one with two layers more, and some of its int8 form. (To be short, the graphs are saved as the runtime
-optimizes them, so that they open in no time.) Every occasion is held against the baseline files that were taken at least two minutes before or after it. *As before* is the same data without the twin and with the openings
-for units, as it was done until then.
+optimizes them, so that they open in no time.) Every occasion is held against the baseline files that were taken at least two
+minutes before or after it. *As before* is the same data without the twin and with the openings for units, as it was done until then.
 
 --work keeps every sample: a second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as busy as
 it comes.
