@@ -19,7 +19,7 @@ _UNIT = r"(?:ms|kB|MB|GB|s|seconds?|min|minutes?|points?|times|×|%)"
 FIGURE = re.compile(rf"(?<![\w.])(?:[-+−±]?\d[\d,]*(?:\.\d+)?\s?{_UNIT}(?!\w)|[-+−±]?\d*\.\d{{2,}}(?![\w.]))")
 #: What has the form of a measured figure and is a setting, a limit, a version or a definition, with what stands around it.
 SETTINGS = (
-    r"Python (?:of )?\d\.\d+", r"95 %", r"\(``, 0\.95", r"about every 30 seconds", r"1 MB is 10\^6", r"64 MB", r"2 GB",
+    r"Python (?:of )?\d\.\d+", r"95 %", r"\(``, 0\.95", r"about every 30 seconds", r"1 % besides", r"onnxruntime`?`? \(\d\.\d+ and later", r"1 MB is 10\^6", r"64 MB", r"2 GB",
     r"within 10 % of", r"more than 1 %", r"after 5 seconds", r"within 10 seconds", r"by more than 5 %", r"at most 300 MB", r"60 seconds or more",
     r"80 of 100", r"`?\.60`?, `?\.90`?",
 )  # fmt: skip
