@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeopt.data import Split, load_reported
 from edgeopt.errors import InputError, Issue, Place, bad_input
+from edgeopt.locked import SLICES
 from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.schema import GateSpec, ModelSpec, Target, TaskSpec
 from edgeopt.recipe.yaml import Path_
@@ -91,11 +92,22 @@ def rows_of(run: Run, task: TaskSpec) -> tuple[Split, Task]:
         except InputError as error:
             found.append(error.issues[0].message)
             continue
-        if rows.fingerprint == run.report.task.fingerprint:
+        other = other_rows(run, rows)
+        if other is None:
             return rows, made
-        found.append(f"the rows of {'the hub' if hub else folder} are others now")
+        found.append(f"the {other} of {'the hub' if hub else folder} are others now")
     help = "bring them back there, or name them: --recipe FILE for gate and baseline, --texts FILE for a bundle"
     raise InputError(Issue("E151", f"the rows that {run.folder} was measured on are not there", None, help, tuple(dict.fromkeys(found))))
+
+
+def other_rows(run: Run, rows: Split, columns: Collection[str] | None = None) -> str | None:
+    """What of these rows is not what a run was measured on: they themselves or, of task.slices, the values of these columns (None: of
+    all that they have). None: nothing."""
+    if rows.fingerprint != run.report.task.fingerprint:
+        return "rows"
+    known, found = run.lock["data"] or {}, rows.slice_fingerprints
+    changed = [c for c in found if (columns is None or c in columns) and found[c] != known.get(SLICES + c)]
+    return f"values of {', '.join(changed)} in task.slices" if changed else None
 
 
 def damaged(run: Path, error: Exception) -> Exception:

@@ -14,7 +14,7 @@ from edgeopt.errors import InputError, Issue, Place
 from edgeopt.execute import Done
 from edgeopt.export import exporter
 from edgeopt.exporting import automatic
-from edgeopt.locked import Lock
+from edgeopt.locked import SLICES, Lock
 from edgeopt.models.source import ModelSource
 from edgeopt.plan import Chain, full_name
 from edgeopt.reading import Reader
@@ -38,6 +38,7 @@ def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains
         and {
             "train": data.train.fingerprint,
             "report": data.report.fingerprint,
+            **{SLICES + column: digest for column, digest in data.report.slice_fingerprints.items()},
             **{f"train_with.{i}": e.rows.fingerprint for i, e in enumerate(data.extra)},
             **{f"unlabelled.{i}": e.rows.fingerprint for i, e in enumerate(data.unlabelled.values())},
         },

@@ -8,6 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from edgeopt.recipe.schema import MEASURED, TASK_METRICS, GateSpec, ModelSpec, Target, TaskSpec
 
+#: What stands before a column of task.slices where a lock has the SHA-256 of its values.
+SLICES = "slices."
+
 
 def _path(text: str) -> str:
     if not text or "\0" in text:

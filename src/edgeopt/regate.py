@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from edgeopt.asked import Asked, damaged, recipe_folders, target_of
+from edgeopt.asked import Asked, damaged, other_rows, recipe_folders, target_of
 from edgeopt.chance import looked_at, warnings
-from edgeopt.data import is_local
+from edgeopt.data import at_hand, is_local
 from edgeopt.errors import InputError, Issue
 from edgeopt.gates import Decisions, Evidence, decide
 from edgeopt.lock import changes
@@ -16,7 +17,7 @@ from edgeopt.recipe.schema import MEASURED, GateSpec
 from edgeopt.report.evidence import evidence_notes
 from edgeopt.report.model import Report
 from edgeopt.sealed import Run
-from edgeopt.slices import LABEL
+from edgeopt.slices import LABEL, LENGTH
 from edgeopt.tasks import task_of
 
 #: A length that the rows decide.
@@ -29,6 +30,9 @@ def regate(run: Run, asked: Asked, own: Asked) -> Decisions:
     evidence = read_evidence(run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate)
     if len(evidence.labels) != run.report.task.rows:
         raise damaged(run.folder, ValueError(f"{len(evidence.labels)} of {run.report.task.rows} predictions are there"))
+    if asked is not own:  # the slices that the recipe names, and no others
+        groups = {name: values for name, values in evidence.groups.items() if name in (LENGTH, *(asked.task.slices or ()))}
+        evidence = replace(evidence, groups=groups)
     issues = [] if asked is own else _unlike(run, asked, own)
     gates = [(spec if asked is own else _aimed(spec, asked), place) for spec, place in asked.gates]
     issues += [
@@ -71,8 +75,8 @@ def _unlike(run: Run, asked: Asked, own: Asked) -> list[Issue]:
     differing = [
         f"task.{name}: {getattr(own.task, name)} → {getattr(asked.task, name)}" for name in _ENCODING if getattr(own.task, name) != getattr(asked.task, name)
     ]
-    if not differing and not _same_rows(run, asked, own):
-        differing = [f"rows: the fingerprint of {_shown(asked)} is another"]
+    if not differing and (other := _other_rows(run, asked, own)):
+        differing = [f"{other}: the fingerprint of {_shown(asked)} is another"]
     if not differing:
         return []
     return [Issue("E118", f"the run was not measured on what the recipe asks: {'; '.join(differing)}", asked.place(("task",)), "apply the recipe")]
@@ -81,24 +85,23 @@ def _unlike(run: Run, asked: Asked, own: Asked) -> list[Issue]:
 #: What of a task decides, besides the rows, what a model answers and what it is held against.
 _ENCODING = ("type", "max_length", "window_stride", "target_length", "pairs")
 #: What decides which rows there are.
-_ROWS = ("dataset", "text", "choices", "label", "labels", "report")
+_ROWS = ("dataset", "text", "choices", "label", "labels", "report", "leaks", "missing_label")
 
 
-def _same_rows(run: Run, asked: Asked, own: Asked) -> bool:
-    """By their fingerprint, where they can be read; else by what the recipes say of them, and where."""
+def _other_rows(run: Run, asked: Asked, own: Asked) -> str | None:
+    """What of the rows is another than the run's; None where nothing is. Rows that are here are read and held against the fingerprint, whatever
+    the recipe says of them. Of rows that are not here at all, on a machine that only gates or on the hub, what the recipes say decides."""
     stated = all(getattr(own.task, name) == getattr(asked.task, name) for name in _ROWS)
-    hub = run.lock["place"]["rows"] == "hub"
-    if stated and (hub or asked.folder.resolve() in [folder.resolve() for folder in recipe_folders(run)]):
-        return True
-    if not is_local(asked.task.dataset, asked.folder):
-        return False
-    try:
-        rows, _ = asked.rows(run.report.task.labels)
-    except InputError:
-        if stated:
-            return True  # a machine that only gates need not have the rows
-        raise
-    return rows.fingerprint == run.report.task.fingerprint
+    if not at_hand(asked.task.dataset, asked.folder):
+        local = is_local(asked.task.dataset, asked.folder)
+        elsewhere = not local and run.lock["place"]["rows"] != "hub" and asked.folder.resolve() not in [f.resolve() for f in recipe_folders(run)]
+        if stated and not elsewhere:
+            return None
+        if not local:
+            return "rows"
+    rows, _ = asked.rows(run.report.task.labels)
+    gated, both = {spec.slice for spec, _ in asked.gates}, {*(own.task.slices or ())}  # a column that the run lacks is missing, not changed
+    return other_rows(run, rows, both if "worst" in gated else both & gated)
 
 
 def _shown(asked: Asked) -> str:
@@ -107,8 +110,9 @@ def _shown(asked: Asked) -> str:
 
 
 def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Asked, own: Asked) -> str | None:
-    if spec.slice not in (None, "worst", LABEL, *groupings):
-        return f"slices by {spec.slice}"
+    wanted = {*(asked.task.slices or ())} if spec.slice == "worst" else {spec.slice} - {None, LABEL}
+    if absent := sorted(wanted - groupings):
+        return f"slices by {', '.join(absent)}"
     if spec.metric not in MEASURED:
         return None if spec.metric in report.candidate.metrics else spec.metric
     if spec.target is not None and (other := _other_target(spec, asked, own)):

@@ -63,6 +63,13 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
     return found
 
 
+def at_hand(spec: DatasetSpec, folder: Path) -> bool:
+    """Whether any file of a local dataset is here; one that is here but cannot be read is."""
+    if spec.path is not None:
+        return is_there(folder / expanded(spec.path), Path.exists)
+    return any(is_there(path, Path.exists) for paths in (local_files(spec, folder) or {}).values() for path in paths)
+
+
 def is_local(spec: DatasetSpec, folder: Path) -> bool:
     """Whether the rows are, or should be, files here; else they are the hub's."""
     return spec.path is None or looks_local(spec.path) or is_there(folder / expanded(spec.path), Path.exists)
@@ -107,6 +114,7 @@ def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place_of: 
     task = task_of(spec)
     rows = _Rows(task, folder, place_of, train=False, hub=hub)
     raw = rows.read(rows.report)
+    values = {column: tuple(values) for column, values in slices_of(spec, rows.sliced(rows.report), place_of(_dataset(spec))).items()}
     if not task.names_outputs:
         task = task_of(spec, task.classes(raw, spec.labels or rows.names or names))
         reported = split_of(rows.report, raw, task)
@@ -116,6 +124,7 @@ def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place_of: 
         task = task_of(spec, in_heads_order(own, names, stated=bool(spec.labels), whole=False, place=place))
         numbers_of = own if rows.names and not spec.labels else task.names  # a number among the hub's rows is one of its own names
         reported = renumbered(split_of(rows.report, raw, task_of(spec, numbers_of)), numbers_of, task.names)
+    reported = replace(reported, slices=values)
     if spec.leaks != "report":
         train = rows.read("train")
         reported, _ = unleaked(spec, reported, Split("train", tuple(texts for texts, _, _ in train), (0,) * len(train)), place_of(("task", "leaks")))

@@ -39,6 +39,11 @@ class Split:
             digest.update(b"\n")
         return digest.hexdigest()
 
+    @cached_property
+    def slice_fingerprints(self) -> dict[str, str]:
+        """SHA-256 of the values of each column of task.slices, which no training sees and gates on slices do."""
+        return {column: hashlib.sha256(json.dumps(values, ensure_ascii=False).encode()).hexdigest() for column, values in self.slices.items()}
+
     def take(self, rows: Sequence[int], name: str) -> Split:
         documents = tuple(self.documents[i] for i in rows) if self.documents else ()
         slices = {column: tuple(values[i] for i in rows) for column, values in self.slices.items()}
