@@ -14,6 +14,7 @@ from edgeopt.cells import plan_cells
 from edgeopt.export import absent, exporter, exporter_names
 from edgeopt.measure.profile import unfit
 from edgeopt.plan import Plan, make_plans
+from edgeopt.plan.inputs import model_in_words, rows_in_words
 from edgeopt.precision import decisions
 from edgeopt.recipe.expand import Grid, load
 from edgeopt.store import Store
@@ -84,9 +85,8 @@ def _needs(plans: Sequence[Plan]) -> list[Finding]:
         against = unfit(target)
         found.append(Finding(f"target {target.name}", "missing" if against else "ok", "; ".join(against) or f"{target.threads} threads"))
     new = [s for p in plans for s in p.steps if s.status != "cached"]
-    found.append(Finding("model", "ok" if plan.source.folder else "warn", str(plan.source.folder or f"{plan.source.id}: to be downloaded")))
-    data = plan.data.summary() if plan.data else "to be downloaded"
-    found.append(Finding("data", "ok" if plan.data else "warn", data))
+    found.append(Finding("model", "ok" if plan.source.folder else "warn", str(plan.source.folder or model_in_words(plan.source))))
+    found.append(Finding("data", "ok" if plan.data else "warn", rows_in_words(plan.recipe, plan.data)))
     weights = plan.source.folder and sum((plan.source.folder / n).stat().st_size for n in plan.source.weights())
     if weights:
         # weights, gradients and the two moments of AdamW in float32, and twice the weights for what is loaded beside

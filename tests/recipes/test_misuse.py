@@ -96,7 +96,7 @@ def test_misuse_as_json(line: str) -> None:
 
 
 @pytest.mark.parametrize(("flags", "words"), [
-    (["--set", "model.id=nobody/no-such-model"], ["E312", "model 'nobody/no-such-model' is neither a folder nor to be had", "--set model.id=FOLDER"]),
+    (["--set", "model.id=nobody/no-such-model"], ["E312", "no folder of that name here; model 'nobody/no-such-model' cannot be had", "--set model.id=FOLDER"]),
     (["--set", "task.dataset={path: nobody/no-such-rows}"], ["E312", "dataset 'nobody/no-such-rows' cannot be loaded from the hub", "data_files"]),
 ], ids=["model", "dataset"])  # fmt: skip
 def test_hub_out_of_reach(flags: list[str], words: list[str], here: Path) -> None:

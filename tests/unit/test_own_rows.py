@@ -81,7 +81,7 @@ def test_others_are_never_taken(project: Path, change: Callable[[Path], object],
 def test_rows_of_the_hub_are_not_those_of_a_folder_of_that_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str | None] = []
 
-    def open_hub(spec: TaskSpec) -> hub.Hub:
+    def open_hub(spec: TaskSpec, _: Path) -> hub.Hub:
         asked.append(spec.dataset.path)
         splits = {s: [json.loads(line) for line in (project.parent / "kept" / f"{s}.jsonl").open()] for s in ("train", "validation")}
         return hub.Hub(splits, None, "data")

@@ -30,6 +30,7 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
     Computes and downloads nothing.
     """
     from edgeopt.plan import make_plans
+    from edgeopt.plan.inputs import model_in_words, rows_in_words
     from edgeopt.recipe.expand import Grid, load
 
     loaded = load(recipe, overrides, cell)
@@ -56,8 +57,10 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         for other in plans[1:]:
             click.echo(f"  {_in_short(other)}")
     head = plan.recipe.head
-    if head.task.train_with or plan.recipe.unlabelled():
-        click.echo(f"data: {plan.data.summary() if plan.data else 'to be downloaded'}")
+    if plan.source.folder is None:
+        click.echo(f"model: {model_in_words(plan.source)}")
+    if plan.data is None or head.task.train_with or plan.recipe.unlabelled():
+        click.echo(f"data: {rows_in_words(plan.recipe, plan.data)}")
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
 
 

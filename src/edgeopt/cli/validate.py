@@ -32,16 +32,28 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         plan = check_cells(loaded)[0]
         if as_json:
             cells = [{"name": c.name, "axes": dict(c.choices), "steps": [s.id for s in c.recipe.steps], "digest": c.recipe.digest} for c in loaded.cells]
-            print_json({"valid": True, "name": loaded.name, "cells": cells})
+            print_json({"valid": True, "name": loaded.name, "cells": cells, **_inputs(plan)})
         else:
-            click.echo(f"{recipe}: valid; {len(loaded.cells)} cells; of the first data: {_rows(plan)}; model: {plan.recipe.head.model.id}")
+            click.echo(f"{recipe}: valid; {len(loaded.cells)} cells; of the first data: {_words(plan)}")
         return
     plan = check(loaded)
     if as_json:
-        print_json({"valid": True, "name": loaded.head.name, "steps": [s.id for s in loaded.steps], "digest": loaded.digest})
+        print_json({"valid": True, "name": loaded.head.name, "steps": [s.id for s in loaded.steps], "digest": loaded.digest, **_inputs(plan)})
     else:
-        click.echo(f"{recipe}: valid; {len(loaded.steps)} steps; data: {_rows(plan)}; model: {loaded.head.model.id}")
+        click.echo(f"{recipe}: valid; {len(loaded.steps)} steps; data: {_words(plan)}")
 
 
-def _rows(plan: Plan) -> str:
-    return "on the hub, not checked" if plan.data is None else plan.data.summary()
+def _words(plan: Plan) -> str:
+    from edgeopt.plan.inputs import model_in_words, rows_in_words
+
+    return f"{rows_in_words(plan.recipe, plan.data)}; model: {model_in_words(plan.source)}"
+
+
+def _inputs(plan: Plan) -> dict[str, object]:
+    """What was found of rows and model; `checked` is false of those on the hub."""
+    from edgeopt.plan.inputs import model_in_words, rows_in_words
+
+    return {
+        "data": {"checked": plan.data is not None, "found": rows_in_words(plan.recipe, plan.data)},
+        "model": {"id": plan.source.id, "checked": plan.source.folder is not None, "found": model_in_words(plan.source)},
+    }

@@ -80,7 +80,7 @@ def _raw(source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Pat
     if files is None:
         from edgeopt.data.hub import open_hub
 
-        hub = open_hub(view)
+        hub = open_hub(view, folder)
         raw, names, name = hub.read("train", read, column) if "train" in hub.splits else [], hub.names, hub.source
     else:
         raw, names, name = rows_of(files["train"], read, column, source.dataset.delimiter), None, shown(source.dataset, files)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from edgeopt.data.sources import ColumnPlace, Read, raw_rows
+from edgeopt.data.sources import ColumnPlace, Read, not_here, raw_rows
 from edgeopt.errors import bad_input
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.tasks.cells import Raw
@@ -25,8 +26,8 @@ class Hub:
         return raw_rows(f"{self.source} ({split})", enumerate(self.splits[split], 1), read, column_place)
 
 
-def open_hub(task: TaskSpec) -> Hub:
-    """Raises InputError E312 where the dataset cannot be had."""
+def open_hub(task: TaskSpec, folder: Path) -> Hub:
+    """folder: the recipe's, where the rows might have been. Raises InputError E312 where the dataset cannot be had."""
     from edgeopt.quiet import quiet_libraries
 
     quiet_libraries()
@@ -42,7 +43,7 @@ def open_hub(task: TaskSpec) -> Hub:
         # RuntimeError: httpx clients closed or datasets scripts refused; nothing here is a bug of ours
         raise bad_input(
             "E312",
-            f"dataset '{shown}' cannot be loaded from the hub: {first_line(error)}",
+            f"{not_here(spec.path, folder)}; dataset '{shown}' cannot be loaded from the hub: {first_line(error)}",
             help="give local files instead: task.dataset: {data_files: {train: …, validation: …}} or --set task.dataset.path=FOLDER",
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}

@@ -16,6 +16,7 @@ from edgeopt.data.missing import Labelled
 from edgeopt.data.slices import by_column, slices_of
 from edgeopt.data.task_data import Split, TaskData, renumbered
 from edgeopt.errors import InputError, Issue, Place, bad_input
+from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
 from edgeopt.recipe.yaml import Path_
 from edgeopt.tasks import Task, task_of
@@ -47,7 +48,8 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
         raise bad_input("E301", f"dataset path {root} is a file", help="give its folder, or name the file in task.dataset.data_files.train")
     if not is_there(root, Path.is_dir):
         if looks_local(spec.path):
-            raise bad_input("E301", f"dataset folder {root} does not exist", help="give a folder with train.jsonl and validation.jsonl, or a hub id")
+            help = f"{nearest(spec.path, folder)} give a folder with train.jsonl and validation.jsonl, or a hub id".lstrip()
+            raise bad_input("E301", f"dataset folder {root} does not exist", help=help)
         return None
     found: Files = {}
     for split, names in _FOLDER_NAMES.items():
@@ -78,6 +80,21 @@ def is_local(spec: DatasetSpec, folder: Path) -> bool:
 def looks_local(name: str) -> bool:
     """Whether a model or dataset name can only be a path: no id of the hub looks like it."""
     return not _HUB_ID.fullmatch(name)
+
+
+def nearest(name: str, folder: Path) -> str:
+    """`did you mean models/minilm-l3?` where a folder beside the one named is called almost like it; else nothing."""
+    path = folder / expanded(name)
+    try:
+        guess = closest(path.name, [p.name for p in path.parent.iterdir() if p.is_dir()])
+    except (OSError, ValueError):
+        guess = None
+    return f"did you mean {Path(name).parent / guess}?" if guess else ""
+
+
+def not_here(name: str, folder: Path) -> str:
+    """Of a name that may be the hub's: that no folder has it, and which has almost the same."""
+    return ": ".join(filter(None, ["there is no folder of that name here", nearest(name, folder)]))
 
 
 def expanded(path: str) -> Path:
@@ -152,7 +169,7 @@ class _Rows:
             if self._files is None:
                 from edgeopt.data.hub import open_hub
 
-                self._hub = open_hub(self.spec)
+                self._hub = open_hub(self.spec, folder)
                 self.names, self.source = self._hub.names, self._hub.source
             else:
                 self.source = shown(self.spec.dataset, self._files)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.data.files import is_there
-from edgeopt.data.sources import expanded, looks_local
+from edgeopt.data.sources import expanded, looks_local, nearest, not_here
 from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
 from edgeopt.models.sizes import misfit
@@ -53,6 +53,8 @@ class ModelSource:
     place: Place | None = None
     #: How the name of a model class with the task's head ends.
     head: str = "ForSequenceClassification"
+    #: Of a name that may be the hub's: that no folder has it, and which has almost the same.
+    absent: str = "there is no folder of that name here"
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -193,9 +195,9 @@ def find_model(spec: ModelSpec, folder: Path, place: Place | None = None, *, hea
             "E308",
             f"model folder {path} does not exist",
             place=place,
-            help="give a folder in transformers' format (absolute, or relative to the recipe) or a hub id",
+            help=f"{nearest(spec.id, folder)} give a folder in transformers' format (absolute, or relative to the recipe) or a hub id".lstrip(),
         )
-    return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head)
+    return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head, not_here(spec.id, folder))
 
 
 def structure_in(folder: Path) -> Structure:
@@ -324,10 +326,10 @@ def download(source: ModelSource) -> ModelSource:
     except (OSError, ValueError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
         raise bad_input(
             "E312",
-            f"model '{source.id}' is neither a folder nor to be had from the hub: {first_line(error)}",
+            f"{source.absent}; model '{source.id}' cannot be had from the hub: {first_line(error)}",
             place=source.place,
             help="give a local folder instead: --set model.id=FOLDER (absolute, or relative to the recipe)",
         ) from None
-    found = ModelSource(source.id, source.revision, Path(folder), False, source.place, source.head)
+    found = ModelSource(source.id, source.revision, Path(folder), False, source.place, source.head, source.absent)
     check_folder(found)
     return found

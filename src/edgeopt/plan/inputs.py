@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.data.extra import local_digests, with_extra, with_unlabelled
+from edgeopt.data.sources import not_here
 from edgeopt.errors import InputError
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.recipe.load import Recipe
@@ -52,6 +53,22 @@ def _local_data(recipe: Recipe) -> TaskData | None:
         _task_rows(recipe)
     local_digests(task, other_sources(recipe), folder, recipe.document.place)
     return None
+
+
+def model_in_words(source: ModelSource) -> str:
+    """Where the model is, and of one that nobody has looked at that it may be a misspelt folder."""
+    if source.local:
+        return source.id
+    return f"{source.id}, of the hub, in its cache" if source.folder else f"{source.id} on the hub, not checked; {source.absent}"
+
+
+def rows_in_words(recipe: Recipe, data: TaskData | None) -> str:
+    """How many rows there are, and of those that nobody has looked at that their names may be misspelt folders."""
+    if data is not None:
+        return data.summary()
+    specs = [recipe.head.task.dataset, *(s.dataset for _, s in other_sources(recipe))]
+    hub = [spec.path for spec in specs if spec.path is not None and not is_local(spec, recipe.folder)]
+    return "; ".join(dict.fromkeys(f"{path} on the hub, not checked; {not_here(path, recipe.folder)}" for path in hub))
 
 
 def other_sources(recipe: Recipe) -> list[tuple[Path_, TextSource]]:
