@@ -19,6 +19,7 @@ from edgeopt.export import ExportInput, exporter, exporter_names, unfit
 from edgeopt.measure.padding import lengths_of, padded
 from edgeopt.measure.session import onnx_query, save_optimized
 from edgeopt.testing.build import build, step, steps_towards
+from edgeopt.testing.exporters import exact_query
 from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.ort_biases import float_biases
@@ -129,6 +130,18 @@ def test_openvino_keeps_the_integers(int8: ExportInput, tmp_path: Path) -> None:
     integers = sum(int(np.prod(t.dims)) for t in graph.initializer if t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and len(t.dims) == 2)
     assert held["i8"] + held["u8"] >= integers > 0
     assert held["f32"] < integers
+
+
+def test_exact_sums_are_exact_on_any_processor(tmp_path: Path) -> None:
+    """255 · 127 twice is more than 16 bits hold, in which a processor without an int8 dot product adds them."""
+    given, weights = np.array([[255, 255, 200, 3]], np.uint8), np.array([[127, 1], [127, -128], [127, 5], [-90, 0]], np.int8)
+    zeros = {"z": np.array(3, np.uint8), "zw": np.array(-1, np.int8)}
+    tensors = [onnx.numpy_helper.from_array(a, n) for n, a in {"w": weights, **zeros}.items()]
+    nodes = [onnx.helper.make_node("MatMulInteger", ["a", "w", *zeros], ["s"]), onnx.helper.make_node("Cast", ["s"], ["logits"], to=onnx.TensorProto.FLOAT)]
+    io = [onnx.helper.make_tensor_value_info(n, t, s) for n, t, s in (("a", onnx.TensorProto.UINT8, [1, 4]), ("logits", onnx.TensorProto.FLOAT, [1, 2]))]
+    graph = onnx.helper.make_graph(nodes, "g", io[:1], io[1:], tensors)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    assert exact_query(tmp_path / "m.onnx", tmp_path)({"a": given}).tolist() == ((given.astype(int) - 3) @ (weights.astype(int) + 1)).tolist()
 
 
 def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
