@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,12 @@ def rows_of(run: Run, task: TaskSpec) -> tuple[Split, Task]:
     raise InputError(Issue("E151", f"the rows that {run.folder} was measured on are not there", None, help, tuple(dict.fromkeys(found))))
 
 
-def other_rows(run: Run, rows: Split, columns: Collection[str] | None = None) -> str | None:
-    """What of these rows is not what a run was measured on: they themselves or, of task.slices, the values of these columns (None: of
-    all that they have). None: nothing."""
+def other_rows(run: Run, rows: Split) -> str | None:
+    """What of these rows is not what a run was measured on: they themselves, or the values of columns of task.slices. None: nothing."""
     if rows.fingerprint != run.report.task.fingerprint:
         return "rows"
     known, found = run.lock["data"] or {}, rows.slice_fingerprints
-    changed = [c for c in found if (columns is None or c in columns) and found[c] != known.get(SLICES + c)]
+    changed = [c for c in found if found[c] != known.get(SLICES + c)]
     return f"values of {', '.join(changed)} in task.slices" if changed else None
 
 

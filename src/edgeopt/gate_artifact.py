@@ -77,23 +77,50 @@ def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress:
         check_fits(against.file, against.path, asked, candidate, rows, task)
     evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence([spec for spec, _ in gates], max_seconds)
     found = [_decide(spec, place, evidence, against) for spec, place in gates]
-    return Decisions(found, warnings(evidence, looked_at((spec for spec, _ in gates), task.spec)), evidence_notes(evidence))
+    beside = [*_no_baseline(candidate, against, evidence), *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec))]
+    return Decisions(found, beside, evidence_notes(evidence))
+
+
+def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> list[str]:
+    """What stands beside a verdict where the baseline is none: the candidate itself, or a model that is int8 already."""
+    if against.path is None:
+        return []
+    theirs = against.file.graph if against.file else against.artifact.digests()["graph"] if against.artifact else None
+    if theirs == candidate.digests()["graph"]:
+        return [f"The candidate is compared with itself: {candidate.shown} and the baseline of {against.path} are the same graph. Nothing was lost or won, "
+                "and no gate that compares says anything; give --against the FP32 model that it was made from."]  # fmt: skip
+    if evidence.baseline.precision == "int8":
+        return [f"The baseline of {against.path} is int8, and a recipe's baseline is FP32: what its own quantization lost is in no drop, and what it won in "
+                "no ratio; give --against the FP32 model."]  # fmt: skip
+    return []
 
 
 def _names(asked: Asked, candidate: Artifact, against: Against) -> Sequence[str]:
     """Of the candidate's outputs: its own, or where it has none but numbers those of the baseline that it stems from."""
     own = candidate.classes(asked.task)
     theirs = against.file.task.labels if against.file else against.artifact.classes(asked.task) if against.artifact else ()
-    return theirs if theirs and all(is_integer(name) for name in own) else own
+    return theirs if theirs and (not own or (_plain(own) and _words(theirs))) else own
+
+
+def _words(names: Sequence[str]) -> bool:
+    """Whether the names are any, and say more than numbers do."""
+    return not all(is_integer(name) for name in names)
+
+
+def _plain(names: Sequence[str]) -> bool:
+    """Whether the names are none, or numbers in their order: what a config has where nobody named the outputs. Numbers in another order
+    are names: they say which class an output is."""
+    return not _words(names) and (numbers := [int(name) for name in names]) == sorted(numbers)
 
 
 def _check_order(candidate: Artifact, baseline: Artifact) -> None:
-    """Raises InputError E318 where both name their outputs, and not the same."""
+    """Raises InputError E318 where both name their outputs, and not the same; where one does not, it has the other's, unless those are
+    numbers out of their order, which contradict its own."""
     ours, theirs = ([name.casefold() for name in a.labels] for a in (candidate, baseline))
-    words = not any(all(is_integer(name) for name in names) for names in (ours, theirs))
-    if words and ours != theirs:
+    unnamed = (_plain(ours) and (_plain(theirs) or _words(theirs))) or (_plain(theirs) and _words(ours))
+    if ours != theirs and not unnamed:
         issue = Issue("E318", "the two models name their classes differently, or in different orders", None, "give the baseline that this model was made from",
-                      (f"{candidate.shown}: {', '.join(candidate.labels)}", f"{baseline.shown}: {', '.join(baseline.labels)}"))  # fmt: skip
+                      tuple(f"{a.shown}: {', '.join(a.labels) or 'no names'}" for a in (candidate, baseline)))  # fmt: skip
         raise InputError(issue)
 
 

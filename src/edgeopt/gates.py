@@ -21,7 +21,7 @@ from edgeopt.power import POWER, rows_needed, scaled
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Gate, Subject, Verdict
 from edgeopt.slices import Groups, Worst, parts_of, worst
-from edgeopt.statistics import Bounds
+from edgeopt.statistics import Bounds, sure
 from edgeopt.tasks import Task
 
 Side = Literal["baseline", "candidate"]
@@ -158,7 +158,7 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     if kind == "min":
         floor = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence)
         verdict = _judge(floor, lambda v: v >= bound, smaller_is_better=False)
-        reason = f"{shown}; at least {floor.low:.4f} with {spec.confidence:.0%} confidence"
+        reason = f"{shown}; at least {floor.low:.4f} with {sure(spec.confidence)} confidence"
         needed, open = _open(spec, verdict, partial(scaled, floor), rows, f"{rows} rows cannot tell whether it reaches {bound:g}")
         return _gate(spec, kind, bound, line, floor, verdict, reason + open, rows_needed=needed)
     scale = abs(base) if kind == "max_drop_relative" else 1.0
@@ -166,7 +166,7 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
         return _gate(spec, kind, bound, line, None, "inconclusive", f"{shown}; a share of zero is not defined: use max_drop")
     drop = _drop(difference, scale)
     verdict = _judge(drop, lambda v: v <= bound, smaller_is_better=True)
-    reason = f"{shown}; drop {drop.value:+.4f}, at most {drop.high:+.4f} with {spec.confidence:.0%} confidence"
+    reason = f"{shown}; drop {drop.value:+.4f}, at most {drop.high:+.4f} with {sure(spec.confidence)} confidence"
     needed, open = None, ""
     if verdict == "inconclusive":
         more = evidence.task.more_rows(spec.metric, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, spec.confidence)
@@ -209,7 +209,7 @@ def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: 
     base, candidate = (task.measure(spec.metric, evidence.labels[rows], x[rows]) for x in outputs[1:])
     reason = (
         f"of {found.slices} slices {found.slice} drops most: {spec.metric} {base:.4f} → {candidate:.4f} on {len(rows)} rows; drop {found.drop.value:+.4f}, "
-        f"that of every slice at most {found.drop.high:+.4f} with {spec.confidence:.0%} confidence"
+        f"that of every slice at most {found.drop.high:+.4f} with {sure(spec.confidence)} confidence"
     )
     needed, open = _open_slice(spec, verdict, evidence, found, bound)
     small = f"; too small to tell: {', '.join(f'{p} ({len(p.rows)} rows)' for p in found.small)}" if found.small else ""

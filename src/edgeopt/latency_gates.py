@@ -22,7 +22,7 @@ from edgeopt.openings import Beside, between_times, drift, drifted, order_bounds
 from edgeopt.openings import percentile_bounds as bounds_of
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Subject, Verdict
-from edgeopt.statistics import Bounds, Values, percentile_bounds, percentile_ratio
+from edgeopt.statistics import Bounds, Values, percentile_bounds, percentile_ratio, sure
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
 #: Queries below which a percentile says nothing: MLPerf inference rules, early stopping. With fewer, more than one slower
@@ -138,7 +138,7 @@ def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
     elif doubts:
         shown += f"; {'; '.join(what for what, _ in doubts)}: at worst {bounds.low:.4g} to {bounds.high:.4g}, which decides it all the same"
     elif kind == "min_speedup":
-        shown += f"; at least {bounds.low:.2f}× with {spec.confidence:.0%} confidence"
+        shown += f"; at least {bounds.low:.2f}× with {sure(spec.confidence)} confidence"
     return Decided(bounds, verdict, shown, place)
 
 

@@ -99,9 +99,10 @@ def _other_rows(run: Run, asked: Asked, own: Asked) -> str | None:
             return None
         if not local:
             return "rows"
-    rows, _ = asked.rows(run.report.task.labels)
-    gated, both = {spec.slice for spec, _ in asked.gates}, {*(own.task.slices or ())}  # a column that the run lacks is missing, not changed
-    return other_rows(run, rows, both if "worst" in gated else both & gated)
+    gated, own_slices = {spec.slice for spec, _ in asked.gates}, own.task.slices or ()
+    looked = [c for c in asked.task.slices or () if c in own_slices and gated & {c, "worst"}]  # what the run lacks is missing, not changed
+    rows, _ = replace(asked, task=asked.task.model_copy(update={"slices": looked or None})).rows(run.report.task.labels)
+    return other_rows(run, rows)
 
 
 def _shown(asked: Asked) -> str:

@@ -155,7 +155,7 @@ def _differences(folder: Path, listed: Mapping[str, File], others: Mapping[str, 
     for top in sorted(export_folders(listed)):
         for path in sorted((folder / top).rglob("*")):
             name = path.relative_to(folder).as_posix()
-            if not path.is_dir() and name not in listed and name not in others:
+            if (path.is_symlink() or not path.is_dir()) and name not in listed and name not in others:
                 yield name, "was added"
 
 

@@ -20,6 +20,11 @@ class Bounds(NamedTuple):
     high: float
 
 
+def sure(confidence: float) -> str:
+    """A confidence as a percentage with as many digits as it has: none below 1 is 100 %."""
+    return f"{100 * confidence:.12g}%"
+
+
 def accuracy_difference(base_right: Values, candidate_right: Values, confidence: float) -> Bounds:
     """Candidate's accuracy minus baseline's on the same rows, by Tango's interval."""
     gained, lost = (int(np.sum(x)) for x in (~base_right & candidate_right, base_right & ~candidate_right))

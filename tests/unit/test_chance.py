@@ -166,6 +166,13 @@ def test_rows_that_cannot_tell_are_said() -> None:
     assert not warnings(evidence(task(), LABELS, right(LABELS, 0.83), right(LABELS, 0.83, 1)), ["accuracy", "f1", "recall"])
 
 
+def test_no_confidence_is_rounded_to_certainty() -> None:
+    said = evidence(task(), LABELS, right(LABELS, 0.83), right(LABELS, 0.83))
+    for confidence, text in ((0.95, "95%"), (0.975, "97.5%"), (0.999, "99.9%"), (0.9999999, "99.99999%")):
+        for more in ({"max_drop": 0.4}, {"min": 0.5}, {"max_drop": 0.4, "slice": "label"}):
+            assert f" with {text} confidence" in decide(GateSpec.model_validate({"metric": "accuracy", "confidence": confidence, **more}), said).reason
+
+
 def test_what_is_held_against_chance() -> None:
     gates = [GateSpec(metric="size", max_mb=1), GateSpec(metric="f1", min=0.5)]
     assert looked_at(gates, task().spec) == ["f1", "accuracy"]

@@ -98,6 +98,13 @@ def test_a_changed_file_is_named(run: Path, name: str, change: Change, said: str
     assert issue.code == "E150" and f"{name} " in issue.message and said in issue.message
 
 
+def test_a_link_to_a_folder_is_one_more_file(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (run / "model" / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"E150(.|\n)*model/more was added"):
+        open_run(run)
+
+
 def test_many_changes_are_counted(run: Path) -> None:
     shutil.rmtree(run / "model")
     with pytest.raises(InputError, match=r"model/tokenizer\.json is missing, and 1 more"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edgeopt.report import format as fmt
 from edgeopt.report.model import Gate
+from edgeopt.statistics import sure
 
 UNITS: dict[str, Callable[[float], str]] = {
     "max_drop_relative": fmt.percent,
@@ -36,7 +37,7 @@ def value(gate: Gate) -> str:
 def bounds(gate: Gate) -> str:
     """The interval of the value, with the confidence it was asked at."""
     text = fmt.interval(gate.low, gate.high, unit(gate))
-    return text if text == fmt.ABSENT else f"{text} at {gate.confidence * 100:g} %"
+    return text if text == fmt.ABSENT else f"{text} at {sure(gate.confidence)[:-1]} %"
 
 
 def metric(gate: Gate) -> str:

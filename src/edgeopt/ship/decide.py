@@ -13,7 +13,7 @@ from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES, of_few_queries
 from edgeopt.reading import Count, NotNegative, Positive, Reader
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.model import Gate, Latency, Starts
-from edgeopt.statistics import percentile_bounds
+from edgeopt.statistics import percentile_bounds, sure
 
 #: Of what a device answers, which is not trusted.
 READER = Reader("answer of the device", "E421")
@@ -94,5 +94,5 @@ def _decide(spec: GateSpec, measured: dict[str, Any], manifest: Manifest) -> Gat
     if not np.isfinite([bounds.value, bounds.low]).all():
         return Gate(**about, verdict="fail", value=None, reason="what was measured is no number")
     verdict = "pass" if bounds.high <= bound else "inconclusive" if bounds.low <= bound else "fail"
-    reason = f"{bounds.value:.4g} {unit} on the device, at most {bounds.high:.4g} with {spec.confidence:.0%} confidence{few}"
+    reason = f"{bounds.value:.4g} {unit} on the device, at most {bounds.high:.4g} with {sure(spec.confidence)} confidence{few}"
     return Gate(**about, verdict=verdict, value=bounds.value, low=bounds.low, high=bounds.high, reason=reason)

@@ -1,0 +1,60 @@
+"""What a finished model is compared with: which of its outputs is which class, and whether it is a baseline at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgeopt.errors import InputError
+from edgeopt.gate_artifact import Against, _check_order, _names, _no_baseline
+
+
+def model(*labels: str, graph: str = "a") -> Any:
+    return SimpleNamespace(labels=labels, shown="model/model.onnx", classes=lambda task: labels, digests=lambda: {"graph": graph})
+
+
+ASKED: Any = SimpleNamespace(task=None)
+WORDS, TURNED = ("neg", "pos"), ("1", "0")
+
+
+@pytest.mark.parametrize(("own", "theirs", "names"), [
+    (("0", "1"), WORDS, WORDS),  # the usual LABEL_0 and LABEL_1 name nothing
+    (("1", "2"), WORDS, WORDS),
+    ((), WORDS, WORDS),
+    (TURNED, WORDS, TURNED),  # numbers out of their order were written there
+    (TURNED, ("0", "1"), TURNED),
+    (("0", "1"), TURNED, ("0", "1")),
+    (WORDS, ("0", "1"), WORDS),
+])  # fmt: skip
+def test_whose_names_decide(own: tuple[str, ...], theirs: tuple[str, ...], names: tuple[str, ...]) -> None:
+    by_file: Any = SimpleNamespace(task=SimpleNamespace(labels=list(theirs)))
+    assert _names(ASKED, model(*own), Against(artifact=model(*theirs))) == names
+    assert tuple(_names(ASKED, model(*own), Against(file=by_file))) == names
+
+
+@pytest.mark.parametrize(("ours", "theirs", "fits"), [
+    (WORDS, ("NEG", "Pos"), True), (WORDS, ("pos", "neg"), False), (WORDS, ("0", "1"), True), (("0", "1"), WORDS, True), ((), TURNED, False),
+    (TURNED, TURNED, True), (TURNED, ("0", "1"), False), (("0", "1"), TURNED, False), (TURNED, WORDS, False), (WORDS, TURNED, False),
+    (("1", "2"), ("0", "1"), True),
+])  # fmt: skip
+def test_two_orders_are_refused(ours: tuple[str, ...], theirs: tuple[str, ...], fits: bool) -> None:
+    if fits:
+        _check_order(model(*ours), model(*theirs))
+        return
+    with pytest.raises(InputError, match="E318"):
+        _check_order(model(*ours), model(*theirs))
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_baseline_that_is_none_is_said(as_file: bool) -> None:
+    def said(graph: str, precision: str) -> list[str]:
+        against: dict[str, Any] = {"file": SimpleNamespace(graph=graph)} if as_file else {"artifact": model(graph=graph)}
+        evidence: Any = SimpleNamespace(baseline=SimpleNamespace(precision=precision))
+        return _no_baseline(model(graph="a"), Against(path=Path("base"), **against), evidence)
+
+    assert "compared with itself" in said("a", "int8")[0] and "compared with itself" in said("a", "fp32")[0]
+    assert "is int8, and a recipe's baseline is FP32" in said("b", "int8")[0]
+    assert said("b", "fp32") == [] == _no_baseline(model(), Against(), ASKED)
