@@ -155,6 +155,10 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     difference = evidence.difference(spec.metric, spec.confidence)
     shown = f"{spec.metric} {base:.4f} → {candidate:.4f} on {len(evidence.labels)} rows"
     rows = len(evidence.labels)
+    if rows < (least := evidence.task.fewest_rows(spec.metric)):
+        found = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence) if kind == "min" else _drop(difference)
+        few = f"{shown}: nothing is told by fewer than {least} rows"
+        return _gate(spec, kind, bound, line, found if kind != "max_drop_relative" else None, "inconclusive", few, rows_needed=least)
     if kind == "min":
         floor = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence)
         verdict = _judge(floor, lambda v: v >= bound, smaller_is_better=False)

@@ -164,7 +164,7 @@ def _around(value: float, half: float) -> Bounds:
 
 
 def _parts(rounds: int, openings: Sequence[int]) -> list[Values]:
-    """Indices of the rounds of each opening."""
-    if sum(openings) != rounds or len(openings) < 2:
+    """Indices of the rounds of each opening: of one alone one part, of which nothing says what another would do."""
+    if sum(openings) != rounds:
         return np.array_split(np.arange(rounds), PARTS)
     return np.split(np.arange(rounds), np.cumsum(openings)[:-1])

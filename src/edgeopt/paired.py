@@ -10,30 +10,53 @@ import numpy as np
 from edgeopt.bootstrap import bootstrap
 from edgeopt.statistics import Bounds, Values, accuracy_difference, normal_quantile, paired_proportions
 
+#: Rows below which the bounds of a correlation are not to be believed: with fewer, nothing is ruled out.
+FEWEST_SCORES = 30
+#: Of how many of the rarest classes, and of the most frequent, errors are thought of; and rows from which a share is as good as normal.
+_KINDS = 3
+_MANY = 1000
+
 
 def metric_difference(name: str, truth: Values, base: Values, candidate: Values, classes: int, confidence: float) -> Bounds:
     """Candidate's metric minus baseline's on the same rows: Tango's interval for accuracy, else a paired bootstrap, BCa, of
-    10,000 resamples. truth, base, candidate: class numbers or scores, shape (rows,)."""
+    10,000 resamples, but no narrower than what rows that nobody has seen may do. truth, base, candidate: class numbers or scores,
+    shape (rows,)."""
     if name == "accuracy":
         return accuracy_difference(base == truth, candidate == truth, confidence)
+    unseen = paired_proportions(0, 0, len(truth), confidence).high
     if name in ("pearson", "spearman"):
         both = _correlations(name, truth, [base, candidate])
-        return bootstrap(lambda w: np.diff(both(w), axis=0)[0], np.ones(len(truth)), confidence)
-    if np.array_equal(base, candidate):
-        return _agreeing(len(truth), _one_row(name, truth, candidate, classes), confidence)
+        before, after = both(np.ones((1, len(truth))))[:, 0]
+        if len(truth) < FEWEST_SCORES:
+            return Bounds(after - before, -2.0, 2.0)
+        found = bootstrap(lambda w: np.diff(both(w), axis=0)[0], np.ones(len(truth)), confidence)
+        return _no_narrower(found, unseen * max(abs(before), abs(after)))
     cells, counts = _joint([truth, base, candidate], classes)
-    return bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 2)) - margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
+    found = bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 2)) - margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
+    rows = unseen * len(truth)
+    effect = metric_of(name, truth, candidate, classes) - min(_moved(name, truth, candidate, classes, lambda wrong, right: min(rows, right)))
+    return _no_narrower(found, effect)
 
 
 def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, confidence: float) -> Bounds:
-    """A metric with its bounds: Wilson's score interval for accuracy, else a bootstrap, BCa."""
+    """A metric with its bounds: Wilson's score interval for accuracy, else a bootstrap, BCa. That knows nothing of errors that are in
+    none of these rows: of each kind of error there may be as many as the exact bound says (Clopper and Pearson 1934)."""
+    n = len(truth)
     if name == "accuracy":
-        return proportion(float(np.mean(truth == predicted)), len(truth), confidence)
+        return proportion(float(np.mean(truth == predicted)), n, confidence)
     if name in ("pearson", "spearman"):
         alone = _correlations(name, truth, [predicted])
-        return bootstrap(lambda w: alone(w)[0], np.ones(len(truth)), confidence)
+        if n < FEWEST_SCORES:
+            return Bounds(float(alone(np.ones((1, n)))[0, 0]), -1.0, 1.0)
+        found = bootstrap(lambda w: alone(w)[0], np.ones(n), confidence)
+        # one row that is answered at random may happen to be near its label
+        value, low, high = _no_narrower(found, abs(found.value) * most_unseen(1, n, confidence) if confidence != 0.5 else 0.0)
+        return Bounds(value, max(low, -1.0), min(high, 1.0))
     cells, counts = _joint([truth, predicted], classes)
-    return bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
+    found = bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
+    worse = _moved(name, truth, predicted, classes, lambda wrong, right: min(n * most_unseen(wrong, n, confidence) - wrong, right))
+    better = _moved(name, truth, predicted, classes, lambda wrong, right: n * least_seen(wrong, n, confidence) - wrong)
+    return Bounds(found.value, min(found.low, *worse), max(found.high, *better))
 
 
 def proportion(p: float, n: int, confidence: float) -> Bounds:
@@ -49,35 +72,77 @@ def counted_difference(base: Values, candidate: Values, value: Callable[[Values]
     Where there is one row alone, of which every resample is the same, nothing is ruled out."""
     if len(base) == 1:
         return Bounds(float((value(candidate) - value(base))[0]), -1.0, 1.0)
-    if np.array_equal(base, candidate):
-        return _agreeing(len(base), 1 / len(base), confidence)
-    return bootstrap(lambda w: value(w @ candidate) - value(w @ base), np.ones(len(base)), confidence)
+    found = bootstrap(lambda w: value(w @ candidate) - value(w @ base), np.ones(len(base)), confidence)
+    return _no_narrower(found, paired_proportions(0, 0, len(base), confidence).high)
 
 
 def counted_bounds(counts: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
-    """A metric of sums over rows with its bounds, by a bootstrap of the rows."""
-    return bootstrap(lambda w: value(w @ counts), np.ones(len(counts)), confidence) if len(counts) > 1 else Bounds(float(value(counts)[0]), 0.0, 1.0)
+    """A metric, from 0 to 1, of sums over rows with its bounds, by a bootstrap of the rows; as many of those that have anything to
+    count as may be unseen may also be all wrong, or all right."""
+    if len(counts) == 1:
+        return Bounds(float(value(counts)[0]), 0.0, 1.0)
+    found = bootstrap(lambda w: value(w @ counts), np.ones(len(counts)), confidence)
+    unseen = most_unseen(0, max(int(np.sum(counts.any(axis=1))), 1), confidence)
+    return Bounds(found.value, min(found.low, found.value * (1 - unseen)), max(found.high, found.value + (1 - found.value) * unseen))
 
 
-def _agreeing(rows: int, effect: float, confidence: float) -> Bounds:
-    """Where no row tells two models apart every resample is alike, and a bootstrap would be sure that none ever will. Tango's
-    bound says how many of as many rows may; effect: of one of them on the metric."""
-    most = paired_proportions(0, 0, rows, confidence).high * rows * effect
-    return Bounds(0.0, -most, most)
+def most_unseen(seen: int, rows: int, confidence: float) -> float:
+    """The largest share of rows that are of a kind of which so many were seen: the exact upper bound of Clopper and Pearson (1934).
+    At a confidence of .5, where bounds are the estimate, the share that was seen."""
+    return _share(seen, rows, confidence, lambda p: _no_more(seen, rows, p) > 1 - confidence)
 
 
-def _one_row(name: str, truth: Values, predicted: Values, classes: int) -> float:
-    """What one wrong answer more does to a metric, in a row of the rarest class that has right ones."""
-    hit, true, answered = _margins(*_joint([truth, predicted], classes), classes, 1)
-    if not hit.any():
-        return 1 / len(truth)
-    rarest = int(np.argmin(np.where(hit[0] > 0, true[0], np.inf)))
-    other = int(np.argmax(np.where(np.arange(classes) == rarest, -1, true[0])))
-    fewer, moved = hit.copy(), answered.copy()
-    fewer[0, rarest] -= 1
-    moved[0, rarest] -= 1
-    moved[0, other] += 1
-    return abs(float((margin_metric(name, hit, true, answered) - margin_metric(name, fewer, true, moved))[0]))
+def least_seen(seen: int, rows: int, confidence: float) -> float:
+    """The smallest."""
+    return _share(seen, rows, 1 - confidence, lambda p: seen > 0 and _no_more(seen - 1, rows, p) > confidence)
+
+
+def _share(seen: int, rows: int, confidence: float, larger: Callable[[float], bool]) -> float:
+    """The share of rows up to which `larger` holds, by bisection; of many, from which it makes no difference, Wilson's."""
+    if confidence == 0.5:
+        return seen / rows
+    if seen > _MANY:
+        return proportion(seen / rows, rows, confidence).high
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if larger(middle) else (low, middle)
+    return high
+
+
+def _no_more(seen: int, rows: int, p: float) -> float:
+    """How likely no more than so many rows are of a kind of which the share is p, between 0 and 1."""
+    if seen >= rows:
+        return 1.0
+    logs = [math.lgamma(rows + 1) - math.lgamma(k + 1) - math.lgamma(rows - k + 1) + k * math.log(p) + (rows - k) * math.log1p(-p) for k in range(seen + 1)]
+    return float(np.sum(np.exp(logs)))
+
+
+def _no_narrower(found: Bounds, half: float) -> Bounds:
+    """Where rows tell two models apart rarely or never, resamples are alike, and a bootstrap is sure that they stay so. Of as many
+    rows some may: half is what those do."""
+    return Bounds(found.value, min(found.low, found.value - half), max(found.high, found.value + half))
+
+
+def metric_of(name: str, truth: Values, predicted: Values, classes: int) -> float:
+    return float(margin_metric(name, *_margins(*_joint([truth, predicted], classes), classes, 1))[0])
+
+
+def _moved(name: str, truth: Values, predicted: Values, classes: int, rows: Callable[[int, int], float]) -> list[float]:
+    """The metric with rows of one class moved from the right answer to another one, for each such kind of error: between the
+    classes that are rarest and most frequent, which do most and least. rows: how many, by those of the kind that are wrong, and
+    of the class that are right; fewer than none are made right."""
+    hit, true, answered = (x[0] for x in _margins(*_joint([truth, predicted], classes), classes, 1))
+    order = np.argsort(np.where(true > 0, true, np.inf), kind="stable")[: int(np.sum(true > 0))].tolist()
+    some = list(dict.fromkeys([*order[:_KINDS], *order[-_KINDS:], *(range(2) if classes == 2 else ())]))
+    kinds = [(a, b) for a in some if true[a] for b in some if a != b]
+    hits, answers = (np.tile(x, (len(kinds) + 1, 1)) for x in (hit, answered))
+    for i, (a, b) in enumerate(kinds):
+        far = rows(int(np.sum((truth == a) & (predicted == b))), int(hit[a]))
+        hits[i, a] -= far
+        answers[i, a] -= far
+        answers[i, b] += far
+    return margin_metric(name, hits, np.tile(true, (len(hits), 1)), answers).tolist()
 
 
 def _joint(columns: list[Values], classes: int) -> tuple[Values, Values]:
@@ -116,7 +181,7 @@ def margin_metric(name: str, hit: Values, true: Values, predicted: Values) -> Va
         total = true.sum(1)
         top = hit.sum(1) * total - (true * predicted).sum(1)
         bottom = np.sqrt(total**2 - (predicted**2).sum(1)) * np.sqrt(total**2 - (true**2).sum(1))
-        return _divide(top, bottom)
+        return np.clip(_divide(top, bottom), -1, 1)  # rounding may leave a perfect one above 1
     precision, recall = _divide(hit, predicted), _divide(hit, true)
     values = {"precision": precision, "recall": recall, "f1": _divide(2 * hit, predicted + true)}[name]
     return values[:, 1] if hit.shape[1] == 2 else values.mean(1)
@@ -153,7 +218,7 @@ def _pearson(weights: Values, a: Values, b: Values) -> Values:
     total = weights.sum(1)
     mean_a, mean_b = mean(a), mean(b)
     spread = np.sqrt(np.maximum(mean(a * a) - mean_a**2, 0) * np.maximum(mean(b * b) - mean_b**2, 0))
-    return np.asarray(np.divide(mean(a * b) - mean_a * mean_b, spread, out=np.zeros(len(total)), where=spread > 1e-12))
+    return np.clip(np.divide(mean(a * b) - mean_a * mean_b, spread, out=np.zeros(len(total)), where=spread > 1e-12), -1, 1)
 
 
 def _ranks(values: Values) -> Callable[[Values], Values]:

@@ -123,7 +123,7 @@ def test_chance_of_summaries_is_one_of_another_document() -> None:
     assert found.value == pytest.approx(1.0) and 0.2 < found.level < 0.8 and not found.untold
     nothing, little = np.full(40, "", dtype=object), np.array(["", *["zebra"] * 38, "the"], dtype=object)
     said = evidence(of, labels, nothing, little)
-    gate = decide(GateSpec(metric="rouge1", max_drop=0.05), said)
+    gate = decide(GateSpec(metric="rouge1", max_drop=0.1), said)
     assert gate.verdict == "inconclusive" and "the baseline's rouge1 of 0.0000 is no better than" in gate.reason
     (warning,) = warnings(said, ["rouge1"])
     assert "baseline's rouge1 of 0.0000" in warning and "the candidate's rouge1 of 0.0" in warning
@@ -228,6 +228,15 @@ def test_labels_and_scores_that_are_no_numbers_or_all_the_same() -> None:
     assert (constant.verdict, constant.reason) == ("inconclusive", "the baseline's scores are all the same, and their correlation is not defined")
     assert decide(GateSpec(metric="pearson", min=-0.5), evidence(of, labels, good, flat)).verdict == "fail"
     assert decide(gate, evidence(of, np.full(50, 1.0), good, good)).verdict == "fail"
+
+
+def test_few_scores_tell_nothing() -> None:
+    """Two rows passed, and 5 with a Spearman of .77."""
+    of, labels = task("text-regression", ()), np.linspace(0, 5, 29)
+    said = evidence(of, labels, labels[:, None], labels[:, None])
+    for spec in ({"max_drop": 0.5}, {"max_drop_relative": 0.5}, {"min": 0.1}):
+        gate = decide(GateSpec(metric="pearson", **spec), said)
+        assert (gate.verdict, gate.rows_needed) == ("inconclusive", 30) and gate.reason.endswith("on 29 rows: nothing is told by fewer than 30 rows")
 
 
 def test_a_word_that_is_no_number_is_told_from_what_is_filled_up() -> None:

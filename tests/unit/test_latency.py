@@ -120,6 +120,27 @@ def test_bounds_by_hand() -> None:
     assert percentile_bounds(samples[:1], 50.0, 0.95)[1:] == (0.0, math.inf)
 
 
+def test_one_opening_says_nothing_of_others() -> None:
+    """It was taken for eight, and a file that lay well by chance passed. A bound that no opening reaches is decided all the same."""
+    rng = np.random.default_rng(0)
+    base, candidate = (10 * np.exp(rng.normal(0, 0.01, 400)) for _ in range(2))
+    assert ratio_bounds(base, candidate, 50.0, 0.95, (400,))[1:] == (0.0, math.inf)
+    near = decide(base, 0.97 * candidate, (400,), min_speedup=1.0)
+    assert near.verdict == "inconclusive" and near.reason.endswith("the file was opened once, and another opening may be quicker or slower; raise max_seconds")
+    assert decide(base, 0.97 * candidate, min_speedup=1.0).verdict == "pass"  # of a run that does not say how it was opened
+    far = decide(base, candidate / 2, (400,), min_speedup=1.5)
+    assert far.verdict == "pass" and "the file was opened once" in far.reason
+    assert decide(base, candidate * 2, (400,), max_ratio=1.2).verdict == "fail"
+
+
+@pytest.mark.parametrize("spec", [{"min_speedup": 1.5}, {"max_ratio": 2 / 3}])
+def test_a_value_that_is_its_bound_is_not_decided_by_rounding(spec: dict[str, float]) -> None:
+    """Of constant latencies: 1.4999999999999998 failed."""
+    base = np.full(700, 3.0) * np.arange(1, 701) / 700
+    assert decide(base, base / 1.5, (70,) * 10, **spec).verdict == "pass"
+    assert decide(base, base / (1.5 - 1e-6), (70,) * 10, **spec).verdict == "fail"
+
+
 @pytest.mark.parametrize("confidence", [0.5, 0.9])
 def test_half_confidence_is_the_point_estimate(confidence: float) -> None:
     base, candidate, openings = pair(np.random.default_rng(0), 100)

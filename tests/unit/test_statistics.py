@@ -10,7 +10,7 @@ import scipy.optimize
 import scipy.stats
 import sklearn.metrics as sk
 
-from edgeopt.paired import _ranks, confusion_metric, metric_bounds, metric_difference
+from edgeopt.paired import _ranks, confusion_metric, counted_bounds, least_seen, margin_metric, metric_bounds, metric_difference, most_unseen
 from edgeopt.statistics import accuracy_difference, percentile_bounds, percentile_ratio
 
 RNG = np.random.default_rng(7)
@@ -125,6 +125,63 @@ def test_correlations_are_scipys(name: str, reference: object) -> None:
     assert found.low < found.value < found.high
     alone = metric_bounds(name, truth, candidate, 1, 0.95)
     assert alone.low < alone.value < alone.high
+
+
+@pytest.mark.parametrize(("seen", "rows"), [(0, 100), (1, 100), (7, 60), (60, 60), (300, 900)])
+def test_shares_of_kinds_are_clopper_and_pearsons(seen: int, rows: int) -> None:
+    expected = scipy.stats.binomtest(seen, rows).proportion_ci(0.90, method="exact")
+    assert (least_seen(seen, rows, 0.95), most_unseen(seen, rows, 0.95)) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert most_unseen(seen, rows, 0.5) == seen / rows
+
+
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "matthews"])
+def test_answers_without_an_error_may_still_err(name: str) -> None:
+    """100 of 100 right passed `min f1 .99`, "at least 1.0000": as many as one sample in twenty does not show may be wrong."""
+    truth = np.arange(100) % 2
+    low = metric_bounds(name, truth, truth, 2, 0.95).low
+    unseen = 1 - 0.05 ** (1 / 100)  # of all rows, all of the kind that costs most
+    expected = {"f1": 1 - unseen / (1 - unseen), "precision": 0.5 / (0.5 + unseen), "recall": 1 - 2 * unseen}
+    assert low == pytest.approx(expected.get(name, low)) and 0.9 < low < 0.98
+    assert metric_bounds(name, truth, truth, 2, 0.5).low == 1
+    assert metric_bounds(name, truth, 1 - truth, 2, 0.95).high > {"matthews": -1}.get(name, 0)
+    gap = metric_difference(name, truth, truth, truth, 2, 0.95)
+    assert gap.high == -gap.low > 0.01
+
+
+def test_counts_without_an_error_may_still_err() -> None:
+    counts = np.tile([2, 2, 2], (60, 1))
+    counts[::3] = 0  # rows with nothing to find
+    found = counted_bounds(counts, lambda c: 2 * c[:, 0] / (c[:, 1] + c[:, 2]), 0.95)
+    assert (found.low, found.high) == (pytest.approx(0.05 ** (1 / 40)), 1)
+
+
+def test_a_min_gate_passes_wrongly_no_oftener_than_it_says() -> None:
+    """One positive of 33 is missed in truth, of 100: no error is to be seen in one sample in twenty."""
+    rng, bound, passes = np.random.default_rng(0), 2 * 0.97 / 1.97, 0
+    truth = np.ones(100, dtype=int)
+    for _ in range(60):
+        passes += metric_bounds("f1", truth, (rng.random(100) < 0.97).astype(int), 2, 0.95).low >= bound
+    assert passes / 60 <= 0.12
+
+
+def test_a_perfect_correlation_is_one() -> None:
+    """Of 3 classes in some numbers, rounding made it 1.0000000000000002, which no report takes."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        true = rng.integers(1, 1000, (1, int(rng.integers(2, 6)))).astype(float)
+        assert margin_metric("matthews", true, true, true)[0] <= 1
+    many = rng.integers(1, 1000, (5000, 3)).astype(float)
+    assert margin_metric("matthews", many, many, many).max() == 1
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman"])
+def test_few_or_equal_scores_are_not_sure_of_anything(name: str) -> None:
+    truth = RNG.normal(size=40)
+    same = metric_difference(name, truth, truth, truth, 1, 0.95)
+    assert same.high == -same.low > 0.05
+    assert metric_bounds(name, truth, truth, 1, 0.95).low == pytest.approx(1 - most_unseen(1, 40, 0.95))
+    assert metric_difference(name, truth[:29], truth[:29], truth[:29], 1, 0.95)[1:] == (-2, 2)
+    assert metric_bounds(name, truth[:29], truth[:29], 1, 0.95)[1:] == (-1, 1)
 
 
 def test_wilson_bounds() -> None:

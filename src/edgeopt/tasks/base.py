@@ -13,6 +13,7 @@ from pydantic import Field
 
 from edgeopt.errors import Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
+from edgeopt.paired import FEWEST_SCORES
 from edgeopt.power import scaled
 from edgeopt.recipe.schema import TASK_METRICS, UNSLICED, TaskSpec
 from edgeopt.statistics import Bounds
@@ -284,6 +285,10 @@ class Task(ABC):
     def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
         """Why a metric of sound outputs is no number, in words that follow "the candidate's"; None where it is one."""
         return None
+
+    def fewest_rows(self, metric: str) -> int:
+        """Rows below which the metric's bounds rule nothing out."""
+        return FEWEST_SCORES if metric in ("pearson", "spearman") else 1
 
     @abstractmethod
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
