@@ -12,7 +12,7 @@ from edgeopt.data.files import is_there
 from edgeopt.errors import InputError, bad_input
 from edgeopt.graph_files import digest_of, files_of
 from edgeopt.measure.declared import check_declared
-from edgeopt.measure.session import Options, open_session
+from edgeopt.measure.session import Options, open_session, told
 from edgeopt.reading import Reader
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.sealed import LOCK, REPORT, Run, open_run
@@ -67,7 +67,7 @@ class Artifact:
         try:
             outputs = {o.name: o.shape for o in open_session(self.graph).get_outputs()}
         except Exception as error:  # the runtime's exceptions have no base of their own
-            raise bad_input("E131", f"{self.graph} cannot be opened by ONNX Runtime: {' '.join(str(error).split())[:200]}", help="export it again") from None
+            raise bad_input("E131", f"{self.graph} cannot be opened by ONNX Runtime: {told(error)}", help="export it again") from None
         if "logits" not in outputs:
             raise bad_input("E131", f"{self.graph} has no output 'logits', but {', '.join(outputs)}", help="edgeopt's and optimum's exports have it")
         last = outputs["logits"][-1]

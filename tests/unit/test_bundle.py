@@ -277,7 +277,7 @@ def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
     (run / "model" / MODEL).write_bytes((make_run(tmp_path / "another", tiny_data, seed=1) / "model" / MODEL).read_bytes())
     refuses("E144", "not the model that the run measured")
     (run / "model" / MODEL).write_bytes(good[f"model/{MODEL}"].replace(b"Gather", b"Gathor"))
-    refuses("E144", "does not open")
+    refuses("E144", "cannot be opened")
     (run / "model" / MODEL).write_bytes(good[f"model/{MODEL}"] + b" ")
     refuses("E150", "the run ", f"model/{MODEL} has ", " bytes, and had ", seal=False)
     lock = json.loads(good["recipe.lock"])

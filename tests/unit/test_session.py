@@ -21,8 +21,8 @@ from edgeopt.export import Runnable
 from edgeopt.gates import Evidence, decide
 from edgeopt.measure import choice, clock
 from edgeopt.measure.choice import best_options, changed, changes
-from edgeopt.measure.latency import cold_starts
-from edgeopt.measure.session import defaults, open_session, save_optimized
+from edgeopt.measure.latency import cold_starts, run_worker
+from edgeopt.measure.session import defaults, onnx_query, open_session, save_optimized
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.card import SESSION_OPTIONS
 from edgeopt.report.model import Starts
@@ -245,3 +245,44 @@ def test_few_starts_decide_what_is_far_and_say_why_they_leave_open_what_is_near(
     assert found.verdict == "inconclusive"
     assert found.high == pytest.approx(50 * np.exp(2.92 * np.std(np.log([46, 50, 54]), ddof=1) / 3**0.5), rel=1e-3)  # Student's t of two degrees of freedom
     assert "in 3 starts: too near to 54.5" in found.reason
+
+
+def crafted(path: Path, *nodes: Any, tensors: Mapping[str, Any] | None = None) -> Path:
+    """A graph of these nodes, from `input_ids` to `logits`, with an output before that."""
+    given = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [None, None])
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("other", "logits")]
+    made = helper.make_graph([helper.make_node("Cast", ["input_ids"], ["other"], to=TensorProto.FLOAT), *nodes], "g", [given], outputs,
+                             [numpy_helper.from_array(np.array(v), k) for k, v in (tensors or {}).items()])  # fmt: skip
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_a_graph_that_fails_on_a_row_commands_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b]0;owned\x07\n::error file=x::injected"
+    path = crafted(tmp_path / "m.onnx", helper.make_node("Gather", ["table", "input_ids"], ["logits"], name=name), tensors={"table": np.zeros(2, np.float32)})
+    query = onnx_query(path, {}, limited=True)
+    assert query({"input_ids": np.array([[1]])}).tolist() == [[0.0]]  # of `logits`, which is not the first
+    with pytest.raises(InputError, match="cannot answer a query") as caught:
+        query({"input_ids": np.array([[2]])})
+    assert caught.value.issues[0].code == "E212" and "\n" not in caught.value.issues[0].message
+    with pytest.raises(InputError, match="cannot answer a query") as caught:
+        run_worker("edgeopt.measure.cold_worker", {"imports": [], "graphs": {"a": Runnable(path).as_json()}, "row": {"input_ids": [7]}, "repeats": 1,
+                                                   "at_least": 1, "max_seconds": 1})  # fmt: skip
+    assert caught.value.issues[0].code == "E212"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_query_that_does_not_end_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeopt.measure.session.PATIENCE", 0.2)
+    inside = [helper.make_node("Identity", ["going"], ["on"]), helper.make_node("Add", ["x", "x"], ["y"])]
+    values = [
+        helper.make_tensor_value_info(n, t, s) for n, t, s in (("i", TensorProto.INT64, []), ("going", TensorProto.BOOL, []), ("x", TensorProto.FLOAT, None))
+    ]
+    made = [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    loop = helper.make_node("Loop", ["times", "yes", "other"], ["logits"], body=helper.make_graph(inside, "b", values, made))
+    times = [helper.make_node("ReduceMax", ["input_ids"], ["most"], keepdims=0), helper.make_node("Mul", ["most", "large"], ["times"])]
+    path = crafted(tmp_path / "m.onnx", *times, loop, tensors={"large": np.array(1 << 60), "yes": np.array(True)})
+    query = onnx_query(path, {}, limited=True)
+    assert query({"input_ids": np.array([[0]])}).tolist() == [[0.0]]
+    with pytest.raises(InputError, match="takes more than"):
+        query({"input_ids": np.array([[1]])})

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 from edgeopt.asked import rows_of
 from edgeopt.bundle.manifest import TOKENIZER
 from edgeopt.bundle.verify import MAX_TEXTS
-from edgeopt.errors import Place, bad_input
-from edgeopt.measure.session import open_session
+from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.measure.session import onnx_query
 from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report.model import Report
 from edgeopt.sealed import Run
@@ -92,11 +92,10 @@ def probe_logits(folder: Path, model: str, max_length: int, options: dict[str, A
 
 def _answers(graph: Path, options: dict[str, Any], feeds: Sequence[dict[str, Any]]) -> Logits:
     try:
-        session = open_session(graph, options)
-    except Exception as error:  # the library's own, which have no common base
-        raise bad_input("E144", f"{graph.name} does not open: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
-    names = {i.name for i in session.get_inputs()}
-    return np.stack([session.run(["logits"], {k: v for k, v in feed.items() if k in names})[0][0] for feed in feeds])
+        query = onnx_query(graph, options, limited=True)
+        return np.stack([query(feed)[0] for feed in feeds])
+    except InputError as error:
+        raise bad_input("E144", error.issues[0].message.replace(f"{graph.parent}/", ""), help="apply the recipe again") from None
 
 
 def tolerance_of(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], precision: Literal["fp32", "int8"]) -> float:

@@ -21,7 +21,7 @@ def outputs_of(graph: Path, folder: Path, split: Split, task: Task, progress: Pr
                options: Options = QUIET) -> np.ndarray[Any, np.dtype[Any]]:  # fmt: skip
     """What `answers_of` gives for a graph in ONNX Runtime. options: the session's. A thread for each processor answers rows by
     itself: on short texts that is quicker than all of them on one row, and the sums are the same."""
-    query = onnx_query(graph, {**options, "intra_op_num_threads": 1})
+    query = onnx_query(graph, {**options, "intra_op_num_threads": 1}, limited=True)
     return answers_of(query, folder, split, task, progress, title, at_once=host.cpus())
 
 

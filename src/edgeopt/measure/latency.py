@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter
 
 from edgeopt import host, processes
-from edgeopt.errors import step_failed
+from edgeopt.errors import bad_input, step_failed
 from edgeopt.export import Runnable
 from edgeopt.measure.profile import unfit
 from edgeopt.measure.session import Options
@@ -40,6 +42,8 @@ def _samples(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 Samples = Annotated[np.ndarray[Any, np.dtype[np.float64]], PlainValidator(_samples)]
 #: Starts of each graph, unless the time is up (then three at least).
 _STARTS, _STARTS_SECONDS = 9, 10.0
+#: Seconds that a worker may take beyond twice what its target allows: openings and single queries of the slowest models are in it.
+_PATIENCE = 7200.0
 #: Processes among which the queries are divided where latencies of two times are compared, and how often each opens the files.
 SITTINGS, _OPENINGS = 5, 4
 
@@ -165,12 +169,21 @@ def cold_starts(graphs: Mapping[str, Runnable], row: Ids) -> dict[str, Starts]:
 
 
 def run_worker(module: str, task: dict[str, Any]) -> Any:
-    """What a module answers, run as a worker. Raises StepError E409 where it fails."""
+    """What a module answers, run as a worker. Raises StepError E409 where it fails or does not end, InputError E212 as
+    `onnx_query` does."""
     # what makes training a good neighbour would slow what is measured
     env = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
-    done = processes.run_worker(["-m", module], task, env)
+    asked = task.get("target", {})
+    limit = _PATIENCE + 2 * asked.get("max_seconds", 0.0) * len(asked.get("sequence", ()))
+    try:
+        done = processes.run_worker(["-m", module], task, env, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise step_failed("E409", f"the measuring process has taken more than {limit / 3600:.0f} hours", help="a file of it may not end") from None
     if done.returncode != 0:
-        tail = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        told = re.findall(r"error\[(E\d+)\]: (.*)", done.stderr)
+        if told and told[-1][0] == "E212":
+            raise bad_input(*told[-1], help="export the model again, or get it again from where it was made")
+        tail = [told[-1][1]] if told else done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise step_failed(
             "E409",
             f"the measuring process failed with exit status {done.returncode}: {tail[0]}",

@@ -7,17 +7,22 @@ a dot in their name, and `disabled_optimizers`, a list. No others are set, where
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgeopt.bundle.device.guard import LEVEL, OPTIMIZERS, session_options
+from edgeopt.errors import bad_input
 from edgeopt.graph_files import DATA, is_large
 
 Options = Mapping[str, Any]
 
 #: All processors, and none is taken by an idle session's threads from another session.
 QUIET: Options = {"session.intra_op.allow_spinning": "0"}
+#: Seconds that one query may take where rows are answered: the largest encoder takes a minute for one on the slowest device.
+PATIENCE = 600.0
+_AGAIN = "export the model again, or get it again from where it was made"
 #: Options that change which kernels compute the graph, and so the last digits of its logits.
 KERNELS = (OPTIMIZERS, LEVEL)
 
@@ -47,7 +52,6 @@ def _opened(path: Path, options: Options, to: Path | None = None) -> Any:
     import onnxruntime as ort
 
     settings = session_options(ort, dict(options))
-    settings.log_severity_level = 3
     if to is not None:
         settings.optimized_model_filepath = str(to)
         if to.suffix == ".ort":
@@ -61,8 +65,57 @@ def input_names(session: Any) -> list[str]:
     return [i.name for i in session.get_inputs()]
 
 
-def onnx_query(path: Path, options: Options) -> Callable[[Mapping[str, Any]], Any]:
-    """The first output of a graph, logits of our own, for a feed of which it takes the inputs that it has."""
-    session = open_session(path, options)
-    names = set(input_names(session))
-    return lambda feed: session.run(None, {k: v for k, v in feed.items() if k in names})[0]
+def onnx_query(path: Path, options: Options, *, limited: bool = False) -> Callable[[Mapping[str, Any]], Any]:
+    """The output `logits` of a graph, or its first where none has that name, for a feed of which it takes the inputs that it has. limited:
+    a query that takes longer than PATIENCE is broken off; the watch costs a tenth of a millisecond, so not where time is measured.
+    Raises InputError E131 where the graph does not open, and a query E212 where the runtime fails or is broken off."""
+    try:
+        session = open_session(path, options)
+    except ValueError:  # options
+        raise
+    except Exception as error:  # the runtime's exceptions have no base of their own
+        raise bad_input("E131", f"{path} cannot be opened by ONNX Runtime: {told(error)}", help="export it again") from None
+    names, outputs = set(input_names(session)), [o.name for o in session.get_outputs()]
+    wanted = ["logits" if "logits" in outputs else outputs[0]]
+    run = _limited(session) if limited else session.run
+
+    def query(feed: Mapping[str, Any]) -> Any:
+        try:
+            return run(wanted, {k: v for k, v in feed.items() if k in names})[0]
+        except TimeoutError:
+            raise bad_input("E212", f"{path} takes more than {PATIENCE:.0f} seconds for one query", help=_AGAIN) from None
+        except Exception as error:
+            raise bad_input("E212", f"{path} cannot answer a query in ONNX Runtime: {told(error)}", help=_AGAIN) from None
+
+    return query
+
+
+def told(error: Exception) -> str:
+    """What the runtime says, on one line."""
+    return " ".join(str(error).split())[:300]
+
+
+def _limited(session: Any) -> Callable[..., Any]:
+    import onnxruntime as ort
+
+    def run(outputs: list[str], feed: Mapping[str, Any]) -> Any:
+        """Raises TimeoutError. The runtime looks at the flag before each node, of a loop's body too."""
+        options, late = ort.RunOptions(), threading.Event()
+
+        def stop() -> None:
+            late.set()
+            options.terminate = True
+
+        watch = threading.Timer(PATIENCE, stop)
+        watch.daemon = True
+        watch.start()
+        try:
+            return session.run(outputs, feed, options)
+        except Exception:
+            if late.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            watch.cancel()
+
+    return run

@@ -19,6 +19,7 @@ ENTRIES = ("session.intra_op.allow_spinning", "session.force_spinning_stop")
 OPTIMIZERS, LEVEL = "disabled_optimizers", "graph_optimization_level"
 LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_LAYOUT", "ORT_ENABLE_ALL")
 _OPTIMIZER = re.compile(r"[A-Za-z0-9_]{1,100}")
+_FATAL = 4  # the runtime's logging.h
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
@@ -53,6 +54,9 @@ def session_options(ort: Any, options: Any) -> Any:
     if wrong := problem(options):
         raise ValueError(f"session.json is refused: {wrong}")
     settings = ort.SessionOptions()
+    # its errors are raised as well; on stderr they would have names out of the graph in them, as they are
+    settings.log_severity_level = _FATAL
+    ort.set_default_logger_severity(_FATAL)
     for name, value in options.items():
         if name == OPTIMIZERS:
             settings.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
