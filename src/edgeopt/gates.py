@@ -113,6 +113,8 @@ def _flawed(spec: GateSpec, kind: str, evidence: Evidence) -> tuple[Verdict, str
     broken = [flaw for side in looked if (flaw := evidence.broken(side))]
     if broken:
         return "fail", "; ".join(broken)
+    if why := evidence.task.unmeasurable(spec.metric, evidence.labels):
+        return "inconclusive", why
     for side, verdict in zip(reversed(looked), _UNDEFINED, strict=False):
         if why := evidence.task.undefined(spec.metric, evidence.labels, evidence.outputs(side)):
             return verdict, f"the {side}'s {why}"

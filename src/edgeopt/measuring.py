@@ -25,7 +25,7 @@ from edgeopt.graph_files import digest_of, size_of
 from edgeopt.measure.accuracy import answers_of, largest_difference
 from edgeopt.measure.energy import measure_energy
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts
+from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts, unpaired
 from edgeopt.measure.session import Options
 from edgeopt.progress import Progress
 from edgeopt.reading import Count, Reader, first_wrong
@@ -256,6 +256,8 @@ def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subjec
         raise _LATENCIES.wrong(f"is damaged: {first_wrong(error)}", Place.of(path)) from None
     except ValueError as error:
         raise _LATENCIES.wrong(f"is damaged: {error}", Place.of(path)) from None
+    if why := unpaired(latency):
+        raise _LATENCIES.wrong(f"is damaged: {why}", Place.of(path))
     return Evidence(task, answers.labels, answers.baseline, answers.candidate, baseline, candidate, latency, answers.groups)
 
 

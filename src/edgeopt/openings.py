@@ -27,6 +27,8 @@ PARTS = 8
 #: By how much a ratio to the twin may differ from one occasion to another besides, as a standard deviation: a prior, as sittings of a
 #: minute cannot show it. Degrees of freedom at which Student's t is the normal distribution.
 OCCASION, _MOST = 0.01, 1000.0
+#: Above it no float holds the power of e.
+_LARGEST_EXPONENT = 709.0
 #: A drift smaller than this share does not matter to a gate; of a larger one it must be this sure that it is no chance.
 LARGEST, CONFIDENCE = 0.05, 0.995
 
@@ -109,7 +111,8 @@ def wider(bounds: Bounds, change: Bounds) -> Bounds:
     """Bounds on what changed meanwhile by so much from the first half to the second, as `drift` has it. From the middle of the
     measuring, which the value stands for, to its end it is as far as from one half to the other; and where it drifts to is
     known no better than as far again. So both bounds move out by the square of the largest change that cannot be ruled out."""
-    far = max(change.high, 1 / change.low if change.low > 0 else math.inf) ** 2
+    far = max(change.high, 1 / change.low if change.low > 0 else math.inf)
+    far *= far  # a power would overflow
     return Bounds(bounds.value, bounds.low / far, bounds.high * far)
 
 
@@ -160,7 +163,11 @@ def _percentile(samples: Values, percentile: float, openings: Sequence[int]) -> 
 
 
 def _around(value: float, half: float) -> Bounds:
-    return Bounds(math.exp(value), math.exp(value - half), math.exp(value + half))
+    return Bounds(_exp(value), _exp(value - half), _exp(value + half))
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < _LARGEST_EXPONENT else math.inf
 
 
 def _parts(rounds: int, openings: Sequence[int]) -> list[Values]:

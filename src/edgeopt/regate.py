@@ -42,6 +42,8 @@ def regate(run: Run, asked: Asked, own: Asked) -> Decisions:
     ]
     if issues:
         raise InputError(issues)
+    if any(spec.metric.startswith("latency") for spec, _ in gates):
+        _check_times(run, evidence)
     for metric in {spec.metric for spec, _ in gates} - {*MEASURED}:
         _check_metric(metric, evidence, run.folder)
     decided = [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
@@ -57,6 +59,13 @@ def _check_metric(metric: str, evidence: Evidence, folder: Path) -> None:
         told, found = subject.metrics[metric], evidence.task.measure(metric, evidence.labels, outputs)
         if not (abs(told - found) <= ROUNDING or (told != told and found != found)):
             raise damaged(folder, ValueError(f"the report says {metric} {told:.4f} of {subject.artifact}, and the predictions {found:.4f}"))
+
+
+def _check_times(run: Run, evidence: Evidence) -> None:
+    """Raises InputError E115 where the report has a latency of which there are no samples."""
+    measured = {(m.subject, m.target, m.sequence) for m in evidence.latency}
+    if lost := [m for m in run.report.latency if (m.subject, m.target, m.sequence) not in measured]:
+        raise damaged(run.folder, ValueError(f"the report has a latency of {lost[0].subject} on {lost[0].target}, and there are no samples of it"))
 
 
 def _aimed(spec: GateSpec, asked: Asked) -> GateSpec:
@@ -122,7 +131,9 @@ def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Asked, 
         return None
     found = [m for m in report.latency if spec.target in (None, m.target)]
     if not found:
-        return f"target '{spec.target}'"
+        return f"target '{spec.target}'" if spec.target else "a latency"
+    if spec.against == "torch" and not any(m.subject == "baseline-torch" for m in found):
+        return "a latency of torch"
     if spec.sequence is not None and spec.sequence not in {m.sequence for m in found}:
         return f"sequence {spec.sequence} on target '{spec.target}'" if spec.target else f"sequence {spec.sequence}"
     return None

@@ -227,7 +227,12 @@ def test_labels_and_scores_that_are_no_numbers_or_all_the_same() -> None:
     constant = decide(gate, evidence(of, labels, flat, good))
     assert (constant.verdict, constant.reason) == ("inconclusive", "the baseline's scores are all the same, and their correlation is not defined")
     assert decide(GateSpec(metric="pearson", min=-0.5), evidence(of, labels, good, flat)).verdict == "fail"
-    assert decide(gate, evidence(of, np.full(50, 1.0), good, good)).verdict == "fail"
+    for rows in (labels[:1], np.full(50, 3.0)):  # the rows' fault, and no model's
+        for bound in ({"max_drop": 0.5}, {"min": 0.5}):
+            gate = GateSpec.model_validate({"metric": "pearson", **bound})
+            found = decide(gate, evidence(of, rows, rows[:, None], rows[:, None]))
+            assert (found.verdict, found.reason.partition(" rows are")[0]) == ("inconclusive", f"the labels of all {len(rows)}")
+    assert decide(gate, evidence(of, np.full(50, 1.0), good, good)).verdict == "inconclusive"
 
 
 def test_few_scores_tell_nothing() -> None:

@@ -18,7 +18,7 @@ from report_sample import TARGET, sample_report
 
 from edgeopt import host, latency_gates
 from edgeopt.measure import arithmetic, clock, rounds
-from edgeopt.measure.latency import Measured
+from edgeopt.measure.latency import Measured, unpaired
 from edgeopt.measure.profile import elsewhere, unfit
 from edgeopt.openings import Beside, between_times, drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, wider
 from edgeopt.recipe.library import target_files
@@ -482,6 +482,27 @@ def test_whether_this_machine_can_stand_for_a_target(monkeypatch: pytest.MonkeyP
 def test_a_memory_cap_is_a_gate(tmp_path: Path) -> None:
     recipe = load_recipe(tiny_recipe(tmp_path, targets=["cpu-1-thread", "mobile"], gates=[{"metric": "size", "max_ratio": 1.0}]))
     assert [(g.metric, g.target, g.bound) for g in recipe.head.gates] == [("size", None, ("max_ratio", 1.0)), ("memory.peak", "mobile", ("max_mb", 300.0))]
+
+
+# what was read back
+
+
+def test_latencies_of_one_time_are_pairs() -> None:
+    pair = [measured("baseline", [1, 2]), measured("candidate", [1, 2])]
+    assert unpaired([]) is unpaired(pair) is None
+    assert "no candidate" in str(unpaired(pair[:1])) and "no baseline" in str(unpaired(pair[1:])) and "twice" in str(unpaired([*pair, pair[0]]))
+    for odd in (measured("candidate", [1, 2, 3]), measured("candidate", [1, 2], openings=(1, 1)), measured("candidate", [1, 2], threads=2)):
+        assert "other numbers" in str(unpaired([pair[0], odd]))
+
+
+def test_bounds_of_what_no_machine_does_are_infinite_and_no_error() -> None:
+    wild = np.array([1e-6, 1e9] * 8)
+    for confidence in (0.95, 0.99999):
+        found = ratio_bounds(wild, wild[::-1], 50.0, confidence, (1, 15))
+        assert found.low <= found.value <= found.high
+    change = drift(wild, wild[::-1])
+    assert wider(Bounds(1.0, 0.9, 1.1), Bounds(1.0, 1e-200, 1e200)) == (1.0, 0.0, math.inf)
+    assert change.low <= change.high
 
 
 # the arithmetic limit

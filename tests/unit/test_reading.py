@@ -139,13 +139,17 @@ def test_a_metric_that_the_predictions_do_not_have_is_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("latency", "said"), [
     ({}, "must be a valid array"), ([1], "0 must be an object"), ([{}], "subject Field required"), ("samples", "samples.0 must be a valid number"),
-    ("negative", "samples.0 must be greater than 0"), ("openings", "there are 3 samples, and 2 of the openings"),
-    ("none", "samples List should have at least 1"),
+    ("negative", "samples.0 must be greater than or equal to 0.000001"), ("openings", "there are 3 samples, and 2 of the openings"),
+    ("none", "samples List should have at least 1"), ("tiny", "samples.0 must be greater than or equal to 0.000001"),
+    ("huge", "samples.0 must be less than or equal to 1000000000"),
+    ("less", "openings.0 must be greater than or equal to 0"), ("many", "at most 1000"), ("alone", "there is no baseline on cpu at 16"),
 ])  # fmt: skip
 def test_latencies_have_their_shape(tmp_path: Path, latency: Any, said: str) -> None:
     run = write(tmp_path / "a", sample_report(gates=[]), WRONG_FIRST, _gated())
     one = {"subject": "candidate", "target": "cpu", "runtime": "r", "device": "d", "threads": 1, "batch": 1, "sequence": 16, "session": {}}
-    given = {"samples": {"samples": ["1"] * 3}, "negative": {"samples": [-1.0]}, "openings": {"samples": [1.0] * 3, "openings": [2]}, "none": {"samples": []}}
+    given = {"samples": {"samples": ["1"] * 3}, "negative": {"samples": [-1.0]}, "openings": {"samples": [1.0] * 3, "openings": [2]}, "none": {"samples": []},
+             "tiny": {"samples": [1e-300]}, "huge": {"samples": [1e300]}, "less": {"samples": [1.0], "openings": [-1, 2]},
+             "many": {"samples": [1.0], "openings": [0] * 1000 + [1]}, "alone": {"samples": [1.0]}}  # fmt: skip
     (run / "latency.json").write_text(json.dumps([{**one, **given[latency]}] if isinstance(latency, str) else latency))
     seal_run(run)
     done = edgeopt("gate", run)

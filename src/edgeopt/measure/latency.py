@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,12 +27,16 @@ from edgeopt.export import Runnable
 from edgeopt.measure.profile import unfit
 from edgeopt.measure.session import Options
 from edgeopt.measure.twin import TWIN, Twin
-from edgeopt.reading import Positive
+from edgeopt.reading import Count, NotNegative
 from edgeopt.recipe.schema import Target
 from edgeopt.report.model import Number, Starts, SubjectName
 from edgeopt.tasks.encode import Ids
 
-_MILLISECONDS = TypeAdapter(Annotated[list[Positive], Field(min_length=1)])
+#: What a query can have taken, in milliseconds: less than a nanosecond, or more than eleven days, was not measured.
+Time = Annotated[float, Field(ge=1e-6, le=1e9, allow_inf_nan=False)]
+_MILLISECONDS = TypeAdapter(Annotated[list[Time], Field(min_length=1)])
+#: How many rounds each opening, or sitting, has.
+Parts = Annotated[tuple[Count, ...], Field(max_length=1000)]
 
 
 def _samples(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -65,13 +69,13 @@ class Measured:
     session: dict[str, Any]
     samples: Samples
     #: The runtime's default options' median over that of `session`, with its bounds; None where those are the defaults.
-    gain: tuple[float, float, float] | None = None
+    gain: tuple[NotNegative, NotNegative, NotNegative] | None = None
     #: Milliseconds in which other programs had the processor meanwhile, in no sample of one thread; how often a drift made the measuring begin anew.
-    waited_ms: float = 0.0
-    restarts: int = 0
+    waited_ms: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = 0.0
+    restarts: Count = 0
     #: How many rounds each opening of the files has, in order; and each sitting, a process of its own, where there are several.
-    openings: tuple[int, ...] = ()
-    sittings: tuple[int, ...] = ()
+    openings: Parts = ()
+    sittings: Parts = ()
     #: Whether it was measured at another time than the others, so that its rounds are no pairs with theirs.
     apart: bool = False
     #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor measured on.
@@ -79,7 +83,7 @@ class Measured:
     named: str | None = None
     processor: str = ""
     #: Multiply-accumulates a second of the quickest products on this target, by precision: `fp32`, `int8`.
-    peak: dict[str, float] | None = None
+    peak: dict[str, NotNegative] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, samples to a tenth of a microsecond."""
@@ -94,6 +98,23 @@ class Measured:
         if made.sittings and sum(made.sittings) != len(made.samples):
             raise ValueError(f"there are {len(made.samples)} samples, and {sum(made.sittings)} of the sittings")
         return made
+
+
+def unpaired(latency: Sequence[Measured]) -> str | None:
+    """In what latencies of one time are not what `measure` gives, rounds of a baseline and a candidate next to each other; None where they
+    are."""
+    places: dict[tuple[Any, ...], dict[str, Measured]] = {}
+    for m in latency:
+        place = places.setdefault((m.target, m.sequence), {})
+        if m.subject in place:
+            return f"{m.subject} is there twice on {m.target} at {m.sequence}"
+        place[m.subject] = m
+    for (target, sequence), found in places.items():
+        if absent := [name for name in ("baseline", "candidate") if name not in found]:
+            return f"there is no {absent[0]} on {target} at {sequence}"
+        if len({(len(m.samples), m.openings, m.sittings, m.threads, m.batch) for m in found.values()}) > 1:
+            return f"the subjects on {target} at {sequence} have other numbers of rounds, openings, threads or rows"
+    return None
 
 
 @cache

@@ -282,6 +282,10 @@ class Task(ABC):
         whole: Values = np.isfinite(np.asarray(outputs, dtype=float)).reshape(len(outputs), -1).all(1)
         return whole & np.isfinite(labels) if labels.ndim == 1 else whole
 
+    def unmeasurable(self, metric: str, labels: Values) -> str | None:
+        """Why no outputs have a metric on rows of these labels; None where some have."""
+        return None
+
     def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
         """Why a metric of sound outputs is no number, in words that follow "the candidate's"; None where it is one."""
         return None

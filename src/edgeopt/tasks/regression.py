@@ -51,9 +51,10 @@ class Regression(Classification):
     def judged_by(self, metric: str) -> str:
         return metric
 
+    def unmeasurable(self, metric: str, labels: Values) -> str | None:
+        return f"the labels of all {len(labels)} rows are the same, and no correlation with them is defined" if np.ptp(labels) == 0 else None
+
     def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
-        if np.ptp(labels) == 0:
-            return "labels are all the same, and a correlation is not defined"
         return "scores are all the same, and their correlation is not defined" if np.ptp(self.predict(outputs)) == 0 else None
 
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
