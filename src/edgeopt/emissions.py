@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt import host
-from edgeopt.errors import Issue
+from edgeopt.errors import Issue, install
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.schema import EmissionsSpec
 
@@ -57,7 +57,7 @@ def emissions_issues(recipe: Recipe) -> list[Issue]:
     place = recipe.document.place(("emissions",))
     found = importlib.util.find_spec(PACKAGE)
     if host.installed(PACKAGE) is None or found is None or not found.submodule_search_locations:
-        return [Issue("E206", f"emissions needs {PACKAGE}, which is not installed here", place, "pip install 'edgeopt[emissions]'")]
+        return [Issue("E206", f"emissions needs {PACKAGE}, which is not installed here", place, install("emissions"))]
     country = country_of(spec)
     if not country:
         return [Issue("E106", "emissions needs the country whose electricity is used", place, f"give emissions.country, such as SVN, or set {COUNTRY}")]

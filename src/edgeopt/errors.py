@@ -117,11 +117,17 @@ def step_failed(code: str, message: str, *, help: str | None = None) -> StepErro
 HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "pyarrow", "scipy")
 
 
+def install(extra: str = "") -> str:
+    """How edgeopt is installed, with an extra: from its checkout, as it is on no package index."""
+    what = f"'.[{extra}]'" if extra else "."
+    return f"pip install {what} in the checkout of edgeopt"
+
+
 def unforeseen(error: Exception) -> EdgeoptError:
     """What no one thought of: a full disk outside a step, a process that lost the others, or a defect of edgeopt; and a package
     that an installation without the heavy ones lacks."""
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in HEAVY:
-        return bad_input("E206", f"this needs {error.name}, which is not installed here", help="pip install edgeopt, with its dependencies")
+        return bad_input("E206", f"this needs {error.name}, which is not installed here", help=install())
     text = " ".join(str(error).split())[:300]
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return StepError(Issue("E405", f"the disk is full: {text}", help="free space and type the same command again"))

@@ -189,7 +189,7 @@ Without --against only `min`, `max_mb` and `max_ms` can be decided.""",
 `edgeopt bundle keygen KEY` makes a private key, KEY, and a public one, KEY.pub. `bundle RUN --sign KEY`
 signs; `bundle verify BUNDLE --key KEY.pub` refuses what that key did not sign, unsigned bundles too. Keys are
 PEM files of Ed25519 without a passphrase, and nobody but you may read the private one. Keep it off the
-devices.""",
+devices. All this needs the package cryptography: `pip install '.[sign]'` in the checkout of edgeopt.""",
     "E142": """A bundle is not as its manifest says.
 
 A file was changed, is missing, was added, or has a name that leaves the bundle; a zip is cut short, is
@@ -292,20 +292,20 @@ what each converts.""",
     "E206": """A step or an exporter needs a package that is not installed here.
 
 Some methods stand on packages that edgeopt does not install by itself, because they are large or do not
-exist for every machine. `adapter.qlora` needs bitsandbytes:
+exist for every machine. edgeopt is on no package index: type these in its checkout. `adapter.qlora` needs bitsandbytes:
 
-    pip install 'edgeopt[qlora]'
+    pip install '.[qlora]'
 
 and token-classification counts its entities with seqeval:
 
-    pip install 'edgeopt[tasks]'
+    pip install '.[tasks]'
 
 and `emissions` measures energy with codecarbon:
 
-    pip install 'edgeopt[emissions]'
+    pip install '.[emissions]'
 
 An edgeopt that was installed without its dependencies, with those of requirements-gate.txt alone, decides
-gates and checks recipes, and needs torch and the others for the rest: `pip install edgeopt`.""",
+gates and checks recipes, and needs torch and the others for the rest: `pip install .`.""",
     "E207": """A step names another step, or a model, that it cannot have.
 
 `distil.teacher` is `baseline`, the id of a step that stands before this one in the recipe, or a checkpoint: a
@@ -413,7 +413,7 @@ model's folder:
     AutoTokenizer.from_pretrained("NAME").save_pretrained("folder")
 
 From vocab.txt, vocab.json with merges.txt, or a SentencePiece model alone one is made (the last needs
-sentencepiece: `pip install 'edgeopt[sentencepiece]'`) and compared with those files on the rows. A token
+sentencepiece: `pip install '.[sentencepiece]'` in the checkout) and compared with those files on the rows. A token
 without a row among the model's embeddings belongs to another model, or was added without
 `model.resize_token_embeddings(len(tokenizer))`.""",
     "E312": """The model or the dataset cannot be had from the hub.

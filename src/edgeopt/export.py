@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from edgeopt import host
 from edgeopt.contract import Facts
+from edgeopt.errors import install
 from edgeopt.measure import choice, session
 from edgeopt.measure.session import Options
 from edgeopt.store import State
@@ -178,4 +179,4 @@ def absent(made: Exporter) -> list[str]:
 
 
 def install_command(made: Exporter) -> str:
-    return f"pip install 'edgeopt[{made.extra}]'" if made.extra else f"pip install {' '.join(made.needs)}"
+    return install(made.extra) if made.extra else f"pip install {' '.join(made.needs)}"

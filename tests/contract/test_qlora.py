@@ -145,7 +145,7 @@ def test_without_bitsandbytes_it_is_refused_before_anything_is_computed(wide: Pa
     with pytest.raises(InputError) as caught:
         build([step(registry.get("adapter.qlora"), SHORT, "adapt"), step(registry.get("merge"), {}, "merge")], model=wide, data=tiny_data, store=tmp_path)
     (issue,) = caught.value.issues
-    assert (issue.code, issue.help) == ("E206", "pip install 'edgeopt[qlora]'")
+    assert (issue.code, issue.help) == ("E206", "pip install '.[qlora]' in the checkout of edgeopt")
 
 
 def test_a_paged_optimizer_needs_cuda(wide: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

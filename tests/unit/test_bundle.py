@@ -196,6 +196,12 @@ def test_run_py_is_short() -> None:
     assert len([s for s in ast.walk(ast.parse(source)) if isinstance(s, ast.stmt) and not isinstance(s, ast.Expr)]) < 50
 
 
+@pytest.mark.parametrize("args", [[], ["frobnicate"], ["selftest", "a", "b"]])
+def test_device_says_how_it_is_called(args: list[str]) -> None:
+    done = subprocess.run([sys.executable, str(DEVICE / "device.py"), *args], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and "python device.py selftest|profile [FOLDER]" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("name", ["run.py", "device.py", "guard.py"])
 def test_device_code_is_of_python_3_10(name: str) -> None:
     ast.parse((DEVICE / name).read_text(), feature_version=(3, 10))
@@ -354,7 +360,7 @@ def test_keys_and_signatures(run: Path, bundle: Path, keys: Path, tmp_path: Path
 def test_without_cryptography_signing_says_what_to_install(run: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
     done = edgeopt("bundle", run, "--count", 1, "--sign", keys, "--out", tmp_path / "b")
-    assert done.code == 2 and "pip install 'edgeopt[sign]'" in done.err and not (tmp_path / "b").exists()
+    assert done.code == 2 and "pip install '.[sign]'" in done.err and not (tmp_path / "b").exists()
 
 
 def test_openssl_agrees(run: Path, keys: Path, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeopt.errors import install
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(p.relative_to(ROOT) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/papers/*/README.md")])
 #: Made by scripts/make_docs.py: of the code that checks recipes, and of the results of the benchmarks.
@@ -19,7 +21,8 @@ _UNIT = r"(?:ms|kB|MB|GB|s|seconds?|min|minutes?|points?|times|×|%)"
 FIGURE = re.compile(rf"(?<![\w.])(?:[-+−±]?\d[\d,]*(?:\.\d+)?\s?{_UNIT}(?!\w)|[-+−±]?\d*\.\d{{2,}}(?![\w.]))")
 #: What has the form of a measured figure and is a setting, a limit, a version or a definition, with what stands around it.
 SETTINGS = (
-    r"Python (?:of )?\d\.\d+", r"95 %", r"\(``, 0\.95", r"about every 30 seconds", r"1 % besides", r"onnxruntime`?`? \(\d\.\d+ and later", r"1 MB is 10\^6", r"64 MB", r"2 GB",
+    r"Python (?:of )?\d\.\d+", r"95 %", r"\(``, 0\.95", r"about every 30 seconds", r"1 % besides", r"onnxruntime`?`? \(\d\.\d+ and later", r"1 MB is 10\^6",
+    r"64 MB", r"2 GB",
     r"within 10 % of", r"more than 1 %", r"after 5 seconds", r"within 10 seconds", r"by more than 5 %", r"at most 300 MB", r"60 seconds or more",
     r"80 of 100", r"`?\.60`?, `?\.90`?",
 )  # fmt: skip
@@ -60,3 +63,14 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert other.exists(), f"{path}: {target}"
         if anchor and other.suffix == ".md":
             assert anchor in anchors(other), f"{path}: {target}"
+
+
+def test_no_text_says_to_install_edgeopt_from_an_index() -> None:
+    """It is on none: whoever types that gets an error, or somebody else's package."""
+    files = [
+        *ROOT.glob("*.md"),
+        *(p for name in ("src", "exporters", "docs", "recipes") for p in (ROOT / name).rglob("*") if p.suffix in (".py", ".md", ".yaml")),
+    ]
+    wrong = re.compile(r"pip install '?edgeopt\b(?!/)")
+    assert len(files) > 100 and not [p for p in files if wrong.search(p.read_text(encoding="utf-8"))]
+    assert install("tasks") == "pip install '.[tasks]' in the checkout of edgeopt" and install() == "pip install . in the checkout of edgeopt"

@@ -167,7 +167,7 @@ def test_without_the_package_plan_says_what_to_install(tmp_path: Path, tiny_mode
     places = ["--store", tmp_path / "store"]
     for command in (["plan", path, *places], ["validate", path], ["apply", path, "--out", tmp_path / "run", *places]):
         done = edgeopt(*command)
-        assert (done.code, "error[E206]" in done.err, "pip install 'edgeopt[emissions]'" in done.err) == (2, True, True)
+        assert (done.code, "error[E206]" in done.err, "pip install '.[emissions]'" in done.err) == (2, True, True)
     assert not (tmp_path / "run").exists()
     plain = recipe(tmp_path, tiny_model, tiny_data, None)
     assert edgeopt("validate", plain).code == 0  # not asked for, not needed

@@ -61,6 +61,11 @@ def test_explain_lists_all_codes_and_exit_codes() -> None:
     assert as_json["exit_codes"] == {e.name.lower(): int(e) for e in ExitCode}
 
 
+def test_explain_takes_the_number_alone() -> None:
+    shown = [CliRunner().invoke(explain, [code], catch_exceptions=False).stdout for code in ("314", "e314", "E314")]
+    assert len(set(shown)) == 1 and shown[0].startswith("E314: ")
+
+
 def test_explain_refuses_a_code_that_is_none() -> None:
     with pytest.raises(EdgeoptError, match="E100") as caught:
         CliRunner().invoke(explain, ["E999"], catch_exceptions=False)

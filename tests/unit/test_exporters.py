@@ -153,11 +153,11 @@ def test_the_list_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     without_openvino(monkeypatch)
     listed = {e["name"]: e for e in edgeopt("exporters", "--json").json}
     assert list(listed) == exporter_names()
-    assert (listed["openvino"]["missing"], listed["openvino"]["install"]) == (["openvino"], "pip install 'edgeopt[openvino]'")
+    assert (listed["openvino"]["missing"], listed["openvino"]["install"]) == (["openvino"], "pip install '.[openvino]' in the checkout of edgeopt")
     assert (listed["onnx"]["missing"], listed["onnx"]["install"]) == ([], None)
     shown = edgeopt("exporters")
     assert shown.code == 0
-    assert "transformers-js" in shown.out and "edgeopt[openvino]" in " ".join(shown.out.split())
+    assert "transformers-js" in shown.out and ".[openvino]" in " ".join(shown.out.split())
 
 
 def test_a_plan_refuses_a_format_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_plan_refuses_a_format_whose_package_is_missing(monkeypatch: pytest.Mo
     done = edgeopt("plan", recipe, "--store", tmp_path / "store")
     line = next(i for i, text in enumerate(recipe.read_text().splitlines(), 1) if "openvino" in text)
     assert done.code == 2
-    assert "E206" in done.err and f"recipe.yaml:{line}" in done.err and "pip install 'edgeopt[openvino]'" in done.err
+    assert "E206" in done.err and f"recipe.yaml:{line}" in done.err and "pip install '.[openvino]'" in done.err
 
 
 def test_what_does_not_fit_an_exporter() -> None:

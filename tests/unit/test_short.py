@@ -38,6 +38,15 @@ def test_a_short_form_is_the_long_one(tmp_path: Path, short: str, long: str) -> 
     assert resolved(tmp_path, HEAD + short) == resolved(tmp_path, HEAD + long)
 
 
+def test_a_dataset_is_short_for_its_path(tmp_path: Path) -> None:
+    short = HEAD.replace("{path: data}", "data/names")
+    assert resolved(tmp_path, short + MODEL) == resolved(tmp_path, HEAD.replace("{path: data}", "{path: data/names}") + MODEL)
+    assert resolved(tmp_path, HEAD + MODEL, "task.dataset=rows")["task"]["dataset"]["path"] == "rows"
+    assert resolved(tmp_path, short + MODEL, "task.dataset.path=rows")["task"]["dataset"]["path"] == "rows"
+    document = load_recipe(tmp_path / "recipe.yaml").document
+    assert str(document.place(("task", "dataset", "path"))).endswith("recipe.yaml:3:35")
+
+
 def test_a_setting_reaches_into_a_short_form(tmp_path: Path) -> None:
     found = resolved(tmp_path, HEAD + "model: m\ntargets: mobile\n", "model.id=n", "task.metrics=accuracy", "export=ort")
     assert (found["model"]["id"], found["task"]["metrics"], found["export"][0]["format"]) == ("n", ["accuracy"], "ort")
@@ -103,7 +112,7 @@ def test_a_teacher_has_a_name(tmp_path: Path, teacher: str) -> None:
 
 @pytest.mark.parametrize("keys", [
     {"model": "m"}, {"export": "onnx"}, {"export": ["onnx"]}, {"export": {"format": "onnx"}}, {"targets": "mobile"}, {"targets": {"name": "x"}},
-    {"gates": {"metric": "size", "max_mb": 5}},
+    {"gates": {"metric": "size", "max_mb": 5}}, {"task": {"type": "text-classification", "dataset": "x", "text": "t"}},
 ])  # fmt: skip
 def test_the_schema_for_editors_knows_the_short_forms(keys: dict[str, Any]) -> None:
     task = {"type": "text-classification", "dataset": {"path": "x"}, "text": "t", "metrics": "accuracy", "slices": "s"}

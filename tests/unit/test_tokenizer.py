@@ -179,5 +179,5 @@ def test_sentencepiece_that_is_not_installed(folder: Callable[..., Path], monkey
     path = folder(None, "xlm-roberta")
     (path / "sentencepiece.bpe.model").write_bytes(b"")
     monkeypatch.setattr(converted.host, "installed", lambda name: None)
-    with pytest.raises(InputError, match=r"E206(.|\n)*pip install 'edgeopt\[sentencepiece\]'"):
+    with pytest.raises(InputError, match=r"E206(.|\n)*pip install '\.\[sentencepiece\]'"):
         read_tokenizer(path, "xlm-roberta")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.bundle.manifest import SIGNATURE
-from edgeopt.errors import bad_input
+from edgeopt.errors import bad_input, install
 
 LENGTH = 64
 
@@ -87,5 +87,5 @@ def _library() -> tuple[Any, Any]:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
-        raise bad_input("E141", "signatures need the package cryptography", help="pip install 'edgeopt[sign]'") from None
+        raise bad_input("E141", "signatures need the package cryptography", help=install("sign")) from None
     return serialization, ed25519

@@ -13,7 +13,7 @@ from edgeopt.errors import ExitCode, bad_input
 @click.argument("code", required=False)
 @JSON
 def command(code: str | None, as_json: bool) -> None:
-    """Explain an error CODE such as E201; without one, list the codes and the exit codes."""
+    """Explain an error CODE such as E201, or 201; without one, list the codes and the exit codes."""
     from edgeopt.explanations import EXPLANATIONS
 
     if code is None:
@@ -24,10 +24,11 @@ def command(code: str | None, as_json: bool) -> None:
             click.echo(f"{name}  {text.splitlines()[0]}")
         click.echo("exit codes: " + ", ".join(f"{int(e)} {e.name.lower().replace('_', ' ')}" for e in ExitCode))
         return
-    found = EXPLANATIONS.get(code.upper())
+    code = f"E{code}" if code.isdecimal() else code.upper()
+    found = EXPLANATIONS.get(code)
     if found is None:
         raise bad_input("E100", f"there is no error code '{code}'", help="`edgeopt explain` lists them")
     if as_json:
-        print_json({"code": code.upper(), "text": found})
+        print_json({"code": code, "text": found})
     else:
-        click.echo(f"{code.upper()}: {found}")
+        click.echo(f"{code}: {found}")

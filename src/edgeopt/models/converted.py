@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt import host
-from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.errors import InputError, Place, bad_input, install
 
 WORDS, BPE, MERGES = "vocab.txt", "vocab.json", "merges.txt"
 SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model")
@@ -213,7 +213,7 @@ def _sentence_pieces(folder: Path, name: str, model_type: str) -> Any:
             "E206",
             f"the tokenizer is in {name} alone, which needs sentencepiece to be read, and that is not installed here",
             place=Place.of(folder / name),
-            help="pip install 'edgeopt[sentencepiece]'; or save it where sentencepiece is, with `tokenizer.save_pretrained(folder)`: tokenizer.json needs none",
+            help=f"{install('sentencepiece')}; or save it where sentencepiece is, with `tokenizer.save_pretrained(folder)`: tokenizer.json needs none",
         )
     from edgeopt.quiet import quiet_libraries
 

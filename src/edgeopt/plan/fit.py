@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from edgeopt import host
 from edgeopt.data import TaskData
-from edgeopt.errors import HEAVY, InputError, Issue, Place, bad_input
+from edgeopt.errors import HEAVY, InputError, Issue, Place, bad_input, install
 from edgeopt.export import absent, exporter, install_command
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
@@ -124,14 +124,12 @@ def step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
     lacking = [name for name in task_of(task).needs if host.installed(name) is None]
     if lacking:
         place = recipe.document.place(("task", "type"))
-        issues.append(Issue("E206", f"task {task.type} needs {', '.join(lacking)}, which is not installed here", place, "pip install 'edgeopt[tasks]'"))
+        issues.append(Issue("E206", f"task {task.type} needs {', '.join(lacking)}, which is not installed here", place, install("tasks")))
     for i, step in enumerate(recipe.steps):
         lacking = [name for name in step.contract.needs if host.installed(name) is None and name not in HEAVY]
         if lacking:
-            wanted = f"'edgeopt[{step.contract.extra}]'" if step.contract.extra else " ".join(lacking)
-            issues.append(
-                Issue("E206", f"step '{step.id}' ({step.use}) needs {', '.join(lacking)}, which is not installed here", step.place, f"pip install {wanted}")
-            )
+            wanted = install(step.contract.extra) if step.contract.extra else f"pip install {' '.join(lacking)}"
+            issues.append(Issue("E206", f"step '{step.id}' ({step.use}) needs {', '.join(lacking)}, which is not installed here", step.place, wanted))
         for path, message, help in step.transform.fit(step.params, recipe.head.task, source):
             issues.append(Issue("E106", f"step '{step.id}': {message}", recipe.document.place(("steps", i, *path)), help))
     return issues
@@ -142,7 +140,7 @@ def check_runnable(recipe: Recipe) -> None:
     wanted = {"torch", "transformers", *(name for step in recipe.steps for name in step.contract.needs)} & {*HEAVY}
     if lacking := sorted(name for name in wanted if host.installed(name) is None):
         what = f"running a recipe needs {', '.join(lacking)}, which is not installed here"
-        raise bad_input("E206", what, place=recipe.document.place(("steps",)), help="pip install edgeopt, with its dependencies")
+        raise bad_input("E206", what, place=recipe.document.place(("steps",)), help=install())
 
 
 def attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:

@@ -492,7 +492,7 @@ def bounds_of(metric: str) -> tuple[str, ...]:
 
 class EmissionsSpec(Strict):
     """Energy and CO2eq of every step that is built, and of 1,000 inferences of both models, by CodeCarbon (an extra:
-    `pip install 'edgeopt[emissions]'`). Estimated where the machine has no counter. Changes no key and no model."""
+    `pip install '.[emissions]'` in the checkout). Estimated where the machine has no counter. Changes no key and no model."""
 
     country: str | None = Field(None, description="three letters of ISO 3166, whose mix of electricity counts; default: `EDGEOPT_COUNTRY`")
     seconds: float = Field(10.0, ge=1, le=3600, description="how long each model answers queries; the shorter, the wider the bounds: publish 60 or more")

@@ -1,4 +1,4 @@
-"""Short forms of a recipe: `model: FOLDER`, `export: onnx`, `targets: mobile`, one thing where a list is read."""
+"""Short forms of a recipe: `model: FOLDER`, `dataset: FOLDER`, `export: onnx`, `targets: mobile`, one thing where a list is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgeopt.recipe.yaml import Document, Path_
 #: Keys that hold a list and may hold its one entry.
 LISTS: tuple[tuple[str, ...], ...] = (("export",), ("targets",), ("gates",), ("task", "metrics"), ("task", "slices"))
 #: Keys whose mapping, or whose entries' mapping, may be given by the value of one key alone.
-MAPPINGS: dict[tuple[str, ...], str] = {("model",): "id", ("export",): "format"}
+MAPPINGS: dict[tuple[str, ...], str] = {("model",): "id", ("task", "dataset"): "path", ("export",): "format"}
 
 
 def spell_out(document: Document) -> None:

@@ -1,7 +1,7 @@
 """What a bundle is tried by, on the device: python device.py selftest|profile [FOLDER]. Needs what run.py needs; prints JSON.
 
 selftest: the logits of the bundle's texts against those that were expected. profile: the same, starts in fresh processes, and
-latency as the target in the manifest asks for it. Exit status 1 where the self-test fails, 2 where the model does not load.
+latency as the target in the manifest asks for it. Exit status 1 where the self-test fails, 2 where the model does not load or the arguments are others.
 """
 
 import json
@@ -129,6 +129,9 @@ def _start(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     end_with_parent()
+    if not 2 <= len(sys.argv) <= 3 or sys.argv[1] not in ("selftest", "profile"):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     what, folder = sys.argv[1], Path(sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parent)
     result: dict[str, Any] = {}
     if what == "profile":
