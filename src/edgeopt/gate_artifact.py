@@ -14,7 +14,7 @@ from edgeopt.artifact import Artifact, find_artifact
 from edgeopt.asked import Asked, target_of
 from edgeopt.baseline import Baseline, check_fits, other_machine, read_baseline
 from edgeopt.chance import looked_at, warnings
-from edgeopt.data import Split
+from edgeopt.data import Split, row_warnings
 from edgeopt.data.files import is_there
 from edgeopt.errors import InputError, Issue, Place
 from edgeopt.export import Runnable
@@ -78,7 +78,14 @@ def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress:
     evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence([spec for spec, _ in gates], max_seconds)
     found = [_decide(spec, place, evidence, against) for spec, place in gates]
     beside = [*_no_baseline(candidate, against, evidence), *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec))]
+    beside += row_warnings(rows.name, len(rows), _leaked(candidate, rows), rows.copied)
     return Decisions(found, beside, evidence_notes(evidence))
+
+
+def _leaked(candidate: Artifact, rows: Split) -> int:
+    """Of these rows, how many stand in train as far as the run says that the model is of."""
+    told = candidate.run.report.task if candidate.run else None
+    return told.leaked or 0 if told and told.fingerprint == rows.fingerprint else 0
 
 
 def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeopt.asked import Asked, damaged, other_rows, recipe_folders, target_of
 from edgeopt.chance import looked_at, warnings
-from edgeopt.data import at_hand, is_local
+from edgeopt.data import at_hand, is_local, row_warnings
 from edgeopt.errors import InputError, Issue
 from edgeopt.gates import Decisions, Evidence, decide
 from edgeopt.lock import changes
@@ -47,7 +47,9 @@ def regate(run: Run, asked: Asked, own: Asked) -> Decisions:
     for metric in {spec.metric for spec, _ in gates} - {*MEASURED}:
         _check_metric(metric, evidence, run.folder)
     decided = [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
-    return Decisions(decided, warnings(evidence, looked_at((spec for spec, _ in gates), own.task)), evidence_notes(evidence))
+    rows = run.report.task
+    beside = [*warnings(evidence, looked_at((spec for spec, _ in gates), own.task)), *row_warnings(rows.split, rows.rows, rows.leaked or 0, rows.copied or 0)]
+    return Decisions(decided, beside, [*rows.remarks, *evidence_notes(evidence)])
 
 
 def _check_metric(metric: str, evidence: Evidence, folder: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edgeopt.data import Split, load_data, load_reported
+from edgeopt.data import Split, load_data, load_reported, row_warnings
 from edgeopt.data.files import read_rows
 from edgeopt.data.leaks import shared
 from edgeopt.data.sources import looks_local
@@ -337,6 +337,19 @@ def test_rows_that_stand_in_train_are_left_out_or_refused(tmp_path: Path) -> Non
     same = write_texts(tmp_path, {"train": ["a", "b"], "validation": ["b", "a"]})
     with pytest.raises(InputError, match="all 2 rows of the validation split stand in train"):
         load_data(task(same, leaks="drop"), tmp_path)
+
+
+def test_copies_are_counted_and_many_stand_beside_the_verdict(tmp_path: Path) -> None:
+    rows = {"train": ["a", "b"], "validation": ["c", "d", "C!", "c", "x", "c"]}
+    loaded = load_data(task(write_texts(tmp_path, rows)), tmp_path)
+    assert loaded.report.copied == 2  # labels are in turn: 0, 1, 0, 1, 0, 1
+    assert "2 of the 6 validation rows are copies of others" in loaded.summary()
+    assert [w.partition(":")[0] for w in row_warnings("test", 100, 2, 6)] == [
+        "2 of the 100 test rows stand in train too", "6 of the 100 test rows are copies of others"
+    ]  # fmt: skip
+    assert row_warnings("test", 100, 0, 5) == []
+    whole = Split("test", (("a",), ("b",), ("a",), ("c",), ("a",), ("b",)), (0,) * 6, (0, 0, 1, 1, 2, 2))
+    assert whole.copied == 2  # a document of which every row is in another
 
 
 def test_a_leak_of_pairs_is_of_both_texts() -> None:

@@ -1,6 +1,6 @@
 """Labelled rows, from files or from the hub, checked before anything is computed with them."""
 
 from edgeopt.data.sources import at_hand, is_local, load_data, load_reported
-from edgeopt.data.task_data import Split, TaskData
+from edgeopt.data.task_data import Split, TaskData, row_warnings
 
-__all__ = ["Split", "TaskData", "at_hand", "is_local", "load_data", "load_reported"]
+__all__ = ["Split", "TaskData", "at_hand", "is_local", "load_data", "load_reported", "row_warnings"]

@@ -13,6 +13,8 @@ import numpy as np
 
 #: The carving of train is part of what a recipe means, not of its luck: it does not follow the seed.
 _CARVE_SEED = 0
+#: A share of the rows that are copies of others, above which it is said beside the verdict.
+_MANY_COPIES = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ class Split:
             found.setdefault(document, []).append(row)
         return list(found.values())
 
+    @cached_property
+    def copied(self) -> int:
+        """How many rows are copies of one before, in texts (but for case, spaces and punctuation) and label; of documents those of whole copies."""
+        from edgeopt.data.leaks import bare
+
+        seen, copies = set[tuple[Any, ...]](), 0
+        for unit in self.units():
+            content = tuple((bare(self.texts[row]), self.labels[row]) for row in unit)
+            copies += len(unit) * (content in seen)
+            seen.add(content)
+        return copies
+
     def first(self, count: int | None) -> Split:
         """At most `count` rows, drawn without replacement in a fixed order; whole documents, one at least."""
         if count is None or count >= len(self):
@@ -66,6 +80,21 @@ class Split:
                 break
             rows += units[unit]
         return self.take(sorted(rows), self.name)
+
+
+def row_warnings(name: str, rows: int, leaked: int, copied: int) -> list[str]:
+    """What of a report split makes its figures say less than they seem to, and stands beside a verdict on it: that a model may have seen
+    its rows, and that bounds count copies as if each were a row of its own."""
+    found = [_leaked(name, rows, leaked)] if leaked else []
+    return [*found, _copied(name, rows, copied)] if copied > _MANY_COPIES * rows else found
+
+
+def _leaked(name: str, rows: int, leaked: int) -> str:
+    return f"{leaked:,} of the {rows:,} {name} rows stand in train too: a model may know their answers by heart."
+
+
+def _copied(name: str, rows: int, copied: int) -> str:
+    return f"{copied:,} of the {rows:,} {name} rows are copies of others: bounds count each as a row of its own, and are as much too narrow."
 
 
 def renumbered(split: Split, old: Sequence[str], new: Sequence[str]) -> Split:
@@ -110,10 +139,12 @@ class TaskData:
         return len(shared(self.report, self.train.texts))
 
     def remarks(self) -> list[str]:
-        """What a reader of the rows' number should know: those that stand in train, and those that were left out."""
+        """What a reader of the rows' number should know: those that stand in train, copies, and those that were left out."""
         name, found = self.report.name, []
         if self.leaked:
-            found.append(f"{self.leaked:,} of the {len(self.report):,} {name} rows stand in train too: a model may know their answers by heart.")
+            found.append(_leaked(name, len(self.report), self.leaked))
+        if self.report.copied:
+            found.append(_copied(name, len(self.report), self.report.copied))
         if self.dropped:
             found.append(f"{self.dropped:,} {name} rows that stand in train were left out, as task.leaks asks.")
         without = [f"{count:,} {split} rows" for split, count in self.left_out.items()]

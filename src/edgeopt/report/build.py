@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeopt import __version__, host
 from edgeopt.chance import looked_at, warnings
+from edgeopt.data import row_warnings
 from edgeopt.errors import Place
 from edgeopt.execute import Done, Executed
 from edgeopt.gates import Evidence, decide, verdict_of
@@ -44,7 +45,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report),
                   labels=list(data.label_names), max_length=task.max_length, max_target_length=task.target_length, window_stride=task.window_stride,
                   queries_per_row=round(measured.queries / len(data.report), 3), fingerprint=data.report.fingerprint,
-                  leaked=data.leaked, remarks=data.remarks()),
+                  leaked=data.leaked, copied=data.report.copied, remarks=data.remarks()),
         gates=gates,
         baseline=evidence.baseline,
         candidate=evidence.candidate,
@@ -64,7 +65,8 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         environment=host.environment(),
         seeds=seeds,
         emissions=measured.emissions,
-        warnings=warnings(evidence, looked_at(recipe.head.gates, recipe.head.task)),
+        warnings=[*warnings(evidence, looked_at(recipe.head.gates, recipe.head.task)),
+                  *row_warnings(data.report.name, len(data.report), data.leaked, data.report.copied)],
         notes=[*run_notes(recipe, executed, evidence, speedups), *measured.notes, *seed_notes(seeds, gates)],
     )  # fmt: skip
 

@@ -330,7 +330,8 @@ class Task(Part):
     queries_per_row: float = Field(1.0, description="windows that a row is read in, on average: a latency is that of one")
     fingerprint: str | None = Field(None, description="SHA-256 of the split's rows")
     leaked: int | None = Field(None, description="rows of the split whose text stands in train; null where that was not looked at")
-    remarks: list[str] = Field([], description="of the rows: those that stand in train, and those that were left out")
+    copied: int | None = Field(None, description="rows of the split that are copies of others; null where that was not looked at")
+    remarks: list[str] = Field([], description="of the rows: those that stand in train, copies, and those that were left out")
 
 
 class RecipeInfo(Part):
@@ -398,6 +399,9 @@ class Report(Part):
     seeds: Seeds | None = None
     emissions: Emissions | None = Field(None, description="where the recipe asks for it; what a step took is among its figures")
     devices: list[Device] = Field([], description="added by `edgeopt ship`")
-    warnings: list[str] = Field([], description="what stands beside the verdict: outputs that are no numbers, models that are not better than chance")
+    warnings: list[str] = Field(
+        [],
+        description="what stands beside the verdict: outputs that are no numbers, models that are not better than chance, rows in train or many times",
+    )
     notes: list[str] = []
     seal: Seal | None = None
