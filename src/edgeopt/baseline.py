@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from edgeopt import host
 from edgeopt.artifact import Artifact
 from edgeopt.asked import Asked
-from edgeopt.data import Split
+from edgeopt.data import Split, load_data, train_at_hand
 from edgeopt.errors import EdgeoptError, InputError, Issue, Place, bad_input
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.twin import Twin
@@ -52,7 +52,8 @@ class TorchReference(Part):
 
 class Baseline(Part):
     """Measurements of a baseline. model: id in the recipe; fingerprint: of its files, null where a finished model was measured
-    without them; training: what of the recipe made the baseline of that model, null where a finished model was measured; graph:
+    without them; training: what of the recipe made the baseline of that model, null where a finished model was measured; train: SHA-256 of
+    the rows that it was trained on, null as training and in files of earlier versions; graph:
     SHA-256 of the measured file; outputs: the task's, one a row, as in predictions.jsonl; latency: as in latency.json, of several
     sittings, the twin's besides; twin: a graph that computes as long as the measured one and can be measured again where that is not,
     null in files of earlier versions, whose latencies nothing of another time can be compared with."""
@@ -64,6 +65,7 @@ class Baseline(Part):
     model: str
     fingerprint: str | None
     training: dict[str, Any] | None
+    train: str | None = None
     graph: str
     task: MeasuredTask
     subject: Subject
@@ -110,8 +112,9 @@ def read_baseline(path: Path) -> Baseline:
     return made
 
 
-def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, rows: Split, task: Task) -> None:
-    """Raises InputError E133 with everything in which the baseline is another one's: model, training, rows or preprocessing."""
+def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, rows: Split, task: Task) -> list[str]:
+    """What cannot be told of it here. Raises InputError E133 with everything in which the baseline is another one's: model, training, rows or
+    preprocessing."""
     found = made.task
     pairs = [
         ("task", found.type, task.spec.type),
@@ -123,6 +126,10 @@ def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, ro
         pairs.append(("tokenizer", found.tokenizer[:12], candidate.digests()["tokenizer"][:12]))
     if made.training is not None:
         pairs.append(("training", made.training, training_of(asked)))
+    trained = made.training is not None and made.training.get("finetune") is not None
+    learned = _train_rows(asked, task) if trained and made.train else None
+    if made.train and learned:
+        pairs.append(("train rows", made.train[:12], learned[:12]))
     here = _fingerprint(asked)
     pairs.append(("model", made.fingerprint, here) if here and made.fingerprint else ("model", made.model, asked.model.id))
     context = tuple(f"{what:<10} {old} ≠ {new}" for what, old, new in pairs if old != new)
@@ -131,6 +138,17 @@ def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, ro
                       "measure it anew with `edgeopt baseline`, with this recipe and these rows", context)  # fmt: skip
         raise InputError(issue)
     _check_outputs(made, Place.of(path), rows, task)
+    if not trained or learned:
+        return []
+    return [f"The rows that the baseline of {path} was trained on are {'not here' if made.train else 'not in the file'}: nothing tells whether they are the "
+            "recipe's."]  # fmt: skip
+
+
+def _train_rows(asked: Asked, task: Task) -> str | None:
+    """The fingerprint of the recipe's train rows, where those are files that are here. Raises InputError as `load_data`."""
+    if not train_at_hand(asked.task.dataset, asked.folder):
+        return None
+    return load_data(asked.task, asked.folder, asked.place).with_classes(task.names).train.fingerprint
 
 
 def _check_outputs(made: Baseline, place: Place, rows: Split, task: Task) -> None:

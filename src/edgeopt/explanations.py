@@ -169,7 +169,7 @@ digest finds accidents; it does not say who wrote the file.""",
 Two models are compared on the same rows, read in the same way, or not at all. The lines under the message
 say what differs: the rows of the report split, their number and order included; max_length and how longer
 texts are read; tokenizer.json (unless the recipe distils, as a student may have one of its own); classes;
-the recipe's model, how the baseline was trained from it, and the seed. Measure it anew:
+the recipe's model, how the baseline was trained from it and on which rows, and the seed. Measure it anew:
 
     edgeopt baseline RECIPE --out baseline.json""",
     "E134": """A finished model alone is not enough to decide this.

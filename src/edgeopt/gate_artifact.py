@@ -73,13 +73,14 @@ def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress:
     if against.artifact is not None:
         against.artifact.check(task)
         _check_order(candidate, against.artifact)
+    untold = list[str]()
     if against.file is not None and against.path is not None:
-        check_fits(against.file, against.path, asked, candidate, rows, task)
+        untold = check_fits(against.file, against.path, asked, candidate, rows, task)
     evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence([spec for spec, _ in gates], max_seconds)
     found = [_decide(spec, place, evidence, against) for spec, place in gates]
     beside = [*_no_baseline(candidate, against, evidence), *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec))]
     beside += row_warnings(rows.name, len(rows), _leaked(candidate, rows), rows.copied)
-    return Decisions(found, beside, evidence_notes(evidence))
+    return Decisions(found, beside, [*untold, *evidence_notes(evidence)])
 
 
 def _leaked(candidate: Artifact, rows: Split) -> int:

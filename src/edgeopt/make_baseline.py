@@ -32,11 +32,13 @@ from edgeopt.tasks.encode import Encoder, length
 
 @dataclass(frozen=True)
 class Built:
-    """artifact: what is measured; torch: its state that torch loads, where there is one; source: fingerprint of the recipe's model."""
+    """artifact: what is measured; torch: its state that torch loads, where there is one; source: fingerprint of the recipe's model; train: of
+    the rows that it was trained on."""
 
     artifact: Artifact
     torch: Path | None = None
     source: str | None = None
+    train: str | None = None
 
 
 def baseline_of_recipe(recipe: Path, overrides: Sequence[str], store: Store, model: Path | None, progress: Progress) -> Baseline:
@@ -49,7 +51,8 @@ def baseline_of_recipe(recipe: Path, overrides: Sequence[str], store: Store, mod
     alone = replace(plan, chains={"baseline": plan.chains["baseline"]}, checkpoints={})
     with store.in_use():
         executed = execute(alone, store, progress, Group())
-        built = Built(find_artifact(executed.final("baseline").folder), executed.torch_state("baseline").folder, executed.source.fingerprint())
+        built = Built(find_artifact(executed.final("baseline").folder), executed.torch_state("baseline").folder, executed.source.fingerprint(),
+                      executed.data.train.fingerprint)  # fmt: skip
         made, latency = _measure(asked_by(recipe, overrides, None), built, progress)
         if model is not None:
             _export(executed, model, latency)
@@ -87,7 +90,8 @@ def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, 
     digests = found.digests()
     made = Baseline(
         edgeopt=__version__, created=datetime.now(UTC).isoformat(timespec="seconds"), recipe=asked.name, model=asked.model.id,
-        fingerprint=built.source, training=training_of(asked) if built.source else None, graph=digests["graph"],
+        fingerprint=built.source, training=training_of(asked) if built.source else None,
+        train=built.train, graph=digests["graph"],
         task=MeasuredTask(type=task.spec.type, labels=list(task.names), split=rows.name, rows=len(rows), fingerprint=rows.fingerprint,
                           encoding=dict(task.key()), tokenizer=digests["tokenizer"]),
         subject=subject_of(found.shown, found.graph, task, labels, answered, starts),

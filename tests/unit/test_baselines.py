@@ -7,9 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers import tiny_task, write_rows
 
+from edgeopt.baseline import check_fits
+from edgeopt.data import load_data, load_reported
 from edgeopt.errors import InputError
 from edgeopt.gate_artifact import Against, _check_order, _names, _no_baseline
+from edgeopt.recipe.schema import TaskSpec
 
 
 def model(*labels: str, graph: str = "a") -> Any:
@@ -58,3 +62,30 @@ def test_a_baseline_that_is_none_is_said(as_file: bool) -> None:
     assert "compared with itself" in said("a", "int8")[0] and "compared with itself" in said("a", "fp32")[0]
     assert "is int8, and a recipe's baseline is FP32" in said("b", "int8")[0]
     assert said("b", "fp32") == [] == _no_baseline(model(), Against(), ASKED)
+
+
+def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path) -> None:
+    write_rows(tmp_path / "data", train=8, validation=4)
+    spec = TaskSpec.model_validate(tiny_task("data"))
+    rows, task = load_reported(spec, tmp_path, ("bad", "good"))
+    resolved = {"baseline": {"finetune": {"max_steps": 4}}, "seed": 0, "steps": [{"use": "distill"}]}
+    asked: Any = SimpleNamespace(task=spec, folder=tmp_path, resolved=resolved, place=lambda at: None, model=SimpleNamespace(id=str(tmp_path / "gone")))
+    outputs = [[1.0, 0.0] if label == 0 else [0.0, 1.0] for label in rows.labels]
+    measured = SimpleNamespace(type=spec.type, labels=list(task.names), rows=4, split=rows.name, fingerprint=rows.fingerprint, encoding=dict(task.key()))
+    train = load_data(spec, tmp_path).with_classes(task.names).train.fingerprint
+
+    def told(train: str | None, finetune: Any = resolved["baseline"]) -> list[str]:
+        made: Any = SimpleNamespace(task=measured, training={**finetune, "seed": 0}, train=train, fingerprint=None, model=asked.model.id,
+                                    outputs=outputs, subject=SimpleNamespace(metrics={}))  # fmt: skip
+        return check_fits(made, Path("b.json"), asked, model(), rows, task)
+
+    assert told(train) == []
+    assert "are not in the file" in told(None)[0]
+    with pytest.raises(InputError, match=r"E133(.|\n)*train rows +0000"):
+        told("0" * 64)
+    lines = (tmp_path / "data" / "train.jsonl").read_text().splitlines()
+    (tmp_path / "data" / "train.jsonl").write_text("\n".join([*lines[:-2], lines[-1].replace("word", "good"), lines[-2]]))
+    with pytest.raises(InputError, match="train rows"):
+        told(train)
+    (tmp_path / "data" / "train.jsonl").unlink()
+    assert "are not here" in told(train)[0]

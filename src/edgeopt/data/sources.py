@@ -72,6 +72,13 @@ def at_hand(spec: DatasetSpec, folder: Path) -> bool:
     return any(is_there(path, Path.exists) for paths in (local_files(spec, folder) or {}).values() for path in paths)
 
 
+def train_at_hand(spec: DatasetSpec, folder: Path) -> bool:
+    """Whether the files of train are here. Raises InputError E301 as `local_files`."""
+    files = local_files(spec, folder, train=False) if at_hand(spec, folder) else None
+    paths = (files or {}).get("train", [])
+    return bool(paths) and all(is_there(path, Path.exists) for path in paths)
+
+
 def is_local(spec: DatasetSpec, folder: Path) -> bool:
     """Whether the rows are, or should be, files here; else they are the hub's."""
     return spec.path is None or looks_local(spec.path) or is_there(folder / expanded(spec.path), Path.exists)
