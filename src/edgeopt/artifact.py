@@ -94,13 +94,26 @@ def find_artifact(path: Path) -> Artifact:
         raise bad_input(
             "E131",
             f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}" if path.is_dir() else f"{path} does not exist",
-            help=_HELP,
+            help=_help_of(path.absolute()),
         )
     folder = path.absolute()
     graph = next((folder / name for name in [*_measured(folder), *_GRAPHS] if (folder / name).is_file()), None)
     if graph is None:
-        raise bad_input("E131", f"{path} has no ONNX graph: {' or '.join(_GRAPHS[:2])}", help=_HELP)
+        raise bad_input("E131", f"{path} has no ONNX graph: {' or '.join(_GRAPHS[:2])}", help=_help_of(folder))
     return _artifact(folder, graph)
+
+
+def _help_of(folder: Path) -> str:
+    """For a folder without a graph that lies in a run: the candidate of that run is no ONNX, and only the run has its evidence."""
+    try:
+        shown = str(_READER.json(folder.parent / REPORT)["candidate"]["artifact"])
+    except (InputError, KeyError, TypeError):
+        return _HELP
+    if shown.endswith(".onnx"):
+        return _HELP
+    run = folder.parent
+    return f"the candidate of this run is {shown}, which is no ONNX graph: its gates are decided by `edgeopt gate {run}`, on what the run measured; " \
+           "for a model that can be gated alone add onnx to the recipe's export"  # fmt: skip
 
 
 def _artifact(folder: Path, graph: Path) -> Artifact:

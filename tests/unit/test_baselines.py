@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from helpers import tiny_task, write_rows
 
+from edgeopt.artifact import find_artifact
 from edgeopt.baseline import check_fits
 from edgeopt.data import load_data, load_reported
 from edgeopt.errors import InputError
@@ -89,3 +90,16 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
         told(train)
     (tmp_path / "data" / "train.jsonl").unlink()
     assert "are not here" in told(train)[0]
+
+
+def test_the_model_of_a_run_that_is_no_onnx_has_a_help_that_fits(tmp_path: Path) -> None:
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=r"E131(.|\n)*give the `model` folder of a run"):
+        find_artifact(tmp_path / "run" / "model")
+    (tmp_path / "run" / "report.json").write_text('{"candidate": {"artifact": "model/openvino_model.xml"}}')
+    for path in (tmp_path / "run" / "model", tmp_path / "run"):
+        with pytest.raises(InputError) as error:
+            find_artifact(path)
+        help = error.value.issues[0].help or ""
+        assert "candidate of this run is model/openvino_model.xml" in help and f"edgeopt gate {tmp_path / 'run'}" in help
