@@ -30,6 +30,7 @@ REPORT, LOCK, LOG = "report.json", "recipe.lock", "log.txt"
 #: What is made of report.json alone, and made again when a device adds to it.
 RENDERINGS = ("report.md", "report.html", "model/README.md")
 _SHOWN = 3
+_LISTED = 12
 _HELP = "type the `apply` that made it again, or copy the folder again from where it was made"
 #: A model that is broken may have metrics that are no number.
 _REPORT = Reader("report", "E115", _HELP, f"give the folder that `apply --out` wrote, with its {REPORT}", not_finite=True)
@@ -87,6 +88,11 @@ def open_run(path: Path) -> Run:
 def _read_report(path: Path) -> tuple[Report, str]:
     """The report, and the SHA-256 of all but the seal as it stands in the file."""
     file = path / REPORT if path.is_dir() else path
+    if path.is_file() and path.suffix in (".yaml", ".yml"):
+        raise bad_input("E115", "that is a recipe; give the run's folder", place=Place.of(path), help=f"the folder that `apply {path} --out FOLDER` wrote")
+    if path.is_dir() and not file.exists() and (below := sorted(str(p.parent) for p in path.glob(f"*/{REPORT}"))):
+        more = f" and {len(below) - _LISTED} more" if len(below) > _LISTED else ""
+        raise bad_input("E115", f"{path} holds runs and is none itself", place=Place.of(path), help=f"the runs below it: {' '.join(below[:_LISTED])}{more}")
     raw, place = _REPORT.json(file), Place.of(file)
     report = _REPORT.check(raw, Report, place)
     return report, key_of({name: value for name, value in raw.items() if name != "seal"})

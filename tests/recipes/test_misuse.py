@@ -58,6 +58,8 @@ MISUSE = {
     "apply recipe.yaml --out file/below": ["E114", "cannot be written"],
     "apply recipe.yaml --store file --out run": ["E113", "cannot be written"],
     "report absent": ["E115", "there is no report at absent", "apply --out"],
+    "report recipe.yaml": ["E115", "that is a recipe; give the run's folder"],
+    "compare .": ["E115", "holds runs and is none itself", "the runs below it: corrupt other"],
     "report empty": ["E115", "there is no report at empty/report.json", "apply --out"],
     "report corrupt": ["E115", "the report is not JSON", "corrupt/report.json:1:"],
     "report other": ["E115", "the report is damaged: edgeopt is missing"],

@@ -16,7 +16,7 @@ from edgeopt.data import Split, load_data, load_reported, row_warnings
 from edgeopt.data.files import read_rows
 from edgeopt.data.leaks import shared
 from edgeopt.data.sources import looks_local
-from edgeopt.errors import InputError, Issue
+from edgeopt.errors import InputError, Issue, Place
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
 
 ROWS = [{"text": "a, b", "label": "1"}, {"text": 'say "c"', "label": "0"}]
@@ -366,3 +366,20 @@ def test_marks_of_choices_that_are_no_list(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
     spec = {"type": "multiple-choice", "dataset": {"data_files": {"train": "a.jsonl", "validation": "a.jsonl"}}, "text": "question", "choices": "choices"}
     assert load_data(TaskSpec.model_validate({**spec, "label": "answer"}), tmp_path).report.labels == (1,)
+
+
+def test_labels_of_the_recipe_that_are_not_those_of_the_data(tmp_path: Path) -> None:
+    """Several rows with a class that is not listed: the list is wrong, and a single one: the row."""
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + "a,pos\nb,negative\nc,negative\n")
+    spec = TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "."}, "text": "text", "labels": ["pos", "neg"]})
+    places = {("task", "labels"): Place("r.yaml", 4, 3)}
+    with pytest.raises(InputError) as caught:
+        load_data(spec, tmp_path, places.get)
+    (issue,) = caught.value.issues
+    assert (issue.code, str(issue.place)) == ("E304", "r.yaml:4:3") and "label 'negative' is not one of pos, neg" in issue.message
+    assert "train.csv:3 and further rows" in issue.message
+    (tmp_path / "train.csv").write_text("text,label\na,pos\nb,neg\nc,negative\n")
+    with pytest.raises(InputError) as caught:
+        load_data(spec, tmp_path, places.get)
+    assert str(caught.value.issues[0].place).endswith("train.csv:4")

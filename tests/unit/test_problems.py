@@ -8,7 +8,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from edgeopt.errors import Issue, Place
+from edgeopt.errors import InputError, Issue, Place
+from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.problems import address, closest, dotted, from_pydantic
 from edgeopt.recipe.schema import Strict
 from edgeopt.recipe.yaml import parse
@@ -65,6 +66,23 @@ def test_one_issue_a_mistake(text: str, code: str, place: str, message: str, hel
 @pytest.mark.parametrize("text", ["rate: 1", "amount: 3", "amount: null", "either: [3, task]", "either: word", "mixed: [a, {samples: 3}]"])
 def test_what_is_right(text: str) -> None:
     assert found(text) == []
+
+
+@pytest.mark.parametrize(("text", "help"), [
+    ("name: my model\n", "write 'my-model'"),
+    ("steps: [{use: finetune, id: two words}]\n", "write 'two-words'"),
+    ("gates: [{metric: accuracy, max_drop: 10}]\n", "metrics are shares: for 10 points write `max_drop: 0.1`"),
+    ("gates: [{metric: accuracy, max_drop_relative: 2}]\n", "metrics are shares: for 2 points write `max_drop_relative: 0.02`"),
+    ("gates: [{metric: accuracy, min: 90}]\n", "metrics are shares: for 90 points write `min: 0.9`"),
+    ("gates: [{metric: size}]\n", "add the bound, such as `{metric: size, max_mb: 50}`"),
+    ("gates: [{metric: size, max_mb: 5, max_ratio: 0.5}]\n", "keep one of max_mb, max_ratio"),
+])  # fmt: skip
+def test_how_to_mend_a_name_and_a_bound(tmp_path: Path, text: str, help: str) -> None:
+    rest = "edgeopt: 1\nmodel: m\ntask: {type: text-classification, dataset: data, text: t}\n"
+    (tmp_path / "r.yaml").write_text(rest + ("" if text.startswith("name") else "name: x\n") + text)
+    with pytest.raises(InputError) as caught:
+        load_recipe(tmp_path / "r.yaml")
+    assert ("E106", help) in [(i.code, i.help) for i in caught.value.issues]
 
 
 def test_all_at_once() -> None:

@@ -20,7 +20,7 @@ from edgeopt.recipe.problems import closest
 from edgeopt.recipe.schema import DatasetSpec, TaskSpec
 from edgeopt.recipe.yaml import Path_
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.cells import Cells, NoColumn, Raw
+from edgeopt.tasks.cells import Cells, NoClass, NoColumn, Raw
 from edgeopt.tasks.names import in_heads_order
 
 Files = dict[str, list[Path]]
@@ -126,7 +126,7 @@ def load_data(spec: TaskSpec, folder: Path, place_of: PlaceOf = lambda _: None) 
     classes = task.classes(raw["train"], given)
     _check_classes(classes, len(raw["train"]), bool(given), at)
     limits, task = spec.dataset.max_rows.model_dump(), task_of(spec, classes, stated=bool(given))
-    train, reported = (split_of(name, raw[name], task) for name in ("train", report))
+    train, reported = (split_of(name, raw[name], task, _listed(spec, place_of)) for name in ("train", report))
     reported, dropped = unleaked(spec, replace(reported, slices=values), train, place_of(("task", "leaks")))
     return TaskData(train.first(limits["train"]), reported.first(limits[report]), tuple(classes), rows.source, dropped=dropped, left_out=rows.left_out)
 
@@ -141,7 +141,7 @@ def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place_of: 
     values = {column: tuple(values) for column, values in slices_of(spec, rows.sliced(rows.report), place_of(_dataset(spec))).items()}
     if not task.names_outputs:
         task = task_of(spec, task.classes(raw, spec.labels or rows.names or names))
-        reported = split_of(rows.report, raw, task)
+        reported = split_of(rows.report, raw, task, _listed(spec, place_of))
     else:
         own = spec.labels or rows.names or task.spelt(raw)
         place = place_of(_dataset(spec))
@@ -158,6 +158,11 @@ def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place_of: 
 def _dataset(spec: TaskSpec) -> Path_:
     """The key that names the dataset."""
     return ("task", "dataset") if spec.dataset.path is None else ("task", "dataset", "path")
+
+
+def _listed(spec: TaskSpec, place_of: PlaceOf) -> Place | None:
+    """Where the recipe lists the classes, if it does."""
+    return place_of(("task", "labels")) if spec.labels else None
 
 
 class _Rows:
@@ -257,10 +262,19 @@ def shown(spec: DatasetSpec, files: Files) -> str:
     return str(spec.path or files["train"][0].parent.name or ".")
 
 
-def split_of(name: str, rows: list[Raw], task: Task) -> Split:
-    """The checked split. Raises InputError E304 at the row that does not fit."""
+def split_of(name: str, rows: list[Raw], task: Task, at: Place | None = None) -> Split:
+    """The checked split. at: where the recipe lists the classes. Raises InputError E304 at the row that does not fit; where several
+    rows have a label that the recipe does not list, it is the list that does not fit."""
     task.check(rows)
-    labels = task.labels(rows)
+    try:
+        labels = task.labels(rows)
+    except NoClass as error:
+        (issue,) = error.issues
+        odd = next((label for _, label, place in rows if place == issue.place), None)
+        if at is None or sum(label == odd for _, label, _ in rows) < 2:
+            raise
+        message = f"{issue.message}, which task.labels lists, in {issue.place} and further rows"
+        raise InputError(replace(issue, message=message, place=at, help="list every class of the data, each as the rows have it")) from None
     return Split(name, tuple(texts for texts, _, _ in rows), labels, task.documents(labels))
 
 

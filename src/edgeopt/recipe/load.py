@@ -16,7 +16,7 @@ from edgeopt.contract import Contract
 from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
-from edgeopt.recipe.problems import closest, default_id, from_pydantic
+from edgeopt.recipe.problems import as_name, closest, default_id, from_pydantic
 from edgeopt.recipe.schema import (
     AUTO,
     GROUPINGS,
@@ -242,8 +242,9 @@ def _step_id(document: Document, i: int, entry: dict[str, Any], use: str, seen: 
     at = ("steps", i, "id")
     step_id = entry.get("id", default_id(use))
     if not isinstance(step_id, str) or not re.fullmatch(NAME, step_id):
+        help = f"write '{guess}'" if (guess := as_name(str(step_id))) else None
         document.issues.append(
-            Issue("E106", f"step id {step_id!r}: must be letters, digits, '.', '_' and '-', and start with a letter or digit", document.place(at))
+            Issue("E106", f"step id {step_id!r}: must be letters, digits, '.', '_' and '-', and start with a letter or digit", document.place(at), help)
         )
         return None
     if step_id in _RESERVED:

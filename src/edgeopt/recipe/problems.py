@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -112,14 +113,19 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
         guess = closest(str(detail["input"]), expected.replace(" or ", ", ").split(", "))
         return Issue("E106", f"'{name}' is {_shown(detail['input'])}, and must be {expected}", place, f"did you mean '{guess}'?" if guess else None)
     if kind == "value_error":
-        return Issue("E106", f"'{name}': {context['error']}" if name else str(context["error"]), place)
+        help = getattr(context["error"], "help", None)
+        return Issue("E106", f"'{name}': {context['error']}" if name else str(context["error"]), place, help)
+    help = None
     message = detail["msg"][:1].lower() + detail["msg"][1:]
     message = message.replace("input should be", "must be")
     if kind in _KINDS:
         message = f"must be {_KINDS[kind]}"
     if kind == "string_pattern_mismatch":
         message = "must be letters, digits, '.', '_' and '-', and start with a letter or digit"
-    return Issue("E106", f"'{name or 'the recipe'}' is {_shown(detail['input'])}: {message}", place)
+        help = f"write '{guess}'" if (guess := as_name(str(detail["input"]))) else None
+    if kind == "less_than" and at[-1:] == ("max_drop_relative",):
+        help = as_share("max_drop_relative", detail["input"])
+    return Issue("E106", f"'{name or 'the recipe'}' is {_shown(detail['input'])}: {message}", place, help)
 
 
 def _shown(value: object) -> str:
@@ -131,6 +137,16 @@ def _shown(value: object) -> str:
         return "empty"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def as_name(text: str) -> str:
+    """The name that a text makes where only letters, digits, '.', '_' and '-' may stand; nothing where none is left."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[:60]
+
+
+def as_share(key: str, points: float) -> str:
+    """What to write for a bound that was given in points of a hundred."""
+    return f"metrics are shares: for {points:g} points write `{key}: {points / 100:g}`"
 
 
 def default_id(use: str) -> str:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from edgeopt.recipe.problems import as_share
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 CLASSIFICATION_METRICS = ("accuracy", "f1", "precision", "recall", "matthews")
@@ -403,6 +405,14 @@ class Target(Strict):
     memory_mb: float | None = Field(None, gt=0, description="memory of the device, 10^6 bytes: every recipe with this target has a gate `memory.peak` of it")
 
 
+class Mended(ValueError):
+    """What is wrong with a value, and how to mend it, for the error's `help` line."""
+
+    def __init__(self, message: str, help: str | None) -> None:
+        super().__init__(message)
+        self.help = help
+
+
 class GateSpec(Strict):
     """A bound on one measurement of the candidate, alone or against the baseline."""
 
@@ -435,7 +445,9 @@ class GateSpec(Strict):
         given = [k for k in BOUNDS if getattr(self, k) is not None]
         allowed = bounds_of(self.metric)
         if len(given) != 1:
-            raise ValueError(f"a gate on {self.metric} takes exactly one of {', '.join(allowed)}")
+            example = f"{{metric: {self.metric}, {allowed[0]}: {_EXAMPLES[allowed[0]]}}}"
+            help = f"keep one of {', '.join(given)}" if given else f"add the bound, such as `{example}`"
+            raise Mended(f"a gate on {self.metric} takes exactly one of {', '.join(allowed)}", help)
         if given[0] not in allowed:
             raise ValueError(f"{given[0]} does not fit {self.metric}, which takes one of {', '.join(allowed)}")
         if not self.metric.startswith("latency") and (self.sequence is not None or self.against == "torch"):
@@ -443,7 +455,8 @@ class GateSpec(Strict):
         if self.slice is not None and (self.metric in MEASURED or self.max_drop is None):
             raise ValueError("'slice' belongs to a gate on a metric of the task, with max_drop")
         if why := _decided_already(self.metric, *self.bound):
-            raise ValueError(why)
+            key, bound = self.bound
+            raise Mended(why, as_share(key, bound) if key in ("max_drop", "min") and bound > 1 else None)
         if self.slice == "label" and self.metric != "accuracy":
             raise ValueError(f"'slice: label' takes accuracy: among rows of one label {self.metric} says nothing")
         return self
@@ -476,6 +489,8 @@ def _decided_already(metric: str, kind: str, bound: float) -> str | None:
     return None
 
 
+#: A value that each bound may have.
+_EXAMPLES = {"max_drop": 0.01, "max_drop_relative": 0.01, "min": 0.9, "max_mb": 50, "max_ms": 20, "min_speedup": 1.5, "max_ratio": 0.5}
 BOUNDS = ("max_drop", "max_drop_relative", "min", "max_mb", "max_ms", "min_speedup", "max_ratio")
 
 

@@ -20,6 +20,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"([+-]?)(0|[1-9][0-9]*)(?:\.([0-9]*))?", re.ASCII)
 
 
+class NoClass(InputError):
+    """A label that is none of the classes."""
+
+
 class NoColumn(InputError):
     """A row lacks a column that the recipe names. have: the columns that it has."""
 
@@ -137,7 +141,7 @@ class ClassNumbers:
         help = "the classes are those of the train split, or of task.labels"
         if stands and not self.by_number:
             help = "which class a number stands for is not known: name them in that order in task.labels"
-        raise bad_input("E304", f"the label {short(word(label, place))} is not one of {shown}", place=place, help=help)
+        raise NoClass(Issue("E304", f"the label {short(word(label, place))} is not one of {shown}", place, help))
 
 
 def score(label: Any, place: Place) -> float:
