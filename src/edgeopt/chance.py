@@ -2,7 +2,8 @@
 
 The trivial answers are the task's (`Task.trivial`); the comparison is the one of two models on the same rows (`Task.difference`),
 with its bounds. A point estimate that is not above the trivial answer's is a model that has learned nothing as far as anyone saw: a
-drop from it, or to it, says nothing, so that no such gate passes. One whose bounds reach below it may be better, and is said.
+drop from it, or to it, says nothing, so that no such gate passes, unless its outputs are shown to have information all the same
+(`Task.information`), as those of a model of rare classes may. One whose bounds reach below it may be better, and is said.
 """
 
 from __future__ import annotations

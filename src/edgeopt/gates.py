@@ -122,10 +122,11 @@ def _flawed(spec: GateSpec, kind: str, evidence: Evidence) -> tuple[Verdict, str
 
 
 def _held_against_chance(metric: str, gate: Gate, evidence: Evidence) -> Gate:
-    """A drop that passed, where either model is as far as anyone saw no better than an answer that reads nothing: it is not known."""
+    """A drop that passed, where either model is as far as anyone saw no better than an answer that reads nothing: it is not known. Of
+    unequal classes a model that reads may be no better by the metric itself: that it reads has then to be shown."""
     for side in evidence.sides:
-        found = evidence.standing(side, metric)
-        if found.no_better:
+        found, told = evidence.standing(side, metric), evidence.task.information
+        if found.no_better and (told is None or evidence.standing(side, told).untold):
             why = f"the {side}'s {found.metric} of {found.value:.4f} is no better than {found}: a drop {'from' if side == 'baseline' else 'to'} it says nothing"
             return gate.model_copy(update={"verdict": "inconclusive", "reason": f"{gate.reason}; {why}"})
     return gate

@@ -30,7 +30,7 @@ def metric_difference(name: str, truth: Values, base: Values, candidate: Values,
         if len(truth) < FEWEST_SCORES:
             return Bounds(after - before, -2.0, 2.0)
         found = bootstrap(lambda w: np.diff(both(w), axis=0)[0], np.ones(len(truth)), confidence)
-        return _no_narrower(found, unseen * max(abs(before), abs(after)))
+        return _sparse(found, max(abs(before), abs(after)), len(truth), confidence)
     cells, counts = _joint([truth, base, candidate], classes)
     found = bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 2)) - margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
     rows = unseen * len(truth)
@@ -49,8 +49,7 @@ def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, con
         if n < FEWEST_SCORES:
             return Bounds(float(alone(np.ones((1, n)))[0, 0]), -1.0, 1.0)
         found = bootstrap(lambda w: alone(w)[0], np.ones(n), confidence)
-        # one row that is answered at random may happen to be near its label
-        value, low, high = _no_narrower(found, abs(found.value) * most_unseen(1, n, confidence) if confidence != 0.5 else 0.0)
+        value, low, high = _sparse(found, abs(found.value), n, confidence)
         return Bounds(value, max(low, -1.0), min(high, 1.0))
     cells, counts = _joint([truth, predicted], classes)
     found = bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
@@ -122,6 +121,16 @@ def _no_narrower(found: Bounds, half: float) -> Bounds:
     """Where rows tell two models apart rarely or never, resamples are alike, and a bootstrap is sure that they stay so. Of as many
     rows some may: half is what those do."""
     return Bounds(found.value, min(found.low, found.value - half), max(found.high, found.value + half))
+
+
+def _sparse(found: Bounds, size: float, rows: int, confidence: float) -> Bounds:
+    """The bounds of a correlation of that size, which is lost for every row that is answered at random. Few such rows make the bootstrap
+    too sure: one may happen to be near its label, so that it is as if none had been seen; and where some were, half of those
+    that may be unseen are on top."""
+    if confidence == 0.5:
+        return found
+    more = size * most_unseen(0, rows, confidence) / 2
+    return _no_narrower(Bounds(found.value, found.low - more, found.high + more), size * most_unseen(1, rows, confidence))
 
 
 def metric_of(name: str, truth: Values, predicted: Values, classes: int) -> float:

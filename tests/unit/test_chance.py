@@ -91,11 +91,26 @@ def test_chance_of_tags_is_the_commonest_tag() -> None:
     of = task("token-classification", ("O", "B-PER", "I-PER"))
     labels = np.tile([0, 0, 0, 1, 2], (60, 1))
     assert standing(of, "accuracy", labels, tagged(labels)).level == pytest.approx(0.6)
-    assert standing(of, "f1", labels, tagged(labels)).level == 0.0
+    assert standing(of, "f1", labels, tagged(labels)).level < 0.2
     assert standing(of, "f1", labels, tagged(np.zeros_like(labels))).no_better
     assert not standing(of, "f1", labels, tagged(labels)).untold
     mostly = np.tile([1, 1, 1, 0], (60, 1))  # where entities are most words, naming all is the better guess
     assert standing(of, "accuracy", mostly, tagged(mostly)).answer == "always answering 'B-PER'"
+
+
+def test_tags_that_read_nothing_are_no_better_than_chance() -> None:
+    """Every word B-PER, and tags drawn as often as they occur, were clearly better: always O finds no entity."""
+    of, rng = task("token-classification", ("O", "B-PER", "I-PER")), np.random.default_rng(7)
+    labels = rng.choice(3, (120, 8), p=[0.5, 0.45, 0.05])
+    every = standing(of, "f1", labels, tagged(np.ones_like(labels)))
+    assert every.no_better and every.answer == "always answering 'B-PER'"
+    for _ in range(10):
+        assert standing(of, "f1", labels, tagged(rng.permutation(labels.ravel()).reshape(labels.shape))).untold
+    half = np.where(rng.random(labels.shape) < 0.8, labels, 0)
+    assert not standing(of, "f1", labels, tagged(half)).untold
+    short = of.stack_labels([(0, 1, 0), (1,), (1, 2)])
+    for outputs in of.trivial(short, of.stack([np.eye(3)[[0] * n] for n in (3, 1, 2)])).values():
+        assert of.sound(short, outputs).all() and of.predict(outputs).shape == short.shape
 
 
 def test_chance_of_coreference_is_all_or_none() -> None:
@@ -142,6 +157,20 @@ def test_a_collapsed_baseline_passes_no_drop() -> None:
     assert decide(GateSpec(metric="accuracy", min=0.7), said).verdict == "pass"  # looks at the candidate alone
     (warning,) = warnings(said, ["accuracy"])
     assert warning.endswith("the candidate is compared with a model that has learned nothing that is seen here; train the baseline longer.")
+
+
+def test_a_model_that_reads_rare_classes_is_not_taken_for_chance() -> None:
+    """Of one row in twenty a balanced accuracy of .65 is an accuracy below always no's, and of nine in ten an F1 below always yes's."""
+    rng = np.random.default_rng(0)
+    for share, right_of, metric in ((0.05, (0.8, 0.5), "accuracy"), (0.9, (0.5, 0.8), "f1")):
+        labels = (rng.random(1000) < share).astype(int)
+        reads = np.eye(2)[np.where(rng.random(1000) < np.array(right_of)[labels], labels, 1 - labels)]
+        said = evidence(task(), labels, reads, reads)
+        assert said.standing("baseline", metric).no_better
+        assert decide(GateSpec(metric=metric, max_drop=0.05), said).verdict == "pass"
+        assert "is no better than always answering" in warnings(said, [metric])[0]
+        blind = np.eye(2)[rng.permutation(reads.argmax(1))]  # as often, and reads nothing
+        assert decide(GateSpec(metric=metric, max_drop=0.05), evidence(task(), labels, blind, blind)).verdict == "inconclusive"
 
 
 def test_a_collapsed_candidate_passes_no_drop_and_fails_as_ever() -> None:

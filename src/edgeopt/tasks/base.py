@@ -303,6 +303,11 @@ class Task(ABC):
         """The metric by which a model is told from the trivial answers, where that is not the metric itself."""
         return metric
 
+    @property
+    def information(self) -> str | None:
+        """The metric that is 0 of any answer that reads nothing, however often it answers what; None where there is none."""
+        return None
+
     def metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
         """Every metric that the recipe asks for."""
         return {name: self.measure(name, labels, outputs) for name in self.spec.metric_names}

@@ -61,6 +61,10 @@ class Classification(Task):
         return metric if metric == "accuracy" or (metric == "f1" and len(self.names) == 2) else "matthews"
 
     @property
+    def information(self) -> str | None:
+        return "matthews"
+
+    @property
     def slice_metric(self) -> str | None:
         return "accuracy"
 

@@ -54,6 +54,10 @@ class Regression(Classification):
     def unmeasurable(self, metric: str, labels: Values) -> str | None:
         return f"the labels of all {len(labels)} rows are the same, and no correlation with them is defined" if np.ptp(labels) == 0 else None
 
+    @property
+    def information(self) -> str | None:
+        return None
+
     def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
         return "scores are all the same, and their correlation is not defined" if np.ptp(self.predict(outputs)) == 0 else None
 

@@ -16,6 +16,8 @@ from edgeopt.tasks.counted import CountedTask, matches
 from edgeopt.tasks.encode import Encoder, Features
 
 _OUTSIDE = "O"
+#: How tags begin of which one word alone is an entity; and how often the rows' tags are put in another order.
+_BEGINS, _ORDERS = ("B-", "S-", "U-"), 5
 
 
 class TokenClassification(CountedTask):
@@ -127,10 +129,18 @@ class TokenClassification(CountedTask):
         return whole
 
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
-        """Always the most frequent tag, and always that of no entity."""
-        often = int(np.bincount(labels[labels != IGNORED]).argmax())
-        tags = dict.fromkeys([often, self.names.index(_OUTSIDE) if _OUTSIDE in self.names else often])
-        return {f"always answering '{self.names[t]}'": np.where(np.isnan(outputs), np.nan, np.eye(outputs.shape[-1])[t]) for t in tags}
+        """Always the most frequent tag, that of no entity, or one that begins an entity, which finds those of one word; and the rows'
+        own tags in another order, some times, which find what tags drawn as often as these would."""
+        words = labels != IGNORED
+        often, there = int(np.bincount(labels[words]).argmax()), np.unique(labels[words]).tolist()
+        begins = [t for t in there if self.names[t].startswith(_BEGINS)]
+        tags = dict.fromkeys([often, self.names.index(_OUTSIDE) if _OUTSIDE in self.names else often, *begins])
+        found = {f"always answering '{self.names[t]}'": np.where(np.isnan(outputs), np.nan, np.eye(outputs.shape[-1])[t]) for t in tags}
+        rng = np.random.default_rng(0)
+        for number in range(1, _ORDERS + 1):
+            found[f"tags drawn at random, {number}"] = drawn = np.full(outputs.shape, np.nan)
+            drawn[words] = np.eye(outputs.shape[-1])[rng.permutation(labels[words])]
+        return found
 
     def predict(self, outputs: Values) -> Values:
         """Shape (rows, words of the longest row); -100 behind a row's last word."""
