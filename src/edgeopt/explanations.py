@@ -479,6 +479,13 @@ and a row comes out with other ids, only you can know how the model was trained:
 wrong. The lines show the first such row and where its ids part. A folder with vocab.txt alone that has
 words with capitals must state do_lower_case. A tokenizer that was made from older files is compared with
 them on the rows in the same way.""",
+    "E321": """The tokenizer is to cut long texts at their beginning.
+
+`truncation_side: left` in tokenizer_config.json, or `"direction": "Left"` of the truncation in
+tokenizer.json, keeps the end of a text that is longer than the model reads. edgeopt trains, measures and
+serves, on a device and in the browser too, with texts that lose their end. If the model was trained so,
+write "right"; if it was trained on ends of texts, cut the texts of the data, and those that it will be
+asked, before.""",
     "E327": """Rows have no label: it is -1.
 
 SNLI marks with -1 the rows that its annotators did not agree on, and the hub hides the labels of test

@@ -98,6 +98,21 @@ def test_one_token_type_for_both_texts(changed: Callable[..., Path], tmp_path: P
     assert torch_logits(model, sample).shape[0] == 2 * 6
 
 
+@pytest.mark.parametrize(("texts", "kept"), [(("good0", "bad1"), False), (("good0",), True)])
+def test_a_model_that_was_never_given_token_types(texts: tuple[str, ...], kept: bool, changed: Callable[..., Path], tmp_path: Path) -> None:
+    """It answers a pair as it does with zeros, and what is shipped says nothing else."""
+    folder, out = changed(), tmp_path / "out"
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_input_names": ["input_ids", "attention_mask"]}))
+    loaded(folder, out, texts)
+    ids, ones = torch.tensor([[2, 7, 3, 9, 3]]), torch.tensor([[0, 0, 0, 1, 1]])
+    before, after = load_model(folder), load_model(out)
+    expected = before(ids, token_type_ids=0 * ones).logits
+    assert torch.equal(after(ids, token_type_ids=0 * ones).logits, expected)
+    assert torch.equal(after(ids, token_type_ids=ones).logits, expected) is not kept
+    assert ("model_input_names" in json.loads((out / "tokenizer_config.json").read_text())) is kept
+
+
 def test_an_adapter_in_the_hubs_cache_is_seen(classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 

@@ -15,6 +15,7 @@ from edgeopt.errors import InputError
 from edgeopt.models import converted
 from edgeopt.models.ship_tokenizer import ship_tokenizer
 from edgeopt.models.tokenizer import check_size, check_types, disagreement, read_tokenizer
+from edgeopt.tasks.encode import Encoder
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _WORDS = [*_SPECIAL, *"abcdefghijklmnopqrstuvwxyzABGW", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "good", "bad", "Good", "Bad", "film", "œ"]
@@ -98,6 +99,35 @@ def test_two_sources_of_truth(tokenizer: Any, stated: dict[str, Any], words: lis
     theirs, ours = (line.partition(": ")[2] for line in reversed(error.issues[0].context[1:]))
     assert theirs != ours
     assert disagreement(found, [("?",)] if "row 1" not in words else []) is None  # rows that come out the same leave nothing in doubt
+
+
+@pytest.mark.parametrize(("normalizer", "lowered"), [
+    (None, True), (normalizers.NFKC(), True), (normalizers.Lowercase(), False), (normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()]), False),
+])  # fmt: skip
+def test_a_case_that_no_part_of_berts_has(normalizer: Any, lowered: bool, folder: Callable[..., Path]) -> None:
+    tokenizer = word_piece(CASED)
+    if normalizer is None:
+        tokenizer = Tokenizer.from_str(json.dumps({**json.loads(tokenizer.to_str()), "normalizer": None}))
+    else:
+        tokenizer.normalizer = normalizer
+    found = read_tokenizer(folder(tokenizer, do_lower_case=lowered), "bert")
+    error = disagreement(found, ROWS)
+    assert error is not None and error.issues[0].code == "E320" and "row 2" in str(error), error
+    assert disagreement(found, ROWS[:1]) is None
+    found.stated["do_lower_case"] = not lowered  # type: ignore[index]
+    assert disagreement(found, ROWS) is None
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+def test_texts_that_lose_their_beginning_are_refused(file: str, folder: Callable[..., Path]) -> None:
+    """Where the model is read, and where a finished one is measured."""
+    tokenizer = word_piece(LOWERED)
+    tokenizer.enable_truncation(8, direction="left" if file == "tokenizer.json" else "right")
+    path = folder(tokenizer, **({"truncation_side": "left"} if file == "tokenizer_config.json" else {"truncation_side": "right"}))
+    for read in (lambda: read_tokenizer(path, "bert"), lambda: Encoder(path, 8)):
+        with pytest.raises(InputError, match="E321") as caught:
+            read()
+        assert str(caught.value.issues[0].place).endswith(file)
 
 
 @pytest.mark.parametrize("tokens", [{"added_tokens_decoder": {"7": {"content": "<new>"}}}, {"added_tokens_decoder": {"9": {"content": "[PAD]"}}}])

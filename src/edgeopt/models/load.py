@@ -69,6 +69,20 @@ def _useful(forward: Callable[..., Any], types: int | None) -> set[str]:
     return {name for name in inspect.signature(forward).parameters if name != "self" and (name != "token_type_ids" or types != 1)}
 
 
+def one_type(model: Any) -> bool:
+    """Make all token types the first, in place: for a model that was trained with that one alone, whatever its tokenizer numbers. Returns
+    whether it has any."""
+    import torch
+
+    found = False
+    for name, module in model.named_modules():
+        if name.endswith("token_type_embeddings"):
+            with torch.no_grad():
+                module.weight[1:] = module.weight[:1]
+            found = True
+    return found
+
+
 def layer_count(config: Any) -> int:
     """Layers of the encoder, or of a pair's decoder."""
     return int(getattr(config, "decoder", config).num_hidden_layers)

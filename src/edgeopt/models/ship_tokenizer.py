@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.models.converted import check_conversion, first_difference
-from edgeopt.models.tokenizer import CONFIG_FILE, FILE, Found, Rows, disagreement, plain_config, with_spaces
+from edgeopt.models.tokenizer import CONFIG_FILE, FILE, INPUTS, Found, Rows, disagreement, plain_config, with_spaces
 
 #: Rows on which readings of a tokenizer are compared.
 COMPARED = 2000
@@ -31,6 +31,8 @@ def ship_tokenizer(found: Found, rows: Rows, output: Path, *, words: bool) -> bo
     else:
         (output / FILE).write_text(text, encoding="utf-8")
     config = _own_config(found, output, rows, spaced=text != found.text)
+    if config is not None and INPUTS in found.stated and found.stated[INPUTS] is None:
+        config.pop(INPUTS, None)  # the model is given token types after all
     (output / CONFIG_FILE).write_text(json.dumps(config or plain_config(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return config is None
 

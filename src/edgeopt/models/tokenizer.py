@@ -17,6 +17,7 @@ from typing import Any
 
 from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models import converted
+from edgeopt.tasks.encode import check_side
 
 FILE, CONFIG_FILE, ADDED, SPECIAL = "tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"
 #: What tokenizer_config.json may state of how text is read, by the part of tokenizer.json and the name it has there.
@@ -31,6 +32,9 @@ SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cl
 _FILES = (FILE, CONFIG_FILE, ADDED, SPECIAL, converted.WORDS, converted.BPE, converted.MERGES, *converted.SENTENCEPIECE)
 _AGAIN = "save it anew with `tokenizer.save_pretrained(folder)`, or copy the file again"
 _WHICH = "change the one that is wrong: the model must read texts as it did when it was trained"
+#: What a model is given, by the name that tokenizer_config.json has for the list.
+INPUTS = "model_input_names"
+_SAME = object()
 Rows = Iterable[tuple[str, ...]]
 
 
@@ -48,7 +52,8 @@ class Found:
 
 
 def read_tokenizer(folder: Path, model_type: str) -> Found:
-    """Raises InputError E311 where there is none or a file of it is damaged, E320 where one numbers a token otherwise, E206 where
+    """Raises InputError E311 where there is none or a file of it is damaged, E320 where one numbers a token otherwise, E321 where texts are to lose
+    their beginning, E206 where
     a package is needed to convert it that is not installed."""
     files = sorted(p for p in folder.iterdir() if p.name in _FILES and p.is_file())
     return _read(folder, model_type, tuple((p.name, (found := p.stat()).st_size, found.st_mtime_ns) for p in files))
@@ -64,6 +69,7 @@ def _read(folder: Path, model_type: str, files: tuple[tuple[str, int, int], ...]
     else:
         slow, tokenizer = converted.convert(folder, model_type, stated)
         found = Found(folder, tokenizer, tokenizer.to_str(pretty=True), stated, slow)
+    check_side(folder, found.tokenizer, stated)
     found.tokenizer.no_padding()
     found.tokenizer.no_truncation()
     _check_added(found)
@@ -98,17 +104,26 @@ def disagreement(found: Found, rows: Rows) -> InputError | None:
     if found.slow is not None:
         return converted.undecided(found.folder, found.tokenizer, found.stated, rows)
     changes = {key: found.stated[key] for key, (part, name) in _STATED.items() if _differs(found, key, part, name)}
-    if not changes:
+    recased = _recased(found)
+    if not changes and recased is _SAME:
         return None
     from tokenizers import Tokenizer
 
     changed = json.loads(found.text)
+    if recased is not _SAME:
+        changed["normalizer"], changes["do_lower_case"] = recased, found.stated["do_lower_case"]
     for key, value in changes.items():
         for part in _parts(changed, _STATED[key][0]):
             part[_STATED[key][1]] = value
     what = ", ".join(f"{key} is {json.dumps(value)} in {CONFIG_FILE}" for key, value in changes.items())
     return converted.first_difference(f"{FILE} says otherwise: {what}", found.folder / CONFIG_FILE,
                                       (FILE, found.tokenizer), (CONFIG_FILE, Tokenizer.from_str(json.dumps(changed))), rows, _WHICH)  # fmt: skip
+
+
+def untyped(found: Found) -> bool:
+    """Whether the folder states that the model is not given token types: all are then of the first."""
+    names = found.stated.get(INPUTS)
+    return isinstance(names, list) and "input_ids" in names and "token_type_ids" not in names
 
 
 def with_spaces(text: str) -> str:
@@ -186,6 +201,25 @@ def _differs(found: Found, key: str, part: str, name: str) -> bool:
     where = found.tokenizer.pre_tokenizer if part == "ByteLevel" else found.tokenizer.normalizer
     states = _parts(json.loads(where.__getstate__()), part) if where is not None else []
     return any(state.get(name) != found.stated[key] for state in states)
+
+
+def _recased(found: Found) -> Any:
+    """The normalizer with what do_lower_case states, where no part of BERT's has that; `_SAME` where it lowers as stated. Tokenizers of
+    pairs and pieces have no such key in transformers, whatever a file states."""
+    stated, kind = found.stated.get("do_lower_case"), type(found.tokenizer.model).__name__
+    normalizer = found.tokenizer.normalizer
+    state = None if normalizer is None else json.loads(normalizer.__getstate__())
+    if not isinstance(stated, bool) or kind not in ("WordPiece", "WordLevel") or _parts(state, "BertNormalizer") or bool(_parts(state, "Lowercase")) == stated:
+        return _SAME
+    if not stated:
+        return _without(state, "Lowercase")
+    return {"type": "Sequence", "normalizers": [*([state] if state else []), {"type": "Lowercase"}]}
+
+
+def _without(state: Any, kind: str) -> Any:
+    if state["type"] == "Sequence":
+        return {**state, "normalizers": [kept for each in state["normalizers"] if (kept := _without(each, kind)) is not None]}
+    return None if state["type"] == kind else state
 
 
 def _parts(node: Any, kind: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from edgeopt.contract import Contract, Fact, facts
@@ -18,7 +19,7 @@ class Load(Transform[StepParams]):
     """Read weights and tokenizer; a head that the checkpoint lacks is initialised from the seed."""
 
     name = "load"
-    version = 2  # tokenizer.json is the folder's own
+    version = 3  # token types that the tokenizer states not to give are one
     summary = "the pretrained model with the task's head"
     Params = StepParams
     contract = Contract(adds=facts(Fact.TORCH), needs=("torch", "transformers", "tokenizers"))
@@ -30,9 +31,9 @@ class Load(Transform[StepParams]):
         import torch
         import transformers
 
-        from edgeopt.models.load import head_of, is_inside, save_model
+        from edgeopt.models.load import head_of, is_inside, one_type, save_model
         from edgeopt.models.ship_tokenizer import ship_tokenizer
-        from edgeopt.models.tokenizer import check_size, read_tokenizer
+        from edgeopt.models.tokenizer import INPUTS, check_size, read_tokenizer, untyped
 
         torch.manual_seed(context.seed)
         task = task_of(context.task, context.data.label_names)
@@ -61,8 +62,10 @@ class Load(Transform[StepParams]):
                 help="the model that edgeopt would load is not the one that was trained: see `edgeopt explain E319`",
             )
         check_size(found, model.get_input_embeddings().num_embeddings)
+        rows = [texts for split in (context.data.train, context.data.report) for texts in split.texts]
+        if untyped(found) and any(len(texts) > 1 for texts in rows) and one_type(model):
+            found = replace(found, stated={**found.stated, INPUTS: None})
         save_model(model, context.output)
-        rows = (texts for split in (context.data.train, context.data.report) for texts in split.texts)
         renamed = ship_tokenizer(found, rows, context.output, words=task.reads_words and bool(missing))
         context.figures.update(head_trained=not missing, parameters=sum(p.numel() for p in model.parameters()))
         if renamed:
