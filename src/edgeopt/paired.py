@@ -214,8 +214,21 @@ def _correlations(name: str, truth: Values, predictions: list[Values]) -> Callab
 
 def _standard(values: Values) -> Callable[[Values], Values]:
     """The values, of mean 0 and deviation 1 over all rows, whatever the weights."""
-    moved = (np.asarray(values, dtype=float) - np.mean(values)) / (np.std(values) or 1.0)
+    values = moderate(values)
+    moved = (values - np.mean(values)) / (np.std(values) or 1.0)
     return lambda weights: moved
+
+
+def moderate(values: Values) -> Values:
+    """The values over the largest, so that no square of one overflows."""
+    values = np.asarray(values, dtype=float)
+    return values / (float(np.max(np.abs(values), initial=0.0)) or 1.0)
+
+
+def is_constant(scores: Values) -> bool:
+    """Whether scores are all the same but for the rounding of float32, in which they were computed."""
+    most = float(np.max(np.abs(scores), initial=0.0))
+    return bool(np.ptp(moderate(scores)) <= 4 * np.finfo(np.float32).eps) if most else True
 
 
 def _pearson(weights: Values, a: Values, b: Values) -> Values:

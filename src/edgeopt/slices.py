@@ -14,12 +14,14 @@ from edgeopt.tasks import Task
 
 #: Rows below which a slice is only counted.
 SMALLEST = 30
+#: Rows below which one says nothing at all.
+_SEEN = 2
 #: Groupings that need no column.
 LABEL, LENGTH = "label", "length"
 Groups = Mapping[str, Sequence[str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """The rows of a split that have the same value in a grouping. rows: their numbers."""
 
@@ -88,7 +90,7 @@ def p_value(task: Task, metric: str, labels: Values, base: Values, candidate: Va
 @dataclass(frozen=True)
 class Worst:
     """The drop of the slice where it is largest, with its bounds over all slices. slice: the largest drop; open: the slice
-    whose bound is highest, with the confidence that its lower bound takes. small: slices left out."""
+    whose bound is highest, with the confidence that its lower bound takes. small: slices left out, as too few rows tell nothing."""
 
     drop: Bounds
     slice: Part
@@ -103,21 +105,23 @@ def worst(task: Task, metric: str, labels: Values, base: Values, candidate: Valu
 
     The highest of the slices' upper bounds is one for the largest drop as it is, because that of the truly worst slice holds
     as often as is said (intersection-union test: Berger 1982, Technometrics 24:295). The highest lower bound would not be, as
-    there are several chances to be wrong: each takes its share of the error, which is Holm's first step."""
+    there are several chances to be wrong: each takes its share of the error, which is Holm's first step. A slice of too few rows to
+    show that it holds may still show that it does not: with its share of the error it counts where it does."""
     least = fewest_rows(metric, margin, confidence)
-    large = [p for p in parts if len(p.rows) >= least]
-    if not large:
+    each = 1 - (1 - confidence) / len(parts) if parts and confidence > 0.5 else confidence
+
+    def drop(part: Part, at: float) -> Bounds:
+        found = difference(task, metric, labels, base, candidate, part, at)
+        return Bounds(-found.value, -found.high, -found.low)
+
+    lower = {p: drop(p, each).low for p in parts if len(p.rows) >= min(least, _SEEN)}
+    told = [p for p in parts if len(p.rows) >= least or lower.get(p, -1.0) > margin]
+    if not told:
         return None
-    each = 1 - (1 - confidence) / len(large) if confidence > 0.5 else confidence
-
-    def drops(at: float) -> list[Bounds]:
-        found = [difference(task, metric, labels, base, candidate, p, at) for p in large]
-        return [Bounds(-b.value, -b.high, -b.low) for b in found]
-
-    upper, lower = drops(confidence), drops(each)
-    largest, highest = (max(range(len(large)), key=key) for key in (lambda i: upper[i].value, lambda i: upper[i].high))
-    bounds = Bounds(upper[largest].value, max(b.low for b in lower), upper[highest].high)
-    return Worst(bounds, large[largest], large[highest], each, len(large), [p for p in parts if len(p.rows) < least])
+    upper = [drop(p, confidence) for p in told]
+    largest, highest = (max(range(len(told)), key=key) for key in (lambda i: upper[i].value, lambda i: upper[i].high))
+    bounds = Bounds(upper[largest].value, max(lower[p] for p in told), upper[highest].high)
+    return Worst(bounds, told[largest], told[highest], each, len(told), [p for p in parts if p not in told])
 
 
 def fewest_rows(metric: str, margin: float, confidence: float) -> int:

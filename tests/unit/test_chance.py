@@ -264,6 +264,21 @@ def test_labels_and_scores_that_are_no_numbers_or_all_the_same() -> None:
     assert decide(gate, evidence(of, np.full(50, 1.0), good, good)).verdict == "inconclusive"
 
 
+def test_scores_that_are_the_same_but_for_rounding_are_constant() -> None:
+    of, labels = task("text-regression", ()), np.linspace(0, 5, 50)
+    jitter = np.full((50, 1), 2.0) + 2e-7 * labels[:, None] / 5
+    assert of.measure("pearson", labels, jitter) == of.measure("spearman", labels, jitter) == 0
+    assert decide(GateSpec(metric="spearman", max_drop=0.5), evidence(of, labels, labels[:, None], jitter)).verdict == "fail"
+    assert of.undefined("pearson", labels, 1e-9 * labels[:, None]) is None  # small, and not the same
+
+
+@pytest.mark.filterwarnings("error")
+def test_huge_labels_do_not_overflow() -> None:
+    of, labels = task("text-regression", ()), np.linspace(-1, 1, 50) * 1e300
+    found = standing(of, "pearson", labels, labels[:, None])
+    assert found.value == pytest.approx(1) and not found.untold
+
+
 def test_few_scores_tell_nothing() -> None:
     """Two rows passed, and 5 with a Spearman of .77."""
     of, labels = task("text-regression", ()), np.linspace(0, 5, 29)

@@ -89,7 +89,7 @@ def test_a_drop_beyond_the_margin_is_settled_by_failing() -> None:
 
 
 def test_the_worst_slice_decides_and_small_ones_are_named() -> None:
-    good, bad, few = rows_of(3, 3, 360, 34), rows_of(0, 45, 130, 25), rows_of(0, 5, 5, 0)
+    good, bad, few = rows_of(3, 3, 360, 34), rows_of(0, 45, 130, 25), rows_of(0, 1, 9, 0)
     columns = [np.concatenate(x) for x in zip(good, bad, few, strict=True)]
     groups = {"domain": ["good"] * 400 + ["bad"] * 200 + ["few"] * 10}
     gate = decided("accuracy", *columns, max_drop=0.1, slice="domain", groups=groups)
@@ -100,6 +100,19 @@ def test_the_worst_slice_decides_and_small_ones_are_named() -> None:
     assert mcnemar_exact(0, 45) < 1e-10
     alone = decided("accuracy", *(x[:400] for x in columns), max_drop=0.05, slice="domain", groups={"domain": ["good"] * 400})
     assert (alone.verdict, alone.reason) == ("inconclusive", "the rows are one slice")
+
+
+def test_a_small_slice_does_not_pass_and_may_fail() -> None:
+    """One of 20 rows of which the candidate has none right was only named, and the gate passed."""
+    good, few = rows_of(3, 3, 560, 34), rows_of(0, 18, 0, 2)
+    columns = [np.concatenate(x) for x in zip(good, few, strict=True)]
+    gate = decided("accuracy", *columns, max_drop=0.1, slice="domain", groups={"domain": ["good"] * 600 + ["few"] * 20})
+    assert gate.verdict == "fail" and gate.value == pytest.approx(0.9) and gate.low > 0.4
+    assert "of 2 slices domain few drops most" in gate.reason and "too small" not in gate.reason
+    alone = decided("accuracy", *(x[580:] for x in columns), max_drop=0.1, slice="domain", groups={"domain": ["good"] * 20 + ["few"] * 20})
+    assert alone.verdict == "fail"  # though no slice is large enough to pass
+    one = [np.concatenate(x) for x in zip(good, rows_of(0, 1, 0, 0), strict=True)]  # of one row nothing is known
+    assert decided("accuracy", *one, max_drop=0.1, slice="domain", groups={"domain": ["good"] * 600 + ["few"]}).verdict == "pass"
 
 
 def test_true_drops_are_those_planted() -> None:

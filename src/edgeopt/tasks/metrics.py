@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.paired import margin_metric
+from edgeopt.paired import is_constant, margin_metric, moderate
 
 Values = np.ndarray[Any, np.dtype[Any]]
 Metric = Callable[[Values, Values, int], float]
@@ -29,13 +29,15 @@ def _accuracy(truth: Values, predicted: Values, classes: int) -> float:
 
 
 def _pearson(truth: Values, predicted: Values, classes: int) -> float:
-    if np.ptp(predicted) == 0 or np.ptp(truth) == 0:
+    if is_constant(predicted) or np.ptp(truth) == 0:
         return 0.0  # a constant carries no information
-    value = float(np.corrcoef(np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float))[0, 1])
+    value = float(np.corrcoef(moderate(truth), moderate(predicted))[0, 1])
     return value if np.isfinite(value) else 0.0
 
 
 def _spearman(truth: Values, predicted: Values, classes: int) -> float:
+    if is_constant(predicted):
+        return 0.0
     return _pearson(ranks(truth), ranks(predicted), classes)
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgeopt.errors import Place
+from edgeopt.paired import is_constant
 from edgeopt.reading import Finite
 from edgeopt.tasks import cells
 from edgeopt.tasks.base import Values
@@ -59,7 +60,7 @@ class Regression(Classification):
         return None
 
     def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
-        return "scores are all the same, and their correlation is not defined" if np.ptp(self.predict(outputs)) == 0 else None
+        return "scores are all the same, and their correlation is not defined" if is_constant(self.predict(outputs)) else None
 
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
         return None
