@@ -21,7 +21,7 @@ from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.observe import observe_facts
 from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, in_order, key_parts, load_rows, load_step, look_up, memory_of, seed_of
 from edgeopt.plan.fit import fit_issues
-from edgeopt.precision import asks, decide
+from edgeopt.precision import asks, decide, known
 from edgeopt.progress import Progress
 from edgeopt.references import all_references, misfits, standing
 from edgeopt.store import State, Store, key_of
@@ -74,8 +74,9 @@ def _decided(plan: Plan, store: Store, progress: Progress) -> Plan:
     """The plan with what `precision: auto` means here, which is measured where no step before could know."""
     if not any(asks(step.params) for step in plan.steps):
         return plan
-    with progress.during("precision: auto is measured, a layer's step in fp32 and in bf16", 3):
-        found = decide(plan.source.config, store.measured)
+    if (found := known(plan.source.config, store.measured)) is None:
+        with progress.during("precision: auto is measured, a layer's step in fp32 and in bf16", 3):
+            found = decide(plan.source.config, store.measured)
     progress.say(f"{'precision: auto':<{_width(plan)}} {found.precision}: {found.why}")
     return plan.decided(found)
 

@@ -22,7 +22,7 @@ from edgeopt.measure.latency_worker import feeds_of
 from edgeopt.measure.twin import twin_of, typical
 from edgeopt.measuring import subject_of
 from edgeopt.plan import check
-from edgeopt.plan.fit import check_runnable
+from edgeopt.plan.fit import check_importable, check_runnable
 from edgeopt.progress import Progress
 from edgeopt.publishing import building, turn
 from edgeopt.recipe.load import load_recipe
@@ -48,6 +48,7 @@ def baseline_of_recipe(recipe: Path, overrides: Sequence[str], store: Store, mod
 
     plan = check(load_recipe(recipe, overrides))
     check_runnable(plan.recipe)
+    check_importable()
     alone = replace(plan, chains={"baseline": plan.chains["baseline"]}, checkpoints={})
     with store.in_use():
         executed = execute(alone, store, progress, Group())

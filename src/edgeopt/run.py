@@ -18,7 +18,7 @@ from edgeopt.exporting import keep, write_exports
 from edgeopt.lock import check_lock, make_lock, place_of
 from edgeopt.measuring import measure_all, write_measurements
 from edgeopt.plan import Plan, check
-from edgeopt.plan.fit import check_runnable
+from edgeopt.plan.fit import check_importable, check_runnable
 from edgeopt.progress import Progress
 from edgeopt.publishing import Record, building, disk_errors, publish, recover, turn, writable
 from edgeopt.recipe.load import Recipe
@@ -69,6 +69,7 @@ def run_plan(
                 progress.say("finished before and unchanged: not measured again; --remeasure does")
                 return _kept(out, locked)
             progress.say(f"run again: {again}")
+        check_importable()
         return _run(plan, store, out, progress, group, locked)
 
 

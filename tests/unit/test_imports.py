@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
-from helpers import edgeopt_process, tiny_recipe, tiny_task
+from helpers import edgeopt, edgeopt_process, tiny_recipe, tiny_task
 
 from edgeopt.errors import HEAVY as REFUSED
 
@@ -93,3 +94,21 @@ def test_a_machine_that_only_gates_can_check_and_plan(line: str, code: int, tmp_
     done = edgeopt_process(*words, python=("-c", GATE_ALONE))
     assert done.code == code and "Traceback" not in done.err, done.err
     assert code == 0 or ("E206" in done.err and "peft" in done.err and not (tmp_path / "run").exists())
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("No module named 'torch'", name="torch"), OSError("libcudart.so.12: cannot open shared object file")])
+def test_a_torch_that_cannot_be_imported_is_said_before_anything_is_computed(
+    error: Exception, tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = importlib.import_module
+
+    def import_module(name: str, package: str | None = None) -> object:
+        if name == "torch":
+            raise error
+        return whole(name, package)
+
+    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"use": "finetune"}])
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    done = edgeopt("apply", recipe, "--store", tmp_path / "store", "--out", tmp_path / "run")
+    assert done.code == 2 and f"error[E206]: torch is installed but cannot be imported: {error}" in done.err and "pip install ." in done.err
+    assert not (tmp_path / "run").exists() and not list((tmp_path / "store" / "states").iterdir())

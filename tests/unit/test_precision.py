@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from edgeopt import host, precision
+from edgeopt import execute, host, precision
 from edgeopt.precision import Timings, asks, decide, decisions, known, settled
 from edgeopt.recipe.schema import TrainedStepParams
 from edgeopt.transforms import registry
@@ -98,3 +100,17 @@ def test_it_is_really_measured_with_a_few_numbers(monkeypatch: pytest.MonkeyPatc
     one, other = precision._time(16, 32, 1)
     assert len(one) == len(other) == 5 and min(*one, *other) > 0
     assert torch.equal(before, torch.random.get_rng_state()), "a training that follows draws the same numbers"
+
+
+def test_nobody_is_told_of_a_measurement_where_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the instructions, and where it was measured before: the progress line is that of the decision alone."""
+    said: list[str] = []
+    plan: Any = SimpleNamespace(
+        steps=[SimpleNamespace(params=SimpleNamespace(), label="")], source=SimpleNamespace(config=CONFIG), decided=lambda found: found.precision
+    )
+    progress: Any = SimpleNamespace(during=lambda *_: pytest.fail("nothing is measured"), say=said.append)
+    monkeypatch.setattr(execute, "asks", lambda _: True)
+    monkeypatch.setattr(execute, "_width", lambda _: 16)
+    monkeypatch.setattr(execute, "known", lambda *_: precision.Decision("fp32", "no instructions"))
+    assert execute._decided(plan, SimpleNamespace(measured=Path("x")), progress) == "fp32"  # type: ignore[arg-type]
+    assert said == ["precision: auto  fp32: no instructions"]

@@ -14,6 +14,7 @@ from edgeopt.cli.summary import show_summary
 from edgeopt.report import charts, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.card import render_card
+from edgeopt.report.gate_text import in_terminal
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
 from edgeopt.report.model import Export, OptimizedGraph, Report, SessionChoice, Slice, Slices, Starts, Task
@@ -309,3 +310,11 @@ def test_rows_that_stand_in_train_are_said_wherever_the_verdict_is(capsys: pytes
     assert "3 of them in train too" in " ".join(capsys.readouterr().out.split())
     clean = sample_report(task=task.model_copy(update={"leaked": 0}))
     assert "stand in train" not in render_markdown(clean) + render_html(clean) + render_card(clean, pair=False, quantized=True)
+
+
+def test_the_terminal_tells_latency_groups_apart() -> None:
+    """Two gates that differ in their length alone were two lines alike."""
+    gate = next(g for g in gates() if g.metric.startswith("latency"))
+    short, long = (gate.model_copy(update={"sequence": length, "target": "phone"}) for length in (32, "task"))
+    assert in_terminal(short, [short]) == f"{gate.metric} {gate.kind} {gate.bound:g}"
+    assert [in_terminal(g, [short, long]).partition(f"{gate.bound:g} ")[2] for g in (short, long)] == ["(phone, 32 tokens)", "(phone, task rows)"]

@@ -38,6 +38,7 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
     from edgeopt.asked import asked_by
     from edgeopt.gates import EXIT_CODES, verdict_of
     from edgeopt.progress import Progress
+    from edgeopt.report.gate_text import in_terminal
     from edgeopt.report.suite import Suite
 
     started = time.monotonic()
@@ -66,7 +67,7 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
         print_json({"verdict": verdict, "seconds": seconds, "gates": shown, "warnings": found.warnings, "notes": found.notes})
     else:
         for gate in gates:
-            click.echo(f"{gate.verdict:<13} {gate.metric} {gate.kind} {gate.bound:g}: {gate.reason}")
+            click.echo(f"{gate.verdict:<13} {in_terminal(gate, gates)}: {gate.reason}")
         for kind, said in (("note", found.notes), ("warning", found.warnings)):
             for line in said:
                 click.echo(f"{kind}: {line}")

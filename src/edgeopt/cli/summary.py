@@ -14,6 +14,7 @@ def show_summary(report: Report) -> None:
 
     from edgeopt.cli.drawing import draw, open_console
     from edgeopt.report import devices, spread
+    from edgeopt.report.gate_text import in_terminal
 
     console = open_console()
     leaked = f", {report.task.leaked:,} of them in train too" if report.task.leaked else ""
@@ -30,8 +31,7 @@ def show_summary(report: Report) -> None:
         for name in ("", "gate", "evidence"):
             gates.add_column(name)
         for gate in report.gates:
-            where = f" {gate.slice} slice" if gate.slice == "worst" else f" by {gate.slice}" if gate.slice else ""
-            gates.add_row(Text(gate.verdict, _COLOUR[gate.verdict]), f"{gate.metric}{where} {gate.kind} {gate.bound:g}", gate.reason)
+            gates.add_row(Text(gate.verdict, _COLOUR[gate.verdict]), in_terminal(gate, report.gates), gate.reason)
         console.print(gates)
     if report.devices:
         console.print(draw(devices.table(report.devices, brief=True), "on the devices it was shipped to"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -141,6 +142,17 @@ def check_runnable(recipe: Recipe) -> None:
     if lacking := sorted(name for name in wanted if host.installed(name) is None):
         what = f"running a recipe needs {', '.join(lacking)}, which is not installed here"
         raise bad_input("E206", what, place=recipe.document.place(("steps",)), help=install())
+
+
+def check_importable() -> None:
+    """Raises InputError E206 where a package that every run needs is installed and does not work: torch without a library of the
+    system, or of another build than the rest. Before anything is computed."""
+    for name in ("torch", "transformers"):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise bad_input("E206", f"{name} is installed but cannot be imported: {reason}", help=f"install it again: {install()}") from None
 
 
 def attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgeopt.report import format as fmt
 from edgeopt.report.model import Gate
@@ -48,6 +48,15 @@ def metric(gate: Gate) -> str:
     ]
     against = None if gate.against in (None, "baseline") else f"against {gate.against}"
     return ", ".join(part for part in [gate.metric, *where, against] if part)
+
+
+def in_terminal(gate: Gate, gates: Sequence[Gate]) -> str:
+    """`latency.p50 max_ms 20 (cpu-1-thread, 32 tokens)`: target and length where the gates are of several."""
+    where = f" {gate.slice} slice" if gate.slice == "worst" else f" by {gate.slice}" if gate.slice else ""
+    groups = {(g.target, g.sequence) for g in gates if g.metric.startswith("latency")}
+    parts = [gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)] if gate.metric.startswith("latency") and len(groups) > 1 else []
+    group = ", ".join(part for part in parts if part)
+    return f"{gate.metric}{where} {gate.kind} {gate.bound:g}" + f" ({group})" * bool(group)
 
 
 def title(gate: Gate) -> str:
