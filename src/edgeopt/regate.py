@@ -49,7 +49,7 @@ def regate(run: Run, asked: Asked, own: Asked) -> Decisions:
     decided = [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
     rows = run.report.task
     beside = [*warnings(evidence, looked_at((spec for spec, _ in gates), own.task)), *row_warnings(rows.split, rows.rows, rows.leaked or 0, rows.copied or 0)]
-    return Decisions(decided, beside, [*rows.remarks, *evidence_notes(evidence)])
+    return Decisions(decided, beside, [*(r for r in rows.remarks if r not in beside), *evidence_notes(evidence)])
 
 
 def _check_metric(metric: str, evidence: Evidence, folder: Path) -> None:

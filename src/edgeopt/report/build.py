@@ -35,6 +35,9 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
     gates = [decide(g, evidence, line=recipe.document.place(("gates", i)).line) for i, g in enumerate(recipe.head.gates)]
     whole = not any(map(evidence.broken, evidence.sides))
     speedups = _speedups(evidence.latency)
+    beside = warnings(evidence, looked_at(recipe.head.gates, recipe.head.task))
+    beside += row_warnings(data.report.name, len(data.report), data.leaked, data.report.copied)
+    notes = [*run_notes(recipe, executed, evidence, speedups), *measured.notes, *seed_notes(seeds, gates)]
     return Report(
         edgeopt=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -65,9 +68,8 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         environment=host.environment(),
         seeds=seeds,
         emissions=measured.emissions,
-        warnings=[*warnings(evidence, looked_at(recipe.head.gates, recipe.head.task)),
-                  *row_warnings(data.report.name, len(data.report), data.leaked, data.report.copied)],
-        notes=[*run_notes(recipe, executed, evidence, speedups), *measured.notes, *seed_notes(seeds, gates)],
+        warnings=beside,
+        notes=[note for note in notes if note not in beside],
     )  # fmt: skip
 
 
