@@ -10,8 +10,9 @@ from typing import Any
 from edgeopt.bundle.device import guard
 from edgeopt.data.files import is_there
 from edgeopt.errors import InputError, bad_input
-from edgeopt.graph_files import digest_of, files_of
+from edgeopt.graph_files import digest_of, files_of, size_of
 from edgeopt.measure.declared import check_declared
+from edgeopt.measure.memory import bounded
 from edgeopt.measure.session import Options, open_session, told
 from edgeopt.reading import Reader
 from edgeopt.recipe.schema import TaskSpec
@@ -54,7 +55,8 @@ class Artifact:
         check_declared(self.graph)
         files_of(self.graph)
         try:
-            last = next(o.shape[-1] for o in open_session(self.graph).get_outputs() if o.name == "logits")
+            with bounded(size_of(self.graph)):
+                last = next(o.shape[-1] for o in open_session(self.graph).get_outputs() if o.name == "logits")
         except Exception:  # what `check` tells of
             return ()
         return tuple(map(str, range(last))) if isinstance(last, int) else ()
@@ -65,7 +67,8 @@ class Artifact:
         check_declared(self.graph)
         files_of(self.graph)
         try:
-            outputs = {o.name: o.shape for o in open_session(self.graph).get_outputs()}
+            with bounded(size_of(self.graph)):
+                outputs = {o.name: o.shape for o in open_session(self.graph).get_outputs()}
         except Exception as error:  # the runtime's exceptions have no base of their own
             raise bad_input("E131", f"{self.graph} cannot be opened by ONNX Runtime: {told(error)}", help="export it again") from None
         if "logits" not in outputs:

@@ -336,9 +336,10 @@ of a constant shape. A damaged file fails there, and so does one that was made t
 read other files.""",
     "E212": """ONNX Runtime cannot answer a query with this graph.
 
-The graph opened, and then an operator failed on a row (an index outside a table, shapes that do not
-fit, more memory than there is), or one row took more than ten minutes, as in a loop that does not
-end. The message is the runtime's. Export the model again, and see that the tokenizer beside it is its own.""",
+The graph opened, and then an operator failed on a row (an index outside a table, shapes that do not fit,
+more memory than four times the graph and 8 GB), or one row took more than ten minutes, as in a loop that
+does not end. The message is the runtime's. Export the model again, and see that the tokenizer beside it
+is its own.""",
     "E301": """A data file or dataset folder is not there, or it is not clear which file is meant.
 
 Paths are absolute or relative to the recipe, not to the working directory. A folder must hold one train

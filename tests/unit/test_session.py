@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from edgeopt.gates import Evidence, decide
 from edgeopt.measure import choice, clock
 from edgeopt.measure.choice import best_options, changed, changes
 from edgeopt.measure.latency import cold_starts, run_worker
+from edgeopt.measure.memory import bounded
 from edgeopt.measure.session import defaults, onnx_query, open_session, save_optimized
 from edgeopt.recipe.schema import GateSpec
 from edgeopt.report.card import SESSION_OPTIONS
@@ -286,3 +288,19 @@ def test_a_query_that_does_not_end_is_broken_off(tmp_path: Path, monkeypatch: py
     assert query({"input_ids": np.array([[0]])}).tolist() == [[0.0]]
     with pytest.raises(InputError, match="takes more than"):
         query({"input_ids": np.array([[1]])})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the bound is Linux's")
+def test_a_tensor_out_of_nothing_is_not_made(tmp_path: Path) -> None:
+    """64 GB and more, of a shape that the graph computes from its input."""
+    import resource
+
+    nodes = [helper.make_node("ReduceMax", ["input_ids"], ["most"], keepdims=1, axes=[0, 1]), helper.make_node("Reshape", ["most", "one"], ["m"]),
+             helper.make_node("Concat", ["m", "m"], ["shape"], axis=0), helper.make_node("ConstantOfShape", ["shape"], ["logits"])]  # fmt: skip
+    path, before = crafted(tmp_path / "m.onnx", *nodes, tensors={"one": np.array([1])}), resource.getrlimit(resource.RLIMIT_AS)
+    with bounded(path.stat().st_size):
+        query = onnx_query(path, {})
+        assert query({"input_ids": np.array([[3]])}).shape == (3, 3)
+        with pytest.raises(InputError, match="E212"):
+            query({"input_ids": np.array([[1 << 20]])})
+    assert resource.getrlimit(resource.RLIMIT_AS) == before

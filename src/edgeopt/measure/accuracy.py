@@ -11,6 +11,8 @@ import numpy as np
 from edgeopt import host
 from edgeopt.data import Split
 from edgeopt.export import Query
+from edgeopt.graph_files import size_of
+from edgeopt.measure.memory import bounded
 from edgeopt.measure.session import QUIET, Options, onnx_query
 from edgeopt.progress import Progress
 from edgeopt.tasks import Task
@@ -21,8 +23,9 @@ def outputs_of(graph: Path, folder: Path, split: Split, task: Task, progress: Pr
                options: Options = QUIET) -> np.ndarray[Any, np.dtype[Any]]:  # fmt: skip
     """What `answers_of` gives for a graph in ONNX Runtime. options: the session's. A thread for each processor answers rows by
     itself: on short texts that is quicker than all of them on one row, and the sums are the same."""
-    query = onnx_query(graph, {**options, "intra_op_num_threads": 1}, limited=True)
-    return answers_of(query, folder, split, task, progress, title, at_once=host.cpus())
+    with bounded(size_of(graph), task.spec.max_length):
+        query = onnx_query(graph, {**options, "intra_op_num_threads": 1}, limited=True)
+        return answers_of(query, folder, split, task, progress, title, at_once=host.cpus())
 
 
 def torch_outputs_of(folder: Path, split: Split, task: Task, progress: Progress, title: str) -> tuple[np.ndarray[Any, np.dtype[Any]], str]:

@@ -165,7 +165,7 @@ class _Reader:
                 raise _Wrong(f"{what} {shape} declares {need} bytes and has {raw.end - raw.start}")
         elif elements > 4 * have:  # of the smallest types four to a byte; less than one is none
             raise _Wrong(f"{what} {shape} declares {need} bytes and has {have}")
-        if kind == _INT64 and elements <= 16:
+        if kind == _INT64 and elements <= 64:
             self._values[name] = self._small(raw, typed)
 
     def _small(self, raw: _Field | None, typed: list[_Field]) -> list[int]:
