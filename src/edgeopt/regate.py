@@ -122,7 +122,8 @@ def _shown(asked: Asked) -> str:
 
 
 def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Asked, own: Asked) -> str | None:
-    wanted = {*(asked.task.slices or ())} if spec.slice == "worst" else {spec.slice} - {None, LABEL}
+    named = [spec.slice] if spec.slice not in (None, LABEL) else []
+    wanted: set[str] = {*(asked.task.slices or ())} if spec.slice == "worst" else {*filter(None, named)}
     if absent := sorted(wanted - groupings):
         return f"slices by {', '.join(absent)}"
     if spec.metric not in MEASURED:
