@@ -157,16 +157,12 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     base, candidate = evidence.baseline.metrics[spec.metric], evidence.candidate.metrics[spec.metric]
     difference = evidence.difference(spec.metric, spec.confidence)
     shown = f"{spec.metric} {base:.4f} → {candidate:.4f} on {len(evidence.labels)} rows"
-    rows = len(evidence.labels)
-    if rows < (least := evidence.task.fewest_rows(spec.metric)):
-        found = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence) if kind == "min" else _drop(difference)
-        few = f"{shown}: nothing is told by fewer than {least} rows"
-        return _gate(spec, kind, bound, line, found if kind != "max_drop_relative" else None, "inconclusive", few, rows_needed=least)
+    rows, least = len(evidence.labels), evidence.task.fewest_rows(spec.metric)
     if kind == "min":
         floor = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence)
         verdict = _judge(floor, lambda v: v >= bound, smaller_is_better=False)
         reason = f"{shown}; at least {floor.low:.4f} with {sure(spec.confidence)} confidence"
-        needed, open = _open(spec, verdict, partial(scaled, floor), rows, f"{rows} rows cannot tell whether it reaches {bound:g}")
+        needed, open = _open(spec, verdict, partial(scaled, floor), rows, f"{rows} rows cannot tell whether it reaches {bound:g}", least)
         return _gate(spec, kind, bound, line, floor, verdict, reason + open, rows_needed=needed)
     scale = abs(base) if kind == "max_drop_relative" else 1.0
     if scale == 0.0:
@@ -177,7 +173,7 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     needed, open = None, ""
     if verdict == "inconclusive":
         more = evidence.task.more_rows(spec.metric, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, spec.confidence)
-        needed, open = _open(spec, verdict, lambda t: _drop(more(t), scale), rows, f"{rows} rows cannot tell whether it is within {bound:g}")
+        needed, open = _open(spec, verdict, lambda t: _drop(more(t), scale), rows, f"{rows} rows cannot tell whether it is within {bound:g}", least)
     return _gate(spec, kind, bound, line, drop, verdict, reason + open, rows_needed=needed)
 
 
@@ -186,10 +182,12 @@ def _drop(difference: Bounds, scale: float = 1.0) -> Bounds:
     return Bounds(*(-v / scale for v in (difference.value, difference.high, difference.low)))
 
 
-def _open(spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds], rows: int, what: str) -> tuple[int | None, str]:
-    """Of a verdict that is inconclusive, how many rows would settle it, and that in words."""
+def _open(spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds], rows: int, what: str, least: int = 1) -> tuple[int | None, str]:
+    """Of a verdict that is inconclusive, how many rows would settle it, and that in words. least: rows below which nothing is told."""
     if verdict != "inconclusive":
         return None, ""
+    if rows < least:
+        return least, f": nothing is told by fewer than {least} rows"
     needed = rows_needed(bounds_of, rows, spec.bound[1], spec.confidence)
     if needed is None:
         return None, f": {what}, and no number of rows like these does: what was seen is the margin itself"

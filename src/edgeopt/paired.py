@@ -151,7 +151,7 @@ def _moved(name: str, truth: Values, predicted: Values, classes: int, rows: Call
         hits[i, a] -= far
         answers[i, a] -= far
         answers[i, b] += far
-    return margin_metric(name, hits, np.tile(true, (len(hits), 1)), answers).tolist()
+    return [float(x) for x in margin_metric(name, hits, np.tile(true, (len(hits), 1)), answers)]
 
 
 def _joint(columns: list[Values], classes: int) -> tuple[Values, Values]:
@@ -221,8 +221,7 @@ def _standard(values: Values) -> Callable[[Values], Values]:
 
 def moderate(values: Values) -> Values:
     """The values over the largest, so that no square of one overflows."""
-    values = np.asarray(values, dtype=float)
-    return values / (float(np.max(np.abs(values), initial=0.0)) or 1.0)
+    return np.asarray(values / (float(np.max(np.abs(values), initial=0.0)) or 1.0), dtype=float)
 
 
 def is_constant(scores: Values) -> bool:
@@ -240,7 +239,8 @@ def _pearson(weights: Values, a: Values, b: Values) -> Values:
     total = weights.sum(1)
     mean_a, mean_b = mean(a), mean(b)
     spread = np.sqrt(np.maximum(mean(a * a) - mean_a**2, 0) * np.maximum(mean(b * b) - mean_b**2, 0))
-    return np.clip(np.divide(mean(a * b) - mean_a * mean_b, spread, out=np.zeros(len(total)), where=spread > 1e-12), -1, 1)
+    found = np.divide(mean(a * b) - mean_a * mean_b, spread, out=np.zeros(len(total)), where=spread > 1e-12)
+    return np.asarray(np.clip(found, -1, 1))
 
 
 def _ranks(values: Values) -> Callable[[Values], Values]:

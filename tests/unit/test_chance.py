@@ -285,7 +285,12 @@ def test_few_scores_tell_nothing() -> None:
     said = evidence(of, labels, labels[:, None], labels[:, None])
     for spec in ({"max_drop": 0.5}, {"max_drop_relative": 0.5}, {"min": 0.1}):
         gate = decide(GateSpec(metric="pearson", **spec), said)
-        assert (gate.verdict, gate.rows_needed) == ("inconclusive", 30) and gate.reason.endswith("on 29 rows: nothing is told by fewer than 30 rows")
+        assert (
+            (gate.verdict, gate.rows_needed) == ("inconclusive", 30)
+            and " on 29 rows; " in gate.reason
+            and gate.reason.endswith("nothing is told by fewer than 30 rows")
+    assert decide(GateSpec(metric="pearson", min=-1.0), said).verdict == "pass"  # as it is always
+        )
 
 
 def test_a_word_that_is_no_number_is_told_from_what_is_filled_up() -> None:
