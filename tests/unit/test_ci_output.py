@@ -107,3 +107,12 @@ def test_the_light_requirements_are_pyprojects_without_what_trains() -> None:
     assert set(light) < set(everything)
     left_out = {re.split("[<>=]", name)[0] for name in set(everything) - set(light)}
     assert left_out == {"torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "scipy", "pyarrow"}
+
+
+def test_a_warning_beside_the_verdict_reaches_every_form() -> None:
+    """Rows of the report split that stand in train: nobody who reads the CI server alone may miss it."""
+    said = "12 of 200 validation rows stand in train too"
+    suites = [Suite("x", [gate("pass")], warnings=(said,)), Suite("none", [], warnings=(said,))]
+    assert [suite.findtext("system-out") for suite in etree.fromstring(junit(suites).encode())] == [f"WARNING: {said}"] * 2
+    assert summary(suites).count(f"**Warning:** {said}") == 2 and "with a warning" in summary(suites)
+    assert sum(line.startswith("::warning") and said in line for line in commands(suites, None)) == 2
