@@ -292,7 +292,8 @@ what each converts.""",
     "E206": """A step or an exporter needs a package that is not installed here.
 
 Some methods stand on packages that edgeopt does not install by itself, because they are large or do not
-exist for every machine. edgeopt is on no package index: type these in its checkout. `adapter.qlora` needs bitsandbytes:
+exist for every machine. edgeopt is on no package index: type these in its checkout.
+`adapter.qlora` needs bitsandbytes:
 
     pip install '.[qlora]'
 
@@ -414,7 +415,8 @@ model's folder:
     AutoTokenizer.from_pretrained("NAME").save_pretrained("folder")
 
 From vocab.txt, vocab.json with merges.txt, or a SentencePiece model alone one is made (the last needs
-sentencepiece: `pip install '.[sentencepiece]'` in the checkout) and compared with those files on the rows. A token
+sentencepiece: `pip install '.[sentencepiece]'` in the checkout) and compared with those files on the
+rows. A token
 without a row among the model's embeddings belongs to another model, or was added without
 `model.resize_token_embeddings(len(tokenizer))`.""",
     "E312": """The model or the dataset cannot be had from the hub.

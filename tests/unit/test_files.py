@@ -373,13 +373,12 @@ def test_labels_of_the_recipe_that_are_not_those_of_the_data(tmp_path: Path) -> 
     for split in ("train", "validation"):
         (tmp_path / f"{split}.csv").write_text("text,label\n" + "a,pos\nb,negative\nc,negative\n")
     spec = TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "."}, "text": "text", "labels": ["pos", "neg"]})
-    places = {("task", "labels"): Place("r.yaml", 4, 3)}
     with pytest.raises(InputError) as caught:
-        load_data(spec, tmp_path, places.get)
+        load_data(spec, tmp_path, lambda path: Place("r.yaml", 4, 3) if path == ("task", "labels") else None)
     (issue,) = caught.value.issues
     assert (issue.code, str(issue.place)) == ("E304", "r.yaml:4:3") and "label 'negative' is not one of pos, neg" in issue.message
     assert "train.csv:3 and further rows" in issue.message
     (tmp_path / "train.csv").write_text("text,label\na,pos\nb,neg\nc,negative\n")
     with pytest.raises(InputError) as caught:
-        load_data(spec, tmp_path, places.get)
+        load_data(spec, tmp_path, lambda path: Place("r.yaml", 4, 3) if path == ("task", "labels") else None)
     assert str(caught.value.issues[0].place).endswith("train.csv:4")

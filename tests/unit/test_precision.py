@@ -112,5 +112,7 @@ def test_nobody_is_told_of_a_measurement_where_nothing_is_measured(monkeypatch: 
     monkeypatch.setattr(execute, "asks", lambda _: True)
     monkeypatch.setattr(execute, "_width", lambda _: 16)
     monkeypatch.setattr(execute, "known", lambda *_: precision.Decision("fp32", "no instructions"))
-    assert execute._decided(plan, SimpleNamespace(measured=Path("x")), progress) == "fp32"  # type: ignore[arg-type]
+    store: Any = SimpleNamespace(measured=Path("x"))
+    found: Any = execute._decided(plan, store, progress)
+    assert found == "fp32"
     assert said == ["precision: auto  fp32: no instructions"]
