@@ -57,7 +57,7 @@ def test_rows_of_the_report_split_are_left_out(own: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("labels", "given", "expected"), [
-    (None, ["good", "bad", 1], [1, 0, 1]),
+    (None, ["good", "bad", "bad"], [1, 0, 0]),
     (["good", "bad"], [0, 1, "1"], [1, 0, 0]),
     (["bad", "bad", "good"], [0, 1, 2.0], [0, 0, 1]),
 ])  # fmt: skip

@@ -143,7 +143,7 @@ def test_a_loss_that_is_no_number_ends_the_step(tmp_path: Path, tiny_model: Path
 def test_a_regression_end_to_end(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     task = {"type": "text-regression", "dataset": {"path": str(tiny_data)}, "text": ["text", "pair"], "label": "score", "max_length": 32}
     steps: list[dict[str, Any]] = [{"id": "ft", "use": "finetune", "epochs": 2, "batch_size": 8}, {"id": "int8", "use": "quantize.dynamic"}]
-    recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, task=task, gates=[{"metric": "pearson", "min": -1.0}])
+    recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, task=task, gates=[{"metric": "pearson", "min": -0.99}])
     done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
     assert done.code == 0, done.err
     report = json.loads((tmp_path / "run" / "report.json").read_text())
