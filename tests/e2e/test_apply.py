@@ -174,7 +174,7 @@ def test_typed_again_it_is_finished_and_nothing_is_done(applied: Applied, tmp_pa
 @pytest.mark.parametrize(("change", "why"), [
     (["--set", "diagnostics.flips=3"], "diagnostics.flips: 10 → 3"), (["--remeasure"], ""),
     (["--set", "gates=[{metric: size, max_mb: 7}]"], "recipe.resolved.gates"),
-    (["--set", "targets=[{name: brief, queries: 65, max_seconds: 20, sequence: [16]}]"], "targets.brief.queries: 64 → 65"),
+    (["--set", "targets=[{name: brief, queries: 65, max_seconds: 8, sequence: [16]}]"], "targets.brief.queries: 64 → 65"),
 ])  # fmt: skip
 def test_what_changed_is_measured_again_and_says_why(applied: Applied, change: list[str], why: str) -> None:
     with patch("edgeopt.run.execute_seeds", side_effect=RuntimeError("it began")):
