@@ -132,7 +132,8 @@ def _incoherences(report: Report) -> Iterator[str]:
     if report.seeds:
         if not report.seeds.results or any(not both <= r.baseline.keys() & r.candidate.keys() for r in report.seeds.results):
             yield "a seed lacks metrics"
-        if any(s.metric not in both for s in report.seeds.spreads):
+        measured = both | (report.baseline.extra.keys() & report.candidate.extra.keys())
+        if any(s.metric not in measured for s in report.seeds.spreads):
             yield "there is a spread over seeds of what was not measured"
     parts: list[tuple[type[_Known], Any, str]] = [(_Environment, report.environment, "environment")]
     parts += [(_Figures, step.figures, _name(step)) for step in report.steps]

@@ -73,8 +73,10 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     if rewrite is not None:
         rewrite(path)
     onnx.checker.check_model(str(path), full_check=True)
-    session, expected = open_session(path), torch_logits(model, rows)
-    difference = float(abs(onnx_logits(session, rows) - expected).max())
+    # of integers the graph's own arithmetic, unfused and in float: kernels of processors without int8 dot products overflow
+    exact = open_session(path, {"graph_optimization_level": "ORT_DISABLE_ALL"} if relative else {})
+    expected = torch_logits(model, rows)
+    difference = float(abs(onnx_logits(exact, rows) - expected).max())
     tolerance = TOLERANCE + relative * float(abs(expected).max())
     if not difference <= tolerance:
         raise step_failed(
@@ -88,7 +90,7 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     parity: dict[str, Any] = {"max_abs_diff": difference, "tolerance": tolerance, "rows": len(rows.rows)}
     if relative:
         more = sample_rows(context.data.train, state.folder, task, COMPARED)
-        parity |= {"same_predictions": same_predictions(model, session, more), "compared": len(more.rows)}
+        parity |= {"same_predictions": same_predictions(model, open_session(path), more), "compared": len(more.rows)}
     context.figures["parity"] = parity
 
 
