@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -29,6 +30,29 @@ TASKS: dict[str, dict[str, Any]] = {
 #: those whose metrics are accuracy and F1
 CLASSIFICATIONS = [name for name, keys in TASKS.items() if "type" not in keys]
 DEMO = Path(__file__).parents[1] / "build" / "quickstart"
+
+
+def export_classifier(model: Any, path: Path) -> None:
+    """A torch classifier's logits as ONNX, batch and sequence dynamic."""
+    import torch
+
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *inputs: torch.Tensor) -> Any:
+            return self.model(**dict(zip(names, inputs, strict=True))).logits
+
+    given = torch.ones(2, 16, dtype=torch.int64)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Logits().eval(), (given, given, 0 * given), str(path), dynamo=False, opset_version=17, input_names=names, output_names=["logits"],
+            dynamic_axes={n: {0: "batch", 1: "sequence"} for n in names} | {"logits": {0: "batch"}},
+        )  # fmt: skip
 
 
 def arguments(description: str, *, repeats: int | None = 5) -> argparse.ArgumentParser:

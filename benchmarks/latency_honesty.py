@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import time
-import warnings
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import save, table, write
+from benchmarks.common import export_classifier, save, table, write
 from edgeopt.latency_gates import latency
 from edgeopt.measure import rounds
 from edgeopt.measure.cold_worker import in_child
@@ -75,23 +74,7 @@ def exported(model: Path, layers: int, work: Path) -> Path:
 
     torch.manual_seed(0)
     loaded: Any = AutoModelForSequenceClassification.from_pretrained(model, num_hidden_layers=layers, attn_implementation="eager")
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-
-    class Logits(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = loaded
-
-        def forward(self, *inputs: torch.Tensor) -> Any:
-            return self.model(**dict(zip(names, inputs, strict=True))).logits
-
-    given = torch.ones(2, 16, dtype=torch.int64)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Logits().eval(), (given, given, 0 * given), str(path), dynamo=False, opset_version=17, input_names=names, output_names=["logits"],
-            dynamic_axes={n: {0: "batch", 1: "sequence"} for n in names} | {"logits": {0: "batch"}},
-        )  # fmt: skip
+    export_classifier(loaded, path)
     return path
 
 

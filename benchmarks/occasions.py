@@ -17,7 +17,6 @@ import json
 import math
 import os
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -26,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import save, table, write
+from benchmarks.common import export_classifier, save, table, write
 from edgeopt.export import Runnable
 from edgeopt.latency_gates import latency
 from edgeopt.measure.latency import SITTINGS, Measured, measure, sittings
@@ -96,26 +95,10 @@ def graphs_of(work: Path) -> dict[str, Path]:
     from onnxruntime.quantization import quantize_dynamic
     from transformers import BertConfig, BertForSequenceClassification
 
-    names = ["input_ids", "attention_mask", "token_type_ids"]
     for name, layers in LAYERS.items():
         torch.manual_seed(0)
         model: Any = BertForSequenceClassification(BertConfig(num_hidden_layers=layers, attn_implementation="eager", **SHAPE)).eval()
-
-        class Logits(torch.nn.Module):
-            def __init__(self, model: Any) -> None:
-                super().__init__()
-                self.model = model
-
-            def forward(self, *inputs: torch.Tensor) -> Any:
-                return self.model(**dict(zip(names, inputs, strict=True))).logits
-
-        given = torch.ones(2, 16, dtype=torch.int64)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                Logits(model), (given, given, 0 * given), str(plain[name]), dynamo=False, opset_version=17, input_names=names, output_names=["logits"],
-                dynamic_axes={n: {0: "batch", 1: "sequence"} for n in names} | {"logits": {0: "batch"}},
-            )  # fmt: skip
+        export_classifier(model, plain[name])
     quantize_dynamic(plain["same"], plain["int8"], op_types_to_quantize=["MatMul"])
     for name, path in paths.items():
         save_optimized(plain[name], defaults(1), path)
