@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import quick
 from helpers import WORDS, write_rows
 
 # matrices this small gain nothing from a second thread, and lose much where the machine is busy
 os.environ.setdefault("EDGEOPT_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before edgeopt
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_latency() -> Iterator[None]:
+    """Runs in the tests' own process have made-up latencies: a process that measures, and imports torch for that, takes longer than
+    all else that a tiny recipe does. Tests that are about them ask for `real_latency`."""
+    with quick.latency():
+        yield
+
+
+@pytest.fixture(scope="module")
+def real_latency(quick_latency: None) -> Iterator[None]:
+    with quick.latency(real=True):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +46,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         max_position_embeddings=128)  # fmt: skip
     BertModel(config).save_pretrained(folder)
     _save_tokenizer(folder)
+    # accelerate collects garbage after each training, and would look through all that these libraries are made of each time
+    gc.collect()
+    gc.freeze()
     return folder
 
 

@@ -84,9 +84,12 @@ def peak_memory() -> int:
 def installed(distribution: str) -> str | None:
     """Version of an installed distribution, else None."""
     try:
-        return version(distribution)
-    except PackageNotFoundError:
+        return _version(distribution)
+    except PackageNotFoundError:  # which is not remembered: it may be installed meanwhile
         return None
+
+
+_version = functools.cache(version)  # each look reads a file, and the keys of a plan ask hundreds of times
 
 
 def has_cuda() -> bool:

@@ -133,7 +133,8 @@ def _misnamed(named: Named, found: ModelSource, names: Sequence[str], *, stated:
         order = in_heads_order(names, found.names, stated=stated)
     except InputError:
         order = ()
-    if order == tuple(names) or (order and all(is_integer(n) for n in names)):
+    numbers, words = all(is_integer(n) for n in names), not all(is_integer(n) for n in order)
+    if order == tuple(names) or (order and numbers and words):  # rows with the outputs' numbers, which the teacher gives names
         return []
     theirs = ", ".join(found.names)
     if sorted(n.casefold() for n in found.names) == sorted(n.casefold() for n in names):

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import quick
 from e2e.running import TRAINING, Applied, recipe_for
 from helpers import edgeopt, write_rows
 from sklearn.metrics import accuracy_score, f1_score
@@ -37,7 +38,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data
 @pytest.fixture(scope="module")
 def applied(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Applied:
     work = tmp_path_factory.mktemp("applied")
-    done = edgeopt("apply", recipe, "--out", work / "run", "--store", work / "store")
+    with quick.latency(real=True):
+        done = edgeopt("apply", recipe, "--out", work / "run", "--store", work / "store")
     assert done.code == 0, done.err
     return Applied(recipe, work / "run", work / "store", done)
 

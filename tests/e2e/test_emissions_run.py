@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from e2e.running import recipe_for
-from e2e.test_matrix_run import answer
 from helpers import edgeopt, edgeopt_process
+from quick import QUICK
 
 from edgeopt.distributed import Group
 from edgeopt.execute import Done, execute
@@ -34,7 +34,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: 
     recipe = write(work / "with", tiny_model, tiny_data, emissions={"country": "SVN", "seconds": 1})
     write(work / "without", tiny_model, tiny_data)
     (work / "cwd").mkdir()
-    done = edgeopt_process("apply", recipe, "--out", work / "run", "--store", work / "store", cwd=work / "cwd")
+    done = edgeopt_process("apply", recipe, "--out", work / "run", "--store", work / "store", cwd=work / "cwd", python=("-c", QUICK))
     assert done.code == 0, done.err
     assert "codecarbon" not in done.err.lower()
     assert list((work / "cwd").iterdir()) == []
@@ -82,7 +82,6 @@ def spent(module: str, task: dict[str, Any]) -> Any:
 def test_every_cell_of_a_matrix_is_metered_and_a_finished_one_again_where_it_was_not(
     tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeopt.measure.latency.run_worker", answer)
     monkeypatch.setattr("edgeopt.measure.energy.run_worker", spent)
     monkeypatch.setenv("EDGEOPT_COUNTRY", "SVN")
     recipe = write(tmp_path / "recipe", tiny_model, tiny_data, matrix={"axes": {"int8": {"off": {"remove": ["int8"]}, "on": {}}}})

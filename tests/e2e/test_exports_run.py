@@ -15,6 +15,8 @@ from helpers import edgeopt
 from edgeopt.export import exporter
 from edgeopt.report.model import Report
 
+pytestmark = pytest.mark.usefixtures("real_latency")
+
 SHORT = {"max_steps": 2, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
 STEPS = [
     {"use": "finetune", **SHORT, "max_steps": 4},

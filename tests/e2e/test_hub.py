@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from e2e.running import recipe_for
 from helpers import edgeopt, edgeopt_process
+from quick import QUICK
 
 from edgeopt.data import load_data
 from edgeopt.recipe.schema import TaskSpec
@@ -39,7 +40,9 @@ def test_a_cached_hub_model_is_the_same_model(hub_home: Path, tmp_path: Path, ti
 
 def test_apply_from_the_cache_needs_no_network(hub_home: Path, tmp_path: Path, tiny_data: Path) -> None:
     recipe = recipe_for(tmp_path, Path("someone/tiny"), tiny_data, baseline={"finetune": {"max_steps": 3}}, steps=[{"use": "finetune", "max_steps": 3}])
-    done = edgeopt_process("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store", HF_HOME=str(hub_home), HF_HUB_OFFLINE="1")
+    done = edgeopt_process(
+        "apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store", python=("-c", QUICK), HF_HOME=str(hub_home), HF_HUB_OFFLINE="1"
+    )
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "run" / "report.json").read_text())["model"] == "someone/tiny"
 

@@ -14,6 +14,7 @@ import pytest
 from e2e.running import recipe_for
 from e2e.test_kill import digest, survives
 from helpers import edgeopt, tiny_task, write_rows
+from quick import QUICK
 
 from edgeopt.models import load
 from edgeopt.training import loop
@@ -27,7 +28,7 @@ def recipe(tmp_path: Path, tiny_model: Path, tiny_data: Path, request: pytest.Fi
     """With a parameter: further keys of the training, which then draws from a second dataset."""
     more = getattr(request, "param", {})
     steps = [
-        {"id": "ft", "use": "finetune", "epochs": 6, "learning_rate": 1e-3, "batch_size": 4, "seed": 7, **more},
+        {"id": "ft", "use": "finetune", "epochs": 6 if more else 3, "learning_rate": 1e-3, "batch_size": 4, "seed": 7, **more},
         {"id": "int8", "use": "quantize.dynamic"},
     ]
     second = write_rows(tmp_path / "second", train=20, validation=1) if more else None
@@ -120,7 +121,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(recipe: Path, tmp_path: Path, mo
 
 def test_two_runs_at_once_on_one_store(recipe: Path, tmp_path: Path) -> None:
     def start(name: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "edgeopt", "apply", str(recipe), "--out", str(tmp_path / name), "--store", str(tmp_path / "store")]
+        command = [sys.executable, "-c", QUICK, "apply", str(recipe), "--out", str(tmp_path / name), "--store", str(tmp_path / "store")]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     processes = [start("a"), start("b"), start("b")]  # two of them into one folder, too

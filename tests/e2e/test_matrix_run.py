@@ -1,7 +1,4 @@
-"""The truth table of three steps, eight cells: what is built once, a cell that fails, `kill -9`, and the same command again.
-
-Latency is not what is tested here and takes most of a run's time: the measuring processes answer with fixed samples.
-"""
+"""The truth table of three steps, eight cells: what is built once, a cell that fails, `kill -9`, and the same command again."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ from unittest.mock import patch
 import pytest
 from e2e.running import recipe_for
 from helpers import Result, edgeopt
+from quick import QUICK
 
 from edgeopt.store import Store
 
@@ -34,26 +32,6 @@ STEPS = [
 AXES = {axis: {"off": {"remove": [step]}, "on": {}} for axis, step in (("P", "prune"), ("D", "drop"), ("A", "adapt"))}
 NAMES = [f"P-{p}_D-{d}_A-{a}" for p in ("off", "on") for d in ("off", "on") for a in ("off", "on")]
 LAST = NAMES[-1]
-SUBJECTS = ("baseline", "candidate", "baseline-torch")
-
-
-def answer(module: str, task: dict[str, Any]) -> Any:
-    """What the measuring processes would: 64 samples of each subject, or three starts."""
-    if module.endswith("cold_worker"):
-        return {name: [{"ms": 1.0, "peak_bytes": 10_000_000}] * 3 for name in task["graphs"]}
-    same = {"runtime": "onnxruntime", "device": "cpu", "sequence": 16, "session": {}}
-    return [{**same, "subject": s, "samples": [1.0 + i + 0.001 * n for n in range(64)]} for i, s in enumerate(SUBJECTS)]
-
-
-QUICK = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from e2e.test_matrix_run import answer
-import edgeopt.measure.latency
-edgeopt.measure.latency.run_worker = answer
-from edgeopt.cli import main
-main()
-"""
 
 
 @dataclass(frozen=True)
@@ -93,11 +71,10 @@ def table(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data:
         whole(self, *given)
 
     command = ["apply", recipe, "--out", work / "run", "--store", work / "store"]
-    with patch("edgeopt.measure.latency.run_worker", answer):
-        with patch.object(BottleneckAdapter, "apply", apply):
-            failed = edgeopt(*command)
-        shutil.copytree(work / "run", work / "failed")
-        repeated = edgeopt(*command, "--json")
+    with patch.object(BottleneckAdapter, "apply", apply):
+        failed = edgeopt(*command)
+    shutil.copytree(work / "run", work / "failed")
+    repeated = edgeopt(*command, "--json")
     return Table(recipe, work / "run", work / "store", failed, repeated)
 
 
@@ -165,8 +142,7 @@ def test_the_comparison_is_that_of_compare(table: Table) -> None:
 def test_a_cell_that_changed_is_run_again_and_says_why(table: Table, tmp_path: Path, change: list[str], why: str, again: int) -> None:
     out, store = (Path(shutil.copytree(old, tmp_path / old.name)) for old in (table.out, table.store))
     few = ["--set", "matrix.exclude=[{P: on}]"]
-    with patch("edgeopt.measure.latency.run_worker", answer):
-        done = edgeopt(*table.command(out, store, *change, *few))
+    done = edgeopt(*table.command(out, store, *change, *few))
     assert done.code == 0 and why in done.err
     assert done.err.count("run again") == again // 2 and done.err.count("not measured again") == 4 - again // 2
 
@@ -177,8 +153,7 @@ def test_a_damaged_folder_is_made_anew(table: Table, tmp_path: Path, damage: str
     path = out / "cells" / NAMES[0] / damage
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage.endswith(".onnx") else whole[:50])
-    with patch("edgeopt.measure.latency.run_worker", answer):
-        done = edgeopt(*table.command(out, table.store))
+    done = edgeopt(*table.command(out, table.store))
     assert done.code == 0 and done.err.count("run again") == 1 and done.err.count("not measured again") == 7
     assert digests(out) == digests(table.out)
 
@@ -197,12 +172,11 @@ def test_locked_holds_each_cell_against_its_own_lock(table: Table, tmp_path: Pat
 def test_gates_give_their_exit_code_unless_a_cell_failed(table: Table, tmp_path: Path) -> None:
     few = ["--set", "matrix.axes={A: {off: {remove: [prune, drop, adapt]}, on: {remove: [prune, drop]}}}"]
     gate = ["--set", "gates=[{metric: size, max_ratio: 1.01}]"]  # an adapter makes the file larger
-    with patch("edgeopt.measure.latency.run_worker", answer):
-        done = edgeopt(*table.command(tmp_path / "run", table.store, *few, *gate))
-        assert done.code == 1
-        with patch("edgeopt.run.write_measurements", side_effect=[OSError("it breaks")]):
-            shutil.rmtree(tmp_path / "run" / "cells" / "A-off")
-            done = edgeopt(*table.command(tmp_path / "run", table.store, *few, *gate, "--json"))
+    done = edgeopt(*table.command(tmp_path / "run", table.store, *few, *gate))
+    assert done.code == 1
+    with patch("edgeopt.run.write_measurements", side_effect=[OSError("it breaks")]):
+        shutil.rmtree(tmp_path / "run" / "cells" / "A-off")
+        done = edgeopt(*table.command(tmp_path / "run", table.store, *few, *gate, "--json"))
     assert done.code == done.json["exit_code"] == 3
     assert [c.get("verdict", c.get("exit_code")) for c in done.json["cells"]] == [3, "fail"]
 
@@ -216,11 +190,10 @@ def test_a_folder_of_something_else_is_not_touched(table: Table, tmp_path: Path)
 
 def test_cells_that_were_applied_one_by_one_are_put_together(table: Table, tmp_path: Path) -> None:
     few = ["--set", "matrix.exclude=[{P: on}, {D: on}]"]
-    with patch("edgeopt.measure.latency.run_worker", answer):
-        for name in ("P-off_D-off_A-off", "P-off_D-off_A-on"):
-            done = edgeopt(*table.command(tmp_path / "run" / "cells" / name, table.store, *few, "--cell", name))
-            assert done.code == 0, done.err
-        done = edgeopt(*table.command(tmp_path / "run", table.store, *few))
+    for name in ("P-off_D-off_A-off", "P-off_D-off_A-on"):
+        done = edgeopt(*table.command(tmp_path / "run" / "cells" / name, table.store, *few, "--cell", name))
+        assert done.code == 0, done.err
+    done = edgeopt(*table.command(tmp_path / "run", table.store, *few))
     assert done.code == 0 and done.err.count("not measured again") == 2
     assert (tmp_path / "run" / "comparison.html").is_file()
 
@@ -239,8 +212,7 @@ def test_kill_in_the_middle_and_the_same_command(table: Table, tmp_path: Path) -
     assert process.wait() == -signal.SIGKILL
     assert [c["status"] for c in json.loads((tmp_path / "run" / "matrix.json").read_text())["cells"]].count("waiting") >= 3
     assert not (tmp_path / "run" / "comparison.json").exists()
-    with patch("edgeopt.measure.latency.run_worker", answer):
-        done = edgeopt(*arguments[:-1])
+    done = edgeopt(*arguments[:-1])
     assert done.code == 0, done.err
     assert done.err.splitlines()[1].startswith("finished before and unchanged: not measured again")
     whole = digests(table.out)

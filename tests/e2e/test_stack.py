@@ -13,6 +13,8 @@ from onnx import numpy_helper
 
 from edgeopt.report.model import Report
 
+pytestmark = pytest.mark.usefixtures("real_latency")
+
 STEPS = [
     {"id": "tune", "use": "finetune", **TRAINING},
     {"id": "cut", "use": "prune.fisher", "budget": {"macs": 0.5}, "multiple": 8, "samples": 64},
