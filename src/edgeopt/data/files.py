@@ -69,11 +69,12 @@ def _opened(path: Path) -> IO[bytes]:
     return opened(path, "rb")  # type: ignore[no-any-return]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _texts(path: Path) -> Iterator[str]:
+    """The lines of a file with their ends, without a byte order mark."""
     with _opened(path) as file:
         for number, raw in enumerate(file, 1):
             try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                text = raw.decode()
             except UnicodeDecodeError as error:
                 raise bad_input(
                     "E306",
@@ -83,7 +84,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 ) from None
             if "\0" in text:
                 raise bad_input("E306", "a NUL byte: this is not a text file", place=Place.of(path, number))
-            yield number, text
+            yield text if number > 1 else text.removeprefix("\ufeff")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    return enumerate(_texts(path), 1)
 
 
 def _json(path: Path) -> Iterator[Row]:
@@ -165,7 +170,7 @@ def _what(error: BaseException) -> str:
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # of its own csv stops at 131,072 characters
-    texts = (text for _, text in _lines(path))
+    texts = _texts(path)
     if delimiter == "\t" and not _quoted(path):
         # as GLUE's files are: a quotation mark is a character of the text
         return _cells(path, csv.reader(texts, delimiter="\t", quoting=csv.QUOTE_NONE), delimiter)
@@ -175,10 +180,10 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
 def _quoted(path: Path) -> bool:
     """Whether a file with tabs is what a csv writer such as pandas writes: the cells that hold a quotation mark, a tab or a line
     break stand in quotation marks and no others do, or all do. Else, as in GLUE's files, a quotation mark is one of the text."""
-    if not any('"' in line for _, line in _lines(path)):
+    if not any('"' in line for line in _texts(path)):
         return False
     taken: list[str] = []
-    reader = csv.reader((taken.append(line) or line for _, line in _lines(path)), delimiter="\t", strict=True)  # type: ignore[func-returns-value]
+    reader = csv.reader((taken.append(line) or line for line in _texts(path)), delimiter="\t", strict=True)  # type: ignore[func-returns-value]
     every = False
     try:
         for number, cells in enumerate(reader):
@@ -217,7 +222,7 @@ def _cells(path: Path, reader: Any, delimiter: str) -> Iterator[Row]:
                 help=(header and delimiter_guess(header)) or "check the quotation marks of this row",
             ) from None
         if header is not None and len(cells) == len(header):
-            if any(cell.strip() for cell in cells):
+            if (whole := "".join(cells)) and not whole.isspace():
                 yield line, dict(zip(header, cells, strict=True))
             continue
         if not any(cell.strip() for cell in cells):

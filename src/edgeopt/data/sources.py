@@ -229,13 +229,13 @@ def rows_of(paths: Sequence[Path], read: Read, column_place: ColumnPlace, delimi
     return [raw for path in paths for raw in raw_rows(Place.of(path).source, read_rows(path, delimiter), read, column_place)]
 
 
-def uncollected(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows, without a search for garbage while they are read: so many new objects and no cycles among them, and it would take
-    half the time."""
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Within, no search for garbage: rows are so many new objects, with no cycles among them, that it would take half the time."""
     on = gc.isenabled()
     gc.disable()
     try:
-        yield from rows
+        yield
     finally:
         if on:
             gc.enable()
@@ -245,15 +245,16 @@ def raw_rows(source: str, rows: Iterable[Row], read: Read, column_place: ColumnP
     """What `read` makes of the rows of one source, whose place is made but once. A column that already the first row lacks is a
     mistake of the recipe, and one that a later row lacks is a mistake of that row."""
     out: list[Raw] = []
-    for number, row in uncollected(rows):
-        try:
-            out += read(row, Place(source, number))
-        except NoColumn as error:
-            (issue,) = error.issues
-            place = None if out else column_place(error.column)
-            help = "; ".join(filter(None, [issue.help, delimiter_guess(error.have)]))
-            message = f"{issue.message} in {issue.place}" if place else issue.message
-            raise InputError(replace(issue, message=message, place=place or issue.place, help=help)) from None
+    try:
+        with uncollected():
+            for number, row in rows:
+                out += read(row, Place(source, number))
+    except NoColumn as error:
+        (issue,) = error.issues
+        place = None if out else column_place(error.column)
+        help = "; ".join(filter(None, [issue.help, delimiter_guess(error.have)]))
+        message = f"{issue.message} in {issue.place}" if place else issue.message
+        raise InputError(replace(issue, message=message, place=place or issue.place, help=help)) from None
     return out
 
 

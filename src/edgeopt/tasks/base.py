@@ -69,7 +69,7 @@ class Task(ABC):
         except KeyError:
             cells.require(row, (*self.columns, self.label_column), place)
             raise
-        if isinstance(label, str):
+        if isinstance(label, str) and not label.isascii():
             cells.whole(label, self.label_column, place)
         return texts, label, place
 

@@ -42,10 +42,11 @@ def require(row: Cells, columns: Iterable[str], place: Place) -> None:
 
 def text(value: Any, column: str, place: Place) -> str:
     """The cell, where it is a text. Raises InputError E304."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value or value.isspace():
         what = "empty" if value is None or isinstance(value, str) else f"not text: {short(value)}"
         raise bad_input("E304", f"the text in column '{column}' is {what}", place=place, help="give every row a text, or take the row out")
-    whole(value, column, place)
+    if not value.isascii():
+        whole(value, column, place)
     return value
 
 
@@ -60,7 +61,7 @@ def texts(value: Any, column: str, place: Place, *, least: int = 1) -> tuple[str
 
 def whole(value: Any, column: str, place: Place) -> None:
     """Raises InputError E304 for half of a surrogate pair, which no tokenizer takes."""
-    if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
+    if isinstance(value, str) and _SURROGATE.search(value):
         raise bad_input(
             "E304",
             f"column '{column}' holds half of a surrogate pair, which is no character",
