@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.common import save
 from edgeopt.bundle.verify import DEVICE
-from edgeopt.processes import run_worker
+from edgeopt.support.workers import run_worker
 
 
 def main(bundle: Path, folders: list[Path]) -> None:

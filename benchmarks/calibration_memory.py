@@ -23,7 +23,7 @@ _ORT = "onnxruntime percentile"
 
 def main() -> None:
     options = arguments(__doc__ or "", repeats=None).parse_args()
-    from edgeopt.contract import Fact
+    from edgeopt.step.contract import Fact
     from edgeopt.testing.build import build, steps_towards
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -54,7 +54,7 @@ def peak(folder: Path, texts: list[str], method: str, max_length: int = 128) -> 
 
 def _worker() -> None:
     from edgeopt.data import Split
-    from edgeopt.recipe.schema import TaskSpec
+    from edgeopt.spec.recipe import TaskSpec
     from edgeopt.tasks import task_of
     from edgeopt.transforms.lower import GRAPH
     from edgeopt.transforms.quantize import qdq
@@ -83,7 +83,7 @@ def _theirs(graph: Path, queries: Any, scratch: Path, width: int) -> None:
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
 
-    from edgeopt.measure.session import input_names, open_session
+    from edgeopt.export.session import input_names, open_session
 
     names = input_names(open_session(graph))
     rows = iter([{k: np.pad(v, ((0, 0), (0, width - v.shape[1]))) for k, v in f.items() if k in names} for f in queries()])

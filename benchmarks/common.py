@@ -12,11 +12,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgeopt import host
-from edgeopt.gates import Evidence
-from edgeopt.measuring import read_evidence
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.report.model import Report
+from edgeopt.gates.decide import Evidence
+from edgeopt.results.model import Report
+from edgeopt.run.measuring import read_evidence
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support import host
 from edgeopt.tasks import task_of
 
 RESULTS = Path(__file__).parent / "results"

@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import arguments, save, table, write
-from edgeopt import bootstrap, gates, statistics
-from edgeopt.export_choice import MeasuredExport, Reference, evidence_for, fastest, verdicts
-from edgeopt.gates import decide
+from edgeopt.gates import decide as gates
+from edgeopt.gates.decide import decide
 from edgeopt.measure.latency import Measured
-from edgeopt.paired import confusion_metric
-from edgeopt.recipe.schema import GateSpec, TaskSpec
-from edgeopt.report.model import Subject
+from edgeopt.results.model import Subject
+from edgeopt.run.fastest import MeasuredExport, Reference, evidence_for, fastest, verdicts
+from edgeopt.spec.recipe import GateSpec, TaskSpec
+from edgeopt.statistics import bootstrap
+from edgeopt.statistics import bounds as statistics
+from edgeopt.statistics.paired import confusion_metric
 from edgeopt.tasks import Task, task_of
 
 FORMATS, CONFIDENCE, ALIKE = 6, 0.95, 0.8

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import TASKS, applied, arguments, report_of, save, table, write
-from edgeopt import host
-from edgeopt.report.model import Report, Subject
+from edgeopt.results.model import Report, Subject
+from edgeopt.support import host
 
 SEQUENCE: tuple[int | str, ...] = (128, "task")
 THREADS = (1, 2)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import RESULTS, arguments, save
-from edgeopt.gates import Evidence, decide
-from edgeopt.paired import confusion_metric
-from edgeopt.recipe.schema import GateSpec, TaskSpec
-from edgeopt.report.model import Gate, Subject
+from edgeopt.gates.decide import Evidence, decide
+from edgeopt.results.model import Gate, Subject
+from edgeopt.spec.recipe import GateSpec, TaskSpec
+from edgeopt.statistics.paired import confusion_metric
 from edgeopt.tasks import task_of
 
 MARGIN, CONFIDENCE = 0.01, 0.95

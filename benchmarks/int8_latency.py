@@ -12,11 +12,11 @@ import numpy as np
 
 from benchmarks.common import worker
 from benchmarks.int8_peers import query
-from edgeopt.measure.choice import best_options, changes
+from edgeopt.export.session import defaults
 from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session import defaults
-from edgeopt.statistics import percentile_ratio
+from edgeopt.measure.session_choice import best_options, changes
+from edgeopt.statistics.bounds import percentile_ratio
 
 THREADS = (1, 2)
 SEQUENCE = 128

@@ -23,12 +23,12 @@ from benchmarks.common import TASKS, applied, arguments, evidence_of, report_of,
 from benchmarks.int8_latency import DEFAULT, SEQUENCE, THREADS, measured
 from benchmarks.int8_peers import made_of
 from edgeopt.data import TaskData
-from edgeopt.export import ExportInput, exporter
+from edgeopt.export.exporter import ExportInput, exporter
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.plan import load_rows
-from edgeopt.progress import Progress
 from edgeopt.recipe.load import load_recipe
-from edgeopt.store import Store
+from edgeopt.store.store import Store
+from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.lower import GRAPH

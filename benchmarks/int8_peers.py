@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.measure.choice import Query
+from edgeopt.export.session import QUIET, Options, onnx_query
 from edgeopt.measure.cold_worker import peak_bytes
-from edgeopt.measure.session import QUIET, Options, onnx_query
+from edgeopt.measure.session_choice import Query
 
 #: Inputs of a query as lists of numbers.
 Rows = list[dict[str, list[int]]]

@@ -15,9 +15,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.common import arguments, save, spread
+from edgeopt.export.session import defaults, onnx_query
 from edgeopt.measure.latency_worker import pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session import defaults, onnx_query
 
 TOKENS, ROUNDS, SECONDS = 128, 200, 60.0
 OFFSETS = (0, 1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 31, 32)

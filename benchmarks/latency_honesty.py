@@ -24,16 +24,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import export_classifier, save, table, write
-from edgeopt.latency_gates import latency
+from edgeopt.export.session import defaults, onnx_query
+from edgeopt.gates.timed import latency
 from edgeopt.measure import rounds
 from edgeopt.measure.cold_worker import in_child
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import believable
-from edgeopt.measure.session import defaults, onnx_query
-from edgeopt.openings import ratio_bounds
-from edgeopt.recipe.schema import GateSpec
-from edgeopt.report.model import SubjectName
+from edgeopt.results.model import SubjectName
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.statistics.openings import ratio_bounds
 
 MODEL = Path.home() / ".cache" / "edgeopt-models" / "minilm-l6"
 OPTIONS = {**defaults(1), "disabled_optimizers": ["SkipLayerNormFusion"]}

@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import export_classifier, save, table, write
-from edgeopt.export import Runnable
-from edgeopt.latency_gates import latency
+from edgeopt.export.exporter import Runnable
+from edgeopt.export.session import defaults, save_optimized
+from edgeopt.gates.timed import latency
 from edgeopt.measure.latency import SITTINGS, Measured, measure, sittings
 from edgeopt.measure.latency_worker import feeds_of
-from edgeopt.measure.session import defaults, save_optimized
 from edgeopt.measure.twin import TWIN, Twin, twin_of, typical
-from edgeopt.openings import percentile_bounds, t_quantile
-from edgeopt.recipe.schema import GateSpec, Target
-from edgeopt.statistics import Bounds
+from edgeopt.spec.recipe import GateSpec, Target
+from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.openings import percentile_bounds, t_quantile
 
 #: Of random weights; MiniLM's shape at a third of the width, so that an occasion is short.
 SHAPE = {"vocab_size": 2000, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512}

@@ -19,10 +19,10 @@ import numpy as np
 from benchmarks.common import CLASSIFICATIONS, TASKS, applied, arguments, evidence_of, report_of, save, table, write
 from benchmarks.torch_pruning_peer import cut_to
 from edgeopt.data.sources import load_data
-from edgeopt.export import Runnable
+from edgeopt.export.exporter import Runnable
 from edgeopt.measure.latency import run_worker
-from edgeopt.recipe.schema import Target, TaskSpec
-from edgeopt.statistics import percentile_ratio
+from edgeopt.spec.recipe import Target, TaskSpec
+from edgeopt.statistics.bounds import percentile_ratio
 from edgeopt.tasks import task_of
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.prune.figures import shape_figures, size_figures

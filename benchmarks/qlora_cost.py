@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import arguments, save, spread
-from edgeopt import host
+from edgeopt.support import host
 
 SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("finetune", {}),
@@ -60,7 +60,7 @@ def main() -> None:
 
 def classifier(model: Path | None, folder: Path) -> Path:
     """The model, or one of BERT-base's shape with random weights, with a head of two classes."""
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     import torch
@@ -82,8 +82,8 @@ def fresh_process(name: str, folder: Path, options: Any) -> dict[str, Any]:
 def adapted(name: str, folder: Path) -> tuple[dict[str, int], Any]:
     """Bytes by type of the base as it is loaded, which for all but `full` is frozen, and the model to be trained."""
     from edgeopt.models.load import load_model
-    from edgeopt.store import State
-    from edgeopt.transforms import registry
+    from edgeopt.step import registry
+    from edgeopt.store.store import State
 
     use, params = SUBJECTS[name]
     if use == "finetune":

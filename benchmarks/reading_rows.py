@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgeopt import host
 from edgeopt.data import load_data
 from edgeopt.data.files import read_rows
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support import host
 
 RESULT = Path(__file__).parent / "results" / "reading_rows.json"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from benchmarks.common import report_of
 from edgeopt.measure.cold_worker import peak_bytes
 from edgeopt.plan import load_rows
-from edgeopt.progress import Progress
 from edgeopt.recipe.load import load_recipe
-from edgeopt.store import Store
-from edgeopt.transforms.base import StepContext
+from edgeopt.step.transform import StepContext
+from edgeopt.store.store import Store
+from edgeopt.support.progress import Progress
 
 
 def main() -> None:

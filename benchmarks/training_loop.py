@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import arguments, save, spread
-from edgeopt import host
+from edgeopt.support import host
 
 BATCH, RATE = 32, 1e-4
 LOOPS = ("edgeopt", "plain", "plain-fp32")
@@ -63,11 +63,11 @@ def once(loop: str, model: Path, data: Path, rows: int) -> float:
 def _edgeopt(model: Path, data: Path, rows: int) -> float:
     from edgeopt.data import load_data
     from edgeopt.models.load import load_model
-    from edgeopt.progress import Progress
-    from edgeopt.quiet import quiet_libraries
-    from edgeopt.recipe.schema import TaskSpec, TrainParams
+    from edgeopt.spec.recipe import TaskSpec, TrainParams
+    from edgeopt.step.transform import StepContext
+    from edgeopt.support.progress import Progress
+    from edgeopt.support.quiet import quiet_libraries
     from edgeopt.training import train
-    from edgeopt.transforms.base import StepContext
 
     quiet_libraries()
     task = TaskSpec.model_validate({"type": "text-classification", "text": "text", "dataset": {"path": str(data.resolve()), "max_rows": {"train": rows}}})

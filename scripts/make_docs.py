@@ -20,13 +20,13 @@ from click.testing import CliRunner
 from pydantic import BaseModel
 
 from edgeopt.cli import cli
-from edgeopt.contract import Fact
-from edgeopt.errors import HEAVY
-from edgeopt.export import exporter, exporter_names
-from edgeopt.recipe import schema as s
+from edgeopt.export.exporter import exporter, exporter_names
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.matrix import LARGEST
-from edgeopt.transforms import registry
+from edgeopt.spec import recipe as s
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact
+from edgeopt.support.errors import HEAVY
 
 ROOT = Path(__file__).parents[1]
 

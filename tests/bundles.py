@@ -14,12 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from report_sample import sample_report, subject
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from edgeopt import host
 from edgeopt.data import load_data
-from edgeopt.graph_files import save_graph, size_of
+from edgeopt.export.graph_files import save_graph, size_of
 from edgeopt.models.source import find_model
-from edgeopt.recipe.schema import ModelSpec, TaskSpec
-from edgeopt.report.model import RecipeInfo, Task
+from edgeopt.results.model import RecipeInfo, Task
+from edgeopt.spec.recipe import ModelSpec, TaskSpec
+from edgeopt.support import host
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"{kind}{i}" for kind, n in (("good", 10), ("bad", 10), ("word", 75)) for i in range(n))]
 MODEL = "onnx/model_quantized.onnx"

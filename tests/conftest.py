@@ -34,7 +34,7 @@ def real_latency(quick_latency: None) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bare BERT encoder with two layers of width 32 and 100 words, as transformers saves one."""
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     import torch
@@ -55,7 +55,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as an ELECTRA, whose embeddings are narrower than its layers and whose head has two."""
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     import torch

@@ -78,7 +78,7 @@ def tiny_recipe(folder: Path, **changes: Any) -> Path:
 
 def classification(max_length: int = 32) -> Any:
     """The task of the tiny rows, for what is called below the command line."""
-    from edgeopt.recipe.schema import TaskSpec
+    from edgeopt.spec.recipe import TaskSpec
     from edgeopt.tasks import task_of
 
     return task_of(TaskSpec.model_validate(tiny_task("data", max_length=max_length)))
@@ -92,8 +92,8 @@ def tiny_task(data: str | Path, **changes: Any) -> dict[str, Any]:
 
 def seal_run(folder: Path, lock: dict[str, Any] | None = None) -> Path:
     """Make a folder with report.json and recipe.lock, or that lock, a whole run: as `apply` seals it, without renderings."""
-    from edgeopt.report.model import Report
-    from edgeopt.sealed import LOCK, REPORT, files_of, sealed
+    from edgeopt.results.model import Report
+    from edgeopt.results.sealed import LOCK, REPORT, files_of, sealed
 
     path = folder / LOCK
     given = lock or (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})

@@ -36,8 +36,8 @@ def answer(module: str, task: dict[str, Any]) -> Any:
 @contextmanager
 def latency(*, real: bool = False) -> Iterator[None]:
     """Within, what `apply` measures is made up; or is measured again."""
-    from edgeopt import measuring
     from edgeopt.measure import latency as module
+    from edgeopt.run import measuring
 
     def quickly(function: Any) -> Any:
         def made_up(*args: Any, **more: Any) -> Any:

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from edgeopt.contract import Fact, facts
-from edgeopt.export import Exported, Exporter, ExportInput, Query
-from edgeopt.measure.padding import LENGTHS, lengths_of, padded
-from edgeopt.measure.session import Options
+from edgeopt.export.exporter import Exported, Exporter, ExportInput, Query
+from edgeopt.export.padding import LENGTHS, lengths_of, padded
+from edgeopt.export.session import Options
+from edgeopt.step.contract import Fact, facts
 from edgeopt_exporters.files import copy_texts
 from edgeopt_exporters.module import INPUTS, example, logits_module, method
 

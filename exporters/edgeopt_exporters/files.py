@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from edgeopt.models.source import CONFIG, TOKENIZER_FILES
-from edgeopt.store import State
+from edgeopt.store.store import State
 
 
 def copy_texts(state: State, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeopt.export import ExportInput
+from edgeopt.export.exporter import ExportInput
 
 #: What a file's settings call the names of its inputs, in their order.
 INPUTS = "inputs"

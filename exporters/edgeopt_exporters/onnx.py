@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from edgeopt.contract import Fact, facts
-from edgeopt.export import Exported, Exporter, ExportInput
-from edgeopt.graph_files import copy_graph
+from edgeopt.export.exporter import Exported, Exporter, ExportInput
+from edgeopt.export.graph_files import copy_graph
+from edgeopt.step.contract import Fact, facts
 from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.files import copy_texts
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from edgeopt.contract import Fact, facts
-from edgeopt.export import Exported, Exporter, ExportInput, Query
-from edgeopt.measure.padding import LENGTHS, lengths_of, padded
-from edgeopt.measure.session import Options
-from edgeopt.telemetry import OPENVINO_LINES
+from edgeopt.export.exporter import Exported, Exporter, ExportInput, Query
+from edgeopt.export.padding import LENGTHS, lengths_of, padded
+from edgeopt.export.session import Options
+from edgeopt.step.contract import Fact, facts
+from edgeopt.support.telemetry import OPENVINO_LINES
 from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.files import copy_texts
 

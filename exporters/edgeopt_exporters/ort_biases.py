@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.graph_files import load_graph, save_graph
+from edgeopt.export.graph_files import load_graph, save_graph
 from edgeopt.transforms.quantize.tidy import drop_unused
 
 

@@ -1,6 +1,6 @@
 """edgeopt: declarative optimisation of transformer encoders for CPUs, phones and browsers."""
 
-from edgeopt.telemetry import switch_off
+from edgeopt.support.telemetry import switch_off
 
 __version__ = "0.1.0"
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from edgeopt.errors import StepError
-from edgeopt.store import State
+from edgeopt.step import registry
+from edgeopt.store.store import State
+from edgeopt.support.errors import StepError
 from edgeopt.testing.build import build, step
 from edgeopt.training import loop
 from edgeopt.training.callbacks import Checkpoints
-from edgeopt.transforms import registry
 
 PARAMS = {"max_steps": 10, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "init_r": 6, "target_r": 2}
 

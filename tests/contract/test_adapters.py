@@ -18,9 +18,9 @@ from edgeopt.data import load_data
 from edgeopt.measure.parity import ParityRows, sample_rows, torch_logits
 from edgeopt.models.adapter import ADAPTER, STAY, merge, method_of
 from edgeopt.models.load import load_model, save_model
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step import registry
 from edgeopt.testing import check_transform
-from edgeopt.transforms import registry
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 3e-2, "precision": "fp32"}
 MERGEABLE: dict[str, tuple[str, dict[str, Any]]] = {

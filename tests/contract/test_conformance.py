@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import InputError, StepError
-from edgeopt.export import absent, exporter, exporter_names
-from edgeopt.recipe.schema import StepParams
-from edgeopt.store import State
+from edgeopt.export.exporter import absent, exporter, exporter_names
+from edgeopt.spec.recipe import StepParams
+from edgeopt.step import registry
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import InputError, StepError
 from edgeopt.testing import check_exporter, check_transform
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.transforms import registry
-from edgeopt.transforms.base import StepContext, Transform
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
 #: every transform but the adapters and Fisher pruning, which test_adapters.py, test_qlora.py and test_pruning.py check

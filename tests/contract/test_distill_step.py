@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from edgeopt.contract import Fact
-from edgeopt.errors import InputError, StepError
-from edgeopt.execute import Executed
 from edgeopt.models.load import load_model
 from edgeopt.models.slicing import structure_of
-from edgeopt.store import State
+from edgeopt.run.execute import Executed
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact
+from edgeopt.store.store import State
+from edgeopt.support.errors import InputError, StepError
 from edgeopt.testing.build import build, step
 from edgeopt.training import loop
 from edgeopt.training.callbacks import ShowProgress
-from edgeopt.transforms import registry
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
 TUNE = ("tune", "finetune", SHORT)

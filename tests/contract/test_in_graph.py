@@ -20,14 +20,14 @@ from transformers import (
     RobertaModel,
 )
 
-from edgeopt.contract import Fact
-from edgeopt.errors import InputError
+from edgeopt.export.session import open_session
 from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
-from edgeopt.measure.session import open_session
 from edgeopt.models.load import load_model
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact
+from edgeopt.support.errors import InputError
 from edgeopt.testing.build import build, step
-from edgeopt.transforms import registry
 
 SHORT = {"max_steps": 3, "batch_size": 8, "learning_rate": 3e-2, "precision": "fp32"}
 METHODS: dict[str, dict[str, Any]] = {

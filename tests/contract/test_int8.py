@@ -15,25 +15,25 @@ import pytest
 from helpers import classification, tiny_task
 from onnx import numpy_helper
 
-from edgeopt import graph_files
-from edgeopt.contract import Fact
 from edgeopt.data import Split
-from edgeopt.errors import EdgeoptError
-from edgeopt.export import exporter
-from edgeopt.graph_files import size_of
+from edgeopt.export import graph_files
+from edgeopt.export.exporter import exporter
+from edgeopt.export.graph_files import size_of
 from edgeopt.measure.graph import weigh
-from edgeopt.measuring import state_bytes
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.store import State, Store
+from edgeopt.run.measuring import state_bytes
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact
+from edgeopt.store.store import State, Store
+from edgeopt.support.errors import EdgeoptError
 from edgeopt.testing import check_exporter
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import bias, qdq, smooth
 from edgeopt.transforms.quantize.calibrate import activations, feeds, observe
 from edgeopt.transforms.quantize.observers import Channels, MinMax
-from edgeopt.transforms.quantize.rows import as_rows
 from edgeopt.transforms.quantize.scope import weighted
+from edgeopt.transforms.quantize.token_rows import as_rows
 
 TRAIN = {"max_steps": 30, "batch_size": 8, "learning_rate": 3e-3}
 Make = Callable[..., State]

@@ -13,9 +13,9 @@ from helpers import classification, write_rows
 from edgeopt.measure.parity import ParityRows, sample_rows, torch_logits
 from edgeopt.models.adapter import ADAPTER
 from edgeopt.models.load import load_model
-from edgeopt.store import State
+from edgeopt.step import registry
+from edgeopt.store.store import State
 from edgeopt.testing.build import build, step
-from edgeopt.transforms import registry
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 3e-2, "precision": "fp32"}
 #: Pairs of adapters that one peft model can hold: of one tuner, of whatever rank and scale.

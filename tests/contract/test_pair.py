@@ -19,20 +19,20 @@ from transformers import (
     RobertaModel,
 )
 
-from edgeopt.contract import Fact
-from edgeopt.errors import InputError
-from edgeopt.execute import Executed
-from edgeopt.graph_files import structure_of
+from edgeopt.export.graph_files import structure_of
+from edgeopt.export.session import open_session
+from edgeopt.export.tied import TIED
 from edgeopt.measure.graph import weigh
 from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
-from edgeopt.measure.session import open_session
 from edgeopt.models.adapter import ADAPTER
 from edgeopt.models.load import head_of, load_base, load_model, prunable
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.run.execute import Executed
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact
+from edgeopt.support.errors import InputError
 from edgeopt.tasks import task_of
 from edgeopt.testing.build import build, step
-from edgeopt.tied import TIED
-from edgeopt.transforms import registry
 
 SHORT = {"max_steps": 3, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32"}
 

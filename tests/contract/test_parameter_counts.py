@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import ElectraConfig, ElectraForSequenceClassification
 
+from edgeopt.step import registry
 from edgeopt.training.accounting import count
-from edgeopt.transforms import registry
 
 SMALL = {"vocab_size": 30522, "embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 1024}
 BERTIC = {"vocab_size": 32000, "embedding_size": 768, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}

@@ -10,14 +10,14 @@ import pytest
 from e2e.running import recipe_for
 from helpers import edgeopt
 
-from edgeopt.contract import Fact
-from edgeopt.errors import StepError
-from edgeopt.observe import graph_sparsity
-from edgeopt.store import State
+from edgeopt.run.observe import graph_sparsity
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact
+from edgeopt.store.store import State
+from edgeopt.support.errors import StepError
 from edgeopt.testing.build import build, step
 from edgeopt.training import loop
 from edgeopt.training.callbacks import Checkpoints
-from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}

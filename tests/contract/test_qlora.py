@@ -8,16 +8,16 @@ import pytest
 import torch
 from helpers import classification
 
-from edgeopt.contract import Fact
-from edgeopt.execute import Executed
 from edgeopt.measure.parity import sample_rows, torch_logits
 from edgeopt.models.adapter import ADAPTER
 from edgeopt.models.load import load_base, load_model
 from edgeopt.models.nf4 import dequantised, is_quantised, quantised
-from edgeopt.store import State
+from edgeopt.run.execute import Executed
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact
+from edgeopt.store.store import State
 from edgeopt.testing import check_transform
 from edgeopt.testing.build import build, step
-from edgeopt.transforms import registry
 
 pytest.importorskip("bitsandbytes")
 
@@ -128,8 +128,8 @@ def test_bfloat16_and_names(wide: Path, tiny_data: Path, tmp_path: Path) -> None
 
 
 def test_rows_that_are_no_whole_blocks_are_refused_on_a_cpu(tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgeopt import host
-    from edgeopt.errors import InputError
+    from edgeopt.support import host
+    from edgeopt.support.errors import InputError
 
     monkeypatch.setattr(host, "has_cuda", lambda: False)
     with pytest.raises(InputError, match="no multiple of 64 weights: hidden_size 32"):
@@ -137,8 +137,8 @@ def test_rows_that_are_no_whole_blocks_are_refused_on_a_cpu(tiny_model: Path, ti
 
 
 def test_without_bitsandbytes_it_is_refused_before_anything_is_computed(wide: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgeopt import host
-    from edgeopt.errors import InputError
+    from edgeopt.support import host
+    from edgeopt.support.errors import InputError
 
     whole = host.installed
     monkeypatch.setattr(host, "installed", lambda name: None if name == "bitsandbytes" else whole(name))
@@ -149,8 +149,8 @@ def test_without_bitsandbytes_it_is_refused_before_anything_is_computed(wide: Pa
 
 
 def test_a_paged_optimizer_needs_cuda(wide: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgeopt import host
-    from edgeopt.errors import InputError
+    from edgeopt.support import host
+    from edgeopt.support.errors import InputError
 
     monkeypatch.setattr(host, "has_cuda", lambda: False)
     steps = [step(registry.get("adapter.qlora"), {**SHORT, "paged_optimizer": True}, "adapt"), step(registry.get("merge"), {}, "merge")]
@@ -160,8 +160,8 @@ def test_a_paged_optimizer_needs_cuda(wide: Path, tiny_data: Path, tmp_path: Pat
 
 def test_on_a_model_that_was_cut(wide: Path, tiny_data: Path, tmp_path: Path) -> None:
     """A layer less is no obstacle; rows that are no whole blocks any more are."""
-    from edgeopt import host
-    from edgeopt.errors import StepError
+    from edgeopt.support import host
+    from edgeopt.support.errors import StepError
 
     tune = step(registry.get("finetune"), {"max_steps": 2, "batch_size": 4}, "tune")
     shorter = step(registry.get("prune.layers"), {"drop": [0]}, "shorter")

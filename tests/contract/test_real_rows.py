@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from edgeopt.models.load import load_model
+from edgeopt.step import registry
 from edgeopt.testing.build import build, step
-from edgeopt.transforms import registry
 
 ROWS = Path(os.environ.get("EDGEOPT_TEST_DATA", "")) / "mrpc"
 pytestmark = pytest.mark.skipif(not (ROWS / "train.jsonl").is_file(), reason="EDGEOPT_TEST_DATA names no folder with mrpc/")

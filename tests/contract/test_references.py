@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch.nn.utils import prune
 
-from edgeopt.contract import Fact, facts
 from edgeopt.measure.graph import weigh
 from edgeopt.models.load import load_model, prunable
-from edgeopt.observe import graph_sparsity, sparsity_of
-from edgeopt.store import Store
+from edgeopt.run.observe import graph_sparsity, sparsity_of
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact, facts
+from edgeopt.store.store import Store
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.prune.masks import masks, scores
 
@@ -133,7 +133,7 @@ def test_sparsity_is_counted_alike_in_tensors_and_graphs(tiny_model: Path, tiny_
 
 
 def test_parity_fails_a_graph_that_is_not_the_model(tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgeopt.errors import StepError
+    from edgeopt.support.errors import StepError
     from edgeopt.transforms import lower
 
     whole = lower._export

@@ -8,9 +8,9 @@ import pytest
 from e2e.running import BRIEF, recipe_for
 from helpers import edgeopt
 
-from edgeopt.contract import Fact, facts
-from edgeopt.export import exporter
-from edgeopt.report.model import Report
+from edgeopt.export.exporter import exporter
+from edgeopt.results.model import Report
+from edgeopt.step.contract import Fact, facts
 from edgeopt.testing import check_exporter
 from edgeopt.testing.build import build, steps_towards
 

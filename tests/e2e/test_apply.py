@@ -18,8 +18,8 @@ from helpers import edgeopt, write_rows
 from sklearn.metrics import accuracy_score, f1_score
 from tokenizers import Tokenizer
 
-from edgeopt.measure.session import open_session
-from edgeopt.report.model import Report
+from edgeopt.export.session import open_session
+from edgeopt.results.model import Report
 
 STEPS = [
     {"id": "adapt", "use": "adapter.lora", "r": 4, "epochs": 1, "learning_rate": 1e-3, "batch_size": 8, "target_modules": "all-linear"},
@@ -167,7 +167,7 @@ def test_gates_on_starts_have_bounds(applied: Applied) -> None:
 
 def test_typed_again_it_is_finished_and_nothing_is_done(applied: Applied, tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in applied.out.rglob("*")}
-    with patch("edgeopt.run.execute_seeds", side_effect=AssertionError("something was built")):
+    with patch("edgeopt.run.apply.execute_seeds", side_effect=AssertionError("something was built")):
         done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", tmp_path / "another store", "--json")
     assert (done.code, done.json["verdict"], done.json["kept"]) == (0, "pass", True) and "finished before and unchanged" in done.err
     assert {p: p.stat().st_mtime_ns for p in applied.out.rglob("*") if p != applied.out} == {p: t for p, t in before.items() if p != applied.out}
@@ -179,14 +179,14 @@ def test_typed_again_it_is_finished_and_nothing_is_done(applied: Applied, tmp_pa
     (["--set", "targets=[{name: brief, queries: 65, max_seconds: 8, sequence: [16]}]"], "targets.brief.queries: 64 → 65"),
 ])  # fmt: skip
 def test_what_changed_is_measured_again_and_says_why(applied: Applied, change: list[str], why: str) -> None:
-    with patch("edgeopt.run.execute_seeds", side_effect=RuntimeError("it began")):
+    with patch("edgeopt.run.apply.execute_seeds", side_effect=RuntimeError("it began")):
         done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", applied.store, *change)
     assert "it began" in done.err and why in done.err and ("run again: " in done.err) == bool(why)
     assert edgeopt("gate", applied.out).code == 0, "the run is as it was"
 
 
 def test_a_run_of_another_machine_is_not_finished_here(applied: Applied) -> None:
-    with patch("edgeopt.run.execute_seeds", side_effect=RuntimeError), patch("edgeopt.host.cpu_name", lambda: "Another CPU"):
+    with patch("edgeopt.run.apply.execute_seeds", side_effect=RuntimeError), patch("edgeopt.support.host.cpu_name", lambda: "Another CPU"):
         done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", applied.store)
     assert "run again: another machine: cpu " in done.err and "≠ Another CPU" in done.err
 

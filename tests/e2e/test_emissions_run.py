@@ -11,13 +11,13 @@ from e2e.running import recipe_for
 from helpers import edgeopt, edgeopt_process
 from quick import QUICK
 
-from edgeopt.distributed import Group
-from edgeopt.execute import Done, execute
 from edgeopt.measure.energy import BLOCKS
 from edgeopt.plan import make_plan
-from edgeopt.progress import Progress
 from edgeopt.recipe.load import load_recipe
-from edgeopt.store import Store
+from edgeopt.run.execute import Done, execute
+from edgeopt.run.processes import Group
+from edgeopt.store.store import Store
+from edgeopt.support.progress import Progress
 
 
 def write(folder: Path, model: Path, data: Path, **changes: Any) -> Path:

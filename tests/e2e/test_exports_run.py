@@ -12,8 +12,8 @@ import pytest
 from e2e.running import BRIEF, recipe_for
 from helpers import edgeopt
 
-from edgeopt.export import exporter
-from edgeopt.report.model import Report
+from edgeopt.export.exporter import exporter
+from edgeopt.results.model import Report
 
 pytestmark = pytest.mark.usefixtures("real_latency")
 

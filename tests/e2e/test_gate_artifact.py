@@ -14,9 +14,9 @@ import yaml
 from e2e.running import BRIEF, TRAINING, Applied, recipe_for
 from helpers import edgeopt, edgeopt_process, tiny_task, write_rows
 
-from edgeopt.baseline import read_baseline, write_baseline
-from edgeopt.host import cpu_name
+from edgeopt.gates.baseline_file import read_baseline, write_baseline
 from edgeopt.measure.latency import SITTINGS
+from edgeopt.support.host import cpu_name
 
 GATES = [
     {"metric": "accuracy", "max_drop": 0.2},

@@ -13,7 +13,7 @@ from helpers import edgeopt, edgeopt_process
 from quick import QUICK
 
 from edgeopt.data import load_data
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -80,7 +80,7 @@ def test_a_hub_dataset_brings_its_class_names(hub_dataset: list[tuple[Any, ...]]
 
 @pytest.mark.usefixtures("hub_dataset")
 def test_hidden_labels_are_said(tmp_path: Path) -> None:
-    from edgeopt.errors import InputError
+    from edgeopt.support.errors import InputError
 
     with pytest.raises(InputError, match="hides the labels"):
         load_data(hub_task(report="test"), tmp_path)

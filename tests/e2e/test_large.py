@@ -12,7 +12,7 @@ import pytest
 import yaml
 from helpers import edgeopt_process
 
-from edgeopt import host
+from edgeopt.support import host
 
 pytestmark = pytest.mark.slow  # a quarter of an hour, and memory that other tests have no use for
 #: Words, hidden and inner width, layers, heads.

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from edgeopt.data import Split
 from edgeopt.measure.parity import ParityRows, torch_logits
 from edgeopt.models.load import load_model
-from edgeopt.recipe.schema import TrainParams
+from edgeopt.spec.recipe import TrainParams
 from edgeopt.tasks.encode import Encoder
 from edgeopt.training import train
 

@@ -20,7 +20,7 @@ from e2e.running import recipe_for
 from helpers import Result, edgeopt
 from quick import QUICK
 
-from edgeopt.store import Store
+from edgeopt.store.store import Store
 
 SHORT = {"max_steps": 2, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
 STEPS = [
@@ -174,7 +174,7 @@ def test_gates_give_their_exit_code_unless_a_cell_failed(table: Table, tmp_path:
     gate = ["--set", "gates=[{metric: size, max_ratio: 1.01}]"]  # an adapter makes the file larger
     done = edgeopt(*table.command(tmp_path / "run", table.store, *few, *gate))
     assert done.code == 1
-    with patch("edgeopt.run.write_measurements", side_effect=[OSError("it breaks")]):
+    with patch("edgeopt.run.apply.write_measurements", side_effect=[OSError("it breaks")]):
         shutil.rmtree(tmp_path / "run" / "cells" / "A-off")
         done = edgeopt(*table.command(tmp_path / "run", table.store, *few, *gate, "--json"))
     assert done.code == done.json["exit_code"] == 3

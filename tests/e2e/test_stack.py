@@ -11,7 +11,7 @@ from e2e.running import TRAINING, Applied, recipe_for
 from helpers import edgeopt
 from onnx import numpy_helper
 
-from edgeopt.report.model import Report
+from edgeopt.results.model import Report
 
 pytestmark = pytest.mark.usefixtures("real_latency")
 

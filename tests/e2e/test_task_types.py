@@ -15,12 +15,12 @@ import pytest
 from helpers import WORDS, edgeopt
 from running import TRAINING, recipe_for
 
-from edgeopt.distributed import Group
-from edgeopt.execute import execute
 from edgeopt.plan import make_plan
-from edgeopt.progress import Progress
 from edgeopt.recipe.load import load_recipe
-from edgeopt.store import Store
+from edgeopt.run.execute import execute
+from edgeopt.run.processes import Group
+from edgeopt.store.store import Store
+from edgeopt.support.progress import Progress
 
 _GOOD = [w for w in WORDS if w.startswith("good")]
 _BAD = [w for w in WORDS if w.startswith("bad")]

@@ -12,11 +12,11 @@ from helpers import edgeopt, tiny_task, write_rows
 
 from edgeopt.data import TaskData, load_data
 from edgeopt.data.extra import with_extra
-from edgeopt.errors import InputError, Place
 from edgeopt.plan import load_rows, make_plan
 from edgeopt.recipe.load import load_recipe
-from edgeopt.recipe.schema import TaskSpec, TrainParams
-from edgeopt.store import Store
+from edgeopt.spec.recipe import TaskSpec, TrainParams
+from edgeopt.store.store import Store
+from edgeopt.support.errors import InputError, Place
 from edgeopt.training.rows import gather_rows
 
 TRAINING = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}

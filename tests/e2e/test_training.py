@@ -15,12 +15,12 @@ from helpers import edgeopt
 from edgeopt.data import load_data
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.load import load_model, prunable
-from edgeopt.progress import Progress
-from edgeopt.recipe.schema import TaskSpec, TrainParams
+from edgeopt.spec.recipe import TaskSpec, TrainParams
+from edgeopt.step.transform import StepContext
+from edgeopt.support.progress import Progress
 from edgeopt.training import train
 from edgeopt.training.optimizer import parameter_groups
 from edgeopt.training.sampler import LengthGroupedSampler
-from edgeopt.transforms.base import StepContext
 
 
 def context_for(data: Path, work: Path, **task: Any) -> StepContext:

@@ -13,9 +13,9 @@ from e2e.running import recipe_for
 from helpers import WORDS, edgeopt, write_rows
 from safetensors.numpy import load_file
 
-from edgeopt.store import State
+from edgeopt.step import registry
+from edgeopt.store.store import State
 from edgeopt.testing.build import build, step
-from edgeopt.transforms import registry
 
 SHORT = {"max_steps": 3, "batch_size": 16, "learning_rate": 1e-3, "precision": "fp32"}
 

@@ -71,15 +71,15 @@ def read(recipe: Path) -> Result:
     """The step that reads a model, without what a run does around it; and the model's answer to a row."""
     import torch
 
-    from edgeopt.errors import EdgeoptError
     from edgeopt.measure.parity import sample_rows, torch_logits
     from edgeopt.models.load import load_model
     from edgeopt.plan import check
-    from edgeopt.progress import Progress
     from edgeopt.recipe.load import load_recipe
-    from edgeopt.store import State
+    from edgeopt.step.transform import StepContext
+    from edgeopt.store.store import State
+    from edgeopt.support.errors import EdgeoptError
+    from edgeopt.support.progress import Progress
     from edgeopt.tasks import task_of
-    from edgeopt.transforms.base import StepContext
     from edgeopt.transforms.load import Load
 
     loaded = load_recipe(recipe)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from interop.conftest import Finished
 
-from edgeopt.measure.session import open_session
+from edgeopt.export.session import open_session
 
 pytestmark = pytest.mark.interop
 ROWS = 50

@@ -5,22 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from edgeopt.report.model import (
-    Difference,
-    Gate,
-    Latency,
-    Parity,
-    RecipeInfo,
-    Report,
-    SeedResult,
-    Seeds,
-    Speedup,
-    Spread,
-    Step,
-    Subject,
-    SubjectName,
-    Task,
-)
+from edgeopt.results.model import Difference, Gate, Latency, Parity, RecipeInfo, Report, SeedResult, Seeds, Speedup, Spread, Step, Subject, SubjectName, Task
 
 TARGET = "cpu-1-thread"
 DIGEST = "9f2b6c1d" * 8

@@ -8,8 +8,8 @@ import scipy.spatial.distance
 import scipy.special
 import scipy.stats
 
-from edgeopt.agreement import calibration_error, kl_divergence, loyalty, mcnemar_exact, probabilities
-from edgeopt.slices import holm, length_groups
+from edgeopt.gates.slices import holm, length_groups
+from edgeopt.statistics.agreement import calibration_error, kl_divergence, loyalty, mcnemar_exact, probabilities
 
 RNG = np.random.default_rng(11)
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from helpers import tiny_task, write_rows
 
-from edgeopt.artifact import find_artifact
-from edgeopt.baseline import check_fits
 from edgeopt.data import load_data, load_reported
-from edgeopt.errors import InputError
-from edgeopt.gate_artifact import Against, _check_order, _names, _no_baseline
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.gates.baseline_file import check_fits
+from edgeopt.gates.model import find_artifact
+from edgeopt.gates.of_model import Against, _check_order, _names, _no_baseline
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support.errors import InputError
 
 
 def model(*labels: str, graph: str = "a") -> Any:

@@ -21,13 +21,13 @@ from bundles import MODEL, WORDS, logits_of, make_run, reseal
 from helpers import edgeopt, seal_run
 from safetensors.numpy import save_file
 
-from edgeopt import graph_files
 from edgeopt.bundle import make
 from edgeopt.bundle.archive import write_zip
 from edgeopt.bundle.requirements import TESTED
 from edgeopt.bundle.texts import tolerance_of
 from edgeopt.bundle.verify import DEVICE
-from edgeopt.graph_files import structure_of
+from edgeopt.export import graph_files
+from edgeopt.export.graph_files import structure_of
 
 VERSIONS = Path(__file__).parents[2] / "benchmarks" / "results" / "bundle_versions.json"
 

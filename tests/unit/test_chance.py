@@ -15,17 +15,17 @@ from lxml import etree
 from pydantic import ValidationError
 from report_sample import sample_report
 
-from edgeopt.chance import looked_at, standing, warnings
 from edgeopt.cli.summary import show_summary
-from edgeopt.gates import Evidence, decide
+from edgeopt.gates.chance import looked_at, standing, warnings
+from edgeopt.gates.decide import Evidence, decide
 from edgeopt.measure.accuracy import largest_difference
-from edgeopt.recipe.schema import GateSpec, TaskSpec
 from edgeopt.report.card import render_card
 from edgeopt.report.github import commands, summary
 from edgeopt.report.html import render_html
 from edgeopt.report.junit import junit
 from edgeopt.report.markdown import render_markdown
 from edgeopt.report.suite import Suite
+from edgeopt.spec.recipe import GateSpec, TaskSpec
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.greedy import write
 

@@ -12,8 +12,8 @@ from lxml import etree
 
 from edgeopt.report.github import append_summary, commands, summary
 from edgeopt.report.junit import junit
-from edgeopt.report.model import Gate, Verdict
 from edgeopt.report.suite import Suite
+from edgeopt.results.model import Gate, Verdict
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = etree.XMLSchema(etree.parse(ROOT / "tests/junit.xsd"))

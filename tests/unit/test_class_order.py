@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeopt.data.task_data import Extra, Split, TaskData
-from edgeopt.errors import InputError
+from edgeopt.support.errors import InputError
 from edgeopt.tasks.names import as_in_rows, in_heads_order, named_outputs
 
 
@@ -73,7 +73,7 @@ def test_the_report_split_of_a_finished_model(tmp_path_factory: pytest.TempPathF
     from helpers import tiny_task
 
     from edgeopt.data import load_reported
-    from edgeopt.recipe.schema import TaskSpec
+    from edgeopt.spec.recipe import TaskSpec
 
     folder = tmp_path_factory.mktemp("one")
     (folder / "validation.jsonl").write_text('{"text": "a", "label": 1}\n{"text": "b", "label": 1}\n')

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from helpers import edgeopt, edgeopt_process
 
-from edgeopt.distributed import Group
-from edgeopt.errors import InputError, unforeseen
-from edgeopt.progress import Bar, RichBar
-from edgeopt.store import Store
+from edgeopt.run.processes import Group
+from edgeopt.store.store import Store
+from edgeopt.support.errors import InputError, unforeseen
+from edgeopt.support.progress import Bar, RichBar
 
 
 def test_a_reader_that_goes_away_is_no_verdict() -> None:

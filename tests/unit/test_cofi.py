@@ -17,7 +17,7 @@ from unit.test_slicing import MASKS, shared
 from edgeopt.models.hard_concrete import LEAST, MOST, HardConcrete, open_probability, sampled, weights_left
 from edgeopt.models.masks import Masks, kept, masked, ones
 from edgeopt.models.slicing import cut, structure_of
-from edgeopt.training.distil import layer_loss, logits_loss, monotone, quarters, recorded
+from edgeopt.training.distill_terms import layer_loss, logits_loss, monotone, quarters, recorded
 from edgeopt.training.objective import NAME, attached
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 from edgeopt.training.sparsify import Sparsify

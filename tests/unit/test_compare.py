@@ -14,8 +14,8 @@ from helpers import Result, edgeopt, seal_run
 from report_sample import latency, sample_report, seeds, step, subject, training
 from test_report_render import Balanced
 
-from edgeopt.report.latex import escape
-from edgeopt.report.model import RecipeInfo, Report
+from edgeopt.report.compare.latex import escape
+from edgeopt.results.model import RecipeInfo, Report
 
 FORMS = ["text", "markdown", "html", "csv", "latex"]
 LORA = sample_report(recipe=RecipeInfo(name="lora", source="x", digest="0"))

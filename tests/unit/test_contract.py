@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from edgeopt.contract import Contract, Fact, Facts, facts, fold
-from edgeopt.errors import Place
 from edgeopt.plan import PlannedStep
-from edgeopt.transforms import registry
+from edgeopt.step import registry
+from edgeopt.step.contract import Contract, Fact, Facts, facts, fold
+from edgeopt.support.errors import Place
 from edgeopt.transforms.lower import LowerToOnnx
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from edgeopt.data import Split, TaskData, load_data
 from edgeopt.data.files import read_rows
-from edgeopt.errors import InputError, Place
-from edgeopt.recipe.schema import PairsSpec, TaskSpec
+from edgeopt.spec.recipe import PairsSpec, TaskSpec
+from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks import clusters, task_of
 from edgeopt.tasks.mentions import Mention, marked, pairs, read_document
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeopt.errors import InputError
 from edgeopt.measure.declared import check_declared
+from edgeopt.support.errors import InputError
 
 
 def model() -> Any:

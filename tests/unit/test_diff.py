@@ -11,10 +11,10 @@ import pytest
 from helpers import edgeopt, seal_run, tiny_task
 from report_sample import gates, latency, sample_report, step
 
-from edgeopt.lock import changes
-from edgeopt.recipe.schema import ModelSpec, TaskSpec
-from edgeopt.report.model import Report
-from edgeopt.statistics import paired_proportions
+from edgeopt.results.model import Report
+from edgeopt.run.lock import changes
+from edgeopt.spec.recipe import ModelSpec, TaskSpec
+from edgeopt.statistics.bounds import paired_proportions
 
 ROWS = 40
 #: Rows that each candidate answers wrongly: the second gains rows 0 to 2 and loses rows 10 to 17.

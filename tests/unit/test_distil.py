@@ -13,15 +13,15 @@ import torch
 from families import FAMILIES, inputs, logits, tiny
 from torch.nn import functional as F
 
-from edgeopt.errors import InputError
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.narrow import narrower
 from edgeopt.models.slicing import cut, keep_layers, structure_of
-from edgeopt.progress import Progress
-from edgeopt.recipe.schema import Distil
+from edgeopt.spec.recipe import Distil
+from edgeopt.support.errors import InputError
+from edgeopt.support.progress import Progress
 from edgeopt.training.answers import Answers, name_of
-from edgeopt.training.distil import cosine_loss, evenly, flat, logits_loss, mean_logits, padded, real_tokens, recorded, relation, relation_loss
-from edgeopt.training.distilling import Distilled
+from edgeopt.training.distill_objective import Distilled
+from edgeopt.training.distill_terms import cosine_loss, evenly, flat, logits_loss, mean_logits, padded, real_tokens, recorded, relation, relation_loss
 from edgeopt.training.matching import Matching
 from edgeopt.training.objective import attached
 from edgeopt.training.teacher import Teacher

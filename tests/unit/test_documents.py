@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.errors import install
+from edgeopt.support.errors import install
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(p.relative_to(ROOT) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/papers/*/README.md")])

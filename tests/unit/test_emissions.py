@@ -14,13 +14,14 @@ import pytest
 from helpers import edgeopt, seal_run, tiny_recipe
 from report_sample import sample_report, step
 
-from edgeopt import emissions, host
-from edgeopt.emissions import Energy, figures_of, metering, sources
+from edgeopt.measure import emissions
+from edgeopt.measure.emissions import Energy, figures_of, metering, sources
 from edgeopt.measure.energy import Block, summarise, t_bounds
 from edgeopt.measure.energy_worker import measured
 from edgeopt.report import energy, tables
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Emissions, Report
+from edgeopt.results.model import Emissions, Report
+from edgeopt.support import host
 
 
 class FakeTracker:

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from edgeopt.cli import COMMANDS, cli
 from edgeopt.cli.explain import command as explain
-from edgeopt.errors import EdgeoptError, ExitCode
-from edgeopt.explanations import EXPLANATIONS
+from edgeopt.support.errors import EdgeoptError, ExitCode
+from edgeopt.support.explanations import EXPLANATIONS
 
 ROOT = Path(__file__).parents[2]
 

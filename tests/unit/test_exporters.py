@@ -13,14 +13,14 @@ import onnx
 import pytest
 from helpers import edgeopt, tiny_recipe, tiny_task
 
-from edgeopt import host
-from edgeopt.contract import Fact, facts
-from edgeopt.export import ExportInput, exporter, exporter_names, unfit
-from edgeopt.measure.padding import lengths_of, padded
-from edgeopt.measure.session import onnx_query, save_optimized
+from edgeopt.export.exporter import ExportInput, exporter, exporter_names, unfit
+from edgeopt.export.padding import lengths_of, padded
+from edgeopt.export.session import onnx_query, save_optimized
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact, facts
+from edgeopt.support import host
 from edgeopt.testing.build import build, step, steps_towards
 from edgeopt.testing.exporters import exact_query
-from edgeopt.transforms import registry
 from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.ort_biases import float_biases
 

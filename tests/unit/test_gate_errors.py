@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from benchmarks.gate_simulation import DROPS, SLICES, classes, decided, simulate, simulate_slices
 
-from edgeopt.agreement import mcnemar_exact
-from edgeopt.power import rows_needed
-from edgeopt.report.model import Gate
-from edgeopt.statistics import paired_proportions
+from edgeopt.results.model import Gate
+from edgeopt.statistics.agreement import mcnemar_exact
+from edgeopt.statistics.bounds import paired_proportions
+from edgeopt.statistics.power import rows_needed
 
 #: 5 % and what chance adds in 500 samples: 2.5 standard errors.
 ALLOWED = 0.05 + 2.5 * (0.05 * 0.95 / 500) ** 0.5

@@ -12,11 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from edgeopt import graph_files
-from edgeopt.errors import InputError
-from edgeopt.graph_files import array_of, bare, copy_graph, digest_of, files_of, load_graph, remove, save_graph, settle, size_of, structure_of
+from edgeopt.export import graph_files
+from edgeopt.export.graph_files import array_of, bare, copy_graph, digest_of, files_of, load_graph, remove, save_graph, settle, size_of, structure_of
+from edgeopt.export.session import open_session, save_optimized
 from edgeopt.measure.graph import weigh
-from edgeopt.measure.session import open_session, save_optimized
+from edgeopt.support.errors import InputError
 
 FEED = {"x": np.ones((2, 64), np.float32)}
 

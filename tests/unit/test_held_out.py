@@ -13,7 +13,7 @@ from edgeopt.plan import check
 from edgeopt.plan.keys import key_parts
 from edgeopt.plan.steps import Plan
 from edgeopt.recipe.load import load_recipe
-from edgeopt.recipe.schema import TrainParams
+from edgeopt.spec.recipe import TrainParams
 from edgeopt.training.rows import gather_rows
 
 TUNE = {"id": "tune", "use": "finetune", "max_steps": 8}

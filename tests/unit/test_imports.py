@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import edgeopt, edgeopt_process, tiny_recipe, tiny_task
 
-from edgeopt.errors import HEAVY as REFUSED
+from edgeopt.support.errors import HEAVY as REFUSED
 
 SOURCE = Path(__file__).parents[2] / "src" / "edgeopt"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -35,7 +35,8 @@ def test_edgeopt_never_imports_its_exporters(path: Path) -> None:
 
 HEAVY = ("torch", "transformers", "peft", "onnx", "onnxruntime", "datasets", "accelerate", "sklearn", "scipy")
 #: subclasses of the libraries' own classes, or tensors throughout; imported by nothing that must do without torch
-TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/trainer.py", "training/distil.py", "training/distilling.py",
+TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/trainer.py", "training/distill_terms.py",
+              "training/distill_objective.py",
               "training/answers.py", "training/teacher.py", "models/narrow.py", "models/fake_quant.py", "training/ranges.py",
               "training/sparsify.py", "models/hard_concrete.py", "training/ranks.py", "models/bottleneck.py",
               "bundle/device/run.py",  # it is copied into bundles and never imported here
@@ -50,7 +51,7 @@ def test_heavy_libraries_are_imported_where_they_are_used(path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["recipe", "data", "tasks", "models", "training", "transforms", "measure"])
 def test_nothing_below_the_run_imports_what_is_above_it(folder: str) -> None:
-    above = ("edgeopt.cli", "edgeopt.run", "edgeopt.execute", "edgeopt.measuring", "edgeopt.report.build", "edgeopt.gates")
+    above = ("edgeopt.cli", "edgeopt.run.apply", "edgeopt.run.execute", "edgeopt.run.measuring", "edgeopt.run.findings.report", "edgeopt.gates.decide")
     for path in (SOURCE / folder).rglob("*.py"):
         assert not {m for m in imported(path, top_level=False) if m.startswith(above)}, path
 

@@ -16,20 +16,21 @@ from helpers import tiny_recipe
 from onnx import TensorProto, helper, numpy_helper
 from report_sample import TARGET, sample_report
 
-from edgeopt import host, latency_gates
+from edgeopt.gates import timed as latency_gates
 from edgeopt.measure import arithmetic, clock, rounds
 from edgeopt.measure.latency import Measured, unpaired
 from edgeopt.measure.profile import elsewhere, unfit
-from edgeopt.openings import Beside, between_times, drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, wider
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.load import load_recipe
-from edgeopt.recipe.schema import GateSpec, Target
 from edgeopt.recipe.yaml import parse
-from edgeopt.report.latency_notes import latency_notes
 from edgeopt.report.limit import limits, table
-from edgeopt.report.model import Limit, Subject, SubjectName
 from edgeopt.report.tables import figures
-from edgeopt.statistics import Bounds
+from edgeopt.results.model import Limit, Subject, SubjectName
+from edgeopt.run.findings.latency_notes import latency_notes
+from edgeopt.spec.recipe import GateSpec, Target
+from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.openings import Beside, between_times, drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, wider
+from edgeopt.support import host
 
 FLAGS = frozenset({"sse4_1", "avx2", "avx512f", "avx512_vnni"})
 

@@ -14,13 +14,13 @@ from helpers import tiny_task
 from safetensors.torch import load_file, save_file
 
 from edgeopt.data import Split, TaskData
-from edgeopt.errors import InputError
 from edgeopt.models.load import load_model, takes, takes_of
 from edgeopt.models.unused import unexplained
-from edgeopt.progress import Progress
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.store import State
-from edgeopt.transforms.base import StepContext
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step.transform import StepContext
+from edgeopt.store.store import State
+from edgeopt.support.errors import InputError
+from edgeopt.support.progress import Progress
 from edgeopt.transforms.load import Load
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from helpers import edgeopt, tiny_recipe, tiny_task
 
-from edgeopt.errors import InputError
 from edgeopt.recipe.expand import Grid, load
 from edgeopt.recipe.load import Recipe, load_recipe, read_document
 from edgeopt.recipe.matrix import combinations
-from edgeopt.recipe.schema import Matrix
+from edgeopt.spec.recipe import Matrix
+from edgeopt.support.errors import InputError
 
 STEPS = [
     {"id": "tune", "use": "finetune", "max_steps": 2, "batch_size": 8, "precision": "fp32"},

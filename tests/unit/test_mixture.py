@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.recipe.schema import Sampling, TrainParams
+from edgeopt.spec.recipe import Sampling, TrainParams
 from edgeopt.training.mixture import Mixture, exponent, mixture_of, probabilities, whole
 from edgeopt.training.sampler import LengthGroupedSampler
 

@@ -12,12 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeopt.contract import Fact, facts
-from edgeopt.errors import StepError
 from edgeopt.models.structure import Dense, Layer, Structure
-from edgeopt.observe import observe_facts
-from edgeopt.report.notes import _budget_notes
-from edgeopt.store import State
+from edgeopt.run.findings.notes import _budget_notes
+from edgeopt.run.observe import observe_facts
+from edgeopt.step.contract import Fact, facts
+from edgeopt.store.store import State
+from edgeopt.support.errors import StepError
 from edgeopt.transforms.adapters.lora import ranks
 from edgeopt.transforms.distill import Student, _sizes
 from edgeopt.transforms.prune.budget import counted

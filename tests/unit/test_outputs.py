@@ -14,12 +14,12 @@ from helpers import edgeopt, seal_run, tiny_recipe
 from report_sample import sample_report
 from test_diff import lock_of
 
-from edgeopt.errors import InputError
-from edgeopt.outputs import BASELINE, JUNIT, check_output, forget_output, write_output
-from edgeopt.report.model import Device, Report, Starts
+from edgeopt.results.model import Device, Report, Starts
 from edgeopt.ship.keep import keep, record_name
 from edgeopt.ship.ship import Shipped
-from edgeopt.store import write_text
+from edgeopt.store.store import write_text
+from edgeopt.support.errors import InputError
+from edgeopt.support.outputs import BASELINE, JUNIT, check_output, forget_output, write_output
 
 #: What writes, with {} for the file.
 WRITERS = {

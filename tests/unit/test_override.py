@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from helpers import tiny_recipe
 
-from edgeopt.errors import InputError
 from edgeopt.recipe.load import Recipe, load_recipe
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.yaml import Document, parse
+from edgeopt.support.errors import InputError
 
 TEXT = """\
 name: x

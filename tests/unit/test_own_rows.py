@@ -13,7 +13,7 @@ from bundles import make_run
 from helpers import edgeopt, seal_run, write_rows
 
 from edgeopt.data import hub
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
 
 GATES = [{"metric": "accuracy", "min": 0.01}]
 

@@ -14,11 +14,11 @@ from helpers import Result, edgeopt, seal_run
 from onnx import TensorProto, helper
 from report_sample import sample_report
 
-from edgeopt import graph_files
-from edgeopt.graph_files import array_of, save_graph, structure_of
+from edgeopt.export import graph_files
+from edgeopt.export.graph_files import array_of, save_graph, structure_of
 from edgeopt.page import build, libraries
 from edgeopt.page.serve import server
-from edgeopt.report.model import Report
+from edgeopt.results.model import Report
 
 #: A graph that computes nothing.
 GRAPH = helper.make_model(helper.make_graph([], "g", [], [])).SerializeToString()

@@ -14,7 +14,7 @@ from helpers import edgeopt
 from transformers import AutoTokenizer, ElectraConfig, ElectraModel
 
 from edgeopt.recipe.library import recipe_files, recipes_folder
-from edgeopt.store import Store
+from edgeopt.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 PAPERS = {name: path for name, path in recipe_files().items() if "/" in name or name.startswith("distil-")}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeopt.statistics import accuracy_difference
+from edgeopt.statistics.bounds import accuracy_difference
 from edgeopt.transforms.quantize import policy
 from edgeopt.transforms.quantize.build import Remedies
 from edgeopt.transforms.quantize.judge import Judged

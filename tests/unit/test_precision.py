@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from edgeopt import execute, host, precision
-from edgeopt.precision import Timings, asks, decide, decisions, known, settled
-from edgeopt.recipe.schema import TrainedStepParams
-from edgeopt.transforms import registry
+from edgeopt.run import execute
+from edgeopt.spec.recipe import TrainedStepParams
+from edgeopt.step import registry
+from edgeopt.support import host
+from edgeopt.training import precision
+from edgeopt.training.precision import Timings, asks, decide, decisions, known, settled
 
 CONFIG = {"hidden_size": 384, "intermediate_size": 1536}
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from edgeopt.errors import InputError, Issue, Place
 from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.problems import address, closest, dotted, from_pydantic
-from edgeopt.recipe.schema import Strict
 from edgeopt.recipe.yaml import parse
+from edgeopt.spec.recipe import Strict
+from edgeopt.support.errors import InputError, Issue, Place
 
 
 class Inner(Strict):

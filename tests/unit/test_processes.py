@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from edgeopt.bundle.verify import DEVICE
-from edgeopt.processes import run_worker
+from edgeopt.support.workers import run_worker
 
 SLEEP = "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(300)"
-TOLD = f"import os, sys, time; from edgeopt import processes; processes.read_task(); {SLEEP}"
+TOLD = f"import os, sys, time; from edgeopt.support import workers; workers.read_task(); {SLEEP}"
 #: Each a worker that never ends by itself: told its task; the same where no signal is sent, as on other systems; the copy of a worker
 #: that starts a model; and what edgeopt runs of a bundle, which has nothing of edgeopt.
 WORKERS = {
     "a worker": TOLD,
-    "a worker that is sent no signal": TOLD.replace("processes.read_task()", "processes.end_with_parent = lambda: None; processes.read_task()"),
+    "a worker that is sent no signal": TOLD.replace("workers.read_task()", "workers.end_with_parent = lambda: None; workers.read_task()"),
     "a copy of a worker": f"import os, sys, time; from edgeopt.measure.cold_worker import *; read_task(); in_child(lambda: exec({SLEEP!r}), '')",
     "a script of a bundle": f"import os, sys, time; sys.path.insert(0, {str(DEVICE)!r}); import guard; guard.end_with_parent(); {SLEEP}",
     "one that looks": f"import os, sys, time; sys.path.insert(0, {str(DEVICE)!r}); sys.platform = 'other'; import guard; guard.end_with_parent(); {SLEEP}",
@@ -39,7 +39,7 @@ def ended(pid: int) -> bool:
 @pytest.mark.parametrize("kind", WORKERS)
 def test_a_worker_ends_when_who_asked_is_killed(kind: str, tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    asks = f"from edgeopt.processes import run_worker; run_worker(['-c', {WORKERS[kind]!r}, {str(told)!r}], 1)"
+    asks = f"from edgeopt.support.workers import run_worker; run_worker(['-c', {WORKERS[kind]!r}, {str(told)!r}], 1)"
     parent = subprocess.Popen([sys.executable, "-c", asks])
     end = time.monotonic() + 60
     while not (told.exists() and told.read_text()) and time.monotonic() < end and parent.poll() is None:
@@ -59,7 +59,7 @@ def test_a_worker_ends_when_who_asked_is_killed(kind: str, tmp_path: Path) -> No
 
 
 def test_a_worker_is_told_its_task_and_answers() -> None:
-    code = "import sys; from edgeopt.processes import read_task; print(read_task()['a'] * 2); print('why', file=sys.stderr); sys.exit(3)"
+    code = "import sys; from edgeopt.support.workers import read_task; print(read_task()['a'] * 2); print('why', file=sys.stderr); sys.exit(3)"
     done = run_worker(["-c", code], {"a": "x" * 100_000})
     assert (done.stdout, done.stderr, done.returncode) == ("x" * 200_000 + "\n", "why\n", 3)
 

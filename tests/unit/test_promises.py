@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from edgeopt import progress
-from edgeopt.export import Runnable
+from edgeopt.export.exporter import Runnable
 from edgeopt.measure import latency_worker
 from edgeopt.measure.latency import promise
-from edgeopt.progress import Progress
-from edgeopt.recipe.schema import Target
+from edgeopt.spec.recipe import Target
+from edgeopt.support import progress
+from edgeopt.support.progress import Progress
 
 
 def test_it_is_said_what_is_done_how_long_it_may_take_and_took(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

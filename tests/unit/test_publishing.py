@@ -17,13 +17,13 @@ import pytest
 from helpers import seal_run
 from report_sample import sample_report
 
-from edgeopt import publishing
-from edgeopt.errors import InputError
-from edgeopt.publishing import building, publish, recover, turn, writable
-from edgeopt.report.model import Report
 from edgeopt.report.write import write_report
-from edgeopt.run import RUN
-from edgeopt.sealed import open_run
+from edgeopt.results.model import Report
+from edgeopt.results.sealed import open_run
+from edgeopt.run.apply import RUN
+from edgeopt.support import publishing
+from edgeopt.support.errors import InputError
+from edgeopt.support.publishing import building, publish, recover, turn, writable
 
 
 def fill(folder: Path, name: str, extra: str = "") -> None:

@@ -201,8 +201,8 @@ def exported(model: Any, plain: Any, quantisers: Quantisers, folder: Path) -> Pa
 def run(path: Path) -> Any:
     """ONNX Runtime's answer; where the processor has no int8 dot product, on which its sums overflow in 16 bits, that of the same graph
     with exact sums."""
-    from edgeopt import host
-    from edgeopt.measure.session import open_session
+    from edgeopt.export.session import open_session
+    from edgeopt.support import host
     from edgeopt.testing.exporters import exact_query
 
     feed = {name: each.numpy() for name, each in zip(("ids", "mask"), inputs().values(), strict=True)}

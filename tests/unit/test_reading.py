@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict
 from report_sample import sample_report
 from test_diff import WRONG_FIRST, lock_of, write
 
-from edgeopt import reading
-from edgeopt.contract import Fact
-from edgeopt.errors import InputError
-from edgeopt.reading import Below, Count, Finite, Reader
-from edgeopt.store import State, Store
+from edgeopt.step.contract import Fact
+from edgeopt.store.store import State, Store
+from edgeopt.support import reading
+from edgeopt.support.errors import InputError
+from edgeopt.support.reading import Below, Count, Finite, Reader
 
 KEY = "a" * 64
 

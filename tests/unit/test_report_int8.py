@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from report_sample import sample_report, speedup, step
 
-from edgeopt import host
-from edgeopt.report import losses
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
-from edgeopt.report.model import Report
+from edgeopt.results.model import Report
+from edgeopt.run.findings import losses
+from edgeopt.support import host
 
 QUERY, OUTPUT = "/model/bert/encoder/layer.0/attention/self/query/MatMul", "/model/bert/encoder/layer.0/output/dense/MatMul"
 POLICY = {

@@ -17,7 +17,7 @@ from edgeopt.report.card import render_card
 from edgeopt.report.gate_text import in_terminal
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
-from edgeopt.report.model import Export, OptimizedGraph, Report, SessionChoice, Slice, Slices, Starts, Task
+from edgeopt.results.model import Export, OptimizedGraph, Report, SessionChoice, Slice, Slices, Starts, Task
 
 FIGURES = ["0.8407", "0.8382", "−0.25 points", "[−1.47, +0.98]", "90.9 MB", "23.0 MB", "3.95× smaller", "17.26 M"]
 TIMES = ["21.4 ms", "8.52 ms", "9.11 ms", "24.9 ms", "2.52× as fast", "[2.47×, 2.56×]"]

@@ -9,13 +9,13 @@ import pytest
 from report_sample import gates, sample_report, seeds, step, training
 from test_report_render import Balanced
 
-from edgeopt.recipe.schema import TaskSpec
 from edgeopt.report import cost
 from edgeopt.report.card import render_card
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
-from edgeopt.report.notes import seed_notes
-from edgeopt.seeds import SeedLogits, summarise
+from edgeopt.run.findings.notes import seed_notes
+from edgeopt.run.seeds import SeedLogits, summarise
+from edgeopt.spec.recipe import TaskSpec
 from edgeopt.tasks import task_of
 
 

@@ -12,7 +12,7 @@ from edgeopt.models.structure import Dense, Layer, Structure, survival
 from edgeopt.report import structure
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
-from edgeopt.report.model import Report
+from edgeopt.results.model import Report
 
 DENSE = Dense(3, 4, 16, 256, 64)
 CUT = Structure((Layer(0, (0, 2), 128), Layer(2, (), 8)), 64, DENSE)

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeopt.transforms.quantize import qdq, tidy
 from edgeopt.transforms.quantize.calibrate import activations, observe
 from edgeopt.transforms.quantize.observers import MinMax
-from edgeopt.transforms.quantize.rows import as_rows
 from edgeopt.transforms.quantize.scope import Scope, excluded
+from edgeopt.transforms.quantize.token_rows import as_rows
 
 FEED = {name: values.numpy() for name, values in inputs().items()}
 

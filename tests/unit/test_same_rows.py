@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from edgeopt.asked import Asked, rows_of
 from edgeopt.data import load_data, load_reported
-from edgeopt.errors import InputError
-from edgeopt.locked import SLICES
-from edgeopt.recipe.schema import GateSpec, TaskSpec
-from edgeopt.regate import _missing, _unlike
+from edgeopt.gates.asked import Asked, rows_of
+from edgeopt.gates.of_run import _missing, _unlike
+from edgeopt.results.locked import SLICES
+from edgeopt.spec.recipe import GateSpec, TaskSpec
+from edgeopt.support.errors import InputError
 
 ROWS = [("good a", 1, "x"), ("bad b", 0, "y"), ("good c", 1, "y")]
 

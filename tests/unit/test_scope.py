@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from edgeopt.errors import InputError
+from edgeopt.support.errors import InputError
 from edgeopt.transforms.quantize.scope import Patterns, matches, matching
 from edgeopt.transforms.quantize.sensitivity import block_of, rank
 

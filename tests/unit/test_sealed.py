@@ -12,10 +12,10 @@ import pytest
 from bundles import MODEL, make_run
 from helpers import edgeopt, seal_run
 
-from edgeopt.errors import InputError
-from edgeopt.report.model import Report
 from edgeopt.report.write import write_report
-from edgeopt.sealed import open_run
+from edgeopt.results.model import Report
+from edgeopt.results.sealed import open_run
+from edgeopt.support.errors import InputError
 
 Change = Callable[[Path], object]
 

@@ -16,18 +16,19 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeopt.artifact import find_artifact
-from edgeopt.errors import InputError
-from edgeopt.export import Runnable
-from edgeopt.gates import Evidence, decide
-from edgeopt.measure import choice, clock
-from edgeopt.measure.choice import best_options, changed, changes
+from edgeopt.export.exporter import Runnable
+from edgeopt.export.session import defaults, onnx_query, open_session, save_optimized
+from edgeopt.gates.decide import Evidence, decide
+from edgeopt.gates.model import find_artifact
+from edgeopt.measure import clock
+from edgeopt.measure import session_choice as choice
 from edgeopt.measure.latency import cold_starts, run_worker
 from edgeopt.measure.memory import bounded
-from edgeopt.measure.session import defaults, onnx_query, open_session, save_optimized
-from edgeopt.recipe.schema import GateSpec
+from edgeopt.measure.session_choice import best_options, changed, changes
 from edgeopt.report.card import SESSION_OPTIONS
-from edgeopt.report.model import Starts
+from edgeopt.results.model import Starts
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.support.errors import InputError
 
 HIDDEN = 16
 
@@ -214,7 +215,7 @@ def test_starts_are_fresh_processes_with_the_options(graph: Path) -> None:
 
 
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
-    from edgeopt.errors import StepError
+    from edgeopt.support.errors import StepError
 
     with pytest.raises(StepError) as error:
         cold_starts({"gone": Runnable(tmp_path / "gone.onnx", settings=defaults(1))}, {"input_ids": [1]})
@@ -275,7 +276,7 @@ def test_a_graph_that_fails_on_a_row_commands_nothing(tmp_path: Path, capfd: pyt
 
 
 def test_a_query_that_does_not_end_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeopt.measure.session.PATIENCE", 0.2)
+    monkeypatch.setattr("edgeopt.export.session.PATIENCE", 0.2)
     inside = [helper.make_node("Identity", ["going"], ["on"]), helper.make_node("Add", ["x", "x"], ["y"])]
     values = [
         helper.make_tensor_value_info(n, t, s) for n, t, s in (("i", TensorProto.INT64, []), ("going", TensorProto.BOOL, []), ("x", TensorProto.FLOAT, None))

@@ -17,12 +17,12 @@ import pytest
 from bundles import MODEL, TARGET
 
 from edgeopt.bundle.manifest import REQUIRED, Manifest
-from edgeopt.errors import InputError
-from edgeopt.recipe.schema import GateSpec
 from edgeopt.ship import agent
 from edgeopt.ship.decide import decide
 from edgeopt.ship.fitness import issues, notes
 from edgeopt.ship.transport import Adb, Ssh, transport_of
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.support.errors import InputError
 
 AGENT = Path(agent.__file__).read_text()
 

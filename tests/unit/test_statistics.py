@@ -10,8 +10,8 @@ import scipy.optimize
 import scipy.stats
 import sklearn.metrics as sk
 
-from edgeopt.paired import _ranks, confusion_metric, counted_bounds, least_seen, margin_metric, metric_bounds, metric_difference, most_unseen
-from edgeopt.statistics import accuracy_difference, percentile_bounds, percentile_ratio
+from edgeopt.statistics.bounds import accuracy_difference, percentile_bounds, percentile_ratio
+from edgeopt.statistics.paired import _ranks, confusion_metric, counted_bounds, least_seen, margin_metric, metric_bounds, metric_difference, most_unseen
 
 RNG = np.random.default_rng(7)
 
@@ -158,7 +158,7 @@ def test_counts_without_an_error_may_still_err() -> None:
 
 def test_a_min_gate_passes_wrongly_no_oftener_than_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """One positive of 33 is missed in truth, of 100: no error is to be seen in one sample in twenty."""
-    monkeypatch.setattr("edgeopt.bootstrap.RESAMPLES", 500)
+    monkeypatch.setattr("edgeopt.statistics.bootstrap.RESAMPLES", 500)
     rng, bound, passes = np.random.default_rng(0), 2 * 0.97 / 1.97, 0
     truth = np.ones(100, dtype=int)
     for _ in range(60):
@@ -188,7 +188,7 @@ def test_few_or_equal_scores_are_not_sure_of_anything(name: str) -> None:
 
 def test_rows_that_are_answered_at_random_are_not_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
     """One or two of 100 are, in truth 3: the drop is the margin, and a bootstrap alone passed a quarter of such samples."""
-    monkeypatch.setattr("edgeopt.bootstrap.RESAMPLES", 500)
+    monkeypatch.setattr("edgeopt.statistics.bootstrap.RESAMPLES", 500)
     rng, passes = np.random.default_rng(0), 0
     for _ in range(40):
         truth = rng.normal(size=100)

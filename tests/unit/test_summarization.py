@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from helpers import WORDS
 
-from edgeopt.errors import InputError, Place
 from edgeopt.measure.latency_worker import feeds_of
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks import Task, greedy, task_of
 from edgeopt.tasks.encode import Encoder
 

@@ -12,8 +12,8 @@ from helpers import edgeopt, seal_run
 from report_sample import sample_report, seeds, step, subject
 from test_report_render import Balanced
 
-from edgeopt.report.model import RecipeInfo, Report
 from edgeopt.report.scatter import PLOT
+from edgeopt.results.model import RecipeInfo, Report
 
 BASELINE = 0.8407  # the sample's accuracy
 

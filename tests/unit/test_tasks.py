@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from helpers import WORDS
 
-from edgeopt.errors import InputError, Place
-from edgeopt.paired import counted_bounds, counted_difference, metric_difference
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.statistics.paired import counted_bounds, counted_difference, metric_difference
+from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features
 

@@ -14,9 +14,9 @@ import pytest
 from report_sample import sample_report
 
 from edgeopt.bundle.verify import DEVICE
-from edgeopt.export import exporter, exporter_names
+from edgeopt.export.exporter import exporter, exporter_names
 from edgeopt.report.card import render_card
-from edgeopt.telemetry import OPENVINO_LINES, ORT_LINES, VARIABLES, switch_off
+from edgeopt.support.telemetry import OPENVINO_LINES, ORT_LINES, VARIABLES, switch_off
 
 ROOT = Path(__file__).parents[2]
 #: Ends the process with 99 where Python asks for the network. Native code does not ask by this way: it is its files that show.

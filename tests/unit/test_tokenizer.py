@@ -11,10 +11,10 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from edgeopt.errors import InputError
 from edgeopt.models import converted
 from edgeopt.models.ship_tokenizer import ship_tokenizer
 from edgeopt.models.tokenizer import check_size, check_types, disagreement, read_tokenizer
+from edgeopt.support.errors import InputError
 from edgeopt.tasks.encode import Encoder
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import ValidationError
 
-from edgeopt.measure.session import onnx_query
+from edgeopt.export.session import onnx_query
 from edgeopt.measure.twin import Twin, twin_of, typical
 
 TABLE = np.random.default_rng(0).normal(3.0, 0.5, (40, 32)).astype(np.float32)

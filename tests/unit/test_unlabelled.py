@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from edgeopt.data import TaskData, load_data
 from edgeopt.data.extra import with_unlabelled
-from edgeopt.errors import InputError, Place
-from edgeopt.recipe.schema import Distil, Sampling, TaskSpec, TrainParams, Unlabelled
+from edgeopt.spec.recipe import Distil, Sampling, TaskSpec, TrainParams, Unlabelled
+from edgeopt.support.errors import InputError, Place
 from edgeopt.training.answers import Answers
-from edgeopt.training.distilling import Distilled
+from edgeopt.training.distill_objective import Distilled
 from edgeopt.training.losses import LabelLoss, SquaredError, WeightedCrossEntropy
 from edgeopt.training.rows import gather_rows
 

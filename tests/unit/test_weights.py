@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeopt.recipe.schema import TrainParams
+from edgeopt.spec.recipe import TrainParams
 from edgeopt.training.losses import WeightedCrossEntropy
 from edgeopt.training.weights import class_weights
 

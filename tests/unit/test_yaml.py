@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgeopt.errors import InputError
 from edgeopt.recipe.library import recipe_files
 from edgeopt.recipe.load import load_recipe
 from edgeopt.recipe.yaml import Document, parse, scalar
+from edgeopt.support.errors import InputError
 
 SCALARS = {
     "": None, "~": None, "null": None, "true": True, "False": False,

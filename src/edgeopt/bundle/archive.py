@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from edgeopt.bundle.manifest import MAX_BYTES, MAX_FILES, is_safe, refused
-from edgeopt.errors import bad_input
+from edgeopt.support.errors import bad_input
 
 #: The first day that a zip knows: of all entries.
 _DATE = (1980, 1, 1, 0, 0, 0)

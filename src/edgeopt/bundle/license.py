@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from edgeopt.asked import recipe_folders
 from edgeopt.bundle.manifest import License
-from edgeopt.errors import InputError
+from edgeopt.gates.asked import recipe_folders
 from edgeopt.models.source import find_model
-from edgeopt.recipe.schema import ModelSpec
-from edgeopt.sealed import Run
+from edgeopt.results.sealed import Run
+from edgeopt.spec.recipe import ModelSpec
+from edgeopt.support.errors import InputError
 
 _FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "LICENCE.md", "COPYING")
 _CARD = re.compile(r"\A---\s*\n.*?^license:\s*[\"']?([\w.+-]{1,60})[\"']?\s*$.*?^---\s*$", re.MULTILINE | re.DOTALL)

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt import __version__
-from edgeopt.artifact import options_of
-from edgeopt.asked import damaged
 from edgeopt.bundle.archive import write_zip
 from edgeopt.bundle.license import write_license
 from edgeopt.bundle.manifest import (
@@ -40,13 +38,15 @@ from edgeopt.bundle.requirements import requirements
 from edgeopt.bundle.sign import sign
 from edgeopt.bundle.texts import check_measured, logits_of, probe_logits, read_texts, rows_of_run, tolerance_of
 from edgeopt.bundle.verify import DEVICE, most_tolerance
-from edgeopt.errors import InputError, bad_input
-from edgeopt.graph_files import copy_model
+from edgeopt.export.graph_files import copy_model
+from edgeopt.gates.asked import damaged
+from edgeopt.gates.model import options_of
 from edgeopt.measure.declared import check_declared
-from edgeopt.publishing import Record, publish, taken, writable
-from edgeopt.recipe.schema import GateSpec, Target, TaskSpec
-from edgeopt.sealed import LOCK, Run, open_run
-from edgeopt.store import file_digest
+from edgeopt.results.sealed import LOCK, Run, open_run
+from edgeopt.spec.recipe import GateSpec, Target, TaskSpec
+from edgeopt.store.store import file_digest
+from edgeopt.support.errors import InputError, bad_input
+from edgeopt.support.publishing import Record, publish, taken, writable
 
 #: Tasks with one output a query, which run.py turns into a label or a score.
 TASKS = ("text-classification", "text-regression", "coreference")

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgeopt.errors import InputError, bad_input
-from edgeopt.recipe.schema import GateSpec, Target
+from edgeopt.spec.recipe import GateSpec, Target
+from edgeopt.support.errors import InputError, bad_input
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 SESSION, TOKENIZER, SELFTEST, REQUIREMENTS = "session.json", "tokenizer.json", "selftest.json", "requirements.txt"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.bundle.manifest import SIGNATURE
-from edgeopt.errors import bad_input, install
+from edgeopt.support.errors import bad_input, install
 
 LENGTH = 64
 

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from tokenizers import Tokenizer
 
-from edgeopt.asked import rows_of
 from edgeopt.bundle.manifest import TOKENIZER
 from edgeopt.bundle.verify import MAX_TEXTS
-from edgeopt.errors import InputError, Place, bad_input
-from edgeopt.measure.session import onnx_query
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.report.model import Report
-from edgeopt.sealed import Run
+from edgeopt.export.session import onnx_query
+from edgeopt.gates.asked import rows_of
+from edgeopt.results.model import Report
+from edgeopt.results.sealed import Run
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.tasks import task_of
 from edgeopt.tasks.encode import Encoder
 
@@ -113,8 +113,8 @@ def tolerance_of(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any
 def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Report, spec: TaskSpec) -> None:
     """Raises InputError E144 where the model is not the one that the run measured. logits: of those rows, with the runtime's
     default options. Other processors answer otherwise, so it is looked at on the run's own alone."""
-    from edgeopt import host
-    from edgeopt.measuring import read_answers
+    from edgeopt.run.measuring import read_answers
+    from edgeopt.support import host
 
     if report.environment.get("cpu") != host.cpu_name():
         return

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt import processes
 from edgeopt.bundle import sign
 from edgeopt.bundle.archive import Source, opened
 from edgeopt.bundle.device import guard
 from edgeopt.bundle.manifest import MANIFEST, MAX_MANIFEST, SELFTEST, SESSION, SIGNATURE, Manifest, read_manifest, refused
-from edgeopt.errors import InputError, bad_input
-from edgeopt.graph_files import files_of
+from edgeopt.export.graph_files import files_of
 from edgeopt.measure.declared import check_declared
-from edgeopt.reading import Reader
+from edgeopt.support import workers
+from edgeopt.support.errors import InputError, bad_input
+from edgeopt.support.reading import Reader
 
 DEVICE = Path(__file__).parent / "device"
 #: Texts of a self-test at most.
@@ -161,7 +161,7 @@ def selftest(folder: Path) -> dict[str, Any]:
     """Ask a verified bundle its own texts, by edgeopt's copy of device.py in a process of its own: no code of the bundle is
     run. Raises InputError E143 where the answers differ or the model does not load."""
     try:
-        done = processes.run_worker([str(DEVICE / "device.py"), "selftest", str(folder)], None, timeout=_PATIENCE)
+        done = workers.run_worker([str(DEVICE / "device.py"), "selftest", str(folder)], None, timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
         raise bad_input("E143", f"the bundle is refused: its self-test takes more than {_PATIENCE:.0f} seconds") from None
     if done.returncode not in (0, 1) or not done.stdout:

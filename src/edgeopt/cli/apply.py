@@ -38,16 +38,16 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     A RECIPE with a matrix: each cell in turn, into OUT/cells/NAME; those that are finished and unchanged are left alone,
     one that fails does not stop the others. The comparison of all is in OUT, and its path the last line.
     """
-    from edgeopt.distributed import Group
-    from edgeopt.gates import EXIT_CODES
-    from edgeopt.lock import read_lock
-    from edgeopt.progress import Progress
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.gates.decide import EXIT_CODES
     from edgeopt.recipe.expand import Grid, load
     from edgeopt.report.suite import Suite
-    from edgeopt.run import run
-    from edgeopt.run_cells import exit_code
-    from edgeopt.sealed import LOCK
+    from edgeopt.results.sealed import LOCK
+    from edgeopt.run.apply import run
+    from edgeopt.run.lock import read_lock
+    from edgeopt.run.matrix import exit_code
+    from edgeopt.run.processes import Group
+    from edgeopt.support.progress import Progress
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     log_to_stderr(quiet=quiet)
@@ -56,7 +56,7 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     if emissions:
         loaded = loaded.metered()
     if isinstance(loaded, Grid):
-        from edgeopt.cli.cells import apply_cells
+        from edgeopt.cli.matrix import apply_cells
 
         folder = (out or Path("runs") / loaded.name).resolve()
         locks = (lock_file or folder).resolve() if locked or lock_file else None

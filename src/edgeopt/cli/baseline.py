@@ -8,7 +8,7 @@ import click
 
 from edgeopt.cli.options import JSON, SET, STORE, open_store
 from edgeopt.cli.output import log_to_stderr, print_json
-from edgeopt.errors import bad_input
+from edgeopt.support.errors import bad_input
 
 
 @click.command("baseline")
@@ -29,11 +29,11 @@ def command(source: Path, out: Path, recipe: Path | None, model: Path | None, ov
 
     The file holds metrics, what the model answers to each row, latencies, and digests of model, rows and tokenizer.
     """
-    from edgeopt.baseline import write_baseline
-    from edgeopt.make_baseline import baseline_of_artifact, baseline_of_recipe
-    from edgeopt.outputs import BASELINE, check_output
-    from edgeopt.progress import Progress
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.gates.baseline_file import write_baseline
+    from edgeopt.run.baseline import baseline_of_artifact, baseline_of_recipe
+    from edgeopt.support.outputs import BASELINE, check_output
+    from edgeopt.support.progress import Progress
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     log_to_stderr(quiet=quiet)
@@ -45,8 +45,8 @@ def command(source: Path, out: Path, recipe: Path | None, model: Path | None, ov
             raise bad_input("E114", f"--model {model} is there already", help="give a new folder")
         made = baseline_of_recipe(source, overrides, open_store(store), model, Progress(show=not quiet))
     else:
-        from edgeopt.artifact import find_artifact
-        from edgeopt.asked import asked_by
+        from edgeopt.gates.asked import asked_by
+        from edgeopt.gates.model import find_artifact
 
         if model is not None:
             raise bad_input("E100", "--model belongs to a recipe: a finished model is there already")

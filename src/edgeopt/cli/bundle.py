@@ -46,7 +46,7 @@ def command() -> None:
 def make(run: Path, out: Path | None, key: Path | None, texts: Path | None, count: int, tolerance: float | None, license: str | None, as_json: bool) -> None:
     """Write the bundle of RUN: model, tokenizer, run.py to serve it, texts with the logits they give, and a manifest."""
     from edgeopt.bundle.make import Wanted, make_bundle
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     to = (out or run / "bundle.zip").absolute()

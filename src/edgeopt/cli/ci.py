@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeopt.errors import EdgeoptError, InputError
-from edgeopt.visible import unguarded
+from edgeopt.support.errors import EdgeoptError, InputError
+from edgeopt.support.visible import unguarded
 
 if TYPE_CHECKING:
     from edgeopt.report.suite import Suite
@@ -25,7 +25,7 @@ _COMMANDS = ("apply", "gate")
 def make_way(junit: Path | None) -> None:
     """Before anything is computed: that file can be written, and what an earlier run left there is gone, so that nobody reads it
     when this one fails. Raises InputError E114 or E156."""
-    from edgeopt import outputs
+    from edgeopt.support import outputs
 
     if junit is not None:
         outputs.forget_output("--junit", junit, outputs.JUNIT)

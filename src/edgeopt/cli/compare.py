@@ -12,8 +12,8 @@ from edgeopt.cli.options import JSON
 from edgeopt.cli.output import print_json, working
 
 if TYPE_CHECKING:
-    from edgeopt.outputs import Kind
-    from edgeopt.report.compare import Comparison
+    from edgeopt.report.compare.rows import Comparison
+    from edgeopt.support.outputs import Kind
 
 
 @click.command("compare")
@@ -31,11 +31,11 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
 
     Exit code 0; 2 where a RUN is not the folder of a run, or --out cannot be written.
     """
-    from edgeopt.outputs import check_output
-    from edgeopt.report import compare_render
-    from edgeopt.report.compare import compare
-    from edgeopt.report.compare_tables import plain
-    from edgeopt.sealed import open_run
+    from edgeopt.report.compare import render as compare_render
+    from edgeopt.report.compare.rows import compare
+    from edgeopt.report.compare.tables import plain
+    from edgeopt.results.sealed import open_run
+    from edgeopt.support.outputs import check_output
 
     if out is not None:
         check_output("--out", out, _kind(form))
@@ -62,7 +62,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
 
 def _kind(form: str) -> Kind:
     """How a comparison begins in a file, so that the next one may replace it. Of csv these are the columns that all have."""
-    from edgeopt.outputs import Kind
+    from edgeopt.support.outputs import Kind
 
     begins = {"text": "edgeopt compare", "latex": "% edgeopt compare", "csv": "run,role,model,digest_of_model,task,dataset,split,rows,"}
     return Kind(f"comparison ({form})", begins.get(form, "<!-- edgeopt compare -->"))
@@ -73,7 +73,7 @@ def show_comparison(found: Comparison, file: io.StringIO | None = None) -> None:
     from rich.text import Text
 
     from edgeopt.cli.drawing import draw, open_console
-    from edgeopt.report.compare_tables import notes, tables
+    from edgeopt.report.compare.tables import notes, tables
 
     console = open_console(file, width=200)
     for warning in found.warnings:
@@ -91,7 +91,7 @@ def _warn(found: Comparison) -> None:
 
 def _leave(text: str, out: Path | None, form: str) -> None:
     """To stdout, or into the file, whose path is then what stdout gets."""
-    from edgeopt.outputs import write_output
+    from edgeopt.support.outputs import write_output
 
     if out is None:
         click.echo(text, nl=False)

@@ -23,8 +23,8 @@ def command(first: Path, second: Path, as_json: bool) -> None:
     Exit code 0, whatever differs; 2 where a RUN is not the whole folder of a run.
     """
     from edgeopt.cli.drawing import draw, open_console
-    from edgeopt.diff import diff
-    from edgeopt.report.diff_tables import notes, plain, tables
+    from edgeopt.report.compare.diff import diff
+    from edgeopt.report.compare.diff_tables import notes, plain, tables
 
     with working("the files of both runs are checked"):
         found = diff(first, second)

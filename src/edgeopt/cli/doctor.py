@@ -9,10 +9,10 @@ import click
 
 from edgeopt.cli.options import JSON, SET, STORE, open_store
 from edgeopt.cli.output import echo_styled, print_json
-from edgeopt.errors import ExitCode
+from edgeopt.support.errors import ExitCode
 
 if TYPE_CHECKING:
-    from edgeopt.diagnose import Finding
+    from edgeopt.plan.doctor import Finding
 
 
 @click.command("doctor")
@@ -25,7 +25,7 @@ def command(recipe: Path | None, overrides: tuple[str, ...], store: Path | None,
 
     Exit code 2 where something that is needed is missing.
     """
-    from edgeopt.diagnose import diagnose, diagnose_recipe
+    from edgeopt.plan.doctor import diagnose, diagnose_recipe
 
     opened = open_store(store)
     found = diagnose(opened)

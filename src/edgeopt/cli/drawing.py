@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from edgeopt.visible import styled, visible
+from edgeopt.support.visible import styled, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

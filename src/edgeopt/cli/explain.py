@@ -6,7 +6,7 @@ import click
 
 from edgeopt.cli.options import JSON
 from edgeopt.cli.output import print_json
-from edgeopt.errors import ExitCode, bad_input
+from edgeopt.support.errors import ExitCode, bad_input
 
 
 @click.command("explain")
@@ -14,7 +14,7 @@ from edgeopt.errors import ExitCode, bad_input
 @JSON
 def command(code: str | None, as_json: bool) -> None:
     """Explain an error CODE such as E201, or 201; without one, list the codes and the exit codes."""
-    from edgeopt.explanations import EXPLANATIONS
+    from edgeopt.support.explanations import EXPLANATIONS
 
     if code is None:
         if as_json:

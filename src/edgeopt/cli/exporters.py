@@ -12,7 +12,7 @@ from edgeopt.cli.output import print_json
 @JSON
 def command(as_json: bool) -> None:
     """List what a model can be exported for: runtime, what is converted, shapes, and what is missing here."""
-    from edgeopt.export import absent, exporter, exporter_names, install_command
+    from edgeopt.export.exporter import absent, exporter, exporter_names, install_command
 
     made = [exporter(name) for name in exporter_names()]
     if as_json:

@@ -34,19 +34,19 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
 
     --set needs --recipe.
     """
-    from edgeopt.artifact import find_artifact, is_run
-    from edgeopt.asked import asked_by
-    from edgeopt.gates import EXIT_CODES, verdict_of
-    from edgeopt.progress import Progress
+    from edgeopt.gates.asked import asked_by
+    from edgeopt.gates.decide import EXIT_CODES, verdict_of
+    from edgeopt.gates.model import find_artifact, is_run
     from edgeopt.report.gate_text import in_terminal
     from edgeopt.report.suite import Suite
+    from edgeopt.support.progress import Progress
 
     started = time.monotonic()
     log_to_stderr(quiet=quiet)
     make_way(junit)
     if is_run(path) and against is None:
-        from edgeopt.regate import regate
-        from edgeopt.sealed import open_run
+        from edgeopt.gates.of_run import regate
+        from edgeopt.results.sealed import open_run
 
         with Progress(show=not quiet).during("the run's files are checked", after=1):
             run = open_run(path)
@@ -54,7 +54,7 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
         asked = asked_by(recipe, overrides, run) if recipe or overrides else own
         found = regate(run, asked, own)
     else:
-        from edgeopt.gate_artifact import find_against, gate_artifact
+        from edgeopt.gates.of_model import find_against, gate_artifact
 
         artifact = find_artifact(path)
         asked = asked_by(recipe, overrides, artifact.run)

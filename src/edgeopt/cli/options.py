@@ -23,6 +23,6 @@ STORE = click.option(
 
 
 def open_store(path: Path | None) -> Any:
-    from edgeopt.store import Store
+    from edgeopt.store.store import Store
 
     return Store(path) if path else Store.default()

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from edgeopt.errors import EdgeoptError
-from edgeopt.visible import one_line, styled, visible, visible_json
+from edgeopt.support.errors import EdgeoptError
+from edgeopt.support.visible import one_line, styled, visible, visible_json
 
 
 def show_error(error: EdgeoptError, *, as_json: bool) -> None:
@@ -55,7 +55,7 @@ def log_to_stderr(*, quiet: bool = False) -> None:
 @contextmanager
 def working(what: str, seconds: float | None = None) -> Iterator[None]:
     """Around what a command does that mostly takes less than a second, and else says what that is. seconds: about so many."""
-    from edgeopt.progress import Progress
+    from edgeopt.support.progress import Progress
 
     log_to_stderr()
     with Progress().during(what, seconds, after=1.0):

@@ -35,7 +35,7 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
 
     loaded = load(recipe, overrides, cell)
     if isinstance(loaded, Grid):
-        from edgeopt.cli.cells import show_cells
+        from edgeopt.cli.matrix import show_cells
 
         show_cells(loaded, open_store(store), as_json=as_json)
         return

@@ -8,7 +8,7 @@ import click
 
 from edgeopt.cli.options import JSON
 from edgeopt.cli.output import print_json
-from edgeopt.errors import bad_input
+from edgeopt.support.errors import bad_input
 
 
 @click.group("recipes")

@@ -16,7 +16,7 @@ from edgeopt.cli.output import echo_json
 @JSON
 def command(run: Path, form: str, as_json: bool) -> None:
     """Print the report of RUN, rendered from its report.json."""
-    from edgeopt.sealed import open_run
+    from edgeopt.results.sealed import open_run
 
     report = open_run(run).report
     if as_json or form == "json":

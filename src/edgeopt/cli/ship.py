@@ -12,8 +12,8 @@ from edgeopt.cli.options import JSON
 from edgeopt.cli.output import log_to_stderr, print_json
 
 if TYPE_CHECKING:
-    from edgeopt.recipe.schema import GateSpec
     from edgeopt.ship.ship import Shipped
+    from edgeopt.spec.recipe import GateSpec
 
 
 @click.command("ship")
@@ -40,9 +40,9 @@ def command(bundle: Path | None, url: str, python: str, run: Path | None, gates:
     gate fails, what was current stays so. Exit codes are those of gates; 2 where bundle or device do not fit, 3 where the
     self-test fails or the connection is lost.
     """
-    from edgeopt.progress import Progress
     from edgeopt.ship.ship import Options, roll_back, ship
     from edgeopt.ship.transport import transport_of
+    from edgeopt.support.progress import Progress
 
     log_to_stderr(quiet=quiet)
     transport = transport_of(url, port, identity, options)
@@ -54,8 +54,8 @@ def command(bundle: Path | None, url: str, python: str, run: Path | None, gates:
         return 0
     if bundle is None:
         raise click.UsageError("give the BUNDLE to ship")
-    from edgeopt.gates import EXIT_CODES
-    from edgeopt.sealed import REPORT
+    from edgeopt.gates.decide import EXIT_CODES
+    from edgeopt.results.sealed import REPORT
     from edgeopt.ship.keep import keep as keep_measurements
 
     home = run or (bundle.absolute().parent if (bundle.absolute().parent / REPORT).is_file() else None)
@@ -74,8 +74,8 @@ def _gate(text: str) -> GateSpec:
     from pydantic import ValidationError
 
     from edgeopt.bundle.make import DECIDED
-    from edgeopt.errors import bad_input
-    from edgeopt.recipe.schema import GateSpec
+    from edgeopt.spec.recipe import GateSpec
+    from edgeopt.support.errors import bad_input
 
     metric, _, bound = text.partition("=")
     try:

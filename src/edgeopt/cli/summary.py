@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeopt.report.model import Report, SubjectName, Verdict
+from edgeopt.results.model import Report, SubjectName, Verdict
 
 _COLOUR: dict[Verdict, str] = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 

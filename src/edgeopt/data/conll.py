@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.support.errors import InputError, Place, bad_input
 
 #: {words, coref_spans: [[entity, first word, last word]]}, as CoNLL-2012 on the hub has it
 Sentence = dict[str, list[Any]]

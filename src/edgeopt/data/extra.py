@@ -15,13 +15,13 @@ from edgeopt.data.leaks import bare
 from edgeopt.data.missing import Labelled
 from edgeopt.data.sources import Read, column_place, is_local, local_files, rows_of, shown, split_of
 from edgeopt.data.task_data import Extra, Split, TaskData
-from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.recipe.problems import closest
-from edgeopt.recipe.schema import TaskSpec, TextSource, TrainSource, Unlabelled
 from edgeopt.recipe.yaml import Path_
-from edgeopt.store import file_digest
+from edgeopt.spec.recipe import TaskSpec, TextSource, TrainSource, Unlabelled
+from edgeopt.store.store import file_digest
+from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.cells import Raw
+from edgeopt.tasks.columns import Raw
 
 #: Where a path of keys stands in the recipe.
 PlaceOf = Callable[[Path_], Place]

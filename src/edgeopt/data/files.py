@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from edgeopt.data import conll
-from edgeopt.errors import InputError, Place, bad_input
+from edgeopt.support.errors import InputError, Place, bad_input
 
 #: (line in the file, row); for parquet the number of the row, from 1; a row of a conll file is a document
 Row = tuple[int, dict[str, Any]]

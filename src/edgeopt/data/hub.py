@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.data.sources import ColumnPlace, Read, not_here, raw_rows
-from edgeopt.errors import bad_input
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.tasks.cells import Raw
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support.errors import bad_input
+from edgeopt.tasks.columns import Raw
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Hub:
 
 def open_hub(task: TaskSpec, folder: Path) -> Hub:
     """folder: the recipe's, where the rows might have been. Raises InputError E312 where the dataset cannot be had."""
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     import datasets

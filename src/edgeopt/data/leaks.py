@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 
 from edgeopt.data.task_data import Split
-from edgeopt.errors import Place, bad_input
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support.errors import Place, bad_input
 
 _PLAIN = bytes(range(128)).lower() + bytes(range(128, 256))
 _DROPPED = bytes(c for c in range(128) if not chr(c).isalnum())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgeopt.errors import Place, bad_input
+from edgeopt.support.errors import Place, bad_input
 from edgeopt.tasks import Task
-from edgeopt.tasks.cells import SCALAR, Cells, Raw, value
+from edgeopt.tasks.columns import SCALAR, Cells, Raw, value
 
 #: What stands in the place of a label that is not there: in SNLI, and in the test splits of the hub.
 _USUAL = "-1"

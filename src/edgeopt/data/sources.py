@@ -13,14 +13,14 @@ from pathlib import Path
 from edgeopt.data.files import SUFFIXES, Row, delimiter_guess, is_there, read_rows, stem_and_suffix
 from edgeopt.data.leaks import unleaked
 from edgeopt.data.missing import Labelled
-from edgeopt.data.slices import by_column, slices_of
+from edgeopt.data.slice_columns import by_column, slices_of
 from edgeopt.data.task_data import Split, TaskData, renumbered
-from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.problems import closest
-from edgeopt.recipe.schema import DatasetSpec, TaskSpec
 from edgeopt.recipe.yaml import Path_
+from edgeopt.spec.recipe import DatasetSpec, TaskSpec
+from edgeopt.support.errors import InputError, Issue, Place, bad_input
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.cells import Cells, NoClass, NoColumn, Raw
+from edgeopt.tasks.columns import Cells, NoClass, NoColumn, Raw
 from edgeopt.tasks.names import in_heads_order
 
 Files = dict[str, list[Path]]

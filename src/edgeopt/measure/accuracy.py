@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt import host
 from edgeopt.data import Split
-from edgeopt.export import Query
-from edgeopt.graph_files import size_of
+from edgeopt.export.exporter import Query
+from edgeopt.export.graph_files import size_of
+from edgeopt.export.session import QUIET, Options, onnx_query
 from edgeopt.measure.memory import bounded
-from edgeopt.measure.session import QUIET, Options, onnx_query
-from edgeopt.progress import Progress
+from edgeopt.support import host
+from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.graph_files import structure_of
-from edgeopt.measure.choice import Query
+from edgeopt.export.graph_files import structure_of
+from edgeopt.export.session import defaults, open_session
 from edgeopt.measure.rounds import Rounds
-from edgeopt.measure.session import defaults, open_session
+from edgeopt.measure.session_choice import Query
 
 #: A product (m, k, n) is of an m × k and a k × n matrix. Besides the model's own one that is large enough to hide what a call costs.
 LARGE = (1024, 1024, 1024)

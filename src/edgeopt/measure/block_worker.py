@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeopt.export.session import defaults, onnx_query
 from edgeopt.measure.latency_worker import pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session import defaults, onnx_query
-from edgeopt.processes import read_task
+from edgeopt.support.workers import read_task
 
 #: Each of these is tried, and the quicker counts.
 _CHANGES: tuple[dict[str, list[str]], ...] = ({}, {"disabled_optimizers": ["SkipLayerNormFusion"]})

@@ -17,13 +17,13 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgeopt import host
-from edgeopt.errors import InputError, Place
 from edgeopt.measure.latency import run_worker
 from edgeopt.models.structure import FIELD
-from edgeopt.reading import Count, NotNegative, Reader
-from edgeopt.recipe.schema import Target
-from edgeopt.store import write_json
+from edgeopt.spec.recipe import Target
+from edgeopt.store.store import write_json
+from edgeopt.support import host
+from edgeopt.support.errors import InputError, Place
+from edgeopt.support.reading import Count, NotNegative, Reader
 
 #: Sizes that are measured, as shares of the whole.
 _GRID = (0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from edgeopt.bundle.device.guard import end_with_parent
-from edgeopt.export import Runnable, exporter
+from edgeopt.export.exporter import Runnable, exporter
 from edgeopt.measure.clock import timed
-from edgeopt.processes import read_task
+from edgeopt.support.workers import read_task
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
-from edgeopt.errors import InputError, bad_input
+from edgeopt.support.errors import InputError, bad_input
 
 #: Bits of an element, by TensorProto.DataType.
 _BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,

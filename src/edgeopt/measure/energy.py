@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgeopt.emissions import Energy
-from edgeopt.export import Runnable
+from edgeopt.export.exporter import Runnable
+from edgeopt.measure.emissions import Energy
 from edgeopt.measure.latency import run_worker
-from edgeopt.recipe.schema import Target
-from edgeopt.report.model import Emissions, InferenceEnergy
+from edgeopt.results.model import Emissions, InferenceEnergy
+from edgeopt.spec.recipe import Target
 from edgeopt.tasks.encode import Ids
 
 #: What is measured is cut into so many blocks, so that their spread says how far the mean may be off.

@@ -9,12 +9,12 @@ import time
 from itertools import cycle
 from typing import Any
 
-from edgeopt.emissions import metering
-from edgeopt.export import Runnable
-from edgeopt.measure.choice import Query
+from edgeopt.export.exporter import Runnable
+from edgeopt.measure.emissions import metering
 from edgeopt.measure.energy import as_block
 from edgeopt.measure.latency_worker import Feed, feeds_of, pin
-from edgeopt.processes import read_task
+from edgeopt.measure.session_choice import Query
+from edgeopt.support.workers import read_task
 
 IDLE = "idle"
 

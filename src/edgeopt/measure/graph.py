@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeopt.graph_files import array_of, size_of, structure_of
-from edgeopt.tied import TIED
+from edgeopt.export.graph_files import array_of, size_of, structure_of
+from edgeopt.export.tied import TIED
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter
 
-from edgeopt import host, processes
-from edgeopt.errors import bad_input, step_failed
-from edgeopt.export import Runnable
+from edgeopt.export.exporter import Runnable
+from edgeopt.export.session import Options
 from edgeopt.measure.profile import unfit
-from edgeopt.measure.session import Options
 from edgeopt.measure.twin import TWIN, Twin
-from edgeopt.reading import Count, NotNegative
-from edgeopt.recipe.schema import Target
-from edgeopt.report.model import Number, Starts, SubjectName
+from edgeopt.results.model import Number, Starts, SubjectName
+from edgeopt.spec.recipe import Target
+from edgeopt.support import host, workers
+from edgeopt.support.errors import bad_input, step_failed
+from edgeopt.support.reading import Count, NotNegative
 from edgeopt.tasks.encode import Ids
 
 #: What a query can have taken, in milliseconds: less than a nanosecond, or more than eleven days, was not measured.
@@ -197,7 +197,7 @@ def run_worker(module: str, task: dict[str, Any]) -> Any:
     asked = task.get("target", {})
     limit = _PATIENCE + 2 * asked.get("max_seconds", 0.0) * len(asked.get("sequence", ()))
     try:
-        done = processes.run_worker(["-m", module], task, env, timeout=limit)
+        done = workers.run_worker(["-m", module], task, env, timeout=limit)
     except subprocess.TimeoutExpired:
         raise step_failed("E409", f"the measuring process has taken more than {limit / 3600:.0f} hours", help="a file of it may not end") from None
     if done.returncode != 0:

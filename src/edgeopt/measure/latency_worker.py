@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.export import Runnable
+from edgeopt.export.exporter import Runnable
+from edgeopt.export.session import Options, onnx_query
 from edgeopt.measure.arithmetic import peaks, weights_of
-from edgeopt.measure.choice import SECONDS, Choice, Query, best_options
 from edgeopt.measure.cold_worker import in_child
 from edgeopt.measure.rounds import believable
-from edgeopt.measure.session import Options, onnx_query
-from edgeopt.processes import read_task
+from edgeopt.measure.session_choice import SECONDS, Choice, Query, best_options
+from edgeopt.support.workers import read_task
 
 #: Seconds in all from which on there is time to find the machine's arithmetic limit, too.
 _LIMIT_FROM = 4.0

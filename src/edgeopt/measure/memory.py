@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeopt import host
+from edgeopt.support import host
 
 #: The runtime holds weights up to four times: the file, what is read of it, optimized, and packed for the kernels.
 _TIMES = 4

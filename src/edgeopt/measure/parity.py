@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeopt.data import Split
-from edgeopt.measure.session import input_names
+from edgeopt.export.session import input_names
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder, Ids, length
 

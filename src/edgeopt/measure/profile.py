@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeopt import host
-from edgeopt.recipe.schema import Target
+from edgeopt.spec.recipe import Target
+from edgeopt.support import host
 
 
 def unfit(target: Target) -> list[str]:

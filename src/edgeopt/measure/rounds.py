@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgeopt.measure.choice import Query
 from edgeopt.measure.clock import timed
-from edgeopt.openings import drift, drifted, ratio_bounds
+from edgeopt.measure.session_choice import Query
+from edgeopt.statistics.openings import drift, drifted, ratio_bounds
 
 _WARM_WINDOW, _WARM_LIMIT = 10, 60
 #: Rounds after each further opening that do not count.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from edgeopt.report.model import Part
+from edgeopt.results.model import Part
 from edgeopt.tasks.encode import Ids, length
 
 #: What the twin is called among the latencies.

@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edgeopt import host
-from edgeopt.errors import InputError, Place, bad_input, install
+from edgeopt.support import host
+from edgeopt.support.errors import InputError, Place, bad_input, install
 
 WORDS, BPE, MERGES = "vocab.txt", "vocab.json", "merges.txt"
 SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model")
@@ -215,7 +215,7 @@ def _sentence_pieces(folder: Path, name: str, model_type: str) -> Any:
             place=Place.of(folder / name),
             help=f"{install('sentencepiece')}; or save it where sentencepiece is, with `tokenizer.save_pretrained(folder)`: tokenizer.json needs none",
         )
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     import sentencepiece

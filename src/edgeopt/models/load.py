@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeopt.models.adapter import attach_saved
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.source import CONFIG, TOKENIZER_FILES, WEIGHTS
-from edgeopt.quiet import quiet_libraries
+from edgeopt.support.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeopt import host
-from edgeopt.quiet import quiet_libraries
+from edgeopt.support import host
+from edgeopt.support.quiet import quiet_libraries
 
 
 def quantised(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:

@@ -14,12 +14,12 @@ from typing import Any
 
 from edgeopt.data.files import is_there
 from edgeopt.data.sources import expanded, looks_local, nearest, not_here
-from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
 from edgeopt.models.sizes import misfit
 from edgeopt.models.structure import FIELD, Structure, of_config
 from edgeopt.models.tokenizer import check_size, check_types, disagreement, read_tokenizer
-from edgeopt.recipe.schema import ModelSpec
+from edgeopt.spec.recipe import ModelSpec
+from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.tasks.names import as_in_rows, named_outputs
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -315,7 +315,7 @@ def download(source: ModelSource) -> ModelSource:
     """A hub model's snapshot, downloaded where it is not cached: safetensors, config and tokenizer only.
     Raises InputError E312 where the hub cannot be reached or has no such model."""
     from edgeopt.data.hub import first_line
-    from edgeopt.quiet import quiet_libraries
+    from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     from huggingface_hub import snapshot_download

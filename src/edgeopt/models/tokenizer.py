@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgeopt.errors import InputError, Place, bad_input
 from edgeopt.models import converted
+from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.tasks.encode import check_side
 
 FILE, CONFIG_FILE, ADDED, SPECIAL = "tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from edgeopt.errors import bad_input
-from edgeopt.graph_files import copy_graph, files_of, size_of
+from edgeopt.export.graph_files import copy_graph, files_of, size_of
 from edgeopt.page.libraries import ASSETS, install, packages
-from edgeopt.publishing import Record, publish, taken, writable
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.report.model import Report
-from edgeopt.sealed import Run, is_inside, open_run
-from edgeopt.store import file_digest
+from edgeopt.results.model import Report
+from edgeopt.results.sealed import Run, is_inside, open_run
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.store.store import file_digest
+from edgeopt.support.errors import bad_input
+from edgeopt.support.publishing import Record, publish, taken, writable
 from edgeopt.transforms.lower import GRAPH
 
 INDEX, ABOUT = "index.html", "page.json"

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeopt.errors import bad_input, step_failed
+from edgeopt.support.errors import bad_input, step_failed
 
 ASSETS = Path(__file__).parent / "assets"
 #: What the page loads, by the file of the package that it comes from. `.js`, because not every server knows `.mjs`.

@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from edgeopt.errors import bad_input
+from edgeopt.support.errors import bad_input
 
 HOST = "127.0.0.1"
 

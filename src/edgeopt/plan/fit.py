@@ -6,14 +6,14 @@ import importlib
 from collections.abc import Callable
 from typing import TypeVar
 
-from edgeopt import host
 from edgeopt.data import TaskData
-from edgeopt.errors import HEAVY, InputError, Issue, Place, bad_input, install
-from edgeopt.export import absent, exporter, install_command
+from edgeopt.export.exporter import absent, exporter, install_command
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.problems import closest
-from edgeopt.recipe.schema import AUTO, TaskSpec
+from edgeopt.spec.recipe import AUTO, TaskSpec
+from edgeopt.support import host
+from edgeopt.support.errors import HEAVY, InputError, Issue, Place, bad_input, install
 from edgeopt.tasks import task_of
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from edgeopt.plan.steps import Chain, PlannedStep
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.schema import AUTO
+from edgeopt.spec.recipe import AUTO
 
 
 def chooses_export(recipe: Recipe) -> bool:

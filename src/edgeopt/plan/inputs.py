@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.data.extra import local_digests, with_extra, with_unlabelled
 from edgeopt.data.sources import not_here
-from edgeopt.errors import InputError
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.schema import TextSource
+from edgeopt.recipe.trainings import training_issues
 from edgeopt.recipe.yaml import Path_
+from edgeopt.spec.recipe import TextSource
+from edgeopt.support.errors import InputError
 from edgeopt.tasks import task_of
 from edgeopt.tasks.names import in_heads_order
-from edgeopt.training.check import training_issues
 
 T = TypeVar("T")
 

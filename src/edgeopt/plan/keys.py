@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgeopt import host
 from edgeopt.data.extra import local_digests
 from edgeopt.plan.inputs import other_sources
 from edgeopt.plan.order import load_step
+from edgeopt.plan.references import standing
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.schema import TrainedStepParams
 from edgeopt.recipe.yaml import Path_
-from edgeopt.references import standing
-from edgeopt.store import State, Store, key_of
+from edgeopt.spec.recipe import TrainedStepParams
+from edgeopt.store.store import State, Store, key_of
+from edgeopt.support import host
 from edgeopt.tasks import task_of
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx

@@ -7,9 +7,9 @@ from typing import Any
 
 from edgeopt.plan.keys import data_key, key_parts, memory_of, other_digests
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
-from edgeopt.precision import asks
 from edgeopt.recipe.load import Recipe
-from edgeopt.store import Store, key_of
+from edgeopt.store.store import Store, key_of
+from edgeopt.training.precision import asks
 
 
 def look_up_chain(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Store) -> None:

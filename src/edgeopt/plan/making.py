@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeopt.emissions import emissions_issues
-from edgeopt.errors import InputError, Issue
+from edgeopt.measure.emissions import emissions_issues
 from edgeopt.models.source import ModelSource
 from edgeopt.plan.fit import attempt, export_issues, fit_issues, step_issues
 from edgeopt.plan.inputs import Inputs, in_order
 from edgeopt.plan.lookup import look_up_chain
 from edgeopt.plan.order import check_order, start_facts
+from edgeopt.plan.references import find_checkpoints, unmatched
 from edgeopt.plan.steps import Plan
-from edgeopt.precision import known
 from edgeopt.recipe.expand import each_seed
 from edgeopt.recipe.load import Recipe
-from edgeopt.references import find_checkpoints, unmatched
-from edgeopt.store import Store
+from edgeopt.store.store import Store
+from edgeopt.support.errors import InputError, Issue
+from edgeopt.training.precision import known
 
 
 def make_plans(recipe: Recipe, store: Store) -> list[Plan]:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edgeopt.contract import Fact, Facts, facts, fold
-from edgeopt.errors import InputError, Issue, Place
-from edgeopt.export import exporter, unfit
+from edgeopt.export.exporter import exporter, unfit
 from edgeopt.models.source import ModelSource
 from edgeopt.plan.held_out import hold_out
 from edgeopt.plan.steps import Chain, PlannedStep
 from edgeopt.recipe.load import Recipe, StepSpec
-from edgeopt.recipe.schema import AUTO, StepParams
 from edgeopt.recipe.yaml import Path_
+from edgeopt.spec.recipe import AUTO, StepParams
+from edgeopt.step.contract import Fact, Facts, facts, fold
+from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx

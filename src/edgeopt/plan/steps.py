@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from edgeopt.contract import Contract
 from edgeopt.data import TaskData
-from edgeopt.errors import Place
 from edgeopt.models.source import ModelSource
-from edgeopt.precision import Decision, asks, settled
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.schema import StepParams
-from edgeopt.store import State
-from edgeopt.transforms.base import AnyTransform
+from edgeopt.spec.recipe import StepParams
+from edgeopt.step.contract import Contract
+from edgeopt.step.transform import AnyTransform
+from edgeopt.store.store import State
+from edgeopt.support.errors import Place
+from edgeopt.training.precision import Decision, asks, settled
 
 Chain = Literal["baseline", "candidate"]
 

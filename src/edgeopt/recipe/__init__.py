@@ -1,5 +1,5 @@
 """Recipes: read, checked, overridden. Nothing here imports torch or computes anything.
 
 Import from `edgeopt.recipe.load`: this package imports none of its modules, because transforms need
-`edgeopt.recipe.schema` and `load` needs the transforms.
+`edgeopt.spec.recipe` and `load` needs the transforms.
 """

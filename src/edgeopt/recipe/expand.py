@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from edgeopt.errors import InputError, Issue, bad_input
 from edgeopt.recipe.load import Recipe, checked, head_of, read_document
 from edgeopt.recipe.matrix import Combination, cell_name, combinations
 from edgeopt.recipe.problems import closest
+from edgeopt.support.errors import InputError, Issue, bad_input
 
 G = TypeVar("G")
 T = TypeVar("T")

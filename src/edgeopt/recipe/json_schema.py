@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeopt.recipe.schema import NAME, RecipeHead
 from edgeopt.recipe.short import LISTS, MAPPINGS
-from edgeopt.transforms import registry
+from edgeopt.spec.recipe import NAME, RecipeHead
+from edgeopt.step import registry
 
 
 def recipe_schema() -> dict[str, Any]:

@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgeopt.contract import Contract
-from edgeopt.errors import InputError, Issue, Place, bad_input
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import as_name, closest, default_id, from_pydantic
-from edgeopt.recipe.schema import (
+from edgeopt.recipe.short import spell_out
+from edgeopt.recipe.trainings import training_issues
+from edgeopt.recipe.yaml import Document, Path_, parse
+from edgeopt.spec.recipe import (
     AUTO,
     GROUPINGS,
     MEASURED,
@@ -32,11 +33,10 @@ from edgeopt.recipe.schema import (
     TrainParams,
     Unlabelled,
 )
-from edgeopt.recipe.short import spell_out
-from edgeopt.recipe.yaml import Document, Path_, parse
-from edgeopt.training.check import training_issues
-from edgeopt.transforms import registry
-from edgeopt.transforms.base import AnyTransform
+from edgeopt.step import registry
+from edgeopt.step.contract import Contract
+from edgeopt.step.transform import AnyTransform
+from edgeopt.support.errors import InputError, Issue, Place, bad_input
 
 EXPORTERS = "edgeopt.exporters"
 _RESERVED = {"baseline", "load", "onnx"}

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from edgeopt.errors import Issue
 from edgeopt.recipe.override import set_value
 from edgeopt.recipe.problems import address, closest
-from edgeopt.recipe.schema import NAME, Matrix, Variant
 from edgeopt.recipe.yaml import Document, Path_
-from edgeopt.transforms import registry
+from edgeopt.spec.recipe import NAME, Matrix, Variant
+from edgeopt.step import registry
+from edgeopt.support.errors import Issue
 
 #: Combinations that a matrix may have.
 LARGEST = 256

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeopt.errors import Issue, Place
 from edgeopt.recipe.problems import address, closest
 from edgeopt.recipe.yaml import Document, Path_, parse
+from edgeopt.support.errors import Issue, Place
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from edgeopt.errors import Issue
 from edgeopt.recipe.synonyms import meanings
 from edgeopt.recipe.yaml import Document, Path_
+from edgeopt.support.errors import Issue
 
 
 def closest(word: str, choices: Iterable[str]) -> str | None:

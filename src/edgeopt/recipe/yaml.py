@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from edgeopt.errors import Issue, Place
+from edgeopt.support.errors import Issue, Place
 
 Path_ = tuple[str | int, ...]
 

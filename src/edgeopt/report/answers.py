@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Flip, Report
 from edgeopt.report.table import Column, Table, numbers
+from edgeopt.results.model import Flip, Report
 
 AGREEMENT_NOTE = (
     "Diagnostics, of which no gate is made: a large p of McNemar's test is no evidence that the models are equally good. Flips are rows that "

@@ -6,12 +6,12 @@ import json
 import re
 
 from edgeopt.bundle.device import guard
-from edgeopt.export import exporter, exporter_names
+from edgeopt.export.exporter import exporter, exporter_names
 from edgeopt.report import answers, energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
-from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
-from edgeopt.telemetry import ORT_LINES
+from edgeopt.results.model import Report
+from edgeopt.support.telemetry import ORT_LINES
 
 _READS = {
     "multiple-choice": "a question and its choices",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Report, Step
 from edgeopt.report.table import Table, numbers
+from edgeopt.results.model import Report, Step
 
 NOTE = (
     "Seconds of loading are those that the training waited for batches, of computing those of the optimiser steps. A training that was "

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Device
 from edgeopt.report.table import Column, Table
+from edgeopt.results.model import Device
 
 NOTE = (
     "Measured by edgeopt ship on the device itself, with the options of session.json. The logits are those of the bundle's "

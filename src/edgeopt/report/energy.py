@@ -8,8 +8,8 @@ from typing import Any
 from edgeopt.plan import Chain
 from edgeopt.report import format as fmt
 from edgeopt.report.cost import step_name
-from edgeopt.report.model import Emissions, InferenceEnergy, Report, Step
 from edgeopt.report.table import Column, Table
+from edgeopt.results.model import Emissions, InferenceEnergy, Report, Step
 
 PER = "1,000 inferences"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeopt.gates import Evidence
-from edgeopt.report.latency_notes import latency_notes
+from edgeopt.gates.decide import Evidence
+from edgeopt.run.findings.latency_notes import latency_notes
 
 
 def evidence_notes(evidence: Evidence) -> list[str]:

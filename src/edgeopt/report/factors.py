@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edgeopt.report import format as fmt
 from edgeopt.report import headline
-from edgeopt.report.model import Report, Speedup
 from edgeopt.report.table import Table, numbers
+from edgeopt.results.model import Report, Speedup
 
 NOTE = (
     "p50 of all three files in the same rounds: the dense FP32 baseline over the cut model before it is quantised, that over its int8 file, and "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Gate
-from edgeopt.statistics import sure
+from edgeopt.results.model import Gate
+from edgeopt.statistics.bounds import sure
 
 UNITS: dict[str, Callable[[float], str]] = {
     "max_drop_relative": fmt.percent,

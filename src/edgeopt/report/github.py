@@ -8,13 +8,13 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeopt.errors import Issue
 from edgeopt.report.gate_text import title
 from edgeopt.report.markdown_text import escape, table
-from edgeopt.report.model import Verdict
 from edgeopt.report.suite import Suite
 from edgeopt.report.table import Column, Table
-from edgeopt.visible import visible
+from edgeopt.results.model import Verdict
+from edgeopt.support.errors import Issue
+from edgeopt.support.visible import visible
 
 _LEVELS: dict[Verdict, str] = {"fail": "error", "inconclusive": "warning"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Difference, Latency, Report, Speedup, SubjectName
+from edgeopt.results.model import Difference, Latency, Report, Speedup, SubjectName
 
 Percentile = Literal["p50", "p90", "p99"]
 

@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from edgeopt.report import charts, exports, gate_text, headline, seed_chart, structure, tables
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Report
 from edgeopt.report.templating import environment
+from edgeopt.results.model import Report
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeopt.report import headline, tables
 from edgeopt.report.markdown_text import escape, table
-from edgeopt.report.model import Report
+from edgeopt.results.model import Report
 
 
 def render_markdown(report: Report) -> str:

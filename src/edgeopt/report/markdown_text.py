@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeopt.report.table import Table
-from edgeopt.visible import visible
+from edgeopt.support.visible import visible
 
 
 def escape(text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Report
 from edgeopt.report.table import Column, Table
+from edgeopt.results.model import Report
 
 #: Nodes of the ranking that are shown besides those that stayed in float.
 SHOWN = 12

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from edgeopt.report import format as fmt
 from edgeopt.report import headline, svg
-from edgeopt.report.model import Report, SeedResult, Spread
 from edgeopt.report.scale import Scale, decimals
 from edgeopt.report.spread import spread_of
+from edgeopt.results.model import Report, SeedResult, Spread
 
 WIDTH, LEFT, RIGHT, ROW, TOP = 420, 92, 404, 26, 34
 

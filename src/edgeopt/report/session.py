@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Report, Starts
 from edgeopt.report.table import Column, Table
-from edgeopt.statistics import percentile_bounds
+from edgeopt.results.model import Report, Starts
+from edgeopt.statistics.bounds import percentile_bounds
 
 CHOICES_NOTE = (
     "Each change of ONNX Runtime's options was kept where it made this graph quicker on this target beyond noise; what came of "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from edgeopt.report import format as fmt
-from edgeopt.report.model import Report, Seeds, Spread
 from edgeopt.report.table import Table, numbers
+from edgeopt.results.model import Report, Seeds, Spread
 
 NOTE = "Mean ± sample standard deviation (n − 1) over the seeds; the change is paired by seed, in points of 0.01."
 

@@ -6,10 +6,10 @@ from markupsafe import Markup
 
 from edgeopt.report import format as fmt
 from edgeopt.report import headline, svg
-from edgeopt.report.model import Report
 from edgeopt.report.scatter import WIDTH
 from edgeopt.report.svg import Box
 from edgeopt.report.table import Column, Table
+from edgeopt.results.model import Report
 
 ROW = 24
 #: Left and right ends of the heads' cells and of the feed-forward's bar.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeopt.gates import verdict_of
-from edgeopt.report.model import Gate
+from edgeopt.gates.decide import verdict_of
+from edgeopt.results.model import Gate
 
 
 @dataclass(frozen=True)

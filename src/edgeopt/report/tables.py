@@ -11,9 +11,9 @@ import numpy as np
 from edgeopt.report import answers, cost, devices, energy, exports, factors, gate_text, headline, limit, quantization, session, spread, structure
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile, Place
-from edgeopt.report.model import Latency, Parity, Report, Speedup, Subject
 from edgeopt.report.table import Column, Table, numbers
-from edgeopt.statistics import percentile_ratio
+from edgeopt.results.model import Latency, Parity, Report, Speedup, Subject
+from edgeopt.statistics.bounds import percentile_ratio
 
 BOUNDS = (
     "Change is candidate against the FP32 ONNX baseline, on the same rows and machine. Each bound is one-sided "

@@ -7,9 +7,9 @@ from pathlib import Path
 from edgeopt.report.card import render_card
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
-from edgeopt.report.model import Report
-from edgeopt.sealed import LOCK, REPORT, sealed
-from edgeopt.store import write_json, write_text
+from edgeopt.results.model import Report
+from edgeopt.results.sealed import LOCK, REPORT, sealed
+from edgeopt.store.store import write_json, write_text
 
 
 def write_report(report: Report, folder: Path, *, pair: bool) -> None:

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from edgeopt.errors import InputError, Place, bad_input, step_failed
-from edgeopt.reading import LONGEST_LINE, Reader
 from edgeopt.ship import agent
 from edgeopt.ship.transport import Transport
+from edgeopt.support.errors import InputError, Place, bad_input, step_failed
+from edgeopt.support.reading import LONGEST_LINE, Reader
 
 #: Lines that a device's shell may print before the agent does.
 _GREETINGS = 200

@@ -9,11 +9,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgeopt.bundle.manifest import Manifest
-from edgeopt.latency_gates import MIN_QUERIES, PERCENTILES, of_few_queries
-from edgeopt.reading import Count, NotNegative, Positive, Reader
-from edgeopt.recipe.schema import GateSpec
-from edgeopt.report.model import Gate, Latency, Starts
-from edgeopt.statistics import percentile_bounds, sure
+from edgeopt.gates.timed import MIN_QUERIES, PERCENTILES, of_few_queries
+from edgeopt.results.model import Gate, Latency, Starts
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.statistics.bounds import percentile_bounds, sure
+from edgeopt.support.reading import Count, NotNegative, Positive, Reader
 
 #: Of what a device answers, which is not trusted.
 READER = Reader("answer of the device", "E421")

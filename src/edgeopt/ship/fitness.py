@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeopt.bundle.manifest import Manifest
-from edgeopt.errors import Issue
+from edgeopt.support.errors import Issue
 
 #: What run.py and device.py need.
 PYTHON = (3, 10)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeopt.bundle.manifest import Manifest
-from edgeopt.errors import bad_input
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.report.model import Device
 from edgeopt.report.write import write_report
-from edgeopt.sealed import LOCK, open_run
-from edgeopt.store import write_json
+from edgeopt.results.model import Device
+from edgeopt.results.sealed import LOCK, open_run
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.store.store import write_json
+from edgeopt.support.errors import bad_input
 
 if TYPE_CHECKING:
     from edgeopt.ship.ship import Shipped

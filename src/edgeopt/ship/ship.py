@@ -12,15 +12,15 @@ from typing import Any
 
 from edgeopt.bundle.manifest import SESSION
 from edgeopt.bundle.verify import Bundle, failure, verified
-from edgeopt.errors import InputError, Place, bad_input, step_failed
-from edgeopt.gates import verdict_of
-from edgeopt.progress import Progress
-from edgeopt.recipe.schema import GateSpec
-from edgeopt.report.model import Device
+from edgeopt.gates.decide import verdict_of
+from edgeopt.results.model import Device
 from edgeopt.ship import decide, fitness
 from edgeopt.ship.client import Client, connected
 from edgeopt.ship.keep import check_run
 from edgeopt.ship.transport import Transport
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.support.errors import InputError, Place, bad_input, step_failed
+from edgeopt.support.progress import Progress
 
 #: Seconds that the self-test, and each further step of device.py, may take at most.
 _PATIENCE = 600

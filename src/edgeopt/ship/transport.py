@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from edgeopt.errors import bad_input
+from edgeopt.support.errors import bad_input
 
 #: No name may start like an option.
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,254}", re.ASCII)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeopt.recipe.schema import TaskSpec
+from edgeopt.spec.recipe import TaskSpec
 from edgeopt.tasks.base import Task
 from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.coreference import Coreference

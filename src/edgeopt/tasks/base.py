@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from edgeopt.errors import Place, bad_input
 from edgeopt.models.anatomy import FAMILIES, PAIR
-from edgeopt.paired import FEWEST_SCORES
-from edgeopt.power import scaled
-from edgeopt.recipe.schema import TASK_METRICS, UNSLICED, TaskSpec
-from edgeopt.statistics import Bounds
-from edgeopt.tasks import cells
+from edgeopt.spec.recipe import TASK_METRICS, UNSLICED, TaskSpec
+from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.paired import FEWEST_SCORES
+from edgeopt.statistics.power import scaled
+from edgeopt.support.errors import Place, bad_input
+from edgeopt.tasks import columns
 from edgeopt.tasks.encode import Encoder, Features, length
 
 if TYPE_CHECKING:
@@ -62,39 +62,39 @@ class Task(ABC):
 
     # rows
 
-    def read(self, row: cells.Cells, place: Place) -> cells.Raw:
+    def read(self, row: columns.Cells, place: Place) -> columns.Raw:
         """The texts of a row and its raw label. Raises InputError E303 or E304."""
         try:
             texts, label = self.texts(row, place), row[self.label_column]
         except KeyError:
-            cells.require(row, (*self.columns, self.label_column), place)
+            columns.require(row, (*self.columns, self.label_column), place)
             raise
         if isinstance(label, str) and not label.isascii():
-            cells.whole(label, self.label_column, place)
+            columns.whole(label, self.label_column, place)
         return texts, label, place
 
-    def texts(self, row: cells.Cells, place: Place) -> Texts:
+    def texts(self, row: columns.Cells, place: Place) -> Texts:
         """The texts of a row that has their columns. Raises InputError E304."""
-        return tuple([cells.text(row[c], c, place) for c in self.columns])
+        return tuple([columns.text(row[c], c, place) for c in self.columns])
 
-    def read_unlabelled(self, row: cells.Cells, place: Place) -> Sequence[cells.Raw]:
+    def read_unlabelled(self, row: columns.Cells, place: Place) -> Sequence[columns.Raw]:
         """The same of a row whose label, if it has one, is not read. Raises InputError E303 or E304."""
-        cells.require(row, self.spec.columns, place)
+        columns.require(row, self.spec.columns, place)
         return [(self.texts(row, place), None, place)]
 
     def blank(self, texts: Texts) -> Any:
         """What stands in the place of the label where a row has none; no loss may look at it."""
         return 0
 
-    def read_all(self, row: cells.Cells, place: Place) -> Sequence[cells.Raw]:
+    def read_all(self, row: columns.Cells, place: Place) -> Sequence[columns.Raw]:
         """What a row of the data gives: one row of the task, unless the data are documents."""
         return [self.read(row, place)]
 
-    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+    def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         """Names of the classes: those given, or else those that the rows of train have. Empty where the task has none."""
         return []
 
-    def spelt(self, rows: Sequence[cells.Raw]) -> list[str]:
+    def spelt(self, rows: Sequence[columns.Raw]) -> list[str]:
         """Names or numbers of the classes that the rows have, where the outputs are named."""
         return self.classes(rows, None)
 
@@ -102,20 +102,20 @@ class Task(ABC):
     def label(self, raw: Any, place: Place) -> Any:
         """The checked label as plain data: a number, or a tuple of numbers. Raises InputError E304."""
 
-    def labels(self, rows: Sequence[cells.Raw]) -> tuple[Any, ...]:
+    def labels(self, rows: Sequence[columns.Raw]) -> tuple[Any, ...]:
         """The checked labels of a split's rows. Raises InputError E304."""
         return tuple(self.label(label, place) for _, label, place in rows)
 
     @cached_property
-    def number(self) -> cells.ClassNumbers:
+    def number(self) -> columns.ClassNumbers:
         """The number of a class, from a label."""
-        return cells.ClassNumbers(self.names, by_number=self.stated)
+        return columns.ClassNumbers(self.names, by_number=self.stated)
 
     def documents(self, labels: Sequence[Any]) -> tuple[int, ...]:
         """The document of each row, where the rows of a document are no use apart; else nothing."""
         return ()
 
-    def check(self, rows: Sequence[cells.Raw]) -> None:  # noqa: B027  most tasks have nothing to check
+    def check(self, rows: Sequence[columns.Raw]) -> None:  # noqa: B027  most tasks have nothing to check
         """Raises InputError E304 for a row that does not fit the classes."""
 
     # model

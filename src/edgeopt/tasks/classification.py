@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeopt.errors import Place
-from edgeopt.paired import metric_bounds, metric_difference
-from edgeopt.statistics import Bounds, paired_proportions
-from edgeopt.tasks import cells
+from edgeopt.statistics.bounds import Bounds, paired_proportions
+from edgeopt.statistics.paired import metric_bounds, metric_difference
+from edgeopt.support.errors import Place
+from edgeopt.tasks import columns
 from edgeopt.tasks.base import Task, Values
 from edgeopt.tasks.metrics import METRICS
 
@@ -21,8 +21,8 @@ class Classification(Task):
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     names_outputs: ClassVar[bool] = True
 
-    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
-        return list(given or cells.classes_of((label, place) for _, label, place in rows))
+    def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
+        return list(given or columns.classes_of((label, place) for _, label, place in rows))
 
     def label(self, raw: Any, place: Place) -> int:
         return self.number(raw, place)

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from edgeopt.errors import Place, bad_input
-from edgeopt.reading import Count
-from edgeopt.tasks import cells, clusters
+from edgeopt.support.errors import Place, bad_input
+from edgeopt.support.reading import Count
+from edgeopt.tasks import clusters, columns
 from edgeopt.tasks.base import Values
 from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.counted import CountedTask, matches
@@ -33,10 +33,10 @@ class Coreference(CountedTask, Classification):
 
     has_labels: ClassVar[bool] = False
 
-    def read_all(self, row: cells.Cells, place: Place) -> list[cells.Raw]:
+    def read_all(self, row: columns.Cells, place: Place) -> list[columns.Raw]:
         (column,), spec = self.spec.columns, self.spec.pairing
-        cells.require(row, (column,), place)
-        found: list[cells.Raw] = []
+        columns.require(row, (column,), place)
+        found: list[columns.Raw] = []
         for part, (sentences, mentions) in enumerate(read_document(row[column], column, place)):
             texts = [marked(sentences[m.sentence], m, spec.context) for m in mentions]
             for later, earlier in pairs(mentions, spec):
@@ -44,14 +44,14 @@ class Coreference(CountedTask, Classification):
                 found.append(((texts[earlier], texts[later]), label, place))
         return found
 
-    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+    def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         same = {later == earlier for _, (_, _, _, later, earlier), _ in rows}
         if len(same) == 1:
             which = "every pair of mentions in train is of one entity" if True in same else "no two mentions that make a pair in train are one entity"
             raise bad_input("E305", which, help="there must be pairs of both kinds; pairs that are farther apart come with task.pairs.window")
         return ["no", "yes"]
 
-    def labels(self, rows: Sequence[cells.Raw]) -> tuple[tuple[int, ...], ...]:
+    def labels(self, rows: Sequence[columns.Raw]) -> tuple[tuple[int, ...], ...]:
         numbers: dict[Any, int] = {}
         return tuple(
             (int(later == earlier), numbers.setdefault((place, part), len(numbers)), *mentions, later, earlier)

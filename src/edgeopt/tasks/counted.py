@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.paired import counted_bounds, counted_difference
-from edgeopt.statistics import Bounds
+from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.paired import counted_bounds, counted_difference
 from edgeopt.tasks.base import Task, Values
 
 

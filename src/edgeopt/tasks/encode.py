@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.errors import Place, bad_input
+from edgeopt.support.errors import Place, bad_input
 
 #: Inputs of one query: lists of token numbers, or, for a task with choices, a list of such lists.
 Ids = dict[str, list[Any]]

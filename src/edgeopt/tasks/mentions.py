@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edgeopt.errors import InputError, Place, bad_input
-from edgeopt.recipe.schema import PairsSpec
-from edgeopt.tasks import cells
+from edgeopt.spec.recipe import PairsSpec
+from edgeopt.support.errors import InputError, Place, bad_input
+from edgeopt.tasks import columns
 
 #: Square brackets are what marks a mention, so the text's own become round; so do the treebank's names of brackets.
 _BRACKETS = {"[": "(", "]": ")", "-LRB-": "(", "-RRB-": ")", "-LSB-": "(", "-RSB-": ")", "-LCB-": "{", "-RCB-": "}"}
@@ -30,11 +30,11 @@ def read_document(value: Any, column: str, place: Place) -> Iterator[tuple[Sente
     """Sentences and gold mentions of each part of a document: entities are numbered anew in each. Raises InputError E304."""
     parts: dict[Any, tuple[Sentences, list[Mention]]] = {}
     if not isinstance(value, (list, tuple)):
-        raise _bad(f"column '{column}' is no list of sentences: {cells.short(value)}", place)
+        raise _bad(f"column '{column}' is no list of sentences: {columns.short(value)}", place)
     for sentence in value:
         if not isinstance(sentence, Mapping) or not {"words", "coref_spans"} <= set(sentence):
-            raise _bad(f"a sentence in column '{column}' lacks words or coref_spans: {cells.short(sentence)}", place)
-        words = cells.texts(sentence["words"], "words", place, least=0)
+            raise _bad(f"a sentence in column '{column}' lacks words or coref_spans: {columns.short(sentence)}", place)
+        words = columns.texts(sentence["words"], "words", place, least=0)
         sentences, mentions = parts.setdefault(sentence.get("part_id"), ([], []))
         mentions += {Mention(len(sentences), start, end, entity) for entity, start, end in _spans(sentence["coref_spans"], len(words), place)}
         sentences.append(tuple(_BRACKETS.get(w, w) for w in words))
@@ -44,11 +44,11 @@ def read_document(value: Any, column: str, place: Place) -> Iterator[tuple[Sente
 
 def _spans(value: Any, words: int, place: Place) -> Iterator[tuple[int, int, int]]:
     if not isinstance(value, (list, tuple)):
-        raise _bad(f"coref_spans is no list: {cells.short(value)}", place)
+        raise _bad(f"coref_spans is no list: {columns.short(value)}", place)
     for span in value:
         whole = isinstance(span, (list, tuple)) and len(span) == 3 and all(type(x) is int for x in span)
         if not whole or not 0 <= span[1] <= span[2] < words:
-            raise _bad(f"{cells.short(span)} in coref_spans is no mention in a sentence of {words} words", place)
+            raise _bad(f"{columns.short(span)} in coref_spans is no mention in a sentence of {words} words", place)
         yield span[0], span[1], span[2]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any, ClassVar
 
-from edgeopt.errors import Place, bad_input
-from edgeopt.tasks import cells
+from edgeopt.support.errors import Place, bad_input
+from edgeopt.tasks import columns
 from edgeopt.tasks.base import Texts, Values
 from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.encode import Encoder, Features
@@ -25,40 +25,40 @@ class MultipleChoice(Classification):
     def outputs(self) -> int | None:
         return None
 
-    def read(self, row: cells.Cells, place: Place) -> cells.Raw:
+    def read(self, row: columns.Cells, place: Place) -> columns.Raw:
         spec = self.spec
-        cells.require(row, (*spec.columns, spec.label), place)
+        columns.require(row, (*spec.columns, spec.label), place)
         question, *choices = self.texts(row, place)
         given = row[spec.choices] if isinstance(spec.choices, str) else None
         named = given.get("label") if isinstance(given, Mapping) else None
         marks = tuple(named) if isinstance(named, list | tuple) else ()
         return (question, *choices), self._answer(row[spec.label], marks, tuple(choices), place), place
 
-    def texts(self, row: cells.Cells, place: Place) -> Texts:
+    def texts(self, row: columns.Cells, place: Place) -> Texts:
         column, *others = self.spec.columns
-        question = cells.text(row[column], column, place)
+        question = columns.text(row[column], column, place)
         if not isinstance(self.spec.choices, str):
-            return (question, *(cells.text(row[c], c, place) for c in others))
+            return (question, *(columns.text(row[c], c, place) for c in others))
         given = row[self.spec.choices]
         if isinstance(given, Mapping):
-            cells.require(given, ("text",), place)
+            columns.require(given, ("text",), place)
             given = given["text"]
-        return (question, *cells.texts(given, self.spec.choices, place, least=2))
+        return (question, *columns.texts(given, self.spec.choices, place, least=2))
 
     def _answer(self, label: Any, marks: Sequence[Any], choices: Texts, place: Place) -> int:
         """Place of the right choice: the label is its mark, its letter, its number from 0, or its text."""
-        name = cells.word(label, place)
+        name = columns.word(label, place)
         for known in ([str(m) for m in marks], list(ascii_uppercase[: len(choices)]), [str(i) for i in range(len(choices))], list(choices)):
             if known.count(name) == 1:
                 return known.index(name)
         raise bad_input(
             "E304",
-            f"the label {cells.short(label)} is none of the {len(choices)} choices",
+            f"the label {columns.short(label)} is none of the {len(choices)} choices",
             place=place,
             help="give the right choice's letter, its number from 0, or its text",
         )
 
-    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+    def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         count = len(rows[0][0]) - 1
         if count > len(ascii_uppercase):
             raise bad_input("E304", f"the row has {count} choices, and may have {len(ascii_uppercase)}", place=rows[0][2])
@@ -67,7 +67,7 @@ class MultipleChoice(Classification):
     def label(self, raw: Any, place: Place) -> int:
         return int(raw)
 
-    def check(self, rows: Sequence[cells.Raw]) -> None:
+    def check(self, rows: Sequence[columns.Raw]) -> None:
         for texts, _, place in rows:
             if len(texts) - 1 != len(self.names):
                 raise bad_input(

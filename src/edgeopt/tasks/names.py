@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgeopt.errors import InputError, Issue, Place
-from edgeopt.tasks.cells import is_integer
+from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.tasks.columns import is_integer
 
 _DEFAULT = re.compile(r"LABEL_(-?[0-9]+)")
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeopt.errors import Place
-from edgeopt.paired import is_constant
-from edgeopt.reading import Finite
-from edgeopt.tasks import cells
+from edgeopt.statistics.paired import is_constant
+from edgeopt.support.errors import Place
+from edgeopt.support.reading import Finite
+from edgeopt.tasks import columns
 from edgeopt.tasks.base import Values
 from edgeopt.tasks.classification import Classification
 
@@ -20,11 +20,11 @@ class Regression(Classification):
 
     names_outputs: ClassVar[bool] = False
 
-    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+    def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         return []
 
     def label(self, raw: Any, place: Place) -> Any:
-        return cells.score(raw, place)
+        return columns.score(raw, place)
 
     def head_options(self) -> dict[str, Any]:
         return {"num_labels": 1, "problem_type": "regression"}

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeopt.errors import Place
-from edgeopt.tasks import cells, greedy
+from edgeopt.support.errors import Place
+from edgeopt.tasks import columns, greedy
 from edgeopt.tasks.base import IGNORED, Feed, Run, Texts, Values
 from edgeopt.tasks.counted import CountedTask
 from edgeopt.tasks.encode import Encoder, Features
@@ -34,12 +34,12 @@ class Summarization(CountedTask):
         assert self.spec.target_length is not None
         return self.spec.target_length
 
-    def read(self, row: cells.Cells, place: Place) -> cells.Raw:
+    def read(self, row: columns.Cells, place: Place) -> columns.Raw:
         (column,), label = self.spec.columns, self.spec.label
-        cells.require(row, (column, label), place)
-        document, summary = row[column], cells.text(row[label], label, place)
+        columns.require(row, (column, label), place)
+        document, summary = row[column], columns.text(row[label], label, place)
         # XSum has documents that are empty, and a dataset of the hub cannot be mended
-        return (document if document == "" else cells.text(document, column, place), summary), summary, place
+        return (document if document == "" else columns.text(document, column, place), summary), summary, place
 
     def label(self, raw: Any, place: Place) -> str:
         return str(raw)

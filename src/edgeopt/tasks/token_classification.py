@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from edgeopt.errors import Place, bad_input
-from edgeopt.tasks import cells
+from edgeopt.support.errors import Place, bad_input
+from edgeopt.tasks import columns
 from edgeopt.tasks.base import IGNORED, Texts, Values
 from edgeopt.tasks.counted import CountedTask, matches
 from edgeopt.tasks.encode import Encoder, Features
@@ -31,29 +31,29 @@ class TokenClassification(CountedTask):
     reads_words: ClassVar[bool] = True
     output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "sequence"}
 
-    def read(self, row: cells.Cells, place: Place) -> cells.Raw:
+    def read(self, row: columns.Cells, place: Place) -> columns.Raw:
         spec = self.spec
         (column,) = spec.columns
-        cells.require(row, (column, spec.label), place)
+        columns.require(row, (column, spec.label), place)
         words, tags = self.texts(row, place), row[spec.label]
         if not isinstance(tags, (list, tuple)) or len(tags) != len(words):
-            what = f"{len(tags)} tags" if isinstance(tags, (list, tuple)) else f"no list: {cells.short(tags)}"
+            what = f"{len(tags)} tags" if isinstance(tags, (list, tuple)) else f"no list: {columns.short(tags)}"
             raise bad_input("E304", f"column '{spec.label}' has {what}, and '{column}' {len(words)} words", place=place, help="give every word one tag")
         return words, tuple(tags), place
 
-    def texts(self, row: cells.Cells, place: Place) -> Texts:
+    def texts(self, row: columns.Cells, place: Place) -> Texts:
         (column,) = self.spec.columns
-        return cells.texts(row[column], column, place)
+        return columns.texts(row[column], column, place)
 
     def blank(self, texts: Texts) -> tuple[int, ...]:
         return (0,) * len(texts)
 
-    def classes(self, rows: Sequence[cells.Raw], given: Sequence[str] | None) -> list[str]:
+    def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         """The tags given, or those of the rows, that of no entity first."""
         if given:
             return list(given)
         names = self.spelt(rows)
-        if all(cells.is_integer(n) for n in names):
+        if all(columns.is_integer(n) for n in names):
             raise bad_input(
                 "E304",
                 "the tags are numbers, and entities cannot be told from numbers",
@@ -62,8 +62,8 @@ class TokenClassification(CountedTask):
             )
         return sorted(names, key=lambda n: n != _OUTSIDE)
 
-    def spelt(self, rows: Sequence[cells.Raw]) -> list[str]:
-        return cells.classes_of((tag, place) for _, tags, place in rows for tag in tags)
+    def spelt(self, rows: Sequence[columns.Raw]) -> list[str]:
+        return columns.classes_of((tag, place) for _, tags, place in rows for tag in tags)
 
     def label(self, raw: Any, place: Place) -> tuple[int, ...]:
         return tuple(self.number(tag, place) for tag in raw)

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeopt.contract import Fact
-from edgeopt.distributed import Group
-from edgeopt.execute import Executed, execute
 from edgeopt.plan import make_plan
-from edgeopt.progress import Progress
 from edgeopt.recipe.load import Recipe, StepSpec
-from edgeopt.recipe.schema import RecipeHead
 from edgeopt.recipe.yaml import Document
-from edgeopt.store import Store
-from edgeopt.transforms import registry
-from edgeopt.transforms.base import AnyTransform
+from edgeopt.run.execute import Executed, execute
+from edgeopt.run.processes import Group
+from edgeopt.spec.recipe import RecipeHead
+from edgeopt.step import registry
+from edgeopt.step.contract import Fact
+from edgeopt.step.transform import AnyTransform
+from edgeopt.store.store import Store
+from edgeopt.support.progress import Progress
 
 #: A step of ours that brings a fact about, small enough for a test
 _BRING: dict[Fact, tuple[str, dict[str, Any]]] = {

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.export import Exported, Exporter, ExportInput, Query
-from edgeopt.measure.session import QUIET, onnx_query
-from edgeopt.store import State, file_digest
+from edgeopt.export.exporter import Exported, Exporter, ExportInput, Query
+from edgeopt.export.session import QUIET, onnx_query
+from edgeopt.store.store import State, file_digest
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.lower import GRAPH
 

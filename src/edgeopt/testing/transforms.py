@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgeopt.contract import Fact
-from edgeopt.execute import Done, Executed
-from edgeopt.progress import Progress
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.store import State, Store, file_digest
+from edgeopt.run.execute import Done, Executed
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step.contract import Fact
+from edgeopt.step.transform import AnyTransform, StepContext
+from edgeopt.store.store import State, Store, file_digest
+from edgeopt.support.progress import Progress
 from edgeopt.testing.build import TASK, build, step, steps_towards
-from edgeopt.transforms.base import AnyTransform, StepContext
 
 OTHER_SEED = 271828
 

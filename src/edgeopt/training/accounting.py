@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from edgeopt import host
+from edgeopt.support import host
 
 #: peft keeps the head as it was beside the one that is trained.
 _UNUSED = "original_module"

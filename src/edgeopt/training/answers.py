@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from edgeopt import host
-from edgeopt.progress import Progress
+from edgeopt.support import host
+from edgeopt.support.progress import Progress
 from edgeopt.tasks.encode import Ids, length
-from edgeopt.training.distil import flat, padded, real_tokens
+from edgeopt.training.distill_terms import flat, padded, real_tokens
 from edgeopt.training.teacher import Teacher
 
 _Values = np.ndarray[Any, np.dtype[Any]]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from edgeopt.errors import step_failed
-from edgeopt.progress import Bar
+from edgeopt.support.errors import step_failed
+from edgeopt.support.progress import Bar
 
 if TYPE_CHECKING:
     import torch

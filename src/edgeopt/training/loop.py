@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeopt import host
 from edgeopt.data import Split
-from edgeopt.distributed import TrainedAlong
 from edgeopt.models.load import takes
-from edgeopt.recipe.schema import TrainParams
+from edgeopt.run.processes import TrainedAlong
+from edgeopt.spec.recipe import TrainParams
+from edgeopt.support import host
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features, length
 from edgeopt.training.losses import WeightedCrossEntropy
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, Trainer
 
+    from edgeopt.step.transform import StepContext
     from edgeopt.training.accounting import Clock
     from edgeopt.training.mixture import Mixture
     from edgeopt.training.objective import Objective
-    from edgeopt.transforms.base import StepContext
 
 #: Seconds between checkpoints: what a crash can cost.
 CHECKPOINT_SECONDS = 30.0
@@ -52,7 +52,7 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         context.progress.say(f"other programs keep this machine busy: {host.cpus()} threads wait for each other; EDGEOPT_THREADS=1 may be quicker")
     feed, pool, weights = _feed(model, folder, params, context)
     if objective is None and params.distil is not None:
-        from edgeopt.training.distilling import distilled
+        from edgeopt.training.distill_objective import distilled
 
         objective = distilled(model, params, context, feed.task, pool, feed.train, feed.loss)
     clock = Clock()
@@ -225,7 +225,7 @@ def frozen_zeros(model: Any) -> dict[torch.Tensor, torch.Tensor]:
 def _finite(model: Any) -> None:
     import torch
 
-    from edgeopt.errors import step_failed
+    from edgeopt.support.errors import step_failed
 
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):

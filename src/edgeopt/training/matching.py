@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgeopt.errors import bad_input
 from edgeopt.models.structure import Structure
-from edgeopt.recipe.schema import Distil
-from edgeopt.training.distil import evenly
+from edgeopt.spec.recipe import Distil
+from edgeopt.support.errors import bad_input
+from edgeopt.training.distill_terms import evenly
 
 
 class Matching:

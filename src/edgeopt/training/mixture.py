@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.recipe.schema import Sampling, TrainParams
+from edgeopt.spec.recipe import Sampling, TrainParams
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 

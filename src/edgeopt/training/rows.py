@@ -11,8 +11,8 @@ import numpy as np
 
 from edgeopt.data import Split, TaskData
 from edgeopt.data.extra import without
-from edgeopt.errors import bad_input
-from edgeopt.recipe.schema import TrainParams
+from edgeopt.spec.recipe import TrainParams
+from edgeopt.support.errors import bad_input
 from edgeopt.training.mixture import Mixture, mixture_of
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from edgeopt.models.hard_concrete import HardConcrete
 from edgeopt.models.masks import Masks, masked
 from edgeopt.models.slicing import structure_of
-from edgeopt.training.distil import layer_loss, logits_loss, quarters, question, recorded
+from edgeopt.training.distill_terms import layer_loss, logits_loss, quarters, question, recorded
 from edgeopt.training.objective import Objective
 from edgeopt.training.teacher import Teacher
 

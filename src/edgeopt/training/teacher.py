@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from edgeopt.training.distil import logits_loss, question, recorded
+from edgeopt.training.distill_terms import logits_loss, question, recorded
 from edgeopt.training.objective import Objective
 
 

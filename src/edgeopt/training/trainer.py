@@ -11,7 +11,7 @@ from edgeopt.models.load import bare, layer_count
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 
 if TYPE_CHECKING:
-    from edgeopt.recipe.schema import TrainParams
+    from edgeopt.spec.recipe import TrainParams
     from edgeopt.training.accounting import Clock
     from edgeopt.training.losses import WeightedCrossEntropy
     from edgeopt.training.objective import Objective

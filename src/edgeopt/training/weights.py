@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.recipe.schema import TrainParams
+from edgeopt.spec.recipe import TrainParams
 
 
 def class_weights(params: TrainParams, labels: Sequence[Any], classes: Sequence[str]) -> list[float] | None:

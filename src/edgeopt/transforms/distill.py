@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import bad_input, step_failed
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
-from edgeopt.recipe.schema import Distil, Numbers, Strict, TaskSpec, TrainedStepParams
-from edgeopt.store import State
-from edgeopt.transforms.base import Figures, Found, Reference, StepContext, Transform
+from edgeopt.spec.recipe import Distil, Numbers, Strict, TaskSpec, TrainedStepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, Found, Reference, StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
 

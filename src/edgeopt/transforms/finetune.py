@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.recipe.schema import TrainedStepParams
-from edgeopt.store import State
-from edgeopt.transforms.base import StepContext, Transform
+from edgeopt.spec.recipe import TrainedStepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import StepContext, Transform
+from edgeopt.store.store import State
 
 
 class Finetune(Transform[TrainedStepParams]):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import EdgeoptError, Place, bad_input
 from edgeopt.models.tokenizer import FILE
 from edgeopt.models.unused import unexplained
-from edgeopt.recipe.schema import StepParams
-from edgeopt.store import State
+from edgeopt.spec.recipe import StepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import EdgeoptError, Place, bad_input
 from edgeopt.tasks import task_of
-from edgeopt.transforms.base import Figures, StepContext, Transform
 
 
 class Load(Transform[StepParams]):
@@ -25,7 +25,7 @@ class Load(Transform[StepParams]):
     contract = Contract(adds=facts(Fact.TORCH), needs=("torch", "transformers", "tokenizers"))
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
-        from edgeopt.quiet import quiet_libraries
+        from edgeopt.support.quiet import quiet_libraries
 
         quiet_libraries()
         import torch

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import step_failed
-from edgeopt.graph_files import settle
-from edgeopt.recipe.schema import StepParams
-from edgeopt.store import State
+from edgeopt.export.graph_files import settle
+from edgeopt.export.tied import tie
+from edgeopt.spec.recipe import StepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import step_failed
 from edgeopt.tasks import Task, task_of
-from edgeopt.tied import tie
-from edgeopt.transforms.base import StepContext, Transform
 
 GRAPH = "model.onnx"
 OPSET = 17
@@ -55,8 +55,8 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     than the tolerance, or with `relative` by that share of the largest logit more; then predictions are compared, too."""
     import onnx
 
+    from edgeopt.export.session import open_session
     from edgeopt.measure.parity import COMPARED, onnx_logits, same_predictions, sample_rows, torch_logits
-    from edgeopt.measure.session import open_session
     from edgeopt.models.load import copy_files, copy_tokenizer
 
     traced = model if traced is None else traced

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import step_failed
-from edgeopt.recipe.schema import StepParams
-from edgeopt.store import State
+from edgeopt.spec.recipe import StepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import step_failed
 from edgeopt.tasks import task_of
-from edgeopt.transforms.base import StepContext, Transform
 
 #: Largest difference of a logit before and after: float32 rounding of W + BA, with room.
 TOLERANCE = 1e-3

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt.errors import step_failed
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.store import State
-from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
-from edgeopt.transforms.base import Figures, Found
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step.transform import Figures, Found
+from edgeopt.store.store import State
+from edgeopt.support.errors import step_failed
+from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
 
 
 class AdaLoraParams(TargetedParams):

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import step_failed
-from edgeopt.recipe.schema import TrainedStepParams
-from edgeopt.store import State
-from edgeopt.transforms.base import Figures, StepContext, Transform
+from edgeopt.spec.recipe import TrainedStepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import step_failed
 
 
 class BitFitParams(TrainedStepParams):
@@ -52,7 +52,7 @@ class BitFit(Transform[BitFitParams]):
 
 def freeze_all_but_biases(model: Any) -> None:
     """Only biases and the head require a gradient."""
-    from edgeopt.transforms.adapters.common import freeze_all_but_head
+    from edgeopt.transforms.adapters.base import freeze_all_but_head
 
     freeze_all_but_head(model)
     for name, parameter in model.named_parameters():

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edgeopt.contract import Contract
-from edgeopt.recipe.schema import TrainedStepParams
-from edgeopt.transforms.adapters.common import STAYS, Adapter
+from edgeopt.spec.recipe import TrainedStepParams
+from edgeopt.step.contract import Contract
+from edgeopt.transforms.adapters.base import STAYS, Adapter
 
 
 class BottleneckParams(TrainedStepParams):

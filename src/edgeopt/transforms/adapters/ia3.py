@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt.contract import Contract, Fact, facts
 from edgeopt.models.anatomy import anatomy
-from edgeopt.recipe.schema import TrainedStepParams
-from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, for_task, peft_model
+from edgeopt.spec.recipe import TrainedStepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, for_task, peft_model
 
 
 class Ia3Params(TrainedStepParams):

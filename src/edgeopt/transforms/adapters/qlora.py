@@ -9,16 +9,16 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edgeopt import host
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import step_failed
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.models.structure import FIELD, of_config
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.store import State
-from edgeopt.transforms.adapters.common import MERGEABLE, Adapter, peft_model
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, Found
+from edgeopt.store.store import State
+from edgeopt.support import host
+from edgeopt.support.errors import step_failed
+from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, peft_model
 from edgeopt.transforms.adapters.lora import LoraParams, config, ranks
-from edgeopt.transforms.base import Figures, Found
 
 #: Weights that share a scale. bitsandbytes' kernels for the CPU take it that a row begins with a new block.
 BLOCK = 64

@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import step_failed
 from edgeopt.models.load import head_of
 from edgeopt.models.source import ModelSource
-from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
-from edgeopt.transforms.adapters.common import STAYS, Adapter, for_task
-from edgeopt.transforms.base import Found
+from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Found
+from edgeopt.support.errors import step_failed
+from edgeopt.transforms.adapters.base import STAYS, Adapter, for_task
 
 #: Tasks with one output a text. Where each token has an output, tokens that are not the text's have no place.
 _ONE_OUTPUT = ("text-classification", "text-regression", "multiple-choice", "coreference")

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import bad_input, step_failed
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
-from edgeopt.recipe.schema import Strict, TaskSpec, TrainedStepParams, TrainParams
-from edgeopt.store import State
-from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.spec.recipe import Strict, TaskSpec, TrainedStepParams, TrainParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.transforms.prune.figures import TOLERANCE, of_one_stack, shape_figures, size_figures
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 

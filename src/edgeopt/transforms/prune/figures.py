@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edgeopt.models.source import WEIGHTS, structure_in
 from edgeopt.models.structure import survival
-from edgeopt.recipe.schema import TaskSpec
-from edgeopt.transforms.base import Figures, Found
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step.transform import Figures, Found
 
 #: Tokens of the text whose multiply-accumulates are counted.
 TOKENS = 128

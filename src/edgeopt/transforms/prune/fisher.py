@@ -7,16 +7,16 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt import host
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import bad_input, step_failed
 from edgeopt.models.source import structure_in
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.problems import closest
-from edgeopt.recipe.schema import StepParams, Strict, Target, TaskSpec
-from edgeopt.store import State
+from edgeopt.spec.recipe import StepParams, Strict, Target, TaskSpec
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support import host
+from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.tasks import task_of
-from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.prune.budget import Costs, choose, counted
 from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved

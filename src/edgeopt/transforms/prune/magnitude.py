@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import step_failed
-from edgeopt.recipe.schema import StepParams, TaskSpec, TrainParams
-from edgeopt.store import State
-from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.spec.recipe import StepParams, TaskSpec, TrainParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import step_failed
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgeopt.errors import step_failed
-from edgeopt.graph_files import save_graph, structure_of
-from edgeopt.progress import Progress
-from edgeopt.tied import untie
+from edgeopt.export.graph_files import save_graph, structure_of
+from edgeopt.export.tied import untie
+from edgeopt.support.errors import step_failed
+from edgeopt.support.progress import Progress
 from edgeopt.transforms.quantize import bias, qdq, smooth
 from edgeopt.transforms.quantize.calibrate import Feeds, Method, activations, observe, observer, range_of
 from edgeopt.transforms.quantize.observers import Array, Channels, Range, Ranging
@@ -112,7 +112,7 @@ class Builder:
 
     def _same(self, path: Path) -> None:
         """Raise StepError E404 where the smoothed graph computes something else in float."""
-        from edgeopt.measure.session import input_names, open_session
+        from edgeopt.export.session import input_names, open_session
 
         before, after = open_session(self.graph), open_session(path)
         names = input_names(before)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from edgeopt.data import Split
-from edgeopt.graph_files import remove, save_graph
-from edgeopt.progress import Bar
-from edgeopt.recipe.schema import Strict
+from edgeopt.export.graph_files import remove, save_graph
+from edgeopt.spec.recipe import Strict
+from edgeopt.support.progress import Bar
 from edgeopt.tasks import Task
 from edgeopt.transforms.quantize import clipping
 from edgeopt.transforms.quantize.observers import Array, Histogram, MinMax, MovingAverage, Observer, Range, Ranging

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import step_failed
 from edgeopt.models.source import CONFIG
-from edgeopt.store import State
-from edgeopt.transforms.base import Figures
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures
+from edgeopt.store.store import State
+from edgeopt.support.errors import step_failed
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize.scope import Scope, WordTable, excluded, weighted
 from edgeopt.transforms.quantize.tables import word_tables
@@ -55,7 +55,7 @@ def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_
 def observe(before: State, after: Path, file: str = GRAPH) -> Figures:
     """Share of the weights that are int8 in the written graph, and its size as a share of `file` of the state before.
     Raises StepError E402 where there is none."""
-    from edgeopt.graph_files import size_of
+    from edgeopt.export.graph_files import size_of
     from edgeopt.measure.graph import weigh
 
     weights = weigh(after / GRAPH)

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt.graph_files import save_graph, structure_of
-from edgeopt.recipe.schema import StepParams
-from edgeopt.store import State
-from edgeopt.tied import untie
-from edgeopt.transforms.base import Figures, StepContext, Transform
+from edgeopt.export.graph_files import save_graph, structure_of
+from edgeopt.export.tied import untie
+from edgeopt.spec.recipe import StepParams
+from edgeopt.step.transform import Figures, StepContext, Transform
+from edgeopt.store.store import State
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common, qdq
 from edgeopt.transforms.quantize.scope import OPERATORS, SCOPE, WORD_TABLE, Scope, WordTable, excluded

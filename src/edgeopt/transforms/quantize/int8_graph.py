@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.graph_files import load_graph, save_graph
-from edgeopt.transforms.quantize.rows import as_rows
+from edgeopt.export.graph_files import load_graph, save_graph
+from edgeopt.transforms.quantize.token_rows import as_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

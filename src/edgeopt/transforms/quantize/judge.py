@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.bootstrap import bootstrap
 from edgeopt.data import Split
-from edgeopt.measure.session import input_names, open_session
-from edgeopt.paired import proportion
-from edgeopt.statistics import Bounds
+from edgeopt.export.session import input_names, open_session
+from edgeopt.statistics.bootstrap import bootstrap
+from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.paired import proportion
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.quantize.observers import Array

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from edgeopt.graph_files import copy_graph
-from edgeopt.recipe.schema import Strict
-from edgeopt.statistics import Bounds
+from edgeopt.export.graph_files import copy_graph
+from edgeopt.spec.recipe import Strict
+from edgeopt.statistics.bounds import Bounds
 from edgeopt.transforms.quantize.build import Builder, Remedies
 from edgeopt.transforms.quantize.calibrate import Method
 from edgeopt.transforms.quantize.judge import Judge, Judged

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from edgeopt.contract import Contract, Fact, facts
-from edgeopt.errors import step_failed
 from edgeopt.models.source import WEIGHTS
-from edgeopt.recipe.schema import TaskSpec, TrainedStepParams
-from edgeopt.store import State
-from edgeopt.transforms.base import Figures, Found, StepContext, Transform
+from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.store import State
+from edgeopt.support.errors import step_failed
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common
 from edgeopt.transforms.quantize.scope import Block, in_block, weighted

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.graph_files import bare, load_graph, save_graph
-from edgeopt.tied import untie
+from edgeopt.export.graph_files import bare, load_graph, save_graph
+from edgeopt.export.tied import untie
 from edgeopt.transforms.quantize.observers import Range
-from edgeopt.transforms.quantize.rows import as_rows
 from edgeopt.transforms.quantize.scope import OPERATORS, weighted
 from edgeopt.transforms.quantize.tables import to_int4
+from edgeopt.transforms.quantize.token_rows import as_rows
 
 
 @dataclass(frozen=True)

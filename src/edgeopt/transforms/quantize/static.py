@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.graph_files import move_graph
-from edgeopt.recipe.schema import StepParams, Strict, TaskSpec
-from edgeopt.store import State
+from edgeopt.export.graph_files import move_graph
+from edgeopt.spec.recipe import StepParams, Strict, TaskSpec
+from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.store import State
 from edgeopt.tasks import task_of
-from edgeopt.transforms.base import Figures, Found, StepContext, Transform
 from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common
 from edgeopt.transforms.quantize import policy as policies

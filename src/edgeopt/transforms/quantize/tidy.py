@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from edgeopt.graph_files import bare
+from edgeopt.export.graph_files import bare
 
 Readers = dict[str, list[Any]]
 

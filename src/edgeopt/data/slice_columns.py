@@ -1,0 +1,36 @@
+"""Columns of the data that rows are grouped by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support.errors import Place, bad_input
+from edgeopt.tasks import Task
+from edgeopt.tasks.columns import Cells, Raw, require, short
+
+#: A column of more values than this groups nothing.
+MOST = 50
+
+
+def by_column(task: Task, read_task: Callable[[Cells, Place], Sequence[Raw]]) -> Callable[[Cells, Place], list[Raw]]:
+    """Reads, for each row that `read_task` makes of a row of the data, the values of task.slices in the place of the texts.
+    Raises InputError E303 where a column is absent."""
+    columns = task.spec.slices or ()
+
+    def read(row: Cells, place: Place) -> list[Raw]:
+        require(row, columns, place)
+        values = tuple("none" if row[c] is None else short(row[c]) if not isinstance(row[c], str) else row[c][:60] for c in columns)
+        return [(values, None, place)] * len(read_task(row, place))
+
+    return read
+
+
+def slices_of(spec: TaskSpec, rows: Sequence[Raw], place: Place | None) -> dict[str, tuple[str, ...]]:
+    """By column the value of each row. Raises InputError E304 where a column has too many for slices."""
+    found = dict(zip(spec.slices or (), zip(*(values for values, _, _ in rows), strict=True), strict=True))
+    for column, values in found.items():
+        if len(set(values)) > MOST:
+            raise bad_input("E304", f"column '{column}' of task.slices has {len(set(values)):,} different values, and may have {MOST}", place=place,
+                            help="name a column that puts many rows together")  # fmt: skip
+    return found

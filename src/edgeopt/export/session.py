@@ -1,0 +1,121 @@
+"""ONNX Runtime sessions, opened the same way wherever edgeopt measures, and with the options that session.json ships.
+
+Options are a mapping: attributes of `onnxruntime.SessionOptions` by name (`intra_op_num_threads`, `enable_cpu_mem_arena`,
+`enable_mem_pattern`; `graph_optimization_level` by the name of its value), entries of the session's configuration, which have
+a dot in their name, and `disabled_optimizers`, a list. No others are set, wherever they come from: `bundle/device/guard.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeopt.bundle.device.guard import LEVEL, OPTIMIZERS, session_options
+from edgeopt.export.graph_files import DATA, is_large
+from edgeopt.support.errors import bad_input
+
+Options = Mapping[str, Any]
+
+#: All processors, and none is taken by an idle session's threads from another session.
+QUIET: Options = {"session.intra_op.allow_spinning": "0"}
+#: Seconds that one query may take where rows are answered: the largest encoder takes a minute for one on the slowest device.
+PATIENCE = 600.0
+_AGAIN = "export the model again, or get it again from where it was made"
+#: Options that change which kernels compute the graph, and so the last digits of its logits.
+KERNELS = (OPTIMIZERS, LEVEL)
+
+
+def defaults(threads: int) -> dict[str, Any]:
+    """The runtime's own choices on so many threads. Only, threads that wait for work stop spinning when the query ends: they
+    would take the processors from what is measured next, or from whatever else the device does."""
+    return {"intra_op_num_threads": threads, **({"session.force_spinning_stop": "1"} if threads > 1 else {})}
+
+
+def open_session(path: Path, options: Options = QUIET) -> Any:
+    """A CPU session with these options. The lines of the model card do the same. Raises ValueError for options that no session.json
+    may set."""
+    return _opened(path, options)
+
+
+def save_optimized(path: Path, options: Options, to: Path) -> dict[str, Any]:
+    """Write the graph as the runtime optimises it for this processor, in the runtime's own format where `to` ends in .ort;
+    returns the options to open that file with. No optimisation may run over it again: the runtime would fuse what it was told
+    to leave apart."""
+    _opened(path, options, to)
+    return {**{k: v for k, v in options.items() if k not in KERNELS}, "graph_optimization_level": "ORT_DISABLE_ALL"}
+
+
+def _opened(path: Path, options: Options, to: Path | None = None) -> Any:
+    """to: where the runtime is to write the optimised graph, which only we say, and no options."""
+    import onnxruntime as ort
+
+    settings = session_options(ort, dict(options))
+    if to is not None:
+        settings.optimized_model_filepath = str(to)
+        if to.suffix == ".ort":
+            settings.add_session_config_entry("session.save_model_format", "ORT")
+        elif is_large(path):
+            settings.add_session_config_entry("session.optimized_model_external_initializers_file_name", to.name + DATA)
+    return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+
+
+def input_names(session: Any) -> list[str]:
+    return [i.name for i in session.get_inputs()]
+
+
+def onnx_query(path: Path, options: Options, *, limited: bool = False) -> Callable[[Mapping[str, Any]], Any]:
+    """The output `logits` of a graph, or its first where none has that name, for a feed of which it takes the inputs that it has. limited:
+    a query that takes longer than PATIENCE is broken off; the watch costs a tenth of a millisecond, so not where time is measured.
+    Raises InputError E131 where the graph does not open, and a query E212 where the runtime fails or is broken off."""
+    try:
+        session = open_session(path, options)
+    except ValueError:  # options
+        raise
+    except Exception as error:  # the runtime's exceptions have no base of their own
+        raise bad_input("E131", f"{path} cannot be opened by ONNX Runtime: {told(error)}", help="export it again") from None
+    names, outputs = set(input_names(session)), [o.name for o in session.get_outputs()]
+    wanted = ["logits" if "logits" in outputs else outputs[0]]
+    run = _limited(session) if limited else session.run
+
+    def query(feed: Mapping[str, Any]) -> Any:
+        try:
+            return run(wanted, {k: v for k, v in feed.items() if k in names})[0]
+        except TimeoutError:
+            raise bad_input("E212", f"{path} takes more than {PATIENCE:.0f} seconds for one query", help=_AGAIN) from None
+        except Exception as error:
+            raise bad_input("E212", f"{path} cannot answer a query in ONNX Runtime: {told(error)}", help=_AGAIN) from None
+
+    return query
+
+
+def told(error: Exception) -> str:
+    """What the runtime says, on one line."""
+    return " ".join(str(error).split())[:300]
+
+
+def _limited(session: Any) -> Callable[..., Any]:
+    import onnxruntime as ort
+
+    def run(outputs: list[str], feed: Mapping[str, Any]) -> Any:
+        """Raises TimeoutError. The runtime looks at the flag before each node, of a loop's body too."""
+        options, late = ort.RunOptions(), threading.Event()
+
+        def stop() -> None:
+            late.set()
+            options.terminate = True
+
+        watch = threading.Timer(PATIENCE, stop)
+        watch.daemon = True
+        watch.start()
+        try:
+            return session.run(outputs, feed, options)
+        except Exception:
+            if late.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            watch.cancel()
+
+    return run

@@ -1,0 +1,78 @@
+"""A matrix that words are looked up in and that their scores are made by, stored once: the exporter writes it a second time, turned.
+
+In a float graph the product reads the table through a Transpose, which runtimes compute once, when they load the file. For int8
+the two are taken apart again, because a table and a product are rounded in different ways.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.export.graph_files import load_graph, placeholder, save_graph, structure_of
+
+#: How the second one of two tied matrices is called, which is no parameter of its own.
+TIED = "_tied"
+#: Numbers of the smallest matrix that it is worth for.
+_SMALLEST = 1024
+
+
+def tie(path: Path) -> int:
+    """Store each constant that is the turned table of a lookup once, in place; returns how many were stored twice."""
+    if not _candidates(structure_of(path).graph):
+        return 0
+    model = load_graph(path)
+    count = tie_model(model)
+    if count:
+        save_graph(model, path)
+    return count
+
+
+def tie_model(model: Any) -> int:
+    """The same of a graph whose weights are in memory."""
+    from onnx import helper, numpy_helper
+
+    graph, found = model.graph, {}
+    tensors = {t.name: t for t in graph.initializer}
+    for table, turned in _candidates(graph):
+        if turned not in found and np.array_equal(numpy_helper.to_array(tensors[table]).T, numpy_helper.to_array(tensors[turned])):
+            found[turned] = table
+    for i in reversed([i for i, t in enumerate(graph.initializer) if t.name in found]):
+        del graph.initializer[i]
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if name in found:
+                node.input[i] = f"{found[name]}{TIED}"
+    for table in dict.fromkeys(found.values()):
+        graph.node.insert(0, helper.make_node("Transpose", [table], [f"{table}{TIED}"], f"{table}{TIED}", perm=[1, 0]))
+    return len(found)
+
+
+def untie(model: Any) -> Any:
+    """Let each product read a matrix of its own again, in place; the model. Of weights that are elsewhere there is only the shape."""
+    from onnx import TensorProto, numpy_helper
+
+    graph = model.graph
+    tensors = {t.name: t for t in graph.initializer}
+    for i, node in reversed(list(enumerate(graph.node))):
+        if node.op_type != "Transpose" or not node.output[0].endswith(TIED) or node.input[0] not in tensors:
+            continue
+        table = tensors[node.input[0]]
+        if table.data_location == TensorProto.EXTERNAL:
+            graph.initializer.append(placeholder(node.output[0], table.data_type, table.dims[::-1]))
+        else:
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(table).T), node.output[0]))
+        del graph.node[i]
+    return model
+
+
+def _candidates(graph: Any) -> list[tuple[str, str]]:
+    """(table, matrix) by name, where the one is looked up in, the other multiplied by, and their shapes are each other's turned."""
+    from onnx import TensorProto
+
+    shapes = {t.name: tuple(t.dims) for t in graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 2 and np.prod(t.dims) >= _SMALLEST}
+    tables = dict.fromkeys(n.input[0] for n in graph.node if n.op_type == "Gather" and n.input[0] in shapes)
+    products = dict.fromkeys(n.input[1] for n in graph.node if n.op_type == "MatMul" and n.input[1] in shapes)
+    return [(table, matrix) for table in tables for matrix in products if shapes[table] == shapes[matrix][::-1]]

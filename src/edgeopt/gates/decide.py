@@ -1,0 +1,231 @@
+"""Gates: a bound, the evidence, and a verdict of pass, fail or inconclusive.
+
+A gate passes when the whole one-sided confidence bound is on the right side, fails when the other
+bound is on the wrong side, and is inconclusive in between: the data cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from edgeopt.gates import timed as latency_gates
+from edgeopt.gates.chance import Standing, standing
+from edgeopt.gates.slices import Groups, Worst, parts_of, worst
+from edgeopt.measure.latency import Measured
+from edgeopt.results.model import Gate, Subject, Verdict
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.statistics.bounds import Bounds, sure
+from edgeopt.statistics.power import POWER, rows_needed, scaled
+from edgeopt.support.errors import ExitCode
+from edgeopt.tasks import Task
+
+Side = Literal["baseline", "candidate"]
+#: Of a metric that the candidate's outputs do not have, and of one that the baseline's do not.
+_UNDEFINED: tuple[Verdict, ...] = ("fail", "inconclusive")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a gate may look at. labels: (rows,) or (rows, words); logits: the task's outputs, rows first."""
+
+    task: Task
+    labels: np.ndarray[Any, np.dtype[Any]]
+    baseline_logits: np.ndarray[Any, np.dtype[Any]]
+    candidate_logits: np.ndarray[Any, np.dtype[Any]]
+    baseline: Subject
+    candidate: Subject
+    latency: list[Measured]
+    #: By length and by the columns of task.slices: the slice of each row.
+    groups: Groups = field(default_factory=dict)
+
+    #: What was found out once: of each side its standing by metric, and its flaw.
+    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def difference(self, metric: str, confidence: float) -> Bounds:
+        """Candidate minus baseline."""
+        return self.task.difference(metric, self.labels, self.baseline_logits, self.candidate_logits, confidence)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The candidate alone where it stands in the baseline's place, as nothing compares."""
+        return ("candidate",) if self.baseline is self.candidate else ("baseline", "candidate")
+
+    def outputs(self, side: Side) -> np.ndarray[Any, np.dtype[Any]]:
+        return self.baseline_logits if side == "baseline" else self.candidate_logits
+
+    def broken(self, side: Side) -> str | None:
+        """How many rows have an output that is no finite number; None where all have."""
+        if side not in self.known:
+            wrong, rows = int(np.sum(~self.task.sound(self.labels, self.outputs(side)))), len(self.labels)
+            self.known[side] = f"{wrong} of {rows} rows have an output of the {side} that is no finite number (nan or infinite)" if wrong else None
+        found: str | None = self.known[side]
+        return found
+
+    def standing(self, side: Side, metric: str) -> Standing:
+        """A side that is not broken beside the best answer that reads nothing."""
+        at = side, self.task.judged_by(metric)
+        if at not in self.known:
+            self.known[at] = standing(self.task, metric, self.labels, self.outputs(side))
+        found: Standing = self.known[at]
+        return found
+
+
+def verdict_of(gates: list[Gate]) -> Verdict:
+    """A failed gate fails the run; else an inconclusive one leaves it open."""
+    verdicts = {g.verdict for g in gates}
+    return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
+
+
+class Decisions(NamedTuple):
+    """Gates that were decided outside of a run, with what `apply` would say besides: warnings beside the verdict, and notes."""
+
+    gates: list[Gate]
+    warnings: list[str]
+    notes: list[str]
+
+
+EXIT_CODES: dict[Verdict, ExitCode] = {"pass": ExitCode.PASS, "fail": ExitCode.GATE_FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
+
+
+def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Gate:
+    """Decide one gate. Values are in the unit of the bound: metric, MB, ms or a ratio."""
+    kind, bound = spec.bound
+    if spec.metric.startswith("latency."):
+        found = latency_gates.latency(spec, evidence.latency)
+        return _gate(spec, kind, bound, line, found.bounds, found.verdict, found.reason, **found.place)
+    if spec.metric in ("size", "memory.peak", "start.cold"):
+        found = latency_gates.process(spec, evidence.baseline, evidence.candidate, evidence.latency)
+        return _gate(spec, kind, bound, line, found.bounds, found.verdict, found.reason)
+    if flawed := _flawed(spec, kind, evidence):
+        return _gate(spec, kind, bound, line, None, *flawed, slice=spec.slice)
+    gate = _metric(spec, kind, bound, evidence, line) if spec.slice is None else _slices(spec, spec.slice, bound, evidence, line)
+    return gate if kind == "min" or gate.verdict != "pass" else _held_against_chance(spec.metric, gate, evidence)
+
+
+def _flawed(spec: GateSpec, kind: str, evidence: Evidence) -> tuple[Verdict, str] | None:
+    """The verdict of a gate that looks at outputs which are no numbers, or at a metric that they do not have, and why."""
+    looked: tuple[Side, ...] = ("candidate",) if kind == "min" else ("baseline", "candidate")
+    broken = [flaw for side in looked if (flaw := evidence.broken(side))]
+    if broken:
+        return "fail", "; ".join(broken)
+    if why := evidence.task.unmeasurable(spec.metric, evidence.labels):
+        return "inconclusive", why
+    for side, verdict in zip(reversed(looked), _UNDEFINED, strict=False):
+        if why := evidence.task.undefined(spec.metric, evidence.labels, evidence.outputs(side)):
+            return verdict, f"the {side}'s {why}"
+    return None
+
+
+def _held_against_chance(metric: str, gate: Gate, evidence: Evidence) -> Gate:
+    """A drop that passed, where either model is as far as anyone saw no better than an answer that reads nothing: it is not known. Of
+    unequal classes a model that reads may be no better by the metric itself: that it reads has then to be shown."""
+    for side in evidence.sides:
+        found, told = evidence.standing(side, metric), evidence.task.information
+        if found.no_better and (told is None or evidence.standing(side, told).untold):
+            why = f"the {side}'s {found.metric} of {found.value:.4f} is no better than {found}: a drop {'from' if side == 'baseline' else 'to'} it says nothing"
+            return gate.model_copy(update={"verdict": "inconclusive", "reason": f"{gate.reason}; {why}"})
+    return gate
+
+
+def _gate(spec: GateSpec, kind: str, bound: float, line: int | None, bounds: Bounds | None, verdict: Verdict, reason: str, **more: Any) -> Gate:
+    return Gate(
+        metric=spec.metric,
+        verdict=verdict,
+        value=bounds and bounds.value,
+        bound=bound,
+        kind=kind,
+        reason=reason,
+        low=bounds and bounds.low,
+        high=bounds and bounds.high,
+        confidence=spec.confidence,
+        line=line,
+        **more,
+    )
+
+
+def _judge(bounds: Bounds, good: Callable[[float], bool], *, smaller_is_better: bool) -> Verdict:
+    worst, best = (bounds.high, bounds.low) if smaller_is_better else (bounds.low, bounds.high)
+    return "pass" if good(worst) else "inconclusive" if good(best) else "fail"
+
+
+def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
+    base, candidate = evidence.baseline.metrics[spec.metric], evidence.candidate.metrics[spec.metric]
+    difference = evidence.difference(spec.metric, spec.confidence)
+    shown = f"{spec.metric} {base:.4f} → {candidate:.4f} on {len(evidence.labels)} rows"
+    rows, least = len(evidence.labels), evidence.task.fewest_rows(spec.metric)
+    if kind == "min":
+        floor = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence)
+        verdict = _judge(floor, lambda v: v >= bound, smaller_is_better=False)
+        reason = f"{shown}; at least {floor.low:.4f} with {sure(spec.confidence)} confidence"
+        needed, open = _open(spec, verdict, partial(scaled, floor), rows, f"{rows} rows cannot tell whether it reaches {bound:g}", least)
+        return _gate(spec, kind, bound, line, floor, verdict, reason + open, rows_needed=needed)
+    scale = abs(base) if kind == "max_drop_relative" else 1.0
+    if scale == 0.0:
+        return _gate(spec, kind, bound, line, None, "inconclusive", f"{shown}; a share of zero is not defined: use max_drop")
+    drop = _drop(difference, scale)
+    verdict = _judge(drop, lambda v: v <= bound, smaller_is_better=True)
+    reason = f"{shown}; drop {drop.value:+.4f}, at most {drop.high:+.4f} with {sure(spec.confidence)} confidence"
+    needed, open = None, ""
+    if verdict == "inconclusive":
+        more = evidence.task.more_rows(spec.metric, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, spec.confidence)
+        needed, open = _open(spec, verdict, lambda t: _drop(more(t), scale), rows, f"{rows} rows cannot tell whether it is within {bound:g}", least)
+    return _gate(spec, kind, bound, line, drop, verdict, reason + open, rows_needed=needed)
+
+
+def _drop(difference: Bounds, scale: float = 1.0) -> Bounds:
+    """Baseline minus candidate, as a share of scale."""
+    return Bounds(*(-v / scale for v in (difference.value, difference.high, difference.low)))
+
+
+def _open(spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds], rows: int, what: str, least: int = 1) -> tuple[int | None, str]:
+    """Of a verdict that is inconclusive, how many rows would settle it, and that in words. least: rows below which nothing is told."""
+    if verdict != "inconclusive":
+        return None, ""
+    if rows < least:
+        return least, f": nothing is told by fewer than {least} rows"
+    needed = rows_needed(bounds_of, rows, spec.bound[1], spec.confidence)
+    if needed is None:
+        return None, f": {what}, and no number of rows like these does: what was seen is the margin itself"
+    return needed, f": {what}; about {_rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on these"
+
+
+def _rounded(count: int) -> int:
+    """Two significant digits, up."""
+    unit = int(10 ** max(len(str(count)) - 2, 0))
+    return -(-count // unit) * unit
+
+
+def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
+    """The slice that drops most."""
+    task, outputs = evidence.task, (evidence.labels, evidence.baseline_logits, evidence.candidate_logits)
+    parts = parts_of(task, spec.metric, evidence.labels, evidence.groups, None if slice == "worst" else slice)
+    found = worst(task, spec.metric, *outputs, parts, bound, spec.confidence)
+    more = {"slice": slice}
+    if found is None:
+        reason = f"all of {len(parts)} slices have too few rows for a drop of {bound:g}" if parts else "the rows are one slice"
+        return _gate(spec, "max_drop", bound, line, None, "inconclusive", reason, **more)
+    verdict = _judge(found.drop, lambda v: v <= bound, smaller_is_better=True)
+    rows = found.slice.rows
+    base, candidate = (task.measure(spec.metric, evidence.labels[rows], x[rows]) for x in outputs[1:])
+    reason = (
+        f"of {found.slices} slices {found.slice} drops most: {spec.metric} {base:.4f} → {candidate:.4f} on {len(rows)} rows; drop {found.drop.value:+.4f}, "
+        f"that of every slice at most {found.drop.high:+.4f} with {sure(spec.confidence)} confidence"
+    )
+    needed, open = _open_slice(spec, verdict, evidence, found, bound)
+    small = f"; too small to tell: {', '.join(f'{p} ({len(p.rows)} rows)' for p in found.small)}" if found.small else ""
+    return _gate(spec, "max_drop", bound, line, found.drop, verdict, reason + open + small, rows_needed=needed, **more)
+
+
+def _open_slice(spec: GateSpec, verdict: Verdict, evidence: Evidence, found: Worst, bound: float) -> tuple[int | None, str]:
+    """How many rows of the slice that is farthest from being settled would do."""
+    rows, task = found.open.rows, evidence.task
+    logits = evidence.baseline_logits[rows], evidence.candidate_logits[rows]
+    seen = task.measure(spec.metric, evidence.labels[rows], logits[0]) - task.measure(spec.metric, evidence.labels[rows], logits[1])
+    spec = spec if seen < bound else spec.model_copy(update={"confidence": found.each})
+    more = task.more_rows(spec.metric, evidence.labels[rows], *logits, spec.confidence)
+    return _open(spec, verdict, lambda t: _drop(more(t)), len(rows), f"{len(rows)} rows of {found.open} cannot tell whether it is within {bound:g}")

@@ -1,0 +1,274 @@
+"""Gates on a finished model alone, measured anew: ONNX Runtime, tokenizers, numpy and the rows; no training code, no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.data import Split, row_warnings
+from edgeopt.data.files import is_there
+from edgeopt.export import session
+from edgeopt.export.exporter import Runnable
+from edgeopt.gates.asked import Asked, target_of
+from edgeopt.gates.baseline_file import Baseline, check_fits, other_machine, read_baseline
+from edgeopt.gates.chance import looked_at, warnings
+from edgeopt.gates.decide import Decisions, Evidence, decide
+from edgeopt.gates.model import Artifact, find_artifact
+from edgeopt.measure.accuracy import outputs_of
+from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts, sittings
+from edgeopt.measure.twin import TWIN
+from edgeopt.report.evidence import evidence_notes
+from edgeopt.results.model import Gate, Starts, Subject, SubjectName
+from edgeopt.run.measuring import groups_of, subject_of
+from edgeopt.spec.recipe import MEASURED, GateSpec, Target
+from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.support.progress import Progress
+from edgeopt.tasks import Task
+from edgeopt.tasks.columns import is_integer
+from edgeopt.tasks.encode import Encoder, length
+
+Answered = tuple[Any, float]
+#: Bounds that look at the candidate alone.
+_ABSOLUTE = ("min", "max_mb", "max_ms")
+
+
+@dataclass(frozen=True)
+class Against:
+    """What an artifact is compared with: a finished model, which is measured beside it, or a baseline file. Neither: nothing."""
+
+    artifact: Artifact | None = None
+    file: Baseline | None = None
+    path: Path | None = None
+
+    @property
+    def elsewhere(self) -> str | None:
+        """In what the machine of a baseline file is not this one."""
+        return other_machine(self.file) if self.file else None
+
+
+def find_against(path: Path | None) -> Against:
+    """Raises InputError E131 or E132."""
+    if path is None:
+        return Against()
+    if is_there(path, Path.is_file) and path.suffix != ".onnx":
+        return Against(file=read_baseline(path), path=path)
+    return Against(artifact=find_artifact(path), path=path)
+
+
+def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress: Progress, max_seconds: float) -> Decisions:
+    """Measure what the gates look at, and nothing else, and decide them. max_seconds: a limit on each latency, besides the
+    target's own. Raises InputError E118 or E134 where a gate cannot be decided on what is given, E131 and E316 for a graph that
+    does not fit the task, E133 for a baseline that does not, and those of the rows."""
+    gates = [(_resolved(spec, asked), place) for spec, place in asked.gates]
+    issues = [issue for spec, place in gates if (issue := _undecidable(spec, place, asked, against))]
+    if issues:
+        raise InputError(issues)
+    rows, task = asked.rows(_names(asked, candidate, against))
+    candidate.check(task)
+    if against.artifact is not None:
+        against.artifact.check(task)
+        _check_order(candidate, against.artifact)
+    untold = list[str]()
+    if against.file is not None and against.path is not None:
+        untold = check_fits(against.file, against.path, asked, candidate, rows, task)
+    evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence([spec for spec, _ in gates], max_seconds)
+    found = [_decide(spec, place, evidence, against) for spec, place in gates]
+    beside = [*_no_baseline(candidate, against, evidence), *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec))]
+    beside += row_warnings(rows.name, len(rows), _leaked(candidate, rows), rows.copied)
+    return Decisions(found, beside, [*untold, *evidence_notes(evidence)])
+
+
+def _leaked(candidate: Artifact, rows: Split) -> int:
+    """Of these rows, how many stand in train as far as the run says that the model is of."""
+    told = candidate.run.report.task if candidate.run else None
+    return told.leaked or 0 if told and told.fingerprint == rows.fingerprint else 0
+
+
+def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> list[str]:
+    """What stands beside a verdict where the baseline is none: the candidate itself, or a model that is int8 already."""
+    if against.path is None:
+        return []
+    theirs = against.file.graph if against.file else against.artifact.digests()["graph"] if against.artifact else None
+    if theirs == candidate.digests()["graph"]:
+        return [f"The candidate is compared with itself: {candidate.shown} and the baseline of {against.path} are the same graph. Nothing was lost or won, "
+                "and no gate that compares says anything; give --against the FP32 model that it was made from."]  # fmt: skip
+    if evidence.baseline.precision == "int8":
+        return [f"The baseline of {against.path} is int8, and a recipe's baseline is FP32: what its own quantization lost is in no drop, and what it won in "
+                "no ratio; give --against the FP32 model."]  # fmt: skip
+    return []
+
+
+def _names(asked: Asked, candidate: Artifact, against: Against) -> Sequence[str]:
+    """Of the candidate's outputs: its own, or where it has none but numbers those of the baseline that it stems from."""
+    own = candidate.classes(asked.task)
+    theirs = against.file.task.labels if against.file else against.artifact.classes(asked.task) if against.artifact else ()
+    return theirs if theirs and (not own or (_plain(own) and _words(theirs))) else own
+
+
+def _words(names: Sequence[str]) -> bool:
+    """Whether the names are any, and say more than numbers do."""
+    return not all(is_integer(name) for name in names)
+
+
+def _plain(names: Sequence[str]) -> bool:
+    """Whether the names are none, or numbers in their order: what a config has where nobody named the outputs. Numbers in another order
+    are names: they say which class an output is."""
+    return not _words(names) and (numbers := [int(name) for name in names]) == sorted(numbers)
+
+
+def _check_order(candidate: Artifact, baseline: Artifact) -> None:
+    """Raises InputError E318 where both name their outputs, and not the same; where one does not, it has the other's, unless those are
+    numbers out of their order, which contradict its own."""
+    ours, theirs = ([name.casefold() for name in a.labels] for a in (candidate, baseline))
+    unnamed = (_plain(ours) and (_plain(theirs) or _words(theirs))) or (_plain(theirs) and _words(ours))
+    if ours != theirs and not unnamed:
+        issue = Issue("E318", "the two models name their classes differently, or in different orders", None, "give the baseline that this model was made from",
+                      tuple(f"{a.shown}: {', '.join(a.labels) or 'no names'}" for a in (candidate, baseline)))  # fmt: skip
+        raise InputError(issue)
+
+
+def _resolved(spec: GateSpec, asked: Asked) -> GateSpec:
+    """A gate on latency, with the target and the length that it takes by default."""
+    if not spec.metric.startswith("latency"):
+        return spec
+    target = target_of(spec, asked)
+    return spec.model_copy(update={"target": target.name, "sequence": spec.sequence or target.sequence[0]})
+
+
+def _undecidable(spec: GateSpec, place: Place | None, asked: Asked, against: Against) -> Issue | None:
+    if spec.bound[0] in _ABSOLUTE:
+        return None
+    if against.path is None:
+        return Issue("E134", f"the gate on {spec.metric} compares, and there is nothing to compare with", place,
+                     "give --against: the FP32 model's folder, or a file of `edgeopt baseline`")  # fmt: skip
+    if not spec.metric.startswith("latency"):
+        return None
+    if against.artifact is not None:
+        if spec.against == "torch":
+            return Issue(
+                "E118", "the gate is against torch, which a finished model is not run by", place, "give a file of `edgeopt baseline`, or against: onnx"
+            )
+        return None
+    if against.elsewhere is None and _measured_there(spec, target_of(spec, asked), against) is None:
+        return Issue("E118", f"the baseline has no latency against {spec.against} on target '{spec.target}' at sequence {spec.sequence}", place,
+                     "measure it anew with `edgeopt baseline`, with this recipe")  # fmt: skip
+    return None
+
+
+def _measured_there(spec: GateSpec, target: Target, against: Against) -> Measured | None:
+    """The latency of a baseline file that a gate is against."""
+    name = "baseline-torch" if spec.against == "torch" else "baseline"
+    wanted = (name, target.name, target.threads, target.batch, spec.sequence)
+    found = against.file.measured() if against.file else []
+    return next((m for m in found if (m.subject, m.target, m.threads, m.batch, m.sequence) == wanted), None)
+
+
+def _of_machine(spec: GateSpec) -> bool:
+    """Whether the gate is on what another machine would do differently."""
+    return spec.metric.startswith("latency") or spec.metric in ("memory.peak", "start.cold")
+
+
+def _apart(spec: GateSpec, against: Against) -> bool:
+    """Whether the gate compares figures of two machines, which nothing can decide."""
+    return _of_machine(spec) and spec.bound[0] not in _ABSOLUTE and against.elsewhere is not None
+
+
+def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Against) -> Gate:
+    line = place.line if place else None
+    if not _apart(spec, against):
+        gate = decide(spec, evidence, line=line)
+        if against.file is None or not _of_machine(spec) or spec.bound[0] in _ABSOLUTE:
+            return gate
+        reason = f"{gate.reason}; the baseline's is of {against.file.created[:10]}, not measured side by side"
+        if spec.metric == "start.cold":
+            reason += ": nothing says what differs between two times, so give --against the FP32 model's folder, or a bound of max_ms"
+            return gate.model_copy(update={"verdict": "inconclusive", "low": None, "high": None, "reason": reason})
+        return gate.model_copy(update={"reason": reason})
+    kind, bound = spec.bound
+    reason = f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 model's folder, so that " \
+             "both are measured here; or bound what this machine may take"  # fmt: skip
+    more = {"sequence": spec.sequence, "against": spec.against} if spec.metric.startswith("latency") else {}
+    return Gate(metric=spec.metric, verdict="inconclusive", value=None, bound=bound, kind=kind, reason=reason, low=None, high=None,
+                confidence=spec.confidence, target=spec.target, line=line, **more)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """Both models on the same rows, by the functions that a run measures with."""
+
+    asked: Asked
+    candidate: Artifact
+    against: Against
+    rows: Split
+    task: Task
+    progress: Progress
+
+    @property
+    def models(self) -> dict[SubjectName, Artifact]:
+        both: dict[SubjectName, Artifact] = {"candidate": self.candidate}
+        return {"baseline": self.against.artifact, **both} if self.against.artifact else both
+
+    def evidence(self, specs: Sequence[GateSpec], max_seconds: float) -> Evidence:
+        """What the gates look at. Without a baseline the candidate stands in its place, where no gate compares."""
+        answered = {name: self._answers(name) for name in self.models} if any(s.metric not in MEASURED for s in specs) else {}
+        timed = [(target_of(s, self.asked), s.sequence) for s in specs if s.metric.startswith("latency") and not _apart(s, self.against)]
+        features = self.task.encode(Encoder(self.models.get("baseline", self.candidate).folder, self.task.spec.max_length), self.rows.texts)
+        queries = features.ids
+        latency = self._latency(timed, queries, max_seconds)
+        starts: dict[str, Starts] = {}
+        if any(s.metric in ("memory.peak", "start.cold") for s in specs):
+            files = {n: Runnable(a.graph, settings=self._options(n, latency)) for n, a in self.models.items()}
+            with self.progress.during(*promise_of_starts(files)):
+                starts = cold_starts(files, max(queries, key=length))
+        labels = self.task.stack_labels(self.rows.labels)
+        subjects = {n: subject_of(a.shown, a.graph, self.task, labels, answered.get(n), starts.get(n)) for n, a in self.models.items()}
+        outputs = {name: given[0] for name, given in answered.items()}
+        if self.against.file is not None:
+            there, outputs["baseline"] = self.against.file, self.task.stack(self.against.file.outputs)
+            subjects["baseline"] = there.subject.model_copy(update={"metrics": self.task.metrics(labels, outputs["baseline"])})
+            latency += [replace(m, apart=True) for m in there.measured() if not self.against.elsewhere and m.subject != "candidate"]
+        have = {(m.subject, m.target, m.sequence) for m in latency}
+        latency += [replace(m, subject="baseline") for m in latency if m.subject == "candidate" and ("baseline", m.target, m.sequence) not in have]
+        base: Subject = subjects.get("baseline", subjects["candidate"])
+        mine = outputs.get("candidate", np.empty(0))
+        return Evidence(self.task, labels, outputs.get("baseline", mine), mine, base, subjects["candidate"], latency, groups_of(self.task, self.rows, features))
+
+    def _answers(self, name: SubjectName) -> Answered:
+        found, started = self.models[name], time.perf_counter()
+        outputs = outputs_of(found.graph, found.folder, self.rows, self.task, self.progress, f"accuracy of {name}")
+        return outputs, time.perf_counter() - started
+
+    def _latency(self, timed: Iterable[tuple[Target, Any]], queries: list[Any], max_seconds: float) -> list[Measured]:
+        """Only on the targets, and at the lengths, of gates."""
+        timed, found = list(timed), list[Measured]()
+        for target in self.asked.targets:
+            sequences = list(dict.fromkeys(s for t, s in timed if t.name == target.name))
+            if sequences:
+                limit = min(target.max_seconds, max_seconds)
+                known: dict[str, session.Options] = {n: a.options for n, a in self.models.items() if a.options} if target is self.asked.targets[0] else {}
+                given = target.model_copy(update={"sequence": sequences, "max_seconds": limit})
+                files = {n: Runnable(a.graph) for n, a in self.models.items()}
+                with self.progress.during(*promise(given), most=True):
+                    beside = self._beside_twin(given, files, queries, known)
+                    found += beside
+                    if rest := [s for s in sequences if s not in {m.sequence for m in beside}]:
+                        found += measure(given.model_copy(update={"sequence": rest}), files, None, queries, known)
+        return found
+
+    def _beside_twin(self, target: Target, files: dict[SubjectName, Runnable], queries: list[Any], options: dict[str, session.Options]) -> list[Measured]:
+        """Beside the twin of a baseline file's graph, with the options that it was measured with there; nothing where it has none."""
+        there = self.against.file
+        if there is None or there.twin is None or self.against.elsewhere:
+            return []
+        theirs = next((m.session for m in there.measured() if (m.subject, m.target) == (TWIN, target.name)), None)
+        return sittings(target, files, None, queries, there.twin, {**options, TWIN: theirs}) if theirs else []
+
+    def _options(self, name: SubjectName, latency: Sequence[Measured]) -> session.Options:
+        """Those that it was timed with, those of session.json, or the runtime's own."""
+        measured = next((m.session for m in latency if m.subject == name), None)
+        return measured or self.models[name].options or session.defaults(self.asked.targets[0].threads)

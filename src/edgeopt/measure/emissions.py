@@ -1,0 +1,159 @@
+"""Energy and CO2eq of what runs between two moments, counted or estimated by CodeCarbon, without the network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt.recipe.load import Recipe
+from edgeopt.spec.recipe import EmissionsSpec
+from edgeopt.support import host
+from edgeopt.support.errors import Issue, install
+
+log = logging.getLogger("edgeopt")
+
+PACKAGE, COUNTRY = "codecarbon", "EDGEOPT_COUNTRY"
+#: CodeCarbon's ways to read a counter of the processor, and what they are called.
+_COUNTERS = {"intel_rapl": "RAPL", "intel_power_gadget": "Power Gadget", "windows_emi": "the Energy Meter Interface"}
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Between two moments. kwh: of processors, GPUs and memory together. co2eq_g: grams. estimated: whether a part that
+    computes has no counter. how: where each part's figure is from."""
+
+    seconds: float
+    kwh: float
+    co2eq_g: float
+    country: str
+    estimated: bool
+    how: str
+    parts_kwh: dict[str, float]
+
+    @property
+    def watts(self) -> float:
+        return self.kwh * 3.6e6 / self.seconds
+
+
+def country_of(spec: EmissionsSpec) -> str:
+    """Three letters of ISO 3166: the recipe's, else EDGEOPT_COUNTRY; empty where neither says."""
+    return spec.country or os.environ.get(COUNTRY, "")
+
+
+def emissions_issues(recipe: Recipe) -> list[Issue]:
+    """What keeps a recipe that asks for emissions from having them: the package, or a country that it has no electricity
+    of. Reads CodeCarbon's table without importing it."""
+    spec = recipe.head.emissions
+    if spec is None:
+        return []
+    place = recipe.document.place(("emissions",))
+    found = importlib.util.find_spec(PACKAGE)
+    if host.installed(PACKAGE) is None or found is None or not found.submodule_search_locations:
+        return [Issue("E206", f"emissions needs {PACKAGE}, which is not installed here", place, install("emissions"))]
+    country = country_of(spec)
+    if not country:
+        return [Issue("E106", "emissions needs the country whose electricity is used", place, f"give emissions.country, such as SVN, or set {COUNTRY}")]
+    table = Path(found.submodule_search_locations[0]) / "data" / "private_infra" / "global_energy_mix.json"
+    known = json.loads(table.read_text(encoding="utf-8"))
+    if country in known:
+        return []
+    place = recipe.document.place(("emissions", "country")) if spec.country else place
+    message = f"CodeCarbon knows no electricity of the country '{country}'{'' if spec.country else f' ({COUNTRY})'}"
+    return [Issue("E106", message, place, "three capital letters of ISO 3166, such as SVN for Slovenia")]
+
+
+@contextmanager
+def metering(country: str | None) -> Iterator[list[Energy]]:
+    """country: None to measure nothing. What the block used, this process and those it starts, is in the list afterwards; the list stays empty where CodeCarbon
+    gave no figure, which the log says. A counter counts the whole machine. Nothing is written and nothing sent."""
+    used: list[Energy] = []
+    if country is None:
+        yield used
+        return
+    tracker = open_tracker(country)
+    tracker.start()
+    started = time.monotonic()
+    try:
+        yield used
+    finally:
+        seconds = time.monotonic() - started
+        tracker.stop()
+        found = getattr(tracker, "final_emissions_data", None)
+        if found is None:
+            log.warning("CodeCarbon gave no figures of energy")
+        else:
+            parts = {name: float(getattr(found, f"{name}_energy")) for name in ("cpu", "gpu", "ram")}
+            kwh, grams = float(found.energy_consumed), float(found.emissions) * 1000
+            used.append(Energy(seconds, kwh, grams, country, *sources(tracker), parts))
+
+
+def figures_of(used: list[Energy]) -> dict[str, Any]:
+    """What a state keeps among its figures."""
+    return {"emissions": vars(used[0])} if used else {}
+
+
+def open_tracker(country: str) -> Any:
+    """CodeCarbon's tracker of this process. Its settings of the machine, such as CODECARBON_FORCE_CPU_POWER, count; those
+    that would write, send or ask the network do not."""
+    from codecarbon import OfflineEmissionsTracker
+
+    logging.getLogger(PACKAGE).setLevel(logging.CRITICAL)
+    return OfflineEmissionsTracker(
+        country_iso_code=country, tracking_mode="process", output_methods=[], allow_multiple_runs=True, emissions_endpoint=None,
+        electricitymaps_api_token="", cloud_provider=None, cloud_region=None, region=None, log_level="critical",
+    )  # fmt: skip
+
+
+def sources(tracker: Any) -> tuple[bool, str]:
+    """Whether anything that computes is estimated, and in words where each part's figure is from."""
+    estimated, words = False, []
+    for part in getattr(tracker, "_hardware", []):
+        kind, mode = type(part).__name__, getattr(part, "_mode", "")
+        if kind == "CPU" and mode in _COUNTERS:
+            words.append(f"processors by {_COUNTERS[mode]}, of the whole machine")
+        elif kind == "CPU" and mode == "cpu_load":
+            estimated = True
+            words.append(f"processors estimated: {part._tdp:g} W at full load ({_source(part, tracker)}), by the share of their time that was used")
+        elif kind == "CPU":
+            estimated = True
+            words.append(f"processors estimated: half of {part._tdp:g} W ({_source(part, tracker)}), whatever they do")
+        elif kind == "GPU":
+            words.append("GPUs by their counters, of the whole machine")
+        elif kind == "RAM":
+            forced = getattr(part, "_force_ram_power", None)
+            model = "a constant of CodeCarbon's: so many watts a module, whose number it guesses from the size, whatever the memory does"
+            words.append(f"memory {forced:g} W, as CODECARBON_FORCE_RAM_POWER says" if forced is not None else f"memory {model}")
+        else:  # Apple's and Raspberry Pi's own meters
+            words.append(f"{getattr(part, 'chip_part', kind)} by the chip's own meter")
+    return estimated, "; ".join(sorted(words, reverse=True))
+
+
+def _source(part: Any, tracker: Any) -> str:
+    """Where the watts of a processor without a counter are from."""
+    if getattr(tracker, "_force_cpu_power", None) is not None:
+        return "as CODECARBON_FORCE_CPU_POWER says"
+    if getattr(part, "_is_generic_tdp", False):
+        return "CodeCarbon's constant for one that it does not know"
+    known = _in_table()
+    if known is None:
+        return "by CodeCarbon"
+    return "by CodeCarbon's table of processors" if known else "CodeCarbon's fallback, so many watts a thread, as its table lacks this processor"
+
+
+def _in_table() -> bool | None:
+    """Whether CodeCarbon's table has this processor; None where a version of it does not say."""
+    with suppress(Exception):
+        from codecarbon.core import cpu
+        from codecarbon.core.hardware_cache import get_cached_tdp
+
+        found = get_cached_tdp(cpu)
+        return found._get_cpu_power_from_registry(found.model) is not None
+    return None

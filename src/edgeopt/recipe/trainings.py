@@ -1,0 +1,74 @@
+"""What of a training does not go together with the task or its classes, found before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from edgeopt.recipe.problems import closest, dotted
+from edgeopt.recipe.yaml import Document, Path_
+from edgeopt.spec.recipe import TaskSpec, TrainParams
+from edgeopt.support.errors import Issue
+
+#: path below the training's keys, message, help
+_Found = list[tuple[Path_, str, str]]
+#: Tasks whose models are not asked about texts alone.
+_ANNOTATED = {
+    "coreference": "the pairs of coreference are made of annotated mentions",
+    "summarization": "the decoder of summarization is shown the reference summary",
+}
+
+
+def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainParams]], task: TaskSpec, classes: Sequence[str] | None) -> list[Issue]:
+    """One issue for each misfit of each training, with its place. classes: the task's class names, None where they are not known yet."""
+    issues = []
+    for at, params in trainings:
+        for path, message, help in [*_loss(params, task, classes), *_sampling(params, task), *_distil(at, params, task)]:
+            where = (*at, *path)
+            issues.append(Issue("E106", f"'{dotted(where, document)}': {message}", document.place(where), help))
+    return issues
+
+
+def _loss(params: TrainParams, task: TaskSpec, classes: Sequence[str] | None) -> _Found:
+    given = params.class_weights
+    if not task.has_classes:
+        found: _Found = [(("class_weights",), f"a {task.type} has no classes", "take the key out")] if given is not None else []
+        return found + ([(("label_smoothing",), f"a {task.type} has no classes", "take the key out")] if params.label_smoothing else [])
+    if classes is None or not isinstance(given, dict | list):
+        return []
+    if isinstance(given, list):
+        many = f"{len(given)} weights for {len(classes)} classes"
+        return [(("class_weights",), many, f"give one for each of {', '.join(classes)}")] if len(given) != len(classes) else []
+    out: _Found = []
+    for name in given:
+        if name not in classes:
+            guess = closest(name, classes)
+            out.append((("class_weights", name), f"there is no class '{name}'", f"did you mean '{guess}'?" if guess else f"classes: {', '.join(classes)}"))
+    return out
+
+
+def _sampling(params: TrainParams, task: TaskSpec) -> _Found:
+    if params.sampling is None:
+        return []
+    if not task.train_with and not (params.distil and params.distil.unlabelled):
+        return [(("sampling",), "there is one dataset only to draw from", "name more in task.train_with, or take the key out")]
+    if params.sampling.method == "annealed" and params.max_steps is None and math.ceil(params.epochs) < 2:
+        return [(("sampling", "method"), "one epoch has nothing to anneal", "give more epochs; sampling.steps_per_epoch makes them shorter")]
+    return []
+
+
+def _distil(at: Path_, params: TrainParams, task: TaskSpec) -> _Found:
+    distil = params.distil
+    if distil is None:
+        return []
+    if at[:1] == ("baseline",):
+        return [(("distil",), "the baseline is what the candidate is held against, and learns from labels", "put it into a step")]
+    found: _Found = []
+    if not distil.labels:
+        given = {"class_weights": params.class_weights is not None, "label_smoothing": params.label_smoothing > 0}
+        found += [((key,), "is of labels, and distil.labels is 0", "take the key out, or give distil.labels a weight") for key in given if given[key]]
+    if distil.layered and task.type == "summarization":
+        found.append((("distil",), "terms of layers are of one encoder, and the model of summarization has a decoder too", "keep labels and logits"))
+    if distil.unlabelled is not None and task.type in _ANNOTATED:
+        found.append((("distil", "unlabelled"), f"{_ANNOTATED[task.type]}: the teacher cannot be asked without", "take the key out"))
+    return found

@@ -1,0 +1,1 @@
+"""`apply`: a plan carried out, measured, exported and written down."""

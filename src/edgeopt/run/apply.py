@@ -1,0 +1,135 @@
+"""One execution of a recipe: plan, build, export, measure, decide, and leave one folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeopt.plan import Plan, check
+from edgeopt.plan.fit import check_importable, check_runnable
+from edgeopt.recipe.load import Recipe
+from edgeopt.report.write import write_report
+from edgeopt.results.model import Report
+from edgeopt.results.sealed import LOCK, LOG, REPORT, export_folders, files_of, open_run, own_files
+from edgeopt.run.choosing import choose
+from edgeopt.run.execute import fetch
+from edgeopt.run.exports import keep, write_exports
+from edgeopt.run.findings.report import build_report
+from edgeopt.run.lock import check_lock, make_lock, place_of
+from edgeopt.run.measuring import measure_all, write_measurements
+from edgeopt.run.processes import Group
+from edgeopt.run.resume import why_again
+from edgeopt.run.seeds import execute_seeds, measure_seeds, summarise, write_seeds
+from edgeopt.store.store import Store, write_json
+from edgeopt.support.errors import StepError
+from edgeopt.support.progress import Progress
+from edgeopt.support.publishing import Record, building, disk_errors, publish, recover, turn, writable
+
+#: How the folder of a run is known again, and in which order its files come.
+RUN = Record(LOCK, ("report.md", "report.html", "model/README.md", REPORT), own_files, export_folders)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run. kept: finished before, and nothing was built or measured again."""
+
+    report: Report
+    folder: Path
+    kept: bool = False
+
+
+def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None, remeasure: bool = False) -> Outcome:
+    """Apply a recipe. The folder appears whole, or (after an error) stays as it was. remeasure: also where it is finished already.
+    Raises InputError before any compute, StepError when a step fails."""
+    writable(out, (LOCK,))
+    # `execute` looks each step up when it comes to it: once is enough to verify every file
+    return run_plan(check(recipe), store, out, progress, group, locked=locked, remeasure=remeasure)
+
+
+def run_plan(
+    plan: Plan, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None, remeasure: bool = False, cell: bool = False
+) -> Outcome:
+    """The same of a recipe that is checked, into a folder that may be written. cell: of a matrix, whose cells may have been applied one
+    by one elsewhere. Raises as `run` does."""
+    check_runnable(plan.recipe)
+    store.prepare()
+    if locked is not None:
+        check_lock(locked, make_lock(plan.recipe, plan.source, plan.data), early=True)
+    with turn(out), disk_errors(out):
+        recover(out, RUN)
+        if (out / REPORT).exists() and not remeasure:
+            plan = fetch(plan, store)
+            again = why_again(plan, store, out, None if cell else group.size)
+            if again is None:
+                progress.say("finished before and unchanged: not measured again; --remeasure does")
+                return _kept(out, locked)
+            progress.say(f"run again: {again}")
+        check_importable()
+        return _run(plan, store, out, progress, group, locked)
+
+
+def _kept(out: Path, locked: Path | None) -> Outcome:
+    _, report, lock = open_run(out)
+    if locked is not None:
+        check_lock(locked, lock)
+    return Outcome(report, out, kept=True)
+
+
+def _run(plan: Plan, store: Store, out: Path, progress: Progress, group: Group, locked: Path | None) -> Outcome:
+    recipe = plan.recipe
+    log = store.root / "logs" / f"{recipe.head.name}.log"
+    with store.in_use(), building(out) as folder:
+        with _logging_to(folder / LOG, log):
+            report, lock = _fill(folder, plan, store, progress, group, locked)
+        # the log is closed: nothing is written to any file of the run from here on
+        write_json(folder / LOCK, {**lock, "place": place_of(recipe, out), "files": files_of(folder)})
+        write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
+        publish(folder, out, RUN)
+    return Outcome(report, out)
+
+
+def _fill(folder: Path, plan: Plan, store: Store, progress: Progress, group: Group, locked: Path | None) -> tuple[Report, dict[str, Any]]:
+    """All that is built, exported and measured, into the folder; returns the report and the lock that describe it."""
+    recipe = plan.recipe
+    by_seed = execute_seeds(plan, store, progress, group)
+    executed = next(iter(by_seed.values()))
+    lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
+    if locked is not None:
+        check_lock(locked, lock)
+    written, left_out = write_exports(recipe, executed, folder, progress)
+    measured = measure_all(recipe, executed, written, choose(recipe, executed, written, progress), progress)
+    measured.notes.extend(left_out)
+    keep(measured.kept, written, folder)
+    seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
+    write_measurements(folder, measured)
+    write_seeds(folder, measured.evidence.task, measured.evidence.labels, seeds)
+    return build_report(recipe, executed, measured, summarise(measured.evidence.task, measured.evidence.labels, seeds)), lock
+
+
+@contextmanager
+def _logging_to(path: Path, kept: Path) -> Iterator[None]:
+    """Everything any library says, with the time, into the run's log. A step that fails takes the folder of
+    the run with it: its log, with the whole trace, is then left at `kept`, and the error says so."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setLevel(logging.INFO)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    except StepError as error:
+        handler.handle(logging.makeLogRecord({"name": "edgeopt", "levelname": "ERROR", "levelno": logging.ERROR, "msg": str(error),
+                                              "exc_info": (type(error), error, error.__traceback__)}))  # fmt: skip
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, kept)
+            raise StepError([replace(i, help=f"{i.help}; " * bool(i.help) + f"log: {kept}") for i in error.issues]) from error
+        raise
+    finally:
+        root.removeHandler(handler)
+        handler.close()

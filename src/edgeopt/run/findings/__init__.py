@@ -1,0 +1,1 @@
+"""What of a run goes into report.json, in words and figures."""

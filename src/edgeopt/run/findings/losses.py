@@ -1,0 +1,54 @@
+"""What int8 may cost without a word: each is looked for, and said with its mend."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+
+from edgeopt.gates.decide import Evidence
+from edgeopt.results.model import Speedup
+from edgeopt.run.execute import Done
+from edgeopt.support import host
+
+#: Share of rows on which a graph must predict what the model that it was made of predicts.
+SAME_PREDICTIONS = 0.995
+
+
+def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Speedup]) -> list[str]:
+    """Of a candidate in int8: slower than FP32 on a target, sums that may overflow on this processor, and a policy whose
+    margin nothing held. steps: of the candidate's chain. speedups: over the FP32 graph."""
+    if evidence.candidate.precision != "int8":
+        return []
+    notes = []
+    if slow := [s for s in speedups if s.high < 1.0]:
+        kept = any(done.state.figures.get("kept_float") for done in steps)
+        mend = "leave fewer nodes in FP32" if kept else "widen the scope"
+        where = ", ".join(f"{s.target} at {s.sequence}" for s in slow)
+        notes.append(f"int8 is slower than FP32 on {where}: compare quantize.dynamic with quantize.static, or {mend}.")
+    if not host.cpu_flags() & set(host.INT8_FLAGS):
+        wide = [done.step.id for done in steps if done.step.use.startswith("quantize.") and not getattr(done.step.params, "reduce_range", False)]
+        if platform.machine().lower() in ("x86_64", "amd64") and wide:
+            notes.append(
+                "This CPU has no int8 dot product (VNNI): sums of products of 8-bit numbers may overflow 16 bits here (saturate), and the accuracy is "
+                f"another than on a device that has it. Set `reduce_range: true` on '{wide[-1]}' (weights in 7 bits), or measure on the device."
+            )
+        else:
+            notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 is slow here. Measure on the device.")
+    for done in steps:
+        parity = done.state.figures.get("parity", {})
+        if done.step.use == "quantize.qat" and parity["same_predictions"] is not None and parity["same_predictions"] < SAME_PREDICTIONS:
+            notes.append(
+                f"On {1 - parity['same_predictions']:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantised model "
+                f"that '{done.step.id}' trained: sums in another order are rounded to the neighbouring integer. Train longer, so that fewer rows are near the "
+                "border between classes."
+            )
+        policy = done.state.figures.get("policy")
+        if policy and policy["held"] is None:
+            margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
+            notes.append(f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: of the remedies that cost no speed the "
+                         f"one with the least KL was shipped ({policy['chosen']}).")  # fmt: skip
+        if policy and policy["held"] is False:
+            margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
+            notes.append(f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantisation in the "
+                         "loop: quantize.qat.")  # fmt: skip
+    return notes

@@ -1,0 +1,143 @@
+"""Run the cells of a matrix one after another, and put what came out side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edgeopt.data import TaskData
+from edgeopt.gates.decide import EXIT_CODES
+from edgeopt.plan import Plan, check_classes
+from edgeopt.plan.cells import check_cells
+from edgeopt.recipe.expand import Cell, Grid, each_cell
+from edgeopt.report.compare.rows import Comparison, compare
+from edgeopt.report.compare.write import write_comparison
+from edgeopt.results.model import Report
+from edgeopt.results.sealed import LOCK
+from edgeopt.run.apply import run_plan
+from edgeopt.run.execute import fetch
+from edgeopt.run.lock import check_lock, make_lock
+from edgeopt.run.processes import Group
+from edgeopt.store.store import Store, write_json
+from edgeopt.support.errors import EdgeoptError, ExitCode, unforeseen
+from edgeopt.support.progress import Progress
+from edgeopt.support.publishing import turn, writable
+
+#: How far the cells are; also what marks a folder as that of a matrix.
+MATRIX, CELLS = "matrix.json", "cells"
+#: Of several cells' exit codes the first of these that one has is that of all.
+PRECEDENCE = (ExitCode.STEP_FAILED, ExitCode.BAD_INPUT, ExitCode.GATE_FAILED, ExitCode.INCONCLUSIVE, ExitCode.PASS)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell that was tried: its report, or why there is none. kept: finished by an earlier command, not measured again."""
+
+    cell: Cell
+    folder: Path
+    report: Report | None = None
+    error: EdgeoptError | None = None
+    kept: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.error is not None:
+            return self.error.exit_code
+        assert self.report is not None
+        return EXIT_CODES[self.report.verdict]
+
+    @property
+    def reason(self) -> str:
+        """Of a failure, in a line."""
+        return "; ".join(f"{i.code}: {i.message}" for i in self.error.issues) if self.error else ""
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"name": self.cell.name, "axes": dict(self.cell.choices), "status": "failed" if self.error else "complete"}
+        if self.report is not None:
+            return {**found, "verdict": self.report.verdict, "kept": self.kept, "run": str(self.folder)}
+        return {**found, "exit_code": int(self.exit_code), "errors": [i.as_json() for i in self.error.issues] if self.error else []}
+
+
+def exit_code(results: Sequence[CellResult]) -> ExitCode:
+    """Of the command, by PRECEDENCE."""
+    return min((r.exit_code for r in results), key=PRECEDENCE.index)
+
+
+def folder_of(out: Path, cell: str) -> Path:
+    """The run folder of a cell below that of its matrix."""
+    return out / CELLS / cell
+
+
+def comparison_of(results: Sequence[CellResult]) -> Comparison:
+    """The complete cells' reports side by side, and the failed cells with their reasons."""
+    complete = [(r.folder, r.report) for r in results if r.report is not None]
+    return compare(complete, names=[r.cell.name for r in results if r.report is not None], failed={r.cell.name: r.reason for r in results if r.error})
+
+
+def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None = None, remeasure: bool = False) -> list[CellResult]:
+    """Run what is not finished, each cell into a whole run folder of its own, and write matrix.json and the comparison.
+    A cell that fails does not keep the others from running. locks: the folder of a matrix, whose cells' locks are those
+    that this one's may not differ from. Raises InputError before any compute."""
+    writable(out, (MATRIX,), but=(CELLS,))
+    plans = check_cells(grid)
+    store.prepare()
+    locked = [None if locks is None else folder_of(locks, cell.name) / LOCK for cell in grid.cells]
+    each_cell([c.name for c in grid.cells], list(zip(locked, plans, strict=True)), _check_early)
+    results: list[CellResult] = []
+    shared = _Shared(store, progress, remeasure)
+    out.mkdir(parents=True, exist_ok=True)  # so that the lock is in it for everybody
+    with turn(out):
+        _write_state(grid, results, out)
+        for i, (cell, plan, lock) in enumerate(zip(grid.cells, plans, locked, strict=True), 1):
+            progress.say(f"cell {i} of {len(grid.cells)}: {cell.name}")
+            results.append(_one(cell, plan, folder_of(out, cell.name), lock, shared))
+            _write_state(grid, results, out)
+        write_comparison(comparison_of(results), out)
+    return results
+
+
+def _check_early(cell: tuple[Path | None, Plan]) -> None:
+    lock, plan = cell
+    if lock is not None:
+        check_lock(lock, make_lock(plan.recipe, plan.source, plan.data), early=True)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the cells of a command have in common. rows: those that were downloaded, by the task that asks for them."""
+
+    store: Store
+    progress: Progress
+    remeasure: bool
+    rows: dict[str, TaskData] = field(default_factory=dict)
+
+
+def _one(cell: Cell, plan: Plan, folder: Path, locked: Path | None, shared: _Shared) -> CellResult:
+    progress, rows = shared.progress, shared.rows
+    try:
+        task = plan.recipe.rows_key
+        if plan.data is None and task in rows:
+            check_classes(plan.recipe, rows[task])
+            plan = replace(plan, data=rows[task])
+        plan = fetch(plan, shared.store)
+        assert plan.data is not None
+        rows[task] = plan.data
+        done = run_plan(plan, shared.store, folder, progress, Group(), locked=locked, remeasure=shared.remeasure, cell=True)
+        return CellResult(cell, folder, done.report, kept=done.kept)
+    except EdgeoptError as error:
+        failed = CellResult(cell, folder, error=error)
+    except Exception as error:  # the other cells need not suffer from a defect that one brings out
+        if os.environ.get("EDGEOPT_DEBUG"):
+            raise
+        failed = CellResult(cell, folder, error=unforeseen(error))
+    progress.say(f"  failed: {failed.reason}")
+    return failed
+
+
+def _write_state(grid: Grid, results: Sequence[CellResult], out: Path) -> None:
+    """matrix.json, as far as the cells are."""
+    waiting = [{"name": c.name, "axes": dict(c.choices), "status": "waiting"} for c in grid.cells[len(results) :]]
+    write_json(out / MATRIX, {"name": grid.name, "combinations": grid.combinations, "cells": [*(r.as_json() for r in results), *waiting]})

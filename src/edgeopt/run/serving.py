@@ -1,0 +1,57 @@
+"""How the shipped files are to be opened: what session.json says, what that changes, and the graph saved optimised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.data import Split
+from edgeopt.export.exporter import Exported
+from edgeopt.export.graph_files import remove
+from edgeopt.export.session import KERNELS, Options, save_optimized
+from edgeopt.measure.accuracy import largest_difference, outputs_of
+from edgeopt.support.progress import Progress
+from edgeopt.tasks import Task
+
+
+@dataclass(frozen=True)
+class Served:
+    """sessions: session.json, options by file. optimized: that file, where it was asked for and answers alike. notes: what a
+    reader should know."""
+
+    sessions: dict[str, Options]
+    optimized: Path | None
+    notes: list[str]
+
+
+def serve(exported: Exported, model: Path, options: Options, task: Task, report: Split, logits: Any, progress: Progress) -> Served:
+    """options: those that the exported file in the folder `model` was quickest with. logits: its outputs on the rows of
+    `report` with the runtime's default options, which anyone gets who just opens the file, and which the metrics are of."""
+    artifact, notes = exported.artifact, []
+    if any(name in options for name in KERNELS):
+        defaults, logits = logits, outputs_of(model / artifact, model, report, task, progress, "accuracy with session.json", options)
+        notes = [_change(task, logits, defaults)]
+    sessions: dict[str, Options] = {artifact.as_posix(): options}
+    saved = exported.optimized
+    if saved is None:
+        return Served(sessions, None, notes)
+    alone = save_optimized(model / artifact, options, model / saved)
+    if not _same(outputs_of(model / saved, model, report, task, progress, "accuracy of the optimised graph", alone), logits):
+        remove(model / saved)
+        return Served(sessions, None, [*notes, f"{saved.name} was left out: it does not give the logits of {artifact.name}."])
+    return Served({**sessions, saved.as_posix(): alone}, saved, notes)
+
+
+def _change(task: Task, served: Any, logits: Any) -> str:
+    flips = task.flips(served, logits)
+    changed = [f"{flips[0]} of {flips[1]} predictions"] if flips is not None else []
+    if logits.dtype != object:  # texts have no logits
+        changed.append(f"a logit by {largest_difference(served, logits):.2g} at most")
+    return f"Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change {' and '.join(changed)}."
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(one, other)) if one.dtype == object else bool(np.allclose(one, other, rtol=0, atol=1e-5, equal_nan=True))

@@ -1,0 +1,1 @@
+"""Bounds, bootstrap, paired differences, latencies over openings, power, agreement. numpy alone."""

@@ -1,0 +1,134 @@
+"""What a transform is: model state in, model state out, with a contract that the planner checks.
+
+Importing a transform's module must not import torch: `plan`, `validate` and `schema` read its
+parameters and contract. Heavy imports belong inside `apply` and `observe`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from edgeopt.spec.recipe import Distil, StepParams, TaskSpec, TrainParams
+from edgeopt.step.contract import Contract
+
+if TYPE_CHECKING:
+    from edgeopt.data import TaskData
+    from edgeopt.models.source import ModelSource
+    from edgeopt.store.store import State
+    from edgeopt.support.progress import Progress
+
+#: What is wrong with a step: (path below the step, message, help).
+Found = list[tuple[tuple[str, ...], str, str]]
+P = TypeVar("P", bound=StepParams)
+Figures = dict[str, Any]
+
+
+@dataclass
+class StepContext:
+    """What a transform gets besides its input state and parameters.
+
+    output: an empty folder; the transform writes the new state there and nowhere else.
+    work: a folder that survives a crash: training checkpoints. Empty the first time.
+    seed: the step's seed, the recipe's where the step names none.
+    processes: how many train together. helps: this one only trains along, process 0 keeps the result.
+    figures: facts in numbers that the transform wants kept with the state and shown in the report.
+    shared: a folder of the store for what is measured of this machine, kept between runs; None: there is none.
+    answers: the same for what teachers answer; None: it is kept in `work`.
+    states: the states that the step's references name.
+    """
+
+    task: TaskSpec
+    data: TaskData
+    output: Path
+    work: Path
+    seed: int
+    progress: Progress
+    processes: int = 1
+    helps: bool = False
+    figures: Figures = field(default_factory=dict)
+    shared: Path | None = None
+    answers: Path | None = None
+    states: Mapping[str, State] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model that a step needs besides its input: `baseline`, an earlier step's id, or a checkpoint. path: of the key below
+    the step that names it. role: what it is for. tokens: its tokens must be the student's."""
+
+    path: tuple[str | int, ...]
+    name: str
+    role: Literal["teacher", "student"]
+    tokens: bool = False
+
+
+class Transform(ABC, Generic[P]):
+    """Base of every transform. Subclasses set the class variables and write `apply`."""
+
+    name: ClassVar[str]
+    #: Raise it when the same parameters give another result: it is part of the step's key.
+    version: ClassVar[int] = 1
+    summary: ClassVar[str]
+    Params: ClassVar[type[StepParams]]
+    contract: ClassVar[Contract]
+    #: Which parameters hold TrainParams: "" for the step's own, else the name of the field; several in a tuple.
+    training: ClassVar[str | tuple[str, ...] | None] = None
+    #: Whether the result depends on the seed. Where it does not, recipes that differ in their seed share the state.
+    seeded: ClassVar[bool] = True
+
+    def check(self, params: P, task: TaskSpec) -> Found:
+        """What parameters and task together make impossible."""
+        return []
+
+    def fit(self, params: P, task: TaskSpec, model: ModelSource) -> Found:
+        """What the model, as far as it is known before a download, or this machine makes impossible."""
+        return []
+
+    def trains(self, params: P) -> bool:
+        """Whether these parameters make the step train, and so run on every process of the group."""
+        return bool(self.trainings(params))
+
+    def trainings(self, params: P) -> list[tuple[str, TrainParams]]:
+        """The trainings that these parameters ask for, each with the field that holds it."""
+        fields = (self.training,) if isinstance(self.training, str) else self.training or ()
+        found = [(field, getattr(params, field) if field else params) for field in fields]
+        return [(field, training) for field, training in found if isinstance(training, TrainParams)]
+
+    def judges(self, params: P) -> bool:
+        """Whether the step decides something by the selection rows (`context.data.carve`), other than which checkpoint is kept. Every
+        training before it then leaves them out."""
+        return False
+
+    def references(self, params: P) -> list[Reference]:
+        """The models that the step needs besides its input: the teachers of its trainings."""
+        found = []
+        for at, distil in self.distillations(params):
+            path, several = (*at, "teacher"), isinstance(distil.teacher, list)
+            found += [Reference((*path, i) if several else path, name, "teacher", distil.layered) for i, name in enumerate(distil.teachers)]
+        return found
+
+    def distillations(self, params: P) -> list[tuple[tuple[str, ...], Distil]]:
+        """The distillations that its trainings ask for, each with its path below the step."""
+        return [((*((at,) if at else ()), "distil"), t.distil) for at, t in self.trainings(params) if t.distil is not None]
+
+    def contract_of(self, params: P) -> Contract:
+        """The contract where it depends on the parameters."""
+        return self.contract
+
+    @abstractmethod
+    def apply(self, state: State, params: P, context: StepContext) -> None:
+        """Write the new state's files into `context.output`. Raise StepError to fail the step."""
+
+    def observe(self, before: State, after: Path, params: P) -> Figures:
+        """Measure on the files written that what the step promised is true; return what was measured.
+        Raise StepError (E403) where it is not. The facts of the contract are observed besides this."""
+        return {}
+
+
+AnyTransform = Transform[Any]
+TransformType = type[AnyTransform]
+Warn = Callable[[str], None]

@@ -1,0 +1,1 @@
+"""States by their keys, on disk."""

@@ -1,0 +1,81 @@
+"""Files that a command writes where its user says: what is not edgeopt's is never overwritten, and each file appears whole."""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeopt.store.store import write_text
+from edgeopt.support.errors import bad_input
+
+#: Bytes that a kind is recognized by.
+_ENOUGH = 4096
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file that edgeopt writes. begins: how each of them begins, by which an earlier one is known and may be replaced."""
+
+    name: str
+    begins: str
+
+
+JUNIT = Kind("JUnit file", '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="edgeopt"')
+BASELINE = Kind("baseline", '{"baseline":1,')
+
+
+def check_output(flag: str, path: Path, kind: Kind) -> None:
+    """Before anything is computed. Raises InputError E156 where a file lies there that edgeopt did not write as such, E114 where
+    nothing can be written: a device, a pipe, a link, a folder, or a place without leave or room."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        found = None
+    except (OSError, ValueError) as error:
+        raise _unwritable(flag, path, getattr(error, "strerror", None) or str(error)) from None
+    if found is not None:
+        if not stat.S_ISREG(found.st_mode):
+            what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}.get(stat.S_IFMT(found.st_mode), "a device or a pipe")
+            raise bad_input("E114", f"{flag} {path} is {what}, and edgeopt writes into plain files alone", help="give the name of a file")
+        if found.st_size and not _is(kind, path):
+            raise bad_input("E156", f"{flag} {path} is there, and is no {kind.name} that edgeopt wrote",
+                            help="give another name, or remove the file: what is not edgeopt's is never overwritten")  # fmt: skip
+    parent = next(p for p in path.absolute().parents if p.exists() or p == p.parent)
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise _unwritable(flag, path, error.strerror) from None
+
+
+def forget_output(flag: str, path: Path, kind: Kind) -> None:
+    """As `check_output`; and what an earlier command left is removed, so that nobody takes it for this one's."""
+    check_output(flag, path, kind)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(flag, path, error.strerror) from None
+
+
+def write_output(flag: str, path: Path, kind: Kind, text: str) -> None:
+    """Write the whole file, last of all. Raises as `check_output` does."""
+    assert text.startswith(kind.begins)
+    check_output(flag, path, kind)  # it may have become another while edgeopt was computing
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise _unwritable(flag, path, error.strerror) from None
+
+
+def _is(kind: Kind, path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(_ENOUGH).startswith(kind.begins.encode())
+    except OSError:
+        return False
+
+
+def _unwritable(flag: str, path: Path, reason: str | None) -> Exception:
+    return bad_input("E114", f"{flag} {str(path)!r} cannot be written: {reason}", help="give a file in a folder of your own")

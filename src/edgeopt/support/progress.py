@@ -1,0 +1,114 @@
+"""Progress for people: a bar with time left on a terminal, a line now and then elsewhere. All on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from edgeopt.support.visible import one_line, styled
+
+log = logging.getLogger("edgeopt")
+
+#: Seconds after which what shows nothing says again that it goes on; and from which on it says how long it took.
+REMIND, TOLD = 15.0, 2.0
+
+
+class Bar:
+    """One piece of long work. `update` may be called as often as one likes."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, max(total, 1), 0
+        self.started = self.shown = time.monotonic()
+
+    def update(self, done: int, note: str = "") -> None:
+        self.done = done
+        now = time.monotonic()
+        if now - self.shown >= 15 and done < self.total:
+            self.shown = now
+            left = (now - self.started) / max(done, 1) * (self.total - done)
+            log.info("%s %d/%d %s, about %.0f s left", self.title, done, self.total, note, left)
+
+
+class RichBar(Bar):
+    """The same, drawn by rich on a terminal."""
+
+    def __init__(self, title: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__(title, total)
+        self.progress = Progress(
+            TextColumn("  {task.description:<24}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            console=Console(file=styled(sys.stderr)),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self.task = self.progress.add_task(one_line(title), total=self.total, note="")
+
+    def update(self, done: int, note: str = "") -> None:
+        self.done = done
+        self.progress.update(self.task, total=self.total, completed=done, note=one_line(note))
+
+
+class Progress:
+    """What a run shows while it works."""
+
+    def __init__(self, *, show: bool = True) -> None:
+        self.show = show
+        self.terminal = show and sys.stderr.isatty()
+        self._bars = 0
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Bar]:
+        self._bars += 1
+        try:
+            if self.terminal:
+                bar = RichBar(title, total)
+                with bar.progress:
+                    yield bar
+            else:
+                yield Bar(title, total)
+        finally:
+            self._bars -= 1
+
+    def say(self, text: str) -> None:
+        log.info(text)
+
+    @contextlib.contextmanager
+    def during(self, what: str, seconds: float | None = None, *, most: bool = False, told: bool = True, after: float = 0.0) -> Iterator[None]:
+        """Around what takes more than two seconds and shows nothing by itself: says what is done and how long it may take, while
+        it takes longer that it goes on, and how long it took. seconds: about, or with `most` at most so many. told: whether it says
+        how long it took. after: seconds in which nothing is said, of what mostly is that quick."""
+        promised = "" if seconds is None else f": {'up to' if most else 'about'} {max(seconds, 1):.0f} s"
+        began, done = time.monotonic(), threading.Event()
+        if not after:
+            self.say(f"{what}{promised} …")
+
+        def remind() -> None:
+            if after:
+                if done.wait(after):
+                    return
+                self.say(f"{what}{promised} …")
+            while not done.wait(REMIND):
+                if not self._bars:
+                    self.say(f"  … {time.monotonic() - began:.0f} s so far")
+
+        reminding = threading.Thread(target=remind, daemon=True)
+        reminding.start()
+        try:
+            yield
+        finally:
+            done.set()
+            reminding.join()
+        took = time.monotonic() - began
+        if told and took >= max(TOLD, after):
+            self.say(f"  took {took:.1f} s")

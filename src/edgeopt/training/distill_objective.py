@@ -1,0 +1,182 @@
+"""The objective of a recipe's `distil`: a weighted sum of what the labels, the teacher's logits and its layers ask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgeopt.data import Split
+from edgeopt.models.load import bare, load_model, takes_of
+from edgeopt.models.slicing import structure_of
+from edgeopt.models.source import structure_in
+from edgeopt.spec.recipe import Distil, TrainParams
+from edgeopt.step.transform import StepContext
+from edgeopt.store.store import State
+from edgeopt.support.errors import bad_input
+from edgeopt.tasks import Task
+from edgeopt.tasks.encode import Encoder
+from edgeopt.training.answers import LOGITS, Answers, name_of
+from edgeopt.training.distill_terms import (
+    cosine_loss,
+    flat,
+    logits_loss,
+    mean_logits,
+    nearest,
+    padded,
+    question,
+    real_tokens,
+    recorded,
+    relation,
+    relation_loss,
+)
+from edgeopt.training.losses import LabelLoss, SquaredError, WeightedCrossEntropy
+from edgeopt.training.matching import Matching
+from edgeopt.training.objective import ROW, Objective
+from edgeopt.training.rows import TrainRows
+from edgeopt.training.teacher import Teacher
+
+
+class Distilled(Objective):
+    """spec: the weights. answers: those of each teacher. matching: None where no term is of layers. scores: the logits are
+    scores. label_loss: on the labels; None: the model's own, of rows that all have one. labelled: the rows of smaller numbers
+    have labels."""
+
+    numbered = True
+
+    def __init__(self, spec: Distil, answers: Sequence[Answers], matching: Matching | None, *, scores: bool, seed: int, label_loss: LabelLoss | None,
+                 labelled: float = math.inf) -> None:  # fmt: skip
+        self.spec, self.answers, self.matching, self.scores, self.label_loss, self.labelled = spec, answers, matching, scores, label_loss, labelled
+        self.transform: nn.Module = nn.Identity()
+        if matching is not None and (spec.hidden or spec.cosine) and matching.widths[0] != matching.widths[1]:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.transform = self.module = nn.Linear(*matching.widths)
+        self._written: dict[str, list[torch.Tensor]] = {}
+
+    @contextmanager
+    def inside(self, model: Any) -> Iterator[None]:
+        with ExitStack() as stack:
+            self._written = {kind: stack.enter_context(recorded(model, kind)) for kind in kinds(self.spec)}
+            yield
+
+    def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
+        if self.label_loss is None or not self.spec.labels:
+            return None
+        return self.label_loss.total([{"labels": b["labels"][b[ROW] < self.labelled]} for b in batches])
+
+    def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
+        asked, labels = question(batch)
+        own = self.spec.labels > 0 and self.label_loss is None
+        output = model(**asked, labels=labels) if own else model(**asked)
+        told = [a.of(batch[ROW].tolist(), labels.device) for a in self.answers]
+        terms: list[torch.Tensor] = []
+        if self.spec.labels:
+            terms.append(self.spec.labels * (output.loss if self.label_loss is None else self._on_labels(self.label_loss, output.logits, labels, batch[ROW])))
+        if self.spec.logits:
+            wanted = mean_logits([t[LOGITS] for t in told], self.spec.temperature, scores=self.scores)
+            terms.append(self.spec.logits * logits_loss(output.logits, wanted, labels, self.spec.temperature, scores=self.scores))
+        if self.matching is not None:
+            terms += self._layers(told[0], real_tokens(asked["attention_mask"]), self.matching)
+        return torch.stack([t.float() for t in terms]).sum()
+
+    def _on_labels(self, loss: LabelLoss, logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        has = rows < self.labelled
+        return loss({"logits": logits[has]}, labels[has], self.mean_weight)
+
+    def _layers(self, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching) -> Iterator[torch.Tensor]:
+        """Each term of layers, with its weight."""
+        spec, pairs = self.spec, matching.pairs
+        written: dict[int, torch.Tensor] = {}
+        if spec.hidden or spec.cosine:
+            layers = sorted({s for s, _ in pairs}) if not matching.dynamic else range(len(self._written["hidden"]))
+            written = {i: self.transform(flat(self._written["hidden"][i], real)).float() for i in layers}
+        if matching.dynamic:
+            teachers = [t for _, t in pairs]
+            chosen = nearest(list(written.values()), [told[f"hidden-{t}"] for t in teachers], nn.Identity())
+            pairs = list(zip(chosen, teachers, strict=True))
+        if spec.hidden:
+            yield spec.hidden * _mean([F.mse_loss(written[s], told[f"hidden-{t}"]) for s, t in pairs])
+        if spec.cosine:
+            yield spec.cosine * _mean([cosine_loss(written[s], told[f"hidden-{t}"]) for s, t in pairs])
+        if spec.attention:
+            yield spec.attention * _mean([self._relation(("query", "key"), s, t, told, real, matching) for s, t in pairs])
+        if spec.values:
+            yield spec.values * self._relation(("value", "value"), *matching.last, told, real, matching)
+
+    def _relation(self, of: tuple[str, str], s: int, t: int, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching) -> torch.Tensor:
+        heads = matching.heads(s, t)
+        ours, ours_too = (self._written[kind][s][:, -real.shape[1] :] for kind in of)
+        theirs, theirs_too = (padded(told[f"{kind}-{t}"], real) for kind in of)
+        return relation_loss(relation(ours, ours_too, real, heads), relation(theirs, theirs_too, real, heads), real)
+
+    def figures(self) -> dict[str, Any]:
+        """Bytes of the cached answers (0: they were computed in every epoch), and seconds of making or opening the cache."""
+        kept = sum(a.bytes for a in self.answers if a.folder is not None)
+        return {"teacher": {"cached_bytes": kept, "seconds": round(sum(a.seconds for a in self.answers), 3)}} if self.answers else {}
+
+
+def kinds(spec: Distil) -> list[str]:
+    """Of what the student's layers are recorded."""
+    given = {"hidden": spec.hidden or spec.cosine, "query": spec.attention, "key": spec.attention, "value": spec.values}
+    return [kind for kind, weight in given.items() if weight]
+
+
+def distilled(model: Any, params: TrainParams, context: StepContext, task: Task, pool: TrainRows, asked: list[dict[str, Any]],
+              label_loss: LabelLoss | None) -> Distilled | None:  # fmt: skip
+    """What the training's `distil` asks for, the teachers' answers ready; None where the labels alone are asked for, with a
+    weight of 1. pool: the rows trained on. asked: their inputs, as the student gets them. Raises InputError E208 where a teacher
+    and the student do not go together."""
+    spec = params.distil
+    if spec is None or (not spec.teachers and spec.labels == 1.0):
+        return None
+    states = [context.states[name] for name in spec.teachers]
+    matching = Matching(spec, structure_of(bare(model)), structure_in(states[0].folder)) if spec.layered else None
+    answers = [_answers(spec, state, matching, params, context, task, pool.rows, asked) for state in states]
+    for each in answers:
+        each.prepare()
+    scores = context.task.is_regression
+    if pool.unlabelled and label_loss is None:  # the model's own is a mean over all rows of a batch
+        label_loss = SquaredError() if scores else WeightedCrossEntropy(None, 0.0)
+    return Distilled(spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labelled=pool.labelled)
+
+
+def _answers(spec: Distil, state: State, matching: Matching | None, params: TrainParams, context: StepContext, task: Task, rows: Split,
+             asked: list[dict[str, Any]]) -> Answers:  # fmt: skip
+    precision = "bf16" if params.precision == "bf16" else "fp32"
+    load = partial(_teacher, state, scores=context.task.is_regression, bf16=precision == "bf16")
+    writes = context.task.target_length is not None
+    encoder = Encoder(state.folder, context.task.max_length)
+    inputs, features = task.training_rows(encoder, rows, takes_of(state.folder))
+    a_token = features.words is not None
+    if len(inputs) != len(asked):
+        raise bad_input(
+            "E208", f"the teacher reads the rows in {len(inputs)} windows, and the student in {len(asked)}", help="give a teacher with the same tokenizer"
+        )
+    if (spec.layered or a_token or writes) and any(x["input_ids"] != y["input_ids"] for x, y in zip(inputs, asked, strict=True)):
+        raise bad_input(
+            "E208", "the teacher's tokenizer makes other tokens than the student's", help="give another teacher, or keep labels and logits of texts"
+        )
+    items = {**({LOGITS: len(task.names) or 1} if spec.logits else {}), **(matching.items() if matching else {})}
+    folder = (context.answers or context.work / "answers") / name_of(state.digest, inputs, precision)
+    found = Answers(load, inputs, task.collator(encoder), items, a_token=a_token, folder=folder, progress=context.progress)
+    if writes or found.bytes > spec.cache_gb * 1e9:
+        found.folder = None
+        context.progress.say(
+            "the teacher answers anew in every epoch: " + ("texts are not kept" if writes else f"{found.bytes / 1e9:.1f} GB are more than cache_gb")
+        )
+    return found
+
+
+def _teacher(state: State, *, scores: bool, bf16: bool) -> Teacher:
+    return Teacher(load_model(state.folder), scores=scores, bf16=bf16)
+
+
+def _mean(terms: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(terms)).mean()

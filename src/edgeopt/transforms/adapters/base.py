@@ -1,0 +1,164 @@
+"""What every adapter method shares: the base frozen, the adapter attached, trained, saved beside the base, and looked at."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field
+
+from edgeopt.models.anatomy import anatomy
+from edgeopt.models.load import head_of, is_inside
+from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
+from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.store import State, file_digest
+from edgeopt.support.errors import step_failed
+
+P = TypeVar("P", bound=TrainedStepParams)
+
+#: Of a method that changes matrices: merging it would fill the zeros of a pruned one.
+MERGEABLE = Contract(
+    requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER, Fact.SPARSE), adds=facts(Fact.ADAPTER, Fact.TRAINED_HEAD),
+    data="train", needs=("peft",),
+)  # fmt: skip
+#: Of a method that adds to the computation: it cannot be merged and leaves every weight of the base as it is.
+STAYS = Contract(
+    requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.GRAPH_ADAPTER, Fact.TRAINED_HEAD),
+    data="train", needs=("peft",),
+)  # fmt: skip
+
+
+class TargetedParams(TrainedStepParams):
+    """Parameters of a method that adapts linear layers of choice."""
+
+    target_modules: Literal["attention", "all-linear"] | list[str] = Field(
+        "attention", description="attention: query, key and value; all-linear: every linear of the encoder; or names"
+    )
+
+
+class Adapter(Transform[P]):
+    """Base of the adapter methods: a subclass says what is attached, `train` and the files are the same for all."""
+
+    training = ""
+    #: Whether the base in the new state is the one that was given, byte for byte.
+    base_stays: ClassVar[bool] = True
+
+    @abstractmethod
+    def attach(self, model: Any, params: P) -> Any:
+        """The model with a fresh adapter; only what is to be trained requires a gradient. Random numbers are
+        torch's, which `apply` has seeded. Raises StepError E408 where the model lacks what is to be adapted."""
+
+    def check(self, params: P, task: TaskSpec) -> Found:
+        if getattr(params, "target_modules", None) == []:
+            return [(("target_modules",), "target_modules is empty: nothing would be adapted", "name linear layers, or leave the key out")]
+        return []
+
+    def load(self, state: State, params: P) -> Any:
+        """The base to be adapted."""
+        from edgeopt.models.load import load_model
+
+        return load_model(state.folder)
+
+    def save_base(self, model: Any, state: State, output: Path) -> None:
+        """Write the base as the adapter is trained on it, which is the one that was given. Nothing is attached yet."""
+        from edgeopt.models.load import copy_base
+
+        copy_base(state.folder, output)
+
+    def save(self, model: Any, folder: Path) -> None:
+        from edgeopt.models.adapter import save_adapter
+
+        save_adapter(model, folder)
+
+    def training_options(self, model: Any, params: P) -> dict[str, Any]:
+        """More for `training.train`: callbacks, an optimiser."""
+        return {}
+
+    def apply(self, state: State, params: P, context: StepContext) -> None:
+        import torch
+
+        from edgeopt.models.adapter import ADAPTER
+        from edgeopt.training import train
+
+        base = self.load(state, params)
+        self.save_base(base, state, context.output)
+        head = head_of(base)
+        torch.manual_seed(context.seed)
+        model = self.attach(base, params)
+        trained = {n: p for n, p in model.named_parameters() if p.requires_grad and not is_inside(n, head)}
+        start = {n: p.detach().clone() for n, p in trained.items()}
+        context.figures.update(train(model, state.folder, params, context, **self.training_options(model, params)))
+        if all(torch.equal(p.detach().to(start[n].device), start[n]) for n, p in trained.items()):
+            raise step_failed("E402", "training left the adapter as it was at the start", help="raise epochs, max_steps or learning_rate")
+        self.save(model, context.output / ADAPTER)
+
+    def promised(self, shapes: Mapping[str, list[int]], params: P) -> Iterator[tuple[str, int, int]]:
+        """(what, what the written adapter has, what was asked for) of each size that the parameters name. shapes: of its tensors."""
+        yield from ()
+
+    def observe(self, before: State, after: Path, params: P) -> Figures:
+        import numpy as np
+        from safetensors import safe_open
+
+        from edgeopt.models.adapter import ADAPTER, ADAPTER_WEIGHTS
+        from edgeopt.models.source import WEIGHTS
+
+        path = after / ADAPTER / ADAPTER_WEIGHTS
+        with safe_open(path, "numpy") as weights:
+            if not all(np.isfinite(weights.get_tensor(k)).all() for k in weights.keys()):  # noqa: SIM118
+                raise step_failed("E403", "the adapter holds values that are not numbers")
+            shapes = {k: list(weights.get_slice(k).get_shape()) for k in weights.keys()}  # noqa: SIM118
+        if self.base_stays and file_digest(after / WEIGHTS) != before.files[WEIGHTS]["sha256"]:
+            raise step_failed("E403", "the base beside the adapter is not the one that the step was given")
+        for what, has, asked in self.promised(shapes, params):
+            if has != asked:
+                raise step_failed("E403", f"the adapter has {what} {has}, and {asked} was asked for", help="report it with the recipe")
+        return {"adapter_bytes": path.stat().st_size, "base_bytes": (after / WEIGHTS).stat().st_size}
+
+
+def peft_model(model: Any, config: Any) -> Any:
+    """The model under peft with a fresh adapter. Raises StepError E408 where the target modules are not in it."""
+    import torch
+    from peft import get_peft_model
+
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        linears = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
+        raise step_failed("E408", f"target_modules does not fit the model: {error}", help=f"linear layers: {', '.join(linears)}") from None
+
+
+def targets(model: Any, params: TargetedParams) -> list[str]:
+    """Full names of the encoder's linears for the two words, so that the head is never adapted."""
+    from edgeopt.models.load import prunable
+
+    if isinstance(params.target_modules, list):
+        return params.target_modules
+    head = head_of(model)
+    names = [name for name, _ in prunable(model) if not is_inside(f"{name}.weight", head)]
+    if params.target_modules == "attention":
+        names = [n for n in names if n.endswith(anatomy(model.config.model_type).attention)]
+    return names
+
+
+def for_task(model: Any) -> dict[str, Any]:
+    """What every config of peft says of the model's task: peft's name for it, which decides the class that wraps the
+    model, and the head, which is trained besides every adapter."""
+    return {"task_type": task_type(model), "modules_to_save": head_of(model)}
+
+
+def task_type(model: Any) -> Any:
+    """peft's name for the model's task; None where it has none."""
+    from peft import TaskType
+
+    kinds = {"ForSequenceClassification": TaskType.SEQ_CLS, "ForTokenClassification": TaskType.TOKEN_CLS}
+    return next((task for suffix, task in kinds.items() if type(model).__name__.endswith(suffix)), None)
+
+
+def freeze_all_but_head(model: Any) -> None:
+    head = head_of(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(is_inside(name, head))
