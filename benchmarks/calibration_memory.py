@@ -23,7 +23,7 @@ _ORT = "onnxruntime percentile"
 
 def main() -> None:
     options = arguments(__doc__ or "", repeats=None).parse_args()
-    from edgeopt.step.contract import Fact
+    from edgeopt.store.facts import Fact
     from edgeopt.testing.build import build, steps_towards
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -54,9 +54,9 @@ def peak(folder: Path, texts: list[str], method: str, max_length: int = 128) -> 
 
 def _worker() -> None:
     from edgeopt.data import Split
+    from edgeopt.models.files import GRAPH
     from edgeopt.spec.recipe import TaskSpec
     from edgeopt.tasks import task_of
-    from edgeopt.transforms.lower import GRAPH
     from edgeopt.transforms.quantize import qdq
     from edgeopt.transforms.quantize.calibrate import activations, feeds, observe, observer, range_of
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgeopt.gates.decide import Evidence
+from edgeopt.gates.evidence import Evidence, read_evidence
 from edgeopt.results.model import Report
-from edgeopt.run.measuring import read_evidence
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support import host
 from edgeopt.tasks import task_of

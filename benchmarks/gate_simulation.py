@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import RESULTS, arguments, save
-from edgeopt.gates.decide import Evidence, decide
+from edgeopt.gates.decide import decide
+from edgeopt.gates.evidence import Evidence
 from edgeopt.results.model import Gate, Subject
 from edgeopt.spec.recipe import GateSpec, TaskSpec
 from edgeopt.statistics.paired import confusion_metric

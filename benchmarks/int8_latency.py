@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.common import worker
 from benchmarks.int8_peers import query
-from edgeopt.export.session import defaults
+from edgeopt.export.session import changes, defaults
 from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session_choice import best_options, changes
+from edgeopt.measure.session_choice import best_options
 from edgeopt.statistics.bounds import percentile_ratio
 
 THREADS = (1, 2)

@@ -25,13 +25,13 @@ from benchmarks.int8_peers import made_of
 from edgeopt.data import TaskData
 from edgeopt.export.exporter import ExportInput, exporter
 from edgeopt.measure.accuracy import outputs_of
+from edgeopt.models.files import GRAPH
 from edgeopt.plan import load_rows
 from edgeopt.recipe.load import load_recipe
 from edgeopt.store.store import Store
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder
-from edgeopt.transforms.lower import GRAPH
 
 CALIBRATORS = ("minmax", "moving-average", "percentile", "entropy", "mse")
 #: The same int8 model in ONNX Runtime's own format: the graph as `export: {format: ort}` writes it.

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import arguments, save, spread
-from edgeopt.export.session import defaults, input_names, onnx_query, open_session
+from edgeopt.export.session import changes, defaults, input_names, onnx_query, open_session
 from edgeopt.measure.graph import weigh
 from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import interleaved
-from edgeopt.measure.session_choice import best_options, changes
+from edgeopt.measure.session_choice import best_options
+from edgeopt.models.files import GRAPH
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.transforms.lower import GRAPH
 
 ROUNDS, SECONDS = 300, 60.0
 BASELINES = ("fp32", "fp32, default session")

@@ -20,18 +20,18 @@ import onnx
 
 from benchmarks.common import arguments, save
 from edgeopt.export.exporter import Runnable
+from edgeopt.export.session import changes as tried_changes
 from edgeopt.export.session import defaults, onnx_query, save_optimized
 from edgeopt.measure.latency import cold_starts
 from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import interleaved
 from edgeopt.measure.session_choice import best_options, changed
-from edgeopt.measure.session_choice import changes as tried_changes
+from edgeopt.models.files import GRAPH
 from edgeopt.statistics.bounds import percentile_bounds, percentile_ratio
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.transforms.lower import GRAPH
 
 ROUNDS, SECONDS, TOKENS = 40, 1.5, 128
 OPTIMIZERS = (

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.models.anatomy import anatomy
-from edgeopt.models.load import copy_tokenizer, load_model, save_model
+from edgeopt.models.files import copy_tokenizer
+from edgeopt.models.load import load_model, save_model
 from edgeopt.models.slicing import structure_of
 from edgeopt.models.structure import FIELD, Layer, Structure
 

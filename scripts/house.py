@@ -15,6 +15,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src" / "edgeopt"
 #: From the ground up: a package imports only what stands in a line before its own, and itself.
 ORDER = (
+    "device",
     "support",
     "statistics",
     "spec",
@@ -26,8 +27,6 @@ ORDER = (
     "results",
     "step",
     "measure",
-    "bundle",
-    "page",
     "recipe",
     "training",
     "transforms",
@@ -35,6 +34,8 @@ ORDER = (
     "plan",
     "report",
     "run",
+    "bundle",
+    "page",
     "ship",
     "testing",
     "api",

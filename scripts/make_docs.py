@@ -25,7 +25,7 @@ from edgeopt.recipe.library import target_files
 from edgeopt.recipe.matrix import LARGEST
 from edgeopt.spec import recipe as s
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.support.errors import HEAVY
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from edgeopt.export.exporter import Exported, Exporter, ExportInput, Query
 from edgeopt.export.padding import LENGTHS, lengths_of, padded
 from edgeopt.export.session import Options
-from edgeopt.step.contract import Fact, facts
+from edgeopt.store.facts import Fact, facts
 from edgeopt_exporters.files import copy_texts
 from edgeopt_exporters.module import INPUTS, example, logits_module, method
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from edgeopt.export.exporter import Exported, Exporter, ExportInput
 from edgeopt.export.graph_files import copy_graph
-from edgeopt.step.contract import Fact, facts
-from edgeopt.transforms.lower import GRAPH
+from edgeopt.models.files import GRAPH
+from edgeopt.store.facts import Fact, facts
 from edgeopt_exporters.files import copy_texts
 
 FP32, INT8, OPTIMIZED = "model.onnx", "model_quantized.onnx", "model_optimized.onnx"

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from edgeopt.export.exporter import Exported, Exporter, ExportInput, Query
 from edgeopt.export.padding import LENGTHS, lengths_of, padded
 from edgeopt.export.session import Options
-from edgeopt.step.contract import Fact, facts
+from edgeopt.models.files import GRAPH
+from edgeopt.store.facts import Fact, facts
 from edgeopt.support.telemetry import OPENVINO_LINES
-from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.files import copy_texts
 
 #: The name that optimum-intel looks for.

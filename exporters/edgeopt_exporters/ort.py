@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from edgeopt.bundle.device import guard
+from edgeopt.device import guard
 from edgeopt.export.exporter import Exported, Exporter, ExportInput
 from edgeopt.export.graph_files import is_large, size_of
-from edgeopt.export.session import save_optimized
-from edgeopt.measure.session_choice import changes
-from edgeopt.step.contract import Fact, facts
-from edgeopt.transforms.lower import GRAPH
+from edgeopt.export.session import changes, save_optimized
+from edgeopt.models.files import GRAPH
+from edgeopt.store.facts import Fact, facts
 from edgeopt_exporters.files import copy_texts
 from edgeopt_exporters.ort_biases import float_biases
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from edgeopt.export.exporter import Exported, Exporter, ExportInput
 from edgeopt.export.graph_files import copy_graph, files_of
+from edgeopt.models.files import GRAPH
 from edgeopt.models.source import CONFIG
-from edgeopt.step.contract import Fact, facts
-from edgeopt.transforms.lower import GRAPH
+from edgeopt.store.facts import Fact, facts
 from edgeopt_exporters.files import copy_texts
 
 #: Data types by the suffix of their files.

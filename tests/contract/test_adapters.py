@@ -16,7 +16,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from edgeopt.data import load_data
 from edgeopt.measure.parity import ParityRows, sample_rows, torch_logits
-from edgeopt.models.adapter import ADAPTER, STAY, merge, method_of
+from edgeopt.models.adapter import merge
+from edgeopt.models.adapter_files import ADAPTER, STAY, method_of
 from edgeopt.models.load import load_model, save_model
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step import registry

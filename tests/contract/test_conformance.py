@@ -10,8 +10,9 @@ import pytest
 from edgeopt.export.exporter import absent, exporter, exporter_names
 from edgeopt.spec.recipe import StepParams
 from edgeopt.step import registry
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import InputError, StepError
 from edgeopt.testing import check_exporter, check_transform
@@ -61,7 +62,7 @@ class Forgetful(Transform[StepParams]):
     contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), adds=facts(Fact.TRAINED_HEAD))
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
-        from edgeopt.models.load import copy_base
+        from edgeopt.models.files import copy_base
 
         copy_base(state.folder, context.output)
 
@@ -73,7 +74,9 @@ class Filler(Forgetful):
     contract = Contract(requires=facts(Fact.TORCH, Fact.SPARSE))
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
-        from edgeopt.models.load import copy_tokenizer, load_model, prunable, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_model, save_model
+        from edgeopt.models.parts import prunable
 
         model = load_model(state.folder)
         for _, module in prunable(model):
@@ -97,7 +100,9 @@ class Dicer(Forgetful):
     contract = Contract(requires=facts(Fact.TORCH, Fact.TRAINED_HEAD))
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
-        from edgeopt.models.load import copy_tokenizer, load_model, prunable, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_model, save_model
+        from edgeopt.models.parts import prunable
 
         model = load_model(state.folder)
         for _, module in prunable(model):

@@ -15,7 +15,7 @@ from edgeopt.models.load import load_model
 from edgeopt.models.slicing import structure_of
 from edgeopt.run.execute import Executed
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.errors import InputError, StepError
 from edgeopt.testing.build import build, step

@@ -25,7 +25,7 @@ from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
 from edgeopt.models.load import load_model
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.support.errors import InputError
 from edgeopt.testing.build import build, step
 

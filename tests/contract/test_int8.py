@@ -20,15 +20,15 @@ from edgeopt.export import graph_files
 from edgeopt.export.exporter import exporter
 from edgeopt.export.graph_files import size_of
 from edgeopt.measure.graph import weigh
-from edgeopt.run.measuring import state_bytes
+from edgeopt.measure.subject import state_bytes
+from edgeopt.models.files import GRAPH
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.store.store import State, Store
 from edgeopt.support.errors import EdgeoptError
 from edgeopt.testing import check_exporter
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import bias, qdq, smooth
 from edgeopt.transforms.quantize.calibrate import activations, feeds, observe
 from edgeopt.transforms.quantize.observers import Channels, MinMax

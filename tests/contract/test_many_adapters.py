@@ -11,7 +11,7 @@ import pytest
 from helpers import classification, write_rows
 
 from edgeopt.measure.parity import ParityRows, sample_rows, torch_logits
-from edgeopt.models.adapter import ADAPTER
+from edgeopt.models.adapter_files import ADAPTER
 from edgeopt.models.load import load_model
 from edgeopt.step import registry
 from edgeopt.store.store import State

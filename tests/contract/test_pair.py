@@ -24,12 +24,13 @@ from edgeopt.export.session import open_session
 from edgeopt.export.tied import TIED
 from edgeopt.measure.graph import weigh
 from edgeopt.measure.parity import onnx_logits, sample_rows, torch_logits
-from edgeopt.models.adapter import ADAPTER
-from edgeopt.models.load import head_of, load_base, load_model, prunable
+from edgeopt.models.adapter_files import ADAPTER
+from edgeopt.models.load import load_base, load_model
+from edgeopt.models.parts import head_of, prunable
 from edgeopt.run.execute import Executed
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.support.errors import InputError
 from edgeopt.tasks import task_of
 from edgeopt.testing.build import build, step

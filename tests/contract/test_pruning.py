@@ -10,17 +10,18 @@ import onnx
 import pytest
 
 from edgeopt.measure.graph import weigh
-from edgeopt.models.load import load_model, prunable
+from edgeopt.models.files import GRAPH
+from edgeopt.models.load import load_model
+from edgeopt.models.parts import prunable
 from edgeopt.models.slicing import structure_of
 from edgeopt.run.execute import Executed
 from edgeopt.run.observe import graph_sparsity
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.errors import InputError, StepError
 from edgeopt.testing import check_transform
 from edgeopt.testing.build import build, step
-from edgeopt.transforms.lower import GRAPH
 
 SHORT = {"max_steps": 3, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
 TUNE = ("finetune", {**SHORT, "max_steps": 8})

@@ -10,15 +10,15 @@ import pytest
 from e2e.running import recipe_for
 from helpers import edgeopt
 
+from edgeopt.models.files import GRAPH
 from edgeopt.run.observe import graph_sparsity
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.errors import StepError
 from edgeopt.testing.build import build, step
 from edgeopt.training import loop
 from edgeopt.training.callbacks import Checkpoints
-from edgeopt.transforms.lower import GRAPH
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
 TUNE = ("finetune", SHORT)
@@ -108,7 +108,8 @@ def test_a_run_ships_the_int8_graph_alone_and_says_how_near_it_is(tiny_model: Pa
 def test_a_cut_model_and_a_scope_that_it_lacks(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
-    from edgeopt.models.load import copy_tokenizer, save_model
+    from edgeopt.models.files import copy_tokenizer
+    from edgeopt.models.load import save_model
     from edgeopt.models.slicing import Kept, KeptLayer, cut
 
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model)

@@ -9,12 +9,12 @@ import torch
 from helpers import classification
 
 from edgeopt.measure.parity import sample_rows, torch_logits
-from edgeopt.models.adapter import ADAPTER
+from edgeopt.models.adapter_files import ADAPTER
 from edgeopt.models.load import load_base, load_model
 from edgeopt.models.nf4 import dequantised, is_quantised, quantised
 from edgeopt.run.execute import Executed
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.testing import check_transform
 from edgeopt.testing.build import build, step

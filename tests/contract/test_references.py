@@ -11,13 +11,14 @@ import torch
 from torch.nn.utils import prune
 
 from edgeopt.measure.graph import weigh
-from edgeopt.models.load import load_model, prunable
+from edgeopt.models.files import GRAPH
+from edgeopt.models.load import load_model
+from edgeopt.models.parts import prunable
 from edgeopt.run.observe import graph_sparsity, sparsity_of
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact, facts
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import Store
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.prune.masks import masks, scores
 
 TRAINED = facts(Fact.TRAINED_HEAD)

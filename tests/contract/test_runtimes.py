@@ -10,7 +10,7 @@ from helpers import edgeopt
 
 from edgeopt.export.exporter import exporter
 from edgeopt.results.model import Report
-from edgeopt.step.contract import Fact, facts
+from edgeopt.store.facts import Fact, facts
 from edgeopt.testing import check_exporter
 from edgeopt.testing.build import build, steps_towards
 

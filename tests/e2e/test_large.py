@@ -81,7 +81,7 @@ def test_every_file_of_it_is_counted_carried_and_checked(use: str, large: Path) 
     carried = sum(p.stat().st_size for p in (large / "run" / "model" / "onnx").iterdir() if p.name.startswith("model.onnx"))
     assert carried == report["baseline"]["size_bytes"]
     steps = {step["id"]: step["figures"] for step in report["steps"]}
-    assert all(weights < figures["peak_rss_bytes"] < 10e9 for figures in steps.values()), steps
+    assert all(weights < figures["peak_rss_bytes"] < 6 * weights for figures in steps.values()), steps
     assert json.loads(run("gate", "run", "--json"))["verdict"] == "pass"
     assert json.loads(run("gate", "run/model/onnx/model.onnx", "--recipe", "recipe.yaml", "--set", 'gates=[{"metric": "size", "max_mb": 2300}]', "--json"))[
         "verdict"

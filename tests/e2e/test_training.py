@@ -14,7 +14,8 @@ from helpers import edgeopt
 
 from edgeopt.data import load_data
 from edgeopt.models.anatomy import anatomy
-from edgeopt.models.load import load_model, prunable
+from edgeopt.models.load import load_model
+from edgeopt.models.parts import prunable
 from edgeopt.spec.recipe import TaskSpec, TrainParams
 from edgeopt.step.transform import StepContext
 from edgeopt.support.progress import Progress

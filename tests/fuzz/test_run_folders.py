@@ -19,8 +19,9 @@ from helpers import Result, edgeopt, seal_run, tiny_recipe, tiny_task
 from edgeopt.gates.baseline_file import _canonical, _digest
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import LOCK, RENDERINGS, REPORT, files_of, open_run
-from edgeopt.step.contract import Fact
-from edgeopt.store.store import Store, file_digest, key_of
+from edgeopt.store.facts import Fact
+from edgeopt.store.store import Store
+from edgeopt.support.files import file_digest, key_of
 from fuzz.mutate import Mutator, assert_sound, numbers, restored
 
 #: How many cases of each kind: a thousand in all.

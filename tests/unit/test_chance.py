@@ -16,8 +16,10 @@ from pydantic import ValidationError
 from report_sample import sample_report
 
 from edgeopt.cli.summary import show_summary
-from edgeopt.gates.chance import looked_at, standing, warnings
-from edgeopt.gates.decide import Evidence, decide
+from edgeopt.gates.chance import looked_at, standing
+from edgeopt.gates.decide import decide
+from edgeopt.gates.evidence import Evidence
+from edgeopt.gates.notes import warnings
 from edgeopt.measure.accuracy import largest_difference
 from edgeopt.report.card import render_card
 from edgeopt.report.github import commands, summary

@@ -9,7 +9,8 @@ import pytest
 
 from edgeopt.plan import PlannedStep
 from edgeopt.step import registry
-from edgeopt.step.contract import Contract, Fact, Facts, facts, fold
+from edgeopt.step.contract import Contract, fold
+from edgeopt.store.facts import Fact, Facts, facts
 from edgeopt.support.errors import Place
 from edgeopt.transforms.lower import LowerToOnnx
 

@@ -11,8 +11,8 @@ import pytest
 from helpers import edgeopt, seal_run, tiny_task
 from report_sample import gates, latency, sample_report, step
 
+from edgeopt.results.changes import changes
 from edgeopt.results.model import Report
-from edgeopt.run.lock import changes
 from edgeopt.spec.recipe import ModelSpec, TaskSpec
 from edgeopt.statistics.bounds import paired_proportions
 

@@ -16,12 +16,12 @@ from helpers import edgeopt, tiny_recipe, tiny_task
 from edgeopt.export.exporter import ExportInput, exporter, exporter_names, unfit
 from edgeopt.export.padding import lengths_of, padded
 from edgeopt.export.session import onnx_query, save_optimized
+from edgeopt.models.files import GRAPH
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact, facts
+from edgeopt.store.facts import Fact, facts
 from edgeopt.support import host
 from edgeopt.testing.build import build, step, steps_towards
 from edgeopt.testing.exporters import exact_query
-from edgeopt.transforms.lower import GRAPH
 from edgeopt_exporters.ort_biases import float_biases
 
 

@@ -15,9 +15,9 @@ import pytest
 from edgeopt.data import Split, load_data, load_reported, row_warnings
 from edgeopt.data.files import read_rows
 from edgeopt.data.leaks import shared
-from edgeopt.data.sources import looks_local
 from edgeopt.spec.recipe import DatasetSpec, TaskSpec
 from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.support.paths import looks_local
 
 ROWS = [{"text": "a, b", "label": "1"}, {"text": 'say "c"', "label": "0"}]
 

@@ -39,7 +39,7 @@ TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounti
               "training/distill_objective.py",
               "training/answers.py", "training/teacher.py", "models/narrow.py", "models/fake_quant.py", "training/ranges.py",
               "training/sparsify.py", "models/hard_concrete.py", "training/ranks.py", "models/bottleneck.py",
-              "bundle/device/run.py",  # it is copied into bundles and never imported here
+              "device/run.py",  # it is copied into bundles and never imported here
               "models/choices.py", "models/pair.py", "models/removed.py", "models/slicing.py", "models/masks.py", "models/zeros.py"}  # fmt: skip
 
 

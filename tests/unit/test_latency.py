@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from report_sample import TARGET, sample_report
 
 from edgeopt.gates import timed as latency_gates
+from edgeopt.gates.notes import latency_notes
 from edgeopt.measure import arithmetic, clock, rounds
 from edgeopt.measure.latency import Measured, unpaired
 from edgeopt.measure.profile import elsewhere, unfit
@@ -26,7 +27,6 @@ from edgeopt.recipe.yaml import parse
 from edgeopt.report.limit import limits, table
 from edgeopt.report.tables import figures
 from edgeopt.results.model import Limit, Subject, SubjectName
-from edgeopt.run.findings.latency_notes import latency_notes
 from edgeopt.spec.recipe import GateSpec, Target
 from edgeopt.statistics.bounds import Bounds
 from edgeopt.statistics.openings import Beside, between_times, drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, wider

@@ -10,7 +10,7 @@ from families import FAMILIES, logits, tiny
 from torch import nn
 from torch.nn.utils import prune
 
-from edgeopt.models.load import prunable
+from edgeopt.models.parts import prunable
 from edgeopt.models.slicing import structure_of
 from edgeopt.models.structure import survival
 from edgeopt.models.zeros import cut_zeros

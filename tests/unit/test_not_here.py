@@ -9,10 +9,10 @@ import pytest
 from helpers import edgeopt, tiny_recipe, tiny_task
 
 from edgeopt.data import hub
-from edgeopt.data.sources import nearest, not_here
 from edgeopt.models.source import ModelSource, download
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError
+from edgeopt.support.paths import nearest, not_here
 
 MODEL = "models/minilm-l33 on the hub, not checked; there is no folder of that name here: did you mean models/minilm-l3?"
 DATA = "rows/revews on the hub, not checked; there is no folder of that name here: did you mean rows/reviews?"

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeopt.models.structure import Dense, Layer, Structure
 from edgeopt.run.findings.notes import _budget_notes
 from edgeopt.run.observe import observe_facts
-from edgeopt.step.contract import Fact, facts
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import StepError
 from edgeopt.transforms.adapters.lora import ranks

@@ -17,8 +17,8 @@ from test_diff import lock_of
 from edgeopt.results.model import Device, Report, Starts
 from edgeopt.ship.keep import keep, record_name
 from edgeopt.ship.ship import Shipped
-from edgeopt.store.store import write_text
 from edgeopt.support.errors import InputError
+from edgeopt.support.files import write_text
 from edgeopt.support.outputs import BASELINE, JUNIT, check_output, forget_output, write_output
 
 #: What writes, with {} for the file.

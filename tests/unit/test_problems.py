@@ -9,10 +9,12 @@ import pytest
 from pydantic import Field, ValidationError
 
 from edgeopt.recipe.load import load_recipe
-from edgeopt.recipe.problems import address, closest, dotted, from_pydantic
+from edgeopt.recipe.problems import dotted, from_pydantic
 from edgeopt.recipe.yaml import parse
 from edgeopt.spec.recipe import Strict
+from edgeopt.spec.steps import address
 from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.support.words import closest
 
 
 class Inner(Strict):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from report_sample import sample_report
 from test_diff import WRONG_FIRST, lock_of, write
 
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.store.store import State, Store
 from edgeopt.support import reading
 from edgeopt.support.errors import InputError

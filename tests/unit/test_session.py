@@ -17,14 +17,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.export.exporter import Runnable
-from edgeopt.export.session import defaults, onnx_query, open_session, save_optimized
-from edgeopt.gates.decide import Evidence, decide
+from edgeopt.export.session import changes, defaults, onnx_query, open_session, save_optimized
+from edgeopt.gates.decide import decide
+from edgeopt.gates.evidence import Evidence
 from edgeopt.gates.model import find_artifact
 from edgeopt.measure import clock
 from edgeopt.measure import session_choice as choice
 from edgeopt.measure.latency import cold_starts, run_worker
 from edgeopt.measure.memory import bounded
-from edgeopt.measure.session_choice import best_options, changed, changes
+from edgeopt.measure.session_choice import best_options, changed
 from edgeopt.report.card import SESSION_OPTIONS
 from edgeopt.results.model import Starts
 from edgeopt.spec.recipe import GateSpec

@@ -10,10 +10,10 @@ from jsonschema import Draft202012Validator
 
 from edgeopt.recipe.json_schema import recipe_schema
 from edgeopt.recipe.load import load_recipe
-from edgeopt.recipe.problems import closest
 from edgeopt.spec.recipe import GateMetric, TaskSpec, TaskType, TrainParams
 from edgeopt.step import registry
 from edgeopt.support.errors import InputError
+from edgeopt.support.words import closest
 
 HEAD = "edgeopt: 1\nname: x\ntask: {type: text-classification, dataset: {path: data}, text: body}\nbaseline: {finetune: {epochs: 1}}\n"
 MODEL = "model: {id: m}\n"

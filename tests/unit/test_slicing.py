@@ -13,8 +13,9 @@ from families import FAMILIES, inputs, logits, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeopt.models.load import load_base, prunable, save_model
+from edgeopt.models.load import load_base, save_model
 from edgeopt.models.masks import Masks, kept, masked, ones
+from edgeopt.models.parts import prunable
 from edgeopt.models.slicing import cut, structure_of
 from edgeopt.models.structure import Structure, macs_of, survival
 

@@ -44,8 +44,8 @@ from edgeopt.gates.model import options_of
 from edgeopt.measure.declared import check_declared
 from edgeopt.results.sealed import LOCK, Run, open_run
 from edgeopt.spec.recipe import GateSpec, Target, TaskSpec
-from edgeopt.store.store import file_digest
 from edgeopt.support.errors import InputError, bad_input
+from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
 
 #: Tasks with one output a query, which run.py turns into a label or a score.

@@ -113,7 +113,7 @@ def tolerance_of(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any
 def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Report, spec: TaskSpec) -> None:
     """Raises InputError E144 where the model is not the one that the run measured. logits: of those rows, with the runtime's
     default options. Other processors answer otherwise, so it is looked at on the run's own alone."""
-    from edgeopt.run.measuring import read_answers
+    from edgeopt.gates.evidence import read_answers
     from edgeopt.support import host
 
     if report.environment.get("cpu") != host.cpu_name():

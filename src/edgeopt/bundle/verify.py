@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeopt import device
 from edgeopt.bundle import sign
 from edgeopt.bundle.archive import Source, opened
-from edgeopt.bundle.device import guard
 from edgeopt.bundle.manifest import MANIFEST, MAX_MANIFEST, SELFTEST, SESSION, SIGNATURE, Manifest, read_manifest, refused
+from edgeopt.device import guard
 from edgeopt.export.graph_files import files_of
 from edgeopt.measure.declared import check_declared
 from edgeopt.support import workers
 from edgeopt.support.errors import InputError, bad_input
 from edgeopt.support.reading import Reader
 
-DEVICE = Path(__file__).parent / "device"
+DEVICE = Path(device.__file__).parent
 #: Texts of a self-test at most.
 MAX_TEXTS = 256
 _READER = Reader("file", "E142")

@@ -54,7 +54,7 @@ def show_cells(grid: Grid, store: Store, *, as_json: bool) -> None:
     plans = plan_cells(grid, store)
     shared = shared_steps(grid, plans)
     if as_json:
-        from edgeopt.cli.plan import plan_as_json, step_as_json
+        from edgeopt.cli.plan_json import plan_as_json, step_as_json
 
         cells = [{"cell": c.name, "axes": dict(c.choices), **plan_as_json(by_seed)} for c, by_seed in zip(grid.cells, plans, strict=True)]
         steps = [{**step_as_json(s.step), "cells": list(s.cells)} for s in shared]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,10 @@ import click
 
 from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE, open_store
 from edgeopt.cli.output import print_json
+from edgeopt.cli.plan_json import plan_as_json
 
 if TYPE_CHECKING:
-    from edgeopt.data.task_data import Extra, TaskData
-    from edgeopt.plan import Plan, PlannedStep
+    from edgeopt.plan import Plan
 
 
 @click.command("plan")
@@ -64,37 +63,8 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
     click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
 
 
-def plan_as_json(plans: Sequence[Plan]) -> dict[str, object]:
-    """plans: one a seed."""
-    by_seed = [{"seed": p.recipe.head.seed, "steps": [step_as_json(s) for s in p.steps]} for p in plans]
-    found = {"name": plans[0].recipe.head.name, **_extra(plans[0].data), "steps": by_seed[0]["steps"]}
-    return {**found, "seeds": by_seed} if len(plans) > 1 else found
-
-
 def _in_short(plan: Plan) -> str:
     """`seed 2: 3 of 8 steps cached; first to build: candidate.adapt  — never built`."""
     missing = [s for s in plan.steps if s.status != "cached"]
     cached = f"seed {plan.recipe.head.seed}: {len(plan.steps) - len(missing)} of {len(plan.steps)} steps cached"
     return f"{cached}; first to build: {missing[0].chain}.{missing[0].id}  — {missing[0].why}" if missing else cached
-
-
-def _extra(data: TaskData | None) -> dict[str, list[dict[str, object]] | None]:
-    """What each dataset of task.train_with and each without labels brings; None where rows are on the hub."""
-
-    def brings(found: Iterable[Extra]) -> list[dict[str, object]]:
-        return [{"source": e.source, "rows": len(e.rows), "left_out": e.left_out, "fingerprint": e.rows.fingerprint} for e in found]
-
-    return {"train_with": None if data is None else brings(data.extra), "unlabelled": None if data is None else brings(data.unlabelled.values())}
-
-
-def step_as_json(step: PlannedStep) -> dict[str, object]:
-    return {
-        "chain": step.chain,
-        "id": step.id,
-        "use": step.use,
-        "implied": step.implied,
-        "status": step.status,
-        "why": step.why,
-        "key": step.key,
-        "note": step.note,
-    }

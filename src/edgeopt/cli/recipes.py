@@ -29,7 +29,7 @@ def _about() -> dict[str, tuple[Path, str]]:
 
 
 def _find(name: str) -> Path:
-    from edgeopt.recipe.problems import closest
+    from edgeopt.support.words import closest
 
     known = _about()
     if name.removesuffix(".yaml") not in known:

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.data.files import read_rows
-from edgeopt.data.leaks import bare
 from edgeopt.data.missing import Labelled
-from edgeopt.data.sources import Read, column_place, is_local, local_files, rows_of, shown, split_of
-from edgeopt.data.task_data import Extra, Split, TaskData
-from edgeopt.recipe.problems import closest
-from edgeopt.recipe.yaml import Path_
+from edgeopt.data.sources import column_place, is_local, local_files, rows_of, shown, split_of
+from edgeopt.data.task_data import Extra, TaskData
 from edgeopt.spec.recipe import TaskSpec, TextSource, TrainSource, Unlabelled
-from edgeopt.store.store import file_digest
-from edgeopt.support.errors import InputError, Place, bad_input
+from edgeopt.support.errors import InputError, Path_, Place, bad_input
+from edgeopt.support.files import file_digest
+from edgeopt.support.words import closest
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.columns import Raw
+from edgeopt.tasks.columns import Raw, Read
+from edgeopt.tasks.split import Split, bare
 
 #: Where a path of keys stands in the recipe.
 PlaceOf = Callable[[Path_], Place]

@@ -16,6 +16,7 @@ from typing import IO, Any, Literal
 
 from edgeopt.data import conll
 from edgeopt.support.errors import InputError, Place, bad_input
+from edgeopt.support.paths import is_there
 
 #: (line in the file, row); for parquet the number of the row, from 1; a row of a conll file is a document
 Row = tuple[int, dict[str, Any]]
@@ -54,14 +55,6 @@ def stem_and_suffix(path: Path) -> tuple[str, str]:
     name = Path(path.name.lower().removesuffix(".gz"))
     # CoNLL-2012's own files end in .v4_gold_conll and the like
     return name.stem, ".conll" if name.suffix.endswith("_conll") else name.suffix
-
-
-def is_there(path: Path, kind: Callable[[Path], bool]) -> bool:
-    """`path.is_file()` and the like, with a name too long for the file system or a closed folder as no."""
-    try:
-        return kind(path)
-    except OSError:
-        return False
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt.data.sources import ColumnPlace, Read, not_here, raw_rows
+from edgeopt.data.raw import ColumnPlace, raw_rows
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import bad_input
-from edgeopt.tasks.columns import Raw
+from edgeopt.support.paths import not_here
+from edgeopt.support.words import first_line
+from edgeopt.tasks.columns import Raw, Read
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,3 @@ def open_hub(task: TaskSpec, folder: Path) -> Hub:
     feature = next(iter(splits.values())).features.get(task.label) if splits else None
     feature = getattr(feature, "feature", feature)  # of a list of tags
     return Hub(splits, list(getattr(feature, "names", None) or []) or None, shown)
-
-
-def first_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable
 
-from edgeopt.data.task_data import Split
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import Place, bad_input
-
-_PLAIN = bytes(range(128)).lower() + bytes(range(128, 256))
-_DROPPED = bytes(c for c in range(128) if not chr(c).isalnum())
-
-
-def bare(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Letters and digits alone, as datasets differ in how they cut words; a text that has none stays as it is."""
-    return tuple(map(_bare, texts))
-
-
-def _bare(text: str) -> str:
-    if text.isascii():  # the same, and ten times as quick
-        return text.encode().translate(_PLAIN, _DROPPED).decode() or text.strip()
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold()) or text.strip()
+from edgeopt.tasks.split import Split, bare
 
 
 def shared(report: Split, others: Iterable[tuple[str, ...]]) -> list[int]:

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import gc
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from edgeopt.data.files import SUFFIXES, Row, delimiter_guess, is_there, read_rows, stem_and_suffix
+from edgeopt.data.files import SUFFIXES, read_rows, stem_and_suffix
 from edgeopt.data.leaks import unleaked
 from edgeopt.data.missing import Labelled
+from edgeopt.data.raw import ColumnPlace, raw_rows
 from edgeopt.data.slice_columns import by_column, slices_of
-from edgeopt.data.task_data import Split, TaskData, renumbered
-from edgeopt.recipe.problems import closest
-from edgeopt.recipe.yaml import Path_
+from edgeopt.data.task_data import TaskData, renumbered
 from edgeopt.spec.recipe import DatasetSpec, TaskSpec
-from edgeopt.support.errors import InputError, Issue, Place, bad_input
+from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
+from edgeopt.support.paths import expanded, is_there, looks_local, nearest
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.columns import Cells, NoClass, NoColumn, Raw
+from edgeopt.tasks.columns import NoClass, Raw, Read
 from edgeopt.tasks.names import in_heads_order
+from edgeopt.tasks.split import Split
 
 Files = dict[str, list[Path]]
-#: Rows of a task from a row of the data and its place.
-Read = Callable[[Cells, Place], Sequence[Raw]]
+
+
 #: Where a path of keys stands in the recipe, if there is one.
 PlaceOf = Callable[[Path_], Place | None]
-#: Where the recipe names a column.
-ColumnPlace = Callable[[str], Place | None]
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+
+
 #: More classes than this, of fewer than two rows each, are taken for something else.
 _MANY = 1000
 _FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
@@ -82,34 +80,6 @@ def train_at_hand(spec: DatasetSpec, folder: Path) -> bool:
 def is_local(spec: DatasetSpec, folder: Path) -> bool:
     """Whether the rows are, or should be, files here; else they are the hub's."""
     return spec.path is None or looks_local(spec.path) or is_there(folder / expanded(spec.path), Path.exists)
-
-
-def looks_local(name: str) -> bool:
-    """Whether a model or dataset name can only be a path: no id of the hub looks like it."""
-    return not _HUB_ID.fullmatch(name)
-
-
-def nearest(name: str, folder: Path) -> str:
-    """`did you mean models/minilm-l3?` where a folder beside the one named is called almost like it; else nothing."""
-    path = folder / expanded(name)
-    try:
-        guess = closest(path.name, [p.name for p in path.parent.iterdir() if p.is_dir()])
-    except (OSError, ValueError):
-        guess = None
-    return f"did you mean {Path(name).parent / guess}?" if guess else ""
-
-
-def not_here(name: str, folder: Path) -> str:
-    """Of a name that may be the hub's: that no folder has it, and which has almost the same."""
-    return ": ".join(filter(None, ["there is no folder of that name here", nearest(name, folder)]))
-
-
-def expanded(path: str) -> Path:
-    """The path with ~ filled in, where there is such a home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def load_data(spec: TaskSpec, folder: Path, place_of: PlaceOf = lambda _: None) -> TaskData:
@@ -227,35 +197,6 @@ def column_place(spec: TaskSpec, at: Path_, place_of: PlaceOf, column: str) -> P
 def rows_of(paths: Sequence[Path], read: Read, column_place: ColumnPlace, delimiter: str | None = None) -> list[Raw]:
     """What `read` makes of the rows of files. column_place: where the recipe names a column. Raises InputError E301 to E306."""
     return [raw for path in paths for raw in raw_rows(Place.of(path).source, read_rows(path, delimiter), read, column_place)]
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Within, no search for garbage: rows are so many new objects, with no cycles among them, that it would take half the time."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
-
-
-def raw_rows(source: str, rows: Iterable[Row], read: Read, column_place: ColumnPlace) -> list[Raw]:
-    """What `read` makes of the rows of one source, whose place is made but once. A column that already the first row lacks is a
-    mistake of the recipe, and one that a later row lacks is a mistake of that row."""
-    out: list[Raw] = []
-    try:
-        with uncollected():
-            for number, row in rows:
-                out += read(row, Place(source, number))
-    except NoColumn as error:
-        (issue,) = error.issues
-        place = None if out else column_place(error.column)
-        help = "; ".join(filter(None, [issue.help, delimiter_guess(error.have)]))
-        message = f"{issue.message} in {issue.place}" if place else issue.message
-        raise InputError(replace(issue, message=message, place=place or issue.place, help=help)) from None
-    return out
 
 
 def shown(spec: DatasetSpec, files: Files) -> str:

@@ -2,84 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-#: The carving of train is part of what a recipe means, not of its luck: it does not follow the seed.
-_CARVE_SEED = 0
+from edgeopt.tasks.split import _CARVE_SEED, Split
+
 #: A share of the rows that are copies of others, above which it is said beside the verdict.
 _MANY_COPIES = 0.05
-
-
-@dataclass(frozen=True)
-class Split:
-    """Rows of one split. texts: a tuple of strings a row: one text, two, a question and its choices, or words.
-    labels: a class number, a score, or a tuple of numbers. documents: the number of each row's document, where the rows
-    of a document are no use apart; else empty. slices: by column of task.slices, each row's value."""
-
-    name: str
-    texts: tuple[tuple[str, ...], ...]
-    labels: tuple[Any, ...]
-    documents: tuple[int, ...] = ()
-    slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the rows: the same for the same rows in another file or format."""
-        digest = hashlib.sha256()
-        for texts, label in zip(self.texts, self.labels, strict=True):
-            digest.update(json.dumps([*texts, label], ensure_ascii=False).encode())
-            digest.update(b"\n")
-        return digest.hexdigest()
-
-    @cached_property
-    def slice_fingerprints(self) -> dict[str, str]:
-        """SHA-256 of the values of each column of task.slices, which no training sees and gates on slices do."""
-        return {column: hashlib.sha256(json.dumps(values, ensure_ascii=False).encode()).hexdigest() for column, values in self.slices.items()}
-
-    def take(self, rows: Sequence[int], name: str) -> Split:
-        documents = tuple(self.documents[i] for i in rows) if self.documents else ()
-        slices = {column: tuple(values[i] for i in rows) for column, values in self.slices.items()}
-        return Split(name, tuple(self.texts[i] for i in rows), tuple(self.labels[i] for i in rows), documents, slices)
-
-    def units(self) -> list[list[int]]:
-        """Rows that stay together: those of a document, where there are documents; else each by itself."""
-        found: dict[int, list[int]] = {}
-        for row, document in enumerate(self.documents or range(len(self))):
-            found.setdefault(document, []).append(row)
-        return list(found.values())
-
-    @cached_property
-    def copied(self) -> int:
-        """How many rows are copies of one before, in texts (but for case, spaces and punctuation) and label; of documents those of whole copies."""
-        from edgeopt.data.leaks import bare
-
-        seen, copies = set[tuple[Any, ...]](), 0
-        for unit in self.units():
-            content = tuple((bare(self.texts[row]), self.labels[row]) for row in unit)
-            copies += len(unit) * (content in seen)
-            seen.add(content)
-        return copies
-
-    def first(self, count: int | None) -> Split:
-        """At most `count` rows, drawn without replacement in a fixed order; whole documents, one at least."""
-        if count is None or count >= len(self):
-            return self
-        units, rows = self.units(), list[int]()
-        for unit in np.random.default_rng(_CARVE_SEED).permutation(len(units)).tolist():
-            if rows and len(rows) + len(units[unit]) > count:
-                break
-            rows += units[unit]
-        return self.take(sorted(rows), self.name)
 
 
 def row_warnings(name: str, rows: int, leaked: int, copied: int) -> list[str]:

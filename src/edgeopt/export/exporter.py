@@ -16,8 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from edgeopt.export import session
 from edgeopt.export.session import Options
-from edgeopt.measure import session_choice as choice
-from edgeopt.step.contract import Facts
+from edgeopt.store.facts import Facts
 from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import install
@@ -114,7 +113,7 @@ class Exporter(ABC):
 
     def changes(self, threads: int) -> list[dict[str, Any]]:
         """Changes of options that may make a file quicker, the most promising first."""
-        return choice.changes(threads)
+        return session.changes(threads)
 
     def loading(self, lengths: Sequence[int] | None) -> str:
         """Lines of Python for the model card: given `folder`, `file`, `options` from session.json and, where queries are padded,

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.store.store import file_digest, key_of
 from edgeopt.support.errors import bad_input
+from edgeopt.support.files import file_digest, key_of
 
 #: Bytes of weights that are written into the graph's own file; of more than that the larger ones go into the file beside it.
 #: protobuf cannot write 2 GiB, and a library that changes such a graph adds to it.

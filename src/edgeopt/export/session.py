@@ -2,7 +2,7 @@
 
 Options are a mapping: attributes of `onnxruntime.SessionOptions` by name (`intra_op_num_threads`, `enable_cpu_mem_arena`,
 `enable_mem_pattern`; `graph_optimization_level` by the name of its value), entries of the session's configuration, which have
-a dot in their name, and `disabled_optimizers`, a list. No others are set, wherever they come from: `bundle/device/guard.py`.
+a dot in their name, and `disabled_optimizers`, a list. No others are set, wherever they come from: `device/guard.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeopt.bundle.device.guard import LEVEL, OPTIMIZERS, session_options
+from edgeopt.device.guard import LEVEL, OPTIMIZERS, session_options
 from edgeopt.export.graph_files import DATA, is_large
 from edgeopt.support.errors import bad_input
 
@@ -119,3 +119,16 @@ def _limited(session: Any) -> Callable[..., Any]:
             watch.cancel()
 
     return run
+
+
+def changes(threads: int, *, kernels: bool = True) -> list[dict[str, Any]]:
+    """What is tried of ONNX Runtime's options, the most promising first. kernels: those too that change which kernels compute the
+    graph; for a file that is optimised already they come too late."""
+    found: list[dict[str, Any]] = [{"disabled_optimizers": ["SkipLayerNormFusion"]}, {"disabled_optimizers": ["BiasGeluFusion"]}]
+    if threads > 1:
+        found.append({"session.intra_op.allow_spinning": "0"})
+    while threads > 1:
+        threads //= 2
+        found.append({"intra_op_num_threads": threads})
+    found += [{"enable_cpu_mem_arena": False}, {"enable_mem_pattern": False}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}]
+    return [c for c in found if kernels or not set(c) & set(KERNELS)]

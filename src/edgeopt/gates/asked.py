@@ -10,11 +10,10 @@ from typing import Any
 
 from edgeopt.data import Split, load_reported
 from edgeopt.recipe.load import load_recipe
-from edgeopt.recipe.yaml import Path_
 from edgeopt.results.locked import SLICES
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import GateSpec, ModelSpec, Target, TaskSpec
-from edgeopt.support.errors import InputError, Issue, Place, bad_input
+from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
 from edgeopt.tasks import Task
 
 

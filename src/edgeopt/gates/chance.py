@@ -16,7 +16,7 @@ from edgeopt.statistics.bounds import Bounds, Values
 from edgeopt.tasks import Task
 
 if TYPE_CHECKING:
-    from edgeopt.gates.decide import Evidence
+    pass
 
 CONFIDENCE = 0.95
 #: Rows of which even the best answers may be luck: three of each class are put in order by one guess in twenty.
@@ -58,44 +58,6 @@ def standing(task: Task, metric: str, labels: Values, outputs: Values) -> Standi
     return Standing(judged, task.measure(judged, labels, outputs), level, answer, over)
 
 
-def warnings(evidence: Evidence, metrics: Iterable[str]) -> list[str]:
-    """What belongs beside a verdict: outputs that are no numbers, whatever the gates look at, and models that are not shown to be
-    better than an answer that reads nothing, on these metrics."""
-    if not len(evidence.candidate_logits):  # nothing was answered, as no gate looks at answers
-        return []
-    flaws = [flaw for side in evidence.sides if (flaw := evidence.broken(side))]
-    if flaws:
-        return [f"{flaw[0].upper()}{flaw[1:]}: every gate that looks at them fails, and no figure made of them means anything." for flaw in flaws]
-    found = {}
-    for metric in metrics:
-        poor: dict[str, Standing] = {side: s for side in evidence.sides if (s := evidence.standing(side, metric)).untold}
-        if poor:
-            found[evidence.task.judged_by(metric)] = _said(evidence, poor)
-    return list(found.values())
-
-
 def looked_at(gates: Iterable[GateSpec], task: TaskSpec) -> list[str]:
     """The metrics that are held against chance: those that gates look at, and the task's first."""
     return list(dict.fromkeys([*(g.metric for g in gates if g.metric not in MEASURED), task.metric_names[0]]))
-
-
-def _said(evidence: Evidence, poor: dict[str, Standing]) -> str:
-    rows = len(evidence.labels)
-    parts = [
-        f"the {side}'s {s.metric} of {s.value:.4f} is {'no better' if s.no_better else f'not shown by {rows} rows to be better'} than {s}"
-        for side, s in poor.items()
-    ]
-    said = "; ".join(parts)
-    return f"{said[0].upper()}{said[1:]}: {_mend(evidence, poor)}."
-
-
-def _mend(evidence: Evidence, poor: dict[str, Standing]) -> str:
-    few = not any(s.no_better for s in poor.values())
-    more = "report on more rows, or " if few else ""
-    if "candidate" not in poor:
-        return f"the candidate is compared with a model that has learned nothing that is seen here; {more}train the baseline longer"
-    if "baseline" in poor or len(evidence.sides) == 1:
-        return f"{more}train longer, or with another learning rate"
-    if evidence.candidate.precision == "int8":
-        return f"the baseline is better; {more}set `policy: auto` on quantize.static, or use quantize.qat"
-    return f"the baseline is better; {more}prune less, or train longer"

@@ -7,78 +7,20 @@ bound is on the wrong side, and is inconclusive in between: the data cannot tell
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from edgeopt.gates import timed as latency_gates
-from edgeopt.gates.chance import Standing, standing
-from edgeopt.gates.slices import Groups, Worst, parts_of, worst
-from edgeopt.measure.latency import Measured
-from edgeopt.results.model import Gate, Subject, Verdict
+from edgeopt.gates.evidence import Evidence, Side
+from edgeopt.gates.slices import Worst, parts_of, worst
+from edgeopt.results.model import Gate, Verdict
 from edgeopt.spec.recipe import GateSpec
 from edgeopt.statistics.bounds import Bounds, sure
 from edgeopt.statistics.power import POWER, rows_needed, scaled
 from edgeopt.support.errors import ExitCode
-from edgeopt.tasks import Task
 
-Side = Literal["baseline", "candidate"]
 #: Of a metric that the candidate's outputs do not have, and of one that the baseline's do not.
 _UNDEFINED: tuple[Verdict, ...] = ("fail", "inconclusive")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that a gate may look at. labels: (rows,) or (rows, words); logits: the task's outputs, rows first."""
-
-    task: Task
-    labels: np.ndarray[Any, np.dtype[Any]]
-    baseline_logits: np.ndarray[Any, np.dtype[Any]]
-    candidate_logits: np.ndarray[Any, np.dtype[Any]]
-    baseline: Subject
-    candidate: Subject
-    latency: list[Measured]
-    #: By length and by the columns of task.slices: the slice of each row.
-    groups: Groups = field(default_factory=dict)
-
-    #: What was found out once: of each side its standing by metric, and its flaw.
-    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    def difference(self, metric: str, confidence: float) -> Bounds:
-        """Candidate minus baseline."""
-        return self.task.difference(metric, self.labels, self.baseline_logits, self.candidate_logits, confidence)
-
-    @property
-    def sides(self) -> tuple[Side, ...]:
-        """The candidate alone where it stands in the baseline's place, as nothing compares."""
-        return ("candidate",) if self.baseline is self.candidate else ("baseline", "candidate")
-
-    def outputs(self, side: Side) -> np.ndarray[Any, np.dtype[Any]]:
-        return self.baseline_logits if side == "baseline" else self.candidate_logits
-
-    def broken(self, side: Side) -> str | None:
-        """How many rows have an output that is no finite number; None where all have."""
-        if side not in self.known:
-            wrong, rows = int(np.sum(~self.task.sound(self.labels, self.outputs(side)))), len(self.labels)
-            self.known[side] = f"{wrong} of {rows} rows have an output of the {side} that is no finite number (nan or infinite)" if wrong else None
-        found: str | None = self.known[side]
-        return found
-
-    def standing(self, side: Side, metric: str) -> Standing:
-        """A side that is not broken beside the best answer that reads nothing."""
-        at = side, self.task.judged_by(metric)
-        if at not in self.known:
-            self.known[at] = standing(self.task, metric, self.labels, self.outputs(side))
-        found: Standing = self.known[at]
-        return found
-
-
-def verdict_of(gates: list[Gate]) -> Verdict:
-    """A failed gate fails the run; else an inconclusive one leaves it open."""
-    verdicts = {g.verdict for g in gates}
-    return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
 
 
 class Decisions(NamedTuple):

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt.bundle.device import guard
-from edgeopt.data.files import is_there
+from edgeopt.device import guard
 from edgeopt.export.graph_files import digest_of, files_of, size_of
 from edgeopt.export.session import Options, open_session, told
 from edgeopt.measure.declared import check_declared
 from edgeopt.measure.memory import bounded
+from edgeopt.models.outputs import as_in_rows, named_outputs
 from edgeopt.results.sealed import LOCK, REPORT, Run, open_run
 from edgeopt.spec.recipe import TaskSpec
-from edgeopt.store.store import file_digest
 from edgeopt.support.errors import InputError, bad_input
+from edgeopt.support.files import file_digest
+from edgeopt.support.paths import is_there
 from edgeopt.support.reading import Reader
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.names import as_in_rows, named_outputs
 
 TOKENIZER, SESSION = "tokenizer.json", "session.json"
 #: Where a graph may lie: an exported folder's, int8 first, as that is what is shipped; then a state's.

@@ -11,25 +11,27 @@ from typing import Any
 import numpy as np
 
 from edgeopt.data import Split, row_warnings
-from edgeopt.data.files import is_there
 from edgeopt.export import session
 from edgeopt.export.exporter import Runnable
 from edgeopt.gates.asked import Asked, target_of
 from edgeopt.gates.baseline_file import Baseline, check_fits, other_machine, read_baseline
-from edgeopt.gates.chance import looked_at, warnings
-from edgeopt.gates.decide import Decisions, Evidence, decide
+from edgeopt.gates.chance import looked_at
+from edgeopt.gates.decide import Decisions, decide
+from edgeopt.gates.evidence import Evidence
 from edgeopt.gates.model import Artifact, find_artifact
+from edgeopt.gates.notes import evidence_notes, warnings
+from edgeopt.gates.slices import groups_of
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts, sittings
+from edgeopt.measure.subject import subject_of
 from edgeopt.measure.twin import TWIN
-from edgeopt.report.evidence import evidence_notes
 from edgeopt.results.model import Gate, Starts, Subject, SubjectName
-from edgeopt.run.measuring import groups_of, subject_of
 from edgeopt.spec.recipe import MEASURED, GateSpec, Target
 from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.support.paths import is_there
 from edgeopt.support.progress import Progress
+from edgeopt.support.words import is_integer
 from edgeopt.tasks import Task
-from edgeopt.tasks.columns import is_integer
 from edgeopt.tasks.encode import Encoder, length
 
 Answered = tuple[Any, float]

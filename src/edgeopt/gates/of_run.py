@@ -7,14 +7,14 @@ from pathlib import Path
 
 from edgeopt.data import at_hand, is_local, row_warnings
 from edgeopt.gates.asked import Asked, damaged, other_rows, recipe_folders, target_of
-from edgeopt.gates.chance import looked_at, warnings
-from edgeopt.gates.decide import Decisions, Evidence, decide
+from edgeopt.gates.chance import looked_at
+from edgeopt.gates.decide import Decisions, decide
+from edgeopt.gates.evidence import Evidence, read_evidence
+from edgeopt.gates.notes import evidence_notes, warnings
 from edgeopt.gates.slices import LABEL, LENGTH
-from edgeopt.report.evidence import evidence_notes
+from edgeopt.results.changes import changes
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import Run
-from edgeopt.run.lock import changes
-from edgeopt.run.measuring import read_evidence
 from edgeopt.spec.recipe import MEASURED, GateSpec
 from edgeopt.support.errors import InputError, Issue
 from edgeopt.support.reading import ROUNDING

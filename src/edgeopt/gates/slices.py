@@ -8,9 +8,11 @@ from statistics import NormalDist
 
 import numpy as np
 
+from edgeopt.data import Split
 from edgeopt.statistics.agreement import mcnemar_exact
 from edgeopt.statistics.bounds import Bounds, Values, normal_quantile, paired_proportions
 from edgeopt.tasks import Task
+from edgeopt.tasks.encode import Features, length
 
 #: Rows below which a slice is only counted.
 SMALLEST = 30
@@ -130,3 +132,11 @@ def fewest_rows(metric: str, margin: float, confidence: float) -> int:
     while metric == "accuracy" and margin > 0 and paired_proportions(0, 0, rows, confidence).high > margin:
         rows += max(1, rows // 20)
     return rows
+
+
+def groups_of(task: Task, rows: Split, features: Features) -> Groups:
+    """The slice of each row by its length and by the columns of `task.slices`; nothing for a task without slices."""
+    if not task.slice_metric:
+        return {}
+    tokens = np.bincount(features.rows, weights=[length(q) for q in features.ids]).astype(int)
+    return {LENGTH: length_groups(tokens.tolist()), **rows.slices}

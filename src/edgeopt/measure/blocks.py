@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from edgeopt.measure.latency import run_worker
 from edgeopt.models.structure import FIELD
 from edgeopt.spec.recipe import Target
-from edgeopt.store.store import write_json
 from edgeopt.support import host
 from edgeopt.support.errors import InputError, Place
+from edgeopt.support.files import write_json
 from edgeopt.support.reading import Count, NotNegative, Reader
 
 #: Sizes that are measured, as shares of the whole.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.bundle.device.guard import end_with_parent
+from edgeopt.device.guard import end_with_parent
 from edgeopt.export.exporter import Runnable, exporter
 from edgeopt.measure.clock import timed
 from edgeopt.support.workers import read_task

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from edgeopt.recipe.load import Recipe
 from edgeopt.spec.recipe import EmissionsSpec
-from edgeopt.support import host
-from edgeopt.support.errors import Issue, install
 
 log = logging.getLogger("edgeopt")
 
@@ -46,28 +40,6 @@ class Energy:
 def country_of(spec: EmissionsSpec) -> str:
     """Three letters of ISO 3166: the recipe's, else EDGEOPT_COUNTRY; empty where neither says."""
     return spec.country or os.environ.get(COUNTRY, "")
-
-
-def emissions_issues(recipe: Recipe) -> list[Issue]:
-    """What keeps a recipe that asks for emissions from having them: the package, or a country that it has no electricity
-    of. Reads CodeCarbon's table without importing it."""
-    spec = recipe.head.emissions
-    if spec is None:
-        return []
-    place = recipe.document.place(("emissions",))
-    found = importlib.util.find_spec(PACKAGE)
-    if host.installed(PACKAGE) is None or found is None or not found.submodule_search_locations:
-        return [Issue("E206", f"emissions needs {PACKAGE}, which is not installed here", place, install("emissions"))]
-    country = country_of(spec)
-    if not country:
-        return [Issue("E106", "emissions needs the country whose electricity is used", place, f"give emissions.country, such as SVN, or set {COUNTRY}")]
-    table = Path(found.submodule_search_locations[0]) / "data" / "private_infra" / "global_energy_mix.json"
-    known = json.loads(table.read_text(encoding="utf-8"))
-    if country in known:
-        return []
-    place = recipe.document.place(("emissions", "country")) if spec.country else place
-    message = f"CodeCarbon knows no electricity of the country '{country}'{'' if spec.country else f' ({COUNTRY})'}"
-    return [Issue("E106", message, place, "three capital letters of ISO 3166, such as SVN for Slovenia")]
 
 
 @contextmanager

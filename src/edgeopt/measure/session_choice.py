@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgeopt.export.session import KERNELS, Options
+from edgeopt.export.session import Options
 from edgeopt.measure.clock import timed
 from edgeopt.statistics.bounds import Bounds, Values, percentile_ratio
 
@@ -35,19 +35,6 @@ class Choice(NamedTuple):
     query: Query
     options: dict[str, Any]
     gain: Bounds | None
-
-
-def changes(threads: int, *, kernels: bool = True) -> list[dict[str, Any]]:
-    """What is tried of ONNX Runtime's options, the most promising first. kernels: those too that change which kernels compute the
-    graph; for a file that is optimised already they come too late."""
-    found: list[dict[str, Any]] = [{"disabled_optimizers": ["SkipLayerNormFusion"]}, {"disabled_optimizers": ["BiasGeluFusion"]}]
-    if threads > 1:
-        found.append({"session.intra_op.allow_spinning": "0"})
-    while threads > 1:
-        threads //= 2
-        found.append({"intra_op_num_threads": threads})
-    found += [{"enable_cpu_mem_arena": False}, {"enable_mem_pattern": False}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}]
-    return [c for c in found if kernels or not set(c) & set(KERNELS)]
 
 
 def best_options(

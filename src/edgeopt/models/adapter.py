@@ -9,18 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-ADAPTER = "adapter"
-ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-#: Methods that add to the computation instead of changing matrices: there is nothing to merge them into.
-STAY = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "BOTTLENECK")
-
-
-def method_of(folder: Path) -> str | None:
-    """The `peft_type` of the adapter in a state's folder; None where it has no adapter."""
-    path = folder / ADAPTER / ADAPTER_CONFIG
-    if not path.is_file() or not (folder / ADAPTER / ADAPTER_WEIGHTS).is_file():
-        return None
-    return str(json.loads(path.read_text(encoding="utf-8"))["peft_type"])
+from edgeopt.models.adapter_files import ADAPTER, ADAPTER_CONFIG, method_of, write_config
 
 
 def attach_saved(model: Any, folder: Path, *, trainable: bool = False) -> Any:
@@ -45,12 +34,6 @@ def save_adapter(model: Any, folder: Path) -> None:
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     write_config(folder, {**json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")), "base_model_name_or_path": ""})
-
-
-def write_config(folder: Path, config: dict[str, Any]) -> None:
-    config = {k: sorted(v) if k in ("target_modules", "modules_to_save", "feedforward_modules") and isinstance(v, list) else v
-              for k, v in config.items()}  # fmt: skip
-    (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def merge(model: Any) -> Any:

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from edgeopt.models.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, write_config
+from edgeopt.models.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, write_config
 from edgeopt.models.anatomy import anatomy
-from edgeopt.models.load import head_of, is_inside
+from edgeopt.models.parts import head_of, is_inside
 
 _PREFIX = "base_model.model."
 #: Standard deviation of the fresh weights: the adapter starts near the identity (Houlsby et al. 2019, section 2.1).

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeopt.models.adapter import attach_saved
-from edgeopt.models.anatomy import anatomy
-from edgeopt.models.source import CONFIG, TOKENIZER_FILES, WEIGHTS
+from edgeopt.models.classes import model_class
+from edgeopt.models.parts import bare
+from edgeopt.models.source import CONFIG
 from edgeopt.support.quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedModel
-
-#: Modules that adapters put into a layer.
-_ADDED = {"bottleneck", "lora_A", "lora_B"}
 
 
 def load_base(folder: Path) -> Any:
@@ -27,28 +23,6 @@ def load_base(folder: Path) -> Any:
     from edgeopt.models.nf4 import unpacked
 
     return unpacked(model_class(folder).from_pretrained(folder, local_files_only=True, dtype="float32", **_placing(folder)).eval())
-
-
-def model_class(folder: Path) -> Any:
-    """The class of transformers that the model of a torch state was saved from: it has the head of its task."""
-    import transformers
-
-    from edgeopt.models.slicing import class_for
-
-    (name,) = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
-    if name == "EncoderDecoderModel":
-        from edgeopt.models.pair import EncoderDecoderModel
-
-        return EncoderDecoderModel
-    return class_for(getattr(transformers, name), folder)
-
-
-def head_of(model: Any) -> list[str]:
-    """Names of the modules that are new for the task: those with weights beside the encoder."""
-    shape = anatomy(bare(model).config.model_type)
-    if shape.new:
-        return [name for name, _ in bare(model).named_modules() if f".{name}".endswith(tuple(f".{end}" for end in shape.new))]
-    return [name for name, module in bare(model).named_children() if name != shape.base and next(module.parameters(), None) is not None]
 
 
 def takes(model: Any) -> set[str]:
@@ -83,16 +57,6 @@ def one_type(model: Any) -> bool:
     return found
 
 
-def layer_count(config: Any) -> int:
-    """Layers of the encoder, or of a pair's decoder."""
-    return int(getattr(config, "decoder", config).num_hidden_layers)
-
-
-def is_inside(parameter: str, modules: Sequence[str]) -> bool:
-    """Whether a parameter, by its name in a model or in peft's wrapper of it, belongs to one of the modules."""
-    return any(f".{module}." in f".{parameter}" for module in modules)
-
-
 def load_model(folder: Path, *, trainable_adapter: bool = False) -> PreTrainedModel:
     """The model of a torch state, in evaluation mode, with its adapter attached where it has one."""
     model: Any = load_base(folder)
@@ -116,38 +80,3 @@ def save_model(model: Any, folder: Path) -> None:
     if names := getattr(model.config, "id2label", None):  # which transformers leaves out where they are its default two
         config |= {"id2label": {str(i): name for i, name in names.items()}, "label2id": {name: i for i, name in names.items()}}
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    """Copy those of the files that exist, as hard links where the file system allows: states are immutable."""
-    for name in names:
-        if (source / name).is_file():
-            try:
-                (target / name).hardlink_to(source / name)
-            except OSError:
-                shutil.copyfile(source / name, target / name)
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    copy_files(source, target, TOKENIZER_FILES)
-
-
-def copy_base(source: Path, target: Path) -> None:
-    """Everything of a torch state but its adapter."""
-    copy_files(source, target, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
-
-
-def bare(model: Any) -> Any:
-    """The transformers model inside peft's wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def prunable(model: Any) -> Iterator[tuple[str, nn.Linear]]:
-    """The linear layers inside the encoder's numbered layers: what pruning works on. Embeddings, pooler
-    and head stay whole, and so does what an adapter adds."""
-    from torch import nn
-
-    inside = anatomy(bare(model).config.model_type)
-    for name, module in bare(model).named_modules():
-        if isinstance(module, nn.Linear) and inside.layer_of(name) is not None and not _ADDED & set(name.split(".")):
-            yield name, module

@@ -20,7 +20,8 @@ def quantised(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
     import torch
     from transformers import AutoConfig, BitsAndBytesConfig
 
-    from edgeopt.models.load import head_of, model_class
+    from edgeopt.models.classes import model_class
+    from edgeopt.models.parts import head_of
 
     kind = model_class(folder)
     with torch.device("meta"):

@@ -12,15 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgeopt.data.files import is_there
-from edgeopt.data.sources import expanded, looks_local, nearest, not_here
 from edgeopt.models.anatomy import FAMILIES, PAIR
+from edgeopt.models.outputs import as_in_rows, named_outputs
 from edgeopt.models.sizes import misfit
 from edgeopt.models.structure import FIELD, Structure, of_config
 from edgeopt.models.tokenizer import check_size, check_types, disagreement, read_tokenizer
 from edgeopt.spec.recipe import ModelSpec
 from edgeopt.support.errors import InputError, Place, bad_input
-from edgeopt.tasks.names import as_in_rows, named_outputs
+from edgeopt.support.paths import expanded, is_there, looks_local, nearest, not_here
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 #: What makes a folder one of peft's.
@@ -314,8 +313,8 @@ def _cached_snapshot(spec: ModelSpec) -> Path | None:
 def download(source: ModelSource) -> ModelSource:
     """A hub model's snapshot, downloaded where it is not cached: safetensors, config and tokenizer only.
     Raises InputError E312 where the hub cannot be reached or has no such model."""
-    from edgeopt.data.hub import first_line
     from edgeopt.support.quiet import quiet_libraries
+    from edgeopt.support.words import first_line
 
     quiet_libraries()
     from huggingface_hub import snapshot_download

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.models import converted
+from edgeopt.models.truncation import check_side
 from edgeopt.support.errors import InputError, Place, bad_input
-from edgeopt.tasks.encode import check_side
 
 FILE, CONFIG_FILE, ADDED, SPECIAL = "tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"
 #: What tokenizer_config.json may state of how text is read, by the part of tokenizer.json and the name it has there.

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.export.graph_files import copy_graph, files_of, size_of
+from edgeopt.models.files import GRAPH
 from edgeopt.page.libraries import ASSETS, install, packages
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import Run, is_inside, open_run
 from edgeopt.spec.recipe import TaskSpec
-from edgeopt.store.store import file_digest
 from edgeopt.support.errors import bad_input
+from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
-from edgeopt.transforms.lower import GRAPH
 
 INDEX, ABOUT = "index.html", "page.json"
 _SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.svg")

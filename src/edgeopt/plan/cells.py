@@ -8,7 +8,8 @@ from typing import Any
 
 from edgeopt.plan import Inputs, Plan, PlannedStep, check, looked_up, seed_of
 from edgeopt.recipe.expand import Grid, each_cell
-from edgeopt.store.store import State, Store, key_of
+from edgeopt.store.store import State, Store
+from edgeopt.support.files import key_of
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from edgeopt.data import TaskData
 from edgeopt.export.exporter import absent, exporter, install_command
+from edgeopt.measure.emissions import COUNTRY, PACKAGE, country_of
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.problems import closest
 from edgeopt.spec.recipe import AUTO, TaskSpec
 from edgeopt.support import host
 from edgeopt.support.errors import HEAVY, InputError, Issue, Place, bad_input, install
+from edgeopt.support.words import closest
 from edgeopt.tasks import task_of
 
 T = TypeVar("T")
@@ -162,3 +166,25 @@ def attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
     except InputError as error:
         issues += error.issues
         return None
+
+
+def emissions_issues(recipe: Recipe) -> list[Issue]:
+    """What keeps a recipe that asks for emissions from having them: the package, or a country that it has no electricity
+    of. Reads CodeCarbon's table without importing it."""
+    spec = recipe.head.emissions
+    if spec is None:
+        return []
+    place = recipe.document.place(("emissions",))
+    found = importlib.util.find_spec(PACKAGE)
+    if host.installed(PACKAGE) is None or found is None or not found.submodule_search_locations:
+        return [Issue("E206", f"emissions needs {PACKAGE}, which is not installed here", place, install("emissions"))]
+    country = country_of(spec)
+    if not country:
+        return [Issue("E106", "emissions needs the country whose electricity is used", place, f"give emissions.country, such as SVN, or set {COUNTRY}")]
+    table = Path(found.submodule_search_locations[0]) / "data" / "private_infra" / "global_energy_mix.json"
+    known = json.loads(table.read_text(encoding="utf-8"))
+    if country in known:
+        return []
+    place = recipe.document.place(("emissions", "country")) if spec.country else place
+    message = f"CodeCarbon knows no electricity of the country '{country}'{'' if spec.country else f' ({COUNTRY})'}"
+    return [Issue("E106", message, place, "three capital letters of ISO 3166, such as SVN for Slovenia")]

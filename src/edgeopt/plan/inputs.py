@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 
 from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.data.extra import local_digests, with_extra, with_unlabelled
-from edgeopt.data.sources import not_here
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.trainings import training_issues
-from edgeopt.recipe.yaml import Path_
 from edgeopt.spec.recipe import TextSource
-from edgeopt.support.errors import InputError
+from edgeopt.support.errors import InputError, Path_
+from edgeopt.support.paths import not_here
 from edgeopt.tasks import task_of
 from edgeopt.tasks.names import in_heads_order
 

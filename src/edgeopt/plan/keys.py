@@ -11,10 +11,11 @@ from edgeopt.plan.order import load_step
 from edgeopt.plan.references import standing
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.yaml import Path_
 from edgeopt.spec.recipe import TrainedStepParams
-from edgeopt.store.store import State, Store, key_of
+from edgeopt.store.store import State, Store
 from edgeopt.support import host
+from edgeopt.support.errors import Path_
+from edgeopt.support.files import key_of
 from edgeopt.tasks import task_of
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx

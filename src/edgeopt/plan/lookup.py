@@ -8,7 +8,8 @@ from typing import Any
 from edgeopt.plan.keys import data_key, key_parts, memory_of, other_digests
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
 from edgeopt.recipe.load import Recipe
-from edgeopt.store.store import Store, key_of
+from edgeopt.store.store import Store
+from edgeopt.support.files import key_of
 from edgeopt.training.precision import asks
 
 

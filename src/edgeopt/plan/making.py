@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeopt.measure.emissions import emissions_issues
 from edgeopt.models.source import ModelSource
-from edgeopt.plan.fit import attempt, export_issues, fit_issues, step_issues
+from edgeopt.plan.fit import attempt, emissions_issues, export_issues, fit_issues, step_issues
 from edgeopt.plan.inputs import Inputs, in_order
 from edgeopt.plan.lookup import look_up_chain
 from edgeopt.plan.order import check_order, start_facts

@@ -11,10 +11,10 @@ from edgeopt.models.source import ModelSource
 from edgeopt.plan.held_out import hold_out
 from edgeopt.plan.steps import Chain, PlannedStep
 from edgeopt.recipe.load import Recipe, StepSpec
-from edgeopt.recipe.yaml import Path_
 from edgeopt.spec.recipe import AUTO, StepParams
-from edgeopt.step.contract import Fact, Facts, facts, fold
-from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.step.contract import fold
+from edgeopt.store.facts import Fact, Facts, facts
+from edgeopt.support.errors import InputError, Issue, Path_, Place
 from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx

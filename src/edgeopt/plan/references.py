@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeopt.data.files import is_there
-from edgeopt.data.sources import expanded
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.models.structure import of_config
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.problems import closest
 from edgeopt.spec.recipe import ModelSpec, TrainParams
-from edgeopt.step.contract import Fact, Facts, fold
+from edgeopt.step.contract import fold
 from edgeopt.step.transform import Reference
+from edgeopt.store.facts import Fact, Facts
 from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.support.paths import expanded, is_there
+from edgeopt.support.words import closest, is_integer
 from edgeopt.tasks import task_of
-from edgeopt.tasks.columns import is_integer
 from edgeopt.tasks.names import in_heads_order
 
 if TYPE_CHECKING:
-    from edgeopt.plan import Chain, PlannedStep
+    from edgeopt.plan.steps import Chain, PlannedStep
 
     Chains = Mapping[Chain, Sequence[PlannedStep]]
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from edgeopt.recipe.load import Recipe, checked, head_of, read_document
 from edgeopt.recipe.matrix import Combination, cell_name, combinations
-from edgeopt.recipe.problems import closest
 from edgeopt.support.errors import InputError, Issue, bad_input
+from edgeopt.support.words import closest
 
 G = TypeVar("G")
 T = TypeVar("T")

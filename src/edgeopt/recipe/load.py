@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
-from edgeopt.recipe.problems import as_name, closest, default_id, from_pydantic
+from edgeopt.recipe.problems import as_name, from_pydantic
 from edgeopt.recipe.short import spell_out
 from edgeopt.recipe.trainings import training_issues
-from edgeopt.recipe.yaml import Document, Path_, parse
+from edgeopt.recipe.yaml import Document, parse
 from edgeopt.spec.recipe import (
     AUTO,
     GROUPINGS,
@@ -33,10 +33,12 @@ from edgeopt.spec.recipe import (
     TrainParams,
     Unlabelled,
 )
+from edgeopt.spec.steps import default_id
 from edgeopt.step import registry
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import AnyTransform
-from edgeopt.support.errors import InputError, Issue, Place, bad_input
+from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
+from edgeopt.support.words import closest
 
 EXPORTERS = "edgeopt.exporters"
 _RESERVED = {"baseline", "load", "onnx"}

@@ -12,11 +12,12 @@ from itertools import product
 from typing import Any
 
 from edgeopt.recipe.override import set_value
-from edgeopt.recipe.problems import address, closest
-from edgeopt.recipe.yaml import Document, Path_
+from edgeopt.recipe.yaml import Document
 from edgeopt.spec.recipe import NAME, Matrix, Variant
+from edgeopt.spec.steps import address
 from edgeopt.step import registry
-from edgeopt.support.errors import Issue
+from edgeopt.support.errors import Issue, Path_
+from edgeopt.support.words import closest
 
 #: Combinations that a matrix may have.
 LARGEST = 256

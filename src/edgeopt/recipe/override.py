@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeopt.recipe.problems import address, closest
-from edgeopt.recipe.yaml import Document, Path_, parse
-from edgeopt.support.errors import Issue, Place
+from edgeopt.recipe.yaml import Document, parse
+from edgeopt.spec.steps import address
+from edgeopt.support.errors import Issue, Path_, Place
+from edgeopt.support.words import closest
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:

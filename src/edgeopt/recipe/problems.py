@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from edgeopt.recipe.synonyms import meanings
-from edgeopt.recipe.yaml import Document, Path_
-from edgeopt.support.errors import Issue
-
-
-def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that a misspelt word, or a word of another tool, most likely meant."""
-    known = [c for c in choices if c != word]
-    same = [c for c in known if c.casefold() == word.strip().casefold()]
-    parts = [c for c in known if word and word.casefold() in c.casefold().split(".")]  # lora of adapter.lora, p50 of latency.p50
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
-    far = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    last = [c for m in meanings(word.rpartition(".")[2]) for c in known if c == m]
-    found = [*same, *(m for m in meanings(word) if m in known), *near, *parts, *last, *far]
-    return found[0] if found else None
+from edgeopt.recipe.yaml import Document
+from edgeopt.spec.steps import address
+from edgeopt.support.errors import Issue, Path_
+from edgeopt.support.words import as_share, closest
 
 
 def from_pydantic(error: ValidationError, model: type[BaseModel], document: Document, root: Path_ = ()) -> list[Issue]:
@@ -142,26 +129,6 @@ def _shown(value: object) -> str:
 def as_name(text: str) -> str:
     """The name that a text makes where only letters, digits, '.', '_' and '-' may stand; nothing where none is left."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[:60]
-
-
-def as_share(key: str, points: float) -> str:
-    """What to write for a bound that was given in points of a hundred."""
-    return f"metrics are shares: for {points:g} points write `{key}: {points / 100:g}`"
-
-
-def default_id(use: str) -> str:
-    """The id of a step that names none: the last word of its transform."""
-    return use.rpartition(".")[2]
-
-
-def address(entry: Any) -> str | None:
-    """What `--set` calls an entry of a list: a step's id, a target's name."""
-    if not isinstance(entry, dict):
-        return None
-    given = entry.get("id", entry.get("name"))
-    if given is None and isinstance(entry.get("use"), str):
-        given = default_id(entry["use"])
-    return None if given is None else str(given)
 
 
 def dotted(path: Path_, document: Document) -> str:

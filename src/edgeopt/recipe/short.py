@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeopt.recipe.yaml import Document, Path_
+from edgeopt.recipe.yaml import Document
+from edgeopt.support.errors import Path_
 
 #: Keys that hold a list and may hold its one entry.
 LISTS: tuple[tuple[str, ...], ...] = (("export",), ("targets",), ("gates",), ("task", "metrics"), ("task", "slices"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from edgeopt.recipe.problems import closest, dotted
-from edgeopt.recipe.yaml import Document, Path_
+from edgeopt.recipe.problems import dotted
+from edgeopt.recipe.yaml import Document
 from edgeopt.spec.recipe import TaskSpec, TrainParams
-from edgeopt.support.errors import Issue
+from edgeopt.support.errors import Issue, Path_
+from edgeopt.support.words import closest
 
 #: path below the training's keys, message, help
 _Found = list[tuple[Path_, str, str]]

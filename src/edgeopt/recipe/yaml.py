@@ -14,9 +14,7 @@ from typing import Any
 
 import yaml
 
-from edgeopt.support.errors import Issue, Place
-
-Path_ = tuple[str | int, ...]
+from edgeopt.support.errors import Issue, Path_, Place
 
 _NULL = re.compile(r"|~|null|Null|NULL")
 _TRUE = re.compile(r"true|True|TRUE")

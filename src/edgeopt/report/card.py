@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from edgeopt.bundle.device import guard
+from edgeopt.device import guard
 from edgeopt.export.exporter import exporter, exporter_names
 from edgeopt.report import answers, energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table

@@ -8,12 +8,11 @@ from typing import Literal
 
 from edgeopt.report import format as fmt
 from edgeopt.report import headline, svg
-from edgeopt.report.headline import Place
 from edgeopt.report.pareto import undominated
 from edgeopt.report.scale import Scale
 from edgeopt.report.scatter import PLOT, WIDTH, Point, scatter
 from edgeopt.report.svg import Box
-from edgeopt.results.model import Report, Step, SubjectName
+from edgeopt.results.model import Place, Report, Step, SubjectName
 
 LABELS: dict[SubjectName, str] = {
     "candidate": "candidate",

@@ -6,12 +6,11 @@ from statistics import geometric_mean
 
 from edgeopt.report import format as fmt
 from edgeopt.report import headline, svg
-from edgeopt.report.headline import Place
 from edgeopt.report.scale import Scale
 from edgeopt.report.scatter import WIDTH
 from edgeopt.report.svg import Box
 from edgeopt.report.table import Column, Table
-from edgeopt.results.model import Export, Report, Speedup
+from edgeopt.results.model import Export, Place, Report, Speedup
 
 #: Units of a row of the picture, and where its bar lies.
 _ROW, _BAR = 40, (19, 31)

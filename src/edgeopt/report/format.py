@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from edgeopt.results.model import tokens_in_words
+
 ABSENT = "–"
 MINUS = "−"
 
@@ -125,10 +127,7 @@ def duration(seconds: float) -> str:
 
 
 def sequence(length: int | Literal["task"] | None) -> str:
-    """`task` means: rows of the task at their own lengths, not padded to one."""
-    if length is None:
-        return ABSENT
-    return "task rows" if length == "task" else f"{length} tokens"
+    return ABSENT if length is None else tokens_in_words(length)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

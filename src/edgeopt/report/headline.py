@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from edgeopt.report import format as fmt
-from edgeopt.results.model import Difference, Latency, Report, Speedup, SubjectName
+from edgeopt.results.model import Difference, Latency, Place, Report, Speedup, SubjectName
 
 Percentile = Literal["p50", "p90", "p99"]
-
-
-class Place(NamedTuple):
-    """Where a latency was taken: a target and a sequence length."""
-
-    target: str
-    sequence: int | Literal["task"]
-
-    def __str__(self) -> str:
-        return f"{self.target}, {fmt.sequence(self.sequence)}"
 
 
 def places(report: Report) -> list[Place]:

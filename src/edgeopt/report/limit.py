@@ -11,9 +11,8 @@ import numpy as np
 from edgeopt.measure.latency import Measured
 from edgeopt.models.structure import of_config
 from edgeopt.report import format as fmt
-from edgeopt.report.headline import Place
 from edgeopt.report.table import Column, Table
-from edgeopt.results.model import Limit, Report, Subject
+from edgeopt.results.model import Limit, Place, Report, Subject
 
 NOTE = (
     "Multiply-accumulates of the layers (4nd² + 2n²d + 2ndf each, of n tokens, d hidden, f neurons) over p50, against the quickest product of matrices that "

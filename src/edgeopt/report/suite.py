@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeopt.gates.decide import verdict_of
-from edgeopt.results.model import Gate
+from edgeopt.results.model import Gate, verdict_of
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from edgeopt.report import answers, cost, devices, energy, exports, factors, gate_text, headline, limit, quantization, session, spread, structure
 from edgeopt.report import format as fmt
-from edgeopt.report.headline import Percentile, Place
+from edgeopt.report.headline import Percentile
 from edgeopt.report.table import Column, Table, numbers
-from edgeopt.results.model import Latency, Parity, Report, Speedup, Subject
+from edgeopt.results.model import Latency, Parity, Place, Report, Speedup, Subject
 from edgeopt.statistics.bounds import percentile_ratio
 
 BOUNDS = (

@@ -9,7 +9,7 @@ from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import LOCK, REPORT, sealed
-from edgeopt.store.store import write_json, write_text
+from edgeopt.support.files import write_json, write_text
 
 
 def write_report(report: Report, folder: Path, *, pair: bool) -> None:

@@ -116,7 +116,7 @@ def incoherence(report: Report) -> str | None:
 
 
 def _incoherences(report: Report) -> Iterator[str]:
-    from edgeopt.gates.decide import verdict_of
+    from edgeopt.results.model import verdict_of
 
     if report.verdict != verdict_of(list(report.gates)):
         yield f"the verdict is {report.verdict}, and that of its gates {verdict_of(list(report.gates))}"

@@ -5,7 +5,7 @@ Markdown, HTML and the model card are renderings of this and of nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -405,3 +405,24 @@ class Report(Part):
     )
     notes: list[str] = []
     seal: Seal | None = None
+
+
+def verdict_of(gates: list[Gate]) -> Verdict:
+    """A failed gate fails the run; else an inconclusive one leaves it open."""
+    verdicts = {g.verdict for g in gates}
+    return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
+
+
+class Place(NamedTuple):
+    """Where a latency was taken: a target and a sequence length."""
+
+    target: str
+    sequence: int | Literal["task"]
+
+    def __str__(self) -> str:
+        return f"{self.target}, {tokens_in_words(self.sequence)}"
+
+
+def tokens_in_words(length: int | Literal["task"]) -> str:
+    """`task` means: rows of the task at their own lengths, not padded to one."""
+    return "task rows" if length == "task" else f"{length} tokens"

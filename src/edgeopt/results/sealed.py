@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from edgeopt.results.coherent import incoherence
 from edgeopt.results.locked import LockOfRun
 from edgeopt.results.model import Report
-from edgeopt.store.store import file_digest, key_of
 from edgeopt.support.errors import InputError, Place, bad_input
+from edgeopt.support.files import file_digest, key_of
 from edgeopt.support.reading import Reader
 
 REPORT, LOCK, LOG = "report.json", "recipe.lock", "log.txt"

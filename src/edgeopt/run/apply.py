@@ -25,8 +25,9 @@ from edgeopt.run.measuring import measure_all, write_measurements
 from edgeopt.run.processes import Group
 from edgeopt.run.resume import why_again
 from edgeopt.run.seeds import execute_seeds, measure_seeds, summarise, write_seeds
-from edgeopt.store.store import Store, write_json
+from edgeopt.store.store import Store
 from edgeopt.support.errors import StepError
+from edgeopt.support.files import write_json
 from edgeopt.support.progress import Progress
 from edgeopt.support.publishing import Record, building, disk_errors, publish, recover, turn, writable
 

@@ -17,15 +17,16 @@ from edgeopt.gates.model import SESSION, Artifact, find_artifact
 from edgeopt.measure.accuracy import largest_difference, outputs_of, torch_outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, promise, promise_of_starts, sittings
 from edgeopt.measure.latency_worker import feeds_of
+from edgeopt.measure.subject import subject_of
 from edgeopt.measure.twin import twin_of, typical
 from edgeopt.plan import check
 from edgeopt.plan.fit import check_importable, check_runnable
 from edgeopt.recipe.load import load_recipe
 from edgeopt.run.execute import Executed, execute
-from edgeopt.run.measuring import subject_of
 from edgeopt.run.processes import Group
-from edgeopt.store.store import Store, write_json
+from edgeopt.store.store import Store
 from edgeopt.support import host
+from edgeopt.support.files import write_json
 from edgeopt.support.progress import Progress
 from edgeopt.support.publishing import building, turn
 from edgeopt.tasks.encode import Encoder, length

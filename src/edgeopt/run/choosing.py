@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeopt.export.exporter import Runnable
-from edgeopt.gates.slices import Groups
+from edgeopt.gates.slices import Groups, groups_of
 from edgeopt.measure.latency import cold_starts
+from edgeopt.measure.subject import subject_of
+from edgeopt.models.files import GRAPH
 from edgeopt.recipe.load import Recipe
 from edgeopt.run.execute import Executed
 from edgeopt.run.exports import Written
 from edgeopt.run.fastest import MeasuredExport, Reference, fastest, typical_ms, verdicts
-from edgeopt.run.measuring import Measuring, groups_of, latencies, subject_of
+from edgeopt.run.measuring import Measuring, latencies
 from edgeopt.spec.recipe import GROUPINGS, MEASURED, GateSpec, Target
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import task_of
 from edgeopt.tasks.encode import Encoder, length
-from edgeopt.transforms.lower import GRAPH
 
 #: At most so many of the selection rows are answered by each export.
 ROWS = 2048

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,20 +11,22 @@ from pathlib import Path
 from edgeopt.data import TaskData
 from edgeopt.export.graph_files import digest_of
 from edgeopt.measure.emissions import country_of, figures_of, metering
+from edgeopt.models.files import GRAPH
 from edgeopt.models.source import WEIGHTS, ModelSource, download
 from edgeopt.plan import Chain, Plan, PlannedStep, check_order, full_name, hub_data_name, in_order, key_parts, load_rows, load_step, look_up, memory_of, seed_of
 from edgeopt.plan.fit import fit_issues
 from edgeopt.plan.references import all_references, misfits, standing
 from edgeopt.run.observe import observe_facts
 from edgeopt.run.processes import Group
-from edgeopt.step.contract import Fact, Facts
 from edgeopt.step.transform import StepContext
-from edgeopt.store.store import State, Store, key_of
+from edgeopt.store.facts import Fact, Facts
+from edgeopt.store.store import State, Store
 from edgeopt.support import host
 from edgeopt.support.errors import EdgeoptError, InputError, StepError, bad_input, step_failed
+from edgeopt.support.files import key_of
 from edgeopt.support.progress import Progress
+from edgeopt.support.publishing import is_disk_full
 from edgeopt.training.precision import asks, decide, known
-from edgeopt.transforms.lower import GRAPH
 
 
 @dataclass(frozen=True)
@@ -270,17 +270,3 @@ def _variant_errors(variant: str) -> Iterator[None]:
 
 def _named(step: PlannedStep, message: str) -> str:
     return message if f"'{step.id}'" in message else f"step '{step.id}' ({step.use}): {message}"
-
-
-def is_disk_full(error: BaseException, folder: Path) -> bool:
-    """Whether an error, or what caused it, is the disk's being full; torch and safetensors say so in words,
-    and some say nothing, so that the space left where `folder` is decides."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        text = str(seen)
-        if "No space left on device" in text or "PytorchStreamWriter failed" in text or "os error 28" in text:
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return folder.exists() and shutil.disk_usage(folder).free < 100_000

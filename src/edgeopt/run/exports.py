@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.export.exporter import Exported, Exporter, ExportInput, Runnable, absent, exporter, exporter_names, unfit
+from edgeopt.models.files import GRAPH
 from edgeopt.recipe.load import Recipe
 from edgeopt.run.execute import Executed
 from edgeopt.spec.recipe import AUTO, ExportSpec
-from edgeopt.step.contract import Fact
+from edgeopt.store.facts import Fact
 from edgeopt.support.errors import EdgeoptError, step_failed
 from edgeopt.support.progress import Progress
-from edgeopt.transforms.lower import GRAPH
 
 #: Where the export that is measured as the candidate goes.
 MODEL = "model"

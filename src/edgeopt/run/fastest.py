@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgeopt.gates.decide import Evidence, decide, verdict_of
+from edgeopt.gates.decide import decide
+from edgeopt.gates.evidence import Evidence
 from edgeopt.gates.slices import Groups
 from edgeopt.measure.latency import Measured
-from edgeopt.results.model import Subject, Verdict
+from edgeopt.results.model import Subject, Verdict, verdict_of
 from edgeopt.run.exports import Written
 from edgeopt.spec.recipe import GateSpec
 from edgeopt.tasks import Task

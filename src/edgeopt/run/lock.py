@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from edgeopt import __version__
 from edgeopt.data import TaskData, is_local
@@ -14,7 +13,7 @@ from edgeopt.export.exporter import exporter
 from edgeopt.models.source import ModelSource
 from edgeopt.plan import Chain, full_name
 from edgeopt.recipe.load import Recipe
-from edgeopt.recipe.problems import address
+from edgeopt.results.changes import changes
 from edgeopt.results.locked import SLICES, Lock
 from edgeopt.run.execute import Done
 from edgeopt.run.exports import automatic
@@ -97,17 +96,6 @@ def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:
         )
 
 
-class Change(NamedTuple):
-    """A value that two locks do not share, by its path as --set takes it. Null where one of them has none."""
-
-    at: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return f"{self.at}: {short(self.old)} → {short(self.new)}"
-
-
 def differences(before: dict[str, Any], now: dict[str, Any], *, early: bool = False) -> list[str]:
     """A line for each value in which two locks differ. early: but not for parts that `now` does not know."""
     parts = [p for p in ("recipe", "model", "data", "packages", "steps") if not (early and now[p] is None)]
@@ -116,33 +104,3 @@ def differences(before: dict[str, Any], now: dict[str, Any], *, early: bool = Fa
 
 #: Of a recipe, what says nothing that its values do not.
 _ASIDE = ("recipe.digest", "recipe.overrides")
-
-
-def changes(old: Any, new: Any, at: str = "") -> Iterator[Change]:
-    """What differs between two values as JSON has them. Entries of lists are held against those of the same name, so that one
-    more or less is one change; another order is one, too."""
-    named = (_named(old), _named(new)) if isinstance(old, list) and isinstance(new, list) else (None, None)
-    if named[0] is not None and named[1] is not None:
-        old, new = named
-        common = [[name for name in one if name in other] for one, other in ((old, new), (new, old))]
-        if common[0] != common[1]:
-            yield Change(f"{at}: order" if at else "order", *common)
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys([*old, *new]):
-            yield from changes(old.get(key), new.get(key), f"{at}.{key}" if at else key)
-    elif old != new:
-        yield Change(at, old, new)
-
-
-def _named(entries: list[Any]) -> dict[str, Any] | None:
-    """The entries of a list by what --set calls them, else by their number; None for a list of plain values."""
-    if not all(isinstance(entry, dict) for entry in entries):
-        return None
-    names = [name for entry in entries if (name := address(entry)) is not None]
-    return dict(zip(names, entries, strict=True)) if len({*names}) == len(entries) else {str(i): e for i, e in enumerate(entries)}
-
-
-def short(value: Any, room: int = 40) -> str:
-    """A value in at most so many characters."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= room else text[: room - 3] + "…"

@@ -21,8 +21,9 @@ from edgeopt.run.apply import run_plan
 from edgeopt.run.execute import fetch
 from edgeopt.run.lock import check_lock, make_lock
 from edgeopt.run.processes import Group
-from edgeopt.store.store import Store, write_json
+from edgeopt.store.store import Store
 from edgeopt.support.errors import EdgeoptError, ExitCode, unforeseen
+from edgeopt.support.files import write_json
 from edgeopt.support.progress import Progress
 from edgeopt.support.publishing import turn, writable
 

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgeopt.models.adapter import STAY, method_of
+from edgeopt.models.adapter_files import STAY, method_of
+from edgeopt.models.files import GRAPH
 from edgeopt.models.source import CONFIG, WEIGHTS
 from edgeopt.models.structure import FIELD
-from edgeopt.step.contract import Fact, Facts
+from edgeopt.store.facts import Fact, Facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
-from edgeopt.transforms.lower import GRAPH
 
 #: Zeros that a later step may fill: rounding of counts, not weights.
 _SLACK = 5e-3
@@ -66,7 +66,8 @@ def _shape(folder: Path) -> Any:
 def sparsity_of(folder: Path, facts: Facts) -> float:
     """Share of zeros in the weights of the encoder's linear layers."""
     if Fact.TORCH in facts:
-        from edgeopt.models.load import load_model, prunable
+        from edgeopt.models.load import load_model
+        from edgeopt.models.parts import prunable
 
         weights = [m.weight for _, m in prunable(load_model(folder))]
         return float(sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from edgeopt.step.context import TrainedAlong
 from edgeopt.support import host
 from edgeopt.support.errors import bad_input
 from edgeopt.support.progress import Progress
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from edgeopt.store.store import State
 
 _STOP = None
-
-
-class TrainedAlong(Exception):
-    """Raised by the training loop in every process but the first: its part of the step is done."""
 
 
 _HELP = "accelerate launch and torchrun set RANK and WORLD_SIZE; without them, `unset RANK WORLD_SIZE LOCAL_RANK`"

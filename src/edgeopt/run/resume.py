@@ -8,12 +8,14 @@ from typing import Any
 from edgeopt import __version__
 from edgeopt.measure.emissions import country_of
 from edgeopt.plan import Plan, full_name, looked_up
+from edgeopt.results.changes import changes
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import LOCK, open_run
-from edgeopt.run.lock import changes, differences, make_lock
-from edgeopt.store.store import State, Store, key_of
+from edgeopt.run.lock import differences, make_lock
+from edgeopt.store.store import State, Store
 from edgeopt.support import host
 from edgeopt.support.errors import InputError
+from edgeopt.support.files import key_of
 
 
 def why_again(plan: Plan, store: Store, folder: Path, processes: int | None = None) -> str | None:

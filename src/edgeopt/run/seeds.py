@@ -8,17 +8,16 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from edgeopt.gates.decide import Evidence
+from edgeopt.gates.evidence import Evidence, write_predictions
 from edgeopt.measure.accuracy import outputs_of
+from edgeopt.models.files import GRAPH
 from edgeopt.plan import Chain, Plan, plans_by_seed
 from edgeopt.results.model import SeedResult, Seeds, Spread
 from edgeopt.run.execute import Executed, execute
-from edgeopt.run.measuring import write_predictions
 from edgeopt.run.processes import Group
 from edgeopt.store.store import Store
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task
-from edgeopt.transforms.lower import GRAPH
 
 
 @dataclass(frozen=True)

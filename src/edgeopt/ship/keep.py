@@ -7,23 +7,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeopt.bundle.manifest import Manifest
 from edgeopt.report.write import write_report
 from edgeopt.results.model import Device
-from edgeopt.results.sealed import LOCK, open_run
+from edgeopt.results.sealed import open_run
 from edgeopt.spec.recipe import TaskSpec
-from edgeopt.store.store import write_json
-from edgeopt.support.errors import bad_input
+from edgeopt.support.files import write_json
 
 if TYPE_CHECKING:
     from edgeopt.ship.ship import Shipped
-
-
-def check_run(run: Path, manifest: Manifest) -> None:
-    """Raises InputError E115 where that is no run, E150 where it is not as it was written, E145 where the bundle was made of another."""
-    seal = open_run(run).report.seal
-    if seal is None or seal.files[LOCK] != manifest.lock:
-        raise bad_input("E145", f"the bundle was not made of the run {run}: their locks differ", help="bundle the run again, or give its own --run")
 
 
 def keep(run: Path, shipped: Shipped) -> Path:

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgeopt.bundle.manifest import SESSION
+from edgeopt.bundle.manifest import SESSION, Manifest
 from edgeopt.bundle.verify import Bundle, failure, verified
-from edgeopt.gates.decide import verdict_of
-from edgeopt.results.model import Device
+from edgeopt.results.model import Device, verdict_of
+from edgeopt.results.sealed import LOCK, open_run
 from edgeopt.ship import decide, fitness
 from edgeopt.ship.client import Client, connected
-from edgeopt.ship.keep import check_run
 from edgeopt.ship.transport import Transport
 from edgeopt.spec.recipe import GateSpec
 from edgeopt.support.errors import InputError, Place, bad_input, step_failed
@@ -182,3 +181,14 @@ def _device(transport: Transport, bundle: Bundle, probe: dict[str, Any], measure
         latency=decide.latencies(measured, manifest, probe["cpu"], f"onnxruntime {probe['packages']['onnxruntime']}", session),
         environment={key: probe[key] for key in ("python", "platform", "machine", "cpu", "cpus", "packages")},
     )  # fmt: skip
+
+
+if TYPE_CHECKING:
+    from edgeopt.ship.ship import Shipped
+
+
+def check_run(run: Path, manifest: Manifest) -> None:
+    """Raises InputError E115 where that is no run, E150 where it is not as it was written, E145 where the bundle was made of another."""
+    seal = open_run(run).report.seal
+    if seal is None or seal.files[LOCK] != manifest.lock:
+        raise bad_input("E145", f"the bundle was not made of the run {run}: their locks differ", help="bundle the run again, or give its own --run")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edgeopt.recipe.problems import as_share
+from edgeopt.support.words import as_share
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 

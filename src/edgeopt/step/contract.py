@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from edgeopt.store.facts import Fact, Facts, facts
 from edgeopt.support.errors import Issue, Place
-
-
-class Fact(enum.StrEnum):
-    """Something true of a model state; the value is how it reads in a message."""
-
-    TORCH = "torch module"
-    ONNX = "ONNX graph"
-    TRAINED_HEAD = "trained head"
-    ADAPTER = "unmerged adapter"
-    GRAPH_ADAPTER = "in-graph adapter"
-    NF4 = "NF4 base"
-    SPARSE = "pruned zeros"
-    INT8 = "int8 weights"
-    UNEVEN = "uneven layers"
-
-
-Facts = frozenset[Fact]
 
 
 @dataclass(frozen=True)
@@ -43,10 +26,6 @@ class Contract:
     data: Literal["train", "calibration"] | None = None
     needs: tuple[str, ...] = ()
     extra: str = ""
-
-
-def facts(*given: Fact) -> Facts:
-    return frozenset(given)
 
 
 class Placed(Protocol):

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -30,14 +29,16 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from edgeopt.step.contract import Fact, Facts
+from edgeopt.store.facts import Fact, Facts
 from edgeopt.support.errors import InputError, Place, bad_input
+from edgeopt.support.files import _UMASK, file_digest, key_of, write_json
 from edgeopt.support.reading import Below, Count, Digest, NotNegative, Reader
 
 log = logging.getLogger("edgeopt")
 
 MANIFEST = "state.json"
-_UMASK = os.umask(0o022)
+
+
 os.umask(_UMASK)
 FORMAT = 1
 _BROKEN = Reader("state", "E157", "`edgeopt cache gc` removes it, and the next run builds the step anew", not_finite=True)
@@ -124,42 +125,8 @@ class State:
         return sum(int(f["size"]) for f in self.files.values())
 
 
-def key_of(parts: dict[str, Any]) -> str:
-    """SHA-256 of a step's key parts as canonical JSON."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def content_digest(files: dict[str, dict[str, Any]], facts: Facts) -> str:
     return key_of({"files": {name: entry["sha256"] for name, entry in files.items()}, "facts": sorted(facts)})
-
-
-def write_json(path: Path, data: Any) -> None:
-    """As `write_text`."""
-    write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside and rename: a reader sees the old file or the new one. Raises OSError, also where no plain file lies there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))  # a rename would put a file in the place of a device or a link
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_UMASK)  # mkstemp makes files that nobody else may read
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 class Store:

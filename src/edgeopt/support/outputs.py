@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeopt.store.store import write_text
 from edgeopt.support.errors import bad_input
+from edgeopt.support.files import write_text
 
 #: Bytes that a kind is recognized by.
 _ENOUGH = 4096

@@ -19,9 +19,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edgeopt.run.execute import is_disk_full
-from edgeopt.store.store import file_digest
 from edgeopt.support.errors import bad_input, step_failed
+from edgeopt.support.files import file_digest
 
 log = logging.getLogger("edgeopt")
 
@@ -257,3 +256,17 @@ def disk_errors(out: Path) -> Iterator[None]:
                 help="free space there and type the same command again: every finished step is kept",
             ) from error
         raise
+
+
+def is_disk_full(error: BaseException, folder: Path) -> bool:
+    """Whether an error, or what caused it, is the disk's being full; torch and safetensors say so in words,
+    and some say nothing, so that the space left where `folder` is decides."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        text = str(seen)
+        if "No space left on device" in text or "PytorchStreamWriter failed" in text or "os error 28" in text:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return folder.exists() and shutil.disk_usage(folder).free < 100_000

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from edgeopt.bundle.device.guard import end_with_parent
+from edgeopt.device.guard import end_with_parent
 
 
 def run_worker(arguments: Sequence[str], task: Any, env: Mapping[str, str] | None = None, timeout: float | None = None) -> subprocess.CompletedProcess[str]:

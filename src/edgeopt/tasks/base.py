@@ -21,7 +21,7 @@ from edgeopt.tasks import columns
 from edgeopt.tasks.encode import Encoder, Features, length
 
 if TYPE_CHECKING:
-    from edgeopt.data import Split
+    from edgeopt.tasks.split import Split
 
 Values = np.ndarray[Any, np.dtype[Any]]
 Texts = tuple[str, ...]

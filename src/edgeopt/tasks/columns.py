@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from edgeopt.recipe.problems import closest
 from edgeopt.support.errors import InputError, Issue, Place, bad_input
+from edgeopt.support.words import closest, is_integer
 
 Cells = Mapping[str, Any]
 #: What a label may be.
@@ -161,5 +161,5 @@ def short(value: Any) -> str:
     return shown if len(shown) <= 40 else shown[:37] + "…"
 
 
-def is_integer(name: str) -> bool:
-    return re.fullmatch(r"-?[0-9]{1,18}", name) is not None
+#: Rows of a task from a row of the data and its place.
+Read = Callable[[Cells, Place], Sequence[Raw]]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeopt.support.errors import Place, bad_input
+from edgeopt.models.truncation import check_side
+from edgeopt.support.errors import bad_input
 
 #: Inputs of one query: lists of token numbers, or, for a task with choices, a list of such lists.
 Ids = dict[str, list[Any]]
@@ -133,28 +133,6 @@ class Encoder:
         names = [name for name in INPUTS if name in rows[0]]
         width = {name: max(length(r, name) for r in rows) for name in names}
         return {name: np.array([_padded(r[name], width[name], fill[name]) for r in rows], dtype=np.int64) for name in names}
-
-
-def check_side(folder: Path, tokenizer: Any, stated: Mapping[str, Any] | None = None) -> None:
-    """tokenizer: as it was read, before anything is set of it. stated: of tokenizer_config.json, read where it is not given. Raises InputError
-    E321 where long texts are to lose their beginning: training, measuring and every way of serving cut the end."""
-    if stated is None:
-        try:
-            found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            found = None  # whoever needs it says so
-        stated = found if isinstance(found, dict) else {}
-    for name, key, side in (
-        ("tokenizer_config.json", "truncation_side", stated.get("truncation_side")),
-        ("tokenizer.json", "truncation.direction", (tokenizer.truncation or {}).get("direction")),
-    ):
-        if isinstance(side, str) and side.lower() == "left":
-            raise bad_input(
-                "E321",
-                f"{name} says that long texts are cut at their beginning ({key} is {json.dumps(side)}), and edgeopt cuts their end",
-                place=Place.of(folder / name),
-                help=f'set {key} to "right" if the model was trained so; else cut the texts of the data',
-            )
 
 
 def length(ids: Ids, name: str = "input_ids") -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from edgeopt.support.errors import Place, bad_input
+from edgeopt.support.words import is_integer
 from edgeopt.tasks import columns
 from edgeopt.tasks.base import IGNORED, Texts, Values
 from edgeopt.tasks.counted import CountedTask, matches
@@ -53,7 +54,7 @@ class TokenClassification(CountedTask):
         if given:
             return list(given)
         names = self.spelt(rows)
-        if all(columns.is_integer(n) for n in names):
+        if all(is_integer(n) for n in names):
             raise bad_input(
                 "E304",
                 "the tags are numbers, and entities cannot be told from numbers",

@@ -13,8 +13,8 @@ from edgeopt.run.execute import Executed, execute
 from edgeopt.run.processes import Group
 from edgeopt.spec.recipe import RecipeHead
 from edgeopt.step import registry
-from edgeopt.step.contract import Fact
 from edgeopt.step.transform import AnyTransform
+from edgeopt.store.facts import Fact
 from edgeopt.store.store import Store
 from edgeopt.support.progress import Progress
 

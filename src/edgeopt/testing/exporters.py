@@ -9,9 +9,10 @@ import numpy as np
 
 from edgeopt.export.exporter import Exported, Exporter, ExportInput, Query
 from edgeopt.export.session import QUIET, onnx_query
-from edgeopt.store.store import State, file_digest
+from edgeopt.models.files import GRAPH
+from edgeopt.store.store import State
+from edgeopt.support.files import file_digest
 from edgeopt.tasks.encode import Encoder
-from edgeopt.transforms.lower import GRAPH
 
 #: Largest difference of a logit that another runtime may make of the same graph.
 TOLERANCE = 1e-3

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from edgeopt.run.execute import Done, Executed
 from edgeopt.spec.recipe import TaskSpec
-from edgeopt.step.contract import Fact
 from edgeopt.step.transform import AnyTransform, StepContext
-from edgeopt.store.store import State, Store, file_digest
+from edgeopt.store.facts import Fact
+from edgeopt.store.store import State, Store
+from edgeopt.support.files import file_digest
 from edgeopt.support.progress import Progress
 from edgeopt.testing.build import TASK, build, step, steps_towards
 

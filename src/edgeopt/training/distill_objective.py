@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeopt.data import Split
-from edgeopt.models.load import bare, load_model, takes_of
+from edgeopt.models.load import load_model, takes_of
+from edgeopt.models.parts import bare
 from edgeopt.models.slicing import structure_of
 from edgeopt.models.source import structure_in
 from edgeopt.spec.recipe import Distil, TrainParams

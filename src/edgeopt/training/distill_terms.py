@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeopt.models.anatomy import anatomy, part
-from edgeopt.models.load import bare
+from edgeopt.models.parts import bare
 from edgeopt.tasks.base import IGNORED
 from edgeopt.training.objective import ROW
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeopt.data import Split
 from edgeopt.models.load import takes
-from edgeopt.run.processes import TrainedAlong
 from edgeopt.spec.recipe import TrainParams
+from edgeopt.step.context import TrainedAlong
 from edgeopt.support import host
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features, length
@@ -217,7 +217,7 @@ def _last_complete(checkpoints: Path, marker: str) -> str | None:
 
 def frozen_zeros(model: Any) -> dict[torch.Tensor, torch.Tensor]:
     """Masks of the prunable weights that hold zeros: {parameter: 0/1 mask}."""
-    from edgeopt.models.load import prunable
+    from edgeopt.models.parts import prunable
 
     return {m.weight: (m.weight != 0).to(m.weight.dtype) for _, m in prunable(model) if bool((m.weight == 0).any())}
 

@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from edgeopt.store.store import write_json
 from edgeopt.support import host
 from edgeopt.support.errors import InputError
+from edgeopt.support.files import write_json
 from edgeopt.support.reading import Reader
 
 #: bfloat16 rounds to 8 bits, so that it has to be this much quicker.

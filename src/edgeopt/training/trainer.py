@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import Trainer
 
 from edgeopt.models.anatomy import anatomy
-from edgeopt.models.load import bare, layer_count
+from edgeopt.models.parts import bare, layer_count
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.spec.recipe import Distil, Numbers, Strict, TaskSpec, TrainedStepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, Reference, StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
@@ -110,7 +111,8 @@ class Distill(Transform[DistillParams]):
             return []
 
     def apply(self, state: State, params: DistillParams, context: StepContext) -> None:
-        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_model, save_model
         from edgeopt.training import train
 
         student = params.student

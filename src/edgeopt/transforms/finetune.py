@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgeopt.spec.recipe import TrainedStepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 
 
@@ -18,7 +19,8 @@ class Finetune(Transform[TrainedStepParams]):
     training = ""
 
     def apply(self, state: State, params: TrainedStepParams, context: StepContext) -> None:
-        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_model, save_model
         from edgeopt.training import train
 
         model = load_model(state.folder)

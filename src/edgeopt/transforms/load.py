@@ -8,8 +8,9 @@ from pathlib import Path
 from edgeopt.models.tokenizer import FILE
 from edgeopt.models.unused import unexplained
 from edgeopt.spec.recipe import StepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import EdgeoptError, Place, bad_input
 from edgeopt.tasks import task_of
@@ -31,7 +32,8 @@ class Load(Transform[StepParams]):
         import torch
         import transformers
 
-        from edgeopt.models.load import head_of, is_inside, one_type, save_model
+        from edgeopt.models.load import one_type, save_model
+        from edgeopt.models.parts import head_of, is_inside
         from edgeopt.models.ship_tokenizer import ship_tokenizer
         from edgeopt.models.tokenizer import INPUTS, check_size, read_tokenizer, untyped
 

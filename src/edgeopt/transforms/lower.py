@@ -9,14 +9,15 @@ from typing import Any
 
 from edgeopt.export.graph_files import settle
 from edgeopt.export.tied import tie
+from edgeopt.models.files import GRAPH
 from edgeopt.spec.recipe import StepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 from edgeopt.tasks import Task, task_of
 
-GRAPH = "model.onnx"
 OPSET = 17
 #: Largest difference of a logit between torch and ONNX Runtime in float32; 2e-6 is usual.
 TOLERANCE = 1e-4
@@ -40,7 +41,7 @@ class LowerToOnnx(Transform[StepParams]):
     )
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
-        from edgeopt.models.adapter import method_of
+        from edgeopt.models.adapter_files import method_of
         from edgeopt.models.load import load_model
 
         lower(load_model(state.folder), state, context)
@@ -57,7 +58,7 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
 
     from edgeopt.export.session import open_session
     from edgeopt.measure.parity import COMPARED, onnx_logits, same_predictions, sample_rows, torch_logits
-    from edgeopt.models.load import copy_files, copy_tokenizer
+    from edgeopt.models.files import copy_files, copy_tokenizer
 
     traced = model if traced is None else traced
     # the graph that every fuser knows; and the model that it is compared with adds up in the same order

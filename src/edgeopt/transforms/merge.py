@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgeopt.spec.recipe import StepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 from edgeopt.tasks import task_of
@@ -32,7 +33,8 @@ class Merge(Transform[StepParams]):
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:
         from edgeopt.measure.parity import sample_rows, torch_logits
         from edgeopt.models import adapter
-        from edgeopt.models.load import copy_tokenizer, load_base, load_model, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_base, load_model, save_model
 
         base = load_base(state.folder)
         rows = sample_rows(context.data.train, state.folder, task_of(context.task, context.data.label_names))

@@ -10,13 +10,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from edgeopt.gates.asked import asked_by, damaged
+from edgeopt.gates.evidence import Answers, read_answers
 from edgeopt.plan import Chain
 from edgeopt.report.compare.rows import compare, row_of
-from edgeopt.report.headline import Place
-from edgeopt.results.model import Gate, Report, Step
+from edgeopt.results.changes import Change, changes
+from edgeopt.results.model import Gate, Place, Report, Step
 from edgeopt.results.sealed import LOCK, Run, open_run
-from edgeopt.run.lock import Change, changes
-from edgeopt.run.measuring import Answers, read_answers
 from edgeopt.statistics.bounds import Bounds
 from edgeopt.tasks import Task, task_of
 

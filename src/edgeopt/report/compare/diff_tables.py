@@ -11,8 +11,8 @@ from edgeopt.report import gate_text
 from edgeopt.report.compare.diff import Diff, Figure, StepPair
 from edgeopt.report.compare.tables import RESULT
 from edgeopt.report.table import Column, Table
+from edgeopt.results.changes import Change, short
 from edgeopt.results.model import Gate
-from edgeopt.run.lock import Change, short
 
 _ROOM = 60
 #: How a value of the second run stands to that of the first, where it is less and where it is more.

@@ -11,8 +11,7 @@ from edgeopt.plan import Chain
 from edgeopt.report import energy, headline
 from edgeopt.report import format as fmt
 from edgeopt.report.compare.sweep import Sweep, find_sweep
-from edgeopt.report.headline import Place
-from edgeopt.results.model import Report, Step, Subject
+from edgeopt.results.model import Place, Report, Step, Subject
 
 #: Metrics that stand first, in this order, where a row has them.
 USUAL = ("accuracy", "precision", "recall", "f1")

@@ -7,7 +7,7 @@ from pathlib import Path
 from edgeopt.report.compare import render as compare_render
 from edgeopt.report.compare.rows import Comparison
 from edgeopt.report.compare.tables import plain
-from edgeopt.store.store import write_json, write_text
+from edgeopt.support.files import write_json, write_text
 
 NAME = "comparison"
 _FORMS = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeopt.gates import slices
-from edgeopt.gates.decide import Evidence
+from edgeopt.gates.evidence import Evidence
 from edgeopt.results.model import Agreement, Flip, ScoreChange, ScoreChanges, Slice, Slices
 from edgeopt.spec.recipe import Diagnostics
 from edgeopt.statistics import agreement as of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 
-from edgeopt.gates.decide import Evidence
+from edgeopt.gates.evidence import Evidence
 from edgeopt.results.model import Speedup
 from edgeopt.run.execute import Done
 from edgeopt.support import host

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeopt.gates.decide import Evidence
+from edgeopt.gates.evidence import Evidence
+from edgeopt.gates.notes import evidence_notes
 from edgeopt.recipe.load import Recipe
-from edgeopt.report.evidence import evidence_notes
 from edgeopt.results.model import Gate, Seeds, Speedup
 from edgeopt.run.execute import Done, Executed
 from edgeopt.run.findings.losses import int8_notes

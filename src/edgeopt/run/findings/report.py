@@ -10,18 +10,36 @@ import numpy as np
 from edgeopt import __version__
 from edgeopt.data import row_warnings
 from edgeopt.export.padding import LENGTHS
-from edgeopt.gates.chance import looked_at, warnings
-from edgeopt.gates.decide import Evidence, decide, verdict_of
+from edgeopt.gates.chance import looked_at
+from edgeopt.gates.decide import decide
+from edgeopt.gates.evidence import Evidence
+from edgeopt.gates.notes import warnings
 from edgeopt.gates.timed import MIN_QUERIES, PERCENTILES
 from edgeopt.measure.latency import Measured
+from edgeopt.measure.subject import state_bytes
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.limit import limits
-from edgeopt.results.model import SUBJECTS, Difference, Export, Latency, Parity, RecipeInfo, Report, Seeds, SessionChoice, Speedup, Step, SubjectName, Task
+from edgeopt.results.model import (
+    SUBJECTS,
+    Difference,
+    Export,
+    Latency,
+    Parity,
+    RecipeInfo,
+    Report,
+    Seeds,
+    SessionChoice,
+    Speedup,
+    Step,
+    SubjectName,
+    Task,
+    verdict_of,
+)
 from edgeopt.run.execute import Done, Executed
 from edgeopt.run.findings import answers as compared
 from edgeopt.run.findings.notes import run_notes, seed_notes
-from edgeopt.run.measuring import Measurements, state_bytes
+from edgeopt.run.measuring import Measurements
 from edgeopt.statistics.openings import ratio_bounds
 from edgeopt.support import host
 from edgeopt.support.errors import Place

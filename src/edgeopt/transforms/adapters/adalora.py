@@ -69,7 +69,7 @@ class AdaLora(Adapter[AdaLoraParams]):
         import numpy as np
         from safetensors import safe_open
 
-        from edgeopt.models.adapter import ADAPTER, ADAPTER_WEIGHTS
+        from edgeopt.models.adapter_files import ADAPTER, ADAPTER_WEIGHTS
 
         with safe_open(after / ADAPTER / ADAPTER_WEIGHTS, "numpy") as weights:
             values = [weights.get_tensor(k) for k in weights.keys() if k.endswith(".lora_E")]  # noqa: SIM118

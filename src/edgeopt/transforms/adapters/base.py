@@ -10,12 +10,14 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from edgeopt.models.anatomy import anatomy
-from edgeopt.models.load import head_of, is_inside
+from edgeopt.models.parts import head_of, is_inside
 from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
-from edgeopt.store.store import State, file_digest
+from edgeopt.store.facts import Fact, facts
+from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
+from edgeopt.support.files import file_digest
 
 P = TypeVar("P", bound=TrainedStepParams)
 
@@ -64,7 +66,7 @@ class Adapter(Transform[P]):
 
     def save_base(self, model: Any, state: State, output: Path) -> None:
         """Write the base as the adapter is trained on it, which is the one that was given. Nothing is attached yet."""
-        from edgeopt.models.load import copy_base
+        from edgeopt.models.files import copy_base
 
         copy_base(state.folder, output)
 
@@ -80,7 +82,7 @@ class Adapter(Transform[P]):
     def apply(self, state: State, params: P, context: StepContext) -> None:
         import torch
 
-        from edgeopt.models.adapter import ADAPTER
+        from edgeopt.models.adapter_files import ADAPTER
         from edgeopt.training import train
 
         base = self.load(state, params)
@@ -103,7 +105,7 @@ class Adapter(Transform[P]):
         import numpy as np
         from safetensors import safe_open
 
-        from edgeopt.models.adapter import ADAPTER, ADAPTER_WEIGHTS
+        from edgeopt.models.adapter_files import ADAPTER, ADAPTER_WEIGHTS
         from edgeopt.models.source import WEIGHTS
 
         path = after / ADAPTER / ADAPTER_WEIGHTS
@@ -133,7 +135,7 @@ def peft_model(model: Any, config: Any) -> Any:
 
 def targets(model: Any, params: TargetedParams) -> list[str]:
     """Full names of the encoder's linears for the two words, so that the head is never adapted."""
-    from edgeopt.models.load import prunable
+    from edgeopt.models.parts import prunable
 
     if isinstance(params.target_modules, list):
         return params.target_modules

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import Field
 
 from edgeopt.spec.recipe import TrainedStepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 
@@ -30,7 +31,8 @@ class BitFit(Transform[BitFitParams]):
     training = ""
 
     def apply(self, state: State, params: BitFitParams, context: StepContext) -> None:
-        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_model, save_model
         from edgeopt.training import train
 
         model = load_model(state.folder)
@@ -40,7 +42,8 @@ class BitFit(Transform[BitFitParams]):
         copy_tokenizer(state.folder, context.output)
 
     def observe(self, before: State, after: Path, params: BitFitParams) -> Figures:
-        from edgeopt.models.load import head_of, is_inside, load_model
+        from edgeopt.models.load import load_model
+        from edgeopt.models.parts import head_of, is_inside
 
         old, model = load_model(before.folder).state_dict(), load_model(after)
         head = head_of(model)

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from edgeopt.models.anatomy import anatomy
 from edgeopt.spec.recipe import TrainedStepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
+from edgeopt.store.facts import Fact, facts
 from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, for_task, peft_model
 
 

@@ -12,8 +12,9 @@ from pydantic import Field
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.models.structure import FIELD, of_config
 from edgeopt.spec.recipe import TaskSpec
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import step_failed
@@ -76,7 +77,8 @@ class Qlora(Adapter[QloraParams]):
         return quantised(state.folder, double_quant=params.double_quant, compute_dtype=params.compute_dtype)
 
     def save_base(self, model: Any, state: State, output: Path) -> None:
-        from edgeopt.models.load import copy_tokenizer, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import save_model
 
         save_model(model, output)
         copy_tokenizer(state.folder, output)

@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt.models.load import head_of
+from edgeopt.models.parts import head_of
 from edgeopt.models.source import ModelSource
 from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Found
+from edgeopt.store.facts import Fact, facts
 from edgeopt.support.errors import step_failed
 from edgeopt.transforms.adapters.base import STAYS, Adapter, for_task
 

@@ -12,8 +12,9 @@ from pydantic import Field
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.spec.recipe import Strict, TaskSpec, TrainedStepParams, TrainParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.transforms.prune.figures import TOLERANCE, of_one_stack, shape_figures, size_figures
@@ -89,7 +90,8 @@ class CofiPrune(Transform[CofiParams]):
             return []
 
     def apply(self, state: State, params: CofiParams, context: StepContext) -> None:
-        from edgeopt.models.load import copy_tokenizer, load_base, load_model, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_base, load_model, save_model
         from edgeopt.training import train
         from edgeopt.training.teacher import DistilLogits, Teacher
 

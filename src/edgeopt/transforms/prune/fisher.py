@@ -9,13 +9,14 @@ from pydantic import Field, model_validator
 
 from edgeopt.models.source import structure_in
 from edgeopt.recipe.library import target_files
-from edgeopt.recipe.problems import closest
 from edgeopt.spec.recipe import StepParams, Strict, Target, TaskSpec
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import bad_input, step_failed
+from edgeopt.support.words import closest
 from edgeopt.tasks import task_of
 from edgeopt.transforms.prune.budget import Costs, choose, counted
 from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
@@ -88,7 +89,8 @@ class FisherPrune(Transform[FisherParams]):
         import torch
 
         from edgeopt.measure.blocks import SECONDS, share_of_time
-        from edgeopt.models.load import copy_tokenizer, load_model, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_model, save_model
         from edgeopt.models.masks import kept, ones
         from edgeopt.models.slicing import cut, structure_of
         from edgeopt.transforms.prune.importance import gradients, rearranged

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from edgeopt.spec.recipe import StepParams, TaskSpec, TrainParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
@@ -56,7 +57,9 @@ class MagnitudePrune(Transform[MagnitudeParams]):
     def apply(self, state: State, params: MagnitudeParams, context: StepContext) -> None:
         import torch
 
-        from edgeopt.models.load import copy_tokenizer, load_model, prunable, save_model
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.load import load_model, save_model
+        from edgeopt.models.parts import prunable
         from edgeopt.models.zeros import cut_zeros
         from edgeopt.transforms.prune.masks import masks, scores
 
@@ -85,7 +88,8 @@ class MagnitudePrune(Transform[MagnitudeParams]):
         copy_tokenizer(state.folder, context.output)
 
     def observe(self, before: State, after: Path, params: MagnitudeParams) -> Figures:
-        from edgeopt.models.load import load_model, prunable
+        from edgeopt.models.load import load_model
+        from edgeopt.models.parts import prunable
 
         left = [m.weight for _, m in prunable(load_model(after))]
         zeros, size = sum(int((w == 0).sum()) for w in left), sum(w.numel() for w in left)

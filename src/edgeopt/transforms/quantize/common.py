@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from edgeopt.models.files import GRAPH
 from edgeopt.models.source import CONFIG
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
-from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize.scope import Scope, WordTable, excluded, weighted
 from edgeopt.transforms.quantize.tables import word_tables
 
@@ -28,7 +29,7 @@ def contract(data: Literal["calibration"] | None) -> Contract:
 
 def finish(state: State, output: Path, figures: Figures, scope: Scope, word_table: WordTable) -> None:
     """Take the tokenizer and config along, and what is still true of the model. Raises as `covers` does."""
-    from edgeopt.models.load import copy_files, copy_tokenizer
+    from edgeopt.models.files import copy_files, copy_tokenizer
 
     covers(state.folder / GRAPH, output / GRAPH, scope, figures.get("kept_float", ()), word_table)
     copy_files(state.folder, output, (CONFIG,))

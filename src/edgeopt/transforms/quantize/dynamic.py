@@ -10,10 +10,10 @@ from pydantic import Field
 
 from edgeopt.export.graph_files import save_graph, structure_of
 from edgeopt.export.tied import untie
+from edgeopt.models.files import GRAPH
 from edgeopt.spec.recipe import StepParams
 from edgeopt.step.transform import Figures, StepContext, Transform
 from edgeopt.store.store import State
-from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common, qdq
 from edgeopt.transforms.quantize.scope import OPERATORS, SCOPE, WORD_TABLE, Scope, WordTable, excluded
 from edgeopt.transforms.quantize.tables import to_int4, word_tables

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from edgeopt.models.files import GRAPH
 from edgeopt.models.source import WEIGHTS
 from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
-from edgeopt.step.contract import Contract, Fact, facts
+from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
-from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common
 from edgeopt.transforms.quantize.scope import Block, in_block, weighted
 

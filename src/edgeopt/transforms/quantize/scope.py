@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.recipe.problems import closest
 from edgeopt.spec.recipe import Strict
 from edgeopt.support.errors import bad_input
+from edgeopt.support.words import closest
 
 #: Operators whose constant weights become int8; Gather holds the embedding tables.
 OPERATORS = ["MatMul", "Gemm", "Gather"]

@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from edgeopt.export.graph_files import move_graph
+from edgeopt.models.files import GRAPH
 from edgeopt.spec.recipe import StepParams, Strict, TaskSpec
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.store import State
 from edgeopt.tasks import task_of
-from edgeopt.transforms.lower import GRAPH
 from edgeopt.transforms.quantize import common
 from edgeopt.transforms.quantize import policy as policies
 from edgeopt.transforms.quantize.build import Builder, Remedies

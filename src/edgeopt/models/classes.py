@@ -1,0 +1,26 @@
+"""Which class of transformers a folder's model is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeopt.models.source import CONFIG
+
+if TYPE_CHECKING:
+    pass
+
+
+def model_class(folder: Path) -> Any:
+    """The class of transformers that the model of a torch state was saved from: it has the head of its task."""
+    import transformers
+
+    from edgeopt.models.slicing import class_for
+
+    (name,) = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
+    if name == "EncoderDecoderModel":
+        from edgeopt.models.pair import EncoderDecoderModel
+
+        return EncoderDecoderModel
+    return class_for(getattr(transformers, name), folder)

@@ -1,0 +1,5 @@
+"""Names of the files of a run's folder."""
+
+from __future__ import annotations
+
+PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"

@@ -1,0 +1,20 @@
+"""What a step is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def default_id(use: str) -> str:
+    """The id of a step that names none: the last word of its transform."""
+    return use.rpartition(".")[2]
+
+
+def address(entry: Any) -> str | None:
+    """What `--set` calls an entry of a list: a step's id, a target's name."""
+    if not isinstance(entry, dict):
+        return None
+    given = entry.get("id", entry.get("name"))
+    if given is None and isinstance(entry.get("use"), str):
+        given = default_id(entry["use"])
+    return None if given is None else str(given)

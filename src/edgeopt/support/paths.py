@@ -1,0 +1,48 @@
+"""Paths that a recipe names: whether one is there, what may be meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeopt.support.words import closest
+
+
+def is_there(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """`path.is_file()` and the like, with a name too long for the file system or a closed folder as no."""
+    try:
+        return kind(path)
+    except OSError:
+        return False
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+
+
+def looks_local(name: str) -> bool:
+    """Whether a model or dataset name can only be a path: no id of the hub looks like it."""
+    return not _HUB_ID.fullmatch(name)
+
+
+def nearest(name: str, folder: Path) -> str:
+    """`did you mean models/minilm-l3?` where a folder beside the one named is called almost like it; else nothing."""
+    path = folder / expanded(name)
+    try:
+        guess = closest(path.name, [p.name for p in path.parent.iterdir() if p.is_dir()])
+    except (OSError, ValueError):
+        guess = None
+    return f"did you mean {Path(name).parent / guess}?" if guess else ""
+
+
+def not_here(name: str, folder: Path) -> str:
+    """Of a name that may be the hub's: that no folder has it, and which has almost the same."""
+    return ": ".join(filter(None, ["there is no folder of that name here", nearest(name, folder)]))
+
+
+def expanded(path: str) -> Path:
+    """The path with ~ filled in, where there is such a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

@@ -1,0 +1,35 @@
+"""Words for people: the one that was meant, and one line of what a library says."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from edgeopt.support.synonyms import meanings
+
+
+def closest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that a misspelt word, or a word of another tool, most likely meant."""
+    known = [c for c in choices if c != word]
+    same = [c for c in known if c.casefold() == word.strip().casefold()]
+    parts = [c for c in known if word and word.casefold() in c.casefold().split(".")]  # lora of adapter.lora, p50 of latency.p50
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
+    far = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    last = [c for m in meanings(word.rpartition(".")[2]) for c in known if c == m]
+    found = [*same, *(m for m in meanings(word) if m in known), *near, *parts, *last, *far]
+    return found[0] if found else None
+
+
+def first_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def as_share(key: str, points: float) -> str:
+    """What to write for a bound that was given in points of a hundred."""
+    return f"metrics are shares: for {points:g} points write `{key}: {points / 100:g}`"
+
+
+def is_integer(name: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,18}", name) is not None
