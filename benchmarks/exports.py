@@ -1,6 +1,6 @@
 """One int8 model in every runtime that is here, through `edgeopt apply` with `export: auto`, and whether that kept the fastest.
 
-The model is fine-tuned and quantised once. Every format in every variant, the FP32 baseline and torch answer the same queries in
+The model is fine-tuned and quantized once. Every format in every variant, the FP32 baseline and torch answer the same queries in
 turn, on one thread and on two. Metrics, size, largest logit difference (from what the file was made of) and cold start
 are the exported file's. Runtimes that come as extras are measured where they are installed: `build/runtimes/bin/python -m
 benchmarks.exports …` after `make test-runtimes`. Run it while nothing else runs.
@@ -98,7 +98,7 @@ def _markdown(report: Report, rows: dict[str, dict[str, Any]], kept: str, fastes
     return (
         f"# {report.model.rpartition('/')[2]} in several runtimes\n\n{report.task.rows} rows; made by `benchmarks/exports.py` on {host.cpu_name()}, "
         f"{report.created}.\n`export: auto` kept {kept}, {chosen} (by the geometric mean of both lengths on one thread).\nA logit's "
-        f"difference is from what the file was made of: the int8 graph, or the FP32 model where the exporter quantises itself.\n\n{table(columns, lines)}"
+        f"difference is from what the file was made of: the int8 graph, or the FP32 model where the exporter quantizes itself.\n\n{table(columns, lines)}"
     )
 
 

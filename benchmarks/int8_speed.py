@@ -2,7 +2,7 @@
 
 Each subject runs with the quicker of the session's choices, as `apply` measures it. Named baselines: the
 FP32 graph of the same model with the quicker choice, and with the runtime's defaults, which is what a user
-has who chooses nothing. Also measured: onnxruntime's own default static quantisation.
+has who chooses nothing. Also measured: onnxruntime's own default static quantization.
 """
 
 from __future__ import annotations

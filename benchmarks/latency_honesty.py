@@ -6,7 +6,7 @@ decided on both. Where the machine is too busy, `max_seconds` is up before the t
 with the time put back in which other programs had the processor, and *one opening* other repeats that open each file once
 (`--openings 1`).
 
---work keeps every sample: a second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as
+--work keeps every sample: a second start goes on where the first stopped, and --analyze decides anew. Run it on a machine as
 busy as it comes.
 """
 
@@ -51,14 +51,14 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60.0, help="max_seconds of the target")
     parser.add_argument("--openings", type=int, default=rounds.OPENINGS, help="1: as it would be without opening the files anew")
-    parser.add_argument("--analyse", action="store_true", help="measure nothing")
+    parser.add_argument("--analyze", action="store_true", help="measure nothing")
     options = parser.parse_args()
     rounds.OPENINGS = options.openings
     options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / "samples.jsonl"
     graphs = {name: exported(options.model, layers, options.work) for name, layers in LAYERS.items()}
     done = len(kept.read_text(encoding="utf-8").splitlines()) if kept.exists() else 0
-    for number in range(done, 0 if options.analyse else options.repeats):
+    for number in range(done, 0 if options.analyze else options.repeats):
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps(repeated(graphs, number, options)) + "\n")
     report([json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()], options)

@@ -6,7 +6,7 @@ its own, with the graph's twin beside. Between them come gates, as `edgeopt gate
 optimizes them, so that they open in no time.) Every occasion is held against the baseline files that were taken at least two
 minutes before or after it. *As before* is the same data without the twin and with the openings for units, as it was done until then.
 
---work keeps every sample: a second start goes on where the first stopped, and --analyse decides anew. Run it on a machine as busy as
+--work keeps every sample: a second start goes on where the first stopped, and --analyze decides anew. Run it on a machine as busy as
 it comes.
 """
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--stream", default="", help="of several that run at once, each after the other's data: a name")
     parser.add_argument("--gates", type=int, default=100, help="of the same file")
     parser.add_argument("--until", type=float, default=math.inf, help="seconds since 1970 after which no occasion begins")
-    parser.add_argument("--analyse", action="store_true", help="measure nothing")
+    parser.add_argument("--analyze", action="store_true", help="measure nothing")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / f"occasions{options.stream}.jsonl"
@@ -65,7 +65,7 @@ def main() -> None:
     rows: list[dict[str, list[Any]]] = [{"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}]
     twin = twin_of(graphs["same"], {(TARGET.name, 16): feeds_of([typical(rows)], 16, 1)[0]})
     found = read(kept)
-    for kind in () if options.analyse else schedule(options.gates, len(found)):
+    for kind in () if options.analyze else schedule(options.gates, len(found)):
         if time.time() > options.until:
             break
         found.append(occasion(kind, graphs, rows, twin))

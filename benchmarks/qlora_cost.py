@@ -1,4 +1,4 @@
-"""What a frozen 4-bit base saves, and what it costs: full fine-tuning, LoRA, and QLoRA with and without double quantisation.
+"""What a frozen 4-bit base saves, and what it costs: full fine-tuning, LoRA, and QLoRA with and without double quantization.
 
 Memory: bytes of the base's parameters and buffers by type, counted; and the largest resident memory of a fresh process that
 loads the model and takes three training steps. Time: one training step of each in turn, in random order within a round, all in
@@ -25,7 +25,7 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("finetune", {}),
     "lora": ("adapter.lora", {"r": 16, "target_modules": "all-linear"}),
     "qlora": ("adapter.qlora", {"r": 16, "target_modules": "all-linear", "double_quant": False}),
-    "qlora, double quantisation": ("adapter.qlora", {"r": 16, "target_modules": "all-linear", "double_quant": True}),
+    "qlora, double quantization": ("adapter.qlora", {"r": 16, "target_modules": "all-linear", "double_quant": True}),
 }
 #: BERT-base and MPNet-base alike
 BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072, "vocab_size": 30522}
@@ -113,7 +113,7 @@ def scales(parameter: Any) -> list[Any]:
 
 
 def training_step(model: Any, batch: int, length: int) -> Callable[[], None]:
-    """One optimiser step on random rows, as the Trainer takes it."""
+    """One optimizer step on random rows, as the Trainer takes it."""
     import torch
 
     device = next(model.parameters()).device
@@ -123,7 +123,7 @@ def training_step(model: Any, batch: int, length: int) -> Callable[[], None]:
         "attention_mask": torch.ones(batch, length, dtype=torch.long, device=device),
         "labels": torch.randint(0, 2, (batch,), device=device),
     }
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
     low = host.resolve_precision("auto") == "bf16"
 
     def step() -> None:
@@ -131,8 +131,8 @@ def training_step(model: Any, batch: int, length: int) -> Callable[[], None]:
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
             loss = model(**rows).loss
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -141,7 +141,7 @@ def training_step(model: Any, batch: int, length: int) -> Callable[[], None]:
 
 def memory(name: str, folder: Path, batch: int, length: int) -> dict[str, Any]:
     """Of this process: what the libraries alone take, and the most that it takes while it loads and trains. Weights that
-    are read from a file count once they are used, and those that were quantised were read in float32 first."""
+    are read from a file count once they are used, and those that were quantized were read in float32 first."""
     import peft  # noqa: F401
     import torch
     import transformers.trainer  # noqa: F401

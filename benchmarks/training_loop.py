@@ -1,5 +1,5 @@
 """edgeopt's training loop against a plain transformers Trainer script: same model, rows, batch size,
-optimiser, epochs and precision, each in a fresh process, in turn.
+optimizer, epochs and precision, each in a fresh process, in turn.
 
 The plain script is what the transformers documentation shows: DataCollatorWithPadding and the default
 shuffle. Also measured: that script in FP32, which is what it does when nobody asks for bf16.

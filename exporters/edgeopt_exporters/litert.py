@@ -1,4 +1,4 @@
-"""LiteRT, once TensorFlow Lite: int8 weights, activations quantised as they come, one signature a length.
+"""LiteRT, once TensorFlow Lite: int8 weights, activations quantized as they come, one signature a length.
 
 Weights: symmetric, a scale for each output channel, `dynamic_wi8_afp32` of ai-edge-quantizer.
 """

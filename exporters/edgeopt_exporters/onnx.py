@@ -25,7 +25,7 @@ class OnnxExporter(Exporter):
     needs = ("onnxruntime",)
     options: ClassVar[dict[str, Any]] = {
         "fp32": True,  # beside an int8 graph, keep the float one it came from
-        "optimized": False,  # beside the graph, save it as the runtime optimises it for this processor
+        "optimized": False,  # beside the graph, save it as the runtime optimizes it for this processor
     }
 
     def write(self, given: ExportInput, folder: Path, options: Mapping[str, Any]) -> Exported:

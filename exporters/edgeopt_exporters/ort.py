@@ -22,7 +22,7 @@ MODEL, OPERATORS = "model.ort", "required_operators.config"
 
 
 class OrtExporter(Exporter):
-    """The graph is optimised when it is written, for the kind of processor that it is written on, and not when it is loaded;
+    """The graph is optimized when it is written, for the kind of processor that it is written on, and not when it is loaded;
     there the biases of int8 products become float, which on several threads is quicker.
     required_operators.config is what `build.py --include_ops_by_config` takes."""
 
@@ -32,11 +32,11 @@ class OrtExporter(Exporter):
     requires = facts(Fact.ONNX)
     needs = ("onnxruntime",)
     options: ClassVar[dict[str, Any]] = {
-        "disabled_optimizers": [],  # optimisers of the runtime that are left out, by their names
+        "disabled_optimizers": [],  # optimizers of the runtime that are left out, by their names
     }
 
     def variants(self) -> dict[str, dict[str, Any]]:
-        # when the file is loaded it is too late to leave the optimiser out
+        # when the file is loaded it is too late to leave the optimizer out
         return {"": {}, "without SkipLayerNormFusion": {"disabled_optimizers": ["SkipLayerNormFusion"]}}
 
     def write(self, given: ExportInput, folder: Path, options: Mapping[str, Any]) -> Exported:

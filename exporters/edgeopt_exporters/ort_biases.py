@@ -16,7 +16,7 @@ from edgeopt.transforms.quantize.tidy import drop_unused
 
 
 def float_biases(path: Path) -> None:
-    """Rewrite, in place, the products of a graph that the runtime has optimised which have a bias and a float result."""
+    """Rewrite, in place, the products of a graph that the runtime has optimized which have a bias and a float result."""
     from onnx import helper, numpy_helper
 
     model = load_graph(path)

@@ -1,4 +1,4 @@
-"""edgeopt: declarative optimisation of transformer encoders for CPUs, phones and browsers."""
+"""edgeopt: declarative optimization of transformer encoders for CPUs, phones and browsers."""
 
 from edgeopt.support.telemetry import switch_off
 

@@ -90,7 +90,7 @@ def test_kept_answers_and_interruptions_change_nothing(tiny_model: Path, tiny_da
 
 
 def test_any_training_takes_a_teacher_and_students_come_in_every_form(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Distil while an adapter trains, after pruning, in a recovery; narrow a model; then quantise the last."""
+    """Distil while an adapter trains, after pruning, in a recovery; narrow a model; then quantize the last."""
     distil = {"teacher": "tune", "hidden": 1.0, "match": "dynamic"}
     done = execute(
         tiny_model, tiny_data, tmp_path, TUNE,

@@ -114,7 +114,7 @@ def test_the_file_is_onnxruntimes_own_in_rows(moving: bool, floats: State, make:
 
 
 @pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
-def test_patterns_quantise_those_and_no_others(use: str, make: Make) -> None:
+def test_patterns_quantize_those_and_no_others(use: str, make: Make) -> None:
     hidden, neurons = 32, 64
     assert weigh(make(use, scope={"include": ["layer.1/intermediate", "query"]}).folder / GRAPH).int8 == hidden * neurons + 2 * hidden**2
     assert weigh(make(use, scope={"include": ["layer.*"], "exclude": ["attention", "layer.0"]}).folder / GRAPH).int8 == 2 * hidden * neurons
@@ -200,7 +200,7 @@ def test_bias_correction_by_hand(floats: State, make: Make, tiny_data: Path, tmp
     model, rows = qdq.load(floats.folder / GRAPH), split(tiny_data)
     watching = {t: [Channels()] for t in activations(model.graph, [])}
     observe(model, watching, feeds(floats.folder, rows, classification()), tmp_path)
-    rounded = qdq.dequantised(make().folder / GRAPH)
+    rounded = qdq.dequantized(make().folder / GRAPH)
     made = qdq.load(floats.folder / GRAPH)
     count = bias.correct(made, rounded, {t: c.mean for t, (c,) in watching.items()})
     constants = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}

@@ -35,7 +35,7 @@ def run(model: Path, data: Path, store: Path, *uses: tuple[str, dict[str, Any]],
 def test_interrupted_in_each_phase_it_gives_the_same_bytes(
     ranges: str, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut while ranges are observed, when quantisation begins, when ranges freeze, and behind that."""
+    """Cut while ranges are observed, when quantization begins, when ranges freeze, and behind that."""
     qat = ("quantize.qat", {**QAT, "ranges": ranges, "gradient_accumulation": 2, "gradient_checkpointing": True})
     whole = run(tiny_model, tiny_data, tmp_path / "a", TUNE, qat)[1]
     run(tiny_model, tiny_data, tmp_path / "b", TUNE)
@@ -119,6 +119,6 @@ def test_a_cut_model_and_a_scope_that_it_lacks(tiny_model: Path, tiny_data: Path
     copy_tokenizer(tiny_model, folder)
     (state,) = run(folder, tiny_data, tmp_path / "store", ("quantize.qat", QAT))
     assert state.figures["parity"]["max_abs_diff"] < 5e-3
-    with pytest.raises(StepError, match="nothing to quantise in its attention part") as caught:
+    with pytest.raises(StepError, match="nothing to quantize in its attention part") as caught:
         run(folder, tiny_data, tmp_path / "store", ("quantize.qat", {**QAT, "scope": "attention"}))
     assert caught.value.issues[0].code == "E402"

@@ -1,4 +1,4 @@
-"""QLoRA: the constants of NF4, a base that is saved before it computes, and merging against the dequantised base."""
+"""QLoRA: the constants of NF4, a base that is saved before it computes, and merging against the dequantized base."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from helpers import classification
 from edgeopt.measure.parity import sample_rows, torch_logits
 from edgeopt.models.adapter_files import ADAPTER
 from edgeopt.models.load import load_base, load_model
-from edgeopt.models.nf4 import dequantised, is_quantised, quantised
+from edgeopt.models.nf4 import dequantized, is_quantized, quantized
 from edgeopt.run.execute import Executed
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact
@@ -72,7 +72,7 @@ def test_levels_and_blocks_are_the_references(done: Executed) -> None:
             assert found.absmax.dtype == torch.uint8
 
 
-def test_double_quantisation_subtracts_the_mean_and_costs_an_eighth_of_a_bit() -> None:
+def test_double_quantization_subtracts_the_mean_and_costs_an_eighth_of_a_bit() -> None:
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     torch.manual_seed(0)
@@ -91,27 +91,27 @@ def test_double_quantisation_subtracts_the_mean_and_costs_an_eighth_of_a_bit() -
     assert packed.numel() == weight.numel() // 2
 
 
-def test_the_base_is_what_quantising_gives_and_survives_training(done: Executed) -> None:
+def test_the_base_is_what_quantizing_gives_and_survives_training(done: Executed) -> None:
     folder = state(done, "adapt").folder
     double = load_base(folder).config.quantization_config.bnb_4bit_use_double_quant
-    fresh = quantised(state(done, "load").folder, double_quant=double, compute_dtype="float32")
-    saved = dequantised(load_base(folder)).state_dict()
-    assert all(torch.equal(t, saved[n]) for n, t in dequantised(fresh).state_dict().items())
+    fresh = quantized(state(done, "load").folder, double_quant=double, compute_dtype="float32")
+    saved = dequantized(load_base(folder)).state_dict()
+    assert all(torch.equal(t, saved[n]) for n, t in dequantized(fresh).state_dict().items())
 
 
-def test_it_merges_exactly_into_the_dequantised_base(done: Executed) -> None:
+def test_it_merges_exactly_into_the_dequantized_base(done: Executed) -> None:
     from peft import PeftModel
 
     folder = state(done, "adapt").folder
     rows = sample_rows(done.data.train, folder, classification())
-    expected = torch_logits(PeftModel.from_pretrained(dequantised(load_base(folder)), str(folder / ADAPTER)).eval(), rows)
+    expected = torch_logits(PeftModel.from_pretrained(dequantized(load_base(folder)), str(folder / ADAPTER)).eval(), rows)
     merged = state(done, "merge")
     assert abs(torch_logits(load_model(merged.folder), rows) - expected).max() <= 1e-5
     assert merged.figures["merge_max_abs_diff"] <= 1e-5
     assert 0 <= merged.figures["nf4_max_abs_diff"] <= 1e-4
     assert 0.05 < state(done, "adapt").figures["nf4_weight_error"] < 0.12  # normal weights: near 0.09
     assert not {Fact.NF4, Fact.ADAPTER} & merged.facts
-    assert not is_quantised(load_model(merged.folder))
+    assert not is_quantized(load_model(merged.folder))
 
 
 def test_the_base_is_smaller(done: Executed) -> None:

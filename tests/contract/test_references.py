@@ -91,15 +91,15 @@ def test_a_saved_adapter_loads_in_plain_peft(tiny_model: Path, tiny_data: Path, 
 
 
 def test_static_int8_is_scale_times_integer(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Each dequantised weight is within half a step of the float one: matrices signed, symmetric and per
+    """Each dequantized weight is within half a step of the float one: matrices signed, symmetric and per
     channel, embedding tables unsigned and per tensor."""
     steps = [*steps_towards(TRAINED), step(registry.get("quantize.static"), {"calibration": {"samples": 8}}, "int8")]
     executed = build(steps, model=tiny_model, data=tiny_data, store=tmp_path)
-    floats, quantised = (onnx.load(str(s.folder / GRAPH)).graph for s in (executed.lowered("candidate"), executed.final("candidate")))
+    floats, quantized = (onnx.load(str(s.folder / GRAPH)).graph for s in (executed.lowered("candidate"), executed.final("candidate")))
     before = {t.name: onnx.numpy_helper.to_array(t) for t in floats.initializer}
-    constants = {t.name: onnx.numpy_helper.to_array(t) for t in quantised.initializer}
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.initializer}
     checked = {np.dtype(np.int8): 0, np.dtype(np.uint8): 0}
-    for node in quantised.node:
+    for node in quantized.node:
         values = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
         if values is None or values.dtype not in checked:
             continue
@@ -118,7 +118,7 @@ def test_static_int8_is_scale_times_integer(tiny_model: Path, tiny_data: Path, t
 
 @pytest.mark.parametrize("scope", ["mlp", "attention"])
 @pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
-def test_scope_quantises_that_and_nothing_else(use: str, scope: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_scope_quantizes_that_and_nothing_else(use: str, scope: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     steps = [*steps_towards(TRAINED), step(registry.get(use), {"scope": scope}, "int8")]
     state = build(steps, model=tiny_model, data=tiny_data, store=tmp_path).final("candidate")
     hidden, ffn, layers = 32, 64, 2

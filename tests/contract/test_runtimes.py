@@ -15,7 +15,7 @@ from edgeopt.testing import check_exporter
 from edgeopt.testing.build import build, steps_towards
 
 pytestmark = pytest.mark.runtimes
-#: They quantise weights and activations: no more than this of a logit of the tiny model, whose logits are about 0.1.
+#: They quantize weights and activations: no more than this of a logit of the tiny model, whose logits are about 0.1.
 INT8 = 0.02
 
 

@@ -119,15 +119,15 @@ def test_report_json_holds_what_it_promises(applied: Applied) -> None:
 def test_zeros_survive_to_the_shipped_graph(applied: Applied) -> None:
     graph = onnx.load(str(applied.out / "model" / "onnx" / "model_quantized.onnx")).graph
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-    dequantised = {n.output[0]: constants[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
-    weights = [dequantised[n.input[1]] for n in graph.node if n.op_type == "Gemm" and "/layer." in n.name and n.input[1] in dequantised]
+    dequantized = {n.output[0]: constants[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
+    weights = [dequantized[n.input[1]] for n in graph.node if n.op_type == "Gemm" and "/layer." in n.name and n.input[1] in dequantized]
     assert len(weights) == 2 * 6
     assert all(w.dtype == np.int8 for w in weights)
     zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
     assert zeros >= 0.29
 
 
-def test_both_graphs_answer_alike_with_their_session_options_and_only_the_optimised_one_is_fused(applied: Applied) -> None:
+def test_both_graphs_answer_alike_with_their_session_options_and_only_the_optimized_one_is_fused(applied: Applied) -> None:
     model = applied.out / "model"
     options = json.loads((model / "session.json").read_text())
     assert set(options) == {"onnx/model_quantized.onnx", "onnx/model_optimized.onnx"}

@@ -56,7 +56,7 @@ def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
     indirect=["recipe"],
 )
 def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(recipe: Path, tmp_path: Path, undisturbed: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupted at optimiser step `at`: within an epoch and, annealed, also at an end of one (4 steps make one)."""
+    """Interrupted at optimizer step `at`: within an epoch and, annealed, also at an end of one (4 steps make one)."""
     from edgeopt.training.callbacks import ShowProgress
 
     whole = ShowProgress.on_step_end

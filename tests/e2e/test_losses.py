@@ -22,7 +22,7 @@ from edgeopt.training import train
 
 
 class Gradient(TrainerCallback):  # type: ignore[misc]
-    """The head's gradient in the first optimiser step."""
+    """The head's gradient in the first optimizer step."""
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self.found = model.classifier.weight.grad.clone()
@@ -50,7 +50,7 @@ def without_dropout(folder: Path) -> Any:
 def test_the_gradient_is_that_of_the_whole_batch(
     classifier: Path, tiny_data: Path, tmp_path: Path, params: dict[str, Any], weight: list[float] | None, smoothing: float, accumulation: int
 ) -> None:
-    """All rows in one optimiser step, as one batch or as several, against torch's loss over all rows at once."""
+    """All rows in one optimizer step, as one batch or as several, against torch's loss over all rows at once."""
     context = context_for(tiny_data, tmp_path)
     encoder, gradient = Encoder(classifier, 32), Gradient()
     size = len(context.data.train) // accumulation

@@ -1,4 +1,4 @@
-"""Cut, zeroed, recovered and quantised by one recipe: each step's work is still there in the graph that is shipped."""
+"""Cut, zeroed, recovered and quantized by one recipe: each step's work is still there in the graph that is shipped."""
 
 from __future__ import annotations
 

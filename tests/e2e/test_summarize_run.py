@@ -1,4 +1,4 @@
-"""Summaries from recipe to report: the pair trained, quantised, measured, and served by the lines of the model card."""
+"""Summaries from recipe to report: the pair trained, quantized, measured, and served by the lines of the model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each task type from recipe to report: trained, adapted, quantised, measured, and served by the lines of the model card."""
+"""Each task type from recipe to report: trained, adapted, quantized, measured, and served by the lines of the model card."""
 
 from __future__ import annotations
 

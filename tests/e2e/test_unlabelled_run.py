@@ -54,7 +54,7 @@ def weights(state: State) -> dict[str, Any]:
 
 def test_a_step_learns_from_texts_alone(steady: Path, tmp_path: Path) -> None:
     """Its key is that of the texts; labels that they have change nothing, nor does a cache, nor accumulation: all rows are
-    in each optimiser step, in one batch of 16 or in four of 4, with class weights."""
+    in each optimizer step, in one batch of 16 or in four of 4, with class weights."""
     data, store = write_rows(tmp_path / "data", train=10, validation=8), tmp_path / "store"
     path = write(tmp_path / "plain.jsonl", texts(6))
     terms = {"labels": 1.0, "logits": 1.0, **unlabelled(path)}
@@ -74,8 +74,8 @@ def test_a_step_learns_from_texts_alone(steady: Path, tmp_path: Path) -> None:
 def test_the_key_follows_the_texts_and_labels_are_not_read(tiny_model: Path, tmp_path: Path) -> None:
     data, store = write_rows(tmp_path / "data", train=10, validation=8), tmp_path / "store"
     plain = small(tiny_model, data, store, distil=unlabelled(write(tmp_path / "plain.jsonl", texts(6))))
-    labelled = small(tiny_model, data, store, distil=unlabelled(write(tmp_path / "labelled.jsonl", texts(6), label="nonsense")))
-    assert plain.key == labelled.key
+    labeled = small(tiny_model, data, store, distil=unlabelled(write(tmp_path / "labeled.jsonl", texts(6), label="nonsense")))
+    assert plain.key == labeled.key
     assert len(plain.manifest["parts"]["data"]["unlabelled"]) == 1
     assert "unlabelled" not in plain.manifest["parts"]["params"]["distil"]
     more = small(tiny_model, data, store, distil=unlabelled(write(tmp_path / "more.jsonl", texts(7))))

@@ -23,7 +23,7 @@ a 0 1 barks VBZ -
 """
 
 
-def _labelled(split: str, count: int) -> list[Row]:
+def _labeled(split: str, count: int) -> list[Row]:
     return [{"text": f"{split} good{i} word{i}", "pair": f"word{i % 7}", "label": i % 2, "score": i / 4, "source": "ab"[i % 2]} for i in range(count)]
 
 
@@ -37,7 +37,7 @@ def _rows(task: str, split: str) -> list[Row]:
         return [{"sentences": _DOCUMENT}] * 2
     if task == "summary":
         return [{"document": f"{split} word{i} good0 bad0", "summary": f"word{i}"} for i in range(count)]
-    return _labelled(split, count)
+    return _labeled(split, count)
 
 
 def write_data(folder: Path) -> list[Path]:

@@ -97,7 +97,7 @@ class Chromium:
         self.call("Input.insertText", text=text)
 
     def picture(self, path: Path, *, width: int, height: int, dark: bool = False) -> None:
-        """A screenshot at that size of the window, in light or dark colours."""
+        """A screenshot at that size of the window, in light or dark colors."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))

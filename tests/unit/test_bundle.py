@@ -317,7 +317,7 @@ def test_out_is_never_something_else(run: Path, bundle: Path, tmp_path: Path) ->
     ({"README.md": "no front matter\nlicense: mit\n", "LICENSE": "the text"}, {"id": None, "file": "LICENSE"}),
     ({}, None),
 ])  # fmt: skip
-def test_the_licence_is_that_of_the_model_folder(files: dict[str, str], expect: object, tmp_path: Path, tiny_data: Path) -> None:
+def test_the_license_is_that_of_the_model_folder(files: dict[str, str], expect: object, tmp_path: Path, tiny_data: Path) -> None:
     (tmp_path / "model").mkdir()
     save_file({"w": np.zeros(2, np.float32)}, tmp_path / "model" / "model.safetensors")
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}')
@@ -327,7 +327,7 @@ def test_the_licence_is_that_of_the_model_folder(files: dict[str, str], expect: 
     run = make_run(tmp_path, tiny_data, model=tmp_path / "model")
     done = edgeopt("bundle", run, "--count", 1, "--out", tmp_path / "b")
     assert json.loads((tmp_path / "b" / "manifest.json").read_text())["license"] == expect
-    assert ("licence of the model is unknown" in done.err) == (expect is None)
+    assert ("license of the model is unknown" in done.err) == (expect is None)
     if "LICENSE" in files:
         assert (tmp_path / "b" / "LICENSE").read_text() == "the text"
         (tmp_path / "model" / "config.json").write_text((tmp_path / "model" / "config.json").read_text() + "\n")

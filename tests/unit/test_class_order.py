@@ -13,7 +13,7 @@ from edgeopt.tasks.split import Split
 
 @pytest.mark.parametrize(("classes", "head", "order"), [
     (["happy", "sad"], ["sad", "happy"], ["sad", "happy"]),
-    (["happy", "sad"], ["SAD", "Happy"], ["sad", "happy"]),  # spelt as the rows have them
+    (["happy", "sad"], ["SAD", "Happy"], ["sad", "happy"]),  # spelled as the rows have them
     (["0", "1"], ["sad", "happy"], ["sad", "happy"]),  # numbers are outputs' numbers
     (["0", "1"], ["0", "1"], ["0", "1"]),
     (["1", "2", "3"], ["1", "2", "3"], ["1", "2", "3"]),

@@ -1,4 +1,4 @@
-"""What happens at the edges of the command line: pipes, encodings, a store in use, colours."""
+"""What happens at the edges of the command line: pipes, encodings, a store in use, colors."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_a_terminal_that_cannot_show_a_character_does_not_fail() -> None:
 
 
 @pytest.mark.skipif(shutil.which("script") is None, reason="needs util-linux's script to make a terminal")
-@pytest.mark.parametrize("colour", [True, False])
-def test_no_color(colour: bool) -> None:
-    env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | ({} if colour else {"NO_COLOR": "1"})
+@pytest.mark.parametrize("color", [True, False])
+def test_no_color(color: bool) -> None:
+    env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | ({} if color else {"NO_COLOR": "1"})
     command = f"{sys.executable} -m edgeopt explain E999"
     done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True, env=env)
-    assert ("\x1b[31m" in done.stdout) == colour
+    assert ("\x1b[31m" in done.stdout) == color
 
 
 def test_gc_leaves_sound_states_of_a_store_in_use(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from report_sample import sample_report, step
 
 from edgeopt.measure import emissions
 from edgeopt.measure.emissions import Energy, figures_of, metering, sources
-from edgeopt.measure.energy import Block, summarise, t_bounds
+from edgeopt.measure.energy import Block, summarize, t_bounds
 from edgeopt.measure.energy_worker import measured
 from edgeopt.report import energy, tables
 from edgeopt.report import format as fmt
@@ -92,7 +92,7 @@ def test_where_the_watts_are_from(forced: float | None, generic: bool, known: bo
 
 def test_no_less_is_said_where_the_bounds_do_not(tmp_path: Path) -> None:
     """Means of .4 and .2 J whose bounds reach below what idling takes came out as `2.04× less`."""
-    plain = summarise(blocks(), "phone", 10.0)
+    plain = summarize(blocks(), "phone", 10.0)
 
     def changes(low: float, **more: Any) -> list[str]:
         inference = [each.model_copy(update={"kwh": kwh, "low": low, "high": 1e-3}) for each, kwh in zip(plain.inference, (2e-4, 1e-4), strict=True)]
@@ -128,7 +128,7 @@ def blocks() -> dict[str, list[Block]]:
 
 
 def test_idling_is_taken_off_each_block_and_a_thousand_are_counted() -> None:
-    found = summarise(blocks(), "phone", 10.0)
+    found = summarize(blocks(), "phone", 10.0)
     by = {each.subject: each for each in found.inference}
     assert by["baseline"].kwh == pytest.approx(400 / 3.6e6) and by["candidate"].kwh == pytest.approx(100 / 3.6e6)
     assert by["baseline"].co2eq_g == pytest.approx(400 / 3.6e6 * 200)
@@ -142,7 +142,7 @@ def test_idling_is_taken_off_each_block_and_a_thousand_are_counted() -> None:
 def test_no_ratio_where_a_block_used_no_more_than_idling() -> None:
     given = blocks()
     given["candidate"][2] = (used(19, 2), 200)
-    assert summarise(given, "phone", 10.0).ratio is None
+    assert summarize(given, "phone", 10.0).ratio is None
 
 
 def test_every_round_has_each_model_and_idling_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def metered(name: str, chain: str, kwh: float) -> Any:
 
 def sample(**changes: Any) -> Report:
     steps = [metered("finetune", "baseline", 0.004), metered("adapt", "candidate", 0.001), metered("merge", "candidate", 0.0005)]
-    return sample_report(**{"steps": steps, "emissions": summarise(blocks(), "phone", 10.0), **changes})
+    return sample_report(**{"steps": steps, "emissions": summarize(blocks(), "phone", 10.0), **changes})
 
 
 def test_the_report_has_steps_sums_and_inferences() -> None:
@@ -227,7 +227,7 @@ def test_the_report_has_steps_sums_and_inferences() -> None:
 
 
 def test_bounds_are_of_the_ratio_that_the_change_says() -> None:
-    found = summarise(blocks(), "phone", 10.0).model_copy(update={"ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.8})
+    found = summarize(blocks(), "phone", 10.0).model_copy(update={"ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.8})
     inference = [each.model_copy(update={"kwh": kwh}) for each, kwh in zip(found.inference, (1e-6, 2e-6), strict=True)]
     rows = {row[0]: row[1:] for row in tables.figures(sample(emissions=found.model_copy(update={"inference": inference}))).rows}
     assert rows["energy of 1,000 inferences, estimated"][2:] == ["2.00× more", "[1.25×, 2.50×]"]
@@ -256,7 +256,7 @@ def test_every_rendering_has_it_and_none_without(tmp_path: Path) -> None:
     full, row = edgeopt("compare", tmp_path / "a", "--json").json["rows"]
     assert (row["making_kwh"], full["making_kwh"], row["inference_kwh"]) == (pytest.approx(0.0015), 0.004, pytest.approx(100 / 3.6e6))
     assert "27.8 mWh" in edgeopt("compare", tmp_path / "a", "--format", "markdown").out
-    assert Emissions.model_validate_json(summarise(blocks(), "phone", 10.0).model_dump_json()).ratio == pytest.approx(4)
+    assert Emissions.model_validate_json(summarize(blocks(), "phone", 10.0).model_dump_json()).ratio == pytest.approx(4)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_ort_adds_biases_in_float(tiny_model: Path, tiny_data: Path, tmp_path: P
         assert onnx_query(artifact, {})(feed) == pytest.approx(onnx_query(int8.state.folder / GRAPH, {})(feed), abs=0.02)
 
 
-def test_the_operators_of_a_reduced_build_are_those_of_the_optimised_graph(int8: ExportInput, tmp_path: Path) -> None:
+def test_the_operators_of_a_reduced_build_are_those_of_the_optimized_graph(int8: ExportInput, tmp_path: Path) -> None:
     write("ort", int8, tmp_path / "ort")
     listed = Counter[tuple[str, str]]()
     for line in (tmp_path / "ort" / "required_operators.config").read_text().splitlines():
@@ -111,7 +111,7 @@ def test_the_operators_of_a_reduced_build_are_those_of_the_optimised_graph(int8:
     assert set(listed.values()) == {1}
 
 
-def test_leaving_an_optimiser_out_changes_the_ort_file(int8: ExportInput, tmp_path: Path) -> None:
+def test_leaving_an_optimizer_out_changes_the_ort_file(int8: ExportInput, tmp_path: Path) -> None:
     write("ort", int8, tmp_path / "all")
     write("ort", int8, tmp_path / "some", disabled_optimizers=["SkipLayerNormFusion"])
     both = [(tmp_path / n / "required_operators.config").read_text() for n in ("all", "some")]

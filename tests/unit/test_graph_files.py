@@ -106,10 +106,10 @@ def test_shapes_need_no_weights() -> None:
     assert inferred == onnx.shape_inference.infer_shapes(graph()).graph.value_info and len(inferred) == 3
 
 
-def test_the_optimised_graph_has_its_weights_beside_it_too(beside: Path) -> None:
-    saved = beside.with_name("optimised.onnx")
+def test_the_optimized_graph_has_its_weights_beside_it_too(beside: Path) -> None:
+    saved = beside.with_name("optimized.onnx")
     options = save_optimized(beside, {}, saved)
-    assert [p.name for p in files_of(saved)] == ["optimised.onnx", "optimised.onnx_data"]
+    assert [p.name for p in files_of(saved)] == ["optimized.onnx", "optimized.onnx_data"]
     np.testing.assert_allclose(open_session(saved, options).run(None, FEED)[0], open_session(beside).run(None, FEED)[0], rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""A name that may be the hub's and may be a misspelt folder: what is said of it before anything is downloaded."""
+"""A name that may be the hub's and may be a misspelled folder: what is said of it before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = "rows/revews on the hub, not checked; there is no folder of that name her
 
 
 @pytest.fixture
-def misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def misspelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe beside the folders that it means."""
     for name in ("models/minilm-l3", "rows/reviews"):
         (tmp_path / name).mkdir(parents=True)
@@ -30,13 +30,13 @@ def misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "doctor"])
-def test_a_misspelt_folder_is_not_called_valid_without_a_word(command: str, misspelt: Path) -> None:
-    said = edgeopt(command, misspelt).out
+def test_a_misspelled_folder_is_not_called_valid_without_a_word(command: str, misspelled: Path) -> None:
+    said = edgeopt(command, misspelled).out
     assert MODEL in said and DATA in said
 
 
-def test_validate_says_in_json_what_nobody_looked_at(misspelt: Path) -> None:
-    found = json.loads(edgeopt("validate", misspelt, "--json").out)
+def test_validate_says_in_json_what_nobody_looked_at(misspelled: Path) -> None:
+    found = json.loads(edgeopt("validate", misspelled, "--json").out)
     assert found["model"] == {"id": "models/minilm-l33", "checked": False, "found": MODEL}
     assert found["data"] == {"checked": False, "found": DATA}
 
@@ -54,15 +54,15 @@ def test_nothing_nearby_is_no_suggestion(tmp_path: Path) -> None:
     assert (nearest("minlm", tmp_path), nearest("./minlm", tmp_path)) == ("did you mean minilm?",) * 2
 
 
-def test_the_hub_out_of_reach_names_the_folder(misspelt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_out_of_reach_names_the_folder(misspelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no(*_: object, **__: object) -> None:
         raise OSError("offline")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", no)
     monkeypatch.setattr("datasets.load_dataset", no)
-    absent = not_here("models/minilm-l33", misspelt.parent)
+    absent = not_here("models/minilm-l33", misspelled.parent)
     with pytest.raises(InputError, match=r"E312(.|\n)*no folder of that name here: did you mean models/minilm-l3\?; model 'models/minilm-l33' cannot"):
         download(ModelSource("models/minilm-l33", None, None, False, absent=absent))
     task = TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "rows/revews"}, "text": "text"})
     with pytest.raises(InputError, match=r"E312(.|\n)*did you mean rows/reviews\?; dataset 'rows/revews' cannot"):
-        hub.open_hub(task, misspelt.parent)
+        hub.open_hub(task, misspelled.parent)

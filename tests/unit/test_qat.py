@@ -1,4 +1,4 @@
-"""Fake quantisation against hand-computed numbers and torch's own, learned ranges against the paper's formula, and the graph against the model."""
+"""Fake quantization against hand-computed numbers and torch's own, learned ranges against the paper's formula, and the graph against the model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 from families import FAMILIES, inputs, logits, tiny
 from torch import nn
 
-from edgeopt.models.fake_quant import U8, Activation, FakeQuantLinear, Quantisers, fake_quantised, graph_name, quantise
+from edgeopt.models.fake_quant import U8, Activation, FakeQuantLinear, Quantizers, fake_quantized, graph_name, quantize
 from edgeopt.models.slicing import Kept, KeptLayer, cut
 from edgeopt.training.ranges import RangeSchedule
 
 
 def test_rounding_by_hand() -> None:
-    # halves go to the even neighbour; 0.24 and -0.27 are 2.4 and -2.7 steps; zero point 3, so the least value is -3 steps
+    # halves go to the even neighbor; 0.24 and -0.27 are 2.4 and -2.7 steps; zero point 3, so the least value is -3 steps
     x = torch.tensor([0.24, -0.27, 0.25, 0.35, -9.0, 99.0])
-    got = quantise(x, torch.tensor(0.1), torch.tensor(3.0), 0, U8)
+    got = quantize(x, torch.tensor(0.1), torch.tensor(3.0), 0, U8)
     assert got.tolist() == pytest.approx([0.2, -0.3, 0.2, 0.4, -0.3, 25.2])
 
 
@@ -28,7 +28,7 @@ def test_rounding_by_hand() -> None:
 def test_forward_and_straight_through_are_torchs(low: int, high: int, zero: int) -> None:
     torch.manual_seed(0)
     x = (torch.randn(64, 8) * 9).requires_grad_()
-    ours = quantise(x, torch.tensor(0.125), torch.tensor(float(zero)), low, high)  # a power of two: torch multiplies by the inverse
+    ours = quantize(x, torch.tensor(0.125), torch.tensor(float(zero)), low, high)  # a power of two: torch multiplies by the inverse
     weights = torch.randn_like(x)
     (of_ours,) = torch.autograd.grad((ours * weights).sum(), x)
     theirs = torch.fake_quantize_per_tensor_affine(x, 0.125, zero, low, high)
@@ -44,7 +44,7 @@ def test_the_gradient_of_the_step_is_the_papers() -> None:
     x, size, zero = torch.randn(5, 4, 6) * 20, 0.11, 100
     step = torch.tensor(size, requires_grad=True)
     weights = torch.randn_like(x)
-    (quantise(x, step, torch.tensor(float(zero)), 0, U8) * weights).sum().backward()
+    (quantize(x, step, torch.tensor(float(zero)), 0, U8) * weights).sum().backward()
     expected = 0.0
     for v, w in zip(x.flatten().tolist(), weights.flatten().tolist(), strict=True):
         r = v / size
@@ -54,9 +54,9 @@ def test_the_gradient_of_the_step_is_the_papers() -> None:
     assert float(step.grad) == pytest.approx(expected / (4 * 6 * 255) ** 0.5, rel=1e-4)
 
 
-def seen(quantisers: Quantisers, low: float, high: float) -> Activation:
+def seen(quantizers: Quantizers, low: float, high: float) -> Activation:
     """Of a tensor that had these values."""
-    found = Activation(quantisers, learned=0.0)
+    found = Activation(quantizers, learned=0.0)
     found.low.fill_(low)
     found.high.fill_(high)
     return found
@@ -64,8 +64,8 @@ def seen(quantisers: Quantisers, low: float, high: float) -> Activation:
 
 def test_weights_have_a_scale_for_each_channel_and_every_weight_learns() -> None:
     linear: Any = nn.Linear(3, 3, bias=False)
-    quantisers = Quantisers(quantise=True)
-    linear.__class__, linear.quantisers, linear.input_range, linear.read = FakeQuantLinear, quantisers, None, (seen(quantisers, 0.0, 1.0),)
+    quantizers = Quantizers(quantize=True)
+    linear.__class__, linear.quantizers, linear.input_range, linear.read = FakeQuantLinear, quantizers, None, (seen(quantizers, 0.0, 1.0),)
     linear.weight.data = torch.tensor([[1.27, -0.013, 0.5], [0.0, 0.0, 0.0], [-2.54, 0.031, 0.0]])
     out = linear.train()(torch.eye(3)).T
     torch.testing.assert_close(out, torch.tensor([[1.27, -0.01, 0.5], [0.0, 0.0, 0.0], [-2.54, 0.04, 0.0]]))
@@ -73,16 +73,16 @@ def test_weights_have_a_scale_for_each_channel_and_every_weight_learns() -> None
     assert torch.equal(linear.weight.grad, torch.ones(3, 3)), "the largest too, which is at the end of the range"
     torch.testing.assert_close(linear.eval()(torch.eye(3)).T, out)
     linear.train()
-    quantisers.quantise = False
-    assert torch.equal(linear(torch.eye(3)).T, linear.weight), "before quantisation begins"
+    quantizers.quantize = False
+    assert torch.equal(linear(torch.eye(3)).T, linear.weight), "before quantization begins"
 
 
 def test_evaluation_sums_integers_without_an_error() -> None:
     """64-bit integers by numpy, scaled once, where float sums of the rounded values would be off in the last digits."""
     rng = np.random.default_rng(0)
-    quantisers = Quantisers(quantise=True)
+    quantizers = Quantizers(quantize=True)
     linear: Any = nn.Linear(384, 16)
-    linear.__class__, linear.quantisers, linear.input_range = FakeQuantLinear, quantisers, seen(quantisers, -1.3, 2.9)
+    linear.__class__, linear.quantizers, linear.input_range = FakeQuantLinear, quantizers, seen(quantizers, -1.3, 2.9)
     linear.read = (linear.input_range,)
     x = torch.tensor(rng.normal(0.5, 0.7, (32, 384)), dtype=torch.float32)
     step, zero = (t.numpy() for t in linear.input_range.grid())
@@ -97,7 +97,7 @@ def test_evaluation_sums_integers_without_an_error() -> None:
 
 
 def test_a_range_follows_what_is_seen_and_always_holds_zero() -> None:
-    one = Activation(Quantisers(), learned=0.0).train()
+    one = Activation(Quantizers(), learned=0.0).train()
     one(torch.tensor([2.0, 10.0]))
     one(torch.tensor([3.0, 12.0]))
     one.average(0.5)
@@ -116,15 +116,15 @@ def test_a_range_follows_what_is_seen_and_always_holds_zero() -> None:
 
 
 def test_padding_does_not_widen_a_range() -> None:
-    quantisers = Quantisers(real=torch.tensor([[True, True], [True, False]]))
-    one = Activation(quantisers, learned=0.0).train()
+    quantizers = Quantizers(real=torch.tensor([[True, True], [True, False]]))
+    one = Activation(quantizers, learned=0.0).train()
     one(torch.tensor([[[1.0], [2.0]], [[3.0], [-50.0]]]))
     one.average(1.0)
     assert (float(one.low), float(one.high)) == (1.0, 3.0)
 
 
 def test_a_frozen_learned_range_no_longer_learns() -> None:
-    one = Activation(Quantisers(quantise=True, observe=False), learned=2.0).train()
+    one = Activation(Quantizers(quantize=True, observe=False), learned=2.0).train()
     assert one.growth is not None
     one.low.fill_(-1.0)
     one.high.fill_(1.55)
@@ -140,44 +140,44 @@ def test_a_frozen_learned_range_no_longer_learns() -> None:
 
 @pytest.mark.parametrize(("learned", "observed"), [(False, 16), (True, 4)])
 def test_the_schedule(learned: bool, observed: int) -> None:
-    quantisers = Quantisers(linears={"x": (None, Activation(Quantisers(), learned=learned))})  # type: ignore[dict-item]
-    schedule = RangeSchedule(quantisers, learned=learned, averaging=0.1, observe=0.2, freeze_after=0.8)
+    quantizers = Quantizers(linears={"x": (None, Activation(Quantizers(), learned=learned))})  # type: ignore[dict-item]
+    schedule = RangeSchedule(quantizers, learned=learned, averaging=0.1, observe=0.2, freeze_after=0.8)
     seen = []
     for step in range(20):
         schedule.on_step_begin(None, SimpleNamespace(global_step=step, max_steps=20), None)  # type: ignore[arg-type]
-        seen.append((quantisers.observe, quantisers.quantise, bool(quantisers.ranges[0].frozen)))
+        seen.append((quantizers.observe, quantizers.quantize, bool(quantizers.ranges[0].frozen)))
     assert seen == [(i < observed, i >= 4, i >= 16) for i in range(20)]
 
 
 def test_query_key_and_value_share_a_range_and_keep_their_names() -> None:
     model = tiny("bert")
     names = {n for n, _ in model.named_parameters()}
-    quantisers = fake_quantised(model, lambda name: True, learned=0.0)
+    quantizers = fake_quantized(model, lambda name: True, learned=0.0)
     assert {n for n, _ in model.named_parameters()} == names
     layer = "bert.encoder.layer.1.attention."
-    ranges = [quantisers.linears[layer + n][1] for n in ("self.query", "self.key", "self.value", "output.dense")]
+    ranges = [quantizers.linears[layer + n][1] for n in ("self.query", "self.key", "self.value", "output.dense")]
     assert ranges[0] is ranges[1] is ranges[2] is not ranges[3]
-    assert len(quantisers.linears) == 3 * 6 + 2
-    assert len(quantisers.ranges) == 3 * 4 + 2
+    assert len(quantizers.linears) == 3 * 6 + 2
+    assert len(quantizers.ranges) == 3 * 4 + 2
     assert graph_name(layer + "self.query") == "/bert/encoder/layer.1/attention/self/query"
-    assert set(quantisers.tables) == {f"bert.embeddings.{n}_embeddings" for n in ("word", "position", "token_type")}
+    assert set(quantizers.tables) == {f"bert.embeddings.{n}_embeddings" for n in ("word", "position", "token_type")}
 
 
-def observed(model: Any, wanted: Any = lambda name: True, *, learned: float = 0.0) -> Quantisers:
+def observed(model: Any, wanted: Any = lambda name: True, *, learned: float = 0.0) -> Quantizers:
     """The model, in place, in int8 with ranges from one batch."""
-    quantisers = fake_quantised(model, wanted, learned=learned)
+    quantizers = fake_quantized(model, wanted, learned=learned)
     model.train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     model(**inputs())
-    for each in quantisers.ranges:
+    for each in quantizers.ranges:
         each.average(1.0)
     model.eval()
-    return quantisers
+    return quantizers
 
 
-def exported(model: Any, plain: Any, quantisers: Quantisers, folder: Path) -> Path:
+def exported(model: Any, plain: Any, quantizers: Quantizers, folder: Path) -> Path:
     """As the transform does, for the inputs of the tiny families."""
     from edgeopt.transforms.quantize.qat import write
 
@@ -194,7 +194,7 @@ def exported(model: Any, plain: Any, quantisers: Quantisers, folder: Path) -> Pa
     axes = {0: "batch", 1: "sequence"}
     torch.onnx.export(Wrapped().eval(), tuple(inputs().values()), str(folder / "model.onnx"), dynamo=False, opset_version=17,
                       input_names=["ids", "mask"], output_names=["logits"], dynamic_axes={"ids": axes, "mask": axes})  # fmt: skip
-    write(folder / "model.onnx", quantisers)
+    write(folder / "model.onnx", quantizers)
     return folder / "model.onnx"
 
 
@@ -218,15 +218,15 @@ def test_onnx_runtime_computes_what_torch_does(family: str, tmp_path: Path) -> N
 
     model, plain = tiny(family), tiny(family)
     before = logits(model)
-    quantisers = observed(model)
-    path = exported(model, plain, quantisers, tmp_path)
+    quantizers = observed(model)
+    path = exported(model, plain, quantizers, tmp_path)
     ours = logits(model)
     torch.testing.assert_close(run(path), ours, atol=2e-3, rtol=0)
     assert float((ours - before).abs().max()) > 5e-3, "int8 is seen in the logits"
     graph = onnx.load(str(path)).graph
     eights = {t.name: t for t in graph.initializer if t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and t.dims and len(t.dims) == 2}
-    assert len(eights) == len(quantisers.linears) + len(quantisers.tables)
-    assert sum(n.op_type == "QuantizeLinear" for n in graph.node) == len(quantisers.ranges), "query, key and value read one"
+    assert len(eights) == len(quantizers.linears) + len(quantizers.tables)
+    assert sum(n.op_type == "QuantizeLinear" for n in graph.node) == len(quantizers.ranges), "query, key and value read one"
     floats = [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 2]
     assert all(np.prod(t.dims) <= 32 * 4 for t in floats), "no matrix is left in float but MPNet's table of position biases"
 
@@ -238,16 +238,16 @@ def test_a_cut_model_with_learned_ranges(family: str, tmp_path: Path) -> None:
     model, plain = tiny(family), tiny(family)
     for each in (model, plain):
         cut(each, kept)
-    quantisers = observed(model, learned=2.0)
-    for each in quantisers.ranges:
+    quantizers = observed(model, learned=2.0)
+    for each in quantizers.ranges:
         assert each.growth is not None
         each.growth.data.fill_(-0.05)
-    torch.testing.assert_close(run(exported(model, plain, quantisers, tmp_path)), logits(model), atol=2e-3, rtol=0)
+    torch.testing.assert_close(run(exported(model, plain, quantizers, tmp_path)), logits(model), atol=2e-3, rtol=0)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_scope_and_the_products_that_run_in_int8(tmp_path: Path) -> None:
-    """Each quantised product is one of onnxruntime's integer kernels, and no weight is dequantised at run time."""
+    """Each quantized product is one of onnxruntime's integer kernels, and no weight is dequantized at run time."""
     import onnx
     import onnxruntime as ort
 
@@ -255,13 +255,13 @@ def test_scope_and_the_products_that_run_in_int8(tmp_path: Path) -> None:
 
     for scope, linears, products in (("mlp", 6, 6), ("attention", 12, 12), ("all", 20, 20)):
         model, plain = tiny("bert"), tiny("bert")
-        quantisers = observed(model, lambda name, scope=scope: in_block(name, scope))  # type: ignore[misc]
-        assert len(quantisers.linears) == linears
-        path = exported(model, plain, quantisers, tmp_path)
+        quantizers = observed(model, lambda name, scope=scope: in_block(name, scope))  # type: ignore[misc]
+        assert len(quantizers.linears) == linears
+        path = exported(model, plain, quantizers, tmp_path)
         options = ort.SessionOptions()
-        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
         ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        nodes = onnx.load(str(tmp_path / "optimised.onnx")).graph.node
+        nodes = onnx.load(str(tmp_path / "optimized.onnx")).graph.node
         integer = [n for n in nodes if n.op_type in ("MatMulIntegerToFloat", "QGemm", "DynamicQuantizeMatMul")]
         assert len(integer) == products, sorted(n.op_type for n in nodes)
-        assert sum(n.op_type == "DequantizeLinear" for n in nodes) == len(quantisers.tables)
+        assert sum(n.op_type == "DequantizeLinear" for n in nodes) == len(quantizers.tables)

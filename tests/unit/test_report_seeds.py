@@ -14,7 +14,7 @@ from edgeopt.report.card import render_card
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
 from edgeopt.run.findings.notes import seed_notes
-from edgeopt.run.seeds import SeedLogits, summarise
+from edgeopt.run.seeds import SeedLogits, summarize
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.tasks import task_of
 
@@ -42,7 +42,7 @@ def test_summary_against_numpy() -> None:
     labels = rng.integers(0, 2, 50)
     runs = [SeedLogits(s, rng.normal(size=(50, 2)), rng.normal(size=(50, 2))) for s in (4, 8, 15)]
     task = task_of(TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "x"}, "text": "x", "metrics": ["accuracy"]}), ("a", "b"))
-    found = summarise(task, labels, runs)
+    found = summarize(task, labels, runs)
     assert found is not None
     assert list(found.results[0].baseline) == ["accuracy", "precision", "recall", "f1"]
     right = np.array([[(logits.argmax(1) == labels).mean() for logits in (r.baseline, r.candidate)] for r in runs])
@@ -50,7 +50,7 @@ def test_summary_against_numpy() -> None:
     assert [spread.baseline_mean, spread.candidate_mean] == pytest.approx(right.mean(0))
     assert [spread.baseline_std, spread.candidate_std] == pytest.approx(right.std(0, ddof=1))
     assert spread.difference_std == pytest.approx((right[:, 1] - right[:, 0]).std(ddof=1))
-    assert summarise(task, labels, []) is None
+    assert summarize(task, labels, []) is None
 
 
 def test_a_note_where_seeds_differ_by_more_than_a_gate_allows() -> None:

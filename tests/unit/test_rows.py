@@ -1,4 +1,4 @@
-"""An int8 graph in rows against the same graph as onnxruntime's quantiser writes it, computed without any optimisation."""
+"""An int8 graph in rows against the same graph as onnxruntime's quantizer writes it, computed without any optimization."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgeopt.transforms.quantize.token_rows import as_rows
 FEED = {name: values.numpy() for name, values in inputs().items()}
 
 
-def quantised(family: str, folder: Path, monkeypatch: pytest.MonkeyPatch, scope: Scope = "all") -> Any:
+def quantized(family: str, folder: Path, monkeypatch: pytest.MonkeyPatch, scope: Scope = "all") -> Any:
     """A tiny model in int8 before `as_rows`."""
     model = tiny(family)
     model.set_attn_implementation("eager")
@@ -48,11 +48,11 @@ def quantised(family: str, folder: Path, monkeypatch: pytest.MonkeyPatch, scope:
     return onnx.load(str(folder / "int8.onnx"))
 
 
-def run(model: Any, feed: dict[str, Any], *, optimised: Path | None = None) -> Any:
+def run(model: Any, feed: dict[str, Any], *, optimized: Path | None = None) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    if optimised:
-        options.optimized_model_filepath = str(optimised)
+    if optimized:
+        options.optimized_model_filepath = str(optimized)
     else:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feed)[0]
@@ -80,7 +80,7 @@ def copy(model: Any) -> Any:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rows_compute_the_same(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = quantised(family, tmp_path, monkeypatch)
+    before = quantized(family, tmp_path, monkeypatch)
     made = copy(before)
     as_rows(made)
     onnx.checker.check_model(made, full_check=True)
@@ -89,8 +89,8 @@ def test_rows_compute_the_same(family: str, tmp_path: Path, monkeypatch: pytest.
     short = {name: values[:1, :4] for name, values in FEED.items()}
     for feed in (FEED, short):
         np.testing.assert_allclose(run(made, feed), run(before, feed), atol=1e-6)
-    run(made, FEED, optimised=tmp_path / "optimised.onnx")
-    operators = [n.op_type for n in onnx.load(str(tmp_path / "optimised.onnx")).graph.node]
+    run(made, FEED, optimized=tmp_path / "optimized.onnx")
+    operators = [n.op_type for n in onnx.load(str(tmp_path / "optimized.onnx")).graph.node]
     assert operators.count("QGemm") == 18 + 2 + (family == "electra"), "two in the head, and ELECTRA projects its narrow embeddings"
     assert not {"Gemm", "MatMulIntegerToFloat"} & set(operators)
     if family != "mpnet":  # whose shapes are not all found
@@ -100,7 +100,7 @@ def test_rows_compute_the_same(family: str, tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("scope", ["mlp", "attention"])
 def test_a_part_in_int8(scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = quantised("bert", tmp_path, monkeypatch, scope)
+    before = quantized("bert", tmp_path, monkeypatch, scope)
     made = copy(before)
     as_rows(made)
     tidy.float_residuals(before.graph)
@@ -110,7 +110,7 @@ def test_a_part_in_int8(scope: Scope, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.filterwarnings("ignore")
 def test_only_products_read_rounded_activations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = quantised("bert", tmp_path, monkeypatch)
+    made = quantized("bert", tmp_path, monkeypatch)
     as_rows(made)
     from_activation = {n.output[0] for n in made.graph.node if n.op_type == "QuantizeLinear"}
     rounded = {n.output[0] for n in made.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in from_activation}

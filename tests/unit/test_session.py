@@ -63,7 +63,7 @@ def answer(session: Any) -> Any:
     return session.run(None, {"input_ids": np.arange(8, dtype=np.int64).reshape(2, 4)})[0]
 
 
-def test_the_graph_saved_optimised_stays_as_it_was_made(graph: Path, tmp_path: Path) -> None:
+def test_the_graph_saved_optimized_stays_as_it_was_made(graph: Path, tmp_path: Path) -> None:
     options = {**defaults(1), "disabled_optimizers": ["SkipLayerNormFusion"], "enable_cpu_mem_arena": False}
     saved = tmp_path / "saved.onnx"
     alone = save_optimized(graph, options, saved)

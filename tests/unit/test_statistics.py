@@ -23,7 +23,7 @@ def pairs(both: int, gained: int, lost: int, neither: int) -> tuple[np.ndarray, 
 
 
 def score_by_likelihood(gained: int, lost: int, n: int, delta: float) -> float:
-    """Tango's statistic with the nuisance parameter found by maximising the likelihood numerically."""
+    """Tango's statistic with the nuisance parameter found by maximizing the likelihood numerically."""
 
     def minus_log_likelihood(q: float) -> float:
         parts = ((gained, q + delta), (lost, q), (n - gained - lost, 1 - 2 * q - delta))

@@ -1,4 +1,4 @@
-"""Rows without labels in a distillation: the loss against one computed by hand over a whole optimiser step, and the rows."""
+"""Rows without labels in a distillation: the loss against one computed by hand over a whole optimizer step, and the rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgeopt.training.distill_objective import Distilled
 from edgeopt.training.losses import LabelLoss, SquaredError, WeightedCrossEntropy
 from edgeopt.training.rows import gather_rows
 
-LABELLED = 5
+Labeled = 5
 #: Rows of two processes' micro-batches, of 5 rows with labels and 4 without: one batch has none of the former.
 BATCHES = [[0, 5, 1], [6, 7], [2, 8, 3], [4]]
 
@@ -40,11 +40,11 @@ class Student(nn.Module):
 
 def objective(teacher: torch.Tensor, loss: LabelLoss, *, scores: bool = False) -> Distilled:
     told = cast("Answers", SimpleNamespace(of=lambda rows, device: {"logits": teacher[rows]}))
-    return Distilled(Distil(labels=0.5, logits=0.3, temperature=2.0), [told], None, scores=scores, seed=0, label_loss=loss, labelled=LABELLED)
+    return Distilled(Distil(labels=0.5, logits=0.3, temperature=2.0), [told], None, scores=scores, seed=0, label_loss=loss, labeled=Labeled)
 
 
 def step_loss(student: Student, distilled: Distilled, labels: torch.Tensor, batches: list[list[int]]) -> tuple[float, torch.Tensor]:
-    """What the trainer makes of an optimiser step's batches: the mean of their losses; and its gradient."""
+    """What the trainer makes of an optimizer step's batches: the mean of their losses; and its gradient."""
     given = [{"input_ids": torch.tensor(rows), "row": torch.tensor(rows), "labels": labels[rows]} for rows in batches]
     weight = distilled.weight(given)
     assert weight is not None
@@ -70,7 +70,7 @@ def test_classes(weights: list[float] | None, smoothing: float, batches: list[li
     found, gradient = step_loss(student, objective(teacher, WeightedCrossEntropy(weights, smoothing)), labels, batches)
     free = logits.clone().requires_grad_()
     tensor = None if weights is None else torch.tensor(weights)
-    term = F.cross_entropy(free[:LABELLED], labels[:LABELLED], tensor, label_smoothing=smoothing)
+    term = F.cross_entropy(free[:Labeled], labels[:Labeled], tensor, label_smoothing=smoothing)
 
     def kl(rows: list[int]) -> torch.Tensor:
         return 4 * F.kl_div(F.log_softmax(free[rows] / 2, -1), F.softmax(teacher[rows] / 2, -1), reduction="batchmean")
@@ -97,7 +97,7 @@ def test_words() -> None:
     labels[0, 2] = labels[3, 3] = 2
     batches = [[*range(9)]]
     found, _ = step_loss(Student(logits), objective(teacher, WeightedCrossEntropy(None, 0.0)), labels, batches)
-    own, words = [(i, 1) for i in range(LABELLED)] + [(0, 2), (3, 3)], [(i, 1) for i in range(9)] + [(0, 2), (3, 3)]
+    own, words = [(i, 1) for i in range(Labeled)] + [(0, 2), (3, 3)], [(i, 1) for i in range(9)] + [(0, 2), (3, 3)]
     term = torch.stack([-F.log_softmax(logits[w], -1)[labels[w]] for w in own]).mean()
     kl = torch.stack([4 * (F.softmax(teacher[w] / 2, -1) * (F.log_softmax(teacher[w] / 2, -1) - F.log_softmax(logits[w] / 2, -1))).sum() for w in words])
     assert found == pytest.approx(float(by_hand(term, lambda _: kl.mean(), batches)), rel=1e-5)
@@ -141,16 +141,16 @@ def test_the_rows_and_what_is_left_out(own: Path, tmp_path: Path) -> None:
     assert (len(extra.rows), extra.left_out) == (12, 1)
     params = TrainParams(distil=Distil(unlabelled=source))
     rows, _ = gather_rows(data, params, 0.3)
-    assert (rows.sizes, rows.left_out, rows.labelled, rows.unlabelled) == ((10, 12), (0, 1), 10, 12)
+    assert (rows.sizes, rows.left_out, rows.labeled, rows.unlabelled) == ((10, 12), (0, 1), 10, 12)
     assert gather_rows(data, TrainParams(distil=Distil()), 0.3)[0].sizes == (10,), "another training does not see them"
     rows, selection = gather_rows(data, params.model_copy(update={"keep_best": True}), 0.3)
     assert selection is not None
-    assert (rows.sizes, rows.left_out, rows.labelled) == ((6, 8), (0, 5), 6)
+    assert (rows.sizes, rows.left_out, rows.labeled) == ((6, 8), (0, 5), 6)
     mixture = rows.mixture(params.model_copy(update={"sampling": Sampling(method="uniform")}), 2, 0)
     assert mixture is not None
     assert mixture.counts(0) == [7, 7]
     in_queries = rows.in_queries([0, 0, *range(14), 13])
-    assert (in_queries.sizes, in_queries.labelled, in_queries.unlabelled) == ((8, 9), 8, 8)
+    assert (in_queries.sizes, in_queries.labeled, in_queries.unlabelled) == ((8, 9), 8, 8)
     held = write(tmp_path / "held.jsonl", [{"text": t} for (t,) in selection.texts])
     data, (source,) = loaded(tiny_task(own), held)
     with pytest.raises(InputError, match=r"E305[\s\S]*are held out of train for selection"):
@@ -160,10 +160,10 @@ def test_the_rows_and_what_is_left_out(own: Path, tmp_path: Path) -> None:
 def test_the_key_is_that_of_the_texts(own: Path, tmp_path: Path) -> None:
     rows = [{"text": f"new {i}"} for i in range(4)]
     plain, _ = loaded(tiny_task(own), write(tmp_path / "a.jsonl", rows))
-    labelled, _ = loaded(tiny_task(own), write(tmp_path / "b.jsonl", [{**row, "label": i} for i, row in enumerate(rows)]))
+    labeled, _ = loaded(tiny_task(own), write(tmp_path / "b.jsonl", [{**row, "label": i} for i, row in enumerate(rows)]))
     other, _ = loaded(tiny_task(own), write(tmp_path / "c.jsonl", [*rows, {"text": "one more"}]))
     few, _ = loaded(tiny_task(own), tmp_path / "a.jsonl", max_rows={"train": 2})
-    keys = [list(cast("dict[str, str]", d.key("train")["unlabelled"]).values()) for d in (plain, labelled, other, few)]
+    keys = [list(cast("dict[str, str]", d.key("train")["unlabelled"]).values()) for d in (plain, labeled, other, few)]
     assert keys[0] == keys[1]
     assert len({key for (key,) in keys}) == 3
     assert "unlabelled" not in load_data(TaskSpec.model_validate(tiny_task(own)), Path()).key("train")

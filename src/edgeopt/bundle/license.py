@@ -1,4 +1,4 @@
-"""The licence of a model, as far as its folder tells."""
+"""The license of a model, as far as its folder tells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CARD = re.compile(r"\A---\s*\n.*?^license:\s*[\"']?([\w.+-]{1,60})[\"']?\s*$.*?
 
 
 def write_license(given: str | None, run: Run, to: Path) -> License | None:
-    """What `given` names, a file or an identifier of SPDX, or what the folder of the run's model says: a licence file, which
+    """What `given` names, a file or an identifier of SPDX, or what the folder of the run's model says: a license file, which
     is copied to the folder `to`, and `license` in the front matter of its README. None: unknown, because the folder says
     nothing, is gone, or holds another model now."""
     if given is not None:

@@ -131,7 +131,7 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
 
 
 def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | None:
-    """Everything but the manifest; returns the licence."""
+    """Everything but the manifest; returns the license."""
     home, model = run.folder, run.report.candidate.artifact.removeprefix("model/")
     (folder / model).parent.mkdir(parents=True, exist_ok=True)
     if model.endswith(".onnx"):

@@ -100,8 +100,8 @@ def _answers(graph: Path, options: dict[str, Any], feeds: Sequence[dict[str, Any
 
 def tolerance_of(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], precision: Literal["fp32", "int8"]) -> float:
     """How far a logit may be off on another device or version of the runtime: four times the root mean square of what the runtime's
-    levels of optimisation differ by on the probes, and a share of the logits' scale at least. Through int8 a sum in another order may
-    end in the neighbouring integer, so that this is far more than float's rounding; a root mean square is that of many sums, where the
+    levels of optimization differ by on the probes, and a share of the logits' scale at least. Through int8 a sum in another order may
+    end in the neighboring integer, so that this is far more than float's rounding; a root mean square is that of many sums, where the
     largest difference would be luck. ask: the probes' logits by options."""
     served = ask(options)
     apart = max(float(np.sqrt(np.mean(np.abs(ask(way) - served).max(axis=1) ** 2))) for way in _WAYS)

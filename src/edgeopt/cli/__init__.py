@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edgeopt")
 def cli() -> None:
-    """Declarative optimisation of transformer encoders for CPUs, phones and browsers.
+    """Declarative optimization of transformer encoders for CPUs, phones and browsers.
 
     \b
     edgeopt recipes copy quickstart my.yaml

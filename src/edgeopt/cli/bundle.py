@@ -41,7 +41,7 @@ def command() -> None:
 @click.option("--texts", type=click.Path(path_type=Path), help="Texts for the self-test: a text a line, or .jsonl. Default: rows of the report split.")
 @click.option("--count", type=click.IntRange(1, 256), default=32, show_default=True, help="Rows of the report split for the self-test.")
 @click.option("--tolerance", type=click.FloatRange(0, min_open=True), help="How far a logit may be off in the self-test. Default: measured.")
-@click.option("--license", metavar="ID|FILE", help="Licence of the model. Default: what the model's folder says.")
+@click.option("--license", metavar="ID|FILE", help="License of the model. Default: what the model's folder says.")
 @JSON
 def make(run: Path, out: Path | None, key: Path | None, texts: Path | None, count: int, tolerance: float | None, license: str | None, as_json: bool) -> None:
     """Write the bundle of RUN: model, tokenizer, run.py to serve it, texts with the logits they give, and a manifest."""
@@ -53,7 +53,7 @@ def make(run: Path, out: Path | None, key: Path | None, texts: Path | None, coun
     with working("the files of the run are checked and copied, and the model asked its test texts in several ways"):
         manifest = make_bundle(run, to, Wanted(texts, count, tolerance, key, license))
     if manifest.license is None:
-        click.echo("warning: the licence of the model is unknown; --license ID or --license FILE says it", err=True)
+        click.echo("warning: the license of the model is unknown; --license ID or --license FILE says it", err=True)
     if as_json:
         print_json({"bundle": str(to), **manifest.model_dump(mode="json")})
         return
@@ -96,8 +96,8 @@ def keygen(key: Path) -> None:
 
 
 def _show(manifest: Any, signed: str) -> None:
-    licence = manifest.license and (manifest.license.id or manifest.license.file)
+    license = manifest.license and (manifest.license.id or manifest.license.file)
     click.echo(f"{manifest.name}: {manifest.model} ({manifest.precision}), {manifest.task.type}")
     click.echo(f"files       {len(manifest.files)}, {sum(f.size for f in manifest.files.values()) / 1e6:.1f} MB")
-    click.echo(f"licence     {licence or 'unknown'}")
+    click.echo(f"license     {license or 'unknown'}")
     click.echo(f"signature   {signed}")

@@ -43,5 +43,5 @@ def command(recipe: Path | None, overrides: tuple[str, ...], store: Path | None,
 
 def _show(found: list[Finding]) -> None:
     for f in found:
-        word, colour = {"ok": ("ok", "green"), "warn": ("note", "yellow"), "missing": ("missing", "red")}[f.status]
-        echo_styled((f"{word:<7}", {"fg": colour}), (f" {f.name:<20}  {f.text}", {}))
+        word, color = {"ok": ("ok", "green"), "warn": ("note", "yellow"), "missing": ("missing", "red")}[f.status]
+        echo_styled((f"{word:<7}", {"fg": color}), (f" {f.name:<20}  {f.text}", {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeopt.results.model import Report, SubjectName, Verdict
 
-_COLOUR: dict[Verdict, str] = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+_Color: dict[Verdict, str] = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 
 def show_summary(report: Report) -> None:
@@ -31,7 +31,7 @@ def show_summary(report: Report) -> None:
         for name in ("", "gate", "evidence"):
             gates.add_column(name)
         for gate in report.gates:
-            gates.add_row(Text(gate.verdict, _COLOUR[gate.verdict]), in_terminal(gate, report.gates), gate.reason)
+            gates.add_row(Text(gate.verdict, _Color[gate.verdict]), in_terminal(gate, report.gates), gate.reason)
         console.print(gates)
     if report.devices:
         console.print(draw(devices.table(report.devices, brief=True), "on the devices it was shipped to"))
@@ -39,7 +39,7 @@ def show_summary(report: Report) -> None:
         console.print(f"note: {note}")
     for warning in report.warnings:  # beside the verdict, whose green they take
         console.print(f"warning: {warning}", style="bold yellow")
-    console.print(report.verdict, style=f"bold {'yellow' if report.warnings and report.verdict == 'pass' else _COLOUR[report.verdict]}")
+    console.print(report.verdict, style=f"bold {'yellow' if report.warnings and report.verdict == 'pass' else _Color[report.verdict]}")
 
 
 def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.data.files import read_rows
-from edgeopt.data.missing import Labelled
+from edgeopt.data.missing import Labeled
 from edgeopt.data.sources import column_place, is_local, local_files, rows_of, shown, split_of
 from edgeopt.data.task_data import Extra, TaskData
 from edgeopt.spec.recipe import TaskSpec, TextSource, TrainSource, Unlabelled
@@ -51,8 +51,8 @@ def _load(source: TrainSource | Unlabelled, at: Path_, data: TaskData, task: Tas
         raw, names, name, no_label = _raw(source, task, folder, at, place_of)
         if not raw:
             raise bad_input("E305", "the train split has no rows", help="give a file with rows in it")
-        labelled, classes = isinstance(source, TrainSource), data.label_names
-        rows = _labelled(raw, names, classes, task, at, place_of) if labelled else _blank(raw, task_of(task, classes))
+        labeled, classes = isinstance(source, TrainSource), data.label_names
+        rows = _labeled(raw, names, classes, task, at, place_of) if labeled else _blank(raw, task_of(task, classes))
     kept = without(rows, data.report)
     if not len(kept):
         raise bad_input("E305", f"all rows of {name} are in the {data.report.name} split too", place=place_of(at), help="take the dataset out")
@@ -64,10 +64,10 @@ def _raw(source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Pat
     rows had no label."""
     view = task.model_copy(update={"dataset": source.dataset, "text": source.text or task.text, "slices": None})
     stated: list[str] | None = None
-    reader: Labelled | None = None
+    reader: Labeled | None = None
     if isinstance(source, TrainSource):
         view = view.model_copy(update={"label": source.label or task.label})
-        stated, reader = source.labels, Labelled(task_of(view))
+        stated, reader = source.labels, Labeled(task_of(view))
     read: Read = reader or task_of(view).read_unlabelled
 
     def column(name: str) -> Place | None:
@@ -88,7 +88,7 @@ def _raw(source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Pat
     return raw, stated or names, name, reader.left_out if reader else 0
 
 
-def _labelled(raw: list[Raw], names: Sequence[str] | None, classes: Sequence[str], task: TaskSpec, at: Path_, place_of: PlaceOf) -> Split:
+def _labeled(raw: list[Raw], names: Sequence[str] | None, classes: Sequence[str], task: TaskSpec, at: Path_, place_of: PlaceOf) -> Split:
     """The checked rows, with the task's classes. names: those of their class numbers, where they are stated."""
     if names is None:
         return split_of("train", raw, task_of(task, classes, stated=bool(task.labels)))

@@ -13,7 +13,7 @@ from edgeopt.tasks.columns import SCALAR, Cells, Raw, value
 _USUAL = "-1"
 
 
-class Labelled:
+class Labeled:
     """Reads the rows of a split that have a label. left_out: how many had none."""
 
     def __init__(self, task: Task) -> None:

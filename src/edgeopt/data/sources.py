@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeopt.data.files import SUFFIXES, read_rows, stem_and_suffix
 from edgeopt.data.leaks import unleaked
-from edgeopt.data.missing import Labelled
+from edgeopt.data.missing import Labeled
 from edgeopt.data.raw import ColumnPlace, raw_rows
 from edgeopt.data.slice_columns import by_column, slices_of
 from edgeopt.data.task_data import TaskData, renumbered
@@ -113,7 +113,7 @@ def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place_of: 
         task = task_of(spec, task.classes(raw, spec.labels or rows.names or names))
         reported = split_of(rows.report, raw, task, _listed(spec, place_of))
     else:
-        own = spec.labels or rows.names or task.spelt(raw)
+        own = spec.labels or rows.names or task.spelled(raw)
         place = place_of(_dataset(spec))
         task = task_of(spec, in_heads_order(own, names, stated=bool(spec.labels), whole=False, place=place))
         numbers_of = own if rows.names and not spec.labels else task.names  # a number among the hub's rows is one of its own names
@@ -159,7 +159,7 @@ class _Rows:
 
     def read(self, split: str) -> list[Raw]:
         """The rows that have a label. Raises InputError E301 to E306, E327."""
-        reader = Labelled(self.task)
+        reader = Labeled(self.task)
         raw = self._read(split, reader)
         reader.check(split)
         if reader.left_out:
@@ -171,7 +171,7 @@ class _Rows:
 
     def sliced(self, split: str) -> list[Raw]:
         """For each of these rows the values of task.slices."""
-        return self._read(split, by_column(self.task, Labelled(self.task))) if self.spec.slices else []
+        return self._read(split, by_column(self.task, Labeled(self.task))) if self.spec.slices else []
 
     def _read(self, split: str, read: Read) -> list[Raw]:
         at = partial(column_place, self.spec, ("task",), self.place_of)

@@ -34,7 +34,7 @@ Query = Callable[[Mapping[str, Any]], Any]
 
 @dataclass(frozen=True)
 class ExportInput:
-    """state: what is exported. fp32: the ONNX state it was quantised from, or the same state; None where it was trained in
+    """state: what is exported. fp32: the ONNX state it was quantized from, or the same state; None where it was trained in
     int8 and never had a float graph. torch: the torch state that the graph was made from; None where training for int8
     followed it. max_length: the most tokens that a query may have."""
 
@@ -48,7 +48,7 @@ class ExportInput:
 class Exported:
     """artifact: the file that is measured, relative to the folder; tokenizer.json is in the folder. settings: what it has to
     be opened with on any machine, as `Exporter.open` takes it. optimized: where the graph is to be saved as the runtime
-    optimises it, once it is known with which options that is quickest. precision: of its weights; None: the graph's."""
+    optimizes it, once it is known with which options that is quickest. precision: of its weights; None: the graph's."""
 
     artifact: Path
     settings: Options = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Exporter(ABC):
     #: Facts that the state must have, and must not have.
     requires: ClassVar[Facts]
     forbids: ClassVar[Facts] = frozenset()
-    #: What is converted: the state's graph, as it is; or the torch model that it was made from, which the exporter quantises itself.
+    #: What is converted: the state's graph, as it is; or the torch model that it was made from, which the exporter quantizes itself.
     source: ClassVar[Literal["graph", "torch"]] = "graph"
     #: What a query may be padded to, the default first; the option `padding` chooses where there are several.
     paddings: ClassVar[tuple[Padding, ...]] = ("dynamic",)
@@ -167,7 +167,7 @@ def unfit(made: Exporter, options: Mapping[str, Any], facts: Facts, task: str, *
     if in_the_way := made.forbids & facts:
         return f"cannot take {', '.join(sorted(in_the_way))}, which the last step leaves"
     if made.source == "torch" and not float_graph:
-        return "quantises the float model itself, and this one was trained in int8"
+        return "quantizes the float model itself, and this one was trained in int8"
     if made.padding(options) != "dynamic" and task in _SHAPED:
         return f"has fixed shapes, which {task} has no use for"
     return None

@@ -40,15 +40,15 @@ def open_session(path: Path, options: Options = QUIET) -> Any:
 
 
 def save_optimized(path: Path, options: Options, to: Path) -> dict[str, Any]:
-    """Write the graph as the runtime optimises it for this processor, in the runtime's own format where `to` ends in .ort;
-    returns the options to open that file with. No optimisation may run over it again: the runtime would fuse what it was told
+    """Write the graph as the runtime optimizes it for this processor, in the runtime's own format where `to` ends in .ort;
+    returns the options to open that file with. No optimization may run over it again: the runtime would fuse what it was told
     to leave apart."""
     _opened(path, options, to)
     return {**{k: v for k, v in options.items() if k not in KERNELS}, "graph_optimization_level": "ORT_DISABLE_ALL"}
 
 
 def _opened(path: Path, options: Options, to: Path | None = None) -> Any:
-    """to: where the runtime is to write the optimised graph, which only we say, and no options."""
+    """to: where the runtime is to write the optimized graph, which only we say, and no options."""
     import onnxruntime as ort
 
     settings = session_options(ort, dict(options))
@@ -123,7 +123,7 @@ def _limited(session: Any) -> Callable[..., Any]:
 
 def changes(threads: int, *, kernels: bool = True) -> list[dict[str, Any]]:
     """What is tried of ONNX Runtime's options, the most promising first. kernels: those too that change which kernels compute the
-    graph; for a file that is optimised already they come too late."""
+    graph; for a file that is optimized already they come too late."""
     found: list[dict[str, Any]] = [{"disabled_optimizers": ["SkipLayerNormFusion"]}, {"disabled_optimizers": ["BiasGeluFusion"]}]
     if threads > 1:
         found.append({"session.intra_op.allow_spinning": "0"})

@@ -40,7 +40,7 @@ def torch_outputs_of(folder: Path, split: Split, task: Task, progress: Progress,
 def answers_of(query: Query, folder: Path, split: Split, task: Task, progress: Progress, title: str, *,
                at_once: int = 1) -> np.ndarray[Any, np.dtype[Any]]:  # fmt: skip
     """The task's outputs, the first axis is the rows. folder: where tokenizer.json is. One row a query
-    and without padding, as a device serves them: the logits of a dynamically quantised graph depend on what
+    and without padding, as a device serves them: the logits of a dynamically quantized graph depend on what
     shares the batch. at_once: rows in the works, for a query that several threads may call."""
     encoder = Encoder(folder, task.spec.max_length)
     features = task.encode(encoder, split.texts)

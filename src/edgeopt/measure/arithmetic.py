@@ -37,7 +37,7 @@ def weights_of(path: Path) -> list[tuple[int, int]]:
 
 def peaks(products: Sequence[tuple[int, int, int]], threads: int, seconds: float = SECONDS) -> dict[str, float]:
     """Multiply-accumulates a second of the quickest of these products in its best of ten rounds, by precision: `fp32` (MatMul) and
-    `int8` (MatMulInteger of unsigned by signed bytes, as quantised graphs compute), measured in turn."""
+    `int8` (MatMulInteger of unsigned by signed bytes, as quantized graphs compute), measured in turn."""
     options = defaults(threads)
     with tempfile.TemporaryDirectory() as scratch:
         queries = {

@@ -31,10 +31,10 @@ def measure_energy(target: Target, graphs: Mapping[str, Runnable], rows: list[Id
     }  # fmt: skip
     results = run_worker("edgeopt.measure.energy_worker", task)
     blocks = {name: [(Energy(**used), queries) for used, queries in those] for name, those in results.items()}
-    return summarise(blocks, target.name, seconds) if all(len(those) == BLOCKS for those in blocks.values()) else None
+    return summarize(blocks, target.name, seconds) if all(len(those) == BLOCKS for those in blocks.values()) else None
 
 
-def summarise(blocks: dict[str, list[Block]], target: str, seconds: float) -> Emissions:
+def summarize(blocks: dict[str, list[Block]], target: str, seconds: float) -> Emissions:
     """blocks: of `idle` and of each model, those of one number measured next to each other."""
     watts = [used.watts for used, _ in blocks["idle"]]
     last = blocks["idle"][-1][0]

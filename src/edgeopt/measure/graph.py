@@ -28,15 +28,15 @@ _SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "MatMulInteger"
 
 
 def weigh(path: Path) -> Weights:
-    """Count the initialisers that are weights: not scales, zero points, shapes or indices, and tied ones once."""
+    """Count the initializers that are weights: not scales, zero points, shapes or indices, and tied ones once."""
     import numpy as np
     from onnx import TensorProto
 
     model = structure_of(path)
     skip = {node.input[i] for node in model.graph.node for i in _SCALES.get(node.op_type, ()) if i < len(node.input)}
-    # dynamic quantisation multiplies by the weight's scale in a Mul of its own, named after the weight
+    # dynamic quantization multiplies by the weight's scale in a Mul of its own, named after the weight
     skip |= {i.name for i in model.graph.initializer if i.name.endswith(("_scale", "_zero_point"))}
-    # a quantised product's bias is a 32-bit integer with a scale of its own
+    # a quantized product's bias is a 32-bit integer with a scale of its own
     biases = {node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     floats, eights = {TensorProto.FLOAT, TensorProto.FLOAT16}, {TensorProto.INT8, TensorProto.UINT8, TensorProto.UINT4}
     total = nonzero = int8 = 0

@@ -192,7 +192,7 @@ def cold_starts(graphs: Mapping[str, Runnable], row: Ids) -> dict[str, Starts]:
 def run_worker(module: str, task: dict[str, Any]) -> Any:
     """What a module answers, run as a worker. Raises StepError E409 where it fails or does not end, InputError E212 as
     `onnx_query` does."""
-    # what makes training a good neighbour would slow what is measured
+    # what makes training a good neighbor would slow what is measured
     env = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
     asked = task.get("target", {})
     limit = _PATIENCE + 2 * asked.get("max_seconds", 0.0) * len(asked.get("sequence", ()))

@@ -1,6 +1,6 @@
 """Which of a runtime's options a file is quickest with on a target: coordinate descent over a handful of changes.
 
-The optimisers named here are those that changed the time of a MiniLM in FP32 or either int8; the others leave its graph as it
+The optimizers named here are those that changed the time of a MiniLM in FP32 or either int8; the others leave its graph as it
 is, or change nothing that can be measured (benchmarks/results/session_choices.json).
 """
 
@@ -68,7 +68,7 @@ def best_options(
 
 
 def changed(options: Options, change: Options) -> dict[str, Any]:
-    """Options with a change on top; optimisers are switched off besides those that are."""
+    """Options with a change on top; optimizers are switched off besides those that are."""
     disabled = [*options.get("disabled_optimizers", []), *change.get("disabled_optimizers", [])]
     return {**options, **change, **({"disabled_optimizers": disabled} if disabled else {})}
 

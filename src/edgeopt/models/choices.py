@@ -9,7 +9,7 @@ from peft import PeftModelForSequenceClassification
 
 
 class PromptedChoices(PeftModelForSequenceClassification):  # type: ignore[misc]
-    """The learnt tokens before every choice. input_ids and the masks: (batch, choices, sequence). Files are peft's; a model
+    """The learned tokens before every choice. input_ids and the masks: (batch, choices, sequence). Files are peft's; a model
     that is read by plain peft lacks this forward."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None, **more: Any) -> Any:

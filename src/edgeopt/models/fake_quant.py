@@ -1,7 +1,7 @@
 """Linears and embedding tables that compute as their int8 selves will, and learn through the rounding.
 
 Weights are signed 8 bit, symmetric, a scale for each output channel; activations and tables unsigned 8 bit, asymmetric, a
-scale for each tensor. Only what a product reads is quantised, so that the sum of a residual stays in float. A bias is a
+scale for each tensor. Only what a product reads is quantized, so that the sum of a residual stays in float. A bias is a
 multiple of the product of both scales, as int8 kernels add it up in 32 bits.
 """
 
@@ -51,36 +51,36 @@ class FakeQuantize(torch.autograd.Function):
 
 
 @dataclass
-class Quantisers:
-    """What of a model is quantised, and what all of it does now.
+class Quantizers:
+    """What of a model is quantized, and what all of it does now.
 
-    linears: by name, each with the range of its input. tables: the embeddings. quantise, observe: in training; evaluation
-    always quantises, so that what is measured and selected is the model in int8. real: which tokens of the batch are no
+    linears: by name, each with the range of its input. tables: the embeddings. quantize, observe: in training; evaluation
+    always quantizes, so that what is measured and selected is the model in int8. real: which tokens of the batch are no
     padding, shape (rows, tokens)."""
 
     linears: dict[str, tuple[FakeQuantLinear, Activation]] = field(default_factory=dict)
     tables: dict[str, FakeQuantEmbedding] = field(default_factory=dict)
-    quantise: bool = False
+    quantize: bool = False
     observe: bool = True
     real: torch.Tensor | None = None
 
     @property
     def ranges(self) -> list[Activation]:
-        """The range of each tensor that is quantised, once."""
+        """The range of each tensor that is quantized, once."""
         return list({id(r): r for _, r in self.linears.values()}.values())
 
 
 class Activation(nn.Module):
-    """Quantises a tensor in the range that it was seen to have. learned: the width of the range is a parameter that starts
+    """Quantizes a tensor in the range that it was seen to have. learned: the width of the range is a parameter that starts
     at the range seen, and moves at so many times the rate of the weights; 0: it is not."""
 
     low: torch.Tensor
     high: torch.Tensor
     frozen: torch.Tensor
 
-    def __init__(self, quantisers: Quantisers, *, learned: float) -> None:
+    def __init__(self, quantizers: Quantizers, *, learned: float) -> None:
         super().__init__()
-        self.quantisers = quantisers
+        self.quantizers = quantizers
         self.register_buffer("low", torch.tensor(torch.inf))
         self.register_buffer("high", torch.tensor(-torch.inf))
         self.register_buffer("frozen", torch.tensor(False))
@@ -98,15 +98,15 @@ class Activation(nn.Module):
         return scale, zero
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training and self.quantisers.observe:
+        if self.training and self.quantizers.observe:
             self._see(x.detach())
-        if self.quantisers.quantise or not self.training:
-            return quantise(x, *self.grid(), 0, U8)
+        if self.quantizers.quantize or not self.training:
+            return quantize(x, *self.grid(), 0, U8)
         # several processes wait for a gradient of every parameter
         return x if self.growth is None else x + 0 * self.growth
 
     def _see(self, x: torch.Tensor) -> None:
-        real = self.quantisers.real
+        real = self.quantizers.real
         if real is not None and x.dim() == 3 and x.shape[:2] == real.shape:
             x = x[real]
         self._seen.append(torch.stack(torch.aminmax(x)).float())
@@ -129,7 +129,7 @@ class Activation(nn.Module):
             self.frozen.fill_(True)
 
 
-def quantise(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, low: int, high: int) -> torch.Tensor:
+def quantize(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, low: int, high: int) -> torch.Tensor:
     out: torch.Tensor = FakeQuantize.apply(x, scale, zero, low, high)  # type: ignore[no-untyped-call]
     return out
 
@@ -143,10 +143,10 @@ def _between(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch
 
 
 class FakeQuantLinear(nn.Linear):
-    """A linear whose weight and bias, and whose input where it has an `input_range` of its own, are quantised. read: the range
+    """A linear whose weight and bias, and whose input where it has an `input_range` of its own, are quantized. read: the range
     of its input, its own or not, in a tuple because it is not a part of this module."""
 
-    quantisers: Quantisers
+    quantizers: Quantizers
     input_range: Activation | None
     read: tuple[Activation]
 
@@ -160,9 +160,9 @@ class FakeQuantLinear(nn.Linear):
             x = self.input_range(x)
         if not self.training:
             return self._in_integers(x)
-        if not self.quantisers.quantise:
+        if not self.quantizers.quantize:
             return super().forward(x)
-        return F.linear(x, quantise(self.weight, *self.grid(), -S8, S8), None if self.bias is None else self._rounded_bias())
+        return F.linear(x, quantize(self.weight, *self.grid(), -S8, S8), None if self.bias is None else self._rounded_bias())
 
     def _unit(self) -> torch.Tensor:
         """What an integer of each output's sum stands for, shape (out_features,)."""
@@ -184,40 +184,40 @@ class FakeQuantLinear(nn.Linear):
 
 
 class FakeQuantEmbedding(nn.Embedding):
-    """A table whose rows are quantised, all with one scale."""
+    """A table whose rows are quantized, all with one scale."""
 
-    quantisers: Quantisers
+    quantizers: Quantizers
 
     def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
         return _between(*torch.aminmax(self.weight.detach()))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         rows = super().forward(ids)
-        return quantise(rows, *self.grid(), 0, U8) if self.quantisers.quantise or not self.training else rows
+        return quantize(rows, *self.grid(), 0, U8) if self.quantizers.quantize or not self.training else rows
 
 
-def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: float = 0.0) -> Quantisers:
-    """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantised ones, in place: they
+def fake_quantized(model: Any, wanted: Callable[[str], bool], *, learned: float = 0.0) -> Quantizers:
+    """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantized ones, in place: they
     keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an Activation."""
-    found, shape = Quantisers(), anatomy(model.config.model_type)
+    found, shape = Quantizers(), anatomy(model.config.model_type)
     tables = {f"{shape.base}.{name}" for name in shape.tables}
     modules: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if wanted(graph_name(n))]
     for name, module in modules:
         if issubclass(type(module), nn.Linear):
             module.__class__ = FakeQuantLinear
-            module.quantisers, module.input_range = found, Activation(found, learned=learned)
+            module.quantizers, module.input_range = found, Activation(found, learned=learned)
             module.read = (module.input_range,)
             found.linears[name] = module, module.input_range
         elif name in tables:
             module.__class__ = FakeQuantEmbedding
-            module.quantisers = found
+            module.quantizers = found
             found.tables[name] = module
     for number, layer in enumerate(model.get_submodule(shape.layers)):
         three = [name for x in shape.attention if (name := f"{shape.layers}.{number}.{x}") in found.linears]
         if three:
             attention, shared = layer.get_submodule(shape.self_attention), found.linears[three[0]][1]
             attention.input_range = shared
-            attention.register_forward_pre_hook(_quantise_input, with_kwargs=True)
+            attention.register_forward_pre_hook(_quantize_input, with_kwargs=True)
             for name in three:
                 linear, _ = found.linears[name]
                 linear.input_range, linear.read, found.linears[name] = None, (shared,), (linear, shared)
@@ -230,7 +230,7 @@ def fake_quantised(model: Any, wanted: Callable[[str], bool], *, learned: float 
     return found
 
 
-def _quantise_input(attention: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _quantize_input(attention: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     if args:
         return (attention.input_range(args[0]), *args[1:]), options
     return args, {**options, "hidden_states": attention.input_range(options["hidden_states"])}

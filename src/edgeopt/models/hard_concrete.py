@@ -48,7 +48,7 @@ class HardConcrete(nn.Module):
         return 1 - weights_left(self.probabilities(), self.structure.dense.head_size) / self.structure.dense.structure.weights
 
     def clamp(self) -> None:
-        """Bring log α back within its bounds, which every optimiser step must be followed by."""
+        """Bring log α back within its bounds, which every optimizer step must be followed by."""
         with torch.no_grad():
             for alpha in self.log_alpha.values():
                 alpha.clamp_(LEAST, MOST)

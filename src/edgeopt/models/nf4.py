@@ -14,7 +14,7 @@ from edgeopt.support import host
 from edgeopt.support.quiet import quiet_libraries
 
 
-def quantised(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
+def quantized(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
     """The model of a torch state, its linears but the head's in NF4: on the GPU where there is one."""
     quiet_libraries()
     import torch
@@ -45,11 +45,11 @@ def unpacked(model: Any) -> Any:
     return model
 
 
-def is_quantised(model: Any) -> bool:
+def is_quantized(model: Any) -> bool:
     return getattr(model.config, "quantization_config", None) is not None
 
 
-def dequantised(model: Any) -> Any:
+def dequantized(model: Any) -> Any:
     """A plain float32 model with the values that the 4-bit weights stand for."""
     import torch
     from bitsandbytes.functional import dequantize_4bit

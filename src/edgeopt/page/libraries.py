@@ -24,7 +24,7 @@ _PATIENCE = 600  # seconds
 
 
 def packages() -> list[tuple[str, str, str]]:
-    """(name, version, licence) of the packages that FILES come from, as the lock has them."""
+    """(name, version, license) of the packages that FILES come from, as the lock has them."""
     locked = json.loads((ASSETS / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     entries = [(name, locked[f"node_modules/{name}"]) for name in locked[""]["dependencies"]]
     return [(name, entry["version"], entry["license"]) for name, entry in entries]
@@ -49,7 +49,7 @@ def install(target: Path) -> None:
         target.mkdir()
         for name, source in FILES.items():
             shutil.copyfile(Path(scratch) / "node_modules" / source, target / name)
-    (target / "README.txt").write_text("".join(f"{name} {version}, {licence}\n" for name, version, licence in packages()), encoding="utf-8")
+    (target / "README.txt").write_text("".join(f"{name} {version}, {license}\n" for name, version, license in packages()), encoding="utf-8")
 
 
 def _failed(said: str) -> Exception:

@@ -55,14 +55,14 @@ def _local_data(recipe: Recipe) -> TaskData | None:
 
 
 def model_in_words(source: ModelSource) -> str:
-    """Where the model is, and of one that nobody has looked at that it may be a misspelt folder."""
+    """Where the model is, and of one that nobody has looked at that it may be a misspelled folder."""
     if source.local:
         return source.id
     return f"{source.id}, of the hub, in its cache" if source.folder else f"{source.id} on the hub, not checked; {source.absent}"
 
 
 def rows_in_words(recipe: Recipe, data: TaskData | None) -> str:
-    """How many rows there are, and of those that nobody has looked at that their names may be misspelt folders."""
+    """How many rows there are, and of those that nobody has looked at that their names may be misspelled folders."""
     if data is not None:
         return data.summary()
     specs = [recipe.head.task.dataset, *(s.dataset for _, s in other_sources(recipe))]

@@ -18,7 +18,7 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], document: Docu
     """One issue for each finding; several findings about one place of a union become one."""
     issues: dict[tuple[Any, ...], Issue] = {}
     found = [(detail, _in_document(document, root, detail["loc"])) for detail in _unions(error.errors(include_url=False))]
-    # a key that is missing because it is misspelt is one mistake
+    # a key that is missing because it is misspelled is one mistake
     meant = {(*at[:-1], closest(str(at[-1]), _fields_at(model, d["loc"][:-1]))) for d, at in found if d["type"] == "extra_forbidden"}
     for detail, at in found:
         if detail["type"] == "missing" and at in meant:

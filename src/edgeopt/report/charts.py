@@ -1,4 +1,4 @@
-"""The pictures of the HTML report, as inline SVG: no script, no font, colours from the page."""
+"""The pictures of the HTML report, as inline SVG: no script, no font, colors from the page."""
 
 from __future__ import annotations
 

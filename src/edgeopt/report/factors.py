@@ -8,13 +8,13 @@ from edgeopt.report.table import Table, numbers
 from edgeopt.results.model import Report, Speedup
 
 NOTE = (
-    "p50 of all three files in the same rounds: the dense FP32 baseline over the cut model before it is quantised, that over its int8 file, and "
+    "p50 of all three files in the same rounds: the dense FP32 baseline over the cut model before it is quantized, that over its int8 file, and "
     "their product. What the multiply-accumulates that are left promise is for the layers alone, at 128 tokens."
 )
 
 
 def table(report: Report) -> Table:
-    """A line a place; empty where the candidate is not both cut and quantised."""
+    """A line a place; empty where the candidate is not both cut and quantized."""
     rows = []
     for place in headline.places(report):
         cut = headline.speedup(report, place, of="candidate-fp32")

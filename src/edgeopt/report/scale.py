@@ -43,6 +43,6 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def decimals(values: list[float]) -> int:
-    """How many decimals tell neighbouring ticks apart."""
+    """How many decimals tell neighboring ticks apart."""
     gap = min((b - a for a, b in pairwise(values)), default=1.0)
     return max(0, -math.floor(math.log10(gap) + 1e-9))

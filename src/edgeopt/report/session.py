@@ -65,7 +65,7 @@ def _median(values: Sequence[float], show: Callable[[float], str]) -> tuple[str,
 
 
 def starts_note(report: Report) -> str:
-    """What the figures are of, and where the optimised graph may be used."""
+    """What the figures are of, and where the optimized graph may be used."""
     note = "Medians over fresh processes with the file in the page cache and the options of session.json, from opening the file to the first answer."
     if report.optimized is None:
         return note

@@ -24,7 +24,7 @@ def _fraction(value: float) -> float:
 Metric = Annotated[float, AfterValidator(_fraction)]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
-#: candidate-fp32: the candidate before it was quantised, measured where its layers were cut too.
+#: candidate-fp32: the candidate before it was quantized, measured where its layers were cut too.
 SUBJECTS = ("candidate", "candidate-fp32", "baseline", "baseline-torch")
 #: One of those; further exports go by the names that `exports` gives them.
 SubjectName = str
@@ -65,7 +65,7 @@ class Starts(Part):
 
 
 class OptimizedGraph(Part):
-    """The candidate's graph as the runtime optimised it for this processor, saved so that it need not do so at each start."""
+    """The candidate's graph as the runtime optimized it for this processor, saved so that it need not do so at each start."""
 
     artifact: Below
     size_bytes: Count
@@ -107,7 +107,7 @@ class Export(Part):
     format: str
     runtime: str
     subject: SubjectName = Field(description="what it is called among the latencies; the one that is in model/ is `candidate`")
-    made_of: Literal["graph", "torch"] = Field(description="whether the candidate's graph was converted, or the float model, which the exporter quantised")
+    made_of: Literal["graph", "torch"] = Field(description="whether the candidate's graph was converted, or the float model, which the exporter quantized")
     lengths: list[int] | None = Field(description="tokens to which queries are padded; null: they are not")
     figures: Subject
     max_abs_diff: float | None = Field(description="largest difference of a logit from what it was made of, on the report split")
@@ -326,7 +326,7 @@ class Task(Part):
     labels: list[str]
     max_length: Number
     max_target_length: int | None = Field(None, description="tokens of a summary, where the task is to write one")
-    window_stride: int | None = Field(None, description="tokens that neighbouring windows share, where long texts are read in windows")
+    window_stride: int | None = Field(None, description="tokens that neighboring windows share, where long texts are read in windows")
     queries_per_row: float = Field(1.0, description="windows that a row is read in, on average: a latency is that of one")
     fingerprint: str | None = Field(None, description="SHA-256 of the split's rows")
     leaked: int | None = Field(None, description="rows of the split whose text stands in train; null where that was not looked at")

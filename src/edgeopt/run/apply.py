@@ -24,7 +24,7 @@ from edgeopt.run.lock import check_lock, make_lock, place_of
 from edgeopt.run.measuring import measure_all, write_measurements
 from edgeopt.run.processes import Group
 from edgeopt.run.resume import why_again
-from edgeopt.run.seeds import execute_seeds, measure_seeds, summarise, write_seeds
+from edgeopt.run.seeds import execute_seeds, measure_seeds, summarize, write_seeds
 from edgeopt.store.store import Store
 from edgeopt.support.errors import StepError
 from edgeopt.support.files import write_json
@@ -109,7 +109,7 @@ def _fill(folder: Path, plan: Plan, store: Store, progress: Progress, group: Gro
     seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
     write_measurements(folder, measured)
     write_seeds(folder, measured.evidence.task, measured.evidence.labels, seeds)
-    return build_report(recipe, executed, measured, summarise(measured.evidence.task, measured.evidence.labels, seeds)), lock
+    return build_report(recipe, executed, measured, summarize(measured.evidence.task, measured.evidence.labels, seeds)), lock
 
 
 @contextmanager

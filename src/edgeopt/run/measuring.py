@@ -38,7 +38,7 @@ from edgeopt.tasks.encode import Encoder, Ids, length
 @dataclass(frozen=True)
 class Measurements:
     """The evidence, how many queries the rows made, which export is the candidate, each export with the gates' verdict on it,
-    what session.json says of each measured file, the optimised graph where one was asked for, what a reader should know of it
+    what session.json says of each measured file, the optimized graph where one was asked for, what a reader should know of it
     all, and the energy of inferences where the recipe asks for it."""
 
     evidence: Evidence

@@ -1,7 +1,7 @@
 """One run on several processes, as `accelerate launch` and torchrun start them.
 
 Process 0 walks the plan. The others wait for a step that trains and run the same `apply` beside it up to
-the end of the training: only the optimiser's work is shared, and process 0 writes.
+the end of the training: only the optimizer's work is shared, and process 0 writes.
 """
 
 from __future__ import annotations

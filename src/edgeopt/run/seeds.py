@@ -65,7 +65,7 @@ def write_seeds(folder: Path, task: Task, labels: Any, seeds: Sequence[SeedLogit
         write_predictions(folder / f"predictions-seed-{each.seed}.jsonl", task, labels, each.baseline, each.candidate)
 
 
-def summarise(task: Task, labels: Any, seeds: Sequence[SeedLogits]) -> Seeds | None:
+def summarize(task: Task, labels: Any, seeds: Sequence[SeedLogits]) -> Seeds | None:
     """Metrics of every seed and how they spread; None where the recipe has one seed."""
     if not seeds:
         return None

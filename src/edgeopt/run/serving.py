@@ -1,4 +1,4 @@
-"""How the shipped files are to be opened: what session.json says, what that changes, and the graph saved optimised."""
+"""How the shipped files are to be opened: what session.json says, what that changes, and the graph saved optimized."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def serve(exported: Exported, model: Path, options: Options, task: Task, report:
     if saved is None:
         return Served(sessions, None, notes)
     alone = save_optimized(model / artifact, options, model / saved)
-    if not _same(outputs_of(model / saved, model, report, task, progress, "accuracy of the optimised graph", alone), logits):
+    if not _same(outputs_of(model / saved, model, report, task, progress, "accuracy of the optimized graph", alone), logits):
         remove(model / saved)
         return Served(sessions, None, [*notes, f"{saved.name} was left out: it does not give the logits of {artifact.name}."])
     return Served({**sessions, saved.as_posix(): alone}, saved, notes)

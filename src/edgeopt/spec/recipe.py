@@ -151,7 +151,7 @@ class TaskSpec(Strict):
     long_text: Literal["truncate", "window"] = Field(
         "truncate", description="what happens beyond max_length: cut off, or read in overlapping windows whose logits are averaged"
     )
-    stride: int | None = Field(None, ge=1, description="tokens that neighbouring windows share; default: a quarter of max_length")
+    stride: int | None = Field(None, ge=1, description="tokens that neighboring windows share; default: a quarter of max_length")
     report: Literal["validation", "test"] | None = Field(None, description="split that every figure is measured on")
     selection: float = Field(
         0.1, gt=0, lt=0.5, description="share of train held out where a checkpoint, int8 remedies (`policy: auto`) or the export are chosen"
@@ -194,7 +194,7 @@ class TaskSpec(Strict):
 
     @property
     def window_stride(self) -> int | None:
-        """Tokens that neighbouring windows share; None where long texts are cut."""
+        """Tokens that neighboring windows share; None where long texts are cut."""
         return None if self.long_text == "truncate" else self.stride or self.max_length // 4
 
     @model_validator(mode="after")
@@ -251,7 +251,7 @@ class Sampling(Strict):
 
     method: Literal["proportional", "uniform", "annealed"] = Field("proportional", description="α = 1; α = 0; α from large to small")
     anneal_by: float = Field(0.8, gt=0, le=1, description="how much α falls over the epochs; 0.8 is the paper's")
-    steps_per_epoch: int | None = Field(None, ge=1, description="optimiser steps an epoch; default: as many as the rows of all datasets make")
+    steps_per_epoch: int | None = Field(None, ge=1, description="optimizer steps an epoch; default: as many as the rows of all datasets make")
 
 
 Weight = Annotated[float, Field(gt=0)]
@@ -331,7 +331,7 @@ class TrainParams(Strict):
     """What every trained step takes. Rates and counts are those of transformers' TrainingArguments."""
 
     epochs: float = Field(3.0, gt=0)
-    max_steps: int | None = Field(None, ge=1, description="optimiser steps; overrides epochs")
+    max_steps: int | None = Field(None, ge=1, description="optimizer steps; overrides epochs")
     learning_rate: float = Field(5e-5, gt=0, lt=1)
     batch_size: int = Field(32, ge=1, description="rows a step on each device, before accumulation")
     gradient_accumulation: int = Field(1, ge=1)

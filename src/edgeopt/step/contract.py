@@ -68,7 +68,7 @@ _SHED = {
     Fact.GRAPH_ADAPTER: "move '{step}' above '{earlier}', whose adapter cannot be merged and goes into the graph",
     Fact.NF4: "put a `merge` step between '{earlier}' and '{step}': it merges into float weights",
     Fact.SPARSE: "move '{step}' above '{earlier}': what it learns would fill the zeros when it is merged",
-    Fact.INT8: "a graph is quantised once: remove '{step}' or '{earlier}'",
+    Fact.INT8: "a graph is quantized once: remove '{step}' or '{earlier}'",
     Fact.UNEVEN: "remove '{step}' or '{earlier}': it needs as many heads in every layer",
     Fact.ONNX: "move '{step}' above '{earlier}'",
 }

@@ -24,7 +24,7 @@ refused, and so is nesting deeper than 32 levels: write the value out where it i
 YAML leaves open which of the two counts, so edgeopt takes neither. Remove one.""",
     "E104": """There is a key, or an exporter's option, that edgeopt does not know.
 
-Unknown keys are refused everywhere, because a misspelt key that is skipped changes the result without a
+Unknown keys are refused everywhere, because a misspelled key that is skipped changes the result without a
 word. The message names the closest key where there is one. docs/recipe.md lists all keys; `edgeopt
 schema` prints them as a JSON schema, which editors use to complete and to check:
 
@@ -199,7 +199,7 @@ anew.""",
 
 The files are whole, but the model answers its own test texts otherwise than where it was packed, or does not
 load. Another version of ONNX Runtime, or a processor on which int8 sums overflow, can be the reason: measure
-the run there, or quantise with `reduce_range`. `bundle --tolerance` says how far a logit may be off.""",
+the run there, or quantize with `reduce_range`. `bundle --tolerance` says how far a logit may be off.""",
     "E144": """The run cannot be bundled.
 
 A bundle serves tasks with one output a query (text-classification, text-regression, coreference) from a file
@@ -265,8 +265,8 @@ The lines under the message show which step takes the thing away and which needs
 example `adapter.lora` before `merge`, or `finetune` before `prune.magnitude`.""",
     "E203": """A step cannot work on a model that has something an earlier step brought.
 
-An unmerged adapter must be merged before pruning, quantising or export; an adapter that changes matrices
-cannot be put on a pruned model, because merging it would fill the zeros; a graph is quantised once. An
+An unmerged adapter must be merged before pruning, quantizing or export; an adapter that changes matrices
+cannot be put on a pruned model, because merging it would fill the zeros; a graph is quantized once. An
 in-graph adapter (prompt, prefix, bottleneck) cannot be merged: it is exported inside the graph, and steps
 that change the weights stand above it. A base in NF4 becomes float again by merging. The help says which step
 to move, to remove or to put between:
@@ -285,7 +285,7 @@ that need it; or start from a model that is fine-tuned already:
       - {id: tune, use: finetune, epochs: 3, learning_rate: 3.0e-5}""",
     "E205": """An exporter cannot take what the last step leaves, or a target cannot run what it writes.
 
-It needs a fact that is not there, for example int8 weights; or it quantises the float model itself, and the
+It needs a fact that is not there, for example int8 weights; or it quantizes the float model itself, and the
 last step trained the model in int8; or its file has fixed shapes, and the task's queries have further axes;
 or the target names another `runtime`. Change the steps, or choose another export; `edgeopt exporters` says
 what each converts.""",
@@ -408,7 +408,7 @@ an index of weights names it. Where you trust the file, save the model as safete
 `edgeopt explain E309` shows the lines.""",
     "E311": """The tokenizer is missing, damaged, or does not belong to the model.
 
-A state carries tokenizer.json, so that a device can tokenise without transformers. Save it into the
+A state carries tokenizer.json, so that a device can tokenize without transformers. Save it into the
 model's folder:
 
     from transformers import AutoTokenizer
@@ -421,7 +421,7 @@ without a row among the model's embeddings belongs to another model, or was adde
 `model.resize_token_embeddings(len(tokenizer))`.""",
     "E312": """The model or the dataset cannot be had from the hub.
 
-The name is misspelt, the thing is private, or the hub cannot be reached from here; the message ends in
+The name is misspelled, the thing is private, or the hub cannot be reached from here; the message ends in
 what the hub's library said. Local copies need no network:
 
     edgeopt apply recipe.yaml --set model.id=FOLDER --set task.dataset.path=FOLDER""",
@@ -521,7 +521,7 @@ recipe, everything on stderr, and the output of `edgeopt doctor`.""",
 
 Its output holds the weights that it was given, so the report would credit it with nothing or hide a
 mistake: an adapter left at zero because the training was too short, an amount that rounds to no weight,
-a scope with nothing to quantise. Give it parameters that do something, or remove it.""",
+a scope with nothing to quantize. Give it parameters that do something, or remove it.""",
     "E403": """A step did not do what it declared, or undid what an earlier one did.
 
 After each step edgeopt looks into the files: the files of a torch module or a graph are there or gone,
@@ -582,7 +582,7 @@ not sent again. Where another ship to the same folder is at work, wait for it.""
 
 The bundle arrived whole, but its model answers its own test texts otherwise there, or does not load. It was
 removed again, and what was current still is. The usual reason is a processor on which int8 sums overflow
-(quantise with `reduce_range`) or another version of ONNX Runtime.""",
+(quantize with `reduce_range`) or another version of ONNX Runtime.""",
     "E900": """A defect of edgeopt itself.
 
 Something happened that nobody foresaw. What was finished is kept. Type the same command with EDGEOPT_DEBUG=1

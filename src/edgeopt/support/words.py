@@ -10,7 +10,7 @@ from edgeopt.support.synonyms import meanings
 
 
 def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that a misspelt word, or a word of another tool, most likely meant."""
+    """The choice that a misspelled word, or a word of another tool, most likely meant."""
     known = [c for c in choices if c != word]
     same = [c for c in known if c.casefold() == word.strip().casefold()]
     parts = [c for c in known if word and word.casefold() in c.casefold().split(".")]  # lora of adapter.lora, p50 of latency.p50

@@ -94,7 +94,7 @@ class Task(ABC):
         """Names of the classes: those given, or else those that the rows of train have. Empty where the task has none."""
         return []
 
-    def spelt(self, rows: Sequence[columns.Raw]) -> list[str]:
+    def spelled(self, rows: Sequence[columns.Raw]) -> list[str]:
         """Names or numbers of the classes that the rows have, where the outputs are named."""
         return self.classes(rows, None)
 

@@ -11,7 +11,7 @@ from edgeopt.support.words import is_integer
 def in_heads_order(
     classes: Sequence[str], head: Sequence[str], *, stated: bool = False, whole: bool = True, source: str = "the rows", place: Place | None = None
 ) -> tuple[str, ...]:
-    """The classes in the order of the head's outputs, spelt as the rows have them.
+    """The classes in the order of the head's outputs, spelled as the rows have them.
 
     classes: of the rows, or with `stated` those of task.labels, in their order. head: names of the outputs as `as_in_rows` gives them,
     numbers where they have none. whole: whether every class must be among the rows. source: whose classes they are, for the
@@ -34,12 +34,12 @@ def in_heads_order(
     elif unnamed:
         raise _differ("the model's trained head does not name its classes, and those of the rows are words: nothing says which is which",
                       classes, head, source, place, "state task.labels in the order of the head's outputs")  # fmt: skip
-    spelt, ours = {name.casefold(): name for name in classes}, [name.casefold() for name in head]
-    fits = {*spelt} == {*ours} if whole else {*spelt} <= {*ours}
-    if numbers or not fits or len({*ours}) < len(ours) or len(spelt) < len(classes):
+    spelled, ours = {name.casefold(): name for name in classes}, [name.casefold() for name in head]
+    fits = {*spelled} == {*ours} if whole else {*spelled} <= {*ours}
+    if numbers or not fits or len({*ours}) < len(ours) or len(spelled) < len(classes):
         raise _differ(f"{source} and the model's trained head have different classes", classes, head, source, place,
                       "state task.labels in the order of the head's outputs, with the names that the rows have; or start from the bare encoder")  # fmt: skip
-    return tuple(spelt.get(low, name) for low, name in zip(ours, head, strict=True))
+    return tuple(spelled.get(low, name) for low, name in zip(ours, head, strict=True))
 
 
 def _contradicts(stated: Sequence[str], head: Sequence[str]) -> bool:

@@ -53,7 +53,7 @@ class TokenClassification(CountedTask):
         """The tags given, or those of the rows, that of no entity first."""
         if given:
             return list(given)
-        names = self.spelt(rows)
+        names = self.spelled(rows)
         if all(is_integer(n) for n in names):
             raise bad_input(
                 "E304",
@@ -63,7 +63,7 @@ class TokenClassification(CountedTask):
             )
         return sorted(names, key=lambda n: n != _OUTSIDE)
 
-    def spelt(self, rows: Sequence[columns.Raw]) -> list[str]:
+    def spelled(self, rows: Sequence[columns.Raw]) -> list[str]:
         return columns.classes_of((tag, place) for _, tags, place in rows for tag in tags)
 
     def label(self, raw: Any, place: Place) -> tuple[int, ...]:

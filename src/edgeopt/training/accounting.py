@@ -29,7 +29,7 @@ def count(model: Any) -> dict[str, Any]:
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """Seconds that go into optimiser steps (the device waited for) and into making batches, of this process since it
+    """Seconds that go into optimizer steps (the device waited for) and into making batches, of this process since it
     began or resumed."""
 
     def __init__(self) -> None:

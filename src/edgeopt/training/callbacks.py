@@ -46,7 +46,7 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc]
             if not math.isfinite(self.loss):
                 raise step_failed(
                     "E407",
-                    f"training diverged: the loss is {self.loss} at optimiser step {state.global_step}",
+                    f"training diverged: the loss is {self.loss} at optimizer step {state.global_step}",
                     help="lower learning_rate, raise warmup_ratio, or set precision: fp32",
                 )
 
@@ -84,7 +84,7 @@ class FollowEpoch(TrainerCallback):  # type: ignore[misc]
 
 
 class Stepped(TrainerCallback):  # type: ignore[misc]
-    """Tell an objective that an optimiser step was taken."""
+    """Tell an objective that an optimizer step was taken."""
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
@@ -94,7 +94,7 @@ class Stepped(TrainerCallback):  # type: ignore[misc]
 
 
 class KeepZeros(TrainerCallback):  # type: ignore[misc]
-    """Put pruned weights back to zero after every optimiser step."""
+    """Put pruned weights back to zero after every optimizer step."""
 
     def __init__(self, masks: Mapping[torch.Tensor, torch.Tensor]) -> None:
         self.masks = masks

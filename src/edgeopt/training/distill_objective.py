@@ -46,14 +46,14 @@ from edgeopt.training.teacher import Teacher
 
 class Distilled(Objective):
     """spec: the weights. answers: those of each teacher. matching: None where no term is of layers. scores: the logits are
-    scores. label_loss: on the labels; None: the model's own, of rows that all have one. labelled: the rows of smaller numbers
+    scores. label_loss: on the labels; None: the model's own, of rows that all have one. labeled: the rows of smaller numbers
     have labels."""
 
     numbered = True
 
     def __init__(self, spec: Distil, answers: Sequence[Answers], matching: Matching | None, *, scores: bool, seed: int, label_loss: LabelLoss | None,
-                 labelled: float = math.inf) -> None:  # fmt: skip
-        self.spec, self.answers, self.matching, self.scores, self.label_loss, self.labelled = spec, answers, matching, scores, label_loss, labelled
+                 labeled: float = math.inf) -> None:  # fmt: skip
+        self.spec, self.answers, self.matching, self.scores, self.label_loss, self.labeled = spec, answers, matching, scores, label_loss, labeled
         self.transform: nn.Module = nn.Identity()
         if matching is not None and (spec.hidden or spec.cosine) and matching.widths[0] != matching.widths[1]:
             with torch.random.fork_rng(devices=[]):
@@ -70,7 +70,7 @@ class Distilled(Objective):
     def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
         if self.label_loss is None or not self.spec.labels:
             return None
-        return self.label_loss.total([{"labels": b["labels"][b[ROW] < self.labelled]} for b in batches])
+        return self.label_loss.total([{"labels": b["labels"][b[ROW] < self.labeled]} for b in batches])
 
     def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
         asked, labels = question(batch)
@@ -88,7 +88,7 @@ class Distilled(Objective):
         return torch.stack([t.float() for t in terms]).sum()
 
     def _on_labels(self, loss: LabelLoss, logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        has = rows < self.labelled
+        has = rows < self.labeled
         return loss({"logits": logits[has]}, labels[has], self.mean_weight)
 
     def _layers(self, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching) -> Iterator[torch.Tensor]:
@@ -145,7 +145,7 @@ def distilled(model: Any, params: TrainParams, context: StepContext, task: Task,
     scores = context.task.is_regression
     if pool.unlabelled and label_loss is None:  # the model's own is a mean over all rows of a batch
         label_loss = SquaredError() if scores else WeightedCrossEntropy(None, 0.0)
-    return Distilled(spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labelled=pool.labelled)
+    return Distilled(spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labeled=pool.labeled)
 
 
 def _answers(spec: Distil, state: State, matching: Matching | None, params: TrainParams, context: StepContext, task: Task, rows: Split,

@@ -103,7 +103,7 @@ class _Feed:
 def _feed(model: Any, folder: Path, params: TrainParams, context: StepContext) -> tuple[_Feed, TrainRows, list[float] | None]:
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
     pool, selection = gather_rows(context.data, params, context.task.selection)
-    weights = class_weights(params, task.class_numbers(pool.rows.labels[: pool.labelled]), task.names)
+    weights = class_weights(params, task.class_numbers(pool.rows.labels[: pool.labeled]), task.names)
     accepted = takes(model)
     train_rows, features = task.training_rows(encoder, pool.rows, accepted)
     pool = pool.in_queries(features.rows)

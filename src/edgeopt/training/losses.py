@@ -22,14 +22,14 @@ class LabelLoss(ABC):
 
     @abstractmethod
     def total(self, batches: Sequence[Any]) -> torch.Tensor:
-        """What every label in the batches of one optimiser step weighs together: what their losses are divided by."""
+        """What every label in the batches of one optimizer step weighs together: what their losses are divided by."""
 
     @abstractmethod
     def summed(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The sum. logits: (rows, classes), (rows, tokens, classes) or (rows, 1); labels on the same device."""
 
     def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
-        """The Trainer's `compute_loss_func`. num_items_in_batch: `total` of the optimiser step; None: this batch's own."""
+        """The Trainer's `compute_loss_func`. num_items_in_batch: `total` of the optimizer step; None: this batch's own."""
         import torch
 
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]

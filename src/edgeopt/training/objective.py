@@ -27,7 +27,7 @@ class Objective(ABC):
     #: Whether a batch is to hold the numbers of its rows, under ROW.
     numbered = False
 
-    #: The mean of `weight` over the batches of an optimiser step, of all processes; None: each batch counts by itself.
+    #: The mean of `weight` over the batches of an optimizer step, of all processes; None: each batch counts by itself.
     mean_weight: torch.Tensor | None = None
 
     def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
@@ -36,16 +36,16 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
-        """The mean loss of a batch, with its labels. model: perhaps wrapped for several processes. step: optimiser steps
+        """The mean loss of a batch, with its labels. model: perhaps wrapped for several processes. step: optimizer steps
         taken, of so many in all."""
 
     def groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser, of parameters of the module that have a rate of their own: it stays as it is over the
+        """Groups for the optimizer, of parameters of the module that have a rate of their own: it stays as it is over the
         whole training, and their gradients are not clipped. The other parameters of the module are trained like the model's."""
         return []
 
     def stepped(self) -> None:  # noqa: B027  most have nothing to do
-        """After each optimiser step."""
+        """After each optimizer step."""
 
     def figures(self) -> dict[str, Any]:
         """Facts in numbers, for the report."""

@@ -1,4 +1,4 @@
-"""AdaLoRA's reallocation of ranks, after every optimiser step, and across interruptions."""
+"""AdaLoRA's reallocation of ranks, after every optimizer step, and across interruptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AllocateRanks(TrainerCallback):  # type: ignore[misc]
     gradients are cleared.
 
     The pattern of ranks is kept out of the adapter's config: with it, peft cuts the matrices when an adapter
-    is saved, to nothing where a layer lost all its ranks, and the optimiser's state of a checkpoint would no
+    is saved, to nothing where a layer lost all its ranks, and the optimizer's state of a checkpoint would no
     longer fit. What is masked is zero in the saved matrices all the same. The smoothed importances go into the
     checkpoint, so that a resumed training takes the same decisions."""
 

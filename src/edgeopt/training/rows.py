@@ -28,7 +28,7 @@ class TrainRows:
     unlabelled: int = 0
 
     @property
-    def labelled(self) -> int:
+    def labeled(self) -> int:
         """How many have labels: they are the first."""
         return sum(self.sizes[:-1] if self.unlabelled else self.sizes)
 

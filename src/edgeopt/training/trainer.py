@@ -28,7 +28,7 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         self.loss = loss if objective is None else None
         self.extra = objective.groups() if objective else []
         super().__init__(compute_loss_func=self.loss, **options)
-        # models that take **kwargs are thought to divide by the rows of the whole optimiser step; ours return each batch's mean
+        # models that take **kwargs are thought to divide by the rows of the whole optimizer step; ours return each batch's mean
         self.model_accepts_loss_kwargs = False
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:

@@ -17,7 +17,7 @@ from edgeopt.tasks import task_of
 
 
 class Load(Transform[StepParams]):
-    """Read weights and tokenizer; a head that the checkpoint lacks is initialised from the seed."""
+    """Read weights and tokenizer; a head that the checkpoint lacks is initialized from the seed."""
 
     name = "load"
     version = 3  # token types that the tokenizer states not to give are one

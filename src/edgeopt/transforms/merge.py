@@ -15,7 +15,7 @@ TOLERANCE = 1e-3
 
 
 class Merge(Transform[StepParams]):
-    """Fold the adapter into the base: the same function, no extra matrices. A base in NF4 is dequantised first."""
+    """Fold the adapter into the base: the same function, no extra matrices. A base in NF4 is dequantized first."""
 
     name = "merge"
     version = 2
@@ -39,9 +39,9 @@ class Merge(Transform[StepParams]):
         base = load_base(state.folder)
         rows = sample_rows(context.data.train, state.folder, task_of(context.task, context.data.label_names))
         if Fact.NF4 in state.facts:
-            from edgeopt.models.nf4 import dequantised
+            from edgeopt.models.nf4 import dequantized
 
-            base = dequantised(base)
+            base = dequantized(base)
         model = adapter.attach_saved(base, state.folder).eval()
         before = torch_logits(model, rows)
         if Fact.NF4 in state.facts:

@@ -12,7 +12,7 @@ function longestFirst(first, second, room) {
   return first <= second ? [short, long] : [long, short];
 }
 
-/** Pieces of at most `room` tokens, neighbours sharing `stride` of them. */
+/** Pieces of at most `room` tokens, neighbors sharing `stride` of them. */
 function windows(tokens, room, stride) {
   const pieces = [];
   for (let start = 0; ; start += room - stride) {

@@ -20,7 +20,7 @@ from edgeopt.report.svg import cut
 from edgeopt.report.templating import environment
 
 _BOUNDS = (
-    "Grey: the FP32 baseline. Bars: one-sided 95 % bounds of the paired difference from it; of a run with several seeds, one standard deviation of the "
+    "Gray: the FP32 baseline. Bars: one-sided 95 % bounds of the paired difference from it; of a run with several seeds, one standard deviation of the "
     "difference."
 )
 
@@ -60,7 +60,7 @@ def render_latex(found: Comparison) -> str:
 def _pictures(found: Comparison) -> list[tuple[str, str, str]]:
     """Heading, picture and caption of each that there are numbers for. Trained parameters tell the runs of a sweep apart only
     where they differ."""
-    bars = "Grey: the FP32 baseline. Bars: one standard deviation over the seeds, where a run has several."
+    bars = "Gray: the FP32 baseline. Bars: one standard deviation over the seeds, where a run has several."
     metric = pareto.first_metric(found)
     alike = len({row.values["trained_parameters"] for row in found.rows if row.role == "candidate"}) == 1
     points = [] if metric is None else [_point(row, metric) for row in found.rows if row.values["trained_parameters"]]

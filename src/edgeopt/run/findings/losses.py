@@ -38,8 +38,8 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         parity = done.state.figures.get("parity", {})
         if done.step.use == "quantize.qat" and parity["same_predictions"] is not None and parity["same_predictions"] < SAME_PREDICTIONS:
             notes.append(
-                f"On {1 - parity['same_predictions']:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantised model "
-                f"that '{done.step.id}' trained: sums in another order are rounded to the neighbouring integer. Train longer, so that fewer rows are near the "
+                f"On {1 - parity['same_predictions']:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantized model "
+                f"that '{done.step.id}' trained: sums in another order are rounded to the neighboring integer. Train longer, so that fewer rows are near the "
                 "border between classes."
             )
         policy = done.state.figures.get("policy")
@@ -49,6 +49,6 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
                          f"one with the least KL was shipped ({policy['chosen']}).")  # fmt: skip
         if policy and policy["held"] is False:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
-            notes.append(f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantisation in the "
+            notes.append(f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantization in the "
                          "loop: quantize.qat.")  # fmt: skip
     return notes

@@ -15,7 +15,7 @@ from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, TargetedParams,
 
 
 class AdaLoraParams(TargetedParams):
-    """peft's words; `tinit` and `tfinal` are shares of the optimiser steps, because their number follows from the rows."""
+    """peft's words; `tinit` and `tfinal` are shares of the optimizer steps, because their number follows from the rows."""
 
     init_r: int = Field(12, ge=1, le=1024, description="rank of every matrix at the start")
     target_r: int = Field(8, ge=1, le=1024, description="average rank at the end")
@@ -23,7 +23,7 @@ class AdaLoraParams(TargetedParams):
     dropout: float = Field(0.0, ge=0, lt=1, description="on the adapter's input, while training")
     tinit: float = Field(0.1, ge=0, lt=1, description="share of the steps before ranks are taken away")
     tfinal: float = Field(0.3, ge=0, lt=1, description="share of the steps at the end in which the ranks stay")
-    delta_t: int = Field(1, ge=1, description="optimiser steps between two reallocations")
+    delta_t: int = Field(1, ge=1, description="optimizer steps between two reallocations")
     beta1: float = Field(0.85, gt=0, lt=1, description="smoothing of a rank's importance")
     beta2: float = Field(0.85, gt=0, lt=1, description="smoothing of the importance's uncertainty")
     orth_reg_weight: float = Field(0.5, ge=0, description="how strongly the singular vectors are kept orthogonal")
@@ -34,7 +34,7 @@ class AdaLora(Adapter[AdaLoraParams]):
     """Low-rank updates in the form of a singular value decomposition; the least important values are masked."""
 
     name = "adapter.adalora"
-    summary = "low-rank adapter of learnt ranks and head, the base frozen"
+    summary = "low-rank adapter of learned ranks and head, the base frozen"
     Params = AdaLoraParams
     contract = MERGEABLE
 

@@ -76,7 +76,7 @@ class Adapter(Transform[P]):
         save_adapter(model, folder)
 
     def training_options(self, model: Any, params: P) -> dict[str, Any]:
-        """More for `training.train`: callbacks, an optimiser."""
+        """More for `training.train`: callbacks, an optimizer."""
         return {}
 
     def apply(self, state: State, params: P, context: StepContext) -> None:

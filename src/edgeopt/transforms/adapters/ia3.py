@@ -1,4 +1,4 @@
-"""IA³ through peft (Liu et al. 2022): keys, values and the feed-forward's activations, each scaled by a learnt vector."""
+"""IA³ through peft (Liu et al. 2022): keys, values and the feed-forward's activations, each scaled by a learned vector."""
 
 from __future__ import annotations
 

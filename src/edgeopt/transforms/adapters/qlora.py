@@ -32,7 +32,7 @@ class QloraParams(LoraParams):
     target_modules: Literal["attention", "all-linear"] | list[str] = Field(
         "all-linear", description="attention: query, key and value; all-linear: every linear of the encoder; or names"
     )
-    double_quant: bool = Field(True, description="quantise the scales too: 0.127 instead of 0.5 bits a weight")
+    double_quant: bool = Field(True, description="quantize the scales too: 0.127 instead of 0.5 bits a weight")
     compute_dtype: Literal["float32", "bfloat16"] = Field("float32", description="what the 4-bit weights are expanded to for a product")
     paged_optimizer: bool = Field(False, description="AdamW whose state can be paged out to the host's memory; on CUDA only")
 
@@ -67,14 +67,14 @@ class Qlora(Adapter[QloraParams]):
         return found
 
     def load(self, state: State, params: QloraParams) -> Any:
-        from edgeopt.models.nf4 import quantised
+        from edgeopt.models.nf4 import quantized
 
         odd = None if host.has_cuda() else _odd_width(state)
         if odd is not None:  # the plan knows the width of the model, not what a step before this one cuts it to
             raise step_failed(
                 "E408", f"pruning left rows of {odd} weights, and 4-bit matrices on the CPU need a multiple of {BLOCK}", help="use adapter.lora, or a GPU"
             )
-        return quantised(state.folder, double_quant=params.double_quant, compute_dtype=params.compute_dtype)
+        return quantized(state.folder, double_quant=params.double_quant, compute_dtype=params.compute_dtype)
 
     def save_base(self, model: Any, state: State, output: Path) -> None:
         from edgeopt.models.files import copy_tokenizer
@@ -91,9 +91,9 @@ class Qlora(Adapter[QloraParams]):
 
     def observe(self, before: State, after: Path, params: QloraParams) -> Figures:
         from edgeopt.models.load import load_base
-        from edgeopt.models.nf4 import dequantised, weight_error
+        from edgeopt.models.nf4 import dequantized, weight_error
 
-        error = weight_error(load_base(before.folder), dequantised(load_base(after)))
+        error = weight_error(load_base(before.folder), dequantized(load_base(after)))
         return {**super().observe(before, after, params), "nf4_weight_error": round(error, 6)}
 
     def training_options(self, model: Any, params: QloraParams) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Prompt tuning (Lester et al. 2021) and prefix tuning (Li and Liang 2021) through peft: learnt tokens before the text's own."""
+"""Prompt tuning (Lester et al. 2021) and prefix tuning (Li and Liang 2021) through peft: learned tokens before the text's own."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TAKE_A_PREFIX = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
 
 
 class VirtualTokensParams(TrainedStepParams):
-    """How many tokens are learnt; the head is trained besides them."""
+    """How many tokens are learned; the head is trained besides them."""
 
-    virtual_tokens: int = Field(20, ge=1, le=512, description="learnt tokens before the text; they take positions of the model")
+    virtual_tokens: int = Field(20, ge=1, le=512, description="learned tokens before the text; they take positions of the model")
     learning_rate: float = Field(1e-2, gt=0, lt=1, description="highest rate, reached after the warm-up")
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from edgeopt.transforms.quantize.observers import Array
 
 
-def correct(model: Any, dequantised: Mapping[str, Array], means: Mapping[str, Array]) -> int:
+def correct(model: Any, dequantized: Mapping[str, Array], means: Mapping[str, Array]) -> int:
     """Add E[x](W - Wq) to the biases of the float model, in place; returns how many biases those are.
 
-    dequantised: the matrix Wq of each product's node. means: E[x], the mean of each channel, by the name of the activation.
+    dequantized: the matrix Wq of each product's node. means: E[x], the mean of each channel, by the name of the activation.
     The bias of a MatMul is the constant that is added to its output and to nothing else; one without stays as it is."""
     from onnx import numpy_helper
 
@@ -25,9 +25,9 @@ def correct(model: Any, dequantised: Mapping[str, Array], means: Mapping[str, Ar
             readers.setdefault(name, []).append(node)
     count = 0
     for node in list(graph.node):
-        if node.name not in dequantised or node.input[0] not in means:
+        if node.name not in dequantized or node.input[0] not in means:
             continue
-        error = numpy_helper.to_array(constants[node.input[1]]).astype(np.float64) - dequantised[node.name]
+        error = numpy_helper.to_array(constants[node.input[1]]).astype(np.float64) - dequantized[node.name]
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         shift = means[node.input[0]] @ (error.T if transposed else error)
         holder, place = _bias(node, readers, constants)

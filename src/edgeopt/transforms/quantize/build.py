@@ -71,12 +71,12 @@ class Builder:
         """Write the int8 graph to path. only: the nodes that become int8, instead of all but those kept."""
         seen = self._see(remedies.alpha)
         ranges = self._ranges(remedies.alpha, remedies.method)
-        quantised = self.names if only is None else only
-        left_out = [*self.excluded, *(name for name in self.names if name not in quantised or name in remedies.kept)]
+        quantized = self.names if only is None else only
+        left_out = [*self.excluded, *(name for name in self.names if name not in quantized or name in remedies.kept)]
         qdq.quantize(qdq.load(seen.graph), ranges, left_out, self.form, path)
         if remedies.bias:
             means, model = {name: found.mean for name, found in seen.channels.items()}, qdq.load(seen.graph)
-            self.counts["corrected_biases"] = bias.correct(model, qdq.dequantised(path), means)
+            self.counts["corrected_biases"] = bias.correct(model, qdq.dequantized(path), means)
             qdq.quantize(model, ranges, left_out, self.form, path)
 
     def _ranges(self, alpha: float | None, method: Method) -> dict[str, Range]:

@@ -57,7 +57,7 @@ def range_of(seen: Ranging, method: Method, percentile: float | None, *, symmetr
 
 
 def activations(graph: Any, excluded: Sequence[str]) -> list[str]:
-    """The tensors that are multiplied by a constant matrix in the nodes to be quantised."""
+    """The tensors that are multiplied by a constant matrix in the nodes to be quantized."""
     nodes = [n for n in weighted(graph) if n.op_type != "Gather" and n.name not in excluded]
     return list(dict.fromkeys(n.input[0] for n in nodes))
 

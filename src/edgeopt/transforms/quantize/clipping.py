@@ -15,7 +15,7 @@ from edgeopt.transforms.quantize.observers import Array, Histogram, Range
 LEVELS = 256
 #: Thresholds tried, and the smallest as a share of the largest magnitude.
 _TRIED, _SMALLEST = 128, 1 / 16
-#: Neighbouring bins that entropy takes together: about 2,048 up to the largest value are left, as many as Migacz has.
+#: Neighboring bins that entropy takes together: about 2,048 up to the largest value are left, as many as Migacz has.
 _MERGED = 4
 
 

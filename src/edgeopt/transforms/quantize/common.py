@@ -1,4 +1,4 @@
-"""What static and dynamic quantisation share: which nodes, and what must be true afterwards."""
+"""What static and dynamic quantization share: which nodes, and what must be true afterwards."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class DynamicQuantize(Transform[DynamicParams]):
     def apply(self, state: State, params: DynamicParams, context: StepContext) -> None:
         source = state.folder / GRAPH
         graph = untie(structure_of(source)).graph
-        # each Gemm becomes a MatMul of this name before the quantiser looks at the list
+        # each Gemm becomes a MatMul of this name before the quantizer looks at the list
         left_out = excluded(graph, params.scope)
         int4 = word_tables(graph, left_out) if params.word_table == "int4" else []
         outside = [name for node in [*left_out, *int4] for name in (node, f"{node}_MatMul")]

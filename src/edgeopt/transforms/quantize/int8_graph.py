@@ -36,9 +36,9 @@ def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dic
     """Rewrite the graph in place. linears: weights (outputs × inputs) and the grids of their inputs, by the names of their
     modules in the graph; tables: embeddings. Raises KeyError where the graph has no such product.
 
-    A product gets DequantizeLinear on both inputs and none behind it, as onnxruntime's quantiser writes it, but nothing else
-    reads the dequantised input. A Gemm's bias is added apart, until `as_rows` makes integers of all. Of a table the rows are
-    dequantised that were looked up."""
+    A product gets DequantizeLinear on both inputs and none behind it, as onnxruntime's quantizer writes it, but nothing else
+    reads the dequantized input. A Gemm's bias is added apart, until `as_rows` makes integers of all. Of a table the rows are
+    dequantized that were looked up."""
     model = load_graph(path)
     made = _Graph(model.graph)
     for name in sorted(linears, key=made.position):
@@ -98,7 +98,7 @@ class _Graph:
         return found
 
     def _activation(self, node: Any, grid: Grid) -> str:
-        """The quantised and dequantised input of a node; what several read in the same way is made once."""
+        """The quantized and dequantized input of a node; what several read in the same way is made once."""
         source = node.input[0]
         key = (source, grid.scale.tobytes(), grid.zero.tobytes())
         if key not in self.read:

@@ -1,4 +1,4 @@
-"""Quantisation-aware training: fine-tune through the rounding, then int8 with the ranges that were trained with."""
+"""Quantization-aware training: fine-tune through the rounding, then int8 with the ranges that were trained with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgeopt.transforms.quantize import common
 from edgeopt.transforms.quantize.scope import Block, in_block, weighted
 
 if TYPE_CHECKING:
-    from edgeopt.models.fake_quant import Quantisers
+    from edgeopt.models.fake_quant import Quantizers
 
 #: Largest difference of a logit between torch and ONNX Runtime, as a share of the largest logit: a value that the one rounds
 #: up and the other down, after sums in another order, is one integer off from there on. 0.1 to 4 % are usual; torch is as far
@@ -28,15 +28,15 @@ TOLERANCE = 0.1
 
 
 class QatParams(TrainedStepParams):
-    """What is quantised, and how the ranges of activations are found."""
+    """What is quantized, and how the ranges of activations are found."""
 
     scope: Block = Field("all", description="all: embeddings and head too; mlp or attention: those alone")
     ranges: Literal["moving-average", "learned"] = Field(
         "moving-average", description="of activations; learned: from the ranges first seen on, by gradient (LSQ: Esser et al. 2020)"
     )
-    range_learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate of learned ranges: of the share of a range that an optimiser step moves it")
-    averaging: float = Field(0.05, gt=0, le=1, description="how far an optimiser step moves a range towards the smallest and largest value it saw")
-    observe: float = Field(0.1, ge=0, lt=1, description="share of the training in which ranges are observed before anything is quantised")
+    range_learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate of learned ranges: of the share of a range that an optimizer step moves it")
+    averaging: float = Field(0.05, gt=0, le=1, description="how far an optimizer step moves a range towards the smallest and largest value it saw")
+    observe: float = Field(0.1, ge=0, lt=1, description="share of the training in which ranges are observed before anything is quantized")
     freeze_after: float = Field(0.8, gt=0, le=1, description="share of the training after which ranges stay as they are")
 
 
@@ -65,7 +65,7 @@ class Qat(Transform[QatParams]):
         return found
 
     def apply(self, state: State, params: QatParams, context: StepContext) -> None:
-        from edgeopt.models.fake_quant import fake_quantised
+        from edgeopt.models.fake_quant import fake_quantized
         from edgeopt.models.load import load_base
         from edgeopt.training import train
         from edgeopt.training.ranges import RangeSchedule
@@ -73,15 +73,15 @@ class Qat(Transform[QatParams]):
 
         model, learned = load_base(state.folder), params.ranges == "learned"
         rate = params.range_learning_rate / params.learning_rate if learned else 0.0
-        quantisers = fake_quantised(model, lambda name: in_block(name, params.scope), learned=rate)
-        if not quantisers.linears:
-            raise step_failed("E402", f"the model has nothing to quantise in its {params.scope} part", help="widen `scope`")
-        schedule = RangeSchedule(quantisers, learned=learned, averaging=params.averaging, observe=params.observe, freeze_after=params.freeze_after)
+        quantizers = fake_quantized(model, lambda name: in_block(name, params.scope), learned=rate)
+        if not quantizers.linears:
+            raise step_failed("E402", f"the model has nothing to quantize in its {params.scope} part", help="widen `scope`")
+        schedule = RangeSchedule(quantizers, learned=learned, averaging=params.averaging, observe=params.observe, freeze_after=params.freeze_after)
         context.figures.update(train(model, state.folder, params, context, keep_zeros=Fact.SPARSE in state.facts, callbacks=[schedule]))
         model.cpu().eval()
         plain = load_base(state.folder)
         plain.load_state_dict(model.state_dict(), strict=False)
-        lower(model, state, context, traced=plain, rewrite=lambda path: write(path, quantisers), relative=TOLERANCE)
+        lower(model, state, context, traced=plain, rewrite=lambda path: write(path, quantizers), relative=TOLERANCE)
 
     def observe(self, before: State, after: Path, params: QatParams) -> Figures:
         import onnx
@@ -92,8 +92,8 @@ class Qat(Transform[QatParams]):
         return common.observe(before, after, WEIGHTS)
 
 
-def write(path: Path, quantisers: Quantisers) -> None:
-    """Rewrite the exported graph of a model with the integers and grids of its quantisers."""
+def write(path: Path, quantizers: Quantizers) -> None:
+    """Rewrite the exported graph of a model with the integers and grids of its quantizers."""
     from edgeopt.models.fake_quant import S8, U8, graph_name
     from edgeopt.transforms.quantize.int8_graph import Grid, Integers, write_qdq
 
@@ -111,6 +111,6 @@ def write(path: Path, quantisers: Quantisers) -> None:
     # the exporter wraps the model, and names its nodes after that
     write_qdq(
         path,
-        {f"/model{graph_name(n)}": (integers(m, -S8, S8, "int8"), grid(r)) for n, (m, r) in quantisers.linears.items()},
-        {f"/model{graph_name(n)}": integers(m, 0, U8, "uint8") for n, m in quantisers.tables.items()},
+        {f"/model{graph_name(n)}": (integers(m, -S8, S8, "int8"), grid(r)) for n, (m, r) in quantizers.linears.items()},
+        {f"/model{graph_name(n)}": integers(m, 0, U8, "uint8") for n, m in quantizers.tables.items()},
     )

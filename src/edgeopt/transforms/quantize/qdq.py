@@ -29,7 +29,7 @@ class Format:
 
 
 def load(path: Path) -> Any:
-    """The graph with its weights, tied ones apart, and the shapes that the quantiser needs, which are inferred without the weights."""
+    """The graph with its weights, tied ones apart, and the shapes that the quantizer needs, which are inferred without the weights."""
     from onnx import shape_inference
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
@@ -43,8 +43,8 @@ def load(path: Path) -> Any:
 
 
 def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], form: Format, path: Path) -> None:
-    """Write the model, which is used up, with int8 products and tables. Only products with constant weights are quantised and their outputs
-    stay float, because quantising all operators, onnxruntime's default, costs most of the accuracy; nothing but products
+    """Write the model, which is used up, with int8 products and tables. Only products with constant weights are quantized and their outputs
+    stay float, because quantizing all operators, onnxruntime's default, costs most of the accuracy; nothing but products
     reads rounded activations."""
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
@@ -52,7 +52,7 @@ def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], f
     from onnxruntime.quantization.quant_utils import update_opset_version
 
     constant = {n.name for n in weighted(model.graph)}
-    # the QDQ quantiser does not know MatMulConstBOnly
+    # the QDQ quantizer does not know MatMulConstBOnly
     left_out = [*excluded, *form.int4, *(n.name for n in model.graph.node if n.op_type == "MatMul" and n.name not in constant)]
     overrides = {name: [{"quant_type": QuantType.QUInt16}] for name in form.wide}
     own = update_opset_version(model, QuantType.QInt8, QuantType.QUInt8, tensor_quant_overrides=overrides)
@@ -73,8 +73,8 @@ def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], f
     save_graph(made, path)
 
 
-def dequantised(path: Path) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """The matrices of the products as a quantised graph has them, by the name of the product's node."""
+def dequantized(path: Path) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """The matrices of the products as a quantized graph has them, by the name of the product's node."""
     from onnx import numpy_helper
 
     graph = load_graph(path).graph

@@ -40,7 +40,7 @@ SCOPE = "all: embeddings and head too; mlp or attention: those blocks alone; or 
 
 
 def in_block(name: str, block: Block) -> bool:
-    """Whether a node or module, by its name in the graph, is to be quantised."""
+    """Whether a node or module, by its name in the graph, is to be quantized."""
     return block == "all" or ("/layer." in name and ("attention/" in name) == (block == "attention"))
 
 
@@ -69,7 +69,7 @@ def matching(patterns: Iterable[str], names: Sequence[str], key: str) -> set[str
 
 
 def weighted(graph: Any) -> list[Any]:
-    """The nodes that have a constant matrix or table to quantise."""
+    """The nodes that have a constant matrix or table to quantize."""
     from onnx import TensorProto
 
     constants = {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
@@ -87,7 +87,7 @@ def excluded(graph: Any, scope: Scope) -> list[str]:
         inside = matching(scope.include, names, "scope.include") if scope.include else set(names)
         inside -= matching(scope.exclude, names, "scope.exclude")
         if not inside:
-            raise bad_input("E106", "'scope': what is excluded leaves nothing to quantise", help="exclude less")
+            raise bad_input("E106", "'scope': what is excluded leaves nothing to quantize", help="exclude less")
     else:
         inside = {name for name in names if in_block(name, scope)}
     return [n.name for n in graph.node if n.op_type in OPERATORS and n.name not in inside]

@@ -1,4 +1,4 @@
-"""What quantising one part alone costs, measured: which nodes are better left in float."""
+"""What quantizing one part alone costs, measured: which nodes are better left in float."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class StaticParams(StepParams):
 
 
 class StaticQuantize(Transform[StaticParams]):
-    """Quantise the plain graph and let the runtime fuse it when it loads: of the orders measured, the fastest."""
+    """Quantize the plain graph and let the runtime fuse it when it loads: of the orders measured, the fastest."""
 
     name = "quantize.static"
     version = 4  # `policy: auto` goes by bounds

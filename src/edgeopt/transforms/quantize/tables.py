@@ -11,7 +11,7 @@ import numpy as np
 from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.tidy import drop_constants
 
-#: Neighbours in a row that share scale and zero point.
+#: Neighbors in a row that share scale and zero point.
 BLOCK = 32
 #: Rows that a table has at least: positions and types are few, and next to nothing of a file.
 ROWS = 2048

@@ -30,7 +30,7 @@ def shapes(model: Any) -> dict[str, tuple[int | str, ...]]:
 
 
 def is_product(node: Any, made: Mapping[str, Any]) -> bool:
-    """Whether a node multiplies a dequantised activation by a dequantised constant. made: the node that makes each tensor."""
+    """Whether a node multiplies a dequantized activation by a dequantized constant. made: the node that makes each tensor."""
     if node.op_type not in ("MatMul", "Gemm"):
         return False
     activation, weight = (made.get(name) for name in node.input[:2])
@@ -43,8 +43,8 @@ def float_residuals(graph: Any) -> None:
     """Let nothing but products read rounded activations: rounding the residual sum costs time and accuracy. Rows of tables
     stay as they are, because runtimes look up their integers."""
     made = {name: n for n in graph.node for name in n.output}
-    quantised = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"}
-    rounded = {n.output[0]: quantised[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in quantised}
+    quantized = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"}
+    rounded = {n.output[0]: quantized[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in quantized}
     for node in graph.node:
         for i, name in enumerate(node.input):
             source = made.get(rounded.get(name, ""))

@@ -70,11 +70,11 @@ class _Rows:
         self.graph.node.extend(self.nodes)
 
     def _multiplies(self, node: Any) -> bool:
-        """Whether a node multiplies a dequantised activation, that is a matrix now, by a dequantised matrix."""
+        """Whether a node multiplies a dequantized activation, that is a matrix now, by a dequantized matrix."""
         return node.output[0] in self.products and (len(node.input) == 2 if node.op_type == "Gemm" else node.input[0] in self.matrices)
 
     def _flatten(self, name: str, reader: Any) -> None:
-        """Make the matrix of what is quantised for a product."""
+        """Make the matrix of what is quantized for a product."""
         second = [n for dq in self.readers.get(reader.output[0], []) for n in self.readers.get(dq.output[0], [])]
         width = next((self._dims(n.input[1])[0] for n in second if n.op_type == "MatMul" and n.output[0] in self.products), None)
         axes = self.shapes.get(name, ())[:-1]
@@ -108,16 +108,16 @@ class _Rows:
         node.output[0] = self._moved(out, matrix.axes, self._dims(node.input[1])[1])
         self.nodes.append(node)
         if len({n.op_type == "QuantizeLinear" for n in self.readers.get(out, [])}) > 1:
-            # of a Gemm that is read both as it is and quantised, onnxruntime would make a float one
+            # of a Gemm that is read both as it is and quantized, onnxruntime would make a float one
             self._restore(out)
             del self.matrices[out]
 
-    def _dims(self, dequantised: str) -> list[int]:
+    def _dims(self, dequantized: str) -> list[int]:
         """The sizes of a product's constant matrix."""
-        return list(self.constants[self.made[dequantised].input[0]].dims)
+        return list(self.constants[self.made[dequantized].input[0]].dims)
 
     def _bias(self, node: Any) -> tuple[Any, str] | None:
-        """The addition of a constant behind a product, and the constant dequantised from 32-bit integers; None where there is
+        """The addition of a constant behind a product, and the constant dequantized from 32-bit integers; None where there is
         no such addition, or a scale so small that the integers would not do."""
         readers = self.readers.get(node.output[0], [])
         if len(readers) != 1 or readers[0].op_type != "Add":
