@@ -88,7 +88,7 @@ def simulate(metric: str, rows: int, margin: float, alike: float, repeats: int) 
 def presented(task: Task, rows: Rows, speed: Any) -> tuple[Reference, list[MeasuredExport]]:
     """The rows as a run has them."""
     truth, base, candidates = rows
-    shape: Callable[[Any], Any] = (lambda x: x[:, None]) if task.spec.is_regression else (lambda x: np.eye(2)[x])
+    shape: Callable[[Any], Any] = (lambda x: x[:, None]) if task.scores else (lambda x: np.eye(2)[x])
 
     def subject(outputs: Any) -> Subject:
         return Subject(artifact="-", metrics=task.metrics(truth, outputs), size_bytes=1, parameters=1, nonzero=1, precision="fp32")

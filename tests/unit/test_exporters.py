@@ -171,6 +171,6 @@ def test_a_plan_refuses_a_format_whose_package_is_missing(monkeypatch: pytest.Mo
 
 def test_what_does_not_fit_an_exporter() -> None:
     made, graph = exporter("openvino"), facts(Fact.ONNX)
-    assert unfit(made, {}, graph, "summarization", float_graph=True) is None
-    assert "fixed shapes" in str(unfit(made, {"padding": "buckets"}, graph, "summarization", float_graph=True))
-    assert "needs ONNX graph" in str(unfit(made, {}, frozenset(), "text-classification", float_graph=True))
+    assert unfit(made, {}, graph, "summarization", flat=False, float_graph=True) is None
+    assert "fixed shapes" in str(unfit(made, {"padding": "buckets"}, graph, "summarization", flat=False, float_graph=True))
+    assert "needs ONNX graph" in str(unfit(made, {}, frozenset(), "text-classification", flat=True, float_graph=True))

@@ -47,9 +47,8 @@ from edgeopt.spec.recipe import GateSpec, Target, TaskSpec
 from edgeopt.support.errors import InputError, bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
+from edgeopt.tasks import TASKS, task_of, task_type
 
-#: Tasks with one output a query, which run.py turns into a label or a score.
-TASKS = ("text-classification", "text-regression", "coreference")
 #: Metrics that a device measures by itself, and their bounds that need no baseline.
 DECIDED = ("latency.", "start.cold", "memory.peak")
 _BOUNDS = ("max_ms", "max_mb")
@@ -121,9 +120,10 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
         task = TaskSpec.model_validate(run.lock["recipe"]["resolved"]["task"])
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, error) from None
-    if task.type not in TASKS or task.window_stride is not None:
-        what = "long texts in windows" if task.type in TASKS else task.type
-        raise bad_input("E144", f"a bundle's run.py does not serve {what}", help=f"it serves {', '.join(TASKS)}, each text as one query")
+    one = task_type(task.type).one_query  # run.py makes a label or a score of its one output
+    if not one or task.window_stride is not None:
+        what, served = "long texts in windows" if one else task.type, [name for name, kind in TASKS.items() if kind.one_query]
+        raise bad_input("E144", f"a bundle's run.py does not serve {what}", help=f"it serves {', '.join(served)}, each text as one query")
     artifact = run.folder / report.candidate.artifact
     if artifact.suffix not in (".onnx", ".ort") or not artifact.is_file():
         raise bad_input("E144", f"{report.candidate.artifact} is no file that ONNX Runtime opens", help="let the recipe's first export be `onnx`")
@@ -147,7 +147,7 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
         return logits_of(folder, model, task.max_length, texts, way)
 
     if wanted.texts is not None:
-        texts = read_texts(wanted.texts, _texts_of(task))
+        texts = read_texts(wanted.texts, task_of(task).query_texts)
     else:
         rows, texts = rows_of_run(run, task, wanted.count)
         check_measured(home, rows, ask({}), run.report, task)
@@ -163,11 +163,6 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
     return write_license(wanted.license, run, folder)
 
 
-def _texts_of(task: TaskSpec) -> int:
-    """Texts that make one query."""
-    return 2 if task.type == "coreference" else len(task.columns)
-
-
 def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> Manifest:
     report, lock = run.report, run.lock
     resolved = lock["recipe"]["resolved"]
@@ -181,7 +176,7 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
         edgeopt=__version__,
         name=report.recipe.name,
         created=report.created,
-        task=Task(type=task.type, texts=_texts_of(task), max_length=task.max_length),
+        task=Task(type=task.type, texts=task_of(task).query_texts, max_length=task.max_length),
         labels=report.task.labels,
         model=report.candidate.artifact.removeprefix("model/"),
         precision=report.candidate.precision,

@@ -20,7 +20,7 @@ class Labeled:
         spec = task.spec
         self.task, self.column, self.stated = task, spec.label, spec.missing_label is not None
         self.mark: str | None = value(spec.missing_label) if self.stated else None
-        if not self.stated and task.has_labels and spec.has_classes and _USUAL not in map(value, spec.labels or ()):
+        if not self.stated and task.has_labels and task.has_classes and _USUAL not in map(value, spec.labels or ()):
             self.mark = _USUAL
         self.left_out = self.read = 0
         self.first: Place | None = None

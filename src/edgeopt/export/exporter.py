@@ -26,8 +26,6 @@ GROUP = "edgeopt.exporters"
 #: file has fixed shapes and takes one text a query.
 Padding = Literal["dynamic", "buckets", "max_length"]
 Precision = Literal["fp32", "int8"]
-#: Types of tasks whose queries have other axes than batch and sequence.
-_SHAPED = ("multiple-choice", "summarization")
 #: Logits for a feed of int64 arrays by input name, of shape (batch, sequence).
 Query = Callable[[Mapping[str, Any]], Any]
 
@@ -159,8 +157,9 @@ def exporter_names() -> list[str]:
     return sorted({e.name for e in entry_points(group=GROUP)})
 
 
-def unfit(made: Exporter, options: Mapping[str, Any], facts: Facts, task: str, *, float_graph: bool) -> str | None:
-    """Why an exporter cannot take a state with these facts, made for a task of that type, if so. float_graph: whether the
+def unfit(made: Exporter, options: Mapping[str, Any], facts: Facts, task: str, *, flat: bool, float_graph: bool) -> str | None:
+    """Why an exporter cannot take a state with these facts, made for a task of that type, if so. flat: whether the
+    task's queries have no other axes than batch and sequence. float_graph: whether the
     state's graph was made from a torch model in float32 as it is."""
     if lacking := made.requires - facts:
         return f"needs {', '.join(sorted(lacking))}, which the last step does not leave"
@@ -168,7 +167,7 @@ def unfit(made: Exporter, options: Mapping[str, Any], facts: Facts, task: str, *
         return f"cannot take {', '.join(sorted(in_the_way))}, which the last step leaves"
     if made.source == "torch" and not float_graph:
         return "quantizes the float model itself, and this one was trained in int8"
-    if made.padding(options) != "dynamic" and task in _SHAPED:
+    if made.padding(options) != "dynamic" and not flat:
         return f"has fixed shapes, which {task} has no use for"
     return None
 

@@ -74,7 +74,7 @@ class Artifact:
         if "logits" not in outputs:
             raise bad_input("E131", f"{self.graph} has no output 'logits', but {', '.join(outputs)}", help="edgeopt's and optimum's exports have it")
         last = outputs["logits"][-1]
-        if isinstance(last, int) and task.spec.has_classes and task.outputs not in (None, last):
+        if isinstance(last, int) and task.has_classes and task.outputs not in (None, last):
             raise bad_input("E316", f"{self.graph} has {last} outputs, and the task {task.outputs} classes: {', '.join(task.names)}")
 
 

@@ -19,6 +19,8 @@ class Anatomy:
     embedding_projection: a linear from narrow embeddings to the hidden width, where a model has it.
     position_bias: a table that adds a bias for each head to the scores of every layer, within the base.
     readers: linears behind the last layer; the first that a model has reads the hidden states.
+    takes_prefix: whether transformers' attention takes keys and values from outside, as prefix tuning gives them.
+    has_decoder: whether the model is an encoder and a decoder. decodes: whether transformers has a decoder of the family.
     new: how the names of the modules end that a checkpoint lacks before it is trained for the task, where they do not
     simply stand beside the base.
     """
@@ -37,6 +39,9 @@ class Anatomy:
     embedding_projection: str | None = None
     position_bias: str | None = None
     new: tuple[str, ...] = ()
+    takes_prefix: bool = False
+    has_decoder: bool = False
+    decodes: bool = False
 
     def layer_of(self, parameter: str) -> int | None:
         """Number of the layer that a parameter (or module) belongs to; None for embeddings and head."""
@@ -58,7 +63,7 @@ def _bert_like(base: str, readers: tuple[str, ...], embedding_projection: str | 
         base=base, layers=f"{base}.encoder.layer", self_attention="attention.self",
         attention=("attention.self.query", "attention.self.key", "attention.self.value"), projections=("attention.output.dense", "output.dense"),
         ffn_in="intermediate.dense", activation="intermediate.intermediate_act_fn", norms=("attention.output.LayerNorm", "output.LayerNorm"),
-        readers=(f"{base}.pooler.dense", *readers), embedding_projection=embedding_projection,
+        readers=(f"{base}.pooler.dense", *readers), embedding_projection=embedding_projection, takes_prefix=True, decodes=True,
     )  # fmt: skip
 
 
@@ -90,8 +95,13 @@ FAMILIES: dict[str, Anatomy] = {
         tables=("embeddings.word_embeddings", "embeddings.position_embeddings"), position_bias="encoder.relative_attention_bias",
     ),
     # both stacks' layers end in the same names, in each family that can be a decoder
-    PAIR: replace(_bert_like("encoder", ()), layers="encoder.layer", new=_NEW_OF_PAIR),
+    PAIR: replace(_bert_like("encoder", ()), layers="encoder.layer", new=_NEW_OF_PAIR, takes_prefix=False, has_decoder=True),
 }  # fmt: skip
+
+
+def family(model_type: str | None) -> Anatomy | None:
+    """The anatomy of a `model_type` of transformers; None for a family not described here."""
+    return FAMILIES.get(model_type or "")
 
 
 def anatomy(model_type: str) -> Anatomy:

@@ -63,6 +63,11 @@ class ModelSource:
         return config
 
     @property
+    def model_type(self) -> str | None:
+        """What its config states; None: not known yet, or not stated."""
+        return (self.config or {}).get("model_type")
+
+    @property
     def has_trained_head(self) -> bool | None:
         """Whether the checkpoint was saved with the head of the task; None: not known yet."""
         config = self.config

@@ -16,10 +16,10 @@ from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
+from edgeopt.tasks import TASKS, task_type
 
 INDEX, ABOUT = "index.html", "page.json"
 _SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.svg")
-_TASKS = ("text-classification", "text-regression")
 
 
 def write_page(run: Path, out: Path) -> None:
@@ -57,9 +57,10 @@ PAGE = Record(ABOUT, (INDEX,), _own_files)
 
 def _graph(run: Path, report: Report) -> Path:
     kind, path = report.task.type, run / report.candidate.artifact
-    if kind not in _TASKS:
+    if not task_type(kind).typed:
+        shown = " and ".join(name for name, each in TASKS.items() if each.typed)
         raise bad_input("E161", f"a page shows one label or score for what is typed, and the task of {run} is {kind}",
-                        help=f"pages are for {' and '.join(_TASKS)}; README.md beside the model has lines for the others")  # fmt: skip
+                        help=f"pages are for {shown}; README.md beside the model has lines for the others")  # fmt: skip
     if path.suffix != ".onnx":
         raise bad_input("E161", f"a page runs ONNX, and the first export of {run} is {path.name}", help="put `{format: onnx}` first in `export`")
     if not path.is_file() or not _tokenizer(path).is_file():
@@ -87,7 +88,7 @@ def _about(report: Report, model: list[str], size: int) -> dict[str, Any]:
         "weights": model[1:],
         "bytes": size,
         "labels": task.labels,
-        "regression": task.type == "text-regression",
+        "regression": task_type(task.type).scores,
         "max_length": task.max_length,
         "stride": task.window_stride,
     }
@@ -96,7 +97,7 @@ def _about(report: Report, model: list[str], size: int) -> dict[str, Any]:
 def _index(report: Report, columns: tuple[str, ...], size: int) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    regression = report.task.type == "text-regression"
+    regression = task_type(report.task.type).scores
     page = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     versions = ", ".join(f"{name.rpartition('/')[2]} {version}" for name, version, _ in packages())
     return page.get_template("index.html.j2").render(

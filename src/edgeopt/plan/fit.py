@@ -18,7 +18,7 @@ from edgeopt.spec.recipe import AUTO, TaskSpec
 from edgeopt.support import host
 from edgeopt.support.errors import HEAVY, InputError, Issue, Place, bad_input, install
 from edgeopt.support.words import closest
-from edgeopt.tasks import task_of
+from edgeopt.tasks import task_of, task_type
 
 T = TypeVar("T")
 
@@ -105,16 +105,16 @@ def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> li
 
 def _head_misfit(task: TaskSpec, source: ModelSource, wanted: int | None) -> tuple[str, str] | None:
     """How the trained head is another one than the task needs, and what to do. wanted: outputs, where they are known."""
-    have, bare = source.outputs, "start from the bare encoder"
-    if have is None or task.type not in ("text-classification", "text-regression", "token-classification"):
+    have, bare, kind = source.outputs, "start from the bare encoder", task_type(task.type)
+    if have is None or not kind.told_by_outputs:
         return None
     if source.problem == "multi_label_classification":
         return ("the model's trained head says yes or no for each of its classes (multi_label_classification), which no task of edgeopt does",
                 f"{bare}, for one class a text or a score")  # fmt: skip
-    if have == 1 and task.has_classes:
+    if have == 1 and kind.has_classes:
         return ("the model's trained head has one output, a score as cross-encoders give it, and classes need one each",
                 f"use task.type text-regression, whose label is the score wanted; or {bare}")  # fmt: skip
-    if task.is_regression and have == 1 and source.problem == "single_label_classification":
+    if kind.scores and have == 1 and source.problem == "single_label_classification":
         return ("the model's trained head has one output, and its config.json says problem_type single_label_classification, which needs two",
                 'where it gives a score, write "problem_type": "regression" into config.json')  # fmt: skip
     if wanted is not None and have != wanted:

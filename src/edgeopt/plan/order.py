@@ -15,6 +15,7 @@ from edgeopt.spec.recipe import AUTO, StepParams
 from edgeopt.step.contract import fold
 from edgeopt.store.facts import Fact, Facts, facts
 from edgeopt.support.errors import InputError, Issue, Path_, Place
+from edgeopt.tasks import task_type
 from edgeopt.transforms.finetune import Finetune
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.lower import LowerToOnnx
@@ -60,11 +61,11 @@ def _noted(chain: list[PlannedStep], before: list[Facts]) -> list[PlannedStep]:
 
 def _unexportable(recipe: Recipe, chain: Sequence[PlannedStep], after: Facts) -> list[Issue]:
     """Exporters that cannot take what the last step leaves. Of those that `auto` chooses from, the ones that the recipe names."""
-    float_graph = Fact.INT8 not in next(s.contract.adds for s in chain if Fact.ONNX in s.contract.adds)
+    task, float_graph = recipe.head.task.type, Fact.INT8 not in next(s.contract.adds for s in chain if Fact.ONNX in s.contract.adds)
     named: list[tuple[Path_, str, Mapping[str, Any]]]
     named = [(("export", i), spec.format, spec.options) for i, spec in enumerate(recipe.head.export) if spec.format != AUTO]
     named += [(("export", i, "formats", n), f, {}) for i, spec in enumerate(recipe.head.export) for n, f in enumerate(spec.formats or ())]
-    found = [(at, name, unfit(exporter(name), options, after, recipe.head.task.type, float_graph=float_graph)) for at, name, options in named]
+    found = [(at, name, unfit(exporter(name), options, after, task, flat=task_type(task).flat, float_graph=float_graph)) for at, name, options in named]
     return [Issue("E205", f"exporter '{name}' {why}", recipe.document.place(at), "leave it out, or change the steps") for at, name, why in found if why]
 
 

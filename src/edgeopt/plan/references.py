@@ -18,7 +18,7 @@ from edgeopt.store.facts import Fact, Facts
 from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.paths import expanded, is_there
 from edgeopt.support.words import closest, is_integer
-from edgeopt.tasks import task_of
+from edgeopt.tasks import task_of, task_type
 from edgeopt.tasks.names import in_heads_order
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
     teaches, names = named.reference.role == "teacher", spec.labels if classes is None else classes
     if teaches and not found.has_trained_head:
         issues.append(_unfit(named, "has no trained head", "give a checkpoint that was fine-tuned for the task"))
-    elif teaches and (names is not None or not spec.has_classes):
+    elif teaches and (names is not None or not task_type(spec.type).has_classes):
         wanted = task_of(spec, names or ()).outputs
         if wanted is not None and found.outputs != wanted:
             issues.append(_unfit(named, f"has {found.outputs} outputs, and the task {wanted}", "give one that was trained for the same classes"))

@@ -23,7 +23,6 @@ from edgeopt.spec.recipe import (
     GROUPINGS,
     MEASURED,
     NAME,
-    UNSLICED,
     EmissionsSpec,
     GateSpec,
     RecipeHead,
@@ -39,6 +38,7 @@ from edgeopt.step.contract import Contract
 from edgeopt.step.transform import AnyTransform
 from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
 from edgeopt.support.words import closest
+from edgeopt.tasks import task_type
 
 EXPORTERS = "edgeopt.exporters"
 _RESERVED = {"baseline", "load", "onnx"}
@@ -296,7 +296,9 @@ def _trainings(head: RecipeHead, steps: Sequence[StepSpec | None]) -> Iterator[t
 
 def sliceable(task: TaskSpec) -> tuple[str, ...]:
     """What `slice` of a gate may be."""
-    return () if task.type in UNSLICED else ("worst", *(g for g in GROUPINGS if g != "label" or task.has_classes), *(task.slices or ()))
+    if not task.sliceable:
+        return ()
+    return ("worst", *(g for g in GROUPINGS if g != "label" or task_type(task.type).has_classes), *(task.slices or ()))
 
 
 def _check_exports(document: Document, head: RecipeHead) -> None:

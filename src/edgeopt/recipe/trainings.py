@@ -10,14 +10,10 @@ from edgeopt.recipe.yaml import Document
 from edgeopt.spec.recipe import TaskSpec, TrainParams
 from edgeopt.support.errors import Issue, Path_
 from edgeopt.support.words import closest
+from edgeopt.tasks import task_type
 
 #: path below the training's keys, message, help
 _Found = list[tuple[Path_, str, str]]
-#: Tasks whose models are not asked about texts alone.
-_ANNOTATED = {
-    "coreference": "the pairs of coreference are made of annotated mentions",
-    "summarization": "the decoder of summarization is shown the reference summary",
-}
 
 
 def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainParams]], task: TaskSpec, classes: Sequence[str] | None) -> list[Issue]:
@@ -32,7 +28,7 @@ def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainPa
 
 def _loss(params: TrainParams, task: TaskSpec, classes: Sequence[str] | None) -> _Found:
     given = params.class_weights
-    if not task.has_classes:
+    if not task_type(task.type).has_classes:
         found: _Found = [(("class_weights",), f"a {task.type} has no classes", "take the key out")] if given is not None else []
         return found + ([(("label_smoothing",), f"a {task.type} has no classes", "take the key out")] if params.label_smoothing else [])
     if classes is None or not isinstance(given, dict | list):
@@ -68,8 +64,9 @@ def _distil(at: Path_, params: TrainParams, task: TaskSpec) -> _Found:
     if not distil.labels:
         given = {"class_weights": params.class_weights is not None, "label_smoothing": params.label_smoothing > 0}
         found += [((key,), "is of labels, and distil.labels is 0", "take the key out, or give distil.labels a weight") for key in given if given[key]]
-    if distil.layered and task.type == "summarization":
-        found.append((("distil",), "terms of layers are of one encoder, and the model of summarization has a decoder too", "keep labels and logits"))
-    if distil.unlabelled is not None and task.type in _ANNOTATED:
-        found.append((("distil", "unlabelled"), f"{_ANNOTATED[task.type]}: the teacher cannot be asked without", "take the key out"))
+    kind = task_type(task.type)
+    if distil.layered and kind.has_decoder:
+        found.append((("distil",), f"terms of layers are of one encoder, and the model of {task.type} has a decoder too", "keep labels and logits"))
+    if distil.unlabelled is not None and kind.annotated:
+        found.append((("distil", "unlabelled"), f"{kind.annotated}: the teacher cannot be asked without", "take the key out"))
     return found

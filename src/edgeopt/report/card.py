@@ -12,17 +12,8 @@ from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.templating import environment
 from edgeopt.results.model import Report
 from edgeopt.support.telemetry import ORT_LINES
+from edgeopt.tasks import task_type
 
-_READS = {
-    "multiple-choice": "a question and its choices",
-    "token-classification": "a text as a list of words",
-    "summarization": "a document",
-    "coreference": "two texts, the sentences of two mentions, the earlier first, each with its mention between square brackets as in "
-    '"[ Ann ] slept ." and "She said [ she ] did ." (words apart by spaces, brackets of the text itself made round),',
-}
-#: Heads with one output a text: what optimum and transformers.js call sequence classification.
-_SEQUENCES = ("text-classification", "text-regression", "coreference")
-_PIPELINES = {t: t for t in ("text-classification", "multiple-choice", "token-classification", "summarization")} | {"coreference": "text-classification"}
 #: Exporters whose folder optimum and transformers.js load.
 _LAYOUT = ("onnx", "transformers-js")
 #: Slices that a card has room for; more are in the report.
@@ -51,6 +42,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
     """`pair`: the task reads two texts. `quantized`: the shipped file is the int8 one."""
     kept = next((each for each in report.exports if each.subject == "candidate"), None)
     made = exporter(kept.format) if kept and kept.format in exporter_names() else None
+    task = task_type(report.task.type)
     page = environment(autoescape=False)
     page.filters.update(escape=escape, python=repr, yaml=_yaml)
     return page.get_template("card.md.j2").render(
@@ -61,12 +53,12 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         runtime=made.runtime if made else "onnxruntime",
         lengths=kept.lengths if kept else None,
         dtype="q8" if quantized else "fp32",
-        reads=_READS.get(report.task.type, "two texts" if pair else "one text"),
-        regression=report.task.type == "text-regression",
-        choices=report.task.type == "multiple-choice",
-        words=report.task.type == "token-classification",
-        writes=report.task.type == "summarization",
-        sequence_classification=report.task.type in _SEQUENCES and not report.task.window_stride and (made is None or made.name in _LAYOUT),
+        reads=task.reads or ("two texts" if pair else "one text"),
+        regression=task.scores,
+        choices=task.has_choices,
+        words=task.reads_words,
+        writes=task.writes,
+        sequence_classification=task.one_query and not report.task.window_stride and (made is None or made.name in _LAYOUT),
         sentence=headline.sentence(report),
         session_options=SESSION_OPTIONS,
         no_telemetry=ORT_LINES,
@@ -90,8 +82,8 @@ def _hub_fields(report: Report, quantized: bool) -> dict[str, str | list[str]]:
     """Front matter the hub reads. Local paths are left out: the hub would look for them."""
     tags = ["edgeopt", "onnxruntime", "transformers.js", report.task.type]
     fields: dict[str, str | list[str]] = {"library_name": "onnx", "tags": [*tags, "int8"] if quantized else tags}
-    if report.task.type in _PIPELINES:
-        fields["pipeline_tag"] = _PIPELINES[report.task.type]
+    if pipeline := task_type(report.task.type).pipeline:
+        fields["pipeline_tag"] = pipeline
     if HUB_NAME.fullmatch(report.model):
         fields["base_model"] = report.model
     dataset = report.task.dataset.split()[0] if report.task.dataset.split() else ""

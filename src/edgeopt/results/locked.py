@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from edgeopt.spec.recipe import MEASURED, TASK_METRICS, GateSpec, ModelSpec, Target, TaskSpec
+from edgeopt.spec.recipe import MEASURED, GateSpec, ModelSpec, Target, TaskSpec
 
 #: What stands before a column of task.slices where a lock has the SHA-256 of its values.
 SLICES = "slices."
@@ -48,7 +48,7 @@ class Resolved(_Open):
                 raise ValueError(f"gates.{i} is on target {gate.target!r}, which is not there")
             if gate.sequence is not None and gate.sequence not in target.sequence:
                 raise ValueError(f"gates.{i} is on sequence {gate.sequence}, at which {target.name} is not measured")
-            if gate.metric not in MEASURED and gate.metric not in TASK_METRICS[self.task.type][1]:
+            if gate.metric not in MEASURED and gate.metric not in self.task.known_metrics:
                 raise ValueError(f"gates.{i} is on {gate.metric}, which {self.task.type} does not have")
         return self
 

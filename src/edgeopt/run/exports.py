@@ -16,6 +16,7 @@ from edgeopt.spec.recipe import AUTO, ExportSpec
 from edgeopt.store.facts import Fact
 from edgeopt.support.errors import EdgeoptError, step_failed
 from edgeopt.support.progress import Progress
+from edgeopt.tasks import task_type
 
 #: Where the export that is measured as the candidate goes.
 MODEL = "model"
@@ -91,7 +92,7 @@ def _ways(recipe: Recipe, spec: ExportSpec, executed: Executed) -> Iterator[tupl
     for format in spec.formats or automatic(recipe):
         made = exporter(format)
         for variant, options in made.variants().items():
-            if unfit(made, options, facts, recipe.head.task.type, float_graph=float_graph) is None:
+            if unfit(made, options, facts, recipe.head.task.type, flat=task_type(recipe.head.task.type).flat, float_graph=float_graph) is None:
                 yield f"{format} {variant}".strip(), format, options
 
 

@@ -29,6 +29,7 @@ MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", 
 #: What rows are grouped by without a column, and the tasks whose rows are not.
 GROUPINGS = ("label", "length")
 UNSLICED = ("coreference", "summarization")
+_CLASSLESS = ("text-regression", "summarization")
 
 TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification", "coreference", "summarization"]
 TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1", "rouge1", "rouge2", "rougeL"]
@@ -172,16 +173,18 @@ class TaskSpec(Strict):
         return text + choices
 
     @property
-    def is_regression(self) -> bool:
-        return self.type == "text-regression"
-
-    @property
     def pairing(self) -> PairsSpec:
         return self.pairs or PairsSpec()
 
     @property
-    def has_classes(self) -> bool:
-        return self.type not in ("text-regression", "summarization")
+    def sliceable(self) -> bool:
+        """Whether parts of the rows are measured apart."""
+        return self.type not in UNSLICED
+
+    @property
+    def known_metrics(self) -> tuple[str, ...]:
+        """What the task can be measured by."""
+        return TASK_METRICS[self.type][1]
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -199,11 +202,10 @@ class TaskSpec(Strict):
 
     @model_validator(mode="after")
     def _metrics_fit(self) -> TaskSpec:
-        _, allowed = TASK_METRICS[self.type]
-        wrong = [m for m in self.metrics or () if m not in allowed]
+        wrong = [m for m in self.metrics or () if m not in self.known_metrics]
         if wrong:
-            raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(allowed)}")
-        if not self.has_classes and (self.labels or any(source.labels for source in self.train_with)):
+            raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(self.known_metrics)}")
+        if self.type in _CLASSLESS and (self.labels or any(source.labels for source in self.train_with)):
             raise ValueError(f"'labels' names classes; a {self.type.removeprefix('text-')} has none")
         twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
         if twice:
@@ -226,7 +228,7 @@ class TaskSpec(Strict):
             raise ValueError("'max_target_length' belongs to summarization")
         if self.long_text == "window" and self.type not in ("text-classification", "text-regression"):
             raise ValueError(f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}")
-        if self.slices and self.type in UNSLICED:
+        if self.slices and not self.sliceable:
             raise ValueError(f"'slices' is not for {self.type}, whose rows are not measured apart")
         if taken := sorted({*(self.slices or ())} & {*GROUPINGS, "worst"}):
             raise ValueError(f"'slices' names columns, and {taken[0]!r} is a word of edgeopt's own: rename the column")

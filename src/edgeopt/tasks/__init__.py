@@ -13,7 +13,7 @@ from edgeopt.tasks.regression import Regression
 from edgeopt.tasks.summarization import Summarization
 from edgeopt.tasks.token_classification import TokenClassification
 
-__all__ = ["TASKS", "Task", "task_of"]
+__all__ = ["TASKS", "Task", "task_of", "task_type"]
 
 TASKS: dict[str, type[Task]] = {
     "text-classification": Classification,
@@ -25,6 +25,11 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
+def task_type(name: str) -> type[Task]:
+    """The class of a type's tasks, which answers what is true of all of them. Raises KeyError where there is none."""
+    return TASKS[name]
+
+
 def task_of(spec: TaskSpec, names: Sequence[str] = (), *, stated: bool = True) -> Task:
     """The task that a recipe describes; names: its classes, where they are known; stated: see Task."""
-    return TASKS[spec.type](spec, names, stated=stated)
+    return task_type(spec.type)(spec, names, stated=stated)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from edgeopt.models.anatomy import FAMILIES, PAIR
-from edgeopt.spec.recipe import TASK_METRICS, UNSLICED, TaskSpec
+from edgeopt.models.anatomy import FAMILIES, Anatomy, family
+from edgeopt.spec.recipe import TaskSpec
 from edgeopt.statistics.bounds import Bounds
 from edgeopt.statistics.paired import FEWEST_SCORES
 from edgeopt.statistics.power import scaled
@@ -43,8 +43,6 @@ class Task(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     #: Axes of the logits that the exported graph keeps open, besides those of the inputs.
     output_axes: ClassVar[dict[int, str]] = {0: "batch"}
-    #: Model types that the task cannot be given.
-    refuses: ClassVar[tuple[str, ...]] = (PAIR,)
     #: Whether the head's outputs are the classes by their names, and so may stand in another order than the rows' classes.
     names_outputs: ClassVar[bool] = False
     #: Whether a row's text is a list of words.
@@ -53,6 +51,36 @@ class Task(ABC):
     selects_by_loss: ClassVar[bool] = False
     #: Whether a label that is missing is marked in the rows' label column, and so can be left out.
     has_labels: ClassVar[bool] = True
+    #: Whether a label is one of several classes, or several of them.
+    has_classes: ClassVar[bool] = True
+    #: Whether a row has one output, a score.
+    scores: ClassVar[bool] = False
+    #: Whether a row's answer is one class, with a probability of each.
+    one_class: ClassVar[bool] = False
+    #: Whether a text, or a choice, has one output, where otherwise each of its tokens has one.
+    one_output: ClassVar[bool] = False
+    #: Whether a row's texts are one query with one output, as sequence classification is served everywhere.
+    one_query: ClassVar[bool] = False
+    #: Whether the texts are such as one types, neither marked nor in pieces.
+    typed: ClassVar[bool] = False
+    #: Whether a row has choices, of which each is read with its question.
+    has_choices: ClassVar[bool] = False
+    #: Whether the model has a decoder beside its encoder.
+    has_decoder: ClassVar[bool] = False
+    #: Whether the answer is a text that the model writes.
+    writes: ClassVar[bool] = False
+    #: Whether a query has no other axes than batch and sequence.
+    flat: ClassVar[bool] = True
+    #: Whether the model hands keys and values from outside on to its encoder.
+    takes_prefix: ClassVar[bool] = True
+    #: Whether the number of outputs of a checkpoint's trained head tells if it was trained for the like.
+    told_by_outputs: ClassVar[bool] = False
+    #: Why the model cannot be asked about texts without labels; None where it can.
+    annotated: ClassVar[str | None] = None
+    #: What the model reads, as its card says it; None: a text, or two.
+    reads: ClassVar[str | None] = None
+    #: What the hub calls the task; None where it has no word for it.
+    pipeline: ClassVar[str | None] = None
 
     def __init__(self, spec: TaskSpec, names: Sequence[str] = (), *, stated: bool = True) -> None:
         """stated: whether the order of the names was stated, so that a number in the data may stand for one; not where they
@@ -130,15 +158,25 @@ class Task(ABC):
         """Outputs that a trained head must have; None where the classes do not decide it."""
         return len(self.names) or 1
 
+    @property
+    def query_texts(self) -> int:
+        """Texts that make one query."""
+        return len(self.spec.columns)
+
     def head_options(self) -> dict[str, Any]:
         """What of the model's config follows from the task."""
         names = dict(enumerate(_shown(self.names)))
         return {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
 
+    def takes(self, anatomy: Anatomy) -> bool:
+        """Whether the task works with a family of models."""
+        return not anatomy.has_decoder
+
     def check_family(self, model_type: str, place: Place | None = None) -> None:
         """Raises InputError E314 for a family of models that the task does not work with."""
-        if model_type in self.refuses:
-            families = ", ".join(f for f in FAMILIES if f not in self.refuses)
+        found = family(model_type)
+        if found is not None and not self.takes(found):
+            families = ", ".join(name for name, each in FAMILIES.items() if self.takes(each))
             raise bad_input("E314", f"{self.spec.type} does not work with model type '{model_type}'", place=place, help=f"families: {families}")
 
     def load(self, folder: Path) -> tuple[Any, list[str], list[str]]:
@@ -271,7 +309,7 @@ class Task(ABC):
     @property
     def slice_metric(self) -> str | None:
         """What slices of the rows are compared by; None for a task whose rows are not measured apart."""
-        return None if self.spec.type in UNSLICED else self.spec.metric_names[0]
+        return self.spec.metric_names[0] if self.spec.sliceable else None
 
     @abstractmethod
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
@@ -315,8 +353,7 @@ class Task(ABC):
     def extra_metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
         """Of accuracy, precision, recall and f1 those that the task has and the recipe does not ask for: for comparing
         runs. Gates do not see them."""
-        _, allowed = TASK_METRICS[self.spec.type]
-        names = [n for n in ("accuracy", "precision", "recall", "f1") if n in allowed and n not in self.spec.metric_names]
+        names = [n for n in ("accuracy", "precision", "recall", "f1") if n in self.spec.known_metrics and n not in self.spec.metric_names]
         return {name: self.measure(name, labels, outputs) for name in names}
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:

@@ -20,6 +20,12 @@ class Classification(Task):
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     names_outputs: ClassVar[bool] = True
+    one_class: ClassVar[bool] = True
+    one_output: ClassVar[bool] = True
+    one_query: ClassVar[bool] = True
+    typed: ClassVar[bool] = True
+    told_by_outputs: ClassVar[bool] = True
+    pipeline: ClassVar[str | None] = "text-classification"
 
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         return list(given or columns.classes_of((label, place) for _, label, place in rows))

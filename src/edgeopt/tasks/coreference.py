@@ -32,6 +32,18 @@ class Coreference(CountedTask, Classification):
     A label: (same, document, later mention, earlier mention, entity of the later, entity of the earlier)."""
 
     has_labels: ClassVar[bool] = False
+    one_class: ClassVar[bool] = False
+    typed: ClassVar[bool] = False
+    told_by_outputs: ClassVar[bool] = False
+    annotated: ClassVar[str | None] = "the pairs of coreference are made of annotated mentions"
+    reads: ClassVar[str | None] = (
+        "two texts, the sentences of two mentions, the earlier first, each with its mention between square brackets as in "
+        '"[ Ann ] slept ." and "She said [ she ] did ." (words apart by spaces, brackets of the text itself made round),'
+    )
+
+    @property
+    def query_texts(self) -> int:
+        return 2
 
     def read_all(self, row: columns.Cells, place: Place) -> list[columns.Raw]:
         (column,), spec = self.spec.columns, self.spec.pairing

@@ -20,6 +20,14 @@ class MultipleChoice(Classification):
 
     auto_class: ClassVar[str] = "AutoModelForMultipleChoice"
     output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "choices"}
+    has_choices: ClassVar[bool] = True
+    one_query: ClassVar[bool] = False
+    typed: ClassVar[bool] = False
+    flat: ClassVar[bool] = False
+    takes_prefix: ClassVar[bool] = False
+    told_by_outputs: ClassVar[bool] = False
+    reads: ClassVar[str | None] = "a question and its choices"
+    pipeline: ClassVar[str | None] = "multiple-choice"
 
     @property
     def outputs(self) -> int | None:

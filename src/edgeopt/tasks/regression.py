@@ -19,6 +19,10 @@ class Regression(Classification):
     """One output, trained by squared error."""
 
     names_outputs: ClassVar[bool] = False
+    has_classes: ClassVar[bool] = False
+    scores: ClassVar[bool] = True
+    one_class: ClassVar[bool] = False
+    pipeline: ClassVar[str | None] = None
 
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         return []

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edgeopt.models.anatomy import Anatomy
 from edgeopt.support.errors import Place
 from edgeopt.tasks import columns, greedy
 from edgeopt.tasks.base import IGNORED, Feed, Run, Texts, Values
@@ -25,9 +26,17 @@ class Summarization(CountedTask):
     auto_class: ClassVar[str] = "EncoderDecoderModel"
     needs: ClassVar[tuple[str, ...]] = ("rouge-score",)
     output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "target"}
-    # transformers has no decoders of these
-    refuses: ClassVar[tuple[str, ...]] = ("distilbert", "mpnet")
     selects_by_loss: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = False
+    has_decoder: ClassVar[bool] = True
+    writes: ClassVar[bool] = True
+    flat: ClassVar[bool] = False
+    annotated: ClassVar[str | None] = "the decoder of summarization is shown the reference summary"
+    reads: ClassVar[str | None] = "a document"
+    pipeline: ClassVar[str | None] = "summarization"
+
+    def takes(self, anatomy: Anatomy) -> bool:
+        return anatomy.decodes
 
     @property
     def target_length(self) -> int:

@@ -30,6 +30,9 @@ class TokenClassification(CountedTask):
     needs: ClassVar[tuple[str, ...]] = ("seqeval",)
     names_outputs: ClassVar[bool] = True
     reads_words: ClassVar[bool] = True
+    told_by_outputs: ClassVar[bool] = True
+    reads: ClassVar[str | None] = "a text as a list of words"
+    pipeline: ClassVar[str | None] = "token-classification"
     output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "sequence"}
 
     def read(self, row: columns.Cells, place: Place) -> columns.Raw:

@@ -142,7 +142,7 @@ def distilled(model: Any, params: TrainParams, context: StepContext, task: Task,
     answers = [_answers(spec, state, matching, params, context, task, pool.rows, asked) for state in states]
     for each in answers:
         each.prepare()
-    scores = context.task.is_regression
+    scores = task.scores
     if pool.unlabelled and label_loss is None:  # the model's own is a mean over all rows of a batch
         label_loss = SquaredError() if scores else WeightedCrossEntropy(None, 0.0)
     return Distilled(spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labeled=pool.labeled)
@@ -151,8 +151,8 @@ def distilled(model: Any, params: TrainParams, context: StepContext, task: Task,
 def _answers(spec: Distil, state: State, matching: Matching | None, params: TrainParams, context: StepContext, task: Task, rows: Split,
              asked: list[dict[str, Any]]) -> Answers:  # fmt: skip
     precision = "bf16" if params.precision == "bf16" else "fp32"
-    load = partial(_teacher, state, scores=context.task.is_regression, bf16=precision == "bf16")
-    writes = context.task.target_length is not None
+    load = partial(_teacher, state, scores=task.scores, bf16=precision == "bf16")
+    writes = task.writes
     encoder = Encoder(state.folder, context.task.max_length)
     inputs, features = task.training_rows(encoder, rows, takes_of(state.folder))
     a_token = features.words is not None

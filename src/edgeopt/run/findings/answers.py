@@ -12,7 +12,6 @@ from edgeopt.results.model import Agreement, Flip, ScoreChange, ScoreChanges, Sl
 from edgeopt.spec.recipe import Diagnostics
 from edgeopt.statistics import agreement as of
 
-CLASSES = ("text-classification", "multiple-choice")
 _CHARACTERS = 300
 Texts = Sequence[tuple[str, ...]]
 
@@ -20,7 +19,7 @@ Texts = Sequence[tuple[str, ...]]
 def agreement(evidence: Evidence, texts: Texts, asked: Diagnostics) -> Agreement | None:
     """Of tasks that give each row one class. texts: of every row."""
     task, labels = evidence.task, evidence.labels
-    if task.spec.type not in CLASSES:
+    if not task.one_class:
         return None
     base, candidate = (of.probabilities(np.asarray(x, dtype=float)) for x in (evidence.baseline_logits, evidence.candidate_logits))
     before, after = base.argmax(1), candidate.argmax(1)
@@ -46,7 +45,7 @@ def agreement(evidence: Evidence, texts: Texts, asked: Diagnostics) -> Agreement
 def changes(evidence: Evidence, texts: Texts, asked: Diagnostics) -> ScoreChanges | None:
     """Of a regression."""
     task, labels = evidence.task, evidence.labels
-    if not task.spec.is_regression:
+    if not task.scores:
         return None
     base, candidate = (task.predict(x) for x in (evidence.baseline_logits, evidence.candidate_logits))
     moved = np.abs(candidate - base)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from edgeopt.models.anatomy import family
 from edgeopt.models.parts import head_of
 from edgeopt.models.source import ModelSource
 from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
@@ -15,12 +16,8 @@ from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Found
 from edgeopt.store.facts import Fact, facts
 from edgeopt.support.errors import step_failed
+from edgeopt.tasks import task_type
 from edgeopt.transforms.adapters.base import STAYS, Adapter, for_task
-
-#: Tasks with one output a text. Where each token has an output, tokens that are not the text's have no place.
-_ONE_OUTPUT = ("text-classification", "text-regression", "multiple-choice", "coreference")
-#: Families whose attention takes keys and values from outside, as prefix tuning gives them.
-_TAKE_A_PREFIX = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
 
 
 class VirtualTokensParams(TrainedStepParams):
@@ -35,8 +32,9 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
     contract = STAYS
 
     def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
-        if task.type not in _ONE_OUTPUT:
-            why = "two stacks of layers would need tokens" if task.type == "summarization" else "virtual tokens would take the outputs of the text's"
+        kind = task_type(task.type)
+        if not kind.one_output:  # where each token has an output, tokens that are not the text's have no place
+            why = "two stacks of layers would need tokens" if kind.has_decoder else "virtual tokens would take the outputs of the text's"
             return [((), f"{self.name} has no place in {task.type}: {why}", "use adapter.lora or adapter.bottleneck")]
         return []
 
@@ -101,13 +99,13 @@ class Prefix(_VirtualTokens):
     contract = Contract(requires=STAYS.requires, forbids=STAYS.forbids | facts(Fact.UNEVEN), adds=STAYS.adds, data=STAYS.data, needs=STAYS.needs)
 
     def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
-        if task.type == "multiple-choice":
+        if not task_type(task.type).takes_prefix:
             return [((), f"{self.name} has no place in {task.type}: its model hands no keys and values on to the encoder", "use adapter.prompt")]
         return super().check(params, task)
 
     def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
-        kind = (model.config or {}).get("model_type", "bert")
-        if kind not in _TAKE_A_PREFIX:
+        kind, shape = model.model_type, family(model.model_type)
+        if kind is not None and not (shape and shape.takes_prefix):
             return [(("use",), f"{self.name} does not work with {kind}, whose attention takes no keys and values from outside", "use adapter.prompt")]
         return super().fit(params, task, model)
 

@@ -17,6 +17,7 @@ from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input, step_failed
+from edgeopt.tasks import task_type
 from edgeopt.transforms.prune.figures import TOLERANCE, of_one_stack, shape_figures, size_figures
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 
@@ -97,7 +98,7 @@ class CofiPrune(Transform[CofiParams]):
 
         def teacher(training: TrainParams) -> Teacher:
             bf16 = training.precision == "bf16"
-            return Teacher(load_model(state.folder), scores=context.task.type == "text-regression", bf16=bf16)
+            return Teacher(load_model(state.folder), scores=task_type(context.task.type).scores, bf16=bf16)
 
         zeros, cut = Fact.SPARSE in state.facts, context.work / _CUT
         model: Any = None

@@ -9,6 +9,7 @@ from edgeopt.models.source import WEIGHTS, structure_in
 from edgeopt.models.structure import survival
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step.transform import Figures, Found
+from edgeopt.tasks import task_type
 
 #: Tokens of the text whose multiply-accumulates are counted.
 TOKENS = 128
@@ -18,7 +19,7 @@ TOLERANCE = 0.01
 
 def of_one_stack(name: str, task: TaskSpec) -> Found:
     """What a task whose model is an encoder and a decoder makes impossible: nothing can be cut out of those yet."""
-    if task.type != "summarization":
+    if not task_type(task.type).has_decoder:
         return []
     return [((), f"{name} cuts an encoder, and the model of {task.type} has a decoder too", "use prune.magnitude with granularity: unstructured")]
 

@@ -15,6 +15,7 @@ from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
+from edgeopt.tasks import task_type
 from edgeopt.transforms.quantize import common
 from edgeopt.transforms.quantize.scope import Block, in_block, weighted
 
@@ -57,8 +58,8 @@ class Qat(Transform[QatParams]):
 
     def check(self, params: QatParams, task: TaskSpec) -> Found:
         found: Found = []
-        if task.type == "summarization":
-            found.append(((), "quantize.qat trains an encoder, and the model of summarization has a decoder too", "use quantize.static or quantize.dynamic"))
+        if task_type(task.type).has_decoder:
+            found.append(((), f"{self.name} trains an encoder, and the model of {task.type} has a decoder too", "use quantize.static or quantize.dynamic"))
         if params.freeze_after < params.observe:
             found.append((("freeze_after",), f"ranges are observed for {params.observe:g} of the training, and kept after {params.freeze_after:g}",
                           "let 'freeze_after' be more than 'observe'"))  # fmt: skip

@@ -13,7 +13,7 @@ from edgeopt.models.files import GRAPH
 from edgeopt.spec.recipe import StepParams, Strict, TaskSpec
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.store import State
-from edgeopt.tasks import task_of
+from edgeopt.tasks import task_of, task_type
 from edgeopt.transforms.quantize import common
 from edgeopt.transforms.quantize import policy as policies
 from edgeopt.transforms.quantize.build import Builder, Remedies
@@ -84,9 +84,9 @@ class StaticQuantize(Transform[StaticParams]):
     def check(self, params: StaticParams, task: TaskSpec) -> Found:
         if params.policy == "fixed":
             return []
-        if task.type == "summarization" and params.margin.max_drop is not None:
+        if task_type(task.type).writes and params.margin.max_drop is not None:
             return [(("tolerance",), "to measure a drop the model would write a summary of every row again for each remedy", "give tolerance: {kl: 0.01}")]
-        if task.is_regression and params.margin.agreement is not None:
+        if task_type(task.type).scores and params.margin.agreement is not None:
             return [(("tolerance", "agreement"), "a score is never quite the same", "give max_drop or kl")]
         return []
 

@@ -1,0 +1,79 @@
+"""What is true of a task, of a family of models or of a transform is asked of it: nobody else knows it by its name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+from scripts import house
+
+from edgeopt.models.anatomy import FAMILIES
+from edgeopt.tasks import TASKS
+
+#: What users call things, and a made-up task for authors and for what is checked while a recipe has none.
+WORDS = ("support/synonyms.py", "testing/build.py", "recipe/load.py")
+#: Of each rule: the names, where they are at home, and the files elsewhere that may say them.
+RULES = {
+    "tasks": ([*TASKS], ("tasks/", "spec/"), WORDS),
+    "families": ([*FAMILIES], ("models/",), ()),
+}
+#: What must not be compared with anything but another of its kind outside its home.
+ASKED = {"tasks": ".type", "families": "model_type"}
+
+
+def said(tree: ast.AST) -> Iterator[ast.Constant]:
+    """The strings of a module that are no docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docs = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node
+
+
+def elsewhere(homes: tuple[str, ...], excepted: Collection[str], source: Path = house.SOURCE) -> Iterator[tuple[str, ast.AST]]:
+    """Every module outside the homes and the exceptions."""
+    for path in sorted(source.rglob("*.py")):
+        name = path.relative_to(source).as_posix()
+        if not name.startswith(homes) and name not in excepted:
+            yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def strays(names: Collection[str], homes: tuple[str, ...], excepted: Collection[str], source: Path = house.SOURCE) -> list[str]:
+    """Names that stand elsewhere, and beginnings of names that end in a dot, as `startswith` takes them."""
+    known = {*names, *(f"{n.partition('.')[0]}." for n in names if "." in n)}
+    return [f"{name}:{c.lineno} {c.value}" for name, tree in elsewhere(homes, excepted, source) for c in said(tree) if c.value in known]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nobody_else_says_the_name(rule: str) -> None:
+    assert strays(*RULES[rule]) == []
+
+
+@pytest.mark.parametrize("rule", ASKED)
+def test_nobody_else_compares_the_name(rule: str) -> None:
+    """Two tasks may be held against each other, as `a.type != b.type`."""
+    _, homes, _ = RULES[rule]
+    found = []
+    for name, tree in elsewhere(homes, ()):
+        for node in (n for n in ast.walk(tree) if isinstance(n, ast.Compare)):
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            asks = [s for s in sides if s.endswith(("task" + ASKED[rule], "spec" + ASKED[rule]) if rule == "tasks" else ASKED[rule])]
+            if asks and len(asks) < len(sides):
+                found.append(f"{name}:{node.lineno} {ast.unparse(node)}")
+    assert found == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_exception_is_needed(rule: str) -> None:
+    names, homes, excepted = RULES[rule]
+    assert {stray.partition(":")[0] for stray in strays(names, homes, ())} == set(excepted)
+
+
+def test_a_stray_name_is_found(tmp_path: Path) -> None:
+    for name, text in {"report": 'def f(task):\n    """coreference"""\n    return task == "coreference"', "tasks": 'X = "coreference"'}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text(text)
+    (tmp_path / "report" / "b.py").write_text('def f(use):\n    return use.startswith("quantize.")')
+    assert strays(["coreference", "quantize.qat"], ("tasks/",), (), tmp_path) == ["report/a.py:3 coreference", "report/b.py:2 quantize."]
