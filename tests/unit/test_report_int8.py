@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from report_sample import sample_report, speedup, step
 
+from edgeopt.plan.steps import PlannedStep
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
 from edgeopt.results.model import Report
 from edgeopt.run.findings import losses
+from edgeopt.step import registry
 from edgeopt.support import host
 
 QUERY, OUTPUT = "/model/bert/encoder/layer.0/attention/self/query/MatMul", "/model/bert/encoder/layer.0/output/dense/MatMul"
@@ -50,10 +52,19 @@ def notes(flags: set[str], monkeypatch: pytest.MonkeyPatch, *, reduce_range: boo
           speedups: tuple[Any, ...] = (), **figures: Any) -> str:  # fmt: skip
     monkeypatch.setattr(host, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr("platform.machine", lambda: machine)
-    planned = SimpleNamespace(id="int8", use="quantize.static", params=SimpleNamespace(reduce_range=reduce_range))
+    transform = registry.get("quantize.qat" if "parity" in figures else "quantize.static")
+    planned = PlannedStep(
+        "int8", transform.name, "candidate", transform, transform.Params(**{} if "parity" in figures else {"reduce_range": reduce_range}), None
+    )
     done: Any = SimpleNamespace(step=planned, state=SimpleNamespace(figures=figures))
     evidence: Any = SimpleNamespace(candidate=SimpleNamespace(precision=precision))
     return "\n".join(losses.int8_notes([done], evidence, speedups))
+
+
+def test_a_graph_that_predicts_otherwise_than_what_was_trained_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a step that trains for int8 alone: an exported graph's parity is with the float model, and says nothing of classes."""
+    assert "On 2.0% of 50 train rows" in notes({"avx512_vnni"}, monkeypatch, parity={"same_predictions": 0.98, "compared": 50})
+    assert "train rows" not in notes({"avx512_vnni"}, monkeypatch, parity={"same_predictions": 1.0, "compared": 50})
 
 
 def test_saturation_is_said_where_the_processor_has_no_vnni(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from edgeopt.measure.latency import Measured
 from edgeopt.measure.twin import Twin
 from edgeopt.models.source import find_model
 from edgeopt.results.model import Part, Subject
+from edgeopt.step import registry
 from edgeopt.support import host
 from edgeopt.support.errors import EdgeoptError, InputError, Issue, Place, bad_input
 from edgeopt.support.outputs import BASELINE, write_output
@@ -122,7 +123,7 @@ def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, ro
         ("rows", f"{found.rows} of {found.split}, {found.fingerprint[:12]}", f"{len(rows)} of {rows.name}, {rows.fingerprint[:12]}"),
         ("encoding", found.encoding, dict(task.key())),
     ]
-    if not any(step["use"] == "distill" for step in asked.resolved["steps"]):  # a student may have a tokenizer of its own
+    if all(registry.get(step["use"]).keeps_tokenizer for step in asked.resolved["steps"] if step["use"] in registry.names()):
         pairs.append(("tokenizer", found.tokenizer[:12], candidate.digests()["tokenizer"][:12]))
     if made.training is not None:
         pairs.append(("training", made.training, training_of(asked)))

@@ -17,8 +17,6 @@ from edgeopt.support import host
 from edgeopt.support.errors import Path_
 from edgeopt.support.files import key_of
 from edgeopt.tasks import task_of
-from edgeopt.transforms.load import Load
-from edgeopt.transforms.lower import LowerToOnnx
 
 
 def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
@@ -74,7 +72,7 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
     }
     if references:
         parts["references"] = {".".join(map(str, r.path)): (others or {})[r.name] for r in references}
-    if contract.data is not None or step.use == Load.name:
+    if contract.data is not None or step.transform.shaped_by_task:
         parts["task"] = {"type": task.type, "labels": data["labels"]}
     if contract.data is not None:
         parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, **task_of(task).key()}
@@ -84,7 +82,7 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
         parts["data"]["held_out"] = True  # of the others `selection` says it already
     if unlabelled := [data["unlabelled"][distil.unlabelled.key] for _, distil in distils if distil.unlabelled]:
         parts["data"]["unlabelled"] = unlabelled
-    if step.use == LowerToOnnx.name:
+    if step.transform.compared_on_rows:
         parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key()}
     return parts
 

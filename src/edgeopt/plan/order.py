@@ -12,6 +12,7 @@ from edgeopt.plan.held_out import hold_out
 from edgeopt.plan.steps import Chain, PlannedStep
 from edgeopt.recipe.load import Recipe, StepSpec
 from edgeopt.spec.recipe import AUTO, StepParams
+from edgeopt.spec.steps import LOAD, LOWERING
 from edgeopt.step.contract import fold
 from edgeopt.store.facts import Fact, Facts, facts
 from edgeopt.support.errors import InputError, Issue, Path_, Place
@@ -37,7 +38,7 @@ def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[Planned
     if issues:
         raise InputError(issues)
     chains = {name: _noted(chain, fold(start, chain).before) for name, chain in chains.items()}
-    return hold_out({name: [replace(load_step("load"), chain=name), *chain] for name, chain in chains.items()}, recipe)
+    return hold_out({name: [replace(load_step(LOAD), chain=name), *chain] for name, chain in chains.items()}, recipe)
 
 
 def load_step(id: str) -> PlannedStep:
@@ -107,4 +108,4 @@ def _lowered(steps: Sequence[PlannedStep], chain: Chain, start: Facts, recipe: R
 
 
 def _lower(chain: Chain, place: Place | None) -> PlannedStep:
-    return PlannedStep("onnx", LowerToOnnx.name, chain, LowerToOnnx(), StepParams(), place, implied=True)
+    return PlannedStep(LOWERING, LowerToOnnx.name, chain, LowerToOnnx(), StepParams(), place, implied=True)

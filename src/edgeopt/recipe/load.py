@@ -32,7 +32,7 @@ from edgeopt.spec.recipe import (
     TrainParams,
     Unlabelled,
 )
-from edgeopt.spec.steps import default_id
+from edgeopt.spec.steps import IMPLIED, default_id
 from edgeopt.step import registry
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import AnyTransform
@@ -41,7 +41,7 @@ from edgeopt.support.words import closest
 from edgeopt.tasks import task_type
 
 EXPORTERS = "edgeopt.exporters"
-_RESERVED = {"baseline", "load", "onnx"}
+_RESERVED = {"baseline", *IMPLIED}
 _LARGEST = 1_000_000
 #: Stands in for a required part that is wrong, so that the other parts can be checked in the same go.
 _STAND_IN = {"edgeopt": 1, "name": "x", "model": {"id": "x"}, "task": {"type": "text-classification", "dataset": {"path": "x"}, "text": "x"}}

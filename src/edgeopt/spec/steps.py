@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+#: Steps that the planner adds to every chain, by their ids, which no recipe's step may have.
+LOAD, LOWERING = "load", "onnx"
+IMPLIED = (LOAD, LOWERING)
+
 
 def default_id(use: str) -> str:
     """The id of a step that names none: the last word of its transform."""

@@ -79,6 +79,12 @@ class Transform(ABC, Generic[P]):
     training: ClassVar[str | tuple[str, ...] | None] = None
     #: Whether the result depends on the seed. Where it does not, recipes that differ in their seed share the state.
     seeded: ClassVar[bool] = True
+    #: Whether the state has the tokenizer that it was given.
+    keeps_tokenizer: ClassVar[bool] = True
+    #: Whether the result depends on the task's type and classes, also where no rows are read.
+    shaped_by_task: ClassVar[bool] = False
+    #: Whether what it wrote is compared with the model on report rows, so that these belong to the key.
+    compared_on_rows: ClassVar[bool] = False
 
     def check(self, params: P, task: TaskSpec) -> Found:
         """What parameters and task together make impossible."""

@@ -40,7 +40,7 @@ def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: P
     if Fact.ADAPTER in transform.contract.adds:
         from edgeopt.transforms.merge import Merge
 
-        after = [step(Merge(), {}, "merge")]
+        after = [step(Merge(), {}, Merge.name)]
     steps = [*before, under_test, *after]
     first = build(steps, model=model, data=data, store=work / "a")
     done = {d.step.id: d for d in first.chains["candidate"]}

@@ -84,6 +84,7 @@ class Distill(Transform[DistillParams]):
         requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.TRAINED_HEAD), data="train", needs=("torch",)
     )
     training = ""
+    keeps_tokenizer = False  # another checkpoint may be the student
 
     def contract_of(self, params: DistillParams) -> Contract:
         if params.student.model is not None:

@@ -23,6 +23,7 @@ class Load(Transform[StepParams]):
     version = 3  # token types that the tokenizer states not to give are one
     summary = "the pretrained model with the task's head"
     Params = StepParams
+    shaped_by_task = True
     contract = Contract(adds=facts(Fact.TORCH), needs=("torch", "transformers", "tokenizers"))
 
     def apply(self, state: State, params: StepParams, context: StepContext) -> None:

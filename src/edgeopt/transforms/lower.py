@@ -32,6 +32,7 @@ class LowerToOnnx(Transform[StepParams]):
     summary = "export to ONNX, checked against torch"
     Params = StepParams
     seeded = False
+    compared_on_rows = True
     contract = Contract(
         requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
         forbids=facts(Fact.ADAPTER, Fact.NF4),

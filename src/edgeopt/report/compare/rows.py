@@ -12,12 +12,10 @@ from edgeopt.report import energy, headline
 from edgeopt.report import format as fmt
 from edgeopt.report.compare.sweep import Sweep, find_sweep
 from edgeopt.results.model import Place, Report, Step, Subject
+from edgeopt.spec.steps import IMPLIED
 
 #: Metrics that stand first, in this order, where a row has them.
 USUAL = ("accuracy", "precision", "recall", "f1")
-
-#: Steps of edgeopt's own, which no recipe names.
-_IMPLIED = ("load", "onnx")
 DIGEST, MODEL_DIGEST, ELECTRICITY, _UNKNOWN = "digest of rows", "digest of model", "electricity of", "unknown"
 #: Names of a thing, and the fact that tells whether it is the same thing under every name.
 _NAMED_BY = {MODEL_DIGEST: ("model",), DIGEST: ("dataset", "split", "rows")}
@@ -157,7 +155,7 @@ def row_of(name: str, report: Report, role: Chain, place: Place | None) -> Row:
         "making_kwh": energy.chain_total(report, role, "kwh"),
         "making_co2eq_grams": energy.chain_total(report, role, "co2eq_g"),
     }
-    steps = tuple(step.id for step in report.steps if step.chain == role and step.id not in _IMPLIED)
+    steps = tuple(step.id for step in report.steps if step.chain == role and step.id not in IMPLIED)
     verdict = report.verdict if report.gates and role == "candidate" else ""
     spreads = {s.metric: s for s in report.seeds.spreads} if report.seeds else {}
     metrics = {n: getattr(spreads[n], f"{role}_mean") if n in spreads else v for n, v in {**subject.metrics, **subject.extra}.items()}

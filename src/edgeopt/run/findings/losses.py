@@ -6,8 +6,10 @@ import platform
 from collections.abc import Sequence
 
 from edgeopt.gates.evidence import Evidence
+from edgeopt.plan.steps import PlannedStep
 from edgeopt.results.model import Speedup
 from edgeopt.run.execute import Done
+from edgeopt.store.facts import Fact
 from edgeopt.support import host
 
 #: Share of rows on which a graph must predict what the model that it was made of predicts.
@@ -26,7 +28,7 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         where = ", ".join(f"{s.target} at {s.sequence}" for s in slow)
         notes.append(f"int8 is slower than FP32 on {where}: compare quantize.dynamic with quantize.static, or {mend}.")
     if not host.cpu_flags() & set(host.INT8_FLAGS):
-        wide = [done.step.id for done in steps if done.step.use.startswith("quantize.") and not getattr(done.step.params, "reduce_range", False)]
+        wide = [s.id for s in (done.step for done in steps) if _quantizes(s) and not getattr(s.params, "reduce_range", False)]
         if platform.machine().lower() in ("x86_64", "amd64") and wide:
             notes.append(
                 "This CPU has no int8 dot product (VNNI): sums of products of 8-bit numbers may overflow 16 bits here (saturate), and the accuracy is "
@@ -36,7 +38,12 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
             notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 is slow here. Measure on the device.")
     for done in steps:
         parity = done.state.figures.get("parity", {})
-        if done.step.use == "quantize.qat" and parity["same_predictions"] is not None and parity["same_predictions"] < SAME_PREDICTIONS:
+        if (
+            _quantizes(done.step)
+            and done.step.transform.trains(done.step.params)
+            and parity["same_predictions"] is not None
+            and parity["same_predictions"] < SAME_PREDICTIONS
+        ):
             notes.append(
                 f"On {1 - parity['same_predictions']:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantized model "
                 f"that '{done.step.id}' trained: sums in another order are rounded to the neighboring integer. Train longer, so that fewer rows are near the "
@@ -52,3 +59,7 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
             notes.append(f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantization in the "
                          "loop: quantize.qat.")  # fmt: skip
     return notes
+
+
+def _quantizes(step: PlannedStep) -> bool:
+    return Fact.INT8 in step.contract.adds
