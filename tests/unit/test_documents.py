@@ -65,6 +65,33 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor in anchors(other), f"{path}: {target}"
 
 
+#: Those that name files of this repository.
+NAMING = [p for p in DOCUMENTS if p not in MADE and "papers" not in p.parts and p.name != "CHANGELOG.md"]
+#: What examples call files of the reader's own.
+THEIRS = {"recipes/mine.yaml", "recipes/sentiment", "recipes/sentiment.yaml"}
+_TOPS = ("benchmarks", "docs", "exporters", "recipes", "schema", "scripts", "src", "tests")
+NAMED = re.compile(rf"(?<![\w./:-])(?:(?:[\w.-]+/)*[\w-]+\.py\b|(?:{'|'.join(_TOPS)})/(?:[\w./-]*\w)?)")
+
+
+def is_there(name: str) -> bool:
+    """Whether a file is below the root, below a package, or, of a name alone, anywhere."""
+    if "/" not in name:
+        return any(any((ROOT / top).rglob(name)) for top in ("src", "exporters", "scripts", "tests", "benchmarks"))
+    return any((root / name).exists() for root in (ROOT, ROOT / "src" / "edgeopt", ROOT / "exporters" / "edgeopt_exporters"))
+
+
+@pytest.mark.parametrize("path", NAMING, ids=str)
+def test_every_file_that_is_named_is_there(path: Path) -> None:
+    found = set(NAMED.findall((ROOT / path).read_text(encoding="utf-8"))) - THEIRS
+    assert not [name for name in sorted(found) if not is_there(name)]
+
+
+def test_the_architecture_is_short_and_names_files() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert text.count("\n") < 250 and len(set(NAMED.findall(text))) > 40
+    assert {"cli/apply.py", "run/execute.py", "report/write.py"} <= set(NAMED.findall(text))
+
+
 def test_no_text_says_to_install_edgeopt_from_an_index() -> None:
     """It is on none: whoever types that gets an error, or somebody else's package."""
     files = [

@@ -1,4 +1,9 @@
-"""The rows of a task as every step sees them, and the splits carved out of train."""
+"""The rows of a task as every step sees them, and the splits carved out of train.
+
+Whatever a run looks at before it is measured is carved out of train: rows to decide by, and calibration rows from
+what remains. The seed of the carving does not follow the recipe's, so that another seed changes the training and not
+the question.
+"""
 
 from __future__ import annotations
 

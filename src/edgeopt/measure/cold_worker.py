@@ -1,4 +1,8 @@
-"""A process whose children each open one file and answer one query: `python -m edgeopt.measure.cold_worker`, task on stdin."""
+"""A process whose children each open one file and answer one query: `python -m edgeopt.measure.cold_worker`, task on stdin.
+
+The children are forked from a process that has only imported the runtime: as fresh as new ones, and cheap enough for
+a median with bounds.
+"""
 
 from __future__ import annotations
 

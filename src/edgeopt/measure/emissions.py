@@ -1,4 +1,7 @@
-"""Energy and CO2eq of what runs between two moments, counted or estimated by CodeCarbon, without the network."""
+"""Energy and CO2eq of what runs between two moments, counted or estimated by CodeCarbon, without the network.
+
+What a step took goes into its state's figures, beside its seconds, and not into digest or key.
+"""
 
 from __future__ import annotations
 

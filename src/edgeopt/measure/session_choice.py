@@ -2,6 +2,8 @@
 
 The optimizers named here are those that changed the time of a MiniLM in FP32 or either int8; the others leave its graph as it
 is, or change nothing that can be measured (benchmarks/results/session_choices.json).
+
+Two sessions at a time are compared, in paired rounds: memory stays small, and idle sessions disturb nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,11 @@
 """An encoder and a decoder that both start from one encoder's checkpoint (Rothe et al. 2020, "Leveraging Pre-trained
-Checkpoints for Sequence Generation Tasks": BERT2BERT, their weights not shared)."""
+Checkpoints for Sequence Generation Tasks": BERT2BERT, their weights not shared).
+
+Encoder, decoder and what stands between them are one graph, from document and decoder's tokens to logits, so that
+lowering, int8, parity, size and latency know nothing of pairs. The price: no keys and values are kept, and the
+document is read again for each token that is written. What the checkpoint lacks, attention to the encoder and the
+layers before the words' scores, is the head.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 A model that was cut keeps the dense shape in its config, and `edgeopt_structure` besides, from which its class makes
 the shapes before weights are loaded. transformers' own forward runs on it unpatched.
+
+The masks of `masks.py` and the cuts here compute the same: what was learned with masks is cut away, and the outputs
+stay.
 """
 
 from __future__ import annotations

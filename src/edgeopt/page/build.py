@@ -1,4 +1,10 @@
-"""RUN to a folder of static files: the shipped graph, its tokenizer, and a page that runs them with onnxruntime-web."""
+"""RUN to a folder of static files: the shipped graph, its tokenizer, and a page that runs them with onnxruntime-web.
+
+There is no bundler: libraries and sources are copied as they are, and all that differs between pages is in page.json
+and in names and fields of index.html. Everything runs on the page's own thread, because a worker would not be under
+the policy that a `<meta>` sets. The tokenizer's truncation and windows are written again in encode.js, as no library
+of npm has them. ONNX Runtime's options are its defaults: those of session.json were measured elsewhere.
+"""
 
 from __future__ import annotations
 

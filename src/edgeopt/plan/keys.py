@@ -1,4 +1,10 @@
-"""The key of a step: everything that decides its result."""
+"""The key of a step: everything that decides its result.
+
+A key is the SHA-256 of canonical JSON. It holds digests of contents, never paths, file formats, comments or the order
+of keys, so that the same rows as csv or parquet, or a folder that was moved, give the same state. `precision: auto`
+is replaced by what it means here before. The kind of processor and the number of threads are not in it: they change
+the last bits of a training, and a state that was built elsewhere is a valid result of the same recipe.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The documents that one with a matrix stands for, one a combination. Pure: a document in, documents out."""
+"""The documents that one with a matrix stands for, one a combination. Pure: a document in, documents out.
+
+In a combination all replacements come first, then insertions, removals and values, whatever the order of the axes. A
+value for a step that is not there has no effect, and combinations that resolve to the same recipe are one cell.
+"""
 
 from __future__ import annotations
 

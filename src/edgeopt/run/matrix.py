@@ -1,4 +1,8 @@
-"""Run the cells of a matrix one after another, and put what came out side by side."""
+"""Run the cells of a matrix one after another, and put what came out side by side.
+
+A finished cell is not run again: measuring would give other latencies, and a table should not move while it grows. A
+cell may be of another machine, where `--cell` applied it, and the comparison says so.
+"""
 
 from __future__ import annotations
 

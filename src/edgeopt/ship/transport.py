@@ -1,4 +1,9 @@
-"""Ways to a device. Each starts a process there whose stdin and stdout are ours; `edgeopt ship` needs nothing else."""
+"""Ways to a device. Each starts a process there whose stdin and stdout are ours; `edgeopt ship` needs nothing else.
+
+The process is `ship/agent.py`, handed over as the argument of `python -c`: nothing has to be installed, one login is
+enough, and stdin stays free for requests and files. Words of ours reach the device's shell quoted by shlex; folders,
+names and numbers go through the agent's JSON and meet no shell.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,9 @@ A folder that is not there yet is renamed into place. Into one that is there (an
 directory) the files are moved one by one: what says that the folder is finished goes first and comes back last, and a
 publication that is cut off is completed by the next command. What goes is only what the old folder's own record names
 and is still as it was written; a file that was changed since is put aside into `changed-N/`.
+
+The folder is built on the same file system: inside the one that is there, else beside it. A marker says that what was
+built is complete. So at every moment there is the old folder, the new one, or one without the file that comes last.
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
 """What a teacher answers to the rows of a training: computed once, kept on disk, memory-mapped.
 
 <folder>/<item>.npy    float32, all rows' values one after the other: `logits`, or `hidden-3`: layer 3 of a kind
+
+Answers are computed in batches of their own, of rows of like length, and kept or not by their size and `cache_gb`
+alone: were either to depend on the training's batches or on the disk, the last bits of the training would, too. The
+teacher reads the texts with its own tokenizer. A batch holds the numbers of its rows, by which their answers are
+found.
 """
 
 from __future__ import annotations

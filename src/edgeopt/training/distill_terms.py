@@ -1,4 +1,8 @@
-"""Distillation: the losses that bring a model near its teacher, and what of a model they look at."""
+"""Distillation: the losses that bring a model near its teacher, and what of a model they look at.
+
+Queries, keys and values are what the linears write, read by hooks. So every family has them, and a model under peft,
+and the attention is not run in another way.
+"""
 
 from __future__ import annotations
 

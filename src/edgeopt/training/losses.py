@@ -2,6 +2,9 @@
 
 The mean of a weighted cross-entropy divides by the sum of the rows' weights. transformers' Trainer counts rows instead,
 and a mean of the micro-batches' means is not the whole batch's: so these losses bring their own divisor.
+
+An objective's losses are averaged over batches and processes by the Trainer. So its loss on the labels divides by
+what a batch of the step weighs on average (`Objective.mean_weight`), and a batch without a labeled row counts with 0.
 """
 
 from __future__ import annotations

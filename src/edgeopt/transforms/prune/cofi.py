@@ -1,4 +1,7 @@
-"""Structured pruning that is learned: CoFi (Xia et al. 2022), with distillation from the model as it was."""
+"""Structured pruning that is learned: CoFi (Xia et al. 2022), with distillation from the model as it was.
+
+The cut model is kept in the work folder, so that an interrupted recovery does not learn the masks again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Post-training structured pruning by Fisher information (Kwon et al. 2022): minutes, no training."""
+"""Post-training structured pruning by Fisher information (Kwon et al. 2022): minutes, no training.
+
+A budget in milliseconds is held by a table of how long each size of a layer takes (`measure/blocks.py`), which the
+store keeps. The table is not in the step's key: the target's name is, and stands for it.
+"""
 
 from __future__ import annotations
 

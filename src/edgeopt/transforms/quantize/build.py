@@ -1,4 +1,8 @@
-"""int8 graphs of one float graph, each with its remedies; what is seen on the calibration rows is seen once."""
+"""int8 graphs of one float graph, each with its remedies; what is seen on the calibration rows is seen once.
+
+Each remedy is a change of the float graph before it is quantized. Bias correction needs the rounded weights, so it
+quantizes twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Quantization-aware training: fine-tune through the rounding, then int8 with the ranges that were trained with."""
+"""Quantization-aware training: fine-tune through the rounding, then int8 with the ranges that were trained with.
+
+The step leaves an ONNX graph and no torch state, because a later training would move the weights without their
+ranges. The float weights are exported as any are, and the trained integers and scales are written into that graph
+(`int8_graph.py`). Evaluation sums integers and scales last, as the kernels do. What torch and ONNX Runtime still add
+up in another order (norms, softmax) may be rounded to a neighboring integer, so the bound on parity is wider than in
+float.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,12 @@
 """An int8 graph in the form that runtimes compute quickest: tokens as the rows of one matrix, so that a product is a Gemm with
 its bias inside, from where it is multiplied to where heads are told apart. What it computes stays the same, but for the biases,
-which become 32-bit integers of a product's own scale."""
+which become 32-bit integers of a product's own scale.
+
+ONNX Runtime has one integer kernel for a Gemm; a MatMul of three axes needs a second pass over its output for the
+bias. It makes a float Gemm of a matrix MatMul with an Add, and of a Gemm whose output is read both as it is and
+quantized, so neither is written. Which tensors have the same shape is what `onnx.shape_inference` proves; the others
+keep their axes.
+"""
 
 from __future__ import annotations
 
