@@ -16,8 +16,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import edgeopt
 from edgeopt.export.exporter import Runnable
-from edgeopt.export.session import changes, defaults, onnx_query, open_session, save_optimized
+from edgeopt.export.session import changes, defaults, onnx_query, open_session, option_lines, save_optimized
 from edgeopt.gates.decide import decide
 from edgeopt.gates.evidence import Evidence
 from edgeopt.gates.model import find_artifact
@@ -26,10 +27,10 @@ from edgeopt.measure import session_choice as choice
 from edgeopt.measure.latency import cold_starts, run_worker
 from edgeopt.measure.memory import bounded
 from edgeopt.measure.session_choice import best_options, changed
-from edgeopt.report.card import SESSION_OPTIONS
 from edgeopt.results.model import Starts
 from edgeopt.spec.recipe import GateSpec
 from edgeopt.support.errors import InputError
+from edgeopt.support.telemetry import ORT_LINES
 
 HIDDEN = 16
 
@@ -91,7 +92,7 @@ OPTIONS: dict[str, Any] = {
 def test_the_lines_of_the_card_set_what_we_measure_with(graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "session.json").write_text(json.dumps({"model.onnx": OPTIONS}))
     names: dict[str, Any] = {"json": json, "ort": ort, "folder": tmp_path, "file": "model.onnx", "options": ort.SessionOptions()}
-    exec(SESSION_OPTIONS, names)
+    exec(option_lines(), names)
     ours: list[Any] = []
     monkeypatch.setattr(ort, "InferenceSession", lambda path, options, **_: ours.append(options))
     open_session(graph, OPTIONS)
@@ -133,7 +134,7 @@ def test_what_a_folder_from_elsewhere_must_not_set(options: dict[str, Any], grap
     assert error.value.issues[0].code == "E210"
     set_ = ort.SessionOptions()
     if not set(options) & {"disabled_optimizers", "graph_optimization_level", "session.intra_op.allow_spinning", "session.force_spinning_stop"}:
-        exec(SESSION_OPTIONS, {"json": json, "ort": ort, "folder": tmp_path / "model", "file": "model.onnx", "options": set_} | _as_threads(options))
+        exec(option_lines(), {"json": json, "ort": ort, "folder": tmp_path / "model", "file": "model.onnx", "options": set_} | _as_threads(options))
         plain = ort.SessionOptions()
         for name in ("optimized_model_filepath", "profile_file_prefix", "enable_profiling", "logid", "inter_op_num_threads"):
             assert getattr(set_, name) == getattr(plain, name)
@@ -148,7 +149,16 @@ def _as_threads(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_readme_has_the_same_lines() -> None:
-    assert SESSION_OPTIONS in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert option_lines() in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_options_are_set_in_one_place() -> None:
+    """What opens sessions here and in a bundle calls guard.py, from whose lines those of card and README are made."""
+    source, root = Path(edgeopt.__file__).parent, Path(__file__).parents[2]
+    files = [p for folder in (source, root / "exporters") for p in folder.rglob("*.*") if p.suffix in (".py", ".j2")]
+    assert [p.name for p in files if "disable_specified_optimizers" in p.read_text(encoding="utf-8")] == ["guard.py"]
+    assert "session_options(onnxruntime, options)" in (source / "device" / "run.py").read_text(encoding="utf-8")
+    assert all(ORT_LINES in path.read_text(encoding="utf-8") for path in (source / "device" / "run.py", root / "README.md"))
 
 
 def test_changes_add_up() -> None:

@@ -57,16 +57,21 @@ def session_options(ort: Any, options: Any) -> Any:
     # its errors are raised as well; on stderr they would have names out of the graph in them, as they are
     settings.log_severity_level = _FATAL
     ort.set_default_logger_severity(_FATAL)
-    for name, value in options.items():
-        if name == OPTIMIZERS:
-            settings.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
-        elif name == LEVEL:
-            settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
-        elif name in ENTRIES:
-            settings.add_session_config_entry(name, value)
-        else:
-            setattr(settings, name, value)
+    set_options(ort, settings, options)
     return settings
+
+
+def set_options(ort: Any, options: Any, given: Any) -> None:
+    """Set what is given. Model cards and README have these lines, with the constants written out: export/session.py."""
+    for name, value in given.items():
+        if name == OPTIMIZERS:
+            options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
+        elif name == LEVEL:
+            options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
+        elif name in ENTRIES:
+            options.add_session_config_entry(name, value)
+        elif name in ATTRIBUTES:  # other options may write files
+            setattr(options, name, min(value, MAX_THREADS))
 
 
 def end_with_parent() -> None:

@@ -7,11 +7,17 @@ a dot in their name, and `disabled_optimizers`, a list. No others are set, where
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
+import re
+import textwrap
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeopt.device import guard
 from edgeopt.device.guard import LEVEL, OPTIMIZERS, session_options
 from edgeopt.export.graph_files import DATA, is_large
 from edgeopt.support.errors import bad_input
@@ -59,6 +65,18 @@ def _opened(path: Path, options: Options, to: Path | None = None) -> Any:
         elif is_large(path):
             settings.add_session_config_entry("session.optimized_model_external_initializers_file_name", to.name + DATA)
     return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+
+
+@functools.cache
+def option_lines() -> str:
+    """Lines of Python for who has no edgeopt, that give `options`, an onnxruntime.SessionOptions, what session.json in `folder` says of
+    `file`, as far as `guard` lets it: its own lines, with its constants written out."""
+    _, lines = inspect.getsource(guard.set_options).split('"""\n')
+    lines = textwrap.dedent(lines).strip().replace("given", 'json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {})')
+    for name in ("OPTIMIZERS", "LEVEL", "ENTRIES", "ATTRIBUTES", "MAX_THREADS"):
+        value = json.dumps(getattr(guard, name))
+        lines = re.sub(rf"\b{name}\b", f"({value[1:-1]})" if value.startswith("[") else value, lines)
+    return lines
 
 
 def input_names(session: Any) -> list[str]:

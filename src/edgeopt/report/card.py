@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from edgeopt.device import guard
 from edgeopt.export.exporter import exporter, exporter_names
+from edgeopt.export.session import option_lines
 from edgeopt.report import answers, energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.templating import environment
@@ -19,23 +19,6 @@ _LAYOUT = ("onnx", "transformers-js")
 #: Slices that a card has room for; more are in the report.
 _FEW_SLICES = 12
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-
-
-def _words(names: tuple[str, ...]) -> str:
-    return f"({', '.join(f'{chr(34)}{name}{chr(34)}' for name in names)})"
-
-
-#: Lines that give `options`, an onnxruntime.SessionOptions, what session.json in `folder` says of `file`, as far as `guard` lets it.
-SESSION_OPTIONS = f"""\
-for name, value in json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {{}}).items():
-    if name == "{guard.OPTIMIZERS}":
-        options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(value))
-    elif name == "{guard.LEVEL}":
-        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
-    elif name in {_words(guard.ENTRIES)}:
-        options.add_session_config_entry(name, value)
-    elif name in {_words(guard.ATTRIBUTES)}:  # other options may write files
-        setattr(options, name, min(value, {guard.MAX_THREADS}))"""
 
 
 def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
@@ -60,7 +43,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         writes=task.writes,
         sequence_classification=task.one_query and not report.task.window_stride and (made is None or made.name in _LAYOUT),
         sentence=headline.sentence(report),
-        session_options=SESSION_OPTIONS,
+        session_options=option_lines(),
         no_telemetry=ORT_LINES,
         target=report.latency[0].target if report.latency else "the target",
         made_on=f"{report.environment.get('cpu')}, onnxruntime {report.environment.get('packages', {}).get('onnxruntime')}",
