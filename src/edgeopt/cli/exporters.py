@@ -12,9 +12,9 @@ from edgeopt.cli.output import print_json
 @JSON
 def command(as_json: bool) -> None:
     """List what a model can be exported for: runtime, what is converted, shapes, and what is missing here."""
-    from edgeopt.export.exporter import absent, exporter, exporter_names, install_command
+    from edgeopt.export.exporter import EXPORTERS, absent, install_command
 
-    made = [exporter(name) for name in exporter_names()]
+    made = [e for _, e in sorted(EXPORTERS.usable().items())]
     if as_json:
         print_json([
             {"name": e.name, "summary": e.summary, "runtime": e.runtime, "source": e.source, "requires": sorted(e.requires), "forbids": sorted(e.forbids),

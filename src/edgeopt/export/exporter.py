@@ -6,11 +6,9 @@ import package `edgeopt_exporters`, which nothing here imports.
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,8 +18,8 @@ from edgeopt.store.facts import Facts
 from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import install
+from edgeopt.support.registry import Registry
 
-GROUP = "edgeopt.exporters"
 #: dynamic: not at all. buckets: to the next of 32, 64, 128, …. max_length: all to the same length. Where a query is padded, the
 #: file has fixed shapes and takes one text a query.
 Padding = Literal["dynamic", "buckets", "max_length"]
@@ -143,18 +141,25 @@ class Runnable:
         return cls(Path(given["path"]), given["format"], given["settings"])
 
 
-@functools.cache
-def exporter(name: str) -> Exporter:
-    """The installed exporter of that name. Raises KeyError where there is none."""
-    found = {e.name: e for e in entry_points(group=GROUP)}
-    made = found[name].load()()
-    if not isinstance(made, Exporter) or made.name != name:
-        raise TypeError(f"the entry point {name!r} does not lead to an Exporter of that name")
+def _made(given: object, name: str) -> Exporter:
+    made = given() if isinstance(given, type) else given
+    if not isinstance(made, Exporter):
+        raise TypeError(f"{given!r} is no Exporter")
+    if made.name != name:
+        raise TypeError(f"the exporter registered as {name!r} calls itself {made.name!r}")
     return made
 
 
+EXPORTERS: Registry[Exporter] = Registry("edgeopt.exporters", "exporter", {}, _made)
+
+
+def exporter(name: str) -> Exporter:
+    """The installed exporter of that name. Raises KeyError where there is none, and Unusable for a plugin that cannot be used."""
+    return EXPORTERS[name]
+
+
 def exporter_names() -> list[str]:
-    return sorted({e.name for e in entry_points(group=GROUP)})
+    return sorted(EXPORTERS)
 
 
 def unfit(made: Exporter, options: Mapping[str, Any], facts: Facts, task: str, *, flat: bool, float_graph: bool) -> str | None:

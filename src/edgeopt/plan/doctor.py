@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeopt import __version__
-from edgeopt.export.exporter import absent, exporter, exporter_names
+from edgeopt.export.exporter import EXPORTERS, absent
 from edgeopt.measure.profile import unfit
 from edgeopt.plan import Plan, make_plans
 from edgeopt.plan.cells import plan_cells
@@ -18,6 +18,7 @@ from edgeopt.plan.inputs import model_in_words, rows_in_words
 from edgeopt.recipe.expand import Grid, load
 from edgeopt.store.store import Store
 from edgeopt.support import host
+from edgeopt.support.registry import every
 from edgeopt.training.precision import decisions
 
 CORE = ("torch", "transformers", "peft", "accelerate", "datasets", "onnx", "onnxruntime", "tokenizers", "safetensors")
@@ -33,13 +34,13 @@ class Finding:
 
 
 def diagnose(store: Store) -> list[Finding]:
-    """The machine, the packages, the exporters and the store."""
+    """The machine, the packages, the exporters, the plugins that cannot be used, and the store."""
     found = [Finding("edgeopt", "ok", __version__), *_machine(store), *(_package(p) for p in CORE)]
-    for name in exporter_names():
-        lacking = absent(exporter(name))
-        text = f"needs {', '.join(lacking)}" if lacking else exporter(name).summary
+    for name, made in sorted(EXPORTERS.usable().items()):
+        lacking = absent(made)
+        text = f"needs {', '.join(lacking)}" if lacking else made.summary
         found.append(Finding(f"exporter {name}", "warn" if lacking else "ok", text))
-    return found
+    return found + [Finding("plugin", "warn", fault.message) for registry in every() for fault in registry.faults()]
 
 
 def diagnose_recipe(recipe: Path, overrides: Sequence[str], store: Store) -> list[Finding]:

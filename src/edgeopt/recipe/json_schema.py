@@ -14,8 +14,7 @@ def recipe_schema() -> dict[str, Any]:
     schema = RecipeHead.model_json_schema()
     definitions = schema.setdefault("$defs", {})
     steps = []
-    for name in registry.names():
-        transform = registry.get(name)
+    for name, transform in sorted(registry.TRANSFORMS.usable().items()):
         params = transform.Params.model_json_schema(ref_template="#/$defs/{model}")
         definitions.update(params.pop("$defs", {}))
         own = {"id": {"type": "string", "pattern": NAME}, "use": {"const": name, "description": transform.summary}}

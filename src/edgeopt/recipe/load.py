@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from edgeopt.export.exporter import EXPORTERS, exporter_names
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import as_name, from_pydantic
@@ -40,7 +40,6 @@ from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
 from edgeopt.support.words import closest
 from edgeopt.tasks import task_type
 
-EXPORTERS = "edgeopt.exporters"
 _RESERVED = {"baseline", *IMPLIED}
 _LARGEST = 1_000_000
 #: Stands in for a required part that is wrong, so that the other parts can be checked in the same go.
@@ -227,6 +226,9 @@ def _step(document: Document, i: int, entry: Any, seen: dict[str, int]) -> StepS
             )
         )
         return None
+    if (fault := registry.TRANSFORMS.fault(use)) is not None:
+        document.issues.append(fault.at(document.place((*at, "use"))))
+        return None
     step_id = _step_id(document, i, entry, use, seen)
     transform = registry.get(use)
     given = {k: v for k, v in entry.items() if k not in ("id", "use")}
@@ -302,7 +304,7 @@ def sliceable(task: TaskSpec) -> tuple[str, ...]:
 
 
 def _check_exports(document: Document, head: RecipeHead) -> None:
-    known = sorted(e.name for e in entry_points(group=EXPORTERS))
+    known = exporter_names()
     seen: set[tuple[bool, str]] = set()
     for at, name in format_places(head, auto=True):
         if ("formats" in at, name) in seen:
@@ -311,6 +313,8 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
             guess = closest(name, [*known, AUTO])
             help = f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(known) or 'none installed'}"
             document.issues.append(Issue("E112", f"there is no exporter '{name}'", document.place(at), help))
+        elif name != AUTO and (fault := EXPORTERS.fault(name)) is not None:
+            document.issues.append(fault.at(document.place(at)))
         seen.add(("formats" in at, name))
     for i, export in enumerate(head.export):
         auto = export.format == AUTO

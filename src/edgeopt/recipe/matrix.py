@@ -120,7 +120,8 @@ def _known_ids(document: Document, matrix: Matrix) -> list[str]:
 def _takes(entry: dict[str, Any], key: str) -> bool:
     """Whether a step's transform has that parameter; one that is not known may."""
     use = entry.get("use")
-    return not isinstance(use, str) or use not in registry.names() or key in {"id", "use", *registry.get(use).Params.model_fields}
+    transform = registry.TRANSFORMS.find(use) if isinstance(use, str) else None
+    return transform is None or key in {"id", "use", *transform.Params.model_fields}
 
 
 def _is_of_another(out: Document, choice: _Choice, choices: Sequence[_Choice], parts: Sequence[str], every: Sequence[dict[str, Any]]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from edgeopt.export.exporter import exporter, exporter_names
+from edgeopt.export.exporter import EXPORTERS
 from edgeopt.export.session import option_lines
 from edgeopt.report import answers, energy, headline, spread, tables
 from edgeopt.report.markdown_text import escape, table
@@ -24,7 +24,7 @@ HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
     """`pair`: the task reads two texts. `quantized`: the shipped file is the int8 one."""
     kept = next((each for each in report.exports if each.subject == "candidate"), None)
-    made = exporter(kept.format) if kept and kept.format in exporter_names() else None
+    made = EXPORTERS.find(kept.format) if kept else None
     task = task_type(report.task.type)
     page = environment(autoescape=False)
     page.filters.update(escape=escape, python=repr, yaml=_yaml)

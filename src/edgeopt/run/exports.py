@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt.export.exporter import Exported, Exporter, ExportInput, Runnable, absent, exporter, exporter_names, unfit
+from edgeopt.export.exporter import EXPORTERS, Exported, Exporter, ExportInput, Runnable, absent, exporter, unfit
 from edgeopt.models.files import GRAPH
 from edgeopt.recipe.load import Recipe
 from edgeopt.run.execute import Executed
@@ -99,9 +99,8 @@ def _ways(recipe: Recipe, spec: ExportSpec, executed: Executed) -> Iterator[tupl
 def automatic(recipe: Recipe) -> list[str]:
     """The formats that `auto` measures where the recipe names none: those whose packages are here, that are measured in the
     runtime they are for, and that every target has the runtime for. onnx is the first."""
-    names = sorted(exporter_names(), key=lambda name: (name != "onnx", name))
+    found = sorted(EXPORTERS.usable().items(), key=lambda item: (item[0] != "onnx", item[0]))
     runtimes = [t.runtime for t in recipe.targets if t.runtime is not None]
-    found = [(name, exporter(name)) for name in names]
     return [name for name, made in found if made.native and not absent(made) and all(r == made.runtime for r in runtimes)]
 
 

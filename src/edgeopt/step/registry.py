@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-from importlib.metadata import entry_points
-
-from edgeopt.step.transform import AnyTransform, TransformType
-
-GROUP = "edgeopt.transforms"
+from edgeopt.step.transform import AnyTransform, Transform
+from edgeopt.support.registry import Registry
 
 _OURS = {
     "finetune": "edgeopt.transforms.finetune:Finetune",
@@ -32,22 +27,23 @@ _OURS = {
 }
 
 
-@functools.cache
+def _made(given: object, name: str) -> AnyTransform:
+    made = given() if isinstance(given, type) else given
+    if not isinstance(made, Transform):
+        raise TypeError(f"{given!r} is no Transform")
+    if made.name != name:
+        raise TypeError(f"the transform registered as {name!r} calls itself {made.name!r}")
+    return made
+
+
+TRANSFORMS: Registry[AnyTransform] = Registry("edgeopt.transforms", "transform", _OURS, _made)
+
+
 def names() -> tuple[str, ...]:
     """Every name that `use:` may hold."""
-    return tuple(sorted({*_OURS, *(e.name for e in entry_points(group=GROUP))}))
+    return tuple(sorted(TRANSFORMS))
 
 
-@functools.cache
 def get(name: str) -> AnyTransform:
-    """The transform of that name. Raises KeyError when there is none."""
-    if name in _OURS:
-        module, _, attribute = _OURS[name].partition(":")
-        cls: TransformType = getattr(importlib.import_module(module), attribute)
-    else:
-        found = {e.name: e for e in entry_points(group=GROUP)}
-        cls = found[name].load()
-    transform = cls()
-    if transform.name != name:
-        raise TypeError(f"the transform registered as {name!r} calls itself {transform.name!r}")
-    return transform
+    """The transform of that name. Raises KeyError when there is none, and Unusable for a plugin that cannot be used."""
+    return TRANSFORMS[name]

@@ -1,0 +1,133 @@
+"""What is found by name, edgeopt's own and what other packages add by entry points: loaded when it is used, and not before.
+
+A plugin that cannot be loaded, or whose name is taken, is an error of whoever uses that name and of nobody else.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from edgeopt.support.errors import HEAVY, InputError, Issue, Place
+from edgeopt.support.words import first_line
+
+T = TypeVar("T")
+
+
+class Unusable(InputError):
+    """A plugin that is installed and cannot be used."""
+
+    def __init__(self, message: str, help: str, place: Place | None = None) -> None:
+        self.message, self.help = message, help
+        super().__init__(self.at(place))
+
+    def at(self, place: Place | None) -> Issue:
+        """The same, of where the plugin is named."""
+        return Issue("E122", self.message, place, self.help)
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """The things of one kind. what: their kind, in a word. ours: edgeopt's own, each as `module:attribute` or as it is. make: of
+    what a name stands for, and the name, the thing itself; raises TypeError where it is none."""
+
+    def __init__(self, group: str, what: str, ours: Mapping[str, object], make: Callable[[object, str], T]) -> None:
+        self.group, self.what, self.ours, self.make = group, what, ours, make
+        self._made: dict[str, T] = {}
+        _ALL.append(self)
+
+    def __getitem__(self, name: str) -> T:
+        """Raises KeyError where there is none, and Unusable."""
+        if name not in self._made:
+            self._made[name] = self._load(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Every name, edgeopt's own first, and those of plugins that cannot be used too."""
+        return iter(dict.fromkeys([*self.ours, *sorted(_plugins(self.group))]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.ours or name in _plugins(self.group)
+
+    def find(self, name: str) -> T | None:
+        """What has this name; None where there is none, or none that can be used."""
+        return self[name] if name in self and self.fault(name) is None else None
+
+    def usable(self) -> dict[str, T]:
+        """All but the plugins that cannot be used."""
+        return {name: self[name] for name in self if self.fault(name) is None}
+
+    def faults(self) -> list[Unusable]:
+        """Why plugins cannot be used that are installed."""
+        return [fault for name in _plugins(self.group) if (fault := self.fault(name)) is not None]
+
+    def fault(self, name: str) -> Unusable | None:
+        """Why what has this name cannot be used, if so."""
+        try:
+            self[name]
+        except Unusable as error:
+            return error
+        return None
+
+    def _load(self, name: str) -> T:
+        found = _plugins(self.group).get(name, ())
+        given = self.ours.get(name)
+        others = [entry for entry in found if entry.value != given]
+        if given is not None and not others:
+            return self.make(_resolved(given), name)
+        if not found:
+            raise KeyError(name)
+        if len(found) > 1 or given is not None:
+            whose = [*(["edgeopt itself"] if given is not None else []), *map(_whose, others)]
+            raise Unusable(f"there is more than one {self.what} '{name}': of {' and of '.join(whose)}", "uninstall one of the packages, or rename its plugin")
+        return self._loaded(found[0], name)
+
+    def _loaded(self, entry: EntryPoint, name: str) -> T:
+        help = f"mend or uninstall {_whose(entry)}, or use another {self.what}"
+        try:
+            return self.make(entry.load(), name)
+        except Exception as error:  # it is somebody else's code
+            if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in HEAVY:
+                raise  # which `unforeseen` says better
+            what = first_line(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {first_line(error)}"
+            raise Unusable(f"the {self.what} '{name}' of {_whose(entry)} cannot be used: {what}", help) from error
+
+
+_ALL: list[Registry[Any]] = []
+
+
+def every() -> tuple[Registry[Any], ...]:
+    """One of each kind that this process knows of."""
+    return tuple(_ALL)
+
+
+@functools.cache
+def _plugins(group: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """The entry points of a group by their names; those that lead to the same thing are one."""
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for entry in entry_points(group=group):
+        found.setdefault(entry.name, {}).setdefault(entry.value, entry)
+    return {name: tuple(entries.values()) for name, entries in found.items()}
+
+
+def forget() -> None:
+    """Look for plugins anew: for a test, or a notebook in which one was just installed."""
+    _plugins.cache_clear()
+    for registry in _ALL:
+        registry._made.clear()
+
+
+def _resolved(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    module, _, attribute = given.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _whose(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version} ({entry.value})" if entry.dist else entry.value
