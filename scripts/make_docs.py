@@ -24,6 +24,7 @@ from edgeopt.export.exporter import exporter, exporter_names
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.matrix import LARGEST
 from edgeopt.spec import recipe as s
+from edgeopt.spec.tasks import MEASURED, TASKS
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact
 from edgeopt.support.errors import HEAVY
@@ -205,7 +206,7 @@ def nested_models(annotation: Any) -> list[type[BaseModel]]:
 def gates() -> Iterator[str]:
     yield from section("gates", s.GateSpec)
     yield from ("", "Each gate states exactly one bound, and which it may be depends on the metric:", "", "| Metric | Bounds |", "|---|---|")
-    for metric in (*dict.fromkeys(m for _, names in s.TASK_METRICS.values() for m in names), *s.MEASURED):
+    for metric in dict.fromkeys([*(m for kind in TASKS.values() for m in kind.known_metrics), *MEASURED]):
         yield f"| `{metric}` | {', '.join(f'`{b}`' for b in s.bounds_of(metric))} |"
 
 

@@ -20,7 +20,6 @@ RULES = {
     "tasks": ([*TASKS], ("tasks/", "spec/"), {
         "support/synonyms.py": "what users call them",
         "testing/build.py": "a task for authors who test a transform",
-        "recipe/load.py": "stands in for a recipe's own while that has none that can be read",
     }),
     "families": ([*FAMILIES], ("models/",), {}),
     "transforms": ([*registry.names(), Load.name, LowerToOnnx.name], ("transforms/",), {

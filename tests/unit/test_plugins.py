@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import plugins
 import pytest
-from helpers import edgeopt, tiny_recipe
+from helpers import edgeopt, tiny_recipe, tiny_task
 
+from edgeopt.spec.tasks import TASKS
 from edgeopt.step import registry
 
 #: What is wrong with a module, and what of it is said.
@@ -20,12 +22,21 @@ BROKEN = {
     "": "AttributeError: module",
     "Plugin = 5": "5 is no",
 }
-#: A kind, its group, and what of a recipe names a plugin of it.
-NAMED: dict[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
-    "transform": ("edgeopt.transforms", lambda name: {"steps": [{"use": name}]}),
-    "exporter": ("edgeopt.exporters", lambda name: {"export": [{"format": name}]}),
+#: What of a recipe names a plugin of a kind; a family is named by the model's config.
+NAMED: dict[str, Callable[[str], dict[str, Any]]] = {
+    "transform": lambda name: {"steps": [{"use": name}]},
+    "exporter": lambda name: {"export": [{"format": name}]},
+    "task": lambda name: {"task": tiny_task("data", type=name)},
+    "family": lambda name: {},
 }
+GROUPS = {"transform": "edgeopt.transforms", "exporter": "edgeopt.exporters", "task": "edgeopt.tasks", "family": "edgeopt.families"}
 Install = Callable[..., None]
+
+
+def recipe_with(kind: str, name: str, folder: Path) -> Path:
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text(json.dumps({"model_type": name if kind == "family" else "bert"}))
+    return tiny_recipe(folder, **NAMED[kind](name))
 
 
 @pytest.fixture
@@ -35,7 +46,7 @@ def install(tmp_path: Path) -> Iterator[Install]:
         patch.syspath_prepend(str(tmp_path / "site"))
 
         def installed(package: str, kind: str, name: str, text: str) -> None:
-            plugins.describe(tmp_path / "site", package, {NAMED[kind][0]: {name: f"{package}:Plugin"}})
+            plugins.describe(tmp_path / "site", package, {GROUPS[kind]: {name: f"{package}:Plugin"}})
             (tmp_path / "site" / f"{package}.py").write_text(text, encoding="utf-8")
             plugins.registry.forget()
 
@@ -48,9 +59,9 @@ def install(tmp_path: Path) -> Iterator[Install]:
 def test_a_broken_plugin_is_one_error_where_it_is_named(kind: str, text: str, said: str, tmp_path: Path, install: Install) -> None:
     package = f"broken_{kind}_{list(BROKEN).index(text)}"
     install(package, kind, "mine", text)
-    done = edgeopt("validate", tiny_recipe(tmp_path, **NAMED[kind][1]("mine")))
-    assert done.code == 2 and done.err.count("error[") == 1, done.err
-    assert f"error[E122]: the {kind} 'mine' of {package} 1.0" in done.err and said in done.err and "recipe.yaml:" in done.err
+    done = edgeopt("validate", recipe_with(kind, "mine", tmp_path))
+    assert done.code == 2 and done.err.count("error[E122]") == 1 and (kind == "family" or "recipe.yaml:" in done.err), done.err
+    assert f"error[E122]: the {kind} 'mine' of {package} 1.0" in done.err and said in done.err
     assert f"mend or uninstall {package}" in done.err and "Traceback" not in done.err
 
 
@@ -69,16 +80,16 @@ def test_a_broken_plugin_stops_no_other_recipe(kind: str, tmp_path: Path, instal
 def test_two_plugins_of_one_name_are_an_error_where_it_is_named(kind: str, tmp_path: Path, install: Install) -> None:
     install(f"one_{kind}", kind, "same", "")
     install(f"two_{kind}", kind, "same", "")
-    done = edgeopt("validate", tiny_recipe(tmp_path, **NAMED[kind][1]("same")))
+    done = edgeopt("validate", recipe_with(kind, "same", tmp_path))
     assert done.code == 2 and f"error[E122]: there is more than one {kind} 'same': of " in done.err
     assert f"one_{kind} 1.0 (one_{kind}:Plugin)" in done.err and f"two_{kind} 1.0" in done.err
-    assert "E122" not in edgeopt("validate", tiny_recipe(tmp_path)).err
+    assert "E122" not in edgeopt("validate", tiny_recipe(tmp_path, model={"id": "elsewhere"})).err
 
 
-@pytest.mark.parametrize(("kind", "ours"), [("transform", "finetune"), ("exporter", "onnx")])
+@pytest.mark.parametrize(("kind", "ours"), [("transform", "finetune"), ("exporter", "onnx"), ("task", "text-classification"), ("family", "bert")])
 def test_a_plugin_takes_no_name_of_edgeopt(kind: str, ours: str, tmp_path: Path, install: Install) -> None:
     install(f"takes_{kind}", kind, ours, "")
-    done = edgeopt("validate", tiny_recipe(tmp_path, **NAMED[kind][1](ours)))
+    done = edgeopt("validate", recipe_with(kind, ours, tmp_path))
     assert done.code == 2 and f"error[E122]: there is more than one {kind} '{ours}': of " in done.err and "edgeopt" in done.err
 
 
@@ -86,3 +97,35 @@ def test_a_transform_is_registered_by_its_own_name(install: Install) -> None:
     install("misnamed", "transform", "other", "from edgeopt.transforms.finetune import Finetune as Plugin")
     fault = registry.TRANSFORMS.fault("other")
     assert fault is not None and "the transform registered as 'other' calls itself 'finetune'" in fault.message
+
+
+TASK = """
+from edgeopt.tasks.classification import Classification
+class Plugin(Classification):
+    {body}
+"""
+
+
+@pytest.mark.parametrize(("body", "said"), [
+    ("known_metrics = ('accuracy', 'f1', 'size')", "Plugin has a metric 'size', which is a word of edgeopt's own"),
+    ("default_metrics = ('no_such_metric',)", "default_metrics of Plugin must be some of its known_metrics"),
+    ("default_metrics = ()", "default_metrics of Plugin must be some of its known_metrics"),
+])  # fmt: skip
+def test_a_task_says_what_it_is_measured_by(body: str, said: str, install: Install) -> None:
+    package = f"measured_{abs(hash(body))}"
+    install(package, "task", "mine", TASK.format(body=body))
+    fault = TASKS.fault("mine")
+    assert fault is not None and said in fault.message
+
+
+def test_a_task_of_a_plugin_is_known_wherever_a_recipe_is_checked(tmp_path: Path, install: Install) -> None:
+    body = "known_metrics = ('accuracy', 'kappa'); default_metrics = ('kappa',); ranges = {'kappa': (-1.0, 1.0)}"
+    install("known_task", "task", "mine", TASK.format(body=body))
+    schema = edgeopt("schema").json
+    assert "mine" in schema["$defs"]["TaskSpec"]["properties"]["type"]["enum"] and "kappa" in schema["$defs"]["GateSpec"]["properties"]["metric"]["enum"]
+    gates = [{"metric": "kappa", "min": -2}, {"metric": "kapa", "min": 0.5}]
+    done = edgeopt("validate", tiny_recipe(tmp_path, task=tiny_task("data", type="mine", metrics=["f1"]), gates=gates))
+    assert "f1: not a metric of mine, which has accuracy, kappa" in done.err and "kappa is between -1 and 1" in done.err
+    assert "'gates.1.metric' is 'kapa'" in done.err and "did you mean 'kappa'?" in done.err
+    done = edgeopt("validate", tiny_recipe(tmp_path, task=tiny_task("data", type="mien")))
+    assert "error[E106]: 'task.type' is 'mien', and must be text-classification, " in done.err and "or mine" in done.err

@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator
 
 from edgeopt.recipe.json_schema import recipe_schema
 from edgeopt.recipe.load import load_recipe
-from edgeopt.spec.recipe import GateMetric, TaskSpec, TaskType, TrainParams
+from edgeopt.spec.recipe import TaskSpec, TrainParams
+from edgeopt.spec.tasks import MEASURED, TASKS
 from edgeopt.step import registry
 from edgeopt.support.errors import InputError
 from edgeopt.support.words import closest
@@ -72,7 +73,7 @@ def test_an_empty_list_of_metrics_is_refused(tmp_path: Path) -> None:
         resolved(tmp_path, HEAD + MODEL, "task.metrics=[]")
 
 
-METRICS, TYPES = GateMetric.__args__, TaskType.__args__  # type: ignore[attr-defined]
+METRICS, TYPES = (*dict.fromkeys(m for kind in TASKS.values() for m in kind.known_metrics), *MEASURED), tuple(TASKS)
 
 
 @pytest.mark.parametrize(("word", "among", "meant"), [

@@ -17,9 +17,9 @@ from edgeopt.data import TaskData, load_data
 from edgeopt.data.extra import with_unlabelled
 from edgeopt.spec.recipe import Distil, Sampling, TaskSpec, TrainParams, Unlabelled
 from edgeopt.support.errors import InputError, Place
+from edgeopt.tasks.losses import LabelLoss, SquaredError, WeightedCrossEntropy
 from edgeopt.training.answers import Answers
 from edgeopt.training.distill_objective import Distilled
-from edgeopt.training.losses import LabelLoss, SquaredError, WeightedCrossEntropy
 from edgeopt.training.rows import gather_rows
 
 Labeled = 5

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgeopt.spec.recipe import TrainParams
-from edgeopt.training.losses import WeightedCrossEntropy
+from edgeopt.tasks.losses import WeightedCrossEntropy
 from edgeopt.training.weights import class_weights
 
 LABELS = [0] * 90 + [1] * 9 + [2]

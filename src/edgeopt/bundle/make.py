@@ -47,7 +47,7 @@ from edgeopt.spec.recipe import GateSpec, Target, TaskSpec
 from edgeopt.support.errors import InputError, bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
-from edgeopt.tasks import TASKS, task_of, task_type
+from edgeopt.tasks import task_of, task_type, task_types
 
 #: Metrics that a device measures by itself, and their bounds that need no baseline.
 DECIDED = ("latency.", "start.cold", "memory.peak")
@@ -122,7 +122,7 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
         raise damaged(path, error) from None
     one = task_type(task.type).one_query  # run.py makes a label or a score of its one output
     if not one or task.window_stride is not None:
-        what, served = "long texts in windows" if one else task.type, [name for name, kind in TASKS.items() if kind.one_query]
+        what, served = "long texts in windows" if one else task.type, [name for name, kind in task_types().items() if kind.one_query]
         raise bad_input("E144", f"a bundle's run.py does not serve {what}", help=f"it serves {', '.join(served)}, each text as one query")
     artifact = run.folder / report.candidate.artifact
     if artifact.suffix not in (".onnx", ".ort") or not artifact.is_file():

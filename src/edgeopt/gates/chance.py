@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeopt.spec.recipe import MEASURED, GateSpec, TaskSpec
+from edgeopt.spec.recipe import GateSpec, TaskSpec
+from edgeopt.spec.tasks import MEASURED
 from edgeopt.statistics.bounds import Bounds, Values
 from edgeopt.tasks import Task
 

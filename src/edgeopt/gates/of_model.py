@@ -26,7 +26,8 @@ from edgeopt.measure.latency import Measured, cold_starts, measure, promise, pro
 from edgeopt.measure.subject import subject_of
 from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Gate, Starts, Subject, SubjectName
-from edgeopt.spec.recipe import MEASURED, GateSpec, Target
+from edgeopt.spec.recipe import GateSpec, Target
+from edgeopt.spec.tasks import MEASURED
 from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.paths import is_there
 from edgeopt.support.progress import Progress

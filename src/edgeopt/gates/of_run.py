@@ -15,7 +15,8 @@ from edgeopt.gates.slices import LABEL, LENGTH
 from edgeopt.results.changes import changes
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import Run
-from edgeopt.spec.recipe import MEASURED, GateSpec
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.spec.tasks import MEASURED
 from edgeopt.support.errors import InputError, Issue
 from edgeopt.support.reading import ROUNDING
 from edgeopt.tasks import task_of

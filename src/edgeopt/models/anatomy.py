@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
+
+from edgeopt.support.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Anatomy:
     embedding_projection: a linear from narrow embeddings to the hidden width, where a model has it.
     position_bias: a table that adds a bias for each head to the scores of every layer, within the base.
     readers: linears behind the last layer; the first that a model has reads the hidden states.
+    positions_after: the number behind which positions are numbered, or `padding` for that of the padding token; None: from 0 on.
+    sizes: what the config calls the numbers of layers and heads, the neurons of a layer, and the hidden width.
     takes_prefix: whether transformers' attention takes keys and values from outside, as prefix tuning gives them.
     has_decoder: whether the model is an encoder and a decoder. decodes: whether transformers has a decoder of the family.
     new: how the names of the modules end that a checkpoint lacks before it is trained for the task, where they do not
@@ -40,6 +44,8 @@ class Anatomy:
     position_bias: str | None = None
     new: tuple[str, ...] = ()
     takes_prefix: bool = False
+    positions_after: Literal["padding"] | int | None = None
+    sizes: tuple[str, str, str, str] = ("num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")
     has_decoder: bool = False
     decodes: bool = False
 
@@ -58,7 +64,8 @@ class Anatomy:
         return found[1] if found else None
 
 
-def _bert_like(base: str, readers: tuple[str, ...], embedding_projection: str | None = None) -> Anatomy:
+def bert_like(base: str, readers: tuple[str, ...], embedding_projection: str | None = None) -> Anatomy:
+    """The anatomy of a family whose layers have BERT's names, below another base."""
     return Anatomy(
         base=base, layers=f"{base}.encoder.layer", self_attention="attention.self",
         attention=("attention.self.query", "attention.self.key", "attention.self.value"), projections=("attention.output.dense", "output.dense"),
@@ -67,36 +74,46 @@ def _bert_like(base: str, readers: tuple[str, ...], embedding_projection: str | 
     )  # fmt: skip
 
 
-_ROBERTA = _bert_like("roberta", ("classifier.dense", "classifier", "qa_outputs"))
+_ROBERTA = replace(bert_like("roberta", ("classifier.dense", "classifier", "qa_outputs")), positions_after="padding")
 
 #: Model type of an encoder and a decoder made of one encoder's checkpoint.
 PAIR = "encoder-decoder"
 #: Attention to the encoder, and what stands before the words' scores, in BERT's, RoBERTa's and ELECTRA's names.
 _NEW_OF_PAIR = ("crossattention", "cls.predictions.transform", "lm_head.dense", "lm_head.layer_norm", "generator_predictions", "enc_to_dec_proj")
 
-FAMILIES: dict[str, Anatomy] = {
-    "bert": _bert_like("bert", ("classifier", "qa_outputs")),
-    "electra": _bert_like("electra", ("classifier.dense", "sequence_summary.summary", "classifier", "qa_outputs"), "embeddings_project"),
+_OURS = {
+    "bert": bert_like("bert", ("classifier", "qa_outputs")),
+    "electra": bert_like("electra", ("classifier.dense", "sequence_summary.summary", "classifier", "qa_outputs"), "embeddings_project"),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
     "distilbert": Anatomy(
-        base="distilbert", layers="distilbert.transformer.layer", self_attention="attention",
+        sizes=("n_layers", "n_heads", "hidden_dim", "dim"), base="distilbert", layers="distilbert.transformer.layer", self_attention="attention",
         attention=("attention.q_lin", "attention.k_lin", "attention.v_lin"), projections=("attention.out_lin", "ffn.lin2"), ffn_in="ffn.lin1",
         activation="ffn.activation",
         norms=("sa_layer_norm", "output_layer_norm"), readers=("pre_classifier", "classifier", "qa_outputs"),
         tables=("embeddings.word_embeddings", "embeddings.position_embeddings"),
     ),
     "mpnet": Anatomy(
-        base="mpnet", layers="mpnet.encoder.layer", self_attention="attention.attn",
+        positions_after=1, base="mpnet", layers="mpnet.encoder.layer", self_attention="attention.attn",
         attention=("attention.attn.q", "attention.attn.k", "attention.attn.v"), projections=("attention.attn.o", "output.dense"),
         ffn_in="intermediate.dense", activation="intermediate.intermediate_act_fn", norms=("attention.LayerNorm", "output.LayerNorm"),
         readers=("mpnet.pooler.dense", "classifier.dense", "classifier", "qa_outputs"),
         tables=("embeddings.word_embeddings", "embeddings.position_embeddings"), position_bias="encoder.relative_attention_bias",
     ),
     # both stacks' layers end in the same names, in each family that can be a decoder
-    PAIR: replace(_bert_like("encoder", ()), layers="encoder.layer", new=_NEW_OF_PAIR, takes_prefix=False, has_decoder=True),
+    PAIR: replace(bert_like("encoder", ()), layers="encoder.layer", new=_NEW_OF_PAIR, takes_prefix=False, has_decoder=True),
 }  # fmt: skip
+
+
+def _made(given: object, name: str) -> Anatomy:
+    if not isinstance(given, Anatomy):
+        raise TypeError(f"{given!r} is no Anatomy")
+    return given
+
+
+#: By the `model_type` of transformers.
+FAMILIES: Registry[Anatomy] = Registry("edgeopt.families", "family", _OURS, _made)
 
 
 def family(model_type: str | None) -> Anatomy | None:

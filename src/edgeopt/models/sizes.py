@@ -38,8 +38,7 @@ def _sizes(config: Mapping[str, Any], shapes: Shapes, family: Anatomy) -> Iterat
             yield name, shape[0]
     if FIELD in config or "quantization_config" in config:
         return
-    layers, neurons, hidden = ("n_layers", "hidden_dim", "dim") if config["model_type"] == "distilbert" else (
-        "num_hidden_layers", "intermediate_size", "hidden_size")  # fmt: skip
+    layers, _, neurons, hidden = family.sizes
     numbers = re.compile(rf"(?:^|\.){re.escape(family.layers.removeprefix(f'{family.base}.'))}\.(\d+)\.")
     yield layers, len({m[1] for n in shapes if (m := numbers.search(n))})
     if (inner := found(family.ffn_in)) is not None:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgeopt.models.anatomy import FAMILIES, PAIR
+from edgeopt.models.anatomy import FAMILIES, PAIR, family
 from edgeopt.models.outputs import as_in_rows, named_outputs
 from edgeopt.models.sizes import misfit
 from edgeopt.models.structure import FIELD, Structure, of_config
@@ -26,8 +26,6 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 ADAPTER_FILE = "adapter_config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                    "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")  # fmt: skip
-#: Families that number positions from behind the padding token's number on; MPNet takes that number for 1 whatever its config says.
-_PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 _PADDING = 1
 _WANTED = (CONFIG, WEIGHTS, INDEX, ADAPTER_FILE, "model-*.safetensors")
 _AGAIN = "copy or download the file again"
@@ -178,10 +176,13 @@ def _positions(config: dict[str, Any]) -> int | None:
     most = config.get("max_position_embeddings")
     if not isinstance(most, int):
         return None
-    family, pad = config.get("model_type"), config.get("pad_token_id", _PADDING)
-    if family not in _PADDED_POSITIONS:
+    known, pad = family(config.get("model_type")), config.get("pad_token_id", _PADDING)
+    if known is None or known.positions_after is None:
         return most
-    return most - (pad if isinstance(pad, int) and family != "mpnet" else _PADDING) - 1
+    last = known.positions_after
+    if last == "padding":
+        last = pad if isinstance(pad, int) else _PADDING
+    return most - last - 1
 
 
 def find_model(spec: ModelSpec, folder: Path, place: Place | None = None, *, head: str = ModelSource.head) -> ModelSource:
@@ -226,6 +227,8 @@ def check_folder(source: ModelSource) -> None:
         remote = isinstance(config, dict) and "auto_map" in config
         what = "brings its own code, which edgeopt never runs" if remote else "is not an encoder family edgeopt knows"
         raise bad_input("E313" if remote else "E314", f"model type {model_type!r} {what}", place=Place.of(path), help=f"families: {', '.join(FAMILIES)}")
+    if (fault := FAMILIES.fault(model_type)) is not None:
+        raise InputError(fault.at(Place.of(path)))
     if model_type == PAIR and not all(isinstance(config.get(k), dict) and config[k].get("model_type") in FAMILIES for k in ("encoder", "decoder")):
         raise bad_input(
             "E314", "the model's encoder or decoder is not of a family edgeopt knows", place=Place.of(path), help=f"families: {', '.join(FAMILIES)}"

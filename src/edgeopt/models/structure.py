@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgeopt.models.anatomy import Anatomy, family
+
 #: The field of config.json that holds a structure.
 FIELD = "edgeopt_structure"
 
@@ -95,11 +97,11 @@ def macs_of(structure: Structure, heads: int, neurons: int, tokens: int) -> int:
 
 def of_config(config: dict[str, Any]) -> Structure:
     """The structure that a config.json states, or that of a model that was never cut. Raises ValueError where it states
-    no shape: `n_layers` and the like are DistilBERT's names."""
+    no shape."""
     if FIELD in config:
         return Structure.from_json(config[FIELD])
-    names = ("n_layers", "n_heads", "hidden_dim", "dim") if config.get("model_type") == "distilbert" else (
-        "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")  # fmt: skip
+    known = family(config.get("model_type"))
+    names = known.sizes if known else Anatomy.sizes
     layers, heads, neurons, hidden = (config.get(name) for name in names)
     if not (isinstance(layers, int) and isinstance(heads, int) and isinstance(neurons, int) and isinstance(hidden, int) and heads > 0):
         raise ValueError(f"the config states no {', '.join(names)}")

@@ -22,7 +22,7 @@ from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
-from edgeopt.tasks import TASKS, task_type
+from edgeopt.tasks import task_type, task_types
 
 INDEX, ABOUT = "index.html", "page.json"
 _SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.svg")
@@ -64,7 +64,7 @@ PAGE = Record(ABOUT, (INDEX,), _own_files)
 def _graph(run: Path, report: Report) -> Path:
     kind, path = report.task.type, run / report.candidate.artifact
     if not task_type(kind).typed:
-        shown = " and ".join(name for name, each in TASKS.items() if each.typed)
+        shown = " and ".join(name for name, each in task_types().items() if each.typed)
         raise bad_input("E161", f"a page shows one label or score for what is typed, and the task of {run} is {kind}",
                         help=f"pages are for {shown}; README.md beside the model has lines for the others")  # fmt: skip
     if path.suffix != ".onnx":

@@ -21,7 +21,6 @@ from edgeopt.recipe.yaml import Document, parse
 from edgeopt.spec.recipe import (
     AUTO,
     GROUPINGS,
-    MEASURED,
     NAME,
     EmissionsSpec,
     GateSpec,
@@ -33,17 +32,16 @@ from edgeopt.spec.recipe import (
     Unlabelled,
 )
 from edgeopt.spec.steps import IMPLIED, default_id
+from edgeopt.spec.tasks import MEASURED
 from edgeopt.step import registry
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import AnyTransform
 from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
 from edgeopt.support.words import closest
-from edgeopt.tasks import task_type
+from edgeopt.tasks import task_type, task_types
 
 _RESERVED = {"baseline", *IMPLIED}
 _LARGEST = 1_000_000
-#: Stands in for a required part that is wrong, so that the other parts can be checked in the same go.
-_STAND_IN = {"edgeopt": 1, "name": "x", "model": {"id": "x"}, "task": {"type": "text-classification", "dataset": {"path": "x"}, "text": "x"}}
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,13 @@ def head_of(document: Document) -> tuple[RecipeHead, set[str]]:
     except ValidationError as error:
         document.issues += from_pydantic(error, RecipeHead, document)
         wrong = {str(detail["loc"][0]) for detail in error.errors()}
-        return RecipeHead.model_validate({**_STAND_IN, **{k: v for k, v in data.items() if k not in wrong}}), wrong
+        return RecipeHead.model_validate({**_stand_in(), **{k: v for k, v in data.items() if k not in wrong}}), wrong
+
+
+def _stand_in() -> dict[str, Any]:
+    """Required parts in the place of wrong ones, so that the others can be checked in the same go."""
+    task = {"type": next(iter(task_types())), "dataset": {"path": "x"}, "text": "x"}
+    return {"edgeopt": 1, "name": "x", "model": {"id": "x"}, "task": task}
 
 
 def _steps(document: Document) -> list[StepSpec | None]:

@@ -99,6 +99,8 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
             return Issue("E106", f"'{name}' is {_shown(detail['input'])}, a task that edgeopt does not have yet", place, f"there are {expected}")
         guess = closest(str(detail["input"]), expected.replace(" or ", ", ").split(", "))
         return Issue("E106", f"'{name}' is {_shown(detail['input'])}, and must be {expected}", place, f"did you mean '{guess}'?" if guess else None)
+    if kind == "unusable_plugin":
+        return Issue("E122", str(context["message"]), place, str(context["help"]))
     if kind == "value_error":
         help = getattr(context["error"], "help", None)
         return Issue("E106", f"'{name}': {context['error']}" if name else str(context["error"]), place, help)

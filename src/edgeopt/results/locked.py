@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from edgeopt.spec.recipe import MEASURED, GateSpec, ModelSpec, Target, TaskSpec
+from edgeopt.spec.recipe import GateSpec, ModelSpec, Target, TaskSpec
+from edgeopt.spec.tasks import MEASURED
 
 #: What stands before a column of task.slices where a lock has the SHA-256 of its values.
 SLICES = "slices."

@@ -18,7 +18,8 @@ from edgeopt.run.execute import Executed
 from edgeopt.run.exports import Written
 from edgeopt.run.fastest import MeasuredExport, Reference, fastest, typical_ms, verdicts
 from edgeopt.run.measuring import Measuring, latencies
-from edgeopt.spec.recipe import GROUPINGS, MEASURED, GateSpec, Target
+from edgeopt.spec.recipe import GROUPINGS, GateSpec, Target
+from edgeopt.spec.tasks import MEASURED
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import task_of
 from edgeopt.tasks.encode import Encoder, length

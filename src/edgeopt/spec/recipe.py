@@ -10,33 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from edgeopt.spec.tasks import MEASURED, TASKS, GateMetric, TaskMetric, TaskType, range_of
 from edgeopt.support.words import as_share
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
-CLASSIFICATION_METRICS = ("accuracy", "f1", "precision", "recall", "matthews")
-#: What a task of each type can be measured by, those by default first: (defaults, all).
-TASK_METRICS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "text-classification": (("accuracy", "f1"), CLASSIFICATION_METRICS),
-    "text-regression": (("pearson", "spearman"), ("pearson", "spearman")),
-    "multiple-choice": (("accuracy",), CLASSIFICATION_METRICS),
-    "token-classification": (("f1", "accuracy"), ("f1", "precision", "recall", "accuracy")),
-    "coreference": (("conll_f1", "f1"), ("conll_f1", "f1", "precision", "recall", "accuracy")),
-    "summarization": (("rouge1", "rouge2", "rougeL"), ("rouge1", "rouge2", "rougeL")),
-}
-MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
-
-#: What rows are grouped by without a column, and the tasks whose rows are not.
+#: What rows are grouped by without a column.
 GROUPINGS = ("label", "length")
-UNSLICED = ("coreference", "summarization")
-_CLASSLESS = ("text-regression", "summarization")
-
-TaskType = Literal["text-classification", "text-regression", "multiple-choice", "token-classification", "coreference", "summarization"]
-TaskMetric = Literal["accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1", "rouge1", "rouge2", "rougeL"]
-GateMetric = Literal[
-    "accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "conll_f1", "rouge1", "rouge2", "rougeL",
-    "size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold",
-]  # fmt: skip
 
 
 class Strict(BaseModel):
@@ -179,16 +159,16 @@ class TaskSpec(Strict):
     @property
     def sliceable(self) -> bool:
         """Whether parts of the rows are measured apart."""
-        return self.type not in UNSLICED
+        return TASKS[self.type].sliced
 
     @property
     def known_metrics(self) -> tuple[str, ...]:
         """What the task can be measured by."""
-        return TASK_METRICS[self.type][1]
+        return TASKS[self.type].known_metrics
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.metrics or ())) or TASK_METRICS[self.type][0]
+        return tuple(dict.fromkeys(self.metrics or ())) or TASKS[self.type].default_metrics
 
     @property
     def target_length(self) -> int | None:
@@ -205,7 +185,7 @@ class TaskSpec(Strict):
         wrong = [m for m in self.metrics or () if m not in self.known_metrics]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(self.known_metrics)}")
-        if self.type in _CLASSLESS and (self.labels or any(source.labels for source in self.train_with)):
+        if not TASKS[self.type].has_classes and (self.labels or any(source.labels for source in self.train_with)):
             raise ValueError(f"'labels' names classes; a {self.type.removeprefix('text-')} has none")
         twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
         if twice:
@@ -226,7 +206,7 @@ class TaskSpec(Strict):
             raise ValueError(f"{self.type} reads one 'text' column")
         if self.max_target_length is not None and self.type != "summarization":
             raise ValueError("'max_target_length' belongs to summarization")
-        if self.long_text == "window" and self.type not in ("text-classification", "text-regression"):
+        if self.long_text == "window" and not TASKS[self.type].windowed:
             raise ValueError(f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}")
         if self.slices and not self.sliceable:
             raise ValueError(f"'slices' is not for {self.type}, whose rows are not measured apart")
@@ -464,14 +444,8 @@ class GateSpec(Strict):
         return self
 
 
-_CORRELATIONS = ("matthews", "pearson", "spearman")
 #: A ratio of two models beyond which a bound holds whatever they are.
 _ABSURD = 1000.0
-
-
-def range_of(metric: str) -> tuple[float, float]:
-    """The least and the most that a metric of a task can be."""
-    return (-1.0 if metric in _CORRELATIONS else 0.0), 1.0
 
 
 def _decided_already(metric: str, kind: str, bound: float) -> str | None:

@@ -19,6 +19,7 @@ from edgeopt.statistics.power import scaled
 from edgeopt.support.errors import Place, bad_input
 from edgeopt.tasks import columns
 from edgeopt.tasks.encode import Encoder, Features, length
+from edgeopt.tasks.losses import LabelLoss, WeightedCrossEntropy
 
 if TYPE_CHECKING:
     from edgeopt.tasks.split import Split
@@ -51,10 +52,21 @@ class Task(ABC):
     selects_by_loss: ClassVar[bool] = False
     #: Whether a label that is missing is marked in the rows' label column, and so can be left out.
     has_labels: ClassVar[bool] = True
+    #: What it can be measured by, and by default: words of `task.metrics`. Each is the larger the better the model is.
+    known_metrics: ClassVar[tuple[str, ...]]
+    default_metrics: ClassVar[tuple[str, ...]]
+    #: The least and the most that a metric can be, where that is not 0 and 1.
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    #: Whether parts of the rows are measured apart.
+    sliced: ClassVar[bool] = True
+    #: Whether long texts may be read in windows, whose outputs are averaged.
+    windowed: ClassVar[bool] = False
     #: Whether a label is one of several classes, or several of them.
     has_classes: ClassVar[bool] = True
     #: Whether a row has one output, a score.
     scores: ClassVar[bool] = False
+    #: Whether the logits of a row, or of a token, are those of one class among several, as softmax takes them.
+    softmax: ClassVar[bool] = True
     #: Whether a row's answer is one class, with a probability of each.
     one_class: ClassVar[bool] = False
     #: Whether a text, or a choice, has one output, where otherwise each of its tokens has one.
@@ -176,7 +188,7 @@ class Task(ABC):
         """Raises InputError E314 for a family of models that the task does not work with."""
         found = family(model_type)
         if found is not None and not self.takes(found):
-            families = ", ".join(name for name, each in FAMILIES.items() if self.takes(each))
+            families = ", ".join(name for name, each in FAMILIES.usable().items() if self.takes(each))
             raise bad_input("E314", f"{self.spec.type} does not work with model type '{model_type}'", place=place, help=f"families: {families}")
 
     def load(self, folder: Path) -> tuple[Any, list[str], list[str]]:
@@ -225,6 +237,11 @@ class Task(ABC):
             return batch
 
         return collate
+
+    def label_loss(self, weights: Sequence[float] | None = None, smoothing: float = 0.0) -> LabelLoss:
+        """The loss on the labels where the recipe weighs classes or smooths labels, or where not every row has one. Otherwise a
+        training asks the model itself, which must come to the same."""
+        return WeightedCrossEntropy(weights, smoothing)
 
     def label_batch(self, labels: list[Any], width: int) -> Values:
         """Labels of a batch whose queries are padded to `width` tokens."""

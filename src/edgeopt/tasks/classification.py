@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,10 @@ class Classification(Task):
     """One logit a class; the largest is the answer."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    known_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "precision", "recall", "matthews")
+    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"matthews": (-1.0, 1.0)}
+    windowed: ClassVar[bool] = True
     names_outputs: ClassVar[bool] = True
     one_class: ClassVar[bool] = True
     one_output: ClassVar[bool] = True

@@ -32,6 +32,10 @@ class Coreference(CountedTask, Classification):
     A label: (same, document, later mention, earlier mention, entity of the later, entity of the earlier)."""
 
     has_labels: ClassVar[bool] = False
+    known_metrics: ClassVar[tuple[str, ...]] = ("conll_f1", "f1", "precision", "recall", "accuracy")
+    default_metrics: ClassVar[tuple[str, ...]] = ("conll_f1", "f1")
+    sliced: ClassVar[bool] = False
+    windowed: ClassVar[bool] = False
     one_class: ClassVar[bool] = False
     typed: ClassVar[bool] = False
     told_by_outputs: ClassVar[bool] = False

@@ -19,6 +19,8 @@ class MultipleChoice(Classification):
     as many choices; the classes are their places: A, B, C …"""
 
     auto_class: ClassVar[str] = "AutoModelForMultipleChoice"
+    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    windowed: ClassVar[bool] = False
     output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "choices"}
     has_choices: ClassVar[bool] = True
     one_query: ClassVar[bool] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,14 +13,19 @@ from edgeopt.support.reading import Finite
 from edgeopt.tasks import columns
 from edgeopt.tasks.base import Values
 from edgeopt.tasks.classification import Classification
+from edgeopt.tasks.losses import LabelLoss, SquaredError
 
 
 class Regression(Classification):
     """One output, trained by squared error."""
 
     names_outputs: ClassVar[bool] = False
+    known_metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
+    default_metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0)}
     has_classes: ClassVar[bool] = False
     scores: ClassVar[bool] = True
+    softmax: ClassVar[bool] = False
     one_class: ClassVar[bool] = False
     pipeline: ClassVar[str | None] = None
 
@@ -32,6 +37,9 @@ class Regression(Classification):
 
     def head_options(self) -> dict[str, Any]:
         return {"num_labels": 1, "problem_type": "regression"}
+
+    def label_loss(self, weights: Sequence[float] | None = None, smoothing: float = 0.0) -> LabelLoss:
+        return SquaredError()
 
     def label_batch(self, labels: list[Any], width: int) -> Values:
         return np.array(labels, dtype=np.float32)

@@ -24,6 +24,9 @@ class Summarization(CountedTask):
     model writes greedily by itself, arrays of str. ROUGE is that of Lin (2004) by Google's rouge-score: F1, stemmed words."""
 
     auto_class: ClassVar[str] = "EncoderDecoderModel"
+    known_metrics: ClassVar[tuple[str, ...]] = ("rouge1", "rouge2", "rougeL")
+    default_metrics: ClassVar[tuple[str, ...]] = ("rouge1", "rouge2", "rougeL")
+    sliced: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("rouge-score",)
     output_axes: ClassVar[dict[int, str]] = {0: "batch", 1: "target"}
     selects_by_loss: ClassVar[bool] = True

@@ -27,6 +27,8 @@ class TokenClassification(CountedTask):
     accuracy is that of words. Outputs: (rows, words of the longest row, tags), filled up with nan."""
 
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
+    known_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy")
+    default_metrics: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
     needs: ClassVar[tuple[str, ...]] = ("seqeval",)
     names_outputs: ClassVar[bool] = True
     reads_words: ClassVar[bool] = True

@@ -23,6 +23,7 @@ from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
+from edgeopt.tasks.losses import LabelLoss
 from edgeopt.training.answers import LOGITS, Answers, name_of
 from edgeopt.training.distill_terms import (
     cosine_loss,
@@ -37,7 +38,6 @@ from edgeopt.training.distill_terms import (
     relation,
     relation_loss,
 )
-from edgeopt.training.losses import LabelLoss, SquaredError, WeightedCrossEntropy
 from edgeopt.training.matching import Matching
 from edgeopt.training.objective import ROW, Objective
 from edgeopt.training.rows import TrainRows
@@ -142,16 +142,16 @@ def distilled(model: Any, params: TrainParams, context: StepContext, task: Task,
     answers = [_answers(spec, state, matching, params, context, task, pool.rows, asked) for state in states]
     for each in answers:
         each.prepare()
-    scores = task.scores
+    scores = not task.softmax
     if pool.unlabelled and label_loss is None:  # the model's own is a mean over all rows of a batch
-        label_loss = SquaredError() if scores else WeightedCrossEntropy(None, 0.0)
+        label_loss = task.label_loss()
     return Distilled(spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labeled=pool.labeled)
 
 
 def _answers(spec: Distil, state: State, matching: Matching | None, params: TrainParams, context: StepContext, task: Task, rows: Split,
              asked: list[dict[str, Any]]) -> Answers:  # fmt: skip
     precision = "bf16" if params.precision == "bf16" else "fp32"
-    load = partial(_teacher, state, scores=task.scores, bf16=precision == "bf16")
+    load = partial(_teacher, state, scores=not task.softmax, bf16=precision == "bf16")
     writes = task.writes
     encoder = Encoder(state.folder, context.task.max_length)
     inputs, features = task.training_rows(encoder, rows, takes_of(state.folder))

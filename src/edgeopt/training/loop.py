@@ -16,7 +16,7 @@ from edgeopt.step.context import TrainedAlong
 from edgeopt.support import host
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features, length
-from edgeopt.training.losses import WeightedCrossEntropy
+from edgeopt.tasks.losses import LabelLoss
 from edgeopt.training.objective import ROW, attached
 from edgeopt.training.rows import TrainRows, gather_rows
 from edgeopt.training.weights import class_weights
@@ -96,7 +96,7 @@ class _Feed:
     accepted: set[str]
     train: list[dict[str, Any]]
     selection: Split
-    loss: WeightedCrossEntropy | None
+    loss: LabelLoss | None
     mixture: Mixture | None
 
 
@@ -109,7 +109,7 @@ def _feed(model: Any, folder: Path, params: TrainParams, context: StepContext) -
     pool = pool.in_queries(features.rows)
     feed = _Feed(
         task, encoder, accepted, train_rows, selection or pool.rows.take([], "selection"),
-        WeightedCrossEntropy(weights, params.label_smoothing) if weights or params.label_smoothing else None,
+        task.label_loss(weights, params.label_smoothing) if weights or params.label_smoothing else None,
         pool.mixture(params, params.batch_size * context.processes, context.seed),
     )  # fmt: skip
     return feed, pool, weights

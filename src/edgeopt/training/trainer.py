@@ -12,8 +12,8 @@ from edgeopt.training.optimizer import constant_rates, parameter_groups
 
 if TYPE_CHECKING:
     from edgeopt.spec.recipe import TrainParams
+    from edgeopt.tasks.losses import LabelLoss
     from edgeopt.training.accounting import Clock
-    from edgeopt.training.losses import WeightedCrossEntropy
     from edgeopt.training.objective import Objective
     from edgeopt.training.sampler import LengthGroupedSampler
 
@@ -22,7 +22,7 @@ class OurTrainer(Trainer):  # type: ignore[misc]
     """sampler: the order of the training rows. loss: on the labels, where it is not the model's own. objective: what is
     trained for instead of the labels."""
 
-    def __init__(self, params: TrainParams, sampler: LengthGroupedSampler, clock: Clock, loss: WeightedCrossEntropy | None,
+    def __init__(self, params: TrainParams, sampler: LengthGroupedSampler, clock: Clock, loss: LabelLoss | None,
                  objective: Objective | None, **options: Any) -> None:  # fmt: skip
         self.params, self.sampler, self.clock, self.objective = params, sampler, clock, objective
         self.loss = loss if objective is None else None

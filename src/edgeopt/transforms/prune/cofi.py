@@ -101,7 +101,7 @@ class CofiPrune(Transform[CofiParams]):
 
         def teacher(training: TrainParams) -> Teacher:
             bf16 = training.precision == "bf16"
-            return Teacher(load_model(state.folder), scores=task_type(context.task.type).scores, bf16=bf16)
+            return Teacher(load_model(state.folder), scores=not task_type(context.task.type).softmax, bf16=bf16)
 
         zeros, cut = Fact.SPARSE in state.facts, context.work / _CUT
         model: Any = None

@@ -1,0 +1,101 @@
+"""Which tasks there are, and what a recipe must know of each: it is said by the task's class, which is imported when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Protocol, cast
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
+
+from edgeopt.support.registry import Registry
+
+MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
+
+
+class TaskKind(Protocol):
+    """The class of a task, as far as it decides what a recipe may say; see `edgeopt.tasks.base.Task`."""
+
+    known_metrics: ClassVar[tuple[str, ...]]
+    default_metrics: ClassVar[tuple[str, ...]]
+    ranges: ClassVar[Mapping[str, tuple[float, float]]]
+    has_classes: ClassVar[bool]
+    sliced: ClassVar[bool]
+    windowed: ClassVar[bool]
+
+
+_OURS = {
+    "text-classification": "edgeopt.tasks.classification:Classification",
+    "text-regression": "edgeopt.tasks.regression:Regression",
+    "multiple-choice": "edgeopt.tasks.multiple_choice:MultipleChoice",
+    "token-classification": "edgeopt.tasks.token_classification:TokenClassification",
+    "coreference": "edgeopt.tasks.coreference:Coreference",
+    "summarization": "edgeopt.tasks.summarization:Summarization",
+}
+
+
+def _made(given: object, name: str) -> TaskKind:
+    known, default = (getattr(given, attribute, None) for attribute in ("known_metrics", "default_metrics"))
+    if not isinstance(given, type) or not (isinstance(known, tuple) and isinstance(default, tuple)):
+        raise TypeError(f"{given!r} is no class of a Task with known_metrics and default_metrics")
+    if not default or not set(default) <= set(known):
+        raise TypeError(f"default_metrics of {given.__name__} must be some of its known_metrics")
+    if taken := sorted(set(known) & set(MEASURED)):
+        raise TypeError(f"{given.__name__} has a metric '{taken[0]}', which is a word of edgeopt's own")
+    return cast(TaskKind, given)
+
+
+TASKS: Registry[TaskKind] = Registry("edgeopt.tasks", "task", _OURS, _made)
+
+
+def _kinds() -> Iterator[TaskKind]:
+    """Every task that can be used, edgeopt's own first, and a plugin only if none before it is what is looked for."""
+    return (kind for name in TASKS if (kind := TASKS.find(name)) is not None)
+
+
+def _metrics(*more: str) -> Iterator[str]:
+    """What edgeopt's own tasks can be measured by, more, and what plugins can."""
+    for name in TASKS:
+        if name not in _OURS:
+            yield from more
+            more = ()
+        kind = TASKS.find(name)
+        yield from kind.known_metrics if kind else ()
+    yield from more
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """The least and the most that a metric of a task can be."""
+    kind = next((kind for kind in _kinds() if metric in kind.known_metrics), None)
+    return kind.ranges.get(metric, (0.0, 1.0)) if kind else (0.0, 1.0)
+
+
+class OneOf:
+    """A word out of a list that plugins make longer. check: raises what pydantic reports for a word of the list."""
+
+    def __init__(self, choices: Callable[[], Iterable[str]], check: Callable[[str], None] = lambda word: None) -> None:
+        self.choices, self.check = choices, check
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"enum": list(dict.fromkeys(self.choices())), "type": "string"}
+
+    def _checked(self, value: Any) -> Any:
+        if not isinstance(value, str) or not any(value == choice for choice in self.choices()):
+            *first, last = (f"'{choice}'" for choice in dict.fromkeys(self.choices()))
+            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})
+        self.check(value)
+        return value
+
+
+def _loads(task: str) -> None:
+    if (fault := TASKS.fault(task)) is not None:
+        raise PydanticCustomError("unusable_plugin", "{message}", {"message": fault.message, "help": fault.help})
+
+
+TaskType = Annotated[str, OneOf(lambda: TASKS, _loads)]
+TaskMetric = Annotated[str, OneOf(_metrics)]
+GateMetric = Annotated[str, OneOf(lambda: _metrics(*MEASURED))]
