@@ -50,7 +50,7 @@ def edgeopt(*args: object, cwd: Path | None = None) -> Result:
         signal.signal(signal.SIGTERM, handler)  # main() takes it over
 
 
-def edgeopt_process(*args: object, cwd: Path | None = None, python: tuple[str, ...] = ("-m", "edgeopt"), timeout: float = 120, **env: str) -> Result:
+def edgeopt_process(*args: object, cwd: Path | None = None, python: tuple[str, ...] = ("-m", "edgeopt"), timeout: float = 300, **env: str) -> Result:
     """Run the command line as a user does, in a process of its own."""
     done = subprocess.run([sys.executable, *python, *map(str, args)], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True,
                           timeout=timeout, check=False)  # fmt: skip

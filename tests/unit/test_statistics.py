@@ -85,10 +85,14 @@ def test_paired_bootstrap_agrees_with_resampled_rows() -> None:
     truth = RNG.integers(0, 2, 300)
     base, candidate = (np.where(RNG.random(300) < p, truth, 1 - truth) for p in (0.9, 0.85))
     found = metric_difference("f1", truth, base, candidate, 2, 0.95)
-    draws = []
-    for _ in range(1500):
-        rows = RNG.integers(0, 300, 300)
-        draws.append(sk.f1_score(truth[rows], candidate[rows]) - sk.f1_score(truth[rows], base[rows]))
+    rows = RNG.integers(0, 300, (1500, 300))
+
+    def f1(predicted: np.ndarray) -> np.ndarray:
+        """2·tp / (2·tp + fp + fn) of each resample: scikit-learn's takes ten seconds for as many."""
+        t, p = truth[rows], predicted[rows]
+        return np.asarray(2 * (t & p).sum(1) / (t.sum(1) + p.sum(1)))
+
+    draws = f1(candidate) - f1(base)
     assert found.low == pytest.approx(np.quantile(draws, 0.05), abs=0.006)
     assert found.high == pytest.approx(np.quantile(draws, 0.95), abs=0.006)
     assert found.value == pytest.approx(sk.f1_score(truth, candidate) - sk.f1_score(truth, base))

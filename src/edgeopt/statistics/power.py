@@ -34,7 +34,6 @@ def rows_needed(bounds_of: Callable[[float], Bounds], rows: int, margin: float, 
     if gap < 1e-9 or not settles(_MOST):
         return None
     low, high = 1.0, _MOST
-    for _ in range(80):
-        middle = math.sqrt(low * high)
+    while math.ceil(rows * low) < math.ceil(rows * high) and low < (middle := math.sqrt(low * high)) < high:
         low, high = (low, middle) if settles(middle) else (middle, high)
     return math.ceil(rows * high)
