@@ -17,11 +17,12 @@ from edgeopt.report.write import write_report
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import LOCK, LOG, REPORT, export_folders, files_of, open_run, own_files
 from edgeopt.run.choosing import choose
-from edgeopt.run.execute import fetch
 from edgeopt.run.exports import keep, write_exports
+from edgeopt.run.fetch import fetch
 from edgeopt.run.findings.report import build_report
 from edgeopt.run.lock import check_lock, make_lock, place_of
-from edgeopt.run.measuring import measure_all, write_measurements
+from edgeopt.run.measurements import measure_all, write_measurements
+from edgeopt.run.measuring import Measuring
 from edgeopt.run.processes import Group
 from edgeopt.run.resume import why_again
 from edgeopt.run.seeds import execute_seeds, measure_seeds, summarize, write_seeds
@@ -49,67 +50,77 @@ def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Grou
     Raises InputError before any compute, StepError when a step fails."""
     writable(out, (LOCK,))
     # `execute` looks each step up when it comes to it: once is enough to verify every file
-    return run_plan(check(recipe), store, out, progress, group, locked=locked, remeasure=remeasure)
+    return Application(check(recipe), store, out, progress, group, locked, remeasure).run()
 
 
-def run_plan(
-    plan: Plan, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None, remeasure: bool = False, cell: bool = False
-) -> Outcome:
-    """The same of a recipe that is checked, into a folder that may be written. cell: of a matrix, whose cells may have been applied one
-    by one elsewhere. Raises as `run` does."""
-    check_runnable(plan.recipe)
-    store.prepare()
-    if locked is not None:
-        check_lock(locked, make_lock(plan.recipe, plan.source, plan.data), early=True)
-    with turn(out), disk_errors(out):
-        recover(out, RUN)
-        if (out / REPORT).exists() and not remeasure:
-            plan = fetch(plan, store)
-            again = why_again(plan, store, out, None if cell else group.size)
+@dataclass(frozen=True)
+class Application:
+    """A recipe that is checked, about to be applied into a folder that may be written. locked: a lock that this run may not differ
+    from. remeasure: also where it is finished already. cell: of a matrix, whose cells may have been applied one by one elsewhere."""
+
+    plan: Plan
+    store: Store
+    out: Path
+    progress: Progress
+    group: Group
+    locked: Path | None = None
+    remeasure: bool = False
+    cell: bool = False
+
+    def run(self) -> Outcome:
+        """Raises as the function `run` does."""
+        check_runnable(self.plan.recipe)
+        self.store.prepare()
+        if self.locked is not None:
+            check_lock(self.locked, make_lock(self.plan.recipe, self.plan.source, self.plan.data), early=True)
+        with turn(self.out), disk_errors(self.out):
+            recover(self.out, RUN)
+            if not (self.out / REPORT).exists() or self.remeasure:
+                return self._carry_out()
+            fetched = replace(self, plan=fetch(self.plan, self.store))
+            again = why_again(fetched.plan, self.store, self.out, None if self.cell else self.group.size)
             if again is None:
-                progress.say("finished before and unchanged: not measured again; --remeasure does")
-                return _kept(out, locked)
-            progress.say(f"run again: {again}")
+                self.progress.say("finished before and unchanged: not measured again; --remeasure does")
+                return self._kept()
+            self.progress.say(f"run again: {again}")
+            return fetched._carry_out()
+
+    def _kept(self) -> Outcome:
+        _, report, lock = open_run(self.out)
+        if self.locked is not None:
+            check_lock(self.locked, lock)
+        return Outcome(report, self.out, kept=True)
+
+    def _carry_out(self) -> Outcome:
         check_importable()
-        return _run(plan, store, out, progress, group, locked)
+        recipe = self.plan.recipe
+        log = self.store.root / "logs" / f"{recipe.head.name}.log"
+        with self.store.in_use(), building(self.out) as folder:
+            with _logging_to(folder / LOG, log):
+                report, lock = self._fill(folder)
+            # the log is closed: nothing is written to any file of the run from here on
+            write_json(folder / LOCK, {**lock, "place": place_of(recipe, self.out), "files": files_of(folder)})
+            write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
+            publish(folder, self.out, RUN)
+        return Outcome(report, self.out)
 
-
-def _kept(out: Path, locked: Path | None) -> Outcome:
-    _, report, lock = open_run(out)
-    if locked is not None:
-        check_lock(locked, lock)
-    return Outcome(report, out, kept=True)
-
-
-def _run(plan: Plan, store: Store, out: Path, progress: Progress, group: Group, locked: Path | None) -> Outcome:
-    recipe = plan.recipe
-    log = store.root / "logs" / f"{recipe.head.name}.log"
-    with store.in_use(), building(out) as folder:
-        with _logging_to(folder / LOG, log):
-            report, lock = _fill(folder, plan, store, progress, group, locked)
-        # the log is closed: nothing is written to any file of the run from here on
-        write_json(folder / LOCK, {**lock, "place": place_of(recipe, out), "files": files_of(folder)})
-        write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
-        publish(folder, out, RUN)
-    return Outcome(report, out)
-
-
-def _fill(folder: Path, plan: Plan, store: Store, progress: Progress, group: Group, locked: Path | None) -> tuple[Report, dict[str, Any]]:
-    """All that is built, exported and measured, into the folder; returns the report and the lock that describe it."""
-    recipe = plan.recipe
-    by_seed = execute_seeds(plan, store, progress, group)
-    executed = next(iter(by_seed.values()))
-    lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
-    if locked is not None:
-        check_lock(locked, lock)
-    written, left_out = write_exports(recipe, executed, folder, progress)
-    measured = measure_all(recipe, executed, written, choose(recipe, executed, written, progress), progress)
-    measured.notes.extend(left_out)
-    keep(measured.kept, written, folder)
-    seeds = measure_seeds(plan, list(by_seed.values()), measured.evidence, progress)
-    write_measurements(folder, measured)
-    write_seeds(folder, measured.evidence.task, measured.evidence.labels, seeds)
-    return build_report(recipe, executed, measured, summarize(measured.evidence.task, measured.evidence.labels, seeds)), lock
+    def _fill(self, folder: Path) -> tuple[Report, dict[str, Any]]:
+        """All that is built, exported and measured, into the folder; returns the report and the lock that describe it."""
+        recipe, progress = self.plan.recipe, self.progress
+        by_seed = execute_seeds(self.plan, self.store, progress, self.group)
+        executed = next(iter(by_seed.values()))
+        lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
+        if self.locked is not None:
+            check_lock(self.locked, lock)
+        written, left_out = write_exports(recipe, executed, folder, progress)
+        here = Measuring(recipe, executed, progress)
+        measured = measure_all(here, written, choose(here, written))
+        measured.notes.extend(left_out)
+        keep(measured.kept, written, folder)
+        seeds = measure_seeds(self.plan, list(by_seed.values()), measured.evidence, progress)
+        write_measurements(folder, measured)
+        write_seeds(folder, here.task, measured.evidence.labels, seeds)
+        return build_report(recipe, executed, measured, summarize(here.task, measured.evidence.labels, seeds)), lock
 
 
 @contextmanager

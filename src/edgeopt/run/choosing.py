@@ -10,19 +10,13 @@ from collections.abc import Sequence
 
 from edgeopt.export.exporter import Runnable
 from edgeopt.gates.slices import Groups, groups_of
-from edgeopt.measure.latency import cold_starts
 from edgeopt.measure.subject import subject_of
 from edgeopt.models.files import GRAPH
-from edgeopt.recipe.load import Recipe
-from edgeopt.run.execute import Executed
 from edgeopt.run.exports import Written
 from edgeopt.run.fastest import MeasuredExport, Reference, fastest, typical_ms, verdicts
-from edgeopt.run.measuring import Measuring, latencies
+from edgeopt.run.measuring import Measuring
 from edgeopt.spec.recipe import GROUPINGS, GateSpec, Target
 from edgeopt.spec.tasks import MEASURED
-from edgeopt.support.progress import Progress
-from edgeopt.tasks import task_of
-from edgeopt.tasks.encode import Encoder, length
 
 #: At most so many of the selection rows are answered by each export.
 ROWS = 2048
@@ -30,23 +24,23 @@ ROWS = 2048
 _SHARE, _FEWEST = 4, 64
 
 
-def choose(recipe: Recipe, executed: Executed, written: Sequence[Written], progress: Progress) -> Written:
+def choose(here: Measuring, written: Sequence[Written]) -> Written:
     """The export that is kept: the first, or with `auto` the fastest of those that hold the gates on the rows that are carved out of
     train for selection, timed in a measurement of its own."""
     if written[0].place is not None:
         return written[0]
-    task, folder = task_of(recipe.head.task, executed.data.label_names), executed.final("baseline").folder
-    here, exports = Measuring(recipe, executed, task, progress), {w.name: w for w in written if w.place is None}
-    rows = (executed.data.carve(recipe.head.task.selection)[1] or executed.data.train).first(ROWS)
+    recipe, data, task, progress = here.recipe, here.executed.data, here.task, here.progress
+    exports = {w.name: w for w in written if w.place is None}
+    rows = (data.carve(recipe.head.task.selection)[1] or data.train).first(ROWS)
     progress.say(f"{'export.auto':<22} choosing on {len(rows)} rows that nothing is reported on …")
-    files = {"baseline": Runnable(folder / GRAPH), **{name: w.opened_with({}) for name, w in exports.items()}}
-    features = task.encode(Encoder(folder, task.spec.max_length), rows.texts)
+    files = {"baseline": Runnable(here.baseline / GRAPH), **{name: w.opened_with({}) for name, w in exports.items()}}
+    features = here.features(rows)
     groups = groups_of(task, rows, features)
     gates = [g for g in recipe.head.gates if decidable(g, groups)]
     asked = any(g.metric not in MEASURED for g in gates)
-    answers = {n: here.answers(f, exports[n].folder if n in exports else folder, n, rows) for n, f in files.items()} if asked else {}
-    latency = latencies(here, files, features.ids, [_brief(t) for t in _targets(recipe.targets, gates)], torch=any(g.against == "torch" for g in gates))
-    starts = cold_starts(files, max(features.ids, key=length)) if any(g.metric in ("memory.peak", "start.cold") for g in gates) else {}
+    answers = {n: here.answers(f, exports[n].folder if n in exports else here.baseline, n, rows) for n, f in files.items()} if asked else {}
+    latency = here.latencies(files, features.ids, [_brief(t) for t in _targets(recipe.targets, gates)], torch=any(g.against == "torch" for g in gates))
+    starts = here.starts(files, features.ids) if any(g.metric in ("memory.peak", "start.cold") for g in gates) else {}
     labels = task.stack_labels(rows.labels)
     figures = {n: subject_of(n, f.path, task, labels, answers.get(n), starts.get(n), exports[n].source if n in exports else None) for n, f in files.items()}
     tried = [MeasuredExport(w, n, answers[n][0] if asked else labels, None, {}, figures[n]) for n, w in exports.items()]

@@ -21,8 +21,8 @@ from edgeopt.report.compare.rows import Comparison, compare
 from edgeopt.report.compare.write import write_comparison
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import LOCK
-from edgeopt.run.apply import run_plan
-from edgeopt.run.execute import fetch
+from edgeopt.run.apply import Application
+from edgeopt.run.fetch import fetch
 from edgeopt.run.lock import check_lock, make_lock
 from edgeopt.run.processes import Group
 from edgeopt.store.store import Store
@@ -89,60 +89,71 @@ def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks:
     writable(out, (MATRIX,), but=(CELLS,))
     plans = check_cells(grid)
     store.prepare()
-    locked = [None if locks is None else folder_of(locks, cell.name) / LOCK for cell in grid.cells]
-    each_cell([c.name for c in grid.cells], list(zip(locked, plans, strict=True)), _check_early)
-    results: list[CellResult] = []
-    shared = _Shared(store, progress, remeasure)
+    cells = _Cells(grid, store, out, progress, locks, remeasure)
+    each_cell([c.name for c in grid.cells], list(zip(grid.cells, plans, strict=True)), cells.check_early)
     out.mkdir(parents=True, exist_ok=True)  # so that the lock is in it for everybody
     with turn(out):
-        _write_state(grid, results, out)
-        for i, (cell, plan, lock) in enumerate(zip(grid.cells, plans, locked, strict=True), 1):
+        cells.write_state()
+        for i, (cell, plan) in enumerate(zip(grid.cells, plans, strict=True), 1):
             progress.say(f"cell {i} of {len(grid.cells)}: {cell.name}")
-            results.append(_one(cell, plan, folder_of(out, cell.name), lock, shared))
-            _write_state(grid, results, out)
-        write_comparison(comparison_of(results), out)
-    return results
-
-
-def _check_early(cell: tuple[Path | None, Plan]) -> None:
-    lock, plan = cell
-    if lock is not None:
-        check_lock(lock, make_lock(plan.recipe, plan.source, plan.data), early=True)
+            cells.run(cell, plan)
+            cells.write_state()
+        write_comparison(comparison_of(cells.results), out)
+    return cells.results
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """What the cells of a command have in common. rows: those that were downloaded, by the task that asks for them."""
+class _Cells:
+    """The cells of a matrix on their way. rows: those that were downloaded, by the task that asks for them. results: of the cells
+    that were tried."""
 
+    grid: Grid
     store: Store
+    out: Path
     progress: Progress
+    locks: Path | None
     remeasure: bool
     rows: dict[str, TaskData] = field(default_factory=dict)
+    results: list[CellResult] = field(default_factory=list)
 
+    def check_early(self, each: tuple[Cell, Plan]) -> None:
+        cell, plan = each
+        lock = self._lock_of(cell)
+        if lock is not None:
+            check_lock(lock, make_lock(plan.recipe, plan.source, plan.data), early=True)
 
-def _one(cell: Cell, plan: Plan, folder: Path, locked: Path | None, shared: _Shared) -> CellResult:
-    progress, rows = shared.progress, shared.rows
-    try:
+    def run(self, cell: Cell, plan: Plan) -> None:
+        folder = folder_of(self.out, cell.name)
+        try:
+            plan = self._fetched(plan)
+            done = Application(plan, self.store, folder, self.progress, Group(), self._lock_of(cell), self.remeasure, cell=True).run()
+            self.results.append(CellResult(cell, folder, done.report, kept=done.kept))
+            return
+        except EdgeoptError as error:
+            failed = CellResult(cell, folder, error=error)
+        except Exception as error:  # the other cells need not suffer from a defect that one brings out
+            if os.environ.get("EDGEOPT_DEBUG"):
+                raise
+            failed = CellResult(cell, folder, error=unforeseen(error))
+        self.progress.say(f"  failed: {failed.reason}")
+        self.results.append(failed)
+
+    def write_state(self) -> None:
+        """matrix.json, as far as the cells are."""
+        waiting = [{"name": c.name, "axes": dict(c.choices), "status": "waiting"} for c in self.grid.cells[len(self.results) :]]
+        done = [r.as_json() for r in self.results]
+        write_json(self.out / MATRIX, {"name": self.grid.name, "combinations": self.grid.combinations, "cells": [*done, *waiting]})
+
+    def _fetched(self, plan: Plan) -> Plan:
+        """With model and rows here, which cells of the same task share."""
         task = plan.recipe.rows_key
-        if plan.data is None and task in rows:
-            check_classes(plan.recipe, rows[task])
-            plan = replace(plan, data=rows[task])
-        plan = fetch(plan, shared.store)
+        if plan.data is None and task in self.rows:
+            check_classes(plan.recipe, self.rows[task])
+            plan = replace(plan, data=self.rows[task])
+        plan = fetch(plan, self.store)
         assert plan.data is not None
-        rows[task] = plan.data
-        done = run_plan(plan, shared.store, folder, progress, Group(), locked=locked, remeasure=shared.remeasure, cell=True)
-        return CellResult(cell, folder, done.report, kept=done.kept)
-    except EdgeoptError as error:
-        failed = CellResult(cell, folder, error=error)
-    except Exception as error:  # the other cells need not suffer from a defect that one brings out
-        if os.environ.get("EDGEOPT_DEBUG"):
-            raise
-        failed = CellResult(cell, folder, error=unforeseen(error))
-    progress.say(f"  failed: {failed.reason}")
-    return failed
+        self.rows[task] = plan.data
+        return plan
 
-
-def _write_state(grid: Grid, results: Sequence[CellResult], out: Path) -> None:
-    """matrix.json, as far as the cells are."""
-    waiting = [{"name": c.name, "axes": dict(c.choices), "status": "waiting"} for c in grid.cells[len(results) :]]
-    write_json(out / MATRIX, {"name": grid.name, "combinations": grid.combinations, "cells": [*(r.as_json() for r in results), *waiting]})
+    def _lock_of(self, cell: Cell) -> Path | None:
+        return None if self.locks is None else folder_of(self.locks, cell.name) / LOCK

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.data import Split
-from edgeopt.export.exporter import Exported
 from edgeopt.export.graph_files import remove
 from edgeopt.export.session import KERNELS, Options, save_optimized
-from edgeopt.measure.accuracy import largest_difference, outputs_of
-from edgeopt.support.progress import Progress
+from edgeopt.measure.accuracy import largest_difference
+from edgeopt.run.exports import Written
+from edgeopt.run.measuring import Measuring
 from edgeopt.tasks import Task
 
 
@@ -27,19 +26,19 @@ class Served:
     notes: list[str]
 
 
-def serve(exported: Exported, model: Path, options: Options, task: Task, report: Split, logits: Any, progress: Progress) -> Served:
-    """options: those that the exported file in the folder `model` was quickest with. logits: its outputs on the rows of
-    `report` with the runtime's default options, which anyone gets who just opens the file, and which the metrics are of."""
-    artifact, notes = exported.artifact, []
+def serve(here: Measuring, written: Written, options: Options, logits: Any) -> Served:
+    """options: those that the exported file was quickest with. logits: its outputs on the report split with the runtime's default
+    options, which anyone gets who just opens the file, and which the metrics are of."""
+    model, artifact, notes = written.folder, written.exported.artifact, []
     if any(name in options for name in KERNELS):
-        defaults, logits = logits, outputs_of(model / artifact, model, report, task, progress, "accuracy with session.json", options)
-        notes = [_change(task, logits, defaults)]
+        defaults, logits = logits, here.outputs(model / artifact, model, "accuracy with session.json", options)
+        notes = [_change(here.task, logits, defaults)]
     sessions: dict[str, Options] = {artifact.as_posix(): options}
-    saved = exported.optimized
+    saved = written.exported.optimized
     if saved is None:
         return Served(sessions, None, notes)
     alone = save_optimized(model / artifact, options, model / saved)
-    if not _same(outputs_of(model / saved, model, report, task, progress, "accuracy of the optimized graph", alone), logits):
+    if not _same(here.outputs(model / saved, model, "accuracy of the optimized graph", alone), logits):
         remove(model / saved)
         return Served(sessions, None, [*notes, f"{saved.name} was left out: it does not give the logits of {artifact.name}."])
     return Served({**sessions, saved.as_posix(): alone}, saved, notes)

@@ -1,0 +1,41 @@
+"""Model, rows and teachers of a plan, here: downloaded where they were not, and checked as far as only now can be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgeopt.data import TaskData
+from edgeopt.models.source import ModelSource, download
+from edgeopt.plan import Plan, check_order, hub_data_name, in_order, load_rows
+from edgeopt.plan.fit import fit_issues
+from edgeopt.plan.references import all_references, misfits
+from edgeopt.store.store import Store
+from edgeopt.support.errors import InputError
+
+
+def fetch(plan: Plan, store: Store) -> Plan:
+    """The plan with model and rows here, downloaded where they were not. Raises InputError where they cannot be had or do not fit."""
+    source, data = plan.source, plan.data
+    if source.folder is None:
+        source = download(source)
+        check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head, and what else it has
+    if data is None:
+        data = in_order(plan.recipe, source, load_rows(plan.recipe))
+        store.remember_source(hub_data_name(plan.recipe), data.key("train"))
+    elif source is not plan.source:
+        data = in_order(plan.recipe, source, data)  # only now is it known in which order the head has them
+    if source is not plan.source or data is not plan.data:
+        issues = fit_issues(plan.recipe, source, data)
+        if issues:
+            raise InputError(issues)
+    return replace(plan, source=source, data=data, checkpoints=_downloaded(plan, source, data))
+
+
+def _downloaded(plan: Plan, model: ModelSource, data: TaskData) -> dict[str, ModelSource]:
+    """The checkpoints that steps name, all of them here. Raises InputError E208 where one turns out not to fit."""
+    found = {name: download(source) if source.folder is None else source for name, source in plan.checkpoints.items()}
+    named = [n for n in all_references(plan.recipe) if n.reference.name in found]
+    issues = [i for n in named for i in misfits(n, found[n.reference.name], plan.recipe, model, data.label_names)]
+    if issues:
+        raise InputError(issues)
+    return found
