@@ -11,7 +11,7 @@ from helpers import classification
 from edgeopt.measure.parity import sample_rows, torch_logits
 from edgeopt.models.adapter_files import ADAPTER
 from edgeopt.models.load import load_base, load_model
-from edgeopt.models.nf4 import dequantized, is_quantized, quantized
+from edgeopt.models.nf4 import dequantized, quantized
 from edgeopt.run.execute import Executed
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact
@@ -111,7 +111,7 @@ def test_it_merges_exactly_into_the_dequantized_base(done: Executed) -> None:
     assert 0 <= merged.figures["nf4_max_abs_diff"] <= 1e-4
     assert 0.05 < state(done, "adapt").figures["nf4_weight_error"] < 0.12  # normal weights: near 0.09
     assert not {Fact.NF4, Fact.ADAPTER} & merged.facts
-    assert not is_quantized(load_model(merged.folder))
+    assert getattr(load_model(merged.folder).config, "quantization_config", None) is None
 
 
 def test_the_base_is_smaller(done: Executed) -> None:

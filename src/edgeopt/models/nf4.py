@@ -45,10 +45,6 @@ def unpacked(model: Any) -> Any:
     return model
 
 
-def is_quantized(model: Any) -> bool:
-    return getattr(model.config, "quantization_config", None) is not None
-
-
 def dequantized(model: Any) -> Any:
     """A plain float32 model with the values that the 4-bit weights stand for."""
     import torch

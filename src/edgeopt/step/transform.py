@@ -7,7 +7,7 @@ parameters and contract. Heavy imports belong inside `apply` and `observe`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -136,5 +136,3 @@ class Transform(ABC, Generic[P]):
 
 
 AnyTransform = Transform[Any]
-TransformType = type[AnyTransform]
-Warn = Callable[[str], None]
