@@ -33,7 +33,7 @@ from edgeopt.measure.latency_worker import feeds_of, pin
 from edgeopt.measure.rounds import believable
 from edgeopt.results.model import SubjectName
 from edgeopt.spec.recipe import GateSpec
-from edgeopt.statistics.openings import ratio_bounds
+from edgeopt.statistics.latency_bounds import ratio_bounds
 
 MODEL = Path.home() / ".cache" / "edgeopt-models" / "minilm-l6"
 OPTIONS = {**defaults(1), "disabled_optimizers": ["SkipLayerNormFusion"]}

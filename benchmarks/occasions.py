@@ -34,7 +34,7 @@ from edgeopt.measure.latency_worker import feeds_of
 from edgeopt.measure.twin import TWIN, Twin, twin_of, typical
 from edgeopt.spec.recipe import GateSpec, Target
 from edgeopt.statistics.bounds import Bounds
-from edgeopt.statistics.openings import percentile_bounds, t_quantile
+from edgeopt.statistics.latency_bounds import percentile_bounds, t_quantile
 
 #: Of random weights; MiniLM's shape at a third of the width, so that an occasion is short.
 SHAPE = {"vocab_size": 2000, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512}

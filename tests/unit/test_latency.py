@@ -29,7 +29,7 @@ from edgeopt.report.tables import figures
 from edgeopt.results.model import Limit, Subject, SubjectName
 from edgeopt.spec.recipe import GateSpec, Target
 from edgeopt.statistics.bounds import Bounds
-from edgeopt.statistics.openings import Beside, between_times, drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, wider
+from edgeopt.statistics.latency_bounds import Beside, between_times, drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, wider
 from edgeopt.support import host
 
 FLAGS = frozenset({"sse4_1", "avx2", "avx512f", "avx512_vnni"})

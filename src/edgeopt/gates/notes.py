@@ -12,7 +12,7 @@ from edgeopt.gates.evidence import Evidence
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Place
-from edgeopt.statistics.openings import drift, drifted
+from edgeopt.statistics.latency_bounds import drift, drifted
 
 #: A share of the time that other programs had the processor, below which nothing is said.
 _QUIET = 0.05

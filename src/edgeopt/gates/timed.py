@@ -21,8 +21,8 @@ from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Subject, Verdict
 from edgeopt.spec.recipe import GateSpec
 from edgeopt.statistics.bounds import Bounds, Values, percentile_bounds, percentile_ratio, sure
-from edgeopt.statistics.openings import Beside, between_times, drift, drifted, order_bounds, ratio_bounds, t_quantile, wider
-from edgeopt.statistics.openings import percentile_bounds as bounds_of
+from edgeopt.statistics.latency_bounds import Beside, between_times, drift, drifted, order_bounds, ratio_bounds, t_quantile, wider
+from edgeopt.statistics.latency_bounds import percentile_bounds as bounds_of
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
 #: Queries below which a percentile says nothing: MLPerf inference rules, early stopping. With fewer, more than one slower

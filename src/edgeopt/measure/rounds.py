@@ -13,7 +13,7 @@ import numpy as np
 
 from edgeopt.measure.clock import timed
 from edgeopt.measure.session_choice import Query
-from edgeopt.statistics.openings import drift, drifted, ratio_bounds
+from edgeopt.statistics.latency_bounds import drift, drifted, ratio_bounds
 
 _WARM_WINDOW, _WARM_LIMIT = 10, 60
 #: Rounds after each further opening that do not count.

@@ -40,7 +40,7 @@ from edgeopt.run.execute import Done, Executed
 from edgeopt.run.findings import answers as compared
 from edgeopt.run.findings.notes import run_notes, seed_notes
 from edgeopt.run.measurements import Measurements
-from edgeopt.statistics.openings import ratio_bounds
+from edgeopt.statistics.latency_bounds import ratio_bounds
 from edgeopt.support import host
 from edgeopt.support.errors import Place
 
