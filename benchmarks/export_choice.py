@@ -27,7 +27,7 @@ from edgeopt.run.fastest import MeasuredExport, Reference, evidence_for, fastest
 from edgeopt.spec.recipe import GateSpec, TaskSpec
 from edgeopt.statistics import bootstrap
 from edgeopt.statistics import bounds as statistics
-from edgeopt.statistics.paired import confusion_metric
+from edgeopt.statistics.metric_bounds import confusion_metric
 from edgeopt.tasks import Task, task_of
 
 FORMATS, CONFIDENCE, ALIKE = 6, 0.95, 0.8

@@ -22,7 +22,7 @@ from edgeopt.gates.decide import decide
 from edgeopt.gates.evidence import Evidence
 from edgeopt.results.model import Gate, Subject
 from edgeopt.spec.recipe import GateSpec, TaskSpec
-from edgeopt.statistics.paired import confusion_metric
+from edgeopt.statistics.metric_bounds import confusion_metric
 from edgeopt.tasks import task_of
 
 MARGIN, CONFIDENCE = 0.01, 0.95

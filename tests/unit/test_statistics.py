@@ -11,7 +11,7 @@ import scipy.stats
 import sklearn.metrics as sk
 
 from edgeopt.statistics.bounds import accuracy_difference, percentile_bounds, percentile_ratio
-from edgeopt.statistics.paired import _ranks, confusion_metric, counted_bounds, least_seen, margin_metric, metric_bounds, metric_difference, most_unseen
+from edgeopt.statistics.metric_bounds import _ranks, confusion_metric, counted_bounds, least_seen, margin_metric, metric_bounds, metric_difference, most_unseen
 
 RNG = np.random.default_rng(7)
 

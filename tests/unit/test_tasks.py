@@ -10,7 +10,7 @@ import pytest
 from helpers import WORDS
 
 from edgeopt.spec.recipe import TaskSpec
-from edgeopt.statistics.paired import counted_bounds, counted_difference, metric_difference
+from edgeopt.statistics.metric_bounds import counted_bounds, counted_difference, metric_difference
 from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features

@@ -14,7 +14,7 @@ from pydantic import Field
 from edgeopt.models.anatomy import FAMILIES, Anatomy, family
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.statistics.bounds import Bounds
-from edgeopt.statistics.paired import FEWEST_SCORES
+from edgeopt.statistics.metric_bounds import FEWEST_SCORES
 from edgeopt.statistics.power import scaled
 from edgeopt.support.errors import Place, bad_input
 from edgeopt.tasks import columns

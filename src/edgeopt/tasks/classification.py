@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgeopt.statistics.bounds import Bounds, paired_proportions
-from edgeopt.statistics.paired import metric_bounds, metric_difference
+from edgeopt.statistics.metric_bounds import metric_bounds, metric_difference
 from edgeopt.support.errors import Place
 from edgeopt.tasks import columns
 from edgeopt.tasks.base import Task, Values

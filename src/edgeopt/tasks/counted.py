@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.statistics.bounds import Bounds
-from edgeopt.statistics.paired import counted_bounds, counted_difference
+from edgeopt.statistics.metric_bounds import counted_bounds, counted_difference
 from edgeopt.tasks.base import Task, Values
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.statistics.paired import is_constant, margin_metric, moderate
+from edgeopt.statistics.metric_bounds import is_constant, margin_metric, moderate
 
 Values = np.ndarray[Any, np.dtype[Any]]
 Metric = Callable[[Values, Values, int], float]

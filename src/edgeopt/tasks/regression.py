@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeopt.statistics.paired import is_constant
+from edgeopt.statistics.metric_bounds import is_constant
 from edgeopt.support.errors import Place
 from edgeopt.support.reading import Finite
 from edgeopt.tasks import columns

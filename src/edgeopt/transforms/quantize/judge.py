@@ -15,7 +15,7 @@ from edgeopt.data import Split
 from edgeopt.export.session import input_names, open_session
 from edgeopt.statistics.bootstrap import bootstrap
 from edgeopt.statistics.bounds import Bounds
-from edgeopt.statistics.paired import proportion
+from edgeopt.statistics.metric_bounds import proportion
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 from edgeopt.transforms.quantize.observers import Array
