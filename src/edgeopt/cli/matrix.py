@@ -13,7 +13,7 @@ from edgeopt.support.errors import StepError, bad_input
 
 if TYPE_CHECKING:
     from edgeopt.plan import Plan
-    from edgeopt.plan.cells import SharedStep
+    from edgeopt.plan.matrix import SharedStep
     from edgeopt.recipe.expand import Grid
     from edgeopt.run.matrix import CellResult
     from edgeopt.store.store import Store
@@ -49,7 +49,7 @@ def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, lock
 
 def show_cells(grid: Grid, store: Store, *, as_json: bool) -> None:
     """A table of the cells, and one of the steps that are built once for all that have them."""
-    from edgeopt.plan.cells import plan_cells, shared_steps
+    from edgeopt.plan.matrix import plan_cells, shared_steps
 
     plans = plan_cells(grid, store)
     shared = shared_steps(grid, plans)

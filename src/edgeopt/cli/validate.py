@@ -24,7 +24,7 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     Everything wrong is reported at once, at its line. Computes and downloads nothing.
     """
     from edgeopt.plan import check
-    from edgeopt.plan.cells import check_cells
+    from edgeopt.plan.matrix import check_cells
     from edgeopt.recipe.expand import Grid, load
 
     loaded = load(recipe, overrides)

@@ -13,8 +13,8 @@ from edgeopt import __version__
 from edgeopt.export.exporter import EXPORTERS, absent
 from edgeopt.measure.profile import unfit
 from edgeopt.plan import Plan, make_plans
-from edgeopt.plan.cells import plan_cells
 from edgeopt.plan.inputs import model_in_words, rows_in_words
+from edgeopt.plan.matrix import plan_cells
 from edgeopt.recipe.expand import Grid, load
 from edgeopt.store.store import Store
 from edgeopt.support import host

@@ -15,7 +15,7 @@ from typing import Any
 from edgeopt.data import TaskData
 from edgeopt.gates.decide import EXIT_CODES
 from edgeopt.plan import Plan, check_classes
-from edgeopt.plan.cells import check_cells
+from edgeopt.plan.matrix import check_cells
 from edgeopt.recipe.expand import Cell, Grid, each_cell
 from edgeopt.report.compare.rows import Comparison, compare
 from edgeopt.report.compare.write import write_comparison
