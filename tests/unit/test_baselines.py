@@ -10,8 +10,8 @@ import pytest
 from helpers import tiny_task, write_rows
 
 from edgeopt.data import load_data, load_reported
+from edgeopt.gates.artifact import find_artifact
 from edgeopt.gates.baseline_file import check_fits
-from edgeopt.gates.model import find_artifact
 from edgeopt.gates.of_model import Against, _check_order, _names, _no_baseline
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError

@@ -19,9 +19,9 @@ from onnx import TensorProto, helper, numpy_helper
 import edgeopt
 from edgeopt.export.exporter import Runnable
 from edgeopt.export.session import changes, defaults, onnx_query, open_session, option_lines, save_optimized
+from edgeopt.gates.artifact import find_artifact
 from edgeopt.gates.decide import decide
 from edgeopt.gates.evidence import Evidence
-from edgeopt.gates.model import find_artifact
 from edgeopt.measure import clock
 from edgeopt.measure import session_choice as choice
 from edgeopt.measure.latency import cold_starts, run_worker

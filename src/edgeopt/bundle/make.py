@@ -39,8 +39,8 @@ from edgeopt.bundle.sign import sign
 from edgeopt.bundle.texts import check_measured, logits_of, probe_logits, read_texts, rows_of_run, tolerance_of
 from edgeopt.bundle.verify import DEVICE, most_tolerance
 from edgeopt.export.graph_files import copy_model
+from edgeopt.gates.artifact import options_of
 from edgeopt.gates.asked import damaged
-from edgeopt.gates.model import options_of
 from edgeopt.measure.declared import check_declared
 from edgeopt.results.sealed import LOCK, Run, open_run
 from edgeopt.spec.recipe import GateSpec, Target, TaskSpec

@@ -45,8 +45,8 @@ def command(source: Path, out: Path, recipe: Path | None, model: Path | None, ov
             raise bad_input("E114", f"--model {model} is there already", help="give a new folder")
         made = baseline_of_recipe(source, overrides, open_store(store), model, Progress(show=not quiet))
     else:
+        from edgeopt.gates.artifact import find_artifact
         from edgeopt.gates.asked import asked_by
-        from edgeopt.gates.model import find_artifact
 
         if model is not None:
             raise bad_input("E100", "--model belongs to a recipe: a finished model is there already")

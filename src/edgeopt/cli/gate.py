@@ -34,9 +34,9 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
 
     --set needs --recipe.
     """
+    from edgeopt.gates.artifact import find_artifact, is_run
     from edgeopt.gates.asked import asked_by
     from edgeopt.gates.decide import EXIT_CODES
-    from edgeopt.gates.model import find_artifact, is_run
     from edgeopt.report.gate_text import in_terminal
     from edgeopt.report.suite import Suite
     from edgeopt.results.model import verdict_of

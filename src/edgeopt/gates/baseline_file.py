@@ -15,8 +15,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from edgeopt.data import Split, load_data, train_at_hand
+from edgeopt.gates.artifact import Artifact
 from edgeopt.gates.asked import Asked
-from edgeopt.gates.model import Artifact
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.twin import Twin
 from edgeopt.models.source import find_model

@@ -13,12 +13,12 @@ import numpy as np
 from edgeopt.data import Split, row_warnings
 from edgeopt.export import session
 from edgeopt.export.exporter import Runnable
+from edgeopt.gates.artifact import Artifact, find_artifact
 from edgeopt.gates.asked import Asked, target_of
 from edgeopt.gates.baseline_file import Baseline, check_fits, other_machine, read_baseline
 from edgeopt.gates.chance import looked_at
 from edgeopt.gates.decide import Decisions, decide
 from edgeopt.gates.evidence import Evidence
-from edgeopt.gates.model import Artifact, find_artifact
 from edgeopt.gates.notes import evidence_notes, warnings
 from edgeopt.gates.slices import groups_of
 from edgeopt.measure.accuracy import outputs_of

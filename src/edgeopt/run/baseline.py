@@ -11,9 +11,9 @@ from typing import Any
 
 from edgeopt import __version__
 from edgeopt.export.exporter import ExportInput, Runnable, exporter
+from edgeopt.gates.artifact import SESSION, Artifact, find_artifact
 from edgeopt.gates.asked import Asked, asked_by
 from edgeopt.gates.baseline_file import Baseline, MeasuredTask, TorchReference, training_of
-from edgeopt.gates.model import SESSION, Artifact, find_artifact
 from edgeopt.measure.accuracy import largest_difference, outputs_of, torch_outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, promise, promise_of_starts, sittings
 from edgeopt.measure.latency_worker import feeds_of
