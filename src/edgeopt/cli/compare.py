@@ -12,7 +12,7 @@ from edgeopt.cli.options import JSON
 from edgeopt.cli.output import print_json, working
 
 if TYPE_CHECKING:
-    from edgeopt.report.compare.rows import Comparison
+    from edgeopt.report.compare.runs import Comparison
     from edgeopt.support.outputs import Kind
 
 
@@ -32,7 +32,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
     Exit code 0; 2 where a RUN is not the folder of a run, or --out cannot be written.
     """
     from edgeopt.report.compare import render as compare_render
-    from edgeopt.report.compare.rows import compare
+    from edgeopt.report.compare.runs import compare
     from edgeopt.report.compare.tables import plain
     from edgeopt.results.sealed import open_run
     from edgeopt.support.outputs import check_output

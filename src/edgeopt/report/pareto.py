@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgeopt.report import format as fmt
-from edgeopt.report.compare.rows import METRICS, TIMES, Comparison, Row
+from edgeopt.report.compare.runs import METRICS, TIMES, Comparison, Row
 from edgeopt.report.scale import Scale
 from edgeopt.report.scatter import PLOT, Point, few_captions, scatter
 from edgeopt.report.svg import cut

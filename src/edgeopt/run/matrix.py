@@ -17,7 +17,7 @@ from edgeopt.gates.decide import EXIT_CODES
 from edgeopt.plan import Plan, check_classes
 from edgeopt.plan.matrix import check_cells
 from edgeopt.recipe.expand import Cell, Grid, each_cell
-from edgeopt.report.compare.rows import Comparison, compare
+from edgeopt.report.compare.runs import Comparison, compare
 from edgeopt.report.compare.write import write_comparison
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import LOCK

@@ -12,7 +12,7 @@ import numpy as np
 from edgeopt.gates.asked import asked_by, damaged
 from edgeopt.gates.evidence import Answers, read_answers
 from edgeopt.plan import Chain
-from edgeopt.report.compare.rows import compare, row_of
+from edgeopt.report.compare.runs import compare, row_of
 from edgeopt.results.changes import Change, changes
 from edgeopt.results.model import Gate, Place, Report, Step
 from edgeopt.results.sealed import LOCK, Run, open_run

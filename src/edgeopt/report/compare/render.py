@@ -10,7 +10,7 @@ from markupsafe import Markup
 from edgeopt.report import format as fmt
 from edgeopt.report import pareto
 from edgeopt.report.compare import latex
-from edgeopt.report.compare.rows import Comparison, Row
+from edgeopt.report.compare.runs import Comparison, Row
 from edgeopt.report.compare.sweep_chart import sweep_charts
 from edgeopt.report.compare.tables import notes, raw, tables
 from edgeopt.report.markdown_text import escape, table

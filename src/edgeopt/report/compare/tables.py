@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeopt.report import format as fmt
 from edgeopt.report import pareto
-from edgeopt.report.compare.rows import Comparison, Row
+from edgeopt.report.compare.runs import Comparison, Row
 from edgeopt.report.compare.sweep import Score, Sweep
 from edgeopt.report.table import Column, Table
 

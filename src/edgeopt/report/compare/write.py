@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeopt.report.compare import render as compare_render
-from edgeopt.report.compare.rows import Comparison
+from edgeopt.report.compare.runs import Comparison
 from edgeopt.report.compare.tables import plain
 from edgeopt.support.files import write_json, write_text
 
