@@ -19,12 +19,12 @@ from edgeopt.models.slicing import cut, keep_layers, structure_of
 from edgeopt.spec.recipe import Distil
 from edgeopt.support.errors import InputError
 from edgeopt.support.progress import Progress
-from edgeopt.training.answers import Answers, name_of
 from edgeopt.training.distill_objective import Distilled
 from edgeopt.training.distill_terms import cosine_loss, evenly, flat, logits_loss, mean_logits, padded, real_tokens, recorded, relation, relation_loss
 from edgeopt.training.matching import Matching
 from edgeopt.training.objective import attached
 from edgeopt.training.teacher import Teacher
+from edgeopt.training.teacher_answers import Answers, name_of
 from edgeopt.transforms.distill import Student
 
 
@@ -258,7 +258,7 @@ def test_answers_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monk
             raise KeyboardInterrupt
         return usual(self, batch, kinds)
 
-    monkeypatch.setattr("edgeopt.training.answers._BATCH", 2)
+    monkeypatch.setattr("edgeopt.training.teacher_answers._BATCH", 2)
     monkeypatch.setattr(Teacher, "look", breaking)
     with pytest.raises(KeyboardInterrupt):
         answers(model, tmp_path, items)

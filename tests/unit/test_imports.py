@@ -37,7 +37,7 @@ HEAVY = ("torch", "transformers", "peft", "onnx", "onnxruntime", "datasets", "ac
 #: subclasses of the libraries' own classes, or tensors throughout; imported by nothing that must do without torch
 TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/trainer.py", "training/distill_terms.py",
               "training/distill_objective.py",
-              "training/answers.py", "training/teacher.py", "models/narrow.py", "models/fake_quant.py", "training/ranges.py",
+              "training/teacher_answers.py", "training/teacher.py", "models/narrow.py", "models/fake_quant.py", "training/ranges.py",
               "training/sparsify.py", "models/hard_concrete.py", "training/ranks.py", "models/bottleneck.py",
               "device/run.py",  # it is copied into bundles and never imported here
               "models/choices.py", "models/pair.py", "models/removed.py", "models/slicing.py", "models/masks.py", "models/zeros.py"}  # fmt: skip

@@ -18,9 +18,9 @@ from edgeopt.data.extra import with_unlabelled
 from edgeopt.spec.recipe import Distil, Sampling, TaskSpec, TrainParams, Unlabelled
 from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks.losses import LabelLoss, SquaredError, WeightedCrossEntropy
-from edgeopt.training.answers import Answers
 from edgeopt.training.distill_objective import Distilled
 from edgeopt.training.rows import gather_rows
+from edgeopt.training.teacher_answers import Answers
 
 Labeled = 5
 #: Rows of two processes' micro-batches, of 5 rows with labels and 4 without: one batch has none of the former.

@@ -24,7 +24,6 @@ from edgeopt.support.errors import bad_input
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 from edgeopt.tasks.losses import LabelLoss
-from edgeopt.training.answers import LOGITS, Answers, name_of
 from edgeopt.training.distill_terms import (
     cosine_loss,
     flat,
@@ -42,6 +41,7 @@ from edgeopt.training.matching import Matching
 from edgeopt.training.objective import ROW, Objective
 from edgeopt.training.rows import TrainRows
 from edgeopt.training.teacher import Teacher
+from edgeopt.training.teacher_answers import LOGITS, Answers, name_of
 
 
 class Distilled(Objective):
