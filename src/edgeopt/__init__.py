@@ -1,7 +1,77 @@
-"""edgeopt: declarative optimization of transformer encoders for CPUs, phones and browsers."""
+"""edgeopt: declarative optimization of transformer encoders for CPUs, phones and browsers.
+
+    import edgeopt
+
+    run = edgeopt.apply("recipe.yaml", set={"steps.prune.amount": 0.4})
+    run.verdict, run.metrics, run.model_dir
+    run.predict(["A text."])
+
+What there is stands in `edgeopt.api`, and is imported when it is first asked for: `import edgeopt` is quick and imports no torch.
+"""
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from edgeopt.support.telemetry import switch_off
+from edgeopt.support.version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from edgeopt.api import Cells as Cells
+    from edgeopt.api import EdgeoptError as EdgeoptError
+    from edgeopt.api import Gated as Gated
+    from edgeopt.api import InputError as InputError
+    from edgeopt.api import Planned as Planned
+    from edgeopt.api import Run as Run
+    from edgeopt.api import StepError as StepError
+    from edgeopt.api import apply as apply
+    from edgeopt.api import apply_cells as apply_cells
+    from edgeopt.api import compare as compare
+    from edgeopt.api import diff as diff
+    from edgeopt.api import gate as gate
+    from edgeopt.api import load as load
+    from edgeopt.api import plan as plan
+    from edgeopt.api import validate as validate
+
+__all__ = [
+    "Cells",
+    "EdgeoptError",
+    "Gated",
+    "InputError",
+    "Planned",
+    "Run",
+    "StepError",
+    "__version__",
+    "apply",
+    "apply_cells",
+    "compare",
+    "diff",
+    "gate",
+    "load",
+    "plan",
+    "validate",
+]
 
 switch_off()
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'edgeopt' has no attribute '{name}'")
+    from edgeopt import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        """`edgeopt.plan` is the function. To import the package of that name would otherwise put the package in its place."""
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -26,6 +26,8 @@ RULES = {
         "support/synonyms.py": "what users call them",
         "step/registry.py": "the list of them",
         "testing/build.py": "steps for authors who test a transform",
+        "__init__.py": "the function edgeopt.load",
+        "api.py": "the function edgeopt.load",
         "spec/steps.py": "the id of a step that is added to every chain",
         "plan/order.py": "the recipe's key baseline.finetune, and the id of its step",
         "recipe/load.py": "the recipe's key baseline.finetune",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt import __version__
 from edgeopt.bundle.archive import write_zip
 from edgeopt.bundle.license import write_license
 from edgeopt.bundle.manifest import (
@@ -47,6 +46,7 @@ from edgeopt.spec.recipe import GateSpec, Target, TaskSpec
 from edgeopt.support.errors import InputError, bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
+from edgeopt.support.version import __version__
 from edgeopt.tasks import task_of, task_type, task_types
 
 #: Metrics that a device measures by itself, and their bounds that need no baseline.

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import click
 
-from edgeopt import __version__
 from edgeopt.cli.ci import tell_error
 from edgeopt.cli.output import show_error
 from edgeopt.support.errors import EdgeoptError, ExitCode, InputError, Interrupted, Issue, unforeseen
+from edgeopt.support.version import __version__
 from edgeopt.support.visible import guarded
 
 #: command: (module, one line of help), in the order in which a newcomer meets them

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgeopt.cli.ci import GITHUB, JUNIT, make_way, publish
-from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE, open_store
+from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE
 from edgeopt.cli.output import log_to_stderr, print_json
 
 
@@ -38,52 +39,37 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     A RECIPE with a matrix: each cell in turn, into OUT/cells/NAME; those that are finished and unchanged are left alone,
     one that fails does not stop the others. The comparison of all is in OUT, and its path the last line.
     """
+    from edgeopt import api
     from edgeopt.gates.decide import EXIT_CODES
-    from edgeopt.recipe.expand import Grid, load
+    from edgeopt.recipe.expand import Grid
     from edgeopt.report.suite import Suite
-    from edgeopt.results.sealed import LOCK
-    from edgeopt.run.apply import run
-    from edgeopt.run.lock import read_lock
     from edgeopt.run.matrix import exit_code
-    from edgeopt.run.processes import Group
-    from edgeopt.support.progress import Progress
-    from edgeopt.support.quiet import quiet_libraries
+    from edgeopt.run.processes import is_main
 
-    quiet_libraries()
     log_to_stderr(quiet=quiet)
     make_way(junit)
-    loaded = load(recipe, overrides, cell)
-    if emissions:
-        loaded = loaded.metered()
+    loaded = api.load(recipe, set=overrides, cell=cell)
+    told: Any = {"out": out, "store": store, "locked": lock_file or locked, "remeasure": remeasure, "emissions": emissions, "progress": not quiet}
     if isinstance(loaded, Grid):
-        from edgeopt.cli.matrix import apply_cells
+        from edgeopt.cli.matrix import show_finished
 
-        folder = (out or Path("runs") / loaded.name).resolve()
-        locks = (lock_file or folder).resolve() if locked or lock_file else None
-        results = apply_cells(loaded, open_store(store), folder, Progress(show=not quiet), locks=locks, remeasure=remeasure, as_json=as_json)
-        suites = [Suite(r.cell.recipe.head.name, *((r.report.gates, r.reason, r.report.warnings) if r.report else ([], r.reason))) for r in results]
+        cells = api.apply_cells(loaded, **told)
+        show_finished(cells, as_json=as_json)
+        suites = [Suite(r.cell.recipe.head.name, *((r.run.gates, r.reason, r.run.warnings) if r.run else ([], r.reason))) for r in cells.results]
         publish(suites, recipe, junit, github=github)
-        return exit_code(results)
-    folder = (out or Path("runs") / loaded.head.name).resolve()
-    lock = None
-    if locked or lock_file:
-        lock = (lock_file or folder / LOCK).resolve()
-        read_lock(lock)
-    group = Group()
-    if not group.is_main:
-        group.serve()
+        return exit_code(cells.results)
+    run = api.apply(loaded, **told)
+    if not is_main():
         return 0
-    outcome = run(loaded, open_store(store), folder, Progress(show=not quiet), group, locked=lock, remeasure=remeasure)
-    group.stop()  # after an error the launcher ends the other processes, which may be in the middle of a step
-    report = outcome.report
+    report = run.report
     publish([Suite(report.recipe.name, report.gates, warnings=report.warnings)], recipe, junit, github=github)
     if as_json:
-        head = {"verdict": report.verdict, "kept": outcome.kept, "report": str(folder / "report.json")}
+        head = {"verdict": report.verdict, "kept": run.kept, "report": str(run.folder / "report.json")}
         print_json({**head, **report.model_dump(mode="json", include={"gates", "warnings"})})
     else:
         from edgeopt.cli.summary import show_summary
 
         show_summary(report)
         sys.stdout.flush()
-        click.echo(folder / "report.html")
+        click.echo(run.folder / "report.html")
     return EXIT_CODES[report.verdict]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeopt.cli.options import JSON
-from edgeopt.cli.output import print_json, working
+from edgeopt.cli.output import log_to_stderr, print_json
 
 if TYPE_CHECKING:
     from edgeopt.report.compare.runs import Comparison
@@ -31,17 +31,15 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
 
     Exit code 0; 2 where a RUN is not the folder of a run, or --out cannot be written.
     """
+    from edgeopt import api
     from edgeopt.report.compare import render as compare_render
-    from edgeopt.report.compare.runs import compare
     from edgeopt.report.compare.tables import plain
-    from edgeopt.results.sealed import open_run
     from edgeopt.support.outputs import check_output
 
     if out is not None:
         check_output("--out", out, _kind(form))
-    distinct = list({run.resolve(): run for run in runs}.values())
-    with working(f"the files of {len(distinct)} runs are checked"):
-        found = compare([open_run(run)[:2] for run in distinct], baseline=baseline)
+    log_to_stderr()
+    found = api.compare(*runs, baseline=baseline)
     if as_json:
         print_json(plain(found))
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgeopt.cli.options import JSON
-from edgeopt.cli.output import print_json, working
+from edgeopt.cli.output import log_to_stderr, print_json
 
 
 @click.command("diff")
@@ -22,12 +22,12 @@ def command(first: Path, second: Path, as_json: bool) -> None:
 
     Exit code 0, whatever differs; 2 where a RUN is not the whole folder of a run.
     """
+    from edgeopt import api
     from edgeopt.cli.drawing import draw, open_console
-    from edgeopt.report.compare.diff import diff
     from edgeopt.report.compare.diff_tables import notes, plain, tables
 
-    with working("the files of both runs are checked"):
-        found = diff(first, second)
+    log_to_stderr()
+    found = api.diff(first, second)
     if as_json:
         print_json(plain(found))
         return

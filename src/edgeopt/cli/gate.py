@@ -34,34 +34,17 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
 
     --set needs --recipe.
     """
-    from edgeopt.gates.artifact import find_artifact, is_run
-    from edgeopt.gates.asked import asked_by
+    from edgeopt import api
     from edgeopt.gates.decide import EXIT_CODES
     from edgeopt.report.gate_text import in_terminal
     from edgeopt.report.suite import Suite
-    from edgeopt.results.model import verdict_of
-    from edgeopt.support.progress import Progress
 
     started = time.monotonic()
     log_to_stderr(quiet=quiet)
     make_way(junit)
-    if is_run(path) and against is None:
-        from edgeopt.gates.of_run import regate
-        from edgeopt.results.sealed import open_run
-
-        with Progress(show=not quiet).during("the run's files are checked", after=1):
-            run = open_run(path)
-        own = asked_by(None, (), run)
-        asked = asked_by(recipe, overrides, run) if recipe or overrides else own
-        found = regate(run, asked, own)
-    else:
-        from edgeopt.gates.of_model import find_against, gate_artifact
-
-        artifact = find_artifact(path)
-        asked = asked_by(recipe, overrides, artifact.run)
-        found = gate_artifact(asked, artifact, find_against(against), Progress(show=not quiet), max_seconds)
-    gates, verdict = found.gates, verdict_of(found.gates)
-    publish([Suite(asked.name, gates, warnings=found.warnings)], recipe, junit, github=github)
+    found = api.gate(path, recipe=recipe, set=overrides, against=against, max_seconds=max_seconds, progress=not quiet)
+    gates, verdict = found.gates, found.verdict
+    publish([Suite(found.name, gates, warnings=found.warnings)], recipe, junit, github=github)
     if as_json:
         seconds = round(time.monotonic() - started, 1)
         shown = [g.model_dump(mode="json") for g in gates]

@@ -3,56 +3,44 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from edgeopt.cli.output import print_json, show_error
-from edgeopt.support.errors import StepError, bad_input
+from edgeopt.support.errors import StepError
 
 if TYPE_CHECKING:
+    from edgeopt.api import Cells, Planned
     from edgeopt.plan import Plan
     from edgeopt.plan.matrix import SharedStep
     from edgeopt.recipe.expand import Grid
-    from edgeopt.run.matrix import CellResult
-    from edgeopt.store.store import Store
-    from edgeopt.support.progress import Progress
 
 
-def apply_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None, remeasure: bool, as_json: bool) -> list[CellResult]:
-    """Run the cells and show their comparison. Raises InputError E120 on several processes."""
-    from dataclasses import replace
-
+def show_finished(cells: Cells, *, as_json: bool) -> None:
+    """What came out of the cells, and why some have no run."""
     from edgeopt.report.compare.write import NAME
-    from edgeopt.run.matrix import comparison_of, exit_code, run_cells
-    from edgeopt.run.processes import Group
+    from edgeopt.run.matrix import exit_code
 
-    if Group.launched() > 1:
-        help = "apply each cell by itself, with --cell NAME; then the matrix on one process, which finds them finished in OUT/cells"
-        raise bad_input("E120", "a recipe with a matrix runs on one process", help=help)
-    results = run_cells(grid, store, out, progress, locks=locks, remeasure=remeasure)
-    page = out / f"{NAME}.html"
+    page = cells.folder / f"{NAME}.html"
     if as_json:
-        print_json({"exit_code": int(exit_code(results)), "comparison": str(page.with_suffix(".json")), "cells": [r.as_json() for r in results]})
-        return results
+        shown = [r.as_json() for r in cells.results]
+        print_json({"exit_code": int(exit_code(cells.results)), "comparison": str(page.with_suffix(".json")), "cells": shown})
+        return
     from edgeopt.cli.compare import show_comparison
 
-    show_comparison(comparison_of(results))
+    show_comparison(cells.comparison)
     sys.stdout.flush()
-    for result in results:
-        if result.error:
-            show_error(StepError([replace(i, message=f"cell '{result.cell.name}': {i.message}") for i in result.error.issues]), as_json=False)
+    for name, error in cells.errors.items():
+        show_error(StepError([replace(i, message=f"cell '{name}': {i.message}") for i in error.issues]), as_json=False)
     click.echo(page)
-    return results
 
 
-def show_cells(grid: Grid, store: Store, *, as_json: bool) -> None:
+def show_cells(grid: Grid, planned: Planned, *, as_json: bool) -> None:
     """A table of the cells, and one of the steps that are built once for all that have them."""
-    from edgeopt.plan.matrix import plan_cells, shared_steps
-
-    plans = plan_cells(grid, store)
-    shared = shared_steps(grid, plans)
+    plans, shared = list(planned.cells.values()), planned.shared
     if as_json:
         from edgeopt.cli.plan_json import plan_as_json, step_as_json
 
@@ -69,7 +57,7 @@ def show_cells(grid: Grid, store: Store, *, as_json: bool) -> None:
     _echo([_step(s) for s in shared])
 
 
-def _cell(number: int, name: str, by_seed: list[Plan]) -> list[str]:
+def _cell(number: int, name: str, by_seed: Sequence[Plan]) -> list[str]:
     steps = [s for plan in by_seed for s in plan.steps]
     own = " → ".join(s.id for s in by_seed[0].recipe.steps)
     seeds = f", {len(by_seed)} seeds" if len(by_seed) > 1 else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE, open_store
+from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE
 from edgeopt.cli.output import print_json
 from edgeopt.cli.plan_json import plan_as_json
 
@@ -28,17 +28,17 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
 
     Computes and downloads nothing.
     """
-    from edgeopt.plan import make_plans
+    from edgeopt import api
     from edgeopt.plan.inputs import model_in_words, rows_in_words
-    from edgeopt.recipe.expand import Grid, load
+    from edgeopt.recipe.expand import Grid
 
-    loaded = load(recipe, overrides, cell)
-    if isinstance(loaded, Grid):
+    planned = api.plan(recipe, set=overrides, cell=cell, store=store)
+    if isinstance(planned.recipe, Grid):
         from edgeopt.cli.matrix import show_cells
 
-        show_cells(loaded, open_store(store), as_json=as_json)
+        show_cells(planned.recipe, planned, as_json=as_json)
         return
-    plans = make_plans(loaded, open_store(store))
+    plans = planned.plans
     plan = plans[0]
     if as_json:
         print_json(plan_as_json(plans))

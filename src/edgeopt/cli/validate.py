@@ -23,21 +23,18 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
     Everything wrong is reported at once, at its line. Computes and downloads nothing.
     """
-    from edgeopt.plan import check
-    from edgeopt.plan.matrix import check_cells
-    from edgeopt.recipe.expand import Grid, load
+    from edgeopt import api
+    from edgeopt.recipe.expand import Grid
 
-    loaded = load(recipe, overrides)
+    found = api.validate(recipe, set=overrides)
+    loaded, plan = found.recipe, found.plans[0]
     if isinstance(loaded, Grid):
-        plan = check_cells(loaded)[0]
         if as_json:
             cells = [{"name": c.name, "axes": dict(c.choices), "steps": [s.id for s in c.recipe.steps], "digest": c.recipe.digest} for c in loaded.cells]
             print_json({"valid": True, "name": loaded.name, "cells": cells, **_inputs(plan)})
         else:
             click.echo(f"{recipe}: valid; {len(loaded.cells)} cells; of the first data: {_words(plan)}")
-        return
-    plan = check(loaded)
-    if as_json:
+    elif as_json:
         print_json({"valid": True, "name": loaded.head.name, "steps": [s.id for s in loaded.steps], "digest": loaded.digest, **_inputs(plan)})
     else:
         click.echo(f"{recipe}: valid; {len(loaded.steps)} steps; data: {_words(plan)}")

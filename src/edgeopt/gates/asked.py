@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.data import Split, load_reported
-from edgeopt.recipe.load import load_recipe
+from edgeopt.recipe.load import Recipe, load_recipe
 from edgeopt.results.locked import SLICES
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import GateSpec, ModelSpec, Target, TaskSpec
@@ -43,15 +43,18 @@ def asked_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -> 
     """recipe: whose gates are decided; without one those of the run's lock. Raises InputError of the recipe, E109 for --set
     without one, E115 for a run without a recipe in its lock, E134 where there is neither."""
     if recipe is not None:
-        loaded = load_recipe(recipe, overrides)
-        place = loaded.document.place
-        gates = tuple((g, place(("gates", i))) for i, g in enumerate(loaded.head.gates))
-        return Asked(loaded.head.name, loaded.head.model, loaded.head.task, gates, loaded.targets, loaded.folder, loaded.resolved(), place)
+        return asked_of(load_recipe(recipe, overrides))
     if overrides:
         raise bad_input("E109", "--set needs --recipe: without it the gates are those of the run")
     if run is None:
         raise bad_input("E134", "a finished model brings neither rows nor gates", help="give --recipe FILE, which names both")
     return _locked(run)
+
+
+def asked_of(recipe: Recipe) -> Asked:
+    place = recipe.document.place
+    gates = tuple((g, place(("gates", i))) for i, g in enumerate(recipe.head.gates))
+    return Asked(recipe.head.name, recipe.head.model, recipe.head.task, gates, recipe.targets, recipe.folder, recipe.resolved(), place)
 
 
 def _locked(run: Run) -> Asked:

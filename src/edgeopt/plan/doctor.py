@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeopt import __version__
 from edgeopt.export.exporter import EXPORTERS, absent
 from edgeopt.measure.profile import unfit
 from edgeopt.plan import Plan, make_plans
@@ -19,6 +18,7 @@ from edgeopt.recipe.expand import Grid, load
 from edgeopt.store.store import Store
 from edgeopt.support import host
 from edgeopt.support.registry import every
+from edgeopt.support.version import __version__
 from edgeopt.training.precision import decisions
 
 CORE = ("torch", "transformers", "peft", "accelerate", "datasets", "onnx", "onnxruntime", "tokenizers", "safetensors")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from edgeopt.recipe.load import Recipe, checked, head_of, read_document
+from edgeopt.recipe.given import Given
+from edgeopt.recipe.load import Recipe, checked, head_of, path_of, read_document
 from edgeopt.recipe.matrix import Combination, cell_name, combinations
 from edgeopt.support.errors import InputError, Issue, bad_input
 from edgeopt.support.words import closest
@@ -42,10 +43,10 @@ class Grid:
         return replace(self, cells=tuple(replace(cell, recipe=cell.recipe.metered()) for cell in self.cells))
 
 
-def load(path: Path, overrides: Sequence[str] = (), cell: str | None = None) -> Recipe | Grid:
-    """The recipe in a file, or where it has a matrix its grid, or of that one cell. Raises InputError with all that is
+def load(source: Path | Given, overrides: Sequence[str] = (), cell: str | None = None) -> Recipe | Grid:
+    """The recipe in a file, or given as a mapping, or where it has a matrix its grid, or of that one cell. Raises InputError with all that is
     wrong: E1xx at its line, in which cells where it is not in all of them; E121 where there is no such cell."""
-    document = read_document(path, overrides)
+    document, path = read_document(source, overrides), path_of(source)
     if document.data.get("matrix") is None:
         if cell is not None:
             raise bad_input("E121", f"there is no cell '{cell}': the recipe has no matrix", help="leave --cell out")

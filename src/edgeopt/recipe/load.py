@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeopt.export.exporter import EXPORTERS, exporter_names
+from edgeopt.recipe.given import Given, as_document
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import as_name, from_pydantic
@@ -110,18 +111,22 @@ class Recipe:
         return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(source: Path | Given, overrides: Sequence[str] = ()) -> Recipe:
     """Read, override and check. Raises InputError with all that is wrong, E101-E112, and E120 where the file stands for several."""
-    document = read_document(path, overrides)
+    document = read_document(source, overrides)
     if document.data.get("matrix") is not None:
         raise bad_input("E120", "one recipe is needed here, and this file has a matrix of them", place=document.place(("matrix",)),
                         help="`--set matrix=null` takes the recipe without it")  # fmt: skip
-    return checked(document, path, overrides)
+    return checked(document, path_of(source), overrides)
 
 
-def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
-    """The file with what --set says written over it; what is wrong with that is in its issues. Raises InputError where it is no recipe at all."""
-    document = parse(_read(path), path)
+def path_of(source: Path | Given) -> Path:
+    return source if isinstance(source, Path) else source.path
+
+
+def read_document(source: Path | Given, overrides: Sequence[str] = ()) -> Document:
+    """The recipe with what --set says written over it; what is wrong with that is in its issues. Raises InputError where it is no recipe at all."""
+    document = parse(_read(source), source) if isinstance(source, Path) else as_document(source.data)
     if not isinstance(document.data, dict) and not document.issues:
         document.issues.append(Issue("E106", "a recipe is a mapping of keys to values", document.place(()), "start from `edgeopt recipes copy quickstart`"))
     if not isinstance(document.data, dict) or any(i.code == "E102" for i in document.issues):
@@ -259,10 +264,9 @@ def _step_id(document: Document, i: int, entry: dict[str, Any], use: str, seen: 
         document.issues.append(Issue("E110", f"'{step_id}' is an id of edgeopt's own", document.place(at), "choose another id"))
         return None
     if step_id in seen:
-        line = document.place(("steps", seen[step_id])).line
-        document.issues.append(
-            Issue("E110", f"two steps have the id '{step_id}' (first on line {line})", document.place(at), "give each step an id of its own")
-        )
+        first = document.place(("steps", seen[step_id]))
+        where = f"on line {first.line}" if first.line else f"at {first}"
+        document.issues.append(Issue("E110", f"two steps have the id '{step_id}' (first {where})", document.place(at), "give each step an id of its own"))
         return None
     seen[step_id] = i
     return step_id

@@ -21,7 +21,7 @@ _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9][0-9_]*")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_MAX_DEPTH = 32
+MAX_DEPTH = 32
 
 
 def scalar(text: str) -> Any:
@@ -111,8 +111,8 @@ def parse(text: str, path: Path) -> Document:
     def build(node: yaml.Node, at: Path_) -> Any:
         place = Place(base.source, node.start_mark.line + 1, node.start_mark.column + 1)
         document.values[at] = place
-        if len(at) > _MAX_DEPTH:
-            document.issues.append(Issue("E102", f"nesting beyond {_MAX_DEPTH} levels is not read", place))
+        if len(at) > MAX_DEPTH:
+            document.issues.append(Issue("E102", f"nesting beyond {MAX_DEPTH} levels is not read", place))
             return None
         if isinstance(node, yaml.MappingNode):
             return mapping(node, at)

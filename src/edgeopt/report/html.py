@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -29,10 +30,7 @@ def render_html(report: Report) -> str:
         environment(autoescape=True)
         .get_template("report.html.j2")
         .render(
-            report=report,
-            sentence=headline.sentence(report),
-            undecided=[(gate.verdict, gate_text.metric(gate), gate.reason) for gate in report.gates if gate.verdict != "pass"],
-            tiles=tiles(report),
+            **_head(report),
             metric=headline.first_metric(report),
             place=headline.main_place(report),
             tradeoff=tradeoff,
@@ -46,6 +44,16 @@ def render_html(report: Report) -> str:
             details=tables.details(report),
         )
     )
+
+
+def render_head(report: Report) -> str:
+    """The report's head alone, for a page that is another's: a notebook's."""
+    return environment(autoescape=True).get_template("notebook.html.j2").render(**_head(report))
+
+
+def _head(report: Report) -> dict[str, Any]:
+    undecided = [(gate.verdict, gate_text.metric(gate), gate.reason) for gate in report.gates if gate.verdict != "pass"]
+    return {"report": report, "sentence": headline.sentence(report), "undecided": undecided, "tiles": tiles(report)}
 
 
 def tiles(report: Report) -> list[Tile]:

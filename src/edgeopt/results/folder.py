@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 PREDICTIONS, LATENCIES = "predictions.jsonl", "latency.json"
+#: Where the export goes that is measured as the candidate.
+MODEL = "model"

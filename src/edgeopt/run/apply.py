@@ -14,6 +14,7 @@ from edgeopt.plan import Plan, check
 from edgeopt.plan.fit import check_importable, check_runnable
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.write import write_report
+from edgeopt.results import sealed
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import LOCK, LOG, REPORT, export_folders, files_of, open_run, own_files
 from edgeopt.run.choosing import choose
@@ -23,6 +24,7 @@ from edgeopt.run.findings.report import build_report
 from edgeopt.run.lock import check_lock, make_lock, place_of
 from edgeopt.run.measurements import measure_all, write_measurements
 from edgeopt.run.measuring import Measuring
+from edgeopt.run.opened import Run
 from edgeopt.run.processes import Group
 from edgeopt.run.resume import why_again
 from edgeopt.run.seeds import execute_seeds, measure_seeds, summarize, write_seeds
@@ -36,16 +38,7 @@ from edgeopt.support.publishing import Record, building, disk_errors, publish, r
 RUN = Record(LOCK, ("report.md", "report.html", "model/README.md", REPORT), own_files, export_folders)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A finished run. kept: finished before, and nothing was built or measured again."""
-
-    report: Report
-    folder: Path
-    kept: bool = False
-
-
-def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None, remeasure: bool = False) -> Outcome:
+def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None, remeasure: bool = False) -> Run:
     """Apply a recipe. The folder appears whole, or (after an error) stays as it was. remeasure: also where it is finished already.
     Raises InputError before any compute, StepError when a step fails."""
     writable(out, (LOCK,))
@@ -67,7 +60,7 @@ class Application:
     remeasure: bool = False
     cell: bool = False
 
-    def run(self) -> Outcome:
+    def run(self) -> Run:
         """Raises as the function `run` does."""
         check_runnable(self.plan.recipe)
         self.store.prepare()
@@ -85,13 +78,13 @@ class Application:
             self.progress.say(f"run again: {again}")
             return fetched._carry_out()
 
-    def _kept(self) -> Outcome:
-        _, report, lock = open_run(self.out)
+    def _kept(self) -> Run:
+        found = open_run(self.out)
         if self.locked is not None:
-            check_lock(self.locked, lock)
-        return Outcome(report, self.out, kept=True)
+            check_lock(self.locked, found.lock)
+        return Run.of(found, kept=True)
 
-    def _carry_out(self) -> Outcome:
+    def _carry_out(self) -> Run:
         check_importable()
         recipe = self.plan.recipe
         log = self.store.root / "logs" / f"{recipe.head.name}.log"
@@ -99,10 +92,11 @@ class Application:
             with _logging_to(folder / LOG, log):
                 report, lock = self._fill(folder)
             # the log is closed: nothing is written to any file of the run from here on
-            write_json(folder / LOCK, {**lock, "place": place_of(recipe, self.out), "files": files_of(folder)})
-            write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
+            lock = {**lock, "place": place_of(recipe, self.out), "files": files_of(folder)}
+            write_json(folder / LOCK, lock)
+            report = write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
             publish(folder, self.out, RUN)
-        return Outcome(report, self.out)
+        return Run.of(sealed.Run(self.out, report, lock))
 
     def _fill(self, folder: Path) -> tuple[Report, dict[str, Any]]:
         """All that is built, exported and measured, into the folder; returns the report and the lock that describe it."""

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edgeopt import __version__
 from edgeopt.export.exporter import ExportInput, Runnable, exporter
 from edgeopt.gates.artifact import SESSION, Artifact, find_artifact
 from edgeopt.gates.asked import Asked, asked_by
@@ -29,6 +28,7 @@ from edgeopt.support import host
 from edgeopt.support.files import write_json
 from edgeopt.support.progress import Progress
 from edgeopt.support.publishing import building, turn
+from edgeopt.support.version import __version__
 from edgeopt.tasks.encode import Encoder, length
 
 

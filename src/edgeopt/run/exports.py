@@ -11,15 +11,13 @@ from typing import Any
 from edgeopt.export.exporter import EXPORTERS, Exported, Exporter, ExportInput, Runnable, absent, exporter, unfit
 from edgeopt.models.files import GRAPH
 from edgeopt.recipe.load import Recipe
+from edgeopt.results.folder import MODEL
 from edgeopt.run.execute import Executed
 from edgeopt.spec.recipe import AUTO, ExportSpec
 from edgeopt.store.facts import Fact
 from edgeopt.support.errors import EdgeoptError, step_failed
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import task_type
-
-#: Where the export that is measured as the candidate goes.
-MODEL = "model"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeopt import __version__
 from edgeopt.data import TaskData, is_local
 from edgeopt.export.exporter import exporter
 from edgeopt.models.source import ModelSource
@@ -21,6 +20,7 @@ from edgeopt.spec.recipe import AUTO
 from edgeopt.support import host
 from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.reading import Reader
+from edgeopt.support.version import __version__
 
 LOCK_FORMAT = 1
 _GIVEN = Reader("lock", "E116", "run once without --locked, or give --lock FILE")

@@ -19,11 +19,11 @@ from edgeopt.plan.matrix import check_cells
 from edgeopt.recipe.expand import Cell, Grid, each_cell
 from edgeopt.report.compare.runs import Comparison, compare
 from edgeopt.report.compare.write import write_comparison
-from edgeopt.results.model import Report
 from edgeopt.results.sealed import LOCK
 from edgeopt.run.apply import Application
 from edgeopt.run.fetch import fetch
 from edgeopt.run.lock import check_lock, make_lock
+from edgeopt.run.opened import Run
 from edgeopt.run.processes import Group
 from edgeopt.store.store import Store
 from edgeopt.support.errors import EdgeoptError, ExitCode, unforeseen
@@ -39,20 +39,19 @@ PRECEDENCE = (ExitCode.STEP_FAILED, ExitCode.BAD_INPUT, ExitCode.GATE_FAILED, Ex
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell that was tried: its report, or why there is none. kept: finished by an earlier command, not measured again."""
+    """A cell that was tried: its run, or why there is none."""
 
     cell: Cell
     folder: Path
-    report: Report | None = None
+    run: Run | None = None
     error: EdgeoptError | None = None
-    kept: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
         if self.error is not None:
             return self.error.exit_code
-        assert self.report is not None
-        return EXIT_CODES[self.report.verdict]
+        assert self.run is not None
+        return EXIT_CODES[self.run.verdict]
 
     @property
     def reason(self) -> str:
@@ -61,8 +60,8 @@ class CellResult:
 
     def as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"name": self.cell.name, "axes": dict(self.cell.choices), "status": "failed" if self.error else "complete"}
-        if self.report is not None:
-            return {**found, "verdict": self.report.verdict, "kept": self.kept, "run": str(self.folder)}
+        if self.run is not None:
+            return {**found, "verdict": self.run.verdict, "kept": self.run.kept, "run": str(self.folder)}
         return {**found, "exit_code": int(self.exit_code), "errors": [i.as_json() for i in self.error.issues] if self.error else []}
 
 
@@ -78,8 +77,8 @@ def folder_of(out: Path, cell: str) -> Path:
 
 def comparison_of(results: Sequence[CellResult]) -> Comparison:
     """The complete cells' reports side by side, and the failed cells with their reasons."""
-    complete = [(r.folder, r.report) for r in results if r.report is not None]
-    return compare(complete, names=[r.cell.name for r in results if r.report is not None], failed={r.cell.name: r.reason for r in results if r.error})
+    complete = [(r.folder, r.run.report) for r in results if r.run is not None]
+    return compare(complete, names=[r.cell.name for r in results if r.run is not None], failed={r.cell.name: r.reason for r in results if r.error})
 
 
 def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None = None, remeasure: bool = False) -> list[CellResult]:
@@ -127,7 +126,7 @@ class _Cells:
         try:
             plan = self._fetched(plan)
             done = Application(plan, self.store, folder, self.progress, Group(), self._lock_of(cell), self.remeasure, cell=True).run()
-            self.results.append(CellResult(cell, folder, done.report, kept=done.kept))
+            self.results.append(CellResult(cell, folder, done))
             return
         except EdgeoptError as error:
             failed = CellResult(cell, folder, error=error)

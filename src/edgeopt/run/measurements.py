@@ -13,9 +13,9 @@ from edgeopt.gates.slices import groups_of
 from edgeopt.measure.latency import promise_of_starts
 from edgeopt.measure.subject import subject_of
 from edgeopt.models.files import GRAPH
-from edgeopt.results.folder import LATENCIES, PREDICTIONS
+from edgeopt.results.folder import LATENCIES, MODEL, PREDICTIONS
 from edgeopt.results.model import Emissions, OptimizedGraph, Subject, Verdict
-from edgeopt.run.exports import MODEL, Written
+from edgeopt.run.exports import Written
 from edgeopt.run.fastest import MeasuredExport, Reference, evidence_for, verdicts
 from edgeopt.run.measuring import Measuring
 from edgeopt.run.serving import serve

@@ -36,6 +36,11 @@ def launched_as(name: str, alone: int) -> int:
     return int(given)
 
 
+def is_main() -> bool:
+    """Whether this process is the one that walks the plan and writes. Raises InputError E329."""
+    return launched_as("RANK", 0) == 0
+
+
 class Group:
     """The processes of this run; a group of one costs nothing and imports nothing."""
 

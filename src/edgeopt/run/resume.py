@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeopt import __version__
 from edgeopt.measure.emissions import country_of
 from edgeopt.plan import Plan, full_name, looked_up
 from edgeopt.results.changes import changes
@@ -16,6 +15,7 @@ from edgeopt.store.store import State, Store
 from edgeopt.support import host
 from edgeopt.support.errors import InputError
 from edgeopt.support.files import key_of
+from edgeopt.support.version import __version__
 
 
 def why_again(plan: Plan, store: Store, folder: Path, processes: int | None = None) -> str | None:

@@ -6,7 +6,8 @@ EXPLANATIONS: dict[str, str] = {
     "E100": """The command line is not one that edgeopt takes.
 
 An option, an argument or (for `edgeopt explain`) an error code that does not exist, or one that is missing.
-`edgeopt COMMAND --help` shows what a command takes; `edgeopt explain` lists the codes.""",
+`edgeopt COMMAND --help` shows what a command takes; `edgeopt explain` lists the codes. In Python it is an
+argument that means nothing here, such as `folder=` for a recipe that is a file.""",
     "E101": """The recipe cannot be read, or there is no recipe of that name.
 
 The file does not exist, is not readable, is not UTF-8, or is far too large to be a recipe. The recipes
@@ -136,14 +137,17 @@ cell, and variants take out or change:
 
 A `set` for a step that another axis removed is left out, and cells that come out the same are one. The
 names of axis and variant make the name of a cell: letters, digits, `.`, `_` and `-`.""",
-    "E120": """One recipe is needed, and this one has a matrix.
+    "E120": """One recipe is needed, and this one has a matrix; or a matrix, and this one has none.
 
 `edgeopt gate --recipe` takes one recipe: `--set matrix=null` leaves its matrix out. Under torchrun or
 `accelerate launch` apply the cells one by one, each into its folder, and then the matrix on one process,
 which finds them finished and puts them side by side:
 
     torchrun --nproc_per_node 2 -m edgeopt apply r.yaml --cell P-on --out runs/x/cells/P-on
-    edgeopt apply r.yaml --out runs/x""",
+    edgeopt apply r.yaml --out runs/x
+
+In Python `edgeopt.apply` takes one recipe, or a `cell=` of one with a matrix, and `edgeopt.apply_cells` all
+of its cells.""",
     "E121": """There is no cell of that name.
 
 `edgeopt plan RECIPE` lists the cells of a matrix. A recipe without `matrix` has none.""",

@@ -1,4 +1,6 @@
-"""Progress for people: a bar with time left on a terminal, a line now and then elsewhere. All on stderr."""
+"""Progress for people: a bar with time left on a terminal and in a notebook, a line now and then elsewhere, all on stderr. And for
+programs: a function that is called.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import NamedTuple
 
 from edgeopt.support.visible import one_line, styled
 
@@ -34,7 +38,7 @@ class Bar:
 
 
 class RichBar(Bar):
-    """The same, drawn by rich on a terminal."""
+    """The same, drawn by rich on a terminal, or in a notebook."""
 
     def __init__(self, title: str, total: int) -> None:
         from rich.console import Console
@@ -47,7 +51,7 @@ class RichBar(Bar):
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(compact=True),
-            console=Console(file=styled(sys.stderr)),
+            console=Console() if in_notebook() else Console(file=styled(sys.stderr)),
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -64,14 +68,14 @@ class Progress:
 
     def __init__(self, *, show: bool = True) -> None:
         self.show = show
-        self.terminal = show and sys.stderr.isatty()
+        self.drawn = show and (sys.stderr.isatty() or in_notebook())
         self._bars = 0
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int) -> Iterator[Bar]:
         self._bars += 1
         try:
-            if self.terminal:
+            if self.drawn:
                 bar = RichBar(title, total)
                 with bar.progress:
                     yield bar
@@ -112,3 +116,67 @@ class Progress:
         took = time.monotonic() - began
         if told and took >= max(TOLD, after):
             self.say(f"  took {took:.1f} s")
+
+
+class Update(NamedTuple):
+    """What a run tells a program while it works: a line of text; of a piece of long work its title, how much of how much is done,
+    and a note, such as the loss of a training."""
+
+    text: str
+    done: int | None = None
+    total: int | None = None
+    note: str = ""
+
+
+class Told(Progress):
+    """Calls a function with every line and every step of a piece of long work, and shows nothing. A line may come from a thread of
+    its own, which says that something still goes on."""
+
+    def __init__(self, tell: Callable[[Update], object]) -> None:
+        super().__init__(show=False)
+        self._tell = tell
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Bar]:
+        self._bars += 1
+        try:
+            yield _ToldBar(title, total, self._tell)
+        finally:
+            self._bars -= 1
+
+    def say(self, text: str) -> None:
+        super().say(text)  # into the run's log
+        self._tell(Update(text))
+
+
+class _ToldBar(Bar):
+    def __init__(self, title: str, total: int, tell: Callable[[Update], object]) -> None:
+        super().__init__(title, total)
+        self._tell = tell
+
+    def update(self, done: int, note: str = "") -> None:
+        self.done = done
+        self._tell(Update(self.title, done, self.total, note))
+
+
+def in_notebook() -> bool:
+    """Whether a bar can be drawn in the notebook in whose kernel this runs: rich draws it with ipywidgets."""
+    return "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
+
+
+@contextlib.contextmanager
+def telling(*, show: bool) -> Iterator[None]:
+    """Within, edgeopt's lines reach the log of a run, and stderr where they are to be shown and nobody has said where lines go."""
+    before = log.level
+    shown = None
+    if not log.isEnabledFor(logging.INFO):
+        log.setLevel(logging.INFO)
+    if show and not any(not isinstance(handler, logging.NullHandler) for handler in [*log.handlers, *logging.getLogger().handlers]):
+        shown = logging.StreamHandler(sys.stderr)
+        log.addHandler(shown)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+        if shown is not None:
+            log.removeHandler(shown)

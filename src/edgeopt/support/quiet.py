@@ -5,7 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 
 @functools.cache
@@ -31,3 +35,26 @@ def quiet_libraries() -> None:
     for name in ("transformers", "datasets", "torch", "torchao", "accelerate", "peft", "huggingface_hub", "httpx", "bitsandbytes"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Within, libraries that the program had imported before, and that read no variables any more, are as quiet as the others."""
+    with ExitStack() as after:
+        if transformers := sys.modules.get("transformers"):
+            logger = logging.getLogger("transformers")
+            after.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+            bars = transformers.utils.logging
+            _without(after, bars.is_progress_bar_enabled(), bars.disable_progress_bar, bars.enable_progress_bar)
+        for name in ("datasets.utils", "huggingface_hub.utils"):
+            bars = sys.modules.get(name)
+            if bars is not None:
+                _without(after, not bars.are_progress_bars_disabled(), bars.disable_progress_bars, bars.enable_progress_bars)
+        yield
+
+
+def _without(after: ExitStack, shown: bool, off: Callable[[], Any], on: Callable[[], Any]) -> None:
+    if shown:
+        off()
+        after.callback(on)

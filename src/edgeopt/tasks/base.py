@@ -18,7 +18,7 @@ from edgeopt.statistics.metric_bounds import FEWEST_SCORES
 from edgeopt.statistics.power import scaled
 from edgeopt.support.errors import Place, bad_input
 from edgeopt.tasks import columns
-from edgeopt.tasks.encode import Encoder, Features, length
+from edgeopt.tasks.encode import Encoder, Features, Ids, length
 from edgeopt.tasks.losses import LabelLoss, WeightedCrossEntropy
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ Values = np.ndarray[Any, np.dtype[Any]]
 Texts = tuple[str, ...]
 Feed = dict[str, Values]
 Run = Callable[[Feed], Values]
+#: What a model says of a row: a class, a tag for each word, a score, or a text, None where it could write none.
+Answer = str | float | tuple[str, ...] | None
 #: A label that the loss leaves out.
 IGNORED = -100
 
@@ -116,6 +118,21 @@ class Task(ABC):
     def texts(self, row: columns.Cells, place: Place) -> Texts:
         """The texts of a row that has their columns. Raises InputError E304."""
         return tuple([columns.text(row[c], c, place) for c in self.columns])
+
+    def read_query(self, given: object, place: Place) -> Texts:
+        """The texts of a row as a program gives them: a text, several in the order of the recipe's columns, or a mapping from columns.
+        Raises InputError E303 or E304."""
+        names = self.spec.columns
+        if isinstance(given, Mapping):
+            row = given
+        elif len(names) == 1:
+            row = {names[0]: given}
+        elif isinstance(given, list | tuple) and len(given) == len(names):
+            row = dict(zip(names, given, strict=True))
+        else:
+            raise bad_input("E304", f"a row of this task is ({', '.join(names)}), and this is {columns.short(given)}", place=place, help="give a tuple")
+        columns.require(row, names, place)
+        return self.texts(row, place)
 
     def read_unlabelled(self, row: columns.Cells, place: Place) -> Sequence[columns.Raw]:
         """The same of a row whose label, if it has one, is not read. Raises InputError E303 or E304."""
@@ -253,6 +270,10 @@ class Task(ABC):
         """The output of one query. run: the graph's logits for a batch, here of one. feed: its inputs."""
         return run(feed)[0]
 
+    def answer_batch(self, run: Run, queries: Sequence[Ids], encoder: Encoder) -> list[Any]:
+        """The same of several queries at once, padded to the longest."""
+        return list(run(encoder.pad(queries)))
+
     def gather(self, outputs: Sequence[Values], features: Features) -> Values:
         """Outputs of the rows from those of their queries: the mean of the windows' logits."""
         if len(features.rows) == features.rows[-1] + 1:
@@ -298,6 +319,10 @@ class Task(ABC):
     @abstractmethod
     def predict(self, outputs: Values) -> Values:
         """Class numbers or scores."""
+
+    def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
+        """What the outputs say of each row, in the words of its labels, and with which probability, where there is one of each class."""
+        return [(told, None) for told in self.predict(outputs).tolist()]
 
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
         """(predictions that differ, predictions); None where predictions are not classes."""

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edgeopt.statistics.agreement import probabilities
 from edgeopt.statistics.bounds import Bounds, paired_proportions
 from edgeopt.statistics.metric_bounds import metric_bounds, metric_difference
 from edgeopt.support.errors import Place
 from edgeopt.tasks import columns
-from edgeopt.tasks.base import Task, Values
+from edgeopt.tasks.base import Answer, Task, Values
 from edgeopt.tasks.metrics import METRICS
 
 
@@ -42,6 +43,10 @@ class Classification(Task):
 
     def predict(self, outputs: Values) -> Values:
         return np.asarray(outputs.argmax(axis=-1))
+
+    def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
+        shares = probabilities(np.asarray(outputs, dtype=float))
+        return [(self._name(best), float(row[best])) for best, row in zip(self.predict(outputs).tolist(), shares, strict=True)]
 
     def measure(self, metric: str, labels: Values, outputs: Values) -> float:
         return METRICS[metric](labels, self.predict(outputs), outputs.shape[-1])

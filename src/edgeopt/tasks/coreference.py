@@ -11,7 +11,7 @@ from pydantic import Field
 from edgeopt.support.errors import Place, bad_input
 from edgeopt.support.reading import Count
 from edgeopt.tasks import clusters, columns
-from edgeopt.tasks.base import Values
+from edgeopt.tasks.base import Texts, Values
 from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.counted import CountedTask, matches
 from edgeopt.tasks.encode import Features
@@ -59,6 +59,13 @@ class Coreference(CountedTask, Classification):
                 label = (part, later, earlier, mentions[later].entity, mentions[earlier].entity)
                 found.append(((texts[earlier], texts[later]), label, place))
         return found
+
+    def read_query(self, given: object, place: Place) -> Texts:
+        """The two sentences of a pair, each with its mention between square brackets."""
+        earlier, later, *more = columns.texts(given, "pair", place, least=2)
+        if more:
+            raise bad_input("E304", f"a pair is two texts, and not {len(more) + 2}", place=place)
+        return earlier, later
 
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         same = {later == earlier for _, (_, _, _, later, earlier), _ in rows}

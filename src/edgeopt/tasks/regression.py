@@ -11,7 +11,7 @@ from edgeopt.statistics.metric_bounds import is_constant
 from edgeopt.support.errors import Place
 from edgeopt.support.reading import Finite
 from edgeopt.tasks import columns
-from edgeopt.tasks.base import Values
+from edgeopt.tasks.base import Answer, Values
 from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.losses import LabelLoss, SquaredError
 
@@ -53,6 +53,9 @@ class Regression(Classification):
 
     def predict(self, outputs: Values) -> Values:
         return np.asarray(outputs, dtype=np.float64).reshape(len(outputs))
+
+    def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
+        return [(score, None) for score in self.predict(outputs).tolist()]
 
     @property
     def slice_metric(self) -> str | None:

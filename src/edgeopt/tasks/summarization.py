@@ -14,7 +14,7 @@ from edgeopt.support.errors import Place
 from edgeopt.tasks import columns, greedy
 from edgeopt.tasks.base import IGNORED, Feed, Run, Texts, Values
 from edgeopt.tasks.counted import CountedTask
-from edgeopt.tasks.encode import Encoder, Features
+from edgeopt.tasks.encode import Encoder, Features, Ids
 
 
 class Summarization(CountedTask):
@@ -68,7 +68,8 @@ class Summarization(CountedTask):
         return pair.load(folder, start=start, end=end, pad=encoder.pad_id)
 
     def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
-        return encoder.summaries(texts, self.target_length)
+        """A document alone is one whose summary is to be written."""
+        return encoder.summaries([(*row, "")[:2] for row in texts], self.target_length)
 
     def targets(self, features: Features, labels: Sequence[Any]) -> list[Any]:
         assert features.targets is not None
@@ -87,6 +88,10 @@ class Summarization(CountedTask):
         except FloatingPointError:
             return None
         return str(encoder.tokenizer.decode(ids))
+
+    def answer_batch(self, run: Run, queries: Sequence[Ids], encoder: Encoder) -> list[Any]:
+        """One after another: each text ends where it ends."""
+        return [self.answer(run, encoder.pad([ids]), encoder) for ids in queries]
 
     def stack(self, outputs: Sequence[Any]) -> Values:
         return np.array(outputs, dtype=object)

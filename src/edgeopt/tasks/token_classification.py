@@ -12,7 +12,7 @@ from pydantic import Field
 from edgeopt.support.errors import Place, bad_input
 from edgeopt.support.words import is_integer
 from edgeopt.tasks import columns
-from edgeopt.tasks.base import IGNORED, Texts, Values
+from edgeopt.tasks.base import IGNORED, Answer, Texts, Values
 from edgeopt.tasks.counted import CountedTask, matches
 from edgeopt.tasks.encode import Encoder, Features
 
@@ -151,6 +151,10 @@ class TokenClassification(CountedTask):
     def predict(self, outputs: Values) -> Values:
         """Shape (rows, words of the longest row); -100 behind a row's last word."""
         return np.where(np.isnan(outputs[..., 0]), IGNORED, outputs.argmax(axis=-1))
+
+    def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
+        """A tag for each word."""
+        return [(tuple(self.names[t] for t in tags if t != IGNORED), None) for tags in self.predict(outputs).tolist()]
 
     def counts(self, metric: str, labels: Values, outputs: Values) -> Values:
         """Right, predicted and true, of words or of entities, of each row."""

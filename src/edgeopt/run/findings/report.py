@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt import __version__
 from edgeopt.data import row_warnings
 from edgeopt.export.padding import LENGTHS
 from edgeopt.gates.chance import looked_at
@@ -43,6 +42,7 @@ from edgeopt.run.measurements import Measurements
 from edgeopt.statistics.latency_bounds import ratio_bounds
 from edgeopt.support import host
 from edgeopt.support.errors import Place
+from edgeopt.support.version import __version__
 
 CONFIDENCE = 0.95
 CHAINS: tuple[Chain, ...] = ("baseline", "candidate")

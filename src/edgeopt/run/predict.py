@@ -1,0 +1,83 @@
+"""The model of a finished run asked about texts: the file that it ships, opened with the options that it ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgeopt.export.exporter import Runnable
+from edgeopt.export.padding import LENGTHS
+from edgeopt.export.session import QUIET
+from edgeopt.gates.artifact import options_of
+from edgeopt.gates.asked import asked_by
+from edgeopt.measure.declared import check_declared
+from edgeopt.results.folder import MODEL
+from edgeopt.results.model import Export
+from edgeopt.results.sealed import Run
+from edgeopt.support.errors import Place
+from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.base import Answer
+from edgeopt.tasks.encode import Encoder, Ids, length
+
+
+class Prediction(NamedTuple):
+    """What the model says of one text.
+
+    label: the class by its name; of a regression the score, of token classification a tag for each word, of summarization the text
+    that the model wrote. probability: of that class, None where the task has none. logits: what the model gave, a text's are empty."""
+
+    label: Answer
+    probability: float | None
+    logits: np.ndarray[Any, np.dtype[Any]]
+
+
+class Predictor:
+    """A run's model, opened once. Raises InputError where the shipped file or its tokenizer cannot be opened."""
+
+    def __init__(self, run: Run) -> None:
+        self.folder = run.folder / MODEL
+        self.task: Task = task_of(asked_by(None, (), run).task, run.report.task.labels)
+        self.encoder = Encoder(self.folder, self.task.spec.max_length)
+        self._query = _opened(run)
+
+    def __call__(self, texts: Iterable[object], batch_size: int) -> list[Prediction]:
+        rows = [self.task.read_query(given, Place(f"texts[{i}]")) for i, given in enumerate(texts)]
+        if not rows:
+            return []
+        features = self.task.encode(self.encoder, rows)
+        outputs = self.task.gather(self._answers(features.ids, batch_size), features)
+        told = self.task.answers(outputs)
+        return [Prediction(label, share, _logits(output)) for (label, share), output in zip(told, outputs, strict=True)]
+
+    def _answers(self, queries: list[Ids], batch_size: int) -> list[Any]:
+        """Queries of like length share a batch, so that little of it is padding; the answers are in the queries' order."""
+        order = sorted(range(len(queries)), key=lambda i: length(queries[i]))
+        found: list[Any] = [None] * len(queries)
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            for i, answer in zip(batch, self.task.answer_batch(self._query, [queries[i] for i in batch], self.encoder), strict=True):
+                found[i] = answer
+        return found
+
+
+def _opened(run: Run) -> Any:
+    report = run.report
+    kept = next((each for each in report.exports if each.subject == "candidate"), None)
+    file = report.candidate.artifact.removeprefix(f"{MODEL}/")
+    path, format = run.folder / MODEL / file, kept.format if kept else "onnx"
+    if path.suffix == ".onnx":
+        check_declared(path)
+    if format == "onnx" or (kept and kept.runtime == "onnxruntime"):
+        return Runnable(path, format).open(options_of(run.folder / MODEL, file) or QUIET)
+    options = next((m.session for m in report.latency if m.subject == "candidate"), {})  # what session.json says, which is not ONNX Runtime's
+    return Runnable(path, format, _lengths(kept)).open(options)
+
+
+def _lengths(kept: Export | None) -> dict[str, Any]:
+    return {LENGTHS: kept.lengths} if kept and kept.lengths else {}
+
+
+def _logits(output: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    return np.asarray(output) if isinstance(output, np.ndarray) else np.empty(0)
