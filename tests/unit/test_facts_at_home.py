@@ -10,6 +10,7 @@ import pytest
 from scripts import house
 
 from edgeopt.models.anatomy import FAMILIES
+from edgeopt.results.figures import Told
 from edgeopt.step import registry
 from edgeopt.tasks import TASKS
 from edgeopt.transforms.load import Load
@@ -92,3 +93,19 @@ def test_a_stray_name_is_found(tmp_path: Path) -> None:
         (tmp_path / name / "a.py").write_text(text)
     (tmp_path / "report" / "b.py").write_text('def f(use):\n    return use.startswith("quantize.")')
     assert strays(["coreference", "quantize.qat"], ("tasks/",), (), tmp_path) == ["report/a.py:3 coreference", "report/b.py:2 quantize."]
+
+
+def test_agreed_figures_are_read_and_written_as_the_record() -> None:
+    """By `told`, so that a type checker knows their names and what stands under each."""
+    found = []
+    for name, tree in elsewhere((), ()):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+                of, key = node.func.value, node.args[0]
+            elif isinstance(node, ast.Subscript):
+                of, key = node.value, node.slice
+            else:
+                continue
+            if ast.unparse(of).endswith("figures") and isinstance(key, ast.Constant) and key.value in Told.__annotations__:
+                found.append(f"{name}:{node.lineno} {ast.unparse(node)}")
+    assert found == []

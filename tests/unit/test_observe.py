@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.models.structure import Dense, Layer, Structure
 from edgeopt.run.findings.notes import _budget_notes
-from edgeopt.run.observe import observe_facts
+from edgeopt.run.observe import observe_facts, observe_told
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import StepError
@@ -185,3 +185,10 @@ def test_an_adapter_has_the_rank_that_it_was_asked_for() -> None:
     assert [has == asked for _, has, asked in ranks(shapes, 4)] == [True]
     assert [(has, asked) for _, has, asked in ranks(shapes, 8)] == [(4, 8)]
     assert [(has, asked) for _, has, asked in ranks({"head": [2, 32]}, 8)] == [(0, 8)]  # no matrix was adapted
+
+
+def test_what_no_report_can_show_is_refused_and_what_is_ones_own_is_not() -> None:
+    observe_told({"sparsity": 0.5, "significant_bits": {"any": "form"}, "kept_float": ["a"]})
+    with pytest.raises(StepError, match=r"figures\.sparsity") as error:
+        observe_told({"sparsity": "half"})
+    assert "edgeopt.results.figures" in str(error.value.issues[0].help)

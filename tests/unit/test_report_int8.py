@@ -11,6 +11,7 @@ from report_sample import sample_report, speedup, step
 from edgeopt.plan.steps import PlannedStep
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
+from edgeopt.results.coherent import incoherence
 from edgeopt.results.model import Report
 from edgeopt.run.findings import losses
 from edgeopt.step import registry
@@ -82,3 +83,10 @@ def test_slower_and_not_held_are_said_with_the_mend(monkeypatch: pytest.MonkeyPa
     assert notes({"avx512_vnni"}, monkeypatch, speedups=(speedup("baseline", 2, 1.9, 2.1),)) == ""
     said = notes({"avx512_vnni"}, monkeypatch, policy=POLICY)
     assert "came within max_drop 0.005" in said and "quantize.qat" in said
+
+
+def test_a_policy_whose_rows_cannot_tell_is_read_back() -> None:
+    tried = {"remedies": "percentile", "kl": 0.01, "agreement": 0.9, "drop": None, "low": -0.1, "high": 0.1, "held": None}
+    policy = {"chosen": "percentile", "held": None, "tried": [tried]}
+    report = sample_report()
+    assert incoherence(report.model_copy(update={"steps": [*report.steps, step("int8", "quantize.static", "candidate", 1.0, 10, policy=policy)]})) is None

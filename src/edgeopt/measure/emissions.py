@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from edgeopt.results.figures import Emitted, Told
 from edgeopt.spec.recipe import EmissionsSpec
 
 log = logging.getLogger("edgeopt")
@@ -70,9 +71,9 @@ def metering(country: str | None) -> Iterator[list[Energy]]:
             used.append(Energy(seconds, kwh, grams, country, *sources(tracker), parts))
 
 
-def figures_of(used: list[Energy]) -> dict[str, Any]:
+def figures_of(used: list[Energy]) -> Told:
     """What a state keeps among its figures."""
-    return {"emissions": vars(used[0])} if used else {}
+    return {"emissions": cast(Emitted, vars(used[0]))} if used else {}
 
 
 def open_tracker(country: str) -> Any:

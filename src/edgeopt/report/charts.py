@@ -102,8 +102,8 @@ def _end(report: Report, role: Literal["baseline", "candidate"]) -> str:
 
 def _selected(step: Step) -> list[str]:
     """The metric by which a training chose its checkpoint, on rows held out."""
-    found = step.figures.get("selection")
-    return [f"{found['metric']} {fmt.metric(found['value'])} held out"] if isinstance(found, dict) else []
+    found = step.told.get("selection")
+    return [f"{found['metric']} {fmt.metric(found['value'])} held out"] if found else []
 
 
 def _size_row(top: float, row: _Row, x: Scale, track: float) -> list[str]:

@@ -17,7 +17,7 @@ NOTE = (
 
 def trained(report: Report) -> list[Step]:
     """The steps that trained, a training that both chains share once."""
-    return list({s.key: s for s in reversed(report.steps) if "train_seconds" in s.figures}.values())[::-1]
+    return list({s.key: s for s in reversed(report.steps) if "train_seconds" in s.told}.values())[::-1]
 
 
 def table(report: Report) -> Table:
@@ -33,22 +33,18 @@ def step_name(step: Step, report: Report) -> str:
     return f"{step.chain}.{step.id}" if len(chains) == 1 else f"{step.id}, both chains"
 
 
-def _figure(name: str) -> Callable[[Step], Any]:
-    return lambda step: step.figures.get(name)
-
-
 _FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
-    ("trained parameters", _figure("trainable_parameters"), fmt.count),
-    ("all parameters", _figure("parameters"), fmt.count),
-    ("share trained", _figure("trainable_share"), fmt.share),
-    ("loading", _figure("loading_seconds"), fmt.duration),
-    ("computing", _figure("computing_seconds"), fmt.duration),
-    ("training in all", _figure("train_seconds"), fmt.duration),
-    ("examples a second", _figure("examples_per_second"), fmt.significant),
-    ("peak memory", _figure("peak_rss_bytes"), fmt.megabytes),
-    ("peak memory of the GPU", _figure("peak_gpu_bytes"), fmt.megabytes),
+    ("trained parameters", lambda step: step.told.get("trainable_parameters"), fmt.count),
+    ("all parameters", lambda step: step.told.get("parameters"), fmt.count),
+    ("share trained", lambda step: step.told.get("trainable_share"), fmt.share),
+    ("loading", lambda step: step.told.get("loading_seconds"), fmt.duration),
+    ("computing", lambda step: step.told.get("computing_seconds"), fmt.duration),
+    ("training in all", lambda step: step.told.get("train_seconds"), fmt.duration),
+    ("examples a second", lambda step: step.told.get("examples_per_second"), fmt.significant),
+    ("peak memory", lambda step: step.told.get("peak_rss_bytes"), fmt.megabytes),
+    ("peak memory of the GPU", lambda step: step.told.get("peak_gpu_bytes"), fmt.megabytes),
     ("checkpoint", lambda step: step.size_bytes, fmt.megabytes),
-    ("adapter alone", _figure("adapter_bytes"), fmt.megabytes),
-    ("precision", _figure("precision"), str),
-    ("chosen because", _figure("precision_chosen"), str),
+    ("adapter alone", lambda step: step.told.get("adapter_bytes"), fmt.megabytes),
+    ("precision", lambda step: step.told.get("precision"), str),
+    ("chosen because", lambda step: step.told.get("precision_chosen"), str),
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Literal
 
 from edgeopt.plan import Chain
 from edgeopt.report import format as fmt
 from edgeopt.report.cost import step_name
 from edgeopt.report.table import Column, Table
+from edgeopt.results.figures import Emitted
 from edgeopt.results.model import Emissions, InferenceEnergy, Report, Step
 
 PER = "1,000 inferences"
@@ -45,46 +46,51 @@ def table(report: Report) -> Table:
     """A line a step that was metered when it was built, those that both chains share once, and what the steps of each chain
     come to. No rows where none was."""
     columns = [Column("Step", "code"), Column("Metered"), Column("Energy", "number"), Column("CO2eq", "number"), Column("Figure")]
-    unique = list({step.key: step for step in reversed(report.steps) if used(step)}.values())[::-1]
-    rows = [[step_name(step, report), fmt.duration(used(step)["seconds"]), *_amounts([step]), _figure([step])] for step in unique]
+    unique = list({step.key: (step, found) for step in reversed(report.steps) if (found := used(step))}.values())[::-1]
+    rows = [[step_name(step, report), fmt.duration(found["seconds"]), *_amounts([found]), _figure([found])] for step, found in unique]
     for chain in ("baseline", "candidate"):
         steps = [step for step in report.steps if step.chain == chain]
-        known = [step for step in steps if used(step)]
+        known = _used(steps)
         if known:
             least = "≥ " if len(known) < len(steps) else ""
             amounts = [least + amount for amount in _amounts(known)]
-            rows.append([f"{chain}, all steps", fmt.duration(sum(used(s)["seconds"] for s in known)), *amounts, _figure(known)])
+            rows.append([f"{chain}, all steps", fmt.duration(sum(each["seconds"] for each in known)), *amounts, _figure(known)])
     return Table(columns, rows)
 
 
-def used(step: Step) -> dict[str, Any]:
-    """What the step took when it was built; empty where it was not metered."""
-    return dict(step.figures.get("emissions", {}))
+def used(step: Step) -> Emitted | None:
+    """What the step took when it was built; None where it was not metered."""
+    return step.told.get("emissions")
 
 
 def country(report: Report) -> str | None:
     """Whose electricity the report's CO2eq is of; None where it has none."""
-    found = [used(step)["country"] for step in report.steps if used(step)]
+    found = [each["country"] for each in _used(report.steps)]
     return report.emissions.country if report.emissions else next(iter(found), None)
 
 
-def chain_total(report: Report, chain: Chain, what: str) -> float | None:
+def chain_total(report: Report, chain: Chain, what: Literal["kwh", "co2eq_g"]) -> float | None:
     """kwh or co2eq_g of all steps of a chain; None where one of them was not metered."""
     steps = [step for step in report.steps if step.chain == chain]
-    return sum(used(step)[what] for step in steps) if steps and all(used(step) for step in steps) else None
+    found = _used(steps)
+    return sum(each[what] for each in found) if steps and len(found) == len(steps) else None
 
 
-def _amounts(steps: Sequence[Step]) -> list[str]:
-    return [fmt.energy(sum(used(s)["kwh"] for s in steps)), fmt.grams(sum(used(s)["co2eq_g"] for s in steps))]
+def _used(steps: Sequence[Step]) -> list[Emitted]:
+    return [found for step in steps if (found := used(step))]
 
 
-def _figure(steps: Sequence[Step]) -> str:
-    return "estimated" if any(used(step)["estimated"] for step in steps) else "counted"
+def _amounts(found: Sequence[Emitted]) -> list[str]:
+    return [fmt.energy(sum(each["kwh"] for each in found)), fmt.grams(sum(each["co2eq_g"] for each in found))]
+
+
+def _figure(found: Sequence[Emitted]) -> str:
+    return "estimated" if any(each["estimated"] for each in found) else "counted"
 
 
 def note(report: Report) -> str:
     """How the figures came about, and how far to trust them. Empty where there are none."""
-    found = [used(step) for step in report.steps if used(step)]
+    found = _used(report.steps)
     ways = dict.fromkeys([each["how"] for each in found] + ([report.emissions.how] if report.emissions else []))
     if not ways:
         return ""

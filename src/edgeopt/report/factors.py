@@ -26,8 +26,8 @@ def table(report: Report) -> Table:
 
 
 def _promised(report: Report) -> str:
-    structures = [s.figures["structure"] for s in report.steps if s.chain == "candidate" and "structure" in s.figures]
-    promised = structures[-1]["promised_speedup"] if structures else None
+    structure = headline.last_figure(report, lambda told: told.get("structure"))
+    promised = structure["promised_speedup"] if structure else None
     return fmt.ratio(promised) if promised else fmt.ABSENT
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
+from edgeopt.results.figures import Told
 from edgeopt.results.model import Difference, Latency, Place, Report, Speedup, SubjectName
+
+T = TypeVar("T")
 
 Percentile = Literal["p50", "p90", "p99"]
 
@@ -44,9 +48,10 @@ def speedup(report: Report, place: Place, percentile: Percentile = "p50", agains
     return None
 
 
-def last_figure(report: Report, figure: str) -> Any:
-    """The figure of the candidate's last step that has it, else None."""
-    return next((s.figures[figure] for s in reversed(report.steps) if s.chain == "candidate" and figure in s.figures), None)
+def last_figure(report: Report, figure: Callable[[Told], T | None]) -> T | None:
+    """The figure of the candidate's last step that has it, else None. figure: takes it out of what a step told."""
+    found = (figure(step.told) for step in reversed(report.steps) if step.chain == "candidate")
+    return next((value for value in found if value is not None), None)
 
 
 def sentence(report: Report) -> str:

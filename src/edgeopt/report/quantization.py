@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edgeopt.report import format as fmt
 from edgeopt.report.table import Column, Table
 from edgeopt.results.model import Report
@@ -27,7 +25,7 @@ def tried(report: Report) -> Table:
     columns = [Column("Remedies"), Column("KL", "number"), Column("Same predictions", "number"), Column("Drop of the metric", "number"), Column("Margin")]
     columns.append(Column("Shipped"))
     rows = []
-    for policy in _figures(report, "policy"):
+    for policy in (s.told["policy"] for s in report.steps if "policy" in s.told):
         for each in policy["tried"]:
             same = fmt.ABSENT if each["agreement"] is None else fmt.share(each["agreement"])
             drop = fmt.ABSENT if each["drop"] is None else fmt.metric(each["drop"])
@@ -42,9 +40,9 @@ def sensitivity(report: Report) -> Table:
     """Blocks and nodes, worst first, and which stayed in float."""
     columns = [Column("Part", "code"), Column("Kind"), Column("KL alone", "number"), Column("Stays in")]
     rows = []
-    for step in (s for s in report.steps if "sensitivity" in s.figures):
-        kept = set(step.figures.get("kept_float", ()))
-        ranking = step.figures["sensitivity"]
+    for told in (s.told for s in report.steps if "sensitivity" in s.told):
+        kept = set(told.get("kept_float", ()))
+        ranking = told["sensitivity"]
         rows += [[_short(name), "block", f"{kl:.2e}", ""] for name, kl in ranking["blocks"]]
         nodes = [n for i, n in enumerate(ranking["nodes"]) if i < SHOWN or n[0] in kept]
         rows += [[_short(name), "node", f"{kl:.2e}", "FP32" if name in kept else "int8"] for name, kl in nodes]
@@ -53,7 +51,3 @@ def sensitivity(report: Report) -> Table:
 
 def _short(name: str) -> str:
     return name.removeprefix("/model/")
-
-
-def _figures(report: Report, name: str) -> list[Any]:
-    return [s.figures[name] for s in report.steps if name in s.figures]

@@ -20,7 +20,7 @@ def table(report: Report) -> Table:
     """Weights and multiply-accumulates of the layers, dense and pruned, what they promise and what was measured; and the
     bytes of the weights when compressed, which zeros bring down too. No rows where nothing was pruned."""
     columns = [Column("Measure"), Column("Dense", "number"), Column("Pruned", "number"), Column("Change")]
-    shape, rows = headline.last_figure(report, "structure"), []
+    shape, rows = headline.last_figure(report, lambda told: told.get("structure")), []
     if shape:
         left = sum(1 for h, n in zip(shape["heads"], shape["neurons"], strict=True) if h or n)
         rows = [
@@ -32,20 +32,21 @@ def table(report: Report) -> Table:
         ]
         if shape["hidden"] != shape["dense"]["hidden"]:
             rows.insert(1, _counts("hidden dimensions", shape["dense"]["hidden"], shape["hidden"]))
-        asked = headline.last_figure(report, "asked_sparsity")
+        asked = headline.last_figure(report, lambda told: told.get("asked_sparsity"))
         if asked:
             rows.append(["sparsity asked for, and reached", fmt.ABSENT, fmt.share(asked["got"]), f"of {fmt.share(asked['asked'])}"])
-        multiple = headline.last_figure(report, "multiple")
+        multiple = headline.last_figure(report, lambda told: told.get("multiple"))
         if multiple:
             rows.append(["sizes are rounded to multiples of", fmt.ABSENT, str(multiple), fmt.ABSENT])
-        rows.append(["speed that these promise", fmt.ABSENT, fmt.ABSENT, f"{fmt.ratio(shape['promised_speedup'])} as fast" if shape["macs"] else fmt.ABSENT])
+        promised = shape["promised_speedup"]
+        rows.append(["speed that these promise", fmt.ABSENT, fmt.ABSENT, fmt.ABSENT if promised is None else f"{fmt.ratio(promised)} as fast"])
         place = headline.main_place(report)
         found = headline.speedup(report, place) if place else None
         if found:
             rows.append([f"speed measured, all steps together: p50, {place}", fmt.ABSENT, fmt.ABSENT, f"{fmt.ratio(found.ratio)} as fast"])
-    compressed = headline.last_figure(report, "compressed_bytes")
+    compressed = headline.last_figure(report, lambda told: told.get("compressed_bytes"))
     if compressed:
-        whole = next(s.size_bytes for s in report.steps if s.chain == "candidate" and s.figures.get("compressed_bytes") == compressed)
+        whole = next(s.size_bytes for s in report.steps if s.chain == "candidate" and s.told.get("compressed_bytes") == compressed)
         rows.append(
             ["float weights, compressed by zlib", fmt.ABSENT, fmt.megabytes(compressed), f"{fmt.percent(compressed / whole)} of {fmt.megabytes(whole)}"]
         )
@@ -59,7 +60,7 @@ def _counts(name: str, before: int, after: int) -> list[str]:
 def picture(report: Report) -> Markup | None:
     """Each layer of the dense model on a line: a cell a head, a bar for the neurons; pale is gone. None where no step
     cut anything."""
-    shape = headline.last_figure(report, "structure")
+    shape = headline.last_figure(report, lambda told: told.get("structure"))
     if not shape:
         return None
     heads, neurons = shape["dense"]["heads"], shape["dense"]["neurons"]

@@ -127,8 +127,8 @@ def steps(report: Report) -> Table:
     columns += [Column("Time to build", "number"), Column("Peak memory", "number"), Column("Size", "number"), Column("Sparsity", "number")]
     rows = []
     for step in report.steps:
-        sparsity = step.figures.get("sparsity")
-        peak = step.figures.get("peak_rss_bytes")
+        sparsity = step.told.get("sparsity")
+        peak = step.told.get("peak_rss_bytes")
         measured = [fmt.duration(step.seconds), fmt.ABSENT if peak is None else fmt.megabytes(peak), fmt.megabytes(step.size_bytes), fmt.percent(sparsity)]
         rows.append([step.id, step.use, step.chain, "cache" if step.cached else "this run", *measured])
     return Table(columns, rows)

@@ -5,109 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from edgeopt.results.figures import FIGURES
 from edgeopt.results.model import Report, Step
-from edgeopt.support.reading import Count, Finite, NotNegative, first_wrong
+from edgeopt.support.reading import first_wrong
 
 
-class _Known(BaseModel):
-    """The part of something open that is read."""
+class _Environment(BaseModel):
+    """The part of it that is read."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-
-class _Dense(_Known):
-    layers: Count
-    heads: int = Field(ge=1, le=10_000)
-    neurons: int = Field(ge=1, le=2**40)
-    hidden: int = Field(ge=1, le=2**40)
-
-
-class _Structure(_Known):
-    dense: _Dense
-    hidden: int = Field(ge=1, le=2**40)
-    heads: list[Count] = Field(max_length=10_000)
-    neurons: list[Count] = Field(max_length=10_000)
-    head_numbers: list[list[Count]] = Field(max_length=10_000)
-    weights: Count
-    dense_weights: int = Field(ge=1)
-    macs: Count
-    dense_macs: int = Field(ge=1)
-    macs_tokens: Count
-    promised_speedup: NotNegative | None
-
-    @model_validator(mode="after")
-    def _a_number_a_layer(self) -> _Structure:
-        if not len(self.heads) == len(self.neurons) == len(self.head_numbers):
-            raise ValueError("heads, neurons and head_numbers have other numbers of layers")
-        return self
-
-
-class _Asked(_Known):
-    asked: Finite
-    got: Finite
-
-
-class _Emitted(_Known):
-    seconds: NotNegative
-    kwh: NotNegative
-    co2eq_g: NotNegative
-    estimated: bool
-    country: str
-    how: str
-
-
-class _Tried(_Known):
-    remedies: str
-    kl: float
-    agreement: float | None
-    drop: float | None
-    held: bool
-
-
-class _Policy(_Known):
-    chosen: str | None
-    tried: list[_Tried]
-
-
-class _Sensitivity(_Known):
-    blocks: list[tuple[str, float]]
-    nodes: list[tuple[str, float]]
-
-
-class _Selected(_Known):
-    metric: str
-    value: Finite
-
-
-class _Figures(_Known):
-    """What renderings read of a step's figures."""
-
-    structure: _Structure | None = None
-    asked_sparsity: _Asked | None = None
-    emissions: _Emitted | dict[str, Any] | None = None
-    policy: _Policy | None = None
-    sensitivity: _Sensitivity | None = None
-    selection: _Selected | dict[str, Any] | str | bool | None = None
-    kept_float: list[str] | None = None
-    sparsity: float | None = Field(None, ge=0, le=1)
-    multiple: int | None = Field(None, ge=1, le=2**40)
-    compressed_bytes: int | None = Field(None, ge=1, le=2**53)
-    trainable_parameters: Count | None = None
-    parameters: Count | None = None
-    trainable_share: NotNegative | None = None
-    loading_seconds: NotNegative | None = None
-    computing_seconds: NotNegative | None = None
-    train_seconds: NotNegative | None = None
-    examples_per_second: NotNegative | None = None
-    peak_rss_bytes: Count | None = None
-    peak_gpu_bytes: Count | None = None
-    adapter_bytes: Count | None = None
-
-
-class _Environment(_Known):
     packages: dict[str, str | None] = {}
+
+
+_ENVIRONMENT = TypeAdapter(_Environment)
 
 
 def incoherence(report: Report) -> str | None:
@@ -135,11 +48,11 @@ def _incoherences(report: Report) -> Iterator[str]:
         measured = both | (report.baseline.extra.keys() & report.candidate.extra.keys())
         if any(s.metric not in measured for s in report.seeds.spreads):
             yield "there is a spread over seeds of what was not measured"
-    parts: list[tuple[type[_Known], Any, str]] = [(_Environment, report.environment, "environment")]
-    parts += [(_Figures, step.figures, _name(step)) for step in report.steps]
+    parts: list[tuple[TypeAdapter[Any], Any, str]] = [(_ENVIRONMENT, report.environment, "environment")]
+    parts += [(FIGURES, step.figures, _name(step)) for step in report.steps]
     for shape, value, name in parts:
         try:
-            shape.model_validate(value)
+            shape.validate_python(value)
         except ValidationError as error:
             yield f"{name}.{first_wrong(error)}"
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from edgeopt.results.figures import Told, told
 from edgeopt.support.reading import LARGEST_INTEGER, Below, Count, Finite, NotNegative, Positive
 
 Number = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
@@ -258,6 +259,11 @@ class Step(Part):
     digest: str
     size_bytes: Count
     figures: dict[str, Any] = {}
+
+    @property
+    def told(self) -> Told:
+        """The figures that are agreed on."""
+        return told(self.figures)
 
 
 class InferenceEnergy(Part):

@@ -15,9 +15,10 @@ from edgeopt.models.files import GRAPH
 from edgeopt.models.source import WEIGHTS, ModelSource
 from edgeopt.plan import Chain, Plan, PlannedStep, full_name, key_parts, load_step, look_up, memory_of, seed_of
 from edgeopt.plan.references import standing
+from edgeopt.results.figures import told
 from edgeopt.run.failures import step_errors, variant_errors
 from edgeopt.run.fetch import fetch
-from edgeopt.run.observe import observe_facts
+from edgeopt.run.observe import observe_facts, observe_told
 from edgeopt.run.processes import Group
 from edgeopt.step.transform import StepContext
 from edgeopt.store.facts import Fact, Facts
@@ -176,12 +177,13 @@ class Execution:
             _changed_something(before, context.output, step)
             figures = {**context.figures, **step.transform.observe(before, context.output, step.params)}
             observe_facts(context.output, facts, before, figures)
+            observe_told(figures)
             seconds = time.monotonic() - started
         figures |= figures_of(used)
         # a training forgets what was before it, and notes its own
         if step.auto and self.plan.precision is not None:
-            figures["precision_chosen"] = self.plan.precision.why
-        figures["peak_rss_bytes"] = max(host.peak_memory(), figures.get("peak_rss_bytes", 0))
+            told(figures)["precision_chosen"] = self.plan.precision.why
+        told(figures)["peak_rss_bytes"] = max(host.peak_memory(), told(figures).get("peak_rss_bytes", 0))
         return facts, figures, seconds
 
     def _shown(self, step: PlannedStep, chain: Chain) -> str:
@@ -215,7 +217,7 @@ def _width(plan: Plan) -> int:
 def _facts_after(step: PlannedStep, before: State, context: StepContext) -> Facts:
     contract = step.contract
     facts = (before.facts - contract.removes) | contract.adds
-    if context.figures.get("head_trained"):
+    if context.told.get("head_trained"):
         facts |= {Fact.TRAINED_HEAD}
     return facts
 

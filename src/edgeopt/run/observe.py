@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from edgeopt.models.adapter_files import STAY, method_of
 from edgeopt.models.files import GRAPH
 from edgeopt.models.source import CONFIG, WEIGHTS
 from edgeopt.models.structure import FIELD
+from edgeopt.results.figures import FIGURES, told
 from edgeopt.store.facts import Fact, Facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
+from edgeopt.support.reading import first_wrong
 
 #: Zeros that a later step may fill: rounding of counts, not weights.
 _SLACK = 5e-3
@@ -41,12 +46,21 @@ def observe_facts(folder: Path, facts: Facts, before: State, figures: dict[str, 
         raise step_failed("E403", "the step left a model of even layers")
     if Fact.SPARSE in facts:
         measured, cut = sparsity_of(folder, facts), _shape(folder) != _shape(before.folder)  # zeros may be cut away, not filled
-        expected = float(before.figures.get("sparsity", 0.0)) if Fact.SPARSE in before.facts else 0.0
+        expected = float(told(before.figures).get("sparsity", 0.0)) if Fact.SPARSE in before.facts else 0.0
         if measured < expected - _SLACK and not cut:
             raise step_failed("E403", f"the zeros did not survive: {expected:.3f} before, {measured:.3f} after")
         if measured == 0.0 and Fact.SPARSE not in before.facts and not cut:
             raise step_failed("E403", "the step left no pruned zeros")
-        figures["sparsity"] = round(measured, 6)
+        told(figures)["sparsity"] = round(measured, 6)
+
+
+def observe_told(figures: Mapping[str, Any]) -> None:
+    """Raise StepError E403 where a figure that reports show by name is not of the form that they show."""
+    try:
+        FIGURES.validate_python(figures)
+    except ValidationError as error:
+        help = "keep what is the transform's own under another name: edgeopt.results.figures has those that are taken"
+        raise step_failed("E403", f"the step told what no report can show: figures.{first_wrong(error)}", help=help) from None
 
 
 def _int8_in(folder: Path) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from edgeopt.results.figures import Told, told
 from edgeopt.spec.recipe import Distil, StepParams, TaskSpec, TrainParams
 from edgeopt.step.contract import Contract
 
@@ -53,6 +54,11 @@ class StepContext:
     shared: Path | None = None
     answers: Path | None = None
     states: Mapping[str, State] = field(default_factory=dict)
+
+    @property
+    def told(self) -> Told:
+        """The same figures: those that a report shows by name."""
+        return told(self.figures)
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ class Transform(ABC, Generic[P]):
     def apply(self, state: State, params: P, context: StepContext) -> None:
         """Write the new state's files into `context.output`. Raise StepError to fail the step."""
 
-    def observe(self, before: State, after: Path, params: P) -> Figures:
+    def observe(self, before: State, after: Path, params: P) -> Mapping[str, Any]:
         """Measure on the files written that what the step promised is true; return what was measured.
         Raise StepError (E403) where it is not. The facts of the contract are observed besides this."""
         return {}

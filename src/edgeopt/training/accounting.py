@@ -9,13 +9,14 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from edgeopt.results.figures import Told
 from edgeopt.support import host
 
 #: peft keeps the head as it was beside the one that is trained.
 _UNUSED = "original_module"
 
 
-def count(model: Any) -> dict[str, Any]:
+def count(model: Any) -> Told:
     """Trainable and all parameters, each weight once: of a 4-bit matrix those that it stands for, of a head that an
     adapter trains the trained one."""
     trainable = total = 0
@@ -51,7 +52,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         _wait_for_device()
         self.computing += time.perf_counter() - self._began
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> Told:
         return {"loading_seconds": round(self.loading, 3), "computing_seconds": round(self.computing, 3)}
 
 
@@ -71,11 +72,11 @@ def forget_peaks() -> None:
     host.forget_peak_memory()
 
 
-def peaks() -> dict[str, int]:
+def peaks() -> Told:
     """Largest resident memory of this process, and largest memory on the GPU, since `forget_peaks`."""
     import torch
 
-    found = {"peak_rss_bytes": host.peak_memory()}
+    found: Told = {"peak_rss_bytes": host.peak_memory()}
     if torch.cuda.is_available():
         found["peak_gpu_bytes"] = int(torch.cuda.max_memory_allocated())
     return found

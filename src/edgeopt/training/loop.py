@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeopt.data import Split
 from edgeopt.models.load import takes
+from edgeopt.results.figures import Told
 from edgeopt.spec.recipe import TrainParams
 from edgeopt.step.context import TrainedAlong
 from edgeopt.support import host
@@ -234,7 +235,7 @@ def _finite(model: Any) -> None:
             )
 
 
-def _best(trainer: Any, context: StepContext) -> dict[str, Any]:
+def _best(trainer: Any, context: StepContext) -> Told:
     if trainer.state.best_metric is None:
         return {}
     metric, value = task_of(context.task).selection_metric, round(float(trainer.state.best_metric), 5)

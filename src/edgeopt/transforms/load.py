@@ -70,7 +70,7 @@ class Load(Transform[StepParams]):
             found = replace(found, stated={**found.stated, INPUTS: None})
         save_model(model, context.output)
         renamed = ship_tokenizer(found, rows, context.output, words=task.reads_words and bool(missing))
-        context.figures.update(head_trained=not missing, parameters=sum(p.numel() for p in model.parameters()))
+        context.told.update({"head_trained": not missing, "parameters": sum(p.numel() for p in model.parameters())})
         if renamed:
             context.progress.say(f"transformers' class reads {FILE} of {state.folder.name} otherwise than it says: it is shipped without a class, as it is")
 

@@ -10,6 +10,7 @@ from typing import Any
 from edgeopt.export.graph_files import settle
 from edgeopt.export.tied import tie
 from edgeopt.models.files import GRAPH
+from edgeopt.results.figures import Parity
 from edgeopt.spec.recipe import StepParams
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import StepContext, Transform
@@ -89,11 +90,11 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     copy_files(state.folder, context.output, ("config.json",))
     copy_tokenizer(state.folder, context.output)
     context.figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters")})
-    parity: dict[str, Any] = {"max_abs_diff": difference, "tolerance": tolerance, "rows": len(rows.rows)}
+    parity: Parity = {"max_abs_diff": difference, "tolerance": tolerance, "rows": len(rows.rows)}
     if relative:
         more = sample_rows(context.data.train, state.folder, task, COMPARED)
         parity |= {"same_predictions": same_predictions(model, open_session(path), more), "compared": len(more.rows)}
-    context.figures["parity"] = parity
+    context.told["parity"] = parity
 
 
 def _export(model: Any, rows: Any, task: Task, path: Path) -> None:

@@ -11,6 +11,7 @@ from edgeopt.plan import Chain
 from edgeopt.report import energy, headline
 from edgeopt.report import format as fmt
 from edgeopt.report.compare.sweep import Sweep, find_sweep
+from edgeopt.results.figures import Told
 from edgeopt.results.model import Place, Report, Step, Subject
 from edgeopt.spec.steps import IMPLIED
 
@@ -210,15 +211,15 @@ def _deciding(facts: Sequence[dict[str, str]]) -> dict[str, list[str]]:
 
 
 def _trained(report: Report, chain: Chain) -> list[Step]:
-    return [step for step in report.steps if step.chain == chain and "train_seconds" in step.figures]
+    return [step for step in report.steps if step.chain == chain and "train_seconds" in step.told]
 
 
 def _cost(steps: Sequence[Step]) -> dict[str, float | None]:
     """Of all trainings of a chain: seconds added up, parameters and memory of the largest, bytes of the last."""
-    widest = max(steps, key=lambda s: s.figures.get("trainable_parameters", 0)).figures if steps else {}
+    widest = max((s.told for s in steps), key=lambda told: told.get("trainable_parameters", 0), default=Told())
 
-    def found(name: str) -> list[float]:
-        return [s.figures[name] for s in steps if name in s.figures]
+    def found(name: Literal["loading_seconds", "computing_seconds", "train_seconds", "peak_rss_bytes", "peak_gpu_bytes", "adapter_bytes"]) -> list[float]:
+        return [s.told[name] for s in steps if name in s.told]
 
     return {
         "trained_parameters": widest.get("trainable_parameters"),

@@ -77,7 +77,7 @@ def find_sweep(names: Sequence[str], runs: Sequence[tuple[Path, Report]]) -> Swe
 def gone(report: Report) -> float | None:
     """Of the weights of the dense layers, the share that the candidate has cut away or set to zero; None where no step
     counted either."""
-    shape, zeros = (headline.last_figure(report, name) for name in ("structure", "sparsity"))
+    shape, zeros = headline.last_figure(report, lambda told: told.get("structure")), headline.last_figure(report, lambda told: told.get("sparsity"))
     if shape is None and zeros is None:
         return None
     kept = shape["weights"] / shape["dense_weights"] if shape else 1.0

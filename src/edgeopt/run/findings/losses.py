@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from edgeopt.gates.evidence import Evidence
 from edgeopt.plan.steps import PlannedStep
+from edgeopt.results.figures import told
 from edgeopt.results.model import Speedup
 from edgeopt.run.execute import Done
 from edgeopt.store.facts import Fact
@@ -23,7 +24,7 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         return []
     notes = []
     if slow := [s for s in speedups if s.high < 1.0]:
-        kept = any(done.state.figures.get("kept_float") for done in steps)
+        kept = any(told(done.state.figures).get("kept_float") for done in steps)
         mend = "leave fewer nodes in FP32" if kept else "widen the scope"
         where = ", ".join(f"{s.target} at {s.sequence}" for s in slow)
         notes.append(f"int8 is slower than FP32 on {where}: compare quantize.dynamic with quantize.static, or {mend}.")
@@ -37,19 +38,15 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         else:
             notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 is slow here. Measure on the device.")
     for done in steps:
-        parity = done.state.figures.get("parity", {})
-        if (
-            _quantizes(done.step)
-            and done.step.transform.trains(done.step.params)
-            and parity["same_predictions"] is not None
-            and parity["same_predictions"] < SAME_PREDICTIONS
-        ):
+        known = told(done.state.figures)
+        parity, policy = known.get("parity"), known.get("policy")
+        same = parity.get("same_predictions") if parity and _quantizes(done.step) and done.step.transform.trains(done.step.params) else None
+        if parity and same is not None and same < SAME_PREDICTIONS:
             notes.append(
-                f"On {1 - parity['same_predictions']:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantized model "
+                f"On {1 - same:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantized model "
                 f"that '{done.step.id}' trained: sums in another order are rounded to the neighboring integer. Train longer, so that fewer rows are near the "
                 "border between classes."
             )
-        policy = done.state.figures.get("policy")
         if policy and policy["held"] is None:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
             notes.append(f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: of the remedies that cost no speed the "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from edgeopt.gates.evidence import Evidence
 from edgeopt.gates.notes import evidence_notes
 from edgeopt.recipe.load import Recipe
+from edgeopt.results.figures import told
 from edgeopt.results.model import Gate, Seeds, Speedup
 from edgeopt.run.execute import Done, Executed
 from edgeopt.run.findings.losses import int8_notes
@@ -19,7 +20,7 @@ _SLOWER = 1.05
 def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: Sequence[Speedup]) -> list[str]:
     """What a reader of the run's figures would otherwise have to know."""
     notes = []
-    sparsity = executed.final("candidate").figures.get("sparsity")
+    sparsity = told(executed.final("candidate").figures).get("sparsity")
     if sparsity:
         notes.append(f"{sparsity:.0%} of the encoder's weights are zeros. ONNX Runtime computes with them: they make the file compress better, not faster.")
     notes += [note for done in executed.chains["candidate"] for note in (*_sparsity_notes(done), *_budget_notes(done))]
@@ -41,7 +42,7 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
 
 def _unlabelled_notes(done: Done, report: str) -> list[str]:
     """Which rows without labels a step learned from."""
-    found = done.state.figures.get("unlabelled")
+    found = told(done.state.figures).get("unlabelled")
     if not found:
         return []
     left_out = f"; {found['left_out']} more are in {report}, or held out of train to select by, and were left out" if found["left_out"] else ""
@@ -50,7 +51,7 @@ def _unlabelled_notes(done: Done, report: str) -> list[str]:
 
 def _sparsity_notes(done: Done) -> list[str]:
     """Where a step that learns what to cut did not come to what it was asked for."""
-    asked = done.state.figures.get("asked_sparsity")
+    asked = told(done.state.figures).get("asked_sparsity")
     if asked is None:
         return []
     if not asked["reached"]:
@@ -65,8 +66,8 @@ def _sparsity_notes(done: Done) -> list[str]:
 
 def _budget_notes(done: Done) -> list[str]:
     """Where the layers that are left take longer than the table promised."""
-    budget = done.state.figures.get("budget", {})
-    if budget.get("measured", 0.0) <= _SLOWER * budget.get("left", 1.0):
+    budget = told(done.state.figures).get("budget")
+    if budget is None or budget.get("measured", 0.0) <= _SLOWER * budget["left"]:
         return []
     return [
         f"'{done.step.id}' was to leave {budget['left']:g} of the layers' time and left {budget['reached']:.3f} by its table; timed side by side with the "

@@ -19,6 +19,7 @@ from edgeopt.measure.subject import state_bytes
 from edgeopt.plan import Chain
 from edgeopt.recipe.load import Recipe
 from edgeopt.report.limit import limits
+from edgeopt.results.figures import told
 from edgeopt.results.model import (
     SUBJECTS,
     Difference,
@@ -157,7 +158,7 @@ def _speedups(latency: list[Measured]) -> list[Speedup]:
 
 
 def _parity(executed: Executed) -> list[Parity]:
-    return [Parity(subject=c, **executed.lowered(c).figures["parity"]) for c in CHAINS]
+    return [Parity(subject=c, **told(executed.lowered(c).figures)["parity"]) for c in CHAINS]
 
 
 def _step(chain: Chain, done: Done) -> Step:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
+from edgeopt.results.figures import Told
 from edgeopt.spec.recipe import Strict, TaskSpec, TrainedStepParams, TrainParams
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
@@ -123,7 +124,7 @@ class CofiPrune(Transform[CofiParams]):
         save_model(model, context.output)
         copy_tokenizer(state.folder, context.output)
 
-    def observe(self, before: State, after: Path, params: CofiParams) -> Figures:
+    def observe(self, before: State, after: Path, params: CofiParams) -> Told:
         left, had = structure_in(after).weights, structure_in(before.folder).weights
         if left >= had:  # how near it came to `sparsity` is in figures and notes
             raise step_failed("E403", f"nothing was cut: {left:,} weights are left in the layers, and there were {had:,}", help="train longer, or ask for more")
@@ -162,8 +163,8 @@ def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: 
     multiple = resolved(params.multiple, dense.neurons), resolved(params.multiple, dense.hidden)
     cut(model, kept(model, objective.gates.binary((1 - params.sparsity) * dense.structure.weights, *multiple)))
     got = 1 - structure_of(model).weights / dense.structure.weights
-    context.figures["multiple"] = multiple[0]
-    context.figures["asked_sparsity"] = {
+    context.told["multiple"] = multiple[0]
+    context.told["asked_sparsity"] = {
         "asked": params.sparsity, "learned": round(float(objective.gates.sparsity().detach()), 4), "got": round(got, 4),
         "reached": abs(got - params.sparsity) <= TOLERANCE,
     }  # fmt: skip

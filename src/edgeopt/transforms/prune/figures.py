@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import cast
 
 from edgeopt.models.source import WEIGHTS, structure_in
 from edgeopt.models.structure import survival
+from edgeopt.results.figures import Dense, Told
 from edgeopt.spec.recipe import TaskSpec
-from edgeopt.step.transform import Figures, Found
+from edgeopt.step.transform import Found
 from edgeopt.tasks import task_type
 
 #: Tokens of the text whose multiply-accumulates are counted.
@@ -24,22 +26,24 @@ def of_one_stack(name: str, task: TaskSpec) -> Found:
     return [((), f"{name} cuts an encoder, and the model of {task.type} has a decoder too", "use prune.magnitude with granularity: unstructured")]
 
 
-def shape_figures(after: Path) -> Figures:
+def shape_figures(after: Path) -> Told:
     """Of the shape: what is left of the model as it was before anything was cut. macs: of the layers, for one text of
     128 tokens. promised_speedup: what they would bring if nothing else took time."""
     structure = structure_in(after)
     dense = structure.dense.structure
+    left = survival(structure)
     macs, dense_macs = structure.macs(TOKENS), dense.macs(TOKENS)
     return {
         "structure": {
-            **survival(structure), "hidden": structure.hidden, "dense": dict(vars(structure.dense)),
+            "heads": left["heads"], "head_numbers": left["head_numbers"], "neurons": left["neurons"],
+            "hidden": structure.hidden, "dense": cast(Dense, dict(vars(structure.dense))),
             "weights": structure.weights, "dense_weights": dense.weights, "sparsity": round(1 - structure.weights / dense.weights, 6),
             "macs": macs, "dense_macs": dense_macs, "macs_tokens": TOKENS, "promised_speedup": round(dense_macs / macs, 3) if macs else None,
         }
     }  # fmt: skip
 
 
-def size_figures(after: Path) -> Figures:
+def size_figures(after: Path) -> Told:
     """Of the weights file: parameters, and bytes when compressed by zlib at its quickest, which gzip and zstd better."""
     from safetensors import safe_open
 

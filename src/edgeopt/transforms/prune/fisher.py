@@ -13,9 +13,11 @@ from pydantic import Field, model_validator
 
 from edgeopt.models.source import structure_in
 from edgeopt.recipe.library import target_files
+from edgeopt.results.figures import Budget as Spent
+from edgeopt.results.figures import Told
 from edgeopt.spec.recipe import StepParams, Strict, Target, TaskSpec
 from edgeopt.step.contract import Contract
-from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.step.transform import Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support import host
@@ -129,15 +131,16 @@ class FisherPrune(Transform[FisherParams]):
         cut(model, left_over)
         save_model(model.to("cpu"), context.output)
         copy_tokenizer(state.folder, context.output)
-        context.figures.update(fisher_rows=rows, fisher_batches=len(batches), multiple=multiple)
+        context.figures.update(fisher_rows=rows, fisher_batches=len(batches))
+        context.told["multiple"] = multiple
         reached = held(params.budget, context.output, costs, dense)
-        budget: Figures = {"kind": params.budget.kind, "left": params.budget.left, "reached": round(reached, 4)}
+        budget: Spent = {"kind": params.budget.kind, "left": params.budget.left, "reached": round(reached, 4)}
         if params.budget.kind == "latency":
             with context.progress.during("the layers that are left are timed", SECONDS, most=True):
                 budget["measured"] = round(share_of_time(model, _profile(params.budget.target or "cpu-1-thread")), 4)
-        context.figures["budget"] = budget
+        context.told["budget"] = budget
 
-    def observe(self, before: State, after: Path, params: FisherParams) -> Figures:
+    def observe(self, before: State, after: Path, params: FisherParams) -> Told:
         return {**shape_figures(after), **size_figures(after)}
 
 

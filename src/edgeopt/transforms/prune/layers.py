@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import of_config
+from edgeopt.results.figures import Told
 from edgeopt.spec.recipe import Numbers, StepParams, TaskSpec
 from edgeopt.step.contract import Contract
-from edgeopt.step.transform import Figures, Found, StepContext, Transform
+from edgeopt.step.transform import Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input, step_failed
@@ -63,7 +64,7 @@ class DropLayers(Transform[LayersParams]):
         save_model(model, context.output)
         copy_tokenizer(state.folder, context.output)
 
-    def observe(self, before: State, after: Path, params: LayersParams) -> Figures:
+    def observe(self, before: State, after: Path, params: LayersParams) -> Told:
         wanted = [x.origin for n, x in enumerate(structure_in(before.folder).layers) if stays(params, n)]
         left = [x.origin for x in structure_in(after).layers]
         if left != wanted:

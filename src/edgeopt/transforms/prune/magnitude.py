@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from edgeopt.results.figures import told
 from edgeopt.spec.recipe import StepParams, TaskSpec, TrainParams
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
@@ -113,9 +114,10 @@ def _recover(model: Any, state: State, params: TrainParams, context: StepContext
     """Train with the zeros kept. Figures are those of the last of several trainings; its seconds, of all."""
     from edgeopt.training import train
 
-    before = float(figures.get("train_seconds", 0.0))
+    so_far = told(figures)
+    before = so_far.get("train_seconds", 0.0)
     figures.update(train(model, state.folder, params, context, keep_zeros=True))
-    figures["train_seconds"] = round(before + figures["train_seconds"], 3)
+    so_far["train_seconds"] = round(before + so_far["train_seconds"], 3)
 
 
 def _remember(model: Any, done: int, context: StepContext) -> None:

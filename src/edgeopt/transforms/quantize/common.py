@@ -11,6 +11,7 @@ from typing import Literal
 
 from edgeopt.models.files import GRAPH
 from edgeopt.models.source import CONFIG
+from edgeopt.results.figures import told
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures
 from edgeopt.store.facts import Fact, facts
@@ -31,7 +32,7 @@ def finish(state: State, output: Path, figures: Figures, scope: Scope, word_tabl
     """Take the tokenizer and config along, and what is still true of the model. Raises as `covers` does."""
     from edgeopt.models.files import copy_files, copy_tokenizer
 
-    covers(state.folder / GRAPH, output / GRAPH, scope, figures.get("kept_float", ()), word_table)
+    covers(state.folder / GRAPH, output / GRAPH, scope, told(figures).get("kept_float", ()), word_table)
     copy_files(state.folder, output, (CONFIG,))
     copy_tokenizer(state.folder, output)
     figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters", "parity")})

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, model_validator
 
 from edgeopt.export.graph_files import copy_graph
+from edgeopt.results.figures import Tried
 from edgeopt.spec.recipe import Strict
 from edgeopt.statistics.bounds import Bounds
 from edgeopt.transforms.quantize.build import Builder, Remedies
@@ -63,10 +63,7 @@ class Outcome:
 
     chosen: Remedies
     held: bool | None = False
-    tried: list[dict[str, Any]] = field(default_factory=list)
-
-    def figures(self) -> dict[str, Any]:
-        return {"chosen": self.chosen.words(), "held": self.held, "tried": self.tried}
+    tried: list[Tried] = field(default_factory=list)
 
 
 def search(builder: Builder, judge: Judge, tolerance: Tolerance, given: Remedies, rank: Callable[[Remedies, int | None], Ranking], path: Path) -> Outcome:
@@ -84,8 +81,10 @@ def search(builder: Builder, judge: Judge, tolerance: Tolerance, given: Remedies
         bounds = tolerance.bounds(judged)
         excess, least, most = tolerance.excess(bounds)
         held = True if most <= 0 else False if least > 0 else None
-        shown = {"kl": judged.kl, "agreement": judged.agreement, "drop": judged.drop, "low": bounds.low, "high": bounds.high, "held": held}
-        outcome.tried.append({"remedies": remedies.words(), **shown})
+        outcome.tried.append({
+            "remedies": remedies.words(), "kl": judged.kl, "agreement": judged.agreement, "drop": judged.drop, "low": bounds.low, "high": bounds.high,
+            "held": held,
+        })  # fmt: skip
         order = {True: (0.0, 0.0), None: (1.0, 0.0), False: (2.0, excess)}[held]
         if (*order, judged.kl) < best:
             best, outcome.chosen, outcome.held = (*order, judged.kl), remedies, held

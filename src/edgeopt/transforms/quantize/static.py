@@ -108,7 +108,7 @@ class StaticQuantize(Transform[StaticParams]):
                 context.progress.say("measuring what each part alone costs in int8 …")
                 judge = Judge(source, state.folder, rows.take(range(min(_SENSITIVITY_ROWS, len(rows))), rows.name), task, metric=False)
                 found = rank(builder.names, lambda nodes: judge(builder.alone(remedies, nodes)).kl, worst=worst, above=above)
-                context.figures["sensitivity"] = {"queries": judge.queries, "blocks": found.blocks, "nodes": found.nodes}
+                context.told["sensitivity"] = {"queries": judge.queries, "blocks": [*found.blocks], "nodes": [*found.nodes]}
                 return found
 
             if auto:
@@ -116,7 +116,10 @@ class StaticQuantize(Transform[StaticParams]):
                 judge = Judge(source, state.folder, selection, task, metric=params.margin.max_drop is not None)
                 outcome = policies.search(builder, judge, params.margin, given, ranking, scratch / GRAPH)
                 given = outcome.chosen
-                context.figures["policy"] = {**outcome.figures(), "tolerance": params.margin.model_dump(exclude_none=True), "queries": judge.queries}
+                context.told["policy"] = {
+                    "chosen": outcome.chosen.words(), "held": outcome.held, "tried": outcome.tried,
+                    "tolerance": params.margin.model_dump(exclude_none=True), "queries": judge.queries,
+                }  # fmt: skip
             else:
                 if params.exclude_worst or params.exclude_above:
                     worst = ranking(given, params.exclude_worst, params.exclude_above).nodes
@@ -126,7 +129,7 @@ class StaticQuantize(Transform[StaticParams]):
             move_graph(scratch / GRAPH, context.output)
         context.figures.update(builder.counts, calibration_rows=len(rows), calibration_fingerprint=rows.fingerprint, calibration_method=given.method)
         if given.kept:
-            context.figures["kept_float"] = list(given.kept)
+            context.told["kept_float"] = list(given.kept)
         common.finish(state, context.output, context.figures, params.scope, params.word_table)
 
     def observe(self, before: State, after: Path, params: StaticParams) -> Figures:

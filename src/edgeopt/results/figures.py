@@ -1,0 +1,176 @@
+"""What a step tells the report: the figures of a state that others than its own transform read.
+
+A state's figures are plain JSON, in which a transform may also keep what is its own. These are the names that are agreed on, and what
+stands under each; `told` is the view of the same figures in which a type checker knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NotRequired, cast
+
+from pydantic import AfterValidator, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from edgeopt.support.reading import Count, Finite, NotNegative
+
+_Size = Annotated[int, Field(ge=1, le=2**40)]
+
+
+class Dense(TypedDict):
+    """The shape of the model before anything was cut."""
+
+    layers: Count
+    heads: Annotated[int, Field(ge=1, le=10_000)]
+    neurons: _Size
+    hidden: _Size
+
+
+class Structure(TypedDict):
+    """What is left of the model; of each layer of the dense one its heads, which, and its neurons. macs: of the layers, for one text of
+    macs_tokens. promised_speedup: what they would bring if nothing else took time."""
+
+    heads: Annotated[list[Count], Field(max_length=10_000)]
+    head_numbers: Annotated[list[list[Count]], Field(max_length=10_000)]
+    neurons: Annotated[list[Count], Field(max_length=10_000)]
+    hidden: _Size
+    dense: Dense
+    weights: Count
+    dense_weights: Annotated[int, Field(ge=1)]
+    sparsity: NotRequired[float]
+    macs: Count
+    dense_macs: Annotated[int, Field(ge=1)]
+    macs_tokens: Count
+    promised_speedup: NotNegative | None
+
+
+def _a_number_a_layer(shape: Structure) -> Structure:
+    if not len(shape["heads"]) == len(shape["neurons"]) == len(shape["head_numbers"]):
+        raise ValueError("heads, neurons and head_numbers have other numbers of layers")
+    return shape
+
+
+class AskedSparsity(TypedDict):
+    """What a step that learns what to cut was asked for, had learned, and left. reached: whether that is what was asked."""
+
+    asked: Finite
+    learned: NotRequired[Finite]
+    got: Finite
+    reached: NotRequired[bool]
+
+
+class Budget(TypedDict):
+    """Shares of the dense layers' cost: asked for, left by the table, and timed where it is in milliseconds."""
+
+    kind: str
+    left: Finite
+    reached: Finite
+    measured: NotRequired[Finite]
+
+
+class Emitted(TypedDict):
+    """What a step took when it was built."""
+
+    seconds: NotNegative
+    kwh: NotNegative
+    co2eq_g: NotNegative
+    country: str
+    estimated: bool
+    how: str
+
+
+class Tried(TypedDict):
+    """A remedy, what its graph differs in from the float one, the bounds of what the margin is on, and whether that holds; None: the
+    rows cannot tell."""
+
+    remedies: str
+    kl: float
+    agreement: float | None
+    drop: float | None
+    low: NotRequired[float]  # runs of earlier versions have no bounds
+    high: NotRequired[float]
+    held: bool | None
+
+
+class Policy(TypedDict):
+    """Which remedies were tried, and which was shipped. queries: that were judged by."""
+
+    chosen: str | None
+    held: NotRequired[bool | None]
+    tried: list[Tried]
+    tolerance: NotRequired[dict[str, Any]]
+    queries: NotRequired[int]
+
+
+class Sensitivity(TypedDict):
+    """The KL of the logits when a block, or a node, alone is in int8, the worst first."""
+
+    queries: NotRequired[int]
+    blocks: list[tuple[str, float]]
+    nodes: list[tuple[str, float]]
+
+
+class Selected(TypedDict):
+    """By what a training chose its checkpoint."""
+
+    metric: str
+    value: Finite
+    step: NotRequired[int]
+
+
+class Unlabelled(TypedDict):
+    """Rows without labels that a step learned from its teacher on."""
+
+    source: str
+    rows: int
+    left_out: int
+
+
+class Parity(TypedDict):
+    """How far a graph is from the model that it was made of. same_predictions: share of `compared` rows, of a graph trained in int8;
+    None where predictions are no classes."""
+
+    max_abs_diff: float
+    tolerance: float
+    rows: int
+    same_predictions: NotRequired[float | None]
+    compared: NotRequired[int]
+
+
+class Told(TypedDict, total=False):
+    """The agreed figures of a step; each is there where it is true of the step."""
+
+    structure: Annotated[Structure, AfterValidator(_a_number_a_layer)]
+    asked_sparsity: AskedSparsity
+    budget: Budget
+    emissions: Emitted
+    policy: Policy
+    sensitivity: Sensitivity
+    selection: Selected
+    unlabelled: Unlabelled
+    parity: Parity
+    kept_float: list[str]
+    sparsity: Annotated[float, Field(ge=0, le=1)]
+    multiple: _Size
+    compressed_bytes: Annotated[int, Field(ge=1, le=2**53)]
+    head_trained: bool
+    trainable_parameters: Count
+    parameters: Count
+    trainable_share: NotNegative
+    loading_seconds: NotNegative
+    computing_seconds: NotNegative
+    train_seconds: NotNegative
+    examples_per_second: NotNegative
+    peak_rss_bytes: Count
+    peak_gpu_bytes: Count
+    adapter_bytes: Count
+    precision: str
+    precision_chosen: str
+
+
+#: Checks figures that were read back; others than these may stand beside them.
+FIGURES = TypeAdapter(Told)
+
+
+def told(figures: Mapping[str, Any]) -> Told:
+    """The same figures, as the record."""
+    return cast(Told, figures)
