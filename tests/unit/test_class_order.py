@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeopt.data.task_data import Extra, TaskData
-from edgeopt.models.outputs import as_in_rows, named_outputs
+from edgeopt.models.output_names import as_in_rows, named_outputs
 from edgeopt.support.errors import InputError
 from edgeopt.tasks.names import in_heads_order
 from edgeopt.tasks.split import Split

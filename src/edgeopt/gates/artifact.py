@@ -12,7 +12,7 @@ from edgeopt.export.graph_files import digest_of, files_of, size_of
 from edgeopt.export.session import Options, open_session, told
 from edgeopt.measure.declared import check_declared
 from edgeopt.measure.memory import bounded
-from edgeopt.models.outputs import as_in_rows, named_outputs
+from edgeopt.models.output_names import as_in_rows, named_outputs
 from edgeopt.results.sealed import LOCK, REPORT, Run, open_run
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError, bad_input

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.models.anatomy import FAMILIES, PAIR, family
-from edgeopt.models.outputs import as_in_rows, named_outputs
+from edgeopt.models.output_names import as_in_rows, named_outputs
 from edgeopt.models.sizes import misfit
 from edgeopt.models.structure import FIELD, Structure, of_config
 from edgeopt.models.tokenizer import check_size, check_types, disagreement, read_tokenizer
