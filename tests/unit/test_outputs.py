@@ -19,7 +19,7 @@ from edgeopt.ship.keep import keep, record_name
 from edgeopt.ship.ship import Shipped
 from edgeopt.support.errors import InputError
 from edgeopt.support.files import write_text
-from edgeopt.support.outputs import BASELINE, JUNIT, check_output, forget_output, write_output
+from edgeopt.support.user_files import BASELINE, JUNIT, check_output, forget_output, write_output
 
 #: What writes, with {} for the file.
 WRITERS = {

@@ -31,9 +31,9 @@ def command(source: Path, out: Path, recipe: Path | None, model: Path | None, ov
     """
     from edgeopt.gates.baseline_file import write_baseline
     from edgeopt.run.baseline import baseline_of_artifact, baseline_of_recipe
-    from edgeopt.support.outputs import BASELINE, check_output
     from edgeopt.support.progress import Progress
     from edgeopt.support.quiet import quiet_libraries
+    from edgeopt.support.user_files import BASELINE, check_output
 
     quiet_libraries()
     log_to_stderr(quiet=quiet)

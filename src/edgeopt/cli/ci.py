@@ -25,7 +25,7 @@ _COMMANDS = ("apply", "gate")
 def make_way(junit: Path | None) -> None:
     """Before anything is computed: that file can be written, and what an earlier run left there is gone, so that nobody reads it
     when this one fails. Raises InputError E114 or E156."""
-    from edgeopt.support import outputs
+    from edgeopt.support import user_files as outputs
 
     if junit is not None:
         outputs.forget_output("--junit", junit, outputs.JUNIT)

@@ -13,7 +13,7 @@ from edgeopt.cli.output import log_to_stderr, print_json
 
 if TYPE_CHECKING:
     from edgeopt.report.compare.runs import Comparison
-    from edgeopt.support.outputs import Kind
+    from edgeopt.support.user_files import Kind
 
 
 @click.command("compare")
@@ -34,7 +34,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
     from edgeopt import api
     from edgeopt.report.compare import render as compare_render
     from edgeopt.report.compare.tables import plain
-    from edgeopt.support.outputs import check_output
+    from edgeopt.support.user_files import check_output
 
     if out is not None:
         check_output("--out", out, _kind(form))
@@ -60,7 +60,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
 
 def _kind(form: str) -> Kind:
     """How a comparison begins in a file, so that the next one may replace it. Of csv these are the columns that all have."""
-    from edgeopt.support.outputs import Kind
+    from edgeopt.support.user_files import Kind
 
     begins = {"text": "edgeopt compare", "latex": "% edgeopt compare", "csv": "run,role,model,digest_of_model,task,dataset,split,rows,"}
     return Kind(f"comparison ({form})", begins.get(form, "<!-- edgeopt compare -->"))
@@ -89,7 +89,7 @@ def _warn(found: Comparison) -> None:
 
 def _leave(text: str, out: Path | None, form: str) -> None:
     """To stdout, or into the file, whose path is then what stdout gets."""
-    from edgeopt.support.outputs import write_output
+    from edgeopt.support.user_files import write_output
 
     if out is None:
         click.echo(text, nl=False)

@@ -24,8 +24,8 @@ from edgeopt.results.model import Part, Subject
 from edgeopt.step import registry
 from edgeopt.support import host
 from edgeopt.support.errors import EdgeoptError, InputError, Issue, Place, bad_input
-from edgeopt.support.outputs import BASELINE, write_output
 from edgeopt.support.reading import MB, ROUNDING, Reader, first_wrong
+from edgeopt.support.user_files import BASELINE, write_output
 from edgeopt.tasks import Task
 
 _BASELINE = Reader("baseline", "E132", "make it with `edgeopt baseline`", most=1000 * MB)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeopt.report.gate_text import title
 from edgeopt.report.suite import Suite
-from edgeopt.support.outputs import JUNIT, write_output
+from edgeopt.support.user_files import JUNIT, write_output
 
 #: What XML 1.0 has no way of writing (section 2.2).
 _NOT_XML = {c: "\ufffd" for c in [*range(0x20), 0xFFFE, 0xFFFF, *range(0xD800, 0xE000)] if c not in (0x9, 0xA, 0xD)}
