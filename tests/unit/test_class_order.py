@@ -7,7 +7,7 @@ import pytest
 from edgeopt.data.task_data import Extra, TaskData
 from edgeopt.models.output_names import as_in_rows, named_outputs
 from edgeopt.support.errors import InputError
-from edgeopt.tasks.names import in_heads_order
+from edgeopt.tasks.class_order import in_heads_order
 from edgeopt.tasks.split import Split
 
 

@@ -18,8 +18,8 @@ from edgeopt.spec.recipe import DatasetSpec, TaskSpec
 from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
 from edgeopt.support.paths import expanded, is_there, looks_local, nearest
 from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.class_order import in_heads_order
 from edgeopt.tasks.columns import NoClass, Raw, Read
-from edgeopt.tasks.names import in_heads_order
 from edgeopt.tasks.split import Split
 
 Files = dict[str, list[Path]]

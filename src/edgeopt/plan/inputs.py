@@ -14,7 +14,7 @@ from edgeopt.spec.recipe import TextSource
 from edgeopt.support.errors import InputError, Path_
 from edgeopt.support.paths import not_here
 from edgeopt.tasks import task_of
-from edgeopt.tasks.names import in_heads_order
+from edgeopt.tasks.class_order import in_heads_order
 
 T = TypeVar("T")
 

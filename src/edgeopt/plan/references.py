@@ -19,7 +19,7 @@ from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.paths import expanded, is_there
 from edgeopt.support.words import closest, is_integer
 from edgeopt.tasks import task_of, task_type
-from edgeopt.tasks.names import in_heads_order
+from edgeopt.tasks.class_order import in_heads_order
 
 if TYPE_CHECKING:
     from edgeopt.plan.steps import Chain, PlannedStep
