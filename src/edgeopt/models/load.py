@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeopt.models.adapter import attach_saved
-from edgeopt.models.classes import model_class
+from edgeopt.models.model_class import model_class
 from edgeopt.models.parts import bare
 from edgeopt.models.source import CONFIG
 from edgeopt.support.quiet import quiet_libraries

@@ -20,7 +20,7 @@ def quantized(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
     import torch
     from transformers import AutoConfig, BitsAndBytesConfig
 
-    from edgeopt.models.classes import model_class
+    from edgeopt.models.model_class import model_class
     from edgeopt.models.parts import head_of
 
     kind = model_class(folder)
