@@ -11,7 +11,7 @@ from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step.transform import Figures, Found
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
-from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
+from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
 
 
 class AdaLoraParams(TargetedParams):

@@ -55,7 +55,7 @@ class BitFit(Transform[BitFitParams]):
 
 def freeze_all_but_biases(model: Any) -> None:
     """Only biases and the head require a gradient."""
-    from edgeopt.transforms.adapters.base import freeze_all_but_head
+    from edgeopt.transforms.adapters.method import freeze_all_but_head
 
     freeze_all_but_head(model)
     for name, parameter in model.named_parameters():

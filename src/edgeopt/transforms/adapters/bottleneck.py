@@ -9,7 +9,7 @@ from pydantic import Field
 
 from edgeopt.spec.recipe import TrainedStepParams
 from edgeopt.step.contract import Contract
-from edgeopt.transforms.adapters.base import STAYS, Adapter
+from edgeopt.transforms.adapters.method import STAYS, Adapter
 
 
 class BottleneckParams(TrainedStepParams):

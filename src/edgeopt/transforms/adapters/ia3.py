@@ -10,7 +10,7 @@ from edgeopt.models.anatomy import anatomy
 from edgeopt.spec.recipe import TrainedStepParams
 from edgeopt.step.contract import Contract
 from edgeopt.store.facts import Fact, facts
-from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, for_task, peft_model
+from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, for_task, peft_model
 
 
 class Ia3Params(TrainedStepParams):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
+from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
 
 
 class LoraParams(TargetedParams):

@@ -18,8 +18,8 @@ from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import step_failed
-from edgeopt.transforms.adapters.base import MERGEABLE, Adapter, peft_model
 from edgeopt.transforms.adapters.lora import LoraParams, config, ranks
+from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, peft_model
 
 #: Weights that share a scale. bitsandbytes' kernels for the CPU take it that a row begins with a new block.
 BLOCK = 64

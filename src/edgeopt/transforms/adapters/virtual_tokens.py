@@ -17,7 +17,7 @@ from edgeopt.step.transform import Found
 from edgeopt.store.facts import Fact, facts
 from edgeopt.support.errors import step_failed
 from edgeopt.tasks import task_type
-from edgeopt.transforms.adapters.base import STAYS, Adapter, for_task
+from edgeopt.transforms.adapters.method import STAYS, Adapter, for_task
 
 
 class VirtualTokensParams(TrainedStepParams):
