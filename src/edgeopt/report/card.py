@@ -7,7 +7,8 @@ import re
 
 from edgeopt.export.exporter import EXPORTERS
 from edgeopt.export.session import option_lines
-from edgeopt.report import answers, energy, headline, spread, tables
+from edgeopt.report import energy, headline, spread, tables
+from edgeopt.report import row_tables as answers
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.templating import environment
 from edgeopt.results.model import Report

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import answers, cost, devices, energy, exports, factors, gate_text, headline, limit, quantization, session, spread, structure
+from edgeopt.report import cost, devices, energy, exports, factors, gate_text, headline, limit, quantization, session, spread, structure
 from edgeopt.report import format as fmt
+from edgeopt.report import row_tables as answers
 from edgeopt.report.headline import Percentile
 from edgeopt.report.table import Column, Table, numbers
 from edgeopt.results.model import Latency, Parity, Place, Report, Speedup, Subject
