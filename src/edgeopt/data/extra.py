@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.data.files import read_rows
-from edgeopt.data.missing import Labeled
+from edgeopt.data.missing_labels import Labeled
 from edgeopt.data.sources import column_place, is_local, local_files, rows_of, shown, split_of
 from edgeopt.data.task_data import Extra, TaskData
 from edgeopt.spec.recipe import TaskSpec, TextSource, TrainSource, Unlabelled

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeopt.data.files import SUFFIXES, read_rows, stem_and_suffix
 from edgeopt.data.leaks import unleaked
-from edgeopt.data.missing import Labeled
+from edgeopt.data.missing_labels import Labeled
 from edgeopt.data.raw import ColumnPlace, raw_rows
 from edgeopt.data.slice_columns import by_column, slices_of
 from edgeopt.data.task_data import TaskData, renumbered
