@@ -25,10 +25,10 @@ _COMMANDS = ("apply", "gate")
 def make_way(junit: Path | None) -> None:
     """Before anything is computed: that file can be written, and what an earlier run left there is gone, so that nobody reads it
     when this one fails. Raises InputError E114 or E156."""
-    from edgeopt.support import user_files as outputs
+    from edgeopt.support import user_files
 
     if junit is not None:
-        outputs.forget_output("--junit", junit, outputs.JUNIT)
+        user_files.forget_output("--junit", junit, user_files.JUNIT)
 
 
 def publish(suites: Sequence[Suite], recipe: Path | None, junit: Path | None, *, github: bool) -> None:

@@ -7,8 +7,7 @@ import re
 
 from edgeopt.export.exporter import EXPORTERS
 from edgeopt.export.session import option_lines
-from edgeopt.report import energy, headline, spread, tables
-from edgeopt.report import row_tables as answers
+from edgeopt.report import energy, headline, row_tables, spread, tables
 from edgeopt.report.markdown_text import escape, table
 from edgeopt.report.templating import environment
 from edgeopt.results.model import Report
@@ -52,8 +51,8 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         figures=table(tables.figures(report)),
         bounds=tables.BOUNDS,
         gates=table(tables.gates(report)) if report.gates else "",
-        slices=table(by_slice) if 0 < len((by_slice := answers.slices(report)).rows) <= _FEW_SLICES else "",
-        slices_note=answers.slices_note(report),
+        slices=table(by_slice) if 0 < len((by_slice := row_tables.slices(report)).rows) <= _FEW_SLICES else "",
+        slices_note=row_tables.slices_note(report),
         seeds=report.seeds and table(spread.table(report)),
         spread=spread.NOTE,
         steps=table(tables.steps(report)),

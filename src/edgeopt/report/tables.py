@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import cost, devices, energy, exports, factors, gate_text, headline, limit, quantization, session, spread, structure
+from edgeopt.report import cost, devices, energy, exports, factors, gate_text, headline, limit, quantization, row_tables, session, spread, structure
 from edgeopt.report import format as fmt
-from edgeopt.report import row_tables as answers
 from edgeopt.report.headline import Percentile
 from edgeopt.report.table import Column, Table, numbers
 from edgeopt.results.model import Latency, Parity, Place, Report, Speedup, Subject
@@ -179,16 +178,16 @@ class Section(NamedTuple):
 def _flips(report: Report) -> list[Section]:
     found = report.agreement
     kinds = [("Negative flips", found.negative, found.lost), ("Positive flips", found.positive, found.gained)] if found else []
-    return [Section(heading, answers.flips(flips), answers.flips_note(len(flips), count), long=True) for heading, flips, count in kinds]
+    return [Section(heading, row_tables.flips(flips), row_tables.flips_note(len(flips), count), long=True) for heading, flips, count in kinds]
 
 
 def details(report: Report) -> list[Section]:
     """The sections below figures and gates, those that have something to show."""
     sections = [
-        Section("Agreement with the baseline", answers.agreement(report), answers.agreement_note(report)),
+        Section("Agreement with the baseline", row_tables.agreement(report), row_tables.agreement_note(report)),
         *_flips(report),
-        Section("Largest changes of a score", answers.largest_changes(report), long=True),
-        Section("Slices", answers.slices(report), answers.slices_note(report), long=True),
+        Section("Largest changes of a score", row_tables.largest_changes(report), long=True),
+        Section("Slices", row_tables.slices(report), row_tables.slices_note(report), long=True),
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Exports", exports.table(report), exports.note(report)),
         Section("Latency", latency(report)),
