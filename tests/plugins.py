@@ -40,5 +40,5 @@ def example(work: Path) -> Iterator[None]:
     """Within, the example package is installed, by its own pyproject.toml. work: where its metadata is written."""
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     describe(work, project["name"], project["entry-points"])
-    with on_path(work, EXAMPLE / "src"):
+    with on_path(work, EXAMPLE / "src", EXAMPLE):
         yield

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +114,7 @@ class Plugin(Classification):
 @pytest.mark.parametrize(("body", "said"), [
     ("known_metrics = ('accuracy', 'f1', 'size')", "Plugin has a metric 'size', which is a word of edgeopt's own"),
     ("default_metrics = ('no_such_metric',)", "default_metrics of Plugin must be some of its known_metrics"),
+    ("ranges = {'f1': (-9.0, 0.0)}", "Plugin has a metric 'f1' beyond -1 and 1"),
     ("default_metrics = ()", "default_metrics of Plugin must be some of its known_metrics"),
 ])  # fmt: skip
 def test_a_task_says_what_it_is_measured_by(body: str, said: str, install: Install) -> None:
@@ -129,3 +135,24 @@ def test_a_task_of_a_plugin_is_known_wherever_a_recipe_is_checked(tmp_path: Path
     assert "'gates.1.metric' is 'kapa'" in done.err and "did you mean 'kappa'?" in done.err
     done = edgeopt("validate", tiny_recipe(tmp_path, task=tiny_task("data", type="mien")))
     assert "error[E106]: 'task.type' is 'mien', and must be text-classification, " in done.err and "or mine" in done.err
+
+
+def test_the_documents_examples_are_the_package_that_is_tested() -> None:
+    text = (plugins.EXAMPLE.parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```(?:python|toml)\n(.*?)^```", text, flags=re.M | re.S)
+    files = [p for p in plugins.EXAMPLE.rglob("*") if p.suffix in (".py", ".toml") and p.name != "__init__.py"]
+    assert sorted(shown) == sorted(p.read_text(encoding="utf-8") for p in files)
+
+
+def test_the_example_imports_what_is_promised_to_stay() -> None:
+    for path in (plugins.EXAMPLE / "src").rglob("*.py"):
+        found = set(re.findall(r"^\s*(?:from|import) (edgeopt\b[\w.]*)", path.read_text(encoding="utf-8"), flags=re.M))
+        assert found <= {"edgeopt.plugins"}, path
+
+
+def test_what_plugins_import_is_listed_and_needs_no_torch() -> None:
+    code = "import sys, edgeopt.plugins as p; sys.exit('torch' in sys.modules or any(not hasattr(p, name) for name in p.__all__))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    tree = ast.parse(Path(importlib.import_module("edgeopt.plugins").__file__ or "").read_text(encoding="utf-8"))
+    bound = [alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(bound) == sorted(importlib.import_module("edgeopt.plugins").__all__)

@@ -17,7 +17,7 @@ from edgeopt.plan.order import load_step
 from edgeopt.plan.references import standing
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
 from edgeopt.recipe.load import Recipe
-from edgeopt.spec.recipe import TrainedStepParams
+from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
 from edgeopt.store.store import State, Store
 from edgeopt.support import host
 from edgeopt.support.errors import Path_
@@ -79,7 +79,7 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
     if references:
         parts["references"] = {".".join(map(str, r.path)): (others or {})[r.name] for r in references}
     if contract.data is not None or step.transform.shaped_by_task:
-        parts["task"] = {"type": task.type, "labels": data["labels"]}
+        parts["task"] = {"type": task.type, "labels": data["labels"], **_version(task)}
     if contract.data is not None:
         parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, **task_of(task).key()}
     if step.transform.trains(step.params) and data.get("train_with"):
@@ -89,8 +89,13 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
     if unlabelled := [data["unlabelled"][distil.unlabelled.key] for _, distil in distils if distil.unlabelled]:
         parts["data"]["unlabelled"] = unlabelled
     if step.transform.compared_on_rows:
-        parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key()}
+        parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key(), **_version(task)}
     return parts
+
+
+def _version(task: TaskSpec) -> dict[str, int]:
+    version = task_of(task).version
+    return {"version": version} if version > 1 else {}
 
 
 def seed_of(step: PlannedStep, recipe: Recipe) -> int:

@@ -159,7 +159,7 @@ cannot be imported, it is not what it is registered as, or two packages (or a pa
 have a plugin of the same name, so that what runs would depend on chance.
 
 Mend the package, uninstall it, or rename the plugin. `edgeopt doctor` lists every plugin that is installed
-and cannot be used. CONTRIBUTING.md says what a plugin is made of, and how to test one.""",
+and cannot be used. docs/plugins.md says what a plugin is made of, and how to test one.""",
     "E130": """The run was interrupted, by Ctrl-C or SIGTERM.
 
 Nothing half-written is left. Finished steps are in the store, and training goes on from its last

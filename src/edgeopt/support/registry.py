@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -46,13 +47,13 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         """Every name, edgeopt's own first, and those of plugins that cannot be used too."""
-        return iter(dict.fromkeys([*self.ours, *sorted(_plugins(self.group))]))
+        return iter(dict.fromkeys([*self.ours, *sorted({*_plugins(self.group), *self._made})]))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.ours or name in _plugins(self.group)
+        return name in self.ours or name in self._made or name in _plugins(self.group)
 
     def find(self, name: str) -> T | None:
         """What has this name; None where there is none, or none that can be used."""
@@ -73,6 +74,18 @@ class Registry(Mapping[str, T], Generic[T]):
         except Unusable as error:
             return error
         return None
+
+    @contextmanager
+    def holding(self, name: str, given: object) -> Iterator[None]:
+        """Within, the name stands for that, as if a package had registered it: for conformance tests. Raises TypeError."""
+        before = self._made.get(name)
+        self._made[name] = self.make(given, name)
+        try:
+            yield
+        finally:
+            del self._made[name]
+            if before is not None:
+                self._made[name] = before
 
     def _load(self, name: str) -> T:
         found = _plugins(self.group).get(name, ())

@@ -42,6 +42,8 @@ class Task(ABC):
 
     #: The class of transformers that brings the head.
     auto_class: ClassVar[str]
+    #: Raise it when the same rows give another result: it is part of the keys.
+    version: ClassVar[int] = 1
     #: Distributions that must be installed.
     needs: ClassVar[tuple[str, ...]] = ()
     #: Axes of the logits that the exported graph keeps open, besides those of the inputs.
@@ -54,7 +56,8 @@ class Task(ABC):
     selects_by_loss: ClassVar[bool] = False
     #: Whether a label that is missing is marked in the rows' label column, and so can be left out.
     has_labels: ClassVar[bool] = True
-    #: What it can be measured by, and by default: words of `task.metrics`. Each is the larger the better the model is.
+    #: What it can be measured by, and by default: words of `task.metrics`. Each is the larger the better the model is, and from 0 to 1
+    #: unless `ranges` says from -1.
     known_metrics: ClassVar[tuple[str, ...]]
     default_metrics: ClassVar[tuple[str, ...]]
     #: The least and the most that a metric can be, where that is not 0 and 1.

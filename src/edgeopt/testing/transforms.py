@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from edgeopt.store.store import State, Store
 from edgeopt.support.files import file_digest
 from edgeopt.support.progress import Progress
 from edgeopt.testing.build import TASK, build, step, steps_towards
+from edgeopt.testing.imports import imports_no_torch
 
 OTHER_SEED = 271828
 
@@ -33,7 +32,7 @@ def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: P
     model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
     validation.jsonl, columns `text` and `label`. work: an empty folder."""
     _refuses_unknown_keys(transform, params)
-    _imports_no_torch(transform)
+    imports_no_torch(type(transform).__module__)
     before = steps_towards(transform.contract.requires)
     under_test = step(transform, params, "under-test")
     after = steps_towards(frozenset({Fact.TRAINED_HEAD})) if _leaves_untrained(transform) else []
@@ -87,15 +86,6 @@ def _refuses_unknown_keys(transform: AnyTransform, params: dict[str, Any]) -> No
     except ValidationError:
         return
     raise AssertionError(f"{transform.name} takes a parameter it does not know: derive Params from StepParams")
-
-
-def _imports_no_torch(transform: AnyTransform) -> None:
-    module = type(transform).__module__
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if "No module named" in done.stderr:
-        return  # defined in a test file that only pytest can import
-    assert done.returncode == 0, f"importing {module} imports torch: move the import into apply"
 
 
 def _differing(a: State, b: State) -> str:

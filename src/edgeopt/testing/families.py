@@ -1,0 +1,135 @@
+"""check_family: is the anatomy of a family of models that of its models?"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgeopt.models.anatomy import FAMILIES, Anatomy, part
+from edgeopt.models.source import CONFIG, find_model
+from edgeopt.spec.recipe import ModelSpec
+from edgeopt.step import registry
+from edgeopt.store.store import State
+from edgeopt.support.errors import InputError
+from edgeopt.testing.build import build, step
+
+_CLOSE = 1e-4
+
+
+def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> State:
+    """Look for every part of the anatomy in a small model of the family, cut it, and take it from fine-tuning to int8. Returns the
+    last state. Raises AssertionError naming the part that is not there, or what `apply` raises.
+
+    Checked: every name leads to what it should (linears, norms, tables), and the config states the sizes that the weights have; a text of
+    the longest length is answered, and a longer one is not; heads, neurons, hidden dimensions and blocks that are cut leave what
+    masking them leaves; the model is trained, pruned by layers, quantized and exported, and agrees with torch.
+
+    model: a folder with config.json, model.safetensors and tokenizer of a bare encoder of the family, with two layers or more of two
+    heads or more. data: a folder with train.jsonl and validation.jsonl, columns `text` and `label`. work: an empty folder."""
+    model_type = str(json.loads((model / CONFIG).read_text(encoding="utf-8"))["model_type"])
+    with FAMILIES.holding(model_type, anatomy):
+        try:
+            source = find_model(ModelSpec(id=str(model.resolve())), model)
+        except InputError as error:
+            raise AssertionError(f"{model} is not taken for a model of the family: {error}") from error
+        whole = _classifier(model)
+        if missing := list(_missing(whole, anatomy)):
+            raise AssertionError(f"the anatomy of {model_type} is not that of its models: {'; '.join(missing)}")
+        _longest(whole, source.positions, whole.config.vocab_size)
+        _cut_is_masked(whole)
+        quick = {"max_steps": 2, "batch_size": 4, "learning_rate": 1e-3, "precision": "fp32"}
+        steps: list[tuple[str, dict[str, Any]]] = [("finetune", quick), ("prune.layers", {"drop": [0]}), ("quantize.dynamic", {})]
+        planned = [step(registry.get(use), params, f"step-{i}") for i, (use, params) in enumerate(steps)]
+        return build(planned, model=model, data=data, store=work / "store").final("candidate")
+
+
+def _classifier(folder: Path) -> Any:
+    """A model with a head of two classes, every parameter away from where it starts: norms and biases do something."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    whole = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, num_labels=2, dtype="float32").eval()
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return whole
+
+
+def _missing(whole: Any, anatomy: Anatomy) -> Iterator[str]:
+    """Names that lead to nothing, or to another kind of module."""
+    from torch import nn
+
+    layers = part(whole, anatomy.layers)
+    if not isinstance(layers, nn.ModuleList) or len(layers) < 2:
+        yield f"layers: {anatomy.layers} is no list of two layers or more"
+        return
+    base, layer = part(whole, anatomy.base), layers[0]
+    optional = [("embedding_projection", base, anatomy.embedding_projection, nn.Linear), ("position_bias", base, anatomy.position_bias, nn.Embedding)]
+    parts = [
+        ("base", whole, anatomy.base, nn.Module), ("embedding_norm", base, anatomy.embedding_norm, nn.LayerNorm),
+        *(("tables", base, name, nn.Embedding) for name in anatomy.tables),
+        ("self_attention", layer, anatomy.self_attention, nn.Module), ("activation", layer, anatomy.activation, nn.Module),
+        *(("attention", layer, name, nn.Linear) for name in anatomy.attention), *(("projections", layer, name, nn.Linear) for name in anatomy.projections),
+        ("ffn_in", layer, anatomy.ffn_in, nn.Linear), *(("norms", layer, name, nn.LayerNorm) for name in anatomy.norms),
+        *(each for each in optional if each[2] is not None),
+    ]  # fmt: skip
+    for field, holder, name, kind in parts:
+        found = None if holder is None else part(holder, str(name))
+        if not isinstance(found, kind):
+            yield f"{field}: {name} is {'not there' if found is None else f'a {type(found).__name__} and no {kind.__name__}'}"
+    if not any(isinstance(part(whole, name), nn.Linear) for name in anatomy.readers):
+        yield f"readers: none of {', '.join(anatomy.readers)} is there"
+
+
+def _longest(whole: Any, positions: int | None, words: int) -> None:
+    """A text of as many tokens as the model is said to have positions, and one that is longer by one."""
+    import torch
+
+    if positions is None:
+        return
+    pad = whole.config.pad_token_id or 0
+
+    def answered(length: int) -> bool:
+        ids = torch.full((1, length), (pad + 1) % words)
+        try:
+            with torch.no_grad():
+                whole(input_ids=ids, attention_mask=torch.ones_like(ids))
+        except (IndexError, RuntimeError):
+            return False
+        return True
+
+    assert answered(positions), f"a text of {positions} tokens is not answered: `positions_after` says where positions begin"
+    assert not answered(positions + 1), f"a text of {positions + 1} tokens is answered too: `positions_after` leaves out positions that there are"
+
+
+def _cut_is_masked(whole: Any) -> None:
+    import torch
+
+    from edgeopt.models.masks import kept, masked, ones
+    from edgeopt.models.slicing import cut
+
+    masks = ones(whole)
+    assert masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
+    masks.heads[0][1:] = 0
+    masks.neurons[0][::2] = 0
+    masks.ffn[0] = masks.mha[-1] = 0
+    masks.hidden[1::4] = 0
+    ids = torch.arange(8).reshape(1, 8) % whole.config.vocab_size
+    asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    sliced = copy.deepcopy(whole)
+    with torch.no_grad():
+        before = whole(**asked).logits
+        with masked(whole, masks):
+            expected = whole(**asked).logits
+        try:
+            cut(sliced, kept(whole, masks))
+            found = sliced(**asked).logits
+        except Exception as error:
+            raise AssertionError(f"a model that was cut cannot be computed: {type(error).__name__}: {error}") from error
+    assert not torch.allclose(expected, before, atol=_CLOSE), "masks change nothing: the anatomy leads to modules that the model does not use"
+    difference = float((found - expected).abs().max())
+    assert difference <= _CLOSE, f"what is cut computes something else than what is masked, by {difference:.2g} in a logit"

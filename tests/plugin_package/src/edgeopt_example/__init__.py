@@ -1,0 +1,1 @@
+"""A plugin of each kind, as another package would have them."""
