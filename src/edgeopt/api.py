@@ -268,26 +268,26 @@ def gate(path: Run | Where, *, recipe: Source | None = None, set: Values = (), f
     A gate that fails is no error: it is the verdict. Raises InputError where gates cannot be decided on what is given.
     """
     from edgeopt.gates.artifact import find_artifact, is_run
-    from edgeopt.gates.asked import asked_by, asked_of
+    from edgeopt.gates.request import request_by, request_of
     from edgeopt.results.sealed import open_run
 
     with _working(progress) as shown:
-        asked = None if recipe is None else asked_of(_one(recipe, set, folder))
-        loose = _overrides(set) if asked is None else ()  # which asked_by refuses
+        asked = None if recipe is None else request_of(_one(recipe, set, folder))
+        loose = _overrides(set) if asked is None else ()  # which request_by refuses
         where = _path(path)
         if is_run(where) and against is None:
             from edgeopt.gates.of_run import regate
 
             with shown.during("the run's files are checked", after=1):
                 run = open_run(where)
-            own = asked_by(None, (), run)
-            asked = asked or (asked_by(None, loose, run) if loose else own)
+            own = request_by(None, (), run)
+            asked = asked or (request_by(None, loose, run) if loose else own)
             found = regate(run, asked, own)
         else:
             from edgeopt.gates.of_model import find_against, gate_artifact
 
             artifact = find_artifact(where)
-            asked = asked or asked_by(None, loose, artifact.run)
+            asked = asked or request_by(None, loose, artifact.run)
             found = gate_artifact(asked, artifact, find_against(None if against is None else _path(against)), shown, max_seconds)
         return Gated(asked.name, found.gates, found.warnings, found.notes)
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from edgeopt.data import load_data, load_reported
-from edgeopt.gates.asked import Asked, rows_of
 from edgeopt.gates.of_run import _missing, _unlike
+from edgeopt.gates.request import Request
+from edgeopt.gates.rows_of_run import rows_of
 from edgeopt.results.locked import SLICES
 from edgeopt.spec.recipe import GateSpec, TaskSpec
 from edgeopt.support.errors import InputError
@@ -32,9 +33,9 @@ def spec(**more: Any) -> TaskSpec:
     return TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "data"}, "text": "text", "label": "label", **more})
 
 
-def asked(task: TaskSpec, folder: Path, slice: str | None = None) -> Asked:
+def asked(task: TaskSpec, folder: Path, slice: str | None = None) -> Request:
     gate = GateSpec(metric="accuracy", max_drop=0.1, slice=slice)
-    return Asked("r", None, task, ((gate, None),), (), folder, {}, lambda at: None)  # type: ignore[arg-type]
+    return Request("r", None, task, ((gate, None),), (), folder, {}, lambda at: None)  # type: ignore[arg-type]
 
 
 def run_of(task: TaskSpec, folder: Path, rows: str = "files") -> Any:
@@ -46,7 +47,7 @@ def run_of(task: TaskSpec, folder: Path, rows: str = "files") -> Any:
     return SimpleNamespace(folder=folder, report=SimpleNamespace(task=made), lock={"place": place, "data": data})
 
 
-def why(run: Any, recipe: Asked, own: Asked) -> str | None:
+def why(run: Any, recipe: Request, own: Request) -> str | None:
     issues = _unlike(run, recipe, own)
     return issues[0].message if issues else None
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgeopt.bundle.manifest import License
-from edgeopt.gates.asked import recipe_folders
+from edgeopt.gates.rows_of_run import recipe_folders
 from edgeopt.models.source import find_model
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import ModelSpec

@@ -39,7 +39,7 @@ from edgeopt.bundle.texts import check_measured, logits_of, probe_logits, read_t
 from edgeopt.bundle.verify import DEVICE, most_tolerance
 from edgeopt.export.graph_files import copy_model
 from edgeopt.gates.artifact import options_of
-from edgeopt.gates.asked import damaged
+from edgeopt.gates.rows_of_run import damaged
 from edgeopt.measure.declared import check_declared
 from edgeopt.results.sealed import LOCK, Run, open_run
 from edgeopt.spec.recipe import GateSpec, Target, TaskSpec

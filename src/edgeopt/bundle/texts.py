@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from edgeopt.bundle.manifest import TOKENIZER
 from edgeopt.bundle.verify import MAX_TEXTS
 from edgeopt.export.session import onnx_query
-from edgeopt.gates.asked import rows_of
+from edgeopt.gates.rows_of_run import rows_of
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import TaskSpec

@@ -46,12 +46,12 @@ def command(source: Path, out: Path, recipe: Path | None, model: Path | None, ov
         made = baseline_of_recipe(source, overrides, open_store(store), model, Progress(show=not quiet))
     else:
         from edgeopt.gates.artifact import find_artifact
-        from edgeopt.gates.asked import asked_by
+        from edgeopt.gates.request import request_by
 
         if model is not None:
             raise bad_input("E100", "--model belongs to a recipe: a finished model is there already")
         artifact = find_artifact(source)
-        made = baseline_of_artifact(asked_by(recipe, overrides, artifact.run), artifact, Progress(show=not quiet))
+        made = baseline_of_artifact(request_by(recipe, overrides, artifact.run), artifact, Progress(show=not quiet))
     digest = write_baseline(made, out)
     if as_json:
         print_json({"baseline": str(out), "sha256": digest, "metrics": made.subject.metrics, "rows": made.task.rows})

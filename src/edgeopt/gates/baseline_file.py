@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from edgeopt.data import Split, load_data, train_at_hand
 from edgeopt.gates.artifact import Artifact
-from edgeopt.gates.asked import Asked
+from edgeopt.gates.request import Request
 from edgeopt.measure.latency import Measured
 from edgeopt.measure.twin import Twin
 from edgeopt.models.source import find_model
@@ -80,7 +80,7 @@ class Baseline(Part):
         return [Measured.of_json(m) for m in self.latency]
 
 
-def training_of(asked: Asked) -> dict[str, Any]:
+def training_of(asked: Request) -> dict[str, Any]:
     """What of a recipe makes its baseline out of the model, besides the rows."""
     return {"finetune": asked.resolved["baseline"]["finetune"], "seed": asked.resolved["seed"]}
 
@@ -113,7 +113,7 @@ def read_baseline(path: Path) -> Baseline:
     return made
 
 
-def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, rows: Split, task: Task) -> list[str]:
+def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, rows: Split, task: Task) -> list[str]:
     """What cannot be told of it here. Raises InputError E133 with everything in which the baseline is another one's: model, training, rows or
     preprocessing."""
     found = made.task
@@ -145,7 +145,7 @@ def check_fits(made: Baseline, path: Path, asked: Asked, candidate: Artifact, ro
             "recipe's."]  # fmt: skip
 
 
-def _train_rows(asked: Asked, task: Task) -> str | None:
+def _train_rows(asked: Request, task: Task) -> str | None:
     """The fingerprint of the recipe's train rows, where those are files that are here. Raises InputError as `load_data`."""
     if not train_at_hand(asked.task.dataset, asked.folder):
         return None
@@ -166,7 +166,7 @@ def _check_outputs(made: Baseline, place: Place, rows: Split, task: Task) -> Non
             raise _BASELINE.wrong(f"is damaged: it says {name} {value:.4f}, and its outputs {found[name]:.4f}", place)
 
 
-def _fingerprint(asked: Asked) -> str | None:
+def _fingerprint(asked: Request) -> str | None:
     """Of the recipe's model, where that is here."""
     try:
         source = find_model(asked.model, asked.folder)

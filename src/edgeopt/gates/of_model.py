@@ -14,12 +14,12 @@ from edgeopt.data import Split, row_warnings
 from edgeopt.export import session
 from edgeopt.export.exporter import Runnable
 from edgeopt.gates.artifact import Artifact, find_artifact
-from edgeopt.gates.asked import Asked, target_of
 from edgeopt.gates.baseline_file import Baseline, check_fits, other_machine, read_baseline
 from edgeopt.gates.chance import looked_at
 from edgeopt.gates.decide import Decisions, decide
 from edgeopt.gates.evidence import Evidence
 from edgeopt.gates.notes import evidence_notes, warnings
+from edgeopt.gates.request import Request, target_of
 from edgeopt.gates.slices import groups_of
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts, sittings
@@ -63,7 +63,7 @@ def find_against(path: Path | None) -> Against:
     return Against(artifact=find_artifact(path), path=path)
 
 
-def gate_artifact(asked: Asked, candidate: Artifact, against: Against, progress: Progress, max_seconds: float) -> Decisions:
+def gate_artifact(asked: Request, candidate: Artifact, against: Against, progress: Progress, max_seconds: float) -> Decisions:
     """Measure what the gates look at, and nothing else, and decide them. max_seconds: a limit on each latency, besides the
     target's own. Raises InputError E118 or E134 where a gate cannot be decided on what is given, E131 and E316 for a graph that
     does not fit the task, E133 for a baseline that does not, and those of the rows."""
@@ -106,7 +106,7 @@ def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> l
     return []
 
 
-def _names(asked: Asked, candidate: Artifact, against: Against) -> Sequence[str]:
+def _names(asked: Request, candidate: Artifact, against: Against) -> Sequence[str]:
     """Of the candidate's outputs: its own, or where it has none but numbers those of the baseline that it stems from."""
     own = candidate.classes(asked.task)
     theirs = against.file.task.labels if against.file else against.artifact.classes(asked.task) if against.artifact else ()
@@ -135,7 +135,7 @@ def _check_order(candidate: Artifact, baseline: Artifact) -> None:
         raise InputError(issue)
 
 
-def _resolved(spec: GateSpec, asked: Asked) -> GateSpec:
+def _resolved(spec: GateSpec, asked: Request) -> GateSpec:
     """A gate on latency, with the target and the length that it takes by default."""
     if not spec.metric.startswith("latency"):
         return spec
@@ -143,7 +143,7 @@ def _resolved(spec: GateSpec, asked: Asked) -> GateSpec:
     return spec.model_copy(update={"target": target.name, "sequence": spec.sequence or target.sequence[0]})
 
 
-def _undecidable(spec: GateSpec, place: Place | None, asked: Asked, against: Against) -> Issue | None:
+def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: Against) -> Issue | None:
     if spec.bound[0] in _ABSOLUTE:
         return None
     if against.path is None:
@@ -204,7 +204,7 @@ def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Ag
 class _Measuring:
     """Both models on the same rows, by the functions that a run measures with."""
 
-    asked: Asked
+    asked: Request
     candidate: Artifact
     against: Against
     rows: Split

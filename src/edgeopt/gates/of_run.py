@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeopt.data import at_hand, is_local, row_warnings
-from edgeopt.gates.asked import Asked, damaged, other_rows, recipe_folders, target_of
 from edgeopt.gates.chance import looked_at
 from edgeopt.gates.decide import Decisions, decide
 from edgeopt.gates.evidence import Evidence, read_evidence
 from edgeopt.gates.notes import evidence_notes, warnings
+from edgeopt.gates.request import Request, target_of
+from edgeopt.gates.rows_of_run import damaged, other_rows, recipe_folders
 from edgeopt.gates.slices import LABEL, LENGTH
 from edgeopt.results.changes import changes
 from edgeopt.results.model import Report
@@ -25,7 +26,7 @@ from edgeopt.tasks import task_of
 TASK = "task"
 
 
-def regate(run: Run, asked: Asked, own: Asked) -> Decisions:
+def regate(run: Run, asked: Request, own: Request) -> Decisions:
     """The gates of `asked`, decided on what the run measured. own: what the run itself was asked. Raises InputError E115 for
     evidence that cannot be read, E118 where a gate asks for what the run did not measure: on these rows, with such a target."""
     evidence = read_evidence(run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate)
@@ -71,7 +72,7 @@ def _check_times(run: Run, evidence: Evidence) -> None:
         raise damaged(run.folder, ValueError(f"the report has a latency of {lost[0].subject} on {lost[0].target}, and there are no samples of it"))
 
 
-def _aimed(spec: GateSpec, asked: Asked) -> GateSpec:
+def _aimed(spec: GateSpec, asked: Request) -> GateSpec:
     """A gate with the target and the length of the recipe that it stands in, where it means one: the run's own first ones may be others."""
     if not spec.metric.startswith("latency") and spec.bound[0] != "max_ms":
         return spec
@@ -80,7 +81,7 @@ def _aimed(spec: GateSpec, asked: Asked) -> GateSpec:
     return spec.model_copy(update={"target": target.name, "sequence": spec.sequence or target.sequence[0] if timed else spec.sequence})
 
 
-def _unlike(run: Run, asked: Asked, own: Asked) -> list[Issue]:
+def _unlike(run: Run, asked: Request, own: Request) -> list[Issue]:
     """Whether what the run answered is no answer to what is asked: another task, other preprocessing or other rows."""
     if not any(spec.metric not in MEASURED or TASK in (spec.sequence, _aimed(spec, asked).sequence) for spec, _ in asked.gates):
         return []
@@ -100,7 +101,7 @@ _ENCODING = ("type", "max_length", "window_stride", "target_length", "pairs")
 _ROWS = ("dataset", "text", "choices", "label", "labels", "report", "leaks", "missing_label")
 
 
-def _other_rows(run: Run, asked: Asked, own: Asked) -> str | None:
+def _other_rows(run: Run, asked: Request, own: Request) -> str | None:
     """What of the rows is another than the run's; None where nothing is. Rows that are here are read and held against the fingerprint, whatever
     the recipe says of them. Of rows that are not here at all, on a machine that only gates or on the hub, what the recipes say decides."""
     stated = all(getattr(own.task, name) == getattr(asked.task, name) for name in _ROWS)
@@ -117,12 +118,12 @@ def _other_rows(run: Run, asked: Asked, own: Asked) -> str | None:
     return other_rows(run, rows)
 
 
-def _shown(asked: Asked) -> str:
+def _shown(asked: Request) -> str:
     dataset = asked.task.dataset
     return dataset.path or "task.dataset.data_files"
 
 
-def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Asked, own: Asked) -> str | None:
+def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Request, own: Request) -> str | None:
     named = [spec.slice] if spec.slice not in (None, LABEL) else []
     wanted: set[str] = {*(asked.task.slices or ())} if spec.slice == "worst" else {*filter(None, named)}
     if absent := sorted(wanted - groupings):
@@ -147,7 +148,7 @@ def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Asked, 
 _HOW_LONG = {"description", "sequence", "queries", "max_seconds", "memory_mb"}
 
 
-def _other_target(spec: GateSpec, asked: Asked, own: Asked) -> str | None:
+def _other_target(spec: GateSpec, asked: Request, own: Request) -> str | None:
     """In what the target that a gate means is another than that of its name on which the run was measured."""
     wanted, mine = target_of(spec, asked), next((t for t in own.targets if t.name == spec.target), None)
     if mine is None:

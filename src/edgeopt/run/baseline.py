@@ -11,8 +11,8 @@ from typing import Any
 
 from edgeopt.export.exporter import ExportInput, Runnable, exporter
 from edgeopt.gates.artifact import SESSION, Artifact, find_artifact
-from edgeopt.gates.asked import Asked, asked_by
 from edgeopt.gates.baseline_file import Baseline, MeasuredTask, TorchReference, training_of
+from edgeopt.gates.request import Request, request_by
 from edgeopt.measure.accuracy import largest_difference, outputs_of, torch_outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, promise, promise_of_starts, sittings
 from edgeopt.measure.latency_worker import feeds_of
@@ -56,18 +56,18 @@ def baseline_of_recipe(recipe: Path, overrides: Sequence[str], store: Store, mod
         executed = execute(alone, store, progress, Group())
         built = Built(find_artifact(executed.final("baseline").folder), executed.torch_state("baseline").folder, executed.source.fingerprint(),
                       executed.data.train.fingerprint)  # fmt: skip
-        made, latency = _measure(asked_by(recipe, overrides, None), built, progress)
+        made, latency = _measure(request_by(recipe, overrides, None), built, progress)
         if model is not None:
             _export(executed, model, latency)
     return made
 
 
-def baseline_of_artifact(asked: Asked, artifact: Artifact, progress: Progress) -> Baseline:
+def baseline_of_artifact(asked: Request, artifact: Artifact, progress: Progress) -> Baseline:
     """The same of a finished model, without torch."""
     return _measure(asked, Built(artifact), progress)[0]
 
 
-def _measure(asked: Asked, built: Built, progress: Progress) -> tuple[Baseline, list[Measured]]:
+def _measure(asked: Request, built: Built, progress: Progress) -> tuple[Baseline, list[Measured]]:
     found = built.artifact
     rows, task = asked.rows(found.classes(asked.task))
     found.check(task)

@@ -11,7 +11,7 @@ from edgeopt.export.exporter import Runnable
 from edgeopt.export.padding import LENGTHS
 from edgeopt.export.session import QUIET
 from edgeopt.gates.artifact import options_of
-from edgeopt.gates.asked import asked_by
+from edgeopt.gates.request import request_by
 from edgeopt.measure.declared import check_declared
 from edgeopt.results.folder import MODEL
 from edgeopt.results.model import Export
@@ -38,7 +38,7 @@ class Predictor:
 
     def __init__(self, run: Run) -> None:
         self.folder = run.folder / MODEL
-        self.task: Task = task_of(asked_by(None, (), run).task, run.report.task.labels)
+        self.task: Task = task_of(request_by(None, (), run).task, run.report.task.labels)
         self.encoder = Encoder(self.folder, self.task.spec.max_length)
         self._query = _opened(run)
 

@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from edgeopt.gates.asked import asked_by, damaged
 from edgeopt.gates.evidence import Answers, read_answers
+from edgeopt.gates.request import request_by
+from edgeopt.gates.rows_of_run import damaged
 from edgeopt.plan import Chain
 from edgeopt.report.compare.runs import compare, row_of
 from edgeopt.results.changes import Change, changes
@@ -136,7 +137,7 @@ class _Paired(NamedTuple):
 
     @classmethod
     def of(cls, a: Run, b: Run) -> _Paired:
-        task = task_of(asked_by(None, (), a).task, a.report.task.labels)
+        task = task_of(request_by(None, (), a).task, a.report.task.labels)
         return cls(task, _answers(a, task), _answers(b, task))
 
     def bounds(self, metric: str, of: Chain) -> Bounds:
