@@ -15,13 +15,13 @@ from edgeopt.measure.accuracy import outputs_of
 from edgeopt.models.files import GRAPH
 from edgeopt.run.execute import Executed
 from edgeopt.spec.tasks import TASKS
-from edgeopt.step import registry
+from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.base import Values
 from edgeopt.tasks.encode import Encoder
-from edgeopt.testing.build import TASK, build, step
+from edgeopt.testing.build import TASK, build, steps_towards
 from edgeopt.testing.imports import imports_no_torch
 
 #: What the task is called while it is checked.
@@ -32,7 +32,7 @@ _CONFIDENCES = (0.8, 0.95)
 
 
 def check_task(task: type[Task], *, model: Path, data: Path, work: Path, keys: Mapping[str, Any] | None = None) -> State:
-    """Train the task for two steps on a small model and rows of yours, export it, and look at its answers. Returns the graph's
+    """Train the task for two steps on a small model and rows of yours, quantize it, and look at its answers. Returns the graph's
     state. Raises AssertionError naming what is not kept, or what `apply` raises.
 
     Checked: its class states metrics and imports no torch; labels and outputs are written to a run's folder and read back as they
@@ -54,9 +54,9 @@ def check_task(task: type[Task], *, model: Path, data: Path, work: Path, keys: M
 
 
 def _checked(model: Path, data: Path, work: Path, keys: dict[str, Any]) -> State:
-    tune = step(registry.get("finetune"), {"max_steps": 2, "batch_size": 4, "learning_rate": 1e-3, "precision": "fp32"}, "tune")
-    executed = build([tune], model=model, data=data, store=work / "store", task={**TASK, **keys})
-    again = build([tune], model=model, data=data, store=work / "store", task={**TASK, **keys})
+    steps = steps_towards(frozenset({Fact.INT8}))  # a candidate that is not the baseline
+    executed = build(steps, model=model, data=data, store=work / "store", task={**TASK, **keys})
+    again = build(steps, model=model, data=data, store=work / "store", task={**TASK, **keys})
     assert all(d.cached for d in again.chains["candidate"]), "the same recipe was built twice: the key is not stable"
     task, rows = _task_of(executed, keys, data), executed.data.report
     base, candidate = (_outputs(task, executed, chain, rows) for chain in ("baseline", "candidate"))
@@ -130,7 +130,7 @@ def _loss(task: Task, executed: Executed, rows: Split) -> None:
 
     from edgeopt.models.load import load_model, takes
 
-    folder = next(d.state.folder for d in executed.chains["candidate"] if d.step.id == "tune")
+    folder = executed.torch_state("candidate").folder
     model, encoder = load_model(folder), Encoder(folder, task.spec.max_length)
     queries, _ = task.training_rows(encoder, rows.take(range(min(len(rows), 8)), "few"), takes(model))
     batch = task.collator(encoder)(queries)
