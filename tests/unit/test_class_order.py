@@ -31,6 +31,7 @@ def test_order(classes: list[str], head: list[str], order: list[str]) -> None:
     (["happy", "sad"], ["0", "1"], ["does not name its classes", "task.labels in the order of the head's outputs"]),
     (["1", "2"], ["sad", "happy"], ["different classes"]),
     (["Sad", "sad"], ["sad", "happy"], ["different classes"]),
+    (["0", "1"], ["x", "X"], ["two outputs of the model's trained head have one name"]),
 ])  # fmt: skip
 def test_refused(classes: list[str], head: list[str], words: list[str]) -> None:
     with pytest.raises(InputError) as error:

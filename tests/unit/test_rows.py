@@ -152,3 +152,12 @@ def test_what_is_computed_twice_is_kept_once() -> None:
     tidy.drop_unused(model.graph)
     assert [n.op_type for n in model.graph.node] == ["Unsqueeze", "Add"] and len(model.graph.initializer) == 1
     assert run(model, {"x": np.array([3.0], np.float32)}).tolist() == [[6.0]]
+
+
+def test_long_values_of_a_slice_stay_apart() -> None:
+    """Both begin alike for longer than tables show."""
+    from edgeopt.data.slice_columns import _named
+
+    one, other = (f"https://example.org/{'long/' * 12}{name}" for name in ("english", "german"))
+    assert len({_named(one), _named(other), _named(one[:60])}) == 3
+    assert all(len(_named(v)) <= 60 for v in (one, other)) and _named("short") == "short"

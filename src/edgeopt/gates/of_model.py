@@ -28,7 +28,7 @@ from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Gate, Starts, Subject, SubjectName
 from edgeopt.spec.recipe import GateSpec, Target
 from edgeopt.spec.tasks import MEASURED
-from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.support.errors import InputError, Issue, Place, bad_input
 from edgeopt.support.paths import is_there
 from edgeopt.support.progress import Progress
 from edgeopt.support.words import is_integer
@@ -222,6 +222,7 @@ class _Measuring:
         timed = [(target_of(s, self.asked), s.sequence) for s in specs if s.metric.startswith("latency") and not _apart(s, self.against)]
         features = self.task.encode(Encoder(self.models.get("baseline", self.candidate).folder, self.task.spec.max_length), self.rows.texts)
         queries = features.ids
+        self._check_tokens(specs, queries)
         latency = self._latency(timed, queries, max_seconds)
         starts: dict[str, Starts] = {}
         if any(s.metric in ("memory.peak", "start.cold") for s in specs):
@@ -240,6 +241,21 @@ class _Measuring:
         base: Subject = subjects.get("baseline", subjects["candidate"])
         mine = outputs.get("candidate", np.empty(0))
         return Evidence(self.task, labels, outputs.get("baseline", mine), mine, base, subjects["candidate"], latency, groups_of(self.task, self.rows, features))
+
+    def _check_tokens(self, specs: Sequence[GateSpec], queries: list[Any]) -> None:
+        """What is timed reads the same tokens in both models. Raises InputError E208 where the candidate's own tokenizer makes others of
+        these rows, which it would be quicker or slower with."""
+        if self.against.artifact is None or not any(s.metric.startswith("latency") or s.metric in ("memory.peak", "start.cold") for s in specs):
+            return
+        own = self.task.encode(Encoder(self.candidate.folder, self.task.spec.max_length), self.rows.texts).ids
+        first = next((i for i, (a, b) in enumerate(zip(own, queries, strict=False)) if a["input_ids"] != b["input_ids"]), None)
+        if first is not None or len(own) != len(queries):
+            raise bad_input(
+                "E208",
+                f"the candidate's tokenizer makes other tokens of these rows than the baseline's, first of row {(first or 0) + 1}, and both "
+                "are timed on the same",
+                help="gate latency and memory without --against, by max_ms and max_mb; or against a model with the same tokenizer",
+            )
 
     def _answers(self, name: SubjectName) -> Answered:
         found, started = self.models[name], time.perf_counter()

@@ -332,7 +332,10 @@ A teacher needs a trained head for the same classes in the same order. For the t
 list in `match` has one of the teacher's layers for each of the student's, and attention is compared head by
 head, unless `relation_heads` splits both into as many parts. Logits alone can be learned from a teacher with
 another tokenizer, where the model answers once for a whole text. A student's checkpoint needs the same
-tokenizer as the recipe's model, because both chains are measured with the same tokens.""",
+tokenizer as the recipe's model, because both chains are measured with the same tokens.
+
+`edgeopt gate` says the same of a candidate whose tokenizer makes other tokens than the baseline's: both are
+timed on the same.""",
     "E210": """session.json of a model's folder sets what edgeopt never sets.
 
 It holds the options of ONNX Runtime that a graph was quickest with. Some options of the runtime write

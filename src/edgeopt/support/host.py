@@ -122,4 +122,4 @@ def machine_differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]
 
 
 def _shown(value: Any) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

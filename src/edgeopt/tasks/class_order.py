@@ -25,6 +25,9 @@ def in_heads_order(
             raise _differ("task.labels and the model's trained head put the classes in different orders", classes, head, "task.labels", place,
                           "give task.labels in the head's order; or mend id2label in the model's config.json, if that is wrong")  # fmt: skip
         return tuple(classes)
+    if len({name.casefold() for name in head}) < len(head):
+        raise _differ("two outputs of the model's trained head have one name", classes, head, source, place,
+                      "mend id2label in the model's config.json, or state task.labels in the order of the head's outputs")  # fmt: skip
     if numbers:
         known = {*head} if unnamed else {str(i) for i in range(len(head))}
         if {*classes} == known or ({*classes} < known and not whole):
