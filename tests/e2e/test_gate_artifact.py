@@ -75,6 +75,22 @@ def test_a_model_alone_has_the_verdicts_of_its_run(made: Made, against: str) -> 
     assert ("side by side" in latency["reason"]) == (against == "file")
 
 
+def test_times_of_another_tokenizers_tokens_are_not_compared(made: Made, tmp_path: Path) -> None:
+    """The same weights behind a tokenizer that ends each text four times are slower, and would be timed on the baseline's tokens."""
+    other = shutil.copytree(made.run.out / "model", tmp_path / "other")
+    path = other / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    (cls, first), (sep, last) = tokenizer["post_processor"]["cls"], tokenizer["post_processor"]["sep"]
+    template = [{"SpecialToken": {"id": cls, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, *[{"SpecialToken": {"id": sep, "type_id": 0}}] * 4]
+    tokens = {name: {"id": name, "ids": [number], "tokens": [name]} for name, number in ((cls, first), (sep, last))}
+    path.write_text(json.dumps({**tokenizer, "post_processor": {"type": "TemplateProcessing", "single": template, "pair": template, "special_tokens": tokens}}))
+    arguments = ("gate", other, "--recipe", made.run.recipe, "--against", made.fp32, "--json")
+    done = edgeopt(*arguments)
+    assert done.code == 2 and "E208" in done.out and "first of row 1" in done.out
+    done = edgeopt(*arguments, "--set", "gates=[{metric: accuracy, max_drop: 1}]")
+    assert "E208" not in done.out, "what is not timed has its own tokens"
+
+
 def test_the_recipe_of_the_run_is_the_default(made: Made) -> None:
     for path in (made.run.out / "model", made.run.out, made.run.out / "model/onnx/model_quantized.onnx"):
         done = edgeopt("gate", path, "--against", made.file, "--json")
