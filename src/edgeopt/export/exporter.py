@@ -18,7 +18,7 @@ from edgeopt.store.facts import Facts
 from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import install
-from edgeopt.support.registry import Registry
+from edgeopt.support.registry import Registry, instance_of
 
 #: dynamic: not at all. buckets: to the next of 32, 64, 128, …. max_length: all to the same length. Where a query is padded, the
 #: file has fixed shapes and takes one text a query.
@@ -141,16 +141,7 @@ class Runnable:
         return cls(Path(given["path"]), given["format"], given["settings"])
 
 
-def _made(given: object, name: str) -> Exporter:
-    made = given() if isinstance(given, type) else given
-    if not isinstance(made, Exporter):
-        raise TypeError(f"{given!r} is no Exporter")
-    if made.name != name:
-        raise TypeError(f"the exporter registered as {name!r} calls itself {made.name!r}")
-    return made
-
-
-EXPORTERS: Registry[Exporter] = Registry("edgeopt.exporters", "exporter", {}, _made)
+EXPORTERS: Registry[Exporter] = Registry("edgeopt.exporters", "exporter", {}, instance_of(Exporter, "exporter"))
 
 
 def exporter(name: str) -> Exporter:

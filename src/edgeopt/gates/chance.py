@@ -9,15 +9,12 @@ drop from it, or to it, says nothing, so that no such gate passes, unless its ou
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from edgeopt.spec.recipe import GateSpec, TaskSpec
 from edgeopt.spec.tasks import MEASURED
 from edgeopt.statistics.bounds import Bounds, Values
 from edgeopt.tasks import Task
-
-if TYPE_CHECKING:
-    pass
 
 CONFIDENCE = 0.95
 #: Rows of which even the best answers may be luck: three of each class are put in order by one guess in twenty.

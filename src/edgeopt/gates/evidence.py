@@ -20,6 +20,8 @@ from edgeopt.support.errors import Place
 from edgeopt.support.reading import Count, Reader, first_wrong
 from edgeopt.tasks import Task
 
+Side = Literal["baseline", "candidate"]
+
 _AGAIN = "apply the recipe again"
 
 
@@ -92,9 +94,6 @@ def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subjec
     if why := unpaired(latency):
         raise _LATENCIES.wrong(f"is damaged: {why}", Place.of(path))
     return Evidence(task, answers.labels, answers.baseline, answers.candidate, baseline, candidate, latency, answers.groups)
-
-
-Side = Literal["baseline", "candidate"]
 
 
 @dataclass(frozen=True)

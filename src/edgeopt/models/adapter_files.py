@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
 ADAPTER = "adapter"
 
 
@@ -25,6 +27,3 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     config = {k: sorted(v) if k in ("target_modules", "modules_to_save", "feedforward_modules") and isinstance(v, list) else v
               for k, v in config.items()}  # fmt: skip
     (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
-
-
-ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"

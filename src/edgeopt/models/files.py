@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgeopt.models.source import CONFIG, TOKENIZER_FILES, WEIGHTS
 
 GRAPH = "model.onnx"
-if TYPE_CHECKING:
-    pass
 
 
 def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:

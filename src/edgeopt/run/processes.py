@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from edgeopt.step.context import TrainedAlong
+from edgeopt.step.transform import TrainedAlong
 from edgeopt.support import host
 from edgeopt.support.errors import bad_input
 from edgeopt.support.progress import Progress

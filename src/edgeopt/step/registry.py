@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeopt.step.transform import AnyTransform, Transform
-from edgeopt.support.registry import Registry
+from edgeopt.support.registry import Registry, instance_of
 
 _OURS = {
     "finetune": "edgeopt.transforms.finetune:Finetune",
@@ -27,16 +27,7 @@ _OURS = {
 }
 
 
-def _made(given: object, name: str) -> AnyTransform:
-    made = given() if isinstance(given, type) else given
-    if not isinstance(made, Transform):
-        raise TypeError(f"{given!r} is no Transform")
-    if made.name != name:
-        raise TypeError(f"the transform registered as {name!r} calls itself {made.name!r}")
-    return made
-
-
-TRANSFORMS: Registry[AnyTransform] = Registry("edgeopt.transforms", "transform", _OURS, _made)
+TRANSFORMS: Registry[AnyTransform] = Registry("edgeopt.transforms", "transform", _OURS, instance_of(Transform, "transform"))
 
 
 def names() -> tuple[str, ...]:

@@ -28,6 +28,10 @@ P = TypeVar("P", bound=StepParams)
 Figures = dict[str, Any]
 
 
+class TrainedAlong(Exception):
+    """Raised by the training loop in every process but the first: its part of the step is done."""
+
+
 @dataclass
 class StepContext:
     """What a transform gets besides its input state and parameters.

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+Path_ = tuple[str | int, ...]
+
 
 class ExitCode(enum.IntEnum):
     """What the process exit status means, for every command."""
@@ -136,6 +138,3 @@ def unforeseen(error: Exception) -> EdgeoptError:
         return StepError(Issue("E401", f"process {rank} lost the others: {type(error).__name__}", help="the first error of the launch is the cause"))
     return StepError(Issue("E900", f"a defect of edgeopt: {type(error).__name__}: {text}",
                            help="report it with the output of the same command under EDGEOPT_DEBUG=1"))  # fmt: skip
-
-
-Path_ = tuple[str | int, ...]

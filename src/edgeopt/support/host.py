@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+_version = functools.cache(version)  # each look reads a file, and the keys of a plan ask hundreds of times
+
 #: CPU flags that decide how fast int8 and bf16 are, by the name Linux gives them
 INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
@@ -87,9 +89,6 @@ def installed(distribution: str) -> str | None:
         return _version(distribution)
     except PackageNotFoundError:  # which is not remembered: it may be installed meanwhile
         return None
-
-
-_version = functools.cache(version)  # each look reads a file, and the keys of a plan ask hundreds of times
 
 
 def has_cuda() -> bool:

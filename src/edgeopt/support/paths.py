@@ -8,6 +8,8 @@ from pathlib import Path
 
 from edgeopt.support.words import closest
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+
 
 def is_there(path: Path, kind: Callable[[Path], bool]) -> bool:
     """`path.is_file()` and the like, with a name too long for the file system or a closed folder as no."""
@@ -15,9 +17,6 @@ def is_there(path: Path, kind: Callable[[Path], bool]) -> bool:
         return kind(path)
     except OSError:
         return False
-
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 
 
 def looks_local(name: str) -> bool:

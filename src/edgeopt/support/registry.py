@@ -111,6 +111,21 @@ class Registry(Mapping[str, T], Generic[T]):
             raise Unusable(f"the {self.what} '{name}' of {_whose(entry)} cannot be used: {what}", help) from error
 
 
+def instance_of(kind: type[Any], what: str) -> Callable[[object, str], Any]:
+    """How a registry makes its things where each is of a class and says its own name: of an instance itself, of a class one
+    of it. Raises TypeError where it is of another class, or calls itself something else."""
+
+    def make(given: object, name: str) -> Any:
+        made = given() if isinstance(given, type) else given
+        if not isinstance(made, kind):
+            raise TypeError(f"{given!r} is no {kind.__name__}")
+        if (own := getattr(made, "name", None)) != name:
+            raise TypeError(f"the {what} registered as {name!r} calls itself {own!r}")
+        return made
+
+    return make
+
+
 _ALL: list[Registry[Any]] = []
 
 

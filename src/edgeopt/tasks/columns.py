@@ -15,6 +15,8 @@ Cells = Mapping[str, Any]
 SCALAR = (str, int, float)
 #: texts of a row, its raw label, and where it stands
 Raw = tuple[tuple[str, ...], Any, Place]
+#: Rows of a task from a row of the data and its place.
+Read = Callable[[Cells, Place], Sequence[Raw]]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 #: A number as it is written out; one with zeros before it is a code such as 007, and a word.
 _NUMBER = re.compile(r"([+-]?)(0|[1-9][0-9]*)(?:\.([0-9]*))?", re.ASCII)
@@ -159,7 +161,3 @@ def score(label: Any, place: Place) -> float:
 def short(value: Any) -> str:
     shown = repr(value)
     return shown if len(shown) <= 40 else shown[:37] + "…"
-
-
-#: Rows of a task from a row of the data and its place.
-Read = Callable[[Cells, Place], Sequence[Raw]]

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+#: The carving of train is part of what a recipe means, not of its luck: it does not follow the seed.
+_CARVE_SEED = 0
+
 _PLAIN = bytes(range(128)).lower() + bytes(range(128, 256))
 
 
@@ -28,10 +31,6 @@ def _bare(text: str) -> str:
     if text.isascii():  # the same, and ten times as quick
         return text.encode().translate(_PLAIN, _DROPPED).decode() or text.strip()
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold()) or text.strip()
-
-
-#: The carving of train is part of what a recipe means, not of its luck: it does not follow the seed.
-_CARVE_SEED = 0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from edgeopt.data import Split
 from edgeopt.models.load import takes
 from edgeopt.results.figures import Told
 from edgeopt.spec.recipe import TrainParams
-from edgeopt.step.context import TrainedAlong
+from edgeopt.step.transform import TrainedAlong
 from edgeopt.support import host
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.encode import Encoder, Features, length
