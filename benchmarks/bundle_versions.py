@@ -1,9 +1,10 @@
-"""What versions of onnxruntime, tokenizers and numpy change of a bundle's answers: its self-test, by edgeopt's own copy of it.
+"""What versions of onnxruntime, tokenizers and numpy change of a bundle's answers: its self-test, by edgeopt's own copy
+of it.
 
     python -m benchmarks.bundle_versions BUNDLE FOLDER...
 
-Each FOLDER is what `pip install --no-deps --target FOLDER onnxruntime==1.23.2` wrote, or the like for the other two; the rest comes
-from this environment, which is the first row. The options are those of the bundle's session.json.
+Each FOLDER is what `pip install --no-deps --target FOLDER onnxruntime==1.23.2` wrote, or the like for the other two;
+the rest comes from this environment, which is the first row. The options are those of the bundle's session.json.
 """
 
 from __future__ import annotations
@@ -28,13 +29,30 @@ def main(bundle: Path, folders: list[Path]) -> None:
         env = {**os.environ, **({"PYTHONPATH": str(folder)} if folder else {})}
         done = run_worker([str(DEVICE / "device.py"), "selftest", str(bundle)], None, env)
         if not done.stdout:
-            rows.append({"folder": folder.name if folder else None, "error": done.stderr.strip().splitlines()[-1][:200]})
+            rows.append(
+                {"folder": folder.name if folder else None, "error": done.stderr.strip().splitlines()[-1][:200]}
+            )
             continue
         found = json.loads(done.stdout)["selftest"]
-        rows.append({"packages": found["packages"], "passed": found["passed"], "max_abs_diff": found["max_abs_diff"], "share": found["max_abs_diff"] / scale})
+        rows.append(
+            {
+                "packages": found["packages"],
+                "passed": found["passed"],
+                "max_abs_diff": found["max_abs_diff"],
+                "share": found["max_abs_diff"] / scale,
+            }
+        )
         print(rows[-1], flush=True)
-    save("bundle_versions", {"model": json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["name"], "texts": len(given["texts"]),
-                             "tolerance": given["tolerance"], "scale": scale, "rows": rows})  # fmt: skip
+    save(
+        "bundle_versions",
+        {
+            "model": json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["name"],
+            "texts": len(given["texts"]),
+            "tolerance": given["tolerance"],
+            "scale": scale,
+            "rows": rows,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Peak memory of calibrating with 64 and with 2,048 rows, each in a fresh process: edgeopt's calibrators, and onnxruntime's
-histograms, which keep every activation, with as many rows as are given."""
+"""Peak memory of calibrating with 64 and with 2,048 rows, each in a fresh process: edgeopt's calibrators, and
+onnxruntime's histograms, which keep every activation, with as many rows as are given.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,12 @@ def main() -> None:
     from edgeopt.testing.build import build, steps_towards
 
     with tempfile.TemporaryDirectory() as scratch:
-        made = build(steps_towards(frozenset({Fact.TRAINED_HEAD, Fact.ONNX})), model=options.model, data=options.data, store=Path(scratch))
+        made = build(
+            steps_towards(frozenset({Fact.TRAINED_HEAD, Fact.ONNX})),
+            model=options.model,
+            data=options.data,
+            store=Path(scratch),
+        )
         folder, texts = made.lowered("candidate").folder, [t[0] for t in made.data.train.texts]
         texts = (texts * (ROWS[-1] // len(texts) + 1))[: ROWS[-1]]
         found: dict[str, Any] = {}
@@ -35,18 +41,35 @@ def main() -> None:
             for count in counts:
                 started = time.perf_counter()
                 used = peak(folder, texts[:count], method)
-                found.setdefault(method, {})[str(count)] = {"peak_mb": round(used / 1e6, 1), "seconds": round(time.perf_counter() - started, 1)}
+                found.setdefault(method, {})[str(count)] = {
+                    "peak_mb": round(used / 1e6, 1),
+                    "seconds": round(time.perf_counter() - started, 1),
+                }
                 print(method, count, found[method][str(count)], flush=True)
     growth = {m: round(found[m][str(ROWS[-1])]["peak_mb"] / found[m][str(ROWS[0])]["peak_mb"], 3) for m in METHODS}
-    save("calibration_memory", {"what": "peak resident memory of a process that calibrates, and its time from start to end, by rows",
-                                "growth_64_to_2048": growth, "methods": found})  # fmt: skip
+    save(
+        "calibration_memory",
+        {
+            "what": "peak resident memory of a process that calibrates, and its time from start to end, by rows",
+            "growth_64_to_2048": growth,
+            "methods": found,
+        },
+    )
 
 
 def peak(folder: Path, texts: list[str], method: str, max_length: int = 128) -> int:
-    """Peak resident bytes of a process that finds the ranges of the graph in `folder` on the texts, and does nothing else."""
+    """Peak resident bytes of a process that finds the ranges of the graph in `folder` on the texts, and does nothing
+    else.
+    """
     task = {"folder": str(folder), "texts": texts, "method": method, "max_length": max_length}
-    done = subprocess.run([sys.executable, "-m", "benchmarks.calibration_memory", "--worker"], input=json.dumps(task), capture_output=True, text=True,
-                          check=False, cwd=Path(__file__).parents[1])  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.calibration_memory", "--worker"],
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
     return int(done.stdout.split()[-1])
@@ -86,7 +109,9 @@ def _theirs(graph: Path, queries: Any, scratch: Path, width: int) -> None:
     from edgeopt.export.session import input_names, open_session
 
     names = input_names(open_session(graph))
-    rows = iter([{k: np.pad(v, ((0, 0), (0, width - v.shape[1]))) for k, v in f.items() if k in names} for f in queries()])
+    rows = iter(
+        [{k: np.pad(v, ((0, 0), (0, width - v.shape[1]))) for k, v in f.items() if k in names} for f in queries()]
+    )
 
     class Reader:
         def get_next(self) -> Any:

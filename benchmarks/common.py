@@ -49,16 +49,24 @@ def export_classifier(model: Any, path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Logits().eval(), (given, given, 0 * given), str(path), dynamo=False, opset_version=17, input_names=names, output_names=["logits"],
+            Logits().eval(),
+            (given, given, 0 * given),
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=names,
+            output_names=["logits"],
             dynamic_axes={n: {0: "batch", 1: "sequence"} for n in names} | {"logits": {0: "batch"}},
-        )  # fmt: skip
+        )
 
 
 def arguments(description: str, *, repeats: int | None = 5) -> argparse.ArgumentParser:
     """--model and --data, which default to what `make demo` lays out, and --repeats unless it is None."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", type=Path, default=DEMO / "model", help="model folder")
-    parser.add_argument("--data", type=Path, default=DEMO, help="folder with train.jsonl and validation.jsonl, columns text and label")
+    parser.add_argument(
+        "--data", type=Path, default=DEMO, help="folder with train.jsonl and validation.jsonl, columns text and label"
+    )
     if repeats is not None:
         parser.add_argument("--repeats", type=int, default=repeats)
     return parser
@@ -73,15 +81,23 @@ def applied(recipe: dict[str, Any], work: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     print(recipe["name"], file=sys.stderr)
-    subprocess.run([sys.executable, "-m", "edgeopt", "apply", path, "--out", out, "--store", work / "store", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "edgeopt", "apply", path, "--out", out, "--store", work / "store", "--quiet"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return out
 
 
 def worker(module: str, task: dict[str, Any], python: Path | None = None) -> str:
     """What a module prints that is given the task on stdin, in a process of its own; python: another than this one.
-    Raises SystemExit with what it said where it fails."""
+
+    Raises SystemExit with what it said where it fails.
+    """
     command = [str(python or sys.executable), "-W", "ignore", "-m", module]
-    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    done = subprocess.run(
+        command, input=json.dumps(task), capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
+    )
     if done.returncode != 0:
         raise SystemExit(f"{module} failed:\n{done.stderr[-4000:]}")
     return done.stdout
@@ -94,12 +110,18 @@ def report_of(run: Path) -> Report:
 def evidence_of(run: Path) -> Evidence:
     """What a run leaves for gates: labels and both models' outputs."""
     report = report_of(run)
-    spec = TaskSpec.model_validate(json.loads((run / "recipe.lock").read_text(encoding="utf-8"))["recipe"]["resolved"]["task"])
+    spec = TaskSpec.model_validate(
+        json.loads((run / "recipe.lock").read_text(encoding="utf-8"))["recipe"]["resolved"]["task"]
+    )
     return read_evidence(run, task_of(spec, report.task.labels), report.baseline, report.candidate)
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
-    return {"median": round(median(values), digits), "min": round(min(values), digits), "max": round(max(values), digits)}
+    return {
+        "median": round(median(values), digits),
+        "min": round(min(values), digits),
+        "max": round(max(values), digits),
+    }
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,8 +1,8 @@
 """A student of half the layers with its teacher's help, and the same student with hard labels alone: `distill` through
 `edgeopt apply`, for several seeds; and what the cache of the teacher's answers saves.
 
-Each seed has a teacher of its own, whose every other layer is what the student starts as in both. A second start with the same --work goes on
-where the first stopped.
+Each seed has a teacher of its own, whose every other layer is what the student starts as in both. A second start with
+the same --work goes on where the first stopped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import CLASSIFICATIONS, TASKS, applied, arguments, evidence_of, report_of, save, spread, table, write
+from benchmarks.common import (
+    CLASSIFICATIONS,
+    TASKS,
+    applied,
+    arguments,
+    evidence_of,
+    report_of,
+    save,
+    spread,
+    table,
+    write,
+)
 
 METRICS = ("accuracy", "f1")
 #: what the student is trained towards; the first is the control
@@ -40,15 +51,27 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work.resolve()
     seeds = list(range(42, 42 + options.seeds))
-    runs = {loss: {seed: applied(recipe(loss, seed, options), work) for seed in seeds} for loss in options.losses.split(",")}
+    runs = {
+        loss: {seed: applied(recipe(loss, seed, options), work) for seed in seeds} for loss in options.losses.split(",")
+    }
     results = {loss: summary(found, runs["hard labels"]) for loss, found in runs.items()}
-    save(options.name, {
-        "what": "a student of half the layers; metrics of the exported FP32 file on validation; `over hard labels`: the same seed's student trained with "
-        "hard labels alone, on the same rows, paired 90 % intervals (one-sided 95 % bounds)",
-        "model": options.model.name, "task": options.task, "train_rows": options.max_rows or "all", "teacher_epochs": options.epochs,
-        "student_epochs": options.student_epochs, "seeds": seeds, "layers": options.layers, "losses": LOSSES, "results": results,
-        **({"cache": cache(options, work, options.repeats)} if options.repeats else {}),
-    })  # fmt: skip
+    save(
+        options.name,
+        {
+            "what": "a student of half the layers; metrics of the exported FP32 file on validation; `over hard labels`: the same seed's student trained with "
+            "hard labels alone, on the same rows, paired 90 % intervals (one-sided 95 % bounds)",
+            "model": options.model.name,
+            "task": options.task,
+            "train_rows": options.max_rows or "all",
+            "teacher_epochs": options.epochs,
+            "student_epochs": options.student_epochs,
+            "seeds": seeds,
+            "layers": options.layers,
+            "losses": LOSSES,
+            "results": results,
+            **({"cache": cache(options, work, options.repeats)} if options.repeats else {}),
+        },
+    )
     write(f"{options.name}.md", rendered(results))
 
 
@@ -59,15 +82,30 @@ def recipe(loss: str, seed: int, options: Any, **more: Any) -> dict[str, Any]:
     layers = [int(n) for n in options.layers.split(",")]
     limit = {"max_rows": {"train": options.max_rows}} if options.max_rows else {}
     return {
-        "edgeopt": 1, "name": f"distil-{options.task}-{loss.replace(' ', '-')}-{seed}", "model": {"id": str(options.model.resolve())},
-        "task": {"type": "text-classification", "dataset": {"path": str(options.data.resolve()), **limit}, "metrics": METRICS, **TASKS[options.task]},
+        "edgeopt": 1,
+        "name": f"distil-{options.task}-{loss.replace(' ', '-')}-{seed}",
+        "model": {"id": str(options.model.resolve())},
+        "task": {
+            "type": "text-classification",
+            "dataset": {"path": str(options.data.resolve()), **limit},
+            "metrics": METRICS,
+            **TASKS[options.task],
+        },
         "baseline": {"finetune": teacher},
         "steps": [
             {"id": "tune", "use": "finetune", **teacher},
-            {"id": "student", "use": "distill", "student": {"layers": layers}, **student, "distil": {"teacher": "tune", **LOSSES[loss]}},
+            {
+                "id": "student",
+                "use": "distill",
+                "student": {"layers": layers},
+                **student,
+                "distil": {"teacher": "tune", **LOSSES[loss]},
+            },
         ],
-        "targets": [{"name": "bench", "sequence": [128], "queries": 100}], "seed": seed, **more,
-    }  # fmt: skip
+        "targets": [{"name": "bench", "sequence": [128], "queries": 100}],
+        "seed": seed,
+        **more,
+    }
 
 
 def summary(runs: dict[int, Path], control: dict[int, Path]) -> dict[str, Any]:
@@ -78,14 +116,23 @@ def summary(runs: dict[int, Path], control: dict[int, Path]) -> dict[str, Any]:
         values = [r.candidate.metrics[metric] for r in reports.values()]
         found[metric] = {
             "teacher": round(mean(r.baseline.metrics[metric] for r in reports.values()), 4),
-            "mean": round(mean(values), 4), "std": round(stdev(values), 4), "each": values,
+            "mean": round(mean(values), 4),
+            "std": round(stdev(values), 4),
+            "each": values,
             "over hard labels": {seed: _difference(control[seed], run, metric) for seed, run in runs.items()},
-        }  # fmt: skip
+        }
     steps = [next(s for s in r.steps if s.chain == "candidate" and s.id == "student") for r in reports.values()]
-    speeds = [next(s.ratio for s in r.speedups if (s.of, s.against) == ("candidate", "baseline")) for r in reports.values()]
+    speeds = [
+        next(s.ratio for s in r.speedups if (s.of, s.against) == ("candidate", "baseline")) for r in reports.values()
+    ]
     first = reports[min(reports)]
-    return {**found, "onnx_bytes": first.candidate.size_bytes, "teacher_onnx_bytes": first.baseline.size_bytes, "speedup_128": spread(speeds),
-            "train_seconds": spread([s.figures["train_seconds"] for s in steps])}  # fmt: skip
+    return {
+        **found,
+        "onnx_bytes": first.candidate.size_bytes,
+        "teacher_onnx_bytes": first.baseline.size_bytes,
+        "speedup_128": spread(speeds),
+        "train_seconds": spread([s.figures["train_seconds"] for s in steps]),
+    }
 
 
 def _difference(control: Path, run: Path, metric: str) -> dict[str, float]:
@@ -94,8 +141,10 @@ def _difference(control: Path, run: Path, metric: str) -> dict[str, float]:
 
 
 def cache(options: Any, work: Path, repeats: int) -> dict[str, Any]:
-    """Seconds of the student's training with the teacher's answers read from the store and with the teacher asked in every
-    epoch, in turn; each pair has a seed of its own, the teacher and what it answered are there from the runs above."""
+    """Seconds of the student's training with the teacher's answers read from the store and with the teacher asked in
+    every epoch, in turn; each pair has a seed of its own, the teacher and what it answered are there from the runs
+    above.
+    """
     found: dict[str, list[float]] = {"cached": [], "asked": []}
     for repeat in range(repeats):
         for name, gigabytes in (("cached", 4.0), ("asked", 0.0)):
@@ -103,26 +152,49 @@ def cache(options: Any, work: Path, repeats: int) -> dict[str, Any]:
             filled["name"] += f"-{name}-{repeat}"
             filled["steps"][1]["seed"] = 100 + repeat
             filled["steps"][1]["distil"]["cache_gb"] = gigabytes
-            step = next(s for s in report_of(applied(filled, work)).steps if s.chain == "candidate" and s.id == "student")
+            step = next(
+                s for s in report_of(applied(filled, work)).steps if s.chain == "candidate" and s.id == "student"
+            )
             found[name].append(step.figures["train_seconds"])
     ratios = [b / a for a, b in zip(found["cached"], found["asked"], strict=True)]
     return {"seconds": {k: spread(v) for k, v in found.items()}, "asked over cached": spread(ratios)}
 
 
 def rendered(results: dict[str, dict[str, Any]]) -> str:
-    columns = ["student's loss", *(f"{m}, mean ± std" for m in METRICS), *(f"{m} over hard labels, by seed" for m in METRICS)]
+    columns = [
+        "student's loss",
+        *(f"{m}, mean ± std" for m in METRICS),
+        *(f"{m} over hard labels, by seed" for m in METRICS),
+    ]
     columns += ["teacher", "ONNX MB", "p50 against the teacher", "training s"]
     lines = []
     for loss, found in results.items():
-        changes = [", ".join(f"{d['change']:+.4f} ({d['low']:+.4f} … {d['high']:+.4f})" for d in found[m]["over hard labels"].values()) for m in METRICS]
-        lines.append([
-            loss, *(f"{found[m]['mean']:.4f} ± {found[m]['std']:.4f}" for m in METRICS), *(changes if loss != "hard labels" else ["", ""]),
-            " / ".join(f"{found[m]['teacher']:.4f}" for m in METRICS), f"{found['onnx_bytes'] / 1e6:.1f} of {found['teacher_onnx_bytes'] / 1e6:.1f}",
-            f"{found['speedup_128']['median']:.2f}×", f"{found['train_seconds']['median']:.0f}",
-        ])  # fmt: skip
-    pooled = {loss: [np.mean([d["change"] for d in found[m]["over hard labels"].values()]) for m in METRICS] for loss, found in results.items()}
+        changes = [
+            ", ".join(
+                f"{d['change']:+.4f} ({d['low']:+.4f} … {d['high']:+.4f})"
+                for d in found[m]["over hard labels"].values()
+            )
+            for m in METRICS
+        ]
+        lines.append(
+            [
+                loss,
+                *(f"{found[m]['mean']:.4f} ± {found[m]['std']:.4f}" for m in METRICS),
+                *(changes if loss != "hard labels" else ["", ""]),
+                " / ".join(f"{found[m]['teacher']:.4f}" for m in METRICS),
+                f"{found['onnx_bytes'] / 1e6:.1f} of {found['teacher_onnx_bytes'] / 1e6:.1f}",
+                f"{found['speedup_128']['median']:.2f}×",
+                f"{found['train_seconds']['median']:.0f}",
+            ]
+        )
+    pooled = {
+        loss: [np.mean([d["change"] for d in found[m]["over hard labels"].values()]) for m in METRICS]
+        for loss, found in results.items()
+    }
     means = "; ".join(
-        f"{loss}: {', '.join(f'{m} {v:+.4f}' for m, v in zip(METRICS, values, strict=True))}" for loss, values in pooled.items() if loss != "hard labels"
+        f"{loss}: {', '.join(f'{m} {v:+.4f}' for m, v in zip(METRICS, values, strict=True))}"
+        for loss, values in pooled.items()
+        if loss != "hard labels"
     )
     return table(columns, lines) + f"\nMean change over hard labels: {means}\n"
 

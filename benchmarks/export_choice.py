@@ -1,9 +1,11 @@
-"""How often `export: auto` keeps an export that passes a gate wrongly: six formats that all truly drop by just the margin.
+"""How often `export: auto` keeps an export that passes a gate wrongly: six formats that all truly drop by just the
+margin.
 
-Synthetic rows, on which the baseline and six formats answer; each format's answers are as far from the baseline's as the margin in
-the long run, alike among formats (of their changed rows four in five are the same) or independent. *By the selection rows*: as
-`export: auto` chooses, on a tenth as many rows again, the fastest of those with the best verdict; the gate is decided on the report
-rows. *By the report rows*: chosen and gated on the same rows, as it was until then. Each has the formats in a new order of speed.
+Synthetic rows, on which the baseline and six formats answer; each format's answers are as far from the baseline's as
+the margin in the long run, alike among formats (of their changed rows four in five are the same) or independent. *By
+the selection rows*: as `export: auto` chooses, on a tenth as many rows again, the fastest of those with the best
+verdict; the gate is decided on the report rows. *By the report rows*: chosen and gated on the same rows, as it was
+until then. Each has the formats in a new order of speed.
 
     python -m benchmarks.export_choice --repeats 1000
 """
@@ -33,9 +35,13 @@ from edgeopt.tasks import Task, task_of
 FORMATS, CONFIDENCE, ALIKE = 6, 0.95, 0.8
 #: metric, report rows, margin, how alike the formats are, share of the repeats: a bootstrap takes its time.
 CASES = [
-    *(("accuracy", n, m, ALIKE, 1.0) for n, m in ((872, 0.01), (408, 0.01), (2121, 0.01), (872, 0.005), (872, 0.02))), ("accuracy", 872, 0.01, 0.0, 1.0),
-    ("f1", 408, 0.02, ALIKE, 0.2), ("spearman", 408, 0.01, ALIKE, 0.2), ("f1", 872, 0.01, ALIKE, 0.2), ("spearman", 408, 0.02, ALIKE, 0.2),
-]  # fmt: skip
+    *(("accuracy", n, m, ALIKE, 1.0) for n, m in ((872, 0.01), (408, 0.01), (2121, 0.01), (872, 0.005), (872, 0.02))),
+    ("accuracy", 872, 0.01, 0.0, 1.0),
+    ("f1", 408, 0.02, ALIKE, 0.2),
+    ("spearman", 408, 0.01, ALIKE, 0.2),
+    ("f1", 872, 0.01, ALIKE, 0.2),
+    ("spearman", 408, 0.02, ALIKE, 0.2),
+]
 #: Of the draws of a bootstrap, so that a simulation ends: a run takes 10,000.
 RESAMPLES = 500
 POSITIVE, ACCURACY, MENDED = 0.6, 0.87, 0.15
@@ -58,11 +64,39 @@ def main() -> None:
 
 def _save(found: Sequence[dict[str, Any]]) -> None:
     about = {"formats": FORMATS, "confidence": CONFIDENCE, "resamples of a bootstrap": RESAMPLES}
-    save("export_choice", {"what": "share of samples in which the kept export passes, where all six truly drop by just the margin", **about, "results": found})
+    save(
+        "export_choice",
+        {
+            "what": "share of samples in which the kept export passes, where all six truly drop by just the margin",
+            **about,
+            "results": found,
+        },
+    )
     text = "\n\n".join((__doc__ or "").split("\n\n")[1:2])
-    rows_ = [[r["metric"], f"{r['rows']:,}", r["margin"], r["alike"], r["repeats"], *(f"{r[k]:.1%}" for k in ("selection", "report", "first"))] for r in found]
-    columns = ["Metric", "Rows", "Margin and true drop", "Alike", "Samples", "By the selection rows", "By the report rows", "One format alone"]
-    note = f"Stated: {1 - CONFIDENCE:.0%}. A bootstrap (F1, Spearman) has {RESAMPLES:,} resamples here, 10,000 in a run.\n"
+    rows_ = [
+        [
+            r["metric"],
+            f"{r['rows']:,}",
+            r["margin"],
+            r["alike"],
+            r["repeats"],
+            *(f"{r[k]:.1%}" for k in ("selection", "report", "first")),
+        ]
+        for r in found
+    ]
+    columns = [
+        "Metric",
+        "Rows",
+        "Margin and true drop",
+        "Alike",
+        "Samples",
+        "By the selection rows",
+        "By the report rows",
+        "One format alone",
+    ]
+    note = (
+        f"Stated: {1 - CONFIDENCE:.0%}. A bootstrap (F1, Spearman) has {RESAMPLES:,} resamples here, 10,000 in a run.\n"
+    )
     write("export_choice.md", f"# Wrong passes of `export: auto`\n\n{text}\n\n{table(columns, rows_)}\n{note}")
 
 
@@ -70,7 +104,10 @@ def simulate(metric: str, rows: int, margin: float, alike: float, repeats: int) 
     rng = np.random.default_rng([rows, int(margin * 1e4), int(alike * 10), len(metric)])
     regression = metric == "spearman"
     kind = "text-regression" if regression else "text-classification"
-    task = task_of(TaskSpec.model_validate({"type": kind, "dataset": {"path": "-"}, "text": "text", "metrics": [metric]}), () if regression else ("0", "1"))
+    task = task_of(
+        TaskSpec.model_validate({"type": kind, "dataset": {"path": "-"}, "text": "text", "metrics": [metric]}),
+        () if regression else ("0", "1"),
+    )
     draw = scores(margin) if regression else classes(metric, margin)
     gate = GateSpec.model_validate({"metric": metric, "max_drop": margin, "confidence": CONFIDENCE})
     wrong = {"selection": 0, "report": 0, "first": 0}
@@ -82,7 +119,14 @@ def simulate(metric: str, rows: int, margin: float, alike: float, repeats: int) 
         wrong["selection"] += passes[fastest(tried, selection.latency, verdicts(tried, selection, [gate])).subject]
         wrong["report"] += any(passes.values())  # the fastest of those that pass, where one does
         wrong["first"] += passes[exports[0].subject]
-    return {"metric": metric, "rows": rows, "margin": margin, "alike": alike, "repeats": repeats, **{k: round(v / repeats, 4) for k, v in wrong.items()}}
+    return {
+        "metric": metric,
+        "rows": rows,
+        "margin": margin,
+        "alike": alike,
+        "repeats": repeats,
+        **{k: round(v / repeats, 4) for k, v in wrong.items()},
+    }
 
 
 def presented(task: Task, rows: Rows, speed: Any) -> tuple[Reference, list[MeasuredExport]]:
@@ -91,11 +135,18 @@ def presented(task: Task, rows: Rows, speed: Any) -> tuple[Reference, list[Measu
     shape: Callable[[Any], Any] = (lambda x: x[:, None]) if task.scores else (lambda x: np.eye(2)[x])
 
     def subject(outputs: Any) -> Subject:
-        return Subject(artifact="-", metrics=task.metrics(truth, outputs), size_bytes=1, parameters=1, nonzero=1, precision="fp32")
+        return Subject(
+            artifact="-", metrics=task.metrics(truth, outputs), size_bytes=1, parameters=1, nonzero=1, precision="fp32"
+        )
 
     written: Any = SimpleNamespace()
-    exports = [MeasuredExport(written, f"f{i}", shape(c), None, {}, subject(shape(c))) for i, c in enumerate(candidates)]
-    latency = [Measured(e.subject, "here", "onnxruntime", "cpu", 1, 1, 8, {}, np.full(4, s)) for e, s in zip(exports, speed, strict=True)]
+    exports = [
+        MeasuredExport(written, f"f{i}", shape(c), None, {}, subject(shape(c))) for i, c in enumerate(candidates)
+    ]
+    latency = [
+        Measured(e.subject, "here", "onnxruntime", "cpu", 1, 1, 8, {}, np.full(4, s))
+        for e, s in zip(exports, speed, strict=True)
+    ]
     return Reference(task, truth, shape(base), subject(shape(base)), latency, {}), exports
 
 
@@ -107,7 +158,11 @@ def classes(metric: str, drop: float) -> Callable[[np.random.Generator, int, flo
         truth = (rng.random(count) < POSITIVE).astype(int)
         right = rng.random(count) < ACCURACY
         base = np.where(right, truth, 1 - truth)
-        return truth, base, [np.where(u < np.where(right, lost, MENDED), 1 - base, base) for u in _alike(rng, count, alike)]
+        return (
+            truth,
+            base,
+            [np.where(u < np.where(right, lost, MENDED), 1 - base, base) for u in _alike(rng, count, alike)],
+        )
 
     return draw
 
@@ -124,7 +179,9 @@ def _lost(metric: str, drop: float) -> float:
     low, high = 0.0, 0.5
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _metric(metric, 0.0, 0.0) - _metric(metric, middle, MENDED) < drop else (low, middle)
+        low, high = (
+            (middle, high) if _metric(metric, 0.0, 0.0) - _metric(metric, middle, MENDED) < drop else (low, middle)
+        )
     return low
 
 
@@ -141,7 +198,9 @@ def scores(drop: float) -> Callable[[np.random.Generator, int, float], Rows]:
 
     def draw(rng: np.random.Generator, count: int, alike: float) -> Rows:
         truth, one, shared = rng.standard_normal((3, count))
-        own: Sequence[Any] = [sqrt(alike) * shared + sqrt(1 - alike) * rng.standard_normal(count) for _ in range(FORMATS)]
+        own: Sequence[Any] = [
+            sqrt(alike) * shared + sqrt(1 - alike) * rng.standard_normal(count) for _ in range(FORMATS)
+        ]
         return truth, truth + noise[0] * one, [truth + noise[1] * (SHARED * one + sqrt(1 - SHARED**2) * o) for o in own]
 
     return draw

@@ -1,9 +1,10 @@
-"""One int8 model in every runtime that is here, through `edgeopt apply` with `export: auto`, and whether that kept the fastest.
+"""One int8 model in every runtime that is here, through `edgeopt apply` with `export: auto`, and whether that kept the
+fastest.
 
-The model is fine-tuned and quantized once. Every format in every variant, the FP32 baseline and torch answer the same queries in
-turn, on one thread and on two. Metrics, size, largest logit difference (from what the file was made of) and cold start
-are the exported file's. Runtimes that come as extras are measured where they are installed: `build/runtimes/bin/python -m
-benchmarks.exports …` after `make test-runtimes`. Run it while nothing else runs.
+The model is fine-tuned and quantized once. Every format in every variant, the FP32 baseline and torch answer the same
+queries in turn, on one thread and on two. Metrics, size, largest logit difference (from what the file was made of) and
+cold start are the exported file's. Runtimes that come as extras are measured where they are installed:
+`build/runtimes/bin/python -m benchmarks.exports …` after `make test-runtimes`. Run it while nothing else runs.
 """
 
 from __future__ import annotations
@@ -34,12 +35,21 @@ def main() -> None:
     rows = results(report)
     (kept,) = [e.name for e in report.exports if e.subject == "candidate"]
     fastest = min((e.name for e in report.exports if e.verdict == "pass"), key=lambda name: rows[name]["typical_ms_1"])
-    save(options.name, {
-        "what": "one int8 model in several runtimes: p50 in ms at 128 tokens and at the rows' own lengths, batch 1, on 1 and 2 threads; "
-                "typical_ms_1 is the geometric mean of the two lengths on one thread, by which `export: auto` chooses",
-        "model": options.model.name, "task": options.task, "rows": report.task.rows, "auto_kept": kept, "fastest": fastest, "kept_is_fastest": kept == fastest,
-        "versions": {name: version for name in RUNTIMES if (version := host.installed(name))}, "results": rows,
-    })  # fmt: skip
+    save(
+        options.name,
+        {
+            "what": "one int8 model in several runtimes: p50 in ms at 128 tokens and at the rows' own lengths, batch 1, on 1 and 2 threads; "
+            "typical_ms_1 is the geometric mean of the two lengths on one thread, by which `export: auto` chooses",
+            "model": options.model.name,
+            "task": options.task,
+            "rows": report.task.rows,
+            "auto_kept": kept,
+            "fastest": fastest,
+            "kept_is_fastest": kept == fastest,
+            "versions": {name: version for name in RUNTIMES if (version := host.installed(name))},
+            "results": rows,
+        },
+    )
     write(f"{options.name}.md", _markdown(report, rows, kept, fastest))
 
 
@@ -48,24 +58,51 @@ def recipe(options: Any) -> dict[str, Any]:
     training = {"epochs": options.epochs, "learning_rate": 5e-5}
     target = {"sequence": list(SEQUENCE), "queries": options.queries, "max_seconds": 120.0}
     return {
-        "edgeopt": 1, "name": options.name, "model": {"id": str(options.model.resolve())},
-        "task": {"type": "text-classification", "dataset": {"data_files": data}, **TASKS[options.task], "metrics": ["accuracy", "f1"]},
+        "edgeopt": 1,
+        "name": options.name,
+        "model": {"id": str(options.model.resolve())},
+        "task": {
+            "type": "text-classification",
+            "dataset": {"data_files": data},
+            **TASKS[options.task],
+            "metrics": ["accuracy", "f1"],
+        },
         "baseline": {"finetune": training},
-        "steps": [{"use": "finetune", **training}, {"id": "int8", "use": "quantize.static", "calibration": {"samples": 256}}],
-        "export": "auto", "targets": [{"name": f"{n}-threads", "threads": n, **target} for n in THREADS],
+        "steps": [
+            {"use": "finetune", **training},
+            {"id": "int8", "use": "quantize.static", "calibration": {"samples": 256}},
+        ],
+        "export": "auto",
+        "targets": [{"name": f"{n}-threads", "threads": n, **target} for n in THREADS],
         "gates": [{"metric": "size", "max_ratio": 1.0}],
-    }  # fmt: skip
+    }
 
 
 def results(report: Report) -> dict[str, dict[str, Any]]:
     """A row for each subject: the baselines, then the exports, the quickest first."""
-    rows = {"baseline (FP32, onnx)": {"runtime": "onnxruntime", "max_logit_difference": None, **_figures(report.baseline, report, "baseline")}}
-    rows["baseline (FP32, torch)"] = {"runtime": "torch", "max_logit_difference": None, **_times(report, "baseline-torch")}
+    rows = {
+        "baseline (FP32, onnx)": {
+            "runtime": "onnxruntime",
+            "max_logit_difference": None,
+            **_figures(report.baseline, report, "baseline"),
+        }
+    }
+    rows["baseline (FP32, torch)"] = {
+        "runtime": "torch",
+        "max_logit_difference": None,
+        **_times(report, "baseline-torch"),
+    }
     exports = {
-        e.name: {"runtime": e.runtime, "made_of": e.made_of, "lengths": e.lengths, "verdict": e.verdict, "max_logit_difference": e.max_abs_diff,
-                 **_figures(e.figures, report, e.subject)}
+        e.name: {
+            "runtime": e.runtime,
+            "made_of": e.made_of,
+            "lengths": e.lengths,
+            "verdict": e.verdict,
+            "max_logit_difference": e.max_abs_diff,
+            **_figures(e.figures, report, e.subject),
+        }
         for e in report.exports
-    }  # fmt: skip
+    }
     return rows | dict(sorted(exports.items(), key=lambda row: row[1]["typical_ms_1"]))
 
 
@@ -86,14 +123,36 @@ def _times(report: Report, name: str) -> dict[str, Any]:
         times[f"typical_ms_{threads}"] = round(float(np.exp(np.mean([np.log(found[threads, s]) for s in SEQUENCE]))), 4)
     for s in report.speedups:
         if (s.of, s.against) == (name, "baseline"):
-            times[f"speedup_{s.target.partition('-')[0]}_{s.sequence}"] = [round(v, 3) for v in (s.ratio, s.low, s.high)]
+            times[f"speedup_{s.target.partition('-')[0]}_{s.sequence}"] = [
+                round(v, 3) for v in (s.ratio, s.low, s.high)
+            ]
     return times
 
 
 def _markdown(report: Report, rows: dict[str, dict[str, Any]], kept: str, fastest: str) -> str:
-    columns = ("Export", "accuracy", "F1", "Logit difference", "MB", "p50 ms, 1 thread, 128", "own lengths", "2 threads, 128", "own lengths", "Cold start ms")
-    names = ("accuracy", "f1", "max_logit_difference", "size_mb", *(f"p50_ms_{t}_{s}" for t in THREADS for s in SEQUENCE), "cold_start_ms")
-    lines = [[f"**{name}**" if name == kept else name, *(_shown(row.get(n)) for n in names)] for name, row in rows.items()]
+    columns = (
+        "Export",
+        "accuracy",
+        "F1",
+        "Logit difference",
+        "MB",
+        "p50 ms, 1 thread, 128",
+        "own lengths",
+        "2 threads, 128",
+        "own lengths",
+        "Cold start ms",
+    )
+    names = (
+        "accuracy",
+        "f1",
+        "max_logit_difference",
+        "size_mb",
+        *(f"p50_ms_{t}_{s}" for t in THREADS for s in SEQUENCE),
+        "cold_start_ms",
+    )
+    lines = [
+        [f"**{name}**" if name == kept else name, *(_shown(row.get(n)) for n in names)] for name, row in rows.items()
+    ]
     chosen = "which is the fastest row" if kept == fastest else f"and the fastest row is {fastest}"
     return (
         f"# {report.model.rpartition('/')[2]} in several runtimes\n\n{report.task.rows} rows; made by `benchmarks/exports.py` on {host.cpu_name()}, "

@@ -1,6 +1,6 @@
-"""How often gates on accuracy, F1, Matthews, Pearson and Spearman decide wrongly: synthetic rows on which the true drop is
-known, decided as a run's are, 500 times each. A gate of 1 point at 95 % confidence may pass a drop of just 1 point, and fail
-one, in 5 % of samples.
+"""How often gates on accuracy, F1, Matthews, Pearson and Spearman decide wrongly: synthetic rows on which the true drop
+is known, decided as a run's are, 500 times each. A gate of 1 point at 95 % confidence may pass a drop of just 1 point,
+and fail one, in 5 % of samples.
 
     python -m benchmarks.gate_simulation --processes 2
 """
@@ -72,7 +72,9 @@ def _lost(metric: str, rows: int, drop: float) -> float:
         for model in (1, 2):
             matrix = np.zeros((1, 2, 2))
             np.add.at(matrix[0], (cells[:, 0], cells[:, model]), shares)
-            found.append(float(np.trace(matrix[0])) if metric == "accuracy" else float(confusion_metric(metric, matrix)[0]))
+            found.append(
+                float(np.trace(matrix[0])) if metric == "accuracy" else float(confusion_metric(metric, matrix)[0])
+            )
         low, high = (middle, high) if found[0] - found[1] < drop else (low, middle)
     return low
 
@@ -98,8 +100,9 @@ def decided(metric: str, truth: Any, base: Any, candidate: Any, **gate: Any) -> 
     groups = gate.pop("groups", {})
     outputs = [x[:, None] if regression else np.eye(2)[x] for x in (base, candidate)]
     subjects = [
-        Subject(artifact="-", metrics=task.metrics(truth, x), size_bytes=1, parameters=1, nonzero=1, precision="fp32") for x in outputs
-    ]  # fmt: skip
+        Subject(artifact="-", metrics=task.metrics(truth, x), size_bytes=1, parameters=1, nonzero=1, precision="fp32")
+        for x in outputs
+    ]
     asked = GateSpec.model_validate({"metric": metric, "max_drop": MARGIN, "confidence": CONFIDENCE, **gate})
     return decide(asked, Evidence(task, truth, *outputs, *subjects, [], groups))
 
@@ -109,7 +112,13 @@ def simulate(metric: str, rows: int, drop: float, repeats: int) -> dict[str, Any
     draw = (scores if metric in ("pearson", "spearman") else classes)(metric, rows, drop)
     rng = np.random.default_rng([rows, int(drop * 1000), METRICS.index(metric)])
     verdicts = Counter(decided(metric, *draw(rng, rows)).verdict for _ in range(repeats))
-    return {"metric": metric, "rows": rows, "drop": drop, "repeats": repeats, **{v: verdicts[v] / repeats for v in ("pass", "fail", "inconclusive")}}
+    return {
+        "metric": metric,
+        "rows": rows,
+        "drop": drop,
+        "repeats": repeats,
+        **{v: verdicts[v] / repeats for v in ("pass", "fail", "inconclusive")},
+    }
 
 
 def simulate_slices(name: str, drops: tuple[float, ...], repeats: int) -> dict[str, Any]:
@@ -118,9 +127,18 @@ def simulate_slices(name: str, drops: tuple[float, ...], repeats: int) -> dict[s
     slices = np.repeat(["a", "b", "c", "d"], SLICE_ROWS)
     verdicts: Counter[str] = Counter()
     for _ in range(repeats):
-        columns = [np.concatenate(x) for x in zip(*(d(rng, n) for d, n in zip(draws, SLICE_ROWS, strict=True)), strict=True)]
-        verdicts[decided("accuracy", *columns, max_drop=SLICE_MARGIN, slice="domain", groups={"domain": slices}).verdict] += 1
-    return {"slices": name, "drops": drops, "repeats": repeats, **{v: verdicts[v] / repeats for v in ("pass", "fail", "inconclusive")}}
+        columns = [
+            np.concatenate(x) for x in zip(*(d(rng, n) for d, n in zip(draws, SLICE_ROWS, strict=True)), strict=True)
+        ]
+        verdicts[
+            decided("accuracy", *columns, max_drop=SLICE_MARGIN, slice="domain", groups={"domain": slices}).verdict
+        ] += 1
+    return {
+        "slices": name,
+        "drops": drops,
+        "repeats": repeats,
+        **{v: verdicts[v] / repeats for v in ("pass", "fail", "inconclusive")},
+    }
 
 
 SLICES: dict[str, tuple[float, ...]] = {
@@ -142,7 +160,9 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep what the results file has")
     options = parser.parse_args()
     jobs = [(m, n, d, options.repeats) for m in METRICS for n in SPLITS for d in DROPS]
-    before = json.loads((RESULTS / "gate_simulation.json").read_text(encoding="utf-8"))["gates"] if options.resume else []
+    before = (
+        json.loads((RESULTS / "gate_simulation.json").read_text(encoding="utf-8"))["gates"] if options.resume else []
+    )
     found = [r for r in before if r["repeats"] == options.repeats]
     done = {(r["metric"], r["rows"], r["drop"], r["repeats"]) for r in found}
     worst = [simulate_slices(name, drops, options.repeats) for name, drops in SLICES.items()]
@@ -153,11 +173,17 @@ def main() -> None:
 
 
 def _save(found: list[dict[str, Any]], worst: list[dict[str, Any]], repeats: int) -> None:
-    save("gate_simulation", {
-        "what": "share of simulated samples in which a gate passes, fails and stays inconclusive, by the true drop",
-        "margin": MARGIN, "confidence": CONFIDENCE, "repeats": repeats, "gates": found,
-        "worst_slice": {"rows": SLICE_ROWS, "margin": SLICE_MARGIN, "gates": worst},
-    })  # fmt: skip
+    save(
+        "gate_simulation",
+        {
+            "what": "share of simulated samples in which a gate passes, fails and stays inconclusive, by the true drop",
+            "margin": MARGIN,
+            "confidence": CONFIDENCE,
+            "repeats": repeats,
+            "gates": found,
+            "worst_slice": {"rows": SLICE_ROWS, "margin": SLICE_MARGIN, "gates": worst},
+        },
+    )
     (RESULTS / "gate_simulation.md").write_text(table(found, worst, repeats), encoding="utf-8")
 
 
@@ -166,23 +192,31 @@ def table(found: list[dict[str, Any]], worst: list[dict[str, Any]], repeats: int
     nominal = 1 - CONFIDENCE
     limit = nominal + 1.96 * sqrt(nominal * CONFIDENCE / repeats)
     lines = [
-        "# Error rates of gates on metrics", "",
+        "# Error rates of gates on metrics",
+        "",
         f"`python -m benchmarks.gate_simulation`: a gate of {MARGIN * 100:g} point at {CONFIDENCE:.0%} confidence, on {repeats} samples of synthetic rows "
         f"on which the true drop is known. Where it is just the margin, to pass and to fail are errors, and each may happen in {nominal:.0%} of samples "
-        f"(up to {limit:.1%} in {repeats} of them, by chance); so with failing no drop, and with passing 3 points. All else is power.", "",
-        "| Metric | Rows | True drop | pass | fail | inconclusive | errors within nominal |", "|---|---:|---|---:|---:|---:|---|",
-    ]  # fmt: skip
+        f"(up to {limit:.1%} in {repeats} of them, by chance); so with failing no drop, and with passing 3 points. All else is power.",
+        "",
+        "| Metric | Rows | True drop | pass | fail | inconclusive | errors within nominal |",
+        "|---|---:|---|---:|---:|---:|---|",
+    ]
     for r in found:
         wrong = {"no drop": ("fail",), "just the margin": ("pass", "fail"), "3 points": ("pass",)}[DROPS[r["drop"]]]
         held = all(r[v] <= limit for v in wrong)
         rates = " | ".join(f"**{r[v]:.1%}**" if v in wrong else f"{r[v]:.1%}" for v in ("pass", "fail", "inconclusive"))
         lines.append(f"| {r['metric']} | {r['rows']:,} | {DROPS[r['drop']]} | {rates} | {'yes' if held else 'no'} |")
     lines += [
-        "", f"The worst of four slices ({', '.join(map(str, SLICE_ROWS))} rows), accuracy, a gate of {SLICE_MARGIN * 100:g} points over all of them:", "",
-        "| True drop | pass | fail | inconclusive |", "|---|---:|---:|---:|",
+        "",
+        f"The worst of four slices ({', '.join(map(str, SLICE_ROWS))} rows), accuracy, a gate of {SLICE_MARGIN * 100:g} points over all of them:",
+        "",
+        "| True drop | pass | fail | inconclusive |",
+        "|---|---:|---:|---:|",
         *(f"| {r['slices']} | {r['pass']:.1%} | {r['fail']:.1%} | {r['inconclusive']:.1%} |" for r in worst),
-        "", "Errors in bold. Synthetic rows: both models' right and wrong answers are drawn independently from row to row, scores are normal.", "",
-    ]  # fmt: skip
+        "",
+        "Errors in bold. Synthetic rows: both models' right and wrong answers are drawn independently from row to row, scores are normal.",
+        "",
+    ]
     return "\n".join(lines)
 
 

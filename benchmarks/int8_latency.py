@@ -26,30 +26,41 @@ SEQUENCE = 128
 DEFAULT = ", default session"
 
 
-def measured(files: dict[str, Path], rows: list[dict[str, list[int]]], options: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Of each file p50 and p90, and FP32's p50 over its own with one-sided 95 % bounds, at each number of threads; and how the
-    sessions were opened. A file whose name ends in DEFAULT gets the runtime's own options, others for ONNX Runtime the quickest.
-    options: queries, max_seconds, peers (the Python that has all runtimes)."""
+def measured(
+    files: dict[str, Path], rows: list[dict[str, list[int]]], options: Any
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Of each file p50 and p90, and FP32's p50 over its own with one-sided 95 % bounds, at each number of threads; and
+    how the sessions were opened. A file whose name ends in DEFAULT gets the runtime's own options, others for ONNX
+    Runtime the quickest. options: queries, max_seconds, peers (the Python that has all runtimes).
+    """
     results: dict[str, dict[str, Any]] = {name: {} for name in files}
     sessions = {}
     for threads in THREADS:
-        task = {"files": {name: str(path) for name, path in files.items()}, "rows": rows, "threads": threads, "sequence": SEQUENCE,
-                "queries": options.queries, "max_seconds": options.max_seconds}  # fmt: skip
+        task = {
+            "files": {name: str(path) for name, path in files.items()},
+            "rows": rows,
+            "threads": threads,
+            "sequence": SEQUENCE,
+            "queries": options.queries,
+            "max_seconds": options.max_seconds,
+        }
         found = json.loads(worker("benchmarks.int8_latency", task, python=options.peers))
         samples = {name: np.array(values) for name, values in found["samples"].items()}
         sessions[threads] = found["sessions"]
         for name, values in samples.items():
             ratio = percentile_ratio(samples["fp32"], values, 50.0, 0.95)
             results[name][f"threads_{threads}"] = {
-                "p50_ms": round(float(np.percentile(values, 50)), 3), "p90_ms": round(float(np.percentile(values, 90)), 3),
+                "p50_ms": round(float(np.percentile(values, 50)), 3),
+                "p90_ms": round(float(np.percentile(values, 90)), 3),
                 "speedup": {"value": round(ratio.value, 3), "low": round(ratio.low, 3), "high": round(ratio.high, 3)},
-            }  # fmt: skip
+            }
     return results, {"versions": found["versions"], "sessions": sessions}
 
 
 def main() -> None:
-    """task: files by name, rows, threads, sequence, queries and max_seconds; prints milliseconds, one a round, and what each
-    session was opened with."""
+    """task: files by name, rows, threads, sequence, queries and max_seconds; prints milliseconds, one a round, and what
+    each session was opened with.
+    """
     task = json.load(sys.stdin)
     threads = task["threads"]
     pin(threads)

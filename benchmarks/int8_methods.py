@@ -1,12 +1,12 @@
-"""int8 of one fine-tuned encoder in every way that edgeopt has, through `edgeopt apply`, and in the ways that others offer:
-what each keeps of the metric, its size, what making it costs, and its latency.
+"""int8 of one fine-tuned encoder in every way that edgeopt has, through `edgeopt apply`, and in the ways that others
+offer: what each keeps of the metric, its size, what making it costs, and its latency.
 
-All methods start from the same fine-tuned model, which the store holds; peers calibrate on the rows that `quantize.static`
-calibrates on. `quantize.qat` trains on, with the model as it was for a teacher. Latencies are of all files interleaved in one
-process, batch 1, 128 tokens, each ONNX file with the options that it is quickest with, those of peers with the default ones
-besides, and OpenVINO with its hint for latency. Peak memory is of a process that does that step and nothing else. The peers
-of other libraries need `--peers`, a Python that has peers-requirements.txt. A second start with the same --work goes on where
-the first stopped.
+All methods start from the same fine-tuned model, which the store holds; peers calibrate on the rows that
+`quantize.static` calibrates on. `quantize.qat` trains on, with the model as it was for a teacher. Latencies are of all
+files interleaved in one process, batch 1, 128 tokens, each ONNX file with the options that it is quickest with, those
+of peers with the default ones besides, and OpenVINO with its hint for latency. Peak memory is of a process that does
+that step and nothing else. The peers of other libraries need `--peers`, a Python that has peers-requirements.txt. A
+second start with the same --work goes on where the first stopped.
 """
 
 from __future__ import annotations
@@ -52,17 +52,23 @@ def main() -> None:
     parser.add_argument("--methods", help="comma between them; default: all")
     parser.add_argument("--queries", type=int, default=400, help="of the latency, at each number of threads")
     parser.add_argument("--max-seconds", type=float, default=400.0, help="of the latency, at each number of threads")
-    parser.add_argument("--peers", type=lambda path: Path(path).absolute(), help="a Python that has peers-requirements.txt")
+    parser.add_argument(
+        "--peers", type=lambda path: Path(path).absolute(), help="a Python that has peers-requirements.txt"
+    )
     parser.add_argument("--work", type=Path, required=True, help="keep store and runs here, to go on from")
     options = parser.parse_args()
     work = options.work.resolve()
     steps = methods(options)
     peers = [name for name, needs in PEERS.items() if options.peers or not needs]
     wanted = options.methods.split(",") if options.methods else [*steps, *peers]
-    runs = {name: applied(recipe(name, step, options), work) for name, step in steps.items() if name in ("fp32", *wanted)}
+    runs = {
+        name: applied(recipe(name, step, options), work) for name, step in steps.items() if name in ("fp32", *wanted)
+    }
     data = load_rows(load_recipe(_path(runs["fp32"])))
     made = {name: peer(name, runs["fp32"], data, options, work) for name in peers if name in wanted}
-    files = {name: run / report_of(run).candidate.artifact for name, run in runs.items()} | {name: f / made_of(f)["file"] for name, f in made.items()}
+    files = {name: run / report_of(run).candidate.artifact for name, run in runs.items()} | {
+        name: f / made_of(f)["file"] for name, f in made.items()
+    }
     if SAME in wanted:
         files[ORT] = exported(runs[SAME], work)
     files |= {f"{name}{DEFAULT}": path for name, path in files.items() if name in PEERS and path.suffix == ".onnx"}
@@ -70,13 +76,27 @@ def main() -> None:
     results = {name: {**row(name, runs, work), **timed[name]} for name in runs}
     if SAME in wanted:
         results[ORT] = {**of_file(files[ORT], runs, data), **timed[ORT]}
-    results |= {name: {**peer_row(made[name.removesuffix(DEFAULT)], runs["fp32"]), **found} for name, found in timed.items() if name not in results}
+    results |= {
+        name: {**peer_row(made[name.removesuffix(DEFAULT)], runs["fp32"]), **found}
+        for name, found in timed.items()
+        if name not in results
+    }
     title = f"int8_methods_{options.task}_{options.model.name}"
-    save(title, {
-        "what": "int8 of one fine-tuned encoder; metrics on validation, paired 90 % intervals (one-sided 95 % bounds); latency of one text of 128 tokens",
-        "model": options.model.name, "task": options.task, "train_rows": options.max_rows or "all", "calibration_rows": options.samples, "seed": 42,
-        "settings": {name: steps[name] for name in runs}, **about, "results": results, "against_peers": against_peers(results),
-    })  # fmt: skip
+    save(
+        title,
+        {
+            "what": "int8 of one fine-tuned encoder; metrics on validation, paired 90 % intervals (one-sided 95 % bounds); latency of one text of 128 tokens",
+            "model": options.model.name,
+            "task": options.task,
+            "train_rows": options.max_rows or "all",
+            "calibration_rows": options.samples,
+            "seed": 42,
+            "settings": {name: steps[name] for name in runs},
+            **about,
+            "results": results,
+            "against_peers": against_peers(results),
+        },
+    )
     write(f"{title}.md", rendered(results))
 
 
@@ -84,23 +104,39 @@ def methods(options: Any) -> dict[str, list[dict[str, Any]]]:
     """The steps behind the fine-tuning."""
     static = {"id": "int8", "use": "quantize.static"}
     ranges = {name: {"calibration": {"samples": options.samples, "method": name}} for name in CALIBRATORS}
-    trained = {"epochs": options.qat_epochs, "learning_rate": options.qat_rate, "batch_size": 32, "distil": {"teacher": "baseline"}}
+    trained = {
+        "epochs": options.qat_epochs,
+        "learning_rate": options.qat_rate,
+        "batch_size": 32,
+        "distil": {"teacher": "baseline"},
+    }
     return {
-        "fp32": [], "dynamic": [{"id": "int8", "use": "quantize.dynamic"}], **{f"static-{name}": [{**static, **given}] for name, given in ranges.items()},
+        "fp32": [],
+        "dynamic": [{"id": "int8", "use": "quantize.dynamic"}],
+        **{f"static-{name}": [{**static, **given}] for name, given in ranges.items()},
         "static-int4-words": [{**static, **ranges["minmax"], "word_table": "int4"}],
-        "static-auto": [{**static, **ranges["minmax"], "policy": "auto"}], "qat": [{"id": "int8", "use": "quantize.qat", **trained}],
-    }  # fmt: skip
+        "static-auto": [{**static, **ranges["minmax"], "policy": "auto"}],
+        "qat": [{"id": "int8", "use": "quantize.qat", **trained}],
+    }
 
 
 def recipe(name: str, step: list[dict[str, Any]], options: Any) -> dict[str, Any]:
     training = {"epochs": options.epochs, "learning_rate": options.rate, "batch_size": 32}
     limit = {"max_rows": {"train": options.max_rows}} if options.max_rows else {}
     return {
-        "edgeopt": 1, "name": f"int8-{options.task}-{options.model.name}-{name}", "model": {"id": str(options.model.resolve())},
-        "task": {"type": "text-classification", "dataset": {"path": str(options.data.resolve()), **limit}, **TASKS[options.task]},
-        "baseline": {"finetune": training}, "steps": [{"id": "tune", "use": "finetune", **training}, *step],
-        "targets": [{"name": "bench", "sequence": [SEQUENCE], "queries": 64}], "seed": 42,
-    }  # fmt: skip
+        "edgeopt": 1,
+        "name": f"int8-{options.task}-{options.model.name}-{name}",
+        "model": {"id": str(options.model.resolve())},
+        "task": {
+            "type": "text-classification",
+            "dataset": {"path": str(options.data.resolve()), **limit},
+            **TASKS[options.task],
+        },
+        "baseline": {"finetune": training},
+        "steps": [{"id": "tune", "use": "finetune", **training}, *step],
+        "targets": [{"name": "bench", "sequence": [SEQUENCE], "queries": 64}],
+        "seed": 42,
+    }
 
 
 def _path(run: Path) -> Path:
@@ -130,7 +166,13 @@ def peer(name: str, run: Path, data: TaskData, options: Any, work: Path) -> Path
     calibration = data.calibration(options.samples, task.spec.selection, 42)
     rows = task.encode(Encoder(run / "model", task.spec.max_length), calibration.texts).ids
     states = work / "store" / "states"
-    given = {"peer": name, "graph": str(states / keys["onnx"] / GRAPH), "torch": str(states / keys["tune"]), "rows": rows, "report": report_rows(run, data)}
+    given = {
+        "peer": name,
+        "graph": str(states / keys["onnx"] / GRAPH),
+        "torch": str(states / keys["tune"]),
+        "rows": rows,
+        "report": report_rows(run, data),
+    }
     worker("benchmarks.int8_peers", {**given, "folder": str(folder)}, python=options.peers if PEERS[name] else None)
     return folder
 
@@ -170,7 +212,11 @@ def of_file(path: Path, runs: dict[str, Path], data: TaskData) -> dict[str, Any]
 
 def peer_row(folder: Path, fp32: Path) -> dict[str, Any]:
     made = made_of(folder)
-    return {**_compared(np.load(folder / "logits.npy"), fp32, made["size_bytes"]), "seconds": made["seconds"], "peak_bytes": made["peak_bytes"]}
+    return {
+        **_compared(np.load(folder / "logits.npy"), fp32, made["size_bytes"]),
+        "seconds": made["seconds"],
+        "peak_bytes": made["peak_bytes"],
+    }
 
 
 def _compared(logits: Any, fp32: Path, size: int) -> dict[str, Any]:
@@ -179,7 +225,10 @@ def _compared(logits: Any, fp32: Path, size: int) -> dict[str, Any]:
     values, metrics = evidence.task.metrics(evidence.labels, logits), {}
     for metric in evidence.task.spec.metric_names:
         change = evidence.difference(metric, 0.95)
-        metrics[metric] = {"value": values[metric], **{f"change{k}": round(v, 4) for k, v in zip(("", "_low", "_high"), change, strict=True)}}
+        metrics[metric] = {
+            "value": values[metric],
+            **{f"change{k}": round(v, 4) for k, v in zip(("", "_low", "_high"), change, strict=True)},
+        }
     return {"metrics": metrics, "size_bytes": size, "size_ratio": round(size / report_of(fp32).candidate.size_bytes, 4)}
 
 
@@ -188,7 +237,9 @@ def _peak(run: Path, work: Path) -> int:
     kept = work / "peaks" / f"{run.name}.json"
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
-        kept.write_text(worker("benchmarks.step_memory", {"recipe": str(_path(run)), "run": str(run), "store": str(work / "store")}))
+        kept.write_text(
+            worker("benchmarks.step_memory", {"recipe": str(_path(run)), "run": str(run), "store": str(work / "store")})
+        )
     return int(json.loads(kept.read_text(encoding="utf-8"))["peak_bytes"])
 
 
@@ -197,8 +248,11 @@ def against_peers(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     theirs = [name for name in results if name.removesuffix(DEFAULT) in PEERS]
     ours = [name for name in results if name not in (*theirs, "fp32")]
     return {
-        f"threads_{t}": {name: {peer: round(_p50(results[name], t) / _p50(results[peer], t), 3) for peer in theirs} for name in ours} for t in THREADS
-    }  # fmt: skip
+        f"threads_{t}": {
+            name: {peer: round(_p50(results[name], t) / _p50(results[peer], t), 3) for peer in theirs} for name in ours
+        }
+        for t in THREADS
+    }
 
 
 def _p50(found: dict[str, Any], threads: int) -> float:
@@ -211,7 +265,10 @@ def rendered(results: dict[str, dict[str, Any]]) -> str:
     columns += [f"{what}, {t} thread{'s' * (t > 1)}" for t in THREADS for what in ("p50 ms", "p90 ms", "speed-up")]
     lines = []
     for name, found in results.items():
-        metrics = [f"{x['value']:.4f} ({x['change']:+.4f}, {x['change_low']:+.4f} … {x['change_high']:+.4f})" for x in (found["metrics"][m] for m in names)]
+        metrics = [
+            f"{x['value']:.4f} ({x['change']:+.4f}, {x['change_low']:+.4f} … {x['change_high']:+.4f})"
+            for x in (found["metrics"][m] for m in names)
+        ]
         cost = [f"{found['seconds']:.0f}", f"{found['peak_bytes'] / 1e6:.0f}"] if "seconds" in found else ["", ""]
         times = [x for t in THREADS for x in _times(found[f"threads_{t}"])]
         shown = f"{name} ({found['chosen']})" if "chosen" in found else name
@@ -221,7 +278,11 @@ def rendered(results: dict[str, dict[str, Any]]) -> str:
 
 def _times(found: dict[str, Any]) -> list[str]:
     speedup = found["speedup"]
-    return [f"{found['p50_ms']:.2f}", f"{found['p90_ms']:.2f}", f"{speedup['value']:.2f}× ({speedup['low']:.2f} - {speedup['high']:.2f})"]
+    return [
+        f"{found['p50_ms']:.2f}",
+        f"{found['p90_ms']:.2f}",
+        f"{speedup['value']:.2f}× ({speedup['low']:.2f} - {speedup['high']:.2f})",
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""One int8 model made as its library makes it by default, and its answers: `python -m benchmarks.int8_peers`, task on stdin.
+"""One int8 model made as its library makes it by default, and its answers: `python -m benchmarks.int8_peers`, task on
+stdin.
 
 In a process of its own, so that the peak memory is that library's, and in the Python that has the library.
 """
@@ -44,8 +45,10 @@ def feeds(rows: Rows) -> list[dict[str, Any]]:
 
 
 def query(path: Path, options: Options) -> Query:
-    """What answers a query from a file, by the runtime that it is for. options: of ONNX Runtime; OpenVINO's are those for
-    latency, on as many threads."""
+    """What answers a query from a file, by the runtime that it is for.
+
+    options: of ONNX Runtime; OpenVINO's are those for latency, on as many threads.
+    """
     if path.suffix in (".onnx", ".ort"):
         return onnx_query(path, options)
     import openvino
@@ -115,22 +118,34 @@ def neural_compressor_static(_: Path, torch_folder: Path, rows: Rows, folder: Pa
 
     given = [{name: torch.from_numpy(values) for name, values in feed.items()} for feed in feeds(rows)]
     example = tuple(torch.cat([given[0][n]] * 2) for n in names)
-    axes = tuple({0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("sequence", min=3, max=512)} for _ in example)
+    axes = tuple(
+        {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("sequence", min=3, max=512)} for _ in example
+    )
     prepared = prepare(export(Logits().eval(), example, dynamic_shapes=axes), get_default_static_config())
     with torch.no_grad():
         for row in given:
             prepared(*(row[n] for n in names))
     made = folder / "model.onnx"
     torch.onnx.export(
-        convert(prepared), example, str(made), dynamo=True, opset_version=20, external_data=False, dynamic_shapes=axes,
-        input_names=names, output_names=["logits"],
-    )  # fmt: skip
+        convert(prepared),
+        example,
+        str(made),
+        dynamo=True,
+        opset_version=20,
+        external_data=False,
+        dynamic_shapes=axes,
+        input_names=names,
+        output_names=["logits"],
+    )
     return made
 
 
 MAKERS = {
-    "onnxruntime-dynamic": ort_dynamic, "onnxruntime-static": ort_static, "neural-compressor": neural_compressor_static, "openvino-nncf": nncf_static,
-}  # fmt: skip
+    "onnxruntime-dynamic": ort_dynamic,
+    "onnxruntime-static": ort_static,
+    "neural-compressor": neural_compressor_static,
+    "openvino-nncf": nncf_static,
+}
 
 if __name__ == "__main__":
     main()

@@ -44,24 +44,35 @@ def main() -> None:
         graphs["onnxruntime default static"] = _default_static(graphs["fp32"], rows, work)
         pin(1)
         feeds = feeds_of(rows, 128, 1)
-        chosen = {name: best_options(partial(onnx_query, path), defaults(1), changes(1), feeds, 1) for name, path in graphs.items()}
-        queries = {**{name: choice.query for name, choice in chosen.items()}, "fp32, default session": onnx_query(graphs["fp32"], defaults(1))}
+        chosen = {
+            name: best_options(partial(onnx_query, path), defaults(1), changes(1), feeds, 1)
+            for name, path in graphs.items()
+        }
+        queries = {
+            **{name: choice.query for name, choice in chosen.items()},
+            "fp32, default session": onnx_query(graphs["fp32"], defaults(1)),
+        }
         medians: dict[str, list[float]] = {name: [] for name in queries}
         for _ in range(options.repeats):
             for name, samples in interleaved(queries, feeds, 1, ROUNDS, SECONDS).items():
                 medians[name].append(float(np.median(samples)))
         sizes = {name: weigh(path).bytes for name, path in graphs.items()}
-    save("int8_speed", {
-        "what": "p50 of an FP32 baseline over p50 of the candidate; batch 1, sequence 128, one thread",
-        "repeats": options.repeats,
-        "session": {name: choice.options for name, choice in chosen.items()},
-        "p50_ms": {k: spread(v) for k, v in medians.items()},
-        "speedup": {
-            f"{name} over {base}": spread([b / c for b, c in zip(medians[base], medians[name], strict=True)])
-            for name in medians if name not in BASELINES for base in BASELINES
+    save(
+        "int8_speed",
+        {
+            "what": "p50 of an FP32 baseline over p50 of the candidate; batch 1, sequence 128, one thread",
+            "repeats": options.repeats,
+            "session": {name: choice.options for name, choice in chosen.items()},
+            "p50_ms": {k: spread(v) for k, v in medians.items()},
+            "speedup": {
+                f"{name} over {base}": spread([b / c for b, c in zip(medians[base], medians[name], strict=True)])
+                for name in medians
+                if name not in BASELINES
+                for base in BASELINES
+            },
+            "size_bytes": sizes,
         },
-        "size_bytes": sizes,
-    })  # fmt: skip
+    )
 
 
 def _default_static(graph: Path, rows: list[dict[str, list[int]]], work: Path) -> Path:

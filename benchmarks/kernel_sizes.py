@@ -1,5 +1,6 @@
-"""What multiple the kept neurons and the kept hidden dimensions should be of: one feed-forward block in ONNX Runtime, FP32 and
-int8 (QDQ, as quantize.static writes it), at sizes around a multiple of 32; batch 1, 128 tokens, one thread, interleaved.
+"""What multiple the kept neurons and the kept hidden dimensions should be of: one feed-forward block in ONNX Runtime,
+FP32 and int8 (QDQ, as quantize.static writes it), at sizes around a multiple of 32; batch 1, 128 tokens, one thread,
+interleaved.
 
 A penalty is the time at a size over what a straight line between the two multiples of 32 around it says: 1 is none.
 """
@@ -33,10 +34,15 @@ def main() -> None:
         for varied, base in VARIED.items():
             for precision in ("fp32", "int8"):
                 results[f"{varied}, {precision}"] = _penalties(varied, base, precision, options.repeats, Path(scratch))
-    save("kernel_sizes", {
-        "what": "time of a feed-forward block at a size, over the straight line between the multiples of 32 around it; batch 1, 128 tokens, one thread",
-        "bases": VARIED, "repeats": options.repeats, "penalty": results,
-    })  # fmt: skip
+    save(
+        "kernel_sizes",
+        {
+            "what": "time of a feed-forward block at a size, over the straight line between the multiples of 32 around it; batch 1, 128 tokens, one thread",
+            "bases": VARIED,
+            "repeats": options.repeats,
+            "penalty": results,
+        },
+    )
 
 
 def _penalties(varied: str, base: tuple[int, int], precision: str, repeats: int, folder: Path) -> dict[str, Any]:
@@ -59,11 +65,20 @@ def _penalties(varied: str, base: tuple[int, int], precision: str, repeats: int,
 def _block(hidden: int, neurons: int, precision: str, path: Path) -> Path:
     rng = np.random.default_rng(0)
     weights = [
-        numpy_helper.from_array(rng.standard_normal(shape, dtype=np.float32), name) for shape, name in (((hidden, neurons), "w"), ((neurons, hidden), "v"))
+        numpy_helper.from_array(rng.standard_normal(shape, dtype=np.float32), name)
+        for shape, name in (((hidden, neurons), "w"), ((neurons, hidden), "v"))
     ]
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Relu", ["a"], ["b"]), helper.make_node("MatMul", ["b", "v"], ["y"])]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "v"], ["y"]),
+    ]
     io = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, TOKENS, hidden]) for name in ("x", "y")]
-    model = helper.make_model(helper.make_graph(nodes, "block", io[:1], io[1:], weights), opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = helper.make_model(
+        helper.make_graph(nodes, "block", io[:1], io[1:], weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
     onnx.save(model, path)
     return path if precision == "fp32" else _quantized(path, hidden)
 
@@ -83,9 +98,15 @@ def _quantized(path: Path, hidden: int) -> Path:
     out = path.with_suffix(".int8.onnx")
     with quiet_quantizer(path.parent):
         quantize_static(
-            path, out, Rows(), per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
+            path,
+            out,
+            Rows(),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul"],
             extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul"]},
-        )  # fmt: skip
+        )
     return out
 
 

@@ -1,10 +1,11 @@
 """How often a ratio of latencies taken at two times is wrong: the same file against itself, minutes apart.
 
-A baseline file is taken of a BERT of six layers every few minutes, as `edgeopt baseline` takes it: five sittings, each a process of
-its own, with the graph's twin beside. Between them come gates, as `edgeopt gate --against FILE` measures: a hundred of the same file
-(their ratio is 1), some of one with two layers more, and some of its int8 form. (To be short, the graphs are saved as the runtime
-optimizes them, so that they open in no time.) Every occasion is held against the baseline files that were taken at least two
-minutes before or after it. *As before* is the same data without the twin and with the openings for units, as it was done until then.
+A baseline file is taken of a BERT of six layers every few minutes, as `edgeopt baseline` takes it: five sittings, each
+a process of its own, with the graph's twin beside. Between them come gates, as `edgeopt gate --against FILE` measures:
+a hundred of the same file (their ratio is 1), some of one with two layers more, and some of its int8 form. (To be
+short, the graphs are saved as the runtime optimizes them, so that they open in no time.) Every occasion is held against
+the baseline files that were taken at least two minutes before or after it. *As before* is the same data without the
+twin and with the openings for units, as it was done until then.
 
 --work keeps every sample: a second start goes on where the first stopped, and --analyze decides anew. Run it on a machine as busy as
 it comes.
@@ -55,14 +56,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for graphs and samples")
     parser.add_argument("--stream", default="", help="of several that run at once, each after the other's data: a name")
     parser.add_argument("--gates", type=int, default=100, help="of the same file")
-    parser.add_argument("--until", type=float, default=math.inf, help="seconds since 1970 after which no occasion begins")
+    parser.add_argument(
+        "--until", type=float, default=math.inf, help="seconds since 1970 after which no occasion begins"
+    )
     parser.add_argument("--analyze", action="store_true", help="measure nothing")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / f"occasions{options.stream}.jsonl"
     graphs = graphs_of(options.work)
     ids = [int(i) for i in np.random.default_rng(0).integers(100, SHAPE["vocab_size"], 16)]
-    rows: list[dict[str, list[Any]]] = [{"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}]
+    rows: list[dict[str, list[Any]]] = [
+        {"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}
+    ]
     twin = twin_of(graphs["same"], {(TARGET.name, 16): feeds_of([typical(rows)], 16, 1)[0]})
     found = read(kept)
     for kind in () if options.analyze else schedule(options.gates, len(found)):
@@ -71,7 +76,9 @@ def main() -> None:
         found.append(occasion(kind, graphs, rows, twin))
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found[-1]) + "\n")
-    report(sorted((o for path in options.work.glob("occasions*.jsonl") for o in read(path)), key=lambda o: float(o["at"])))
+    report(
+        sorted((o for path in options.work.glob("occasions*.jsonl") for o in read(path)), key=lambda o: float(o["at"]))
+    )
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -79,8 +86,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def schedule(gates: int, done: int) -> Iterator[str]:
-    """Kinds of occasions: first all candidates beside the baseline, for the truth; then rounds, until so many gates were of the
-    same file; and a last baseline."""
+    """Kinds of occasions: first all candidates beside the baseline, for the truth; then rounds, until so many gates
+    were of the same file; and a last baseline.
+    """
     rounds = -(-gates // ROUND.count("same"))
     yield from (["beside", *ROUND * rounds, "baseline", "beside"])[done:]
 
@@ -97,7 +105,9 @@ def graphs_of(work: Path) -> dict[str, Path]:
 
     for name, layers in LAYERS.items():
         torch.manual_seed(0)
-        model: Any = BertForSequenceClassification(BertConfig(num_hidden_layers=layers, attn_implementation="eager", **SHAPE)).eval()
+        model: Any = BertForSequenceClassification(
+            BertConfig(num_hidden_layers=layers, attn_implementation="eager", **SHAPE)
+        ).eval()
         export_classifier(model, plain[name])
     quantize_dynamic(plain["same"], plain["int8"], op_types_to_quantize=["MatMul"])
     for name, path in paths.items():
@@ -111,26 +121,48 @@ def occasion(kind: str, graphs: dict[str, Path], rows: list[Any], twin: Twin) ->
     measured = _measured(kind, graphs, rows, twin)
     samples = {m.subject: [round(float(s), 3) for s in m.samples] for m in measured}
     return {
-        "kind": kind, "at": round(began, 1), "seconds": round(time.time() - began, 1), "load": round(os.getloadavg()[0], 1),
-        "sittings": measured[0].sittings, "openings": measured[0].openings, "samples": samples,
+        "kind": kind,
+        "at": round(began, 1),
+        "seconds": round(time.time() - began, 1),
+        "load": round(os.getloadavg()[0], 1),
+        "sittings": measured[0].sittings,
+        "openings": measured[0].openings,
+        "samples": samples,
         "waited": round(sum(m.waited_ms for m in measured) / 1e3, 1),
-    }  # fmt: skip
+    }
 
 
 def _measured(kind: str, graphs: dict[str, Path], rows: list[Any], twin: Twin) -> list[Measured]:
     if kind == "beside":
         files = {"baseline": graphs["same"], "same": graphs["same"], "slower": graphs["slower"], "int8": graphs["int8"]}
         many = TARGET.model_copy(update={"queries": 400})
-        return measure(many, {name: Runnable(path) for name, path in files.items()}, None, rows, dict.fromkeys(files, OPTIONS))
+        return measure(
+            many, {name: Runnable(path) for name, path in files.items()}, None, rows, dict.fromkeys(files, OPTIONS)
+        )
     subject = "baseline" if kind == "baseline" else "candidate"
     file = graphs["same" if kind == "baseline" else kind]
     return sittings(TARGET, {subject: Runnable(file)}, None, rows, twin, {subject: OPTIONS, TWIN: OPTIONS})
 
 
 def measured_of(found: dict[str, Any], *, apart: bool) -> list[Measured]:
-    about: dict[str, Any] = {"target": TARGET.name, "runtime": "onnxruntime", "device": "cpu", "threads": 1, "batch": 1, "sequence": 16, "session": {}}
-    shared: dict[str, Any] = {"sittings": tuple(found["sittings"]), "openings": tuple(found["openings"]), "apart": apart}
-    return [Measured(subject=name, samples=np.array(samples), **about, **shared) for name, samples in found["samples"].items()]
+    about: dict[str, Any] = {
+        "target": TARGET.name,
+        "runtime": "onnxruntime",
+        "device": "cpu",
+        "threads": 1,
+        "batch": 1,
+        "sequence": 16,
+        "session": {},
+    }
+    shared: dict[str, Any] = {
+        "sittings": tuple(found["sittings"]),
+        "openings": tuple(found["openings"]),
+        "apart": apart,
+    }
+    return [
+        Measured(subject=name, samples=np.array(samples), **about, **shared)
+        for name, samples in found["samples"].items()
+    ]
 
 
 def decided(gate: dict[str, Any], baseline: dict[str, Any]) -> tuple[str, Bounds]:
@@ -142,7 +174,9 @@ def decided(gate: dict[str, Any], baseline: dict[str, Any]) -> tuple[str, Bounds
 
 def as_before(gate: dict[str, Any], baseline: dict[str, Any]) -> tuple[str, Bounds]:
     """The same without the twin, of percentiles that each have the error of their own openings."""
-    both = [(found["samples"][name], found["openings"]) for found, name in ((baseline, "baseline"), (gate, "candidate"))]
+    both = [
+        (found["samples"][name], found["openings"]) for found, name in ((baseline, "baseline"), (gate, "candidate"))
+    ]
     alone = [percentile_bounds(np.array(samples), 50.0, GATE.confidence, openings) for samples, openings in both]
     freedom = [len(openings) - 1 for _, openings in both]
     errors = [math.log(b.high / b.value) / t_quantile(GATE.confidence, n) for b, n in zip(alone, freedom, strict=True)]
@@ -168,38 +202,56 @@ def report(found: list[dict[str, Any]]) -> None:
     load = sorted(f["load"] for f in found)
     about = {
         "what": f"{GATE.metric} min_speedup {GATE.min_speedup:g} at {GATE.confidence:.0%}, 16 tokens, 1 thread, {SITTINGS} sittings "
-                f"of {TARGET.queries // SITTINGS} queries",
-        "minutes from the first occasion to the last": round((found[-1]["at"] - found[0]["at"]) / 60), "baseline files": len(files),
+        f"of {TARGET.queries // SITTINGS} queries",
+        "minutes from the first occasion to the last": round((found[-1]["at"] - found[0]["at"]) / 60),
+        "baseline files": len(files),
         "load average (least, median, most)": [load[0], load[len(load) // 2], load[-1]],
-        "share of the time that other programs had the processor": round(sum(f["waited"] for f in found) / (sum(f["waited"] for f in found) + _busy(found)), 2),
-        "largest change of the twin's median between files": round(_change(files), 3), "side by side": {CANDIDATES[n]: v for n, v in truth.items()},
-    }  # fmt: skip
+        "share of the time that other programs had the processor": round(
+            sum(f["waited"] for f in found) / (sum(f["waited"] for f in found) + _busy(found)), 2
+        ),
+        "largest change of the twin's median between files": round(_change(files), 3),
+        "side by side": {CANDIDATES[n]: v for n, v in truth.items()},
+    }
     raw = [json.dumps(each, separators=(",", ":")) for each in found]  # a line each: thousands of numbers
     save("occasions", {**about, "results": results, "occasions": raw})
     rows = [list(r.values()) for r in results]
     text = "\n\n".join((__doc__ or "").split("\n\n")[1:2])
     notes = "".join(f"- {k}: {v}\n" for k, v in about.items() if k != "what")
-    write("occasions.md", f"# Ratios of latencies taken at two times\n\n{text}\n\nGate: {about['what']}.\n\n{table(list(results[0]), rows)}\n{notes}")
+    write(
+        "occasions.md",
+        f"# Ratios of latencies taken at two times\n\n{text}\n\nGate: {about['what']}.\n\n{table(list(results[0]), rows)}\n{notes}",
+    )
 
 
 def beside(found: Sequence[dict[str, Any]], name: str) -> float | None:
     """The speed-up where both were measured side by side."""
-    ratios = [np.median(f["samples"]["baseline"]) / np.median(f["samples"][name]) for f in found if f["kind"] == "beside"]
+    ratios = [
+        np.median(f["samples"]["baseline"]) / np.median(f["samples"][name]) for f in found if f["kind"] == "beside"
+    ]
     return round(float(np.mean(ratios)), 3) if ratios else None
 
 
 def counted(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], decide: Any, truth: float | None) -> dict[str, Any]:
-    """Verdicts, how often a one-sided bound is on the wrong side of the truth (of the same file: 1), and how wide the bounds are."""
+    """Verdicts, how often a one-sided bound is on the wrong side of the truth (of the same file: 1), and how wide the
+    bounds are.
+    """
     both = [decide(*pair) for pair in pairs]
     verdicts, bounds = Counter(v for v, _ in both), [b for _, b in both]
     true = 1.0 if truth is not None and abs(truth - 1) < 0.1 else truth or math.nan
     middle = partial(np.median, [b.value for b in bounds])
     return {
-        "gates": len(both), "truth": true, "pass": verdicts["pass"], "inconclusive": verdicts["inconclusive"], "fail": verdicts["fail"],
-        "low above the truth": sum(b.low > true for b in bounds), "high below it": sum(b.high < true for b in bounds),
-        "ratio": round(float(middle()), 3), "from": round(min(b.value for b in bounds), 3), "to": round(max(b.value for b in bounds), 3),
+        "gates": len(both),
+        "truth": true,
+        "pass": verdicts["pass"],
+        "inconclusive": verdicts["inconclusive"],
+        "fail": verdicts["fail"],
+        "low above the truth": sum(b.low > true for b in bounds),
+        "high below it": sum(b.high < true for b in bounds),
+        "ratio": round(float(middle()), 3),
+        "from": round(min(b.value for b in bounds), 3),
+        "to": round(max(b.value for b in bounds), 3),
         "half width": f"{float(np.median([b.high / b.value - 1 for b in bounds])):.1%}",
-    }  # fmt: skip
+    }
 
 
 def _busy(found: Sequence[dict[str, Any]]) -> float:

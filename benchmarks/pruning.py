@@ -1,10 +1,11 @@
-"""Structured pruning of one fine-tuned encoder in several ways, through `edgeopt apply`: what each keeps of the metric, and how
-much smaller and quicker the exported file really is.
+"""Structured pruning of one fine-tuned encoder in several ways, through `edgeopt apply`: what each keeps of the metric,
+and how much smaller and quicker the exported file really is.
 
-All variants start from the same fine-tuned model, which the store holds; `recovered` is one more epoch of fine-tuning. The
-peers are Torch-Pruning's global pruning of heads and neurons by l1 norm and by Taylor importance (on the rows that
+All variants start from the same fine-tuned model, which the store holds; `recovered` is one more epoch of fine-tuning.
+The peers are Torch-Pruning's global pruning of heads and neurons by l1 norm and by Taylor importance (on the rows that
 prune.fisher sees), at the same share of multiply-accumulates and with the same recovery. Latencies are of all files
-interleaved in one process, FP32, batch 1, one thread. A second start with the same --work goes on where the first stopped.
+interleaved in one process, FP32, batch 1, one thread. A second start with the same --work goes on where the first
+stopped.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def main() -> None:
     parser.add_argument("--cofi-recover", type=float, default=2.0, help="epochs")
     parser.add_argument("--rate", type=float, default=5e-5, help="learning rate of every training")
     parser.add_argument("--variants", help="comma between them; default: all")
-    parser.add_argument("--queries", type=int, default=300, help="of the latency, at 128 tokens and at the task's own lengths")
+    parser.add_argument(
+        "--queries", type=int, default=300, help="of the latency, at 128 tokens and at the task's own lengths"
+    )
     parser.add_argument("--work", type=Path, required=True, help="keep store and runs here, to go on from")
     parser.add_argument("--name", default="pruning", help="of the files in results/")
     options = parser.parse_args()
@@ -53,12 +56,21 @@ def main() -> None:
     runs = {name: run_of(name, steps, options, work) for name in dict.fromkeys(["dense", *names])}
     compared = measured(runs, options)
     results = {name: {**row(name, runs), **compared[name]} for name in runs}
-    save(options.name, {
-        "what": "structured pruning of one fine-tuned encoder; metrics of the exported FP32 file on validation, paired 90 % intervals (one-sided 95 % bounds)",
-        "model": options.model.name, "task": options.task, "train_rows": options.max_rows or "all", "seed": 42,
-        "settings": {**{name: step for name, step in steps.items() if name in runs}, **{name: _peer(name) for name in PEERS if name in runs}},
-        "results": results,
-    })  # fmt: skip
+    save(
+        options.name,
+        {
+            "what": "structured pruning of one fine-tuned encoder; metrics of the exported FP32 file on validation, paired 90 % intervals (one-sided 95 % bounds)",
+            "model": options.model.name,
+            "task": options.task,
+            "train_rows": options.max_rows or "all",
+            "seed": 42,
+            "settings": {
+                **{name: step for name, step in steps.items() if name in runs},
+                **{name: _peer(name) for name in PEERS if name in runs},
+            },
+            "results": results,
+        },
+    )
     write(f"{options.name}.md", rendered(results))
 
 
@@ -69,10 +81,24 @@ def variants(options: Any) -> dict[str, list[dict[str, Any]]]:
     recover = {"id": "recover", "use": "finetune", "epochs": 1, **training}
 
     def cofi(sparsity: float) -> list[dict[str, Any]]:
-        return [{"id": "prune", "use": "prune.cofi", "sparsity": sparsity, "epochs": options.cofi_epochs, **training,
-                 "recover": {"epochs": options.cofi_recover, **training}}]  # fmt: skip
+        return [
+            {
+                "id": "prune",
+                "use": "prune.cofi",
+                "sparsity": sparsity,
+                "epochs": options.cofi_epochs,
+                **training,
+                "recover": {"epochs": options.cofi_recover, **training},
+            }
+        ]
 
-    return {"dense": [], "fisher-50": [fisher], "fisher-50-recovered": [fisher, recover], "cofi-60": cofi(0.6), "cofi-90": cofi(0.9)}
+    return {
+        "dense": [],
+        "fisher-50": [fisher],
+        "fisher-50-recovered": [fisher, recover],
+        "cofi-60": cofi(0.6),
+        "cofi-90": cofi(0.9),
+    }
 
 
 def _peer(name: str) -> str:
@@ -83,22 +109,40 @@ def run_of(name: str, steps: dict[str, list[dict[str, Any]]], options: Any, work
     """The run folder of a variant; of a peer, whose checkpoint is made first, the recovery alone."""
     training = {"epochs": options.epochs, "learning_rate": options.rate, "batch_size": 32}
     recipe = {
-        "edgeopt": 1, "name": f"pruning-{options.task}-{name}", "model": {"id": str(options.model.resolve())},
-        "task": {"type": "text-classification", "dataset": {"path": str(options.data.resolve()), **_limit(options)}, "metrics": METRICS, **TASKS[options.task]},
-        "baseline": {"finetune": training}, "steps": [{"id": "tune", "use": "finetune", **training}, *steps.get(name, [])],
-        "targets": [{"name": "bench", "sequence": [128], "queries": 64}], "seed": 42,
-    }  # fmt: skip
+        "edgeopt": 1,
+        "name": f"pruning-{options.task}-{name}",
+        "model": {"id": str(options.model.resolve())},
+        "task": {
+            "type": "text-classification",
+            "dataset": {"path": str(options.data.resolve()), **_limit(options)},
+            "metrics": METRICS,
+            **TASKS[options.task],
+        },
+        "baseline": {"finetune": training},
+        "steps": [{"id": "tune", "use": "finetune", **training}, *steps.get(name, [])],
+        "targets": [{"name": "bench", "sequence": [128], "queries": 64}],
+        "seed": 42,
+    }
     if name in PEERS:
         dense = run_of("dense", steps, options, work)
         folder = work / name
         if not folder.exists():
-            (tuned,) = [p.parent for p in (work / "store" / "states").glob("*/model.safetensors") if p.parent.name.startswith(_key(dense, "tune"))]
+            (tuned,) = [
+                p.parent
+                for p in (work / "store" / "states").glob("*/model.safetensors")
+                if p.parent.name.startswith(_key(dense, "tune"))
+            ]
             start = time.monotonic()
             part = folder.with_suffix(".part")
             cut_to(tuned, PEERS[name], MACS, batches(tuned, options), part)
             (part / "seconds").write_text(str(time.monotonic() - start))
             part.rename(folder)
-        recipe = {**recipe, "model": {"id": str(folder)}, "baseline": {}, "steps": [{**steps["fisher-50-recovered"][1]}]}
+        recipe = {
+            **recipe,
+            "model": {"id": str(folder)},
+            "baseline": {},
+            "steps": [{**steps["fisher-50-recovered"][1]}],
+        }
     return applied(recipe, work)
 
 
@@ -111,7 +155,13 @@ def _key(run: Path, step: str) -> str:
 
 
 def _task(options: Any) -> TaskSpec:
-    return TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": str(options.data.resolve()), **_limit(options)}, **TASKS[options.task]})
+    return TaskSpec.model_validate(
+        {
+            "type": "text-classification",
+            "dataset": {"path": str(options.data.resolve()), **_limit(options)},
+            **TASKS[options.task],
+        }
+    )
 
 
 def batches(folder: Path, options: Any) -> list[dict[str, Any]]:
@@ -119,24 +169,35 @@ def batches(folder: Path, options: Any) -> list[dict[str, Any]]:
     spec = _task(options)
     data, encoder = load_data(spec, Path.cwd()), Encoder(folder, spec.max_length)
     task = task_of(spec, data.label_names)
-    rows, _ = task.training_rows(encoder, data.calibration(SAMPLES, spec.selection, 42), {"input_ids", "attention_mask", "token_type_ids"})
+    rows, _ = task.training_rows(
+        encoder, data.calibration(SAMPLES, spec.selection, 42), {"input_ids", "attention_mask", "token_type_ids"}
+    )
     collate = task.collator(encoder)
     return [collate(rows[i : i + 32]) for i in range(0, len(rows), 32)]
 
 
 def measured(runs: dict[str, Path], options: Any) -> dict[str, dict[str, Any]]:
-    """All exported files interleaved: p50 at each sequence, and the dense file's over it with its one-sided 95 % bounds."""
+    """All exported files interleaved: p50 at each sequence, and the dense file's over it with its one-sided 95 %
+    bounds.
+    """
     target = Target(name="bench", sequence=[128, "task"], queries=options.queries, max_seconds=180.0)
     spec = _task(options)
     rows = Encoder(runs["dense"] / "model", spec.max_length).ids(load_data(spec, Path.cwd()).report.texts[:512])
     graphs = {name: Runnable(run / "model" / "onnx" / "model.onnx").as_json() for name, run in runs.items()}
-    found = run_worker("edgeopt.measure.latency_worker", {"target": target.model_dump(mode="json"), "graphs": graphs, "torch": None, "rows": rows})
+    found = run_worker(
+        "edgeopt.measure.latency_worker",
+        {"target": target.model_dump(mode="json"), "graphs": graphs, "torch": None, "rows": rows},
+    )
     samples = {(x["subject"], x["sequence"]): np.array(x["samples"]) for x in found}
     results: dict[str, dict[str, Any]] = {name: {} for name in runs}
     for (name, sequence), values in samples.items():
         ratio = percentile_ratio(samples["dense", sequence], values, 50.0, 0.95)
         results[name][f"p50_ms_{sequence}"] = round(float(np.median(values)), 3)
-        results[name][f"speedup_{sequence}"] = {"value": round(ratio.value, 3), "low": round(ratio.low, 3), "high": round(ratio.high, 3)}
+        results[name][f"speedup_{sequence}"] = {
+            "value": round(ratio.value, 3),
+            "low": round(ratio.low, 3),
+            "high": round(ratio.high, 3),
+        }
     return results
 
 
@@ -148,7 +209,10 @@ def row(name: str, runs: dict[str, Path]) -> dict[str, Any]:
     metrics = {}
     for metric in METRICS:
         change = evidence.difference(metric, 0.95)
-        metrics[metric] = {"value": report.candidate.metrics[metric], **{f"change{k}": round(v, 4) for k, v in zip(("", "_low", "_high"), change, strict=True)}}
+        metrics[metric] = {
+            "value": report.candidate.metrics[metric],
+            **{f"change{k}": round(v, 4) for k, v in zip(("", "_low", "_high"), change, strict=True)},
+        }
     store = run.parents[1] / "store" / "states"
     made = [s for s in report.steps if s.chain == "candidate" and (store / s.key / "model.safetensors").exists()]
     folder = store / made[-1].key
@@ -157,10 +221,17 @@ def row(name: str, runs: dict[str, Path]) -> dict[str, Any]:
     if name in PEERS:
         seconds = {"prune": round(float((run.parents[1] / name / "seconds").read_text()), 1), **seconds}
     found = {
-        **metrics, "seconds": seconds, "onnx_bytes": report.candidate.size_bytes, **size_figures(folder),
-        "macs_left": round(structure["macs"] / structure["dense_macs"], 4), "promised_speedup": structure["promised_speedup"],
-        "sparsity": structure["sparsity"], "heads": structure["heads"], "neurons": structure["neurons"], "hidden": structure["hidden"],
-    }  # fmt: skip
+        **metrics,
+        "seconds": seconds,
+        "onnx_bytes": report.candidate.size_bytes,
+        **size_figures(folder),
+        "macs_left": round(structure["macs"] / structure["dense_macs"], 4),
+        "promised_speedup": structure["promised_speedup"],
+        "sparsity": structure["sparsity"],
+        "heads": structure["heads"],
+        "neurons": structure["neurons"],
+        "hidden": structure["hidden"],
+    }
     asked = next((s.figures["asked_sparsity"] for s in made if "asked_sparsity" in s.figures), None)
     before = report.baseline.metrics if name in PEERS else None
     return {**found, **({"asked_sparsity": asked} if asked else {}), **({"before_recovery": before} if before else {})}
@@ -168,17 +239,46 @@ def row(name: str, runs: dict[str, Path]) -> dict[str, Any]:
 
 def rendered(results: dict[str, dict[str, Any]]) -> str:
     """The table. MACs: of the layers, at 128 tokens."""
-    columns = ["model", *(f"{m} (change, 90 % interval)" for m in METRICS), "seconds", "ONNX MB", "zlib MB", "parameters", "sparsity", "MACs left",
-               "p50 ms, 128", "speed-up, 128", "promised", "speed-up, own lengths"]  # fmt: skip
+    columns = [
+        "model",
+        *(f"{m} (change, 90 % interval)" for m in METRICS),
+        "seconds",
+        "ONNX MB",
+        "zlib MB",
+        "parameters",
+        "sparsity",
+        "MACs left",
+        "p50 ms, 128",
+        "speed-up, 128",
+        "promised",
+        "speed-up, own lengths",
+    ]
     lines = []
     for name, found in results.items():
-        metrics = [f"{x['value']:.4f} ({x['change']:+.4f}, {x['change_low']:+.4f} … {x['change_high']:+.4f})" for x in (found[m] for m in METRICS)]
-        ratios = [f"{x['value']:.2f}× ({x['low']:.2f} - {x['high']:.2f})" for x in (found["speedup_128"], found["speedup_task"])]
-        lines.append([
-            name, *metrics, f"{sum(found['seconds'].values()):.0f}", f"{found['onnx_bytes'] / 1e6:.1f}", f"{found['compressed_bytes'] / 1e6:.1f}",
-            f"{found['parameters']:,}", f"{found['sparsity']:.3f}", f"{found['macs_left']:.3f}", f"{found['p50_ms_128']:.2f}", ratios[0],
-            f"{found['promised_speedup']:.2f}×", ratios[1],
-        ])  # fmt: skip
+        metrics = [
+            f"{x['value']:.4f} ({x['change']:+.4f}, {x['change_low']:+.4f} … {x['change_high']:+.4f})"
+            for x in (found[m] for m in METRICS)
+        ]
+        ratios = [
+            f"{x['value']:.2f}× ({x['low']:.2f} - {x['high']:.2f})"
+            for x in (found["speedup_128"], found["speedup_task"])
+        ]
+        lines.append(
+            [
+                name,
+                *metrics,
+                f"{sum(found['seconds'].values()):.0f}",
+                f"{found['onnx_bytes'] / 1e6:.1f}",
+                f"{found['compressed_bytes'] / 1e6:.1f}",
+                f"{found['parameters']:,}",
+                f"{found['sparsity']:.3f}",
+                f"{found['macs_left']:.3f}",
+                f"{found['p50_ms_128']:.2f}",
+                ratios[0],
+                f"{found['promised_speedup']:.2f}×",
+                ratios[1],
+            ]
+        )
     return table(columns, lines)
 
 

@@ -1,8 +1,9 @@
-"""What a frozen 4-bit base saves, and what it costs: full fine-tuning, LoRA, and QLoRA with and without double quantization.
+"""What a frozen 4-bit base saves, and what it costs: full fine-tuning, LoRA, and QLoRA with and without double
+quantization.
 
-Memory: bytes of the base's parameters and buffers by type, counted; and the largest resident memory of a fresh process that
-loads the model and takes three training steps. Time: one training step of each in turn, in random order within a round, all in
-one process on the same batch of full length, in the precision that `auto` means here.
+Memory: bytes of the base's parameters and buffers by type, counted; and the largest resident memory of a fresh process
+that loads the model and takes three training steps. Time: one training step of each in turn, in random order within a
+round, all in one process on the same batch of full length, in the precision that `auto` means here.
 """
 
 from __future__ import annotations
@@ -28,7 +29,13 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "qlora, double quantization": ("adapter.qlora", {"r": 16, "target_modules": "all-linear", "double_quant": True}),
 }
 #: BERT-base and MPNet-base alike
-BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072, "vocab_size": 30522}
+BASE = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "vocab_size": 30522,
+}
 
 
 def main() -> None:
@@ -37,7 +44,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--length", type=int, default=128, help="tokens of every row")
     parser.add_argument("--name", default="qlora_cost", help="of the file in results/")
-    parser.add_argument("--memory-of", choices=SUBJECTS, help="measure this subject's memory and print it (what the benchmark starts)")
+    parser.add_argument(
+        "--memory-of", choices=SUBJECTS, help="measure this subject's memory and print it (what the benchmark starts)"
+    )
     options = parser.parse_args()
     if options.memory_of:
         print(json.dumps(memory(options.memory_of, options.model, options.batch, options.length)))
@@ -46,16 +55,27 @@ def main() -> None:
         folder = classifier(None if options.base_size else options.model, Path(scratch))
         held = {name: fresh_process(name, folder, options) for name in SUBJECTS}
         seconds = step_seconds(folder, options)
-    save(options.name, {
-        "what": f"step: forward, backward and AdamW on {options.batch} rows of {options.length} tokens; memory: bytes, of a process that takes 3 steps",
-        "model": "BERT-base, random weights" if options.base_size else options.model.name,
-        "precision": host.resolve_precision("auto"),
-        "rounds": options.repeats,
-        "memory": held,
-        "step_ms": {name: spread([1000 * s for s in found]) for name, found in seconds.items()},
-        "step_over_lora": {name: spread([s / x for s, x in zip(found, seconds["lora"], strict=True)]) for name, found in seconds.items() if name != "lora"},
-        "frozen_base_over_float": {name: round(held[name]["base_bytes"] / held["lora"]["base_bytes"], 3) for name in SUBJECTS if name.startswith("qlora")},
-    })  # fmt: skip
+    save(
+        options.name,
+        {
+            "what": f"step: forward, backward and AdamW on {options.batch} rows of {options.length} tokens; memory: bytes, of a process that takes 3 steps",
+            "model": "BERT-base, random weights" if options.base_size else options.model.name,
+            "precision": host.resolve_precision("auto"),
+            "rounds": options.repeats,
+            "memory": held,
+            "step_ms": {name: spread([1000 * s for s in found]) for name, found in seconds.items()},
+            "step_over_lora": {
+                name: spread([s / x for s, x in zip(found, seconds["lora"], strict=True)])
+                for name, found in seconds.items()
+                if name != "lora"
+            },
+            "frozen_base_over_float": {
+                name: round(held[name]["base_bytes"] / held["lora"]["base_bytes"], 3)
+                for name in SUBJECTS
+                if name.startswith("qlora")
+            },
+        },
+    )
 
 
 def classifier(model: Path | None, folder: Path) -> Path:
@@ -67,13 +87,29 @@ def classifier(model: Path | None, folder: Path) -> Path:
     from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
     torch.manual_seed(0)
-    made = BertForSequenceClassification(BertConfig(**BASE)) if model is None else AutoModelForSequenceClassification.from_pretrained(model, dtype="float32")
+    made = (
+        BertForSequenceClassification(BertConfig(**BASE))
+        if model is None
+        else AutoModelForSequenceClassification.from_pretrained(model, dtype="float32")
+    )
     made.save_pretrained(folder)
     return folder
 
 
 def fresh_process(name: str, folder: Path, options: Any) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.qlora_cost", "--memory-of", name, "--model", folder, "--batch", options.batch, "--length", options.length]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.qlora_cost",
+        "--memory-of",
+        name,
+        "--model",
+        folder,
+        "--batch",
+        options.batch,
+        "--length",
+        options.length,
+    ]
     done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -102,7 +138,9 @@ def bytes_by_type(model: Any) -> dict[str, int]:
 
     found: Counter[str] = Counter()
     for tensor in [*model.parameters(), *model.buffers(), *(t for p in model.parameters() for t in scales(p))]:
-        found[str(tensor.dtype).removeprefix("torch.")] += tensor.numel() * torch.empty(0, dtype=tensor.dtype).element_size()
+        found[str(tensor.dtype).removeprefix("torch.")] += (
+            tensor.numel() * torch.empty(0, dtype=tensor.dtype).element_size()
+        )
     return dict(found)
 
 
@@ -140,8 +178,11 @@ def training_step(model: Any, batch: int, length: int) -> Callable[[], None]:
 
 
 def memory(name: str, folder: Path, batch: int, length: int) -> dict[str, Any]:
-    """Of this process: what the libraries alone take, and the most that it takes while it loads and trains. Weights that
-    are read from a file count once they are used, and those that were quantized were read in float32 first."""
+    """Of this process: what the libraries alone take, and the most that it takes while it loads and trains.
+
+    Weights that are read from a file count once they are used, and those that were quantized were read in float32
+    first.
+    """
     import peft  # noqa: F401
     import torch
     import transformers.trainer  # noqa: F401

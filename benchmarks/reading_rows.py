@@ -3,7 +3,8 @@
     python benchmarks/reading_rows.py [ROWS]
 
 Times are this process's own processor time, the least of three readings, without the write of the files. Writes
-benchmarks/results/reading_rows.json."""
+benchmarks/results/reading_rows.json.
+"""
 
 from __future__ import annotations
 
@@ -54,22 +55,33 @@ def seconds(run: Callable[[], Any]) -> float:
 
 def main(count: int = 200_000) -> None:
     rng, words = random.Random(0), [f"word{i}" for i in range(5000)]
-    rows = [{"text": " ".join(rng.choices(words, k=rng.randint(5, 25))), "label": rng.randrange(3)} for _ in range(count)]
+    rows = [
+        {"text": " ".join(rng.choices(words, k=rng.randint(5, 25))), "label": rng.randrange(3)} for _ in range(count)
+    ]
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path in write(folder, rows):
             spec = TaskSpec.model_validate(
-                {"type": "text-classification", "dataset": {"data_files": {"train": path.name, "validation": "few.jsonl"}}, "text": "text"}
+                {
+                    "type": "text-classification",
+                    "dataset": {"data_files": {"train": path.name, "validation": "few.jsonl"}},
+                    "text": "text",
+                }
             )
             (folder / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:100]))
-            file, whole = seconds(lambda path=path: sum(1 for _ in read_rows(path))), seconds(lambda spec=spec: load_data(spec, folder))
+            file, whole = (
+                seconds(lambda path=path: sum(1 for _ in read_rows(path))),
+                seconds(lambda spec=spec: load_data(spec, folder)),
+            )
             data = load_data(spec, folder)
             start = time.process_time()
             leaked = data.leaked
             leak = time.process_time() - start
             assert leaked == 100
-            found[path.name.removeprefix("rows.")] = {k: round(v / count * 1e6, 2) for k, v in (("file_us", file), ("load_us", whole), ("leaks_us", leak))}
+            found[path.name.removeprefix("rows.")] = {
+                k: round(v / count * 1e6, 2) for k, v in (("file_us", file), ("load_us", whole), ("leaks_us", leak))
+            }
     result = {"rows": count, "us_per_row": found, "cpu": host.cpu_name(), "python": sys.version.split()[0]}
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))

@@ -1,5 +1,6 @@
-"""The last step of a recipe alone, once more: `python -m benchmarks.step_memory`, paths of recipe, run and store on stdin.
-Prints its seconds and the peak memory of a process that does nothing else."""
+"""The last step of a recipe alone, once more: `python -m benchmarks.step_memory`, paths of recipe, run and store on
+stdin. Prints its seconds and the peak memory of a process that does nothing else.
+"""
 
 from __future__ import annotations
 

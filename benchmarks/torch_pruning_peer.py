@@ -1,7 +1,8 @@
-"""Heads and neurons cut by Torch-Pruning (PyPI torch-pruning 1.6), to a share of the multiply-accumulates: a peer to compare with.
+"""Heads and neurons cut by Torch-Pruning (PyPI torch-pruning 1.6), to a share of the multiply-accumulates: a peer to
+compare with.
 
-Global pruning with its group importance, whole heads, the residual stream left as it is: what can be compared with a cut of
-heads and neurons. What it leaves is written as a checkpoint that a recipe can start from.
+Global pruning with its group importance, whole heads, the residual stream left as it is: what can be compared with a
+cut of heads and neurons. What it leaves is written as a checkpoint that a recipe can start from.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ TOKENS = 128
 
 
 def cut_to(folder: Path, importance: str, macs: float, batches: list[dict[str, Any]], out: Path) -> Structure:
-    """Cut the BERT of a torch state and write it to `out`. importance: l1, or taylor, whose gradients are of the batches,
-    each with labels. The ratio is the least, in steps of 0.005, that leaves at most the share `macs`."""
+    """Cut the BERT of a torch state and write it to `out`.
+
+    importance: l1, or taylor, whose gradients are of the batches, each with labels. The ratio is the least, in steps of
+    0.005, that leaves at most the share `macs`.
+    """
     model: Any = load_model(folder)
     model.set_attn_implementation("eager")  # what it can trace
     model.requires_grad_(True)
@@ -55,17 +59,38 @@ def _pruned(whole: Any, gradients: dict[str, Any], importance: str, ratio: float
     stack = model.get_submodule(anatomy(model.config.model_type).layers)
     dense, before = structure_of(model).dense, structure_of(model)
     heads = {getattr(layer.attention.self, name): dense.heads for layer in stack for name in ("query", "key", "value")}
-    inside = {id(m) for layer in stack for m in (layer.attention.self.query, layer.attention.self.key, layer.attention.self.value, layer.intermediate.dense)}
+    inside = {
+        id(m)
+        for layer in stack
+        for m in (
+            layer.attention.self.query,
+            layer.attention.self.key,
+            layer.attention.self.value,
+            layer.intermediate.dense,
+        )
+    }
     pruner = tp.pruner.BasePruner(
-        model, {"input_ids": torch.zeros(2, 16, dtype=torch.long), "attention_mask": torch.ones(2, 16, dtype=torch.long)},
-        importance=tp.importance.GroupMagnitudeImportance(p=1) if importance == "l1" else tp.importance.GroupTaylorImportance(),
-        global_pruning=True, pruning_ratio=ratio, head_pruning_ratio=ratio, num_heads=heads, prune_num_heads=True, prune_head_dims=False,
+        model,
+        {"input_ids": torch.zeros(2, 16, dtype=torch.long), "attention_mask": torch.ones(2, 16, dtype=torch.long)},
+        importance=tp.importance.GroupMagnitudeImportance(p=1)
+        if importance == "l1"
+        else tp.importance.GroupTaylorImportance(),
+        global_pruning=True,
+        pruning_ratio=ratio,
+        head_pruning_ratio=ratio,
+        num_heads=heads,
+        prune_num_heads=True,
+        prune_head_dims=False,
         ignored_layers=[m for m in model.modules() if isinstance(m, torch.nn.Linear) and id(m) not in inside],
         output_transform=lambda output: output.logits.sum(),
-    )  # fmt: skip
+    )
     pruner.step()
     layers = tuple(
-        Layer(was.origin, tuple(range(layer.attention.self.query.out_features // dense.head_size)), layer.intermediate.dense.out_features)
+        Layer(
+            was.origin,
+            tuple(range(layer.attention.self.query.out_features // dense.head_size)),
+            layer.intermediate.dense.out_features,
+        )
         for was, layer in zip(before.layers, stack, strict=True)
     )
     return model, Structure(layers, before.hidden, dense)

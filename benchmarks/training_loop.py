@@ -1,5 +1,5 @@
-"""edgeopt's training loop against a plain transformers Trainer script: same model, rows, batch size,
-optimizer, epochs and precision, each in a fresh process, in turn.
+"""edgeopt's training loop against a plain transformers Trainer script: same model, rows, batch size, optimizer, epochs
+and precision, each in a fresh process, in turn.
 
 The plain script is what the transformers documentation shows: DataCollatorWithPadding and the default
 shuffle. Also measured: that script in FP32, which is what it does when nobody asks for bf16.
@@ -24,7 +24,9 @@ LOOPS = ("edgeopt", "plain", "plain-fp32")
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--rows", type=int, default=1600)
-    parser.add_argument("--loop", choices=LOOPS, help="run this loop once and print its seconds (what the benchmark starts)")
+    parser.add_argument(
+        "--loop", choices=LOOPS, help="run this loop once and print its seconds (what the benchmark starts)"
+    )
     options = parser.parse_args()
     if options.loop:
         print(json.dumps(once(options.loop, options.model, options.data, options.rows)))
@@ -45,19 +47,30 @@ def main() -> None:
                 "--data",
                 str(options.data),
             ]
-            seconds[name].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
-    save("training_loop", {
-        "what": f"seconds of one epoch over {options.rows} rows, batch {BATCH}; ratio: plain script over edgeopt, pair by pair",
-        "repeats": options.repeats,
-        "precision": host.resolve_precision("auto"),
-        "seconds": {k: spread(v) for k, v in seconds.items()},
-        "speedup": {k: spread([p / e for p, e in zip(seconds[k], seconds["edgeopt"], strict=True)]) for k in LOOPS[1:]},
-    })  # fmt: skip
+            seconds[name].append(
+                json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+            )
+    save(
+        "training_loop",
+        {
+            "what": f"seconds of one epoch over {options.rows} rows, batch {BATCH}; ratio: plain script over edgeopt, pair by pair",
+            "repeats": options.repeats,
+            "precision": host.resolve_precision("auto"),
+            "seconds": {k: spread(v) for k, v in seconds.items()},
+            "speedup": {
+                k: spread([p / e for p, e in zip(seconds[k], seconds["edgeopt"], strict=True)]) for k in LOOPS[1:]
+            },
+        },
+    )
 
 
 def once(loop: str, model: Path, data: Path, rows: int) -> float:
     """Seconds of training alone: loading and saving do not count."""
-    return _edgeopt(model, data, rows) if loop == "edgeopt" else _plain(model, data, rows, bf16=loop == "plain" and host.resolve_precision("auto") == "bf16")
+    return (
+        _edgeopt(model, data, rows)
+        if loop == "edgeopt"
+        else _plain(model, data, rows, bf16=loop == "plain" and host.resolve_precision("auto") == "bf16")
+    )
 
 
 def _edgeopt(model: Path, data: Path, rows: int) -> float:
@@ -70,7 +83,13 @@ def _edgeopt(model: Path, data: Path, rows: int) -> float:
     from edgeopt.training import train
 
     quiet_libraries()
-    task = TaskSpec.model_validate({"type": "text-classification", "text": "text", "dataset": {"path": str(data.resolve()), "max_rows": {"train": rows}}})
+    task = TaskSpec.model_validate(
+        {
+            "type": "text-classification",
+            "text": "text",
+            "dataset": {"path": str(data.resolve()), "max_rows": {"train": rows}},
+        }
+    )
     with tempfile.TemporaryDirectory() as work:
         context = StepContext(task, load_data(task, data), Path(work) / "out", Path(work), 42, Progress(show=False))
         params = TrainParams(epochs=1, batch_size=BATCH, learning_rate=RATE)
@@ -79,7 +98,13 @@ def _edgeopt(model: Path, data: Path, rows: int) -> float:
 
 def _plain(model: Path, data: Path, rows: int, *, bf16: bool) -> float:
     from datasets import load_dataset
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     raw = load_dataset("json", data_files=str(data / "train.jsonl"), split="train").shuffle(seed=0).select(range(rows))

@@ -1,4 +1,5 @@
-"""setuptools, which writes beside what it reads, for checkouts that may be read-only as well: such a one is built from a copy.
+"""setuptools, which writes beside what it reads, for checkouts that may be read-only as well: such a one is built from
+a copy.
 
 Named in pyproject.toml, by PEP 517's `backend-path`.
 """
@@ -36,7 +37,12 @@ def _sources() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="edgeopt-build-") as made:
         for name in _NEEDED:
             if (here / name).is_dir():
-                shutil.copytree(here / name, Path(made) / name, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+                shutil.copytree(
+                    here / name,
+                    Path(made) / name,
+                    copy_function=shutil.copyfile,
+                    ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"),
+                )
             elif (here / name).is_file():
                 shutil.copyfile(here / name, Path(made) / name)
         for folder in [p for p in Path(made).rglob("*") if p.is_dir()]:

@@ -1,8 +1,9 @@
 """How the packages of edgeopt depend on each other: `python scripts/house.py [SOURCE]`.
 
-Prints the packages in the order of ARCHITECTURE.md with how many modules each has, how many modules stand loose beside them, every
-import against the order, and every circle of packages and of modules. Imports within functions count; SOURCE is `src/edgeopt` by
-default."""
+Prints the packages in the order of ARCHITECTURE.md with how many modules each has, how many modules stand loose beside
+them, every import against the order, and every circle of packages and of modules. Imports within functions count;
+SOURCE is `src/edgeopt` by default.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ ORDER = (
     "api",
     "plugins",
     "cli",
-)  # fmt: skip
+)
 Graph = dict[str, set[str]]
 
 
@@ -55,7 +56,9 @@ def modules_of(source: Path) -> dict[str, Path]:
 
 
 def imports_of(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
-    """The modules among those known that a file imports anywhere: of `from a import b` a.b, if there is such a module, else a."""
+    """The modules among those known that a file imports anywhere: of `from a import b` a.b, if there is such a module,
+    else a.
+    """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
@@ -72,7 +75,9 @@ def graph_of(source: Path) -> Graph:
 
 
 def room(module: str) -> str:
-    """The package just below edgeopt that a module is in; of a loose module its own name, and of edgeopt itself nothing."""
+    """The package just below edgeopt that a module is in; of a loose module its own name, and of edgeopt itself
+    nothing.
+    """
     return module.partition(".")[2].partition(".")[0]
 
 

@@ -1,5 +1,5 @@
-"""Write docs/recipe.md and schema/recipe-v1.json from the code that checks recipes, docs/measured.md from the results of the
-benchmarks, and requirements-gate.txt from pyproject.toml.
+"""Write docs/recipe.md and schema/recipe-v1.json from the code that checks recipes, docs/measured.md from the results
+of the benchmarks, and requirements-gate.txt from pyproject.toml.
 
 With --check nothing is written: exit code 1 where a file is not what would be written.
 """
@@ -114,7 +114,13 @@ def type_of(node: dict[str, Any]) -> str:
         return f"list of {type_of(node['items'])}"
     if "allOf" in node:
         return type_of(node["allOf"][0])
-    names = {"string": "text", "number": "number", "integer": "integer", "boolean": "true \\| false", "object": "mapping"}
+    names = {
+        "string": "text",
+        "number": "number",
+        "integer": "integer",
+        "boolean": "true \\| false",
+        "object": "mapping",
+    }
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {number(node[key])}" for key, sign in signs.items() if key in node]
     return ", ".join([names[node["type"]], *bounds])
@@ -205,7 +211,13 @@ def nested_models(annotation: Any) -> list[type[BaseModel]]:
 
 def gates() -> Iterator[str]:
     yield from section("gates", s.GateSpec)
-    yield from ("", "Each gate states exactly one bound, and which it may be depends on the metric:", "", "| Metric | Bounds |", "|---|---|")
+    yield from (
+        "",
+        "Each gate states exactly one bound, and which it may be depends on the metric:",
+        "",
+        "| Metric | Bounds |",
+        "|---|---|",
+    )
     for metric in dict.fromkeys([*(m for kind in TASKS.values() for m in kind.known_metrics), *MEASURED]):
         yield f"| `{metric}` | {', '.join(f'`{b}`' for b in s.bounds_of(metric))} |"
 
@@ -313,9 +325,16 @@ def gate_errors() -> Iterator[tuple[str, int, float, float]]:
 def measured() -> str:
     """Tables of what the benchmarks measured."""
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOT / "scripts" / "templates"), undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+        loader=jinja2.FileSystemLoader(ROOT / "scripts" / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
-    methods = [m for m in result("int8_methods_mrpc_minilm-l6")["results"] if m != "fp32" and not m.endswith((".ort", "default session"))]
+    methods = [
+        m
+        for m in result("int8_methods_mrpc_minilm-l6")["results"]
+        if m != "fp32" and not m.endswith((".ort", "default session"))
+    ]
     return templates.get_template("measured.md.j2").render(
         result=result,
         int8_tables=INT8_TABLES,

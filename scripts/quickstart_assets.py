@@ -23,7 +23,11 @@ RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 def installed(distribution: str, ending: str) -> list[Path]:
     """Files of an installed distribution whose path ends (or whose folder is) as given."""
     try:
-        found = [Path(str(f.locate())) for f in files(distribution) or [] if str(f).endswith(ending) or ending in str(f.parent)]
+        found = [
+            Path(str(f.locate()))
+            for f in files(distribution) or []
+            if str(f).endswith(ending) or ending in str(f.parent)
+        ]
     except PackageNotFoundError:
         found = []
     if not found:
@@ -47,7 +51,15 @@ def main(target: Path) -> None:
             with (new / f"{split}.jsonl").open("w", encoding="utf-8") as out:
                 for i, row in enumerate(rows):
                     if (i % 5 == 0) == keep:
-                        out.write(json.dumps({"text": row["text"], "label": "positive" if float(row["sentiment"]) > 0 else "negative"}) + "\n")
+                        out.write(
+                            json.dumps(
+                                {
+                                    "text": row["text"],
+                                    "label": "positive" if float(row["sentiment"]) > 0 else "negative",
+                                }
+                            )
+                            + "\n"
+                        )
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
     print(f"{target}: model and {len(rows)} rows")

@@ -21,38 +21,75 @@ from edgeopt.results.model import RecipeInfo, Task
 from edgeopt.spec.recipe import ModelSpec, TaskSpec
 from edgeopt.support import host
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"{kind}{i}" for kind, n in (("good", 10), ("bad", 10), ("word", 75)) for i in range(n))]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    *(f"{kind}{i}" for kind, n in (("good", 10), ("bad", 10), ("word", 75)) for i in range(n)),
+]
 MODEL = "onnx/model_quantized.onnx"
 #: As long as a test has patience for.
 TARGET = {"name": "brief", "queries": 64, "max_seconds": 5.0, "sequence": [16, "task"], "threads": 1, "batch": 2}
 
 
-def make_run(folder: Path, data: Path, *, width: int = 2, seed: int = 0, model: Path | None = None, gates: list[Any] | None = None, **task: Any) -> Path:
-    """A run over the rows of `data`, whose model is the mean of the tokens' vectors. width: logits. model: what it started from."""
+def make_run(
+    folder: Path,
+    data: Path,
+    *,
+    width: int = 2,
+    seed: int = 0,
+    model: Path | None = None,
+    gates: list[Any] | None = None,
+    **task: Any,
+) -> Path:
+    """A run over the rows of `data`, whose model is the mean of the tokens' vectors.
+
+    width: logits. model: what it started from.
+    """
     run = folder / "run"
     (run / "model" / "onnx").mkdir(parents=True)
     _save_graph(run / "model" / MODEL, width, seed)
     _save_tokenizer(run / "model" / "tokenizer.json")
     (run / "model" / "session.json").write_text(
-        json.dumps({MODEL: {"intra_op_num_threads": 1, "disabled_optimizers": ["BiasGeluFusion"]}, "onnx/model.onnx": {}})
+        json.dumps(
+            {MODEL: {"intra_op_num_threads": 1, "disabled_optimizers": ["BiasGeluFusion"]}, "onnx/model.onnx": {}}
+        )
     )
     spec = TaskSpec.model_validate(tiny_task(data, **task))
     split = load_data(spec, folder).report
     logits = [logits_of(run / "model", *texts) for texts in split.texts]
-    rows = [{"index": i, "label": 0, "baseline": [0.0] * width, "candidate": [float(x) for x in row]} for i, row in enumerate(logits)]
+    rows = [
+        {"index": i, "label": 0, "baseline": [0.0] * width, "candidate": [float(x) for x in row]}
+        for i, row in enumerate(logits)
+    ]
     (run / "predictions.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    about = Task(type=spec.type, dataset=str(data), split=split.name, rows=len(split), labels=["bad", "good"][:width] if width > 1 else [],
-                 max_length=spec.max_length, fingerprint=split.fingerprint)  # fmt: skip
+    about = Task(
+        type=spec.type,
+        dataset=str(data),
+        split=split.name,
+        rows=len(split),
+        labels=["bad", "good"][:width] if width > 1 else [],
+        max_length=spec.max_length,
+        fingerprint=split.fingerprint,
+    )
     size = size_of(run / "model" / MODEL)
     report = sample_report(
-        task=about, environment={"cpu": host.cpu_name(), "packages": {"onnxruntime": ort.__version__}},
+        task=about,
+        environment={"cpu": host.cpu_name(), "packages": {"onnxruntime": ort.__version__}},
         recipe=RecipeInfo(name="tiny", source=str(folder / "recipe.yaml"), digest="0" * 64),
         candidate=subject(f"model/{MODEL}", 0.8, 0.8, size, 200, "int8"),
-    )  # fmt: skip
+    )
     (run / "report.json").write_text(report.model_dump_json())
     (run / "log.txt").write_text("")
     spec_of = ModelSpec(id=str(model or folder / "gone"))
-    resolved = {"name": "tiny", "model": spec_of.model_dump(mode="json"), "task": spec.model_dump(mode="json"), "targets": [TARGET], "gates": gates or []}
+    resolved = {
+        "name": "tiny",
+        "model": spec_of.model_dump(mode="json"),
+        "task": spec.model_dump(mode="json"),
+        "targets": [TARGET],
+        "gates": gates or [],
+    }
     fingerprint = find_model(spec_of, folder).fingerprint() if model else None
     return seal_run(run, {"lock": 1, "model": fingerprint, "recipe": {"digest": "0" * 64, "resolved": resolved}})
 
@@ -76,10 +113,17 @@ def _save_graph(path: Path, width: int, seed: int) -> None:
         helper.make_node("Mul", ["x", "mask"], ["masked"]),
         helper.make_node("ReduceSum", ["masked", "tokens"], ["logits"], keepdims=0),
     ]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "s"]) for name in ("input_ids", "attention_mask")]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "s"]) for name in ("input_ids", "attention_mask")
+    ]
     values = {"table": table, "last": np.array([2]), "tokens": np.array([1])}
-    made = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", width])],
-                             [numpy_helper.from_array(v, k) for k, v in values.items()])  # fmt: skip
+    made = helper.make_graph(
+        nodes,
+        "g",
+        inputs,
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", width])],
+        [numpy_helper.from_array(v, k) for k, v in values.items()],
+    )
     save_graph(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
 
 

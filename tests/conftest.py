@@ -19,8 +19,9 @@ _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_latency() -> Iterator[None]:
-    """Runs in the tests' own process have made-up latencies: a process that measures, and imports torch for that, takes longer than
-    all else that a tiny recipe does. Tests that are about them ask for `real_latency`."""
+    """Runs in the tests' own process have made-up latencies: a process that measures, and imports torch for that, takes
+    longer than all else that a tiny recipe does. Tests that are about them ask for `real_latency`.
+    """
     with quick.latency():
         yield
 
@@ -42,11 +43,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=len(_SPECIAL) + len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                        max_position_embeddings=128)  # fmt: skip
+    config = BertConfig(
+        vocab_size=len(_SPECIAL) + len(WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
     BertModel(config).save_pretrained(folder)
     _save_tokenizer(folder)
-    # accelerate collects garbage after each training, and would look through all that these libraries are made of each time
+    # accelerate collects garbage after each training, and would look through all that these libraries are made of each
+    # time
     gc.collect()
     gc.freeze()
     return folder
@@ -63,8 +71,15 @@ def tiny_electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny") / "electra"
     torch.manual_seed(0)
-    config = ElectraConfig(vocab_size=len(_SPECIAL) + len(WORDS), embedding_size=16, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                           intermediate_size=64, max_position_embeddings=128)  # fmt: skip
+    config = ElectraConfig(
+        vocab_size=len(_SPECIAL) + len(WORDS),
+        embedding_size=16,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
     ElectraModel(config).save_pretrained(folder)
     _save_tokenizer(folder)
     return folder
@@ -84,6 +99,7 @@ def _save_tokenizer(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """train.jsonl (64 rows) and validation.jsonl (32): the label says whether good or bad words prevail in
-    `text`, the score by how much; `pair` tells nothing."""
+    """train.jsonl (64 rows) and validation.jsonl (32): the label says whether good or bad words prevail in `text`, the
+    score by how much; `pair` tells nothing.
+    """
     return write_rows(tmp_path_factory.mktemp("tiny") / "data", train=64, validation=32)

@@ -1,4 +1,7 @@
-"""MUC, B³ and CEAFe by other ways than the code's: over links, over mentions, over all alignments. Slow, for a few mentions."""
+"""MUC, B³ and CEAFe by other ways than the code's: over links, over mentions, over all alignments.
+
+Slow, for a few mentions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ Sums = tuple[float, float, float, float]
 
 
 def muc(key: Clusters, response: Clusters) -> Sums:
-    """A spanning tree of a cluster has a link less than mentions; those that are missing join the components that are left."""
+    """A spanning tree of a cluster has a link less than mentions; those that are missing join the components that are
+    left.
+    """
 
     def links(clusters: Clusters, others: Clusters) -> tuple[float, float]:
         right = sum(len(c) - _components(c, others) for c in clusters)
@@ -42,7 +47,10 @@ def b_cubed(key: Clusters, response: Clusters) -> Sums:
 
 def ceaf_e(key: Clusters, response: Clusters) -> Sums:
     few, many = sorted((list(key), list(response)), key=len)
-    best = max(sum(2 * len(a & b) / (len(a) + len(b)) for a, b in zip(few, chosen, strict=True)) for chosen in permutations(many, len(few)))
+    best = max(
+        sum(2 * len(a & b) / (len(a) + len(b)) for a, b in zip(few, chosen, strict=True))
+        for chosen in permutations(many, len(few))
+    )
     return best, len(key), best, len(response)
 
 

@@ -17,7 +17,9 @@ from unittest.mock import patch
 
 import yaml
 
-_GOOD, _BAD, _PLAIN = ([f"{kind}{i}" for i in range(count)] for kind, count in (("good", 10), ("bad", 10), ("word", 75)))
+_GOOD, _BAD, _PLAIN = (
+    [f"{kind}{i}" for i in range(count)] for kind, count in (("good", 10), ("bad", 10), ("word", 75))
+)
 #: Every word of the tiny rows.
 WORDS = [*_GOOD, *_BAD, *_PLAIN]
 
@@ -42,7 +44,12 @@ def edgeopt(*args: object, cwd: Path | None = None) -> Result:
     out, err = io.StringIO(), io.StringIO()
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with patch.object(sys, "argv", ["edgeopt", *map(str, args)]), redirect_stdout(out), redirect_stderr(err), chdir(cwd or Path.cwd()):
+        with (
+            patch.object(sys, "argv", ["edgeopt", *map(str, args)]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            chdir(cwd or Path.cwd()),
+        ):
             main()
     except SystemExit as end:
         return Result(int(end.code or 0), out.getvalue(), err.getvalue())
@@ -50,10 +57,23 @@ def edgeopt(*args: object, cwd: Path | None = None) -> Result:
         signal.signal(signal.SIGTERM, handler)  # main() takes it over
 
 
-def edgeopt_process(*args: object, cwd: Path | None = None, python: tuple[str, ...] = ("-m", "edgeopt"), timeout: float = 300, **env: str) -> Result:
+def edgeopt_process(
+    *args: object,
+    cwd: Path | None = None,
+    python: tuple[str, ...] = ("-m", "edgeopt"),
+    timeout: float = 300,
+    **env: str,
+) -> Result:
     """Run the command line as a user does, in a process of its own."""
-    done = subprocess.run([sys.executable, *python, *map(str, args)], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True,
-                          timeout=timeout, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *python, *map(str, args)],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
     return Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -72,7 +92,10 @@ def tiny_recipe(folder: Path, **changes: Any) -> Path:
         **changes,
     }
     path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump({k: v for k, v in recipe.items() if v is not None}, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump({k: v for k, v in recipe.items() if v is not None}, sort_keys=False, allow_unicode=True),
+        encoding="utf-8",
+    )
     return path
 
 
@@ -86,12 +109,20 @@ def classification(max_length: int = 32) -> Any:
 
 def tiny_task(data: str | Path, **changes: Any) -> dict[str, Any]:
     """The task over the rows that `write_rows` wrote to the folder `data`."""
-    task: dict[str, Any] = {"type": "text-classification", "dataset": {"path": str(data)}, "text": "text", "max_length": 16, **changes}
+    task: dict[str, Any] = {
+        "type": "text-classification",
+        "dataset": {"path": str(data)},
+        "text": "text",
+        "max_length": 16,
+        **changes,
+    }
     return {k: v for k, v in task.items() if v is not None}
 
 
 def seal_run(folder: Path, lock: dict[str, Any] | None = None) -> Path:
-    """Make a folder with report.json and recipe.lock, or that lock, a whole run: as `apply` seals it, without renderings."""
+    """Make a folder with report.json and recipe.lock, or that lock, a whole run: as `apply` seals it, without
+    renderings.
+    """
     from edgeopt.results.model import Report
     from edgeopt.results.sealed import LOCK, REPORT, files_of, sealed
 
@@ -101,21 +132,38 @@ def seal_run(folder: Path, lock: dict[str, Any] | None = None) -> Path:
     report = Report.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
     kind = report.task.type
     task = tiny_task("data", type=kind, choices="choices" if kind == "multiple-choice" else None)
-    resolved = {"name": report.recipe.name, "model": {"id": "model"}, "task": task, "targets": [{"name": "cpu"}], "gates": []}
+    resolved = {
+        "name": report.recipe.name,
+        "model": {"id": "model"},
+        "task": task,
+        "targets": [{"name": "cpu"}],
+        "gates": [],
+    }
     recipe: Any = given.get("recipe", {})
     if isinstance(recipe, dict):
         recipe = {"digest": report.recipe.digest, "overrides": [], **recipe}
         recipe["resolved"] = {**resolved, **recipe.get("resolved", {})}
         recipe["resolved"]["task"] = {**task, **recipe["resolved"]["task"]}
-    whole = {"lock": 1, "edgeopt": "0.1.0", "model": None, "data": None, "packages": {}, "steps": {}, "place": place, **given, "recipe": recipe}
+    whole = {
+        "lock": 1,
+        "edgeopt": "0.1.0",
+        "model": None,
+        "data": None,
+        "packages": {},
+        "steps": {},
+        "place": place,
+        **given,
+        "recipe": recipe,
+    }
     path.write_text(json.dumps({**whole, "files": files_of(folder)}), encoding="utf-8")
     (folder / REPORT).write_text(json.dumps(sealed(report, folder, [LOCK])), encoding="utf-8")
     return folder
 
 
 def write_rows(folder: Path, *, train: int, validation: int) -> Path:
-    """folder/train.jsonl and folder/validation.jsonl: the label says whether good or bad words are in `text`,
-    the score how many; `pair` tells nothing."""
+    """folder/train.jsonl and folder/validation.jsonl: the label says whether good or bad words are in `text`, the score
+    how many; `pair` tells nothing.
+    """
     folder.mkdir()
     rng = random.Random(0)
     for split, count in (("train", train), ("validation", validation)):
@@ -128,4 +176,9 @@ def _row(rng: random.Random, *, label: int) -> dict[str, object]:
     lead = rng.randint(1, 4)
     text = rng.choices(_GOOD if label else _BAD, k=lead) + rng.choices(_PLAIN, k=rng.randint(2, 8))
     rng.shuffle(text)
-    return {"text": " ".join(text), "pair": " ".join(rng.choices(_PLAIN, k=4)), "label": label, "score": float(lead if label else -lead)}
+    return {
+        "text": " ".join(text),
+        "pair": " ".join(rng.choices(_PLAIN, k=4)),
+        "label": label,
+        "score": float(lead if label else -lead),
+    }

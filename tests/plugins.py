@@ -20,7 +20,10 @@ def describe(folder: Path, name: str, entries: Mapping[str, Mapping[str, str]]) 
     info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
-    lines = [f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in named.items()) for group, named in entries.items()]
+    lines = [
+        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in named.items())
+        for group, named in entries.items()
+    ]
     (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
 
 

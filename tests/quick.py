@@ -1,4 +1,6 @@
-"""Latencies and cold starts made up at once, in place of processes that measure: for tests that are about something else."""
+"""Latencies and cold starts made up at once, in place of processes that measure: for tests that are about something
+else.
+"""
 
 from __future__ import annotations
 
@@ -46,5 +48,8 @@ def latency(*, real: bool = False) -> Iterator[None]:
 
         return function if real else made_up
 
-    with patch.object(measuring, "measure", quickly(module.measure)), patch.object(measuring, "cold_starts", quickly(module.cold_starts)):
+    with (
+        patch.object(measuring, "measure", quickly(module.measure)),
+        patch.object(measuring, "cold_starts", quickly(module.cold_starts)),
+    ):
         yield

@@ -39,25 +39,49 @@ class Server:
 
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
-    """sshd for the current user; skips where there is none. As root, sshd wants an account `sshd` and /run/sshd: it gets both
-    in a mount namespace of its own where the system has neither."""
+    """sshd for the current user; skips where there is none.
+
+    As root, sshd wants an account `sshd` and /run/sshd: it gets both in a mount namespace of its own where the system
+    has neither.
+    """
     program, env = _sshd(folder)
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = {"Port": port, "ListenAddress": "127.0.0.1", "HostKey": folder / "host", "AuthorizedKeysFile": folder / "user.pub", "PidFile": "none",
-              "StrictModes": "no", "UsePAM": "no", "PermitRootLogin": "yes", "PasswordAuthentication": "no"}  # fmt: skip
+    config = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": folder / "host",
+        "AuthorizedKeysFile": folder / "user.pub",
+        "PidFile": "none",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PermitRootLogin": "yes",
+        "PasswordAuthentication": "no",
+    }
     (folder / "sshd_config").write_text("".join(f"{k} {v}\n" for k, v in config.items()))
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     log = (folder / "sshd.log").open("wb")
-    process = subprocess.Popen([*_namespace(folder), str(program), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, env=env)
+    process = subprocess.Popen(
+        [*_namespace(folder), str(program), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, env=env
+    )
     try:
         _wait(port, process, folder / "sshd.log")
         user = pwd.getpwuid(os.getuid()).pw_name
-        yield Server(port, user, (f"IdentityFile={folder / 'user'}", "IdentitiesOnly=yes", f"UserKnownHostsFile={folder / 'known_hosts'}",
-                                  "GlobalKnownHostsFile=none", "StrictHostKeyChecking=yes", "BatchMode=yes"))  # fmt: skip
+        yield Server(
+            port,
+            user,
+            (
+                f"IdentityFile={folder / 'user'}",
+                "IdentitiesOnly=yes",
+                f"UserKnownHostsFile={folder / 'known_hosts'}",
+                "GlobalKnownHostsFile=none",
+                "StrictHostKeyChecking=yes",
+                "BatchMode=yes",
+            ),
+        )
     finally:
         process.terminate()
         process.wait()
@@ -91,7 +115,9 @@ def _namespace(folder: Path) -> list[str]:
     users = Path("/etc/passwd").read_text()
     if "\nsshd:" in users and Path("/run/sshd").is_dir():
         return []
-    (folder / "passwd").write_text(users if "\nsshd:" in users else users + "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n")
+    (folder / "passwd").write_text(
+        users if "\nsshd:" in users else users + "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"
+    )
     lines = 'mount --bind "$0" /etc/passwd && mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec "$@"'
     return ["unshare", "--mount", "sh", "-c", lines, str(folder / "passwd")]
 
@@ -109,8 +135,9 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def device_python(folder: Path) -> Path:
-    """An environment that has onnxruntime, tokenizers, numpy and what onnxruntime needs, by links to those installed here; and
-    nothing else."""
+    """An environment that has onnxruntime, tokenizers, numpy and what onnxruntime needs, by links to those installed
+    here; and nothing else.
+    """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     for name in ("onnxruntime", "tokenizers", "numpy", "flatbuffers", "packaging", "protobuf"):

@@ -24,7 +24,9 @@ def write_summaries(folder: Path, *, train: int, validation: int) -> Path:
     folder.mkdir()
     rng = random.Random(0)
     for split, count in (("train", train), ("validation", validation)):
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(_row(rng)) + "\n" for _ in range(count)), encoding="utf-8")
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps(_row(rng)) + "\n" for _ in range(count)), encoding="utf-8"
+        )
     return folder
 
 

@@ -1,6 +1,7 @@
 """ExecuTorch with XNNPACK: int8 weights, activations quantized as they come, one method a length.
 
-Weights: symmetric, a scale for each output channel, `get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)`.
+Weights: symmetric, a scale for each output channel, `get_symmetric_quantization_config(is_per_channel=True,
+is_dynamic=True)`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ _HIDDEN = -1e9
 
 
 class ExecuTorchExporter(Exporter):
-    """model.pte beside config.json and the tokenizer. The methods share their weights. The attention mask is given as what is
-    added to the scores, shape (1, 1, 1, length): XNNPACK's quantizer cannot take the graph that makes it of ones and zeros."""
+    """model.pte beside config.json and the tokenizer.
+
+    The methods share their weights. The attention mask is given as what is added to the scores, shape (1, 1, 1,
+    length): XNNPACK's quantizer cannot take the graph that makes it of ones and zeros.
+    """
 
     name = "executorch"
     summary = "ExecuTorch with XNNPACK, int8 weights"
@@ -48,7 +52,9 @@ class ExecuTorchExporter(Exporter):
         lengths = lengths_of(self.padding(options), given.max_length)
         programs = {}
         for length in lengths:
-            inputs = tuple(map(torch.from_numpy, _prepared({k: v.numpy() for k, v in example(names, length).items()}, names)))
+            inputs = tuple(
+                map(torch.from_numpy, _prepared({k: v.numpy() for k, v in example(names, length).items()}, names))
+            )
             with torch.no_grad():
                 exported = torch.export.export(model, inputs, strict=False)
                 if options["int8"]:
@@ -106,7 +112,10 @@ def _prepared(feed: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
 
 
 def _quantized(module: Any, inputs: tuple[Any, ...]) -> Any:
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))

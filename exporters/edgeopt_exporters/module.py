@@ -11,8 +11,10 @@ INPUTS = "inputs"
 
 
 def logits_module(given: ExportInput) -> tuple[Any, list[str]]:
-    """The model as a module from its inputs, by position, to logits; and the names of the inputs. Attention is computed as the
-    graph has it."""
+    """The model as a module from its inputs, by position, to logits; and the names of the inputs.
+
+    Attention is computed as the graph has it.
+    """
     import torch
 
     from edgeopt.models.load import load_model, takes
@@ -40,7 +42,9 @@ def example(names: list[str], length: int) -> dict[str, Any]:
     import torch
 
     mask = (torch.arange(length) < (length + 1) // 2).long()[None]
-    return {name: mask.clone() if name == "attention_mask" else torch.zeros(1, length, dtype=torch.int64) for name in names}
+    return {
+        name: mask.clone() if name == "attention_mask" else torch.zeros(1, length, dtype=torch.int64) for name in names
+    }
 
 
 def method(length: int) -> str:

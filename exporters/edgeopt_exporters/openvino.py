@@ -17,7 +17,8 @@ from edgeopt_exporters.files import copy_texts
 
 #: The name that optimum-intel looks for.
 MODEL = "openvino_model.xml"
-#: A layer's name that is made of its type and a number that counts through the process: other bytes each time. Edges go by the id.
+#: A layer's name that is made of its type and a number that counts through the process: other bytes each time. Edges go
+#: by the id.
 _COUNTED = re.compile(r'(<layer id="(\d+)" name=")([A-Z][A-Za-z]*)_\d+(?:_\d+)?(")')
 
 #: All that is ever set of the runtime: other properties write files.
@@ -25,8 +26,10 @@ _SET = ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT", "ENABLE_CPU_PINNING", "I
 
 
 class OpenVinoExporter(Exporter):
-    """openvino_model.xml with its weights in openvino_model.bin beside config.json and the tokenizer. The file has dynamic
-    shapes; where queries are padded it is compiled for each length when it is opened."""
+    """openvino_model.xml with its weights in openvino_model.bin beside config.json and the tokenizer.
+
+    The file has dynamic shapes; where queries are padded it is compiled for each length when it is opened.
+    """
 
     name = "openvino"
     summary = "OpenVINO IR in the layout of optimum-intel"
@@ -51,7 +54,11 @@ class OpenVinoExporter(Exporter):
 
     def defaults(self, threads: int | None) -> dict[str, Any]:
         # float32 is not rounded to bfloat16 where the processor has that; threads are pinned by whoever measures
-        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "ENABLE_CPU_PINNING": False,
+        }
         return options if threads is None else {**options, "INFERENCE_NUM_THREADS": threads}
 
     def changes(self, threads: int) -> list[dict[str, Any]]:

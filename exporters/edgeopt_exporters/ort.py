@@ -22,9 +22,10 @@ MODEL, OPERATORS = "model.ort", "required_operators.config"
 
 
 class OrtExporter(Exporter):
-    """The graph is optimized when it is written, for the kind of processor that it is written on, and not when it is loaded;
-    there the biases of int8 products become float, which on several threads is quicker.
-    required_operators.config is what `build.py --include_ops_by_config` takes."""
+    """The graph is optimized when it is written, for the kind of processor that it is written on, and not when it is
+    loaded; there the biases of int8 products become float, which on several threads is quicker.
+    required_operators.config is what `build.py --include_ops_by_config` takes.
+    """
 
     name = "ort"
     summary = "ONNX Runtime's .ort format, with the list of operators for a reduced build"
@@ -41,7 +42,9 @@ class OrtExporter(Exporter):
 
     def write(self, given: ExportInput, folder: Path, options: Mapping[str, Any]) -> Exported:
         if is_large(given.state.folder / GRAPH):
-            raise ValueError(f"the format holds 2 GB at most, and the graph has {size_of(given.state.folder / GRAPH) / 1e9:.2f} GB")
+            raise ValueError(
+                f"the format holds 2 GB at most, and the graph has {size_of(given.state.folder / GRAPH) / 1e9:.2f} GB"
+            )
         copy_texts(given.state, folder)
         target = folder / MODEL
         # blocked layouts are for one processor, and for convolutions
@@ -67,4 +70,9 @@ def _operators(model: Path) -> str:
 
     found: dict[str, dict[int, set[str]]] = {}
     OrtFormatModelProcessor(str(model), found, None).process()
-    return "".join(f"{domain};{version};{','.join(sorted(names))}\n" for domain in sorted(found) for version, names in sorted(found[domain].items()) if names)
+    return "".join(
+        f"{domain};{version};{','.join(sorted(names))}\n"
+        for domain in sorted(found)
+        for version, names in sorted(found[domain].items())
+        if names
+    )

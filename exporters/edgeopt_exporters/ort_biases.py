@@ -1,7 +1,7 @@
 """Biases of int8 products in float, as another kernel of ONNX Runtime takes them.
 
-A QGemm copies its bias, of 32-bit integers, to every row of the product before it multiplies, on one thread. The kernel that
-MatMulInteger becomes, MatMulIntegerToFloat, adds a float one to the sums as it scales them, on every thread.
+A QGemm copies its bias, of 32-bit integers, to every row of the product before it multiplies, on one thread. The kernel
+that MatMulInteger becomes, MatMulIntegerToFloat, adds a float one to the sums as it scales them, on every thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def float_biases(path: Path) -> None:
             weight = constant(f"{weight}_transposed", np.ascontiguousarray(numpy_helper.to_array(constants[weight]).T))
         added = constant(f"{node.output[0]}_bias", (integers * (step.astype(float) * steps)).astype(np.float32))
         inputs = [data, weight, scale, weight_scale, zero, weight_zero, added]
-        node.CopyFrom(helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), node.name, domain="com.microsoft"))
+        node.CopyFrom(
+            helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), node.name, domain="com.microsoft")
+        )
     graph.initializer.extend(made.values())
     drop_unused(graph)
     save_graph(model, path)

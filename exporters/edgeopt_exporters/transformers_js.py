@@ -23,8 +23,9 @@ FIELD = "transformers.js_config"
 
 
 class TransformersJsExporter(Exporter):
-    """config.json, which names the default data type, tokenizer.json, tokenizer_config.json, and onnx/ with `model.onnx`,
-    `model_quantized.onnx` (q8) or further names of the int8 graph."""
+    """config.json, which names the default data type, tokenizer.json, tokenizer_config.json, and onnx/ with
+    `model.onnx`, `model_quantized.onnx` (q8) or further names of the int8 graph.
+    """
 
     name = "transformers-js"
     summary = "transformers.js: its folder and the file names of its data types; measured in native ONNX Runtime"

@@ -6,7 +6,8 @@
     run.verdict, run.metrics, run.model_dir
     run.predict(["A text."])
 
-What there is stands in `edgeopt.api`, and is imported when it is first asked for: `import edgeopt` is quick and imports no torch.
+What there is stands in `edgeopt.api`, and is imported when it is first asked for: `import edgeopt` is quick and imports
+no torch.
 """
 
 import sys
@@ -69,7 +70,10 @@ def __dir__() -> list[str]:
 
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
-        """`edgeopt.plan` is the function. To import the package of that name would otherwise put the package in its place."""
+        """`edgeopt.plan` is the function.
+
+        To import the package of that name would otherwise put the package in its place.
+        """
         if not (name in __all__ and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 

@@ -4,8 +4,8 @@
     ├── InputError      recipe, value, data file, model or run folder that the caller can mend
     └── StepError       a step ran and failed, or did not do what it declared
 
-Nothing here ends the process or prints to stdout. An error has one or more `issues`: code, message, place and help. The place in a
-recipe that is given as a mapping is `<dict>:steps.0.use`.
+Nothing here ends the process or prints to stdout. An error has one or more `issues`: code, message, place and help. The
+place in a recipe that is given as a mapping is `<dict>:steps.0.use`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,23 @@ if TYPE_CHECKING:
     #: A file, a mapping that holds what a file would, or what `load` gave.
     Source: TypeAlias = "Where | Mapping[str, object] | Recipe | Grid"
 
-__all__ = ["Cells", "EdgeoptError", "Gated", "InputError", "Planned", "Run", "StepError", "apply", "apply_cells", "compare", "diff", "gate", "load",
-           "plan", "validate"]  # fmt: skip
+__all__ = [
+    "Cells",
+    "EdgeoptError",
+    "Gated",
+    "InputError",
+    "Planned",
+    "Run",
+    "StepError",
+    "apply",
+    "apply_cells",
+    "compare",
+    "diff",
+    "gate",
+    "load",
+    "plan",
+    "validate",
+]
 
 Where = str | os.PathLike[str]
 #: What `--set` takes: values by key path, or texts `key.path=value`.
@@ -50,8 +65,11 @@ Shown = bool | Callable[[Update], object]
 
 @dataclass(frozen=True)
 class Planned:
-    """What `apply` would do. recipe: checked, its defaults filled in. cells: of each cell of a matrix a plan for each of its seeds;
-    a recipe without a matrix is the one cell, named ''."""
+    """What `apply` would do.
+
+    recipe: checked, its defaults filled in. cells: of each cell of a matrix a plan for each of its seeds; a recipe
+    without a matrix is the one cell, named ''.
+    """
 
     recipe: Recipe | Grid
     cells: Mapping[str, Sequence[Plan]]
@@ -63,8 +81,9 @@ class Planned:
 
     @property
     def steps(self) -> Sequence[PlannedStep]:
-        """Every step in the order of the building, with `chain`, `id`, `use`, `status` (cached, new or stale), `why` and `key`: of the
-        first seed, and of a matrix each that any cell has, once."""
+        """Every step in the order of the building, with `chain`, `id`, `use`, `status` (cached, new or stale), `why`
+        and `key`: of the first seed, and of a matrix each that any cell has, once.
+        """
         return [shared.step for shared in self.shared] if self.shared else self.plans[0].steps
 
     @cached_property
@@ -78,7 +97,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Gated:
-    """Gates that `gate` decided, each with its verdict and reason. name: of the recipe. warnings: what stands beside the verdict."""
+    """Gates that `gate` decided, each with its verdict and reason.
+
+    name: of the recipe. warnings: what stands beside the verdict.
+    """
 
     name: str
     gates: Sequence[Gate]
@@ -93,7 +115,10 @@ class Gated:
 
 @dataclass(frozen=True)
 class Cells:
-    """What came out of a matrix. folder: where the cells' runs and their comparison are. results: of each cell its run, or the error."""
+    """What came out of a matrix.
+
+    folder: where the cells' runs and their comparison are. results: of each cell its run, or the error.
+    """
 
     folder: Path
     results: Sequence[CellResult]
@@ -116,16 +141,18 @@ class Cells:
         return comparison_of(self.results)
 
 
-def load(recipe: Where | Mapping[str, object], *, set: Values = (), cell: str | None = None, folder: Where | None = None) -> Recipe | Grid:
+def load(
+    recipe: Where | Mapping[str, object], *, set: Values = (), cell: str | None = None, folder: Where | None = None
+) -> Recipe | Grid:
     """Read a recipe and check its words; neither data nor model are looked at.
 
     >>> recipe = load("recipe.yaml", set={"steps.prune.amount": 0.5})
     >>> recipe.head.name, [step.id for step in recipe.steps], recipe.steps[-1].params.amount
     ('tiny', ['tune', 'prune'], 0.5)
 
-    recipe: a file, or a mapping that holds what a file would. set: values by key path, a step by its id. cell: of a matrix this one,
-    as the recipe that it is; without it the result is all of them. folder: what relative paths in a mapping are relative to, by
-    default the working directory.
+    recipe: a file, or a mapping that holds what a file would. set: values by key path, a step by its id. cell: of a
+    matrix this one, as the recipe that it is; without it the result is all of them. folder: what relative paths in a
+    mapping are relative to, by default the working directory.
 
     Raises InputError with everything that is wrong, each at its place:
 
@@ -141,14 +168,16 @@ def load(recipe: Where | Mapping[str, object], *, set: Values = (), cell: str | 
 
 
 def validate(recipe: Source, *, set: Values = (), cell: str | None = None, folder: Where | None = None) -> Planned:
-    """Check a recipe, the order of its steps, and the data files and model folder that it names. Computes and downloads nothing.
+    """Check a recipe, the order of its steps, and the data files and model folder that it names.
+
+    Computes and downloads nothing.
 
     >>> found = validate("recipe.yaml")
     >>> found.plans[0].data.summary()
     '64 train and 32 validation rows'
 
-    What it takes is as for `load`, which it also takes the result of. What is found of rows and model is in `plans`; no store is
-    looked into. Raises InputError with everything that is wrong at once.
+    What it takes is as for `load`, which it also takes the result of. What is found of rows and model is in `plans`; no
+    store is looked into. Raises InputError with everything that is wrong at once.
     """
     from edgeopt.plan import check
     from edgeopt.plan.matrix import check_cells
@@ -160,16 +189,25 @@ def validate(recipe: Source, *, set: Values = (), cell: str | None = None, folde
     return Planned(loaded, {"": (check(loaded),)})
 
 
-def plan(recipe: Source, *, set: Values = (), cell: str | None = None, folder: Where | None = None, store: Where | None = None) -> Planned:
-    """The steps of a recipe in order, with those that edgeopt adds, and for each whether it is built already. Computes nothing.
+def plan(
+    recipe: Source,
+    *,
+    set: Values = (),
+    cell: str | None = None,
+    folder: Where | None = None,
+    store: Where | None = None,
+) -> Planned:
+    """The steps of a recipe in order, with those that edgeopt adds, and for each whether it is built already.
+
+    Computes nothing.
 
     >>> [(step.chain, step.id, step.status) for step in plan("recipe.yaml", store="store").steps][-2:]
     [('candidate', 'prune', 'cached'), ('candidate', 'onnx', 'cached')]
     >>> plan("recipe.yaml", set={"steps.prune.amount": 0.5}, store="store").steps[-2].why
     'amount 0.3 → 0.5'
 
-    What it takes is as for `validate`. store: where finished steps are kept, by default ~/.cache/edgeopt, or EDGEOPT_STORE. Raises
-    InputError as `validate` does.
+    What it takes is as for `validate`. store: where finished steps are kept, by default ~/.cache/edgeopt, or
+    EDGEOPT_STORE. Raises InputError as `validate` does.
     """
     from edgeopt.plan import make_plans
     from edgeopt.plan.matrix import plan_cells
@@ -181,24 +219,37 @@ def plan(recipe: Source, *, set: Values = (), cell: str | None = None, folder: W
     return Planned(loaded, {"": make_plans(loaded, kept)})
 
 
-def apply(recipe: Source, *, out: Where | None = None, set: Values = (), cell: str | None = None, folder: Where | None = None, store: Where | None = None,
-          locked: bool | Where = False, remeasure: bool = False, emissions: bool = False, progress: Shown = True) -> Run:  # fmt: skip
+def apply(
+    recipe: Source,
+    *,
+    out: Where | None = None,
+    set: Values = (),
+    cell: str | None = None,
+    folder: Where | None = None,
+    store: Where | None = None,
+    locked: bool | Where = False,
+    remeasure: bool = False,
+    emissions: bool = False,
+    progress: Shown = True,
+) -> Run:
     """Run a recipe: build what is not built yet, export, measure against the FP32 baseline, decide the gates.
 
     >>> run = apply("recipe.yaml", out="runs/tiny", store="store", progress=False)
     >>> run.verdict, run.kept
     ('pass', True)
 
-    Call it again to resume: finished steps are taken from the store, and a run that is finished and unchanged is given back as it is,
-    with `kept` true.
+    Call it again to resume: finished steps are taken from the store, and a run that is finished and unchanged is given
+    back as it is, with `kept` true.
 
-    recipe, set, cell, folder: as for `load`. out: the folder of the run, by default runs/NAME in the working directory. store: where
-    finished steps are kept. locked: refuse to differ from the lock of an earlier run, OUT/recipe.lock or the one given. remeasure:
-    measure again what is finished. emissions: also measure energy. progress: True shows a bar in a notebook and on a terminal, and
-    lines on stderr elsewhere; a function is called with an `Update(text, done, total, note)`.
+    recipe, set, cell, folder: as for `load`. out: the folder of the run, by default runs/NAME in the working directory.
+    store: where finished steps are kept. locked: refuse to differ from the lock of an earlier run, OUT/recipe.lock or
+    the one given. remeasure: measure again what is finished. emissions: also measure energy. progress: True shows a bar
+    in a notebook and on a terminal, and lines on stderr elsewhere; a function is called with an `Update(text, done,
+    total, note)`.
 
-    A gate that fails is no error: it is `run.verdict`. Raises InputError before anything is computed, E120 for a recipe with a matrix
-    (`apply_cells` takes those), and StepError where a step fails. Under torchrun every process calls it and gets the run.
+    A gate that fails is no error: it is `run.verdict`. Raises InputError before anything is computed, E120 for a recipe
+    with a matrix (`apply_cells` takes those), and StepError where a step fails. Under torchrun every process calls it
+    and gets the run.
     """
     from edgeopt.recipe.expand import Grid
     from edgeopt.results.sealed import LOCK
@@ -209,7 +260,11 @@ def apply(recipe: Source, *, out: Where | None = None, set: Values = (), cell: s
     with _working(progress) as shown:
         loaded = _loaded(recipe, set, cell, folder)
         if isinstance(loaded, Grid):
-            raise bad_input("E120", "one recipe is needed here, and this one has a matrix", help="name one cell of it, or use apply_cells")
+            raise bad_input(
+                "E120",
+                "one recipe is needed here, and this one has a matrix",
+                help="name one cell of it, or use apply_cells",
+            )
         loaded = loaded.metered() if emissions else loaded
         folder_of_run = Path(out or Path("runs") / loaded.head.name).resolve()
         lock = _lock(locked, folder_of_run / LOCK)
@@ -224,8 +279,18 @@ def apply(recipe: Source, *, out: Where | None = None, set: Values = (), cell: s
         return done
 
 
-def apply_cells(recipe: Source, *, out: Where | None = None, set: Values = (), folder: Where | None = None, store: Where | None = None,
-                locked: bool | Where = False, remeasure: bool = False, emissions: bool = False, progress: Shown = True) -> Cells:  # fmt: skip
+def apply_cells(
+    recipe: Source,
+    *,
+    out: Where | None = None,
+    set: Values = (),
+    folder: Where | None = None,
+    store: Where | None = None,
+    locked: bool | Where = False,
+    remeasure: bool = False,
+    emissions: bool = False,
+    progress: Shown = True,
+) -> Cells:
     """Run every cell of a recipe with a matrix, each into OUT/cells/NAME, and put them side by side in OUT.
 
     >>> axes = {"axes": {"steps.prune.amount": [0.3, 0.6]}}
@@ -233,9 +298,10 @@ def apply_cells(recipe: Source, *, out: Where | None = None, set: Values = (), f
     >>> [(name, run.verdict) for name, run in cells.runs.items()], cells.errors
     ([('amount-0.3', 'pass'), ('amount-0.6', 'pass')], {})
 
-    A cell that is finished and unchanged is left alone, and one that fails does not stop the others: its error is in `errors`.
-    locked: the folder of an earlier run of the matrix, from whose locks the cells' may not differ; True: OUT. All else is as for
-    `apply`. Raises InputError where nothing could be tried: E120 on several processes, and for a recipe without a matrix.
+    A cell that is finished and unchanged is left alone, and one that fails does not stop the others: its error is in
+    `errors`. locked: the folder of an earlier run of the matrix, from whose locks the cells' may not differ; True: OUT.
+    All else is as for `apply`. Raises InputError where nothing could be tried: E120 on several processes, and for a
+    recipe without a matrix.
     """
     from edgeopt.recipe.expand import Grid
     from edgeopt.run.matrix import run_cells
@@ -253,17 +319,28 @@ def apply_cells(recipe: Source, *, out: Where | None = None, set: Values = (), f
         return Cells(to, run_cells(loaded, _store(store), to, shown, locks=_lock(locked, to), remeasure=remeasure))
 
 
-def gate(path: Run | Where, *, recipe: Source | None = None, set: Values = (), folder: Where | None = None, against: Run | Where | None = None,
-         max_seconds: float = 10.0, progress: Shown = True) -> Gated:  # fmt: skip
-    """Decide gates on a run, on what it measured; or on a finished model, which is measured here. Neither needs torch.
+def gate(
+    path: Run | Where,
+    *,
+    recipe: Source | None = None,
+    set: Values = (),
+    folder: Where | None = None,
+    against: Run | Where | None = None,
+    max_seconds: float = 10.0,
+    progress: Shown = True,
+) -> Gated:
+    """Decide gates on a run, on what it measured; or on a finished model, which is measured here.
+
+    Neither needs torch.
 
     >>> found = gate("runs/tiny", progress=False)
     >>> found.verdict, [(gate.metric, gate.verdict) for gate in found.gates]
     ('pass', [('size', 'pass')])
 
-    path: a run, or a finished model: a folder with tokenizer.json and an ONNX graph, or the graph. recipe: whose gates are decided
-    and on whose rows, as for `load`; by default those that the run was made with. set: values in that recipe. against: what a
-    model is compared with, another model or a file of `edgeopt baseline`. max_seconds: the limit of each latency of a model.
+    path: a run, or a finished model: a folder with tokenizer.json and an ONNX graph, or the graph. recipe: whose gates
+    are decided and on whose rows, as for `load`; by default those that the run was made with. set: values in that
+    recipe. against: what a model is compared with, another model or a file of `edgeopt baseline`. max_seconds: the
+    limit of each latency of a model.
 
     A gate that fails is no error: it is the verdict. Raises InputError where gates cannot be decided on what is given.
     """
@@ -288,7 +365,9 @@ def gate(path: Run | Where, *, recipe: Source | None = None, set: Values = (), f
 
             artifact = find_artifact(where)
             asked = asked or request_by(None, loose, artifact.run)
-            found = gate_artifact(asked, artifact, find_against(None if against is None else _path(against)), shown, max_seconds)
+            found = gate_artifact(
+                asked, artifact, find_against(None if against is None else _path(against)), shown, max_seconds
+            )
         return Gated(asked.name, found.gates, found.warnings, found.notes)
 
 
@@ -299,8 +378,8 @@ def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -
     >>> [(row.name, row.role) for row in found.rows]
     [('full fine-tune, FP32', 'baseline'), ('tiny', 'candidate'), ('other', 'candidate')]
 
-    baseline: rows for the runs' FP32 baselines, one that they share once. Which figures cannot be compared is in `warnings`. Raises
-    InputError for what is no run.
+    baseline: rows for the runs' FP32 baselines, one that they share once. Which figures cannot be compared is in
+    `warnings`. Raises InputError for what is no run.
     """
     from edgeopt.report.compare.runs import compare as compared
     from edgeopt.results.sealed import open_run
@@ -317,8 +396,8 @@ def diff(first: Run | Where, second: Run | Where, *, progress: Shown = True) -> 
     >>> [str(change) for change in found.recipe]
     ['name: "tiny" → "other"', 'steps.prune.amount: 0.3 → 0.6']
 
-    In `recipe`, `inputs`, `environment` and `steps` is what changed; in `figures`, with paired bounds, and in `gates` what came of it.
-    Raises InputError for what is no run.
+    In `recipe`, `inputs`, `environment` and `steps` is what changed; in `figures`, with paired bounds, and in `gates`
+    what came of it. Raises InputError for what is no run.
     """
     from edgeopt.report.compare.diff import diff as differences
 
@@ -354,7 +433,11 @@ def _one(recipe: Source, set: Values, folder: Where | None) -> Recipe:
         recipe = _loaded(recipe, set, None, folder)
         if isinstance(recipe, Recipe):
             return recipe
-        raise bad_input("E120", "one recipe is needed here, and this one has a matrix", help="load it with a cell, or without the matrix")
+        raise bad_input(
+            "E120",
+            "one recipe is needed here, and this one has a matrix",
+            help="load it with a cell, or without the matrix",
+        )
     return load_recipe(_read_from(recipe, folder), _overrides(set))
 
 
@@ -364,7 +447,11 @@ def _read_from(recipe: Where | Mapping[str, object], folder: Where | None) -> Pa
     if isinstance(recipe, Mapping):
         return Given(recipe, Path(folder or "."))
     if folder is not None:
-        raise bad_input("E100", "a folder is given for a recipe that is a file", help="paths in a file are relative to it: leave the folder out")
+        raise bad_input(
+            "E100",
+            "a folder is given for a recipe that is a file",
+            help="paths in a file are relative to it: leave the folder out",
+        )
     return Path(recipe)
 
 

@@ -18,7 +18,9 @@ PARAMS = {"max_steps": 10, "batch_size": 8, "learning_rate": 1e-2, "precision": 
 
 
 @pytest.mark.parametrize("cut", [4, 8])
-def test_resumed_it_gives_the_same_adapter(cut: int, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_it_gives_the_same_adapter(
+    cut: int, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps = [step(registry.get("adapter.adalora"), PARAMS, "adapt"), step(registry.get("merge"), {}, "merge")]
 
     def run(store: str) -> State:

@@ -1,4 +1,6 @@
-"""Every adapter method: it keeps its contract, its adapter loads in plain peft, and merging changes nothing but the form."""
+"""Every adapter method: it keeps its contract, its adapter loads in plain peft, and merging changes nothing but the
+form.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ MERGEABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "lora-bias-all": ("adapter.lora", {"r": 4, "bias": "all"}),
     "lora-bias-lora-only": ("adapter.lora", {"r": 4, "bias": "lora_only"}),
     "adalora": ("adapter.adalora", {"init_r": 4, "target_r": 2}),
-    "adalora-few": ("adapter.adalora", {"init_r": 2, "target_r": 1, "tinit": 0.0, "tfinal": 0.25, "target_modules": "all-linear"}),
+    "adalora-few": (
+        "adapter.adalora",
+        {"init_r": 2, "target_r": 1, "tinit": 0.0, "tfinal": 0.25, "target_modules": "all-linear"},
+    ),
     "ia3": ("adapter.ia3", {}),
 }
 STAYS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -52,7 +57,9 @@ def test_conformance(name: str, tiny_model: Path, tiny_data: Path, tmp_path: Pat
     state = check_transform(registry.get(use), {**SHORT, **params}, model=tiny_model, data=tiny_data, work=tmp_path)
     assert 0 < state.figures["trainable_parameters"] < state.figures["parameters"]
     assert (state.figures.get("adapter_bytes", 0) > 0) == (name not in PLAIN)
-    assert state.figures["trainable_share"] == pytest.approx(state.figures["trainable_parameters"] / state.figures["parameters"], abs=1e-6)
+    assert state.figures["trainable_share"] == pytest.approx(
+        state.figures["trainable_parameters"] / state.figures["parameters"], abs=1e-6
+    )
     assert 0 < state.figures["loading_seconds"] + state.figures["computing_seconds"] <= state.figures["train_seconds"]
     assert state.figures["peak_rss_bytes"] > 1e8
 
@@ -68,7 +75,9 @@ class Attached:
 
 
 @pytest.fixture(params=["bert", "electra"])
-def attached(request: pytest.FixtureRequest, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> Callable[[str], Attached]:
+def attached(
+    request: pytest.FixtureRequest, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path
+) -> Callable[[str], Attached]:
     """Attach a method's adapter to the tiny model, draw its values at random, and save it."""
 
     def make(name: str) -> Attached:
@@ -80,7 +89,9 @@ def attached(request: pytest.FixtureRequest, tiny_model: Path, tiny_electra: Pat
         save_model(base, tmp_path / "base")
         AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "base")
         shutil.copytree(tmp_path / "base", tmp_path / "state")
-        task = TaskSpec.model_validate({"type": "text-classification", "text": "text", "dataset": {"path": str(tiny_data)}})
+        task = TaskSpec.model_validate(
+            {"type": "text-classification", "text": "text", "dataset": {"path": str(tiny_data)}}
+        )
         rows = sample_rows(load_data(task, tiny_data).train, tmp_path / "base", classification())
         before = torch_logits(base, rows)
         model = transform.attach(base, transform.Params.model_validate({**SHORT, **params}))
@@ -111,7 +122,9 @@ def test_merging_is_exact(name: str, attached: Callable[[str], Attached]) -> Non
     merged = merge(load_model(made.folder))
     assert abs(torch_logits(merged, made.rows) - made.logits).max() <= 1e-5
     assert type(merged) is type(plain)
-    assert {n: type(m) for n, m in merged.named_modules()} == {n: type(m) for n, m in plain.named_modules()}, "a trace of peft is left"
+    assert {n: type(m) for n, m in merged.named_modules()} == {n: type(m) for n, m in plain.named_modules()}, (
+        "a trace of peft is left"
+    )
     assert set(merged.state_dict()) == set(plain.state_dict())
     assert all(p.requires_grad for p in merged.parameters())
 

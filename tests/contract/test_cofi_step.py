@@ -1,4 +1,6 @@
-"""prune.cofi as a step: interrupted anywhere it gives the same bytes; every kind of task and model; what it says of itself."""
+"""prune.cofi as a step: interrupted anywhere it gives the same bytes; every kind of task and model; what it says of
+itself.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def run(model: Path, data: Path, store: Path, *uses: tuple[str, dict[str, Any]],
     return [done[s.id] for s in steps]
 
 
-def test_interrupted_in_each_training_it_gives_the_same_bytes(tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_in_each_training_it_gives_the_same_bytes(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cut within the masks' training, at the start of the recovery, and within that."""
     whole = run(tiny_model, tiny_data, tmp_path / "a", TUNE, COFI)[1]
     build([step(registry.get("finetune"), SHORT, "s0")], model=tiny_model, data=tiny_data, store=tmp_path / "b")
@@ -56,15 +60,28 @@ def test_interrupted_in_each_training_it_gives_the_same_bytes(tiny_model: Path, 
             with pytest.raises(KeyboardInterrupt):
                 run(tiny_model, tiny_data, tmp_path / "b", TUNE, COFI)
     again = run(tiny_model, tiny_data, tmp_path / "b", TUNE, COFI)[1]
-    assert seen[:8] == [*((12, i) for i in range(1, 8)), (12, 7)], "what the last checkpoint lacked was trained again, and no more"
+    assert seen[:8] == [*((12, i) for i in range(1, 8)), (12, 7)], (
+        "what the last checkpoint lacked was trained again, and no more"
+    )
     assert again.digest == whole.digest
     assert again.figures["asked_sparsity"] == whole.figures["asked_sparsity"]
     assert again.figures["optimizer_steps"] == whole.figures["optimizer_steps"] == 16
 
 
 @pytest.mark.parametrize("kind", ["bert", "electra"])
-def test_what_is_left_is_what_the_figures_say(kind: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
-    once = ("prune.cofi", {**COFI[1], "recover": None, "gradient_accumulation": 2, "gradient_checkpointing": True, "layerwise_lr_decay": 0.9})
+def test_what_is_left_is_what_the_figures_say(
+    kind: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    once = (
+        "prune.cofi",
+        {
+            **COFI[1],
+            "recover": None,
+            "gradient_accumulation": 2,
+            "gradient_checkpointing": True,
+            "layerwise_lr_decay": 0.9,
+        },
+    )
     twice = ("prune.cofi", {**COFI[1], "sparsity": 0.8, "mask_learning_rate": 0.5})
     states = run(tiny_model if kind == "bert" else tiny_electra, tiny_data, tmp_path, TUNE, once, twice)
     for state, target in zip(states[1:], (0.6, 0.8), strict=True):
@@ -78,7 +95,15 @@ def test_what_is_left_is_what_the_figures_say(kind: str, tiny_model: Path, tiny_
     assert states[1].figures["optimizer_steps"] == 12
     assert states[2].figures["trainable_parameters"] == states[2].figures["parameters"]
     with pytest.raises(InputError) as caught:
-        run(tiny_model if kind == "bert" else tiny_electra, tiny_data, tmp_path, TUNE, once, twice, ("prune.cofi", COFI[1]))
+        run(
+            tiny_model if kind == "bert" else tiny_electra,
+            tiny_data,
+            tmp_path,
+            TUNE,
+            once,
+            twice,
+            ("prune.cofi", COFI[1]),
+        )
     assert "gone before the step, and it is to reach 0.6" in caught.value.issues[0].message
 
 
@@ -103,13 +128,21 @@ def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> Non
 
 
 def test_the_report_says_that_a_sparsity_was_not_reached(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Masks that cannot learn are all alike: neurons go first, half of the weights, and then a head, an eighth, at a time."""
-    steps = [{"id": "tune", "use": TUNE[0], **SHORT}, {"id": "cut", "use": COFI[0], **COFI[1], "mask_learning_rate": 1e-12, "max_steps": 2, "recover": None}]
+    """Masks that cannot learn are all alike: neurons go first, half of the weights, and then a head, an eighth, at a
+    time.
+    """
+    steps = [
+        {"id": "tune", "use": TUNE[0], **SHORT},
+        {"id": "cut", "use": COFI[0], **COFI[1], "mask_learning_rate": 1e-12, "max_steps": 2, "recover": None},
+    ]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps)
     done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
     assert done.code == 0, done.err
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     found = next(s["figures"]["asked_sparsity"] for s in report["steps"] if s["id"] == "cut")
     assert found == {"asked": 0.6, "learned": pytest.approx(0.006, abs=1e-3), "got": 0.625, "reached": False}
-    assert "'cut' was asked for a sparsity of 0.6 and reached 0.625: no threshold on its masks comes nearer." in report["notes"]
+    assert (
+        "'cut' was asked for a sparsity of 0.6 and reached 0.625: no threshold on its masks comes nearer."
+        in report["notes"]
+    )
     assert "sparsity asked for, and reached" in (tmp_path / "run" / "report.md").read_text()

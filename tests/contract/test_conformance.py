@@ -44,12 +44,15 @@ def test_no_transform_is_left_out() -> None:
     assert set(PARAMS) == {name for name in registry.names() if not name.startswith(("adapter.", "prune.fisher"))}
 
 
-@pytest.mark.parametrize("name", [n for n in exporter_names() if exporter(n).source == "graph"])  # the others: test_runtimes.py
+# the others: test_runtimes.py
+@pytest.mark.parametrize("name", [n for n in exporter_names() if exporter(n).source == "graph"])
 @pytest.mark.parametrize("fact", [Fact.TRAINED_HEAD, Fact.INT8])
 def test_exporter(name: str, fact: Fact, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     if lacking := absent(exporter(name)):
         pytest.skip(f"needs {', '.join(lacking)}: make test-runtimes")
-    executed = build(steps_towards(facts(Fact.TRAINED_HEAD, fact)), model=tiny_model, data=tiny_data, store=tmp_path / "store")
+    executed = build(
+        steps_towards(facts(Fact.TRAINED_HEAD, fact)), model=tiny_model, data=tiny_data, store=tmp_path / "store"
+    )
     check_exporter(exporter(name), state=executed.final("candidate"), work=tmp_path / "written")
 
 
@@ -116,12 +119,17 @@ def test_check_transform_finds_what_a_seed_decides(tiny_model: Path, tiny_data: 
         check_transform(Dicer(), {}, model=tiny_model, data=tiny_data, work=tmp_path)
 
 
-@pytest.mark.parametrize(("transform", "code", "words"), [
-    (Forgetful(), "E402", "changed nothing"),
-    (Filler(), "E403", "zeros did not survive"),
-    (Vandal(), "E403", "undeclared torch module"),
-])  # fmt: skip
-def test_a_broken_contract_is_found_out(transform: Any, code: str, words: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("transform", "code", "words"),
+    [
+        (Forgetful(), "E402", "changed nothing"),
+        (Filler(), "E403", "zeros did not survive"),
+        (Vandal(), "E403", "undeclared torch module"),
+    ],
+)
+def test_a_broken_contract_is_found_out(
+    transform: Any, code: str, words: str, tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     steps = [*steps_towards(transform.contract.requires), step(transform, {}, "bad")]
     with pytest.raises(StepError) as caught:
         build(steps, model=tiny_model, data=tiny_data, store=tmp_path / "store")

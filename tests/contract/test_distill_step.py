@@ -1,4 +1,6 @@
-"""distill and `distil` as steps of a recipe: what learns from whom, what is in the key, and that kept answers change nothing."""
+"""distill and `distil` as steps of a recipe: what learns from whom, what is in the key, and that kept answers change
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ Use = tuple[str, str, dict[str, Any]]
 
 
 def execute(model: Path, data: Path, store: Path, *uses: Use, **task: Any) -> Executed:
-    return build([step(registry.get(use), params, id) for id, use, params in uses], model=model, data=data, store=store, **task)
+    return build(
+        [step(registry.get(use), params, id) for id, use, params in uses], model=model, data=data, store=store, **task
+    )
 
 
 def states(executed: Executed) -> dict[str, State]:
@@ -47,7 +51,9 @@ def test_what_the_key_has_of_a_teacher(tiny_model: Path, tiny_data: Path, tmp_pa
     """Its state, however it is named; and where it is named makes no difference to a training without one."""
     other = ("tune", "finetune", {**SHORT, "learning_rate": 2e-3})
     one = states(execute(tiny_model, tiny_data, tmp_path, TUNE, distill(teacher="tune")))["small"]
-    renamed = states(execute(tiny_model, tiny_data, tmp_path, ("first", "finetune", SHORT), distill("second", teacher="first")))["second"]
+    renamed = states(
+        execute(tiny_model, tiny_data, tmp_path, ("first", "finetune", SHORT), distill("second", teacher="first"))
+    )["second"]
     assert one.key == renamed.key
     alike = states(execute(tiny_model, tiny_data, tmp_path, TUNE, distill(teacher=["tune"])))["small"]
     assert alike.key != one.key
@@ -65,7 +71,9 @@ def test_what_the_key_has_of_a_teacher(tiny_model: Path, tiny_data: Path, tmp_pa
     assert states(changed)["small"].key not in (one.key, small.key)
 
 
-def test_kept_answers_and_interruptions_change_nothing(tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_answers_and_interruptions_change_nothing(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Computed anew for every batch, the teacher gives the same training; cut short and resumed, the same bytes."""
     terms = {"teacher": "tune", "labels": 0.5, "hidden": 1.0, "cosine": 0.5, "attention": 1.0, "values": 1.0}
     kept = states(execute(tiny_model, tiny_data, tmp_path / "a", TUNE, distill(**terms)))["small"]
@@ -89,18 +97,28 @@ def test_kept_answers_and_interruptions_change_nothing(tiny_model: Path, tiny_da
     assert states(execute(tiny_model, tiny_data, tmp_path / "b", TUNE, distill(**terms)))["small"].digest == kept.digest
 
 
-def test_any_training_takes_a_teacher_and_students_come_in_every_form(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_any_training_takes_a_teacher_and_students_come_in_every_form(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     """Distil while an adapter trains, after pruning, in a recovery; narrow a model; then quantize the last."""
     distil = {"teacher": "tune", "hidden": 1.0, "match": "dynamic"}
     done = execute(
-        tiny_model, tiny_data, tmp_path, TUNE,
-        ("lora", "adapter.lora", {**SHORT, "r": 2, "distil": {**distil, "values": 1.0}}), ("merge", "merge", {}),
+        tiny_model,
+        tiny_data,
+        tmp_path,
+        TUNE,
+        ("lora", "adapter.lora", {**SHORT, "r": 2, "distil": {**distil, "values": 1.0}}),
+        ("merge", "merge", {}),
         ("cut", "prune.fisher", {"budget": {"sparsity": 0.3}, "multiple": 1}),
         ("recover", "distill", {**SHORT, "distil": {"attention": 1.0, "relation_heads": 1, **distil}}),
-        ("zeros", "prune.magnitude", {"amount": 0.3, "recover": {**SHORT, "distil": {"teacher": ["baseline", "merge"], "labels": 1.0}}}),
+        (
+            "zeros",
+            "prune.magnitude",
+            {"amount": 0.3, "recover": {**SHORT, "distil": {"teacher": ["baseline", "merge"], "labels": 1.0}}},
+        ),
         ("narrow", "distill", {**SHORT, "student": {"hidden": 16, "neurons": 8, "keep": "first"}, "distil": distil}),
         ("int8", "quantize.dynamic", {}),
-    )  # fmt: skip
+    )
     found = states(done)
     assert Fact.UNEVEN in found["recover"].facts
     assert found["zeros"].figures["sparsity"] == pytest.approx(0.3, abs=0.01)
@@ -114,27 +132,58 @@ def test_any_training_takes_a_teacher_and_students_come_in_every_form(tiny_model
 @pytest.mark.parametrize("use", ["adapter.prompt", "adapter.prefix"])
 def test_virtual_tokens_learn_from_layers(use: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     """The tokens that stand before a text's own have no counterpart in the teacher."""
-    adapt = {**SHORT, "virtual_tokens": 4, "learning_rate": 1e-2, "distil": {"teacher": "tune", "hidden": 1.0, "attention": 1.0, "values": 1.0}}
+    adapt = {
+        **SHORT,
+        "virtual_tokens": 4,
+        "learning_rate": 1e-2,
+        "distil": {"teacher": "tune", "hidden": 1.0, "attention": 1.0, "values": 1.0},
+    }
     found = states(execute(tiny_model, tiny_data, tmp_path, TUNE, ("adapt", use, adapt)))["adapt"]
     assert 0 < found.figures["train_loss"] < 10
 
 
-def test_heads_that_were_cut_are_uneven_and_labels_need_no_teacher(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_heads_that_were_cut_are_uneven_and_labels_need_no_teacher(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     alone = {"labels": 1.0, "logits": 0.0}
-    done = states(execute(tiny_model, tiny_data, tmp_path, TUNE, ("few", "distill", {**SHORT, "student": {"heads": 1}, "distil": alone}),
-                          ("short", "prune.layers", {"keep": [1]}), ("tuned", "finetune", SHORT), distill(**alone)))  # fmt: skip
+    done = states(
+        execute(
+            tiny_model,
+            tiny_data,
+            tmp_path,
+            TUNE,
+            ("few", "distill", {**SHORT, "student": {"heads": 1}, "distil": alone}),
+            ("short", "prune.layers", {"keep": [1]}),
+            ("tuned", "finetune", SHORT),
+            distill(**alone),
+        )
+    )
     assert Fact.UNEVEN in done["few"].facts
     assert "references" not in done["few"].manifest["parts"]
     assert not (tmp_path / "answers").exists()
-    again = states(execute(tiny_model, tiny_data, tmp_path, TUNE, ("short", "prune.layers", {"keep": [1]}), ("tuned", "finetune", SHORT)))
+    again = states(
+        execute(
+            tiny_model,
+            tiny_data,
+            tmp_path,
+            TUNE,
+            ("short", "prune.layers", {"keep": [1]}),
+            ("tuned", "finetune", SHORT),
+        )
+    )
     same = states(execute(tiny_model, tiny_data, tmp_path, TUNE, distill(**alone)))
-    assert same["small"].files["model.safetensors"] == again["tuned"].files["model.safetensors"], "hard labels alone: what fine-tuning the subset gives"
+    assert same["small"].files["model.safetensors"] == again["tuned"].files["model.safetensors"], (
+        "hard labels alone: what fine-tuning the subset gives"
+    )
 
 
 def test_checkpoints_teach_and_learn(tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """A tuned ELECTRA, whose tokenizer numbers the words otherwise, teaches a BERT by its logits; one with the same tokens
-    by its layers; a checkpoint is a student that replaces a pruned model."""
-    tuned = states(execute(tiny_electra, tiny_data, tmp_path / "e", ("tune", "finetune", {**SHORT, "max_steps": 2})))["tune"].folder
+    """A tuned ELECTRA, whose tokenizer numbers the words otherwise, teaches a BERT by its logits; one with the same
+    tokens by its layers; a checkpoint is a student that replaces a pruned model.
+    """
+    tuned = states(execute(tiny_electra, tiny_data, tmp_path / "e", ("tune", "finetune", {**SHORT, "max_steps": 2})))[
+        "tune"
+    ].folder
     teacher = shutil.copytree(tuned, tmp_path / "teacher")
     small = distill(teacher=str(teacher), hidden=1.0, attention=1.0)
     layers = states(execute(tiny_model, tiny_data, tmp_path / "s", TUNE, small))["small"]
@@ -146,19 +195,35 @@ def test_checkpoints_teach_and_learn(tiny_model: Path, tiny_electra: Path, tiny_
     path.write_text(json.dumps(tokenizer))
     logits = states(execute(tiny_model, tiny_data, tmp_path / "s", TUNE, distill(teacher=str(teacher))))["small"]
     assert logits.figures["teacher"]["cached_bytes"] > 0
-    (teacher / "config.json").write_text(json.dumps({**json.loads((teacher / "config.json").read_text()), "id2label": {"0": "1", "1": "0"}}))
+    (teacher / "config.json").write_text(
+        json.dumps({**json.loads((teacher / "config.json").read_text()), "id2label": {"0": "1", "1": "0"}})
+    )
     with pytest.raises(InputError, match="classes in another order"):
         execute(tiny_model, tiny_data, tmp_path / "s", TUNE, distill(teacher=str(teacher)))
-    replaced = ("other", "distill", {**SHORT, "student": {"model": str(tiny_electra)}, "distil": {"teacher": "tune", "cosine": 1.0}})
-    done = states(execute(tiny_model, tiny_data, tmp_path / "s", TUNE, ("zeros", "prune.magnitude", {"amount": 0.3}), replaced))["other"]
+    replaced = (
+        "other",
+        "distill",
+        {**SHORT, "student": {"model": str(tiny_electra)}, "distil": {"teacher": "tune", "cosine": 1.0}},
+    )
+    done = states(
+        execute(tiny_model, tiny_data, tmp_path / "s", TUNE, ("zeros", "prune.magnitude", {"amount": 0.3}), replaced)
+    )["other"]
     assert json.loads((done.folder / "config.json").read_text())["model_type"] == "electra"
     assert Fact.SPARSE not in done.facts
 
 
 def test_layers_that_do_not_match_are_an_error_of_the_step(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises((InputError, StepError), match="'match' names 2 layers of the teacher, and the student has 1") as caught:
-        execute(tiny_model, tiny_data, tmp_path, TUNE, ("short", "prune.layers", {"keep": [0]}),
-                ("small", "distill", {**SHORT, "distil": {"teacher": "tune", "hidden": 1.0, "match": [0, 1]}}))  # fmt: skip
+    with pytest.raises(
+        (InputError, StepError), match="'match' names 2 layers of the teacher, and the student has 1"
+    ) as caught:
+        execute(
+            tiny_model,
+            tiny_data,
+            tmp_path,
+            TUNE,
+            ("short", "prune.layers", {"keep": [0]}),
+            ("small", "distill", {**SHORT, "distil": {"teacher": "tune", "hidden": 1.0, "match": [0, 1]}}),
+        )
     assert caught.value.issues[0].code == "E208"
 
 
@@ -178,6 +243,9 @@ def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> Non
         (data / f"{split}.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(24)))
     task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
     terms = {"teacher": ["tune"], "labels": 0.5, "hidden": 1.0, "values": 1.0, "attention": 1.0}
-    small, live = (states(execute(tiny_model, data, tmp_path / "store", TUNE, distill(**terms, cache_gb=gb), task=task))["small"] for gb in (1.0, 0.0))
+    small, live = (
+        states(execute(tiny_model, data, tmp_path / "store", TUNE, distill(**terms, cache_gb=gb), task=task))["small"]
+        for gb in (1.0, 0.0)
+    )
     for name, values in weights(small).items():
         np.testing.assert_allclose(values, weights(live)[name], atol=5e-5, err_msg=name)

@@ -1,4 +1,6 @@
-"""Adapters that cannot be merged: in the exported graph of every family, under int8, beside pruned zeros, and in the plan."""
+"""Adapters that cannot be merged: in the exported graph of every family, under int8, beside pruned zeros, and in the
+plan.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,21 @@ METHODS: dict[str, dict[str, Any]] = {
     "adapter.prefix": {"virtual_tokens": 5},
     "adapter.bottleneck": {"reduction": 4, "placement": "houlsby"},
 }
-SMALL = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 66}
+SMALL = {
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 66,
+}
 FAMILIES: dict[str, tuple[type[PreTrainedModel], PretrainedConfig]] = {
     "roberta": (RobertaModel, RobertaConfig(**SMALL, pad_token_id=0)),
     "mpnet": (MPNetModel, MPNetConfig(**SMALL, pad_token_id=0)),
-    "distilbert": (DistilBertModel, DistilBertConfig(vocab_size=100, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=66)),
+    "distilbert": (
+        DistilBertModel,
+        DistilBertConfig(vocab_size=100, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=66),
+    ),
 }
 
 
@@ -59,7 +71,9 @@ def model_of(family: str, tiny_model: Path, tiny_electra: Path, folder: Path) ->
 
 @pytest.mark.parametrize("family", ["electra", *FAMILIES])
 @pytest.mark.parametrize("use", METHODS)
-def test_the_exported_graph_agrees_with_torch(use: str, family: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_the_exported_graph_agrees_with_torch(
+    use: str, family: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     model = model_of(family, tiny_model, tiny_electra, tmp_path / "model")
     if use == "adapter.prefix" and family in ("mpnet", "distilbert"):
         with pytest.raises(InputError, match="takes no keys and values from outside"):
@@ -71,19 +85,32 @@ def test_the_exported_graph_agrees_with_torch(use: str, family: str, tiny_model:
     assert graph.facts == {Fact.ONNX, Fact.TRAINED_HEAD}
     assert "adapter_in_graph" in graph.figures
     rows = sample_rows(done.data.report, adapted.folder, classification())
-    assert abs(onnx_logits(open_session(graph.folder / "model.onnx"), rows) - torch_logits(load_model(adapted.folder), rows)).max() <= 1e-5
+    assert (
+        abs(
+            onnx_logits(open_session(graph.folder / "model.onnx"), rows)
+            - torch_logits(load_model(adapted.folder), rows)
+        ).max()
+        <= 1e-5
+    )
 
 
 @pytest.mark.parametrize("use", METHODS)
 def test_int_8_after_it(use: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    done = build([adapt(use), step(registry.get("quantize.static"), {"calibration": {"samples": 16}}, "int8")],
-                 model=tiny_model, data=tiny_data, store=tmp_path)  # fmt: skip
+    done = build(
+        [adapt(use), step(registry.get("quantize.static"), {"calibration": {"samples": 16}}, "int8")],
+        model=tiny_model,
+        data=tiny_data,
+        store=tmp_path,
+    )
     assert done.final("candidate").facts == {Fact.ONNX, Fact.TRAINED_HEAD, Fact.INT8}
 
 
 @pytest.mark.parametrize("use", [*METHODS, "adapter.ia3", "adapter.bitfit"])
 def test_zeros_survive_a_method_that_leaves_them(use: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    before = [step(registry.get("finetune"), SHORT, "tune"), step(registry.get("prune.magnitude"), {"amount": 0.3}, "prune")]
+    before = [
+        step(registry.get("finetune"), SHORT, "tune"),
+        step(registry.get("prune.magnitude"), {"amount": 0.3}, "prune"),
+    ]
     after = [step(registry.get("merge"), {}, "merge")] if use == "adapter.ia3" else []
     method = step(registry.get(use), {**SHORT, **METHODS.get(use, {})}, "adapt")
     done = build([*before, method, *after], model=tiny_model, data=tiny_data, store=tmp_path)
@@ -92,8 +119,13 @@ def test_zeros_survive_a_method_that_leaves_them(use: str, tiny_model: Path, tin
 
 
 def test_the_plan_says_where_the_adapter_goes(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"id": "adapt", "use": "adapter.bottleneck"}],
-                         targets=[{"name": "short", "sequence": [16]}])  # fmt: skip
+    recipe = tiny_recipe(
+        tmp_path,
+        model={"id": str(tiny_model)},
+        task=tiny_task(tiny_data),
+        steps=[{"id": "adapt", "use": "adapter.bottleneck"}],
+        targets=[{"name": "short", "sequence": [16]}],
+    )
     done = edgeopt("plan", recipe, "--store", tmp_path / "store")
     assert done.code == 0, done.err
     (line,) = [line for line in done.out.splitlines() if line.startswith("candidate.onnx")]

@@ -1,4 +1,6 @@
-"""Static and dynamic int8: ranges against ONNX Runtime's own calibrator, scopes, remedies, and the policy that tries them."""
+"""Static and dynamic int8: ranges against ONNX Runtime's own calibrator, scopes, remedies, and the policy that tries
+them.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def make(tiny_model: Path, tiny_data: Path, store: Path) -> Make:
 
 @pytest.fixture(scope="module")
 def floats(tiny_model: Path, tiny_data: Path, store: Path) -> State:
-    return build([step(registry.get("finetune"), TRAIN, "tune")], model=tiny_model, data=tiny_data, store=store).lowered("candidate")
+    return build(
+        [step(registry.get("finetune"), TRAIN, "tune")], model=tiny_model, data=tiny_data, store=store
+    ).lowered("candidate")
 
 
 def texts(tiny_data: Path) -> list[str]:
@@ -78,9 +82,12 @@ def logits(graph: Path | Any, folder: Path, rows: Split) -> np.ndarray[Any, Any]
 
 
 @pytest.mark.parametrize("moving", [False, True])
-def test_the_file_is_onnxruntimes_own_in_rows(moving: bool, floats: State, make: Make, tiny_data: Path, tmp_path: Path) -> None:
-    """Its calibrator, given the same rows, and asked to leave products of two activations alone, writes the same bytes, but for
-    what `as_rows` changes."""
+def test_the_file_is_onnxruntimes_own_in_rows(
+    moving: bool, floats: State, make: Make, tiny_data: Path, tmp_path: Path
+) -> None:
+    """Its calibrator, given the same rows, and asked to leave products of two activations alone, writes the same bytes,
+    but for what `as_rows` changes.
+    """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     from edgeopt.data import load_data
@@ -90,7 +97,12 @@ def test_the_file_is_onnxruntimes_own_in_rows(moving: bool, floats: State, make:
     rows = load_data(spec, tmp_path).calibration(16, spec.selection, 42)
     graph = onnx.load(str(floats.folder / GRAPH)).graph
     outside = [n.name for n in graph.node if n.op_type == "MatMul" and n not in weighted(graph)]
-    given = iter([{k: v for k, v in f.items() if k in {i.name for i in graph.input}} for f in feeds(floats.folder, rows, classification())()])
+    given = iter(
+        [
+            {k: v for k, v in f.items() if k in {i.name for i in graph.input}}
+            for f in feeds(floats.folder, rows, classification())()
+        ]
+    )
 
     class Reader:
         def get_next(self) -> Any:
@@ -98,11 +110,18 @@ def test_the_file_is_onnxruntimes_own_in_rows(moving: bool, floats: State, make:
 
     with quiet_quantizer(tmp_path):
         quantize_static(
-            floats.folder / GRAPH, tmp_path / "theirs.onnx", Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
+            floats.folder / GRAPH,
+            tmp_path / "theirs.onnx",
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=outside,
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"], "CalibMovingAverage": moving},
-        )  # fmt: skip
+        )
     ours = make(calibration={"samples": 16, "method": "moving-average" if moving else "minmax"})
     theirs = onnx.load(str(tmp_path / "theirs.onnx"))
     as_rows(theirs)
@@ -110,14 +129,22 @@ def test_the_file_is_onnxruntimes_own_in_rows(moving: bool, floats: State, make:
         assert (ours.folder / GRAPH).read_bytes() == theirs.SerializeToString()
     for a, b in zip(onnx.load(str(ours.folder / GRAPH)).graph.initializer, theirs.graph.initializer, strict=True):
         integer = a.data_type == onnx.TensorProto.INT32  # in units of a scale
-        np.testing.assert_allclose(numpy_helper.to_array(a), numpy_helper.to_array(b), rtol=1e-6, atol=float(integer), err_msg=a.name)
+        np.testing.assert_allclose(
+            numpy_helper.to_array(a), numpy_helper.to_array(b), rtol=1e-6, atol=float(integer), err_msg=a.name
+        )
 
 
 @pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
 def test_patterns_quantize_those_and_no_others(use: str, make: Make) -> None:
     hidden, neurons = 32, 64
-    assert weigh(make(use, scope={"include": ["layer.1/intermediate", "query"]}).folder / GRAPH).int8 == hidden * neurons + 2 * hidden**2
-    assert weigh(make(use, scope={"include": ["layer.*"], "exclude": ["attention", "layer.0"]}).folder / GRAPH).int8 == 2 * hidden * neurons
+    assert (
+        weigh(make(use, scope={"include": ["layer.1/intermediate", "query"]}).folder / GRAPH).int8
+        == hidden * neurons + 2 * hidden**2
+    )
+    assert (
+        weigh(make(use, scope={"include": ["layer.*"], "exclude": ["attention", "layer.0"]}).folder / GRAPH).int8
+        == 2 * hidden * neurons
+    )
     everything = weigh(make(use).folder / GRAPH).int8
     assert everything - weigh(make(use, scope={"exclude": ["classifier"]}).folder / GRAPH).int8 == 2 * hidden
 
@@ -132,11 +159,15 @@ def test_a_word_table_in_4_bits_computes_what_its_rounded_numbers_do(
     monkeypatch.setattr(tables, "ROWS", 30)  # the words of the model, and its positions
     names = ["word_embeddings", "position_embeddings"]
     made = onnx.load(str(make(use, word_table="int4").folder / GRAPH))
-    assert [n.op_type for n in made.graph.node if any(f"/{name}/" in n.name for name in names)] == ["GatherBlockQuantized"] * 2
+    assert [n.op_type for n in made.graph.node if any(f"/{name}/" in n.name for name in names)] == [
+        "GatherBlockQuantized"
+    ] * 2
     model = onnx.load(str(make(use, scope={"exclude": names}).folder / GRAPH))
     for table in (t for t in model.graph.initializer if any(name in t.name for name in names)):
         values, scales, zeros = tables.rounded(numpy_helper.to_array(table))
-        table.CopyFrom(numpy_helper.from_array(((values.astype(np.float32) - zeros) * scales).astype(np.float32), table.name))
+        table.CopyFrom(
+            numpy_helper.from_array(((values.astype(np.float32) - zeros) * scales).astype(np.float32), table.name)
+        )
     rows = split(tiny_data)
     np.testing.assert_allclose(logits(made, floats.folder, rows), logits(model, floats.folder, rows), atol=1e-6)
 
@@ -158,7 +189,9 @@ def test_padding_of_choices_is_not_seen(floats: State, tmp_path: Path) -> None:
     choices = [" ".join(words[:n]) for n in (1, 9, 4)]
     encoded = list(feeds(floats.folder, Split("x", tuple((c,) for c in choices), (0, 0, 0)), classification())())
     width = max(f["input_ids"].shape[1] for f in encoded)
-    padded = {k: np.concatenate([np.pad(f[k], ((0, 0), (0, width - f[k].shape[1]))) for f in encoded]) for k in encoded[0]}
+    padded = {
+        k: np.concatenate([np.pad(f[k], ((0, 0), (0, width - f[k].shape[1]))) for f in encoded]) for k in encoded[0]
+    }
     found = []
     for given in ([padded], encoded):
         watching = {t: [Channels(), MinMax()] for t in tensors}
@@ -171,7 +204,9 @@ def test_padding_of_choices_is_not_seen(floats: State, tmp_path: Path) -> None:
         assert a.rows == c.rows
 
 
-def test_smoothing_changes_nothing_in_float_and_evens_the_channels(floats: State, tiny_data: Path, tmp_path: Path) -> None:
+def test_smoothing_changes_nothing_in_float_and_evens_the_channels(
+    floats: State, tiny_data: Path, tmp_path: Path
+) -> None:
     model, rows = qdq.load(floats.folder / GRAPH), split(tiny_data)
     tensors = activations(model.graph, [])
 
@@ -184,10 +219,16 @@ def test_smoothing_changes_nothing_in_float_and_evens_the_channels(floats: State
     made = qdq.load(floats.folder / GRAPH)
     count = smooth.smooth(made, {t: c.largest for t, c in before.items()}, [], 0.5)
     assert count == 4  # before the attention and the feed-forward part of two layers; the last one goes to the pooler
-    np.testing.assert_allclose(logits(made, floats.folder, rows), logits(floats.folder / GRAPH, floats.folder, rows), atol=1e-5)
+    np.testing.assert_allclose(
+        logits(made, floats.folder, rows), logits(floats.folder / GRAPH, floats.folder, rows), atol=1e-5
+    )
     after = channels(made)
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    queries = [n for n in model.graph.node if n.name.endswith(("layer.1/attention/self/query/MatMul", "self/key/MatMul", "self/value/MatMul"))]
+    queries = [
+        n
+        for n in model.graph.node
+        if n.name.endswith(("layer.1/attention/self/query/MatMul", "self/key/MatMul", "self/value/MatMul"))
+    ]
     tensor = next(n.input[0] for n in queries if "layer.1" in n.name)
     weights = np.abs(np.concatenate([constants[n.input[1]] for n in queries if n.input[0] == tensor], 1)).max(1)
     expected = before[tensor].largest ** 0.5 / weights**0.5  # by hand
@@ -210,23 +251,40 @@ def test_bias_correction_by_hand(floats: State, make: Make, tiny_data: Path, tmp
         if old.name.endswith("layer.0/output/dense/MatMul"):
             (adder,) = [n for n in made.graph.node if new.output[0] in n.input]
             (plain,) = [n for n in model.graph.node if old.output[0] in n.input]
-            shift = next(constants[i] for i in adder.input if i in constants) - next(weights[i] for i in plain.input if i in weights)
+            shift = next(constants[i] for i in adder.input if i in constants) - next(
+                weights[i] for i in plain.input if i in weights
+            )
             mean = watching[old.input[0]][0].mean
             np.testing.assert_allclose(mean @ rounded[old.name] + shift, mean @ weights[old.input[1]], atol=1e-6)
             assert np.abs(shift).max() > 0
 
 
 def test_every_option_runs_and_says_what_it_did(make: Make, floats: State, tiny_data: Path) -> None:
-    state = make(calibration={"samples": 16, "method": "mse"}, smoothquant={"alpha": 0.5}, bias_correction=True, exclude_worst=2, activations="symmetric")
-    assert state.figures["smoothed_norms"] == 4 and state.figures["corrected_biases"] == 12  # two of fourteen products stay
+    state = make(
+        calibration={"samples": 16, "method": "mse"},
+        smoothquant={"alpha": 0.5},
+        bias_correction=True,
+        exclude_worst=2,
+        activations="symmetric",
+    )
+    # two of fourteen products stay
+    assert state.figures["smoothed_norms"] == 4 and state.figures["corrected_biases"] == 12
     assert len(state.figures["kept_float"]) == 2 and state.figures["calibration_rows"] == 16
     ranking = state.figures["sensitivity"]
     assert [name for name, _ in ranking["nodes"][:2]] == state.figures["kept_float"]
     assert ranking["blocks"] == sorted(ranking["blocks"], key=lambda b: -b[1])
     constants = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(state.folder / GRAPH)).graph.initializer}
-    assert {int(z) for name, z in constants.items() if name.endswith("LayerNormalization_output_0_zero_point")} <= {127, 128}
+    assert {int(z) for name, z in constants.items() if name.endswith("LayerNormalization_output_0_zero_point")} <= {
+        127,
+        128,
+    }
     rows = split(tiny_data)
-    assert np.abs(logits(state.folder / GRAPH, state.folder, rows) - logits(floats.folder / GRAPH, floats.folder, rows)).max() < 0.5
+    assert (
+        np.abs(
+            logits(state.folder / GRAPH, state.folder, rows) - logits(floats.folder / GRAPH, floats.folder, rows)
+        ).max()
+        < 0.5
+    )
 
 
 def test_sixteen_bits_for_chosen_activations(make: Make, tiny_data: Path) -> None:
@@ -240,14 +298,22 @@ def test_sixteen_bits_for_chosen_activations(make: Make, tiny_data: Path) -> Non
 def test_seven_bits(make: Make) -> None:
     for use in ("quantize.static", "quantize.dynamic"):
         graph = onnx.load(str(make(use, reduce_range=True).folder / GRAPH)).graph
-        values = [numpy_helper.to_array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 2]
+        values = [
+            numpy_helper.to_array(t)
+            for t in graph.initializer
+            if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 2
+        ]
         assert values and max(int(np.abs(v.astype(int)).max()) for v in values) <= 64
 
 
 def test_auto_stops_where_the_margin_holds(make: Make) -> None:
     found = make(policy="auto", tolerance={"kl": 10.0}).figures["policy"]
     (tried,) = found["tried"]
-    assert found["held"] and found["chosen"] == tried["remedies"] and 0 <= tried["low"] <= tried["kl"] <= tried["high"] < 10
+    assert (
+        found["held"]
+        and found["chosen"] == tried["remedies"]
+        and 0 <= tried["low"] <= tried["kl"] <= tried["high"] < 10
+    )
 
 
 def test_auto_tries_everything_and_ships_the_nearest(make: Make) -> None:
@@ -269,17 +335,29 @@ def test_auto_by_metric_and_by_agreement(make: Make) -> None:
     assert by_agreement["held"] and by_agreement["tried"][0]["low"] > 0.05
 
 
-REMEDIES: dict[str, Any] = {"calibration": {"samples": 16, "method": "mse"}, "smoothquant": {"alpha": 0.5}, "bias_correction": True}
+REMEDIES: dict[str, Any] = {
+    "calibration": {"samples": 16, "method": "mse"},
+    "smoothquant": {"alpha": 0.5},
+    "bias_correction": True,
+}
 
 
 def test_weights_beside_the_graph_change_nothing(
-    make: Make, floats: State, tiny_model: Path, tiny_data: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make,
+    floats: State,
+    tiny_model: Path,
+    tiny_data: Path,
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Above the limit of protobuf, made small here: lowering and both ways to int8 leave the same graphs, with all of their files,
-    and the exporters carry them."""
+    """Above the limit of protobuf, made small here: lowering and both ways to int8 leave the same graphs, with all of
+    their files, and the exporters carry them.
+    """
     from edgeopt.transforms.quantize import tables
 
-    monkeypatch.setattr(tables, "ROWS", 30)  # as where the state with a word table in 4 bits was made that the module's tests share
+    # as where the state with a word table in 4 bits was made that the module's tests share
+    monkeypatch.setattr(tables, "ROWS", 30)
     plain = {"floats": floats, "static": make(**REMEDIES), "dynamic": make("quantize.dynamic", word_table="int4")}
     shutil.copytree(store, tmp_path / "store")
     for state in Store(tmp_path / "store").states():
@@ -287,21 +365,29 @@ def test_weights_beside_the_graph_change_nothing(
             shutil.rmtree(state.folder)
     monkeypatch.setattr(graph_files, "INSIDE", 50_000)  # the float graph has 97 kB of weights
     found = {}
-    for name, use, params in (("static", "quantize.static", REMEDIES), ("dynamic", "quantize.dynamic", {"word_table": "int4"})):
+    for name, use, params in (
+        ("static", "quantize.static", REMEDIES),
+        ("dynamic", "quantize.dynamic", {"word_table": "int4"}),
+    ):
         steps = [step(registry.get("finetune"), TRAIN, "tune"), step(registry.get(use), params, "int8")]
         done = build(steps, model=tiny_model, data=tiny_data, store=tmp_path / "store")
         found |= {"floats": done.lowered("candidate"), name: done.final("candidate")}
-    assert {"model.onnx", "model.onnx_data"} <= found["floats"].files.keys() and floats.files.keys().isdisjoint({"model.onnx_data"})
+    assert {"model.onnx", "model.onnx_data"} <= found["floats"].files.keys() and floats.files.keys().isdisjoint(
+        {"model.onnx_data"}
+    )
     assert state_bytes(found["floats"]) > found["floats"].files["model.onnx_data"]["size"] > 90_000
     for name, state in found.items():
         assert weigh(state.folder / GRAPH).nonzero == weigh(plain[name].folder / GRAPH).nonzero
-        assert abs(size_of(state.folder / GRAPH) / size_of(plain[name].folder / GRAPH) - 1) < 0.2  # what lies between tensors
+        # what lies between tensors
+        assert abs(size_of(state.folder / GRAPH) / size_of(plain[name].folder / GRAPH) - 1) < 0.2
         assert state.figures["peak_rss_bytes"] > 50e6
         if name != "floats":
             assert (state.folder / GRAPH).read_bytes() == (plain[name].folder / GRAPH).read_bytes()
             assert abs(state.figures["size_ratio"] - plain[name].figures["size_ratio"]) < 0.05
     rows = split(tiny_data)
-    np.testing.assert_array_equal(logits(found["floats"].folder / GRAPH, floats.folder, rows), logits(floats.folder / GRAPH, floats.folder, rows))
+    np.testing.assert_array_equal(
+        logits(found["floats"].folder / GRAPH, floats.folder, rows), logits(floats.folder / GRAPH, floats.folder, rows)
+    )
     for format in ("onnx", "transformers-js"):
         check_exporter(exporter(format), state=found["floats"], work=tmp_path / format)
     config = json.loads((tmp_path / "transformers-js" / "default" / "a" / "config.json").read_text())
@@ -313,9 +399,15 @@ def test_weights_beside_the_graph_change_nothing(
 def test_scores_have_a_policy_too(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     steps = [
         *steps_towards(frozenset({Fact.TRAINED_HEAD})),
-        step(registry.get("quantize.static"), {"calibration": {"samples": 8}, "policy": "auto", "tolerance": {"kl": 0.5}}, "int8"),
+        step(
+            registry.get("quantize.static"),
+            {"calibration": {"samples": 8}, "policy": "auto", "tolerance": {"kl": 0.5}},
+            "int8",
+        ),
     ]
-    done = build(steps, model=tiny_model, data=tiny_data, store=tmp_path, label="score", task={"type": "text-regression"})
+    done = build(
+        steps, model=tiny_model, data=tiny_data, store=tmp_path, label="score", task={"type": "text-regression"}
+    )
     (tried, *_) = done.final("candidate").figures["policy"]["tried"]
     assert tried["agreement"] is None and tried["kl"] > 0
 

@@ -20,9 +20,15 @@ from edgeopt.testing.build import build, step
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 3e-2, "precision": "fp32"}
 #: Pairs of adapters that one peft model can hold: of one tuner, of whatever rank and scale.
 PAIRS: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "lora": [("adapter.lora", {"r": 2, "alpha": 4}), ("adapter.lora", {"r": 8, "target_modules": "all-linear", "use_rslora": True})],
+    "lora": [
+        ("adapter.lora", {"r": 2, "alpha": 4}),
+        ("adapter.lora", {"r": 8, "target_modules": "all-linear", "use_rslora": True}),
+    ],
     "dora": [("adapter.lora", {"r": 4}), ("adapter.lora", {"r": 4, "use_dora": True, "seed": 1})],
-    "adalora": [("adapter.adalora", {"init_r": 4, "target_r": 2}), ("adapter.adalora", {"init_r": 3, "target_r": 2, "seed": 1})],
+    "adalora": [
+        ("adapter.adalora", {"init_r": 4, "target_r": 2}),
+        ("adapter.adalora", {"init_r": 3, "target_r": 2, "seed": 1}),
+    ],
     "ia3": [("adapter.ia3", {}), ("adapter.ia3", {"seed": 1})],
     "prompt": [("adapter.prompt", {"virtual_tokens": 4}), ("adapter.prompt", {"virtual_tokens": 4, "seed": 1})],
 }
@@ -50,7 +56,8 @@ def test_one_peft_model_holds_them_all(name: str, tiny_model: Path, tiny_data: P
 
     other_data = write_rows(tmp_path / "other", train=48, validation=32)
     first, second = (
-        trained(use, params, tiny_model, data, tmp_path / "store") for (use, params), data in zip(PAIRS[name], (tiny_data, other_data), strict=True)
+        trained(use, params, tiny_model, data, tmp_path / "store")
+        for (use, params), data in zip(PAIRS[name], (tiny_data, other_data), strict=True)
     )
     base = AutoModelForSequenceClassification.from_pretrained(first.state.folder, dtype="float32")
     model = PeftModel.from_pretrained(base, str(first.state.folder / ADAPTER), adapter_name="first")
@@ -59,8 +66,12 @@ def test_one_peft_model_holds_them_all(name: str, tiny_model: Path, tiny_data: P
     for _ in range(2):  # there and back again
         for adapter, one in (("first", first), ("second", second)):
             model.set_adapter(adapter)
-            np.testing.assert_array_equal(torch_logits(model, one.rows), torch_logits(load_model(one.state.folder), one.rows))
-    assert abs(torch_logits(model, first.rows) - torch_logits(load_model(first.state.folder), first.rows)).max() > 1e-3, "they answer alike"
+            np.testing.assert_array_equal(
+                torch_logits(model, one.rows), torch_logits(load_model(one.state.folder), one.rows)
+            )
+    assert (
+        abs(torch_logits(model, first.rows) - torch_logits(load_model(first.state.folder), first.rows)).max() > 1e-3
+    ), "they answer alike"
 
 
 def test_their_states_share_one_file_of_the_base(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -72,4 +83,7 @@ def test_their_states_share_one_file_of_the_base(tiny_model: Path, tiny_data: Pa
     assert len({s.files["model.safetensors"]["sha256"] for s in states}) == 1
     assert len({s.files[f"{ADAPTER}/adapter_model.safetensors"]["sha256"] for s in states}) == 3
     assert (states[0].folder / "model.safetensors").samefile(states[1].folder / "model.safetensors")
-    assert all(s.files[f"{ADAPTER}/adapter_model.safetensors"]["size"] < s.files["model.safetensors"]["size"] / 4 for s in states)
+    assert all(
+        s.files[f"{ADAPTER}/adapter_model.safetensors"]["size"] < s.files["model.safetensors"]["size"] / 4
+        for s in states
+    )

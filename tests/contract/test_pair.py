@@ -52,8 +52,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_roberta(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "roberta"
     torch.manual_seed(0)
-    RobertaModel(RobertaConfig(vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                               max_position_embeddings=66, pad_token_id=0)).save_pretrained(folder)  # fmt: skip
+    RobertaModel(
+        RobertaConfig(
+            vocab_size=100,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=66,
+            pad_token_id=0,
+        )
+    ).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
     return folder
 
@@ -75,7 +84,9 @@ def logits_agree(done: Executed) -> None:
 
 
 @pytest.mark.parametrize("family", ["model", "electra", "roberta"])
-def test_both_stacks_start_from_the_checkpoint(family: str, data: Path, store: Path, request: pytest.FixtureRequest) -> None:
+def test_both_stacks_start_from_the_checkpoint(
+    family: str, data: Path, store: Path, request: pytest.FixtureRequest
+) -> None:
     folder = request.getfixturevalue(f"tiny_{family}")
     done = made(folder, data, store, ("finetune", SHORT))
     loaded = done.chains["candidate"][0].state.folder
@@ -87,8 +98,14 @@ def test_both_stacks_start_from_the_checkpoint(family: str, data: Path, store: P
     assert not any("pooler" in n for n in pair.state_dict())
     # what is new: all that is not the checkpoint's, but for the output's bias
     new = {n for n in pair.decoder.state_dict() if n.removeprefix(f"{pair.decoder.base_model_prefix}.") not in body}
-    named = {n.removeprefix("decoder.") for n, _ in pair.named_parameters() if any(n.startswith(f"{h}.") for h in head_of(pair))}
-    assert {n for n in new - named if n.rpartition(".")[2] != "bias"} == {n for n in new if n.endswith("decoder.weight") or n == "generator_lm_head.weight"}
+    named = {
+        n.removeprefix("decoder.")
+        for n, _ in pair.named_parameters()
+        if any(n.startswith(f"{h}.") for h in head_of(pair))
+    }
+    assert {n for n in new - named if n.rpartition(".")[2] != "bias"} == {
+        n for n in new if n.endswith("decoder.weight") or n == "generator_lm_head.weight"
+    }
     assert "/" not in json.dumps(json.loads((loaded / "config.json").read_text()))
     logits_agree(done)
 
@@ -115,7 +132,9 @@ def test_the_tied_matrix_is_stored_once_and_counted_once(tiny_model: Path, data:
     floats, int8 = done.lowered("candidate"), done.final("candidate")
     graph = structure_of(floats.folder / "model.onnx").graph
     width, words = 32, 100
-    assert sum(t.dims in ([words, width], [width, words]) for t in graph.initializer) == 2, "one of the encoder and one of the decoder"
+    assert sum(t.dims in ([words, width], [width, words]) for t in graph.initializer) == 2, (
+        "one of the encoder and one of the decoder"
+    )
     assert [n.op_type for n in graph.node if n.name.endswith(TIED)] == ["Transpose"]
     pair = load_base(done.torch_state("candidate").folder)
     count = sum(p.numel() for p in pair.parameters())
@@ -135,18 +154,29 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("use", "family"), [*((use, "model") for use in ADAPTERS), ("adapter.lora", "electra"), ("adapter.lora", "roberta")])
-def test_adapters_leave_the_base_and_train_what_is_new(use: str, family: str, data: Path, store: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("use", "family"), [*((use, "model") for use in ADAPTERS), ("adapter.lora", "electra"), ("adapter.lora", "roberta")]
+)
+def test_adapters_leave_the_base_and_train_what_is_new(
+    use: str, family: str, data: Path, store: Path, request: pytest.FixtureRequest
+) -> None:
     steps = [(use, {**SHORT, **ADAPTERS[use]}), *([("merge", {})] if use != "adapter.bottleneck" else [])]
     done = made(request.getfixturevalue(f"tiny_{family}"), data, store, *steps)
     start, adapted = (d.state.folder for d in done.chains["candidate"][:2])
     assert (start / "model.safetensors").read_bytes() == (adapted / "model.safetensors").read_bytes()
     model = load_model(adapted, trainable_adapter=True)
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
-    assert {stack for n in trained for stack in ("encoder", "decoder") if f"{stack}." in n.split("layer.")[0]} == {"encoder", "decoder"}
+    assert {stack for n in trained for stack in ("encoder", "decoder") if f"{stack}." in n.split("layer.")[0]} == {
+        "encoder",
+        "decoder",
+    }
     assert not [n for n in trained if "crossattention" in n and ("lora" in n or "bottleneck" in n or "ia3" in n)]
     before, after = load_base(start), load_model(done.torch_state("candidate").folder).state_dict()
-    new = [n for n, _ in before.named_parameters() if any(n.startswith(f"{h}.") for h in head_of(before)) and n.endswith("weight") and "Norm" not in n]
+    new = [
+        n
+        for n, _ in before.named_parameters()
+        if any(n.startswith(f"{h}.") for h in head_of(before)) and n.endswith("weight") and "Norm" not in n
+    ]
     assert new and not any(torch.equal(before.state_dict()[n], after[n]) for n in new if n in after)
     assert (adapted / ADAPTER).is_dir()
     logits_agree(done)
@@ -157,7 +187,9 @@ def test_bitfit_trains_biases_and_what_is_new(tiny_model: Path, data: Path, stor
     start, trained = (load_base(d.state.folder) for d in done.chains["candidate"][:2])
     head = head_of(start)
     same = {n for n, p in start.named_parameters() if torch.equal(p, trained.get_parameter(n))}
-    assert {n for n in same if n.endswith("weight")} == {n for n, _ in start.named_parameters() if n.endswith("weight") and not n.startswith(tuple(head))}
+    assert {n for n in same if n.endswith("weight")} == {
+        n for n, _ in start.named_parameters() if n.endswith("weight") and not n.startswith(tuple(head))
+    }
     logits_agree(done)
 
 
@@ -165,20 +197,37 @@ def test_rates_fall_by_layer_but_not_for_what_is_new(tiny_model: Path, data: Pat
     from edgeopt.models.anatomy import anatomy
     from edgeopt.training.optimizer import parameter_groups
 
-    model = load_base(made(tiny_model, data, store, ("finetune", {**SHORT, "layerwise_lr_decay": 0.5})).torch_state("candidate").folder)
-    groups = parameter_groups(model, set(), learning_rate=1.0, weight_decay=0.0, layer_decay=0.5, anatomy=anatomy("encoder-decoder"), layers=2)
+    model = load_base(
+        made(tiny_model, data, store, ("finetune", {**SHORT, "layerwise_lr_decay": 0.5}))
+        .torch_state("candidate")
+        .folder
+    )
+    groups = parameter_groups(
+        model, set(), learning_rate=1.0, weight_decay=0.0, layer_decay=0.5, anatomy=anatomy("encoder-decoder"), layers=2
+    )
     rates = {id(p): g["lr"] for g in groups for p in g["params"]}
     of = {n: rates[id(p)] for n, p in model.named_parameters()}
     for stack in ("encoder", "decoder.bert"):
         assert of[f"{stack}.embeddings.word_embeddings.weight"] == 0.125
         assert [of[f"{stack}.encoder.layer.{i}.output.dense.weight"] for i in (0, 1)] == [0.25, 0.5]
-    assert of["decoder.bert.encoder.layer.0.crossattention.self.query.weight"] == of["decoder.cls.predictions.transform.dense.weight"] == 1.0
+    assert (
+        of["decoder.bert.encoder.layer.0.crossattention.self.query.weight"]
+        == of["decoder.cls.predictions.transform.dense.weight"]
+        == 1.0
+    )
 
 
 @pytest.mark.parametrize("scope", ["all", "mlp", "attention"])
 def test_zeros_and_int8_reach_the_graph(scope: str, tiny_model: Path, data: Path, store: Path) -> None:
     pruned = ("prune.magnitude", {"amount": 0.3, "scope": "layer", "recover": SHORT})
-    done = made(tiny_model, data, store, ("finetune", SHORT), pruned, ("quantize.static", {"calibration": {"samples": 4}, "scope": scope}))
+    done = made(
+        tiny_model,
+        data,
+        store,
+        ("finetune", SHORT),
+        pruned,
+        ("quantize.static", {"calibration": {"samples": 4}, "scope": scope}),
+    )
     model = load_base(done.torch_state("candidate").folder)
     assert {n.partition(".")[0] for n, _ in prunable(model)} == {"encoder", "decoder"}
     assert done.final("candidate").figures["sparsity"] >= 0.29
@@ -186,7 +235,9 @@ def test_zeros_and_int8_reach_the_graph(scope: str, tiny_model: Path, data: Path
 
     nodes = onnx.load(str(done.final("candidate").folder / "model.onnx")).graph.node
     weights = {i for n in nodes if n.op_type == "DequantizeLinear" for i in n.output}
-    inside = {n.name for n in nodes if n.op_type in ("MatMul", "Gemm") and n.input[1] in weights and "/layer." in n.name}
+    inside = {
+        n.name for n in nodes if n.op_type in ("MatMul", "Gemm") and n.input[1] in weights and "/layer." in n.name
+    }
     attention = {n for n in inside if "attention/" in n}
     assert any("crossattention/" in n for n in attention) == (scope != "mlp")
     assert bool(inside - attention) == (scope != "attention")
@@ -198,8 +249,16 @@ def test_qlora_on_the_pair(data: Path, store: Path, tiny_model: Path, tmp_path: 
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=100, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128,
-                         max_position_embeddings=64)).save_pretrained(tmp_path / "wide")  # fmt: skip
+    BertModel(
+        BertConfig(
+            vocab_size=100,
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=128,
+            max_position_embeddings=64,
+        )
+    ).save_pretrained(tmp_path / "wide")
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "wide")
     done = made(tmp_path / "wide", data, store, ("adapter.qlora", {**SHORT, "r": 4}), ("merge", {}))
     base = load_base(done.chains["candidate"][1].state.folder)
@@ -210,12 +269,16 @@ def test_qlora_on_the_pair(data: Path, store: Path, tiny_model: Path, tmp_path: 
 
 @pytest.mark.parametrize("use", ["adapter.prompt", "adapter.prefix"])
 def test_virtual_tokens_have_no_place_there(use: str, tiny_model: Path, data: Path, tmp_path: Path) -> None:
-    done = edgeopt("validate", tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=summary_task(data), steps=[{"use": use}]))
+    done = edgeopt(
+        "validate", tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=summary_task(data), steps=[{"use": use}])
+    )
     assert done.code == 2
     assert "no place in summarization" in done.err
 
 
-def test_a_pair_is_for_summaries_alone(tiny_model: Path, tiny_data: Path, data: Path, store: Path, tmp_path: Path) -> None:
+def test_a_pair_is_for_summaries_alone(
+    tiny_model: Path, tiny_data: Path, data: Path, store: Path, tmp_path: Path
+) -> None:
     trained = made(tiny_model, data, store, ("finetune", SHORT)).torch_state("candidate").folder
     with pytest.raises(InputError, match="text-classification does not work with model type 'encoder-decoder'"):
         build([], model=trained, data=tiny_data, store=tmp_path)

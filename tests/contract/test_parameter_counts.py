@@ -11,8 +11,22 @@ from transformers import ElectraConfig, ElectraForSequenceClassification
 from edgeopt.step import registry
 from edgeopt.training.accounting import count
 
-SMALL = {"vocab_size": 30522, "embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 1024}
-BERTIC = {"vocab_size": 32000, "embedding_size": 768, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+SMALL = {
+    "vocab_size": 30522,
+    "embedding_size": 128,
+    "hidden_size": 256,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+}
+BERTIC = {
+    "vocab_size": 32000,
+    "embedding_size": 768,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}
 
 
 def electra(shape: dict[str, int]) -> Any:
@@ -26,7 +40,11 @@ def trained(shape: dict[str, int], use: str, **params: Any) -> int:
 
 
 def test_full_electra_small() -> None:
-    assert count(electra(SMALL)) == {"trainable_parameters": 13_549_314, "parameters": 13_549_314, "trainable_share": 1.0}
+    assert count(electra(SMALL)) == {
+        "trainable_parameters": 13_549_314,
+        "parameters": 13_549_314,
+        "trainable_share": 1.0,
+    }
 
 
 def test_paper_a_lora() -> None:
@@ -34,24 +52,33 @@ def test_paper_a_lora() -> None:
 
 
 def test_paper_b_lora() -> None:
-    assert trained(BERTIC, "adapter.lora", r=16, alpha=32, target_modules=["query", "value"], bias="lora_only") == 1_200_386
+    assert (
+        trained(BERTIC, "adapter.lora", r=16, alpha=32, target_modules=["query", "value"], bias="lora_only")
+        == 1_200_386
+    )
 
 
-@pytest.mark.parametrize(("use", "params", "expected"), [
-    ("adapter.ia3", {}, 12 * (256 + 256 + 1024)),
-    ("adapter.bottleneck", {"placement": "pfeiffer", "reduction": 16}, 12 * (2 * 16 * 256 + 16 + 256)),
-    ("adapter.bottleneck", {"placement": "houlsby", "reduction": 16}, 24 * (2 * 16 * 256 + 16 + 256)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("use", "params", "expected"),
+    [
+        ("adapter.ia3", {}, 12 * (256 + 256 + 1024)),
+        ("adapter.bottleneck", {"placement": "pfeiffer", "reduction": 16}, 12 * (2 * 16 * 256 + 16 + 256)),
+        ("adapter.bottleneck", {"placement": "houlsby", "reduction": 16}, 24 * (2 * 16 * 256 + 16 + 256)),
+    ],
+)
 def test_every_parameter_of_a_method_is_counted_once(use: str, params: dict[str, Any], expected: int) -> None:
     head = 256 * 256 + 256 + 2 * 256 + 2
     assert trained(SMALL, use, **params) == expected + head
 
 
-@pytest.mark.parametrize(("use", "expected"), [
-    ("adapter.prompt", 20 * 128),
-    ("adapter.prefix", 20 * 12 * 2 * 256),
-    ("adapter.adalora", 12 * 3 * 12 * (256 + 256 + 1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        ("adapter.prompt", 20 * 128),
+        ("adapter.prefix", 20 * 12 * 2 * 256),
+        ("adapter.adalora", 12 * 3 * 12 * (256 + 256 + 1)),
+    ],
+)
 def test_methods_that_need_real_tensors(use: str, expected: int) -> None:
     transform = registry.get(use)
     model = transform.attach(ElectraForSequenceClassification(ElectraConfig(**SMALL)), transform.Params())  # type: ignore[attr-defined]

@@ -1,4 +1,6 @@
-"""Structured pruning as steps: budgets are met, shapes and zeros survive every later step, and each stacks on the other."""
+"""Structured pruning as steps: budgets are met, shapes and zeros survive every later step, and each stacks on the
+other.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def chain(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> Any:
     ids=["macs", "sparsity"],
 )
 def test_fisher_conforms(params: dict[str, Any], tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    state = check_transform(registry.get("prune.fisher"), {"samples": 32, **params}, model=tiny_model, data=tiny_data, work=tmp_path)
+    state = check_transform(
+        registry.get("prune.fisher"), {"samples": 32, **params}, model=tiny_model, data=tiny_data, work=tmp_path
+    )
     shape, budget = state.figures["structure"], state.figures["budget"]
     assert budget["reached"] <= budget["left"]
     if budget["kind"] == "macs":
@@ -59,7 +63,10 @@ def test_fisher_conforms(params: dict[str, Any], tiny_model: Path, tiny_data: Pa
         assert 0.7 <= shape["sparsity"] < 0.9
     assert state.figures["parameters"] == sum(p.numel() for p in load_model(state.folder).parameters())
     assert 0 < state.figures["compressed_bytes"] < (state.folder / "model.safetensors").stat().st_size
-    assert (shape["heads"], shape["dense"]["heads"]) == ([x.head_count for x in structure_of(load_model(state.folder)).layers], 2)
+    assert (shape["heads"], shape["dense"]["heads"]) == (
+        [x.head_count for x in structure_of(load_model(state.folder)).layers],
+        2,
+    )
 
 
 def test_a_latency_budget_is_met_by_a_table_that_is_measured_once(chain: Any, tmp_path: Path) -> None:
@@ -110,25 +117,44 @@ def test_stacked_with_everything(chain: Any) -> None:
     assert weigh(graph).parameters == sum(p.numel() for p in load_model(states[6].folder).parameters())
 
 
-@pytest.mark.parametrize("use", ["adapter.lora", "adapter.ia3", "adapter.bottleneck", "adapter.prompt", "adapter.adalora"])
+@pytest.mark.parametrize(
+    "use", ["adapter.lora", "adapter.ia3", "adapter.bottleneck", "adapter.prompt", "adapter.adalora"]
+)
 @pytest.mark.parametrize("kind", ["bert", "electra"])
 def test_adapters_stand_on_what_is_left(use: str, kind: str, chain: Any, tiny_model: Path, tiny_electra: Path) -> None:
-    more = {"adapter.adalora": {"init_r": 4, "target_r": 2, "max_steps": 10}, "adapter.prompt": {"virtual_tokens": 2}}.get(use, {})
-    steps = [TUNE, ("prune.fisher", {"budget": {"macs": 0.5}, "samples": 32}), (use, {**SHORT, "learning_rate": 1e-2, **more})]
+    more = {
+        "adapter.adalora": {"init_r": 4, "target_r": 2, "max_steps": 10},
+        "adapter.prompt": {"virtual_tokens": 2},
+    }.get(use, {})
+    steps = [
+        TUNE,
+        ("prune.fisher", {"budget": {"macs": 0.5}, "samples": 32}),
+        (use, {**SHORT, "learning_rate": 1e-2, **more}),
+    ]
     if use in ("adapter.lora", "adapter.ia3", "adapter.adalora"):
         steps.append(("merge", {}))
     states, executed = chain(*steps, model=tiny_model if kind == "bert" else tiny_electra)
-    assert structure_of(load_model(states[1].folder)) == structure_of(load_model(states[-1].folder) if len(steps) == 4 else load_model(states[1].folder))
+    assert structure_of(load_model(states[1].folder)) == structure_of(
+        load_model(states[-1].folder) if len(steps) == 4 else load_model(states[1].folder)
+    )
     assert executed.lowered("candidate").figures["parity"]["max_abs_diff"] < 1e-4
 
 
 def test_a_prefix_needs_even_layers(chain: Any) -> None:
     with pytest.raises(InputError) as caught:
-        chain(TUNE, ("prune.fisher", {"budget": {"macs": 0.5}, "samples": 16}), ("adapter.prefix", {**SHORT, "virtual_tokens": 2}))
+        chain(
+            TUNE,
+            ("prune.fisher", {"budget": {"macs": 0.5}, "samples": 16}),
+            ("adapter.prefix", {**SHORT, "virtual_tokens": 2}),
+        )
     assert caught.value.issues[0].code == "E203"
     chain(TUNE, ("prune.layers", {"drop": [0]}), ("adapter.prefix", {**SHORT, "virtual_tokens": 2}))
     with pytest.raises(StepError) as failed:
-        chain(TUNE, ("prune.magnitude", {"amount": 0.97, "granularity": "row", "criterion": "random"}), ("adapter.prefix", {**SHORT, "virtual_tokens": 2}))
+        chain(
+            TUNE,
+            ("prune.magnitude", {"amount": 0.97, "granularity": "row", "criterion": "random"}),
+            ("adapter.prefix", {**SHORT, "virtual_tokens": 2}),
+        )
     assert failed.value.issues[0].code == "E408"
 
 
@@ -145,15 +171,23 @@ def test_rows_and_columns_become_a_smaller_model_where_they_can(granularity: str
     assert 0 < figures["sparsity"] < 0.5, "other rows stay as zeros"
 
 
-def test_steps_of_pruning_go_on_where_they_were(tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupted in its third training and typed again, the first two are not trained again and the bytes are the same."""
+def test_steps_of_pruning_go_on_where_they_were(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in its third training and typed again, the first two are not trained again and the bytes are the
+    same.
+    """
     import edgeopt.training
 
     params = {"amount": 0.5, "steps": 3, "recover": SHORT}
     steps = [step(registry.get(use), p, f"s{i}") for i, (use, p) in enumerate([TUNE, ("prune.magnitude", params)])]
 
     def made(store: str) -> State:
-        return next(d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path / store).chains["candidate"] if d.step.id == "s1")
+        return next(
+            d.state
+            for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path / store).chains["candidate"]
+            if d.step.id == "s1"
+        )
 
     whole, trained, real = made("a"), [], edgeopt.training.train
 

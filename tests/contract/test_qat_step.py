@@ -1,4 +1,6 @@
-"""quantize.qat as a step: interrupted anywhere it gives the same bytes; behind other steps and for other tasks; what a run of it ships."""
+"""quantize.qat as a step: interrupted anywhere it gives the same bytes; behind other steps and for other tasks; what a
+run of it ships.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def test_interrupted_in_each_phase_it_gives_the_same_bytes(
     saves = Checkpoints.on_save
     for at in (2, 3, 7, 9):
 
-        def save_and_fail(self: Checkpoints, args: Any, state: Any, control: Any, *, _at: int = at, **more: Any) -> None:
+        def save_and_fail(
+            self: Checkpoints, args: Any, state: Any, control: Any, *, _at: int = at, **more: Any
+        ) -> None:
             saves(self, args, state, control, **more)
             if args.max_steps == QAT["max_steps"] and state.global_step == _at:
                 raise RuntimeError("cut")
@@ -59,7 +63,16 @@ def test_interrupted_in_each_phase_it_gives_the_same_bytes(
 def test_behind_a_merged_adapter_pruned_and_shortened(tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
     lora = ("adapter.lora", {**SHORT, "r": 2, "learning_rate": 1e-2})
     zeros, shorter = ("prune.magnitude", {"amount": 0.5}), ("prune.layers", {"keep": [1]})
-    states = run(tiny_electra, tiny_data, tmp_path, lora, ("merge", {}), zeros, shorter, ("quantize.qat", {**QAT, "keep_best": True}))
+    states = run(
+        tiny_electra,
+        tiny_data,
+        tmp_path,
+        lora,
+        ("merge", {}),
+        zeros,
+        shorter,
+        ("quantize.qat", {**QAT, "keep_best": True}),
+    )
     last = states[-1]
     assert {Fact.ONNX, Fact.INT8, Fact.SPARSE} <= last.facts
     assert Fact.TORCH not in last.facts
@@ -86,12 +99,21 @@ def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> Non
     for split in ("train", "validation"):
         (data / f"{split}.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(24)))
     task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
-    last = run(tiny_model, data, tmp_path / "store", TUNE, ("quantize.qat", {**QAT, "distil": {"teacher": "baseline"}}), task=task)[1]
+    last = run(
+        tiny_model,
+        data,
+        tmp_path / "store",
+        TUNE,
+        ("quantize.qat", {**QAT, "distil": {"teacher": "baseline"}}),
+        task=task,
+    )[1]
     assert last.figures["parity"]["max_abs_diff"] < 5e-3
     assert (last.figures["parity"]["same_predictions"] is None) == (type_ == "text-regression")
 
 
-def test_a_run_ships_the_int8_graph_alone_and_says_how_near_it_is(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_run_ships_the_int8_graph_alone_and_says_how_near_it_is(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     steps = [{"id": "tune", "use": TUNE[0], **SHORT}, {"id": "int8", "use": "quantize.qat", **QAT}]
     gates = [{"metric": "size", "max_ratio": 0.9}]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, gates=gates)
@@ -101,7 +123,9 @@ def test_a_run_ships_the_int8_graph_alone_and_says_how_near_it_is(tiny_model: Pa
     assert (report["baseline"]["precision"], report["candidate"]["precision"]) == ("fp32", "int8")
     tolerance = {p["subject"]: p["tolerance"] for p in report["parity"]}
     assert tolerance["baseline"] == 1e-4 < tolerance["candidate"] < 0.1, "a tenth of the largest logit"
-    assert [p.name for p in (tmp_path / "run" / "model" / "onnx").iterdir()] == ["model_quantized.onnx"], "it never had a float graph"
+    assert [p.name for p in (tmp_path / "run" / "model" / "onnx").iterdir()] == ["model_quantized.onnx"], (
+        "it never had a float graph"
+    )
     assert [s["use"] for s in report["steps"] if s["chain"] == "candidate"] == ["load", "finetune", "quantize.qat"]
 
 

@@ -22,8 +22,24 @@ from edgeopt.testing.build import build, step
 pytest.importorskip("bitsandbytes")
 
 #: Dettmers et al. 2023, appendix E.
-NF4 = (-1.0, -0.6961928, -0.5250731, -0.3949175, -0.2844414, -0.1847734, -0.0910500, 0.0,
-       0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.5626170, 0.7229568, 1.0)  # fmt: skip
+NF4 = (
+    -1.0,
+    -0.6961928,
+    -0.5250731,
+    -0.3949175,
+    -0.2844414,
+    -0.1847734,
+    -0.0910500,
+    0.0,
+    0.0795803,
+    0.1609302,
+    0.2461123,
+    0.3379152,
+    0.4407098,
+    0.5626170,
+    0.7229568,
+    1.0,
+)
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "r": 4}
 
 
@@ -34,17 +50,31 @@ def wide(tiny_electra: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("wide") / "model"
     torch.manual_seed(0)
-    config = ElectraConfig(vocab_size=100, embedding_size=64, hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=192,
-                           max_position_embeddings=64)  # fmt: skip
+    config = ElectraConfig(
+        vocab_size=100,
+        embedding_size=64,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=192,
+        max_position_embeddings=64,
+    )
     ElectraModel(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_electra).save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["double", "single"])
-def done(request: pytest.FixtureRequest, wide: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Executed:
+def done(
+    request: pytest.FixtureRequest, wide: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Executed:
     adapt = step(registry.get("adapter.qlora"), {**SHORT, "double_quant": request.param}, "adapt")
-    return build([adapt, step(registry.get("merge"), {}, "merge")], model=wide, data=tiny_data, store=tmp_path_factory.mktemp("store"))
+    return build(
+        [adapt, step(registry.get("merge"), {}, "merge")],
+        model=wide,
+        data=tiny_data,
+        store=tmp_path_factory.mktemp("store"),
+    )
 
 
 def state(done: Executed, id: str) -> State:
@@ -104,7 +134,9 @@ def test_it_merges_exactly_into_the_dequantized_base(done: Executed) -> None:
 
     folder = state(done, "adapt").folder
     rows = sample_rows(done.data.train, folder, classification())
-    expected = torch_logits(PeftModel.from_pretrained(dequantized(load_base(folder)), str(folder / ADAPTER)).eval(), rows)
+    expected = torch_logits(
+        PeftModel.from_pretrained(dequantized(load_base(folder)), str(folder / ADAPTER)).eval(), rows
+    )
     merged = state(done, "merge")
     assert abs(torch_logits(load_model(merged.folder), rows) - expected).max() <= 1e-5
     assert merged.figures["merge_max_abs_diff"] <= 1e-5
@@ -117,7 +149,8 @@ def test_it_merges_exactly_into_the_dequantized_base(done: Executed) -> None:
 def test_the_base_is_smaller(done: Executed) -> None:
     adapted, loaded = state(done, "adapt"), state(done, "load")
     assert adapted.figures["base_bytes"] < (loaded.folder / "model.safetensors").stat().st_size
-    assert adapted.figures["parameters"] > loaded.figures["parameters"]  # 4-bit weights count as the weights they stand for
+    # 4-bit weights count as the weights they stand for
+    assert adapted.figures["parameters"] > loaded.figures["parameters"]
 
 
 def test_bfloat16_and_names(wide: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -127,33 +160,52 @@ def test_bfloat16_and_names(wide: Path, tiny_data: Path, tmp_path: Path) -> None
     assert state(made, "merge").figures["merge_max_abs_diff"] <= 1e-5
 
 
-def test_rows_that_are_no_whole_blocks_are_refused_on_a_cpu(tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_no_whole_blocks_are_refused_on_a_cpu(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeopt.support import host
     from edgeopt.support.errors import InputError
 
     monkeypatch.setattr(host, "has_cuda", lambda: False)
     with pytest.raises(InputError, match="no multiple of 64 weights: hidden_size 32"):
-        build([step(registry.get("adapter.qlora"), SHORT, "adapt"), step(registry.get("merge"), {}, "merge")], model=tiny_model, data=tiny_data, store=tmp_path)
+        build(
+            [step(registry.get("adapter.qlora"), SHORT, "adapt"), step(registry.get("merge"), {}, "merge")],
+            model=tiny_model,
+            data=tiny_data,
+            store=tmp_path,
+        )
 
 
-def test_without_bitsandbytes_it_is_refused_before_anything_is_computed(wide: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bitsandbytes_it_is_refused_before_anything_is_computed(
+    wide: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeopt.support import host
     from edgeopt.support.errors import InputError
 
     whole = host.installed
     monkeypatch.setattr(host, "installed", lambda name: None if name == "bitsandbytes" else whole(name))
     with pytest.raises(InputError) as caught:
-        build([step(registry.get("adapter.qlora"), SHORT, "adapt"), step(registry.get("merge"), {}, "merge")], model=wide, data=tiny_data, store=tmp_path)
+        build(
+            [step(registry.get("adapter.qlora"), SHORT, "adapt"), step(registry.get("merge"), {}, "merge")],
+            model=wide,
+            data=tiny_data,
+            store=tmp_path,
+        )
     (issue,) = caught.value.issues
     assert (issue.code, issue.help) == ("E206", "pip install '.[qlora]' in the checkout of edgeopt")
 
 
-def test_a_paged_optimizer_needs_cuda(wide: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_paged_optimizer_needs_cuda(
+    wide: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeopt.support import host
     from edgeopt.support.errors import InputError
 
     monkeypatch.setattr(host, "has_cuda", lambda: False)
-    steps = [step(registry.get("adapter.qlora"), {**SHORT, "paged_optimizer": True}, "adapt"), step(registry.get("merge"), {}, "merge")]
+    steps = [
+        step(registry.get("adapter.qlora"), {**SHORT, "paged_optimizer": True}, "adapt"),
+        step(registry.get("merge"), {}, "merge"),
+    ]
     with pytest.raises(InputError, match="needs CUDA"):
         build(steps, model=wide, data=tiny_data, store=tmp_path)
 

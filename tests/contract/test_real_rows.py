@@ -1,4 +1,5 @@
-"""Every adapter method on real sentence pairs: the graph that comes out answers in a bare onnxruntime as the adapted model does in torch.
+"""Every adapter method on real sentence pairs: the graph that comes out answers in a bare onnxruntime as the adapted
+model does in torch.
 
 EDGEOPT_TEST_DATA names a folder with mrpc/train.jsonl and mrpc/validation.jsonl (columns sentence1, sentence2, label).
 """
@@ -20,7 +21,9 @@ from edgeopt.step import registry
 from edgeopt.testing.build import build, step
 
 ROWS = Path(os.environ.get("EDGEOPT_TEST_DATA", "")) / "mrpc"
-pytestmark = pytest.mark.skipif(not (ROWS / "train.jsonl").is_file(), reason="EDGEOPT_TEST_DATA names no folder with mrpc/")
+pytestmark = pytest.mark.skipif(
+    not (ROWS / "train.jsonl").is_file(), reason="EDGEOPT_TEST_DATA names no folder with mrpc/"
+)
 
 PAIR = ["sentence1", "sentence2"]
 SHORT = {"max_steps": 3, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32"}
@@ -61,18 +64,32 @@ def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
-    tokenizer.train_from_iterator((t for row in rows(data, "train") for t in row), trainers.WordLevelTrainer(special_tokens=special))
+    tokenizer.train_from_iterator(
+        (t for row in rows(data, "train") for t in row), trainers.WordLevelTrainer(special_tokens=special)
+    )
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     folder = tmp_path_factory.mktemp("real") / "model"
     torch.manual_seed(0)
-    ElectraModel(ElectraConfig(vocab_size=tokenizer.get_vocab_size(), embedding_size=64, hidden_size=128, num_hidden_layers=3, num_attention_heads=4,
-                               intermediate_size=192, max_position_embeddings=128)).save_pretrained(folder)  # fmt: skip
+    ElectraModel(
+        ElectraConfig(
+            vocab_size=tokenizer.get_vocab_size(),
+            embedding_size=64,
+            hidden_size=128,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            intermediate_size=192,
+            max_position_embeddings=128,
+        )
+    ).save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(folder)
     return folder
 
 
 def rows(data: Path, split: str) -> list[tuple[str, str]]:
-    return [(row["sentence1"], row["sentence2"]) for row in map(json.loads, (data / f"{split}.jsonl").read_text(encoding="utf-8").splitlines())]
+    return [
+        (row["sentence1"], row["sentence2"])
+        for row in map(json.loads, (data / f"{split}.jsonl").read_text(encoding="utf-8").splitlines())
+    ]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -81,7 +98,13 @@ def test_the_graph_answers_as_the_adapted_model(name: str, model: Path, data: Pa
         pytest.importorskip("bitsandbytes")
     use, params = METHODS[name]
     merge = [step(registry.get("merge"), {}, "merge")] if name in MERGED else []
-    done = build([step(registry.get(use), {**SHORT, **params}, "adapt"), *merge], model=model, data=data, store=tmp_path, text=PAIR)
+    done = build(
+        [step(registry.get(use), {**SHORT, **params}, "adapt"), *merge],
+        model=model,
+        data=data,
+        store=tmp_path,
+        text=PAIR,
+    )
     adapted = load_model(next(d.state for d in done.chains["candidate"] if d.step.id == "adapt").folder)
     graph = done.final("candidate").folder
 
@@ -93,7 +116,11 @@ def test_the_graph_answers_as_the_adapted_model(name: str, model: Path, data: Pa
     found = []
     for batch in (rows(data, "validation")[:1], rows(data, "validation")[:32]):
         encoded = tokenizer.encode_batch(batch)
-        feed = {"input_ids": [e.ids for e in encoded], "attention_mask": [e.attention_mask for e in encoded], "token_type_ids": [e.type_ids for e in encoded]}
+        feed = {
+            "input_ids": [e.ids for e in encoded],
+            "attention_mask": [e.attention_mask for e in encoded],
+            "token_type_ids": [e.type_ids for e in encoded],
+        }
         arrays = {k: np.array(v, dtype=np.int64) for k, v in feed.items()}
         with torch.no_grad():
             expected = adapted(**{k: torch.from_numpy(v) for k, v in arrays.items()}).logits.numpy()

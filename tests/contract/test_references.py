@@ -27,7 +27,9 @@ TRAINED = facts(Fact.TRAINED_HEAD)
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_l1_pruning_is_torchs(scope: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     steps = [*steps_towards(TRAINED), step(registry.get("prune.magnitude"), {"amount": 0.37, "scope": scope}, "prune")]
-    done = {d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]}
+    done = {
+        d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]
+    }
     ours = load_model(done["prune"].folder)
     theirs = load_model(done["before-0"].folder)
     modules = [(m, "weight") for _, m in prunable(theirs)]
@@ -60,9 +62,18 @@ def test_mask_counts_are_exact_even_with_ties() -> None:
 
 
 def test_merging_by_hand(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    lora = {"max_steps": 6, "batch_size": 8, "learning_rate": 1e-2, "r": 4, "alpha": 6.0, "target_modules": "all-linear"}
+    lora = {
+        "max_steps": 6,
+        "batch_size": 8,
+        "learning_rate": 1e-2,
+        "r": 4,
+        "alpha": 6.0,
+        "target_modules": "all-linear",
+    }
     steps = [step(registry.get("adapter.lora"), lora, "lora"), step(registry.get("merge"), {}, "merge")]
-    done = {d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]}
+    done = {
+        d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]
+    }
     from safetensors.numpy import load_file
 
     base, merged = (load_file(done[i].folder / "model.safetensors") for i in ("lora", "merge"))
@@ -78,12 +89,16 @@ def test_merging_by_hand(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> N
 def test_a_saved_adapter_loads_in_plain_peft(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     lora = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-2, "r": 2, "use_dora": True}
     steps = [step(registry.get("adapter.lora"), lora, "lora"), step(registry.get("merge"), {}, "merge")]
-    done = {d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]}
+    done = {
+        d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]
+    }
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
     folder = done["lora"].folder
-    model = PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(folder), folder / "adapter").eval()
+    model = PeftModel.from_pretrained(
+        AutoModelForSequenceClassification.from_pretrained(folder), folder / "adapter"
+    ).eval()
     ids = torch.tensor([[2, 7, 20, 3]])
     with torch.no_grad():
         torch.testing.assert_close(model(ids).logits, load_model(done["merge"].folder)(ids).logits, atol=1e-5, rtol=0)
@@ -91,11 +106,14 @@ def test_a_saved_adapter_loads_in_plain_peft(tiny_model: Path, tiny_data: Path, 
 
 
 def test_static_int8_is_scale_times_integer(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Each dequantized weight is within half a step of the float one: matrices signed, symmetric and per
-    channel, embedding tables unsigned and per tensor."""
+    """Each dequantized weight is within half a step of the float one: matrices signed, symmetric and per channel,
+    embedding tables unsigned and per tensor.
+    """
     steps = [*steps_towards(TRAINED), step(registry.get("quantize.static"), {"calibration": {"samples": 8}}, "int8")]
     executed = build(steps, model=tiny_model, data=tiny_data, store=tmp_path)
-    floats, quantized = (onnx.load(str(s.folder / GRAPH)).graph for s in (executed.lowered("candidate"), executed.final("candidate")))
+    floats, quantized = (
+        onnx.load(str(s.folder / GRAPH)).graph for s in (executed.lowered("candidate"), executed.final("candidate"))
+    )
     before = {t.name: onnx.numpy_helper.to_array(t) for t in floats.initializer}
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.initializer}
     checked = {np.dtype(np.int8): 0, np.dtype(np.uint8): 0}
@@ -118,7 +136,9 @@ def test_static_int8_is_scale_times_integer(tiny_model: Path, tiny_data: Path, t
 
 @pytest.mark.parametrize("scope", ["mlp", "attention"])
 @pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
-def test_scope_quantizes_that_and_nothing_else(use: str, scope: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_scope_quantizes_that_and_nothing_else(
+    use: str, scope: str, tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     steps = [*steps_towards(TRAINED), step(registry.get(use), {"scope": scope}, "int8")]
     state = build(steps, model=tiny_model, data=tiny_data, store=tmp_path).final("candidate")
     hidden, ffn, layers = 32, 64, 2
@@ -133,7 +153,9 @@ def test_sparsity_is_counted_alike_in_tensors_and_graphs(tiny_model: Path, tiny_
     assert weigh(graph.folder / GRAPH).parameters == sum(p.numel() for p in load_model(torch_state.folder).parameters())
 
 
-def test_parity_fails_a_graph_that_is_not_the_model(tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parity_fails_a_graph_that_is_not_the_model(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeopt.support.errors import StepError
     from edgeopt.transforms import lower
 

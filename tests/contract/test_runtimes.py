@@ -22,15 +22,29 @@ INT8 = 0.02
 @pytest.mark.parametrize("name", ["litert", "executorch"])
 @pytest.mark.parametrize("fact", [Fact.TRAINED_HEAD, Fact.INT8])
 @pytest.mark.parametrize("family", ["tiny_model", "tiny_electra"])
-def test_exporter(name: str, fact: Fact, family: str, tiny_data: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    executed = build(steps_towards(facts(Fact.TRAINED_HEAD, fact)), model=request.getfixturevalue(family), data=tiny_data, store=tmp_path / "store")
+def test_exporter(
+    name: str, fact: Fact, family: str, tiny_data: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    executed = build(
+        steps_towards(facts(Fact.TRAINED_HEAD, fact)),
+        model=request.getfixturevalue(family),
+        data=tiny_data,
+        store=tmp_path / "store",
+    )
     state, fp32, torch = executed.final("candidate"), executed.lowered("candidate"), executed.torch_state("candidate")
     check_exporter(exporter(name), state=state, fp32=fp32, torch=torch, work=tmp_path / "written", tolerance=INT8)
 
 
 def test_they_are_measured_with_the_others(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     export = {"format": "auto", "formats": ["onnx", "openvino", "litert", "executorch"]}
-    recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=[{"use": "finetune", "max_steps": 4, "precision": "fp32"}], export=[export], targets=[BRIEF])
+    recipe = recipe_for(
+        tmp_path,
+        tiny_model,
+        tiny_data,
+        steps=[{"use": "finetune", "max_steps": 4, "precision": "fp32"}],
+        export=[export],
+        targets=[BRIEF],
+    )
     done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
     assert done.code == 0, done.err
     report = Report.model_validate_json((tmp_path / "run" / "report.json").read_text())

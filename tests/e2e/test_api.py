@@ -1,4 +1,6 @@
-"""The Python API on a real run: the same report as the command line leaves, the examples of its docstrings, and the model asked."""
+"""The Python API on a real run: the same report as the command line leaves, the examples of its docstrings, and the
+model asked.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ from edgeopt.support.progress import Update
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
-STEPS = [{"id": "tune", "use": "finetune", **TRAINING}, {"id": "prune", "use": "prune.magnitude", "amount": 0.3, "scope": "layer"}]
+STEPS = [
+    {"id": "tune", "use": "finetune", **TRAINING},
+    {"id": "prune", "use": "prune.magnitude", "amount": 0.3, "scope": "layer"},
+]
 #: Of a report, what another run of the same recipe has otherwise: times, and where it stands.
 OWN = {"created", "seal"}
 
@@ -40,7 +45,13 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Path:
     """A folder with recipe.yaml, its store, and what `apply` made of it: runs/tiny, and runs/other with another share."""
     folder = tmp_path_factory.mktemp("api")
-    tiny_recipe(folder, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=STEPS, gates=[{"metric": "size", "max_ratio": 1.1}])
+    tiny_recipe(
+        folder,
+        model={"id": str(tiny_model)},
+        task=tiny_task(tiny_data),
+        steps=STEPS,
+        gates=[{"metric": "size", "max_ratio": 1.1}],
+    )
     with chdir(folder):
         edgeopt.apply("recipe.yaml", store="store", progress=False)
         edgeopt.apply("recipe.yaml", set={"steps.prune.amount": 0.6, "name": "other"}, store="store", progress=False)
@@ -51,7 +62,11 @@ def plain(folder: Path) -> dict[str, Any]:
     """report.json without what differs between two runs of one recipe."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     for step in report["steps"]:
-        step.update(seconds=0, cached=False, figures={k: v for k, v in step["figures"].items() if "second" not in k and "peak" not in k})
+        step.update(
+            seconds=0,
+            cached=False,
+            figures={k: v for k, v in step["figures"].items() if "second" not in k and "peak" not in k},
+        )
     for subject in (report["baseline"], report["candidate"], *(e["figures"] for e in report["exports"])):
         subject["inference_seconds"] = 0
     return {name: value for name, value in report.items() if name not in OWN}
@@ -59,24 +74,49 @@ def plain(folder: Path) -> dict[str, Any]:
 
 def test_api_and_command_line_leave_the_same_report(work: Path, tmp_path: Path) -> None:
     text = "steps.prune.amount=0.45"
-    done = command("apply", work / "recipe.yaml", "--out", tmp_path / "cli", "--store", tmp_path / "store-cli", "--set", text, "--json")
-    run = edgeopt.apply(work / "recipe.yaml", out=tmp_path / "api", store=work / "store", set={"steps.prune.amount": 0.45}, progress=False)
+    done = command(
+        "apply",
+        work / "recipe.yaml",
+        "--out",
+        tmp_path / "cli",
+        "--store",
+        tmp_path / "store-cli",
+        "--set",
+        text,
+        "--json",
+    )
+    run = edgeopt.apply(
+        work / "recipe.yaml",
+        out=tmp_path / "api",
+        store=work / "store",
+        set={"steps.prune.amount": 0.45},
+        progress=False,
+    )
     assert done.code == 0 and plain(tmp_path / "cli") == plain(tmp_path / "api")
     assert not run.kept and run.verdict == done.json["verdict"] == "pass" and run.report.recipe.overrides == [text]
     again = edgeopt.Run(tmp_path / "api")
     assert again.report == run.report and again.lock == run.lock and repr(again) == repr(run)
     lock = json.loads((tmp_path / "cli" / "recipe.lock").read_text())
-    assert {k: run.lock[k] for k in ("recipe", "data", "model", "steps")} == {k: lock[k] for k in ("recipe", "data", "model", "steps")}
-    assert command("apply", work / "recipe.yaml", "--out", tmp_path / "api", "--store", work / "store", "--set", text, "--json").json["kept"]
+    assert {k: run.lock[k] for k in ("recipe", "data", "model", "steps")} == {
+        k: lock[k] for k in ("recipe", "data", "model", "steps")
+    }
+    assert command(
+        "apply", work / "recipe.yaml", "--out", tmp_path / "api", "--store", work / "store", "--set", text, "--json"
+    ).json["kept"]
 
 
 def test_a_mapping_gives_the_same_run(work: Path, tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     data = yaml.safe_load((work / "recipe.yaml").read_text(encoding="utf-8"))
     run = edgeopt.apply(data, folder=tmp_path, out=tmp_path / "run", store=work / "store", progress=False)
     ran, theirs = plain(run.folder), plain(work / "runs" / "tiny")
-    assert ran["recipe"].pop("source") != theirs["recipe"].pop("source") and [g.pop("line") for g in ran["gates"]] == [None]
+    assert ran["recipe"].pop("source") != theirs["recipe"].pop("source") and [g.pop("line") for g in ran["gates"]] == [
+        None
+    ]
     assert [g.pop("line") for g in theirs["gates"]] != [None] and ran == theirs
-    assert edgeopt.gate(run, progress=False).verdict == "pass" and edgeopt.gate(run.folder / "model", progress=False, against=run).verdict == "pass"
+    assert (
+        edgeopt.gate(run, progress=False).verdict == "pass"
+        and edgeopt.gate(run.folder / "model", progress=False, against=run).verdict == "pass"
+    )
     assert edgeopt.apply(data, folder=tmp_path, out=tmp_path / "run", store=work / "store", progress=False).kept
 
 
@@ -86,7 +126,9 @@ def test_predictions_are_those_that_were_measured(work: Path, tiny_data: Path) -
     measured = [json.loads(line)["candidate"] for line in (run.folder / "predictions.jsonl").read_text().splitlines()]
     one, many = run.predict(texts, batch_size=1), run.predict(texts)
     assert np.allclose([p.logits for p in one], measured, rtol=0, atol=1e-6)
-    assert np.allclose([p.logits for p in many], measured, rtol=0, atol=1e-5) and [p.label for p in one] == [str(np.argmax(row)) for row in measured]
+    assert np.allclose([p.logits for p in many], measured, rtol=0, atol=1e-5) and [p.label for p in one] == [
+        str(np.argmax(row)) for row in measured
+    ]
     assert run.predict([]) == [] and run.predict("good1")[0].label == run.predict(["good1"])[0].label
     with pytest.raises(edgeopt.InputError) as error:
         run.predict(["good1", ""])
@@ -100,9 +142,13 @@ def test_every_example_of_the_docstrings_is_true(module: ModuleType, work: Path)
     assert done.failed == 0 and done.attempted
 
 
-def test_the_document_says_what_is_so(work: Path, tiny_model: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_document_says_what_is_so(
+    work: Path, tiny_model: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Every block of docs/python.md, one after another in one program."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.M | re.S
+    )
     for name, there in (("model", tiny_model), ("data", tiny_data)):
         (work / name).symlink_to(there)
     with chdir(work), pytest.MonkeyPatch.context() as patch:
@@ -111,7 +157,10 @@ def test_the_document_says_what_is_so(work: Path, tiny_model: Path, tiny_data: P
         for block in blocks:
             exec(block, space)
     out = capsys.readouterr().out
-    assert "candidate prune " in out and "E107 <dict>:steps.0.use there is no transform 'prun.magnitude' did you mean 'prune.magnitude'?" in out
+    assert (
+        "candidate prune " in out
+        and "E107 <dict>:steps.0.use there is no transform 'prun.magnitude' did you mean 'prune.magnitude'?" in out
+    )
     assert len(blocks) == 6 and space["run"].verdict == "pass" and space["answers"][1].label in ("0", "1")
 
 
@@ -126,11 +175,18 @@ def test_everything_exported_is_documented_with_an_example() -> None:
 def test_a_failed_gate_is_a_verdict_and_an_error_is_an_exception(work: Path, tmp_path: Path) -> None:
     with chdir(work):
         strict = {"gates": [{"metric": "size", "max_ratio": 0.5}]}
-        assert edgeopt.apply("recipe.yaml", set=strict, out=tmp_path / "run", store="store", progress=False).verdict == "fail"
-        for wrong, code in ((lambda: edgeopt.Run("nothing"), "E115"), (lambda: edgeopt.apply("nothing.yaml"), "E101"),
-                            (lambda: edgeopt.gate("runs/tiny", set={"seed": 1}), "E109"), (lambda: edgeopt.compare("recipe.yaml"), "E115"),
-                            (lambda: edgeopt.apply_cells("recipe.yaml"), "E120"),
-                            (lambda: edgeopt.apply("recipe.yaml", set={"matrix": {"axes": {"seed": [1, 2]}}}), "E120")):  # fmt: skip
+        assert (
+            edgeopt.apply("recipe.yaml", set=strict, out=tmp_path / "run", store="store", progress=False).verdict
+            == "fail"
+        )
+        for wrong, code in (
+            (lambda: edgeopt.Run("nothing"), "E115"),
+            (lambda: edgeopt.apply("nothing.yaml"), "E101"),
+            (lambda: edgeopt.gate("runs/tiny", set={"seed": 1}), "E109"),
+            (lambda: edgeopt.compare("recipe.yaml"), "E115"),
+            (lambda: edgeopt.apply_cells("recipe.yaml"), "E120"),
+            (lambda: edgeopt.apply("recipe.yaml", set={"matrix": {"axes": {"seed": [1, 2]}}}), "E120"),
+        ):
             with pytest.raises(edgeopt.InputError) as error:
                 wrong()
             assert error.value.issues[0].code == code
@@ -145,7 +201,13 @@ def test_a_changed_run_is_refused(work: Path, tmp_path: Path) -> None:
 
 def test_progress_is_told_to_a_function(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told: list[Update] = []
-    edgeopt.apply(work / "recipe.yaml", set={"steps.prune.amount": 0.2}, out=tmp_path / "run", store=work / "store", progress=told.append)
+    edgeopt.apply(
+        work / "recipe.yaml",
+        set={"steps.prune.amount": 0.2},
+        out=tmp_path / "run",
+        store=work / "store",
+        progress=told.append,
+    )
     assert any("candidate.prune" in u.text for u in told if u.done is None)
     bars = {u.text: (u.done, u.total) for u in told if u.done is not None}
     assert bars and all(done == total for done, total in bars.values())

@@ -22,17 +22,37 @@ from edgeopt.export.session import open_session
 from edgeopt.results.model import Report
 
 STEPS = [
-    {"id": "adapt", "use": "adapter.lora", "r": 4, "epochs": 1, "learning_rate": 1e-3, "batch_size": 8, "target_modules": "all-linear"},
+    {
+        "id": "adapt",
+        "use": "adapter.lora",
+        "r": 4,
+        "epochs": 1,
+        "learning_rate": 1e-3,
+        "batch_size": 8,
+        "target_modules": "all-linear",
+    },
     {"id": "merge", "use": "merge"},
     {"id": "heal", "use": "finetune", **TRAINING},
-    {"id": "prune", "use": "prune.magnitude", "amount": 0.3, "scope": "layer", "recover": {"epochs": 1, "batch_size": 8}},
+    {
+        "id": "prune",
+        "use": "prune.magnitude",
+        "amount": 0.3,
+        "scope": "layer",
+        "recover": {"epochs": 1, "batch_size": 8},
+    },
     {"id": "int8", "use": "quantize.static", "calibration": {"samples": 16}},
 ]
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Path:
-    return recipe_for(tmp_path_factory.mktemp("recipe"), tiny_model, tiny_data, steps=STEPS, export=[{"format": "onnx", "options": {"optimized": True}}])
+    return recipe_for(
+        tmp_path_factory.mktemp("recipe"),
+        tiny_model,
+        tiny_data,
+        steps=STEPS,
+        export=[{"format": "onnx", "options": {"optimized": True}}],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +64,9 @@ def applied(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Applied:
     return Applied(recipe, work / "run", work / "store", done)
 
 
-def again(applied: Applied, *more: object, recipe: Path | None = None, out: Path | None = None) -> tuple[int, dict[str, bool], str]:
+def again(
+    applied: Applied, *more: object, recipe: Path | None = None, out: Path | None = None
+) -> tuple[int, dict[str, bool], str]:
     """Apply once more: (exit code, {candidate step: was it cached}, stderr)."""
     folder = out or applied.out
     done = edgeopt("apply", recipe or applied.recipe, "--out", folder, "--store", applied.store, *more)
@@ -89,7 +111,10 @@ def test_an_independent_script_gets_the_reported_metric_to_the_digit(applied: Ap
     report = json.loads((applied.out / "report.json").read_text())
     names = report["task"]["labels"]
     truth = [names.index(str(r["label"])) for r in rows]
-    assert report["candidate"]["metrics"] == {"accuracy": accuracy_score(truth, predicted), "f1": f1_score(truth, predicted)}
+    assert report["candidate"]["metrics"] == {
+        "accuracy": accuracy_score(truth, predicted),
+        "f1": f1_score(truth, predicted),
+    }
     logged = [json.loads(line) for line in (applied.out / "predictions.jsonl").read_text().splitlines()]
     assert [int(np.argmax(r["candidate"])) for r in logged] == predicted
     assert [r["label"] for r in logged] == truth
@@ -111,7 +136,15 @@ def test_report_json_holds_what_it_promises(applied: Applied) -> None:
     assert {m.subject for m in report.latency} == {"candidate", "baseline", "baseline-torch"}
     assert all(m.p50_ms <= m.p90_ms and m.p99_ms is None and m.queries >= 64 and m.threads == 1 for m in report.latency)
     assert all(0 <= p.max_abs_diff <= p.tolerance for p in report.parity)
-    assert [s.id for s in report.steps if s.chain == "candidate"] == ["load", "adapt", "merge", "heal", "prune", "onnx", "int8"]
+    assert [s.id for s in report.steps if s.chain == "candidate"] == [
+        "load",
+        "adapt",
+        "merge",
+        "heal",
+        "prune",
+        "onnx",
+        "int8",
+    ]
     assert next(s for s in report.steps if s.id == "prune").figures["sparsity"] == pytest.approx(0.3, abs=0.01)
     assert next(s for s in report.steps if s.id == "int8").figures["sparsity"] >= 0.295
 
@@ -119,15 +152,25 @@ def test_report_json_holds_what_it_promises(applied: Applied) -> None:
 def test_zeros_survive_to_the_shipped_graph(applied: Applied) -> None:
     graph = onnx.load(str(applied.out / "model" / "onnx" / "model_quantized.onnx")).graph
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-    dequantized = {n.output[0]: constants[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
-    weights = [dequantized[n.input[1]] for n in graph.node if n.op_type == "Gemm" and "/layer." in n.name and n.input[1] in dequantized]
+    dequantized = {
+        n.output[0]: constants[n.input[0]]
+        for n in graph.node
+        if n.op_type == "DequantizeLinear" and n.input[0] in constants
+    }
+    weights = [
+        dequantized[n.input[1]]
+        for n in graph.node
+        if n.op_type == "Gemm" and "/layer." in n.name and n.input[1] in dequantized
+    ]
     assert len(weights) == 2 * 6
     assert all(w.dtype == np.int8 for w in weights)
     zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
     assert zeros >= 0.29
 
 
-def test_both_graphs_answer_alike_with_their_session_options_and_only_the_optimized_one_is_fused(applied: Applied) -> None:
+def test_both_graphs_answer_alike_with_their_session_options_and_only_the_optimized_one_is_fused(
+    applied: Applied,
+) -> None:
     model = applied.out / "model"
     options = json.loads((model / "session.json").read_text())
     assert set(options) == {"onnx/model_quantized.onnx", "onnx/model_optimized.onnx"}
@@ -137,9 +180,14 @@ def test_both_graphs_answer_alike_with_their_session_options_and_only_the_optimi
     answers = []
     for name, chosen in options.items():
         session = open_session(model / name, chosen)
-        answers.append(session.run(None, {k: v for k, v in feed.items() if k in {i.name for i in session.get_inputs()}})[0])
+        answers.append(
+            session.run(None, {k: v for k, v in feed.items() if k in {i.name for i in session.get_inputs()}})[0]
+        )
     np.testing.assert_array_equal(*answers)
-    kinds = [{n.op_type for n in onnx.load(model / name).graph.node} for name in ("onnx/model_quantized.onnx", "onnx/model_optimized.onnx")]
+    kinds = [
+        {n.op_type for n in onnx.load(model / name).graph.node}
+        for name in ("onnx/model_quantized.onnx", "onnx/model_optimized.onnx")
+    ]
     assert "QGemm" in kinds[1] - kinds[0]
 
 
@@ -160,7 +208,9 @@ def test_the_report_says_what_the_options_bring_and_how_long_starts_take(applied
 
 def test_gates_on_starts_have_bounds(applied: Applied) -> None:
     gates = "[{metric: start.cold, max_ratio: 1000}, {metric: memory.peak, max_ratio: 1000, confidence: 0.9}]"
-    decided = edgeopt("gate", applied.out, "--recipe", applied.recipe, "--set", f"gates={gates}", "--json").json["gates"]
+    decided = edgeopt("gate", applied.out, "--recipe", applied.recipe, "--set", f"gates={gates}", "--json").json[
+        "gates"
+    ]
     assert all(g["verdict"] == "pass" and g["low"] <= g["value"] <= g["high"] for g in decided)
     assert decided[0]["low"] < decided[0]["high"]
 
@@ -169,15 +219,28 @@ def test_typed_again_it_is_finished_and_nothing_is_done(applied: Applied, tmp_pa
     before = {p: p.stat().st_mtime_ns for p in applied.out.rglob("*")}
     with patch("edgeopt.run.apply.execute_seeds", side_effect=AssertionError("something was built")):
         done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", tmp_path / "another store", "--json")
-    assert (done.code, done.json["verdict"], done.json["kept"]) == (0, "pass", True) and "finished before and unchanged" in done.err
-    assert {p: p.stat().st_mtime_ns for p in applied.out.rglob("*") if p != applied.out} == {p: t for p, t in before.items() if p != applied.out}
+    assert (done.code, done.json["verdict"], done.json["kept"]) == (
+        0,
+        "pass",
+        True,
+    ) and "finished before and unchanged" in done.err
+    assert {p: p.stat().st_mtime_ns for p in applied.out.rglob("*") if p != applied.out} == {
+        p: t for p, t in before.items() if p != applied.out
+    }
 
 
-@pytest.mark.parametrize(("change", "why"), [
-    (["--set", "diagnostics.flips=3"], "diagnostics.flips: 10 → 3"), (["--remeasure"], ""),
-    (["--set", "gates=[{metric: size, max_mb: 7}]"], "recipe.resolved.gates"),
-    (["--set", "targets=[{name: brief, queries: 65, max_seconds: 8, sequence: [16]}]"], "targets.brief.queries: 64 → 65"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (["--set", "diagnostics.flips=3"], "diagnostics.flips: 10 → 3"),
+        (["--remeasure"], ""),
+        (["--set", "gates=[{metric: size, max_mb: 7}]"], "recipe.resolved.gates"),
+        (
+            ["--set", "targets=[{name: brief, queries: 65, max_seconds: 8, sequence: [16]}]"],
+            "targets.brief.queries: 64 → 65",
+        ),
+    ],
+)
 def test_what_changed_is_measured_again_and_says_why(applied: Applied, change: list[str], why: str) -> None:
     with patch("edgeopt.run.apply.execute_seeds", side_effect=RuntimeError("it began")):
         done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", applied.store, *change)
@@ -186,7 +249,10 @@ def test_what_changed_is_measured_again_and_says_why(applied: Applied, change: l
 
 
 def test_a_run_of_another_machine_is_not_finished_here(applied: Applied) -> None:
-    with patch("edgeopt.run.apply.execute_seeds", side_effect=RuntimeError), patch("edgeopt.support.host.cpu_name", lambda: "Another CPU"):
+    with (
+        patch("edgeopt.run.apply.execute_seeds", side_effect=RuntimeError),
+        patch("edgeopt.support.host.cpu_name", lambda: "Another CPU"),
+    ):
         done = edgeopt("apply", applied.recipe, "--out", applied.out, "--store", applied.store)
     assert "run again: another machine: cpu " in done.err and "≠ Another CPU" in done.err
 
@@ -197,20 +263,26 @@ def test_remeasured_it_reuses_every_step_and_leaves_what_lies_beside(applied: Ap
     code, cached, _ = again(applied, "--remeasure")
     assert code == 0
     assert all(cached.values()), cached
-    assert (applied.out / "notes.txt").read_text() == "mine" and json.loads((applied.out / "report.json").read_text())["created"] > created
+    assert (applied.out / "notes.txt").read_text() == "mine" and json.loads((applied.out / "report.json").read_text())[
+        "created"
+    ] > created
     assert edgeopt("gate", applied.out).code == 0
     (applied.out / "notes.txt").unlink()
 
 
 def test_editing_the_last_step_reuses_the_earlier_ones(applied: Applied, tmp_path: Path) -> None:
-    plan = edgeopt("plan", applied.recipe, "--store", applied.store, "--set", "steps.int8.calibration.samples=24", "--json")
+    plan = edgeopt(
+        "plan", applied.recipe, "--store", applied.store, "--set", "steps.int8.calibration.samples=24", "--json"
+    )
     steps = {s["id"]: s for s in json.loads(plan.out)["steps"] if s["chain"] == "candidate"}
     assert steps["int8"]["status"] == "stale"
     assert "calibration.samples 16 → 24" in steps["int8"]["why"]
     code, cached, _ = again(applied, "--set", "steps.int8.calibration.samples=24", out=tmp_path / "run")
     assert code == 0
     assert [k for k, v in cached.items() if not v] == ["int8"]
-    assert json.loads((tmp_path / "run" / "report.json").read_text())["recipe"]["overrides"] == ["steps.int8.calibration.samples=24"]
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["recipe"]["overrides"] == [
+        "steps.int8.calibration.samples=24"
+    ]
 
 
 def test_comments_and_order_of_keys_do_not_make_a_step_stale(applied: Applied, tmp_path: Path) -> None:
@@ -231,8 +303,15 @@ def test_a_damaged_state_is_found_and_rebuilt(applied: Applied, tmp_path: Path) 
     content[-1] ^= 1
     path.unlink()
     path.write_bytes(content)
-    after = {s["id"]: s for s in json.loads(edgeopt("plan", copy.recipe, "--store", copy.store, "--json").out)["steps"] if s["chain"] == "candidate"}
-    assert (after["prune"]["status"], after["prune"]["why"]) == ("stale", "its state is damaged: model.safetensors is not as it was written")
+    after = {
+        s["id"]: s
+        for s in json.loads(edgeopt("plan", copy.recipe, "--store", copy.store, "--json").out)["steps"]
+        if s["chain"] == "candidate"
+    }
+    assert (after["prune"]["status"], after["prune"]["why"]) == (
+        "stale",
+        "its state is damaged: model.safetensors is not as it was written",
+    )
     code, cached, _ = again(copy)
     assert code == 0
     assert [k for k, v in cached.items() if not v] == ["prune"]  # rebuilt to the same bytes, so what follows still fits
@@ -249,33 +328,51 @@ def test_locked_accepts_the_same_and_refuses_drift(applied: Applied, tmp_path: P
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize(("gate", "code", "verdict"), [
-    ("{metric: size, max_ratio: 0.99}", 0, "pass"),
-    ("{metric: size, max_mb: 0.001}", 1, "fail"),
-    ("{metric: accuracy, max_drop: 0.0}", 4, "inconclusive"),
-    ("{metric: accuracy, min: 1.0}", 1, "fail"),
-    ("{metric: latency.p99, max_ratio: 1000}", 4, "inconclusive"),
-    ("{metric: latency.p50, min_speedup: 1.0e-3, against: torch}", 0, "pass"),
-    ("{metric: latency.p50, max_ratio: 1.0e-6}", 1, "fail"),
-    ("{metric: memory.peak, max_mb: 100000}", 0, "pass"),
-    ("{metric: start.cold, max_ratio: 1.0e-6}", 1, "fail"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gate", "code", "verdict"),
+    [
+        ("{metric: size, max_ratio: 0.99}", 0, "pass"),
+        ("{metric: size, max_mb: 0.001}", 1, "fail"),
+        ("{metric: accuracy, max_drop: 0.0}", 4, "inconclusive"),
+        ("{metric: accuracy, min: 1.0}", 1, "fail"),
+        ("{metric: latency.p99, max_ratio: 1000}", 4, "inconclusive"),
+        ("{metric: latency.p50, min_speedup: 1.0e-3, against: torch}", 0, "pass"),
+        ("{metric: latency.p50, max_ratio: 1.0e-6}", 1, "fail"),
+        ("{metric: memory.peak, max_mb: 100000}", 0, "pass"),
+        ("{metric: start.cold, max_ratio: 1.0e-6}", 1, "fail"),
+    ],
+)
 def test_gates_on_a_finished_run(applied: Applied, gate: str, code: int, verdict: str) -> None:
     done = edgeopt("gate", applied.out, "--recipe", applied.recipe, "--set", f"gates=[{gate}]", "--json")
     decided = json.loads(done.out)
     assert (done.code, decided["verdict"]) == (code, verdict), decided
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    (["targets=[{name: phone, sequence: [16]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "measure target 'phone', but brief"),
-    (["targets=[{name: phone, sequence: [16]}, {name: brief}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "measure target 'phone', but brief"),
-    (["targets=[{name: brief, threads: 2, sequence: [16]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "'brief' with threads 2 (it has 1)"),
-    (["targets=[{name: brief, sequence: [32]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "sequence 32"),
-    (["task.max_length=16", "gates=[{metric: accuracy, max_drop: 0.5}]"], "task.max_length: 32 → 16"),
-    (["task.dataset.path=FEW", "gates=[{metric: accuracy, max_drop: 0.5}]"], "rows: the fingerprint of"),
-    (["task.dataset.path=FEW", "gates=[{metric: size, max_ratio: 1}]"], ""),
-    (["task.dataset.path=COPY", "gates=[{metric: accuracy, max_drop: 0.5}]"], ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            ["targets=[{name: phone, sequence: [16]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"],
+            "measure target 'phone', but brief",
+        ),
+        (
+            [
+                "targets=[{name: phone, sequence: [16]}, {name: brief}]",
+                "gates=[{metric: latency.p50, max_ratio: 1000}]",
+            ],
+            "measure target 'phone', but brief",
+        ),
+        (
+            ["targets=[{name: brief, threads: 2, sequence: [16]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"],
+            "'brief' with threads 2 (it has 1)",
+        ),
+        (["targets=[{name: brief, sequence: [32]}]", "gates=[{metric: latency.p50, max_ratio: 1000}]"], "sequence 32"),
+        (["task.max_length=16", "gates=[{metric: accuracy, max_drop: 0.5}]"], "task.max_length: 32 → 16"),
+        (["task.dataset.path=FEW", "gates=[{metric: accuracy, max_drop: 0.5}]"], "rows: the fingerprint of"),
+        (["task.dataset.path=FEW", "gates=[{metric: size, max_ratio: 1}]"], ""),
+        (["task.dataset.path=COPY", "gates=[{metric: accuracy, max_drop: 0.5}]"], ""),
+    ],
+)
 def test_gates_of_another_recipe_are_decided_on_what_that_means_or_not_at_all(
     applied: Applied, tiny_data: Path, tmp_path: Path, changes: list[str], said: str
 ) -> None:
@@ -296,7 +393,15 @@ def test_a_failed_gate_leaves_artifact_and_report(applied: Applied, tmp_path: Pa
 def test_cache_lists_and_collects(applied: Applied, tmp_path: Path) -> None:
     shutil.copytree(applied.store, tmp_path / "store")
     listed = json.loads(edgeopt("cache", "ls", "--store", tmp_path / "store", "--json").out)
-    assert {s["use"] for s in listed} >= {"load", "finetune", "adapter.lora", "merge", "prune.magnitude", "lower.onnx", "quantize.static"}
+    assert {s["use"] for s in listed} >= {
+        "load",
+        "finetune",
+        "adapter.lora",
+        "merge",
+        "prune.magnitude",
+        "lower.onnx",
+        "quantize.static",
+    }
     (tmp_path / "store" / "building" / f"{listed[0]['key']}.left").mkdir()
     assert edgeopt("cache", "gc", "--store", tmp_path / "store").code == 0
     assert not list((tmp_path / "store" / "building").iterdir())
@@ -320,6 +425,11 @@ def test_the_run_is_bundled_and_its_bundle_gives_the_logits_of_the_run(applied: 
     assert done.code == 0 and done.json["selftest"]["texts"] == 6, done.err
     with zipfile.ZipFile(tmp_path / "b.zip") as archive:
         given = json.loads(archive.read("selftest.json"))
-        assert archive.read("onnx/model_quantized.onnx") == (applied.out / "model" / "onnx" / "model_quantized.onnx").read_bytes()
-    measured = [row["candidate"] for row in map(json.loads, (applied.out / "predictions.jsonl").read_text().splitlines())]
+        assert (
+            archive.read("onnx/model_quantized.onnx")
+            == (applied.out / "model" / "onnx" / "model_quantized.onnx").read_bytes()
+        )
+    measured = [
+        row["candidate"] for row in map(json.loads, (applied.out / "predictions.jsonl").read_text().splitlines())
+    ]
     assert all(np.abs(np.array(measured) - logits).max(1).min() <= given["tolerance"] for logits in given["logits"])

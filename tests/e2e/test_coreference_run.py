@@ -41,8 +41,14 @@ def write_documents(folder: Path, train: int, validation: int) -> Path:
 
 def task_over(data: Path) -> dict[str, Any]:
     pairs = {"max_antecedents": 4, "window": 3}
-    return {"type": "coreference", "dataset": {"path": str(data)}, "text": "sentences", "pairs": pairs, "max_length": 24,
-            "metrics": ["conll_f1", "f1", "accuracy"]}  # fmt: skip
+    return {
+        "type": "coreference",
+        "dataset": {"path": str(data)},
+        "text": "sentences",
+        "pairs": pairs,
+        "max_length": 24,
+        "metrics": ["conll_f1", "f1", "accuracy"],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +57,20 @@ def applied(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = write_documents(folder / "data", train=16, validation=12)
     tuning = {**TRAINING, "batch_size": 16, "epochs": 8, "learning_rate": 3e-3, "keep_best": True}
     lora = {"use": "adapter.lora", "r": 4, "max_steps": 8, "learning_rate": 1e-3, "precision": "fp32"}
-    steps = [{"use": "finetune", **tuning}, lora, {"use": "merge"}, {"use": "quantize.static", "calibration": {"samples": 16}}]
-    gates = [{"metric": "conll_f1", "max_drop": 0.5}, {"metric": "f1", "max_drop_relative": 0.5}, {"metric": "conll_f1", "min": 0.3}]
-    recipe = recipe_for(folder, tiny_model, data, task=task_over(data), steps=steps, gates=gates, baseline={"finetune": tuning})
+    steps = [
+        {"use": "finetune", **tuning},
+        lora,
+        {"use": "merge"},
+        {"use": "quantize.static", "calibration": {"samples": 16}},
+    ]
+    gates = [
+        {"metric": "conll_f1", "max_drop": 0.5},
+        {"metric": "f1", "max_drop_relative": 0.5},
+        {"metric": "conll_f1", "min": 0.3},
+    ]
+    recipe = recipe_for(
+        folder, tiny_model, data, task=task_over(data), steps=steps, gates=gates, baseline={"finetune": tuning}
+    )
     done = edgeopt("apply", recipe, "--out", folder / "run", "--store", folder / "store", "--quiet")
     assert done.code == 0, done.err
     return folder
@@ -109,8 +126,16 @@ def test_the_lines_of_the_model_card_serve_it(applied: Path) -> None:
     columns = [[line.split() for line in sentence.splitlines()] for sentence in sentences]
     first, second = (" ".join(c[3] if c[-1] == "-" else f"[ {c[3]} ]" for c in sentence) for sentence in columns)
     program = program.replace('"A first text."', repr(first)).replace('"A second text."', repr(second))
-    done = subprocess.run([sys.executable, "-c", program + "\nprint(json.dumps(logits.tolist()))"], cwd=model, capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), predictions(applied)[0]["candidate"], atol=0.05)
+    done = subprocess.run(
+        [sys.executable, "-c", program + "\nprint(json.dumps(logits.tolist()))"],
+        cwd=model,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    np.testing.assert_allclose(
+        json.loads(done.stdout.splitlines()[-1]), predictions(applied)[0]["candidate"], atol=0.05
+    )
     assert done.stdout.splitlines()[0] in ("no", "yes")
 
 

@@ -19,24 +19,64 @@ from safetensors.numpy import load_file
 LAUNCHERS = {
     "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29511"],
     # without --multi_gpu accelerate starts one process on a machine that has no GPU
-    "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-                   "--main_process_port", "29512", "--mixed_precision", "no", "--dynamo_backend", "no"],
-}  # fmt: skip
+    "accelerate": [
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--main_process_port",
+        "29512",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ],
+}
 
 
 def apply(recipe: Path, folder: Path, launcher: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *launcher, "-m", "edgeopt", "apply", str(recipe), "--out", str(folder / "run"), "--store", str(folder / "store")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "edgeopt",
+        "apply",
+        str(recipe),
+        "--out",
+        str(folder / "run"),
+        "--store",
+        str(folder / "store"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
 
 # torchrun stands for both in the default tests: a launch takes half a minute
-@pytest.mark.parametrize("launcher", [pytest.param(name, marks=[pytest.mark.slow] if name == "accelerate" else []) for name in LAUNCHERS])
+@pytest.mark.parametrize(
+    "launcher", [pytest.param(name, marks=[pytest.mark.slow] if name == "accelerate" else []) for name in LAUNCHERS]
+)
 def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny_data: Path, launcher: str) -> None:
-    steps = [{"id": "ft", "use": "finetune", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "keep_best": True,
-              "distil": {"labels": 1.0, "hidden": 1.0, "values": 1.0}}, {"id": "int8", "use": "quantize.dynamic"}]  # fmt: skip
-    recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, baseline={"finetune": {"epochs": 1, "batch_size": 8}})
+    steps = [
+        {
+            "id": "ft",
+            "use": "finetune",
+            "epochs": 2,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "keep_best": True,
+            "distil": {"labels": 1.0, "hidden": 1.0, "values": 1.0},
+        },
+        {"id": "int8", "use": "quantize.dynamic"},
+    ]
+    recipe = recipe_for(
+        tmp_path, tiny_model, tiny_data, steps=steps, baseline={"finetune": {"epochs": 1, "batch_size": 8}}
+    )
     done = apply(recipe, tmp_path, LAUNCHERS[launcher])
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "run" / "report.html")
     assert done.stdout.count("report.html") == 1  # process 1 says nothing
@@ -51,25 +91,50 @@ def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny
 
 
 @pytest.mark.slow  # two launches of two processes: minutes where two cores run other tests besides
-def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
-    """With the model's own loss (the baseline), with class weights, and with those and a teacher, some of whose rows have no
-    labels, on several datasets: the same head in the end."""
+def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(
+    tmp_path: Path, tiny_model: Path, tiny_data: Path
+) -> None:
+    """With the model's own loss (the baseline), with class weights, and with those and a teacher, some of whose rows
+    have no labels, on several datasets: the same head in the end.
+    """
     model = shutil.copytree(tiny_model, tmp_path / "model")
     config = json.loads((model / "config.json").read_text())  # what is dropped out depends on the process
-    (model / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}))
+    (model / "config.json").write_text(
+        json.dumps({**config, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+    )
     second = write_rows(tmp_path / "second", train=40, validation=1)
     heads, losses = [], []
     for batch, launcher in ((16, []), (8, LAUNCHERS["torchrun"])):
         training = {"max_steps": 4, "batch_size": batch, "learning_rate": 1e-3, "precision": "fp32"}
-        weighted = {**training, "class_weights": {"1": 5}, "gradient_accumulation": 2, "sampling": {"method": "uniform"}}
+        weighted = {
+            **training,
+            "class_weights": {"1": 5},
+            "gradient_accumulation": 2,
+            "sampling": {"method": "uniform"},
+        }
         task = tiny_task(tiny_data, max_length=32, train_with=[{"dataset": {"path": str(second)}}])
         distil = {"labels": 1.0, "unlabelled": {"dataset": {"path": str(second)}}}
-        chain = [{"use": "finetune", **weighted}, {"use": "distill", **copy.deepcopy(weighted), "distil": distil}]  # YAML's aliases are not read
+        # YAML's aliases are not read
+        chain = [
+            {"use": "finetune", **weighted},
+            {"use": "distill", **copy.deepcopy(weighted), "distil": distil},
+        ]
         recipe = recipe_for(tmp_path, model, tiny_data, task=task, baseline={"finetune": training}, steps=chain)
         folder = tmp_path / str(batch)
         apply(recipe, folder, launcher)
-        steps = [s for s in json.loads((folder / "run" / "report.json").read_text())["steps"] if s["use"] in ("finetune", "distill")]
-        heads.append(np.stack([load_file(folder / "store" / "states" / s["key"] / "model.safetensors")["classifier.weight"] for s in steps]))
+        steps = [
+            s
+            for s in json.loads((folder / "run" / "report.json").read_text())["steps"]
+            if s["use"] in ("finetune", "distill")
+        ]
+        heads.append(
+            np.stack(
+                [
+                    load_file(folder / "store" / "states" / s["key"] / "model.safetensors")["classifier.weight"]
+                    for s in steps
+                ]
+            )
+        )
         losses.append([s["figures"]["train_loss"] for s in steps])
     np.testing.assert_allclose(heads[1], heads[0], atol=1e-4)
     assert losses[1] == pytest.approx(losses[0], rel=0.2), "the figure is the first process's own"

@@ -23,8 +23,14 @@ from edgeopt.support.progress import Progress
 def write(folder: Path, model: Path, data: Path, **changes: Any) -> Path:
     folder.mkdir()
     short = {"max_steps": 2, "batch_size": 8, "precision": "fp32"}
-    return recipe_for(folder, model, data, steps=[{"id": "ft", "use": "finetune", **short}, {"id": "int8", "use": "quantize.dynamic"}],
-                      baseline={"finetune": short}, **changes)  # fmt: skip
+    return recipe_for(
+        folder,
+        model,
+        data,
+        steps=[{"id": "ft", "use": "finetune", **short}, {"id": "int8", "use": "quantize.dynamic"}],
+        baseline={"finetune": short},
+        **changes,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,9 @@ def here(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: 
     recipe = write(work / "with", tiny_model, tiny_data, emissions={"country": "SVN", "seconds": 1})
     write(work / "without", tiny_model, tiny_data)
     (work / "cwd").mkdir()
-    done = edgeopt_process("apply", recipe, "--out", work / "run", "--store", work / "store", cwd=work / "cwd", python=("-c", QUICK))
+    done = edgeopt_process(
+        "apply", recipe, "--out", work / "run", "--store", work / "store", cwd=work / "cwd", python=("-c", QUICK)
+    )
     assert done.code == 0, done.err
     assert "codecarbon" not in done.err.lower()
     assert list((work / "cwd").iterdir()) == []
@@ -74,9 +82,20 @@ def spent(module: str, task: dict[str, Any]) -> Any:
 
     def used(watts: float) -> dict[str, Any]:
         kwh = watts * task["seconds"] / 3.6e6
-        return {"seconds": task["seconds"], "kwh": kwh, "co2eq_g": kwh * 300, "country": task["country"], "estimated": True, "how": "x", "parts_kwh": {}}
+        return {
+            "seconds": task["seconds"],
+            "kwh": kwh,
+            "co2eq_g": kwh * 300,
+            "country": task["country"],
+            "estimated": True,
+            "how": "x",
+            "parts_kwh": {},
+        }
 
-    return {name: [(used(watts), queries)] * BLOCKS for name, watts, queries in (("idle", 2, 0), ("baseline", 3, 50), ("candidate", 2.5, 50))}
+    return {
+        name: [(used(watts), queries)] * BLOCKS
+        for name, watts, queries in (("idle", 2, 0), ("baseline", 3, 50), ("candidate", 2.5, 50))
+    }
 
 
 def test_every_cell_of_a_matrix_is_metered_and_a_finished_one_again_where_it_was_not(
@@ -84,7 +103,9 @@ def test_every_cell_of_a_matrix_is_metered_and_a_finished_one_again_where_it_was
 ) -> None:
     monkeypatch.setattr("edgeopt.measure.energy.run_worker", spent)
     monkeypatch.setenv("EDGEOPT_COUNTRY", "SVN")
-    recipe = write(tmp_path / "recipe", tiny_model, tiny_data, matrix={"axes": {"int8": {"off": {"remove": ["int8"]}, "on": {}}}})
+    recipe = write(
+        tmp_path / "recipe", tiny_model, tiny_data, matrix={"axes": {"int8": {"off": {"remove": ["int8"]}, "on": {}}}}
+    )
 
     def apply(out: str, *more: str) -> Any:
         done = edgeopt("apply", recipe, "--out", tmp_path / out, "--store", tmp_path / "store", *more)
@@ -98,7 +119,10 @@ def test_every_cell_of_a_matrix_is_metered_and_a_finished_one_again_where_it_was
     assert [row["inference_kwh"] for row in rows] == pytest.approx([40 / 3.6e6, 20 / 3.6e6, 20 / 3.6e6])
     assert [row["inference_co2eq_grams"] for row in rows] == pytest.approx([row["inference_kwh"] * 300 for row in rows])
     # what the cells share was metered once, and is in the sums of both
-    steps = [json.loads((tmp_path / "run" / "cells" / cell / "report.json").read_text())["steps"] for cell in ("int8-off", "int8-on")]
+    steps = [
+        json.loads((tmp_path / "run" / "cells" / cell / "report.json").read_text())["steps"]
+        for cell in ("int8-off", "int8-on")
+    ]
     sums = [sum(s["figures"]["emissions"]["kwh"] for s in each if s["chain"] == "candidate") for each in steps]
     assert [row["making_kwh"] for row in rows[1:]] == pytest.approx(sums)
     tuned = [next(s["figures"]["emissions"] for s in each if s["id"] == "ft") for each in steps]
@@ -107,7 +131,8 @@ def test_every_cell_of_a_matrix_is_metered_and_a_finished_one_again_where_it_was
         text = (tmp_path / "run" / f"comparison.{form}").read_text()
         assert "Energy of 1,000" in text and "CO2eq, all steps" in text
     kept = "finished before and unchanged"
-    assert apply("run").err.count(kept) == apply("run", "--emissions").err.count(kept) == 2  # the first does not ask for it
+    # the first does not ask for it
+    assert apply("run").err.count(kept) == apply("run", "--emissions").err.count(kept) == 2
     assert apply("run", "--set", "emissions.country=DEU").err.count("run again: emissions: SVN, 10 s → DEU, 10 s") == 2
     apply("plain")
     assert apply("plain", "--emissions").err.count("run again: emissions: not measured → SVN, 10 s") == 2

@@ -41,25 +41,43 @@ class Made:
     fp32: Path
 
     def gate(self, *more: object, against: Path | None = None, recipe: Path | None = None) -> Any:
-        return edgeopt("gate", self.run.out / "model", "--recipe", recipe or self.run.recipe, "--against", against or self.file, "--json", *more)
+        return edgeopt(
+            "gate",
+            self.run.out / "model",
+            "--recipe",
+            recipe or self.run.recipe,
+            "--against",
+            against or self.file,
+            "--json",
+            *more,
+        )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Made:
     work = tmp_path_factory.mktemp("gated")
-    recipe = recipe_for(work, tiny_model, tiny_data, steps=[{"id": "tune", "use": "finetune", **LEARNS},
-                                                           {"id": "int8", "use": "quantize.dynamic"}],
-                        baseline={"finetune": LEARNS}, gates=GATES)  # fmt: skip
+    recipe = recipe_for(
+        work,
+        tiny_model,
+        tiny_data,
+        steps=[{"id": "tune", "use": "finetune", **LEARNS}, {"id": "int8", "use": "quantize.dynamic"}],
+        baseline={"finetune": LEARNS},
+        gates=GATES,
+    )
     done = edgeopt("apply", recipe, "--out", work / "run", "--store", work / "store", "--junit", work / "apply.xml")
     assert done.code in (0, 1, 4), done.err
-    built = edgeopt("baseline", recipe, "--out", work / "baseline.json", "--model", work / "fp32", "--store", work / "store")
+    built = edgeopt(
+        "baseline", recipe, "--out", work / "baseline.json", "--model", work / "fp32", "--store", work / "store"
+    )
     assert built.code == 0, built.err
     assert "…" not in built.err.split("latency")[0].partition("baseline.load")[2]  # every step was there already
     return Made(Applied(recipe, work / "run", work / "store", done), work / "baseline.json", work / "fp32")
 
 
 def decided(gates: list[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    return {g["metric"]: (g["verdict"], g["value"], g["low"], g["high"], g["line"]) for g in gates if g["metric"] in SURE}
+    return {
+        g["metric"]: (g["verdict"], g["value"], g["low"], g["high"], g["line"]) for g in gates if g["metric"] in SURE
+    }
 
 
 @pytest.mark.parametrize("against", ["file", "fp32"])
@@ -76,14 +94,32 @@ def test_a_model_alone_has_the_verdicts_of_its_run(made: Made, against: str) -> 
 
 
 def test_times_of_another_tokenizers_tokens_are_not_compared(made: Made, tmp_path: Path) -> None:
-    """The same weights behind a tokenizer that ends each text four times are slower, and would be timed on the baseline's tokens."""
+    """The same weights behind a tokenizer that ends each text four times are slower, and would be timed on the
+    baseline's tokens.
+    """
     other = shutil.copytree(made.run.out / "model", tmp_path / "other")
     path = other / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
     (cls, first), (sep, last) = tokenizer["post_processor"]["cls"], tokenizer["post_processor"]["sep"]
-    template = [{"SpecialToken": {"id": cls, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, *[{"SpecialToken": {"id": sep, "type_id": 0}}] * 4]
+    template = [
+        {"SpecialToken": {"id": cls, "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+        *[{"SpecialToken": {"id": sep, "type_id": 0}}] * 4,
+    ]
     tokens = {name: {"id": name, "ids": [number], "tokens": [name]} for name, number in ((cls, first), (sep, last))}
-    path.write_text(json.dumps({**tokenizer, "post_processor": {"type": "TemplateProcessing", "single": template, "pair": template, "special_tokens": tokens}}))
+    path.write_text(
+        json.dumps(
+            {
+                **tokenizer,
+                "post_processor": {
+                    "type": "TemplateProcessing",
+                    "single": template,
+                    "pair": template,
+                    "special_tokens": tokens,
+                },
+            }
+        )
+    )
     arguments = ("gate", other, "--recipe", made.run.recipe, "--against", made.fp32, "--json")
     done = edgeopt(*arguments)
     assert done.code == 2 and "E208" in done.out and "first of row 1" in done.out
@@ -117,10 +153,24 @@ def without_torch(folder: Path, *args: object) -> Any:
 
 def test_no_torch_is_needed(made: Made, tmp_path: Path) -> None:
     gates = "gates=[{metric: accuracy, max_drop: 0.2}, {metric: f1, max_drop: 0.2}, {metric: latency.p50, max_ms: 1000}, {metric: memory.peak, max_mb: 5000}]"
-    done = without_torch(tmp_path, "gate", made.run.out / "model", "--recipe", made.run.recipe, *HERE, "--set", gates, "--against", made.fp32, "--json")
+    done = without_torch(
+        tmp_path,
+        "gate",
+        made.run.out / "model",
+        "--recipe",
+        made.run.recipe,
+        *HERE,
+        "--set",
+        gates,
+        "--against",
+        made.fp32,
+        "--json",
+    )
     assert done.code in (0, 1, 4), done.err
     assert all(g["value"] > 0 for g in done.json["gates"][2:])
-    refused = without_torch(tmp_path, "baseline", made.run.recipe, "--out", tmp_path / "b.json", "--store", tmp_path / "store")
+    refused = without_torch(
+        tmp_path, "baseline", made.run.recipe, "--out", tmp_path / "b.json", "--store", tmp_path / "store"
+    )
     assert refused.code == 2 and "E206" in refused.err and not (tmp_path / "b.json").exists()
 
 
@@ -141,22 +191,37 @@ def test_a_baseline_is_what_the_run_measured_and_is_signed_by_its_digest(made: M
     assert content["graph"] == hashlib.sha256((made.fp32 / "onnx/model.onnx").read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("change", [lambda t: t.replace('"value', '"valve', 1) + " ", lambda t: t.replace("0.", "1.", 1), lambda t: t + "\n", lambda t: "[1]"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.replace('"value', '"valve', 1) + " ",
+        lambda t: t.replace("0.", "1.", 1),
+        lambda t: t + "\n",
+        lambda t: "[1]",
+    ],
+)
 def test_a_changed_byte_is_noticed(made: Made, tmp_path: Path, change: Any) -> None:
     (tmp_path / "b.json").write_text(change(made.file.read_text()))
     done = made.gate(against=tmp_path / "b.json")
     assert (done.code, done.json["errors"][0]["code"]) == (2, "E132")
 
 
-@pytest.mark.parametrize(("setting", "what"), [
-    ("task.max_length=8", "encoding"),
-    ("task.dataset.max_rows.validation=50", "rows"),
-    ("task.label=score", "classes"),
-    ("seed=7", "training"),
-    ("baseline.finetune.max_steps=7", "training"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("task.max_length=8", "encoding"),
+        ("task.dataset.max_rows.validation=50", "rows"),
+        ("task.label=score", "classes"),
+        ("seed=7", "training"),
+        ("baseline.finetune.max_steps=7", "training"),
+    ],
+)
 def test_a_baseline_of_something_else_is_refused(made: Made, setting: str, what: str) -> None:
-    more = ["--set", "task.type=text-regression", "--set", "gates=[{metric: pearson, max_drop: 0.1}]"] if what == "classes" else []
+    more = (
+        ["--set", "task.type=text-regression", "--set", "gates=[{metric: pearson, max_drop: 0.1}]"]
+        if what == "classes"
+        else []
+    )
     done = made.gate("--set", setting, *more)
     assert (done.code, done.json["errors"][0]["code"]) == (2, "E133"), done
     assert what in done.json["errors"][0]["message"]
@@ -177,13 +242,20 @@ def test_latencies_of_two_machines_have_no_ratio(made: Made, tmp_path: Path) -> 
     found = read_baseline(made.file)
     elsewhere = found.model_copy(update={"environment": {**found.environment, "cpu": "another processor"}})
     write_baseline(elsewhere, tmp_path / "b.json")
-    bounds = ("accuracy, max_drop: 0.9", "latency.p50, min_speedup: 0.01", "start.cold, max_ratio: 1000", "latency.p50, max_ms: 1000")
+    bounds = (
+        "accuracy, max_drop: 0.9",
+        "latency.p50, min_speedup: 0.01",
+        "start.cold, max_ratio: 1000",
+        "latency.p50, max_ms: 1000",
+    )
     gates = "gates=[" + ", ".join(f"{{metric: {bound}}}" for bound in bounds) + "]"
     done = made.gate(*HERE, "--set", gates, against=tmp_path / "b.json")
     assert done.code == 4, done
     assert [g["verdict"] for g in done.json["gates"]][:3] == ["pass", "inconclusive", "inconclusive"]
     assert done.json["gates"][3]["value"] > 0, "what this machine takes is decided"
-    assert "cpu another processor ≠" in done.json["gates"][1]["reason"] and "--against" in done.json["gates"][1]["reason"]
+    assert (
+        "cpu another processor ≠" in done.json["gates"][1]["reason"] and "--against" in done.json["gates"][1]["reason"]
+    )
 
 
 def test_what_was_measured_at_one_time_alone_has_no_ratio_of_times(made: Made, tmp_path: Path) -> None:
@@ -197,20 +269,40 @@ def test_what_was_measured_at_one_time_alone_has_no_ratio_of_times(made: Made, t
     assert all("--against the FP32 model's folder" in g["reason"] for g in done.json["gates"])
 
 
-@pytest.mark.parametrize(("args", "code"), [
-    (["{model}", "--recipe", "{recipe}"], "E134"),
-    (["{fp32}", "--against", "{file}"], "E134"),
-    (["{fp32}", "--set", "seed=1"], "E109"),
-    (["{work}", "--recipe", "{recipe}"], "E131"),
-    (["{model}/config.json", "--recipe", "{recipe}"], "E131"),
-    (["{model}", "--recipe", "{recipe}", "--against", "{work}/absent.json"], "E131"),
-    (["{model}", "--recipe", "{recipe}", "--against", "{recipe}"], "E132"),
-    (["{model}", "--recipe", "{recipe}", "--against", "{fp32}", "--set", "gates=[{metric: latency.p50, min_speedup: 2, against: torch}]"], "E118"),
-    (["{model}", "--recipe", "{recipe}", "--against", "{file}", "--set", "targets=[cpu-2-thread]"], "E118"),
-    (["{model}", "--recipe", "{recipe}", "--against", "{file}", "--junit", "{recipe}/x.xml"], "E114"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["{model}", "--recipe", "{recipe}"], "E134"),
+        (["{fp32}", "--against", "{file}"], "E134"),
+        (["{fp32}", "--set", "seed=1"], "E109"),
+        (["{work}", "--recipe", "{recipe}"], "E131"),
+        (["{model}/config.json", "--recipe", "{recipe}"], "E131"),
+        (["{model}", "--recipe", "{recipe}", "--against", "{work}/absent.json"], "E131"),
+        (["{model}", "--recipe", "{recipe}", "--against", "{recipe}"], "E132"),
+        (
+            [
+                "{model}",
+                "--recipe",
+                "{recipe}",
+                "--against",
+                "{fp32}",
+                "--set",
+                "gates=[{metric: latency.p50, min_speedup: 2, against: torch}]",
+            ],
+            "E118",
+        ),
+        (["{model}", "--recipe", "{recipe}", "--against", "{file}", "--set", "targets=[cpu-2-thread]"], "E118"),
+        (["{model}", "--recipe", "{recipe}", "--against", "{file}", "--junit", "{recipe}/x.xml"], "E114"),
+    ],
+)
 def test_what_cannot_be_decided_is_said_before_anything_is_measured(made: Made, args: list[str], code: str) -> None:
-    words = {"model": made.run.out / "model", "recipe": made.run.recipe, "fp32": made.fp32, "file": made.file, "work": made.file.parent}
+    words = {
+        "model": made.run.out / "model",
+        "recipe": made.run.recipe,
+        "fp32": made.fp32,
+        "file": made.file,
+        "work": made.file.parent,
+    }
     for name, path in words.items():
         args = [a.replace(f"{{{name}}}", str(path)) for a in args]
     done = edgeopt("gate", *args, "--json")
@@ -228,7 +320,9 @@ def test_a_graph_that_does_not_open_or_fit(made: Made, tmp_path: Path) -> None:
 
 
 def test_without_a_baseline_absolute_bounds_are_decided(made: Made) -> None:
-    gates = "gates=[{metric: accuracy, min: 0.01}, {metric: size, max_mb: 0.000001}, {metric: latency.p50, max_ms: 1000}]"
+    gates = (
+        "gates=[{metric: accuracy, min: 0.01}, {metric: size, max_mb: 0.000001}, {metric: latency.p50, max_ms: 1000}]"
+    )
     done = edgeopt("gate", made.run.out / "model", "--recipe", made.run.recipe, *HERE, "--set", gates, "--json")
     assert (done.code, [g["verdict"] for g in done.json["gates"]][:2]) == (1, ["pass", "fail"])
     assert done.json["gates"][2]["value"] > 0
@@ -237,7 +331,9 @@ def test_without_a_baseline_absolute_bounds_are_decided(made: Made) -> None:
 def test_the_train_split_need_not_be_there(made: Made, tmp_path: Path, tiny_data: Path) -> None:
     (tmp_path / "rows").mkdir()
     shutil.copyfile(tiny_data / "validation.jsonl", tmp_path / "rows/validation.jsonl")
-    done = made.gate("--set", f"task.dataset.path={tmp_path / 'rows'}", "--set", "gates=[{metric: accuracy, max_drop: 0.2}]")
+    done = made.gate(
+        "--set", f"task.dataset.path={tmp_path / 'rows'}", "--set", "gates=[{metric: accuracy, max_drop: 0.2}]"
+    )
     assert done.code in (0, 1, 4), done
 
 
@@ -245,11 +341,15 @@ def test_a_finished_model_may_be_the_baseline(made: Made, tmp_path: Path, tiny_m
     """Of classes with names, and without torch."""
     data = write_rows(tmp_path / "named", train=4, validation=16)
     for path in data.iterdir():
-        path.write_text(path.read_text().replace('"label": 0', '"label": "bad"').replace('"label": 1', '"label": "good"'))
+        path.write_text(
+            path.read_text().replace('"label": 0', '"label": "bad"').replace('"label": 1', '"label": "good"')
+        )
     shutil.copytree(made.fp32, tmp_path / "model")
     config = json.loads((tmp_path / "model/config.json").read_text())
     (tmp_path / "model/config.json").write_text(json.dumps({**config, "id2label": {"0": "bad", "1": "good"}}))
-    recipe = recipe_for(tmp_path, tiny_model, data, task=tiny_task(data, max_length=32), gates=[{"metric": "accuracy", "max_drop": 0.5}])
+    recipe = recipe_for(
+        tmp_path, tiny_model, data, task=tiny_task(data, max_length=32), gates=[{"metric": "accuracy", "max_drop": 0.5}]
+    )
     written = edgeopt("baseline", tmp_path / "model", "--recipe", recipe, "--out", tmp_path / "b.json", "--json")
     assert written.code == 0, written
     assert read_baseline(tmp_path / "b.json").task.labels == ["bad", "good"]
@@ -267,12 +367,19 @@ def test_apply_and_gate_tell_a_ci_server(made: Made, tmp_path: Path, monkeypatch
     (tmp_path / "summary.md").write_text("before\n\n")
     recipe = made.run.recipe.with_name("failing.yaml")
     head = yaml.safe_load(made.run.recipe.read_text())
-    recipe.write_text(yaml.safe_dump({**head, "gates": [{"metric": "accuracy", "max_drop": 0.9}, {"metric": "size", "max_mb": 1e-6}]}, sort_keys=False))
+    recipe.write_text(
+        yaml.safe_dump(
+            {**head, "gates": [{"metric": "accuracy", "max_drop": 0.9}, {"metric": "size", "max_mb": 1e-6}]},
+            sort_keys=False,
+        )
+    )
     done = edgeopt("gate", made.run.out, "--recipe", recipe, "--junit", tmp_path / "new/gates.xml", "--github")
     assert done.code == 1
     lines = recipe.read_text().splitlines()
     (annotation,) = [line for line in done.err.splitlines() if line.startswith("::")]
-    where = f"::error file=failing.yaml,line={1 + lines.index('- metric: size')},title=fail%3A tiny%3A size max_mb 1e-06::"
+    where = (
+        f"::error file=failing.yaml,line={1 + lines.index('- metric: size')},title=fail%3A tiny%3A size max_mb 1e-06::"
+    )
     assert annotation.startswith(where), annotation
     summary = (tmp_path / "summary.md").read_text()
     assert summary.startswith("before\n\n## edgeopt: tiny: fail\n") and "size max_mb 1e-06" in summary

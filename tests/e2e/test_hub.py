@@ -28,27 +28,62 @@ def hub_home(tmp_path: Path, tiny_model: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_a_cached_hub_model_is_the_same_model(hub_home: Path, tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_hub_model_is_the_same_model(
+    hub_home: Path, tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HOME", str(hub_home))
     (tmp_path / "local").mkdir()
     steps = [{"use": "finetune"}]
-    local = edgeopt("plan", recipe_for(tmp_path / "local", tiny_model, tiny_data, steps=steps), "--store", tmp_path / "store", "--json").json
-    hub = edgeopt("plan", recipe_for(tmp_path, Path("someone/tiny"), tiny_data, steps=steps), "--store", tmp_path / "store", "--json").json
+    local = edgeopt(
+        "plan",
+        recipe_for(tmp_path / "local", tiny_model, tiny_data, steps=steps),
+        "--store",
+        tmp_path / "store",
+        "--json",
+    ).json
+    hub = edgeopt(
+        "plan",
+        recipe_for(tmp_path, Path("someone/tiny"), tiny_data, steps=steps),
+        "--store",
+        tmp_path / "store",
+        "--json",
+    ).json
     assert [s["key"] for s in hub["steps"]] == [s["key"] for s in local["steps"]]
     assert hub["steps"][0]["key"]
 
 
 def test_apply_from_the_cache_needs_no_network(hub_home: Path, tmp_path: Path, tiny_data: Path) -> None:
-    recipe = recipe_for(tmp_path, Path("someone/tiny"), tiny_data, baseline={"finetune": {"max_steps": 3}}, steps=[{"use": "finetune", "max_steps": 3}])
+    recipe = recipe_for(
+        tmp_path,
+        Path("someone/tiny"),
+        tiny_data,
+        baseline={"finetune": {"max_steps": 3}},
+        steps=[{"use": "finetune", "max_steps": 3}],
+    )
     done = edgeopt_process(
-        "apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store", python=("-c", QUICK), HF_HOME=str(hub_home), HF_HUB_OFFLINE="1"
+        "apply",
+        recipe,
+        "--out",
+        tmp_path / "run",
+        "--store",
+        tmp_path / "store",
+        python=("-c", QUICK),
+        HF_HOME=str(hub_home),
+        HF_HUB_OFFLINE="1",
     )
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "run" / "report.json").read_text())["model"] == "someone/tiny"
 
 
 def hub_task(**changes: Any) -> TaskSpec:
-    return TaskSpec.model_validate({"type": "text-classification", "text": "sentence", "dataset": {"path": "someone/reviews", "name": "small"}, **changes})
+    return TaskSpec.model_validate(
+        {
+            "type": "text-classification",
+            "text": "sentence",
+            "dataset": {"path": "someone/reviews", "name": "small"},
+            **changes,
+        }
+    )
 
 
 @pytest.fixture
@@ -57,10 +92,14 @@ def hub_dataset(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     import datasets
 
     calls: list[tuple[Any, ...]] = []
-    features = datasets.Features({"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])})
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
 
     def split(labels: list[int]) -> datasets.Dataset:
-        return datasets.Dataset.from_dict({"sentence": [f"row {i}" for i in range(len(labels))], "label": labels}, features=features)
+        return datasets.Dataset.from_dict(
+            {"sentence": [f"row {i}" for i in range(len(labels))], "label": labels}, features=features
+        )
 
     def load(path: str, name: str | None, revision: str | None = None) -> datasets.DatasetDict:
         calls.append((path, name, revision))

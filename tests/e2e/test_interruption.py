@@ -20,7 +20,11 @@ from edgeopt.models import load
 from edgeopt.training import loop
 
 #: Draws from two datasets in shares that change from epoch to epoch, under a loss of ours.
-ANNEALED = {"sampling": {"method": "annealed", "steps_per_epoch": 4}, "class_weights": {"1": 2}, "gradient_accumulation": 2}
+ANNEALED = {
+    "sampling": {"method": "annealed", "steps_per_epoch": 4},
+    "class_weights": {"1": 2},
+    "gradient_accumulation": 2,
+}
 
 
 @pytest.fixture
@@ -28,7 +32,15 @@ def recipe(tmp_path: Path, tiny_model: Path, tiny_data: Path, request: pytest.Fi
     """With a parameter: further keys of the training, which then draws from a second dataset."""
     more = getattr(request, "param", {})
     steps = [
-        {"id": "ft", "use": "finetune", "epochs": 6 if more else 3, "learning_rate": 1e-3, "batch_size": 4, "seed": 7, **more},
+        {
+            "id": "ft",
+            "use": "finetune",
+            "epochs": 6 if more else 3,
+            "learning_rate": 1e-3,
+            "batch_size": 4,
+            "seed": 7,
+            **more,
+        },
         {"id": "int8", "use": "quantize.dynamic"},
     ]
     second = write_rows(tmp_path / "second", train=20, validation=1) if more else None
@@ -52,10 +64,17 @@ def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("recipe", "at"),
     # two in the default tests: each is two runs, half a minute
-    [({}, 17), pytest.param({}, 40, marks=pytest.mark.slow), pytest.param(ANNEALED, 17, marks=pytest.mark.slow), (ANNEALED, 20)],
+    [
+        ({}, 17),
+        pytest.param({}, 40, marks=pytest.mark.slow),
+        pytest.param(ANNEALED, 17, marks=pytest.mark.slow),
+        (ANNEALED, 20),
+    ],
     indirect=["recipe"],
 )
-def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(recipe: Path, tmp_path: Path, undisturbed: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(
+    recipe: Path, tmp_path: Path, undisturbed: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Interrupted at optimizer step `at`: within an epoch and, annealed, also at an end of one (4 steps make one)."""
     from edgeopt.training.callbacks import ShowProgress
 
@@ -80,16 +99,31 @@ def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(recipe: Path, tmp_
     assert digest(tmp_path / "cut") == undisturbed
 
 
-@pytest.mark.slow  # three starts and a run: minutes; test_kill_in_the_middle of test_matrix_run.py kills one in every run of the tests
+# three starts and a run: minutes; test_kill_in_the_middle of test_matrix_run.py kills one in every run of the tests
+@pytest.mark.slow
 def test_kill_nine_three_times(recipe: Path, tmp_path: Path) -> None:
     survives(recipe, [], tmp_path, kills=3, seed=1)
 
 
 def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(recipe: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edgeopt", "apply", str(recipe), "--out", str(tmp_path / "run"), "--store", str(tmp_path / "store")]
+    command = [
+        sys.executable,
+        "-m",
+        "edgeopt",
+        "apply",
+        str(recipe),
+        "--out",
+        str(tmp_path / "run"),
+        "--store",
+        str(tmp_path / "store"),
+    ]
     # a shell that runs the tests in the background has told its children to ignore Ctrl-C
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list((tmp_path / "store").glob("building/*")):
         time.sleep(0.05)
@@ -104,7 +138,9 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(recipe: Path, tmp_
 
 
 @pytest.mark.parametrize("message", ["errno", "words"])
-def test_a_full_disk_is_said_and_leaves_nothing(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+def test_a_full_disk_is_said_and_leaves_nothing(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
     def full(*_: object) -> None:
         if message == "errno":
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -121,7 +157,17 @@ def test_a_full_disk_is_said_and_leaves_nothing(recipe: Path, tmp_path: Path, mo
 
 def test_two_runs_at_once_on_one_store(recipe: Path, tmp_path: Path) -> None:
     def start(name: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", QUICK, "apply", str(recipe), "--out", str(tmp_path / name), "--store", str(tmp_path / "store")]
+        command = [
+            sys.executable,
+            "-c",
+            QUICK,
+            "apply",
+            str(recipe),
+            "--out",
+            str(tmp_path / name),
+            "--store",
+            str(tmp_path / "store"),
+        ]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     processes = [start("a"), start("b"), start("b")]  # two of them into one folder, too

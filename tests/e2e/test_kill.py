@@ -22,7 +22,19 @@ BRIEF = "targets=[{name: brief, queries: 64, max_seconds: 5, sequence: [16]}]"
 
 
 def command(recipe: Path, folder: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "edgeopt", "apply", str(recipe), "--out", str(folder / "run"), "--store", str(folder / "store"), "--quiet", *more]
+    return [
+        sys.executable,
+        "-m",
+        "edgeopt",
+        "apply",
+        str(recipe),
+        "--out",
+        str(folder / "run"),
+        "--store",
+        str(folder / "store"),
+        "--quiet",
+        *more,
+    ]
 
 
 def digest(folder: Path) -> str:
@@ -55,8 +67,11 @@ def ended(pid: int) -> bool:
 
 
 def kill_after(seconds: float, arguments: list[str], *, measuring: bool = False) -> str | None:
-    """Start, kill that process alone after so long, and see that those that it started end with it. measuring: so long after it has
-    started one that measures, and while one runs. Returns the module of that worker, or nothing; None where the command had ended."""
+    """Start, kill that process alone after so long, and see that those that it started end with it.
+
+    measuring: so long after it has started one that measures, and while one runs. Returns the module of that worker, or
+    nothing; None where the command had ended.
+    """
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for wait in (0.0, seconds) if measuring else (seconds,):
         with suppress(subprocess.TimeoutExpired):
@@ -76,15 +91,19 @@ def kill_after(seconds: float, arguments: list[str], *, measuring: bool = False)
 
 
 def survives(recipe: Path, more: list[str], work: Path, kills: int, seed: int, measuring: int = 0) -> list[float]:
-    """Kill at `kills` moments spread over the time of an undisturbed run, and at `measuring` moments of the first seconds in which it
-    measures, each followed by the same command: from an empty store the ones, from that of the undisturbed run the others. Returns the moments, in seconds."""
+    """Kill at `kills` moments spread over the time of an undisturbed run, and at `measuring` moments of the first
+    seconds in which it measures, each followed by the same command: from an empty store the ones, from that of the
+    undisturbed run the others. Returns the moments, in seconds.
+    """
     started = time.monotonic()
     subprocess.run(command(recipe, work / "whole", *more), check=True, capture_output=True)
     duration = time.monotonic() - started
     expected = digest(work / "whole")
     rng = random.Random(seed)
     moments = [duration * (i + rng.random()) / kills for i in range(kills)]
-    for i, (moment, measured) in enumerate([*((m, False) for m in moments), *((6 * (j + rng.random()) / measuring, True) for j in range(measuring))]):
+    for i, (moment, measured) in enumerate(
+        [*((m, False) for m in moments), *((6 * (j + rng.random()) / measuring, True) for j in range(measuring))]
+    ):
         folder = work / f"killed-{i}"
         if measured:
             shutil.copytree(work / "whole" / "store", folder / "store")
@@ -95,18 +114,26 @@ def survives(recipe: Path, more: list[str], work: Path, kills: int, seed: int, m
         assert not list((folder / "store" / "building").iterdir())
         assert not [p for p in folder.iterdir() if p.name.startswith(".run")]
         since = "of its measuring" if measured else f"of {duration:.1f} s"
-        print(f"killed at {moment:.1f} s {since} ({'had ended' if during is None else during or 'no worker'}): completed, same model", flush=True)
+        print(
+            f"killed at {moment:.1f} s {since} ({'had ended' if during is None else during or 'no worker'}): completed, same model",
+            flush=True,
+        )
     return moments
 
 
 @pytest.mark.slow  # ten runs of the quickstart: most of an hour on 2 cores
 def test_quickstart_survives_ten_kills(tmp_path: Path) -> None:
-    survives(REPOSITORY / "recipes" / "quickstart.yaml", ["--set", "gates=[]", "--set", BRIEF], tmp_path, kills=10, seed=0)
+    survives(
+        REPOSITORY / "recipes" / "quickstart.yaml", ["--set", "gates=[]", "--set", BRIEF], tmp_path, kills=10, seed=0
+    )
 
 
 @pytest.mark.slow  # more than twenty runs
 def test_twenty_kills_eight_of_them_while_measuring(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     """The process alone is killed: what it started has to end by itself, and does."""
-    steps = [{"id": "ft", "use": "finetune", "epochs": 6, "learning_rate": 1e-3, "batch_size": 4, "seed": 7}, {"id": "int8", "use": "quantize.dynamic"}]
+    steps = [
+        {"id": "ft", "use": "finetune", "epochs": 6, "learning_rate": 1e-3, "batch_size": 4, "seed": 7},
+        {"id": "int8", "use": "quantize.dynamic"},
+    ]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps)
     survives(recipe, [], tmp_path, kills=KILLS, seed=15, measuring=MEASURING)

@@ -1,4 +1,7 @@
-"""A model of more than 2 GB, as XLM-R large: exported, made int8 both ways, gated, bundled. Run alone: 9 GB of memory, 20 of disk."""
+"""A model of more than 2 GB, as XLM-R large: exported, made int8 both ways, gated, bundled.
+
+Run alone: 9 GB of memory, 20 of disk.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +49,31 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names).save_pretrained(folder / "model")
     torch.manual_seed(0)
-    config = XLMRobertaConfig(vocab_size=WORDS, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-                              max_position_embeddings=514, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2,
-                              id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1})  # fmt: skip
+    config = XLMRobertaConfig(
+        vocab_size=WORDS,
+        hidden_size=HIDDEN,
+        intermediate_size=INNER,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        id2label={0: "bad", 1: "good"},
+        label2id={"bad": 0, "good": 1},
+    )
     XLMRobertaForSequenceClassification(config).save_pretrained(folder / "model")
     (folder / "data").mkdir()
     rng = random.Random(0)
     for split, count in (("train", 16), ("validation", 8)):
-        rows = [{"text": " ".join(f"w{rng.randrange(WORDS - 5)}" for _ in range(rng.randint(3, 10))), "label": ["bad", "good"][i % 2]} for i in range(count)]
+        rows = [
+            {
+                "text": " ".join(f"w{rng.randrange(WORDS - 5)}" for _ in range(rng.randint(3, 10))),
+                "label": ["bad", "good"][i % 2],
+            }
+            for i in range(count)
+        ]
         (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -62,10 +82,21 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_file_of_it_is_counted_carried_and_checked(use: str, large: Path) -> None:
     target = {"name": "cpu", "threads": 1, "sequence": ["task"], "queries": 64, "max_seconds": 20}
     recipe = {
-        "edgeopt": 1, "name": "large", "model": {"id": "model"}, "task": {"type": "text-classification", "dataset": {"path": "data"}, "text": "text",
-        "max_length": 16, "selection": 0.25}, "steps": [{"use": use, **WAYS[use]}], "export": [{"format": "onnx"}], "targets": [target],
+        "edgeopt": 1,
+        "name": "large",
+        "model": {"id": "model"},
+        "task": {
+            "type": "text-classification",
+            "dataset": {"path": "data"},
+            "text": "text",
+            "max_length": 16,
+            "selection": 0.25,
+        },
+        "steps": [{"use": use, **WAYS[use]}],
+        "export": [{"format": "onnx"}],
+        "targets": [target],
         "gates": [{"metric": "size", "max_ratio": 0.3}],
-    }  # fmt: skip
+    }
     (large / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 
     def run(*args: object) -> str:
@@ -77,17 +108,35 @@ def test_every_file_of_it_is_counted_carried_and_checked(use: str, large: Path) 
     run("apply", "recipe.yaml", "--store", large / "store", "--out", "run")
     report = json.loads((large / "run" / "report.json").read_text())
     weights = 4 * (WORDS * HIDDEN + LAYERS * (4 * HIDDEN**2 + 2 * HIDDEN * INNER))
-    assert weights < report["baseline"]["size_bytes"] < 1.01 * weights and report["candidate"]["size_bytes"] < 0.26 * weights
-    carried = sum(p.stat().st_size for p in (large / "run" / "model" / "onnx").iterdir() if p.name.startswith("model.onnx"))
+    assert (
+        weights < report["baseline"]["size_bytes"] < 1.01 * weights
+        and report["candidate"]["size_bytes"] < 0.26 * weights
+    )
+    carried = sum(
+        p.stat().st_size for p in (large / "run" / "model" / "onnx").iterdir() if p.name.startswith("model.onnx")
+    )
     assert carried == report["baseline"]["size_bytes"]
     steps = {step["id"]: step["figures"] for step in report["steps"]}
     assert all(weights < figures["peak_rss_bytes"] < 6 * weights for figures in steps.values()), steps
     assert json.loads(run("gate", "run", "--json"))["verdict"] == "pass"
-    assert json.loads(run("gate", "run/model/onnx/model.onnx", "--recipe", "recipe.yaml", "--set", 'gates=[{"metric": "size", "max_mb": 2300}]', "--json"))[
-        "verdict"
-    ] == "pass"  # fmt: skip
+    assert (
+        json.loads(
+            run(
+                "gate",
+                "run/model/onnx/model.onnx",
+                "--recipe",
+                "recipe.yaml",
+                "--set",
+                'gates=[{"metric": "size", "max_mb": 2300}]',
+                "--json",
+            )
+        )["verdict"]
+        == "pass"
+    )
     run("bundle", "run", "--count", 4, "--out", "bundle.zip")
     assert "whole" in run("bundle", "verify", "bundle.zip")
-    print({name: round(f["peak_rss_bytes"] / 1e9, 2) for name, f in steps.items()}, (large / "bundle.zip").stat().st_size)
+    print(
+        {name: round(f["peak_rss_bytes"] / 1e9, 2) for name, f in steps.items()}, (large / "bundle.zip").stat().st_size
+    )
     for path in (large / "run", large / "bundle.zip"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()

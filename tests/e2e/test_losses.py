@@ -48,13 +48,21 @@ def without_dropout(folder: Path) -> Any:
 )
 @pytest.mark.parametrize("accumulation", [1, 4])
 def test_the_gradient_is_that_of_the_whole_batch(
-    classifier: Path, tiny_data: Path, tmp_path: Path, params: dict[str, Any], weight: list[float] | None, smoothing: float, accumulation: int
+    classifier: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    params: dict[str, Any],
+    weight: list[float] | None,
+    smoothing: float,
+    accumulation: int,
 ) -> None:
     """All rows in one optimizer step, as one batch or as several, against torch's loss over all rows at once."""
     context = context_for(tiny_data, tmp_path)
     encoder, gradient = Encoder(classifier, 32), Gradient()
     size = len(context.data.train) // accumulation
-    given = TrainParams.model_validate({"batch_size": size, "gradient_accumulation": accumulation, "max_steps": 1, "precision": "fp32", **params})
+    given = TrainParams.model_validate(
+        {"batch_size": size, "gradient_accumulation": accumulation, "max_steps": 1, "precision": "fp32", **params}
+    )
     train(without_dropout(classifier), classifier, given, context, callbacks=[gradient])
 
     model = without_dropout(classifier)
@@ -62,14 +70,20 @@ def test_the_gradient_is_that_of_the_whole_batch(
     task.names = context.data.label_names
     batch = task.collator(encoder)(task.training_rows(encoder, context.data.train, {"input_ids", "attention_mask"})[0])
     labels = batch.pop("labels")
-    torch.nn.CrossEntropyLoss(weight and torch.tensor(weight), label_smoothing=smoothing)(model(**batch).logits, labels).backward()
-    assert float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)) < 1.0, "the Trainer limits the gradient to 1: this test would not see its length"
+    torch.nn.CrossEntropyLoss(weight and torch.tensor(weight), label_smoothing=smoothing)(
+        model(**batch).logits, labels
+    ).backward()
+    assert float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)) < 1.0, (
+        "the Trainer limits the gradient to 1: this test would not see its length"
+    )
     torch.testing.assert_close(gradient.found, model.classifier.weight.grad, rtol=1e-4, atol=1e-7)
 
 
 def lopsided(folder: Path) -> Path:
-    """One row in twenty is of class 1, and all of those hold a word that an eighth of class 0 holds too: who meets the word
-    does best to guess 0, unless classes count alike. Then 1 is right in all of class 1 and wrong in an eighth of class 0."""
+    """One row in twenty is of class 1, and all of those hold a word that an eighth of class 0 holds too: who meets the
+    word does best to guess 0, unless classes count alike. Then 1 is right in all of class 1 and wrong in an eighth of
+    class 0.
+    """
     folder.mkdir()
     for split, many in (("train", 800), ("validation", 200)):
         rows = []
@@ -88,13 +102,21 @@ def recall(model: Any, folder: Path, split: Split, number: int) -> float:
     return float((logits[rows].argmax(-1) == number).mean())
 
 
-@pytest.mark.parametrize(("kind", "rare", "often"), [(None, 0.0, 1.0), ("balanced", 1.0, 0.87), ({"rare": 19}, 1.0, 0.87)], ids=str)
-def test_balanced_weights_find_the_rare_class(classifier: Path, tmp_path: Path, kind: Any, rare: float, often: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "rare", "often"), [(None, 0.0, 1.0), ("balanced", 1.0, 0.87), ({"rare": 19}, 1.0, 0.87)], ids=str
+)
+def test_balanced_weights_find_the_rare_class(
+    classifier: Path, tmp_path: Path, kind: Any, rare: float, often: float
+) -> None:
     context = context_for(lopsided(tmp_path / "rows"), tmp_path)
-    params = TrainParams.model_validate({"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "precision": "fp32", "class_weights": kind})
+    params = TrainParams.model_validate(
+        {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "precision": "fp32", "class_weights": kind}
+    )
     model = load_model(classifier)
     figures = train(model, classifier, params, context)
     assert recall(model, classifier, context.data.report, 1) == pytest.approx(rare, abs=0.05)
     assert recall(model, classifier, context.data.report, 0) == pytest.approx(often, abs=0.05)
-    shown = {"balanced": {"often": pytest.approx(800 / (2 * 760)), "rare": 10.0}, None: None}.get(str(kind) if kind else None, {"often": 1.0, "rare": 19.0})
+    shown = {"balanced": {"often": pytest.approx(800 / (2 * 760)), "rare": 10.0}, None: None}.get(
+        str(kind) if kind else None, {"often": 1.0, "rare": 19.0}
+    )
     assert figures.get("class_weights") == shown

@@ -1,4 +1,6 @@
-"""The truth table of three steps, eight cells: what is built once, a cell that fails, `kill -9`, and the same command again."""
+"""The truth table of three steps, eight cells: what is built once, a cell that fails, `kill -9`, and the same command
+again.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def table(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data:
 
     work = tmp_path_factory.mktemp("matrix")
     gates = [{"metric": "size", "max_ratio": 2}]
-    recipe = recipe_for(work, tiny_model, tiny_data, steps=STEPS, baseline={"finetune": SHORT}, gates=gates, matrix={"axes": AXES})
+    recipe = recipe_for(
+        work, tiny_model, tiny_data, steps=STEPS, baseline={"finetune": SHORT}, gates=gates, matrix={"axes": AXES}
+    )
     calls, whole = [], BottleneckAdapter.apply
 
     def apply(self: Any, *given: Any) -> None:
@@ -80,7 +84,10 @@ def table(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data:
 
 def test_a_cell_that_fails_leaves_the_others_complete_and_ends_with_3(table: Table) -> None:
     assert table.failed.code == 3
-    assert f"error[E401]: cell '{LAST}': step 'adapt' (adapter.bottleneck) failed: RuntimeError: the fourth adapter" in table.failed.err
+    assert (
+        f"error[E401]: cell '{LAST}': step 'adapt' (adapter.bottleneck) failed: RuntimeError: the fourth adapter"
+        in table.failed.err
+    )
     assert table.failed.out.splitlines()[-1] == str(table.out / "comparison.html")
     left = table.out.with_name("failed")
     cells = json.loads((left / "matrix.json").read_text())["cells"]
@@ -88,7 +95,9 @@ def test_a_cell_that_fails_leaves_the_others_complete_and_ends_with_3(table: Tab
     assert cells[-1]["exit_code"] == 3 and "the fourth adapter" in cells[-1]["errors"][0]["message"]
     assert sorted(p.name for p in (left / "cells").iterdir()) == sorted(NAMES[:-1])
     for name in NAMES[:-1]:
-        assert {"report.json", "report.html", "recipe.lock", "model", "log.txt"} <= {p.name for p in (left / "cells" / name).iterdir()}
+        assert {"report.json", "report.html", "recipe.lock", "model", "log.txt"} <= {
+            p.name for p in (left / "cells" / name).iterdir()
+        }
         assert edgeopt("gate", left / "cells" / name).code == 0
     rows = {r["run"]: r for r in csv.DictReader((left / "comparison.csv").read_text().splitlines())}
     assert list(rows)[1:] == NAMES and rows[LAST]["role"] == "failed" and "the fourth adapter" in rows[LAST]["reason"]
@@ -104,9 +113,17 @@ def test_a_step_that_cells_share_is_built_once(table: Table) -> None:
     # load, two trainings, the baseline's graph; prune once, drop on two, adapt on four; a graph for each cell
     assert len(keys) == 2 + 1 + 1 + 1 + 2 + 4 + 8
     assert {s.key for s in Store(table.store).states()} == keys
-    assert len({lock["candidate.tune"]["key"] for lock in locks}) == len({lock["baseline.onnx"]["key"] for lock in locks}) == 1
+    assert (
+        len({lock["candidate.tune"]["key"] for lock in locks})
+        == len({lock["baseline.onnx"]["key"] for lock in locks})
+        == 1
+    )
     # each was built in one cell, and was cached in the others
-    built = [line for line in table.failed.err.splitlines() if line.rstrip().endswith("…") and line.startswith(("baseline.", "candidate."))]
+    built = [
+        line
+        for line in table.failed.err.splitlines()
+        if line.rstrip().endswith("…") and line.startswith(("baseline.", "candidate."))
+    ]
     assert len(built) == len(keys) - 1  # the adapter that failed was begun; its graph was not
     found = edgeopt("plan", table.recipe, "--store", table.store).out
     assert f"{len(keys)} distinct steps" in found and f"{len(keys)} of them cached" in found
@@ -130,16 +147,27 @@ def test_the_comparison_is_that_of_compare(table: Table) -> None:
     assert [r | {"run": r["run"].removeprefix("tiny.")} for r in theirs] == ours["rows"]
     assert [r["steps"] for r in ours["rows"]][1:3] == ["tune", "tune adapt"]
     page = (table.out / "comparison.html").read_text()
-    assert "Pareto front" in page and page.count("<svg") == 4  # two fronts, and two metrics along the share that was pruned
+    # two fronts, and two metrics along the share that was pruned
+    assert "Pareto front" in page and page.count("<svg") == 4
     scores = {r["run"]: (r["exported_bytes"], r["accuracy"]) for r in ours["rows"]}
-    best = [n for n, (size, score) in scores.items() if not any(a <= size and b >= score and (a, b) != (size, score) for a, b in scores.values())]
+    best = [
+        n
+        for n, (size, score) in scores.items()
+        if not any(a <= size and b >= score and (a, b) != (size, score) for a, b in scores.values())
+    ]
     assert ours["pareto"]["exported_bytes"] == best
 
 
-@pytest.mark.parametrize(("change", "why", "again"), [
-    (["--set", "gates=[]"], "run again: recipe.resolved.gates", 8), (["--set", "steps.adapt.max_steps=3"], "recipe.resolved.steps.adapt.max_steps: 2 → 3", 4),
-])  # fmt: skip
-def test_a_cell_that_changed_is_run_again_and_says_why(table: Table, tmp_path: Path, change: list[str], why: str, again: int) -> None:
+@pytest.mark.parametrize(
+    ("change", "why", "again"),
+    [
+        (["--set", "gates=[]"], "run again: recipe.resolved.gates", 8),
+        (["--set", "steps.adapt.max_steps=3"], "recipe.resolved.steps.adapt.max_steps: 2 → 3", 4),
+    ],
+)
+def test_a_cell_that_changed_is_run_again_and_says_why(
+    table: Table, tmp_path: Path, change: list[str], why: str, again: int
+) -> None:
     out, store = (Path(shutil.copytree(old, tmp_path / old.name)) for old in (table.out, table.store))
     few = ["--set", "matrix.exclude=[{P: on}]"]
     done = edgeopt(*table.command(out, store, *change, *few))
@@ -199,7 +227,10 @@ def test_cells_that_were_applied_one_by_one_are_put_together(table: Table, tmp_p
 
 
 def test_kill_in_the_middle_and_the_same_command(table: Table, tmp_path: Path) -> None:
-    arguments = [str(a) for a in table.command(tmp_path / "run", tmp_path / "store", "--set", "matrix.exclude=[{P: on}]", "--quiet")]
+    arguments = [
+        str(a)
+        for a in table.command(tmp_path / "run", tmp_path / "store", "--set", "matrix.exclude=[{P: on}]", "--quiet")
+    ]
     command = [sys.executable, "-c", QUICK, *arguments]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -210,7 +241,9 @@ def test_kill_in_the_middle_and_the_same_command(table: Table, tmp_path: Path) -
     finally:
         os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert [c["status"] for c in json.loads((tmp_path / "run" / "matrix.json").read_text())["cells"]].count("waiting") >= 3
+    assert [c["status"] for c in json.loads((tmp_path / "run" / "matrix.json").read_text())["cells"]].count(
+        "waiting"
+    ) >= 3
     assert not (tmp_path / "run" / "comparison.json").exists()
     done = edgeopt(*arguments[:-1])
     assert done.code == 0, done.err

@@ -1,4 +1,6 @@
-"""A package outside edgeopt with a plugin of each kind: checked by the tests for authors, used by recipes from training to gate."""
+"""A package outside edgeopt with a plugin of each kind: checked by the tests for authors, used by recipes from training
+to gate.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,14 @@ def ernie(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     folder = tmp_path_factory.mktemp("ernie") / "model"
     torch.manual_seed(0)
     bert = json.loads((tiny_model / "config.json").read_text())
-    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
+    sizes = (
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "max_position_embeddings",
+    )
     ErnieModel(ErnieConfig(**{name: bert[name] for name in sizes})).save_pretrained(folder)
     for path in tiny_model.glob("tokenizer*"):
         shutil.copyfile(path, folder / path.name)
@@ -65,16 +74,34 @@ def ernie(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
 
 def test_one_recipe_uses_task_family_transform_and_exporter(tmp_path: Path, ernie: Path, grades: Path) -> None:
     steps = [{"use": "finetune", **_QUICK}, {"use": "weights.round", "bits": 10}, {"use": "quantize.dynamic"}]
-    gates = [{"metric": "quadratic_kappa", "max_drop": 0.9}, {"metric": "closeness", "min": 0.5}, {"metric": "size", "max_ratio": 0.9}]
-    task = tiny_task(grades, type="ordinal-regression", metrics=["quadratic_kappa", "accuracy", "within_one", "closeness"])
-    recipe = recipe_for(tmp_path, ernie, grades, task=task, baseline={"finetune": _QUICK}, steps=steps, export=[{"format": "flat"}, {"format": "onnx"}],
-                        gates=gates)  # fmt: skip
+    gates = [
+        {"metric": "quadratic_kappa", "max_drop": 0.9},
+        {"metric": "closeness", "min": 0.5},
+        {"metric": "size", "max_ratio": 0.9},
+    ]
+    task = tiny_task(
+        grades, type="ordinal-regression", metrics=["quadratic_kappa", "accuracy", "within_one", "closeness"]
+    )
+    recipe = recipe_for(
+        tmp_path,
+        ernie,
+        grades,
+        task=task,
+        baseline={"finetune": _QUICK},
+        steps=steps,
+        export=[{"format": "flat"}, {"format": "onnx"}],
+        gates=gates,
+    )
     done = edgeopt("apply", recipe, "--store", tmp_path / "store", "--out", tmp_path / "run")
     assert done.code == 0, done.out + done.err
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     metrics = report["candidate"]["metrics"]
     assert report["task"]["type"] == "ordinal-regression" and set(metrics) == {*task["metrics"]}
-    assert metrics["quadratic_kappa"] > 0.5 and 0 < metrics["closeness"] <= 1 and metrics["within_one"] >= metrics["accuracy"]
+    assert (
+        metrics["quadratic_kappa"] > 0.5
+        and 0 < metrics["closeness"] <= 1
+        and metrics["within_one"] >= metrics["accuracy"]
+    )
     assert [g["verdict"] for g in report["gates"]] == ["pass", "pass", "pass"]
     assert (tmp_path / "run" / "model" / "labels.txt").read_text() == "above 0\nabove 1\n"
     _by_scikit_learn(tmp_path / "run", metrics)
@@ -90,14 +117,25 @@ def _by_scikit_learn(run: Path, metrics: dict[str, float]) -> None:
     rows = [row for row in rows if "label" in row]
     truth, found = np.array([r["label"] for r in rows]), np.array([sum(x > 0 for x in r["candidate"]) for r in rows])
     assert metrics["quadratic_kappa"] == pytest.approx(cohen_kappa_score(truth, found, weights="quadratic"))
-    assert metrics["closeness"] == pytest.approx(1 - np.abs(truth - found).mean() / 2) and metrics["accuracy"] == pytest.approx((truth == found).mean())
+    assert metrics["closeness"] == pytest.approx(1 - np.abs(truth - found).mean() / 2) and metrics[
+        "accuracy"
+    ] == pytest.approx((truth == found).mean())
 
 
-def test_distillation_weights_and_unlabelled_rows_go_by_the_tasks_own_loss(tmp_path: Path, tiny_model: Path, grades: Path) -> None:
+def test_distillation_weights_and_unlabelled_rows_go_by_the_tasks_own_loss(
+    tmp_path: Path, tiny_model: Path, grades: Path
+) -> None:
     distil = {"teacher": "baseline", "labels": 0.5, "logits": 1.0, "unlabelled": {"dataset": {"path": str(grades)}}}
     quick = {**_QUICK, "max_steps": 4}
     steps = [{"use": "finetune", **quick, "distil": distil, "class_weights": "balanced", "label_smoothing": 0.1}]
-    recipe = recipe_for(tmp_path, tiny_model, grades, task=tiny_task(grades, type="ordinal-regression"), baseline={"finetune": quick}, steps=steps)
+    recipe = recipe_for(
+        tmp_path,
+        tiny_model,
+        grades,
+        task=tiny_task(grades, type="ordinal-regression"),
+        baseline={"finetune": quick},
+        steps=steps,
+    )
     done = edgeopt("apply", recipe, "--store", tmp_path / "store", "--out", tmp_path / "run")
     assert done.code == 0, done.err
 
@@ -106,14 +144,22 @@ def test_classes_without_an_order_are_refused(tmp_path: Path, tiny_model: Path) 
     for split in ("train", "validation"):
         rows = [{"text": f"word{i}", "label": name} for i, name in enumerate(["low", "high"] * 4)]
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = recipe_for(tmp_path, tiny_model, tmp_path, task=tiny_task(tmp_path, type="ordinal-regression"), steps=[{"use": "finetune"}])
+    recipe = recipe_for(
+        tmp_path, tiny_model, tmp_path, task=tiny_task(tmp_path, type="ordinal-regression"), steps=[{"use": "finetune"}]
+    )
     done = edgeopt("validate", recipe)
-    assert done.code == 2 and "error[E304]: classes with names have no order: high, low" in done.err and "task.labels" in done.err
+    assert (
+        done.code == 2
+        and "error[E304]: classes with names have no order: high, low" in done.err
+        and "task.labels" in done.err
+    )
     assert edgeopt("validate", recipe, "--set", "task.labels=[low, high]").code == 0
 
 
 @pytest.mark.parametrize("check", ["test_round", "test_flat", "test_ordinal", "test_ernie"])
-def test_the_packages_own_tests_pass(check: str, tmp_path: Path, tiny_model: Path, tiny_data: Path, grades: Path, ernie: Path) -> None:
+def test_the_packages_own_tests_pass(
+    check: str, tmp_path: Path, tiny_model: Path, tiny_data: Path, grades: Path, ernie: Path
+) -> None:
     import checks
 
     given = {"model": tiny_model, "data": tiny_data, "grades": grades, "ernie": ernie, "tmp_path": tmp_path}
@@ -165,24 +211,45 @@ class _Wordless(Classification):
     default_metrics: ClassVar[tuple[str, ...]] = ()
 
 
-@pytest.mark.parametrize(("task", "said"), [
-    (_Unbounded, "accuracy is .*, and must be a float between 0 and 1|bounds of accuracy"),
-    (_Ordered, "accuracy depends on the order of the rows|bounds of accuracy"),
-    (_Blind, "`sound` does not find"), (_Forgetful, "labels are others when they are read back"), (_OtherLoss, "label_loss gives"),
-    (_Wordless, "default_metrics of _Wordless must be"),
-])  # fmt: skip
-def test_a_broken_task_fails(task: type[Classification], said: str, shared: Path, tiny_model: Path, tiny_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (_Unbounded, "accuracy is .*, and must be a float between 0 and 1|bounds of accuracy"),
+        (_Ordered, "accuracy depends on the order of the rows|bounds of accuracy"),
+        (_Blind, "`sound` does not find"),
+        (_Forgetful, "labels are others when they are read back"),
+        (_OtherLoss, "label_loss gives"),
+        (_Wordless, "default_metrics of _Wordless must be"),
+    ],
+)
+def test_a_broken_task_fails(
+    task: type[Classification], said: str, shared: Path, tiny_model: Path, tiny_data: Path
+) -> None:
     with pytest.raises(AssertionError, match=said):
         check_task(task, model=tiny_model, data=tiny_data, work=shared)
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"layers": "ernie.encoder.layers"}, "states num_hidden_layers 2, and the weights have 0"), ({"ffn_in": "ffn.dense"}, "ffn_in: ffn.dense is not there"),
-    ({"norms": ("attention.output.dense", "output.LayerNorm")}, "norms: attention.output.dense is a Linear and no LayerNorm"),
-    ({"readers": ("head",)}, "readers: none of head is there"), ({"positions_after": 3}, "is answered too"),
-    ({"sizes": ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")}, "states hidden_size 32, and the weights have 64"),
-    ({"attention": ("attention.self.value", "attention.self.value", "attention.self.value")}, "a model that was cut cannot be computed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"layers": "ernie.encoder.layers"}, "states num_hidden_layers 2, and the weights have 0"),
+        ({"ffn_in": "ffn.dense"}, "ffn_in: ffn.dense is not there"),
+        (
+            {"norms": ("attention.output.dense", "output.LayerNorm")},
+            "norms: attention.output.dense is a Linear and no LayerNorm",
+        ),
+        ({"readers": ("head",)}, "readers: none of head is there"),
+        ({"positions_after": 3}, "is answered too"),
+        (
+            {"sizes": ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")},
+            "states hidden_size 32, and the weights have 64",
+        ),
+        (
+            {"attention": ("attention.self.value", "attention.self.value", "attention.self.value")},
+            "a model that was cut cannot be computed",
+        ),
+    ],
+)
 def test_a_broken_family_fails(change: dict[str, Any], said: str, tmp_path: Path, ernie: Path, tiny_data: Path) -> None:
     broken = dataclasses.replace(bert_like("ernie", readers=("classifier",)), **change)
     with pytest.raises(AssertionError, match=said):

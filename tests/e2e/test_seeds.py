@@ -84,12 +84,19 @@ def test_another_seed_builds_only_its_own_steps(applied: Applied, tmp_path: Path
     before = {p.name for p in (applied.store / "states").iterdir()}
     more = ("--store", applied.store, "--set", "seeds=[5,6,9,10]")
     plan = edgeopt("plan", applied.recipe, *more, "--json").json
-    assert [(s["seed"], {x["status"] for x in s["steps"]}) for s in plan["seeds"]] == [(5, {"cached"}), (6, {"cached"}), (9, {"cached"}), (10, {"new"})]
+    assert [(s["seed"], {x["status"] for x in s["steps"]}) for s in plan["seeds"]] == [
+        (5, {"cached"}),
+        (6, {"cached"}),
+        (9, {"cached"}),
+        (10, {"new"}),
+    ]
     assert "seed 9: 7 of 7 steps cached" in (text := edgeopt("plan", applied.recipe, *more).out)
     assert "seed 10: 0 of 7 steps cached; first to build: baseline.load" in text
     done = edgeopt("apply", applied.recipe, *more, "--out", tmp_path / "run")
     assert done.code == 0, done.err
-    assert {p.name for p in (applied.store / "states").iterdir()} - before == {e["key"] for n, e in lock_of(tmp_path / "run").items() if "seed-10" in n}
+    assert {p.name for p in (applied.store / "states").iterdir()} - before == {
+        e["key"] for n, e in lock_of(tmp_path / "run").items() if "seed-10" in n
+    }
     assert lock_of(tmp_path / "run").items() > lock_of(applied.out).items()
 
 
@@ -111,7 +118,9 @@ def test_locked_covers_every_seed(applied: Applied, tmp_path: Path) -> None:
     assert "E117" in done.err and "seed-9.candidate.ft" in done.err
 
 
-def test_cut_in_a_later_seed_it_goes_on_to_the_same_states(applied: Applied, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_in_a_later_seed_it_goes_on_to_the_same_states(
+    applied: Applied, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeopt.training.callbacks import ShowProgress
 
     whole, trained = ShowProgress.on_step_end, []
@@ -140,7 +149,9 @@ def test_a_step_that_fails_names_its_seed(applied: Applied, tmp_path: Path, monk
         raise RuntimeError(f"with {context.seed}")
 
     monkeypatch.setattr(Finetune, "apply", fail)
-    done = edgeopt("apply", applied.recipe, "--out", tmp_path / "run", "--store", applied.store, "--set", "seeds=[5,6,77]")
+    done = edgeopt(
+        "apply", applied.recipe, "--out", tmp_path / "run", "--store", applied.store, "--set", "seeds=[5,6,77]"
+    )
     assert done.code == 3
     assert "seed-77: step 'finetune' (finetune) failed: RuntimeError: with 77" in done.err
 

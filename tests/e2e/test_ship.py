@@ -36,7 +36,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> list[Path
     found = []
     for seed in range(4):
         folder = tmp_path_factory.mktemp(f"run{seed}")
-        run = make_run(folder, tiny_data, seed=seed, gates=[{"metric": "latency.p50", "max_ms": 500.0}] if seed == 0 else [])
+        run = make_run(
+            folder, tiny_data, seed=seed, gates=[{"metric": "latency.p50", "max_ms": 500.0}] if seed == 0 else []
+        )
         assert edgeopt("bundle", run, "--count", 4).code == 0
         found.append(run)
     return found
@@ -50,7 +52,17 @@ class Device:
 
     def ship(self, bundle: Path | None, *more: object) -> Result:
         given = () if bundle is None else (bundle,)
-        return edgeopt("ship", *given, "--to", self.server.url(self.root), "--python", self.python, *self.server.arguments, "--quiet", *more)
+        return edgeopt(
+            "ship",
+            *given,
+            "--to",
+            self.server.url(self.root),
+            "--python",
+            self.python,
+            *self.server.arguments,
+            "--quiet",
+            *more,
+        )
 
     @property
     def current(self) -> str:
@@ -81,7 +93,9 @@ def test_ship_serves_on_the_device_and_its_measurements_come_back(device: Device
     done = device.ship(bundle)
     assert done.code == 0, done.err
     assert device.current == version_of(bundle) and device.versions == {device.current}
-    answer = subprocess.run([device.python, device.root / "current" / "run.py", "good1"], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [device.python, device.root / "current" / "run.py", "good1"], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.split()[0] in ("bad", "good")
     # in the run's folder, its report and its renderings
     (kept,) = (runs[0] / "devices").iterdir()
@@ -95,10 +109,16 @@ def test_ship_serves_on_the_device_and_its_measurements_come_back(device: Device
         assert f"127.0.0.1-{device.server.port}" in edgeopt("report", runs[0], "--format", form).out
     # again: nothing is sent
     again = device.ship(bundle, "--json")
-    assert again.code == 0 and again.json["sent_bytes"] == 0 and len(edgeopt("report", runs[0], "--json").json["devices"]) == 1
+    assert (
+        again.code == 0
+        and again.json["sent_bytes"] == 0
+        and len(edgeopt("report", runs[0], "--json").json["devices"]) == 1
+    )
 
 
-def test_a_ship_that_is_cut_off_goes_on_where_it_was(device: Device, runs: list[Path], tmp_path: Path, tiny_data: Path) -> None:
+def test_a_ship_that_is_cut_off_goes_on_where_it_was(
+    device: Device, runs: list[Path], tmp_path: Path, tiny_data: Path
+) -> None:
     (tmp_path / "big").mkdir()
     run = make_run(tmp_path / "big", tiny_data)
     folder = tmp_path / "bundle"
@@ -245,7 +265,15 @@ def test_what_cannot_be_reached(device: Device, runs: list[Path], tmp_path: Path
 def test_an_environment_that_pip_made(server: sshd.Server, runs: list[Path], tmp_path: Path) -> None:
     """The lines of docs/shipping.md."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "nlp"], check=True)
-    pip = [tmp_path / "nlp" / "bin" / "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "onnxruntime", "tokenizers"]
+    pip = [
+        tmp_path / "nlp" / "bin" / "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "install",
+        "--quiet",
+        "onnxruntime",
+        "tokenizers",
+    ]
     subprocess.run(pip, check=True, cwd=tmp_path)
     device = Device(server, tmp_path / "nlp" / "bin" / "python", tmp_path / "device")
     assert subprocess.run([device.python, "-E", "-c", "import torch"], capture_output=True).returncode == 1

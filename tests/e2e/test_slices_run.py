@@ -24,11 +24,24 @@ def applied(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_dat
         lines = (json.dumps({**row, "topic": topic}) + "\n" for row, topic in zip(rows, topics, strict=True))
         (work / "data" / f"{split}.jsonl").write_text("".join(lines))
     recipe = recipe_for(
-        work, tiny_model, work / "data", task=tiny_task(work / "data", max_length=32, slices=["topic"]), diagnostics={"flips": 2},
+        work,
+        tiny_model,
+        work / "data",
+        task=tiny_task(work / "data", max_length=32, slices=["topic"]),
+        diagnostics={"flips": 2},
         baseline={"finetune": {"epochs": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}},
-        steps=[{"id": "tune", "use": "finetune", "max_steps": 12, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}],
+        steps=[
+            {
+                "id": "tune",
+                "use": "finetune",
+                "max_steps": 12,
+                "batch_size": 8,
+                "learning_rate": 1e-3,
+                "precision": "fp32",
+            }
+        ],
         gates=[{"metric": "accuracy", "max_drop": 0.01}, {"metric": "accuracy", "max_drop": 0.3, "slice": "worst"}],
-    )  # fmt: skip
+    )
     done = edgeopt("apply", recipe, "--out", work / "run", "--store", work / "store")
     assert done.code in (0, 1, 4), done.err
     return Applied(recipe, work / "run", work / "store", done)
@@ -44,7 +57,11 @@ def test_slices_are_those_of_the_rows(applied: Applied, report: Any) -> None:
     found = {(s["grouping"], s["name"]): s for s in report["slices"]["slices"]}
     assert [s["rows"] for g, s in found.items() if g[0] == "topic"] == [50, 40, 6]
     assert found["topic", "none"]["delta"] is None
-    assert sum(s["rows"] for g, s in found.items() if g[0] == "length") == 96 == sum(s["rows"] for g, s in found.items() if g[0] == "label")
+    assert (
+        sum(s["rows"] for g, s in found.items() if g[0] == "length")
+        == 96
+        == sum(s["rows"] for g, s in found.items() if g[0] == "label")
+    )
     film = [r for r in rows if r["slices"]["topic"] == "film"]
     right = {k: sum(r[k].index(max(r[k])) == r["label"] for r in film) / 50 for k in ("baseline", "candidate")}
     assert found["topic", "film"]["delta"] == pytest.approx(right["candidate"] - right["baseline"])
@@ -52,8 +69,12 @@ def test_slices_are_those_of_the_rows(applied: Applied, report: Any) -> None:
 
 def test_flips_are_counted_and_listed_with_their_texts(applied: Applied, report: Any) -> None:
     rows = [json.loads(line) for line in (applied.out / "predictions.jsonl").read_text().splitlines()]
-    texts = [json.loads(line)["text"] for line in (applied.out.parent / "data" / "validation.jsonl").read_text().splitlines()]
-    answers = [(r["label"], r["baseline"].index(max(r["baseline"])), r["candidate"].index(max(r["candidate"]))) for r in rows]
+    texts = [
+        json.loads(line)["text"] for line in (applied.out.parent / "data" / "validation.jsonl").read_text().splitlines()
+    ]
+    answers = [
+        (r["label"], r["baseline"].index(max(r["baseline"])), r["candidate"].index(max(r["candidate"]))) for r in rows
+    ]
     agreement = report["agreement"]
     assert agreement["lost"] == sum(b == label != c for label, b, c in answers)
     assert agreement["gained"] == sum(c == label != b for label, b, c in answers)
@@ -75,7 +96,11 @@ def test_gates_on_slices_are_decided_again(applied: Applied, report: Any, tmp_pa
     other["gates"] = [{"metric": "accuracy", "max_drop": 0.3, "slice": s} for s in ("topic", "length", "label")]
     path = tmp_path / "other.yaml"
     path.write_text(yaml.safe_dump(other))
-    assert [g["slice"] for g in edgeopt("gate", applied.out, "--recipe", path, "--json").json["gates"]] == ["topic", "length", "label"]
+    assert [g["slice"] for g in edgeopt("gate", applied.out, "--recipe", path, "--json").json["gates"]] == [
+        "topic",
+        "length",
+        "label",
+    ]
     other["gates"] = [{"metric": "accuracy", "max_drop": 0.3, "slice": "genre"}]
     path.write_text(yaml.safe_dump(other))
     refused = edgeopt("gate", applied.out, "--recipe", path)

@@ -41,7 +41,11 @@ def report(applied: Applied) -> Report:
 def test_the_shipped_graph_has_the_cut_shapes_and_the_zeros(applied: Applied, report: Report) -> None:
     structure = next(s.figures["structure"] for s in report.steps if s.id == "cut")
     model = onnx.load(applied.out / report.candidate.artifact)
-    matrices = [numpy_helper.to_array(i) for i in model.graph.initializer if len(i.dims) == 2 and i.data_type == onnx.TensorProto.INT8]
+    matrices = [
+        numpy_helper.to_array(i)
+        for i in model.graph.initializer
+        if len(i.dims) == 2 and i.data_type == onnx.TensorProto.INT8
+    ]
     hidden, size = structure["hidden"], structure["dense"]["head_size"]
     inside = [m for m in matrices if hidden in m.shape and m.shape != (hidden, hidden)]
     for heads, neurons in zip(structure["heads"], structure["neurons"], strict=True):
@@ -49,7 +53,11 @@ def test_the_shipped_graph_has_the_cut_shapes_and_the_zeros(applied: Applied, re
             assert (hidden, neurons) in [m.shape for m in inside] and (neurons, hidden) in [m.shape for m in inside]
         if heads and heads * size != hidden:
             assert [m.shape for m in matrices].count((hidden, heads * size)) >= 3  # query, key and value
-    linear = [m for m in matrices if m.shape[0] in {hidden, *structure["neurons"], *(h * size for h in structure["heads"])} and min(m.shape) > 2]
+    linear = [
+        m
+        for m in matrices
+        if m.shape[0] in {hidden, *structure["neurons"], *(h * size for h in structure["heads"])} and min(m.shape) > 2
+    ]
     assert np.mean(np.concatenate([(m == 0).ravel() for m in linear])) >= 0.3
     assert structure["macs"] <= 0.5 * structure["dense_macs"]
     assert report.candidate.parameters < report.baseline.parameters

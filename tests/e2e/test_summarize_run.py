@@ -21,8 +21,16 @@ def applied(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = write_summaries(folder / "data", train=96, validation=24)
     training = {**TRAINING, "epochs": 25, "batch_size": 4, "learning_rate": 3e-3, "keep_best": True}
     steps = [{"use": "finetune", **training}, {"use": "quantize.static", "calibration": {"samples": 8}}]
-    recipe = recipe_for(folder, tiny_model, data, task=summary_task(data), baseline={"finetune": {**training}}, steps=steps,
-                        targets=[{**BRIEF, "sequence": [16, "task"]}], gates=[{"metric": "rouge1", "max_drop": 0.9}])  # fmt: skip
+    recipe = recipe_for(
+        folder,
+        tiny_model,
+        data,
+        task=summary_task(data),
+        baseline={"finetune": {**training}},
+        steps=steps,
+        targets=[{**BRIEF, "sequence": [16, "task"]}],
+        gates=[{"metric": "rouge1", "max_drop": 0.9}],
+    )
     done = edgeopt("apply", recipe, "--out", folder / "run", "--store", folder / "store", "--quiet")
     assert done.code in (0, 4), done.err  # 4 where 24 rows of two words are no better than the commonest words
     return folder
@@ -72,7 +80,10 @@ def test_the_graph_writes_what_transformers_generates(applied: Path) -> None:
 
 def test_its_gates_can_be_decided_again(applied: Path) -> None:
     done = edgeopt("gate", applied / "run", "--json")
-    assert done.json["verdict"] == report_of(applied)["verdict"] and done.json["warnings"] == report_of(applied)["warnings"]
+    assert (
+        done.json["verdict"] == report_of(applied)["verdict"]
+        and done.json["warnings"] == report_of(applied)["warnings"]
+    )
     assert done.json["gates"][0]["low"] == report_of(applied)["gates"][0]["low"]
 
 
@@ -80,7 +91,9 @@ def test_the_lines_of_the_model_card_serve_it(applied: Path) -> None:
     model = applied / "run" / "model"
     (program,) = re.findall(r"```python\n(.*?)```", (model / "README.md").read_text(), re.DOTALL)
     assert program.count('"A document to be summed up."') == 1
-    program = program.replace('"A document to be summed up."', repr(rows(applied / "data" / "validation.jsonl")[0]["document"]))
+    program = program.replace(
+        '"A document to be summed up."', repr(rows(applied / "data" / "validation.jsonl")[0]["document"])
+    )
     # with the runtime's default options, as the predictions were made
     (model / "session.json").write_text("{}")
     done = subprocess.run([sys.executable, "-c", program], cwd=model, capture_output=True, text=True, check=True)

@@ -1,4 +1,6 @@
-"""Each task type from recipe to report: trained, adapted, quantized, measured, and served by the lines of the model card."""
+"""Each task type from recipe to report: trained, adapted, quantized, measured, and served by the lines of the model
+card.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,13 @@ def choice_rows(rng: random.Random, count: int) -> list[dict[str, Any]]:
     rows = []
     for _ in range(count):
         answer = rng.randrange(3)
-        choices = [" ".join([*rng.sample(_PLAIN, rng.randint(1, 4)), rng.choice(_GOOD if i == answer else _BAD)]) for i in range(3)]
-        rows.append({"text": rng.choice(_PLAIN), "choices": {"label": ["A", "B", "C"], "text": choices}, "label": "ABC"[answer]})
+        choices = [
+            " ".join([*rng.sample(_PLAIN, rng.randint(1, 4)), rng.choice(_GOOD if i == answer else _BAD)])
+            for i in range(3)
+        ]
+        rows.append(
+            {"text": rng.choice(_PLAIN), "choices": {"label": ["A", "B", "C"], "text": choices}, "label": "ABC"[answer]}
+        )
     return rows
 
 
@@ -70,7 +77,9 @@ KINDS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def applied(request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def applied(
+    request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("tasks")
     make, keys = KINDS[request.param]
     rng = random.Random(0)
@@ -121,14 +130,26 @@ def test_the_lines_of_the_model_card_serve_it(applied: tuple[str, Path]) -> None
     model = folder / "run" / "model"
     program = re.findall(r"```python\n(.*?)```", (model / "README.md").read_text(), re.DOTALL)[0]
     row = json.loads((folder / "data" / "validation.jsonl").read_text().splitlines()[0])
-    replaced = {"multiple-choice": ['"A question?"', '["a first choice", "a second choice"]'], "token-classification": ['["A", "first", "text", "."]'],
-                "text-classification": ['"A first text."', '"A second text, as long as it may be."']}[kind]  # fmt: skip
-    given = {"multiple-choice": lambda: (row["text"], row["choices"]["text"]), "token-classification": lambda: (row["text"],),
-             "text-classification": lambda: (row["text"], row["pair"])}[kind]()  # fmt: skip
+    replaced = {
+        "multiple-choice": ['"A question?"', '["a first choice", "a second choice"]'],
+        "token-classification": ['["A", "first", "text", "."]'],
+        "text-classification": ['"A first text."', '"A second text, as long as it may be."'],
+    }[kind]
+    given = {
+        "multiple-choice": lambda: (row["text"], row["choices"]["text"]),
+        "token-classification": lambda: (row["text"],),
+        "text-classification": lambda: (row["text"], row["pair"]),
+    }[kind]()
     for example, ours in zip(replaced, given, strict=True):
         assert program.count(example) == 1
         program = program.replace(example, repr(ours))
-    done = subprocess.run([sys.executable, "-c", program + "\nprint(json.dumps(logits.tolist()))"], cwd=model, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program + "\nprint(json.dumps(logits.tolist()))"],
+        cwd=model,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     given = np.array(json.loads(done.stdout.splitlines()[-1]))
     expected = json.loads((folder / "run" / "predictions.jsonl").read_text().splitlines()[0])["candidate"]
     if kind == "token-classification":
@@ -148,13 +169,20 @@ def test_windows_are_counted_and_said(applied: tuple[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "use"), [("multiple-choice", "adapter.prefix"), ("token-classification", "adapter.prompt"), ("token-classification", "adapter.prefix")]
+    ("kind", "use"),
+    [
+        ("multiple-choice", "adapter.prefix"),
+        ("token-classification", "adapter.prompt"),
+        ("token-classification", "adapter.prefix"),
+    ],
 )
 def test_virtual_tokens_have_no_place_there(kind: str, use: str, tiny_model: Path, tmp_path: Path) -> None:
     make, keys = KINDS[kind]
     (tmp_path / "data").mkdir()
     for split in ("train", "validation"):
-        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in make(random.Random(0), 8)))
+        (tmp_path / "data" / f"{split}.jsonl").write_text(
+            "".join(json.dumps(r) + "\n" for r in make(random.Random(0), 8))
+        )
     task = {"type": kind, "dataset": {"path": str(tmp_path / "data")}, "text": "text", "max_length": 24, **keys}
     recipe = recipe_for(tmp_path, tiny_model, tmp_path / "data", task=task, steps=[{"use": use}])
     done = edgeopt("validate", recipe)
@@ -177,16 +205,29 @@ _SHORT = {"max_steps": 12, "batch_size": 8, "learning_rate": 1e-2, "precision": 
     ],
     ids=lambda x: x if isinstance(x, str) else x["use"],
 )
-def test_other_heads_are_adapted_and_exported(kind: str, step: dict[str, Any], family: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_other_heads_are_adapted_and_exported(
+    kind: str, step: dict[str, Any], family: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """The export compares logits with torch on real rows, and the adapter is read from its files there."""
     model = request.getfixturevalue("tiny_model" if family == "bert" else "tiny_electra")
     make, keys = KINDS[kind]
     (tmp_path / "data").mkdir()
     for split in ("train", "validation"):
-        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in make(random.Random(0), 24)))
+        (tmp_path / "data" / f"{split}.jsonl").write_text(
+            "".join(json.dumps(r) + "\n" for r in make(random.Random(0), 24))
+        )
     task = {"type": kind, "dataset": {"path": str(tmp_path / "data")}, "text": "text", "max_length": 24, **keys}
     steps = [{**_SHORT, **step}, *([{"use": "merge"}] if step["use"] in ("adapter.lora", "adapter.ia3") else [])]
-    recipe = load_recipe(recipe_for(tmp_path, model, tmp_path / "data", task=task, steps=steps, baseline={"finetune": {**_SHORT, "max_steps": 2}}))
+    recipe = load_recipe(
+        recipe_for(
+            tmp_path,
+            model,
+            tmp_path / "data",
+            task=task,
+            steps=steps,
+            baseline={"finetune": {**_SHORT, "max_steps": 2}},
+        )
+    )
     store = Store(tmp_path / "store")
     done = execute(make_plan(recipe, store), store, Progress(show=False), Group())
     assert done.final("candidate").figures["parity"]["max_abs_diff"] < 1e-4

@@ -1,4 +1,6 @@
-"""Training on several datasets: which rows come in, what they never touch, and what of them is in keys, lock, plan and report."""
+"""Training on several datasets: which rows come in, what they never touch, and what of them is in keys, lock, plan and
+report.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def own(tmp_path: Path) -> Path:
     """Ten rows of train and two of validation, of the classes bad and good."""
     (tmp_path / "own").mkdir()
     write(tmp_path / "own" / "train.jsonl", [{"text": f"row {i}", "label": ["bad", "good"][i % 2]} for i in range(10)])
-    write(tmp_path / "own" / "validation.jsonl", [{"text": "A fine film, really!", "label": "good"}, {"text": "...", "label": "bad"}])
+    write(
+        tmp_path / "own" / "validation.jsonl",
+        [{"text": "A fine film, really!", "label": "good"}, {"text": "...", "label": "bad"}],
+    )
     return tmp_path / "own"
 
 
@@ -56,12 +61,17 @@ def test_rows_of_the_report_split_are_left_out(own: Path, tmp_path: Path) -> Non
     assert (len(few.rows), few.left_out) == (2, 3)
 
 
-@pytest.mark.parametrize(("labels", "given", "expected"), [
-    (None, ["good", "bad", "bad"], [1, 0, 0]),
-    (["good", "bad"], [0, 1, "1"], [1, 0, 0]),
-    (["bad", "bad", "good"], [0, 1, 2.0], [0, 0, 1]),
-])  # fmt: skip
-def test_classes_are_the_tasks(own: Path, tmp_path: Path, labels: list[str] | None, given: list[Any], expected: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("labels", "given", "expected"),
+    [
+        (None, ["good", "bad", "bad"], [1, 0, 0]),
+        (["good", "bad"], [0, 1, "1"], [1, 0, 0]),
+        (["bad", "bad", "good"], [0, 1, 2.0], [0, 0, 1]),
+    ],
+)
+def test_classes_are_the_tasks(
+    own: Path, tmp_path: Path, labels: list[str] | None, given: list[Any], expected: list[int]
+) -> None:
     path = write(tmp_path / "more.jsonl", [{"review": f"new {i}", "stars": label} for i, label in enumerate(given)])
     (extra,) = loaded(tiny_task(own, train_with=[source(path, text="review", label="stars", labels=labels)])).extra
     assert extra.rows.labels == tuple(expected)
@@ -78,7 +88,10 @@ def test_a_class_number_wins_over_a_class_named_so(own: Path, tmp_path: Path) ->
 
 def test_a_class_that_the_task_has_not(own: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "more.jsonl", [{"text": "x", "label": 2}])
-    with pytest.raises(InputError, match=r"'goood' is no class of the task\n  --> task.train_with.0.labels\n  help: did you mean 'good'"):
+    with pytest.raises(
+        InputError,
+        match=r"'goood' is no class of the task\n  --> task.train_with.0.labels\n  help: did you mean 'good'",
+    ):
         loaded(tiny_task(own, train_with=[source(path, labels=["bad", "goood"])]))
     with pytest.raises(InputError, match="the label '2' is not one of bad, good"):
         loaded(tiny_task(own, train_with=[source(path, labels=["bad", "good"])]))
@@ -86,7 +99,13 @@ def test_a_class_that_the_task_has_not(own: Path, tmp_path: Path) -> None:
 
 def test_scores_of_a_regression(tiny_data: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "more.jsonl", [{"a": "x", "b": "y", "score": 1.5}])
-    task = tiny_task(tiny_data, type="text-regression", text=["text", "pair"], label="score", train_with=[source(path, text=["a", "b"])])
+    task = tiny_task(
+        tiny_data,
+        type="text-regression",
+        text=["text", "pair"],
+        label="score",
+        train_with=[source(path, text=["a", "b"])],
+    )
     (extra,) = loaded(task).extra
     assert (extra.rows.texts, extra.rows.labels) == ((("x", "y"),), (1.5,))
 
@@ -122,10 +141,18 @@ def recipe(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> Path:
         file.writelines((tiny_data / "validation.jsonl").read_text().splitlines(keepends=True)[:10])
     task = tiny_task(tiny_data, max_length=32, train_with=[{"dataset": {"path": "more"}}])
     steps = [
-        {"id": "ft", "use": "finetune", **TRAINING, "sampling": {"method": "annealed", "steps_per_epoch": 4}, "class_weights": "balanced"},
+        {
+            "id": "ft",
+            "use": "finetune",
+            **TRAINING,
+            "sampling": {"method": "annealed", "steps_per_epoch": 4},
+            "class_weights": "balanced",
+        },
         {"id": "int8", "use": "quantize.static", "calibration": {"samples": 8}},
     ]
-    return recipe_for(tmp_path, tiny_model, tiny_data, task=task, steps=steps, baseline={"finetune": {**TRAINING, "max_steps": 3}})
+    return recipe_for(
+        tmp_path, tiny_model, tiny_data, task=task, steps=steps, baseline={"finetune": {**TRAINING, "max_steps": 3}}
+    )
 
 
 def test_a_run_says_what_it_trained_on(recipe: Path, tmp_path: Path) -> None:
@@ -140,11 +167,18 @@ def test_a_run_says_what_it_trained_on(recipe: Path, tmp_path: Path) -> None:
     assert figures["train_rows"] == 276
     assert figures["class_weights"] == {"0": 1.0, "1": 1.0}
     assert figures["optimizer_steps"] == 12
-    assert "Trained with 20 rows of more besides; 10 more are in validation too and were left out. Nothing is measured on them." in report["notes"]
+    assert (
+        "Trained with 20 rows of more besides; 10 more are in validation too and were left out. Nothing is measured on them."
+        in report["notes"]
+    )
     assert len((tmp_path / "run" / "predictions.jsonl").read_text().splitlines()) == 96
     data = load_rows(load_recipe(recipe))
     lock = json.loads((tmp_path / "run" / "recipe.lock").read_text())
-    assert lock["data"] == {"train": data.train.fingerprint, "report": data.report.fingerprint, "train_with.0": data.extra[0].rows.fingerprint}
+    assert lock["data"] == {
+        "train": data.train.fingerprint,
+        "report": data.report.fingerprint,
+        "train_with.0": data.extra[0].rows.fingerprint,
+    }
     with (tmp_path / "more" / "train.jsonl").open("a") as file:
         file.write(json.dumps({"text": "word1 word2", "label": 0}) + "\n")
     locked = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store", "--locked")
@@ -182,13 +216,18 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     import datasets
 
     calls: list[str] = []
-    features = datasets.Features({"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["good", "bad"])})
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["good", "bad"])}
+    )
 
     def load(path: str, name: str | None, revision: str | None = None) -> datasets.DatasetDict:
         calls.append(path)
         rows = {"sentence": ["from the hub", "as well", "a fine film really"], "label": [0, 1, 0]}
         hidden = {"sentence": [""], "label": [-1]}
-        return datasets.DatasetDict(train=datasets.Dataset.from_dict(rows, features=features), test=datasets.Dataset.from_dict(hidden, features=features))
+        return datasets.DatasetDict(
+            train=datasets.Dataset.from_dict(rows, features=features),
+            test=datasets.Dataset.from_dict(hidden, features=features),
+        )
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     return calls
@@ -198,15 +237,24 @@ def test_a_dataset_of_the_hub(hub: list[str], own: Path, tmp_path: Path, tiny_mo
     """Its rows are not there for a plan, which reads no more than what is local, and keeps what the last run found."""
     more = write(tmp_path / "more.jsonl", [{"text": "local", "label": "bad"}])
     task = tiny_task(own, train_with=[{"dataset": {"path": "someone/reviews"}, "text": "sentence"}, source(more)])
-    recipe, store = recipe_for(tmp_path, tiny_model, own, task=task, steps=[{"use": "finetune"}]), Store(tmp_path / "store")
+    recipe, store = (
+        recipe_for(tmp_path, tiny_model, own, task=task, steps=[{"use": "finetune"}]),
+        Store(tmp_path / "store"),
+    )
     plan = make_plan(load_recipe(recipe), store)
     assert plan.data is None
     assert {s.why for s in plan.steps} == {"the dataset is not downloaded yet"}
-    assert "on the hub, not checked; there is no folder of that name here" in edgeopt("plan", recipe, "--store", tmp_path / "store").out
+    assert (
+        "on the hub, not checked; there is no folder of that name here"
+        in edgeopt("plan", recipe, "--store", tmp_path / "store").out
+    )
     assert hub == []
     data = load_rows(plan.recipe)
     assert hub == ["someone/reviews"]
-    assert [(e.source, e.rows.labels, e.left_out) for e in data.extra] == [("someone/reviews", (1, 0), 1), (tmp_path.name, (0,), 0)]
+    assert [(e.source, e.rows.labels, e.left_out) for e in data.extra] == [
+        ("someone/reviews", (1, 0), 1),
+        (tmp_path.name, (0,), 0),
+    ]
 
     from edgeopt.plan import data_key, hub_data_name
 
@@ -227,4 +275,9 @@ def test_texts_without_labels_of_the_hub(hub: list[str], own: Path, tmp_path: Pa
     assert make_plan(recipe, Store(tmp_path / "store")).data is None
     assert hub == []
     (found,) = load_rows(recipe).unlabelled.values()
-    assert (found.source, found.rows.texts, found.rows.labels, found.left_out) == ("someone/reviews", (("from the hub",), ("as well",)), (0, 0), 1)
+    assert (found.source, found.rows.texts, found.rows.labels, found.left_out) == (
+        "someone/reviews",
+        (("from the hub",), ("as well",)),
+        (0, 0),
+        1,
+    )

@@ -26,7 +26,9 @@ def write(path: Path, texts: list[str], **more: Any) -> str:
 
 
 def texts(count: int, start: int = 0) -> list[str]:
-    return [f"{WORDS[i % 95]} {WORDS[(i * 7 + 3) % 95]} {WORDS[(i * 11 + 5) % 95]}" for i in range(start, start + count)]
+    return [
+        f"{WORDS[i % 95]} {WORDS[(i * 7 + 3) % 95]} {WORDS[(i * 11 + 5) % 95]}" for i in range(start, start + count)
+    ]
 
 
 def unlabelled(path: str) -> dict[str, Any]:
@@ -38,7 +40,9 @@ def steady(tiny_model: Path, tmp_path: Path) -> Path:
     """Without dropout, so that batches that are cut otherwise learn the same."""
     model = shutil.copytree(tiny_model, tmp_path / "model")
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}))
+    (model / "config.json").write_text(
+        json.dumps({**config, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+    )
     return model
 
 
@@ -53,8 +57,9 @@ def weights(state: State) -> dict[str, Any]:
 
 
 def test_a_step_learns_from_texts_alone(steady: Path, tmp_path: Path) -> None:
-    """Its key is that of the texts; labels that they have change nothing, nor does a cache, nor accumulation: all rows are
-    in each optimizer step, in one batch of 16 or in four of 4, with class weights."""
+    """Its key is that of the texts; labels that they have change nothing, nor does a cache, nor accumulation: all rows
+    are in each optimizer step, in one batch of 16 or in four of 4, with class weights.
+    """
     data, store = write_rows(tmp_path / "data", train=10, validation=8), tmp_path / "store"
     path = write(tmp_path / "plain.jsonl", texts(6))
     terms = {"labels": 1.0, "logits": 1.0, **unlabelled(path)}
@@ -74,7 +79,9 @@ def test_a_step_learns_from_texts_alone(steady: Path, tmp_path: Path) -> None:
 def test_the_key_follows_the_texts_and_labels_are_not_read(tiny_model: Path, tmp_path: Path) -> None:
     data, store = write_rows(tmp_path / "data", train=10, validation=8), tmp_path / "store"
     plain = small(tiny_model, data, store, distil=unlabelled(write(tmp_path / "plain.jsonl", texts(6))))
-    labeled = small(tiny_model, data, store, distil=unlabelled(write(tmp_path / "labeled.jsonl", texts(6), label="nonsense")))
+    labeled = small(
+        tiny_model, data, store, distil=unlabelled(write(tmp_path / "labeled.jsonl", texts(6), label="nonsense"))
+    )
     assert plain.key == labeled.key
     assert len(plain.manifest["parts"]["data"]["unlabelled"]) == 1
     assert "unlabelled" not in plain.manifest["parts"]["params"]["distil"]
@@ -86,10 +93,19 @@ def test_the_key_follows_the_texts_and_labels_are_not_read(tiny_model: Path, tmp
 
 
 def test_a_run_says_what_it_learned_from(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    reported = [json.loads(line)["text"].upper() for line in (tiny_data / "validation.jsonl").read_text().splitlines()[:3]]
+    reported = [
+        json.loads(line)["text"].upper() for line in (tiny_data / "validation.jsonl").read_text().splitlines()[:3]
+    ]
     path = write(tmp_path / "texts.jsonl", [*texts(20), *reported])
     steps = [
-        {"id": "small", "use": "distill", **SHORT, "student": {"last": 1}, "sampling": {"method": "uniform", "steps_per_epoch": 1}, "distil": unlabelled(path)},
+        {
+            "id": "small",
+            "use": "distill",
+            **SHORT,
+            "student": {"last": 1},
+            "sampling": {"method": "uniform", "steps_per_epoch": 1},
+            "distil": unlabelled(path),
+        },
         {"id": "int8", "use": "quantize.dynamic"},
     ]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps, baseline={"finetune": SHORT})
@@ -103,7 +119,10 @@ def test_a_run_says_what_it_learned_from(tiny_model: Path, tiny_data: Path, tmp_
     assert "unlabelled.0" in json.loads((tmp_path / "run" / "recipe.lock").read_text())["data"]
     write(tmp_path / "texts.jsonl", texts(21))
     plan = edgeopt("plan", recipe, "--store", tmp_path / "store")
-    assert f"data: 256 train + 21 of {tmp_path.name} without labels (0 that validation has too left out) and 96 validation rows" in plan.out
+    assert (
+        f"data: 256 train + 21 of {tmp_path.name} without labels (0 that validation has too left out) and 96 validation rows"
+        in plan.out
+    )
     (line,) = (line for line in plan.out.splitlines() if line.startswith("candidate.small"))
     assert "the rows without labels changed" in line
     (found,) = edgeopt("plan", recipe, "--store", tmp_path / "store", "--json").json["unlabelled"]

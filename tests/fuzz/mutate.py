@@ -1,5 +1,6 @@
-"""Seeded mutations of what edgeopt reads, and what no input may ever cause. The same number gives the same mutation, so that a
-finding is reproduced by its number alone.
+"""Seeded mutations of what edgeopt reads, and what no input may ever cause.
+
+The same number gives the same mutation, so that a finding is reproduced by its number alone.
 
     from fuzz.mutate import Mutator, assert_sound
 
@@ -10,8 +11,9 @@ finding is reproduced by its number alone.
 
     assert_sound(numbers(1000), case, codes={0, 2})
 
-`assert_sound` runs the cases in this process with EDGEOPT_DEBUG set, so that what would become an E900 or a traceback of the
-command line is seen as the exception that it is. EDGEOPT_FUZZ_ONLY=17,23 runs these numbers alone."""
+`assert_sound` runs the cases in this process with EDGEOPT_DEBUG set, so that what would become an E900 or a traceback
+of the command line is seen as the exception that it is. EDGEOPT_FUZZ_ONLY=17,23 runs these numbers alone.
+"""
 
 from __future__ import annotations
 
@@ -30,22 +32,168 @@ from helpers import Result
 
 #: Values that programs stumble over, of every kind that JSON and YAML have.
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 3, 255, 1000, 10**6, 2**31, 2**32, 2**63, 2**64, -(2**63), 10**30, 10**400,
-    0.0, -0.0, 0.5, 1.0, -1.5, 1e-320, 1e-12, 1e308, -1e308, float("inf"), float("-inf"), float("nan"),
-    "", " ", "\n", "\t", "x", "0", "1", "-1", "1.0", "1e9", "null", "true", "nan", "inf", "auto", "none", "text", "label", "baseline", "task", "worst",
-    ".", "..", "/", "~", "~nobody", "../..", "a/b", "a/b/c", "/dev/null", "/dev/zero", "/proc/self/mem", "x" * 300, "x" * 5000, "a\0b", "\x80", "\u202e",
-    "\ufeff", "é", "日本", "😀", "\ud800", "%s%n", "{}", "[", "'", '"', "\\", "$HOME", "*", "-", "--help", "=", "a=b", "::error::x", "\x1b[31m",
-    [], [[]], [None], [0], [""], ["x"], ["x", "x"], [["x"]], [1, 2, 3], [{}], list(range(300)), {}, {"": None}, {"x": 1}, {"id": "x"}, {"0": "a", "1": "b"},
-    {"name": "x"}, {"path": "x"}, {"x": {"x": {"x": {}}}},
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2,
+    3,
+    255,
+    1000,
+    10**6,
+    2**31,
+    2**32,
+    2**63,
+    2**64,
+    -(2**63),
+    10**30,
+    10**400,
+    0.0,
+    -0.0,
+    0.5,
+    1.0,
+    -1.5,
+    1e-320,
+    1e-12,
+    1e308,
+    -1e308,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+    "",
+    " ",
+    "\n",
+    "\t",
+    "x",
+    "0",
+    "1",
+    "-1",
+    "1.0",
+    "1e9",
+    "null",
+    "true",
+    "nan",
+    "inf",
+    "auto",
+    "none",
+    "text",
+    "label",
+    "baseline",
+    "task",
+    "worst",
+    ".",
+    "..",
+    "/",
+    "~",
+    "~nobody",
+    "../..",
+    "a/b",
+    "a/b/c",
+    "/dev/null",
+    "/dev/zero",
+    "/proc/self/mem",
+    "x" * 300,
+    "x" * 5000,
+    "a\0b",
+    "\x80",
+    "\u202e",
+    "\ufeff",
+    "é",
+    "日本",
+    "😀",
+    "\ud800",
+    "%s%n",
+    "{}",
+    "[",
+    "'",
+    '"',
+    "\\",
+    "$HOME",
+    "*",
+    "-",
+    "--help",
+    "=",
+    "a=b",
+    "::error::x",
+    "\x1b[31m",
+    [],
+    [[]],
+    [None],
+    [0],
+    [""],
+    ["x"],
+    ["x", "x"],
+    [["x"]],
+    [1, 2, 3],
+    [{}],
+    list(range(300)),
+    {},
+    {"": None},
+    {"x": 1},
+    {"id": "x"},
+    {"0": "a", "1": "b"},
+    {"name": "x"},
+    {"path": "x"},
+    {"x": {"x": {"x": {}}}},
+)
 #: Pieces that mean something in text formats.
 _PIECES = (
-    b"\0", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\x80", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\n", b"\r", b"\r\n", b"\t", b" ", b'"', b"'", b"\\",
-    b"\\u0000", b"\\ud800", b"{", b"}", b"[", b"]", b"[[[[[[[[", b"{{{{{{{{", b":", b": ", b",", b";",
-    b"- ", b"#", b"&a ", b"*a", b"!!python/object:os.system ", b"!x ",
-    b"---\n", b"...\n", b"<<: ", b"? ", b"|\n", b">\n", b"%YAML 1.1\n", b"@", b"`", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"0x10", b"1_0",
-    b"99999999999999999999999", b"-1", b"=", b"\x1b[2J",
-)  # fmt: skip
+    b"\0",
+    b"\xff",
+    b"\xfe\xff",
+    b"\xef\xbb\xbf",
+    b"\x80",
+    b"\xed\xa0\x80",
+    b"\xf0\x9f\x98\x80",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\t",
+    b" ",
+    b'"',
+    b"'",
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"[[[[[[[[",
+    b"{{{{{{{{",
+    b":",
+    b": ",
+    b",",
+    b";",
+    b"- ",
+    b"#",
+    b"&a ",
+    b"*a",
+    b"!!python/object:os.system ",
+    b"!x ",
+    b"---\n",
+    b"...\n",
+    b"<<: ",
+    b"? ",
+    b"|\n",
+    b">\n",
+    b"%YAML 1.1\n",
+    b"@",
+    b"`",
+    b"null",
+    b"true",
+    b"NaN",
+    b"-Infinity",
+    b"1e999",
+    b"0x10",
+    b"1_0",
+    b"99999999999999999999999",
+    b"-1",
+    b"=",
+    b"\x1b[2J",
+)
 
 
 class Mutator:
@@ -59,7 +207,10 @@ class Mutator:
         return copy.deepcopy(self.rng.choice(ODD))
 
     def tree(self, value: Any, times: int | None = None) -> Any:
-        """A copy of a tree of dicts, lists and scalars with some of its nodes changed. times: how many; default: 1 to 3, mostly 1."""
+        """A copy of a tree of dicts, lists and scalars with some of its nodes changed.
+
+        times: how many; default: 1 to 3, mostly 1.
+        """
         root: list[Any] = [copy.deepcopy(value)]
         for _ in range(self._times(times)):
             self._change(root)
@@ -79,7 +230,9 @@ class Mutator:
             return self.raw(data, times)
         if self.rng.random() < 1 / 8:
             return self.raw(data, times)
-        return json.dumps(self.tree(value, times), ensure_ascii=self.rng.random() < 1 / 2).encode("utf-8", "surrogatepass")
+        return json.dumps(self.tree(value, times), ensure_ascii=self.rng.random() < 1 / 2).encode(
+            "utf-8", "surrogatepass"
+        )
 
     def file(self, path: Path) -> None:
         """Change a file where it stands: mostly its content, by `json` or by JSON lines, else what it is."""
@@ -88,7 +241,15 @@ class Mutator:
             path.write_bytes(self.lines(data) if path.suffix == ".jsonl" else self.json(data))
             return
         path.unlink()
-        self.rng.choice((lambda: None, lambda: path.mkdir(), lambda: path.symlink_to(path.name), lambda: path.touch(), lambda: path.symlink_to("/dev/zero")))()
+        self.rng.choice(
+            (
+                lambda: None,
+                lambda: path.mkdir(),
+                lambda: path.symlink_to(path.name),
+                lambda: path.touch(),
+                lambda: path.symlink_to("/dev/zero"),
+            )
+        )()
 
     def folder(self, folder: Path, times: int | None = None) -> None:
         """Change some of a folder's files where they stand."""
@@ -123,7 +284,9 @@ class Mutator:
             other, there = self.rng.choice(places)
             holder[key] = copy.deepcopy(other[there])
         elif kind == 6:
-            holder[key] = self.rng.choice(([value], [value, copy.deepcopy(value)], {"x": value}, str(value), json.dumps(value, default=str)))
+            holder[key] = self.rng.choice(
+                ([value], [value, copy.deepcopy(value)], {"x": value}, str(value), json.dumps(value, default=str))
+            )
         elif kind == 7 and isinstance(holder, dict):
             renamed = self._renamed(key)
             entries = [(renamed if k == key else k, v) for k, v in holder.items()]
@@ -134,7 +297,9 @@ class Mutator:
         elif isinstance(value, bool):
             holder[key] = not value
         elif isinstance(value, int | float):
-            holder[key] = self.rng.choice((-value, value + 1, value - 1, value * 1000, value // 3, str(value), repr(value) + ".0"))
+            holder[key] = self.rng.choice(
+                (-value, value + 1, value - 1, value * 1000, value // 3, str(value), repr(value) + ".0")
+            )
         elif isinstance(value, str):
             holder[key] = self._word(value)
         else:
@@ -155,7 +320,16 @@ class Mutator:
     def _word(self, word: str) -> str:
         """A misspelling, or something put in."""
         at = self.rng.randint(0, len(word))
-        return self.rng.choice((word[:at] + word[at + 1 :], word[:at] + str(self.odd())[:40] + word[at:], word[::-1], word * 2, word.upper(), f" {word} "))
+        return self.rng.choice(
+            (
+                word[:at] + word[at + 1 :],
+                word[:at] + str(self.odd())[:40] + word[at:],
+                word[::-1],
+                word * 2,
+                word.upper(),
+                f" {word} ",
+            )
+        )
 
     def _spoil(self, data: bytes) -> bytes:
         """One change of the bytes."""
@@ -202,9 +376,14 @@ def numbers(count: int, start: int = 0) -> Iterable[int]:
     return [int(n) for n in only.split(",") if start <= int(n) < start + count] if only else range(start, start + count)
 
 
-def assert_sound(cases: Iterable[int], case: Callable[[int], Result], *, codes: Collection[int] = (0, 2), most: int = 12) -> None:
-    """Run each case. Fails with the numbers, each kind of defect once, where one raised, told of an E900 or a traceback, ended
-    with another exit code, or with 2 and no error that says what to do. most: kinds that are looked for before it stops."""
+def assert_sound(
+    cases: Iterable[int], case: Callable[[int], Result], *, codes: Collection[int] = (0, 2), most: int = 12
+) -> None:
+    """Run each case.
+
+    Fails with the numbers, each kind of defect once, where one raised, told of an E900 or a traceback, ended with
+    another exit code, or with 2 and no error that says what to do. most: kinds that are looked for before it stops.
+    """
     found: dict[str, list[int]] = {}
     shown: dict[str, str] = {}
     for number in cases:
@@ -225,7 +404,9 @@ def _defect(number: int, case: Callable[[int], Result], codes: Collection[int]) 
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         ours = next((f for f in reversed(frames) if "/edgeopt" in f.filename), frames[-1])
-        return f"{type(error).__name__} at {Path(ours.filename).name}:{ours.lineno}", "".join(traceback.format_exception(error)[-6:])
+        return f"{type(error).__name__} at {Path(ours.filename).name}:{ours.lineno}", "".join(
+            traceback.format_exception(error)[-6:]
+        )
     said = done.out + done.err
     if "E900" in said or "Traceback" in said:
         return "E900 or a traceback", said[-2000:]

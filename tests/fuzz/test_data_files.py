@@ -15,8 +15,19 @@ from fuzz.mutate import Mutator, assert_sound, numbers
 
 def _recipe(kind: str, file: str) -> Path:
     """A recipe whose report split is that file; of some tasks train is too."""
-    task = {**TASKS[kind], "dataset": {"data_files": {"train": f"data/{kind}/train.jsonl", "validation": file}}, "max_length": 16}
-    recipe = {"edgeopt": 1, "name": "fuzz", "model": {"id": "model"}, "task": task, "baseline": {"finetune": {}}, "steps": [{"use": "finetune"}]}
+    task = {
+        **TASKS[kind],
+        "dataset": {"data_files": {"train": f"data/{kind}/train.jsonl", "validation": file}},
+        "max_length": 16,
+    }
+    recipe = {
+        "edgeopt": 1,
+        "name": "fuzz",
+        "model": {"id": "model"},
+        "task": task,
+        "baseline": {"finetune": {}},
+        "steps": [{"use": "finetune"}],
+    }
     path = Path(f"{kind}.yaml")
     path.write_text(yaml.safe_dump(recipe))
     return path

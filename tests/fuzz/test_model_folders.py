@@ -1,4 +1,6 @@
-"""Mutated model folders: refused with a reason, by `validate` or by the step that reads them, or usable; never a traceback."""
+"""Mutated model folders: refused with a reason, by `validate` or by the step that reads them, or usable; never a
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def sound(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("fuzz") / "sound"
     names = {0: "bad", 1: "good"}
-    AutoModelForSequenceClassification.from_pretrained(tiny_model, id2label=names, label2id={v: k for k, v in names.items()}).save_pretrained(folder)
+    AutoModelForSequenceClassification.from_pretrained(
+        tiny_model, id2label=names, label2id={v: k for k, v in names.items()}
+    ).save_pretrained(folder)
     for name in (TOKENIZER, STATED):
         (folder / name).write_bytes((tiny_model / name).read_bytes())
     return folder
@@ -36,34 +40,46 @@ def header(mutator: Mutator, path: Path) -> None:
     data = path.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
     head = mutator.json(data[8 : 8 + length])
-    path.write_bytes((struct.pack("<Q", len(head)) if mutator.rng.random() < 7 / 8 else data[:8]) + head + data[8 + length :])
+    path.write_bytes(
+        (struct.pack("<Q", len(head)) if mutator.rng.random() < 7 / 8 else data[:8]) + head + data[8 + length :]
+    )
 
 
 def another(mutator: Mutator, folder: Path) -> None:
     """Put in a file that a folder may have besides."""
     odd = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "/etc", "x": mutator.odd()}, ensure_ascii=True)
-    name, content = mutator.rng.choice((
-        ("adapter_config.json", odd),
-        ("added_tokens.json", json.dumps({"<new>": mutator.odd(), "[CLS]": 2})),
-        ("special_tokens_map.json", json.dumps({"cls_token": mutator.odd(), "pad_token": {"content": mutator.odd()}})),
-        ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\ngood\nBad\n"),
-        ("vocab.json", json.dumps({"<s>": 0, "a": mutator.odd()})),
-        ("merges.txt", "#version: 0.2\na b c\n"),
-        ("sentencepiece.bpe.model", str(mutator.odd())[:100]),
-        ("model.safetensors.index.json", json.dumps({"weight_map": {"a": mutator.odd()}})),
-    ))  # fmt: skip
+    name, content = mutator.rng.choice(
+        (
+            ("adapter_config.json", odd),
+            ("added_tokens.json", json.dumps({"<new>": mutator.odd(), "[CLS]": 2})),
+            (
+                "special_tokens_map.json",
+                json.dumps({"cls_token": mutator.odd(), "pad_token": {"content": mutator.odd()}}),
+            ),
+            ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\ngood\nBad\n"),
+            ("vocab.json", json.dumps({"<s>": 0, "a": mutator.odd()})),
+            ("merges.txt", "#version: 0.2\na b c\n"),
+            ("sentencepiece.bpe.model", str(mutator.odd())[:100]),
+            ("model.safetensors.index.json", json.dumps({"weight_map": {"a": mutator.odd()}})),
+        )
+    )
     (folder / name).write_bytes(content.encode("utf-8", "surrogatepass"))
     if mutator.rng.random() < 2 / 3:
         (folder / mutator.rng.choice((TOKENIZER, CONFIG, WEIGHTS, TOKENIZER))).unlink()
 
 
 def mutate(mutator: Mutator, folder: Path) -> None:
-    change: Callable[[], object] = mutator.rng.choice((
-        *(lambda name=name: mutator.file(folder / name) for name in (CONFIG, CONFIG, CONFIG, TOKENIZER, TOKENIZER, STATED, WEIGHTS)),
-        lambda: header(mutator, folder / WEIGHTS),
-        lambda: header(mutator, folder / WEIGHTS),
-        lambda: another(mutator, folder),
-    ))  # fmt: skip
+    change: Callable[[], object] = mutator.rng.choice(
+        (
+            *(
+                lambda name=name: mutator.file(folder / name)
+                for name in (CONFIG, CONFIG, CONFIG, TOKENIZER, TOKENIZER, STATED, WEIGHTS)
+            ),
+            lambda: header(mutator, folder / WEIGHTS),
+            lambda: header(mutator, folder / WEIGHTS),
+            lambda: another(mutator, folder),
+        )
+    )
     change()
 
 
@@ -89,7 +105,11 @@ def read(recipe: Path) -> Result:
         with TemporaryDirectory() as name, redirect_stderr(io.StringIO()):
             output = Path(name)
             context = StepContext(loaded.head.task, plan.data, output, output, 0, Progress(show=False))
-            Load().apply(State(plan.source.folder, {"digest": "", "facts": [], "figures": {}, "files": {}}), Load.Params(), context)
+            Load().apply(
+                State(plan.source.folder, {"digest": "", "facts": [], "figures": {}, "files": {}}),
+                Load.Params(),
+                context,
+            )
             task = task_of(loaded.head.task, plan.data.label_names)
             torch_logits(load_model(output), sample_rows(plan.data.report, output, task, 4))
     except EdgeoptError as error:
@@ -101,7 +121,13 @@ def read(recipe: Path) -> Result:
 @pytest.mark.slow  # 500 folders, each read by transformers where validate lets it pass: minutes
 def test_model_folders(sound: Path, tiny_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    recipe = tiny_recipe(tmp_path, model={"id": str(folder)}, task=tiny_task(tiny_data), steps=[{"id": "int8", "use": "quantize.dynamic"}], baseline=None)
+    recipe = tiny_recipe(
+        tmp_path,
+        model={"id": str(folder)},
+        task=tiny_task(tiny_data),
+        steps=[{"id": "int8", "use": "quantize.dynamic"}],
+        baseline=None,
+    )
 
     def case(number: int) -> Result:
         mutate(Mutator(number), restored(sound, folder))

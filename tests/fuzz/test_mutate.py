@@ -29,13 +29,20 @@ def test_a_folder(tmp_path: Path) -> None:
         (tmp_path / str(number) / "a.json").write_text(json.dumps(TREE))
         (tmp_path / str(number) / "b.jsonl").write_text(json.dumps(TREE) + "\n")
         Mutator(number).folder(tmp_path / str(number))
-    changed = [p for p in tmp_path.iterdir() if not (p / "a.json").is_file() or (p / "a.json").read_text() != json.dumps(TREE)]
+    changed = [
+        p for p in tmp_path.iterdir() if not (p / "a.json").is_file() or (p / "a.json").read_text() != json.dumps(TREE)
+    ]
     assert 10 < len(changed) < 45
 
 
-@pytest.mark.parametrize(("result", "words"), [
-    (Result(2, "", "error[E900]: a defect"), "E900"), (Result(1, "", ""), "exit code 1"), (Result(2, "", "oh"), "without an error"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (Result(2, "", "error[E900]: a defect"), "E900"),
+        (Result(1, "", ""), "exit code 1"),
+        (Result(2, "", "oh"), "without an error"),
+    ],
+)
 def test_a_defect_is_seen(result: Result, words: str) -> None:
     with pytest.raises(AssertionError, match=words):
         assert_sound(numbers(3), lambda number: result)

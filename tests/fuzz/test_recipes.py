@@ -29,7 +29,9 @@ def _mutated(mutator: Mutator) -> bytes:
     base = mutator.rng.choice(BASES)
     if mutator.rng.random() < 1 / 4:
         return mutator.raw(yaml.safe_dump(base, sort_keys=False).encode())
-    return yaml.safe_dump(mutator.tree(base), sort_keys=False, allow_unicode=mutator.rng.random() < 1 / 2).encode("utf-8", "surrogatepass")
+    return yaml.safe_dump(mutator.tree(base), sort_keys=False, allow_unicode=mutator.rng.random() < 1 / 2).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 @pytest.mark.slow  # 2,000 recipes take minutes
@@ -69,7 +71,9 @@ def test_settings(here: Path) -> None:
     def case(number: int) -> Result:
         mutator = Mutator(number)
         i = mutator.rng.randrange(len(BASES))
-        flags = [part for _ in range(mutator.rng.choice((1, 1, 1, 2))) for part in ("--set", _setting(mutator, BASES[i]))]
+        flags = [
+            part for _ in range(mutator.rng.choice((1, 1, 1, 2))) for part in ("--set", _setting(mutator, BASES[i]))
+        ]
         return edgeopt("validate", f"base-{i}.yaml", *flags)
 
     assert_sound(numbers(4_000), case)

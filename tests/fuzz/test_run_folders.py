@@ -1,7 +1,10 @@
-"""Mutated run folders, locks, reports, predictions, latencies, baselines and states, through every command that reads them.
+"""Mutated run folders, locks, reports, predictions, latencies, baselines and states, through every command that reads
+them.
 
-As they are sealed, no change of what a file says may end in a verdict. Past the seal, with every digest computed anew, as only
-somebody who means it can, reading is still safe: an error that names the file, or a verdict on what the files say."""
+As they are sealed, no change of what a file says may end in a verdict. Past the seal, with every digest computed anew,
+as only somebody who means it can, reading is still safe: an error that names the file, or a verdict on what the files
+say.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,29 @@ from fuzz.mutate import Mutator, assert_sound, numbers, restored
 
 #: How many cases of each kind: a thousand in all.
 SEALED, PAST, BASELINES, STORES = 300, 400, 150, 150
-GATES = [{"metric": "accuracy", "max_drop": 0.5}, {"metric": "latency.p50", "min_speedup": 0.5}, {"metric": "size", "max_mb": 25}]
+GATES = [
+    {"metric": "accuracy", "max_drop": 0.5},
+    {"metric": "latency.p50", "min_speedup": 0.5},
+    {"metric": "size", "max_mb": 25},
+]
 _VERDICTS = (0, 1, 4)
 
 
 def measured(subject: str, ms: float, seed: int) -> dict[str, Any]:
     samples = np.random.default_rng(seed).normal(ms, ms / 100, 100).round(4).tolist()
-    return {"subject": subject, "target": TARGET["name"], "runtime": "onnxruntime 1", "device": "cpu", "threads": 1, "batch": 2, "sequence": 16, "session": {},
-            "samples": samples, "openings": [10] * 10, "processor": "x"}  # fmt: skip
+    return {
+        "subject": subject,
+        "target": TARGET["name"],
+        "runtime": "onnxruntime 1",
+        "device": "cpu",
+        "threads": 1,
+        "batch": 2,
+        "sequence": 16,
+        "session": {},
+        "samples": samples,
+        "openings": [10] * 10,
+        "processor": "x",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +61,29 @@ def base(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
     run = make_run(folder, tiny_data, gates=GATES, slices=["pair"])
     rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
     for row in rows:
-        row.update(label=int(np.argmax(row["candidate"])), baseline=row["candidate"], slices={"length": "1 to 9 tokens", "pair": f"p{row['index'] % 2}"})
+        row.update(
+            label=int(np.argmax(row["candidate"])),
+            baseline=row["candidate"],
+            slices={"length": "1 to 9 tokens", "pair": f"p{row['index'] % 2}"},
+        )
     (run / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (run / "latency.json").write_text(json.dumps([measured("candidate", 1.0, 0), measured("baseline", 2.0, 1)]))
     report = json.loads((run / REPORT).read_text())
     for name in ("baseline", "candidate"):
         report[name]["metrics"] = {"accuracy": 1.0, "f1": 1.0}
-    times = {"p50_ms": 1.0, "p90_ms": 1.1, "p99_ms": None, "queries": 100, "runtime": "onnxruntime 1", "device": "cpu", "threads": 1, "batch": 2}
-    report["latency"] = [{**times, "subject": name, "target": TARGET["name"], "sequence": 16} for name in ("candidate", "baseline")]
+    times = {
+        "p50_ms": 1.0,
+        "p90_ms": 1.1,
+        "p99_ms": None,
+        "queries": 100,
+        "runtime": "onnxruntime 1",
+        "device": "cpu",
+        "threads": 1,
+        "batch": 2,
+    }
+    report["latency"] = [
+        {**times, "subject": name, "target": TARGET["name"], "sequence": 16} for name in ("candidate", "baseline")
+    ]
     report["speedups"] = []
     (run / REPORT).write_text(json.dumps(report))
     seal_run(run)
@@ -73,7 +106,15 @@ def reseal(run: Path) -> None:
         (run / LOCK).write_text(json.dumps(lock))
         report.pop("seal", None)
         (run / REPORT).write_text(
-            json.dumps({**report, "seal": {"content": key_of(report), "files": {n: file_digest(run / n) for n in (LOCK, *RENDERINGS) if (run / n).is_file()}}})
+            json.dumps(
+                {
+                    **report,
+                    "seal": {
+                        "content": key_of(report),
+                        "files": {n: file_digest(run / n) for n in (LOCK, *RENDERINGS) if (run / n).is_file()},
+                    },
+                }
+            )
         )
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         pass
@@ -81,16 +122,26 @@ def reseal(run: Path) -> None:
 
 def meaning(run: Path) -> Any:
     """What a run says: the report without white space, all other files to the byte, and what lies in model/."""
-    return json.loads((run / REPORT).read_bytes()), {n: d for n, d in files_of(run).items() if n.partition("/")[0] != "devices"}, (run / LOCK).read_bytes()
+    return (
+        json.loads((run / REPORT).read_bytes()),
+        {n: d for n, d in files_of(run).items() if n.partition("/")[0] != "devices"},
+        (run / LOCK).read_bytes(),
+    )
 
 
 READERS: tuple[Callable[[Path], tuple[Any, ...]], ...] = (
-    lambda run: ("gate", run), lambda run: ("gate", run, "--github", "--junit", run.parent / "gates.xml"), lambda run: ("report", run),
-    lambda run: ("report", run, "--format", "html"), lambda run: ("report", run, "--json"), lambda run: ("compare", run, run.parent / "run"),
-    lambda run: ("compare", run, run.parent / "run", "--format", "html"), lambda run: ("diff", run.parent / "run", run),
+    lambda run: ("gate", run),
+    lambda run: ("gate", run, "--github", "--junit", run.parent / "gates.xml"),
+    lambda run: ("report", run),
+    lambda run: ("report", run, "--format", "html"),
+    lambda run: ("report", run, "--json"),
+    lambda run: ("compare", run, run.parent / "run"),
+    lambda run: ("compare", run, run.parent / "run", "--format", "html"),
+    lambda run: ("diff", run.parent / "run", run),
     lambda run: ("diff", run, run, "--json"),
-    lambda run: ("bundle", run, "--count", 2, "--out", run.parent / "made.zip"), lambda run: ("gate", run, "--json"),
-)  # fmt: skip
+    lambda run: ("bundle", run, "--count", 2, "--out", run.parent / "made.zip"),
+    lambda run: ("gate", run, "--json"),
+)
 
 
 @pytest.mark.slow(reason="hundreds of commands, about a minute")
@@ -113,7 +164,16 @@ def test_a_sealed_run_that_was_changed_gives_no_verdict(base: Path) -> None:
 
 @pytest.mark.slow(reason="hundreds of commands, some minutes")
 def test_past_the_seal_reading_is_safe(base: Path) -> None:
-    names = (REPORT, REPORT, LOCK, LOCK, "predictions.jsonl", "latency.json", "model/session.json", "model/tokenizer.json")
+    names = (
+        REPORT,
+        REPORT,
+        LOCK,
+        LOCK,
+        "predictions.jsonl",
+        "latency.json",
+        "model/session.json",
+        "model/tokenizer.json",
+    )
 
     def case(number: int) -> Result:
         mutator = Mutator(number)
@@ -128,8 +188,12 @@ def test_past_the_seal_reading_is_safe(base: Path) -> None:
 
 @pytest.mark.slow(reason="a model is opened a hundred times, about a minute")
 def test_changed_baselines(base: Path, tiny_data: Path) -> None:
-    recipe = tiny_recipe(base, task=tiny_task(tiny_data, labels=["bad", "good"]), targets=[{**TARGET, "max_seconds": 0.5, "sequence": [16]}],
-                         gates=[{"metric": "accuracy", "max_drop": 0.9}, {"metric": "size", "max_ratio": 2}])  # fmt: skip
+    recipe = tiny_recipe(
+        base,
+        task=tiny_task(tiny_data, labels=["bad", "good"]),
+        targets=[{**TARGET, "max_seconds": 0.5, "sequence": [16]}],
+        gates=[{"metric": "accuracy", "max_drop": 0.9}, {"metric": "size", "max_ratio": 2}],
+    )
     model, file = shutil.copytree(base / "run" / "model", base / "alone"), base / "baseline.json"
     (model / "session.json").unlink()
     assert edgeopt("baseline", model, "--recipe", recipe, "--out", file, "--quiet").code == 0
@@ -159,14 +223,27 @@ def test_changed_baselines(base: Path, tiny_data: Path) -> None:
 
 @pytest.mark.slow(reason="a plan is made a hundred times, about a minute")
 def test_changed_states(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
-    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"id": "tune", "use": "finetune", "max_steps": 4}])
+    recipe = tiny_recipe(
+        tmp_path,
+        model={"id": str(tiny_model)},
+        task=tiny_task(tiny_data),
+        steps=[{"id": "tune", "use": "finetune", "max_steps": 4}],
+    )
     whole = Store(tmp_path / "whole")
     whole.prepare()
     planned = edgeopt("plan", recipe, "--store", whole.root, "--json").json
     (key,) = {step["key"] for step in planned["steps"] if step["key"]}
     with whole.building(key) as folder:
         (folder / "config.json").write_text("{}")
-        whole.commit(folder, key=key, parts={"transform": "load"}, use="load", facts=frozenset({Fact.TORCH}), figures={"a": 1.0}, seconds=1.0)
+        whole.commit(
+            folder,
+            key=key,
+            parts={"transform": "load"},
+            use="load",
+            facts=frozenset({Fact.TORCH}),
+            figures={"a": 1.0},
+            seconds=1.0,
+        )
     for step in planned["steps"]:
         whole.remember("tiny", step["chain"], step["id"], "k" * 64, {"transform": step["use"], "params": {"x": 1}})
     commands: tuple[tuple[Any, ...], ...] = (

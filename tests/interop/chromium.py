@@ -16,7 +16,14 @@ from types import TracebackType
 from typing import Any
 
 _PATIENCE = 120  # seconds
-_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--remote-debugging-pipe")
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--remote-debugging-pipe",
+)
 #: The browser reads from descriptor 3 and writes to 4.
 _LAUNCH = """
 import fcntl, os, sys
@@ -34,14 +41,27 @@ def executable() -> str | None:
 
 
 class Chromium:
-    """A browser with one tab. `messages`: what the console and the security policy said. `requested`: every address that was loaded."""
+    """A browser with one tab.
+
+    `messages`: what the console and the security policy said. `requested`: every address that was loaded.
+    """
 
     def __init__(self, profile: Path) -> None:
         program = executable()
         assert program
         to_browser, self._send = os.pipe()
         self._receive, from_browser = os.pipe()
-        command = [sys.executable, "-c", _LAUNCH, str(to_browser), str(from_browser), program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        command = [
+            sys.executable,
+            "-c",
+            _LAUNCH,
+            str(to_browser),
+            str(from_browser),
+            program,
+            *_FLAGS,
+            f"--user-data-dir={profile}",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(command, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(from_browser)
@@ -56,7 +76,9 @@ class Chromium:
     def __enter__(self) -> Chromium:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._process.terminate()
         self._process.wait(30)
         os.close(self._send)
@@ -66,7 +88,9 @@ class Chromium:
         """The result of a method of the protocol."""
         number = next(self._numbers)
         session = {"sessionId": self._session} if self._session else {}
-        os.write(self._send, json.dumps({"id": number, "method": method, "params": parameters, **session}).encode() + b"\0")
+        os.write(
+            self._send, json.dumps({"id": number, "method": method, "params": parameters, **session}).encode() + b"\0"
+        )
         while True:
             message = self._next()
             if message.get("id") == number:
@@ -88,7 +112,9 @@ class Chromium:
         """Until an expression on the page is true."""
         until = time.monotonic() + _PATIENCE
         while not self.run(f"Boolean({condition})"):
-            assert time.monotonic() < until, f"{condition} did not become true: {self.run('document.body.innerText')} {self.messages}"
+            assert time.monotonic() < until, (
+                f"{condition} did not become true: {self.run('document.body.innerText')} {self.messages}"
+            )
             time.sleep(0.05)
 
     def type(self, field: str, text: str) -> None:
@@ -98,8 +124,13 @@ class Chromium:
 
     def picture(self, path: Path, *, width: int, height: int, dark: bool = False) -> None:
         """A screenshot at that size of the window, in light or dark colors."""
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
+        )
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def _next(self) -> Any:

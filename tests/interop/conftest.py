@@ -37,7 +37,9 @@ class Finished:
         return self.folder / "model" / "onnx" / "model_quantized.onnx"
 
     def logits(self, session: ort.InferenceSession | None = None, *, count: int) -> Any:
-        """What onnxruntime (with its defaults) and tokenizers, by themselves, make of the first rows: shape (rows, labels)."""
+        """What onnxruntime (with its defaults) and tokenizers, by themselves, make of the first rows: shape (rows,
+        labels).
+        """
         tokenizer = Tokenizer.from_file(str(self.folder / "model" / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_length)
@@ -47,7 +49,9 @@ class Finished:
         for row in self.rows[:count]:
             e = tokenizer.encode(*row)
             feed = {"input_ids": e.ids, "attention_mask": e.attention_mask, "token_type_ids": e.type_ids}
-            answers.append(session.run(["logits"], {name: np.array([feed[name]], dtype=np.int64) for name in names})[0][0])
+            answers.append(
+                session.run(["logits"], {name: np.array([feed[name]], dtype=np.int64) for name in names})[0][0]
+            )
         return np.stack(answers)
 
     def code(self, language: str, heading: str) -> str:
@@ -65,17 +69,33 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     report = json.loads((folder / "report.json").read_text())["task"]
     columns = [task["text"]] if isinstance(task["text"], str) else task["text"]
     lines = (Path(task["dataset"]["path"]) / "validation.jsonl").read_text(encoding="utf-8").splitlines()
-    return Finished(folder, [[json.loads(line)[c] for c in columns] for line in lines], report["labels"], report["max_length"])
+    return Finished(
+        folder, [[json.loads(line)[c] for c in columns] for line in lines], report["labels"], report["max_length"]
+    )
 
 
 def _apply(work: Path) -> Path:
     data = BUILD / "quickstart"
     if not (data / "validation.jsonl").is_file():
-        pytest.skip(f"no model and rows in {data}: run by `make test-interop` or `make test-browser`, which lay them out")
+        pytest.skip(
+            f"no model and rows in {data}: run by `make test-interop` or `make test-browser`, which lay them out"
+        )
     training = {"max_steps": 60, "batch_size": 16, "learning_rate": 1e-4}
-    task = {"type": "text-classification", "dataset": {"path": str(data), "max_rows": {"validation": 100}}, "text": "text", "max_length": 48}
-    recipe = tiny_recipe(work, name="movie-snippets", model={"id": str(data / "model")}, task=task, targets=[BRIEF], baseline={"finetune": training},
-                         steps=[{"use": "finetune", **training}, {"use": "quantize.static", "calibration": {"samples": 32}}])  # fmt: skip
+    task = {
+        "type": "text-classification",
+        "dataset": {"path": str(data), "max_rows": {"validation": 100}},
+        "text": "text",
+        "max_length": 48,
+    }
+    recipe = tiny_recipe(
+        work,
+        name="movie-snippets",
+        model={"id": str(data / "model")},
+        task=task,
+        targets=[BRIEF],
+        baseline={"finetune": training},
+        steps=[{"use": "finetune", **training}, {"use": "quantize.static", "calibration": {"samples": 32}}],
+    )
     done = edgeopt("apply", recipe, "--out", work / "run", "--store", work / "store")
     assert done.code == 0, done.err
     return work / "run"
@@ -94,7 +114,9 @@ def npm() -> str:
 def node_folder(npm: str) -> Path:
     """A folder whose node_modules are those of package-lock.json."""
     folder, names = CACHE / "node", ("package.json", "package-lock.json")
-    if not all((folder / name).is_file() and (folder / name).read_bytes() == (HERE / name).read_bytes() for name in names):
+    if not all(
+        (folder / name).is_file() and (folder / name).read_bytes() == (HERE / name).read_bytes() for name in names
+    ):
         shutil.rmtree(folder, ignore_errors=True)
         building = folder.with_name("node.building")
         shutil.rmtree(building, ignore_errors=True)
@@ -113,6 +135,9 @@ def other_python() -> Path:
     stamp, python = folder / wanted.name, folder / "bin" / "python"
     if not stamp.is_file() or stamp.read_bytes() != wanted.read_bytes():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "-r", wanted], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "-r", wanted],
+            check=True,
+        )
         shutil.copyfile(wanted, stamp)
     return python

@@ -22,17 +22,32 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from edgeopt.page.serve import server
 from edgeopt.tasks.encode import Encoder
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(executable() is None, reason="no Chromium: install it, or name it in EDGEOPT_CHROMIUM")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(executable() is None, reason="no Chromium: install it, or name it in EDGEOPT_CHROMIUM"),
+]
 ROWS = 12
 ANSWERED = "document.body?.dataset.state === 'answered'"
 FAILED = "document.body?.dataset.state === 'error'"
 HARD = [
-    "", " ", "A plain text, read as it is.", "Crème brûlée à l'École — naïve coöperation", "İstanbul ﬁne ＦＵＬＬ ½ Ⅷ",
-    "日本語のテキスト 和 English 混在", "한국어 텍스트", "שלום עולם مرحبا", "emoji 👩‍👩‍👧 🏳️‍🌈 ok",
-    "tabs\tand\nlines\r\nand\u00a0spaces\u200b\u2028", "control\x01char\x7f \ufffd", "[SEP] in [MASK] a text [CLS] <s> </s>",
-    "e\u0301 vs é", "supercalifragilisticexpialidocious" * 5, "it's don't we'll THEY'D (a)[b]{c} $5.00 #1 @x https://a.b/c?d=e&f",
-    "word " * 90, "a b c d e f g",
-]  # fmt: skip
+    "",
+    " ",
+    "A plain text, read as it is.",
+    "Crème brûlée à l'École — naïve coöperation",
+    "İstanbul ﬁne ＦＵＬＬ ½ Ⅷ",
+    "日本語のテキスト 和 English 混在",
+    "한국어 텍스트",
+    "שלום עולם مرحبا",
+    "emoji 👩‍👩‍👧 🏳️‍🌈 ok",
+    "tabs\tand\nlines\r\nand\u00a0spaces\u200b\u2028",
+    "control\x01char\x7f \ufffd",
+    "[SEP] in [MASK] a text [CLS] <s> </s>",
+    "e\u0301 vs é",
+    "supercalifragilisticexpialidocious" * 5,
+    "it's don't we'll THEY'D (a)[b]{c} $5.00 #1 @x https://a.b/c?d=e&f",
+    "word " * 90,
+    "a b c d e f g",
+]
 PAIRS = [[a, b] for a in HARD for b in (HARD[2], HARD[-2], HARD[-1], "")]
 
 
@@ -84,7 +99,9 @@ def test_what_is_typed_gets_the_label_that_python_gives(finished: Finished, addr
         assert browser.run("document.querySelector('#answer').innerText") == finished.labels[logits.argmax()], row
         found = json.loads(browser.run("document.querySelector('#result').dataset.logits"))
         np.testing.assert_allclose(found, logits, rtol=0, atol=0.2)  # other int8 kernels round at other places
-        bars = browser.run("[...document.querySelectorAll('.bar')].map(b => [b.children[0].innerText, b.children[2].innerText])")
+        bars = browser.run(
+            "[...document.querySelectorAll('.bar')].map(b => [b.children[0].innerText, b.children[2].innerText])"
+        )
         shares = np.exp(found) / np.exp(found).sum()
         assert dict(bars) == {name: f"{100 * share:.1f} %" for name, share in zip(finished.labels, shares, strict=True)}
         assert re.match(r"\d+\.\d ms · \d+ tokens", browser.run("document.querySelector('#facts').innerText"))
@@ -92,7 +109,9 @@ def test_what_is_typed_gets_the_label_that_python_gives(finished: Finished, addr
     assert {url for url in browser.requested if not url.startswith(address)} <= {"about:blank"}
 
 
-def test_texts_may_stand_in_the_address_and_threads_are_used_where_they_may_be(finished: Finished, page: Path, browser: Chromium) -> None:
+def test_texts_may_stand_in_the_address_and_threads_are_used_where_they_may_be(
+    finished: Finished, page: Path, browser: Chromium
+) -> None:
     row, expected = finished.rows[0], finished.logits(count=1)[0]
     given = "&".join(f"{name}={quote(text)}" for name, text in zip(("text", "pair"), row, strict=False))
     with serving(server(page, 0)) as isolated:
@@ -122,7 +141,14 @@ def test_the_page_says_what_is_wrong(page: Path, address: str, browser: Chromium
 @pytest.mark.parametrize("kind", ["the run's", "byte-level BPE", "Unigram"])
 @pytest.mark.parametrize(("max_length", "stride"), [(64, None), (17, None), (16, 5)])
 def test_ids_are_those_of_tokenizers(
-    kind: str, max_length: int, stride: int | None, finished: Finished, page: Path, address: str, browser: Chromium, tmp_path: Path
+    kind: str,
+    max_length: int,
+    stride: int | None,
+    finished: Finished,
+    page: Path,
+    address: str,
+    browser: Chromium,
+    tmp_path: Path,
 ) -> None:
     original = (page / "tokenizer.json").read_text(encoding="utf-8")
     text = original if kind == "the run's" else trained(kind)
@@ -133,7 +159,9 @@ def test_ids_are_those_of_tokenizers(
         expected = [[query] for query in encoder.ids([tuple(row) for row in rows])]
     else:
         features = encoder.windows([tuple(row) for row in rows], stride)
-        expected = [[query for query, of in zip(features.ids, features.rows, strict=True) if of == i] for i in range(len(rows))]
+        expected = [
+            [query for query, of in zip(features.ids, features.rows, strict=True) if of == i] for i in range(len(rows))
+        ]
     browser.open(address + "page.css")  # any page of that origin; its own policy allows no scripts from here
     found = browser.run(f"""(async () => {{
       const {{ Encoder }} = await import('{address}encode.js');
@@ -150,12 +178,19 @@ def trained(kind: str) -> str:
     if kind == "Unigram":
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer: trainers.Trainer = trainers.UnigramTrainer(vocab_size=180, special_tokens=["<s>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False)
+        trainer: trainers.Trainer = trainers.UnigramTrainer(
+            vocab_size=180, special_tokens=["<s>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+        )
     else:
         tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+        tokenizer.pre_tokenizer, tokenizer.decoder = (
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            decoders.ByteLevel(),
+        )
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
+        )
     tokenizer.train_from_iterator(HARD, trainer)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0), add_prefix_space=False)
     return str(tokenizer.to_str())

@@ -27,9 +27,17 @@ Path(sys.argv[2]).write_text(json.dumps(found))
 def test_optimum_gives_the_same_logits(finished: Finished, other_python: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text(json.dumps(finished.rows[:ROWS]))
     (tmp_path / "card.py").write_text(finished.code("python", "With optimum") + LOOP)
-    command = [other_python, tmp_path / "card.py", tmp_path / "rows.json", tmp_path / "found.json", str(finished.max_length)]
+    command = [
+        other_python,
+        tmp_path / "card.py",
+        tmp_path / "rows.json",
+        tmp_path / "found.json",
+        str(finished.max_length),
+    ]
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=finished.folder / "model", env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=finished.folder / "model", env=env, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in finished.labels
     options = json.loads((finished.folder / "model" / "session.json").read_text())["onnx/model_quantized.onnx"]

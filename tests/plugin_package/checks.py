@@ -1,4 +1,7 @@
-"""What a package's own tests say. model, ernie: folders of small models; data, grades: folders with train.jsonl and validation.jsonl."""
+"""What a package's own tests say.
+
+model, ernie: folders of small models; data, grades: folders with train.jsonl and validation.jsonl.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ def test_round(model: Path, data: Path, tmp_path: Path) -> None:
 
 def test_flat(model: Path, data: Path, tmp_path: Path) -> None:
     tune = step(registry.get("finetune"), {"max_steps": 2, "batch_size": 4}, "tune")
-    graph = build([tune], model=model, data=data, store=tmp_path / "store").final("candidate")  # the planner added the export to ONNX
+    # the planner added the export to ONNX
+    graph = build([tune], model=model, data=data, store=tmp_path / "store").final("candidate")
     check_exporter(FlatExporter(), state=graph, work=tmp_path / "export")
 
 

@@ -98,7 +98,13 @@ MODELS: dict[str, list[Break]] = {
     "config-not-utf8": [write(CONFIG, b'{"model_type": "\xe9"}')],
     "structure-is-text": [configure(edgeopt_structure="small")],
     "structure-too-wide": [
-        configure(edgeopt_structure={"hidden": 99, "layers": [], "dense": {"layers": 2, "heads": 2, "head_size": 16, "neurons": 64, "hidden": 32}})
+        configure(
+            edgeopt_structure={
+                "hidden": 99,
+                "layers": [],
+                "dense": {"layers": 2, "heads": 2, "head_size": 16, "neurons": 64, "hidden": 32},
+            }
+        )
     ],
     "unknown-type": [configure(model_type="gpt2")],
     "type-is-list": [configure(model_type=["bert"])],
@@ -109,14 +115,20 @@ MODELS: dict[str, list[Break]] = {
     "garbage": [write(WEIGHTS, b"\xff" * 64)],
     "empty-weights": [write(WEIGHTS, b"")],
     "header-garbage": [write(WEIGHTS, header("{no json}"))],
-    "header-offsets-text": [write(WEIGHTS, header({"a": {"dtype": "F32", "shape": [1], "data_offsets": ["0", "four"]}}, b"\0" * 4))],
+    "header-offsets-text": [
+        write(WEIGHTS, header({"a": {"dtype": "F32", "shape": [1], "data_offsets": ["0", "four"]}}, b"\0" * 4))
+    ],
     "header-too-deep": [write(WEIGHTS, header("[" * 100_000))],
     "index-outside": indexed({"a": "../model/model.safetensors"}),
     "index-pickle": indexed({"a": "pytorch_model-00001-of-00001.bin"}),
     "index-garbage": indexed([1, 2]),
     "index-names-nothing": indexed({}),
     "index-shard-absent": indexed({"a": "model-00001-of-00002.safetensors"}),
-    "adapter-alone": [remove(CONFIG), remove(WEIGHTS), write("adapter_config.json", '{"peft_type": "LORA", "base_model_name_or_path": "/etc"}')],
+    "adapter-alone": [
+        remove(CONFIG),
+        remove(WEIGHTS),
+        write("adapter_config.json", '{"peft_type": "LORA", "base_model_name_or_path": "/etc"}'),
+    ],
     "adapter-beside": [write("adapter_config.json", "{")],
     "tokens-added": [add_token],
     "another-size": [configure(hidden_size=64)],
@@ -129,7 +141,9 @@ MODELS: dict[str, list[Break]] = {
     "roberta-positions": [positions(132), configure(model_type="roberta", pad_token_id=3)],
     "distilbert": [configure(model_type="distilbert")],
     "pair": [configure(model_type="encoder-decoder", encoder={"model_type": "bert"}, decoder={"model_type": "bert"})],
-    "pair-of-unknown": [configure(model_type="encoder-decoder", encoder={"model_type": "bert"}, decoder={"model_type": "gpt2"})],
+    "pair-of-unknown": [
+        configure(model_type="encoder-decoder", encoder={"model_type": "bert"}, decoder={"model_type": "gpt2"})
+    ],
     "head-of-three": [configure(**_CLASSIFIER, id2label={"0": "a", "1": "b", "2": "c"})],
     "head-of-two-for-scores": [configure(**_CLASSIFIER)],
     "classes-swapped": [configure(**_CLASSIFIER, id2label={"0": "good", "1": "bad"})],

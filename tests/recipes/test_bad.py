@@ -37,7 +37,9 @@ def check(case: Case, done: Result) -> None:
     assert [block[6:10] for block in found] == [e.code for e in case.errors], done.err
     for block, expected in zip(found, case.errors, strict=True):
         places = re.findall(r"(?m)^  --> (.*)$", block)
-        assert [_without_column(p, expected.place) for p in places] == ([expected.place] if expected.place else []), block
+        assert [_without_column(p, expected.place) for p in places] == ([expected.place] if expected.place else []), (
+            block
+        )
         assert not [w for w in expected.words if w not in block], block
 
 

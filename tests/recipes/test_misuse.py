@@ -12,7 +12,9 @@ from helpers import edgeopt, edgeopt_process, tiny_recipe, tiny_task
 @pytest.fixture
 def here(tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a valid recipe and things that a user may take for something else."""
-    tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"id": "train", "use": "finetune"}])
+    tiny_recipe(
+        tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"id": "train", "use": "finetune"}]
+    )
     (tmp_path / "file").write_text("text\n")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("years of work\n")
@@ -97,14 +99,30 @@ def test_misuse_as_json(line: str) -> None:
     assert (done.code, done.json["exit_code"], done.err) == (2, 2, "")
 
 
-@pytest.mark.parametrize(("flags", "words"), [
-    (["--set", "model.id=nobody/no-such-model"], ["E312", "no folder of that name here; model 'nobody/no-such-model' cannot be had", "--set model.id=FOLDER"]),
-    (["--set", "task.dataset={path: nobody/no-such-rows}"], ["E312", "dataset 'nobody/no-such-rows' cannot be loaded from the hub", "data_files"]),
-], ids=["model", "dataset"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            ["--set", "model.id=nobody/no-such-model"],
+            [
+                "E312",
+                "no folder of that name here; model 'nobody/no-such-model' cannot be had",
+                "--set model.id=FOLDER",
+            ],
+        ),
+        (
+            ["--set", "task.dataset={path: nobody/no-such-rows}"],
+            ["E312", "dataset 'nobody/no-such-rows' cannot be loaded from the hub", "data_files"],
+        ),
+    ],
+    ids=["model", "dataset"],
+)
 def test_hub_out_of_reach(flags: list[str], words: list[str], here: Path) -> None:
     """It ends before anything is computed; a hub name is no mistake until then, so validate lets it pass."""
     assert edgeopt("validate", "recipe.yaml", *flags).code == 0
-    done = edgeopt_process("apply", "recipe.yaml", "--out", "run", *flags, cwd=here, HF_HUB_OFFLINE="1", HF_HOME=str(here / "hub"))
+    done = edgeopt_process(
+        "apply", "recipe.yaml", "--out", "run", *flags, cwd=here, HF_HUB_OFFLINE="1", HF_HOME=str(here / "hub")
+    )
     assert (done.code, done.out) == (2, ""), done
     assert not [w for w in words if w not in done.err], done.err
     assert "Traceback" not in done.err

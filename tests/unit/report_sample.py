@@ -5,7 +5,22 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from edgeopt.results.model import Difference, Gate, Latency, Parity, RecipeInfo, Report, SeedResult, Seeds, Speedup, Spread, Step, Subject, SubjectName, Task
+from edgeopt.results.model import (
+    Difference,
+    Gate,
+    Latency,
+    Parity,
+    RecipeInfo,
+    Report,
+    SeedResult,
+    Seeds,
+    Speedup,
+    Spread,
+    Step,
+    Subject,
+    SubjectName,
+    Task,
+)
 
 TARGET = "cpu-1-thread"
 DIGEST = "9f2b6c1d" * 8
@@ -17,7 +32,9 @@ def sample_report(**changes: Any) -> Report:
         "edgeopt": "0.1.0",
         "created": "2025-06-03T14:05:11Z",
         "verdict": "pass",
-        "recipe": RecipeInfo(name="mrpc-minilm-int8", source="recipes/mrpc.yaml", digest=DIGEST, overrides=["steps.int8.samples=64"]),
+        "recipe": RecipeInfo(
+            name="mrpc-minilm-int8", source="recipes/mrpc.yaml", digest=DIGEST, overrides=["steps.int8.samples=64"]
+        ),
         "model": "sentence-transformers/all-MiniLM-L6-v2",
         "task": Task(
             type="text-classification",
@@ -51,8 +68,25 @@ def sample_report(**changes: Any) -> Report:
             Parity(subject="candidate", max_abs_diff=2.4e-6, tolerance=1e-4, rows=64),
         ],
         "steps": [
-            step("finetune", "finetune", "baseline", 412.6, 90_890_112, cached=True, **training(22_713_986, 22_713_986, 397.2)),
-            step("adapt", "adapter.lora", "candidate", 388.1, 96_214_880, cached=True, **training(443_906, 23_157_892, 371.5), adapter_bytes=1_775_624),
+            step(
+                "finetune",
+                "finetune",
+                "baseline",
+                412.6,
+                90_890_112,
+                cached=True,
+                **training(22_713_986, 22_713_986, 397.2),
+            ),
+            step(
+                "adapt",
+                "adapter.lora",
+                "candidate",
+                388.1,
+                96_214_880,
+                cached=True,
+                **training(443_906, 23_157_892, 371.5),
+                adapter_bytes=1_775_624,
+            ),
             step("merge", "merge", "candidate", 1.93, 90_890_112),
             step("prune", "prune.magnitude", "candidate", 244.0, 90_890_112, sparsity=0.235),
             step("lower", "export.onnx", "candidate", 6.2, 90_871_532, sparsity=0.235),
@@ -87,11 +121,17 @@ def training(trainable: int, parameters: int, seconds: float) -> dict[str, Any]:
 def seeds() -> Seeds:
     """Three seeds of which mean and standard deviation are easily worked out by hand."""
     pairs = {1: (0.8407, 0.8382), 2: (0.8507, 0.8282), 3: (0.8307, 0.8332)}
-    results = [SeedResult(seed=s, baseline={"accuracy": b, "f1": b + 0.04}, candidate={"accuracy": c, "f1": c + 0.04}) for s, (b, c) in pairs.items()]
+    results = [
+        SeedResult(seed=s, baseline={"accuracy": b, "f1": b + 0.04}, candidate={"accuracy": c, "f1": c + 0.04})
+        for s, (b, c) in pairs.items()
+    ]
     # differences −.0025, −.0225, .0025: mean −.0075, deviations .005, −.015, .01
     spread = {"baseline_std": 0.01, "candidate_std": 0.005, "difference_mean": -0.0075, "difference_std": 0.000175**0.5}
     means = {"accuracy": (0.8407, 0.8332), "f1": (0.8807, 0.8732)}
-    return Seeds(results=results, spreads=[Spread(metric=m, baseline_mean=b, candidate_mean=c, **spread) for m, (b, c) in means.items()])
+    return Seeds(
+        results=results,
+        spreads=[Spread(metric=m, baseline_mean=b, candidate_mean=c, **spread) for m, (b, c) in means.items()],
+    )
 
 
 def gates() -> list[Gate]:
@@ -155,7 +195,9 @@ def subject(artifact: str, accuracy: float, f1: float, size: int, nonzero: int, 
     )
 
 
-def latency(name: SubjectName, p50: float, p90: float, p99: float | None, sequence: Any = 128, target: str = TARGET) -> Latency:
+def latency(
+    name: SubjectName, p50: float, p90: float, p99: float | None, sequence: Any = 128, target: str = TARGET
+) -> Latency:
     return Latency(
         subject=name,
         target=target,

@@ -49,5 +49,12 @@ def test_holm_by_hand() -> None:
 
 
 def test_lengths_in_terciles() -> None:
-    assert length_groups([5, 9, 7, 4, 8, 6]) == ("4 to 5 tokens", "8 to 9 tokens", "6 to 7 tokens", "4 to 5 tokens", "8 to 9 tokens", "6 to 7 tokens")
+    assert length_groups([5, 9, 7, 4, 8, 6]) == (
+        "4 to 5 tokens",
+        "8 to 9 tokens",
+        "6 to 7 tokens",
+        "4 to 5 tokens",
+        "8 to 9 tokens",
+        "6 to 7 tokens",
+    )
     assert length_groups([3, 3, 3]) == ("3 tokens",) * 3

@@ -20,7 +20,10 @@ def task(kind: str, names: tuple[str, ...] = (), **more: Any) -> Task:
 
 
 def test_classes_go_by_their_names_with_their_probability() -> None:
-    assert task("text-classification", ("no", "yes")).answers(np.array([[0.0, 0.0], [0.0, np.log(3)]])) == [("no", 0.5), ("yes", pytest.approx(0.75))]
+    assert task("text-classification", ("no", "yes")).answers(np.array([[0.0, 0.0], [0.0, np.log(3)]])) == [
+        ("no", 0.5),
+        ("yes", pytest.approx(0.75)),
+    ]
     assert task("multiple-choice", ("A", "B"), choices="choices").answers(np.array([[0.0, 9.0]]))[0][0] == "B"
 
 

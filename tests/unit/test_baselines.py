@@ -18,33 +18,49 @@ from edgeopt.support.errors import InputError
 
 
 def model(*labels: str, graph: str = "a") -> Any:
-    return SimpleNamespace(labels=labels, shown="model/model.onnx", classes=lambda task: labels, digests=lambda: {"graph": graph})
+    return SimpleNamespace(
+        labels=labels, shown="model/model.onnx", classes=lambda task: labels, digests=lambda: {"graph": graph}
+    )
 
 
 ASKED: Any = SimpleNamespace(task=None)
 WORDS, TURNED = ("neg", "pos"), ("1", "0")
 
 
-@pytest.mark.parametrize(("own", "theirs", "names"), [
-    (("0", "1"), WORDS, WORDS),  # the usual LABEL_0 and LABEL_1 name nothing
-    (("1", "2"), WORDS, WORDS),
-    ((), WORDS, WORDS),
-    (TURNED, WORDS, TURNED),  # numbers out of their order were written there
-    (TURNED, ("0", "1"), TURNED),
-    (("0", "1"), TURNED, ("0", "1")),
-    (WORDS, ("0", "1"), WORDS),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("own", "theirs", "names"),
+    [
+        (("0", "1"), WORDS, WORDS),  # the usual LABEL_0 and LABEL_1 name nothing
+        (("1", "2"), WORDS, WORDS),
+        ((), WORDS, WORDS),
+        (TURNED, WORDS, TURNED),  # numbers out of their order were written there
+        (TURNED, ("0", "1"), TURNED),
+        (("0", "1"), TURNED, ("0", "1")),
+        (WORDS, ("0", "1"), WORDS),
+    ],
+)
 def test_whose_names_decide(own: tuple[str, ...], theirs: tuple[str, ...], names: tuple[str, ...]) -> None:
     by_file: Any = SimpleNamespace(task=SimpleNamespace(labels=list(theirs)))
     assert _names(ASKED, model(*own), Against(artifact=model(*theirs))) == names
     assert tuple(_names(ASKED, model(*own), Against(file=by_file))) == names
 
 
-@pytest.mark.parametrize(("ours", "theirs", "fits"), [
-    (WORDS, ("NEG", "Pos"), True), (WORDS, ("pos", "neg"), False), (WORDS, ("0", "1"), True), (("0", "1"), WORDS, True), ((), TURNED, False),
-    (TURNED, TURNED, True), (TURNED, ("0", "1"), False), (("0", "1"), TURNED, False), (TURNED, WORDS, False), (WORDS, TURNED, False),
-    (("1", "2"), ("0", "1"), True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ours", "theirs", "fits"),
+    [
+        (WORDS, ("NEG", "Pos"), True),
+        (WORDS, ("pos", "neg"), False),
+        (WORDS, ("0", "1"), True),
+        (("0", "1"), WORDS, True),
+        ((), TURNED, False),
+        (TURNED, TURNED, True),
+        (TURNED, ("0", "1"), False),
+        (("0", "1"), TURNED, False),
+        (TURNED, WORDS, False),
+        (WORDS, TURNED, False),
+        (("1", "2"), ("0", "1"), True),
+    ],
+)
 def test_two_orders_are_refused(ours: tuple[str, ...], theirs: tuple[str, ...], fits: bool) -> None:
     if fits:
         _check_order(model(*ours), model(*theirs))
@@ -56,7 +72,9 @@ def test_two_orders_are_refused(ours: tuple[str, ...], theirs: tuple[str, ...], 
 @pytest.mark.parametrize("as_file", [True, False])
 def test_a_baseline_that_is_none_is_said(as_file: bool) -> None:
     def said(graph: str, precision: str) -> list[str]:
-        against: dict[str, Any] = {"file": SimpleNamespace(graph=graph)} if as_file else {"artifact": model(graph=graph)}
+        against: dict[str, Any] = (
+            {"file": SimpleNamespace(graph=graph)} if as_file else {"artifact": model(graph=graph)}
+        )
         evidence: Any = SimpleNamespace(baseline=SimpleNamespace(precision=precision))
         return _no_baseline(model(graph="a"), Against(path=Path("base"), **against), evidence)
 
@@ -70,14 +88,34 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
     spec = TaskSpec.model_validate(tiny_task("data"))
     rows, task = load_reported(spec, tmp_path, ("bad", "good"))
     resolved = {"baseline": {"finetune": {"max_steps": 4}}, "seed": 0, "steps": [{"use": "distill"}]}
-    asked: Any = SimpleNamespace(task=spec, folder=tmp_path, resolved=resolved, place=lambda at: None, model=SimpleNamespace(id=str(tmp_path / "gone")))
+    asked: Any = SimpleNamespace(
+        task=spec,
+        folder=tmp_path,
+        resolved=resolved,
+        place=lambda at: None,
+        model=SimpleNamespace(id=str(tmp_path / "gone")),
+    )
     outputs = [[1.0, 0.0] if label == 0 else [0.0, 1.0] for label in rows.labels]
-    measured = SimpleNamespace(type=spec.type, labels=list(task.names), rows=4, split=rows.name, fingerprint=rows.fingerprint, encoding=dict(task.key()))
+    measured = SimpleNamespace(
+        type=spec.type,
+        labels=list(task.names),
+        rows=4,
+        split=rows.name,
+        fingerprint=rows.fingerprint,
+        encoding=dict(task.key()),
+    )
     train = load_data(spec, tmp_path).with_classes(task.names).train.fingerprint
 
     def told(train: str | None, finetune: Any = resolved["baseline"]) -> list[str]:
-        made: Any = SimpleNamespace(task=measured, training={**finetune, "seed": 0}, train=train, fingerprint=None, model=asked.model.id,
-                                    outputs=outputs, subject=SimpleNamespace(metrics={}))  # fmt: skip
+        made: Any = SimpleNamespace(
+            task=measured,
+            training={**finetune, "seed": 0},
+            train=train,
+            fingerprint=None,
+            model=asked.model.id,
+            outputs=outputs,
+            subject=SimpleNamespace(metrics={}),
+        )
         return check_fits(made, Path("b.json"), asked, model(), rows, task)
 
     assert told(train) == []
@@ -85,7 +123,9 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
     with pytest.raises(InputError, match=r"E133(.|\n)*train rows +0000"):
         told("0" * 64)
     lines = (tmp_path / "data" / "train.jsonl").read_text().splitlines()
-    (tmp_path / "data" / "train.jsonl").write_text("\n".join([*lines[:-2], lines[-1].replace("word", "good"), lines[-2]]))
+    (tmp_path / "data" / "train.jsonl").write_text(
+        "\n".join([*lines[:-2], lines[-1].replace("word", "good"), lines[-2]])
+    )
     with pytest.raises(InputError, match="train rows"):
         told(train)
     (tmp_path / "data" / "train.jsonl").unlink()
@@ -102,4 +142,6 @@ def test_the_model_of_a_run_that_is_no_onnx_has_a_help_that_fits(tmp_path: Path)
         with pytest.raises(InputError) as error:
             find_artifact(path)
         help = error.value.issues[0].help or ""
-        assert "candidate of this run is model/openvino_model.xml" in help and f"edgeopt gate {tmp_path / 'run'}" in help
+        assert (
+            "candidate of this run is model/openvino_model.xml" in help and f"edgeopt gate {tmp_path / 'run'}" in help
+        )

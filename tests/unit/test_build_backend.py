@@ -37,13 +37,19 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_read_only_checkout_is_built_from_a_copy(backend: Any, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_checkout_is_built_from_a_copy(
+    backend: Any, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(backend, "_writable", lambda _: False)
     before = sorted(checkout.rglob("*"))
     with chdir(checkout):
         with backend._sources():
             here = Path.cwd()
-            assert here != checkout and (here / "src/edgeopt/a.py").read_text() == "src/edgeopt/a.py" and (here / "pyproject.toml").is_file()
+            assert (
+                here != checkout
+                and (here / "src/edgeopt/a.py").read_text() == "src/edgeopt/a.py"
+                and (here / "pyproject.toml").is_file()
+            )
             assert not (here / "src/edgeopt.egg-info").exists()
             (here / "src" / "written").touch()
         assert Path.cwd() == checkout and not here.exists()

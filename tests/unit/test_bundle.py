@@ -34,9 +34,15 @@ VERSIONS = Path(__file__).parents[2] / "benchmarks" / "results" / "bundle_versio
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    return make_run(tmp_path_factory.mktemp("made"), tiny_data, gates=[
-        {"metric": "latency.p50", "max_ms": 50.0}, {"metric": "latency.p50", "min_speedup": 2.0}, {"metric": "accuracy", "max_drop": 0.1},
-    ])  # fmt: skip
+    return make_run(
+        tmp_path_factory.mktemp("made"),
+        tiny_data,
+        gates=[
+            {"metric": "latency.p50", "max_ms": 50.0},
+            {"metric": "latency.p50", "min_speedup": 2.0},
+            {"metric": "accuracy", "max_drop": 0.1},
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +61,35 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_bundle_has_everything_and_says_what_it_is(run: Path, bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
-    files = {p.relative_to(bundle).as_posix(): p for p in bundle.rglob("*") if p.is_file() and p.name != "manifest.json"}
-    assert set(files) == {"run.py", "device.py", "guard.py", "requirements.txt", "selftest.json", "session.json", "tokenizer.json", MODEL}
-    assert manifest["files"] == {n: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "size": p.stat().st_size} for n, p in files.items()}
+    files = {
+        p.relative_to(bundle).as_posix(): p for p in bundle.rglob("*") if p.is_file() and p.name != "manifest.json"
+    }
+    assert set(files) == {
+        "run.py",
+        "device.py",
+        "guard.py",
+        "requirements.txt",
+        "selftest.json",
+        "session.json",
+        "tokenizer.json",
+        MODEL,
+    }
+    assert manifest["files"] == {
+        n: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "size": p.stat().st_size} for n, p in files.items()
+    }
     assert manifest["lock"] == hashlib.sha256((run / "recipe.lock").read_bytes()).hexdigest()
     assert (manifest["model"], manifest["labels"], manifest["license"]) == (MODEL, ["bad", "good"], None)
-    assert [(g["metric"], g["max_ms"]) for g in manifest["gates"]] == [("latency.p50", 50.0)], "those that need a baseline or labels are not for a device"
-    assert set(json.loads((bundle / "session.json").read_text())) == {MODEL}, "of the files that are in the bundle alone"
+    assert [(g["metric"], g["max_ms"]) for g in manifest["gates"]] == [("latency.p50", 50.0)], (
+        "those that need a baseline or labels are not for a device"
+    )
+    assert set(json.loads((bundle / "session.json").read_text())) == {MODEL}, (
+        "of the files that are in the bundle alone"
+    )
 
 
-def test_weights_beside_the_graph_are_part_of_the_bundle(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_beside_the_graph_are_part_of_the_bundle(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(graph_files, "INSIDE", 0)
     monkeypatch.setattr(graph_files, "_SMALL", 100)
     run = make_run(tmp_path, tiny_data)
@@ -84,13 +109,17 @@ def test_weights_beside_the_graph_are_part_of_the_bundle(tmp_path: Path, tiny_da
     assert done.code == 2 and "error[E150]" in done.err and not (tmp_path / "another").exists()
 
 
-def test_a_graph_that_reads_elsewhere_is_refused_though_the_manifest_agrees(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_reads_elsewhere_is_refused_though_the_manifest_agrees(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(graph_files, "INSIDE", 0)
     monkeypatch.setattr(graph_files, "_SMALL", 100)
     out = tmp_path / "bundle"
     assert edgeopt("bundle", make_run(tmp_path, tiny_data), "--count", 8, "--out", out).code == 0
     graph = structure_of(out / MODEL)
-    next(e for t in graph.graph.initializer for e in t.external_data if e.key == "location").value = "../../run/model/tokenizer.json"
+    next(
+        e for t in graph.graph.initializer for e in t.external_data if e.key == "location"
+    ).value = "../../run/model/tokenizer.json"
     (out / MODEL).write_bytes(graph.SerializeToString())
     reseal(out)
     done = edgeopt("bundle", "verify", out)
@@ -101,7 +130,9 @@ def test_a_zip_is_pythons_own(bundle: Path, tmp_path: Path) -> None:
     """It is written by hand because Python's writer adds extensions from 2 GB on; below it gives the same bytes."""
     theirs = io.BytesIO()
     with zipfile.ZipFile(theirs, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted((p for p in bundle.rglob("*") if p.is_file()), key=lambda p: p.relative_to(bundle).as_posix()):
+        for path in sorted(
+            (p for p in bundle.rglob("*") if p.is_file()), key=lambda p: p.relative_to(bundle).as_posix()
+        ):
             entry = zipfile.ZipInfo(path.relative_to(bundle).as_posix(), (1980, 1, 1, 0, 0, 0))
             entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
             archive.writestr(entry, path.read_bytes())
@@ -114,7 +145,9 @@ def test_the_self_test_has_rows_of_the_report_split_and_their_logits(bundle: Pat
     rows = {json.loads(line)["text"] for line in (tiny_data / "validation.jsonl").read_text().splitlines()}
     assert len(given["texts"]) == 8 and {t for (t,) in given["texts"]} <= rows
     lengths = sorted(len(r) for r in rows)
-    assert min(len(t) for (t,) in given["texts"]) == lengths[0] and max(len(t) for (t,) in given["texts"]) == lengths[-1]
+    assert (
+        min(len(t) for (t,) in given["texts"]) == lengths[0] and max(len(t) for (t,) in given["texts"]) == lengths[-1]
+    )
     np.testing.assert_allclose(given["logits"], [logits_of(bundle, *t) for t in given["texts"]], atol=1e-5)
 
 
@@ -123,19 +156,29 @@ def test_the_tolerance_does_not_depend_on_the_texts(run: Path, bundle: Path, tmp
     (tmp_path / "own.txt").write_text("good1 word1\n")
     make.make_bundle(run, tmp_path / "own", make.Wanted(texts=tmp_path / "own.txt"))
     make.make_bundle(run, tmp_path / "one", make.Wanted(count=1))
-    found = {name: json.loads((folder / "selftest.json").read_text())["tolerance"] for name, folder in
-             {"eight": bundle, "own": tmp_path / "own", "one": tmp_path / "one"}.items()}  # fmt: skip
+    found = {
+        name: json.loads((folder / "selftest.json").read_text())["tolerance"]
+        for name, folder in {"eight": bundle, "own": tmp_path / "own", "one": tmp_path / "one"}.items()
+    }
     assert len(set(found.values())) == 1, found
 
 
-@pytest.mark.parametrize(("precision", "apart", "expect"), [("fp32", 0.0, 0.002), ("int8", 0.0, 0.2), ("int8", 0.1, 0.4), ("fp32", 0.001, 0.004)])
+@pytest.mark.parametrize(
+    ("precision", "apart", "expect"),
+    [("fp32", 0.0, 0.002), ("int8", 0.0, 0.2), ("int8", 0.1, 0.4), ("fp32", 0.001, 0.004)],
+)
 def test_the_tolerance_is_of_levels_and_of_the_scale(precision: Any, apart: float, expect: float) -> None:
-    """Logits of the scale 2, whose levels differ by `apart` in the root mean square. One large difference is not what decides."""
+    """Logits of the scale 2, whose levels differ by `apart` in the root mean square.
+
+    One large difference is not what decides.
+    """
     served = np.tile([[2.0, -2.0]], (32, 1)).astype(np.float32)
     off = np.zeros((32, 2), np.float32)
     off[:8, 0] = 2 * apart
     ways = {"ORT_ENABLE_BASIC": served + off}
-    assert tolerance_of(lambda way: ways.get(way.get("graph_optimization_level", ""), served), {}, precision) == pytest.approx(expect, rel=0.01)
+    assert tolerance_of(
+        lambda way: ways.get(way.get("graph_optimization_level", ""), served), {}, precision
+    ) == pytest.approx(expect, rel=0.01)
 
 
 def test_another_label_fails_the_self_test_unless_the_two_were_near(bundle: Path, tmp_path: Path) -> None:
@@ -145,14 +188,18 @@ def test_another_label_fails_the_self_test_unless_the_two_were_near(bundle: Path
     tolerance = 1.2 * apart
 
     def expecting(margin: float) -> Path:
-        """The bundle, but expecting the other label by that margin, with logits that are each within the tolerance of what they are."""
+        """The bundle, but expecting the other label by that margin, with logits that are each within the tolerance of
+        what they are.
+        """
         assert (apart + margin) / 2 < tolerance
         folder = tmp_path / f"{margin}"
         shutil.copytree(bundle, folder)
         wanted = [middle + sign * margin / 2, middle - sign * margin / 2]
         (folder / "selftest.json").write_text(json.dumps({"tolerance": tolerance, "texts": [text], "logits": [wanted]}))
         manifest = json.loads((folder / "manifest.json").read_text())
-        (folder / "manifest.json").write_text(json.dumps({**manifest, "packages": {**manifest["packages"], "onnxruntime": "1.2.3"}}))
+        (folder / "manifest.json").write_text(
+            json.dumps({**manifest, "packages": {**manifest["packages"], "onnxruntime": "1.2.3"}})
+        )
         reseal(folder)
         return folder
 
@@ -172,7 +219,10 @@ def test_a_query_of_one_text_is_never_two(bundle: Path) -> None:
 def test_requirements_name_what_was_tested_and_what_it_was_made_with(bundle: Path) -> None:
     lines = (bundle / "requirements.txt").read_text().splitlines()
     assert any(line.startswith("onnxruntime>=1.23.0,<=") and line.endswith(f"# {ort.__version__}") for line in lines)
-    found = {name: {row["packages"][name] for row in json.loads(VERSIONS.read_text())["rows"] if row["passed"]} for name in TESTED}
+    found = {
+        name: {row["packages"][name] for row in json.loads(VERSIONS.read_text())["rows"] if row["passed"]}
+        for name in TESTED
+    }
     for name, (first, last) in TESTED.items():
         assert {first, last} <= found[name], f"{name}: only versions with which a self-test passed are named"
 
@@ -181,12 +231,16 @@ def test_run_py_serves_with_onnxruntime_and_tokenizers_alone(bundle: Path) -> No
     absent = "dict.fromkeys(['torch', 'transformers', 'edgeopt', 'onnx'])"  # importing them fails
     here = f"sys.argv = sys.argv[1:]; sys.path[0] = {str(bundle)!r}"
     guard = f"import sys, runpy; sys.modules.update({absent}); {here}; runpy.run_path(sys.argv[0], run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", guard, bundle / "run.py", "good1 word3"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", guard, bundle / "run.py", "good1 word3"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     label, probability = done.stdout.split()
     logits = logits_of(bundle, "good1 word3")
     shares = np.exp(logits) / np.exp(logits).sum()
-    assert label == ["bad", "good"][int(logits.argmax())] and float(probability) == pytest.approx(shares.max(), abs=1e-4)
+    assert label == ["bad", "good"][int(logits.argmax())] and float(probability) == pytest.approx(
+        shares.max(), abs=1e-4
+    )
     wrong = subprocess.run([sys.executable, bundle / "run.py", "one", "two"], capture_output=True, text=True)
     assert wrong.returncode == 1 and "reads 1 text at a time" in wrong.stderr
 
@@ -199,7 +253,12 @@ def test_run_py_is_short() -> None:
 @pytest.mark.parametrize("args", [[], ["frobnicate"], ["selftest", "a", "b"]])
 def test_device_says_how_it_is_called(args: list[str]) -> None:
     done = subprocess.run([sys.executable, str(DEVICE / "device.py"), *args], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stdout == "" and "python device.py selftest|profile [FOLDER]" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 2
+        and done.stdout == ""
+        and "python device.py selftest|profile [FOLDER]" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 @pytest.mark.parametrize("name", ["run.py", "device.py", "guard.py"])
@@ -207,7 +266,9 @@ def test_device_code_is_of_python_3_10(name: str) -> None:
     ast.parse((DEVICE / name).read_text(), feature_version=(3, 10))
 
 
-def test_the_same_run_gives_the_same_zip_and_the_folder_the_same_manifest(run: Path, bundle: Path, tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_zip_and_the_folder_the_same_manifest(
+    run: Path, bundle: Path, tmp_path: Path
+) -> None:
     for name in ("one.zip", "other.zip"):
         assert edgeopt("bundle", run, "--count", 8, "--out", tmp_path / name).code == 0
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
@@ -221,7 +282,10 @@ def test_verify_runs_the_self_test_of_a_folder_and_of_a_zip(run: Path, bundle: P
     for path in (bundle, tmp_path / "b.zip"):
         done = edgeopt("bundle", "verify", path, "--json")
         assert done.code == 0, done.err
-        assert done.json["selftest"]["texts"] == 8 and done.json["selftest"]["max_abs_diff"] <= done.json["selftest"]["tolerance"]
+        assert (
+            done.json["selftest"]["texts"] == 8
+            and done.json["selftest"]["max_abs_diff"] <= done.json["selftest"]["tolerance"]
+        )
         assert done.json["signed"] is None
 
 
@@ -251,18 +315,24 @@ def test_pairs_and_scores(tmp_path: Path, tiny_data: Path) -> None:
     assert edgeopt("bundle", "verify", run / "bundle.zip").code == 0
     with zipfile.ZipFile(run / "bundle.zip") as archive:
         archive.extractall(tmp_path / "out")
-    done = subprocess.run([sys.executable, tmp_path / "out" / "run.py", "good1", "word2"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "out" / "run.py", "good1", "word2"], capture_output=True, text=True
+    )
     assert float(done.stdout) == pytest.approx(float(logits_of(tmp_path / "out", "good1", "word2")[0]), abs=1e-5)
 
 
 def test_own_texts(run: Path, tmp_path: Path) -> None:
     (tmp_path / "own.txt").write_text("good1 word1\n\nbad2\n")
-    assert edgeopt("bundle", run, "--texts", tmp_path / "own.txt", "--tolerance", 0.25, "--out", tmp_path / "b").code == 0
+    assert (
+        edgeopt("bundle", run, "--texts", tmp_path / "own.txt", "--tolerance", 0.25, "--out", tmp_path / "b").code == 0
+    )
     given = json.loads((tmp_path / "b" / "selftest.json").read_text())
     assert (given["texts"], given["tolerance"]) == ([["good1 word1"], ["bad2"]], 0.25)
     (tmp_path / "pairs.jsonl").write_text('["good1", "word1"]\n')
     done = edgeopt("bundle", run, "--texts", tmp_path / "pairs.jsonl", "--out", tmp_path / "c")
-    assert done.code == 2 and "error[E144]" in done.err and "pairs.jsonl:1" in done.err and not (tmp_path / "c").exists()
+    assert (
+        done.code == 2 and "error[E144]" in done.err and "pairs.jsonl:1" in done.err and not (tmp_path / "c").exists()
+    )
 
 
 def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
@@ -280,7 +350,9 @@ def test_what_cannot_be_bundled(tmp_path: Path, tiny_data: Path) -> None:
         seal_run(run)
 
     (tmp_path / "another").mkdir()
-    (run / "model" / MODEL).write_bytes((make_run(tmp_path / "another", tiny_data, seed=1) / "model" / MODEL).read_bytes())
+    (run / "model" / MODEL).write_bytes(
+        (make_run(tmp_path / "another", tiny_data, seed=1) / "model" / MODEL).read_bytes()
+    )
     refuses("E144", "not the model that the run measured")
     (run / "model" / MODEL).write_bytes(good[f"model/{MODEL}"].replace(b"Gather", b"Gathor"))
     refuses("E144", "cannot be opened")
@@ -312,12 +384,17 @@ def test_out_is_never_something_else(run: Path, bundle: Path, tmp_path: Path) ->
     assert {p.name for p in tmp_path.iterdir()} == {"mine.zip", "folder", "bundle"}
 
 
-@pytest.mark.parametrize(("files", "expect"), [
-    ({"README.md": "---\ntags: [x]\nlicense: apache-2.0\n---\n# m\n"}, {"id": "apache-2.0", "file": None}),
-    ({"README.md": "no front matter\nlicense: mit\n", "LICENSE": "the text"}, {"id": None, "file": "LICENSE"}),
-    ({}, None),
-])  # fmt: skip
-def test_the_license_is_that_of_the_model_folder(files: dict[str, str], expect: object, tmp_path: Path, tiny_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("files", "expect"),
+    [
+        ({"README.md": "---\ntags: [x]\nlicense: apache-2.0\n---\n# m\n"}, {"id": "apache-2.0", "file": None}),
+        ({"README.md": "no front matter\nlicense: mit\n", "LICENSE": "the text"}, {"id": None, "file": "LICENSE"}),
+        ({}, None),
+    ],
+)
+def test_the_license_is_that_of_the_model_folder(
+    files: dict[str, str], expect: object, tmp_path: Path, tiny_data: Path
+) -> None:
     (tmp_path / "model").mkdir()
     save_file({"w": np.zeros(2, np.float32)}, tmp_path / "model" / "model.safetensors")
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}')
@@ -347,7 +424,9 @@ def test_keys_and_signatures(run: Path, bundle: Path, keys: Path, tmp_path: Path
     done = edgeopt("bundle", "verify", tmp_path / "b.zip", "--key", public, "--json")
     assert done.code == 0 and done.json["signed"] is True
     assert edgeopt("bundle", "verify", tmp_path / "b.zip", "--json").json["signed"] is False
-    assert "error[E141]" in edgeopt("bundle", "verify", bundle, "--key", public).err, "an unsigned one, where a key is asked for"
+    assert "error[E141]" in edgeopt("bundle", "verify", bundle, "--key", public).err, (
+        "an unsigned one, where a key is asked for"
+    )
     again = edgeopt("bundle", "keygen", keys)
     assert again.code == 2 and "error[E141]" in again.err and "never replaced" in again.err
     open_key = tmp_path / "open"
@@ -357,7 +436,9 @@ def test_keys_and_signatures(run: Path, bundle: Path, keys: Path, tmp_path: Path
     assert done.code == 2 and "chmod 600" in done.err and not (tmp_path / "c.zip").exists()
 
 
-def test_without_cryptography_signing_says_what_to_install(run: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cryptography_signing_says_what_to_install(
+    run: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
     done = edgeopt("bundle", run, "--count", 1, "--sign", keys, "--out", tmp_path / "b")
     assert done.code == 2 and "pip install '.[sign]'" in done.err and not (tmp_path / "b").exists()
@@ -367,6 +448,16 @@ def test_openssl_agrees(run: Path, keys: Path, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl here")
     assert edgeopt("bundle", run, "--count", 1, "--sign", keys, "--out", tmp_path / "b").code == 0
-    verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", keys.with_name("key.pub"), "-rawin", "-sigfile", tmp_path / "b" / "manifest.sig"]
+    verify = [
+        "openssl",
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        keys.with_name("key.pub"),
+        "-rawin",
+        "-sigfile",
+        tmp_path / "b" / "manifest.sig",
+    ]
     assert subprocess.run([*verify, "-in", tmp_path / "b" / "manifest.json"], capture_output=True).returncode == 0
     assert subprocess.run([*verify, "-in", tmp_path / "b" / "session.json"], capture_output=True).returncode != 0

@@ -22,7 +22,17 @@ from edgeopt.bundle import verify
 from edgeopt.bundle.manifest import MAX_BYTES
 
 Change = Callable[[Path], object]
-FILES = ("run.py", "device.py", "guard.py", "selftest.json", "session.json", "tokenizer.json", MODEL, "manifest.json", "manifest.sig")
+FILES = (
+    "run.py",
+    "device.py",
+    "guard.py",
+    "selftest.json",
+    "session.json",
+    "tokenizer.json",
+    MODEL,
+    "manifest.json",
+    "manifest.sig",
+)
 STORED, MODE = zipfile.ZIP_STORED, 0o100644 << 16
 
 
@@ -147,7 +157,11 @@ FOLDERS: dict[str, Change] = {
     "an empty folder": lambda folder: (folder / "empty").mkdir(),
     "renamed": moved("run.py", "run2.py"),
     "renamed in case alone": moved("run.py", "Run.py"),
-    "two files swapped": lambda folder: [moved("run.py", "t")(folder), moved("device.py", "run.py")(folder), moved("t", "device.py")(folder)],
+    "two files swapped": lambda folder: [
+        moved("run.py", "t")(folder),
+        moved("device.py", "run.py")(folder),
+        moved("t", "device.py")(folder),
+    ],
     "the model is a link out of the folder": linked_outside,
     "the model's folder is a link": linked_folder,
     "a file is a link to another": link("session.json", "selftest.json"),
@@ -193,28 +207,33 @@ def test_a_changed_folder_is_refused(name: str, signed: Path, tmp_path: Path, lo
 _SIGNATURE_ALONE = ("manifest.sig", "manifest: another label", "a signature of nothing")
 
 
-@pytest.mark.parametrize("name", [n for n in FOLDERS if not any(s in n for s in _SIGNATURE_ALONE) and "manifest.json" not in n])
+@pytest.mark.parametrize(
+    "name", [n for n in FOLDERS if not any(s in n for s in _SIGNATURE_ALONE) and "manifest.json" not in n]
+)
 def test_most_are_refused_without_a_key_too(name: str, signed: Path, tmp_path: Path, loaded: list[Path]) -> None:
     shutil.copytree(signed / "bundle", tmp_path / "bundle")
     FOLDERS[name](tmp_path / "bundle")
     assert "error[E142]" in check(tmp_path / "bundle", loaded)
 
 
-@pytest.mark.parametrize(("name", "data"), [
-    ("session.json", json.dumps({MODEL: {"optimized_model_filepath": "/tmp/evil"}})),
-    ("session.json", json.dumps({MODEL: {"enable_profiling": True}})),
-    ("session.json", json.dumps({MODEL: {"disabled_optimizers": "all"}})),
-    ("session.json", json.dumps({"../model.onnx": {}})),
-    ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1e999})),
-    ("selftest.json", json.dumps({"texts": [["a"]] * 300, "logits": [[0.0, 1.0]] * 300, "tolerance": 1.0})),
-    ("selftest.json", json.dumps({"texts": [], "logits": [], "tolerance": 1.0})),
-    ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1e308})),
-    ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1.5})),
-    ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[float("nan"), 1.0]], "tolerance": 1.0})),
-    ("selftest.json", json.dumps({"texts": [["a", "b"]], "logits": [[0.0, 1.0]], "tolerance": 1.0})),
-    ("session.json", json.dumps({MODEL: {"intra_op_num_threads": 1_000_000}})),
-    ("selftest.json", "{"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("session.json", json.dumps({MODEL: {"optimized_model_filepath": "/tmp/evil"}})),
+        ("session.json", json.dumps({MODEL: {"enable_profiling": True}})),
+        ("session.json", json.dumps({MODEL: {"disabled_optimizers": "all"}})),
+        ("session.json", json.dumps({"../model.onnx": {}})),
+        ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1e999})),
+        ("selftest.json", json.dumps({"texts": [["a"]] * 300, "logits": [[0.0, 1.0]] * 300, "tolerance": 1.0})),
+        ("selftest.json", json.dumps({"texts": [], "logits": [], "tolerance": 1.0})),
+        ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1e308})),
+        ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[0.0, 1.0]], "tolerance": 1.5})),
+        ("selftest.json", json.dumps({"texts": [["a"]], "logits": [[float("nan"), 1.0]], "tolerance": 1.0})),
+        ("selftest.json", json.dumps({"texts": [["a", "b"]], "logits": [[0.0, 1.0]], "tolerance": 1.0})),
+        ("session.json", json.dumps({MODEL: {"intra_op_num_threads": 1_000_000}})),
+        ("selftest.json", "{"),
+    ],
+)
 def test_what_it_would_make_the_runtime_do_is_refused_though_the_manifest_agrees(
     name: str, data: str, signed: Path, tmp_path: Path, loaded: list[Path]
 ) -> None:
@@ -226,7 +245,9 @@ def test_what_it_would_make_the_runtime_do_is_refused_though_the_manifest_agrees
 def test_the_wrong_key_and_a_missing_signature(signed: Path, tmp_path: Path, loaded: list[Path]) -> None:
     assert "error[E141]" in check(signed / "bundle", loaded, "--key", signed / "other.pub")
     assert "error[E141]" in check(signed / "bundle.zip", loaded, "--key", signed / "other.pub")
-    assert "error[E141]" in check(signed / "bundle", loaded, "--key", signed / "key"), "the private key is none to check with"
+    assert "error[E141]" in check(signed / "bundle", loaded, "--key", signed / "key"), (
+        "the private key is none to check with"
+    )
     assert "error[E141]" in check(signed / "bundle", loaded, "--key", tmp_path / "gone.pub")
     assert "error[E140]" in check(tmp_path / "gone", loaded)
 
@@ -311,13 +332,21 @@ ZIPS: dict[str, Callable[[bytes, dict[str, bytes]], bytes]] = {
     "a link to the model": lambda data, files: zipped([*{**files, MODEL: b"/etc/passwd"}.items()], mode=0o120777 << 16),
     "executable": lambda data, files: zipped([*files.items()], mode=0o100755 << 16),
     "compressed": lambda data, files: zipped([*files.items()], compression=zipfile.ZIP_DEFLATED),
-    "a bomb": lambda data, files: zipped([*{**files, MODEL: bytes(9_000_000)}.items()], compression=zipfile.ZIP_DEFLATED),
-    "a bomb in a file more": lambda data, files: zipped([*files.items(), ("zeros", bytes(9_000_000))], compression=zipfile.ZIP_DEFLATED),
+    "a bomb": lambda data, files: zipped(
+        [*{**files, MODEL: bytes(9_000_000)}.items()], compression=zipfile.ZIP_DEFLATED
+    ),
+    "a bomb in a file more": lambda data, files: zipped(
+        [*files.items(), ("zeros", bytes(9_000_000))], compression=zipfile.ZIP_DEFLATED
+    ),
     "claims to be smaller": lambda data, files: patched(data, b"run.py", 24, "<L", 10),
     "claims to be larger": lambda data, files: patched(data, b"run.py", 24, "<L", 1 << 31),
-    "claims both sizes larger": lambda data, files: patched(patched(data, b"run.py", 24, "<L", 1 << 30), b"run.py", 20, "<L", 1 << 30),
+    "claims both sizes larger": lambda data, files: patched(
+        patched(data, b"run.py", 24, "<L", 1 << 30), b"run.py", 20, "<L", 1 << 30
+    ),
     "claims to be stored elsewhere": lambda data, files: patched(data, b"run.py", 42, "<L", 0),
-    "two entries of the same bytes": lambda data, files: patched(data, b"tokenizer.json", 42, "<L", data.index(b"PK\x03\x04", 4)),
+    "two entries of the same bytes": lambda data, files: patched(
+        data, b"tokenizer.json", 42, "<L", data.index(b"PK\x03\x04", 4)
+    ),
     "claims to be encrypted": lambda data, files: patched(data, b"run.py", 8, "<H", 1),
     "an extra field": with_entry(extra=b"\xfe\xca\x01\x00x"),
     "an entry's comment": with_entry(comment=b"evil"),
@@ -325,7 +354,9 @@ ZIPS: dict[str, Callable[[bytes, dict[str, bytes]], bytes]] = {
     "many entries": lambda data, files: zipped([*files.items(), *((f"f{i}", b"") for i in range(1100))]),
     "without its manifest": lambda data, files: zipped([(n, d) for n, d in files.items() if n != "manifest.json"]),
     "without its signature": lambda data, files: zipped([(n, d) for n, d in files.items() if n != "manifest.sig"]),
-    "sorted otherwise and one changed": lambda data, files: zipped([(n, d + b" " * (n == "run.py")) for n, d in reversed(files.items())]),
+    "sorted otherwise and one changed": lambda data, files: zipped(
+        [(n, d + b" " * (n == "run.py")) for n, d in reversed(files.items())]
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""Streaming calibrators against all values at once: numpy by brute force, and ONNX Runtime's own where they mean the same."""
+"""Streaming calibrators against all values at once: numpy by brute force, and ONNX Runtime's own where they mean the
+same.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def rows(seed: int = 0, scale: float = 1.0) -> list[Array]:
     """Rows of different lengths whose values grow, shrink, and have a few outliers; as after a GELU, mostly above zero."""
     rng = np.random.default_rng(seed)
-    made = [rng.standard_normal((1, n, 8)).astype(np.float32) * scale * growth for n, growth in ((5, 0.01), (40, 1), (17, 3), (200, 0.5), (90, 1))]
+    made = [
+        rng.standard_normal((1, n, 8)).astype(np.float32) * scale * growth
+        for n, growth in ((5, 0.01), (40, 1), (17, 3), (200, 0.5), (90, 1))
+    ]
     made[3][0, 7, 3] = 11 * scale
     return [np.maximum(r, -0.17 * scale) for r in made]
 
@@ -54,7 +59,9 @@ def test_min_max_and_moving_average() -> None:
         widest.add(part)
         smoothed.add(part)
     assert widest.range() == (min(p.min() for p in parts), max(p.max() for p in parts))
-    np.testing.assert_allclose(smoothed.range(), (np.mean([p.min() for p in parts]), np.mean([p.max() for p in parts])), rtol=1e-6)
+    np.testing.assert_allclose(
+        smoothed.range(), (np.mean([p.min() for p in parts]), np.mean([p.max() for p in parts])), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("percent", [90.0, 99.0, 99.9, 99.99, 100.0])
@@ -63,9 +70,15 @@ def test_percentiles_are_numpys_up_to_a_bin(percent: float) -> None:
     seen, values = histogram(parts), np.concatenate([p.ravel() for p in parts])
     cut = (1 - percent / 100) / 2
     expected = np.quantile(values, [cut, 1 - cut], method="inverted_cdf")
-    np.testing.assert_allclose(clipping.percentile(seen, percent, symmetric=False), np.array([min(expected[0], 0), expected[1]]), atol=1.01 * seen.width)
+    np.testing.assert_allclose(
+        clipping.percentile(seen, percent, symmetric=False),
+        np.array([min(expected[0], 0), expected[1]]),
+        atol=1.01 * seen.width,
+    )
     magnitude = np.quantile(np.abs(values), percent / 100, method="inverted_cdf")
-    np.testing.assert_allclose(clipping.percentile(seen, percent, symmetric=True), (-magnitude, magnitude), atol=1.01 * seen.width)
+    np.testing.assert_allclose(
+        clipping.percentile(seen, percent, symmetric=True), (-magnitude, magnitude), atol=1.01 * seen.width
+    )
 
 
 @pytest.mark.parametrize("percent", [99.0, 99.9])
@@ -77,7 +90,9 @@ def test_percentiles_are_onnxruntimes_up_to_its_bin(percent: float, capsys: pyte
     collector.collect({"x": values})
     low, high, *_ = collector.compute_collection_result()["x"]
     theirs = 2 * np.abs(values).max() / 2048
-    np.testing.assert_allclose(clipping.percentile(histogram([values]), percent, symmetric=False), (low, high), atol=1.1 * theirs)
+    np.testing.assert_allclose(
+        clipping.percentile(histogram([values]), percent, symmetric=False), (low, high), atol=1.1 * theirs
+    )
 
 
 def rounding(values: Array, low: float, high: float) -> float:

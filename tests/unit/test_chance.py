@@ -1,5 +1,7 @@
-"""No verdict on what is no number or has learned nothing: outputs that are not finite, and models no better than an answer that
-reads no text, on either side of a gate, for every task; and that every rendering says so beside the verdict."""
+"""No verdict on what is no number or has learned nothing: outputs that are not finite, and models no better than an
+answer that reads no text, on either side of a gate, for every task; and that every rendering says so beside the
+verdict.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def task(type_: str = "text-classification", names: tuple[str, ...] = ("no", "ye
 
 
 def evidence(of: Task, labels: Any, baseline: Any, candidate: Any, precision: str = "fp32") -> Evidence:
-    sides: list[Any] = [SimpleNamespace(metrics=of.metrics(labels, x), precision=precision) for x in (baseline, candidate)]
+    sides: list[Any] = [
+        SimpleNamespace(metrics=of.metrics(labels, x), precision=precision) for x in (baseline, candidate)
+    ]
     return Evidence(of, labels, baseline, candidate, *sides, [])
 
 
@@ -56,14 +60,18 @@ ALWAYS = np.tile([0.0, 1.0], (1000, 1))
 
 def test_chance_of_each_metric_of_classes() -> None:
     of, good = task(), right(LABELS, 0.83)
-    assert (standing(of, "accuracy", LABELS, good).level, standing(of, "accuracy", LABELS, good).answer) == (0.53, "always answering 'yes'")
+    assert (standing(of, "accuracy", LABELS, good).level, standing(of, "accuracy", LABELS, good).answer) == (
+        0.53,
+        "always answering 'yes'",
+    )
     assert standing(of, "f1", LABELS, good).level == pytest.approx(2 * 0.53 / 1.53)  # precision .53, recall 1
     for metric in ("precision", "recall", "matthews"):
         found = standing(of, metric, LABELS, good)
         assert (found.metric, found.level, found.no_better, found.untold) == ("matthews", 0.0, False, False)
     assert standing(of, "recall", LABELS, ALWAYS).no_better  # though its recall is 1
     rare = (np.arange(1000) % 100 < 8).astype(int)
-    assert standing(of, "f1", rare, np.eye(2)[rare]).answer == "always answering 'yes'"  # of the rare class, which F1 is of
+    # of the rare class, which F1 is of
+    assert standing(of, "f1", rare, np.eye(2)[rare]).answer == "always answering 'yes'"
     three = task(names=("a", "b", "c"))
     assert standing(three, "f1", np.arange(300) % 3, np.eye(3)[np.random.default_rng(1).integers(0, 3, 300)]).untold
 
@@ -133,9 +141,28 @@ def test_chance_of_coreference_is_all_or_none() -> None:
 def test_chance_of_summaries_is_one_of_another_document() -> None:
     """A gate on ROUGE passed at 0.0000 → 0.0020."""
     of = task("summarization", (), label="summary", metrics=["rouge1"])
-    words = ["the", "a", "of", "to", "and", "city", "river", "king", "war", "law", "bridge", "song", "tree", "ship", "stone", "bread"]
+    words = [
+        "the",
+        "a",
+        "of",
+        "to",
+        "and",
+        "city",
+        "river",
+        "king",
+        "war",
+        "law",
+        "bridge",
+        "song",
+        "tree",
+        "ship",
+        "stone",
+        "bread",
+    ]
     rng = np.random.default_rng(0)
-    labels = np.array([" ".join(["the", *rng.choice(words[5:], 4, replace=False), "of"]) for _ in range(40)], dtype=object)
+    labels = np.array(
+        [" ".join(["the", *rng.choice(words[5:], 4, replace=False), "of"]) for _ in range(40)], dtype=object
+    )
     found = standing(of, "rouge1", labels, labels)
     assert found.value == pytest.approx(1.0) and 0.2 < found.level < 0.8 and not found.untold
     nothing, little = np.full(40, "", dtype=object), np.array(["", *["zebra"] * 38, "the"], dtype=object)
@@ -154,15 +181,22 @@ def test_a_collapsed_baseline_passes_no_drop() -> None:
     said = evidence(task(), LABELS, ALWAYS, right(LABELS, 0.83))
     gate = decide(GateSpec(metric="accuracy", max_drop=0.01), said)
     assert (gate.verdict, gate.value) == ("inconclusive", pytest.approx(-0.3, abs=0.05))
-    assert "the baseline's accuracy of 0.5300 is no better than always answering 'yes' (0.5300): a drop from it says nothing" in gate.reason
+    assert (
+        "the baseline's accuracy of 0.5300 is no better than always answering 'yes' (0.5300): a drop from it says nothing"
+        in gate.reason
+    )
     assert decide(GateSpec(metric="accuracy", max_drop_relative=0.01), said).verdict == "inconclusive"
     assert decide(GateSpec(metric="accuracy", min=0.7), said).verdict == "pass"  # looks at the candidate alone
     (warning,) = warnings(said, ["accuracy"])
-    assert warning.endswith("the candidate is compared with a model that has learned nothing that is seen here; train the baseline longer.")
+    assert warning.endswith(
+        "the candidate is compared with a model that has learned nothing that is seen here; train the baseline longer."
+    )
 
 
 def test_a_model_that_reads_rare_classes_is_not_taken_for_chance() -> None:
-    """Of one row in twenty a balanced accuracy of .65 is an accuracy below always no's, and of nine in ten an F1 below always yes's."""
+    """Of one row in twenty a balanced accuracy of .65 is an accuracy below always no's, and of nine in ten an F1 below
+    always yes's.
+    """
     rng = np.random.default_rng(0)
     for share, right_of, metric in ((0.05, (0.8, 0.5), "accuracy"), (0.9, (0.5, 0.8), "f1")):
         labels = (rng.random(1000) < share).astype(int)
@@ -172,7 +206,10 @@ def test_a_model_that_reads_rare_classes_is_not_taken_for_chance() -> None:
         assert decide(GateSpec(metric=metric, max_drop=0.05), said).verdict == "pass"
         assert "is no better than always answering" in warnings(said, [metric])[0]
         blind = np.eye(2)[rng.permutation(reads.argmax(1))]  # as often, and reads nothing
-        assert decide(GateSpec(metric=metric, max_drop=0.05), evidence(task(), labels, blind, blind)).verdict == "inconclusive"
+        assert (
+            decide(GateSpec(metric=metric, max_drop=0.05), evidence(task(), labels, blind, blind)).verdict
+            == "inconclusive"
+        )
 
 
 def test_a_collapsed_candidate_passes_no_drop_and_fails_as_ever() -> None:
@@ -181,7 +218,11 @@ def test_a_collapsed_candidate_passes_no_drop_and_fails_as_ever() -> None:
     assert decide(GateSpec(metric="accuracy", max_drop=0.4), said).reason.endswith("a drop to it says nothing")
     assert decide(GateSpec(metric="accuracy", max_drop=0.0), said).verdict == "fail"
     (warning,) = warnings(evidence(task(), LABELS, right(LABELS, 0.83), ALWAYS, precision="int8"), ["accuracy"])
-    assert "The candidate's accuracy of 0.5300" in warning and "the baseline is better" in warning and "policy: auto" in warning
+    assert (
+        "The candidate's accuracy of 0.5300" in warning
+        and "the baseline is better" in warning
+        and "policy: auto" in warning
+    )
 
 
 def test_rows_that_cannot_tell_are_said() -> None:
@@ -191,17 +232,25 @@ def test_rows_that_cannot_tell_are_said() -> None:
     (warning,) = warnings(said, ["accuracy"])
     assert "not shown by 34 rows to be better than" in warning and "report on more rows" in warning
     six = np.array([0, 1] * 3)
-    assert warnings(evidence(task(), six, np.eye(2)[six], np.eye(2)[six]), ["matthews"])  # right six times is luck once in twenty
+    # right six times is luck once in twenty
+    assert warnings(evidence(task(), six, np.eye(2)[six], np.eye(2)[six]), ["matthews"])
     seven = np.array([0, 1] * 5)
     assert not warnings(evidence(task(), seven, np.eye(2)[seven], np.eye(2)[seven]), ["matthews"])
-    assert not warnings(evidence(task(), LABELS, right(LABELS, 0.83), right(LABELS, 0.83, 1)), ["accuracy", "f1", "recall"])
+    assert not warnings(
+        evidence(task(), LABELS, right(LABELS, 0.83), right(LABELS, 0.83, 1)), ["accuracy", "f1", "recall"]
+    )
 
 
 def test_no_confidence_is_rounded_to_certainty() -> None:
     said = evidence(task(), LABELS, right(LABELS, 0.83), right(LABELS, 0.83))
     for confidence, text in ((0.95, "95%"), (0.975, "97.5%"), (0.999, "99.9%"), (0.9999999, "99.99999%")):
         for more in ({"max_drop": 0.4}, {"min": 0.5}, {"max_drop": 0.4, "slice": "label"}):
-            assert f" with {text} confidence" in decide(GateSpec.model_validate({"metric": "accuracy", "confidence": confidence, **more}), said).reason
+            assert (
+                f" with {text} confidence"
+                in decide(
+                    GateSpec.model_validate({"metric": "accuracy", "confidence": confidence, **more}), said
+                ).reason
+            )
 
 
 def test_what_is_held_against_chance() -> None:
@@ -209,13 +258,22 @@ def test_what_is_held_against_chance() -> None:
     assert looked_at(gates, task().spec) == ["f1", "accuracy"]
 
 
-@pytest.mark.parametrize(("given", "words"), [
-    ({"metric": "accuracy", "max_drop": 5}, "cannot fail: accuracy is between 0 and 1, and no drop is larger than 1"),
-    ({"metric": "rougeL", "max_drop": 1}, "cannot fail"), ({"metric": "matthews", "max_drop": 2}, "between -1 and 1"),
-    ({"metric": "f1", "min": 0}, "cannot fail: f1 is between 0 and 1"), ({"metric": "pearson", "min": -1}, "cannot fail"),
-    ({"metric": "accuracy", "min": 90}, "cannot be reached: accuracy is between 0 and 1"),
-    ({"metric": "size", "max_ratio": 1e5}, "cannot fail"), ({"metric": "latency.p50", "min_speedup": 1e-5}, "cannot fail"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"metric": "accuracy", "max_drop": 5},
+            "cannot fail: accuracy is between 0 and 1, and no drop is larger than 1",
+        ),
+        ({"metric": "rougeL", "max_drop": 1}, "cannot fail"),
+        ({"metric": "matthews", "max_drop": 2}, "between -1 and 1"),
+        ({"metric": "f1", "min": 0}, "cannot fail: f1 is between 0 and 1"),
+        ({"metric": "pearson", "min": -1}, "cannot fail"),
+        ({"metric": "accuracy", "min": 90}, "cannot be reached: accuracy is between 0 and 1"),
+        ({"metric": "size", "max_ratio": 1e5}, "cannot fail"),
+        ({"metric": "latency.p50", "min_speedup": 1e-5}, "cannot fail"),
+    ],
+)
 def test_a_bound_that_decides_nothing_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         GateSpec.model_validate(given)
@@ -242,11 +300,16 @@ def test_one_output_that_is_no_number_fails_every_gate_that_looks_at_it(wrong: f
         for bound in ({"max_drop": 0.5}, {"max_drop_relative": 0.5}):
             gate = decide(GateSpec.model_validate({"metric": "accuracy", **bound}), said)
             assert (gate.verdict, gate.value) == ("fail", None)
-            assert gate.reason == f"2 of 1000 rows have an output of the {side} that is no finite number (nan or infinite)"
+            assert (
+                gate.reason == f"2 of 1000 rows have an output of the {side} that is no finite number (nan or infinite)"
+            )
         assert decide(GateSpec(metric="accuracy", min=0.5), said).verdict == ("fail" if side == "candidate" else "pass")
         assert decide(GateSpec(metric="accuracy", max_drop=0.5, slice="worst"), said).verdict == "fail"
         (warning,) = warnings(said, ["accuracy"])  # a gate on size or latency stands beside it
-        assert warning.startswith(f"2 of 1000 rows have an output of the {side}") and "every gate that looks at them fails" in warning
+        assert (
+            warning.startswith(f"2 of 1000 rows have an output of the {side}")
+            and "every gate that looks at them fails" in warning
+        )
 
 
 def test_labels_and_scores_that_are_no_numbers_or_all_the_same() -> None:
@@ -256,13 +319,19 @@ def test_labels_and_scores_that_are_no_numbers_or_all_the_same() -> None:
     assert decide(gate, evidence(of, np.where(labels > 4.9, math.nan, labels), good, good)).verdict == "fail"
     assert decide(gate, evidence(of, labels, good, flat)).verdict == "fail"
     constant = decide(gate, evidence(of, labels, flat, good))
-    assert (constant.verdict, constant.reason) == ("inconclusive", "the baseline's scores are all the same, and their correlation is not defined")
+    assert (constant.verdict, constant.reason) == (
+        "inconclusive",
+        "the baseline's scores are all the same, and their correlation is not defined",
+    )
     assert decide(GateSpec(metric="pearson", min=-0.5), evidence(of, labels, good, flat)).verdict == "fail"
     for rows in (labels[:1], np.full(50, 3.0)):  # the rows' fault, and no model's
         for bound in ({"max_drop": 0.5}, {"min": 0.5}):
             gate = GateSpec.model_validate({"metric": "pearson", **bound})
             found = decide(gate, evidence(of, rows, rows[:, None], rows[:, None]))
-            assert (found.verdict, found.reason.partition(" rows are")[0]) == ("inconclusive", f"the labels of all {len(rows)}")
+            assert (found.verdict, found.reason.partition(" rows are")[0]) == (
+                "inconclusive",
+                f"the labels of all {len(rows)}",
+            )
     assert decide(gate, evidence(of, np.full(50, 1.0), good, good)).verdict == "inconclusive"
 
 
@@ -270,7 +339,10 @@ def test_scores_that_are_the_same_but_for_rounding_are_constant() -> None:
     of, labels = task("text-regression", ()), np.linspace(0, 5, 50)
     jitter = np.full((50, 1), 2.0) + 2e-7 * labels[:, None] / 5
     assert of.measure("pearson", labels, jitter) == of.measure("spearman", labels, jitter) == 0
-    assert decide(GateSpec(metric="spearman", max_drop=0.5), evidence(of, labels, labels[:, None], jitter)).verdict == "fail"
+    assert (
+        decide(GateSpec(metric="spearman", max_drop=0.5), evidence(of, labels, labels[:, None], jitter)).verdict
+        == "fail"
+    )
     assert of.undefined("pearson", labels, 1e-9 * labels[:, None]) is None  # small, and not the same
 
 
@@ -303,7 +375,9 @@ def test_a_word_that_is_no_number_is_told_from_what_is_filled_up() -> None:
         broken = outputs.copy()
         broken[0, word] = math.nan
         assert of.sound(labels, broken).tolist() == [False, True, True]
-        again = of.stack([json.loads(json.dumps(of.plain_output(o, label))) for o, label in zip(broken, labels, strict=True)])
+        again = of.stack(
+            [json.loads(json.dumps(of.plain_output(o, label))) for o, label in zip(broken, labels, strict=True)]
+        )
         assert of.sound(labels, again).tolist() == [False, True, True]
     assert decide(GateSpec(metric="f1", max_drop=0.5), evidence(of, labels, outputs, broken)).verdict == "fail"
 
@@ -343,11 +417,17 @@ def test_a_warning_stands_beside_the_verdict_everywhere(capsys: pytest.CaptureFi
     report = sample_report(warnings=[WARNING])
     page = render_html(report)
     header = page[page.index("<header") : page.index("</header>")]
-    assert 'class="inconclusive"' in header and "pass, with a warning" in header and "&#39;&lt;yes&gt;&#39; (0.5300)" in header
+    assert (
+        'class="inconclusive"' in header
+        and "pass, with a warning" in header
+        and "&#39;&lt;yes&gt;&#39; (0.5300)" in header
+    )
     text = render_markdown(report)
     assert text.index("PASS") < text.index("**Warning:** The candidate's") < text.index("gates passed")
     card = render_card(report, pair=True, quantized=True)
-    assert "Verdict of its gates: **pass**, with a warning." in card and card.index("**Warning:** The candidate's") < card.index("## Measured")
+    assert "Verdict of its gates: **pass**, with a warning." in card and card.index(
+        "**Warning:** The candidate's"
+    ) < card.index("## Measured")
     show_summary(report)
     shown = capsys.readouterr().out.rstrip().splitlines()
     assert shown[-1] == "pass" and "warning: The candidate's accuracy of 0.5300" in " ".join(shown[-3:-1])
@@ -362,4 +442,6 @@ def test_a_warning_stands_beside_the_verdict_everywhere(capsys: pytest.CaptureFi
 
 def test_without_a_warning_nothing_changes() -> None:
     report = sample_report()
-    assert "with a warning" not in render_html(report) + render_markdown(report) + render_card(report, pair=True, quantized=True)
+    assert "with a warning" not in render_html(report) + render_markdown(report) + render_card(
+        report, pair=True, quantized=True
+    )

@@ -1,4 +1,6 @@
-"""What CI servers are told: JUnit against the schema, GitHub's commands against the runner's rules, and what is light to install."""
+"""What CI servers are told: JUnit against the schema, GitHub's commands against the runner's rules, and what is light
+to install.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,20 @@ NASTY = "a <b> & \"c\" 'd' ]]> 100 %, x:y | `z`\r\nnext\x00\x1b\ud800 ≥ 2×"
 
 
 def gate(verdict: Verdict, reason: str = "0.83 → 0.82", line: int | None = 12) -> Gate:
-    return Gate(metric="latency.p50", verdict=verdict, value=None, bound=1.5, kind="min_speedup", reason=reason, confidence=0.95, target="cpu-1-thread",
-                sequence="task", line=line, low=None, high=None)  # fmt: skip
+    return Gate(
+        metric="latency.p50",
+        verdict=verdict,
+        value=None,
+        bound=1.5,
+        kind="min_speedup",
+        reason=reason,
+        confidence=0.95,
+        target="cpu-1-thread",
+        sequence="task",
+        line=line,
+        low=None,
+        high=None,
+    )
 
 
 def suites() -> list[Suite]:
@@ -37,7 +51,13 @@ def test_junit_is_valid_and_says_what_the_gates_say() -> None:
     root = etree.fromstring(junit(suites()).encode())
     SCHEMA.assertValid(root)
     first, none, broken = root
-    assert dict(first.attrib) == {"name": "quick <&> start", "tests": "4", "failures": "1", "errors": "1", "skipped": "0"}
+    assert dict(first.attrib) == {
+        "name": "quick <&> start",
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "0",
+    }
     assert [c[0].tag for c in first] == ["system-out", "failure", "error", "system-out"]
     shown = first[1][0].get("message")
     assert "a <b> & \"c\" 'd' ]]> 100 %, x:y | `z`" in shown and shown.endswith("next��� ≥ 2×")
@@ -46,7 +66,9 @@ def test_junit_is_valid_and_says_what_the_gates_say() -> None:
     assert (broken.get("errors"), broken[0][0].tag) == ("1", "error")
 
 
-@pytest.mark.parametrize("wrong", ['<testsuite tests="1"/>', '<testsuites><testsuite name="x" tests="1" failures="0"/></testsuites>'])
+@pytest.mark.parametrize(
+    "wrong", ['<testsuite tests="1"/>', '<testsuites><testsuite name="x" tests="1" failures="0"/></testsuites>']
+)
 def test_the_schema_refuses_what_is_not_junit(wrong: str) -> None:
     assert not SCHEMA.validate(etree.fromstring(wrong))
 
@@ -55,7 +77,9 @@ COMMAND = re.compile(r"^::(?P<level>\w+)(?: (?P<properties>[^:]*(?:%3A[^:]*)*))?
 
 
 def as_the_runner_reads(line: str) -> tuple[str, dict[str, str], str]:
-    """actions/runner, ActionCommand.TryParseV2: properties are split at commas, then at the first =; escapes undone last."""
+    """actions/runner, ActionCommand.TryParseV2: properties are split at commas, then at the first =; escapes undone
+    last.
+    """
     found = COMMAND.match(line)
     assert found and "\n" not in line and "\r" not in line, line
 
@@ -74,8 +98,11 @@ def test_annotations_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.
     found = [as_the_runner_reads(line) for line in commands(suites(), recipe)]
     assert [level for level, _, _ in found] == ["error", "warning", "error"]
     _, where, message = found[0]
-    assert where == {"file": "recipes/odd, 100%:1.yaml", "line": "12",
-                     "title": "fail: quick <&> start: latency.p50 min_speedup 1.5 (cpu-1-thread task rows)"}  # fmt: skip
+    assert where == {
+        "file": "recipes/odd, 100%:1.yaml",
+        "line": "12",
+        "title": "fail: quick <&> start: latency.p50 min_speedup 1.5 (cpu-1-thread task rows)",
+    }
     assert message == NASTY.replace("\r\n", "\n").replace("\x00", "\\x00").replace("\x1b", "\\x1b")
     assert "line" not in found[2][1]
     (alone,) = commands([Suite("x", [gate("fail", line=None)])], None)
@@ -94,7 +121,9 @@ def test_the_summary_is_appended_and_stays_a_table(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("where", ["no/such/folder/summary.md", "", ".", "pipe", "a\0b"])
-def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+def test_a_summary_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     monkeypatch.setattr(os, "environ", {**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / where)})
     assert "cannot be written" in str(append_summary("text"))
@@ -103,7 +132,9 @@ def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, monkeypat
 
 def test_the_light_requirements_are_pyprojects_without_what_trains() -> None:
     everything = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    light = [line for line in (ROOT / "requirements-gate.txt").read_text().splitlines() if line and not line.startswith("#")]
+    light = [
+        line for line in (ROOT / "requirements-gate.txt").read_text().splitlines() if line and not line.startswith("#")
+    ]
     assert set(light) < set(everything)
     left_out = {re.split("[<>=]", name)[0] for name in set(everything) - set(light)}
     assert left_out == {"torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "scipy", "pyarrow"}
@@ -113,6 +144,8 @@ def test_a_warning_beside_the_verdict_reaches_every_form() -> None:
     """Rows of the report split that stand in train: nobody who reads the CI server alone may miss it."""
     said = "12 of 200 validation rows stand in train too"
     suites = [Suite("x", [gate("pass")], warnings=(said,)), Suite("none", [], warnings=(said,))]
-    assert [suite.findtext("system-out") for suite in etree.fromstring(junit(suites).encode())] == [f"WARNING: {said}"] * 2
+    assert [suite.findtext("system-out") for suite in etree.fromstring(junit(suites).encode())] == [
+        f"WARNING: {said}"
+    ] * 2
     assert summary(suites).count(f"**Warning:** {said}") == 2 and "with a warning" in summary(suites)
     assert sum(line.startswith("::warning") and said in line for line in commands(suites, None)) == 2

@@ -1,4 +1,6 @@
-"""The action and the examples of docs/ci.md, run as a CI server would: their own shell lines, with stand-ins for pip and edgeopt."""
+"""The action and the examples of docs/ci.md, run as a CI server would: their own shell lines, with stand-ins for pip
+and edgeopt.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from edgeopt.cli.gate import command as gate
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-EXAMPLES = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/ci.md").read_text(encoding="utf-8"), re.DOTALL)]
+EXAMPLES = [
+    yaml.safe_load(block)
+    for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/ci.md").read_text(encoding="utf-8"), re.DOTALL)
+]
 #: Writes down how it was called, an argument a line.
 STAND_IN = '#!/bin/sh\nprintf "%s\\n" "$(basename "$0")" "$@" >> "$CALLS"\necho >> "$CALLS"\nexit "${CODE:-0}"\n'
 
@@ -37,19 +42,26 @@ def run_line(line: str, bench: Path, *arguments: str, **env: str) -> tuple[int, 
     calls = bench / "calls"
     calls.unlink(missing_ok=True)
     path = f"{bench / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", line, "bash", *arguments], cwd=bench, check=False,
-                          env={"PATH": path, "CALLS": str(calls), **env})  # fmt: skip
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", line, "bash", *arguments],
+        cwd=bench,
+        check=False,
+        env={"PATH": path, "CALLS": str(calls), **env},
+    )
     return done.returncode, [block.split("\n") for block in calls.read_text().strip("\n").split("\n\n")]
 
 
 def run_action(bench: Path, code: str = "0", **inputs: str) -> tuple[int, list[list[str]]]:
     """Every step of the action with these inputs: the last exit code, and all calls."""
-    values = {f"inputs.{k}": inputs.get(k, v.get("default")) for k, v in ACTION["inputs"].items()} | {"github.action_path": str(bench / "the action")}
+    values = {f"inputs.{k}": inputs.get(k, v.get("default")) for k, v in ACTION["inputs"].items()} | {
+        "github.action_path": str(bench / "the action")
+    }
     assert not [k for k, v in ACTION["inputs"].items() if v.get("required") and k not in inputs]
     calls: list[list[str]] = []
     status = 0
     for step in ACTION["runs"]["steps"]:
-        assert step["shell"] == "bash" and "${{" not in step["run"]  # what users give reaches the shell as values, never as its text
+        # what users give reaches the shell as values, never as its text
+        assert step["shell"] == "bash" and "${{" not in step["run"]
         env = {k: re.sub(r"\$\{\{ ([\w.]+) \}\}", lambda m: values[m[1]], v) for k, v in step["env"].items()}
         status, new = run_line(step["run"], bench, **env, CODE=code if "edgeopt gate" in step["run"] else "0")
         calls += new
@@ -67,7 +79,18 @@ def test_the_action_installs_what_is_light_and_gates(bench: Path) -> None:
     assert calls == [
         ["python", "-m", "pip", "install", "--quiet", "-r", f"{action}/requirements-gate.txt"],
         ["python", "-m", "pip", "install", "--quiet", "--no-deps", action],
-        ["edgeopt", "gate", "my model", "--recipe", "a;b.yaml", "--against", "base line.json", "--junit", "edgeopt-gates.xml", "--github"],
+        [
+            "edgeopt",
+            "gate",
+            "my model",
+            "--recipe",
+            "a;b.yaml",
+            "--against",
+            "base line.json",
+            "--junit",
+            "edgeopt-gates.xml",
+            "--github",
+        ],
     ]
     assert {a for a in calls[2] if a.startswith("--")} <= options_of(gate)
     assert (ROOT / "requirements-gate.txt").is_file()
@@ -79,7 +102,9 @@ def test_what_is_not_given_is_left_out(bench: Path) -> None:
     assert not (bench / "run").exists()
 
 
-@pytest.mark.parametrize(("code", "inconclusive", "status"), [("1", "pass", 1), ("2", "pass", 2), ("4", "pass", 0), ("4", "fail", 4)])
+@pytest.mark.parametrize(
+    ("code", "inconclusive", "status"), [("1", "pass", 1), ("2", "pass", 2), ("4", "pass", 0), ("4", "fail", 4)]
+)
 def test_the_exit_code_is_the_verdict(bench: Path, code: str, inconclusive: str, status: int) -> None:
     assert run_action(bench, code, artifact="model", inconclusive=inconclusive)[0] == status
 
@@ -104,10 +129,18 @@ def test_the_hooks_before_a_commit(bench: Path) -> None:
     validate, gated = hooks
     # pre-commit splits `entry` as a shell would and puts the names of the files behind it
     status, calls = run_line(f'{validate["entry"]} "$@"', bench, "recipes/one.yaml", "recipes/two words.yaml")
-    assert (status, calls) == (0, [["edgeopt", "validate", "recipes/one.yaml"], ["edgeopt", "validate", "recipes/two words.yaml"]])
-    assert run_line(f'{validate["entry"]} "$@"', bench, "recipes/one.yaml", "recipes/two.yaml", CODE="2") == (2, [["edgeopt", "validate", "recipes/one.yaml"]])
+    assert (status, calls) == (
+        0,
+        [["edgeopt", "validate", "recipes/one.yaml"], ["edgeopt", "validate", "recipes/two words.yaml"]],
+    )
+    assert run_line(f'{validate["entry"]} "$@"', bench, "recipes/one.yaml", "recipes/two.yaml", CODE="2") == (
+        2,
+        [["edgeopt", "validate", "recipes/one.yaml"]],
+    )
     assert re.search(validate["files"], "recipes/a/b.yaml") and not re.search(validate["files"], "docs/recipes/b.yaml")
-    assert re.search(gated["files"], "models/sentiment/onnx/model.onnx") and re.search(gated["files"], "recipes/sentiment.yaml")
+    assert re.search(gated["files"], "models/sentiment/onnx/model.onnx") and re.search(
+        gated["files"], "recipes/sentiment.yaml"
+    )
     _, ((_, name, *rest),) = run_line(gated["entry"], bench)
     assert name == "gate" and {a for a in rest if a.startswith("--")} <= options_of(gate)
 

@@ -11,28 +11,34 @@ from edgeopt.tasks.class_order import in_heads_order
 from edgeopt.tasks.split import Split
 
 
-@pytest.mark.parametrize(("classes", "head", "order"), [
-    (["happy", "sad"], ["sad", "happy"], ["sad", "happy"]),
-    (["happy", "sad"], ["SAD", "Happy"], ["sad", "happy"]),  # spelled as the rows have them
-    (["0", "1"], ["sad", "happy"], ["sad", "happy"]),  # numbers are outputs' numbers
-    (["0", "1"], ["0", "1"], ["0", "1"]),
-    (["1", "2", "3"], ["1", "2", "3"], ["1", "2", "3"]),
-    (["1", "2"], ["0", "1"], ["1", "2"]),  # stars from 1 on: numbers in their order
-    (["happy", "sad"], [], ["happy", "sad"]),  # no trained head
-    (["0", "1"], ["a", "b", "c"], ["0", "1"]),  # another count, which is refused as such (E316)
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("classes", "head", "order"),
+    [
+        (["happy", "sad"], ["sad", "happy"], ["sad", "happy"]),
+        (["happy", "sad"], ["SAD", "Happy"], ["sad", "happy"]),  # spelled as the rows have them
+        (["0", "1"], ["sad", "happy"], ["sad", "happy"]),  # numbers are outputs' numbers
+        (["0", "1"], ["0", "1"], ["0", "1"]),
+        (["1", "2", "3"], ["1", "2", "3"], ["1", "2", "3"]),
+        (["1", "2"], ["0", "1"], ["1", "2"]),  # stars from 1 on: numbers in their order
+        (["happy", "sad"], [], ["happy", "sad"]),  # no trained head
+        (["0", "1"], ["a", "b", "c"], ["0", "1"]),  # another count, which is refused as such (E316)
+    ],
+)
 def test_order(classes: list[str], head: list[str], order: list[str]) -> None:
     assert in_heads_order(classes, head) == tuple(order)
 
 
-@pytest.mark.parametrize(("classes", "head", "words"), [
-    (["happy", "sad"], ["neg", "pos"], ["different classes", "the head's:  neg, pos", "the rows: happy, sad"]),
-    (["happy", "sad"], ["sad", "happy", "neutral"], ["different classes", "neutral"]),
-    (["happy", "sad"], ["0", "1"], ["does not name its classes", "task.labels in the order of the head's outputs"]),
-    (["1", "2"], ["sad", "happy"], ["different classes"]),
-    (["Sad", "sad"], ["sad", "happy"], ["different classes"]),
-    (["0", "1"], ["x", "X"], ["two outputs of the model's trained head have one name"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("classes", "head", "words"),
+    [
+        (["happy", "sad"], ["neg", "pos"], ["different classes", "the head's:  neg, pos", "the rows: happy, sad"]),
+        (["happy", "sad"], ["sad", "happy", "neutral"], ["different classes", "neutral"]),
+        (["happy", "sad"], ["0", "1"], ["does not name its classes", "task.labels in the order of the head's outputs"]),
+        (["1", "2"], ["sad", "happy"], ["different classes"]),
+        (["Sad", "sad"], ["sad", "happy"], ["different classes"]),
+        (["0", "1"], ["x", "X"], ["two outputs of the model's trained head have one name"]),
+    ],
+)
 def test_refused(classes: list[str], head: list[str], words: list[str]) -> None:
     with pytest.raises(InputError) as error:
         in_heads_order(classes, head)
@@ -42,7 +48,11 @@ def test_refused(classes: list[str], head: list[str], words: list[str]) -> None:
 
 def test_stated_by_the_user() -> None:
     assert in_heads_order(["sad", "happy"], ["sad", "happy"], stated=True) == ("sad", "happy")
-    assert in_heads_order(["neg", "pos"], ["sad", "happy"], stated=True) == ("neg", "pos")  # other names for its outputs
+    # other names for its outputs
+    assert in_heads_order(["neg", "pos"], ["sad", "happy"], stated=True) == (
+        "neg",
+        "pos",
+    )
     assert in_heads_order(["happy", "sad"], ["0", "1"], stated=True) == ("happy", "sad")
     for labels in (["happy", "sad"], ["happy", "other"]):
         with pytest.raises(InputError, match=r"E318(.|\n)*different orders(.|\n)*task.labels: happy"):
@@ -59,7 +69,9 @@ def test_rows_of_one_class_keep_its_number() -> None:
 def test_names_of_a_config() -> None:
     assert as_in_rows(named_outputs({"id2label": {"1": "LABEL_1", "0": "LABEL_0"}})) == ("0", "1")
     assert as_in_rows(named_outputs({"id2label": {str(i): f"c{i}" for i in range(11)}}))[-1] == "c10"
-    assert named_outputs({"id2label": {"0": "a", "2": "b"}}) == named_outputs({"id2label": [1]}) == named_outputs({}) == []
+    assert (
+        named_outputs({"id2label": {"0": "a", "2": "b"}}) == named_outputs({"id2label": [1]}) == named_outputs({}) == []
+    )
 
 
 def test_labels_follow_their_classes() -> None:

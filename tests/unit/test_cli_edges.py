@@ -18,7 +18,9 @@ from edgeopt.support.progress import Bar, RichBar
 
 
 def test_a_reader_that_goes_away_is_no_verdict() -> None:
-    process = subprocess.Popen([sys.executable, "-m", "edgeopt", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeopt", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout
     process.stdout.close()
     assert process.stderr
@@ -66,8 +68,13 @@ def test_bars_follow_a_total_that_is_known_late() -> None:
     assert plain.done == 3
 
 
-@pytest.mark.parametrize(("name", "value"), [("RANK", "x"), ("WORLD_SIZE", "x"), ("WORLD_SIZE", "-1"), ("WORLD_SIZE", ""), ("RANK", "1"), ("RANK", "9" * 5000)])
-def test_an_environment_that_no_launcher_made(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RANK", "x"), ("WORLD_SIZE", "x"), ("WORLD_SIZE", "-1"), ("WORLD_SIZE", ""), ("RANK", "1"), ("RANK", "9" * 5000)],
+)
+def test_an_environment_that_no_launcher_made(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="E329"):
         Group()

@@ -1,4 +1,6 @@
-"""Learned pruning against definitions: Monte-Carlo, hand-computed numbers, the cut model's own weights, exhaustive search."""
+"""Learned pruning against definitions: Monte-Carlo, hand-computed numbers, the cut model's own weights, exhaustive
+search.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ from edgeopt.training.teacher import DistilLogits, Teacher
 
 def sparsify(model: Any, target: float = 0.6, **changes: Any) -> Sparsify:
     teacher = Teacher(copy.deepcopy(model), scores=False, bf16=False)
-    return Sparsify(model, teacher, **{"target": target, "warmup": 0.5, "rate": 0.1, "layers": 0.9, "logits": 0.1, "temperature": 2.0, **changes})
+    return Sparsify(
+        model,
+        teacher,
+        **{"target": target, "warmup": 0.5, "rate": 0.1, "layers": 0.9, "logits": 0.1, "temperature": 2.0, **changes},
+    )
 
 
 @pytest.mark.parametrize("alpha", [LEAST, -2.0, 0.0, 1.5, MOST])
@@ -75,18 +81,33 @@ def test_the_expected_size_by_hand_and_of_draws() -> None:
             alpha.uniform_(-2, 2)
     with torch.no_grad():
         chances = gates.probabilities()
-    assert chances.heads and chances.neurons and chances.mha is not None and chances.ffn is not None and chances.hidden is not None
+    assert (
+        chances.heads
+        and chances.neurons
+        and chances.mha is not None
+        and chances.ffn is not None
+        and chances.hidden is not None
+    )
     by_hand = 0.0
     for i in range(3):
-        block = sum(float(chances.mha[i] * p) * 4 * 6 for p in chances.heads[i]) + sum(float(chances.ffn[i] * p) * 2 for p in chances.neurons[i])
+        block = sum(float(chances.mha[i] * p) * 4 * 6 for p in chances.heads[i]) + sum(
+            float(chances.ffn[i] * p) * 2 for p in chances.neurons[i]
+        )
         by_hand += sum(float(p) * block for p in chances.hidden)
     dense = 3 * (4 * 24 * 24 + 2 * 24 * 20)
     assert float(gates.sparsity().detach()) == pytest.approx(1 - by_hand / dense, rel=1e-5)
 
     def of_draw() -> float:
         masks = gates.sample()
-        return float(weights_left(Masks(*[[(t > 0).float() for t in ts] for ts in (masks.heads or [], masks.neurons or [])],
-                                        *[(t > 0).float() for t in (masks.mha, masks.ffn, masks.hidden) if t is not None]), 6))  # fmt: skip
+        return float(
+            weights_left(
+                Masks(
+                    *[[(t > 0).float() for t in ts] for ts in (masks.heads or [], masks.neurons or [])],
+                    *[(t > 0).float() for t in (masks.mha, masks.ffn, masks.hidden) if t is not None],
+                ),
+                6,
+            )
+        )
 
     assert sum(of_draw() for _ in range(800)) / 800 == pytest.approx(by_hand, rel=0.03)
 
@@ -131,7 +152,9 @@ def test_sizes_in_multiples_come_as_near(seed: int, sparsity: float) -> None:
     for mask, alpha in [(found.hidden, gates.log_alpha["hidden"])]:  # the highest stay
         assert float(alpha[mask > 0].min()) >= float(alpha[mask == 0].max()) if (mask == 0).any() else True
     one_head_or_block = width * (4 * 24 + 2 * 4)
-    assert abs(float(weights_left(found, 6)) - (1 - sparsity) * dense) <= max(one_head_or_block, width * 2 * 20, 4 * width * 24)
+    assert abs(float(weights_left(found, 6)) - (1 - sparsity) * dense) <= max(
+        one_head_or_block, width * 2 * 20, 4 * width * 24
+    )
 
 
 def test_equal_gates_close_one_by_one_and_never_all() -> None:
@@ -163,9 +186,18 @@ def test_a_model_that_was_cut_has_gates_for_what_it_has() -> None:
     masks.hidden[3:9] = 0
     cut(model, kept(model, masks))
     gates = HardConcrete(structure_of(model))
-    assert {k: len(v) for k, v in gates.log_alpha.items()} == {"neurons": 60, "heads": 1, "hidden": 18, "ffn": 3, "mha": 3}
+    assert {k: len(v) for k, v in gates.log_alpha.items()} == {
+        "neurons": 60,
+        "heads": 1,
+        "hidden": 18,
+        "ffn": 3,
+        "mha": 3,
+    }
     dense = 3 * (4 * 24 * 24 + 2 * 24 * 20)
-    assert float(weights_left(gates._masks({k: torch.ones_like(v) for k, v in gates.log_alpha.items()}), 6)) == structure_of(model).weights
+    assert (
+        float(weights_left(gates._masks({k: torch.ones_like(v) for k, v in gates.log_alpha.items()}), 6))
+        == structure_of(model).weights
+    )
     assert float(gates.sparsity().detach()) == pytest.approx(1 - structure_of(model).weights / dense, abs=5e-3)
     objective = sparsify(model, 0.8)
     assert objective.asked(0.0) == pytest.approx(1 - structure_of(model).weights / dense)
@@ -184,8 +216,16 @@ def trained(model: Any, objective: Sparsify, steps: int) -> float:
     torch.manual_seed(0)
     batch = {**inputs(), "labels": torch.tensor([0, 1])}
     with attached(model, objective):
-        groups = parameter_groups(model, set(), learning_rate=1e-4, weight_decay=0.0, layer_decay=None, anatomy=None, layers=3,  # type: ignore[arg-type]
-                                  extra=objective.groups())  # fmt: skip
+        groups = parameter_groups(
+            model,
+            set(),
+            learning_rate=1e-4,
+            weight_decay=0.0,
+            layer_decay=None,
+            anatomy=None,
+            layers=3,  # type: ignore[arg-type]
+            extra=objective.groups(),
+        )
         optimizer = torch.optim.AdamW(groups)
         for step in range(steps):
             objective.loss(model, batch, step, steps).backward()
@@ -209,8 +249,16 @@ def test_rates_of_masks_stay_and_those_of_weights_fall() -> None:
     model = tiny("bert")
     objective = sparsify(model)
     with attached(model, objective):
-        groups = parameter_groups(model, set(), learning_rate=1e-3, weight_decay=0.0, layer_decay=None, anatomy=None, layers=3,  # type: ignore[arg-type]
-                                  extra=objective.groups())  # fmt: skip
+        groups = parameter_groups(
+            model,
+            set(),
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            layer_decay=None,
+            anatomy=None,
+            layers=3,  # type: ignore[arg-type]
+            extra=objective.groups(),
+        )
         assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
     optimizer = torch.optim.AdamW(groups)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 4 if step < 4 else 0.0)
@@ -225,7 +273,10 @@ def test_rates_of_masks_stay_and_those_of_weights_fall() -> None:
     assert [g.get("maximize") for g in optimizer.param_groups[1:]] == [False, True]
 
 
-@pytest.mark.parametrize(("count", "expected"), [(12, [2, 5, 8, 11]), (6, [1, 2, 4, 5]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0]), (24, [5, 11, 17, 23])])
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(12, [2, 5, 8, 11]), (6, [1, 2, 4, 5]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0]), (24, [5, 11, 17, 23])],
+)
 def test_a_layer_of_every_quarter(count: int, expected: list[int]) -> None:
     assert quarters(count) == expected
 
@@ -250,7 +301,9 @@ def test_a_teacher_with_open_gates_is_itself(family: str) -> None:
     with masked(model, ones(model)), recorded(model) as written, torch.no_grad():
         logits = model(**inputs()).logits
         tokens = inputs()["attention_mask"]
-        assert float(layer_loss(written, [layers[i] for i in quarters(3)], tokens, identity, [0, 1, 2])) == pytest.approx(0, abs=1e-9)
+        assert float(
+            layer_loss(written, [layers[i] for i in quarters(3)], tokens, identity, [0, 1, 2])
+        ) == pytest.approx(0, abs=1e-9)
     assert float(logits_loss(logits, answer, torch.tensor([0, 1]), 2.0, scores=False)) == pytest.approx(0, abs=1e-6)
 
 
@@ -269,7 +322,9 @@ def test_layers_are_matched_among_the_living_and_padding_counts_for_nothing() ->
     padded = [s.clone() for s in students]
     padded[0][1, 3:] = 99
     assert float(layer_loss(padded, teachers, tokens, identity, [0, 1, 2])) == 0
-    assert float(layer_loss(students, teachers, tokens.reshape(1, 2, 5), identity, [])) == 0, "choices, and no layer alive: all count"
+    assert float(layer_loss(students, teachers, tokens.reshape(1, 2, 5), identity, [])) == 0, (
+        "choices, and no layer alive: all count"
+    )
 
 
 def test_the_logits_loss_by_hand() -> None:
@@ -280,7 +335,9 @@ def test_the_logits_loss_by_hand() -> None:
     twice = [torch.stack([t[0], t[0], t[0] * 0 + i])[None] for i, t in enumerate((student, teacher))]
     labels = torch.tensor([[1, 0, -100]])  # of the third token nothing is asked
     assert float(logits_loss(twice[0], twice[1], labels, 2.0, scores=False)) == pytest.approx(expected)
-    assert float(logits_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [5.0]]), labels, 2.0, scores=True)) == 2.5
+    assert (
+        float(logits_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [5.0]]), labels, 2.0, scores=True)) == 2.5
+    )
 
 
 def test_the_teacher_neither_learns_nor_drops_out() -> None:

@@ -38,7 +38,15 @@ def codes(uses: list[str], start: Facts) -> list[str]:
 
 FINE_TUNED = facts(Fact.TORCH, Fact.TRAINED_HEAD)
 BARE = facts(Fact.TORCH)
-F, L, M, P, D, S, Q = "finetune", "adapter.lora", "merge", "prune.magnitude", "quantize.dynamic", "quantize.static", "quantize.qat"
+F, L, M, P, D, S, Q = (
+    "finetune",
+    "adapter.lora",
+    "merge",
+    "prune.magnitude",
+    "quantize.dynamic",
+    "quantize.static",
+    "quantize.qat",
+)
 
 V, G = "adapter.ia3", "adapter.bottleneck"
 
@@ -75,7 +83,9 @@ ALL = [*ORDER, *LIKE]
 def lowered(uses: list[str]) -> list[str]:
     """As the planner does: one lowering before the first step that needs a graph."""
     first = next((i for i, use in enumerate(uses) if use in (D, S)), None)
-    return uses if first is None or {"lower.onnx", Q} & {*uses[:first]} else [*uses[:first], "lower.onnx", *uses[first:]]
+    return (
+        uses if first is None or {"lower.onnx", Q} & {*uses[:first]} else [*uses[:first], "lower.onnx", *uses[first:]]
+    )
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(ALL, ALL)))
@@ -124,28 +134,33 @@ def test_legal_chains(uses: list[str]) -> None:
     assert codes(uses, BARE) == []
 
 
-@pytest.mark.parametrize(("uses", "expected"), [
-    ([L, P, M], ["E203"]),  # the mend is to move the merge that is there
-    ([L, F, P, M], ["E203"]),
-    ([L, L, M], ["E203"]),
-    ([P, L, M], ["E202"]),
-    ([M, L], ["E202"]),
-    (["lower.onnx", D, F], ["E202"]),
-    (["lower.onnx", D, F, P], ["E202", "E201"]),
-    ([F, P, L, M, F], ["E203"]),
-    ([F, "lower.onnx", D, F, F], ["E201"]),
-    ([G, M], ["E203"]),
-    ([G, M, L, M], ["E203"]),
-    (["adapter.qlora", "lower.onnx", D], ["E203"]),  # adapter and NF4 base are one thing in the way
-    (["adapter.qlora", "adapter.qlora", M], ["E203"]),
-    ([F, "lower.onnx", D, S, S], ["E203", "E203"]),  # two steps too many are two mistakes
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("uses", "expected"),
+    [
+        ([L, P, M], ["E203"]),  # the mend is to move the merge that is there
+        ([L, F, P, M], ["E203"]),
+        ([L, L, M], ["E203"]),
+        ([P, L, M], ["E202"]),
+        ([M, L], ["E202"]),
+        (["lower.onnx", D, F], ["E202"]),
+        (["lower.onnx", D, F, P], ["E202", "E201"]),
+        ([F, P, L, M, F], ["E203"]),
+        ([F, "lower.onnx", D, F, F], ["E201"]),
+        ([G, M], ["E203"]),
+        ([G, M, L, M], ["E203"]),
+        (["adapter.qlora", "lower.onnx", D], ["E203"]),  # adapter and NF4 base are one thing in the way
+        (["adapter.qlora", "adapter.qlora", M], ["E203"]),
+        ([F, "lower.onnx", D, S, S], ["E203", "E203"]),  # two steps too many are two mistakes
+    ],
+)
 def test_one_mistake_is_reported_once(uses: list[str], expected: list[str]) -> None:
     assert codes(uses, BARE) == expected
 
 
 def test_facts_before_and_after() -> None:
-    folded = fold(BARE, [Step(L, "a", 1), Step(M, "m", 2), Step(P, "p", 3), Step("lower.onnx", "o", 4), Step(S, "q", 5)])
+    folded = fold(
+        BARE, [Step(L, "a", 1), Step(M, "m", 2), Step(P, "p", 3), Step("lower.onnx", "o", 4), Step(S, "q", 5)]
+    )
     assert folded.before == [
         BARE,
         facts(Fact.TORCH, Fact.ADAPTER, Fact.TRAINED_HEAD),
@@ -168,9 +183,14 @@ def test_messages_name_both_steps_their_lines_and_the_mend() -> None:
 
 def test_what_the_planner_puts_in_is_not_called_a_step_of_the_recipe() -> None:
     adapter = PlannedStep("adapt", L, "candidate", registry.get(L), registry.get(L).Params(), Place("r.yaml", 3))
-    export = PlannedStep("onnx", "lower.onnx", "candidate", LowerToOnnx(), LowerToOnnx.Params(), Place("r.yaml", 3), implied=True)
+    export = PlannedStep(
+        "onnx", "lower.onnx", "candidate", LowerToOnnx(), LowerToOnnx.Params(), Place("r.yaml", 3), implied=True
+    )
     (issue,) = fold(BARE, [adapter, export]).issues
-    assert (issue.message, issue.help) == ("the export to ONNX cannot run after 'adapt'", "put a `merge` step after 'adapt'")
+    assert (issue.message, issue.help) == (
+        "the export to ONNX cannot run after 'adapt'",
+        "put a `merge` step after 'adapt'",
+    )
 
 
 def test_an_adapter_that_cannot_be_merged_says_so() -> None:

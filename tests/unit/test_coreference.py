@@ -41,7 +41,10 @@ bn/abc/00/abc_0001   1   0     He      PRP   *   -   -   -   bob   *   (7)
 #end document
 """
 FIRST = [
-    {"words": ["Ann", "sees", "the", "dog", "of", "her", "sister", "-LRB-"], "coref_spans": [[7, 0, 0], [3, 5, 6], [7, 5, 6], [12, 2, 6]]},
+    {
+        "words": ["Ann", "sees", "the", "dog", "of", "her", "sister", "-LRB-"],
+        "coref_spans": [[7, 0, 0], [3, 5, 6], [7, 5, 6], [12, 2, 6]],
+    },
     {"words": ["It", "barks"], "coref_spans": [[12, 0, 0]]},
 ]
 SECOND = [{"words": ["Bob"], "coref_spans": [[7, 0, 0]]}, {"words": ["He"], "coref_spans": [[7, 0, 0]]}]
@@ -65,21 +68,24 @@ def _word(last: str) -> str:
 _BEGIN, _END = "#begin document (d); part 000\n", "#end document\n"
 
 
-@pytest.mark.parametrize(("text", "line", "message"), [
-    (_BEGIN + _word("(3") + "\n" + _word("3)") + _END, 2, "entity 3 begins that does not end in its sentence"),
-    (_BEGIN + _word("(3|(3") + _word("3)") + _END, 2, "entity 3 begins"),
-    (_BEGIN + _word("-") + _word("3)") + _END, 3, "entity 3 ends that has not begun"),
-    (_BEGIN + _word("(3)|4)") + _END, 2, "entity 4 ends"),
-    (_BEGIN + _word("3") + _END, 2, "'3' in the last column is no mention"),
-    (_BEGIN + _word("(3)|") + _END, 2, "no mention"),
-    (_BEGIN + _word("((3)") + _END, 2, "no mention"),
-    (_BEGIN + _word("_") + _END, 2, "no mention"),
-    (_BEGIN + "d 0 0 word\n" + _END, 2, "4 columns, and needs 5"),
-    (_word("-"), 1, "stands in no document"),
-    ("\n" + _END, 2, "a document ends that has not begun"),
-    (_BEGIN + _word("-") + _BEGIN + _END, 3, "began in line 1 has not ended"),
-    ("\n" + _BEGIN + _word("-"), 2, "does not end"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (_BEGIN + _word("(3") + "\n" + _word("3)") + _END, 2, "entity 3 begins that does not end in its sentence"),
+        (_BEGIN + _word("(3|(3") + _word("3)") + _END, 2, "entity 3 begins"),
+        (_BEGIN + _word("-") + _word("3)") + _END, 3, "entity 3 ends that has not begun"),
+        (_BEGIN + _word("(3)|4)") + _END, 2, "entity 4 ends"),
+        (_BEGIN + _word("3") + _END, 2, "'3' in the last column is no mention"),
+        (_BEGIN + _word("(3)|") + _END, 2, "no mention"),
+        (_BEGIN + _word("((3)") + _END, 2, "no mention"),
+        (_BEGIN + _word("_") + _END, 2, "no mention"),
+        (_BEGIN + "d 0 0 word\n" + _END, 2, "4 columns, and needs 5"),
+        (_word("-"), 1, "stands in no document"),
+        ("\n" + _END, 2, "a document ends that has not begun"),
+        (_BEGIN + _word("-") + _BEGIN + _END, 3, "began in line 1 has not ended"),
+        ("\n" + _BEGIN + _word("-"), 2, "does not end"),
+    ],
+)
 def test_the_line_of_what_is_malformed(tmp_path: Path, text: str, line: int, message: str) -> None:
     (tmp_path / "a.conll").write_text(text)
     with pytest.raises(InputError, match=message) as error:
@@ -92,9 +98,13 @@ def test_the_same_rows_from_a_file_and_from_the_form_of_the_hub(tmp_path: Path) 
     """On the hub a row is a document with all its parts, whose entities are numbered anew."""
     (tmp_path / "a.conll").write_text(CONLL)
     parts = [[{**s, "part_id": i, "pos_tags": []} for s in part] for i, part in enumerate((FIRST, SECOND))]
-    (tmp_path / "hub.jsonl").write_text(json.dumps({"document_id": "bn/abc/00/abc_0001", "sentences": [*parts[0], *parts[1]]}))
+    (tmp_path / "hub.jsonl").write_text(
+        json.dumps({"document_id": "bn/abc/00/abc_0001", "sentences": [*parts[0], *parts[1]]})
+    )
     train, report = (
-        load_data(spec(dataset={"data_files": {"train": str(tmp_path / name), "validation": str(tmp_path / name)}}), tmp_path)
+        load_data(
+            spec(dataset={"data_files": {"train": str(tmp_path / name), "validation": str(tmp_path / name)}}), tmp_path
+        )
         for name in ("a.conll", "hub.jsonl")
     )
     assert train.report.fingerprint == report.report.fingerprint
@@ -115,7 +125,9 @@ def test_pairs_are_those_with_the_nearest_mentions_of_the_window() -> None:
     mentions = [Mention(sentence, word, word, 0) for sentence, word in ((0, 0), (0, 1), (1, 0), (2, 0), (9, 0))]
     found = list(pairs(mentions, PairsSpec(max_antecedents=2, window=1)))
     assert found == [(1, 0), (2, 1), (2, 0), (3, 2), (4, 3)]  # the last has none in the window
-    assert list(pairs(mentions, PairsSpec(max_antecedents=9, window=9))) == [(a, b) for a in range(5) for b in reversed(range(a))]
+    assert list(pairs(mentions, PairsSpec(max_antecedents=9, window=9))) == [
+        (a, b) for a in range(5) for b in reversed(range(a))
+    ]
     assert list(pairs(mentions[:1], PairsSpec())) == []
 
 
@@ -124,7 +136,13 @@ def test_a_row_is_two_marked_sentences_and_knows_its_clusters(tmp_path: Path) ->
     rows = task.read_all({"sentences": FIRST}, HERE)
     rows = [*rows, *task.read_all({"sentences": SECOND}, Place("rows.jsonl", 4))]
     assert rows[-2][0] == ("Ann sees the dog of [ her sister ] (", "[ It ] barks")
-    assert task.labels(rows) == ((0, 0, 1, 0, 12, 7), (0, 0, 2, 1, 3, 12), (0, 0, 3, 2, 7, 3), (0, 0, 4, 3, 12, 7), (1, 1, 1, 0, 7, 7))
+    assert task.labels(rows) == (
+        (0, 0, 1, 0, 12, 7),
+        (0, 0, 2, 1, 3, 12),
+        (0, 0, 3, 2, 7, 3),
+        (0, 0, 4, 3, 12, 7),
+        (1, 1, 1, 0, 7, 7),
+    )
     assert task.classes(rows, None) == ["no", "yes"]
     with pytest.raises(InputError, match="no two mentions"):
         task.classes(rows[:4], None)
@@ -132,18 +150,21 @@ def test_a_row_is_two_marked_sentences_and_knows_its_clusters(tmp_path: Path) ->
         task.classes(rows[4:], None)
 
 
-@pytest.mark.parametrize(("value", "message"), [
-    ("Ann slept .", "no list of sentences"),
-    ([["Ann"]], "lacks words or coref_spans"),
-    ([{"words": ["Ann"]}], "lacks words or coref_spans"),
-    ([{"words": "Ann", "coref_spans": []}], "not a list"),
-    ([{"words": ["Ann", ""], "coref_spans": []}], "empty"),
-    ([{"words": ["Ann"], "coref_spans": None}], "coref_spans is no list"),
-    ([{"words": ["Ann"], "coref_spans": [[1, 0, 1]]}], "no mention in a sentence of 1 words"),
-    ([{"words": ["Ann", "B"], "coref_spans": [[1, 1, 0]]}], "no mention"),
-    ([{"words": ["Ann"], "coref_spans": [[True, 0, 0]]}], "no mention"),
-    ([{"words": ["Ann"], "coref_spans": [[1, 0]]}], "no mention"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("Ann slept .", "no list of sentences"),
+        ([["Ann"]], "lacks words or coref_spans"),
+        ([{"words": ["Ann"]}], "lacks words or coref_spans"),
+        ([{"words": "Ann", "coref_spans": []}], "not a list"),
+        ([{"words": ["Ann", ""], "coref_spans": []}], "empty"),
+        ([{"words": ["Ann"], "coref_spans": None}], "coref_spans is no list"),
+        ([{"words": ["Ann"], "coref_spans": [[1, 0, 1]]}], "no mention in a sentence of 1 words"),
+        ([{"words": ["Ann", "B"], "coref_spans": [[1, 1, 0]]}], "no mention"),
+        ([{"words": ["Ann"], "coref_spans": [[True, 0, 0]]}], "no mention"),
+        ([{"words": ["Ann"], "coref_spans": [[1, 0]]}], "no mention"),
+    ],
+)
 def test_a_document_that_is_none_is_refused_at_its_place(value: Any, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         task_of(spec()).read_all({"sentences": value}, HERE)
@@ -154,17 +175,20 @@ def sets(text: str) -> list[frozenset[int]]:
     return [frozenset(map(ord, cluster)) for cluster in text.split()]
 
 
-@pytest.mark.parametrize(("key", "response", "metric", "recall", "precision"), [
-    # the example of Pradhan et al. 2014, by hand
-    ("abc defg", "ab cd fghi", clusters.muc, 2 / 5, 2 / 5),
-    ("abc defg", "ab cd fghi", clusters.b_cubed, 35 / 84, 4 / 8),
-    ("abc defg", "ab cd fghi", clusters.ceaf_e, 1.3 / 2, 1.3 / 3),
-    # cases 2 to 4 of the reference scorer's own tests
-    ("a bc def", "a de", clusters.ceaf_e, 0.6, 0.9),
-    ("a bc def", "a bcx defy z", clusters.ceaf_e, 0.88571, 0.66429),
-    ("a bc def", "a bcx dy z", clusters.ceaf_e, 0.73333, 0.55),
-    ("abcd", "ab cd", clusters.muc, 2 / 3, 1),  # Vilain et al. 1995
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "response", "metric", "recall", "precision"),
+    [
+        # the example of Pradhan et al. 2014, by hand
+        ("abc defg", "ab cd fghi", clusters.muc, 2 / 5, 2 / 5),
+        ("abc defg", "ab cd fghi", clusters.b_cubed, 35 / 84, 4 / 8),
+        ("abc defg", "ab cd fghi", clusters.ceaf_e, 1.3 / 2, 1.3 / 3),
+        # cases 2 to 4 of the reference scorer's own tests
+        ("a bc def", "a de", clusters.ceaf_e, 0.6, 0.9),
+        ("a bc def", "a bcx defy z", clusters.ceaf_e, 0.88571, 0.66429),
+        ("a bc def", "a bcx dy z", clusters.ceaf_e, 0.73333, 0.55),
+        ("abcd", "ab cd", clusters.muc, 2 / 3, 1),  # Vilain et al. 1995
+    ],
+)
 def test_known_scores(key: str, response: str, metric: Any, recall: float, precision: float) -> None:
     a, b, c, d = metric(sets(key), sets(response))
     assert (a / b, c / d) == pytest.approx((recall, precision), abs=1e-5)
@@ -183,7 +207,9 @@ def test_scores_are_those_of_other_ways_to_compute_them() -> None:
     documents = random_documents(60)
     for key, response in documents:
         for name in ("muc", "b_cubed", "ceaf_e"):
-            assert getattr(clusters, name)(key, response) == pytest.approx(getattr(reference, name)(key, response)), name
+            assert getattr(clusters, name)(key, response) == pytest.approx(getattr(reference, name)(key, response)), (
+                name
+            )
     total = sum(clusters.sums(*d) for d in documents)
     assert clusters.conll_f1(total[None])[0] == pytest.approx(reference.conll_f1(documents))
 
@@ -192,19 +218,28 @@ def test_scores_are_those_of_scorch() -> None:
     scores = pytest.importorskip("scorch.scores")
     for key, response in random_documents(60):
         if key and response:
-            for mine, theirs in ((clusters.muc, scores.muc), (clusters.b_cubed, scores.b_cubed), (clusters.ceaf_e, scores.ceaf_e)):
+            for mine, theirs in (
+                (clusters.muc, scores.muc),
+                (clusters.b_cubed, scores.b_cubed),
+                (clusters.ceaf_e, scores.ceaf_e),
+            ):
                 a, b, c, d = mine(key, response)
                 assert (a / b, c / d) == pytest.approx(theirs(key, response)[:2])
 
 
-@pytest.mark.parametrize(("links", "expected"), [
-    ([(1, 0, 2.0), (2, 1, 1.0), (2, 0, 3.0)], {0: 0, 1: 0, 2: 0}),
-    ([(1, 0, -2.0), (2, 1, 1.0), (2, 0, 3.0)], {0: 0, 1: 1, 2: 0}),  # the surest
-    ([(1, 0, -2.0), (2, 1, 1.0), (2, 0, 1.0)], {0: 0, 1: 1, 2: 1}),  # the nearest of two
-    ([(1, 0, 0.0), (2, 1, -1.0), (2, 0, 0.0)], {0: 0, 1: 1, 2: 2}),  # p = .5 is not above .5
-    ([(1, 0, 0.0), (5, 1, 1.0), (7, 5, 1.0)], {0: 0, 1: 1, 5: 1, 7: 1}),
-])  # fmt: skip
-def test_a_mention_joins_the_antecedent_it_is_surest_of(links: list[tuple[int, int, float]], expected: dict[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("links", "expected"),
+    [
+        ([(1, 0, 2.0), (2, 1, 1.0), (2, 0, 3.0)], {0: 0, 1: 0, 2: 0}),
+        ([(1, 0, -2.0), (2, 1, 1.0), (2, 0, 3.0)], {0: 0, 1: 1, 2: 0}),  # the surest
+        ([(1, 0, -2.0), (2, 1, 1.0), (2, 0, 1.0)], {0: 0, 1: 1, 2: 1}),  # the nearest of two
+        ([(1, 0, 0.0), (2, 1, -1.0), (2, 0, 0.0)], {0: 0, 1: 1, 2: 2}),  # p = .5 is not above .5
+        ([(1, 0, 0.0), (5, 1, 1.0), (7, 5, 1.0)], {0: 0, 1: 1, 5: 1, 7: 1}),
+    ],
+)
+def test_a_mention_joins_the_antecedent_it_is_surest_of(
+    links: list[tuple[int, int, float]], expected: dict[int, int]
+) -> None:
     assert clusters.best_first(links) == expected
 
 
@@ -214,7 +249,11 @@ def scored(rng: np.random.Generator, documents: int, noise: float) -> tuple[Any,
     labels = []
     for document in range(documents):
         entity = rng.integers(0, 4, 10).tolist()
-        labels += [(int(entity[a] == entity[b]), document, a, b, entity[a], entity[b]) for a in range(10) for b in reversed(range(a))]
+        labels += [
+            (int(entity[a] == entity[b]), document, a, b, entity[a], entity[b])
+            for a in range(10)
+            for b in reversed(range(a))
+        ]
     array = task.stack_labels(labels)
     return task, array, np.eye(2)[array[:, 0]] + rng.normal(0, noise, (len(array), 2))
 
@@ -228,26 +267,41 @@ def test_metrics_of_a_split() -> None:
     documents = []
     for d in range(30):
         rows = labels[:, 1] == d
-        gold = {**{int(m): int(e) for m, e in labels[rows][:, [2, 4]]}, **{int(m): int(e) for m, e in labels[rows][:, [3, 5]]}}
-        links = {a: max((x[1] - x[0], b) for (_, _, c, b, *_), x in zip(labels[rows], outputs[rows], strict=True) if c == a) for a in range(1, 10)}
+        gold = {
+            **{int(m): int(e) for m, e in labels[rows][:, [2, 4]]},
+            **{int(m): int(e) for m, e in labels[rows][:, [3, 5]]},
+        }
+        links = {
+            a: max((x[1] - x[0], b) for (_, _, c, b, *_), x in zip(labels[rows], outputs[rows], strict=True) if c == a)
+            for a in range(1, 10)
+        }
         heads = list(range(10))
         for a in range(1, 10):
             heads[a] = heads[links[a][1]] if links[a][0] > 0 else a
         documents.append((clusters.clusters(gold), clusters.clusters(dict(enumerate(heads)))))
-    assert found == pytest.approx({
-        "conll_f1": reference.conll_f1(documents), "f1": sk.f1_score(truth, predicted), "precision": sk.precision_score(truth, predicted),
-        "recall": sk.recall_score(truth, predicted), "accuracy": sk.accuracy_score(truth, predicted),
-    })  # fmt: skip
+    assert found == pytest.approx(
+        {
+            "conll_f1": reference.conll_f1(documents),
+            "f1": sk.f1_score(truth, predicted),
+            "precision": sk.precision_score(truth, predicted),
+            "recall": sk.recall_score(truth, predicted),
+            "accuracy": sk.accuracy_score(truth, predicted),
+        }
+    )
     assert 0.2 < found["conll_f1"] < 0.95
     assert task.measure("conll_f1", labels, np.eye(2)[truth]) == 1.0
     assert task.measure("conll_f1", labels, np.eye(2)[np.zeros_like(truth)]) == 0.0
-    assert "300 in 1350 pairs" in task.notes(labels, labels)[0] and "30 here. With every pair right conll_f1 would be 1.0000." in task.notes(labels, labels)[0]
+    assert (
+        "300 in 1350 pairs" in task.notes(labels, labels)[0]
+        and "30 here. With every pair right conll_f1 would be 1.0000." in task.notes(labels, labels)[0]
+    )
 
 
 @pytest.mark.parametrize("metric", ["f1", "accuracy", "conll_f1"])
 def test_bounds_come_from_documents(metric: str) -> None:
     """The same pairs twice over are no more evidence, the same documents twice over are."""
-    task, labels, base = scored(np.random.default_rng(2), 400, 0.7)  # so that errors which they may hide are less than the bootstrap
+    # so that errors which they may hide are less than the bootstrap
+    task, labels, base = scored(np.random.default_rng(2), 400, 0.7)
     candidate = base + np.random.default_rng(3).normal(0, 2.0, base.shape)
     once = task.difference(metric, labels, base, candidate, 0.95)
     twice = [np.concatenate([x, x]) for x in (labels, base, candidate)]
@@ -269,14 +323,21 @@ def test_one_document_rules_nothing_out() -> None:
 
 def test_labels_and_outputs_come_back_from_plain_data() -> None:
     task, labels, outputs = scored(np.random.default_rng(5), 3, 0.5)
-    back = json.loads(json.dumps([[task.plain_label(x), task.plain_output(o, x)] for x, o in zip(labels, outputs, strict=True)]))
+    back = json.loads(
+        json.dumps([[task.plain_label(x), task.plain_output(o, x)] for x, o in zip(labels, outputs, strict=True)])
+    )
     np.testing.assert_array_equal(task.stack_labels([x for x, _ in back]), labels)
     np.testing.assert_array_equal(task.stack([o for _, o in back]), outputs)
 
 
 def split(sizes: list[int]) -> Split:
     documents = tuple(d for d, size in enumerate(sizes) for _ in range(size))
-    return Split("train", tuple((str(i), "x") for i in range(len(documents))), tuple((i % 2, d, i) for i, d in enumerate(documents)), documents)
+    return Split(
+        "train",
+        tuple((str(i), "x") for i in range(len(documents))),
+        tuple((i % 2, d, i) for i, d in enumerate(documents)),
+        documents,
+    )
 
 
 def test_whole_documents_are_taken_from_a_split() -> None:

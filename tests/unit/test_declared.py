@@ -19,8 +19,13 @@ from edgeopt.support.errors import InputError
 
 def model() -> Any:
     """A table, a bias whose floats are listed, a constant, a branch with a tensor of its own, int4 weights and a shape."""
-    inner = helper.make_graph([helper.make_node("Identity", ["own"], ["out"])], "inner", [], [helper.make_tensor_value_info("out", TensorProto.FLOAT, [2])],
-                              [numpy_helper.from_array(np.zeros(2, np.float32), "own")])  # fmt: skip
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["own"], ["out"])],
+        "inner",
+        [],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [2])],
+        [numpy_helper.from_array(np.zeros(2, np.float32), "own")],
+    )
     nodes = [
         helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(np.zeros(3, np.float32))),
         helper.make_node("If", ["yes"], ["d"], then_branch=inner, else_branch=inner),
@@ -37,8 +42,13 @@ def model() -> Any:
         numpy_helper.from_array(np.array(["a", "b"], dtype=object), "words"),
         helper.make_tensor("none", TensorProto.FLOAT, [0, 5], []),
     ]
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", 4])],
-                              [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 2])], tensors)  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 2])],
+        tensors,
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
@@ -55,7 +65,11 @@ def dims(name: str, *values: int) -> Callable[[Any], None]:
 
 def sparse(made: Any) -> None:
     made.graph.sparse_initializer.append(
-        helper.make_sparse_tensor(helper.make_tensor("s", TensorProto.FLOAT, [1], [1.0]), helper.make_tensor("i", TensorProto.INT64, [1], [0]), [1 << 40])
+        helper.make_sparse_tensor(
+            helper.make_tensor("s", TensorProto.FLOAT, [1], [1.0]),
+            helper.make_tensor("i", TensorProto.INT64, [1], [0]),
+            [1 << 40],
+        )
     )
 
 
@@ -70,8 +84,14 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
     "of texts": (dims("words", 1 << 40), "has 2 texts"),
     "of no type": (lambda made: setattr(find(made, "table"), "data_type", 99), "unknown type"),
     "a constant": (lambda made: made.graph.node[0].attribute[0].t.dims.__setitem__(0, 1 << 50), "and has 12"),
-    "in a branch": (lambda made: made.graph.node[1].attribute[0].g.initializer[0].dims.__setitem__(0, 1 << 50), "'own'"),
-    "made of a shape": (lambda made: find(made, "shape").CopyFrom(numpy_helper.from_array(np.array([1 << 30, 64]), "shape")), "ConstantOfShape"),
+    "in a branch": (
+        lambda made: made.graph.node[1].attribute[0].g.initializer[0].dims.__setitem__(0, 1 << 50),
+        "'own'",
+    ),
+    "made of a shape": (
+        lambda made: find(made, "shape").CopyFrom(numpy_helper.from_array(np.array([1 << 30, 64]), "shape")),
+        "ConstantOfShape",
+    ),
     "sparse": (sparse, "a sparse tensor"),
 }
 

@@ -30,8 +30,15 @@ def lock_of(report: Report, **changed: Any) -> dict[str, Any]:
         "targets": [{"name": "cpu"}],
         "gates": [],
     }
-    lock = {"lock": 1, "edgeopt": "0.1.0", "recipe": {"digest": report.recipe.digest, "resolved": resolved}, "model": "m" * 64,
-            "data": {"train": "t" * 64, "report": "r" * 64}, "packages": {}, "steps": {}}  # fmt: skip
+    lock = {
+        "lock": 1,
+        "edgeopt": "0.1.0",
+        "recipe": {"digest": report.recipe.digest, "resolved": resolved},
+        "model": "m" * 64,
+        "data": {"train": "t" * 64, "report": "r" * 64},
+        "packages": {},
+        "steps": {},
+    }
     return {**lock, **changed}
 
 
@@ -44,7 +51,11 @@ def write(folder: Path, report: Report, wrong: set[int], lock: dict[str, Any] | 
     for i in range(ROWS):
         label = i % 2
         right = [0.0, 1.0] if label else [1.0, 0.0]
-        lines.append(json.dumps({"index": i, "label": label, "baseline": right, "candidate": right[::-1] if i in wrong else right}))
+        lines.append(
+            json.dumps(
+                {"index": i, "label": label, "baseline": right, "candidate": right[::-1] if i in wrong else right}
+            )
+        )
     (folder / "predictions.jsonl").write_text("\n".join(lines) + "\n")
     return seal_run(folder)
 
@@ -60,7 +71,9 @@ def second() -> Report:
         verdict="fail",
         steps=[*kept, step("bias", "quantize.bias", "candidate", 1.0, 23_000_000)],
         environment={**first.environment, "packages": {"onnxruntime": "1.32.0", "torch": "2.8.0"}},
-        candidate=first.candidate.model_copy(update={"size_bytes": 20_000_000, "metrics": {"accuracy": 31 / 40, "f1": 0.8}}),
+        candidate=first.candidate.model_copy(
+            update={"size_bytes": 20_000_000, "metrics": {"accuracy": 31 / 40, "f1": 0.8}}
+        ),
         latency=[latency("candidate", 4.26, 5, None), *first.latency[1:]],
         gates=[drop.model_copy(update={"verdict": "fail", "value": 0.125}), speed],
     )
@@ -69,7 +82,10 @@ def second() -> Report:
 def write_both(folder: Path) -> list[Path]:
     other = second()
     lock = copy.deepcopy(lock_of(other))
-    lock["recipe"]["resolved"]["steps"] = [{"id": "int8", "use": "quantize.static", "calibration": {"samples": 128}}, {"id": "bias", "use": "quantize.bias"}]
+    lock["recipe"]["resolved"]["steps"] = [
+        {"id": "int8", "use": "quantize.static", "calibration": {"samples": 128}},
+        {"id": "bias", "use": "quantize.bias"},
+    ]
     return [write(folder / "a", sample_report(), WRONG_FIRST), write(folder / "b", other, WRONG_SECOND, lock)]
 
 
@@ -85,15 +101,24 @@ def test_what_changed_and_what_it_did(tmp_path: Path) -> None:
     assert found["inputs"] == []
     assert found["environment"] == [{"at": "packages.onnxruntime", "old": "1.31.1", "new": "1.32.0"}]
     assert {s["id"]: s["state"] for s in found["steps"]} == {
-        "finetune": "same", "adapt": "other bytes", "merge": "same", "prune": "only in the first", "lower": "same", "int8": "changed",
+        "finetune": "same",
+        "adapt": "other bytes",
+        "merge": "same",
+        "prune": "only in the first",
+        "lower": "same",
+        "int8": "changed",
         "bias": "only in the second",
-    }  # fmt: skip
+    }
     figures = {(f["of"], f["name"]): f for f in found["figures"]}
     size, p50 = figures["candidate", "exported_bytes"], figures["candidate", "p50_milliseconds"]
     assert (size["first"], size["second"], size["low"]) == (23_014_208, 20_000_000, None)
     assert (p50["first"], p50["second"], p50["low"]) == (8.52, 4.26, None)
     assert ("baseline", "accuracy") not in figures  # the same in both
-    assert [(g["first"]["verdict"], g["second"] and g["second"]["verdict"]) for g in found["gates"]] == [("pass", "fail"), ("pass", "pass"), ("pass", None)]
+    assert [(g["first"]["verdict"], g["second"] and g["second"]["verdict"]) for g in found["gates"]] == [
+        ("pass", "fail"),
+        ("pass", "pass"),
+        ("pass", None),
+    ]
 
 
 def test_bounds_are_those_of_the_paired_rows(tmp_path: Path) -> None:
@@ -108,8 +133,16 @@ def test_bounds_are_those_of_the_paired_rows(tmp_path: Path) -> None:
 def test_text_says_what_is_the_same_and_that_latencies_are_not_paired(tmp_path: Path) -> None:
     done = edgeopt("diff", *write_both(tmp_path))
     assert done.code == 0, done.err
-    for expected in ["steps.int8.calibration.samples", "Model and rows: the same", "1.15× smaller", "2.00× shorter", "not side by side",
-                     "11 of 40 differ", "fail: 12.50 points, drop ≤ 2.00 points", "verdict: pass → fail"]:  # fmt: skip
+    for expected in [
+        "steps.int8.calibration.samples",
+        "Model and rows: the same",
+        "1.15× smaller",
+        "2.00× shorter",
+        "not side by side",
+        "11 of 40 differ",
+        "fail: 12.50 points, drop ≤ 2.00 points",
+        "verdict: pass → fail",
+    ]:
         assert expected in " ".join(done.out.split()), expected
 
 
@@ -135,13 +168,17 @@ def test_without_a_place_or_gates_in_common(tmp_path: Path) -> None:
     other = sample_report(latency=[latency("candidate", 4, 5, None, target="phone")], speedups=[], gates=[])
     runs = write(tmp_path / "a", sample_report(gates=[]), WRONG_FIRST), write(tmp_path / "b", other, WRONG_FIRST)
     done = edgeopt("diff", *runs)
-    assert "latencies are not shown" in done.out and "p50" not in done.out and "verdict: no gates → no gates" in done.out
+    assert (
+        "latencies are not shown" in done.out and "p50" not in done.out and "verdict: no gates → no gates" in done.out
+    )
 
 
 def test_the_same_run_twice(tmp_path: Path) -> None:
     run = write(tmp_path / "a", sample_report(), WRONG_FIRST)
     found = edgeopt("diff", run, run / "report.json", "--json").json
-    assert found["recipe"] == found["inputs"] == found["environment"] == [] and {s["state"] for s in found["steps"]} == {"same"}
+    assert found["recipe"] == found["inputs"] == found["environment"] == [] and {
+        s["state"] for s in found["steps"]
+    } == {"same"}
 
 
 def _cut(path: Path) -> None:
@@ -159,7 +196,11 @@ def _other_recipe(path: Path) -> None:
         ("recipe.lock", _other_recipe, "another recipe's"),
         ("predictions.jsonl", _cut, "is not JSON"),
         ("predictions.jsonl", lambda path: path.write_text(""), "is empty"),
-        ("predictions.jsonl", lambda path: path.write_text(path.read_text().split("\n", 1)[1]), "row 1 stands where row 0 should"),
+        (
+            "predictions.jsonl",
+            lambda path: path.write_text(path.read_text().split("\n", 1)[1]),
+            "row 1 stands where row 0 should",
+        ),
     ],
 )
 def test_what_is_no_whole_run_is_refused(tmp_path: Path, name: str, damage: Any, said: str) -> None:
@@ -174,7 +215,11 @@ def test_what_is_no_whole_run_is_refused(tmp_path: Path, name: str, damage: Any,
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ([{"id": "a", "x": 1}, {"id": "b"}], [{"id": "b"}, {"id": "a", "x": 2}], [("s: order", ["a", "b"], ["b", "a"]), ("s.a.x", 1, 2)]),
+        (
+            [{"id": "a", "x": 1}, {"id": "b"}],
+            [{"id": "b"}, {"id": "a", "x": 2}],
+            [("s: order", ["a", "b"], ["b", "a"]), ("s.a.x", 1, 2)],
+        ),
         ([{"use": "quantize.static"}], [], [("s.static", {"use": "quantize.static"}, None)]),
         ([{"metric": "size"}], [{"metric": "size"}, {"metric": "f1"}], [("s.1", None, {"metric": "f1"})]),
         ([1, 2], [2, 1], [("s", [1, 2], [2, 1])]),

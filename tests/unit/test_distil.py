@@ -20,7 +20,18 @@ from edgeopt.spec.recipe import Distil
 from edgeopt.support.errors import InputError
 from edgeopt.support.progress import Progress
 from edgeopt.training.distill_objective import Distilled
-from edgeopt.training.distill_terms import cosine_loss, evenly, flat, logits_loss, mean_logits, padded, real_tokens, recorded, relation, relation_loss
+from edgeopt.training.distill_terms import (
+    cosine_loss,
+    evenly,
+    flat,
+    logits_loss,
+    mean_logits,
+    padded,
+    real_tokens,
+    recorded,
+    relation,
+    relation_loss,
+)
 from edgeopt.training.matching import Matching
 from edgeopt.training.objective import attached
 from edgeopt.training.teacher import Teacher
@@ -33,7 +44,12 @@ def test_the_kl_is_torchs(temperature: float) -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(7, 4), torch.randn(7, 4)
     found = logits_loss(student, teacher, torch.zeros(7), temperature, scores=False)
-    by_torch = torch.nn.KLDivLoss(reduction="batchmean")(F.log_softmax(student / temperature, -1), F.softmax(teacher / temperature, -1)) * temperature**2
+    by_torch = (
+        torch.nn.KLDivLoss(reduction="batchmean")(
+            F.log_softmax(student / temperature, -1), F.softmax(teacher / temperature, -1)
+        )
+        * temperature**2
+    )
     torch.testing.assert_close(found, by_torch)
 
 
@@ -78,11 +94,15 @@ def test_the_relation_of_query_and_key_is_the_attention(family: str) -> None:
     real = real_tokens(inputs()["attention_mask"])
     for query, key, attention in zip(queries, keys, attentions, strict=True):
         torch.testing.assert_close(relation(query, key, real, 4).exp()[0], attention[0], atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(relation(query, key, real, 4).exp()[1, :, :6], attention[1, :, :6], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            relation(query, key, real, 4).exp()[1, :, :6], attention[1, :, :6], atol=1e-5, rtol=1e-4
+        )
 
 
 def test_cosine_by_hand() -> None:
-    assert float(cosine_loss(torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 2.0], [6.0, 8.0]]))) == pytest.approx(0.5)
+    assert float(
+        cosine_loss(torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 2.0], [6.0, 8.0]]))
+    ) == pytest.approx(0.5)
 
 
 def test_flat_and_back_without_padding_and_virtual_tokens() -> None:
@@ -94,7 +114,8 @@ def test_flat_and_back_without_padding_and_virtual_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "parts", "expected"), [(12, 6, [1, 3, 5, 7, 9, 11]), (6, 3, [1, 3, 5]), (12, 3, [3, 7, 11]), (5, 2, [2, 4]), (3, 3, [0, 1, 2])]
+    ("count", "parts", "expected"),
+    [(12, 6, [1, 3, 5, 7, 9, 11]), (6, 3, [1, 3, 5]), (12, 3, [3, 7, 11]), (5, 2, [2, 4]), (3, 3, [0, 1, 2])],
 )
 def test_evenly(count: int, parts: int, expected: list[int]) -> None:
     assert evenly(count, parts) == expected
@@ -120,7 +141,11 @@ def test_a_subset_has_the_teachers_weights() -> None:
     short = copy.deepcopy(model)
     keep_layers(short, Student(layers=[0, 2]).numbers(3))
     for ours, theirs in ((0, 0), (1, 2)):
-        for (name, a), (_, b) in zip(short.bert.encoder.layer[ours].named_parameters(), model.bert.encoder.layer[theirs].named_parameters(), strict=True):
+        for (name, a), (_, b) in zip(
+            short.bert.encoder.layer[ours].named_parameters(),
+            model.bert.encoder.layer[theirs].named_parameters(),
+            strict=True,
+        ):
             assert torch.equal(a, b), name
     assert torch.equal(short.classifier.weight, model.classifier.weight)
 
@@ -139,7 +164,11 @@ def test_a_narrower_student_keeps_the_largest(family: str) -> None:
     assert kept.hidden is not None and len(kept.hidden) == 12
     cut(model, kept)
     shape = structure_of(model)
-    assert (shape.hidden, {x.head_count for x in shape.layers}, {x.neuron_count for x in shape.layers}) == (12, {2}, {15})
+    assert (shape.hidden, {x.head_count for x in shape.layers}, {x.neuron_count for x in shape.layers}) == (
+        12,
+        {2},
+        {15},
+    )
     assert torch.isfinite(logits(model)).all()
     assert narrower(model, hidden=3, by="first").hidden == [0, 1, 2]
     with pytest.raises(ValueError, match="layer 0 has 2 heads, fewer than 3"):
@@ -160,9 +189,13 @@ def test_which_layers_match() -> None:
     model = tiny("bert")
     assert matching(shorter(model, 1), model, hidden=1).pairs == [(0, 2)]
     assert matching(shorter(model, 0, 2), model, hidden=1).pairs == [(0, 1), (1, 2)]
-    assert matching(model, shorter(model, 0, 2), hidden=1).pairs == [(1, 0), (2, 1)], "a deeper student learns at as many layers as there are"
+    assert matching(model, shorter(model, 0, 2), hidden=1).pairs == [(1, 0), (2, 1)], (
+        "a deeper student learns at as many layers as there are"
+    )
     assert matching(shorter(model, 0, 2), model, hidden=1, match=[0, 2]).pairs == [(0, 0), (1, 2)]
-    assert matching(model, model, values=1, attention=1).items() == {f"{kind}-{i}": 24 for kind in ("key", "query") for i in range(3)} | {"value-2": 24}
+    assert matching(model, model, values=1, attention=1).items() == {
+        f"{kind}-{i}": 24 for kind in ("key", "query") for i in range(3)
+    } | {"value-2": 24}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +204,10 @@ def test_which_layers_match() -> None:
         ({"hidden": 1, "match": [0]}, "names 1 layers of the teacher, and the student has 2"),
         ({"hidden": 1, "match": [0, 3]}, "has no layer 3"),
         ({"attention": 1}, "layer 0 of the student has 2 heads, and layer 1 of the teacher 4"),
-        ({"values": 1, "relation_heads": 5}, "5 does not divide the width of the attention, 12 of the student and 24 of the teacher"),
+        (
+            {"values": 1, "relation_heads": 5},
+            "5 does not divide the width of the attention, 12 of the student and 24 of the teacher",
+        ),
     ],
 )
 def test_layers_that_do_not_match(spec: dict[str, Any], words: str) -> None:
@@ -185,17 +221,28 @@ def test_layers_that_do_not_match(spec: dict[str, Any], words: str) -> None:
 
 
 ALL = {"logits": 1.0, "hidden": 1.0, "cosine": 1.0, "attention": 1.0, "values": 1.0}
-ROWS: list[dict[str, Any]] = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in ([7, 8, 9, 10], [11, 12], [13], [14, 15, 16])]
+ROWS: list[dict[str, Any]] = [
+    {"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in ([7, 8, 9, 10], [11, 12], [13], [14, 15, 16])
+]
 
 
 def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     width = max(len(r["input_ids"]) for r in rows)
-    return {k: torch.tensor([[*r[k], *[0] * (width - len(r[k]))] for r in rows]) for k in ("input_ids", "attention_mask")}
+    return {
+        k: torch.tensor([[*r[k], *[0] * (width - len(r[k]))] for r in rows]) for k in ("input_ids", "attention_mask")
+    }
 
 
 def answers(model: Any, folder: Path | None, items: dict[str, int]) -> Answers:
-    found = Answers(lambda: Teacher(copy.deepcopy(model), scores=False, bf16=False), ROWS, collate, items, a_token=False, folder=folder,
-                    progress=Progress(show=False))  # fmt: skip
+    found = Answers(
+        lambda: Teacher(copy.deepcopy(model), scores=False, bf16=False),
+        ROWS,
+        collate,
+        items,
+        a_token=False,
+        folder=folder,
+        progress=Progress(show=False),
+    )
     found.prepare()
     return found
 
@@ -228,7 +275,11 @@ def test_kept_answers_give_the_same_loss(match: str, tmp_path: Path) -> None:
     cut(student, narrower(student, hidden=16))
     live, kept = (objective(student, teacher, folder, **ALL, labels=0.5, match=match) for folder in (None, tmp_path))
     a, b = loss(student, live, [3, 0, 2]), loss(student, kept, [3, 0, 2])
-    assert kept.figures()["teacher"]["cached_bytes"] == kept.answers[0].bytes == sum(f.stat().st_size - 128 for f in tmp_path.glob("*.npy"))
+    assert (
+        kept.figures()["teacher"]["cached_bytes"]
+        == kept.answers[0].bytes
+        == sum(f.stat().st_size - 128 for f in tmp_path.glob("*.npy"))
+    )
     assert a.item() == pytest.approx(b.item(), rel=1e-5)
     a.backward()
     assert isinstance(live.transform, torch.nn.Linear)
@@ -240,7 +291,10 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(match: str) -> None:
     teacher = tiny("bert")
     student = shorter(teacher, 0, 2)
     matched = {"hidden": 1e-9, "match": match}  # what is matched by hidden states needs them
-    alone = {name: loss(student, objective(student, teacher, **{"logits": 0.0, **matched, name: 1.0}), [3, 0, 2]).item() for name in ("labels", *ALL)}
+    alone = {
+        name: loss(student, objective(student, teacher, **{"logits": 0.0, **matched, name: 1.0}), [3, 0, 2]).item()
+        for name in ("labels", *ALL)
+    }
     weights = {"labels": 0.5, "logits": 0.3, "hidden": 0.7, "cosine": 2.0, "attention": 1.5, "values": 0.2}
     together = loss(student, objective(student, teacher, **weights, match=match), [3, 0, 2]).item()
     assert all(value > 1e-6 for value in alone.values())
@@ -278,6 +332,11 @@ def test_answers_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_where_answers_are_kept_depends_on_teacher_rows_and_precision() -> None:
-    names = {name_of("a", ROWS, "fp32"), name_of("b", ROWS, "fp32"), name_of("a", ROWS[:3], "fp32"), name_of("a", ROWS, "bf16")}
+    names = {
+        name_of("a", ROWS, "fp32"),
+        name_of("b", ROWS, "fp32"),
+        name_of("a", ROWS[:3], "fp32"),
+        name_of("a", ROWS, "bf16"),
+    }
     assert len(names) == 4
     assert name_of("a", [{**r, "labels": 1} for r in ROWS], "fp32") in names

@@ -11,7 +11,9 @@ import pytest
 from edgeopt.support.errors import install
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(p.relative_to(ROOT) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/papers/*/README.md")])
+DOCUMENTS = sorted(
+    p.relative_to(ROOT) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/papers/*/README.md")]
+)
 #: Made by scripts/make_docs.py: of the code that checks recipes, and of the results of the benchmarks.
 MADE = {Path("docs/recipe.md"), Path("docs/measured.md")}
 #: Of the pages that a user reads, those whose figures are settings, limits and defaults alone.
@@ -19,13 +21,28 @@ READ = [p for p in DOCUMENTS if p not in MADE and p.name != "CHANGELOG.md" and "
 
 _UNIT = r"(?:ms|kB|MB|GB|s|seconds?|min|minutes?|points?|times|×|%)"
 FIGURE = re.compile(rf"(?<![\w.])(?:[-+−±]?\d[\d,]*(?:\.\d+)?\s?{_UNIT}(?!\w)|[-+−±]?\d*\.\d{{2,}}(?![\w.]))")
-#: What has the form of a measured figure and is a setting, a limit, a version or a definition, with what stands around it.
+#: What has the form of a measured figure and is a setting, a limit, a version or a definition, with what stands around
+#: it.
 SETTINGS = (
-    r"Python (?:of )?\d\.\d+", r"95 %", r"\(``, 0\.95", r"about every 30 seconds", r"1 % besides", r"onnxruntime`?`? \(\d\.\d+ and later", r"1 MB is 10\^6",
-    r"64 MB", r"2 GB",
-    r"within 10 % of", r"more than 1 %", r"after 5 seconds", r"within 10 seconds", r"by more than 5 %", r"at most 300 MB", r"60 seconds or more",
-    r"80 of 100", r"`?\.60`?, `?\.90`?",
-)  # fmt: skip
+    r"Python (?:of )?\d\.\d+",
+    r"95 %",
+    r"\(``, 0\.95",
+    r"about every 30 seconds",
+    r"1 % besides",
+    r"onnxruntime`?`? \(\d\.\d+ and later",
+    r"1 MB is 10\^6",
+    r"64 MB",
+    r"2 GB",
+    r"within 10 % of",
+    r"more than 1 %",
+    r"after 5 seconds",
+    r"within 10 seconds",
+    r"by more than 5 %",
+    r"at most 300 MB",
+    r"60 seconds or more",
+    r"80 of 100",
+    r"`?\.60`?, `?\.90`?",
+)
 
 
 def prose(path: Path) -> str:
@@ -40,7 +57,9 @@ def test_measured_figures_stand_only_in_pages_that_are_made_from_results(path: P
     for setting in SETTINGS:
         text = re.sub(setting, "", text)
     found = [text[max(m.start() - 50, 0) : m.end() + 20] for m in FIGURE.finditer(text)]
-    assert not found, f"{path}: move these into docs/measured.md, whose template reads benchmarks/results, or add what is a setting to SETTINGS: {found}"
+    assert not found, (
+        f"{path}: move these into docs/measured.md, whose template reads benchmarks/results, or add what is a setting to SETTINGS: {found}"
+    )
 
 
 def anchors(path: Path) -> set[str]:
@@ -77,7 +96,9 @@ def is_there(name: str) -> bool:
     """Whether a file is below the root, below a package, or, of a name alone, anywhere."""
     if "/" not in name:
         return any(any((ROOT / top).rglob(name)) for top in ("src", "exporters", "scripts", "tests", "benchmarks"))
-    return any((root / name).exists() for root in (ROOT, ROOT / "src" / "edgeopt", ROOT / "exporters" / "edgeopt_exporters"))
+    return any(
+        (root / name).exists() for root in (ROOT, ROOT / "src" / "edgeopt", ROOT / "exporters" / "edgeopt_exporters")
+    )
 
 
 @pytest.mark.parametrize("path", NAMING, ids=str)
@@ -96,8 +117,16 @@ def test_no_text_says_to_install_edgeopt_from_an_index() -> None:
     """It is on none: whoever types that gets an error, or somebody else's package."""
     files = [
         *ROOT.glob("*.md"),
-        *(p for name in ("src", "exporters", "docs", "recipes") for p in (ROOT / name).rglob("*") if p.suffix in (".py", ".md", ".yaml")),
+        *(
+            p
+            for name in ("src", "exporters", "docs", "recipes")
+            for p in (ROOT / name).rglob("*")
+            if p.suffix in (".py", ".md", ".yaml")
+        ),
     ]
     wrong = re.compile(r"pip install '?edgeopt\b(?!/)")
     assert len(files) > 100 and not [p for p in files if wrong.search(p.read_text(encoding="utf-8"))]
-    assert install("tasks") == "pip install '.[tasks]' in the checkout of edgeopt" and install() == "pip install . in the checkout of edgeopt"
+    assert (
+        install("tasks") == "pip install '.[tasks]' in the checkout of edgeopt"
+        and install() == "pip install . in the checkout of edgeopt"
+    )

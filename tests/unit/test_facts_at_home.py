@@ -18,23 +18,31 @@ from edgeopt.transforms.lower import LowerToOnnx
 
 #: Of each rule: the names, where they are at home, and the files elsewhere that may say them.
 RULES = {
-    "tasks": ([*TASKS], ("tasks/", "spec/"), {
-        "support/synonyms.py": "what users call them",
-        "testing/build.py": "a task for authors who test a transform",
-    }),
+    "tasks": (
+        [*TASKS],
+        ("tasks/", "spec/"),
+        {
+            "support/synonyms.py": "what users call them",
+            "testing/build.py": "a task for authors who test a transform",
+        },
+    ),
     "families": ([*FAMILIES], ("models/",), {}),
-    "transforms": ([*registry.names(), Load.name, LowerToOnnx.name], ("transforms/",), {
-        "support/synonyms.py": "what users call them",
-        "step/registry.py": "the list of them",
-        "testing/build.py": "steps for authors who test a transform",
-        "__init__.py": "the function edgeopt.load",
-        "api.py": "the function edgeopt.load",
-        "spec/steps.py": "the id of a step that is added to every chain",
-        "plan/order.py": "the recipe's key baseline.finetune, and the id of its step",
-        "recipe/load.py": "the recipe's key baseline.finetune",
-        "gates/baseline_file.py": "the recipe's key baseline.finetune",
-    }),
-}  # fmt: skip
+    "transforms": (
+        [*registry.names(), Load.name, LowerToOnnx.name],
+        ("transforms/",),
+        {
+            "support/synonyms.py": "what users call them",
+            "step/registry.py": "the list of them",
+            "testing/build.py": "steps for authors who test a transform",
+            "__init__.py": "the function edgeopt.load",
+            "api.py": "the function edgeopt.load",
+            "spec/steps.py": "the id of a step that is added to every chain",
+            "plan/order.py": "the recipe's key baseline.finetune, and the id of its step",
+            "recipe/load.py": "the recipe's key baseline.finetune",
+            "gates/baseline_file.py": "the recipe's key baseline.finetune",
+        },
+    ),
+}
 #: What is compared with nothing but another of its kind, outside its home.
 ASKED = {"tasks": ("task.type", "spec.type"), "families": ("model_type",), "transforms": (".use", "['use']")}
 
@@ -42,13 +50,19 @@ ASKED = {"tasks": ("task.type", "spec.type"), "families": ("model_type",), "tran
 def said(tree: ast.AST) -> Iterator[ast.Constant]:
     """The strings of a module that are no docstrings."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docs = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
             yield node
 
 
-def elsewhere(homes: tuple[str, ...], excepted: Collection[str], source: Path = house.SOURCE) -> Iterator[tuple[str, ast.AST]]:
+def elsewhere(
+    homes: tuple[str, ...], excepted: Collection[str], source: Path = house.SOURCE
+) -> Iterator[tuple[str, ast.AST]]:
     """Every module outside the homes and the exceptions."""
     for path in sorted(source.rglob("*.py")):
         name = path.relative_to(source).as_posix()
@@ -56,10 +70,17 @@ def elsewhere(homes: tuple[str, ...], excepted: Collection[str], source: Path = 
             yield name, ast.parse(path.read_text(encoding="utf-8"))
 
 
-def strays(names: Collection[str], homes: tuple[str, ...], excepted: Collection[str], source: Path = house.SOURCE) -> list[str]:
+def strays(
+    names: Collection[str], homes: tuple[str, ...], excepted: Collection[str], source: Path = house.SOURCE
+) -> list[str]:
     """Names that stand elsewhere, and beginnings of names that end in a dot, as `startswith` takes them."""
     known = {*names, *(f"{n.partition('.')[0]}." for n in names if "." in n)}
-    return [f"{name}:{c.lineno} {c.value}" for name, tree in elsewhere(homes, excepted, source) for c in said(tree) if c.value in known]
+    return [
+        f"{name}:{c.lineno} {c.value}"
+        for name, tree in elsewhere(homes, excepted, source)
+        for c in said(tree)
+        if c.value in known
+    ]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -88,11 +109,17 @@ def test_every_exception_is_needed(rule: str) -> None:
 
 
 def test_a_stray_name_is_found(tmp_path: Path) -> None:
-    for name, text in {"report": 'def f(task):\n    """coreference"""\n    return task == "coreference"', "tasks": 'X = "coreference"'}.items():
+    for name, text in {
+        "report": 'def f(task):\n    """coreference"""\n    return task == "coreference"',
+        "tasks": 'X = "coreference"',
+    }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.py").write_text(text)
     (tmp_path / "report" / "b.py").write_text('def f(use):\n    return use.startswith("quantize.")')
-    assert strays(["coreference", "quantize.qat"], ("tasks/",), (), tmp_path) == ["report/a.py:3 coreference", "report/b.py:2 quantize."]
+    assert strays(["coreference", "quantize.qat"], ("tasks/",), (), tmp_path) == [
+        "report/a.py:3 coreference",
+        "report/b.py:2 quantize.",
+    ]
 
 
 def test_agreed_figures_are_read_and_written_as_the_record() -> None:
@@ -100,12 +127,21 @@ def test_agreed_figures_are_read_and_written_as_the_record() -> None:
     found = []
     for name, tree in elsewhere((), ()):
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "get"
+                and node.args
+            ):
                 of, key = node.func.value, node.args[0]
             elif isinstance(node, ast.Subscript):
                 of, key = node.value, node.slice
             else:
                 continue
-            if ast.unparse(of).endswith("figures") and isinstance(key, ast.Constant) and key.value in Told.__annotations__:
+            if (
+                ast.unparse(of).endswith("figures")
+                and isinstance(key, ast.Constant)
+                and key.value in Told.__annotations__
+            ):
                 found.append(f"{name}:{node.lineno} {ast.unparse(node)}")
     assert found == []

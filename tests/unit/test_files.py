@@ -33,13 +33,16 @@ def issue(path: Path) -> Issue:
     return found
 
 
-@pytest.mark.parametrize(("name", "content", "lines"), [
-    ("a.jsonl", '{"text": "a, b", "label": "1"}\n\n{"text": "say \\"c\\"", "label": "0"}', [1, 3]),
-    ("a.JSON", '{"text": "a, b", "label": "1"}\r\n{"text": "say \\"c\\"", "label": "0"}\r\n', [1, 2]),
-    ("a.csv", 'text,label\n"a, b",1\n"say ""c""",0\n', [2, 3]),
-    ("a.csv", '\ufefftext, label \r\n"a, b",1\r\n\r\n"say ""c""",0\r\n', [2, 4]),
-    ("a.tsv", 'text\tlabel\na, b\t1\nsay "c"\t0\n', [2, 3]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "lines"),
+    [
+        ("a.jsonl", '{"text": "a, b", "label": "1"}\n\n{"text": "say \\"c\\"", "label": "0"}', [1, 3]),
+        ("a.JSON", '{"text": "a, b", "label": "1"}\r\n{"text": "say \\"c\\"", "label": "0"}\r\n', [1, 2]),
+        ("a.csv", 'text,label\n"a, b",1\n"say ""c""",0\n', [2, 3]),
+        ("a.csv", '\ufefftext, label \r\n"a, b",1\r\n\r\n"say ""c""",0\r\n', [2, 4]),
+        ("a.tsv", 'text\tlabel\na, b\t1\nsay "c"\t0\n', [2, 3]),
+    ],
+)
 def test_formats(tmp_path: Path, name: str, content: str, lines: list[int]) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8", newline="")
     assert rows(tmp_path / name) == list(zip(lines, ROWS, strict=True))
@@ -62,16 +65,31 @@ def test_what_is_no_file(tmp_path: Path, name: str) -> None:
     assert issue(tmp_path / name).code == "E301"
 
 
-@pytest.mark.parametrize(("name", "looks"), [
-    ("glue", False), ("nyu-mll/glue", False), ("google/electra-small-discriminator", False),
-    ("./data", True), ("../data", True), ("/data", True), ("~/data", True), ("a/b/c", True), ("a\\b", True), ("my data", True), ("a/", True), ("", True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "looks"),
+    [
+        ("glue", False),
+        ("nyu-mll/glue", False),
+        ("google/electra-small-discriminator", False),
+        ("./data", True),
+        ("../data", True),
+        ("/data", True),
+        ("~/data", True),
+        ("a/b/c", True),
+        ("a\\b", True),
+        ("my data", True),
+        ("a/", True),
+        ("", True),
+    ],
+)
 def test_looks_local(name: str, looks: bool) -> None:
     assert looks_local(name) is looks
 
 
 def task(files: dict[str, Any], **changes: Any) -> TaskSpec:
-    return TaskSpec.model_validate({"type": "text-classification", "dataset": {"data_files": files}, "text": "text", **changes})
+    return TaskSpec.model_validate(
+        {"type": "text-classification", "dataset": {"data_files": files}, "text": "text", **changes}
+    )
 
 
 def write(folder: Path, name: str, labels: list[str]) -> str:
@@ -79,21 +97,27 @@ def write(folder: Path, name: str, labels: list[str]) -> str:
     return name
 
 
-@pytest.mark.parametrize(("train", "classes"), [
-    (["10", "9", "10"], ("9", "10")),  # numbers in their order
-    (["b", "a", "10"], ("10", "a", "b")),
-    (["01", "1"], ("01", "1")),
-    (["--1", "1"], ("--1", "1")),
-    (["²", "1"], ("1", "²")),
-    (["1" * 5000, "1"], ("1", "1" * 5000)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("train", "classes"),
+    [
+        (["10", "9", "10"], ("9", "10")),  # numbers in their order
+        (["b", "a", "10"], ("10", "a", "b")),
+        (["01", "1"], ("01", "1")),
+        (["--1", "1"], ("--1", "1")),
+        (["²", "1"], ("1", "²")),
+        (["1" * 5000, "1"], ("1", "1" * 5000)),
+    ],
+)
 def test_class_names(tmp_path: Path, train: list[str], classes: tuple[str, ...]) -> None:
     files = {"train": write(tmp_path, "train.csv", train), "validation": write(tmp_path, "validation.csv", train[:1])}
     assert load_data(task(files), tmp_path).label_names == classes
 
 
 def test_numbers_may_stand_for_named_classes(tmp_path: Path) -> None:
-    files = {"train": write(tmp_path, "train.csv", ["no", "yes"]), "validation": write(tmp_path, "validation.csv", ["1", "yes", "0"])}
+    files = {
+        "train": write(tmp_path, "train.csv", ["no", "yes"]),
+        "validation": write(tmp_path, "validation.csv", ["1", "yes", "0"]),
+    }
     assert load_data(task(files, labels=["no", "yes"]), tmp_path).report.labels == (1, 1, 0)
 
 
@@ -121,34 +145,46 @@ def test_gzipped_files_are_read_as_what_they_hold(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.parquet")
     (tmp_path / "b.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
     assert [row for _, row in rows(tmp_path / "b.parquet.gz")] == ROWS
-    loaded = load_data(TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "."}, "text": "text"}), tmp_path)
+    loaded = load_data(
+        TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "."}, "text": "text"}), tmp_path
+    )
     assert (len(loaded.train), loaded.report.name) == (2, "validation")
     (tmp_path / "cut.jsonl.gz").write_bytes((tmp_path / "train.jsonl.gz").read_bytes()[:-9])
     (tmp_path / "no.jsonl.gz").write_bytes(b'{"text": "a"}\n')
     assert [issue(tmp_path / f"{name}.jsonl.gz").message for name in ("cut", "no")] == [
-        "this compressed file is cut short", "this compressed file is not what gzip writes"
-    ]  # fmt: skip
+        "this compressed file is cut short",
+        "this compressed file is not what gzip writes",
+    ]
 
 
-@pytest.mark.parametrize(("content", "lines"), [
-    (json.dumps(ROWS), [1, 1]), (json.dumps(ROWS, indent=1), [2, 6]), ("\ufeff\n [\n" + ",\n".join(map(json.dumps, ROWS)) + "\n]\n\n", [3, 4]), ("[]", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (json.dumps(ROWS), [1, 1]),
+        (json.dumps(ROWS, indent=1), [2, 6]),
+        ("\ufeff\n [\n" + ",\n".join(map(json.dumps, ROWS)) + "\n]\n\n", [3, 4]),
+        ("[]", []),
+    ],
+)
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
 def test_a_list_of_objects(tmp_path: Path, name: str, content: str, lines: list[int]) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert rows(tmp_path / name) == list(zip(lines, ROWS, strict=False))
 
 
-@pytest.mark.parametrize(("content", "line", "words"), [
-    ('[\n{"a": 1},\n2]', 3, "is a int, not an object"),
-    ('[{"a": 1}\n{"a": 2}]', 2, "goes on without a comma"),
-    ('[\n{"a": 1},\n{"a": 2}', 3, "does not end"),
-    ('[\n{"a": 1},\n', 3, "not JSON"),
-    ('[{"a": 1}]\n\n{"a": 1}', 3, "something follows the list"),
-    ('[{"a": 1},\n{"a": }]', 2, "not JSON"),
-    ("[" * 100_000, 1, "nested too deep"),
-    ('[{"a": ' + "1" * 5000 + "}]", 1, "a number too long"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "line", "words"),
+    [
+        ('[\n{"a": 1},\n2]', 3, "is a int, not an object"),
+        ('[{"a": 1}\n{"a": 2}]', 2, "goes on without a comma"),
+        ('[\n{"a": 1},\n{"a": 2}', 3, "does not end"),
+        ('[\n{"a": 1},\n', 3, "not JSON"),
+        ('[{"a": 1}]\n\n{"a": 1}', 3, "something follows the list"),
+        ('[{"a": 1},\n{"a": }]', 2, "not JSON"),
+        ("[" * 100_000, 1, "nested too deep"),
+        ('[{"a": ' + "1" * 5000 + "}]", 1, "a number too long"),
+    ],
+)
 def test_a_list_that_is_none(tmp_path: Path, content: str, line: int, words: str) -> None:
     (tmp_path / "a.json").write_text(content)
     found = issue(tmp_path / "a.json")
@@ -161,7 +197,10 @@ def test_a_long_cell(tmp_path: Path) -> None:
     assert (line, len(row["text"])) == (2, 300_000)
 
 
-ODD_CELLS = [{"text": text, "label": str(i % 2)} for i, text in enumerate(["plain", 'say "c"', "tab\there", "line\nbreak", '"all"', "a, b", 'x"', ' "y" '])]
+ODD_CELLS = [
+    {"text": text, "label": str(i % 2)}
+    for i, text in enumerate(["plain", 'say "c"', "tab\there", "line\nbreak", '"all"', "a, b", 'x"', ' "y" '])
+]
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
@@ -188,7 +227,13 @@ def test_a_tab_file_that_is_neither(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "delimiter"), [("text;label\na, b;1\n", ";"), ("text|label\na, b|1\n", "|"), ("text\tlabel\na, b\t1\n", "\t"), ('text;label\n"a, b";1\n', ";")]
+    ("content", "delimiter"),
+    [
+        ("text;label\na, b;1\n", ";"),
+        ("text|label\na, b|1\n", "|"),
+        ("text\tlabel\na, b\t1\n", "\t"),
+        ('text;label\n"a, b";1\n', ";"),
+    ],
 )
 def test_another_delimiter(tmp_path: Path, content: str, delimiter: str) -> None:
     (tmp_path / "train.csv").write_text(content)
@@ -210,41 +255,62 @@ def test_what_is_no_delimiter(wrong: str) -> None:
 
 
 def test_a_damaged_value_of_a_parquet_file(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"text": ["good0 x", "bad0 zz", "good1 y"], "label": [1, 0, 1]}), tmp_path / "a.parquet", compression="none", use_dictionary=False)
+    pq.write_table(
+        pa.table({"text": ["good0 x", "bad0 zz", "good1 y"], "label": [1, 0, 1]}),
+        tmp_path / "a.parquet",
+        compression="none",
+        use_dictionary=False,
+    )
     raw = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(raw.replace(b"bad0 zz", b"bad0 \xff\xfe"))
     found = issue(tmp_path / "a.parquet")
     assert (found.code, found.place and found.place.line) == ("E302", 2) and "column 'text'" in found.message
 
 
-@pytest.mark.parametrize(("train", "validation", "classes", "labels"), [
-    (["1.0", "2.0"], ["1", "2", "2.00"], ("1", "2"), (0, 1, 1)),
-    ([1, 2], ["1.0", "2"], ("1", "2"), (0, 1)),
-    ([0.0, 1.0], [1, "0", True, "-0"], ("0", "1"), (1, 0, 1, 0)),
-    ([" a", "b"], ["a ", "b"], ("a", "b"), (0, 1)),
-    (["+1", "0"], [1, 0], ("0", "1"), (1, 0)),
-])  # fmt: skip
-def test_labels_are_compared_as_values(tmp_path: Path, train: list[Any], validation: list[Any], classes: tuple[str, ...], labels: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("train", "validation", "classes", "labels"),
+    [
+        (["1.0", "2.0"], ["1", "2", "2.00"], ("1", "2"), (0, 1, 1)),
+        ([1, 2], ["1.0", "2"], ("1", "2"), (0, 1)),
+        ([0.0, 1.0], [1, "0", True, "-0"], ("0", "1"), (1, 0, 1, 0)),
+        ([" a", "b"], ["a ", "b"], ("a", "b"), (0, 1)),
+        (["+1", "0"], [1, 0], ("0", "1"), (1, 0)),
+    ],
+)
+def test_labels_are_compared_as_values(
+    tmp_path: Path, train: list[Any], validation: list[Any], classes: tuple[str, ...], labels: tuple[int, ...]
+) -> None:
     """ "1.0" in train and "1" in validation were the classes 0 and 1, so that every label moved by one."""
-    files = {"train": write_json(tmp_path, "train.jsonl", train), "validation": write_json(tmp_path, "validation.jsonl", validation)}
+    files = {
+        "train": write_json(tmp_path, "train.jsonl", train),
+        "validation": write_json(tmp_path, "validation.jsonl", validation),
+    }
     loaded = load_data(task(files), tmp_path)
     assert (loaded.label_names, loaded.report.labels) == (classes, labels)
 
 
 def write_json(folder: Path, name: str, labels: list[Any]) -> str:
-    (folder / name).write_text("".join(json.dumps({"text": f"{name} {i}", "label": label}) + "\n" for i, label in enumerate(labels)))
+    (folder / name).write_text(
+        "".join(json.dumps({"text": f"{name} {i}", "label": label}) + "\n" for i, label in enumerate(labels))
+    )
     return name
 
 
-@pytest.mark.parametrize(("train", "validation", "words"), [
-    (["no", "yes"], ["1"], "which class a number stands for is not known"),
-    (["01", "02"], ["1"], "is not one of 01, 02"),
-    (["0.25", "0.5"], ["0.25"], "must be a class number or name"),
-    ([0.25, 1], [1], "must be a class number or name"),
-    ([[0, 1], [1, 0]], [[0, 1]], "multi-label classification, a task that edgeopt does not have yet"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("train", "validation", "words"),
+    [
+        (["no", "yes"], ["1"], "which class a number stands for is not known"),
+        (["01", "02"], ["1"], "is not one of 01, 02"),
+        (["0.25", "0.5"], ["0.25"], "must be a class number or name"),
+        ([0.25, 1], [1], "must be a class number or name"),
+        ([[0, 1], [1, 0]], [[0, 1]], "multi-label classification, a task that edgeopt does not have yet"),
+    ],
+)
 def test_labels_that_are_no_classes(tmp_path: Path, train: list[Any], validation: list[Any], words: str) -> None:
-    files = {"train": write_json(tmp_path, "train.jsonl", train), "validation": write_json(tmp_path, "validation.jsonl", validation)}
+    files = {
+        "train": write_json(tmp_path, "train.jsonl", train),
+        "validation": write_json(tmp_path, "validation.jsonl", validation),
+    }
     with pytest.raises(InputError, match=words):
         load_data(task(files), tmp_path)
 
@@ -252,7 +318,10 @@ def test_labels_that_are_no_classes(tmp_path: Path, train: list[Any], validation
 def test_many_classes(tmp_path: Path) -> None:
     """Labels that repeat are classes, however many; as many as rows are not."""
     many = [f"c{i % 1200}" for i in range(2400)]
-    files = {"train": write_json(tmp_path, "train.jsonl", many), "validation": write_json(tmp_path, "validation.jsonl", many[:5])}
+    files = {
+        "train": write_json(tmp_path, "train.jsonl", many),
+        "validation": write_json(tmp_path, "validation.jsonl", many[:5]),
+    }
     assert len(load_data(task(files), tmp_path).label_names) == 1200
     unique = [f"c{i}" for i in range(1200)]
     files["train"] = write_json(tmp_path, "unique.jsonl", unique)
@@ -274,14 +343,24 @@ def test_rows_without_a_label_are_refused_with_their_number(tmp_path: Path) -> N
         load_data(task(write_both(tmp_path, NO_GOLD)), tmp_path)
     (found,) = caught.value.issues
     assert (found.code, found.place and found.place.line) == ("E327", 2)
-    assert "the label of 2 of 5 rows of the train split is -1" in found.message and "task.missing_label: -1" in str(found.help)
+    assert "the label of 2 of 5 rows of the train split is -1" in found.message and "task.missing_label: -1" in str(
+        found.help
+    )
     with pytest.raises(InputError, match="the label of 1 of 2 rows of the validation split is -1"):
         load_data(task(write_both(tmp_path, {"train": [0, 1], "validation": ["-1.0", 1]})), tmp_path)
 
 
-@pytest.mark.parametrize(("mark", "labels"), [(-1, NO_GOLD), ("-", {"train": ["0", "-", "1", "-", "2"], "validation": [0, 1, "-", 2]}),
-                                              ("", {"train": [0, None, 1, "", 2], "validation": [0, 1, " ", 2]})])  # fmt: skip
-def test_rows_without_a_label_are_left_out_where_that_is_asked(tmp_path: Path, mark: Any, labels: dict[str, list[Any]]) -> None:
+@pytest.mark.parametrize(
+    ("mark", "labels"),
+    [
+        (-1, NO_GOLD),
+        ("-", {"train": ["0", "-", "1", "-", "2"], "validation": [0, 1, "-", 2]}),
+        ("", {"train": [0, None, 1, "", 2], "validation": [0, 1, " ", 2]}),
+    ],
+)
+def test_rows_without_a_label_are_left_out_where_that_is_asked(
+    tmp_path: Path, mark: Any, labels: dict[str, list[Any]]
+) -> None:
     loaded = load_data(task(write_both(tmp_path, labels), missing_label=mark), tmp_path)
     assert (loaded.label_names, loaded.train.labels, loaded.report.labels) == (("0", "1", "2"), (0, 1, 2), (0, 1, 2))
     assert [t for (t,) in loaded.train.texts] == [f"train.jsonl {i}" for i in (0, 2, 4)]
@@ -300,8 +379,11 @@ def test_minus_one_is_a_class_where_the_classes_are_named(tmp_path: Path) -> Non
 def test_rows_without_a_label_of_other_tasks(tmp_path: Path, kind: str) -> None:
     choice = {"question": "q", "choices": ["a", "b"], "answer": 0}
     tags = {"words": ["a", "b"], "tags": ["O", "B-X"]}
-    row, none, keys = (choice, {"answer": -1}, {"text": "question", "choices": "choices", "label": "answer"}) if kind == "multiple-choice" else (
-        tags, {"tags": [-1, -1]}, {"text": "words", "label": "tags"})  # fmt: skip
+    row, none, keys = (
+        (choice, {"answer": -1}, {"text": "question", "choices": "choices", "label": "answer"})
+        if kind == "multiple-choice"
+        else (tags, {"tags": [-1, -1]}, {"text": "words", "label": "tags"})
+    )
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({**row, **more}) + "\n" for more in ({}, none, {})))
     spec = {"type": kind, "dataset": {"data_files": {"train": "a.jsonl", "validation": "a.jsonl"}}, **keys}
     with pytest.raises(InputError, match="the label of 1 of 3 rows of the train split is -1"):
@@ -309,12 +391,17 @@ def test_rows_without_a_label_of_other_tasks(tmp_path: Path, kind: str) -> None:
     assert len(load_data(TaskSpec.model_validate({**spec, "missing_label": -1}), tmp_path).report) == 2
 
 
-TEXTS = {"train": ["A good film!", "so bad", "a good  FILM", "ok", "ﬁne"], "validation": ["a good film", "new", "So bad.", "fine"]}
+TEXTS = {
+    "train": ["A good film!", "so bad", "a good  FILM", "ok", "ﬁne"],
+    "validation": ["a good film", "new", "So bad.", "fine"],
+}
 
 
 def write_texts(folder: Path, texts: dict[str, list[str]]) -> dict[str, str]:
     for split, given in texts.items():
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps({"text": text, "label": i % 2}) + "\n" for i, text in enumerate(given)))
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps({"text": text, "label": i % 2}) + "\n" for i, text in enumerate(given))
+        )
     return {split: f"{split}.jsonl" for split in texts}
 
 
@@ -332,7 +419,9 @@ def test_rows_that_stand_in_train_are_left_out_or_refused(tmp_path: Path) -> Non
     reported, _ = load_reported(task(files, leaks="drop"), tmp_path, ("0", "1"))
     assert reported.fingerprint == loaded.report.fingerprint
     for load in (lambda spec: load_data(spec, tmp_path), lambda spec: load_reported(spec, tmp_path, ("0", "1"))):
-        with pytest.raises(InputError, match="3 of 4 rows of the validation split stand in train, row 1 the first: a good film"):
+        with pytest.raises(
+            InputError, match="3 of 4 rows of the validation split stand in train, row 1 the first: a good film"
+        ):
             load(task(files, leaks="refuse"))
     same = write_texts(tmp_path, {"train": ["a", "b"], "validation": ["b", "a"]})
     with pytest.raises(InputError, match="all 2 rows of the validation split stand in train"):
@@ -345,8 +434,9 @@ def test_copies_are_counted_and_many_stand_beside_the_verdict(tmp_path: Path) ->
     assert loaded.report.copied == 2  # labels are in turn: 0, 1, 0, 1, 0, 1
     assert "2 of the 6 validation rows are copies of others" in loaded.summary()
     assert [w.partition(":")[0] for w in row_warnings("test", 100, 2, 6)] == [
-        "2 of the 100 test rows stand in train too", "6 of the 100 test rows are copies of others"
-    ]  # fmt: skip
+        "2 of the 100 test rows stand in train too",
+        "6 of the 100 test rows are copies of others",
+    ]
     assert row_warnings("test", 100, 0, 5) == []
     whole = Split("test", (("a",), ("b",), ("a",), ("c",), ("a",), ("b",)), (0,) * 6, (0, 0, 1, 1, 2, 2))
     assert whole.copied == 2  # a document of which every row is in another
@@ -357,14 +447,21 @@ def test_a_leak_of_pairs_is_of_both_texts() -> None:
         return Split("validation", pairs, (0,) * len(pairs), documents)
 
     assert shared(split(("a", "b"), ("a", "c"), ("b", "a")), [("A", "b.")]) == [0]
-    assert shared(split(("a", "b"), ("a", "c"), ("b", "a"), documents=(0, 0, 1)), [("A", "b."), ("b", "a")]) == [2], "a document leaks as a whole"
+    assert shared(split(("a", "b"), ("a", "c"), ("b", "a"), documents=(0, 0, 1)), [("A", "b."), ("b", "a")]) == [2], (
+        "a document leaks as a whole"
+    )
 
 
 def test_marks_of_choices_that_are_no_list(tmp_path: Path) -> None:
     """Found by fuzzing: {label: 0.5, text: [a, b]}."""
     row = {"question": "q", "choices": {"label": 0.5, "text": ["a", "b"]}, "answer": "B"}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
-    spec = {"type": "multiple-choice", "dataset": {"data_files": {"train": "a.jsonl", "validation": "a.jsonl"}}, "text": "question", "choices": "choices"}
+    spec = {
+        "type": "multiple-choice",
+        "dataset": {"data_files": {"train": "a.jsonl", "validation": "a.jsonl"}},
+        "text": "question",
+        "choices": "choices",
+    }
     assert load_data(TaskSpec.model_validate({**spec, "label": "answer"}), tmp_path).report.labels == (1,)
 
 
@@ -372,11 +469,16 @@ def test_labels_of_the_recipe_that_are_not_those_of_the_data(tmp_path: Path) -> 
     """Several rows with a class that is not listed: the list is wrong, and a single one: the row."""
     for split in ("train", "validation"):
         (tmp_path / f"{split}.csv").write_text("text,label\n" + "a,pos\nb,negative\nc,negative\n")
-    spec = TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "."}, "text": "text", "labels": ["pos", "neg"]})
+    spec = TaskSpec.model_validate(
+        {"type": "text-classification", "dataset": {"path": "."}, "text": "text", "labels": ["pos", "neg"]}
+    )
     with pytest.raises(InputError) as caught:
         load_data(spec, tmp_path, lambda path: Place("r.yaml", 4, 3) if path == ("task", "labels") else None)
     (issue,) = caught.value.issues
-    assert (issue.code, str(issue.place)) == ("E304", "r.yaml:4:3") and "label 'negative' is not one of pos, neg" in issue.message
+    assert (issue.code, str(issue.place)) == (
+        "E304",
+        "r.yaml:4:3",
+    ) and "label 'negative' is not one of pos, neg" in issue.message
     assert "train.csv:3 and further rows" in issue.message
     (tmp_path / "train.csv").write_text("text,label\na,pos\nb,neg\nc,negative\n")
     with pytest.raises(InputError) as caught:

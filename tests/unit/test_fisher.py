@@ -72,7 +72,9 @@ def best_by_trying(heads: list[Any], neurons: list[Any], costs: Costs, allowed: 
     for counts in itertools.product(*(range(len(h) + 1) for h in heads), *(range(len(n) + 1) for n in neurons)):
         split = counts[: len(heads)], counts[len(heads) :]
         if costs.total(*split) <= allowed + 1e-6:
-            best = max(best, sum(float(np.sort(v)[::-1][:c].sum()) for v, c in zip([*heads, *neurons], counts, strict=True)))
+            best = max(
+                best, sum(float(np.sort(v)[::-1][:c].sum()) for v, c in zip([*heads, *neurons], counts, strict=True))
+            )
     return best
 
 
@@ -86,7 +88,9 @@ def test_the_choice_is_the_best_there_is(seed: int, share: float) -> None:
     found = choose(heads, neurons, costs, share * costs.dense, 1)
     assert found is not None
     assert costs.total(*found) <= share * costs.dense + 1e-6
-    gained = sum(float(np.sort(v)[::-1][:c].sum()) for v, c in zip([*heads, *neurons], [*found[0], *found[1]], strict=True))
+    gained = sum(
+        float(np.sort(v)[::-1][:c].sum()) for v, c in zip([*heads, *neurons], [*found[0], *found[1]], strict=True)
+    )
     assert gained == pytest.approx(best_by_trying(heads, neurons, costs, share * costs.dense))
 
 
@@ -134,7 +138,9 @@ def test_factors_are_the_least_squares_of_the_first_layer(family: str) -> None:
     hook = out.register_forward_pre_hook(lambda _, args: read.append(args[0][inputs()["attention_mask"].bool()]))
     logits(model)
     hook.remove()
-    contributions = torch.einsum("nhs,dhs->ndh", read[0].view(-1, 4, 6), out.weight.view(24, 4, 6)).detach().reshape(-1, 4).double()
+    contributions = (
+        torch.einsum("nhs,dhs->ndh", read[0].view(-1, 4, 6), out.weight.view(24, 4, 6)).detach().reshape(-1, 4).double()
+    )
     wanted = contributions.sum(1)
     left = contributions[:, [0, 2, 3]]
     product = left.T @ left

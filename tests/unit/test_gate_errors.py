@@ -55,7 +55,10 @@ def test_an_open_gate_says_how_many_rows_settle_it() -> None:
     gate = decided("accuracy", *rows_of(12, 14, 340, 42))
     assert gate.verdict == "inconclusive" and gate.rows_needed is not None
     unit = 10 ** (len(str(gate.rows_needed)) - 2)
-    assert f"408 rows cannot tell whether it is within 0.01; about {-(-gate.rows_needed // unit) * unit:,} rows would, 8 times in 10" in gate.reason
+    assert (
+        f"408 rows cannot tell whether it is within 0.01; about {-(-gate.rows_needed // unit) * unit:,} rows would, 8 times in 10"
+        in gate.reason
+    )
     settled = Counter(_again(gate.rows_needed, (12, 14, 340, 42), seed).verdict for seed in range(200))
     assert settled["pass"] / 200 == pytest.approx(0.8, abs=0.08)
 
@@ -94,11 +97,15 @@ def test_the_worst_slice_decides_and_small_ones_are_named() -> None:
     groups = {"domain": ["good"] * 400 + ["bad"] * 200 + ["few"] * 10}
     gate = decided("accuracy", *columns, max_drop=0.1, slice="domain", groups=groups)
     assert gate.verdict == "fail" and gate.value == pytest.approx(45 / 200) and gate.slice == "domain"
-    assert "of 2 slices domain bad drops most" in gate.reason and "too small to tell: domain few (10 rows)" in gate.reason
+    assert (
+        "of 2 slices domain bad drops most" in gate.reason and "too small to tell: domain few (10 rows)" in gate.reason
+    )
     both = decided("accuracy", *columns, max_drop=0.1, slice="worst", groups=groups)
     assert "of 4 slices domain bad drops most" in both.reason  # those of both labels too
     assert mcnemar_exact(0, 45) < 1e-10
-    alone = decided("accuracy", *(x[:400] for x in columns), max_drop=0.05, slice="domain", groups={"domain": ["good"] * 400})
+    alone = decided(
+        "accuracy", *(x[:400] for x in columns), max_drop=0.05, slice="domain", groups={"domain": ["good"] * 400}
+    )
     assert (alone.verdict, alone.reason) == ("inconclusive", "the rows are one slice")
 
 
@@ -109,10 +116,19 @@ def test_a_small_slice_does_not_pass_and_may_fail() -> None:
     gate = decided("accuracy", *columns, max_drop=0.1, slice="domain", groups={"domain": ["good"] * 600 + ["few"] * 20})
     assert gate.verdict == "fail" and gate.value == pytest.approx(0.9) and gate.low > 0.4
     assert "of 2 slices domain few drops most" in gate.reason and "too small" not in gate.reason
-    alone = decided("accuracy", *(x[580:] for x in columns), max_drop=0.1, slice="domain", groups={"domain": ["good"] * 20 + ["few"] * 20})
+    alone = decided(
+        "accuracy",
+        *(x[580:] for x in columns),
+        max_drop=0.1,
+        slice="domain",
+        groups={"domain": ["good"] * 20 + ["few"] * 20},
+    )
     assert alone.verdict == "fail"  # though no slice is large enough to pass
     one = [np.concatenate(x) for x in zip(good, rows_of(0, 1, 0, 0), strict=True)]  # of one row nothing is known
-    assert decided("accuracy", *one, max_drop=0.1, slice="domain", groups={"domain": ["good"] * 600 + ["few"]}).verdict == "pass"
+    assert (
+        decided("accuracy", *one, max_drop=0.1, slice="domain", groups={"domain": ["good"] * 600 + ["few"]}).verdict
+        == "pass"
+    )
 
 
 def test_true_drops_are_those_planted() -> None:

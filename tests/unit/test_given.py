@@ -20,7 +20,9 @@ STEPS = [{"id": "prune", "use": "prune.magnitude", "amount": 0.3}, {"use": "fine
 
 
 def given(tmp_path: Path, **changes: Any) -> dict[str, Any]:
-    data: dict[str, Any] = yaml.safe_load(tiny_recipe(tmp_path, **{"steps": STEPS, **changes}).read_text(encoding="utf-8"))
+    data: dict[str, Any] = yaml.safe_load(
+        tiny_recipe(tmp_path, **{"steps": STEPS, **changes}).read_text(encoding="utf-8")
+    )
     return data
 
 
@@ -39,7 +41,9 @@ def test_a_mapping_is_the_recipe_that_its_file_is(tmp_path: Path) -> None:
     assert data == before and mine.document.data is not data
 
 
-def test_paths_are_relative_to_the_folder_or_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_folder_or_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = given(tmp_path)
     (tmp_path / "there").mkdir()
     assert edgeopt.load(data, folder=str(tmp_path / "there")).folder == (tmp_path / "there").resolve()
@@ -57,8 +61,11 @@ def test_numbers_paths_and_tuples_of_a_program_are_taken(tmp_path: Path) -> None
 def test_every_mistake_has_its_place(tmp_path: Path) -> None:
     steps = [{"use": "prun.magnitude"}, {"use": "prune.magnitude", "amount": 3}, {"use": "finetune", "max_step": 1}]
     assert issues(given(tmp_path, steps=steps, nam="x")) == [
-        ("E104", "<dict>:nam"), ("E107", "<dict>:steps.0.use"), ("E106", "<dict>:steps.1.amount"), ("E104", "<dict>:steps.2.max_step"),
-    ]  # fmt: skip
+        ("E104", "<dict>:nam"),
+        ("E107", "<dict>:steps.0.use"),
+        ("E106", "<dict>:steps.1.amount"),
+        ("E104", "<dict>:steps.2.max_step"),
+    ]
     twice = [STEPS[0], STEPS[0]]
     with pytest.raises(InputError, match=r"first at <dict>:steps\.0"):
         edgeopt.load(given(tmp_path, steps=twice))
@@ -77,10 +84,25 @@ def test_what_yaml_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.4, "0.4"), (1e-05, "1e-05"), (3, "3"), (True, "true"), (None, "null"), ("fp32", "fp32"), ("3", '"3"'), ("null", '"null"'), ("", '""'),
-     ("a: [b", '"a: [b"'), ("# x", '"# x"'), ("ü 😀", "ü 😀"), ("a\x7fb", '"a\\u007fb"'), ([1, "a"], '[1, "a"]'), ({"a": 0.5}, '{"a": 0.5}'),
-     (Path("a/b"), "a/b")],
-)  # fmt: skip
+    [
+        (0.4, "0.4"),
+        (1e-05, "1e-05"),
+        (3, "3"),
+        (True, "true"),
+        (None, "null"),
+        ("fp32", "fp32"),
+        ("3", '"3"'),
+        ("null", '"null"'),
+        ("", '""'),
+        ("a: [b", '"a: [b"'),
+        ("# x", '"# x"'),
+        ("ü 😀", "ü 😀"),
+        ("a\x7fb", '"a\\u007fb"'),
+        ([1, "a"], '[1, "a"]'),
+        ({"a": 0.5}, '{"a": 0.5}'),
+        (Path("a/b"), "a/b"),
+    ],
+)
 def test_values_are_written_as_set_takes_them(value: object, text: str, tmp_path: Path) -> None:
     written = as_overrides({"name": value})
     assert written == [f"name={text}"]
@@ -90,7 +112,10 @@ def test_values_are_written_as_set_takes_them(value: object, text: str, tmp_path
 
 def test_set_is_what_the_command_line_has(tmp_path: Path) -> None:
     path = tiny_recipe(tmp_path, steps=STEPS)
-    mine, theirs = edgeopt.load(path, set={"steps.prune.amount": 0.5, "seed": 7}), edgeopt.load(path, set=["steps.prune.amount=0.5", "seed=7"])
+    mine, theirs = (
+        edgeopt.load(path, set={"steps.prune.amount": 0.5, "seed": 7}),
+        edgeopt.load(path, set=["steps.prune.amount=0.5", "seed=7"]),
+    )
     assert mine.resolved() == theirs.resolved() and mine.overrides == theirs.overrides
     assert issues(path, set={"steps.prun.amount": 0.5}) == [("E109", "--set steps.prun.amount=0.5")]
     assert issues(path, set={"seed": object()})[0][0] == "E109"

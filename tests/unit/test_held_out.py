@@ -28,7 +28,13 @@ def planned(tmp_path: Path, tiny_model: Path) -> Any:
 
     def make(*steps: dict[str, Any], baseline: dict[str, Any] | None = None, **more: Any) -> Plan:
         given = {"finetune": baseline or {"max_steps": 3}}
-        keys = {"model": {"id": str(tiny_model)}, "task": tiny_task(data, max_length=32), "steps": list(steps), "baseline": given, **more}
+        keys = {
+            "model": {"id": str(tiny_model)},
+            "task": tiny_task(data, max_length=32),
+            "steps": list(steps),
+            "baseline": given,
+            **more,
+        }
         path = tiny_recipe(tmp_path, **keys)
         return check(load_recipe(path, ()))
 
@@ -44,12 +50,20 @@ def test_every_training_before_a_choice_leaves_its_rows_out(planned: Any) -> Non
     auto = {**INT8, "policy": "auto"}
     assert held(planned(TUNE, AGAIN, INT8, baseline=other)) == set()
     assert held(planned(TUNE, AGAIN, auto, baseline=other)) == {"candidate.tune", "candidate.again"}
-    assert held(planned(TUNE, BEST, AGAIN, baseline=other)) == {"candidate.tune", "candidate.best"}  # what follows may see them
-    assert held(planned(TUNE, auto, baseline=same)) == {"candidate.tune", "baseline.finetune"}  # one training, as before
+    # what follows may see them
+    assert held(planned(TUNE, BEST, AGAIN, baseline=other)) == {
+        "candidate.tune",
+        "candidate.best",
+    }
+    # one training, as before
+    assert held(planned(TUNE, auto, baseline=same)) == {
+        "candidate.tune",
+        "baseline.finetune",
+    }
     assert held(planned(TUNE, INT8, baseline=other, export="auto")) == {"candidate.tune", "baseline.finetune"}
-    assert held(planned(TUNE, {"id": "qat", "use": "quantize.qat", "max_steps": 3, "keep_best": True}, baseline=other)) == {
-        "candidate.tune", "candidate.qat"
-    }  # fmt: skip
+    assert held(
+        planned(TUNE, {"id": "qat", "use": "quantize.qat", "max_steps": 3, "keep_best": True}, baseline=other)
+    ) == {"candidate.tune", "candidate.qat"}
 
 
 def test_the_key_says_so_where_the_rows_differ(planned: Any) -> None:
@@ -60,7 +74,9 @@ def test_the_key_says_so_where_the_rows_differ(planned: Any) -> None:
 
     plain, auto = planned(TUNE, INT8), planned(TUNE, {**INT8, "policy": "auto"})
     assert key(plain, "tune") != key(auto, "tune") and key(auto, "tune")["data"]["held_out"] is True
-    assert key(planned(BEST, INT8), "best") == key(planned(BEST, {**INT8, "policy": "auto"}), "best"), "its rows are the same"
+    assert key(planned(BEST, INT8), "best") == key(planned(BEST, {**INT8, "policy": "auto"}), "best"), (
+        "its rows are the same"
+    )
 
 
 def test_a_training_sees_none_of_them() -> None:

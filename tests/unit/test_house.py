@@ -32,15 +32,23 @@ def test_nothing_imports_in_a_circle() -> None:
 def test_the_script_counts(tmp_path: Path) -> None:
     """Two packages that import each other, one of them against the order, a loose module, and one within a function."""
     source = tmp_path / "edgeopt"
-    files = {"__init__": "", "loose": "", "support/__init__": "", "support/a": "from edgeopt.store import b", "store/__init__": "",
-             "store/b": "def f():\n    import edgeopt.support.a"}  # fmt: skip
+    files = {
+        "__init__": "",
+        "loose": "",
+        "support/__init__": "",
+        "support/a": "from edgeopt.store import b",
+        "store/__init__": "",
+        "store/b": "def f():\n    import edgeopt.support.a",
+    }
     for name, text in files.items():
         path = source / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     graph = house.graph_of(source)
     assert house.against(graph) == [("edgeopt.support.a", "edgeopt.store.b")]
-    assert house.circles(graph) == [["edgeopt.store.b", "edgeopt.support.a"]] and house.circles(house.of_rooms(graph)) == [["store", "support"]]
+    assert house.circles(graph) == [["edgeopt.store.b", "edgeopt.support.a"]] and house.circles(
+        house.of_rooms(graph)
+    ) == [["store", "support"]]
     assert house.loose(source) == ["loose"]
     done = subprocess.run([sys.executable, house.__file__, str(source)], capture_output=True, text=True, check=True)
     assert "2 packages, 1 loose modules: loose" in done.stdout and "1 imports against the order" in done.stdout

@@ -35,12 +35,30 @@ def test_edgeopt_never_imports_its_exporters(path: Path) -> None:
 
 HEAVY = ("torch", "transformers", "peft", "onnx", "onnxruntime", "datasets", "accelerate", "sklearn", "scipy")
 #: subclasses of the libraries' own classes, or tensors throughout; imported by nothing that must do without torch
-TORCH_ONLY = {"training/callbacks.py", "training/sampler.py", "training/accounting.py", "training/trainer.py", "training/distill_terms.py",
-              "training/distill_objective.py",
-              "training/teacher_answers.py", "training/teacher.py", "models/narrow.py", "models/fake_quant.py", "training/ranges.py",
-              "training/sparsify.py", "models/hard_concrete.py", "training/ranks.py", "models/bottleneck.py",
-              "device/run.py",  # it is copied into bundles and never imported here
-              "models/choices.py", "models/pair.py", "models/removed.py", "models/slicing.py", "models/masks.py", "models/zeros.py"}  # fmt: skip
+TORCH_ONLY = {
+    "training/callbacks.py",
+    "training/sampler.py",
+    "training/accounting.py",
+    "training/trainer.py",
+    "training/distill_terms.py",
+    "training/distill_objective.py",
+    "training/teacher_answers.py",
+    "training/teacher.py",
+    "models/narrow.py",
+    "models/fake_quant.py",
+    "training/ranges.py",
+    "training/sparsify.py",
+    "models/hard_concrete.py",
+    "training/ranks.py",
+    "models/bottleneck.py",
+    "device/run.py",  # it is copied into bundles and never imported here
+    "models/choices.py",
+    "models/pair.py",
+    "models/removed.py",
+    "models/slicing.py",
+    "models/masks.py",
+    "models/zeros.py",
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
@@ -59,8 +77,20 @@ def test_nothing_below_the_run_imports_what_is_above_it(folder: str) -> None:
 @pytest.mark.parametrize("command", ["apply", "plan", "validate", "gate", "compare", "diff", "matrix"])
 def test_commands_do_what_they_do_through_the_api(command: str) -> None:
     """They parse options and print: to read recipes, open runs and stores, plan, run and decide is the API's."""
-    work = {"recipe.load", "plan", "plan.making", "run.apply", "gates.request", "gates.rows_of_run", "gates.of_run", "gates.of_model", "gates.artifact",
-            "results.sealed", "report.compare.diff", "store.store"}  # fmt: skip
+    work = {
+        "recipe.load",
+        "plan",
+        "plan.making",
+        "run.apply",
+        "gates.request",
+        "gates.rows_of_run",
+        "gates.of_run",
+        "gates.of_model",
+        "gates.artifact",
+        "results.sealed",
+        "report.compare.diff",
+        "store.store",
+    }
     assert all((SOURCE / f"{module.replace('.', '/')}.py").exists() or (SOURCE / module).is_dir() for module in work)
     tree = ast.parse((SOURCE / "cli" / f"{command}.py").read_text(encoding="utf-8"))
     typing = {node for top in tree.body if isinstance(top, ast.If) for node in ast.walk(top)}  # if TYPE_CHECKING
@@ -73,12 +103,15 @@ def test_nothing_evaluates_or_unpickles() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
-                assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "yaml.load"}, f"{path}: {name}"
+                assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "yaml.load"}, (
+                    f"{path}: {name}"
+                )
             if isinstance(node, ast.keyword):
                 assert node.arg != "trust_remote_code", path
 
 
-#: A Python that has nothing but what requirements-gate.txt names: the others can neither be imported nor are they known as installed.
+#: A Python that has nothing but what requirements-gate.txt names: the others can neither be imported nor are they known
+#: as installed.
 GATE_ALONE = f"""\
 import importlib.abc, importlib.metadata, sys
 REFUSED = {set(REFUSED)!r}
@@ -98,10 +131,20 @@ main()
 """
 
 
-@pytest.mark.parametrize(("line", "code"), [("validate {recipe}", 0), ("plan {recipe} --store {store}", 0), ("apply {recipe} --store {store} --out {out}", 2)])
-def test_a_machine_that_only_gates_can_check_and_plan(line: str, code: int, tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [("validate {recipe}", 0), ("plan {recipe} --store {store}", 0), ("apply {recipe} --store {store} --out {out}", 2)],
+)
+def test_a_machine_that_only_gates_can_check_and_plan(
+    line: str, code: int, tmp_path: Path, tiny_model: Path, tiny_data: Path
+) -> None:
     """docs/ci.md promises it, and its pre-commit hook needs it; the quickstart was refused for want of peft and torch."""
-    steps = [{"use": "adapter.lora"}, {"use": "merge"}, {"use": "prune.magnitude", "amount": 0.3}, {"use": "quantize.static"}]
+    steps = [
+        {"use": "adapter.lora"},
+        {"use": "merge"},
+        {"use": "prune.magnitude", "amount": 0.3},
+        {"use": "quantize.static"},
+    ]
     recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=steps)
     words = line.format(recipe=recipe, store=tmp_path / "store", out=tmp_path / "run").split()
     done = edgeopt_process(*words, python=("-c", GATE_ALONE))
@@ -109,7 +152,13 @@ def test_a_machine_that_only_gates_can_check_and_plan(line: str, code: int, tmp_
     assert code == 0 or ("E206" in done.err and "peft" in done.err and not (tmp_path / "run").exists())
 
 
-@pytest.mark.parametrize("error", [ModuleNotFoundError("No module named 'torch'", name="torch"), OSError("libcudart.so.12: cannot open shared object file")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'torch'", name="torch"),
+        OSError("libcudart.so.12: cannot open shared object file"),
+    ],
+)
 def test_a_torch_that_cannot_be_imported_is_said_before_anything_is_computed(
     error: Exception, tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,8 +169,14 @@ def test_a_torch_that_cannot_be_imported_is_said_before_anything_is_computed(
             raise error
         return whole(name, package)
 
-    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"use": "finetune"}])
+    recipe = tiny_recipe(
+        tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"use": "finetune"}]
+    )
     monkeypatch.setattr(importlib, "import_module", import_module)
     done = edgeopt("apply", recipe, "--store", tmp_path / "store", "--out", tmp_path / "run")
-    assert done.code == 2 and f"error[E206]: torch is installed but cannot be imported: {error}" in done.err and "pip install ." in done.err
+    assert (
+        done.code == 2
+        and f"error[E206]: torch is installed but cannot be imported: {error}" in done.err
+        and "pip install ." in done.err
+    )
     assert not (tmp_path / "run").exists() and not list((tmp_path / "store" / "states").iterdir())

@@ -1,4 +1,7 @@
-"""Latency that can be believed: the clock, rounds, bounds with known truth, drift, verdicts, profiles. Nothing is timed here."""
+"""Latency that can be believed: the clock, rounds, bounds with known truth, drift, verdicts, profiles.
+
+Nothing is timed here.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,17 @@ from edgeopt.report.tables import figures
 from edgeopt.results.model import Limit, Subject, SubjectName
 from edgeopt.spec.recipe import GateSpec, Target
 from edgeopt.statistics.bounds import Bounds
-from edgeopt.statistics.latency_bounds import Beside, between_times, drift, drifted, order_bounds, percentile_bounds, ratio_bounds, t_quantile, wider
+from edgeopt.statistics.latency_bounds import (
+    Beside,
+    between_times,
+    drift,
+    drifted,
+    order_bounds,
+    percentile_bounds,
+    ratio_bounds,
+    t_quantile,
+    wider,
+)
 from edgeopt.support import host
 
 FLAGS = frozenset({"sse4_1", "avx2", "avx512f", "avx512_vnni"})
@@ -44,24 +57,48 @@ def noise(rng: np.random.Generator, n: int, correlation: float, spread: float) -
     return spread * out[50:]
 
 
-def pair(rng: np.random.Generator, n: int, ratio: float = 1.0, *, openings: int = 10, layout: float = 0.03) -> tuple[Any, Any, tuple[int, ...]]:
-    """Baseline and candidate, and the rounds of each opening, on a machine whose speed wanders by 10 %, each subject's by 3 %
-    more, with queries that take several times as long. layout: by how much an opening is quicker or slower."""
+def pair(
+    rng: np.random.Generator, n: int, ratio: float = 1.0, *, openings: int = 10, layout: float = 0.03
+) -> tuple[Any, Any, tuple[int, ...]]:
+    """Baseline and candidate, and the rounds of each opening, on a machine whose speed wanders by 10 %, each subject's
+    by 3 % more, with queries that take several times as long. layout: by how much an opening is quicker or slower.
+    """
     sizes = tuple(len(part) for part in np.array_split(np.arange(n), openings))
     machine = noise(rng, n, 0.8, 0.1)
-    own = [noise(rng, n, 0.8, 0.03) + (rng.random(n) < 0.05) * rng.exponential(1.5, n) + np.repeat(rng.normal(0, layout, openings), sizes) for _ in range(2)]
+    own = [
+        noise(rng, n, 0.8, 0.03)
+        + (rng.random(n) < 0.05) * rng.exponential(1.5, n)
+        + np.repeat(rng.normal(0, layout, openings), sizes)
+        for _ in range(2)
+    ]
     return 10 * np.exp(machine + own[0]), 10 * ratio * np.exp(machine + own[1]), sizes
 
 
 def measured(subject: SubjectName, samples: Any, **more: Any) -> Measured:
-    fields: dict[str, Any] = {"target": "here", "runtime": "onnxruntime", "device": "cpu", "threads": 1, "batch": 1, "sequence": 128, "session": {}}
+    fields: dict[str, Any] = {
+        "target": "here",
+        "runtime": "onnxruntime",
+        "device": "cpu",
+        "threads": 1,
+        "batch": 1,
+        "sequence": 128,
+        "session": {},
+    }
     return Measured(subject=subject, samples=np.asarray(samples, dtype=float), **{**fields, **more})
 
 
 def decide(
-    base: Any, candidate: Any, openings: tuple[int, ...] = (), metric: Any = "latency.p50", more: dict[str, Any] | None = None, **spec: Any
+    base: Any,
+    candidate: Any,
+    openings: tuple[int, ...] = (),
+    metric: Any = "latency.p50",
+    more: dict[str, Any] | None = None,
+    **spec: Any,
 ) -> latency_gates.Decided:
-    rows = [measured(subject, samples, openings=openings, **(more or {})) for subject, samples in (("baseline", base), ("candidate", candidate))]
+    rows = [
+        measured(subject, samples, openings=openings, **(more or {}))
+        for subject, samples in (("baseline", base), ("candidate", candidate))
+    ]
     return latency_gates.latency(GateSpec(metric=metric, **spec), rows)
 
 
@@ -81,7 +118,9 @@ def simulated(monkeypatch: pytest.MonkeyPatch, counts: bool = True) -> Callable[
             raise OSError
         return 3
 
-    files = SimpleNamespace(open=opened, O_RDONLY=0, close=lambda _: None, pread=lambda *_: b"1 %d 1" % int(waited[0] * 1e6))
+    files = SimpleNamespace(
+        open=opened, O_RDONLY=0, close=lambda _: None, pread=lambda *_: b"1 %d 1" % int(waited[0] * 1e6)
+    )
     monkeypatch.setattr(clock, "os", files)
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter_ns=lambda: int(now[0] * 1e6)))
     return work
@@ -122,13 +161,19 @@ def test_bounds_by_hand() -> None:
 
 
 def test_one_opening_says_nothing_of_others() -> None:
-    """It was taken for eight, and a file that lay well by chance passed. A bound that no opening reaches is decided all the same."""
+    """It was taken for eight, and a file that lay well by chance passed.
+
+    A bound that no opening reaches is decided all the same.
+    """
     rng = np.random.default_rng(0)
     base, candidate = (10 * np.exp(rng.normal(0, 0.01, 400)) for _ in range(2))
     assert ratio_bounds(base, candidate, 50.0, 0.95, (400,))[1:] == (0.0, math.inf)
     near = decide(base, 0.97 * candidate, (400,), min_speedup=1.0)
-    assert near.verdict == "inconclusive" and near.reason.endswith("the file was opened once, and another opening may be quicker or slower; raise max_seconds")
-    assert decide(base, 0.97 * candidate, min_speedup=1.0).verdict == "pass"  # of a run that does not say how it was opened
+    assert near.verdict == "inconclusive" and near.reason.endswith(
+        "the file was opened once, and another opening may be quicker or slower; raise max_seconds"
+    )
+    # of a run that does not say how it was opened
+    assert decide(base, 0.97 * candidate, min_speedup=1.0).verdict == "pass"
     far = decide(base, candidate / 2, (400,), min_speedup=1.5)
     assert far.verdict == "pass" and "the file was opened once" in far.reason
     assert decide(base, candidate * 2, (400,), max_ratio=1.2).verdict == "fail"
@@ -149,10 +194,13 @@ def test_half_confidence_is_the_point_estimate(confidence: float) -> None:
     assert (found.high / found.low == pytest.approx(1.0, abs=1e-3)) == (confidence == 0.5)
 
 
-@pytest.mark.parametrize(("percentile", "n", "openings"), [(50, 80, 10), (50, 400, 10), (50, 80, 4), (90, 400, 10), (50, 400, 0)])
+@pytest.mark.parametrize(
+    ("percentile", "n", "openings"), [(50, 80, 10), (50, 400, 10), (50, 80, 4), (90, 400, 10), (50, 400, 0)]
+)
 def test_bounds_hold_as_often_as_they_say(percentile: float, n: int, openings: int) -> None:
-    """Each of the two one-sided 95 % bounds is on the wrong side in 5 of 100; 10 of 100 would be chance in one test of 500.
-    Without openings, as in runs of earlier versions, where nothing is drawn anew."""
+    """Each of the two one-sided 95 % bounds is on the wrong side in 5 of 100; 10 of 100 would be chance in one test of
+    500. Without openings, as in runs of earlier versions, where nothing is drawn anew.
+    """
     rng = np.random.default_rng(int(percentile) + n + openings)
     found = []
     for _ in range(200):
@@ -162,9 +210,13 @@ def test_bounds_hold_as_often_as_they_say(percentile: float, n: int, openings: i
     assert np.mean([b.high < 1.3 for b in found]) < 0.10
 
 
-def occasion(rng: np.random.Generator, ratio: float = 1.0, *, sittings: int = 5, apart: float = 0.03, rounds: int = 40) -> Beside:
-    """A subject beside the twin on a machine that is up to twice as slow on one occasion as on another. apart: by how much a
-    sitting's ratio differs from the next one's."""
+def occasion(
+    rng: np.random.Generator, ratio: float = 1.0, *, sittings: int = 5, apart: float = 0.03, rounds: int = 40
+) -> Beside:
+    """A subject beside the twin on a machine that is up to twice as slow on one occasion as on another.
+
+    apart: by how much a sitting's ratio differs from the next one's.
+    """
     speed = rng.uniform(1, 2)
     parts = [10 * speed * np.exp(noise(rng, rounds, 0.8, 0.1)) for _ in range(sittings)]
     own = [part * ratio * math.exp(rng.normal(0, apart)) * rng.lognormal(0, 0.03, rounds) for part in parts]
@@ -182,8 +234,10 @@ def test_bounds_of_two_times_hold_as_often_as_they_say(percentile: float) -> Non
 
 
 def test_bounds_of_two_times_by_hand() -> None:
-    """The sittings' own ratios are 1, 1, 2 and 4 on the one occasion, all 1 on the other. Where all of one sitting are alike, the
-    jackknife's error is by hand as well; the larger counts, and 1 % besides."""
+    """The sittings' own ratios are 1, 1, 2 and 4 on the one occasion, all 1 on the other.
+
+    Where all of one sitting are alike, the jackknife's error is by hand as well; the larger counts, and 1 % besides.
+    """
     samples, twin, sizes = np.repeat([1.0, 1.0, 2.0, 4.0], [3, 3, 3, 3]), np.ones(12), (3, 3, 3, 3)
     own = np.log([1.0, 1.0, 2.0, 4.0]).std(ddof=1) / 2
     jackknife = math.log(percentile_bounds(samples, 50.0, 0.95, sizes).high / 1.5) / t_quantile(0.95, 3)
@@ -191,7 +245,8 @@ def test_bounds_of_two_times_by_hand() -> None:
     reach = math.exp(math.sqrt(square + 1e-4) * t_quantile(0.95, 3 * (square + 1e-4) ** 2 / square**2))
     assert between_times(one, other, 50.0, 0.95) == pytest.approx((1.5, 1.5 / reach, 1.5 * reach))
     reach = math.exp(math.sqrt(2 * square + 1e-4) * t_quantile(0.95, 3 * (2 * square + 1e-4) ** 2 / (2 * square**2)))
-    assert between_times(one, one, 50.0, 0.95) == pytest.approx((1, 1 / reach, reach))  # equal errors: about twice the freedom
+    # equal errors: about twice the freedom
+    assert between_times(one, one, 50.0, 0.95) == pytest.approx((1, 1 / reach, reach))
     least = math.exp(0.01 * 1.6449)  # what no sitting shows, however alike they are
     assert between_times(other, other, 50.0, 0.95) == pytest.approx((1, 1 / least, least), rel=1e-4)
 
@@ -199,7 +254,8 @@ def test_bounds_of_two_times_by_hand() -> None:
 def test_one_sitting_says_nothing_of_other_times() -> None:
     rng = np.random.default_rng(0)
     assert between_times(occasion(rng), occasion(rng, sittings=1), 50.0, 0.95) is None
-    assert between_times(occasion(rng)._replace(sittings=(40, 40)), occasion(rng), 50.0, 0.95) is None  # not those of these samples
+    # not those of these samples
+    assert between_times(occasion(rng)._replace(sittings=(40, 40)), occasion(rng), 50.0, 0.95) is None
 
 
 def test_one_opening_alone_would_not_do() -> None:
@@ -260,9 +316,20 @@ def test_a_percentile_needs_its_queries_where_the_bound_is_near() -> None:
     assert decide(*steady_pair(0.5, 662), metric="latency.p99", max_ratio=0.55).verdict == "pass"
 
 
-@pytest.mark.parametrize(("bound", "verdict"), [({"max_ms": 500}, "pass"), ({"max_ms": 2.3}, "inconclusive"), ({"max_ms": 0.5}, "fail"),
-                                                ({"min_speedup": 20.0}, "fail"), ({"min_speedup": 1.9}, "inconclusive"), ({"min_speedup": 0.9}, "pass"),
-                                                ({"max_ratio": 1.1}, "pass"), ({"max_ratio": 0.51}, "inconclusive"), ({"max_ratio": 0.1}, "fail")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bound", "verdict"),
+    [
+        ({"max_ms": 500}, "pass"),
+        ({"max_ms": 2.3}, "inconclusive"),
+        ({"max_ms": 0.5}, "fail"),
+        ({"min_speedup": 20.0}, "fail"),
+        ({"min_speedup": 1.9}, "inconclusive"),
+        ({"min_speedup": 0.9}, "pass"),
+        ({"max_ratio": 1.1}, "pass"),
+        ({"max_ratio": 0.51}, "inconclusive"),
+        ({"max_ratio": 0.1}, "fail"),
+    ],
+)
 @pytest.mark.parametrize("drifting", [False, True])
 def test_a_bound_far_away_decides_whatever_is_doubtful(bound: dict[str, float], verdict: str, drifting: bool) -> None:
     """A p50 of 2.2 ms by 63 of 64 queries, or one that drifted: 500 ms are held at worst, and 0.5 ms are not at best."""
@@ -290,7 +357,11 @@ def test_bounds_by_order_hold_for_any_distribution(n: int, percentile: float) ->
     upper = next(k for k in range(1, n + 1) if binom.cdf(k - 1, n, p) >= 0.95)
     lower = max(k for k in range(1, n + 1) if binom.sf(k - 1, n, p) >= 0.95)
     assert found == (np.percentile(samples, percentile), ordered[lower - 1], ordered[upper - 1])
-    assert order_bounds(samples[:4], 50, 0.95)[1:] == (0.0, math.inf)  # one of 16 samples of four has all above the median
+    # one of 16 samples of four has all above the median
+    assert order_bounds(samples[:4], 50, 0.95)[1:] == (
+        0.0,
+        math.inf,
+    )
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, 0.0, -1.0])
@@ -305,7 +376,9 @@ def test_latencies_that_are_no_numbers_pass_nothing(wrong: float) -> None:
 
 
 def test_the_queries_needed_are_those_of_early_stopping() -> None:
-    """Fewest queries of which more than one is slower than the percentile, with 99 % confidence (MLPerf inference rules)."""
+    """Fewest queries of which more than one is slower than the percentile, with 99 % confidence (MLPerf inference
+    rules).
+    """
     from scipy.stats import binom
 
     for name in ("p90", "p99"):
@@ -333,13 +406,22 @@ def test_a_ratio_to_another_time_is_by_the_twin() -> None:
         return latency_gates.latency(gate, list(subjects))
 
     def both(subject: SubjectName, found: Beside, slower: float, **more: Any) -> list[Measured]:
-        return [measured(name, x * slower, sittings=found.sittings, **more) for name, x in ((subject, found.samples), ("twin", found.twin))]
+        return [
+            measured(name, x * slower, sittings=found.sittings, **more)
+            for name, x in ((subject, found.samples), ("twin", found.twin))
+        ]
 
     found = decided(*both("candidate", now, 2), *both("baseline", then, 1, apart=True))
     assert found.verdict == "pass" and found.bounds is not None and found.bounds.low < 2 < found.bounds.high
-    assert found.bounds == pytest.approx(decided(*both("candidate", now, 1), *both("baseline", then, 3, apart=True)).bounds)
+    assert found.bounds == pytest.approx(
+        decided(*both("candidate", now, 1), *both("baseline", then, 3, apart=True)).bounds
+    )
     without = decided(measured("candidate", now.samples), measured("baseline", then.samples, apart=True))
-    assert (without.verdict, without.bounds) == ("inconclusive", None) and "edgeopt baseline" in without.reason and "--against" in without.reason
+    assert (
+        (without.verdict, without.bounds) == ("inconclusive", None)
+        and "edgeopt baseline" in without.reason
+        and "--against" in without.reason
+    )
 
 
 def test_notes_are_of_what_was_measured_together() -> None:
@@ -347,8 +429,12 @@ def test_notes_are_of_what_was_measured_together() -> None:
     rng = np.random.default_rng(4)
     now, then = occasion(rng), occasion(rng, rounds=20)
     slope = np.linspace(1, 2, len(now.samples))
-    latency = [measured(n, x, openings=(20,) * 10) for n, x in (("candidate", now.samples * slope), ("twin", now.twin * slope))]
-    latency += [measured(n, x, openings=(20,) * 5, apart=True) for n, x in (("baseline", then.samples), ("twin", then.twin))]
+    latency = [
+        measured(n, x, openings=(20,) * 10) for n, x in (("candidate", now.samples * slope), ("twin", now.twin * slope))
+    ]
+    latency += [
+        measured(n, x, openings=(20,) * 5, apart=True) for n, x in (("baseline", then.samples), ("twin", then.twin))
+    ]
     assert latency_notes(latency) == []
 
 
@@ -362,26 +448,42 @@ def test_an_open_gate_says_how_many_queries_would_tell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "verdict", "why"), [("epyc 9B45", "pass", ""), ("Cortex-A76", "inconclusive", "is for Cortex-A76"), (None, "inconclusive", "names none")]
+    ("named", "verdict", "why"),
+    [
+        ("epyc 9B45", "pass", ""),
+        ("Cortex-A76", "inconclusive", "is for Cortex-A76"),
+        (None, "inconclusive", "names none"),
+    ],
 )
 def test_milliseconds_are_those_of_the_named_device(named: str | None, verdict: str, why: str) -> None:
     found = decide(*steady_pair(0.5), more={"named": named, "processor": "AMD EPYC 9B45 64-Core"}, max_ms=6)
     assert found.verdict == verdict
     assert why in found.reason
-    assert decide(*steady_pair(0.5), more={"named": named, "processor": "AMD EPYC 9B45 64-Core"}, max_ratio=0.6).verdict == "pass"  # a ratio holds anywhere
+    # a ratio holds anywhere
+    assert (
+        decide(*steady_pair(0.5), more={"named": named, "processor": "AMD EPYC 9B45 64-Core"}, max_ratio=0.6).verdict
+        == "pass"
+    )
     assert (elsewhere(named, "AMD EPYC 9B45 64-Core") is None) == (verdict == "pass")
 
 
 def test_a_machine_that_is_not_like_the_target_decides_nothing() -> None:
     found = decide(*steady_pair(0.5), more={"unfit": ("this machine lacks it",)}, max_ratio=0.9)
     assert (found.verdict, "lacks it" in found.reason) == ("inconclusive", True)
-    assert latency_notes([measured("baseline", np.ones(64), unfit=("it lacks it",))]) == ["Target here decides no latency gate here: it lacks it."]
+    assert latency_notes([measured("baseline", np.ones(64), unfit=("it lacks it",))]) == [
+        "Target here decides no latency gate here: it lacks it."
+    ]
 
 
 def test_notes_say_how_busy_and_what_drifted() -> None:
     base, candidate = steady_pair(0.5)
     slope = np.linspace(1, 1.5, len(base))
-    notes = latency_notes([measured("baseline", base, waited_ms=3 * base.sum(), restarts=2), measured("candidate", candidate * slope, waited_ms=0.0)])
+    notes = latency_notes(
+        [
+            measured("baseline", base, waited_ms=3 * base.sum(), restarts=2),
+            measured("candidate", candidate * slope, waited_ms=0.0),
+        ]
+    )
     assert "other programs had the processor for 6" in notes[0] and "in no latency" in notes[0]
     assert "began anew 2 times" in notes[1]
     assert "latency of candidate changed by +2" in notes[2]
@@ -392,8 +494,12 @@ def test_notes_say_how_busy_and_what_drifted() -> None:
 # rounds
 
 
-def times(monkeypatch: pytest.MonkeyPatch, of: Callable[[str, int], float]) -> tuple[Callable[..., rounds.Rounds], list[str]]:
-    """Measures subjects whose nth query that is timed takes what `of` says, by a clock that only they move; what is opened."""
+def times(
+    monkeypatch: pytest.MonkeyPatch, of: Callable[[str, int], float]
+) -> tuple[Callable[..., rounds.Rounds], list[str]]:
+    """Measures subjects whose nth query that is timed takes what `of` says, by a clock that only they move; what is
+    opened.
+    """
     now, asked, opened = [0.0], {"baseline": 0, "candidate": 0}, list[str]()
     calls: list[str] = []
 
@@ -428,7 +534,9 @@ def test_rounds_begin_when_the_latencies_are_steady(monkeypatch: pytest.MonkeyPa
 
 def test_a_ratio_that_drifts_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    measure, _ = times(monkeypatch, lambda name, n: float(rng.normal(10, 0.2)) * (1.5 if name == "candidate" and 70 < n < 122 else 1))
+    measure, _ = times(
+        monkeypatch, lambda name, n: float(rng.normal(10, 0.2)) * (1.5 if name == "candidate" and 70 < n < 122 else 1)
+    )
     found = measure(100, 1000)
     assert found.restarts == 1
     assert [len(v) for v in found.samples.values()] == [100, 100]
@@ -438,7 +546,9 @@ def test_a_ratio_that_drifts_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_never_stops_drifting_leaves_what_was_measured_last(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    measure, _ = times(monkeypatch, lambda name, n: float(rng.normal(10, 0.2)) * (1 + n / 100 if name == "candidate" else 1))
+    measure, _ = times(
+        monkeypatch, lambda name, n: float(rng.normal(10, 0.2)) * (1 + n / 100 if name == "candidate" else 1)
+    )
     found = measure(100, 1000)
     assert found.restarts == rounds.ATTEMPTS - 1
     assert [len(v) for v in found.samples.values()] == [100, 100]
@@ -475,14 +585,23 @@ def test_whether_this_machine_can_stand_for_a_target(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(host, "cpus", lambda: 2)
     assert unfit(Target(name="x", threads=2, instructions=["asimddp|avx512_vnni", "avx2"], without=["amx_int8"])) == []
     found = unfit(Target(name="x", threads=4, instructions=["asimddp|i8mm", "avx2"], without=["avx512_vnni"]))
-    assert ["asimddp or i8mm" in found[0], "avx512_vnni" in found[1], "4 threads, this machine 2 processors" in found[2]] == [True] * 3
+    assert [
+        "asimddp or i8mm" in found[0],
+        "avx512_vnni" in found[1],
+        "4 threads, this machine 2 processors" in found[2],
+    ] == [True] * 3
     monkeypatch.setattr(host, "cpu_flags", lambda: frozenset())  # a system that does not say
     assert unfit(Target(name="x", instructions=["avx2"], without=["avx512f"])) == []
 
 
 def test_a_memory_cap_is_a_gate(tmp_path: Path) -> None:
-    recipe = load_recipe(tiny_recipe(tmp_path, targets=["cpu-1-thread", "mobile"], gates=[{"metric": "size", "max_ratio": 1.0}]))
-    assert [(g.metric, g.target, g.bound) for g in recipe.head.gates] == [("size", None, ("max_ratio", 1.0)), ("memory.peak", "mobile", ("max_mb", 300.0))]
+    recipe = load_recipe(
+        tiny_recipe(tmp_path, targets=["cpu-1-thread", "mobile"], gates=[{"metric": "size", "max_ratio": 1.0}])
+    )
+    assert [(g.metric, g.target, g.bound) for g in recipe.head.gates] == [
+        ("size", None, ("max_ratio", 1.0)),
+        ("memory.peak", "mobile", ("max_mb", 300.0)),
+    ]
 
 
 # what was read back
@@ -491,8 +610,16 @@ def test_a_memory_cap_is_a_gate(tmp_path: Path) -> None:
 def test_latencies_of_one_time_are_pairs() -> None:
     pair = [measured("baseline", [1, 2]), measured("candidate", [1, 2])]
     assert unpaired([]) is unpaired(pair) is None
-    assert "no candidate" in str(unpaired(pair[:1])) and "no baseline" in str(unpaired(pair[1:])) and "twice" in str(unpaired([*pair, pair[0]]))
-    for odd in (measured("candidate", [1, 2, 3]), measured("candidate", [1, 2], openings=(1, 1)), measured("candidate", [1, 2], threads=2)):
+    assert (
+        "no candidate" in str(unpaired(pair[:1]))
+        and "no baseline" in str(unpaired(pair[1:]))
+        and "twice" in str(unpaired([*pair, pair[0]]))
+    )
+    for odd in (
+        measured("candidate", [1, 2, 3]),
+        measured("candidate", [1, 2], openings=(1, 1)),
+        measured("candidate", [1, 2], threads=2),
+    ):
         assert "other numbers" in str(unpaired([pair[0], odd]))
 
 
@@ -510,13 +637,24 @@ def test_bounds_of_what_no_machine_does_are_infinite_and_no_error() -> None:
 
 
 def test_the_peak_is_of_the_products_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    products = [("MatMul", ["x", "w"], "h", {}), ("Gemm", ["h", "v"], "y", {"transB": 1}), ("MatMul", ["y", "y"], "z", {})]
+    products = [
+        ("MatMul", ["x", "w"], "h", {}),
+        ("Gemm", ["h", "v"], "y", {"transB": 1}),
+        ("MatMul", ["y", "y"], "z", {}),
+    ]
     graph = helper.make_graph(
-        [helper.make_node(operator, given, [made], **more) for operator, given, made, more in products], "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8])], [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 4])],
-        [numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in (("w", (8, 16)), ("v", (4, 16)), ("table", (99, 99)))],
-    )  # fmt: skip
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "model.onnx")
+        [helper.make_node(operator, given, [made], **more) for operator, given, made, more in products],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 4])],
+        [
+            numpy_helper.from_array(np.zeros(shape, np.float32), name)
+            for name, shape in (("w", (8, 16)), ("v", (4, 16)), ("table", (99, 99)))
+        ],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "model.onnx"
+    )
     assert arithmetic.weights_of(tmp_path / "model.onnx") == [(8, 16), (16, 4)]
     monkeypatch.setattr(arithmetic, "LARGE", (32, 32, 32))
     asked: list[str] = []
@@ -534,9 +672,18 @@ def test_the_peak_is_of_the_products_of_the_model(tmp_path: Path, monkeypatch: p
 
 
 def test_the_share_of_the_limit_by_hand(tmp_path: Path) -> None:
-    config = {"model_type": "bert", "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
+    config = {
+        "model_type": "bert",
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    rows = [measured("baseline", [9, 10, 11], batch=2, sequence=16, peak={"fp32": 1e9, "int8": 4e9}), measured("baseline", [1, 1, 1], sequence="task")]
+    rows = [
+        measured("baseline", [9, 10, 11], batch=2, sequence=16, peak={"fp32": 1e9, "int8": 4e9}),
+        measured("baseline", [1, 1, 1], sequence="task"),
+    ]
     (found,) = limits(rows, {"baseline": cast(Subject, SimpleNamespace(precision="fp32"))}, {"baseline": tmp_path})
     each = 4 * 16 * 32 * 32 + 2 * 16 * 16 * 32 + 2 * 16 * 32 * 64
     assert (found.macs, found.precision, found.sequence) == (2 * 2 * each, "fp32", 16)
@@ -546,9 +693,28 @@ def test_the_share_of_the_limit_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_report_has_the_shares() -> None:
-    reached = Limit(subject="baseline", target=TARGET, sequence=128, precision="fp32", macs=10**9, macs_per_second=5e10, peak_per_second=1e11, share=0.5)
-    report = sample_report(limits=[reached, reached.model_copy(update={"subject": "candidate", "precision": "int8", "share": 0.314})])
+    reached = Limit(
+        subject="baseline",
+        target=TARGET,
+        sequence=128,
+        precision="fp32",
+        macs=10**9,
+        macs_per_second=5e10,
+        peak_per_second=1e11,
+        share=0.5,
+    )
+    report = sample_report(
+        limits=[reached, reached.model_copy(update={"subject": "candidate", "precision": "int8", "share": 0.314})]
+    )
     lines = {row[0]: row[1:] for row in figures(report).rows}
     assert lines[f"of the arithmetic limit, {TARGET}, 128 tokens"][:2] == ["50.0 %", "31.4 %"]
-    assert table(report).rows[0] == ["baseline", f"{TARGET}, 128 tokens", "fp32", "1.00 G", "50.00 G", "100.00 G", "50.0 %"]
+    assert table(report).rows[0] == [
+        "baseline",
+        f"{TARGET}, 128 tokens",
+        "fp32",
+        "1.00 G",
+        "50.00 G",
+        "100.00 G",
+        "50.0 %",
+    ]
     assert not any("limit" in name for name in (row[0] for row in figures(sample_report()).rows))

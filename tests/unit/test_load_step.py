@@ -43,7 +43,9 @@ def changed(classifier: Path, tmp_path: Path) -> Callable[..., Path]:
         path = folder / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **(config or {})}))
         if weights:
-            save_file({**load_file(folder / "model.safetensors"), **weights}, folder / "model.safetensors", {"format": "pt"})
+            save_file(
+                {**load_file(folder / "model.safetensors"), **weights}, folder / "model.safetensors", {"format": "pt"}
+            )
         return folder
 
     return make
@@ -52,7 +54,14 @@ def changed(classifier: Path, tmp_path: Path) -> Callable[..., Path]:
 def loaded(folder: Path, output: Path, texts: tuple[str, ...] = ("good0 word1",)) -> dict[str, Any]:
     output.mkdir()
     rows = Split("train", (texts,) * 2, (0, 1))
-    context = StepContext(TaskSpec.model_validate(tiny_task("data")), TaskData(rows, rows, ("0", "1"), "data"), output, output, 0, Progress(show=False))
+    context = StepContext(
+        TaskSpec.model_validate(tiny_task("data")),
+        TaskData(rows, rows, ("0", "1"), "data"),
+        output,
+        output,
+        0,
+        Progress(show=False),
+    )
     Load().apply(State(folder, {"digest": "", "facts": [], "figures": {}, "files": {}}), Load.Params(), context)
     return context.figures
 
@@ -65,9 +74,13 @@ def test_default_names_are_written(classifier: Path, tmp_path: Path) -> None:
 
 
 def test_weights_that_no_module_takes(changed: Callable[..., Path], tmp_path: Path) -> None:
-    distances = {f"bert.encoder.layer.{i}.attention.self.distance_embedding.weight": torch.zeros(255, 16) for i in range(2)}
+    distances = {
+        f"bert.encoder.layer.{i}.attention.self.distance_embedding.weight": torch.zeros(255, 16) for i in range(2)
+    }
     folder = changed({"position_embedding_type": "relative_key"}, **distances)
-    with pytest.raises(InputError, match=r"E319(.|\n)*2 weights that no module(.|\n)*layer\.0\.attention\.self\.distance_embedding"):
+    with pytest.raises(
+        InputError, match=r"E319(.|\n)*2 weights that no module(.|\n)*layer\.0\.attention\.self\.distance_embedding"
+    ):
         loaded(folder, tmp_path / "out")
 
 
@@ -77,8 +90,17 @@ def test_other_heads_may_be_lost(changed: Callable[..., Path], tmp_path: Path) -
 
 
 def test_what_may_be_lost() -> None:
-    harmless = ["cls.predictions.transform.dense.weight", "lm_head.bias", "pooler.dense.weight", "roberta.pooler.dense.bias", "embeddings.position_ids"]
-    assert unexplained([*harmless, "bert.encoder.layer.0.gate.weight", "projection.weight"]) == ["bert.encoder.layer.0.gate.weight", "projection.weight"]
+    harmless = [
+        "cls.predictions.transform.dense.weight",
+        "lm_head.bias",
+        "pooler.dense.weight",
+        "roberta.pooler.dense.bias",
+        "embeddings.position_ids",
+    ]
+    assert unexplained([*harmless, "bert.encoder.layer.0.gate.weight", "projection.weight"]) == [
+        "bert.encoder.layer.0.gate.weight",
+        "projection.weight",
+    ]
 
 
 def test_one_token_type_for_both_texts(changed: Callable[..., Path], tmp_path: Path) -> None:
@@ -99,7 +121,9 @@ def test_one_token_type_for_both_texts(changed: Callable[..., Path], tmp_path: P
 
 
 @pytest.mark.parametrize(("texts", "kept"), [(("good0", "bad1"), False), (("good0",), True)])
-def test_a_model_that_was_never_given_token_types(texts: tuple[str, ...], kept: bool, changed: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_model_that_was_never_given_token_types(
+    texts: tuple[str, ...], kept: bool, changed: Callable[..., Path], tmp_path: Path
+) -> None:
     """It answers a pair as it does with zeros, and what is shipped says nothing else."""
     folder, out = changed(), tmp_path / "out"
     path = folder / "tokenizer_config.json"
@@ -113,7 +137,9 @@ def test_a_model_that_was_never_given_token_types(texts: tuple[str, ...], kept: 
     assert ("model_input_names" in json.loads((out / "tokenizer_config.json").read_text())) is kept
 
 
-def test_an_adapter_in_the_hubs_cache_is_seen(classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_in_the_hubs_cache_is_seen(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import huggingface_hub
 
     from edgeopt.models.source import ModelSource, download

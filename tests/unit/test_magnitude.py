@@ -18,8 +18,16 @@ from edgeopt.transforms.prune.magnitude import schedule
 from edgeopt.transforms.prune.masks import masks, scores
 
 
-def ours(weights: list[torch.Tensor], amount: float, scope: str, granularity: str, criterion: str, seed: int = 0) -> list[torch.Tensor]:
-    return masks(scores(weights, granularity, criterion, torch.Generator().manual_seed(seed)), weights, amount, scope, granularity)
+def ours(
+    weights: list[torch.Tensor], amount: float, scope: str, granularity: str, criterion: str, seed: int = 0
+) -> list[torch.Tensor]:
+    return masks(
+        scores(weights, granularity, criterion, torch.Generator().manual_seed(seed)),
+        weights,
+        amount,
+        scope,
+        granularity,
+    )
 
 
 def linears() -> list[nn.Linear]:
@@ -34,7 +42,9 @@ def test_rows_and_columns_of_a_matrix_are_torchs(granularity: str, criterion: st
     modules = linears()
     found = ours([m.weight for m in modules], amount, "layer", granularity, criterion)
     for module, mask in zip(modules, found, strict=True):
-        prune.ln_structured(module, "weight", amount, n={"l1": 1, "l2": 2}[criterion], dim={"row": 0, "column": 1}[granularity])
+        prune.ln_structured(
+            module, "weight", amount, n={"l1": 1, "l2": 2}[criterion], dim={"row": 0, "column": 1}[granularity]
+        )
         assert torch.equal(mask, module.weight_mask)
 
 
@@ -87,7 +97,9 @@ def test_what_zeros_leave_without_effect_is_cut_exactly(family: str) -> None:
         for name, module in prunable(model):
             if name.endswith(("query", "q_lin", "attn.q")):
                 continue
-            module.weight[: len(module.weight) // 2] = 0  # half of the value rows are two heads; of the output's, nothing
+            module.weight[: len(module.weight) // 2] = (
+                0  # half of the value rows are two heads; of the output's, nothing
+            )
             module.weight[:, -1] = 0  # the last neuron of each feed-forward; no head, which has six
     before = logits(model)
     cut = copy.deepcopy(model)

@@ -27,8 +27,13 @@ A = {"off": {"remove": ["adapt"]}, "on": None}
 AMOUNT = {"steps.prune.amount": [0.25, 0.75]}
 
 
-def grid(folder: Path, axes: dict[str, Any], *overrides: str, exclude: list[dict[str, Any]] | None = None, **changes: Any) -> Grid:
-    found = load(tiny_recipe(folder, **{"steps": STEPS, "matrix": {"axes": axes, "exclude": exclude or []}, **changes}), overrides)
+def grid(
+    folder: Path, axes: dict[str, Any], *overrides: str, exclude: list[dict[str, Any]] | None = None, **changes: Any
+) -> Grid:
+    found = load(
+        tiny_recipe(folder, **{"steps": STEPS, "matrix": {"axes": axes, "exclude": exclude or []}, **changes}),
+        overrides,
+    )
     assert isinstance(found, Grid)
     return found
 
@@ -45,7 +50,12 @@ def test_the_cells_are_the_product_in_its_order(tmp_path: Path, counts: tuple[in
     found = grid(tmp_path, axes)
     seen = [tuple(c.choices[key] for key in keys) for c in found.cells]
     assert seen == [tuple(map(str, chosen)) for chosen in product(*axes.values())]
-    assert found.combinations == len(found.cells) == len({c.name for c in found.cells}) == len({c.recipe.digest for c in found.cells})
+    assert (
+        found.combinations
+        == len(found.cells)
+        == len({c.name for c in found.cells})
+        == len({c.recipe.digest for c in found.cells})
+    )
 
 
 def test_a_cell_is_the_recipe_that_one_would_write(tmp_path: Path) -> None:
@@ -53,7 +63,11 @@ def test_a_cell_is_the_recipe_that_one_would_write(tmp_path: Path) -> None:
     found = grid(tmp_path, {"P": P, "A": A, **AMOUNT, "seed": [7, 8]})
     cell = next(c for c in found.cells if c.name == "P-on_A-off_amount-0.75_seed-8")
     (tmp_path / "alone").mkdir()
-    alone = load_recipe(tiny_recipe(tmp_path / "alone", name=f"tiny.{cell.name}", steps=[STEPS[0], {**STEPS[1], "amount": 0.75}], seed=8))
+    alone = load_recipe(
+        tiny_recipe(
+            tmp_path / "alone", name=f"tiny.{cell.name}", steps=[STEPS[0], {**STEPS[1], "amount": 0.75}], seed=8
+        )
+    )
     assert cell.recipe.resolved() == alone.resolved()
     assert cell.recipe.head.matrix is None and "matrix" not in cell.recipe.document.data
 
@@ -82,27 +96,40 @@ def test_cells_that_are_the_same_by_chance_keep_apart_names(tmp_path: Path) -> N
     assert len({c.name for c in grid(tmp_path, swapped).cells}) == 2
 
 
-@pytest.mark.parametrize("exclude", [[{"P": "on", "seed": 1}], [{"P": "on", "seed": "1"}], [{"seed": 2}, {"P": "off", "seed": 3}], [{"P": "off"}]])
+@pytest.mark.parametrize(
+    "exclude",
+    [[{"P": "on", "seed": 1}], [{"P": "on", "seed": "1"}], [{"seed": 2}, {"P": "off", "seed": 3}], [{"P": "off"}]],
+)
 def test_what_is_excluded_is_not_there_and_everything_else_is(tmp_path: Path, exclude: list[dict[str, Any]]) -> None:
     found = grid(tmp_path, {"P": P, "seed": [1, 2, 3]}, exclude=exclude)
     every = [{"P": p, "seed": s} for p in ("off", "on") for s in ("1", "2", "3")]
-    kept = [c for c in every if not any(all(c[axis] == str(value) for axis, value in entry.items()) for entry in exclude)]
+    kept = [
+        c for c in every if not any(all(c[axis] == str(value) for axis, value in entry.items()) for entry in exclude)
+    ]
     assert [dict(c.choices) for c in found.cells] == kept and 0 < len(kept) < 6
 
 
 def test_replace_insert_and_remove_do_not_depend_on_the_order_of_axes(tmp_path: Path) -> None:
     axes = {
         "kind": {
-            "lora": {"replace": {"adapt": {"use": "adapter.lora", "max_steps": 2}}, "insert": [{"after": "adapt", "step": {"use": "merge"}}]},
+            "lora": {
+                "replace": {"adapt": {"use": "adapter.lora", "max_steps": 2}},
+                "insert": [{"after": "adapt", "step": {"use": "merge"}}],
+            },
             "bottleneck": {},
         },
         "P": P,
-        "int8": {"on": {"insert": [{"before": "prune", "step": {"id": "drop", "use": "prune.layers", "drop": [1]}}]}, "off": {}},
+        "int8": {
+            "on": {"insert": [{"before": "prune", "step": {"id": "drop", "use": "prune.layers", "drop": [1]}}]},
+            "off": {},
+        },
         "rank": {"4": {"set": {"steps.adapt.max_steps": 4}}},
     }
     forward = grid(tmp_path, axes)
     backward = grid(tmp_path, dict(reversed(axes.items())))
-    assert {c.recipe.resolved()["steps"].__repr__() for c in forward.cells} == {c.recipe.resolved()["steps"].__repr__() for c in backward.cells}
+    assert {c.recipe.resolved()["steps"].__repr__() for c in forward.cells} == {
+        c.recipe.resolved()["steps"].__repr__() for c in backward.cells
+    }
     assert steps_of(forward)["kind-lora_P-off_int8-on_rank-4"] == ["tune", "drop", "adapt", "merge"]
     assert steps_of(forward)["kind-lora_P-on_int8-off_rank-4"] == ["tune", "prune", "adapt", "merge"]
     cell = forward.cells[0].recipe
@@ -183,13 +210,22 @@ def test_plan_shows_cells_and_the_steps_that_they_share(recipe: Path, tmp_path: 
     assert (done.code, done.err) == (0, "")
     assert "6 cells of 8 combinations" in done.out
     assert "P-on_A-on_amount-0.75   tune → prune → adapt" in done.out
-    # load, two trainings that differ in their rate, the baseline's graph; 2 × prune; adapt behind tune and each prune; a graph for each cell
+    # load, two trainings that differ in their rate, the baseline's graph; 2 × prune; adapt behind tune and each prune;
+    # a graph for each cell
     assert "15 distinct steps for the 43 of all cells, 0 of them cached" in done.out
     found = edgeopt("plan", recipe, "--store", tmp_path / "store", "--json").json
-    assert [c["cell"] for c in found["cells"]] == list(dict.fromkeys(c["cell"] for c in found["cells"])) and found["combinations"] == 8
+    assert [c["cell"] for c in found["cells"]] == list(dict.fromkeys(c["cell"] for c in found["cells"])) and found[
+        "combinations"
+    ] == 8
     counts = {(s["chain"], s["id"], tuple(s["cells"])): s for s in found["distinct"]}
-    shared = {(chain, step): [len(cells) for c, s, cells in counts if (c, s) == (chain, step)] for chain, step, _ in counts}
-    assert shared["baseline", "load"] == [6] and shared["candidate", "tune"] == [6] and shared["candidate", "prune"] == [2, 2]
+    shared = {
+        (chain, step): [len(cells) for c, s, cells in counts if (c, s) == (chain, step)] for chain, step, _ in counts
+    }
+    assert (
+        shared["baseline", "load"] == [6]
+        and shared["candidate", "tune"] == [6]
+        and shared["candidate", "prune"] == [2, 2]
+    )
     assert shared["candidate", "adapt"] == [1, 1, 1] and sorted(shared["candidate", "onnx"]) == [1] * 6
     assert not (tmp_path / "store").exists()  # it computes and writes nothing
 
@@ -230,7 +266,9 @@ matrix:
 
 
 def test_a_value_for_a_step_that_another_axis_replaced(tmp_path: Path) -> None:
-    """The step in its place has no such parameter: the value is not for it, and the cells that differ in it alone are one."""
+    """The step in its place has no such parameter: the value is not for it, and the cells that differ in it alone are
+    one.
+    """
     (tmp_path / "recipe.yaml").write_text(REPLACED)
     grid = load(tmp_path / "recipe.yaml")
     assert isinstance(grid, Grid)

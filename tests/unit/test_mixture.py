@@ -10,7 +10,9 @@ from edgeopt.training.mixture import Mixture, exponent, mixture_of, probabilitie
 from edgeopt.training.sampler import LengthGroupedSampler
 
 
-def mixture(sizes: tuple[int, ...], draws: int | None = None, epochs: int = 3, seed: int = 5, **sampling: object) -> Mixture:
+def mixture(
+    sizes: tuple[int, ...], draws: int | None = None, epochs: int = 3, seed: int = 5, **sampling: object
+) -> Mixture:
     return Mixture(sizes, Sampling.model_validate(sampling), draws or sum(sizes), epochs, seed)
 
 
@@ -30,12 +32,15 @@ def test_probabilities() -> None:
     assert probabilities([300, 100, 7], 0.0) == pytest.approx([1 / 3] * 3)
 
 
-@pytest.mark.parametrize(("shares", "total", "expected"), [
-    ([8, 1], 17, [15, 2]),  # 15.11 and 1.89
-    ([4, 1], 17, [14, 3]),  # 13.6 and 3.4
-    ([1, 1, 1], 10, [4, 3, 3]),  # alike: the earlier first
-    ([0.1] * 10, 10, [1] * 10),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shares", "total", "expected"),
+    [
+        ([8, 1], 17, [15, 2]),  # 15.11 and 1.89
+        ([4, 1], 17, [14, 3]),  # 13.6 and 3.4
+        ([1, 1, 1], 10, [4, 3, 3]),  # alike: the earlier first
+        ([0.1] * 10, 10, [1] * 10),
+    ],
+)
 def test_whole(shares: list[float], total: int, expected: list[int]) -> None:
     assert whole(shares, total) == expected
 
@@ -70,7 +75,12 @@ def test_an_epoch_depends_on_seed_and_number_alone() -> None:
 
 def test_the_length_of_an_epoch_and_their_number() -> None:
     def made(**params: object) -> Mixture:
-        return mixture_of([90, 10], TrainParams.model_validate({"batch_size": 8, "gradient_accumulation": 2, **params}), batch=8, seed=0)
+        return mixture_of(
+            [90, 10],
+            TrainParams.model_validate({"batch_size": 8, "gradient_accumulation": 2, **params}),
+            batch=8,
+            seed=0,
+        )
 
     assert (made(epochs=2.5).draws, made(epochs=2.5).epochs) == (100, 3)
     steps = {"sampling": {"steps_per_epoch": 3}}

@@ -14,7 +14,9 @@ from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError
 from edgeopt.support.paths import nearest, not_here
 
-MODEL = "models/minilm-l33 on the hub, not checked; there is no folder of that name here: did you mean models/minilm-l3?"
+MODEL = (
+    "models/minilm-l33 on the hub, not checked; there is no folder of that name here: did you mean models/minilm-l3?"
+)
 DATA = "rows/revews on the hub, not checked; there is no folder of that name here: did you mean rows/reviews?"
 
 
@@ -26,7 +28,9 @@ def misspelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGEOPT_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     task = {"type": "text-classification", "dataset": {"path": "rows/revews"}, "text": "text"}
-    return tiny_recipe(tmp_path, model={"id": "models/minilm-l33"}, task=task, steps=[{"id": "train", "use": "finetune"}])
+    return tiny_recipe(
+        tmp_path, model={"id": "models/minilm-l33"}, task=task, steps=[{"id": "train", "use": "finetune"}]
+    )
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "doctor"])
@@ -42,7 +46,9 @@ def test_validate_says_in_json_what_nobody_looked_at(misspelled: Path) -> None:
 
 
 def test_what_is_here_was_looked_at(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
-    path = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"id": "train", "use": "finetune"}])
+    path = tiny_recipe(
+        tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=[{"id": "train", "use": "finetune"}]
+    )
     found = json.loads(edgeopt("validate", path, "--json").out)
     assert found["model"] == {"id": str(tiny_model), "checked": True, "found": str(tiny_model)}
     assert found["data"]["checked"] is True and "train and" in found["data"]["found"]
@@ -61,7 +67,10 @@ def test_the_hub_out_of_reach_names_the_folder(misspelled: Path, monkeypatch: py
     monkeypatch.setattr("huggingface_hub.snapshot_download", no)
     monkeypatch.setattr("datasets.load_dataset", no)
     absent = not_here("models/minilm-l33", misspelled.parent)
-    with pytest.raises(InputError, match=r"E312(.|\n)*no folder of that name here: did you mean models/minilm-l3\?; model 'models/minilm-l33' cannot"):
+    with pytest.raises(
+        InputError,
+        match=r"E312(.|\n)*no folder of that name here: did you mean models/minilm-l3\?; model 'models/minilm-l33' cannot",
+    ):
         download(ModelSource("models/minilm-l33", None, None, False, absent=absent))
     task = TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "rows/revews"}, "text": "text"})
     with pytest.raises(InputError, match=r"E312(.|\n)*did you mean rows/reviews\?; dataset 'rows/revews' cannot"):

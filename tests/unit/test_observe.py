@@ -1,4 +1,6 @@
-"""What a step promised is looked for in its files: each fact, declared or not, there or not; and the sizes that keys name."""
+"""What a step promised is looked for in its files: each fact, declared or not, there or not; and the sizes that keys
+name.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,13 @@ def graph(path: Path, *, int8: bool = False, zeros: float = 0.0, second: bool = 
     if second:
         constants.append(numpy_helper.from_array(np.ones((10, 10), np.float32), "v"))
         nodes.append(helper.make_node("MatMul", ["y", "v"], ["u"], name="/model/layer.1/attention/query/MatMul"))
-    made = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 10])],
-                             [helper.make_tensor_value_info("u" if second else "y", TensorProto.FLOAT, ["n", 10])], constants)  # fmt: skip
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 10])],
+        [helper.make_tensor_value_info("u" if second else "y", TensorProto.FLOAT, ["n", 10])],
+        constants,
+    )
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
 
 
@@ -73,11 +80,16 @@ BESIDE = {Fact.TORCH: facts(Fact.ONNX), Fact.ONNX: facts(Fact.TORCH), Fact.INT8:
 @pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("declared", [False, True])
 @pytest.mark.parametrize("fact", [Fact.TORCH, Fact.ONNX, Fact.ADAPTER, Fact.GRAPH_ADAPTER, Fact.NF4, Fact.INT8])
-def test_a_fact_is_declared_where_it_is_there_and_nowhere_else(fact: Fact, declared: bool, there: bool, tmp_path: Path) -> None:
+def test_a_fact_is_declared_where_it_is_there_and_nowhere_else(
+    fact: Fact, declared: bool, there: bool, tmp_path: Path
+) -> None:
     """int8 that was promised and is not there passed once: `(A != B) and not B` is `A and not B`."""
     beside = BESIDE.get(fact, facts(Fact.TORCH))
     made = folder(tmp_path / "after", beside | (facts(fact) if there else frozenset()))
-    wanted, given = beside | (facts(fact) if declared else frozenset()), before(folder(tmp_path / "before", frozenset()))
+    wanted, given = (
+        beside | (facts(fact) if declared else frozenset()),
+        before(folder(tmp_path / "before", frozenset())),
+    )
     if declared == there:
         observe_facts(made, wanted, given, {})
         return
@@ -88,8 +100,12 @@ def test_a_fact_is_declared_where_it_is_there_and_nowhere_else(fact: Fact, decla
     assert issue.message == f"the step left {'no' if declared else 'an undeclared'} {fact}"
 
 
-@pytest.mark.parametrize(("there", "declared", "good"), [(True, True, True), (False, True, False), (True, False, True), (False, False, True)])
-def test_uneven_layers_are_there_where_they_are_declared(there: bool, declared: bool, good: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "declared", "good"), [(True, True, True), (False, True, False), (True, False, True), (False, False, True)]
+)
+def test_uneven_layers_are_there_where_they_are_declared(
+    there: bool, declared: bool, good: bool, tmp_path: Path
+) -> None:
     """Undeclared they may be there: dropping layers leaves a structure too."""
     made = folder(tmp_path / "after", facts(Fact.TORCH, Fact.UNEVEN) if there else facts(Fact.TORCH))
     wanted = facts(Fact.TORCH, Fact.UNEVEN) if declared else facts(Fact.TORCH)
@@ -112,7 +128,9 @@ def test_uneven_layers_are_there_where_they_are_declared(there: bool, declared: 
     ],
 )
 def test_zeros_are_there_and_stay(was: float | None, zeros: float, cut: bool, words: str, tmp_path: Path) -> None:
-    given = before(folder(tmp_path / "before", facts(Fact.ONNX)), *([Fact.SPARSE] if was is not None else []), sparsity=was or 0.0)
+    given = before(
+        folder(tmp_path / "before", facts(Fact.ONNX)), *([Fact.SPARSE] if was is not None else []), sparsity=was or 0.0
+    )
     made = folder(tmp_path / "after", facts(Fact.ONNX, Fact.UNEVEN) if cut else facts(Fact.ONNX), zeros=zeros)
     figures: dict[str, Any] = {}
     if words:
@@ -128,7 +146,9 @@ def test_what_the_scope_names_is_int8(tmp_path: Path) -> None:
     graph(tmp_path / "half.onnx", int8=True, second=True)
     covers(tmp_path / "float.onnx", tmp_path / "half.onnx", "mlp", (), "int8")
     covers(tmp_path / "float.onnx", tmp_path / "half.onnx", "all", ("/model/layer.1/attention/query/MatMul",), "int8")
-    with pytest.raises(StepError, match=r"1 parts that were to be int8 are still float: /model/layer.1/attention/query/MatMul"):
+    with pytest.raises(
+        StepError, match=r"1 parts that were to be int8 are still float: /model/layer.1/attention/query/MatMul"
+    ):
         covers(tmp_path / "float.onnx", tmp_path / "half.onnx", "all", (), "int8")
 
 
@@ -143,7 +163,10 @@ def shaped(path: Path, *layers: Layer) -> Path:
 
 @pytest.mark.parametrize("kind", ["macs", "sparsity", "latency"])
 def test_a_budget_is_held_against_the_sizes_in_the_files(kind: str, tmp_path: Path) -> None:
-    """A latency budget was held against 0.0. Costs of a table are in milliseconds; here they are counts, which serve as well."""
+    """A latency budget was held against 0.0.
+
+    Costs of a table are in milliseconds; here they are counts, which serve as well.
+    """
     costs = counted(DENSE.structure, None if kind == "sparsity" else 128)
     half = shaped(tmp_path / "half", *(Layer(i, (0, 1), 32) for i in range(3)))
     assert held(Budget.model_validate({kind: 0.5}), half, costs, costs.dense) == pytest.approx(0.5)
@@ -154,7 +177,11 @@ def test_a_budget_is_held_against_the_sizes_in_the_files(kind: str, tmp_path: Pa
 
 def test_a_budget_that_the_clock_does_not_confirm_is_said() -> None:
     def notes(**budget: Any) -> list[str]:
-        return _budget_notes(cast(Any, SimpleNamespace(step=SimpleNamespace(id="cut"), state=SimpleNamespace(figures={"budget": budget}))))
+        return _budget_notes(
+            cast(
+                Any, SimpleNamespace(step=SimpleNamespace(id="cut"), state=SimpleNamespace(figures={"budget": budget}))
+            )
+        )
 
     assert notes(kind="latency", left=0.5, reached=0.49, measured=0.51) == []
     assert notes(kind="macs", left=0.5, reached=0.49) == []
@@ -171,13 +198,22 @@ def test_the_layers_that_were_to_stay_are_those_that_are_left(tmp_path: Path) ->
 
 def test_a_student_has_the_sizes_that_it_was_asked_for() -> None:
     def found(asked: dict[str, Any], *layers: Layer, hidden: int = 32) -> list[str]:
-        return [what for what, has, wanted in _sizes(Student(**asked), DENSE.structure, Structure(layers, hidden, DENSE)) if has != wanted]
+        return [
+            what
+            for what, has, wanted in _sizes(Student(**asked), DENSE.structure, Structure(layers, hidden, DENSE))
+            if has != wanted
+        ]
 
     layers = Layer(1, (0, 1), 16), Layer(2, (0, 1), 16)
     assert found({"last": 2, "heads": 2, "neurons": 16, "hidden": 24}, *layers, hidden=24) == []
-    assert found({"last": 2, "heads": 2, "neurons": 16, "hidden": 24}, Layer(0, (0, 1), 16), Layer(2, (0,), 8), hidden=32) == [
-        "layers", "hidden dimensions", "heads in a layer", "neurons in a layer",
-    ]  # fmt: skip
+    assert found(
+        {"last": 2, "heads": 2, "neurons": 16, "hidden": 24}, Layer(0, (0, 1), 16), Layer(2, (0,), 8), hidden=32
+    ) == [
+        "layers",
+        "hidden dimensions",
+        "heads in a layer",
+        "neurons in a layer",
+    ]
 
 
 def test_an_adapter_has_the_rank_that_it_was_asked_for() -> None:

@@ -34,21 +34,29 @@ def at(data: Any, *path: str | int) -> Any:
     return data
 
 
-@pytest.mark.parametrize(("override", "path", "value"), [
-    ("name=y", ("name",), "y"),
-    ("steps.prune.amount=0.4", ("steps", 0, "amount"), 0.4),
-    ("steps.static.calibration.samples=8", ("steps", 1, "calibration", "samples"), 8),  # the id of a step that names none
-    ("steps.1.calibration.samples=8", ("steps", 1, "calibration", "samples"), 8),
-    ("targets.mine.threads=2", ("targets", 0, "threads"), 2),
-    ("baseline.finetune.learning_rate=3e-4", ("baseline", "finetune", "learning_rate"), 3e-4),  # made on the way
-    ("steps.prune.recover={epochs: 1}", ("steps", 0, "recover"), {"epochs": 1}),
-    ("description=no", ("description",), "no"),
-    ("description=a=b", ("description",), "a=b"),
-    ("description=", ("description",), ""),
-    ("description=@home", ("description",), "@home"),  # no YAML, so taken as it is
-    ("revision=~", ("revision",), None),
-    (" name = y", ("name",), "y"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("name=y", ("name",), "y"),
+        ("steps.prune.amount=0.4", ("steps", 0, "amount"), 0.4),
+        # the id of a step that names none
+        (
+            "steps.static.calibration.samples=8",
+            ("steps", 1, "calibration", "samples"),
+            8,
+        ),
+        ("steps.1.calibration.samples=8", ("steps", 1, "calibration", "samples"), 8),
+        ("targets.mine.threads=2", ("targets", 0, "threads"), 2),
+        ("baseline.finetune.learning_rate=3e-4", ("baseline", "finetune", "learning_rate"), 3e-4),  # made on the way
+        ("steps.prune.recover={epochs: 1}", ("steps", 0, "recover"), {"epochs": 1}),
+        ("description=no", ("description",), "no"),
+        ("description=a=b", ("description",), "a=b"),
+        ("description=", ("description",), ""),
+        ("description=@home", ("description",), "@home"),  # no YAML, so taken as it is
+        ("revision=~", ("revision",), None),
+        (" name = y", ("name",), "y"),
+    ],
+)
 def test_values(override: str, path: tuple[str | int, ...], value: Any) -> None:
     document = overridden(override)
     assert document.issues == []
@@ -60,15 +68,18 @@ def test_later_ones_win() -> None:
     assert overridden("name=y", "name=z").data["name"] == "z"
 
 
-@pytest.mark.parametrize(("override", "help"), [
-    ("name", "for example --set steps.prune.amount=0.3"),
-    ("=y", "for example --set steps.prune.amount=0.3"),
-    ("steps.prun.amount=1", "did you mean 'prune'?"),
-    ("steps.zzz.amount=1", "entries: prune, static"),
-    ("targets.7=x", "entries: mine"),
-    ("name.first=y", None),
-    ("steps.-1.amount=1", "entries: prune, static"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("override", "help"),
+    [
+        ("name", "for example --set steps.prune.amount=0.3"),
+        ("=y", "for example --set steps.prune.amount=0.3"),
+        ("steps.prun.amount=1", "did you mean 'prune'?"),
+        ("steps.zzz.amount=1", "entries: prune, static"),
+        ("targets.7=x", "entries: mine"),
+        ("name.first=y", None),
+        ("steps.-1.amount=1", "entries: prune, static"),
+    ],
+)
 def test_mistakes(override: str, help: str | None) -> None:
     document = overridden(override)
     assert [(i.code, str(i.place), i.help) for i in document.issues] == [("E109", f"--set {override}", help)]
@@ -96,4 +107,7 @@ def test_the_digest_is_of_what_is_said_not_of_how(tmp_path: Path) -> None:
 def test_a_wrong_value_is_reported_at_its_flag(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load(tmp_path, "steps.int8.calibration.samples=few", "name=7")
-    assert sorted((i.code, str(i.place)) for i in caught.value.issues) == [("E106", "--set name=7"), ("E106", "--set steps.int8.calibration.samples=few")]
+    assert sorted((i.code, str(i.place)) for i in caught.value.issues) == [
+        ("E106", "--set name=7"),
+        ("E106", "--set steps.int8.calibration.samples=few"),
+    ]

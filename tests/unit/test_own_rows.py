@@ -66,13 +66,20 @@ def test_a_tree_that_was_moved_has_them_still(project: Path) -> None:
     assert gated(moved / "run", project) == reason
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (lambda data: shutil.rmtree(data), "does not exist"),
-    (lambda data: (data / "validation.jsonl").write_text('{"text": "good1", "label": 1}\n'), "are others now"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: shutil.rmtree(data), "does not exist"),
+        (lambda data: (data / "validation.jsonl").write_text('{"text": "good1", "label": 1}\n'), "are others now"),
+    ],
+)
 def test_others_are_never_taken(project: Path, change: Callable[[Path], object], said: str) -> None:
     change(project / "data")
-    for command in (["gate", project / "run" / "model"], ["bundle", project / "run"], ["baseline", project / "run" / "model", "--out", "b.json"]):
+    for command in (
+        ["gate", project / "run" / "model"],
+        ["bundle", project / "run"],
+        ["baseline", project / "run" / "model", "--out", "b.json"],
+    ):
         done = edgeopt(*command, cwd=project.parent / "elsewhere")
         assert done.code == 2 and "error[E151]" in done.err and said in done.err and "--recipe FILE" in done.err
     assert not (project.parent / "elsewhere" / "b.json").exists()
@@ -83,7 +90,10 @@ def test_rows_of_the_hub_are_not_those_of_a_folder_of_that_name(project: Path, m
 
     def open_hub(spec: TaskSpec, _: Path) -> hub.Hub:
         asked.append(spec.dataset.path)
-        splits = {s: [json.loads(line) for line in (project.parent / "kept" / f"{s}.jsonl").open()] for s in ("train", "validation")}
+        splits = {
+            s: [json.loads(line) for line in (project.parent / "kept" / f"{s}.jsonl").open()]
+            for s in ("train", "validation")
+        }
         return hub.Hub(splits, None, "data")
 
     shutil.copytree(project / "data", project.parent / "kept")

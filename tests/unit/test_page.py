@@ -71,8 +71,19 @@ def test_the_page_is_whole_and_knows_its_model(run: Path) -> None:
     assert (done.code, done.out) == (0, f"{run / 'page' / 'index.html'}\n"), done.err
     page = run / "page"
     files = {p.relative_to(page).as_posix() for p in page.rglob("*") if p.is_file()}
-    assert files == {"index.html", "page.json", "page.css", "icon.svg", "start.js", "page.js", "model.js", "encode.js", "model.onnx", "tokenizer.json",
-                     *(f"lib/{name}" for name in libraries.FILES)}  # fmt: skip
+    assert files == {
+        "index.html",
+        "page.json",
+        "page.css",
+        "icon.svg",
+        "start.js",
+        "page.js",
+        "model.js",
+        "encode.js",
+        "model.onnx",
+        "tokenizer.json",
+        *(f"lib/{name}" for name in libraries.FILES),
+    }
     about = json.loads((page / "page.json").read_text())
     assert about.pop("files") == {n: hashlib.sha256((page / n).read_bytes()).hexdigest() for n in files - {"page.json"}}
     assert about == {
@@ -99,7 +110,10 @@ def test_weights_beside_the_graph_are_on_the_page(run: Path, monkeypatch: pytest
     assert edgeopt("page", run).code == 0
     about = json.loads((run / "page" / "page.json").read_text())
     assert (about["graph"], about["weights"]) == ("model.onnx", ["model.onnx_data"])
-    sizes = {name: (run / "page" / name).stat().st_size for name in ("model.onnx", "model.onnx_data", "lib/ort.wasm", "tokenizer.json")}
+    sizes = {
+        name: (run / "page" / name).stat().st_size
+        for name in ("model.onnx", "model.onnx_data", "lib/ort.wasm", "tokenizer.json")
+    }
     assert sizes["model.onnx_data"] == 1200 and about["bytes"] == sum(sizes.values())
     (weights,) = structure_of(run / "page" / "model.onnx").graph.initializer
     assert array_of(weights, run / "page").tolist() == [0.5] * 300
@@ -115,7 +129,9 @@ def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere(tmp_path: Path) 
     html = (tmp_path / "page" / "index.html").read_text()
     assert "<img" not in html and html.count("<script") == 1
     assert "default-src 'none'" in html and "unsafe-inline" not in html
-    assert all("http:" not in text and "https:" not in text for text in (html, (tmp_path / "page" / "page.css").read_text()))
+    assert all(
+        "http:" not in text and "https:" not in text for text in (html, (tmp_path / "page" / "page.css").read_text())
+    )
 
 
 @pytest.mark.usefixtures("fetched")
@@ -135,7 +151,9 @@ def test_what_a_page_cannot_be_made_of_is_refused(run: Path, tmp_path: Path) -> 
     assert (tmp_path / "mine" / "index.html").read_text() == "mine"
     (run / "model" / "tokenizer.json").unlink()
     refused(edgeopt("page", run), 2, "E150", "model/tokenizer.json is missing")
-    other = report().model_copy(update={"candidate": report().candidate.model_copy(update={"artifact": "model/model.tflite"})})
+    other = report().model_copy(
+        update={"candidate": report().candidate.model_copy(update={"artifact": "model/model.tflite"})}
+    )
     refused(edgeopt("page", write_run(tmp_path / "other", other, ["text"])), 2, "E161", "model.tflite", "format: onnx")
 
 
@@ -157,7 +175,9 @@ def test_what_npm_says_is_told(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_every_library_is_locked_with_its_digest() -> None:
     locked = json.loads((libraries.ASSETS / "package-lock.json").read_text())["packages"]
     assert all(entry["integrity"].startswith("sha512-") for name, entry in locked.items() if name)
-    assert {source.partition("/dist/")[0].removesuffix("/LICENSE") for source in libraries.FILES.values()} == {name for name, _, _ in libraries.packages()}
+    assert {source.partition("/dist/")[0].removesuffix("/LICENSE") for source in libraries.FILES.values()} == {
+        name for name, _, _ in libraries.packages()
+    }
     wanted = json.loads((libraries.ASSETS / "package.json").read_text())["dependencies"]
     assert wanted == {name: version for name, version, _ in libraries.packages()}
 
@@ -173,4 +193,7 @@ def test_it_is_served_isolated(tmp_path: Path) -> None:
             server(tmp_path, taken)
         listening.shutdown()
     assert headers["Content-Type"] == "text/javascript"
-    assert (headers["Cross-Origin-Opener-Policy"], headers["Cross-Origin-Embedder-Policy"]) == ("same-origin", "require-corp")
+    assert (headers["Cross-Origin-Opener-Policy"], headers["Cross-Origin-Embedder-Policy"]) == (
+        "same-origin",
+        "require-corp",
+    )

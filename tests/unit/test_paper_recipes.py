@@ -1,4 +1,6 @@
-"""The recipes of recipes/papers and recipes/tasks, and those that distil: found, copied and packaged, sound on local data, and applied once a folder."""
+"""The recipes of recipes/papers and recipes/tasks, and those that distil: found, copied and packaged, sound on local
+data, and applied once a folder.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ def classes(count: int, *columns: str) -> Callable[[int], dict[str, Any]]:
 
 
 def question(i: int) -> dict[str, Any]:
-    return {"question": f"word{i % 7}", "choices": {"label": [*"ABCDE"], "text": [f"bad{i % 5 + k}" for k in range(5)]}, "answerKey": "ABCDE"[i % 5]}
+    return {
+        "question": f"word{i % 7}",
+        "choices": {"label": [*"ABCDE"], "text": [f"bad{i % 5 + k}" for k in range(5)]},
+        "answerKey": "ABCDE"[i % 5],
+    }
 
 
 def document(i: int) -> dict[str, Any]:
@@ -57,7 +63,11 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/b-peft/xsum-": lambda i: {"document": f"word{i % 7} good1 bad2 word3", "summary": f"word{i % 7}"},
 }
 #: What makes a recipe one of seconds, whatever its step trains.
-BRIEF = ["baseline.finetune.max_steps=2", "gates=[]", "targets=[{name: short, sequence: [16], queries: 64, max_seconds: 5}]"]
+BRIEF = [
+    "baseline.finetune.max_steps=2",
+    "gates=[]",
+    "targets=[{name: short, sequence: [16], queries: 64, max_seconds: 5}]",
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +75,17 @@ def model(tiny_electra: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny ELECTRA with room for the recipes' lengths, its rows whole blocks of NF4."""
     folder = tmp_path_factory.mktemp("papers") / "model"
     torch.manual_seed(0)
-    ElectraModel(ElectraConfig(vocab_size=100, embedding_size=64, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                               max_position_embeddings=512)).save_pretrained(folder)  # fmt: skip
+    ElectraModel(
+        ElectraConfig(
+            vocab_size=100,
+            embedding_size=64,
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=512,
+        )
+    ).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_electra).save_pretrained(folder)
     return folder
 
@@ -103,19 +122,32 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
     assert str(model) in done.out
 
 
-@pytest.mark.parametrize(("name", "brief"), [
-    ("papers/a-electra-lora/untrained", []),
-    ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
-    ("papers/a-pruning/5-row-l2", ["steps.tune.max_steps=2"]),
-    ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
-    ("distil-minilm-3-layers", ["steps.tune.max_steps=2", "steps.small.max_steps=4"]),
-    ("distil-recover", ["steps.tune.max_steps=2", "steps.recover.max_steps=4"]),
-    ("tasks/boolq-windows", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
-    ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "brief"),
+    [
+        ("papers/a-electra-lora/untrained", []),
+        ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
+        ("papers/a-pruning/5-row-l2", ["steps.tune.max_steps=2"]),
+        ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
+        ("distil-minilm-3-layers", ["steps.tune.max_steps=2", "steps.small.max_steps=4"]),
+        ("distil-recover", ["steps.tune.max_steps=2", "steps.recover.max_steps=4"]),
+        ("tasks/boolq-windows", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
+        ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
+    ],
+)
 def test_it_is_applied(name: str, brief: list[str], model: Path, tmp_path: Path) -> None:
     changes = [part for change in [*BRIEF, *brief] for part in ("--set", change)]
-    done = edgeopt("apply", PAPERS[name], *local(name, model, tmp_path), *changes, "--out", tmp_path / "run", "--store", tmp_path / "store", "--quiet")
+    done = edgeopt(
+        "apply",
+        PAPERS[name],
+        *local(name, model, tmp_path),
+        *changes,
+        "--out",
+        tmp_path / "run",
+        "--store",
+        tmp_path / "store",
+        "--quiet",
+    )
     assert done.code == 0, done.err
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     step = next(s for s in report["steps"] if s["chain"] == "candidate" and s["id"] in ("tune", "adapt"))
@@ -124,12 +156,18 @@ def test_it_is_applied(name: str, brief: list[str], model: Path, tmp_path: Path)
         from safetensors.numpy import load_file
 
         states = {s.digest: s.folder / "model.safetensors" for s in Store(tmp_path / "store").states()}
-        loaded, tuned = (load_file(states[s["digest"]]) for s in report["steps"] if s["chain"] == "candidate" and s["id"] in ("load", "tune"))
+        loaded, tuned = (
+            load_file(states[s["digest"]])
+            for s in report["steps"]
+            if s["chain"] == "candidate" and s["id"] in ("load", "tune")
+        )
         assert max(abs(tuned[k] - loaded[k]).max() for k in loaded) <= 2e-7
 
 
 def test_the_truth_table_has_the_papers_rows(model: Path, tmp_path: Path) -> None:
-    done = edgeopt("validate", PAPERS["papers/c-truth-table"], *local("papers/c-truth-table", model, tmp_path), "--json")
+    done = edgeopt(
+        "validate", PAPERS["papers/c-truth-table"], *local("papers/c-truth-table", model, tmp_path), "--json"
+    )
     cells = {(c["axes"]["P"], c["axes"]["D"], c["axes"]["A"]): c["steps"] for c in done.json["cells"]}
     assert cells == {
         ("off", "off", "off"): ["tune"],

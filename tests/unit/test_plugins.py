@@ -34,7 +34,12 @@ NAMED: dict[str, Callable[[str], dict[str, Any]]] = {
     "task": lambda name: {"task": tiny_task("data", type=name)},
     "family": lambda name: {},
 }
-GROUPS = {"transform": "edgeopt.transforms", "exporter": "edgeopt.exporters", "task": "edgeopt.tasks", "family": "edgeopt.families"}
+GROUPS = {
+    "transform": "edgeopt.transforms",
+    "exporter": "edgeopt.exporters",
+    "task": "edgeopt.tasks",
+    "family": "edgeopt.families",
+}
 Install = Callable[..., None]
 
 
@@ -61,11 +66,15 @@ def install(tmp_path: Path) -> Iterator[Install]:
 
 @pytest.mark.parametrize(("text", "said"), BROKEN.items())
 @pytest.mark.parametrize("kind", NAMED)
-def test_a_broken_plugin_is_one_error_where_it_is_named(kind: str, text: str, said: str, tmp_path: Path, install: Install) -> None:
+def test_a_broken_plugin_is_one_error_where_it_is_named(
+    kind: str, text: str, said: str, tmp_path: Path, install: Install
+) -> None:
     package = f"broken_{kind}_{list(BROKEN).index(text)}"
     install(package, kind, "mine", text)
     done = edgeopt("validate", recipe_with(kind, "mine", tmp_path))
-    assert done.code == 2 and done.err.count("error[E122]") == 1 and (kind == "family" or "recipe.yaml:" in done.err), done.err
+    assert done.code == 2 and done.err.count("error[E122]") == 1 and (kind == "family" or "recipe.yaml:" in done.err), (
+        done.err
+    )
     assert f"error[E122]: the {kind} 'mine' of {package} 1.0" in done.err and said in done.err
     assert f"mend or uninstall {package}" in done.err and "Traceback" not in done.err
 
@@ -91,11 +100,18 @@ def test_two_plugins_of_one_name_are_an_error_where_it_is_named(kind: str, tmp_p
     assert "E122" not in edgeopt("validate", tiny_recipe(tmp_path, model={"id": "elsewhere"})).err
 
 
-@pytest.mark.parametrize(("kind", "ours"), [("transform", "finetune"), ("exporter", "onnx"), ("task", "text-classification"), ("family", "bert")])
+@pytest.mark.parametrize(
+    ("kind", "ours"),
+    [("transform", "finetune"), ("exporter", "onnx"), ("task", "text-classification"), ("family", "bert")],
+)
 def test_a_plugin_takes_no_name_of_edgeopt(kind: str, ours: str, tmp_path: Path, install: Install) -> None:
     install(f"takes_{kind}", kind, ours, "")
     done = edgeopt("validate", recipe_with(kind, ours, tmp_path))
-    assert done.code == 2 and f"error[E122]: there is more than one {kind} '{ours}': of " in done.err and "edgeopt" in done.err
+    assert (
+        done.code == 2
+        and f"error[E122]: there is more than one {kind} '{ours}': of " in done.err
+        and "edgeopt" in done.err
+    )
 
 
 def test_a_transform_is_registered_by_its_own_name(install: Install) -> None:
@@ -111,12 +127,15 @@ class Plugin(Classification):
 """
 
 
-@pytest.mark.parametrize(("body", "said"), [
-    ("known_metrics = ('accuracy', 'f1', 'size')", "Plugin has a metric 'size', which is a word of edgeopt's own"),
-    ("default_metrics = ('no_such_metric',)", "default_metrics of Plugin must be some of its known_metrics"),
-    ("ranges = {'f1': (-9.0, 0.0)}", "Plugin has a metric 'f1' beyond -1 and 1"),
-    ("default_metrics = ()", "default_metrics of Plugin must be some of its known_metrics"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("known_metrics = ('accuracy', 'f1', 'size')", "Plugin has a metric 'size', which is a word of edgeopt's own"),
+        ("default_metrics = ('no_such_metric',)", "default_metrics of Plugin must be some of its known_metrics"),
+        ("ranges = {'f1': (-9.0, 0.0)}", "Plugin has a metric 'f1' beyond -1 and 1"),
+        ("default_metrics = ()", "default_metrics of Plugin must be some of its known_metrics"),
+    ],
+)
 def test_a_task_says_what_it_is_measured_by(body: str, said: str, install: Install) -> None:
     package = f"measured_{abs(hash(body))}"
     install(package, "task", "mine", TASK.format(body=body))
@@ -128,7 +147,10 @@ def test_a_task_of_a_plugin_is_known_wherever_a_recipe_is_checked(tmp_path: Path
     body = "known_metrics = ('accuracy', 'kappa'); default_metrics = ('kappa',); ranges = {'kappa': (-1.0, 1.0)}"
     install("known_task", "task", "mine", TASK.format(body=body))
     schema = edgeopt("schema").json
-    assert "mine" in schema["$defs"]["TaskSpec"]["properties"]["type"]["enum"] and "kappa" in schema["$defs"]["GateSpec"]["properties"]["metric"]["enum"]
+    assert (
+        "mine" in schema["$defs"]["TaskSpec"]["properties"]["type"]["enum"]
+        and "kappa" in schema["$defs"]["GateSpec"]["properties"]["metric"]["enum"]
+    )
     gates = [{"metric": "kappa", "min": -2}, {"metric": "kapa", "min": 0.5}]
     done = edgeopt("validate", tiny_recipe(tmp_path, task=tiny_task("data", type="mine", metrics=["f1"]), gates=gates))
     assert "f1: not a metric of mine, which has accuracy, kappa" in done.err and "kappa is between -1 and 1" in done.err
@@ -154,5 +176,7 @@ def test_what_plugins_import_is_listed_and_needs_no_torch() -> None:
     code = "import sys, edgeopt.plugins as p; sys.exit('torch' in sys.modules or any(not hasattr(p, name) for name in p.__all__))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     tree = ast.parse(Path(importlib.import_module("edgeopt.plugins").__file__ or "").read_text(encoding="utf-8"))
-    bound = [alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    bound = [
+        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
     assert sorted(bound) == sorted(importlib.import_module("edgeopt.plugins").__all__)

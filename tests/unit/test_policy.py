@@ -25,7 +25,9 @@ def judged(rows: int, lost: int, kl: float, gained: int = 0) -> Judged:
     base, candidate = np.ones(rows, bool), np.ones(rows, bool)
     candidate[:lost], base[lost : lost + gained] = False, False
     spread = np.random.default_rng(rows).exponential(size=rows)
-    return Judged(kl * spread / spread.mean(), (base == candidate).astype(float), partial(accuracy_difference, base, candidate))
+    return Judged(
+        kl * spread / spread.mean(), (base == candidate).astype(float), partial(accuracy_difference, base, candidate)
+    )
 
 
 def settled(tmp_path: Path, tolerance: Tolerance, *found: Judged) -> Outcome:
@@ -60,9 +62,18 @@ def _graphs_are_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_flipped_row_decides_nothing(tmp_path: Path) -> None:
     """Of 150 rows one is a drop of .0067: neither is the margin missed by it, nor held without."""
     for lost in (0, 1):
-        outcome = settled(tmp_path, DROP, judged(150, lost, 0.02), judged(150, 1 - lost, 0.03), judged(150, 0, 0.01), judged(150, 0, 0.04))
+        outcome = settled(
+            tmp_path,
+            DROP,
+            judged(150, lost, 0.02),
+            judged(150, 1 - lost, 0.03),
+            judged(150, 0, 0.01),
+            judged(150, 0, 0.04),
+        )
         assert outcome.held is None
-        assert outcome.chosen == outcome.chosen.__class__("mse", None, False), "the least KL of those that cost no speed"
+        assert outcome.chosen == outcome.chosen.__class__("mse", None, False), (
+            "the least KL of those that cost no speed"
+        )
         assert len(outcome.tried) == 5 and not outcome.chosen.kept
         assert all(t["low"] < 0.005 < t["high"] for t in outcome.tried)
 

@@ -1,4 +1,6 @@
-"""What `precision: auto` means on a machine: shortcuts, the decision by given timings, and that it stays once it is made."""
+"""What `precision: auto` means on a machine: shortcuts, the decision by given timings, and that it stays once it is
+made.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def test_the_quicker_one_is_taken_and_stays(fp32: float, bf16: float, chosen: st
     assert found.precision == chosen and f"{fp32 * 1e3:.1f} ms in fp32 and {bf16 * 1e3:.1f} ms in bf16" in found.why
     assert asked == [(384, 1536, host.cpus())]
     again = decide(CONFIG, tmp_path, given(bf16, fp32, asked))  # type: ignore[arg-type]
-    assert again == found == known(CONFIG, tmp_path) and len(asked) == 1, "a resumed run has the precision that it began with"
+    assert again == found == known(CONFIG, tmp_path) and len(asked) == 1, (
+        "a resumed run has the precision that it began with"
+    )
     assert decisions(tmp_path) == [f"{chosen} at 384 × 1536: {found.why}"]
 
 
@@ -51,7 +55,11 @@ def test_the_quicker_one_is_taken_and_stays(fp32: float, bf16: float, chosen: st
 def test_another_width_or_machine_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int, int]] = []
     decide(CONFIG, tmp_path, given(1.0, 2.0, asked))  # type: ignore[arg-type]
-    for config, changes in (({"dim": 768, "hidden_dim": 3072}, {}), (CONFIG, {"cpu_name": lambda: "another"}), (CONFIG, {"cpus": lambda: 63})):
+    for config, changes in (
+        ({"dim": 768, "hidden_dim": 3072}, {}),
+        (CONFIG, {"cpu_name": lambda: "another"}),
+        (CONFIG, {"cpus": lambda: 63}),
+    ):
         with monkeypatch.context() as patch:
             for name, value in changes.items():
                 patch.setattr(host, name, value)
@@ -87,9 +95,16 @@ def test_a_model_that_is_not_here_is_not_decided(tmp_path: Path) -> None:
 def test_it_is_replaced_wherever_it_stands() -> None:
     plain = TrainedStepParams()
     assert asks(plain) and settled(plain, "bf16").precision == "bf16" and plain.precision == "auto"
-    cofi = registry.get("prune.cofi").Params.model_validate({"sparsity": 0.5, "precision": "fp32", "recover": {"epochs": 1}})
+    cofi = registry.get("prune.cofi").Params.model_validate(
+        {"sparsity": 0.5, "precision": "fp32", "recover": {"epochs": 1}}
+    )
     found = settled(cofi, "bf16")
-    assert asks(cofi) and not asks(found) and found.model_dump()["precision"] == "fp32" and found.model_dump()["recover"]["precision"] == "bf16"
+    assert (
+        asks(cofi)
+        and not asks(found)
+        and found.model_dump()["precision"] == "fp32"
+        and found.model_dump()["recover"]["precision"] == "bf16"
+    )
     named = TrainedStepParams(precision="fp32")
     assert not asks(named) and settled(named, "bf16") is named
 
@@ -108,7 +123,9 @@ def test_nobody_is_told_of_a_measurement_where_nothing_is_measured(monkeypatch: 
     """Without the instructions, and where it was measured before: the progress line is that of the decision alone."""
     said: list[str] = []
     plan: Any = SimpleNamespace(
-        steps=[SimpleNamespace(params=SimpleNamespace(), label="")], source=SimpleNamespace(config=CONFIG), decided=lambda found: found.precision
+        steps=[SimpleNamespace(params=SimpleNamespace(), label="")],
+        source=SimpleNamespace(config=CONFIG),
+        decided=lambda found: found.precision,
     )
     progress: Any = SimpleNamespace(during=lambda *_: pytest.fail("nothing is measured"), say=said.append)
     monkeypatch.setattr(execute, "asks", lambda _: True)

@@ -16,11 +16,13 @@ from edgeopt.support.workers import run_worker
 
 SLEEP = "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(300)"
 TOLD = f"import os, sys, time; from edgeopt.support import workers; workers.read_task(); {SLEEP}"
-#: Each a worker that never ends by itself: told its task; the same where no signal is sent, as on other systems; the copy of a worker
-#: that starts a model; and what edgeopt runs of a bundle, which has nothing of edgeopt.
+#: Each a worker that never ends by itself: told its task; the same where no signal is sent, as on other systems; the
+#: copy of a worker that starts a model; and what edgeopt runs of a bundle, which has nothing of edgeopt.
 WORKERS = {
     "a worker": TOLD,
-    "a worker that is sent no signal": TOLD.replace("workers.read_task()", "workers.end_with_parent = lambda: None; workers.read_task()"),
+    "a worker that is sent no signal": TOLD.replace(
+        "workers.read_task()", "workers.end_with_parent = lambda: None; workers.read_task()"
+    ),
     "a copy of a worker": f"import os, sys, time; from edgeopt.measure.cold_worker import *; read_task(); in_child(lambda: exec({SLEEP!r}), '')",
     "a script of a bundle": f"import os, sys, time; sys.path.insert(0, {str(DEVICE)!r}); import guard; guard.end_with_parent(); {SLEEP}",
     "one that looks": f"import os, sys, time; sys.path.insert(0, {str(DEVICE)!r}); sys.platform = 'other'; import guard; guard.end_with_parent(); {SLEEP}",

@@ -28,7 +28,13 @@ from edgeopt.support.publishing import building, publish, recover, turn, writabl
 
 def fill(folder: Path, name: str, extra: str = "") -> None:
     """A run of which every file has that name in it."""
-    for path in ("model/onnx/model.onnx", "model/tokenizer.json", "predictions.jsonl", "log.txt", *([extra] if extra else ())):
+    for path in (
+        "model/onnx/model.onnx",
+        "model/tokenizer.json",
+        "predictions.jsonl",
+        "log.txt",
+        *([extra] if extra else ()),
+    ):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(f"{path} of {name}")
     (folder / "report.json").write_text(sample_report(verdict="pass", created=name).model_dump_json())
@@ -68,11 +74,26 @@ def test_only_what_the_old_run_wrote_is_replaced(out: Path) -> None:
     assert {n for n in files(out) if (out / n).read_text() == "mine"} == MINE
     assert not (out / "model-ort").exists() and not (out / "changed-1").exists()
     assert os.listdir(out.parent) == ["a"], "no lock and no building folder is left"
-    assert files(out) - MINE == set(open_run(out).lock["files"]) | {"recipe.lock", "report.json", "report.md", "report.html", "model/README.md"}
+    assert files(out) - MINE == set(open_run(out).lock["files"]) | {
+        "recipe.lock",
+        "report.json",
+        "report.md",
+        "report.html",
+        "model/README.md",
+    }
 
 
 @pytest.mark.parametrize(
-    "name", ["predictions.jsonl", "report.md", "report.json", "recipe.lock", "model/onnx/model.onnx", "model/mine.txt", "model-ort/model.ort"]
+    "name",
+    [
+        "predictions.jsonl",
+        "report.md",
+        "report.json",
+        "recipe.lock",
+        "model/onnx/model.onnx",
+        "model/mine.txt",
+        "model-ort/model.ort",
+    ],
 )
 def test_what_was_changed_is_kept_aside(out: Path, name: str) -> None:
     (out / name).write_text("changed by me")
@@ -89,7 +110,10 @@ def test_links_are_put_aside_and_never_followed(out: Path, tmp_path: Path) -> No
     shutil.rmtree(out / "model")
     (out / "model").symlink_to(tmp_path / "elsewhere")
     put(out, "second")
-    assert files(tmp_path / "elsewhere") == {"tokenizer.json"} and (tmp_path / "elsewhere" / "tokenizer.json").read_text() == "theirs"
+    assert (
+        files(tmp_path / "elsewhere") == {"tokenizer.json"}
+        and (tmp_path / "elsewhere" / "tokenizer.json").read_text() == "theirs"
+    )
     assert open_run(out).report.created == "second" and (out / "changed-1" / "model").is_symlink()
 
 
@@ -111,7 +135,15 @@ def cut(monkeypatch: pytest.MonkeyPatch, after: int) -> Callable[[], int]:
 
         return change
 
-    for module, name in ((os, "replace"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (Path, "unlink"), (Path, "rename"), (Path, "rmdir")):
+    for module, name in (
+        (os, "replace"),
+        (os, "rename"),
+        (os, "unlink"),
+        (os, "rmdir"),
+        (Path, "unlink"),
+        (Path, "rename"),
+        (Path, "rmdir"),
+    ):
         monkeypatch.setattr(module, name, counted(getattr(module, name)))
     return lambda: done
 
@@ -120,7 +152,9 @@ def shown(run: Path) -> str:
     try:
         return open_run(run).report.created
     except InputError as error:
-        alone = str(error).partition("as it was written: ")[2].startswith("model/tokenizer.json has 13 bytes, and had 29\n")
+        alone = (
+            str(error).partition("as it was written: ")[2].startswith("model/tokenizer.json has 13 bytes, and had 29\n")
+        )
         return "first, with another tokenizer" if alone else str(error)
 
 
@@ -142,7 +176,9 @@ def test_a_cut_at_any_moment_is_made_good_and_never_says_pass_over_half_a_run(ou
         writable(work, ("recipe.lock",))
         recover(work, RUN)
         assert open_run(work).report.created == "second"
-        assert {n for n in files(work) if (work / n).read_text() == "changed by me"} == {"changed-1/model/tokenizer.json"}
+        assert {n for n in files(work) if (work / n).read_text() == "changed by me"} == {
+            "changed-1/model/tokenizer.json"
+        }
         assert {n for n in files(work) if (work / n).read_text() == "mine"} == MINE
         assert not [n for n in files(work) if n.startswith((".edgeopt", "changed-2", "model-ort"))]
         shutil.rmtree(work)
@@ -249,12 +285,17 @@ def test_two_processes_take_turns_whatever_their_store(tmp_path: Path, there: bo
     assert os.listdir(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize(("make", "said"), [
-    (lambda out: out.write_text("mine"), "is a file"),
-    (lambda out: (out.mkdir(), (out / "mine.txt").write_text("mine")), "no run of edgeopt made"),
-    (lambda out: (out.mkdir(), (out / "report.json").write_text("{}")), "no run of edgeopt made"),
-])  # fmt: skip
-def test_what_is_not_ours_is_refused_before_anything_is_computed(tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda out: out.write_text("mine"), "is a file"),
+        (lambda out: (out.mkdir(), (out / "mine.txt").write_text("mine")), "no run of edgeopt made"),
+        (lambda out: (out.mkdir(), (out / "report.json").write_text("{}")), "no run of edgeopt made"),
+    ],
+)
+def test_what_is_not_ours_is_refused_before_anything_is_computed(
+    tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
     make(tmp_path / "out")
     with pytest.raises(InputError, match=said) as raised:
         writable(tmp_path / "out", ("recipe.lock",))

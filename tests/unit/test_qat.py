@@ -1,4 +1,6 @@
-"""Fake quantization against hand-computed numbers and torch's own, learned ranges against the paper's formula, and the graph against the model."""
+"""Fake quantization against hand-computed numbers and torch's own, learned ranges against the paper's formula, and the
+graph against the model.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from edgeopt.training.ranges import RangeSchedule
 
 
 def test_rounding_by_hand() -> None:
-    # halves go to the even neighbor; 0.24 and -0.27 are 2.4 and -2.7 steps; zero point 3, so the least value is -3 steps
+    # halves go to the even neighbor; 0.24 and -0.27 are 2.4 and -2.7 steps; zero point 3, so the least value is -3
+    # steps
     x = torch.tensor([0.24, -0.27, 0.25, 0.35, -9.0, 99.0])
     got = quantize(x, torch.tensor(0.1), torch.tensor(3.0), 0, U8)
     assert got.tolist() == pytest.approx([0.2, -0.3, 0.2, 0.4, -0.3, 25.2])
@@ -28,7 +31,8 @@ def test_rounding_by_hand() -> None:
 def test_forward_and_straight_through_are_torchs(low: int, high: int, zero: int) -> None:
     torch.manual_seed(0)
     x = (torch.randn(64, 8) * 9).requires_grad_()
-    ours = quantize(x, torch.tensor(0.125), torch.tensor(float(zero)), low, high)  # a power of two: torch multiplies by the inverse
+    # a power of two: torch multiplies by the inverse
+    ours = quantize(x, torch.tensor(0.125), torch.tensor(float(zero)), low, high)
     weights = torch.randn_like(x)
     (of_ours,) = torch.autograd.grad((ours * weights).sum(), x)
     theirs = torch.fake_quantize_per_tensor_affine(x, 0.125, zero, low, high)
@@ -65,7 +69,12 @@ def seen(quantizers: Quantizers, low: float, high: float) -> Activation:
 def test_weights_have_a_scale_for_each_channel_and_every_weight_learns() -> None:
     linear: Any = nn.Linear(3, 3, bias=False)
     quantizers = Quantizers(quantize=True)
-    linear.__class__, linear.quantizers, linear.input_range, linear.read = FakeQuantLinear, quantizers, None, (seen(quantizers, 0.0, 1.0),)
+    linear.__class__, linear.quantizers, linear.input_range, linear.read = (
+        FakeQuantLinear,
+        quantizers,
+        None,
+        (seen(quantizers, 0.0, 1.0),),
+    )
     linear.weight.data = torch.tensor([[1.27, -0.013, 0.5], [0.0, 0.0, 0.0], [-2.54, 0.031, 0.0]])
     out = linear.train()(torch.eye(3)).T
     torch.testing.assert_close(out, torch.tensor([[1.27, -0.01, 0.5], [0.0, 0.0, 0.0], [-2.54, 0.04, 0.0]]))
@@ -90,7 +99,9 @@ def test_evaluation_sums_integers_without_an_error() -> None:
     given = (np.rint(x.numpy() / step) + zero).clip(0, 255) - zero
     rounded = np.rint(linear.weight.detach().numpy() / weights)
     scale = weights[:, 0] * step
-    sums = given.astype(np.int64) @ rounded.astype(np.int64).T + np.rint(linear.bias.detach().numpy() / scale).astype(np.int64)
+    sums = given.astype(np.int64) @ rounded.astype(np.int64).T + np.rint(linear.bias.detach().numpy() / scale).astype(
+        np.int64
+    )
     with torch.no_grad():
         assert np.array_equal(linear.eval()(x).numpy(), sums.astype(np.float32) * scale)
         torch.testing.assert_close(linear.train()(x), linear.eval()(x))
@@ -192,15 +203,24 @@ def exported(model: Any, plain: Any, quantizers: Quantizers, folder: Path) -> Pa
     plain.load_state_dict(model.state_dict(), strict=False)
     plain.set_attn_implementation("eager")
     axes = {0: "batch", 1: "sequence"}
-    torch.onnx.export(Wrapped().eval(), tuple(inputs().values()), str(folder / "model.onnx"), dynamo=False, opset_version=17,
-                      input_names=["ids", "mask"], output_names=["logits"], dynamic_axes={"ids": axes, "mask": axes})  # fmt: skip
+    torch.onnx.export(
+        Wrapped().eval(),
+        tuple(inputs().values()),
+        str(folder / "model.onnx"),
+        dynamo=False,
+        opset_version=17,
+        input_names=["ids", "mask"],
+        output_names=["logits"],
+        dynamic_axes={"ids": axes, "mask": axes},
+    )
     write(folder / "model.onnx", quantizers)
     return folder / "model.onnx"
 
 
 def run(path: Path) -> Any:
-    """ONNX Runtime's answer; where the processor has no int8 dot product, on which its sums overflow in 16 bits, that of the same graph
-    with exact sums."""
+    """ONNX Runtime's answer; where the processor has no int8 dot product, on which its sums overflow in 16 bits, that
+    of the same graph with exact sums.
+    """
     from edgeopt.export.session import open_session
     from edgeopt.support import host
     from edgeopt.testing.exporters import exact_query
@@ -224,17 +244,27 @@ def test_onnx_runtime_computes_what_torch_does(family: str, tmp_path: Path) -> N
     torch.testing.assert_close(run(path), ours, atol=2e-3, rtol=0)
     assert float((ours - before).abs().max()) > 5e-3, "int8 is seen in the logits"
     graph = onnx.load(str(path)).graph
-    eights = {t.name: t for t in graph.initializer if t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and t.dims and len(t.dims) == 2}
+    eights = {
+        t.name: t
+        for t in graph.initializer
+        if t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and t.dims and len(t.dims) == 2
+    }
     assert len(eights) == len(quantizers.linears) + len(quantizers.tables)
-    assert sum(n.op_type == "QuantizeLinear" for n in graph.node) == len(quantizers.ranges), "query, key and value read one"
+    assert sum(n.op_type == "QuantizeLinear" for n in graph.node) == len(quantizers.ranges), (
+        "query, key and value read one"
+    )
     floats = [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 2]
-    assert all(np.prod(t.dims) <= 32 * 4 for t in floats), "no matrix is left in float but MPNet's table of position biases"
+    assert all(np.prod(t.dims) <= 32 * 4 for t in floats), (
+        "no matrix is left in float but MPNet's table of position biases"
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("family", ["bert", "distilbert"])
 def test_a_cut_model_with_learned_ranges(family: str, tmp_path: Path) -> None:
-    kept = Kept([KeptLayer(0, [1, 3], [0, 2, 5]), KeptLayer(1, [], [1]), KeptLayer(2, None, [])], hidden=list(range(20)))
+    kept = Kept(
+        [KeptLayer(0, [1, 3], [0, 2, 5]), KeptLayer(1, [], [1]), KeptLayer(2, None, [])], hidden=list(range(20))
+    )
     model, plain = tiny(family), tiny(family)
     for each in (model, plain):
         cut(each, kept)

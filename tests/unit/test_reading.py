@@ -1,4 +1,6 @@
-"""What edgeopt reads back: limits, one schema, one error that names file and first wrong part; and the store's own files."""
+"""What edgeopt reads back: limits, one schema, one error that names file and first wrong part; and the store's own
+files.
+"""
 
 from __future__ import annotations
 
@@ -42,30 +44,33 @@ def refusal(path: Path, reader: Reader = READ) -> str:
     return f"{issue.place}: {issue.message}"
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("", ":1:1: the thing is not JSON: Expecting value"),
-    ('{"size": 1,\n "ratio": }', ":2:11: the thing is not JSON"),
-    ('{"size": 1, "size": 2}', "a key stands twice"),
-    ('{"size": NaN}', "NaN is no number of JSON"),
-    ('{"size": 1, "ratio": 1e999}', "a number that is not finite"),
-    ('{"size": 9007199254740993}', "more than 53 bits"),
-    ('{"size": ' + "9" * 5000 + "}", "is not JSON"),
-    ('{"size": ' + "[" * 50 + "]" * 50 + "}", "nested deeper than 40 levels"),
-    ('{"size": ' + "[" * 100_000 + "}", "nested deeper than 40 levels"),
-    ('{"size": "\\ud800"}', "half of a surrogate pair"),
-    ('{"\\ud800": 1}', "half of a surrogate pair"),
-    ('{"size": "1"}', "size must be a valid integer"),
-    ('{"size": true}', "size must be a valid integer"),
-    ('{"size": 1.0}', "size must be a valid integer"),
-    ('{"size": -1}', "size must be greater than or equal to 0"),
-    ('{"ratio": 1}', "size is missing"),
-    ('{"size": 1, "other": 2}', "other is not known"),
-    ('{"size": 1, "at": [1, "2"]}', "at.1 must be a valid integer"),
-    ('{"size": 1, "file": "../x"}', "file must be a path inside the folder"),
-    ('{"size": 1, "file": "a\\u0000b"}', "file must be a path inside the folder"),
-    ("[]", "must be an object"),
-    ("\ufeff{}", "is not JSON"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ":1:1: the thing is not JSON: Expecting value"),
+        ('{"size": 1,\n "ratio": }', ":2:11: the thing is not JSON"),
+        ('{"size": 1, "size": 2}', "a key stands twice"),
+        ('{"size": NaN}', "NaN is no number of JSON"),
+        ('{"size": 1, "ratio": 1e999}', "a number that is not finite"),
+        ('{"size": 9007199254740993}', "more than 53 bits"),
+        ('{"size": ' + "9" * 5000 + "}", "is not JSON"),
+        ('{"size": ' + "[" * 50 + "]" * 50 + "}", "nested deeper than 40 levels"),
+        ('{"size": ' + "[" * 100_000 + "}", "nested deeper than 40 levels"),
+        ('{"size": "\\ud800"}', "half of a surrogate pair"),
+        ('{"\\ud800": 1}', "half of a surrogate pair"),
+        ('{"size": "1"}', "size must be a valid integer"),
+        ('{"size": true}', "size must be a valid integer"),
+        ('{"size": 1.0}', "size must be a valid integer"),
+        ('{"size": -1}', "size must be greater than or equal to 0"),
+        ('{"ratio": 1}', "size is missing"),
+        ('{"size": 1, "other": 2}', "other is not known"),
+        ('{"size": 1, "at": [1, "2"]}', "at.1 must be a valid integer"),
+        ('{"size": 1, "file": "../x"}', "file must be a path inside the folder"),
+        ('{"size": 1, "file": "a\\u0000b"}', "file must be a path inside the folder"),
+        ("[]", "must be an object"),
+        ("\ufeff{}", "is not JSON"),
+    ],
+)
 def test_the_first_wrong_part_is_named(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "thing.json"
     path.write_text(text, encoding="utf-8")
@@ -75,7 +80,11 @@ def test_the_first_wrong_part_is_named(tmp_path: Path, text: str, said: str) -> 
 
 def test_what_is_right_is_read(tmp_path: Path) -> None:
     path = tmp_path / "thing.json"
-    path.write_text('{"size": 1, "ratio": 2, "at": [1, 2], "file": "a/b", "x": "\\ud83d\\ude00"}'.replace(', "x"', ', "file2"').replace("file2", "file", 0))
+    path.write_text(
+        '{"size": 1, "ratio": 2, "at": [1, 2], "file": "a/b", "x": "\\ud83d\\ude00"}'.replace(
+            ', "x"', ', "file2"'
+        ).replace("file2", "file", 0)
+    )
     with pytest.raises(InputError, match="file2 is not known"):
         READ.model(path, Shape)
     path.write_text('{"size": 1, "ratio": 2, "at": [1, 2], "file": "a/\\ud83d\\ude00"}')
@@ -86,9 +95,12 @@ def test_what_is_right_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["absent", "folder", "pipe", "device", "loop", "long", "nul"])
 def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "thing"
-    {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "loop": lambda: path.symlink_to(path), "device": lambda: path.symlink_to("/dev/zero")}.get(
-        kind, lambda: None
-    )()
+    {
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "loop": lambda: path.symlink_to(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+    }.get(kind, lambda: None)()
     refusal({"long": tmp_path / ("x" * 300), "nul": Path("a\0b")}.get(kind, path))
 
 
@@ -105,19 +117,22 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytes
 # -- predictions and latencies
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"candidate": ["0.1", "0.2"]}, "candidate.0 must be a valid number"),
-    ({"candidate": [0.1, 0.2, 0.3]}, "candidate List should have at most 2 items"),
-    ({"baseline": [0.1]}, "baseline List should have at least 2 items"),
-    ({"baseline": [[0.1], [0.2]]}, "baseline.0 must be a valid number"),
-    ({"candidate": [True, False]}, "candidate.0 must be a valid number"),
-    ({"label": 2}, "label must be less than 2"),
-    ({"label": "1"}, "label must be a valid integer"),
-    ({"index": 7}, "row 7 stands where row 3 should"),
-    ({"slices": {"length": 3}}, "slices.length must be a valid string"),
-    ({"slices": {"length": "3"}}, "is in other slices than the first"),
-    ({"more": 1}, "more is not known"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"candidate": ["0.1", "0.2"]}, "candidate.0 must be a valid number"),
+        ({"candidate": [0.1, 0.2, 0.3]}, "candidate List should have at most 2 items"),
+        ({"baseline": [0.1]}, "baseline List should have at least 2 items"),
+        ({"baseline": [[0.1], [0.2]]}, "baseline.0 must be a valid number"),
+        ({"candidate": [True, False]}, "candidate.0 must be a valid number"),
+        ({"label": 2}, "label must be less than 2"),
+        ({"label": "1"}, "label must be a valid integer"),
+        ({"index": 7}, "row 7 stands where row 3 should"),
+        ({"slices": {"length": 3}}, "slices.length must be a valid string"),
+        ({"slices": {"length": "3"}}, "is in other slices than the first"),
+        ({"more": 1}, "more is not known"),
+    ],
+)
 def test_predictions_have_the_shape_of_the_task(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     run = write(tmp_path / "a", sample_report(gates=[]), WRONG_FIRST, _gated())
     (run / "latency.json").write_text("[]")
@@ -126,7 +141,12 @@ def test_predictions_have_the_shape_of_the_task(tmp_path: Path, change: dict[str
     (run / "predictions.jsonl").write_text("\n".join(lines))
     seal_run(run)
     done = edgeopt("gate", run)
-    assert done.code == 2 and "error[E115]: the file of the predictions is damaged: " in done.err and said in done.err and "predictions.jsonl:4" in done.err
+    assert (
+        done.code == 2
+        and "error[E115]: the file of the predictions is damaged: " in done.err
+        and said in done.err
+        and "predictions.jsonl:4" in done.err
+    )
 
 
 def test_a_metric_that_the_predictions_do_not_have_is_refused(tmp_path: Path) -> None:
@@ -134,22 +154,51 @@ def test_a_metric_that_the_predictions_do_not_have_is_refused(tmp_path: Path) ->
     (run / "latency.json").write_text("[]")
     seal_run(run)
     done = edgeopt("gate", run)  # the sample's metrics are those of another run
-    assert done.code == 2 and "the report says accuracy 0.8407 of onnx/model.onnx, and the predictions 1.0000" in done.err
+    assert (
+        done.code == 2 and "the report says accuracy 0.8407 of onnx/model.onnx, and the predictions 1.0000" in done.err
+    )
 
 
-@pytest.mark.parametrize(("latency", "said"), [
-    ({}, "must be a valid array"), ([1], "0 must be an object"), ([{}], "subject Field required"), ("samples", "samples.0 must be a valid number"),
-    ("negative", "samples.0 must be greater than or equal to 0.000001"), ("openings", "there are 3 samples, and 2 of the openings"),
-    ("none", "samples List should have at least 1"), ("tiny", "samples.0 must be greater than or equal to 0.000001"),
-    ("huge", "samples.0 must be less than or equal to 1000000000"),
-    ("less", "openings.0 must be greater than or equal to 0"), ("many", "at most 1000"), ("alone", "there is no baseline on cpu at 16"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("latency", "said"),
+    [
+        ({}, "must be a valid array"),
+        ([1], "0 must be an object"),
+        ([{}], "subject Field required"),
+        ("samples", "samples.0 must be a valid number"),
+        ("negative", "samples.0 must be greater than or equal to 0.000001"),
+        ("openings", "there are 3 samples, and 2 of the openings"),
+        ("none", "samples List should have at least 1"),
+        ("tiny", "samples.0 must be greater than or equal to 0.000001"),
+        ("huge", "samples.0 must be less than or equal to 1000000000"),
+        ("less", "openings.0 must be greater than or equal to 0"),
+        ("many", "at most 1000"),
+        ("alone", "there is no baseline on cpu at 16"),
+    ],
+)
 def test_latencies_have_their_shape(tmp_path: Path, latency: Any, said: str) -> None:
     run = write(tmp_path / "a", sample_report(gates=[]), WRONG_FIRST, _gated())
-    one = {"subject": "candidate", "target": "cpu", "runtime": "r", "device": "d", "threads": 1, "batch": 1, "sequence": 16, "session": {}}
-    given = {"samples": {"samples": ["1"] * 3}, "negative": {"samples": [-1.0]}, "openings": {"samples": [1.0] * 3, "openings": [2]}, "none": {"samples": []},
-             "tiny": {"samples": [1e-300]}, "huge": {"samples": [1e300]}, "less": {"samples": [1.0], "openings": [-1, 2]},
-             "many": {"samples": [1.0], "openings": [0] * 1000 + [1]}, "alone": {"samples": [1.0]}}  # fmt: skip
+    one = {
+        "subject": "candidate",
+        "target": "cpu",
+        "runtime": "r",
+        "device": "d",
+        "threads": 1,
+        "batch": 1,
+        "sequence": 16,
+        "session": {},
+    }
+    given = {
+        "samples": {"samples": ["1"] * 3},
+        "negative": {"samples": [-1.0]},
+        "openings": {"samples": [1.0] * 3, "openings": [2]},
+        "none": {"samples": []},
+        "tiny": {"samples": [1e-300]},
+        "huge": {"samples": [1e300]},
+        "less": {"samples": [1.0], "openings": [-1, 2]},
+        "many": {"samples": [1.0], "openings": [0] * 1000 + [1]},
+        "alone": {"samples": [1.0]},
+    }
     (run / "latency.json").write_text(json.dumps([{**one, **given[latency]}] if isinstance(latency, str) else latency))
     seal_run(run)
     done = edgeopt("gate", run)
@@ -173,7 +222,15 @@ def store(tmp_path: Path) -> Store:
     made.prepare()
     with made.building(KEY) as folder:
         (folder / "x.txt").write_text("x")
-        made.commit(folder, key=KEY, parts={}, use="finetune", facts=frozenset({Fact.TORCH}), figures={"loss": float("nan")}, seconds=1.0)
+        made.commit(
+            folder,
+            key=KEY,
+            parts={},
+            use="finetune",
+            facts=frozenset({Fact.TORCH}),
+            figures={"loss": float("nan")},
+            seconds=1.0,
+        )
     return made
 
 
@@ -187,10 +244,17 @@ def replaced(old: str, new: str) -> Any:
 
 
 BREAK = {
-    "list": lambda p: p.write_text("[1]"), "null": lambda p: p.write_text("null"), "few": lambda p: p.write_text(json.dumps({"format": 1, "key": KEY})),
-    "deep": lambda p: p.write_text("[" * 10_000), "bytes": lambda p: p.write_bytes(b"\xff"), "gone": Path.unlink, "figures": replaced('"loss"', '"lost"'),
-    "facts": replaced('"facts": [', '"facts": [1,'), "path": replaced("x.txt", "../x.txt"), "seconds": replaced('"seconds": 1.0', '"seconds": "1"'),
-}  # fmt: skip
+    "list": lambda p: p.write_text("[1]"),
+    "null": lambda p: p.write_text("null"),
+    "few": lambda p: p.write_text(json.dumps({"format": 1, "key": KEY})),
+    "deep": lambda p: p.write_text("[" * 10_000),
+    "bytes": lambda p: p.write_bytes(b"\xff"),
+    "gone": Path.unlink,
+    "figures": replaced('"loss"', '"lost"'),
+    "facts": replaced('"facts": [', '"facts": [1,'),
+    "path": replaced("x.txt", "../x.txt"),
+    "seconds": replaced('"seconds": 1.0', '"seconds": "1"'),
+}
 
 
 @pytest.mark.parametrize("how", BREAK)

@@ -61,7 +61,9 @@ def regression() -> Report:
     changes = {"metrics": {"mse": 0.31}, "extra": {}}, {"metrics": {"mse": 0.33}, "extra": {}}
     subjects = before.model_copy(update=changes[0]), after.model_copy(update=changes[1])
     differences = [{"metric": "mse", "delta": 0.02, "low": -0.01, "high": 0.05}]
-    return sample_report(task=task, model="./models/mine", baseline=subjects[0], candidate=subjects[1], differences=differences, gates=[])
+    return sample_report(
+        task=task, model="./models/mine", baseline=subjects[0], candidate=subjects[1], differences=differences, gates=[]
+    )
 
 
 def code(card: str, language: str) -> list[str]:
@@ -160,7 +162,9 @@ def test_markup_in_names_stays_text() -> None:
     assert Balanced(page).text.count("<script>alert(1)</script>") >= 4
     markdown = render_markdown(report)
     assert "<script" not in markdown and "\\| \\`x\\`" in markdown
-    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if "alert" in line and line[0] == "|"}
+    widths = {
+        len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if "alert" in line and line[0] == "|"
+    }
     assert widths == {7, 9, 3}
 
 
@@ -227,36 +231,77 @@ def test_session_options_and_starts_are_shown_and_a_run_without_them_is_too() ->
     assert {"Session options", "Start-up"}.isdisjoint(section.heading for section in tables.details(plain))
     starts = Starts(ms=[50.0, 52.0, 49.0], peak_bytes=[90_000_000, 91_000_000, 90_000_000])
     slower = Starts(ms=[100.0, 104.0, 98.0], peak_bytes=[180_000_000] * 3)
-    options = {"intra_op_num_threads": 2, "session.force_spinning_stop": "1", "disabled_optimizers": ["SkipLayerNormFusion"], "enable_cpu_mem_arena": False}
-    report = plain.model_copy(update={
-        "baseline": plain.baseline.model_copy(update={"starts": slower}), "candidate": plain.candidate.model_copy(update={"starts": starts}),
-        "optimized": OptimizedGraph(artifact="model/onnx/model_optimized.onnx", size_bytes=1, starts=starts),
-        "sessions": [SessionChoice(subject="baseline", target="t", options={"intra_op_num_threads": 1}),
-                     SessionChoice(subject="candidate", target="t", options=options, ratio=1.2, low=1.1, high=1.3)],
-    })  # fmt: skip
+    options = {
+        "intra_op_num_threads": 2,
+        "session.force_spinning_stop": "1",
+        "disabled_optimizers": ["SkipLayerNormFusion"],
+        "enable_cpu_mem_arena": False,
+    }
+    report = plain.model_copy(
+        update={
+            "baseline": plain.baseline.model_copy(update={"starts": slower}),
+            "candidate": plain.candidate.model_copy(update={"starts": starts}),
+            "optimized": OptimizedGraph(artifact="model/onnx/model_optimized.onnx", size_bytes=1, starts=starts),
+            "sessions": [
+                SessionChoice(subject="baseline", target="t", options={"intra_op_num_threads": 1}),
+                SessionChoice(subject="candidate", target="t", options=options, ratio=1.2, low=1.1, high=1.3),
+            ],
+        }
+    )
     sections = {section.heading: section for section in tables.details(report)}
     assert sections["Session options"].table.rows == [
         ["baseline", "t", "1 thread", "default kept", "–"],
-        ["candidate", "t", "2 threads, without SkipLayerNormFusion, no memory arena", "1.20× as fast", "[1.10×, 1.30×]"],
+        [
+            "candidate",
+            "t",
+            "2 threads, without SkipLayerNormFusion, no memory arena",
+            "1.20× as fast",
+            "[1.10×, 1.30×]",
+        ],
     ]
-    assert [row[0] for row in sections["Start-up"].table.rows] == [report.baseline.artifact, report.candidate.artifact, "model/onnx/model_optimized.onnx"]
-    assert sections["Start-up"].table.rows[1][1:] == ["50.0 ms", "[49.0 ms, 52.0 ms]", "90.0 MB", "[90.0 MB, 91.0 MB]", "3"]
+    assert [row[0] for row in sections["Start-up"].table.rows] == [
+        report.baseline.artifact,
+        report.candidate.artifact,
+        "model/onnx/model_optimized.onnx",
+    ]
+    assert sections["Start-up"].table.rows[1][1:] == [
+        "50.0 ms",
+        "[49.0 ms, 52.0 ms]",
+        "90.0 MB",
+        "[90.0 MB, 91.0 MB]",
+        "3",
+    ]
     assert "for no other" in sections["Start-up"].note
     cold = next(row for row in tables.figures(report).rows if row[0] == "cold start")
     assert cold[4] == "[2.00×, 2.00×]"  # in each round one took twice as long as the other
     card = render_card(report, pair=False, quantized=True)
-    assert "`onnx/model_optimized.onnx` is the same graph" in card and "model_optimized" not in render_card(plain, pair=False, quantized=True)
+    assert "`onnx/model_optimized.onnx` is the same graph" in card and "model_optimized" not in render_card(
+        plain, pair=False, quantized=True
+    )
 
 
 def test_exports_are_points_with_their_bounds_and_the_beaten_ones_are_hollow() -> None:
     sample = sample_report()
     made = [
-        Export(name=name, format=name, runtime=name, subject=subject, made_of="graph", lengths=None, max_abs_diff=0.0, verdict="pass",
-               figures=sample.candidate.model_copy(update={"metrics": {"accuracy": accuracy, "f1": 0.8}}))
+        Export(
+            name=name,
+            format=name,
+            runtime=name,
+            subject=subject,
+            made_of="graph",
+            lengths=None,
+            max_abs_diff=0.0,
+            verdict="pass",
+            figures=sample.candidate.model_copy(update={"metrics": {"accuracy": accuracy, "f1": 0.8}}),
+        )
         for name, subject, accuracy in (("onnx", "candidate", 0.8382), ("openvino", "openvino", 0.83))
-    ]  # fmt: skip
+    ]
     faster = speedup("baseline", 2.0, 1.9, 2.1).model_copy(update={"of": "openvino"})
-    report = sample_report(exports=made, latency=[*sample.latency, latency("openvino", 10.7, 12, None)], speedups=[*sample.speedups, faster])
+    report = sample_report(
+        exports=made,
+        latency=[*sample.latency, latency("openvino", 10.7, 12, None)],
+        speedups=[*sample.speedups, faster],
+    )
     picture = charts.tradeoff(report)
     assert picture is not None and "openvino: 0.8300, 10.7 ms" in picture
     kinds = re.findall(r'<circle [^>]*class="mark ([^"]+)"', picture)
@@ -267,9 +312,21 @@ def test_exports_are_points_with_their_bounds_and_the_beaten_ones_are_hollow() -
 
 def test_sizes_are_a_waterfall_with_what_was_measured_at_its_ends() -> None:
     sample = sample_report()
-    selected = step("adapt", "adapter.lora", "candidate", 1.0, 96_214_880, selection={"metric": "accuracy", "value": 0.8413, "step": 3})
+    selected = step(
+        "adapt",
+        "adapter.lora",
+        "candidate",
+        1.0,
+        96_214_880,
+        selection={"metric": "accuracy", "value": 0.8413, "step": 3},
+    )
     picture = charts.sizes(sample_report(steps=[selected, *sample.steps[2:]]))
-    for expected in ("accuracy 0.8407, 21.4 ms", "accuracy 0.8382, 8.52 ms", "adapter.lora, accuracy 0.8413 held out", "−67.9 MB → 23.0 MB"):
+    for expected in (
+        "accuracy 0.8407, 21.4 ms",
+        "accuracy 0.8382, 8.52 ms",
+        "adapter.lora, accuracy 0.8413 held out",
+        "−67.9 MB → 23.0 MB",
+    ):
         assert expected in picture
     assert picture.count('class="bar gone"') == 2  # merge and int8
 
@@ -288,14 +345,20 @@ def test_figures_that_are_no_numbers_are_written_and_not_drawn(odd: float) -> No
     """Too few samples leave a bound open, and a broken model has metrics that are none: no report is lost for that."""
     report = sample_report()
     metrics = {**report.candidate.metrics, "accuracy": odd} if odd != odd else report.candidate.metrics
-    changed = report.model_copy(update={
-        "candidate": report.candidate.model_copy(update={"metrics": metrics}),
-        "speedups": [s.model_copy(update={"low": 0.0, "high": float("inf")}) for s in report.speedups],
-        "differences": [d.model_copy(update={"low": -odd, "high": odd}) for d in report.differences],
-        "gates": [g.model_copy(update={"low": -odd, "high": odd}) for g in report.gates],
-    })  # fmt: skip
+    changed = report.model_copy(
+        update={
+            "candidate": report.candidate.model_copy(update={"metrics": metrics}),
+            "speedups": [s.model_copy(update={"low": 0.0, "high": float("inf")}) for s in report.speedups],
+            "differences": [d.model_copy(update={"low": -odd, "high": odd}) for d in report.differences],
+            "gates": [g.model_copy(update={"low": -odd, "high": odd}) for g in report.gates],
+        }
+    )
     word = "∞" if odd == float("inf") else "not a number"
-    assert word in render_markdown(changed) and word in render_html(changed) and render_card(changed, pair=False, quantized=True)
+    assert (
+        word in render_markdown(changed)
+        and word in render_html(changed)
+        and render_card(changed, pair=False, quantized=True)
+    )
     assert "inf" not in "".join(re.findall(r'(?:x|y|x1|x2|y1|y2|cx|cy|width|height)="([^"]*)"', render_html(changed)))
 
 
@@ -309,7 +372,9 @@ def test_rows_that_stand_in_train_are_said_wherever_the_verdict_is(capsys: pytes
     show_summary(leaked)
     assert "3 of them in train too" in " ".join(capsys.readouterr().out.split())
     clean = sample_report(task=task.model_copy(update={"leaked": 0}))
-    assert "stand in train" not in render_markdown(clean) + render_html(clean) + render_card(clean, pair=False, quantized=True)
+    assert "stand in train" not in render_markdown(clean) + render_html(clean) + render_card(
+        clean, pair=False, quantized=True
+    )
 
 
 def test_the_terminal_tells_latency_groups_apart() -> None:
@@ -317,4 +382,7 @@ def test_the_terminal_tells_latency_groups_apart() -> None:
     gate = next(g for g in gates() if g.metric.startswith("latency"))
     short, long = (gate.model_copy(update={"sequence": length, "target": "phone"}) for length in (32, "task"))
     assert in_terminal(short, [short]) == f"{gate.metric} {gate.kind} {gate.bound:g}"
-    assert [in_terminal(g, [short, long]).partition(f"{gate.bound:g} ")[2] for g in (short, long)] == ["(phone, 32 tokens)", "(phone, task rows)"]
+    assert [in_terminal(g, [short, long]).partition(f"{gate.bound:g} ")[2] for g in (short, long)] == [
+        "(phone, 32 tokens)",
+        "(phone, task rows)",
+    ]

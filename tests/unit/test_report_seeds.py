@@ -41,7 +41,12 @@ def test_summary_against_numpy() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 50)
     runs = [SeedLogits(s, rng.normal(size=(50, 2)), rng.normal(size=(50, 2))) for s in (4, 8, 15)]
-    task = task_of(TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "x"}, "text": "x", "metrics": ["accuracy"]}), ("a", "b"))
+    task = task_of(
+        TaskSpec.model_validate(
+            {"type": "text-classification", "dataset": {"path": "x"}, "text": "x", "metrics": ["accuracy"]}
+        ),
+        ("a", "b"),
+    )
     found = summarize(task, labels, runs)
     assert found is not None
     assert list(found.results[0].baseline) == ["accuracy", "precision", "recall", "f1"]
@@ -77,7 +82,10 @@ def test_cost_of_training_has_a_column_a_trained_step() -> None:
 
 
 def test_a_training_that_both_chains_share_is_shown_once() -> None:
-    shared = [step("finetune", "finetune", chain, 9.0, 1000, **training(10, 10, 8.0)).model_copy(update={"key": "k"}) for chain in ("baseline", "candidate")]
+    shared = [
+        step("finetune", "finetune", chain, 9.0, 1000, **training(10, 10, 8.0)).model_copy(update={"key": "k"})
+        for chain in ("baseline", "candidate")
+    ]
     gpu = step("more", "finetune", "candidate", 9.0, 1000, **training(10, 10, 8.0), peak_gpu_bytes=59_200_000)
     table = cost.table(sample_report(steps=[*shared, gpu]))
     assert [c.name for c in table.columns] == ["Figure", "finetune, both chains", "candidate.more"]
@@ -85,4 +93,6 @@ def test_a_training_that_both_chains_share_is_shown_once() -> None:
 
 
 def test_nothing_is_said_of_a_run_that_trained_nothing() -> None:
-    assert "What the training cost" not in render_markdown(sample_report(steps=[step("int8", "quantize.dynamic", "candidate", 1.0, 10)]))
+    assert "What the training cost" not in render_markdown(
+        sample_report(steps=[step("int8", "quantize.dynamic", "candidate", 1.0, 10)])
+    )

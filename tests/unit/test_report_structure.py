@@ -21,9 +21,16 @@ CUT = Structure((Layer(0, (0, 2), 128), Layer(2, (), 8)), 64, DENSE)
 def report() -> Report:
     macs, whole = CUT.macs(128), DENSE.structure.macs(128)
     shape: dict[str, Any] = {
-        **survival(CUT), "hidden": 64, "dense": dict(vars(DENSE)), "weights": CUT.weights, "dense_weights": DENSE.structure.weights,
-        "macs": macs, "dense_macs": whole, "macs_tokens": 128, "promised_speedup": whole / macs,
-    }  # fmt: skip
+        **survival(CUT),
+        "hidden": 64,
+        "dense": dict(vars(DENSE)),
+        "weights": CUT.weights,
+        "dense_weights": DENSE.structure.weights,
+        "macs": macs,
+        "dense_macs": whole,
+        "macs_tokens": 128,
+        "promised_speedup": whole / macs,
+    }
     earlier = {**shape, "heads": [4, 4, 4], "head_numbers": [[0, 1, 2, 3]] * 3}
     steps = [
         step("first", "prune.layers", "candidate", 1.0, 1_000_000, structure=earlier, compressed_bytes=900_000),

@@ -36,15 +36,25 @@ def quantized(family: str, folder: Path, monkeypatch: pytest.MonkeyPatch, scope:
             return self.model(input_ids=ids, attention_mask=mask).logits
 
     axes = {0: "batch", 1: "sequence"}
-    torch.onnx.export(Wrapped().eval(), tuple(inputs().values()), str(folder / "float.onnx"), dynamo=False, opset_version=17,
-                      input_names=list(FEED), output_names=["logits"], dynamic_axes=dict.fromkeys(FEED, axes))  # fmt: skip
+    torch.onnx.export(
+        Wrapped().eval(),
+        tuple(inputs().values()),
+        str(folder / "float.onnx"),
+        dynamo=False,
+        opset_version=17,
+        input_names=list(FEED),
+        output_names=["logits"],
+        dynamic_axes=dict.fromkeys(FEED, axes),
+    )
     graph = qdq.load(folder / "float.onnx")
     left_out = excluded(graph.graph, scope)
     seen = {name: MinMax() for name in activations(graph.graph, left_out)}
     observe(graph, {name: [each] for name, each in seen.items()}, lambda: iter([FEED]), folder)
     with monkeypatch.context() as patch:
         patch.setattr(qdq, "as_rows", lambda model: None)
-        qdq.quantize(graph, {name: each.range() for name, each in seen.items()}, left_out, qdq.Format(), folder / "int8.onnx")
+        qdq.quantize(
+            graph, {name: each.range() for name, each in seen.items()}, left_out, qdq.Format(), folder / "int8.onnx"
+        )
     return onnx.load(str(folder / "int8.onnx"))
 
 
@@ -55,11 +65,15 @@ def run(model: Any, feed: dict[str, Any], *, optimized: Path | None = None) -> A
         options.optimized_model_filepath = str(optimized)
     else:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feed)[0]
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feed)[
+        0
+    ]
 
 
 def round_biases(graph: Any) -> None:
-    """Make what is added to each product a multiple of its scale: in int8 the smallest difference may round on to a large one."""
+    """Make what is added to each product a multiple of its scale: in int8 the smallest difference may round on to a
+    large one.
+    """
     constants = {t.name: t for t in graph.initializer}
     made = {name: n for n in graph.node for name in n.output}
     for node in graph.node:
@@ -68,7 +82,11 @@ def round_biases(graph: Any) -> None:
         if node.op_type == "Add" and bias is not None and product is not None and tidy.is_product(product, made):
             scales = [numpy_helper.to_array(constants[made[name].input[1]]) for name in product.input]
             scale = scales[0] * scales[1]
-            bias.CopyFrom(numpy_helper.from_array((np.rint(numpy_helper.to_array(bias) / scale) * scale).astype(np.float32), bias.name))
+            bias.CopyFrom(
+                numpy_helper.from_array(
+                    (np.rint(numpy_helper.to_array(bias) / scale) * scale).astype(np.float32), bias.name
+                )
+            )
 
 
 def copy(model: Any) -> Any:
@@ -91,10 +109,15 @@ def test_rows_compute_the_same(family: str, tmp_path: Path, monkeypatch: pytest.
         np.testing.assert_allclose(run(made, feed), run(before, feed), atol=1e-6)
     run(made, FEED, optimized=tmp_path / "optimized.onnx")
     operators = [n.op_type for n in onnx.load(str(tmp_path / "optimized.onnx")).graph.node]
-    assert operators.count("QGemm") == 18 + 2 + (family == "electra"), "two in the head, and ELECTRA projects its narrow embeddings"
+    assert operators.count("QGemm") == 18 + 2 + (family == "electra"), (
+        "two in the head, and ELECTRA projects its narrow embeddings"
+    )
     assert not {"Gemm", "MatMulIntegerToFloat"} & set(operators)
     if family != "mpnet":  # whose shapes are not all found
-        assert sum(n.op_type == "Reshape" for n in made.graph.node) <= sum(n.op_type == "Reshape" for n in before.graph.node) + 5
+        assert (
+            sum(n.op_type == "Reshape" for n in made.graph.node)
+            <= sum(n.op_type == "Reshape" for n in before.graph.node) + 5
+        )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -113,26 +136,40 @@ def test_only_products_read_rounded_activations(tmp_path: Path, monkeypatch: pyt
     made = quantized("bert", tmp_path, monkeypatch)
     as_rows(made)
     from_activation = {n.output[0] for n in made.graph.node if n.op_type == "QuantizeLinear"}
-    rounded = {n.output[0] for n in made.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in from_activation}
+    rounded = {
+        n.output[0] for n in made.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in from_activation
+    }
     readers = [n for n in made.graph.node if rounded & set(n.input) and "embeddings" not in n.name]
     assert len(readers) == 20 and {n.op_type for n in readers} == {"Gemm"}
 
 
 def product(bias: float, scale: float) -> Any:
     """(x·I + b) for x of shape (batch, sequence, 2), its weight's scale given."""
-    constants = {"one": np.float32(0.01), "zero": np.uint8(128), "w": np.eye(2, dtype=np.int8) * 100, "s": np.full(2, scale, np.float32),
-                 "z": np.zeros(2, np.int8), "b": np.full(2, bias, np.float32)}  # fmt: skip
+    constants = {
+        "one": np.float32(0.01),
+        "zero": np.uint8(128),
+        "w": np.eye(2, dtype=np.int8) * 100,
+        "s": np.full(2, scale, np.float32),
+        "z": np.zeros(2, np.int8),
+        "b": np.full(2, bias, np.float32),
+    }
     nodes = [
-        helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["q"], "q"), helper.make_node("DequantizeLinear", ["q", "one", "zero"], ["d"], "d"),
-        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["v"], "v", axis=1), helper.make_node("MatMul", ["d", "v"], ["p"], "p"),
+        helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["q"], "q"),
+        helper.make_node("DequantizeLinear", ["q", "one", "zero"], ["d"], "d"),
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["v"], "v", axis=1),
+        helper.make_node("MatMul", ["d", "v"], ["p"], "p"),
         helper.make_node("Add", ["b", "p"], ["y"], "y"),
-    ]  # fmt: skip
+    ]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "sequence", 2]) for name in ("x", "y")]
-    graph = helper.make_graph(nodes, "product", ends[:1], ends[1:], [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])
+    graph = helper.make_graph(
+        nodes, "product", ends[:1], ends[1:], [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-@pytest.mark.parametrize(("bias", "scale", "operator"), [(0.5, 0.01, "Gemm"), (0.5, 1e-12, "MatMul"), (0.5, 0.0, "MatMul")])
+@pytest.mark.parametrize(
+    ("bias", "scale", "operator"), [(0.5, 0.01, "Gemm"), (0.5, 1e-12, "MatMul"), (0.5, 0.0, "MatMul")]
+)
 def test_a_bias_that_does_not_fit_is_added(bias: float, scale: float, operator: str) -> None:
     """By hand: 1 is 100 steps of 0.01; where the integer of the bias would be beyond 32 bits, it stays a float."""
     model = product(bias, scale)
@@ -143,11 +180,19 @@ def test_a_bias_that_does_not_fit_is_added(bias: float, scale: float, operator: 
 
 
 def test_what_is_computed_twice_is_kept_once() -> None:
-    nodes = [helper.make_node("Constant", [], [f"c{i}"], f"c{i}", value=numpy_helper.from_array(np.array([1]))) for i in range(2)]
+    nodes = [
+        helper.make_node("Constant", [], [f"c{i}"], f"c{i}", value=numpy_helper.from_array(np.array([1])))
+        for i in range(2)
+    ]
     nodes += [helper.make_node("Unsqueeze", ["x", f"c{i}"], [f"u{i}"], f"u{i}") for i in range(2)]
     nodes += [helper.make_node("Add", ["u0", "u1"], ["y"], "y")]
-    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"]), helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])]
-    model = helper.make_model(helper.make_graph(nodes, "twice", ends[:1], ends[1:]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "twice", ends[:1], ends[1:]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
     tidy.share(model)
     tidy.drop_unused(model.graph)
     assert [n.op_type for n in model.graph.node] == ["Unsqueeze", "Add"] and len(model.graph.initializer) == 1

@@ -1,4 +1,6 @@
-"""Which rows, and which slices of them, a verdict is about: those that are here are always held against what the run measured."""
+"""Which rows, and which slices of them, a verdict is about: those that are here are always held against what the run
+measured.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,16 @@ ROWS = [("good a", 1, "x"), ("bad b", 0, "y"), ("good c", 1, "y")]
 def write(folder: Path, rows: list[tuple[str, int, str]], train: list[tuple[str, int, str]] | None = None) -> Path:
     folder.mkdir(exist_ok=True)
     for name, given in (("train", train or [("t", 0, "x"), ("u", 1, "y")]), ("validation", rows)):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps({"text": t, "label": y, "genre": g}) + "\n" for t, y, g in given))
+        (folder / f"{name}.jsonl").write_text(
+            "".join(json.dumps({"text": t, "label": y, "genre": g}) + "\n" for t, y, g in given)
+        )
     return folder
 
 
 def spec(**more: Any) -> TaskSpec:
-    return TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "data"}, "text": "text", "label": "label", **more})
+    return TaskSpec.model_validate(
+        {"type": "text-classification", "dataset": {"path": "data"}, "text": "text", "label": "label", **more}
+    )
 
 
 def asked(task: TaskSpec, folder: Path, slice: str | None = None) -> Request:
@@ -65,7 +71,11 @@ def test_changed_rows_are_seen_wherever_the_recipe_stands(tmp_path: Path) -> Non
     task = spec()
     run, own = run_of(task, tmp_path), asked(task, tmp_path)
     (tmp_path / "link").symlink_to(tmp_path)
-    again = [asked(task, tmp_path), asked(task, tmp_path / "link"), asked(spec(dataset={"path": str(tmp_path / "data")}), Path("/"))]
+    again = [
+        asked(task, tmp_path),
+        asked(task, tmp_path / "link"),
+        asked(spec(dataset={"path": str(tmp_path / "data")}), Path("/")),
+    ]
     assert [why(run, each, own) for each in again] == [None] * 3
     write(tmp_path / "data", [("good a", 0, "x"), *ROWS[1:]])
     for each in again:

@@ -30,7 +30,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_the_committed_schema_is_this_one() -> None:
-    assert (ROOT / "schema" / "recipe-v1.json").read_text(encoding="utf-8") == edgeopt("schema").out, "run `edgeopt schema > schema/recipe-v1.json`"
+    assert (ROOT / "schema" / "recipe-v1.json").read_text(encoding="utf-8") == edgeopt("schema").out, (
+        "run `edgeopt schema > schema/recipe-v1.json`"
+    )
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
@@ -38,10 +40,21 @@ def test_every_recipe_is_valid(path: Path, schema: dict[str, Any]) -> None:
     assert [e.message for e in Draft202012Validator(schema).iter_errors(read(path))] == []
 
 
-@pytest.mark.parametrize("at", [
-    (), ("model",), ("task",), ("task", "dataset"), ("baseline",), ("baseline", "finetune"), ("steps", 0), ("steps", 3, "calibration"),
-    ("export", 0), ("gates", 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "at",
+    [
+        (),
+        ("model",),
+        ("task",),
+        ("task", "dataset"),
+        ("baseline",),
+        ("baseline", "finetune"),
+        ("steps", 0),
+        ("steps", 3, "calibration"),
+        ("export", 0),
+        ("gates", 0),
+    ],
+)
 def test_an_unknown_key_is_refused_at_every_level(at: tuple[str | int, ...], schema: dict[str, Any]) -> None:
     recipe = copy.deepcopy(read(RECIPES[0]))
     inner: Any = recipe
@@ -51,9 +64,19 @@ def test_an_unknown_key_is_refused_at_every_level(at: tuple[str | int, ...], sch
     assert not Draft202012Validator(schema).is_valid(recipe)
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("edgeopt", 2), ("name", "../up"), ("steps", {}), ("steps", [{"use": "sparkle"}]), ("steps", [{"id": "x"}]), ("targets", []), ("export", []), ("seed", -1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("edgeopt", 2),
+        ("name", "../up"),
+        ("steps", {}),
+        ("steps", [{"use": "sparkle"}]),
+        ("steps", [{"id": "x"}]),
+        ("targets", []),
+        ("export", []),
+        ("seed", -1),
+    ],
+)
 def test_wrong_values_are_refused(key: str, value: Any, schema: dict[str, Any]) -> None:
     assert not Draft202012Validator(schema).is_valid({**read(RECIPES[0]), key: value})
 
@@ -69,9 +92,17 @@ main()
 """
 
 
-@pytest.mark.parametrize("line", ["--help", "--version", "schema", "validate {recipe}", "plan {recipe} --store {store}", "explain", "recipes ls"])
+@pytest.mark.parametrize(
+    "line",
+    ["--help", "--version", "schema", "validate {recipe}", "plan {recipe} --store {store}", "explain", "recipes ls"],
+)
 def test_no_torch(line: str, tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
-    steps = [{"use": "adapter.lora"}, {"use": "merge"}, {"use": "prune.magnitude", "amount": 0.3}, {"use": "quantize.static"}]
+    steps = [
+        {"use": "adapter.lora"},
+        {"use": "merge"},
+        {"use": "prune.magnitude", "amount": 0.3},
+        {"use": "quantize.static"},
+    ]
     recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=tiny_task(tiny_data), steps=steps)
     done = edgeopt_process(*line.format(recipe=recipe, store=tmp_path / "store").split(), python=("-c", SPY))
     assert done.code == 0, done.err

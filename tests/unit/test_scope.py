@@ -9,15 +9,28 @@ from edgeopt.support.errors import InputError
 from edgeopt.transforms.quantize.scope import Patterns, matches, matching
 from edgeopt.transforms.quantize.sensitivity import block_of, rank
 
-NAMES = [f"/model/bert/encoder/layer.{i}/{part}/MatMul" for i in (1, 10) for part in ("attention/self/query", "intermediate/dense", "output/dense")]
+NAMES = [
+    f"/model/bert/encoder/layer.{i}/{part}/MatMul"
+    for i in (1, 10)
+    for part in ("attention/self/query", "intermediate/dense", "output/dense")
+]
 NAMES += ["/model/bert/embeddings/word_embeddings/Gather", "/model/classifier/Gemm"]
 
 
-@pytest.mark.parametrize(("pattern", "count"), [
-    ("layer.1", 3), ("layer.*", 6), ("layer.*/output", 2), ("query", 2), ("*embeddings*", 1), ("output/*/MatMul", 2),
-    ("layer.1*/intermediate/dense", 2), ("layer", 0),
-    (NAMES[0], 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [
+        ("layer.1", 3),
+        ("layer.*", 6),
+        ("layer.*/output", 2),
+        ("query", 2),
+        ("*embeddings*", 1),
+        ("output/*/MatMul", 2),
+        ("layer.1*/intermediate/dense", 2),
+        ("layer", 0),
+        (NAMES[0], 1),
+    ],
+)
 def test_a_pattern_matches_whole_parts(pattern: str, count: int) -> None:
     assert sum(matches(pattern, name) for name in NAMES) == count
 
@@ -37,8 +50,10 @@ def test_patterns_need_one() -> None:
 
 def test_blocks() -> None:
     assert [block_of(n) for n in NAMES] == [
-        *(f"/model/bert/encoder/layer.{i}/{kind}" for i in (1, 10) for kind in ("attention", "mlp", "mlp")), "embeddings", "head"
-    ]  # fmt: skip
+        *(f"/model/bert/encoder/layer.{i}/{kind}" for i in (1, 10) for kind in ("attention", "mlp", "mlp")),
+        "embeddings",
+        "head",
+    ]
 
 
 def test_ranking_measures_no_more_than_it_must() -> None:

@@ -57,13 +57,22 @@ def replaced(old: str, new: str) -> Change:
 
 def right_answers(path: Path) -> None:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps({**row, "candidate": [1.0 - row["label"], float(row["label"])]}) + "\n" for row in rows))
+    path.write_text(
+        "".join(json.dumps({**row, "candidate": [1.0 - row["label"], float(row["label"])]}) + "\n" for row in rows)
+    )
 
 
 def test_a_whole_run_is_opened_whatever_lies_beside(whole: Path) -> None:
     found = open_run(whole)
     assert found == open_run(whole / "report.json")
-    assert set(found.lock["files"]) == {"predictions.jsonl", "latency.json", "log.txt", f"model/{MODEL}", "model/tokenizer.json", "model/session.json"}
+    assert set(found.lock["files"]) == {
+        "predictions.jsonl",
+        "latency.json",
+        "log.txt",
+        f"model/{MODEL}",
+        "model/tokenizer.json",
+        "model/session.json",
+    }
     assert found.report.seal is not None
     assert set(found.report.seal.files) == {"recipe.lock", "report.md", "report.html", "model/README.md"}
 
@@ -74,22 +83,25 @@ def test_white_space_of_the_report_is_no_change(run: Path) -> None:
     assert open_run(run).report.verdict == "pass"
 
 
-@pytest.mark.parametrize(("name", "change", "said"), [
-    (f"model/{MODEL}", Path.unlink, "is missing"),
-    (f"model/{MODEL}", flipped, "has other bytes"),
-    (f"model/{MODEL}", lambda p: p.write_bytes(p.read_bytes() + b" "), " bytes, and had "),
-    ("model/tokenizer.json", flipped, "has other bytes"),
-    ("model/onnx/model.onnx.data", lambda p: p.write_text("added"), "was added"),
-    ("predictions.jsonl", right_answers, "and had"),
-    ("latency.json", lambda p: p.write_text("{}"), "has other bytes"),
-    ("recipe.lock", replaced('"max_ratio": 1.0', '"max_ratio": 9.0'), "has other bytes"),
-    ("recipe.lock", Path.unlink, "is missing"),
-    ("report.json", replaced('"size_bytes": ', '"size_bytes": 1'), "says something else"),
-    ("report.json", replaced('"accuracy": 0.8', '"accuracy": NaN, "was": 0.8'), "says something else"),
-    ("report.json", replaced('"verdict": "pass"', '"verdict": "fail"'), "says something else"),
-    ("report.html", replaced("<h1", "<h2"), "has other bytes"),
-    ("model/README.md", Path.unlink, "is missing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        (f"model/{MODEL}", Path.unlink, "is missing"),
+        (f"model/{MODEL}", flipped, "has other bytes"),
+        (f"model/{MODEL}", lambda p: p.write_bytes(p.read_bytes() + b" "), " bytes, and had "),
+        ("model/tokenizer.json", flipped, "has other bytes"),
+        ("model/onnx/model.onnx.data", lambda p: p.write_text("added"), "was added"),
+        ("predictions.jsonl", right_answers, "and had"),
+        ("latency.json", lambda p: p.write_text("{}"), "has other bytes"),
+        ("recipe.lock", replaced('"max_ratio": 1.0', '"max_ratio": 9.0'), "has other bytes"),
+        ("recipe.lock", Path.unlink, "is missing"),
+        ("report.json", replaced('"size_bytes": ', '"size_bytes": 1'), "says something else"),
+        ("report.json", replaced('"accuracy": 0.8', '"accuracy": NaN, "was": 0.8'), "says something else"),
+        ("report.json", replaced('"verdict": "pass"', '"verdict": "fail"'), "says something else"),
+        ("report.html", replaced("<h1", "<h2"), "has other bytes"),
+        ("model/README.md", Path.unlink, "is missing"),
+    ],
+)
 def test_a_changed_file_is_named(run: Path, name: str, change: Change, said: str) -> None:
     change(run / name)
     with pytest.raises(InputError) as raised:
@@ -111,7 +123,16 @@ def test_many_changes_are_counted(run: Path) -> None:
         open_run(run)
 
 
-@pytest.mark.parametrize("files", [None, [], {"../x": {"sha256": "0" * 64, "size": 1}}, {"x": {"sha256": "0", "size": 1}}, {"x": {"sha256": "0" * 64}}])
+@pytest.mark.parametrize(
+    "files",
+    [
+        None,
+        [],
+        {"../x": {"sha256": "0" * 64, "size": 1}},
+        {"x": {"sha256": "0", "size": 1}},
+        {"x": {"sha256": "0" * 64}},
+    ],
+)
 def test_a_lock_that_lists_no_files_is_refused(run: Path, files: object) -> None:
     lock = json.loads((run / "recipe.lock").read_text())
     (run / "recipe.lock").write_text(json.dumps({**lock, "files": files}))
@@ -144,14 +165,27 @@ def test_one_without_a_seal_is_refused(run: Path) -> None:
         open_run(run)
 
 
-@pytest.mark.parametrize("command", [
-    "gate {run}", "gate {run}/model", f"gate {{run}}/model/{MODEL}", "bundle {run} --out {run}/../b", "page {run} --out {run}/../p", "compare {run} {run}",
-    "diff {run} {run}", "report {run}", "report {run}/report.json", "baseline {run}/model --out {run}/../f.json",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gate {run}",
+        "gate {run}/model",
+        f"gate {{run}}/model/{MODEL}",
+        "bundle {run} --out {run}/../b",
+        "page {run} --out {run}/../p",
+        "compare {run} {run}",
+        "diff {run} {run}",
+        "report {run}",
+        "report {run}/report.json",
+        "baseline {run}/model --out {run}/../f.json",
+    ],
+)
 def test_every_command_that_reads_a_run_refuses_it(run: Path, command: str) -> None:
     flipped(run / "model" / MODEL)
     done = edgeopt(*command.format(run=run).split())
-    assert done.code == 2 and done.out == "" and "error[E150]" in done.err and f"model/{MODEL} has other bytes" in done.err
+    assert (
+        done.code == 2 and done.out == "" and "error[E150]" in done.err and f"model/{MODEL} has other bytes" in done.err
+    )
     assert {p.name for p in run.parent.iterdir()} == {"run"}
 
 

@@ -29,27 +29,64 @@ AGENT = Path(agent.__file__).read_text()
 
 def manifest(**target: Any) -> Manifest:
     files = {name: {"sha256": "0" * 64, "size": 1} for name in (MODEL, *REQUIRED)}
-    return Manifest.model_validate({
-        "edgeopt": "0.1.0", "name": "tiny", "created": "2026-11-21", "task": {"type": "text-classification", "texts": 1, "max_length": 16},
-        "labels": ["bad", "good"], "model": MODEL, "precision": "int8", "lock": "0" * 64, "license": None, "target": {**TARGET, **target}, "gates": [],
-        "packages": {"onnxruntime": "1.31.1"}, "files": files,
-    })  # fmt: skip
+    return Manifest.model_validate(
+        {
+            "edgeopt": "0.1.0",
+            "name": "tiny",
+            "created": "2026-11-21",
+            "task": {"type": "text-classification", "texts": 1, "max_length": 16},
+            "labels": ["bad", "good"],
+            "model": MODEL,
+            "precision": "int8",
+            "lock": "0" * 64,
+            "license": None,
+            "target": {**TARGET, **target},
+            "gates": [],
+            "packages": {"onnxruntime": "1.31.1"},
+            "files": files,
+        }
+    )
 
 
 def test_addresses() -> None:
     assert transport_of("ssh://me@host:2222/srv/my%20models/") == Ssh("host", "/srv/my models", "me", 2222)
-    assert transport_of("ssh://host/~/models", 22, "key", ["BatchMode=yes"]) == Ssh("host", "/~/models", None, 22, "key", ("BatchMode=yes",))
+    assert transport_of("ssh://host/~/models", 22, "key", ["BatchMode=yes"]) == Ssh(
+        "host", "/~/models", None, 22, "key", ("BatchMode=yes",)
+    )
     assert transport_of("ssh://[::1]:22/m") == Ssh("::1", "/m", None, 22)
     assert transport_of("adb://R58M123ABC/data/local/tmp/m") == Adb("R58M123ABC", "/data/local/tmp/m")
-    assert (transport_of("ssh://a.b:2222/m").name, transport_of("ssh://me@[::1]/m").name, transport_of("adb://1.2.3.4:5555/m").name) == (
-        "a.b-2222", "__1", "1.2.3.4_5555",
-    )  # fmt: skip
+    assert (
+        transport_of("ssh://a.b:2222/m").name,
+        transport_of("ssh://me@[::1]/m").name,
+        transport_of("adb://1.2.3.4:5555/m").name,
+    ) == (
+        "a.b-2222",
+        "__1",
+        "1.2.3.4_5555",
+    )
 
 
-@pytest.mark.parametrize("url", [
-    "ssh://-oProxyCommand=evil/m", "ssh://-x@host/m", "ssh://me:secret@host/m", "ssh://host", "ssh://host/", "ssh:///m", "http://host/m", "host:/m",
-    "ssh://host:99999/m", "ssh://host/a/../../etc", "ssh://ho%20st/m", "ssh://host/m?x=1", "ssh://a b/m", "adb://me@host/m", "adb:///m", "ssh://host/m%00",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://-oProxyCommand=evil/m",
+        "ssh://-x@host/m",
+        "ssh://me:secret@host/m",
+        "ssh://host",
+        "ssh://host/",
+        "ssh:///m",
+        "http://host/m",
+        "host:/m",
+        "ssh://host:99999/m",
+        "ssh://host/a/../../etc",
+        "ssh://ho%20st/m",
+        "ssh://host/m?x=1",
+        "ssh://a b/m",
+        "adb://me@host/m",
+        "adb:///m",
+        "ssh://host/m%00",
+    ],
+)
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(InputError, match="E145") as caught:
         transport_of(url)
@@ -67,21 +104,40 @@ def test_every_word_reaches_the_device_as_it_is() -> None:
 
 
 def fit(**changes: Any) -> dict[str, Any]:
-    return {"python": "3.11.2", "packages": {"onnxruntime": "1.31.1", "tokenizers": "0.23.3", "numpy": "2.4.6"}, "flags": ["avx2"], "cpu": "A", "cpus": 1,
-            "free_bytes": 1 << 40, "writable": True, "foreign": False, "partial_bytes": 0, **changes}  # fmt: skip
+    return {
+        "python": "3.11.2",
+        "packages": {"onnxruntime": "1.31.1", "tokenizers": "0.23.3", "numpy": "2.4.6"},
+        "flags": ["avx2"],
+        "cpu": "A",
+        "cpus": 1,
+        "free_bytes": 1 << 40,
+        "writable": True,
+        "foreign": False,
+        "partial_bytes": 0,
+        **changes,
+    }
 
 
-@pytest.mark.parametrize(("changes", "say"), [
-    ({"python": "3.9.18"}, "Python 3.9.18"), ({"packages": {"onnxruntime": "1.31.1", "tokenizers": None, "numpy": None}}, "no tokenizers, numpy"),
-    ({"flags": ["sse2"]}, "A has no avx2"), ({"flags": []}, "flags cannot be read"), ({"free_bytes": 10_999_999}, "11.0 MB are needed"),
-    ({"writable": False}, "cannot be written"), ({"foreign": True}, "no link"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "say"),
+    [
+        ({"python": "3.9.18"}, "Python 3.9.18"),
+        ({"packages": {"onnxruntime": "1.31.1", "tokenizers": None, "numpy": None}}, "no tokenizers, numpy"),
+        ({"flags": ["sse2"]}, "A has no avx2"),
+        ({"flags": []}, "flags cannot be read"),
+        ({"free_bytes": 10_999_999}, "11.0 MB are needed"),
+        ({"writable": False}, "cannot be written"),
+        ({"foreign": True}, "no link"),
+    ],
+)
 def test_what_a_device_lacks(changes: dict[str, Any], say: str) -> None:
     wanted = manifest(instructions=["avx2"])
     assert issues(fit(), wanted, 1_000_000) == []
     (found,) = issues(fit(**changes), wanted, 1_000_000)
     assert say in found.message and found.help
-    assert len(issues({**fit(**changes), "python": "2.7.1"}, wanted, 1_000_000)) == 1 + ("python" not in changes), "all at once"
+    assert len(issues({**fit(**changes), "python": "2.7.1"}, wanted, 1_000_000)) == 1 + ("python" not in changes), (
+        "all at once"
+    )
 
 
 def test_what_arrived_before_needs_no_room_again() -> None:
@@ -89,23 +145,48 @@ def test_what_arrived_before_needs_no_room_again() -> None:
 
 
 def test_notes() -> None:
-    found = notes(fit(packages={"onnxruntime": "1.20.0", "tokenizers": "0.23.3", "numpy": "2.4.6"}), manifest(threads=4))
-    assert found == ["onnxruntime 1.20.0 on the device, 1.31.1 when the run was made", "1 processors on the device, and the target has 4 threads"]
+    found = notes(
+        fit(packages={"onnxruntime": "1.20.0", "tokenizers": "0.23.3", "numpy": "2.4.6"}), manifest(threads=4)
+    )
+    assert found == [
+        "onnxruntime 1.20.0 on the device, 1.31.1 when the run was made",
+        "1 processors on the device, and the target has 4 threads",
+    ]
 
 
 def test_gates_that_a_device_decides() -> None:
     rng = np.random.default_rng(0)
     measured = {
-        "latency": [{"sequence": 16, "samples": list(10 + rng.normal(0, 0.1, 200))}, {"sequence": "task", "samples": [1.0] * 20}],
+        "latency": [
+            {"sequence": 16, "samples": list(10 + rng.normal(0, 0.1, 200))},
+            {"sequence": "task", "samples": [1.0] * 20},
+        ],
         "starts": [{"ms": 30.0 + i, "peak_bytes": 50_000_000} for i in range(9)],
     }
     median = float(np.median(measured["latency"][0]["samples"]))
-    specs = [("latency.p50", "max_ms", 11.0, {}), ("latency.p50", "max_ms", 9.0, {}), ("latency.p50", "max_ms", median, {}),
-             ("latency.p50", "max_ms", 1.2, {"sequence": "task"}), ("latency.p50", "max_ms", 11.0, {"sequence": "task"}),
-             ("latency.p99", "max_ms", 99.0, {}), ("start.cold", "max_ms", 40.0, {}),
-             ("memory.peak", "max_mb", 49.0, {})]  # fmt: skip
-    found = decide([GateSpec.model_validate({"metric": m, k: b, **more}) for m, k, b, more in specs], measured, manifest())
-    assert [g.verdict for g in found] == ["pass", "fail", "inconclusive", "inconclusive", "pass", "inconclusive", "pass", "fail"]
+    specs = [
+        ("latency.p50", "max_ms", 11.0, {}),
+        ("latency.p50", "max_ms", 9.0, {}),
+        ("latency.p50", "max_ms", median, {}),
+        ("latency.p50", "max_ms", 1.2, {"sequence": "task"}),
+        ("latency.p50", "max_ms", 11.0, {"sequence": "task"}),
+        ("latency.p99", "max_ms", 99.0, {}),
+        ("start.cold", "max_ms", 40.0, {}),
+        ("memory.peak", "max_mb", 49.0, {}),
+    ]
+    found = decide(
+        [GateSpec.model_validate({"metric": m, k: b, **more}) for m, k, b, more in specs], measured, manifest()
+    )
+    assert [g.verdict for g in found] == [
+        "pass",
+        "fail",
+        "inconclusive",
+        "inconclusive",
+        "pass",
+        "inconclusive",
+        "pass",
+        "fail",
+    ]
     assert found[6].value == 34.0 and "p50 needs 64" in found[3].reason and "p99 needs 662" in found[5].reason
 
 
@@ -197,7 +278,12 @@ def test_no_name_leaves_the_folder(tmp_path: Path) -> None:
     talk = Talk(tmp_path / "root", A)
     for name in ("../evil", "/tmp/evil", "a/../../b", "", "a//b", "."):
         assert "no path" in talk.ask(do="put", name=name, offset=0, size=0)["error"]
-    talk.send(json.dumps({"do": "put", "name": "../evil", "offset": 0, "size": 100_000}).encode() + b"\n" + b"{}\n" * 33_333 + b"x")
+    talk.send(
+        json.dumps({"do": "put", "name": "../evil", "offset": 0, "size": 100_000}).encode()
+        + b"\n"
+        + b"{}\n" * 33_333
+        + b"x"
+    )
     assert "no path" in json.loads(talk._line())["error"]
     assert talk.ask(do="previous") == {"id": None}, "the bytes of a file that is refused are no requests"
     talk.end()

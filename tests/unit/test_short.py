@@ -25,23 +25,28 @@ def resolved(folder: Path, text: str, *settings: str) -> dict[str, Any]:
     return load_recipe(folder / "recipe.yaml", settings).resolved()
 
 
-@pytest.mark.parametrize(("short", "long"), [
-    ("model: m\n", MODEL),
-    (MODEL + "export: onnx\n", MODEL + "export: [{format: onnx}]\n"),
-    (MODEL + "export: {format: ort}\n", MODEL + "export: [{format: ort}]\n"),
-    (MODEL + "export: [onnx, {format: ort}]\n", MODEL + "export: [{format: onnx}, {format: ort}]\n"),
-    (MODEL + "export: auto\n", MODEL + "export: [{format: auto}]\n"),
-    (MODEL + "targets: mobile\n", MODEL + "targets: [mobile]\n"),
-    (MODEL + "targets: {name: mine, threads: 2}\n", MODEL + "targets: [{name: mine, threads: 2}]\n"),
-    (MODEL + "gates: {metric: size, max_mb: 5}\n", MODEL + "gates: [{metric: size, max_mb: 5}]\n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("model: m\n", MODEL),
+        (MODEL + "export: onnx\n", MODEL + "export: [{format: onnx}]\n"),
+        (MODEL + "export: {format: ort}\n", MODEL + "export: [{format: ort}]\n"),
+        (MODEL + "export: [onnx, {format: ort}]\n", MODEL + "export: [{format: onnx}, {format: ort}]\n"),
+        (MODEL + "export: auto\n", MODEL + "export: [{format: auto}]\n"),
+        (MODEL + "targets: mobile\n", MODEL + "targets: [mobile]\n"),
+        (MODEL + "targets: {name: mine, threads: 2}\n", MODEL + "targets: [{name: mine, threads: 2}]\n"),
+        (MODEL + "gates: {metric: size, max_mb: 5}\n", MODEL + "gates: [{metric: size, max_mb: 5}]\n"),
+    ],
+)
 def test_a_short_form_is_the_long_one(tmp_path: Path, short: str, long: str) -> None:
     assert resolved(tmp_path, HEAD + short) == resolved(tmp_path, HEAD + long)
 
 
 def test_a_dataset_is_short_for_its_path(tmp_path: Path) -> None:
     short = HEAD.replace("{path: data}", "data/names")
-    assert resolved(tmp_path, short + MODEL) == resolved(tmp_path, HEAD.replace("{path: data}", "{path: data/names}") + MODEL)
+    assert resolved(tmp_path, short + MODEL) == resolved(
+        tmp_path, HEAD.replace("{path: data}", "{path: data/names}") + MODEL
+    )
     assert resolved(tmp_path, HEAD + MODEL, "task.dataset=rows")["task"]["dataset"]["path"] == "rows"
     assert resolved(tmp_path, short + MODEL, "task.dataset.path=rows")["task"]["dataset"]["path"] == "rows"
     document = load_recipe(tmp_path / "recipe.yaml").document
@@ -49,19 +54,24 @@ def test_a_dataset_is_short_for_its_path(tmp_path: Path) -> None:
 
 
 def test_a_setting_reaches_into_a_short_form(tmp_path: Path) -> None:
-    found = resolved(tmp_path, HEAD + "model: m\ntargets: mobile\n", "model.id=n", "task.metrics=accuracy", "export=ort")
+    found = resolved(
+        tmp_path, HEAD + "model: m\ntargets: mobile\n", "model.id=n", "task.metrics=accuracy", "export=ort"
+    )
     assert (found["model"]["id"], found["task"]["metrics"], found["export"][0]["format"]) == ("n", ["accuracy"], "ort")
     assert resolved(tmp_path, HEAD + MODEL, "model=n")["model"] == {"id": "n", "revision": None}
 
 
-@pytest.mark.parametrize(("text", "line", "words"), [
-    (MODEL + "export: onx\n", 6, "did you mean 'onnx'?"),
-    (MODEL + "export:\n  - onnx\n  - onx\n", 8, "did you mean 'onnx'?"),
-    (MODEL + "targets: mobil\n", 6, "did you mean 'mobile'?"),
-    (MODEL + "gates:\n  metric: p50\n  max_ms: 5\n", 7, "did you mean 'latency.p50'?"),
-    ("model: 5\n", 5, "must be a mapping"),
-    (MODEL + "export: []\n", 6, "at least 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (MODEL + "export: onx\n", 6, "did you mean 'onnx'?"),
+        (MODEL + "export:\n  - onnx\n  - onx\n", 8, "did you mean 'onnx'?"),
+        (MODEL + "targets: mobil\n", 6, "did you mean 'mobile'?"),
+        (MODEL + "gates:\n  metric: p50\n  max_ms: 5\n", 7, "did you mean 'latency.p50'?"),
+        ("model: 5\n", 5, "must be a mapping"),
+        (MODEL + "export: []\n", 6, "at least 1"),
+    ],
+)
 def test_a_mistake_in_a_short_form_is_at_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     with pytest.raises(InputError) as caught:
         resolved(tmp_path, HEAD + text)
@@ -76,19 +86,42 @@ def test_an_empty_list_of_metrics_is_refused(tmp_path: Path) -> None:
 METRICS, TYPES = (*dict.fromkeys(m for kind in TASKS.values() for m in kind.known_metrics), *MEASURED), tuple(TASKS)
 
 
-@pytest.mark.parametrize(("word", "among", "meant"), [
-    ("lr", TrainParams.model_fields, "learning_rate"), ("num_train_epochs", TrainParams.model_fields, "epochs"), ("bs", TrainParams.model_fields, "batch_size"),
-    ("fp16", TrainParams.model_fields, "precision"), ("patience", TrainParams.model_fields, "early_stopping"), ("wd", TrainParams.model_fields, "weight_decay"),
-    ("acc", METRICS, "accuracy"), ("p50", METRICS, "latency.p50"), ("MCC", METRICS, "matthews"), ("latency", METRICS, "latency.p50"),
-    ("ram", METRICS, "memory.peak"), ("macro_f1", METRICS, "f1"), ("acuracy", METRICS, "accuracy"), ("cold-start", METRICS, "start.cold"),
-    ("lora", registry.names(), "adapter.lora"), ("quantize.int8", registry.names(), "quantize.static"), ("int8", registry.names(), "quantize.static"),
-    ("qat", registry.names(), "quantize.qat"), ("magnitude", registry.names(), "prune.magnitude"), ("distil", registry.names(), "distill"),
-    ("fine-tune", registry.names(), "finetune"),
-    ("quantise.dynamic", registry.names(), "quantize.dynamic"), ("quantise.statik", registry.names(), "quantize.static"),
-    ("ner", TYPES, "token-classification"), ("sts", TYPES, "text-regression"), ("classification", TYPES, "text-classification"),
-    ("max_seq_length", TaskSpec.model_fields, "max_length"), ("classes", TaskSpec.model_fields, "labels"), ("metric", TaskSpec.model_fields, "metrics"),
-    ("frobnicate", METRICS, None), ("", METRICS, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("word", "among", "meant"),
+    [
+        ("lr", TrainParams.model_fields, "learning_rate"),
+        ("num_train_epochs", TrainParams.model_fields, "epochs"),
+        ("bs", TrainParams.model_fields, "batch_size"),
+        ("fp16", TrainParams.model_fields, "precision"),
+        ("patience", TrainParams.model_fields, "early_stopping"),
+        ("wd", TrainParams.model_fields, "weight_decay"),
+        ("acc", METRICS, "accuracy"),
+        ("p50", METRICS, "latency.p50"),
+        ("MCC", METRICS, "matthews"),
+        ("latency", METRICS, "latency.p50"),
+        ("ram", METRICS, "memory.peak"),
+        ("macro_f1", METRICS, "f1"),
+        ("acuracy", METRICS, "accuracy"),
+        ("cold-start", METRICS, "start.cold"),
+        ("lora", registry.names(), "adapter.lora"),
+        ("quantize.int8", registry.names(), "quantize.static"),
+        ("int8", registry.names(), "quantize.static"),
+        ("qat", registry.names(), "quantize.qat"),
+        ("magnitude", registry.names(), "prune.magnitude"),
+        ("distil", registry.names(), "distill"),
+        ("fine-tune", registry.names(), "finetune"),
+        ("quantise.dynamic", registry.names(), "quantize.dynamic"),
+        ("quantise.statik", registry.names(), "quantize.static"),
+        ("ner", TYPES, "token-classification"),
+        ("sts", TYPES, "text-regression"),
+        ("classification", TYPES, "text-classification"),
+        ("max_seq_length", TaskSpec.model_fields, "max_length"),
+        ("classes", TaskSpec.model_fields, "labels"),
+        ("metric", TaskSpec.model_fields, "metrics"),
+        ("frobnicate", METRICS, None),
+        ("", METRICS, None),
+    ],
+)
 def test_words_of_other_tools_are_understood(word: str, among: Any, meant: str | None) -> None:
     assert closest(word, among) == meant
 
@@ -111,10 +144,19 @@ def test_a_teacher_has_a_name(tmp_path: Path, teacher: str) -> None:
         resolved(tmp_path, HEAD + MODEL + f"steps: [{{use: finetune, distil: {{teacher: {teacher}}}}}]\n")
 
 
-@pytest.mark.parametrize("keys", [
-    {"model": "m"}, {"export": "onnx"}, {"export": ["onnx"]}, {"export": {"format": "onnx"}}, {"targets": "mobile"}, {"targets": {"name": "x"}},
-    {"gates": {"metric": "size", "max_mb": 5}}, {"task": {"type": "text-classification", "dataset": "x", "text": "t"}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"model": "m"},
+        {"export": "onnx"},
+        {"export": ["onnx"]},
+        {"export": {"format": "onnx"}},
+        {"targets": "mobile"},
+        {"targets": {"name": "x"}},
+        {"gates": {"metric": "size", "max_mb": 5}},
+        {"task": {"type": "text-classification", "dataset": "x", "text": "t"}},
+    ],
+)
 def test_the_schema_for_editors_knows_the_short_forms(keys: dict[str, Any]) -> None:
     task = {"type": "text-classification", "dataset": {"path": "x"}, "text": "t", "metrics": "accuracy", "slices": "s"}
     valid = Draft202012Validator(recipe_schema()).is_valid

@@ -80,7 +80,9 @@ def test_gradients_reach_every_mask() -> None:
 def uneven(model: Any) -> Masks:
     """One head here, none there, odd sizes, a dead block of each kind."""
     masks = ones(model)
-    assert masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
+    assert (
+        masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
+    )
     masks.heads[0][1:] = 0
     masks.heads[1][:] = 0
     masks.neurons[0][7:] = 0
@@ -103,7 +105,11 @@ def test_saved_loaded_trained_and_cut_again(family: str, tmp_path: Path) -> None
     names = [n for n, _ in loaded.named_parameters()]
     assert names == [n for n, _ in model.named_parameters()]
     loaded.train()(**inputs(), labels=torch.tensor([0, 1])).loss.backward()
-    assert all(p.grad is not None for n, p in loaded.named_parameters() if "pooler" not in n and "relative_attention_bias" not in n and "token_type" not in n)
+    assert all(
+        p.grad is not None
+        for n, p in loaded.named_parameters()
+        if "pooler" not in n and "relative_attention_bias" not in n and "token_type" not in n
+    )
     loaded.eval()
     again = ones(loaded)
     assert again.neurons and again.hidden is not None
@@ -169,8 +175,16 @@ def test_exported_with_other_lengths_it_computes_the_same(family: str, tmp_path:
     example = torch.full((1, 4), 7), torch.ones(1, 4, dtype=torch.long)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.onnx.export(Logits().eval(), example, str(tmp_path / "m.onnx"), dynamo=False, opset_version=17, input_names=["ids", "mask"],
-                          output_names=["logits"], dynamic_axes=axes)  # fmt: skip
+        torch.onnx.export(
+            Logits().eval(),
+            example,
+            str(tmp_path / "m.onnx"),
+            dynamo=False,
+            opset_version=17,
+            input_names=["ids", "mask"],
+            output_names=["logits"],
+            dynamic_axes=axes,
+        )
     session = ort.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     feed = dict(zip(("ids", "mask"), (t.numpy() for t in inputs().values()), strict=True))
     torch.testing.assert_close(torch.from_numpy(session.run(None, feed)[0]), logits(model), atol=2e-5, rtol=1e-5)

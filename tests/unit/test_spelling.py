@@ -14,8 +14,15 @@ BRITISH = re.compile(
     r"|misspelt|learnt|\bspelt\b|neighbour|colour|favour|behaviour|\bcentre|licence|\banalyse|(?<!un)labell(?:ed|ing)|\bmodell"
 )
 #: What users may write all the same, the words of tests of that, and names that others gave their files.
-FOREIGN = {"src/edgeopt/support/synonyms.py", "tests/unit/test_short.py", "tests/recipes/bad/schema/use-misspelled.yaml", "src/edgeopt/bundle/license.py"}
-TEXTS = [p for top in ("src", "exporters", "tests", "scripts", "docs", "recipes") for p in (ROOT / top).rglob("*")] + list(ROOT.glob("*.md"))
+FOREIGN = {
+    "src/edgeopt/support/synonyms.py",
+    "tests/unit/test_short.py",
+    "tests/recipes/bad/schema/use-misspelled.yaml",
+    "src/edgeopt/bundle/license.py",
+}
+TEXTS = [
+    p for top in ("src", "exporters", "tests", "scripts", "docs", "recipes") for p in (ROOT / top).rglob("*")
+] + list(ROOT.glob("*.md"))
 
 
 @pytest.mark.parametrize("kind", [".py", ".md", ".yaml", ".j2", ".js", ".html"])
@@ -23,7 +30,12 @@ def test_no_word_is_spelled_another_way(kind: str) -> None:
     found = []
     for path in TEXTS:
         name = path.relative_to(ROOT).as_posix()
-        if path.suffix != kind or name in FOREIGN or path.name in ("CHANGELOG.md", Path(__file__).name) or "node_modules" in path.parts:
+        if (
+            path.suffix != kind
+            or name in FOREIGN
+            or path.name in ("CHANGELOG.md", Path(__file__).name)
+            or "node_modules" in path.parts
+        ):
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             found += [f"{name}:{number}: {m[0]}" for m in BRITISH.finditer(line)]

@@ -11,7 +11,16 @@ import scipy.stats
 import sklearn.metrics as sk
 
 from edgeopt.statistics.bounds import accuracy_difference, percentile_bounds, percentile_ratio
-from edgeopt.statistics.metric_bounds import _ranks, confusion_metric, counted_bounds, least_seen, margin_metric, metric_bounds, metric_difference, most_unseen
+from edgeopt.statistics.metric_bounds import (
+    _ranks,
+    confusion_metric,
+    counted_bounds,
+    least_seen,
+    margin_metric,
+    metric_bounds,
+    metric_difference,
+    most_unseen,
+)
 
 RNG = np.random.default_rng(7)
 
@@ -30,7 +39,9 @@ def score_by_likelihood(gained: int, lost: int, n: int, delta: float) -> float:
         return -sum(k * math.log(p) for k, p in parts if k) if all(p > 0 for k, p in parts if k) else math.inf
 
     low, high = max(0.0, -delta), (1 - delta) / 2
-    q = scipy.optimize.minimize_scalar(minus_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}).x
+    q = scipy.optimize.minimize_scalar(
+        minus_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
+    ).x
     return (gained - lost - n * delta) / math.sqrt(n * (2 * q + delta - delta * delta))
 
 
@@ -45,7 +56,9 @@ def test_tango_bounds_solve_the_score_equation(gained: int, lost: int, n: int) -
 
 
 def test_tango_bounds_are_the_published_ones() -> None:
-    """Bentur's airway data, as Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850) give them: two-sided 95 %."""
+    """Bentur's airway data, as Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850) give them:
+    two-sided 95 %.
+    """
     base, candidate = pairs(1, 1, 7, 12)
     found = accuracy_difference(base, candidate, 0.975)
     assert (found.low, found.high) == pytest.approx((-0.517, -0.026), abs=5e-4)
@@ -104,10 +117,15 @@ def test_the_bootstrap_is_scipys_bca() -> None:
 
     def statistic(t: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int = -1) -> np.ndarray:
         t, b, c = (x - x.mean(axis, keepdims=True) for x in (t, b, c))
-        return (t * c).sum(axis) / np.sqrt((t * t).sum(axis) * (c * c).sum(axis)) - (t * b).sum(axis) / np.sqrt((t * t).sum(axis) * (b * b).sum(axis))
+        return (t * c).sum(axis) / np.sqrt((t * t).sum(axis) * (c * c).sum(axis)) - (t * b).sum(axis) / np.sqrt(
+            (t * t).sum(axis) * (b * b).sum(axis)
+        )
 
-    more = np.corrcoef(truth, base)[0, 1] * (1 - 0.05 ** (1 / 250)) / 2  # rows that are answered at random, and are unseen
-    expected = scipy.stats.bootstrap((truth, base, candidate), statistic, paired=True, n_resamples=5000, confidence_level=0.9, method="BCa", rng=3)
+    # rows that are answered at random, and are unseen
+    more = np.corrcoef(truth, base)[0, 1] * (1 - 0.05 ** (1 / 250)) / 2
+    expected = scipy.stats.bootstrap(
+        (truth, base, candidate), statistic, paired=True, n_resamples=5000, confidence_level=0.9, method="BCa", rng=3
+    )
     found = metric_difference("pearson", truth, base, candidate, 1, 0.95)
     assert (found.low + more, found.high - more) == pytest.approx(tuple(expected.confidence_interval), abs=0.006)
 
@@ -121,7 +139,9 @@ def test_ranks_are_those_of_the_resample() -> None:
         np.testing.assert_allclose((ranks[drawn] + 0.5) * 60 + 0.5, expected)
 
 
-@pytest.mark.parametrize(("name", "reference"), [("pearson", scipy.stats.pearsonr), ("spearman", scipy.stats.spearmanr)])
+@pytest.mark.parametrize(
+    ("name", "reference"), [("pearson", scipy.stats.pearsonr), ("spearman", scipy.stats.spearmanr)]
+)
 def test_correlations_are_scipys(name: str, reference: object) -> None:
     truth = RNG.normal(size=400)
     base, candidate = truth + RNG.normal(size=400) * 0.3, truth + RNG.normal(size=400) * 0.5
@@ -135,13 +155,17 @@ def test_correlations_are_scipys(name: str, reference: object) -> None:
 @pytest.mark.parametrize(("seen", "rows"), [(0, 100), (1, 100), (7, 60), (60, 60), (300, 900)])
 def test_shares_of_kinds_are_clopper_and_pearsons(seen: int, rows: int) -> None:
     expected = scipy.stats.binomtest(seen, rows).proportion_ci(0.90, method="exact")
-    assert (least_seen(seen, rows, 0.95), most_unseen(seen, rows, 0.95)) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert (least_seen(seen, rows, 0.95), most_unseen(seen, rows, 0.95)) == pytest.approx(
+        (expected.low, expected.high), abs=1e-9
+    )
     assert most_unseen(seen, rows, 0.5) == seen / rows
 
 
 @pytest.mark.parametrize("name", ["f1", "precision", "recall", "matthews"])
 def test_answers_without_an_error_may_still_err(name: str) -> None:
-    """100 of 100 right passed `min f1 .99`, "at least 1.0000": as many as one sample in twenty does not show may be wrong."""
+    """100 of 100 right passed `min f1 .99`, "at least 1.0000": as many as one sample in twenty does not show may be
+    wrong.
+    """
     truth = np.arange(100) % 2
     low = metric_bounds(name, truth, truth, 2, 0.95).low
     unseen = 1 - 0.05 ** (1 / 100)  # of all rows, all of the kind that costs most
@@ -191,7 +215,9 @@ def test_few_or_equal_scores_are_not_sure_of_anything(name: str) -> None:
 
 
 def test_rows_that_are_answered_at_random_are_not_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One or two of 100 are, in truth 3: the drop is the margin, and a bootstrap alone passed a quarter of such samples."""
+    """One or two of 100 are, in truth 3: the drop is the margin, and a bootstrap alone passed a quarter of such
+    samples.
+    """
     monkeypatch.setattr("edgeopt.statistics.bootstrap.RESAMPLES", 500)
     rng, passes = np.random.default_rng(0), 0
     for _ in range(40):
@@ -232,5 +258,6 @@ def test_thousands_of_classes_need_no_matrix() -> None:
     truth = np.arange(60) % 20 * 150
     base, candidate = np.where(np.arange(60) < 20, 1, truth), np.where(np.arange(60) < 3, 1, truth)
     bounds = metric_difference("f1", truth, base, candidate, 3000, 0.5)
-    # of 20 classes with 3 rows each, the baseline misses one row of each: f1 = 2·2/(2+3); the candidate of three of them
+    # of 20 classes with 3 rows each, the baseline misses one row of each: f1 = 2·2/(2+3); the candidate of three of
+    # them
     assert bounds.value == pytest.approx(17 * (1 - 0.8) / 3000)

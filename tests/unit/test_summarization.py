@@ -19,7 +19,11 @@ HERE = Place("rows.jsonl", 3)
 
 
 def make(**keys: Any) -> Task:
-    return task_of(TaskSpec.model_validate({"type": "summarization", "dataset": {"path": "x"}, "text": "document", "label": "summary", **keys}))
+    return task_of(
+        TaskSpec.model_validate(
+            {"type": "summarization", "dataset": {"path": "x"}, "text": "document", "label": "summary", **keys}
+        )
+    )
 
 
 def test_the_decoder_is_given_the_summary_and_trained_towards_what_follows(tiny_model: Path) -> None:
@@ -36,8 +40,11 @@ def test_the_decoder_is_given_the_summary_and_trained_towards_what_follows(tiny_
     assert encoder.ends == (tokenizer.cls_token_id, tokenizer.sep_token_id)
     padded = encoder.pad(features.ids)
     assert {name: values.shape for name, values in padded.items()} == {
-        "input_ids": (3, 10), "attention_mask": (3, 10), "token_type_ids": (3, 10), "decoder_input_ids": (3, 7),
-    }  # fmt: skip
+        "input_ids": (3, 10),
+        "attention_mask": (3, 10),
+        "token_type_ids": (3, 10),
+        "decoder_input_ids": (3, 7),
+    }
     labels = task.label_batch(task.targets(features, []), 10)
     assert labels.shape == (3, 7) and (labels != -100).sum(1).tolist() == [3, 2, 7]
 
@@ -96,12 +103,18 @@ def test_texts_come_back_from_plain_data() -> None:
 
 
 def test_the_decoder_keeps_its_length_while_latency_is_measured() -> None:
-    rows = [{"input_ids": [1, 2, 3], "decoder_input_ids": [1, 5]}, {"input_ids": [1, 2], "decoder_input_ids": [1, 6, 7, 8]}]
+    rows = [
+        {"input_ids": [1, 2, 3], "decoder_input_ids": [1, 5]},
+        {"input_ids": [1, 2], "decoder_input_ids": [1, 6, 7, 8]},
+    ]
     assert [{n: v.shape for n, v in f.items()} for f in feeds_of(rows, 8, 1)] == [
         {"input_ids": (1, 8), "decoder_input_ids": (1, 2)},
         {"input_ids": (1, 8), "decoder_input_ids": (1, 4)},
     ]
-    assert {n: v.shape for n, v in feeds_of(rows, "task", 2)[0].items()} == {"input_ids": (2, 3), "decoder_input_ids": (2, 4)}
+    assert {n: v.shape for n, v in feeds_of(rows, "task", 2)[0].items()} == {
+        "input_ids": (2, 3),
+        "decoder_input_ids": (2, 4),
+    }
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,14 @@ def test_windows_are_those_of_transformers(tiny_model: Path, pair: bool, stride:
     rows = [tuple(" ".join(rng.choice(WORDS, n)) for n in ((3, size) if pair else (size,))) for size in (1, 9, 14, 40)]
     features = Encoder(tiny_model, 16).windows(rows, stride)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    expected = tokenizer([r[0] for r in rows], [r[1] for r in rows] if pair else None, truncation="only_second" if pair else True, max_length=16,
-                         stride=stride, return_overflowing_tokens=True)  # fmt: skip
+    expected = tokenizer(
+        [r[0] for r in rows],
+        [r[1] for r in rows] if pair else None,
+        truncation="only_second" if pair else True,
+        max_length=16,
+        stride=stride,
+        return_overflowing_tokens=True,
+    )
     assert [i["input_ids"] for i in features.ids] == expected["input_ids"]
     assert features.rows == expected["overflow_to_sample_mapping"]
     assert len(features.rows) > len(rows)
@@ -62,7 +68,9 @@ def test_words_are_found_where_transformers_finds_them(tiny_model: Path) -> None
     encoder = Encoder(tiny_model, 16)
     features = task.encode(encoder, rows)
     labels = [tuple(i % 5 for i in range(len(r))) for r in rows]
-    expected = AutoTokenizer.from_pretrained(tiny_model)([list(r) for r in rows], is_split_into_words=True, truncation=True, max_length=16)
+    expected = AutoTokenizer.from_pretrained(tiny_model)(
+        [list(r) for r in rows], is_split_into_words=True, truncation=True, max_length=16
+    )
     assert [i["input_ids"] for i in features.ids] == expected["input_ids"]
     for row, target in enumerate(task.targets(features, labels)):
         assert target == [-100 if w is None else labels[row][w] for w in expected.word_ids(row)]
@@ -85,8 +93,15 @@ def test_entities_are_counted_as_seqeval_counts_them() -> None:
     labels, outputs = tagged(np.random.default_rng(1), 200)
     predicted = task.predict(outputs)
     true, guessed = ([[TAGS[t] for t in row if t != -100] for row in rows] for rows in (labels, predicted))
-    expected = {"f1": seqeval.f1_score, "precision": seqeval.precision_score, "recall": seqeval.recall_score, "accuracy": seqeval.accuracy_score}
-    assert task.metrics(labels, outputs) == pytest.approx({name: function(true, guessed) for name, function in expected.items()})
+    expected = {
+        "f1": seqeval.f1_score,
+        "precision": seqeval.precision_score,
+        "recall": seqeval.recall_score,
+        "accuracy": seqeval.accuracy_score,
+    }
+    assert task.metrics(labels, outputs) == pytest.approx(
+        {name: function(true, guessed) for name, function in expected.items()}
+    )
 
 
 def test_a_word_that_was_cut_counts_as_without_a_tag() -> None:
@@ -98,12 +113,16 @@ def test_a_word_that_was_cut_counts_as_without_a_tag() -> None:
 def test_outputs_come_back_from_plain_data() -> None:
     task = make("token-classification", tuple(TAGS))
     labels, outputs = tagged(np.random.default_rng(2), 20)
-    np.testing.assert_array_equal(task.stack([task.plain_output(o, x) for o, x in zip(outputs, labels, strict=True)]), outputs)
+    np.testing.assert_array_equal(
+        task.stack([task.plain_output(o, x) for o, x in zip(outputs, labels, strict=True)]), outputs
+    )
     np.testing.assert_array_equal(task.stack_labels([task.plain_label(x) for x in labels]), labels)
 
 
 def test_bounds_of_counts_are_those_of_the_rows() -> None:
-    """A metric of one count a row is a mean, for which the bootstrap of classes and Tango's interval are there to compare."""
+    """A metric of one count a row is a mean, for which the bootstrap of classes and Tango's interval are there to
+    compare.
+    """
     rng = np.random.default_rng(3)
     truth, base, candidate = (rng.integers(0, 2, 600) for _ in range(3))
     right = [np.stack([p == truth, np.ones(600)], axis=1) for p in (base, candidate)]
@@ -111,7 +130,9 @@ def test_bounds_of_counts_are_those_of_the_rows() -> None:
     assert found == pytest.approx(metric_difference("accuracy", truth, base, candidate, 2, 0.95), abs=0.004)
     alone = counted_bounds(right[0], lambda c: c[:, 0] / c[:, 1], 0.95)
     assert alone.value == pytest.approx(np.mean(base == truth)) and alone.low < alone.value < alone.high
-    assert counted_difference(right[0], right[0], lambda c: c[:, 0] / c[:, 1], 0.95) == pytest.approx(metric_difference("accuracy", truth, base, base, 2, 0.95))
+    assert counted_difference(right[0], right[0], lambda c: c[:, 0] / c[:, 1], 0.95) == pytest.approx(
+        metric_difference("accuracy", truth, base, base, 2, 0.95)
+    )
 
 
 @pytest.mark.parametrize(

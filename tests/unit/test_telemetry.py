@@ -19,7 +19,8 @@ from edgeopt.report.card import render_card
 from edgeopt.support.telemetry import OPENVINO_LINES, ORT_LINES, VARIABLES, switch_off
 
 ROOT = Path(__file__).parents[2]
-#: Ends the process with 99 where Python asks for the network. Native code does not ask by this way: it is its files that show.
+#: Ends the process with 99 where Python asks for the network. Native code does not ask by this way: it is its files
+#: that show.
 WATCH = """
 import os, sys
 sys.addaudithook(lambda event, args: event.startswith("socket.") and event not in ("socket.__new__", "socket.gethostname") and os._exit(99))
@@ -31,7 +32,14 @@ def watched(code: str, home: Path, **more: str) -> list[str]:
     """Run in a process whose home is empty and in which nothing was set; the files that it leaves there."""
     unset = (*VARIABLES, "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "CI", "HF_HUB_OFFLINE")
     env = {k: v for k, v in os.environ.items() if k not in unset} | {"HOME": str(home), **more}
-    done = subprocess.run([sys.executable, "-B", "-W", "ignore", "-c", WATCH + code], env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-B", "-W", "ignore", "-c", WATCH + code],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr[-500:]}"
     return sorted(p.relative_to(home).as_posix() for p in home.rglob("*"))
 
@@ -69,16 +77,36 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def printed() -> dict[str, str]:
     """Every piece of Python that edgeopt gives away, by where it stands."""
-    cards = {f"card of a pair: {pair}": render_card(sample_report(), pair=pair, quantized=True) for pair in (True, False)}
-    texts = {**cards, **{p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8") for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}}
-    blocks = {f"{name} {i}": block for name, text in texts.items() for i, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL))}
-    loading = {f"{name} {lengths}": exporter(name).loading(lengths) for name in exporter_names() for lengths in (None, [32])}
+    cards = {
+        f"card of a pair: {pair}": render_card(sample_report(), pair=pair, quantized=True) for pair in (True, False)
+    }
+    texts = {
+        **cards,
+        **{
+            p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8")
+            for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+        },
+    }
+    blocks = {
+        f"{name} {i}": block
+        for name, text in texts.items()
+        for i, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    }
+    loading = {
+        f"{name} {lengths}": exporter(name).loading(lengths) for name in exporter_names() for lengths in (None, [32])
+    }
     return {**blocks, **loading, "run.py": (DEVICE / "run.py").read_text(encoding="utf-8")}
 
 
-@pytest.mark.parametrize(("library", "lines", "least"), [("onnxruntime", ORT_LINES, 6), ("openvino", OPENVINO_LINES, 2)])
+@pytest.mark.parametrize(
+    ("library", "lines", "least"), [("onnxruntime", ORT_LINES, 6), ("openvino", OPENVINO_LINES, 2)]
+)
 def test_every_snippet_that_we_print_tells_the_library(library: str, lines: str, least: int) -> None:
-    named = {name: text for name, text in printed().items() if re.search(rf"^(?:import|from) {library}\b", text, re.MULTILINE)}
+    named = {
+        name: text
+        for name, text in printed().items()
+        if re.search(rf"^(?:import|from) {library}\b", text, re.MULTILINE)
+    }
     assert len(named) >= least, sorted(named)
     for name, text in named.items():
         assert lines in text.partition(f"import {library}")[0], name

@@ -1,4 +1,6 @@
-"""A folder's tokenizer.json is what is trained, measured and shipped with, byte for byte; older files are compared with a second reading."""
+"""A folder's tokenizer.json is what is trained, measured and shipped with, byte for byte; older files are compared with
+a second reading.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,17 @@ from edgeopt.support.errors import InputError
 from edgeopt.tasks.encode import Encoder
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-_WORDS = [*_SPECIAL, *"abcdefghijklmnopqrstuvwxyzABGW", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "good", "bad", "Good", "Bad", "film", "œ"]
+_WORDS = [
+    *_SPECIAL,
+    *"abcdefghijklmnopqrstuvwxyzABGW",
+    *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"),
+    "good",
+    "bad",
+    "Good",
+    "Bad",
+    "film",
+    "œ",
+]
 ROWS = [("good film",), ("Good film, bad Word",), ("an œuvre by Bad",)]
 
 
@@ -61,18 +73,34 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-@pytest.mark.parametrize(("tokenizer", "family", "stated", "renamed"), [
-    (word_piece(CASED), "bert", {}, True),
-    (word_piece(CASED), "bert", {"tokenizer_class": "BertTokenizer"}, True),
-    (word_piece(CASED), "bert", {"tokenizer_class": "BertTokenizer", "do_lower_case": False}, False),
-    (word_piece(LOWERED), "bert", {"tokenizer_class": "BertTokenizer", "do_lower_case": True}, False),
-    (word_piece(OWN), "electra", {"tokenizer_class": "ElectraTokenizer"}, True),
-    (word_piece(LOWERED), "roberta", {"tokenizer_class": "RobertaTokenizer"}, True),
-    (word_piece(CASED), "mpnet", {}, True),
-    (byte_level(spaced=True), "roberta", {}, True),
-    (byte_level(spaced=False), "roberta", {"tokenizer_class": "RobertaTokenizer"}, False),
-], ids=["cased", "cased-class", "cased-stated", "lowered", "own-normalizers", "word-piece-roberta", "word-piece-mpnet", "spaced", "byte-level"])  # fmt: skip
-def test_shipped_byte_for_byte(tokenizer: Any, family: str, stated: dict[str, Any], renamed: bool, folder: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tokenizer", "family", "stated", "renamed"),
+    [
+        (word_piece(CASED), "bert", {}, True),
+        (word_piece(CASED), "bert", {"tokenizer_class": "BertTokenizer"}, True),
+        (word_piece(CASED), "bert", {"tokenizer_class": "BertTokenizer", "do_lower_case": False}, False),
+        (word_piece(LOWERED), "bert", {"tokenizer_class": "BertTokenizer", "do_lower_case": True}, False),
+        (word_piece(OWN), "electra", {"tokenizer_class": "ElectraTokenizer"}, True),
+        (word_piece(LOWERED), "roberta", {"tokenizer_class": "RobertaTokenizer"}, True),
+        (word_piece(CASED), "mpnet", {}, True),
+        (byte_level(spaced=True), "roberta", {}, True),
+        (byte_level(spaced=False), "roberta", {"tokenizer_class": "RobertaTokenizer"}, False),
+    ],
+    ids=[
+        "cased",
+        "cased-class",
+        "cased-stated",
+        "lowered",
+        "own-normalizers",
+        "word-piece-roberta",
+        "word-piece-mpnet",
+        "spaced",
+        "byte-level",
+    ],
+)
+def test_shipped_byte_for_byte(
+    tokenizer: Any, family: str, stated: dict[str, Any], renamed: bool, folder: Callable[..., Path], tmp_path: Path
+) -> None:
     source, out = folder(tokenizer, family, **stated), tmp_path / "out"
     out.mkdir()
     assert ship_tokenizer(read_tokenizer(source, family), ROWS, out, words=False) is renamed
@@ -82,15 +110,26 @@ def test_shipped_byte_for_byte(tokenizer: Any, family: str, stated: dict[str, An
     for (text,) in ROWS:
         assert theirs(text)["input_ids"] == tokenizer.encode(text).ids, text
     assert theirs("good", "bad")["input_ids"] == tokenizer.encode("good", "bad").ids
-    assert (theirs.pad_token, theirs.mask_token) == (("[PAD]", "[MASK]") if isinstance(tokenizer.model, models.WordPiece) else ("<pad>", "<mask>"))
+    assert (theirs.pad_token, theirs.mask_token) == (
+        ("[PAD]", "[MASK]") if isinstance(tokenizer.model, models.WordPiece) else ("<pad>", "<mask>")
+    )
 
 
-@pytest.mark.parametrize(("tokenizer", "stated", "words"), [
-    (word_piece(CASED), {"do_lower_case": True}, ["row 2", "do_lower_case is true in tokenizer_config.json", "Good film, bad Word"]),
-    (word_piece(LOWERED), {"do_lower_case": False, "strip_accents": None}, ["row 2", "do_lower_case is false"]),
-    (byte_level(spaced=False), {"add_prefix_space": True}, ["row 1", "add_prefix_space is true"]),
-])  # fmt: skip
-def test_two_sources_of_truth(tokenizer: Any, stated: dict[str, Any], words: list[str], folder: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    ("tokenizer", "stated", "words"),
+    [
+        (
+            word_piece(CASED),
+            {"do_lower_case": True},
+            ["row 2", "do_lower_case is true in tokenizer_config.json", "Good film, bad Word"],
+        ),
+        (word_piece(LOWERED), {"do_lower_case": False, "strip_accents": None}, ["row 2", "do_lower_case is false"]),
+        (byte_level(spaced=False), {"add_prefix_space": True}, ["row 1", "add_prefix_space is true"]),
+    ],
+)
+def test_two_sources_of_truth(
+    tokenizer: Any, stated: dict[str, Any], words: list[str], folder: Callable[..., Path]
+) -> None:
     found = read_tokenizer(folder(tokenizer, **stated), "bert")
     error = disagreement(found, ROWS)
     assert error is not None
@@ -98,12 +137,19 @@ def test_two_sources_of_truth(tokenizer: Any, stated: dict[str, Any], words: lis
     assert not [w for w in words if w not in str(error)], str(error)
     theirs, ours = (line.partition(": ")[2] for line in reversed(error.issues[0].context[1:]))
     assert theirs != ours
-    assert disagreement(found, [("?",)] if "row 1" not in words else []) is None  # rows that come out the same leave nothing in doubt
+    # rows that come out the same leave nothing in doubt
+    assert disagreement(found, [("?",)] if "row 1" not in words else []) is None
 
 
-@pytest.mark.parametrize(("normalizer", "lowered"), [
-    (None, True), (normalizers.NFKC(), True), (normalizers.Lowercase(), False), (normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()]), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("normalizer", "lowered"),
+    [
+        (None, True),
+        (normalizers.NFKC(), True),
+        (normalizers.Lowercase(), False),
+        (normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()]), False),
+    ],
+)
 def test_a_case_that_no_part_of_berts_has(normalizer: Any, lowered: bool, folder: Callable[..., Path]) -> None:
     tokenizer = word_piece(CASED)
     if normalizer is None:
@@ -123,14 +169,19 @@ def test_texts_that_lose_their_beginning_are_refused(file: str, folder: Callable
     """Where the model is read, and where a finished one is measured."""
     tokenizer = word_piece(LOWERED)
     tokenizer.enable_truncation(8, direction="left" if file == "tokenizer.json" else "right")
-    path = folder(tokenizer, **({"truncation_side": "left"} if file == "tokenizer_config.json" else {"truncation_side": "right"}))
+    path = folder(
+        tokenizer, **({"truncation_side": "left"} if file == "tokenizer_config.json" else {"truncation_side": "right"})
+    )
     for read in (lambda: read_tokenizer(path, "bert"), lambda: Encoder(path, 8)):
         with pytest.raises(InputError, match="E321") as caught:
             read()
         assert str(caught.value.issues[0].place).endswith(file)
 
 
-@pytest.mark.parametrize("tokens", [{"added_tokens_decoder": {"7": {"content": "<new>"}}}, {"added_tokens_decoder": {"9": {"content": "[PAD]"}}}])
+@pytest.mark.parametrize(
+    "tokens",
+    [{"added_tokens_decoder": {"7": {"content": "<new>"}}}, {"added_tokens_decoder": {"9": {"content": "[PAD]"}}}],
+)
 def test_added_tokens_with_other_numbers(tokens: dict[str, Any], folder: Callable[..., Path]) -> None:
     path = folder(word_piece(LOWERED), **tokens)
     with pytest.raises(InputError, match=r"E320.*tokenizer_config\.json gives the token"):
@@ -152,7 +203,15 @@ def test_words_without_an_embedding_or_type(folder: Callable[..., Path]) -> None
 
 
 @pytest.mark.parametrize(
-    "damage", ["{", "[]", "{}", '{"model": null}', b"\xff", '{"version": "1.0", "model": {"type": "WordPiece", "vocab": {"a": 99999999999999}}}']
+    "damage",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"model": null}',
+        b"\xff",
+        '{"version": "1.0", "model": {"type": "WordPiece", "vocab": {"a": 99999999999999}}}',
+    ],
 )
 def test_damaged(damage: str | bytes, folder: Callable[..., Path]) -> None:
     path = folder()

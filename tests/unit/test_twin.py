@@ -1,4 +1,6 @@
-"""A graph's twin: computes the same operators on the same shapes, holds nothing of the model, and cannot be made to do harm."""
+"""A graph's twin: computes the same operators on the same shapes, holds nothing of the model, and cannot be made to do
+harm.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def saved(path: Path, *more: Any) -> Path:
     ]
     inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "sequence"])]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)]
-    graph = helper.make_graph(nodes, "sample", inputs, outputs, [numpy_helper.from_array(v, k) for k, v in given.items()])
+    graph = helper.make_graph(
+        nodes, "sample", inputs, outputs, [numpy_helper.from_array(v, k) for k, v in given.items()]
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
 
@@ -48,7 +52,11 @@ def test_a_twin_computes_the_same_on_weights_of_its_own(twin: Twin, tmp_path: Pa
     assert onnx_query(path, {})({k: np.array(v) for k, v in feed.values().items()}).shape == (1, 8, 4)
     held = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(path)).graph.initializer}
     assert [n.op_type for n in onnx.load(str(path)).graph.node] == ["Gather", "DequantizeLinear", "MatMul"]
-    assert held["table"].shape == TABLE.shape and held["table"].mean() == pytest.approx(3.0, abs=0.1) and held["table"].std() == pytest.approx(0.5, abs=0.1)
+    assert (
+        held["table"].shape == TABLE.shape
+        and held["table"].mean() == pytest.approx(3.0, abs=0.1)
+        and held["table"].std() == pytest.approx(0.5, abs=0.1)
+    )
     assert not np.isclose(held["table"], TABLE).all(1).any() and (held["weights"] == WEIGHTS).mean() < 0.1
     assert (held["scale"] == np.float32(0.02)).all()  # few numbers stay as they are: shapes, axes, scales
     assert twin.feed("here", 16) is None and twin.feed("there", 8) is None
@@ -78,7 +86,15 @@ def test_a_twin_that_would_do_harm_is_refused(twin: Twin, tmp_path: Path) -> Non
     bomb = base64.b64encode(zlib.compress(bytes(20_000_000))).decode()
     feed = {"target": "here", "sequence": 8, "inputs": {"input_ids": ([1 << 30, 1 << 30], 0, 1)}}
     other = [{**given["tensors"][0], "name": "other"}]
-    for harm in ({"tensors": huge}, {"tensors": other}, {"graph": loop}, {"graph": packed(outside)}, {"graph": bomb}, {"graph": "?"}, {"feeds": [feed]}):
+    for harm in (
+        {"tensors": huge},
+        {"tensors": other},
+        {"graph": loop},
+        {"graph": packed(outside)},
+        {"graph": bomb},
+        {"graph": "?"},
+        {"feeds": [feed]},
+    ):
         with pytest.raises(ValidationError):
             Twin.model_validate({**given, **harm})
 

@@ -1,4 +1,6 @@
-"""Rows without labels in a distillation: the loss against one computed by hand over a whole optimizer step, and the rows."""
+"""Rows without labels in a distillation: the loss against one computed by hand over a whole optimizer step, and the
+rows.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,20 @@ class Student(nn.Module):
 
 def objective(teacher: torch.Tensor, loss: LabelLoss, *, scores: bool = False) -> Distilled:
     told = cast("Answers", SimpleNamespace(of=lambda rows, device: {"logits": teacher[rows]}))
-    return Distilled(Distil(labels=0.5, logits=0.3, temperature=2.0), [told], None, scores=scores, seed=0, label_loss=loss, labeled=Labeled)
+    return Distilled(
+        Distil(labels=0.5, logits=0.3, temperature=2.0),
+        [told],
+        None,
+        scores=scores,
+        seed=0,
+        label_loss=loss,
+        labeled=Labeled,
+    )
 
 
-def step_loss(student: Student, distilled: Distilled, labels: torch.Tensor, batches: list[list[int]]) -> tuple[float, torch.Tensor]:
+def step_loss(
+    student: Student, distilled: Distilled, labels: torch.Tensor, batches: list[list[int]]
+) -> tuple[float, torch.Tensor]:
     """What the trainer makes of an optimizer step's batches: the mean of their losses; and its gradient."""
     given = [{"input_ids": torch.tensor(rows), "row": torch.tensor(rows), "labels": labels[rows]} for rows in batches]
     weight = distilled.weight(given)
@@ -89,7 +101,9 @@ def test_scores() -> None:
 
 
 def test_words() -> None:
-    """Of a row with labels the words that have one count; of one without, the teacher's term sees the words all the same."""
+    """Of a row with labels the words that have one count; of one without, the teacher's term sees the words all the
+    same.
+    """
     torch.manual_seed(0)
     logits, teacher = torch.randn(9, 4, 3), torch.randn(9, 4, 3)
     labels = torch.full((9, 4), -100)
@@ -99,14 +113,25 @@ def test_words() -> None:
     found, _ = step_loss(Student(logits), objective(teacher, WeightedCrossEntropy(None, 0.0)), labels, batches)
     own, words = [(i, 1) for i in range(Labeled)] + [(0, 2), (3, 3)], [(i, 1) for i in range(9)] + [(0, 2), (3, 3)]
     term = torch.stack([-F.log_softmax(logits[w], -1)[labels[w]] for w in own]).mean()
-    kl = torch.stack([4 * (F.softmax(teacher[w] / 2, -1) * (F.log_softmax(teacher[w] / 2, -1) - F.log_softmax(logits[w] / 2, -1))).sum() for w in words])
+    kl = torch.stack(
+        [
+            4
+            * (
+                F.softmax(teacher[w] / 2, -1) * (F.log_softmax(teacher[w] / 2, -1) - F.log_softmax(logits[w] / 2, -1))
+            ).sum()
+            for w in words
+        ]
+    )
     assert found == pytest.approx(float(by_hand(term, lambda _: kl.mean(), batches)), rel=1e-5)
 
 
 def test_a_step_without_a_label_is_the_teachers_alone() -> None:
     student = Student(torch.tensor([[0.0, 1.0]] * 9))
     found, gradient = step_loss(
-        student, objective(student.logits.detach(), WeightedCrossEntropy([1.0, 5.0], 0.0)), torch.zeros(9, dtype=torch.long), [[6], [7]]
+        student,
+        objective(student.logits.detach(), WeightedCrossEntropy([1.0, 5.0], 0.0)),
+        torch.zeros(9, dtype=torch.long),
+        [[6], [7]],
     )
     assert found == pytest.approx(0, abs=1e-6)
     assert torch.isfinite(gradient).all()
@@ -116,7 +141,9 @@ def loaded(task: dict[str, Any], *paths: Path, **more: Any) -> tuple[TaskData, l
     spec = TaskSpec.model_validate(task)
     sources = [Unlabelled.model_validate({"dataset": {"data_files": {"train": str(path)}, **more}}) for path in paths]
     named = [(("steps", 0, "distil", "unlabelled"), s) for s in sources]
-    return with_unlabelled(load_data(spec, Path()), spec, named, Path(), lambda path: Place(".".join(map(str, path)))), sources
+    return with_unlabelled(
+        load_data(spec, Path()), spec, named, Path(), lambda path: Place(".".join(map(str, path)))
+    ), sources
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -128,12 +155,17 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 def own(tmp_path: Path) -> Path:
     (tmp_path / "own").mkdir()
     write(tmp_path / "own" / "train.jsonl", [{"text": f"row {i}", "label": ["bad", "good"][i % 2]} for i in range(10)])
-    write(tmp_path / "own" / "validation.jsonl", [{"text": "A fine film, really!", "label": "good"}, {"text": "...", "label": "bad"}])
+    write(
+        tmp_path / "own" / "validation.jsonl",
+        [{"text": "A fine film, really!", "label": "good"}, {"text": "...", "label": "bad"}],
+    )
     return tmp_path / "own"
 
 
 def test_the_rows_and_what_is_left_out(own: Path, tmp_path: Path) -> None:
-    """A label is not read; what is reported on or held out for selection is left out; a dataset named twice is read once."""
+    """A label is not read; what is reported on or held out for selection is left out; a dataset named twice is read
+    once.
+    """
     texts = [*(f"Row {i}." for i in range(12)), "a fine film really"]
     path = write(tmp_path / "more.jsonl", [{"text": t, "label": [3, None]} for t in texts])
     data, (source, _) = loaded(tiny_task(own), path, path)
@@ -160,7 +192,9 @@ def test_the_rows_and_what_is_left_out(own: Path, tmp_path: Path) -> None:
 def test_the_key_is_that_of_the_texts(own: Path, tmp_path: Path) -> None:
     rows = [{"text": f"new {i}"} for i in range(4)]
     plain, _ = loaded(tiny_task(own), write(tmp_path / "a.jsonl", rows))
-    labeled, _ = loaded(tiny_task(own), write(tmp_path / "b.jsonl", [{**row, "label": i} for i, row in enumerate(rows)]))
+    labeled, _ = loaded(
+        tiny_task(own), write(tmp_path / "b.jsonl", [{**row, "label": i} for i, row in enumerate(rows)])
+    )
     other, _ = loaded(tiny_task(own), write(tmp_path / "c.jsonl", [*rows, {"text": "one more"}]))
     few, _ = loaded(tiny_task(own), tmp_path / "a.jsonl", max_rows={"train": 2})
     keys = [list(cast("dict[str, str]", d.key("train")["unlabelled"]).values()) for d in (plain, labeled, other, few)]
@@ -169,22 +203,41 @@ def test_the_key_is_that_of_the_texts(own: Path, tmp_path: Path) -> None:
     assert "unlabelled" not in load_data(TaskSpec.model_validate(tiny_task(own)), Path()).key("train")
 
 
-@pytest.mark.parametrize(("task", "rows", "texts", "labels"), [
-    ({"type": "text-regression", "text": ["text", "pair"]}, {"text": "x", "pair": "y"}, ("x", "y"), 0),
-    ({"type": "token-classification"}, {"text": ["x", "y"]}, ("x", "y"), (0, 0)),
-    ({"type": "multiple-choice", "choices": "choices"}, {"text": "x", "choices": {"text": ["a", "b"]}}, ("x", "a", "b"), 0),
-    ({"type": "multiple-choice", "choices": ["a", "b"]}, {"text": "x", "a": "1", "b": "2"}, ("x", "1", "2"), 0),
-])  # fmt: skip
-def test_every_kind_of_task_reads_texts(task: dict[str, Any], rows: dict[str, Any], texts: tuple[str, ...], labels: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "rows", "texts", "labels"),
+    [
+        ({"type": "text-regression", "text": ["text", "pair"]}, {"text": "x", "pair": "y"}, ("x", "y"), 0),
+        ({"type": "token-classification"}, {"text": ["x", "y"]}, ("x", "y"), (0, 0)),
+        (
+            {"type": "multiple-choice", "choices": "choices"},
+            {"text": "x", "choices": {"text": ["a", "b"]}},
+            ("x", "a", "b"),
+            0,
+        ),
+        ({"type": "multiple-choice", "choices": ["a", "b"]}, {"text": "x", "a": "1", "b": "2"}, ("x", "1", "2"), 0),
+    ],
+)
+def test_every_kind_of_task_reads_texts(
+    task: dict[str, Any], rows: dict[str, Any], texts: tuple[str, ...], labels: Any, tmp_path: Path
+) -> None:
     label = {"text-regression": 1.5, "token-classification": ["O", "B-X"], "multiple-choice": 1}[task["type"]]
-    mine = {k: [f"own-{x}" for x in v] if isinstance(v, list) else v if isinstance(v, dict) else f"own-{v}" for k, v in rows.items()}
+    mine = {
+        k: [f"own-{x}" for x in v] if isinstance(v, list) else v if isinstance(v, dict) else f"own-{v}"
+        for k, v in rows.items()
+    }
     (tmp_path / "own").mkdir()
     for split, extra in (("train", 0), ("validation", 1)):
-        varied = {**mine, "text": [*mine["text"], "z"][:2] if isinstance(mine["text"], list) else f"{mine['text']} {extra}"}
+        varied = {
+            **mine,
+            "text": [*mine["text"], "z"][:2] if isinstance(mine["text"], list) else f"{mine['text']} {extra}",
+        }
         write(tmp_path / "own" / f"{split}.jsonl", [{**varied, "label": label}])
     data, _ = loaded({**tiny_task(tmp_path / "own"), **task}, write(tmp_path / "more.jsonl", [rows]))
     (extra_rows,) = (e.rows for e in data.unlabelled.values())
     assert (extra_rows.texts, extra_rows.labels) == ((texts,), (labels,))
     if "choices" in rows:
         with pytest.raises(InputError, match="the row has 3 choices"):
-            loaded({**tiny_task(tmp_path / "own"), **task}, write(tmp_path / "more.jsonl", [{**rows, "choices": ["a", "b", "c"]}]))
+            loaded(
+                {**tiny_task(tmp_path / "own"), **task},
+                write(tmp_path / "more.jsonl", [{**rows, "choices": ["a", "b", "c"]}]),
+            )

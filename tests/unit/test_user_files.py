@@ -1,4 +1,6 @@
-"""Files that commands write where the user says: nothing of anybody else is overwritten, and nothing but a plain file is written."""
+"""Files that commands write where the user says: nothing of anybody else is overwritten, and nothing but a plain file
+is written.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ WRITERS = {
     "gate --junit": ("gate", "nothing", "--junit", "{}"),
     "apply --junit": ("apply", "nothing.yaml", "--junit", "{}"),
     "baseline --out": ("baseline", "nothing.yaml", "--out", "{}"),
-    **{f"compare --format {form}": ("compare", "run", "--format", form, "--out", "{}") for form in ("text", "markdown", "html", "csv", "latex")},
+    **{
+        f"compare --format {form}": ("compare", "run", "--format", form, "--out", "{}")
+        for form in ("text", "markdown", "html", "csv", "latex")
+    },
 }
 
 
@@ -49,7 +54,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("there", ["notes.txt", "run/report.json", "link", "dangling", "folder", "pipe", "notes.txt/x", "a" * 300])
+@pytest.mark.parametrize(
+    "there", ["notes.txt", "run/report.json", "link", "dangling", "folder", "pipe", "notes.txt/x", "a" * 300]
+)
 @pytest.mark.parametrize("command", WRITERS)
 def test_what_is_not_edgeopts_stays(folder: Path, command: str, there: str) -> None:
     before = {p: written(p) for p in folder.rglob("*")}
@@ -125,7 +132,9 @@ def junit_of(path: Path) -> tuple[str, str, str]:
     return suite.attrib["name"], suite.attrib["errors"], error.attrib["message"]
 
 
-def test_a_bad_recipe_is_an_annotation_at_its_line_and_a_junit_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_recipe_is_an_annotation_at_its_line_and_a_junit_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     recipe = tiny_recipe(tmp_path, gates=[{"metric": "accuracy", "max_drpo": 0.01}])
@@ -135,7 +144,11 @@ def test_a_bad_recipe_is_an_annotation_at_its_line_and_a_junit_error(tmp_path: P
     (annotation,) = [each for each in done.err.splitlines() if each.startswith("::")]
     assert annotation.startswith(f"::error file=recipe.yaml,line={line},title=E104%3A recipe::unknown key 'max_drpo'")
     name, errors, message = junit_of(tmp_path / "gates.xml")
-    assert (name, errors) == ("recipe", "1") and "[E104]: unknown key 'max_drpo'" in message and f"recipe.yaml:{line}:" in message
+    assert (
+        (name, errors) == ("recipe", "1")
+        and "[E104]: unknown key 'max_drpo'" in message
+        and f"recipe.yaml:{line}:" in message
+    )
     assert "## edgeopt: recipe: error" in (tmp_path / "summary.md").read_text()
 
 
@@ -160,8 +173,21 @@ def test_devices_of_one_host_each_have_their_record(folder: Path) -> None:
     paths = ["/a/b", "/a_b", "/~/a/b", "/A/B"]
 
     def device(path: str, texts: int = 4) -> Device:
-        return Device(name="pi", path=path, shipped="now", bundle="b" * 64, switched=True, verdict="pass", gates=[], max_abs_diff=0.0, tolerance=1.0,
-                      texts=texts, latency=[], starts=Starts(ms=[1.0], peak_bytes=[1]), environment={})  # fmt: skip
+        return Device(
+            name="pi",
+            path=path,
+            shipped="now",
+            bundle="b" * 64,
+            switched=True,
+            verdict="pass",
+            gates=[],
+            max_abs_diff=0.0,
+            tolerance=1.0,
+            texts=texts,
+            latency=[],
+            starts=Starts(ms=[1.0], peak_bytes=[1]),
+            environment={},
+        )
 
     for made in [*map(device, paths), device("/a_b", 5)]:
         keep(run, Shipped(made, {"latency": []}, 1, 1, 0, []))

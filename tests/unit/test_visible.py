@@ -19,11 +19,22 @@ from edgeopt.support.visible import Guarded, visible, visible_json
 
 NASTY = "x\x1b]0;owned\x07\x9b2J\r\n::error file=a::owned\n  ::set-output name=a::b ##[error]c \u202eback [/b] [link=http://x]y :smile: \x7f"
 COMMANDS = [
-    ("report", "run"), ("report", "run", "--json"), *(("report", "run", "--format", form) for form in ("markdown", "html", "json")),
-    ("compare", "run"), ("compare", "run", "--json"), *(("compare", "run", "--format", form) for form in ("markdown", "html", "csv", "latex")),
-    ("gate", "run", "--github"), ("diff", "run", "run"), ("bundle", "run"), ("page", NASTY.replace("\n", " ")), ("gate", "recipe\n::error::x"),
-    ("apply", "\n::error::x.yaml"), ("explain", NASTY), ("cache", "ls", "--store", "run/report.json"), ("report", NASTY, "--json"),
-]  # fmt: skip
+    ("report", "run"),
+    ("report", "run", "--json"),
+    *(("report", "run", "--format", form) for form in ("markdown", "html", "json")),
+    ("compare", "run"),
+    ("compare", "run", "--json"),
+    *(("compare", "run", "--format", form) for form in ("markdown", "html", "csv", "latex")),
+    ("gate", "run", "--github"),
+    ("diff", "run", "run"),
+    ("bundle", "run"),
+    ("page", NASTY.replace("\n", " ")),
+    ("gate", "recipe\n::error::x"),
+    ("apply", "\n::error::x.yaml"),
+    ("explain", NASTY),
+    ("cache", "ls", "--store", "run/report.json"),
+    ("report", NASTY, "--json"),
+]
 
 
 def commands_in(text: str) -> list[str]:
@@ -40,7 +51,15 @@ def hostile(tmp_path: Path) -> Path:
     gates = [g.model_copy(update={"reason": f"{NASTY} {g.reason}"}) for g in report.gates]
     steps = [s.model_copy(update={"id": f"{s.id}{NASTY}"}) for s in report.steps]
     recipe = report.recipe.model_copy(update={"name": NASTY, "source": NASTY.replace("\n", " "), "overrides": [NASTY]})
-    changed = report.model_copy(update={"task": task, "gates": gates, "steps": steps, "recipe": recipe, "notes": [NASTY, f"{'x ' * 60}::error::y"]})
+    changed = report.model_copy(
+        update={
+            "task": task,
+            "gates": gates,
+            "steps": steps,
+            "recipe": recipe,
+            "notes": [NASTY, f"{'x ' * 60}::error::y"],
+        }
+    )
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "report.json").write_text(changed.model_dump_json())
     seal_run(tmp_path / "run", lock_of(changed))
@@ -92,7 +111,14 @@ def test_the_page_answers_names_that_no_file_can_have(tmp_path: Path, capfd: pyt
     (tmp_path / "index.html").write_text("hello")
     with server(tmp_path, 0) as listening:
         Thread(target=listening.serve_forever, daemon=True).start()
-        for path, status in (("/%00", 400), ("/a%00b", 400), ("/%ed%a0%80", 400), ("/" + "x" * 5000, 404), ("/../../etc/passwd", 404), ("/", 200)):
+        for path, status in (
+            ("/%00", 400),
+            ("/a%00b", 400),
+            ("/%ed%a0%80", 400),
+            ("/" + "x" * 5000, 404),
+            ("/../../etc/passwd", 404),
+            ("/", 200),
+        ):
             connection = HTTPConnection("127.0.0.1", listening.server_port, timeout=10)
             connection.request("GET", path)
             assert connection.getresponse().status == status, path

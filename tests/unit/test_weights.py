@@ -23,7 +23,9 @@ def weights(labels: list[int] = LABELS, classes: list[str] = CLASSES, **params: 
 def test_balanced_is_scikit_learns() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
-    assert weights(class_weights="balanced") == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=LABELS))
+    assert weights(class_weights="balanced") == pytest.approx(
+        compute_class_weight("balanced", classes=np.arange(3), y=LABELS)
+    )
 
 
 def test_effective_number_by_hand() -> None:

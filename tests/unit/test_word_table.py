@@ -17,10 +17,17 @@ from edgeopt.transforms.quantize.tables import BLOCK, ROWS, rounded, to_int4, wo
 def gathers(*tables: np.ndarray) -> onnx.ModelProto:
     names = [f"table{i}" for i in range(len(tables))]
     nodes = [helper.make_node("Gather", [name, "ids"], [f"{name}_out"], f"/{name}") for name in names]
-    outputs = [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, ["batch", "sequence", "width"]) for name in names]
+    outputs = [
+        helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, ["batch", "sequence", "width"])
+        for name in names
+    ]
     ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "sequence"])
     constants = [numpy_helper.from_array(t, name) for name, t in zip(names, tables, strict=True)]
-    return helper.make_model(helper.make_graph(nodes, "g", [ids], outputs, constants), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return helper.make_model(
+        helper.make_graph(nodes, "g", [ids], outputs, constants),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
 
 
 def test_onnxruntime_reads_what_numpy_computes(tmp_path: Path) -> None:
@@ -40,7 +47,9 @@ def test_onnxruntime_reads_what_numpy_computes(tmp_path: Path) -> None:
     ids = np.array([[0, 1, 2, 3], [ROWS - 2, 7, 5, 1]])
     found, whole = ort.InferenceSession(tmp_path / "model.onnx").run(None, {"ids": ids})
     values, scales, zeros = rounded(words)
-    expected = ((values.reshape(len(words), -1, BLOCK).astype(np.float32) - zeros[..., None]) * scales[..., None]).reshape(words.shape)
+    expected = (
+        (values.reshape(len(words), -1, BLOCK).astype(np.float32) - zeros[..., None]) * scales[..., None]
+    ).reshape(words.shape)
     np.testing.assert_allclose(found, expected[ids], rtol=1e-6)
     np.testing.assert_array_equal(whole, positions[ids])
     assert not found[0, 0].any(), "zeros stay zeros"

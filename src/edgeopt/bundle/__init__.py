@@ -1,1 +1,3 @@
-"""Bundles: everything that serves a run's model, in one folder or zip that says what it is and cannot be changed unseen."""
+"""Bundles: everything that serves a run's model, in one folder or zip that says what it is and cannot be changed
+unseen.
+"""

@@ -1,8 +1,8 @@
-"""A bundle's files in a folder or a zip: written so that the same files give the same bytes, read without trusting any name
-or size in it.
+"""A bundle's files in a folder or a zip: written so that the same files give the same bytes, read without trusting any
+name or size in it.
 
-A zip holds its entries one after the other, uncompressed. So it is the same whatever zlib is installed, nothing in it can
-grow when it is opened, and there is no room between entries.
+A zip holds its entries one after the other, uncompressed. So it is the same whatever zlib is installed, nothing in it
+can grow when it is opened, and there is no room between entries.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ class Source(Protocol):
 
 @contextmanager
 def opened(path: Path) -> Iterator[Source]:
-    """The files of a folder or zip, names and sizes checked. Raises InputError E142 for one that no bundle can be, E140 where
-    there is none."""
+    """The files of a folder or zip, names and sizes checked.
+
+    Raises InputError E142 for one that no bundle can be, E140 where there is none.
+    """
     if path.is_dir():
         yield _Folder(path, dict(_walk(path, "")))
         return
@@ -55,13 +57,23 @@ def opened(path: Path) -> Iterator[Source]:
 
 
 def write_zip(folder: Path, path: Path) -> None:
-    """Every file of the folder, in order of their names. Python's own writer adds extensions from 2 GB on, where a zip without them
-    holds 4."""
+    """Every file of the folder, in order of their names.
+
+    Python's own writer adds extensions from 2 GB on, where a zip without them holds 4.
+    """
     central, count, date = b"", 0, (1 << 5) | 1  # in a zip's own form: 1 January of its first year
     with path.open("wb") as archive:
         for name, size in sorted(_walk(folder, "")):
-            common = struct.pack("<HHHHHIIIHH", 20, 0, zipfile.ZIP_STORED, 0, date, _checksum(folder / name), size, size, len(name), 0)
-            central += b"PK\1\2" + struct.pack("<BB", 20, 3) + common + struct.pack("<HHHII", 0, 0, 0, _MODE, archive.tell()) + name.encode("ascii")
+            common = struct.pack(
+                "<HHHHHIIIHH", 20, 0, zipfile.ZIP_STORED, 0, date, _checksum(folder / name), size, size, len(name), 0
+            )
+            central += (
+                b"PK\1\2"
+                + struct.pack("<BB", 20, 3)
+                + common
+                + struct.pack("<HHHII", 0, 0, 0, _MODE, archive.tell())
+                + name.encode("ascii")
+            )
             archive.write(b"PK\3\4" + common + name.encode("ascii"))
             with (folder / name).open("rb") as source:
                 shutil.copyfileobj(source, archive, 1 << 20)

@@ -32,7 +32,7 @@ from edgeopt.bundle.manifest import (
     is_safe,
     read_manifest,
     write_manifest,
-)  # fmt: skip
+)
 from edgeopt.bundle.requirements import requirements
 from edgeopt.bundle.sign import sign
 from edgeopt.bundle.texts import check_measured, logits_of, probe_logits, read_texts, rows_of_run, tolerance_of
@@ -56,8 +56,11 @@ _BOUNDS = ("max_ms", "max_mb")
 
 @dataclass(frozen=True)
 class Wanted:
-    """texts: a file of own texts for the self-test, else `count` rows of the report split. tolerance: of its logits; None: it
-    is measured. key: the private key that signs. license: a file or an identifier; None: what the model's folder says."""
+    """texts: a file of own texts for the self-test, else `count` rows of the report split.
+
+    tolerance: of its logits; None: it is measured. key: the private key that signs. license: a file or an identifier;
+    None: what the model's folder says.
+    """
 
     texts: Path | None = None
     count: int = 32
@@ -67,8 +70,10 @@ class Wanted:
 
 
 def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
-    """Write the bundle of the run to a folder, or to a zip where `out` ends in .zip: whole, or not at all. The same run gives
-    the same bytes. Raises InputError E114, E115, E141, E144."""
+    """Write the bundle of the run to a folder, or to a zip where `out` ends in .zip: whole, or not at all.
+
+    The same run gives the same bytes. Raises InputError E114, E115, E141, E144.
+    """
     zipped = out.suffix == ".zip"
     if zipped and (out.exists() or out.is_symlink()) and not _is_bundle(out):
         raise bad_input("E114", f"--out {out} is there and is no bundle", help="give a new name")
@@ -93,8 +98,10 @@ def _own_files(bundle: Path) -> dict[str, str]:
     """SHA-256 by name of the files of a bundle's folder, as its manifest has them."""
     try:
         found = read_manifest((bundle / MANIFEST).read_bytes()).files
-        return {**{name: entry.sha256 for name, entry in found.items()},
-                **{name: file_digest(bundle / name) for name in (MANIFEST, SIGNATURE) if (bundle / name).is_file()}}  # fmt: skip
+        return {
+            **{name: entry.sha256 for name, entry in found.items()},
+            **{name: file_digest(bundle / name) for name in (MANIFEST, SIGNATURE) if (bundle / name).is_file()},
+        }
     except (OSError, InputError):
         return {}
 
@@ -103,17 +110,28 @@ BUNDLE = Record(MANIFEST, (SIGNATURE,), _own_files)
 
 
 def _nothing_else(out: Path) -> None:
-    """Raises InputError E114 where the folder of an earlier bundle holds what its manifest does not name, or not any more: the new
-    one could not be verified with that in it."""
+    """Raises InputError E114 where the folder of an earlier bundle holds what its manifest does not name, or not any
+    more: the new one could not be verified with that in it.
+    """
     own = _own_files(out)
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.is_file() and not name.startswith((".edgeopt", "lost+found")) and (name not in own or file_digest(path) != own[name]):
-            raise bad_input("E114", f"--out {out} holds {name}, which is not of the bundle that lies there", help="move it away, or give a new folder")
+        if (
+            path.is_file()
+            and not name.startswith((".edgeopt", "lost+found"))
+            and (name not in own or file_digest(path) != own[name])
+        ):
+            raise bad_input(
+                "E114",
+                f"--out {out} holds {name}, which is not of the bundle that lies there",
+                help="move it away, or give a new folder",
+            )
 
 
 def _read(path: Path) -> tuple[Run, TaskSpec]:
-    """Raises InputError E115 for what is no run, E150 for one that is not as it was written, E144 for one that cannot be bundled."""
+    """Raises InputError E115 for what is no run, E150 for one that is not as it was written, E144 for one that cannot
+    be bundled.
+    """
     run = open_run(path)
     report = run.report
     try:
@@ -122,11 +140,22 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
         raise damaged(path, error) from None
     one = task_type(task.type).one_query  # run.py makes a label or a score of its one output
     if not one or task.window_stride is not None:
-        what, served = "long texts in windows" if one else task.type, [name for name, kind in task_types().items() if kind.one_query]
-        raise bad_input("E144", f"a bundle's run.py does not serve {what}", help=f"it serves {', '.join(served)}, each text as one query")
+        what, served = (
+            "long texts in windows" if one else task.type,
+            [name for name, kind in task_types().items() if kind.one_query],
+        )
+        raise bad_input(
+            "E144",
+            f"a bundle's run.py does not serve {what}",
+            help=f"it serves {', '.join(served)}, each text as one query",
+        )
     artifact = run.folder / report.candidate.artifact
     if artifact.suffix not in (".onnx", ".ort") or not artifact.is_file():
-        raise bad_input("E144", f"{report.candidate.artifact} is no file that ONNX Runtime opens", help="let the recipe's first export be `onnx`")
+        raise bad_input(
+            "E144",
+            f"{report.candidate.artifact} is no file that ONNX Runtime opens",
+            help="let the recipe's first export be `onnx`",
+        )
     return run, task
 
 
@@ -154,12 +183,26 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
     logits, tolerance = ask(options), wanted.tolerance
     most = most_tolerance(logits)
     if tolerance is None:
-        tolerance = tolerance_of(lambda way: probe_logits(folder, model, task.max_length, way), options, run.report.candidate.precision)
-        tolerance = min(tolerance, float(f"{most / 2:.3g}"))  # of a model that the runtime's levels disagree on so far, a wrong refusal beats a wrong pass
+        tolerance = tolerance_of(
+            lambda way: probe_logits(folder, model, task.max_length, way), options, run.report.candidate.precision
+        )
+        # of a model that the runtime's levels disagree on so far, a wrong refusal beats a wrong pass
+        tolerance = min(tolerance, float(f"{most / 2:.3g}"))
     if tolerance > most:
-        raise bad_input("E144", f"a logit may not be off by {tolerance:g}: the largest of these texts is {most:.3g}", help="give a smaller --tolerance")
+        raise bad_input(
+            "E144",
+            f"a logit may not be off by {tolerance:g}: the largest of these texts is {most:.3g}",
+            help="give a smaller --tolerance",
+        )
     (folder / REQUIREMENTS).write_text(requirements(run.report.environment.get("packages", {})), encoding="utf-8")
-    _write(folder / SELFTEST, {"tolerance": tolerance, "texts": [list(t) for t in texts], "logits": [[float(x) for x in row] for row in logits]})
+    _write(
+        folder / SELFTEST,
+        {
+            "tolerance": tolerance,
+            "texts": [list(t) for t in texts],
+            "logits": [[float(x) for x in row] for row in logits],
+        },
+    )
     return write_license(wanted.license, run, folder)
 
 
@@ -169,7 +212,11 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
     target = Target.model_validate(resolved["targets"][0])
     gates = [GateSpec.model_validate(g) for g in resolved["gates"]]
     versions = report.environment.get("packages", {})
-    files = {p.relative_to(folder).as_posix(): File(sha256=file_digest(p), size=p.stat().st_size) for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = {
+        p.relative_to(folder).as_posix(): File(sha256=file_digest(p), size=p.stat().st_size)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
     if sum(f.size for f in files.values()) > MAX_BYTES or not all(map(is_safe, files)):
         raise bad_input("E144", f"a bundle holds {MAX_BYTES / 1e9:g} GB at most, in files of plain names")
     return Manifest(
@@ -183,21 +230,36 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
         lock=file_digest(run.folder / LOCK),
         license=found,
         target=target,
-        gates=[g for g in gates if g.metric.startswith(DECIDED) and g.bound[0] in _BOUNDS and g.target in (None, target.name)],
+        gates=[
+            g
+            for g in gates
+            if g.metric.startswith(DECIDED) and g.bound[0] in _BOUNDS and g.target in (None, target.name)
+        ],
         packages={name: str(versions[name]) for name in ("onnxruntime", "tokenizers", "numpy") if versions.get(name)},
         files=files,
     )
 
 
 def _is_bundle(path: Path) -> bool:
-    """Whether that is a zip with a manifest of edgeopt's, which a new one may replace: other zips have a manifest.json too."""
+    """Whether that is a zip with a manifest of edgeopt's, which a new one may replace: other zips have a manifest.json
+    too.
+    """
     try:
         if path.is_symlink() or not path.is_file():
             return False
         with zipfile.ZipFile(path) as archive, archive.open(MANIFEST) as file:
             read_manifest(file.read(MAX_MANIFEST + 1)[:MAX_MANIFEST])
         return True
-    except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile, InputError):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        zlib.error,
+        zipfile.BadZipFile,
+        InputError,
+    ):
         return False
 
 

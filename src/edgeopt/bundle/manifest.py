@@ -48,8 +48,11 @@ class License(Part):
 
 
 class Manifest(Part):
-    """What a bundle says of itself. labels: names of the logits in order, empty for a score. lock: SHA-256 of the run's
-    recipe.lock. gates: the run's bounds that a device can decide by itself. packages: the versions it was tried with."""
+    """What a bundle says of itself.
+
+    labels: names of the logits in order, empty for a score. lock: SHA-256 of the run's recipe.lock. gates: the run's
+    bounds that a device can decide by itself. packages: the versions it was tried with.
+    """
 
     bundle: Literal[1] = 1
     edgeopt: str
@@ -67,7 +70,9 @@ class Manifest(Part):
     files: dict[str, File] = Field(max_length=MAX_FILES)
 
 
-def refused(message: str, help: str = "get the bundle again from where it was made, or make it anew with `edgeopt bundle`") -> InputError:
+def refused(
+    message: str, help: str = "get the bundle again from where it was made, or make it anew with `edgeopt bundle`"
+) -> InputError:
     return bad_input("E142", f"the bundle is refused: {message}", help=help)
 
 

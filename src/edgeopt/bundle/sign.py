@@ -1,7 +1,7 @@
 """Ed25519 (RFC 8032) signatures of a bundle's manifest, whose digests stand for every other file.
 
-manifest.sig is the 64 bytes of the signature of manifest.json as it is, and keys are PEM files, so that openssl makes and
-checks them too.
+manifest.sig is the 64 bytes of the signature of manifest.json as it is, and keys are PEM files, so that openssl makes
+and checks them too.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ LENGTH = 64
 
 
 def make_key(path: Path) -> Path:
-    """Write a new private key, readable by its owner alone, and the public one to `path`.pub; returns that. Raises InputError
-    E141 where one of the files is there or cannot be written."""
+    """Write a new private key, readable by its owner alone, and the public one to `path`.pub; returns that.
+
+    Raises InputError E141 where one of the files is there or cannot be written.
+    """
     serialization, keys = _library()
     key = keys.Ed25519PrivateKey.generate()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     beside = path.with_name(path.name + ".pub")
     try:
@@ -30,7 +34,11 @@ def make_key(path: Path) -> Path:
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
                 out.write(data)
     except OSError as error:
-        help = "a key is never replaced: give another name" if isinstance(error, FileExistsError) else "give a file in a folder of your own"
+        help = (
+            "a key is never replaced: give another name"
+            if isinstance(error, FileExistsError)
+            else "give a file in a folder of your own"
+        )
         raise bad_input("E141", f"the key {error.filename} cannot be written: {error.strerror}", help=help) from None
     return beside
 
@@ -63,23 +71,39 @@ def check(key: Path, manifest: bytes, signature: bytes | None) -> None:
     if not isinstance(loaded, keys.Ed25519PublicKey):
         raise _no_key(key, "public", "another kind")
     if signature is None:
-        raise bad_input("E141", f"the bundle is refused: it has no {SIGNATURE}, and --key asks for one", help="ask for a signed one: `bundle --sign KEY`")
+        raise bad_input(
+            "E141",
+            f"the bundle is refused: it has no {SIGNATURE}, and --key asks for one",
+            help="ask for a signed one: `bundle --sign KEY`",
+        )
     try:
         loaded.verify(signature, manifest)
     except InvalidSignature:
-        raise bad_input("E141", f"the bundle is refused: {SIGNATURE} is not by the key {key}", help="check the key, or get the bundle again") from None
+        raise bad_input(
+            "E141",
+            f"the bundle is refused: {SIGNATURE} is not by the key {key}",
+            help="check the key, or get the bundle again",
+        ) from None
 
 
 def _read(key: Path) -> bytes:
     try:
         return key.read_bytes()[:65536]
     except OSError as error:
-        raise bad_input("E141", f"the key {key} cannot be read: {error.strerror}", help="`edgeopt bundle keygen KEY` makes KEY and KEY.pub") from None
+        raise bad_input(
+            "E141",
+            f"the key {key} cannot be read: {error.strerror}",
+            help="`edgeopt bundle keygen KEY` makes KEY and KEY.pub",
+        ) from None
 
 
 def _no_key(key: Path, kind: str, why: object) -> Exception:
     text = " ".join(str(why).split())[:100]
-    return bad_input("E141", f"{key} is no {kind} Ed25519 key in PEM without a passphrase: {text}", help="`edgeopt bundle keygen KEY` makes KEY and KEY.pub")
+    return bad_input(
+        "E141",
+        f"{key} is no {kind} Ed25519 key in PEM without a passphrase: {text}",
+        help="`edgeopt bundle keygen KEY` makes KEY and KEY.pub",
+    )
 
 
 def _library() -> tuple[Any, Any]:

@@ -24,11 +24,16 @@ from edgeopt.tasks.encode import Encoder
 Texts = tuple[str, ...]
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 #: Other ways in which the runtime may compute the same graph: what they differ by, other processors may too.
-_WAYS: tuple[dict[str, Any], ...] = ({}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}, {"graph_optimization_level": "ORT_DISABLE_ALL"})
+_WAYS: tuple[dict[str, Any], ...] = (
+    {},
+    {"graph_optimization_level": "ORT_ENABLE_BASIC"},
+    {"graph_optimization_level": "ORT_DISABLE_ALL"},
+)
 #: Queries of random tokens by which that is found out, always the same ones, and the most tokens of one.
 PROBES, _LONGEST = 32, 64
-#: How many times the root mean square of those differences a logit may be off; and at least which share of the logits' scale: of
-#: int8 nearly three times what versions of the runtime were found to differ by (benchmarks/results/bundle_versions.json).
+#: How many times the root mean square of those differences a logit may be off; and at least which share of the logits'
+#: scale: of int8 nearly three times what versions of the runtime were found to differ by
+#: (benchmarks/results/bundle_versions.json).
 _WIDER = 4.0
 _LEAST = {"fp32": 1e-3, "int8": 0.1}
 #: How far a logit may be from what the run wrote, on the processor that it ran on.
@@ -36,8 +41,10 @@ _SAME = 1e-3
 
 
 def rows_of_run(run: Run, task: TaskSpec, count: int) -> tuple[list[int], list[Texts]]:
-    """Numbers and texts of rows of the report split, `count` at most, evenly spread over their lengths. Raises InputError E151
-    where they are not to be found."""
+    """Numbers and texts of rows of the report split, `count` at most, evenly spread over their lengths.
+
+    Raises InputError E151 where they are not to be found.
+    """
     split, _ = rows_of(run, task)
     order = sorted(range(len(split)), key=lambda i: (sum(map(len, split.texts[i])), i))
     chosen = sorted({order[round(place)] for place in np.linspace(0, len(order) - 1, min(count, len(order)))})
@@ -64,19 +71,28 @@ def _text(line: str, place: Place, as_json: bool, need: int) -> Texts:
     texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else ()
     if len(texts) != need or not all(isinstance(t, str) for t in texts):
         shape = 'a list of two: ["one", "other"]' if need > 1 else "a string"
-        raise bad_input("E144", f"a query of this model is {need} text{'s' * (need > 1)}", place=place, help=f"one a line in a .jsonl file, each {shape}")
+        raise bad_input(
+            "E144",
+            f"a query of this model is {need} text{'s' * (need > 1)}",
+            place=place,
+            help=f"one a line in a .jsonl file, each {shape}",
+        )
     return texts
 
 
 def logits_of(folder: Path, model: str, max_length: int, texts: Sequence[Texts], options: dict[str, Any]) -> Logits:
-    """Shape (texts, logits), one query at a time as a device serves them. Raises InputError E144 where the file does not open."""
+    """Shape (texts, logits), one query at a time as a device serves them.
+
+    Raises InputError E144 where the file does not open.
+    """
     encoder = Encoder(folder, max_length)
     return _answers(folder / model, options, [encoder.pad([ids]) for ids in encoder.ids(texts)])
 
 
 def probe_logits(folder: Path, model: str, max_length: int, options: dict[str, Any]) -> Logits:
-    """Shape (PROBES, logits): of random tokens of the model's vocabulary, of lengths up to 64, each between what begins and ends a
-    text. They are the same whatever texts a bundle has. Raises InputError E144 where the file does not open."""
+    """Shape (PROBES, logits): of random tokens of the model's vocabulary, of lengths up to 64, each between what begins
+    and ends a text. They are the same whatever texts a bundle has. Raises InputError E144 where the file does not open.
+    """
     tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.no_padding()
     around, rng = tokenizer.encode("").ids, np.random.default_rng(0)
@@ -95,14 +111,20 @@ def _answers(graph: Path, options: dict[str, Any], feeds: Sequence[dict[str, Any
         query = onnx_query(graph, options, limited=True)
         return np.stack([query(feed)[0] for feed in feeds])
     except InputError as error:
-        raise bad_input("E144", error.issues[0].message.replace(f"{graph.parent}/", ""), help="apply the recipe again") from None
+        raise bad_input(
+            "E144", error.issues[0].message.replace(f"{graph.parent}/", ""), help="apply the recipe again"
+        ) from None
 
 
-def tolerance_of(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], precision: Literal["fp32", "int8"]) -> float:
-    """How far a logit may be off on another device or version of the runtime: four times the root mean square of what the runtime's
-    levels of optimization differ by on the probes, and a share of the logits' scale at least. Through int8 a sum in another order may
-    end in the neighboring integer, so that this is far more than float's rounding; a root mean square is that of many sums, where the
-    largest difference would be luck. ask: the probes' logits by options."""
+def tolerance_of(
+    ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], precision: Literal["fp32", "int8"]
+) -> float:
+    """How far a logit may be off on another device or version of the runtime: four times the root mean square of what
+    the runtime's levels of optimization differ by on the probes, and a share of the logits' scale at least. Through
+    int8 a sum in another order may end in the neighboring integer, so that this is far more than float's rounding; a
+    root mean square is that of many sums, where the largest difference would be luck. ask: the probes' logits by
+    options.
+    """
     served = ask(options)
     apart = max(float(np.sqrt(np.mean(np.abs(ask(way) - served).max(axis=1) ** 2))) for way in _WAYS)
     scale = float(np.sqrt(np.mean(served**2)))
@@ -111,8 +133,11 @@ def tolerance_of(ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any
 
 
 def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Report, spec: TaskSpec) -> None:
-    """Raises InputError E144 where the model is not the one that the run measured. logits: of those rows, with the runtime's
-    default options. Other processors answer otherwise, so it is looked at on the run's own alone."""
+    """Raises InputError E144 where the model is not the one that the run measured.
+
+    logits: of those rows, with the runtime's default options. Other processors answer otherwise, so it is looked at on
+    the run's own alone.
+    """
     from edgeopt.gates.evidence import read_answers
     from edgeopt.support import host
 
@@ -121,5 +146,8 @@ def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Repor
     measured = read_answers(run, task_of(spec, report.task.labels)).candidate[list(rows)]
     apart = float(np.abs(measured - logits).max())
     if not apart <= _SAME * max(1.0, float(np.abs(measured).max())):
-        raise bad_input("E144", f"{report.candidate.artifact} is not the model that the run measured: its logits differ by {apart:.2g}",
-                        help="apply the recipe again")  # fmt: skip
+        raise bad_input(
+            "E144",
+            f"{report.candidate.artifact} is not the model that the run measured: its logits differ by {apart:.2g}",
+            help="apply the recipe again",
+        )

@@ -21,7 +21,16 @@ from typing import Any
 from edgeopt import device
 from edgeopt.bundle import sign
 from edgeopt.bundle.archive import Source, opened
-from edgeopt.bundle.manifest import MANIFEST, MAX_MANIFEST, SELFTEST, SESSION, SIGNATURE, Manifest, read_manifest, refused
+from edgeopt.bundle.manifest import (
+    MANIFEST,
+    MAX_MANIFEST,
+    SELFTEST,
+    SESSION,
+    SIGNATURE,
+    Manifest,
+    read_manifest,
+    refused,
+)
 from edgeopt.device import guard
 from edgeopt.export.graph_files import files_of
 from edgeopt.measure.declared import check_declared
@@ -39,8 +48,11 @@ _PATIENCE = 600.0
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle. folder: a copy that nobody else writes to. digest: SHA-256 of its manifest. signed: None, whether
-    there is a signature that was not asked about, or True where it was checked."""
+    """A verified bundle.
+
+    folder: a copy that nobody else writes to. digest: SHA-256 of its manifest. signed: None, whether there is a
+    signature that was not asked about, or True where it was checked.
+    """
 
     folder: Path
     manifest: Manifest
@@ -50,13 +62,19 @@ class Bundle:
     @property
     def files(self) -> dict[str, int]:
         """Every file with its size, the manifest and its signature too."""
-        return {p.relative_to(self.folder).as_posix(): p.stat().st_size for p in sorted(self.folder.rglob("*")) if p.is_file()}
+        return {
+            p.relative_to(self.folder).as_posix(): p.stat().st_size
+            for p in sorted(self.folder.rglob("*"))
+            if p.is_file()
+        }
 
 
 @contextmanager
 def verified(path: Path, key: Path | None = None) -> Iterator[Bundle]:
-    """Copy the bundle into a folder of our own and check every byte on the way; nothing in it is run or loaded. key: a public
-    key that must have signed it. Raises InputError E140 to E142."""
+    """Copy the bundle into a folder of our own and check every byte on the way; nothing in it is run or loaded.
+
+    key: a public key that must have signed it. Raises InputError E140 to E142.
+    """
     with opened(path) as source, tempfile.TemporaryDirectory(prefix="edgeopt-bundle-") as made:
         manifest, data, signature = _manifest(source, key)
         _same_names(source, manifest)
@@ -164,18 +182,29 @@ def _json(path: Path) -> Any:
 
 
 def selftest(folder: Path) -> dict[str, Any]:
-    """Ask a verified bundle its own texts, by edgeopt's copy of device.py in a process of its own: no code of the bundle is
-    run. Raises InputError E143 where the answers differ or the model does not load."""
+    """Ask a verified bundle its own texts, by edgeopt's copy of device.py in a process of its own: no code of the
+    bundle is run. Raises InputError E143 where the answers differ or the model does not load.
+    """
     try:
         done = workers.run_worker([str(DEVICE / "device.py"), "selftest", str(folder)], None, timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
-        raise bad_input("E143", f"the bundle is refused: its self-test takes more than {_PATIENCE:.0f} seconds") from None
+        raise bad_input(
+            "E143", f"the bundle is refused: its self-test takes more than {_PATIENCE:.0f} seconds"
+        ) from None
     if done.returncode not in (0, 1) or not done.stdout:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise bad_input("E143", f"the bundle is refused: its self-test could not run: {last[:300]}", help="`edgeopt doctor` says what is installed here")
+        raise bad_input(
+            "E143",
+            f"the bundle is refused: its self-test could not run: {last[:300]}",
+            help="`edgeopt doctor` says what is installed here",
+        )
     found: dict[str, Any] = json.loads(done.stdout)["selftest"]
     if not found["passed"]:
-        raise bad_input("E143", f"the bundle is refused: {failure(found)}", help="on this processor, or with these versions, the model computes something else")
+        raise bad_input(
+            "E143",
+            f"the bundle is refused: {failure(found)}",
+            help="on this processor, or with these versions, the model computes something else",
+        )
     return found
 
 
@@ -186,5 +215,9 @@ def failure(found: dict[str, Any]) -> str:
     else:
         what = f"a logit of text {found['worst'] + 1} of {found['texts']} differs by {found['max_abs_diff']:.3g}, and may by {found['tolerance']:.3g}"
     here, made = found.get("packages", {}), found.get("made", {})
-    others = [f"{name} is {here[name]} and was {version} when the run was made" for name, version in made.items() if here.get(name) not in (None, version)]
+    others = [
+        f"{name} is {here[name]} and was {version} when the run was made"
+        for name, version in made.items()
+        if here.get(name) not in (None, version)
+    ]
     return f"the self-test failed: {what}{'; ' * bool(others)}{', '.join(others)}"

@@ -105,7 +105,9 @@ def _main(as_json: bool) -> NoReturn:
         tell_error(told, sys.argv[1:])
         sys.exit(ExitCode.BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
-        issue = Issue("E130", "interrupted", help="type the same command to go on: finished steps and checkpoints are kept")
+        issue = Issue(
+            "E130", "interrupted", help="type the same command to go on: finished steps and checkpoints are kept"
+        )
         _fail(Interrupted(issue), as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes

@@ -21,7 +21,10 @@ from edgeopt.cli.output import log_to_stderr, print_json
 @STORE
 @click.option("--locked", is_flag=True, help="Refuse to differ from the lock of an earlier run.")
 @click.option(
-    "--lock", "lock_file", type=click.Path(path_type=Path), help="That lock; of a matrix the folder of an earlier run. Default: OUT/recipe.lock, or OUT."
+    "--lock",
+    "lock_file",
+    type=click.Path(path_type=Path),
+    help="That lock; of a matrix the folder of an earlier run. Default: OUT/recipe.lock, or OUT.",
 )
 @click.option("--remeasure", is_flag=True, help="Measure again what is finished and unchanged.")
 @click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, as `emissions: {}` in the recipe.")
@@ -29,15 +32,28 @@ from edgeopt.cli.output import log_to_stderr, print_json
 @JUNIT
 @GITHUB
 @JSON
-def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: str | None, store: Path | None, locked: bool,
-            lock_file: Path | None, remeasure: bool, emissions: bool, quiet: bool, junit: Path | None, github: bool, as_json: bool) -> int:  # fmt: skip
+def command(
+    recipe: Path,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    cell: str | None,
+    store: Path | None,
+    locked: bool,
+    lock_file: Path | None,
+    remeasure: bool,
+    emissions: bool,
+    quiet: bool,
+    junit: Path | None,
+    github: bool,
+    as_json: bool,
+) -> int:
     """Run RECIPE: build what is not cached, export, measure against the FP32 baseline, decide the gates.
 
-    Type the same command again to resume; what is finished, unchanged and of this machine is not measured again. The exit
-    code is the verdict; the last line on stdout is the path of the report.
+    Type the same command again to resume; what is finished, unchanged and of this machine is not measured again. The
+    exit code is the verdict; the last line on stdout is the path of the report.
 
-    A RECIPE with a matrix: each cell in turn, into OUT/cells/NAME; those that are finished and unchanged are left alone,
-    one that fails does not stop the others. The comparison of all is in OUT, and its path the last line.
+    A RECIPE with a matrix: each cell in turn, into OUT/cells/NAME; those that are finished and unchanged are left
+    alone, one that fails does not stop the others. The comparison of all is in OUT, and its path the last line.
     """
     from edgeopt import api
     from edgeopt.gates.decide import EXIT_CODES
@@ -49,13 +65,23 @@ def command(recipe: Path, out: Path | None, overrides: tuple[str, ...], cell: st
     log_to_stderr(quiet=quiet)
     make_way(junit)
     loaded = api.load(recipe, set=overrides, cell=cell)
-    told: Any = {"out": out, "store": store, "locked": lock_file or locked, "remeasure": remeasure, "emissions": emissions, "progress": not quiet}
+    told: Any = {
+        "out": out,
+        "store": store,
+        "locked": lock_file or locked,
+        "remeasure": remeasure,
+        "emissions": emissions,
+        "progress": not quiet,
+    }
     if isinstance(loaded, Grid):
         from edgeopt.cli.matrix import show_finished
 
         cells = api.apply_cells(loaded, **told)
         show_finished(cells, as_json=as_json)
-        suites = [Suite(r.cell.recipe.head.name, *((r.run.gates, r.reason, r.run.warnings) if r.run else ([], r.reason))) for r in cells.results]
+        suites = [
+            Suite(r.cell.recipe.head.name, *((r.run.gates, r.reason, r.run.warnings) if r.run else ([], r.reason)))
+            for r in cells.results
+        ]
         publish(suites, recipe, junit, github=github)
         return exit_code(cells.results)
     run = api.apply(loaded, **told)

@@ -14,18 +14,36 @@ from edgeopt.support.errors import bad_input
 @click.command("baseline")
 @click.argument("source", metavar="RECIPE|ARTIFACT", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The file to write.")
-@click.option("--recipe", type=click.Path(path_type=Path), help="Of an ARTIFACT: whose rows and targets it is measured with. Default: its run's.")
-@click.option("--model", type=click.Path(path_type=Path), metavar="FOLDER", help="Of a RECIPE: also write the FP32 model here, for --against elsewhere.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    help="Of an ARTIFACT: whose rows and targets it is measured with. Default: its run's.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Of a RECIPE: also write the FP32 model here, for --against elsewhere.",
+)
 @SET
 @STORE
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JSON
-def command(source: Path, out: Path, recipe: Path | None, model: Path | None, overrides: tuple[str, ...], store: Path | None, quiet: bool,
-            as_json: bool) -> None:  # fmt: skip
-    """Measure a baseline where its model, and a GPU, are, into a small file that `edgeopt gate --against FILE` uses elsewhere.
+def command(
+    source: Path,
+    out: Path,
+    recipe: Path | None,
+    model: Path | None,
+    overrides: tuple[str, ...],
+    store: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Measure a baseline where its model, and a GPU, are, into a small file that `edgeopt gate --against FILE` uses
+    elsewhere.
 
-    RECIPE: its FP32 baseline, built or found in the store: the ONNX graph on this machine's processors, and torch, on the GPU
-    where there is one. ARTIFACT: a finished model, without torch.
+    RECIPE: its FP32 baseline, built or found in the store: the ONNX graph on this machine's processors, and torch, on
+    the GPU where there is one. ARTIFACT: a finished model, without torch.
 
     The file holds metrics, what the model answers to each row, latencies, and digests of model, rows and tokenizer.
     """

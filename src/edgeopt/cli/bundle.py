@@ -23,7 +23,9 @@ class RunOrCommand(click.Group):
         return super().parse_args(ctx, args if asks_help or (args and args[0] in self.commands) else ["make", *args])
 
 
-@click.group("bundle", cls=RunOrCommand, options_metavar="", subcommand_metavar="RUN [OPTIONS] | verify BUNDLE | keygen KEY")
+@click.group(
+    "bundle", cls=RunOrCommand, options_metavar="", subcommand_metavar="RUN [OPTIONS] | verify BUNDLE | keygen KEY"
+)
 def command() -> None:
     """Pack RUN so that it serves anywhere with Python, onnxruntime and tokenizers, and cannot be changed unseen.
 
@@ -36,14 +38,44 @@ def command() -> None:
 
 @command.command("make")
 @RUN
-@click.option("--out", type=click.Path(path_type=Path), help="A folder, or a file that ends in .zip. Default: RUN/bundle.zip.")
-@click.option("--sign", "key", type=click.Path(path_type=Path), help="Private key to sign with; `edgeopt bundle keygen` makes one.")
-@click.option("--texts", type=click.Path(path_type=Path), help="Texts for the self-test: a text a line, or .jsonl. Default: rows of the report split.")
-@click.option("--count", type=click.IntRange(1, 256), default=32, show_default=True, help="Rows of the report split for the self-test.")
-@click.option("--tolerance", type=click.FloatRange(0, min_open=True), help="How far a logit may be off in the self-test. Default: measured.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A folder, or a file that ends in .zip. Default: RUN/bundle.zip."
+)
+@click.option(
+    "--sign",
+    "key",
+    type=click.Path(path_type=Path),
+    help="Private key to sign with; `edgeopt bundle keygen` makes one.",
+)
+@click.option(
+    "--texts",
+    type=click.Path(path_type=Path),
+    help="Texts for the self-test: a text a line, or .jsonl. Default: rows of the report split.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1, 256),
+    default=32,
+    show_default=True,
+    help="Rows of the report split for the self-test.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, min_open=True),
+    help="How far a logit may be off in the self-test. Default: measured.",
+)
 @click.option("--license", metavar="ID|FILE", help="License of the model. Default: what the model's folder says.")
 @JSON
-def make(run: Path, out: Path | None, key: Path | None, texts: Path | None, count: int, tolerance: float | None, license: str | None, as_json: bool) -> None:
+def make(
+    run: Path,
+    out: Path | None,
+    key: Path | None,
+    texts: Path | None,
+    count: int,
+    tolerance: float | None,
+    license: str | None,
+    as_json: bool,
+) -> None:
     """Write the bundle of RUN: model, tokenizer, run.py to serve it, texts with the logits they give, and a manifest."""
     from edgeopt.bundle.make import Wanted, make_bundle
     from edgeopt.support.quiet import quiet_libraries
@@ -77,12 +109,26 @@ def verify(bundle: Path, key: Path | None, as_json: bool) -> None:
         with working("every byte is checked, and the model asked its test texts"):
             found = stack.enter_context(verified(bundle, key))
             tested = selftest(found.folder)
-        signed = {None: "not signed", False: "signed, and by whom was not checked: give --key", True: f"signed by {key}"}[found.signed]
+        signed = {
+            None: "not signed",
+            False: "signed, and by whom was not checked: give --key",
+            True: f"signed by {key}",
+        }[found.signed]
         if as_json:
-            print_json({"bundle": str(bundle), "digest": found.digest, "signed": found.signed, "selftest": tested, "name": found.manifest.name})
+            print_json(
+                {
+                    "bundle": str(bundle),
+                    "digest": found.digest,
+                    "signed": found.signed,
+                    "selftest": tested,
+                    "name": found.manifest.name,
+                }
+            )
             return
         _show(found.manifest, signed)
-        click.echo(f"self-test   {tested['texts']} texts, largest difference of a logit {tested['max_abs_diff']:.2g} (at most {tested['tolerance']:g})")
+        click.echo(
+            f"self-test   {tested['texts']} texts, largest difference of a logit {tested['max_abs_diff']:.2g} (at most {tested['tolerance']:g})"
+        )
         click.echo(f"whole       {found.digest}")
 
 

@@ -24,12 +24,23 @@ def list_states(store: Path | None, as_json: bool) -> None:
     opened = open_store(store)
     states, broken = opened.states(), opened.broken()
     if as_json:
-        sound = [{"key": s.key, "use": s.manifest["use"], "bytes": s.size, "created": s.manifest["created"], "facts": sorted(s.facts)} for s in states]
+        sound = [
+            {
+                "key": s.key,
+                "use": s.manifest["use"],
+                "bytes": s.size,
+                "created": s.manifest["created"],
+                "facts": sorted(s.facts),
+            }
+            for s in states
+        ]
         print_json([*sound, *({"key": name, "damaged": why} for name, why in broken.items())])
         return
     for s in states:
         age = (time.time() - float(s.manifest["created"])) / 86400
-        click.echo(f"{s.key[:12]}  {s.manifest['use']:<18} {s.size / 1e6:8.1f} MB  {age:5.1f} days  {', '.join(sorted(s.facts))}")
+        click.echo(
+            f"{s.key[:12]}  {s.manifest['use']:<18} {s.size / 1e6:8.1f} MB  {age:5.1f} days  {', '.join(sorted(s.facts))}"
+        )
     for name, why in broken.items():
         click.echo(f"{name[:12]}  damaged: {why}; `edgeopt cache gc` removes it")
     click.echo(f"{len(states)} steps, {sum(s.size for s in states) / 1e6:.1f} MB")
@@ -37,7 +48,12 @@ def list_states(store: Path | None, as_json: bool) -> None:
 
 @command.command("gc")
 @STORE
-@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Also remove finished steps and teachers' answers older than this.")
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Also remove finished steps and teachers' answers older than this.",
+)
 @click.option("--all", "everything", is_flag=True, help="Also remove every finished step and what teachers answered.")
 def collect(store: Path | None, older_than: float | None, everything: bool) -> None:
     """Remove damaged steps and what interrupted runs left; sound steps only while no run uses the store."""

@@ -17,14 +17,21 @@ from edgeopt.support.visible import unguarded
 if TYPE_CHECKING:
     from edgeopt.report.suite import Suite
 
-JUNIT = click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write the gates as a JUnit file.")
-GITHUB = click.option("--github", is_flag=True, help="Also annotate the gates' lines, and append to the step's summary, in GitHub Actions.")
+JUNIT = click.option(
+    "--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write the gates as a JUnit file."
+)
+GITHUB = click.option(
+    "--github",
+    is_flag=True,
+    help="Also annotate the gates' lines, and append to the step's summary, in GitHub Actions.",
+)
 _COMMANDS = ("apply", "gate")
 
 
 def make_way(junit: Path | None) -> None:
-    """Before anything is computed: that file can be written, and what an earlier run left there is gone, so that nobody reads it
-    when this one fails. Raises InputError E114 or E156."""
+    """Before anything is computed: that file can be written, and what an earlier run left there is gone, so that nobody
+    reads it when this one fails. Raises InputError E114 or E156.
+    """
     from edgeopt.support import user_files
 
     if junit is not None:
@@ -32,8 +39,11 @@ def make_way(junit: Path | None) -> None:
 
 
 def publish(suites: Sequence[Suite], recipe: Path | None, junit: Path | None, *, github: bool) -> None:
-    """recipe: the file in which the gates have their lines. Raises InputError E114 or E156 where the JUnit file cannot be written;
-    the verdict does not depend on what GitHub can show."""
+    """recipe: the file in which the gates have their lines.
+
+    Raises InputError E114 or E156 where the JUnit file cannot be written; the verdict does not depend on what GitHub
+    can show.
+    """
     from edgeopt.report.github import commands
     from edgeopt.report.junit import write_junit
 
@@ -86,8 +96,9 @@ def asked_for(words: Sequence[str]) -> Asked | None:
 
 
 def tell_error(error: EdgeoptError, words: Sequence[str]) -> None:
-    """Where there is no verdict, a CI server is told why: an annotation at the place of each issue, and a JUnit file with an
-    error. Raises nothing."""
+    """Where there is no verdict, a CI server is told why: an annotation at the place of each issue, and a JUnit file
+    with an error. Raises nothing.
+    """
     asked = asked_for(words)
     if asked is None:
         return

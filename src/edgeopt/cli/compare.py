@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 
 @click.command("compare")
 @click.argument("runs", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--format", "form", type=click.Choice(["text", "markdown", "html", "csv", "latex"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "html", "csv", "latex"]),
+    default="text",
+    show_default=True,
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
-@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Rows for the runs' FP32 baselines, one that they share once.")
+@click.option(
+    "--baseline/--no-baseline",
+    default=True,
+    show_default=True,
+    help="Rows for the runs' FP32 baselines, one that they share once.",
+)
 @JSON
 def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool, as_json: bool) -> None:
     """Put several RUNs side by side: metrics, size, speed, and what training cost. Computes nothing.
@@ -43,8 +54,12 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
     if as_json:
         print_json(plain(found))
         return
-    renderers = {"markdown": compare_render.render_markdown, "html": compare_render.render_html,
-                 "csv": compare_render.render_csv, "latex": compare_render.render_latex}  # fmt: skip
+    renderers = {
+        "markdown": compare_render.render_markdown,
+        "html": compare_render.render_html,
+        "csv": compare_render.render_csv,
+        "latex": compare_render.render_latex,
+    }
     if form in renderers:
         text = renderers[form](found)
         _leave(text, out, form)
@@ -59,10 +74,17 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
 
 
 def _kind(form: str) -> Kind:
-    """How a comparison begins in a file, so that the next one may replace it. Of csv these are the columns that all have."""
+    """How a comparison begins in a file, so that the next one may replace it.
+
+    Of csv these are the columns that all have.
+    """
     from edgeopt.support.user_files import Kind
 
-    begins = {"text": "edgeopt compare", "latex": "% edgeopt compare", "csv": "run,role,model,digest_of_model,task,dataset,split,rows,"}
+    begins = {
+        "text": "edgeopt compare",
+        "latex": "% edgeopt compare",
+        "csv": "run,role,model,digest_of_model,task,dataset,split,rows,",
+    }
     return Kind(f"comparison ({form})", begins.get(form, "<!-- edgeopt compare -->"))
 
 

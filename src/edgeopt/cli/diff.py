@@ -18,7 +18,8 @@ def command(first: Path, second: Path, as_json: bool) -> None:
     """Show what changed from the first RUN to the second, and what that did.
 
     The values of the recipe, the model and the rows, versions and machine, the steps by their keys; then metrics, with
-    paired bounds where both runs answered the same rows, size, times, and the gates' verdicts. Nothing is measured anew.
+    paired bounds where both runs answered the same rows, size, times, and the gates' verdicts. Nothing is measured
+    anew.
 
     Exit code 0, whatever differs; 2 where a RUN is not the whole folder of a run.
     """

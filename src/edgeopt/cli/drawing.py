@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 def open_console(file: TextIO | None = None, *, width: int = 120) -> Console:
-    """As wide as the terminal, or `width` where there is none. Text is text: nothing in it is markup, and control characters are
-    written out."""
+    """As wide as the terminal, or `width` where there is none.
+
+    Text is text: nothing in it is markup, and control characters are written out.
+    """
     from rich.console import Console
 
     file = styled(file or sys.stdout)

@@ -16,19 +16,39 @@ def command(as_json: bool) -> None:
 
     made = [e for _, e in sorted(EXPORTERS.usable().items())]
     if as_json:
-        print_json([
-            {"name": e.name, "summary": e.summary, "runtime": e.runtime, "source": e.source, "requires": sorted(e.requires), "forbids": sorted(e.forbids),
-             "paddings": list(e.paddings), "needs": list(e.needs), "missing": absent(e), "install": install_command(e) if absent(e) else None,
-             "options": e.known_options, "auto": e.native}
-            for e in made
-        ])  # fmt: skip
+        print_json(
+            [
+                {
+                    "name": e.name,
+                    "summary": e.summary,
+                    "runtime": e.runtime,
+                    "source": e.source,
+                    "requires": sorted(e.requires),
+                    "forbids": sorted(e.forbids),
+                    "paddings": list(e.paddings),
+                    "needs": list(e.needs),
+                    "missing": absent(e),
+                    "install": install_command(e) if absent(e) else None,
+                    "options": e.known_options,
+                    "auto": e.native,
+                }
+                for e in made
+            ]
+        )
         return
     from edgeopt.cli.drawing import draw, open_console
     from edgeopt.report.table import Column, Table
 
     columns = [Column(name) for name in ("Exporter", "Runtime", "Converts", "Queries", "Here", "What it writes")]
     rows = [
-        [e.name, e.runtime, _CONVERTS[e.source], ", ".join(_PADDINGS[p] for p in e.paddings), install_command(e) if absent(e) else "ok", e.summary]
+        [
+            e.name,
+            e.runtime,
+            _CONVERTS[e.source],
+            ", ".join(_PADDINGS[p] for p in e.paddings),
+            install_command(e) if absent(e) else "ok",
+            e.summary,
+        ]
         for e in made
     ]
     open_console().print(draw(Table(columns, rows), "Exporters"))

@@ -14,23 +14,46 @@ from edgeopt.cli.output import log_to_stderr, print_json
 
 @click.command("gate")
 @click.argument("path", metavar="RUN|ARTIFACT", type=click.Path(path_type=Path))
-@click.option("--recipe", type=click.Path(path_type=Path), help="Decide this recipe's gates. Default: those the run was made with.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    help="Decide this recipe's gates. Default: those the run was made with.",
+)
 @SET
-@click.option("--against", type=click.Path(path_type=Path), help="What a model is compared with: another model, or a file of `edgeopt baseline`.")
-@click.option("--max-seconds", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="Limit on each latency of a model.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="What a model is compared with: another model, or a file of `edgeopt baseline`.",
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Limit on each latency of a model.",
+)
 @JUNIT
 @GITHUB
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JSON
-def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against: Path | None, max_seconds: float, junit: Path | None,
-            github: bool, quiet: bool, as_json: bool) -> int:  # fmt: skip
+def command(
+    path: Path,
+    recipe: Path | None,
+    overrides: tuple[str, ...],
+    against: Path | None,
+    max_seconds: float,
+    junit: Path | None,
+    github: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
     """Decide gates. The exit code is the verdict: 0 pass, 1 fail, 4 inconclusive; 2 is bad input.
 
     RUN, a folder that `apply` wrote: on what the run measured. Nothing is computed anew, so it takes no time.
 
-    ARTIFACT, a finished model (the `model` folder of a run, another with tokenizer.json and an ONNX graph, or the graph), or a
-    RUN with --against: the model is measured here on the recipe's rows, as far as the gates need it. Neither torch nor the code
-    that trains is needed. The recipe is --recipe, or that of the run that the model lies in.
+    ARTIFACT, a finished model (the `model` folder of a run, another with tokenizer.json and an ONNX graph, or the
+    graph), or a RUN with --against: the model is measured here on the recipe's rows, as far as the gates need it.
+    Neither torch nor the code that trains is needed. The recipe is --recipe, or that of the run that the model lies in.
 
     --set needs --recipe.
     """
@@ -48,7 +71,9 @@ def command(path: Path, recipe: Path | None, overrides: tuple[str, ...], against
     if as_json:
         seconds = round(time.monotonic() - started, 1)
         shown = [g.model_dump(mode="json") for g in gates]
-        print_json({"verdict": verdict, "seconds": seconds, "gates": shown, "warnings": found.warnings, "notes": found.notes})
+        print_json(
+            {"verdict": verdict, "seconds": seconds, "gates": shown, "warnings": found.warnings, "notes": found.notes}
+        )
     else:
         for gate in gates:
             click.echo(f"{gate.verdict:<13} {in_terminal(gate, gates)}: {gate.reason}")

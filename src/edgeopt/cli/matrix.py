@@ -27,7 +27,9 @@ def show_finished(cells: Cells, *, as_json: bool) -> None:
     page = cells.folder / f"{NAME}.html"
     if as_json:
         shown = [r.as_json() for r in cells.results]
-        print_json({"exit_code": int(exit_code(cells.results)), "comparison": str(page.with_suffix(".json")), "cells": shown})
+        print_json(
+            {"exit_code": int(exit_code(cells.results)), "comparison": str(page.with_suffix(".json")), "cells": shown}
+        )
         return
     from edgeopt.cli.compare import show_comparison
 
@@ -44,12 +46,18 @@ def show_cells(grid: Grid, planned: Planned, *, as_json: bool) -> None:
     if as_json:
         from edgeopt.cli.plan_json import plan_as_json, step_as_json
 
-        cells = [{"cell": c.name, "axes": dict(c.choices), **plan_as_json(by_seed)} for c, by_seed in zip(grid.cells, plans, strict=True)]
+        cells = [
+            {"cell": c.name, "axes": dict(c.choices), **plan_as_json(by_seed)}
+            for c, by_seed in zip(grid.cells, plans, strict=True)
+        ]
         steps = [{**step_as_json(s.step), "cells": list(s.cells)} for s in shared]
         print_json({"name": grid.name, "combinations": grid.combinations, "cells": cells, "distinct": steps})
         return
     same = grid.combinations - len(grid.cells)
-    click.echo(f"{len(grid.cells)} cells" + (f" of {grid.combinations} combinations: the others come out the same" if same else ""))
+    click.echo(
+        f"{len(grid.cells)} cells"
+        + (f" of {grid.combinations} combinations: the others come out the same" if same else "")
+    )
     _echo([_cell(i, cell.name, by_seed) for i, (cell, by_seed) in enumerate(zip(grid.cells, plans, strict=True), 1)])
     total = sum(len(plan.steps) for by_seed in plans for plan in by_seed)
     cached = sum(s.step.status == "cached" for s in shared)
@@ -61,7 +69,12 @@ def _cell(number: int, name: str, by_seed: Sequence[Plan]) -> list[str]:
     steps = [s for plan in by_seed for s in plan.steps]
     own = " → ".join(s.id for s in by_seed[0].recipe.steps)
     seeds = f", {len(by_seed)} seeds" if len(by_seed) > 1 else ""
-    return [f"{number:>3}", name, own or "no steps", f"{sum(s.status == 'cached' for s in steps)} of {len(steps)} steps cached{seeds}"]
+    return [
+        f"{number:>3}",
+        name,
+        own or "no steps",
+        f"{sum(s.status == 'cached' for s in steps)} of {len(steps)} steps cached{seeds}",
+    ]
 
 
 def _step(shared: SharedStep) -> list[str]:

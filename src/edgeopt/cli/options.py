@@ -11,11 +11,20 @@ RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 SET = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, for example steps.int8.calibration.samples=64. Repeatable."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value, for example steps.int8.calibration.samples=64. Repeatable.",
 )
-CELL = click.option("--cell", metavar="NAME", help="Of a recipe with a matrix: this cell alone, as the recipe that it is.")
+CELL = click.option(
+    "--cell", metavar="NAME", help="Of a recipe with a matrix: this cell alone, as the recipe that it is."
+)
 STORE = click.option(
-    "--store", type=click.Path(path_type=Path), envvar="EDGEOPT_STORE", help="Where finished steps are kept. Default: ~/.cache/edgeopt, or EDGEOPT_STORE."
+    "--store",
+    type=click.Path(path_type=Path),
+    envvar="EDGEOPT_STORE",
+    help="Where finished steps are kept. Default: ~/.cache/edgeopt, or EDGEOPT_STORE.",
 )
 
 

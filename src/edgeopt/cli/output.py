@@ -54,7 +54,10 @@ def log_to_stderr(*, quiet: bool = False) -> None:
 
 @contextmanager
 def working(what: str, seconds: float | None = None) -> Iterator[None]:
-    """Around what a command does that mostly takes less than a second, and else says what that is. seconds: about so many."""
+    """Around what a command does that mostly takes less than a second, and else says what that is.
+
+    seconds: about so many.
+    """
     from edgeopt.support.progress import Progress
 
     log_to_stderr()

@@ -14,11 +14,18 @@ from edgeopt.cli.output import working
 @RUN
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the page. Default: RUN/page.")
 @click.option("--serve", is_flag=True, help="Serve it on this machine, until Ctrl-C.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Where --serve listens; 0 takes a free port.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Where --serve listens; 0 takes a free port.",
+)
 def command(run: Path, out: Path | None, serve: bool, port: int) -> None:
     """Write a static page on which the model of RUN answers what is typed.
 
-    The model runs in the browser, on WASM; the page loads nothing from elsewhere. Any web server will do for the folder.
+    The model runs in the browser, on WASM; the page loads nothing from elsewhere. Any web server will do for the
+    folder.
     """
     from edgeopt.page.build import write_page
     from edgeopt.page.serve import HOST, server

@@ -50,9 +50,13 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         note = f", {step.note}" if step.note else ""
         why = f"  — {step.why}" if step.why else ""
         key = (step.key or "")[:12]
-        click.echo(f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{note}{why}")
+        click.echo(
+            f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{note}{why}"
+        )
     if len(plans) > 1:
-        click.echo(f"seeds: the steps above are those of seed {plan.recipe.head.seed}, whose model is exported, timed and gated; the same with")
+        click.echo(
+            f"seeds: the steps above are those of seed {plan.recipe.head.seed}, whose model is exported, timed and gated; the same with"
+        )
         for other in plans[1:]:
             click.echo(f"  {_in_short(other)}")
     head = plan.recipe.head
@@ -60,7 +64,9 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         click.echo(f"model: {model_in_words(plan.source)}")
     if plan.data is None or head.task.train_with or plan.recipe.unlabelled():
         click.echo(f"data: {rows_in_words(plan.recipe, plan.data)}")
-    click.echo(f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}")
+    click.echo(
+        f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}"
+    )
 
 
 def _in_short(plan: Plan) -> str:

@@ -21,9 +21,15 @@ def _extra(data: TaskData | None) -> dict[str, list[dict[str, object]] | None]:
     """What each dataset of task.train_with and each without labels brings; None where rows are on the hub."""
 
     def brings(found: Iterable[Extra]) -> list[dict[str, object]]:
-        return [{"source": e.source, "rows": len(e.rows), "left_out": e.left_out, "fingerprint": e.rows.fingerprint} for e in found]
+        return [
+            {"source": e.source, "rows": len(e.rows), "left_out": e.left_out, "fingerprint": e.rows.fingerprint}
+            for e in found
+        ]
 
-    return {"train_with": None if data is None else brings(data.extra), "unlabelled": None if data is None else brings(data.unlabelled.values())}
+    return {
+        "train_with": None if data is None else brings(data.extra),
+        "unlabelled": None if data is None else brings(data.unlabelled.values()),
+    }
 
 
 def step_as_json(step: PlannedStep) -> dict[str, object]:

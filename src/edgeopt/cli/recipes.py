@@ -34,7 +34,11 @@ def _find(name: str) -> Path:
     known = _about()
     if name.removesuffix(".yaml") not in known:
         guess = next((k for k in known if k.endswith(f"/{name.removesuffix('.yaml')}")), None) or closest(name, known)
-        raise bad_input("E101", f"there is no recipe '{name}'", help=f"did you mean '{guess}'?" if guess else f"recipes: {', '.join(known)}")
+        raise bad_input(
+            "E101",
+            f"there is no recipe '{name}'",
+            help=f"did you mean '{guess}'?" if guess else f"recipes: {', '.join(known)}",
+        )
     return known[name.removesuffix(".yaml")][0]
 
 
@@ -70,10 +74,18 @@ def _moved(source: Path, target: Path) -> str:
         value, place = document.data, document.values.get(at)
         for key in at:
             value = value.get(key, {})
-        if place is None or place.line is None or not isinstance(value, str) or not value.startswith(".") or not (source.parent / value).exists():
+        if (
+            place is None
+            or place.line is None
+            or not isinstance(value, str)
+            or not value.startswith(".")
+            or not (source.parent / value).exists()
+        ):
             continue
         moved = Path(os.path.relpath(source.parent / value, target.resolve().parent)).as_posix()
-        lines[place.line - 1] = lines[place.line - 1].replace(value, moved if moved.startswith(".") else f"./{moved}", 1)
+        lines[place.line - 1] = lines[place.line - 1].replace(
+            value, moved if moved.startswith(".") else f"./{moved}", 1
+        )
     return "".join(lines)
 
 

@@ -12,7 +12,9 @@ from edgeopt.cli.output import echo_json
 
 @click.command("report")
 @RUN
-@click.option("--format", "form", type=click.Choice(["text", "markdown", "html", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown", "html", "json"]), default="text", show_default=True
+)
 @JSON
 def command(run: Path, form: str, as_json: bool) -> None:
     """Print the report of RUN, rendered from its report.json."""

@@ -18,27 +18,63 @@ if TYPE_CHECKING:
 
 @click.command("ship")
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
-@click.option("--to", "url", metavar="URL", required=True, help="ssh://[user@]host[:port]/folder, or adb://serial/folder. /~/folder is below the home.")
-@click.option("--python", default="python3", show_default=True, help="The device's Python, such as that of an environment.")
-@click.option("--run", type=click.Path(path_type=Path), help="The run whose report gets the measurements. Default: the folder of BUNDLE, where it is one.")
-@click.option("--gate", "gates", multiple=True, metavar="METRIC=BOUND", help="A bound besides the run's: latency.p50=20 (ms), memory.peak=90 (MB). Repeatable.")
-@click.option("--keep", type=click.IntRange(1, 100), default=3, show_default=True, help="Versions that stay on the device.")
+@click.option(
+    "--to",
+    "url",
+    metavar="URL",
+    required=True,
+    help="ssh://[user@]host[:port]/folder, or adb://serial/folder. /~/folder is below the home.",
+)
+@click.option(
+    "--python", default="python3", show_default=True, help="The device's Python, such as that of an environment."
+)
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    help="The run whose report gets the measurements. Default: the folder of BUNDLE, where it is one.",
+)
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    metavar="METRIC=BOUND",
+    help="A bound besides the run's: latency.p50=20 (ms), memory.peak=90 (MB). Repeatable.",
+)
+@click.option(
+    "--keep", type=click.IntRange(1, 100), default=3, show_default=True, help="Versions that stay on the device."
+)
 @KEY
 @click.option("--dry-run", is_flag=True, help="Check bundle and device, and copy nothing.")
 @click.option("--rollback", is_flag=True, help="No BUNDLE: make the version before current again.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Of ssh, as in its URL.")
 @click.option("--identity", "-i", metavar="FILE", help="Private key of ssh.")
-@click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE", help="Option of ssh, as for `ssh -o`. Repeatable.")
+@click.option(
+    "--option", "-o", "options", multiple=True, metavar="KEY=VALUE", help="Option of ssh, as for `ssh -o`. Repeatable."
+)
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JSON
-def command(bundle: Path | None, url: str, python: str, run: Path | None, gates: tuple[str, ...], keep: int, key: Path | None, dry_run: bool, rollback: bool,
-            port: int | None, identity: str | None, options: tuple[str, ...], quiet: bool, as_json: bool) -> int:  # fmt: skip
+def command(
+    bundle: Path | None,
+    url: str,
+    python: str,
+    run: Path | None,
+    gates: tuple[str, ...],
+    keep: int,
+    key: Path | None,
+    dry_run: bool,
+    rollback: bool,
+    port: int | None,
+    identity: str | None,
+    options: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+) -> int:
     """Bring BUNDLE to a device, prove it there, and make it current.
 
-    Looks first whether the device can take it; copies, and after a cut goes on where it was; checks every byte; runs the
-    self-test and the target's latency profile there; switches the link `current` in one moment. Where the self-test or a
-    gate fails, what was current stays so. Exit codes are those of gates; 2 where bundle or device do not fit, 3 where the
-    self-test fails or the connection is lost.
+    Looks first whether the device can take it; copies, and after a cut goes on where it was; checks every byte; runs
+    the self-test and the target's latency profile there; switches the link `current` in one moment. Where the self-test
+    or a gate fails, what was current stays so. Exit codes are those of gates; 2 where bundle or device do not fit, 3
+    where the self-test fails or the connection is lost.
     """
     from edgeopt.ship.ship import Options, roll_back, ship
     from edgeopt.ship.transport import transport_of
@@ -64,7 +100,15 @@ def command(bundle: Path | None, url: str, python: str, run: Path | None, gates:
     kept = keep_measurements(home, shipped) if home and shipped.device else None
     if as_json:
         device = shipped.device and shipped.device.model_dump(mode="json")
-        print_json({"device": device, "total_bytes": shipped.total, "sent_bytes": shipped.sent, "resumed_bytes": shipped.resumed, "notes": shipped.notes})
+        print_json(
+            {
+                "device": device,
+                "total_bytes": shipped.total,
+                "sent_bytes": shipped.sent,
+                "resumed_bytes": shipped.resumed,
+                "notes": shipped.notes,
+            }
+        )
     else:
         _show(shipped, kept)
     return EXIT_CODES[shipped.device.verdict] if shipped.device else 0
@@ -80,10 +124,16 @@ def _gate(text: str) -> GateSpec:
     metric, _, bound = text.partition("=")
     try:
         if metric.startswith(DECIDED):
-            return GateSpec.model_validate({"metric": metric, "max_mb" if metric == "memory.peak" else "max_ms": float(bound)})
+            return GateSpec.model_validate(
+                {"metric": metric, "max_mb" if metric == "memory.peak" else "max_ms": float(bound)}
+            )
     except (ValidationError, ValueError):
         pass
-    raise bad_input("E145", f"--gate {text!r} is no bound that a device can decide", help="latency.p50, .p90 or .p99 or start.cold in ms, memory.peak in MB")
+    raise bad_input(
+        "E145",
+        f"--gate {text!r} is no bound that a device can decide",
+        help="latency.p50, .p90 or .p99 or start.cold in ms, memory.peak in MB",
+    )
 
 
 def _show(shipped: Shipped, kept: Path | None) -> None:

@@ -18,8 +18,17 @@ def show_summary(report: Report) -> None:
 
     console = open_console()
     leaked = f", {report.task.leaked:,} of them in train too" if report.task.leaked else ""
-    table = Table(title=f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows{leaked}", title_justify="left")
-    for name, side in (("", "left"), ("FP32 baseline", "right"), ("candidate", "right"), ("change", "right"), ("95 % bounds", "right")):
+    table = Table(
+        title=f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows{leaked}",
+        title_justify="left",
+    )
+    for name, side in (
+        ("", "left"),
+        ("FP32 baseline", "right"),
+        ("candidate", "right"),
+        ("change", "right"),
+        ("95 % bounds", "right"),
+    ):
         table.add_column(name, justify="right" if side == "right" else "left")
     for row in _rows(report):
         table.add_row(*row)
@@ -39,7 +48,10 @@ def show_summary(report: Report) -> None:
         console.print(f"note: {note}")
     for warning in report.warnings:  # beside the verdict, whose green they take
         console.print(f"warning: {warning}", style="bold yellow")
-    console.print(report.verdict, style=f"bold {'yellow' if report.warnings and report.verdict == 'pass' else _Color[report.verdict]}")
+    console.print(
+        report.verdict,
+        style=f"bold {'yellow' if report.warnings and report.verdict == 'pass' else _Color[report.verdict]}",
+    )
 
 
 def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
@@ -48,14 +60,39 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
     base, candidate = report.baseline, report.candidate
     rows = []
     for d in report.differences:
-        rows.append((d.metric, f"{base.metrics[d.metric]:.4f}", f"{candidate.metrics[d.metric]:.4f}", f"{d.delta:+.4f}", f"{d.low:+.4f} to {d.high:+.4f}"))
-    rows.append(("size", _bytes(base.size_bytes), _bytes(candidate.size_bytes), f"{candidate.size_bytes / base.size_bytes:.2f}×", ""))
-    rows.append(("non-zero parameters", _count(base.nonzero), _count(candidate.nonzero), f"{candidate.nonzero / base.nonzero:.2f}×", ""))
+        rows.append(
+            (
+                d.metric,
+                f"{base.metrics[d.metric]:.4f}",
+                f"{candidate.metrics[d.metric]:.4f}",
+                f"{d.delta:+.4f}",
+                f"{d.low:+.4f} to {d.high:+.4f}",
+            )
+        )
+    rows.append(
+        (
+            "size",
+            _bytes(base.size_bytes),
+            _bytes(candidate.size_bytes),
+            f"{candidate.size_bytes / base.size_bytes:.2f}×",
+            "",
+        )
+    )
+    rows.append(
+        (
+            "non-zero parameters",
+            _count(base.nonzero),
+            _count(candidate.nonzero),
+            f"{candidate.nonzero / base.nonzero:.2f}×",
+            "",
+        )
+    )
     p50 = {(m.subject, m.target, m.sequence): m.p50_ms for m in report.latency}
     shown: dict[SubjectName, str] = {"baseline": "ONNX", "baseline-torch": "torch"}
     for s in report.speedups:
         old, new = (p50.get((name, s.target, s.sequence)) for name in (s.against, "candidate"))
-        if s.of != "candidate" or s.against not in shown or old is None or new is None:  # parts of a speed-up are in the report
+        # parts of a speed-up are in the report
+        if s.of != "candidate" or s.against not in shown or old is None or new is None:
             continue
         length = "own lengths" if s.sequence == "task" else f"{s.sequence} tokens"
         rows.append(

@@ -30,12 +30,28 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     loaded, plan = found.recipe, found.plans[0]
     if isinstance(loaded, Grid):
         if as_json:
-            cells = [{"name": c.name, "axes": dict(c.choices), "steps": [s.id for s in c.recipe.steps], "digest": c.recipe.digest} for c in loaded.cells]
+            cells = [
+                {
+                    "name": c.name,
+                    "axes": dict(c.choices),
+                    "steps": [s.id for s in c.recipe.steps],
+                    "digest": c.recipe.digest,
+                }
+                for c in loaded.cells
+            ]
             print_json({"valid": True, "name": loaded.name, "cells": cells, **_inputs(plan)})
         else:
             click.echo(f"{recipe}: valid; {len(loaded.cells)} cells; of the first data: {_words(plan)}")
     elif as_json:
-        print_json({"valid": True, "name": loaded.head.name, "steps": [s.id for s in loaded.steps], "digest": loaded.digest, **_inputs(plan)})
+        print_json(
+            {
+                "valid": True,
+                "name": loaded.head.name,
+                "steps": [s.id for s in loaded.steps],
+                "digest": loaded.digest,
+                **_inputs(plan),
+            }
+        )
     else:
         click.echo(f"{recipe}: valid; {len(loaded.steps)} steps; data: {_words(plan)}")
 
@@ -52,5 +68,9 @@ def _inputs(plan: Plan) -> dict[str, object]:
 
     return {
         "data": {"checked": plan.data is not None, "found": rows_in_words(plan.recipe, plan.data)},
-        "model": {"id": plan.source.id, "checked": plan.source.folder is not None, "found": model_in_words(plan.source)},
+        "model": {
+            "id": plan.source.id,
+            "checked": plan.source.folder is not None,
+            "found": model_in_words(plan.source),
+        },
     }

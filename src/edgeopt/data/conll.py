@@ -1,6 +1,7 @@
-"""Documents of CoNLL-2012 files: a line a word in columns, a blank line behind a sentence, and the last column says where
-the mentions of which entity begin and end: `(3`, `3)`, `(3)`, several with `|` between, or `-`
-(https://conll.cemantix.org/2012/data.html)."""
+"""Documents of CoNLL-2012 files: a line a word in columns, a blank line behind a sentence, and the last column says
+where the mentions of which entity begin and end: `(3`, `3)`, `(3)`, several with `|` between, or `-`
+(https://conll.cemantix.org/2012/data.html).
+"""
 
 from __future__ import annotations
 
@@ -28,24 +29,41 @@ def documents(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[in
         line = raw.strip()
         if line.startswith("#begin document"):
             if begin is not None:
-                raise _bad(path, number, f"the document that began in line {begin} has not ended", "write #end document before it")
+                raise _bad(
+                    path,
+                    number,
+                    f"the document that began in line {begin} has not ended",
+                    "write #end document before it",
+                )
             begin = number
         elif line.startswith("#end document") or not line:
             if sentence.words:
                 sentences.append(sentence.closed())
                 sentence = _Sentence(path)
             if line and begin is None:
-                raise _bad(path, number, "a document ends that has not begun", "write #begin document (name); part 000 before it")
+                raise _bad(
+                    path,
+                    number,
+                    "a document ends that has not begun",
+                    "write #begin document (name); part 000 before it",
+                )
             if line:
                 assert begin is not None
                 yield begin, sentences
                 begin, sentences = None, []
         elif not line.startswith("#"):
             if begin is None:
-                raise _bad(path, number, "this word stands in no document", "write #begin document (name); part 000 before it")
+                raise _bad(
+                    path, number, "this word stands in no document", "write #begin document (name); part 000 before it"
+                )
             sentence.add(line.split(), number)
     if begin is not None:
-        raise _bad(path, begin, "the document does not end: #end document is not there", "the file may have been cut short: copy it again")
+        raise _bad(
+            path,
+            begin,
+            "the document does not end: #end document is not there",
+            "the file may have been cut short: copy it again",
+        )
 
 
 class _Sentence:
@@ -57,13 +75,23 @@ class _Sentence:
 
     def add(self, columns: list[str], line: int) -> None:
         if len(columns) < _LEAST:
-            raise _bad(self.path, line, f"this line has {len(columns)} columns, and needs {_LEAST} at least", "CoNLL-2012 has 12 or more, the entities last")
+            raise _bad(
+                self.path,
+                line,
+                f"this line has {len(columns)} columns, and needs {_LEAST} at least",
+                "CoNLL-2012 has 12 or more, the entities last",
+            )
         here = len(self.words)
         self.words.append(columns[_WORD])
         for piece in columns[-1].split("|") if columns[-1] != "-" else ():
             found = _MENTION.fullmatch(piece)
             if found is None or not (found[1] or found[3]):
-                raise _bad(self.path, line, f"'{columns[-1][:40]}' in the last column is no mention", "write (3, 3) or (3), with | between several, or -")
+                raise _bad(
+                    self.path,
+                    line,
+                    f"'{columns[-1][:40]}' in the last column is no mention",
+                    "write (3, 3) or (3), with | between several, or -",
+                )
             entity = int(found[2])
             if found[1]:
                 self.open.setdefault(entity, []).append((here, line))
@@ -76,7 +104,9 @@ class _Sentence:
         """Raises InputError E302 where a mention is still open."""
         for entity, begun in self.open.items():
             if begun:
-                raise _bad(self.path, begun[-1][1], f"a mention of entity {entity} begins that does not end in its sentence")
+                raise _bad(
+                    self.path, begun[-1][1], f"a mention of entity {entity} begins that does not end in its sentence"
+                )
         return {"words": self.words, "coref_spans": self.spans}
 
 

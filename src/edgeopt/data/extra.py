@@ -1,5 +1,6 @@
-"""More datasets to train on: read, brought to the task's classes (or left without), and rid of the rows that the report split
-also has."""
+"""More datasets to train on: read, brought to the task's classes (or left without), and rid of the rows that the report
+split also has.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +28,32 @@ PlaceOf = Callable[[Path_], Place]
 
 
 def with_extra(data: TaskData, task: TaskSpec, folder: Path, place_of: PlaceOf) -> TaskData:
-    """`data` with the rows of `task.train_with`. Raises InputError as `load_data` does, at the key that names the file, and
-    E106 for a class that the task does not have."""
+    """`data` with the rows of `task.train_with`.
+
+    Raises InputError as `load_data` does, at the key that names the file, and E106 for a class that the task does not
+    have.
+    """
     sources = enumerate(task.train_with)
-    return replace(data, extra=tuple(_load(source, ("task", "train_with", i), data, task, folder, place_of) for i, source in sources))
+    return replace(
+        data,
+        extra=tuple(_load(source, ("task", "train_with", i), data, task, folder, place_of) for i, source in sources),
+    )
 
 
-def with_unlabelled(data: TaskData, task: TaskSpec, sources: Iterable[tuple[Path_, Unlabelled]], folder: Path, place_of: PlaceOf) -> TaskData:
-    """`data` with the rows of datasets without labels, each read once. sources: with the path of their keys. Raises InputError
-    as `with_extra` does."""
+def with_unlabelled(
+    data: TaskData, task: TaskSpec, sources: Iterable[tuple[Path_, Unlabelled]], folder: Path, place_of: PlaceOf
+) -> TaskData:
+    """`data` with the rows of datasets without labels, each read once. sources: with the path of their keys.
+
+    Raises InputError as `with_extra` does.
+    """
     first = {source.key: (source, at) for at, source in reversed(list(sources))}
-    return replace(data, unlabelled={key: _load(source, at, data, task, folder, place_of) for key, (source, at) in reversed(first.items())})
+    return replace(
+        data,
+        unlabelled={
+            key: _load(source, at, data, task, folder, place_of) for key, (source, at) in reversed(first.items())
+        },
+    )
 
 
 def without(rows: Split, other: Split) -> Split:
@@ -46,7 +62,9 @@ def without(rows: Split, other: Split) -> Split:
     return rows.take([i for i, texts in enumerate(rows.texts) if bare(texts) not in seen], rows.name)
 
 
-def _load(source: TrainSource | Unlabelled, at: Path_, data: TaskData, task: TaskSpec, folder: Path, place_of: PlaceOf) -> Extra:
+def _load(
+    source: TrainSource | Unlabelled, at: Path_, data: TaskData, task: TaskSpec, folder: Path, place_of: PlaceOf
+) -> Extra:
     with _placed(at, source, place_of):
         raw, names, name, no_label = _raw(source, task, folder, at, place_of)
         if not raw:
@@ -55,13 +73,21 @@ def _load(source: TrainSource | Unlabelled, at: Path_, data: TaskData, task: Tas
         rows = _labeled(raw, names, classes, task, at, place_of) if labeled else _blank(raw, task_of(task, classes))
     kept = without(rows, data.report)
     if not len(kept):
-        raise bad_input("E305", f"all rows of {name} are in the {data.report.name} split too", place=place_of(at), help="take the dataset out")
+        raise bad_input(
+            "E305",
+            f"all rows of {name} are in the {data.report.name} split too",
+            place=place_of(at),
+            help="take the dataset out",
+        )
     return Extra(name, kept.first(source.dataset.max_rows.train), len(rows) - len(kept), no_label)
 
 
-def _raw(source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Path_, place_of: PlaceOf) -> tuple[list[Raw], list[str] | None, str, int]:
-    """Rows of train with the task's columns, the names of its class numbers where they are stated, what to call it, and how many
-    rows had no label."""
+def _raw(
+    source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Path_, place_of: PlaceOf
+) -> tuple[list[Raw], list[str] | None, str, int]:
+    """Rows of train with the task's columns, the names of its class numbers where they are stated, what to call it, and
+    how many rows had no label.
+    """
     view = task.model_copy(update={"dataset": source.dataset, "text": source.text or task.text, "slices": None})
     stated: list[str] | None = None
     reader: Labeled | None = None
@@ -72,7 +98,9 @@ def _raw(source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Pat
 
     def column(name: str) -> Place | None:
         own = column_place(view, at, place_of, name)
-        inherited = not isinstance(source, TrainSource) or source.label is None if name == view.label else source.text is None
+        inherited = (
+            not isinstance(source, TrainSource) or source.label is None if name == view.label else source.text is None
+        )
         return column_place(view, ("task",), place_of, name) if inherited else own
 
     files = local_files(source.dataset, folder)
@@ -82,18 +110,28 @@ def _raw(source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Pat
         hub = open_hub(view, folder)
         raw, names, name = hub.read("train", read, column) if "train" in hub.splits else [], hub.names, hub.source
     else:
-        raw, names, name = rows_of(files["train"], read, column, source.dataset.delimiter), None, shown(source.dataset, files)
+        raw, names, name = (
+            rows_of(files["train"], read, column, source.dataset.delimiter),
+            None,
+            shown(source.dataset, files),
+        )
     if reader is not None:
         reader.check("train")
     return raw, stated or names, name, reader.left_out if reader else 0
 
 
-def _labeled(raw: list[Raw], names: Sequence[str] | None, classes: Sequence[str], task: TaskSpec, at: Path_, place_of: PlaceOf) -> Split:
+def _labeled(
+    raw: list[Raw], names: Sequence[str] | None, classes: Sequence[str], task: TaskSpec, at: Path_, place_of: PlaceOf
+) -> Split:
     """The checked rows, with the task's classes. names: those of their class numbers, where they are stated."""
     if names is None:
         return split_of("train", raw, task_of(task, classes, stated=bool(task.labels)))
     _known(names, classes, (*at, "labels"), place_of)
-    rows = split_of("train", [(texts, _each(label, lambda x: _named(x, names)), place) for texts, label, place in raw], task_of(task, names))
+    rows = split_of(
+        "train",
+        [(texts, _each(label, lambda x: _named(x, names)), place) for texts, label, place in raw],
+        task_of(task, names),
+    )
     return replace(rows, labels=tuple(_each(label, lambda x: classes.index(names[x])) for label in rows.labels))
 
 
@@ -107,7 +145,11 @@ def _known(names: Sequence[str], classes: Sequence[str], at: Path_, place_of: Pl
     for name in names:
         if name not in classes:
             guess, place = closest(name, classes), place_of(at)
-            meant = f"did you mean '{guess}'?" if guess else f"say in {_dotted(at)} which of {', '.join(classes)} each class number is"
+            meant = (
+                f"did you mean '{guess}'?"
+                if guess
+                else f"say in {_dotted(at)} which of {', '.join(classes)} each class number is"
+            )
             raise bad_input("E106", f"'{name}' is no class of the task", place=place, help=meant)
 
 
@@ -136,7 +178,9 @@ def _placed(at: Path_, source: TextSource, place_of: PlaceOf) -> Iterator[None]:
         yield
     except InputError as error:
         place = place_of((*at, "dataset", *(("path",) if source.dataset.path else ("data_files", "train"))))
-        raise InputError([replace(i, place=i.place or place, help=i.help and _own(i.help, at, source)) for i in error.issues]) from None
+        raise InputError(
+            [replace(i, place=i.place or place, help=i.help and _own(i.help, at, source)) for i in error.issues]
+        ) from None
 
 
 def _own(help: str, at: Path_, source: TextSource) -> str:
@@ -146,9 +190,13 @@ def _own(help: str, at: Path_, source: TextSource) -> str:
     return re.sub(r"\btask\.(dataset|text|label)\b", rf"{_dotted(at)}.\1", help)
 
 
-def local_digests(task: TaskSpec, sources: Iterable[tuple[Path_, TextSource]], folder: Path, place_of: PlaceOf) -> list[str]:
-    """SHA-256 of the files of those datasets that are local, for a plan that cannot have all rows yet because some are the
-    hub's. sources: the datasets besides the task's. Raises InputError E301 where a train file is absent, E302 where its first row is not readable."""
+def local_digests(
+    task: TaskSpec, sources: Iterable[tuple[Path_, TextSource]], folder: Path, place_of: PlaceOf
+) -> list[str]:
+    """SHA-256 of the files of those datasets that are local, for a plan that cannot have all rows yet because some are
+    the hub's. sources: the datasets besides the task's. Raises InputError E301 where a train file is absent, E302 where
+    its first row is not readable.
+    """
     files = (local_files(task.dataset, folder) or {}) if is_local(task.dataset, folder) else {}
     paths = [path for split in files.values() for path in split if path.is_file()]
     for at, source in sources:

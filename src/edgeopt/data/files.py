@@ -30,22 +30,44 @@ _DELIMITERS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'"}
 
 
 def read_rows(path: Path, delimiter: str | None = None) -> Iterator[Row]:
-    """Rows of a data file. delimiter: between the cells of a csv or tsv file; None: a comma, a tab. Raises InputError E301
-    (absent), E302 (malformed), E306 (not UTF-8)."""
+    """Rows of a data file. delimiter: between the cells of a csv or tsv file; None: a comma, a tab.
+
+    Raises InputError E301 (absent), E302 (malformed), E306 (not UTF-8).
+    """
     if not is_there(path, Path.is_file):
         what = "is a folder, not a data file" if is_there(path, Path.is_dir) else "does not exist"
-        raise bad_input("E301", f"data file {path} {what}", help=f"give a file of {_FORMATS}, absolute or relative to the recipe")
+        raise bad_input(
+            "E301", f"data file {path} {what}", help=f"give a file of {_FORMATS}, absolute or relative to the recipe"
+        )
     _, suffix = stem_and_suffix(path)
-    readers: dict[str, Callable[[Path], Iterator[Row]]] = {".jsonl": _json, ".json": _json, ".parquet": _parquet, ".conll": _conll}
-    readers |= {".csv": partial(_table, delimiter=delimiter or ","), ".tsv": partial(_table, delimiter=delimiter or "\t")}
+    readers: dict[str, Callable[[Path], Iterator[Row]]] = {
+        ".jsonl": _json,
+        ".json": _json,
+        ".parquet": _parquet,
+        ".conll": _conll,
+    }
+    readers |= {
+        ".csv": partial(_table, delimiter=delimiter or ","),
+        ".tsv": partial(_table, delimiter=delimiter or "\t"),
+    }
     reader = readers.get(suffix)
     if reader is None:
-        raise bad_input("E302", f"data file {path} is not one of {_FORMATS}", place=Place.of(path), help="convert it, or rename it to end in the format it has")
+        raise bad_input(
+            "E302",
+            f"data file {path} is not one of {_FORMATS}",
+            place=Place.of(path),
+            help="convert it, or rename it to end in the format it has",
+        )
     try:
         yield from reader(path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         what = "is cut short" if isinstance(error, EOFError) else "is not what gzip writes"
-        raise bad_input("E302", f"this compressed file {what}", place=Place.of(path), help="copy it again, or decompress it with gunzip") from None
+        raise bad_input(
+            "E302",
+            f"this compressed file {what}",
+            place=Place.of(path),
+            help="copy it again, or decompress it with gunzip",
+        ) from None
     except OSError as error:
         raise bad_input("E301", f"data file {path} cannot be read: {error.strerror}") from None
 
@@ -104,10 +126,17 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
         row = _loads(line)
     except (ValueError, RecursionError) as error:
         help = "JSON Lines holds one whole object a line; a JSON file may also be one list of objects"
-        raise bad_input("E302", f"this line is not JSON: {_what(error)}", place=Place.of(path, number, getattr(error, "colno", None)), help=help) from None
+        raise bad_input(
+            "E302",
+            f"this line is not JSON: {_what(error)}",
+            place=Place.of(path, number, getattr(error, "colno", None)),
+            help=help,
+        ) from None
     if not isinstance(row, dict):
         help = 'write one object a line: {"text": …, "label": …}'
-        raise bad_input("E302", f"this line holds a {type(row).__name__}, not an object", place=Place.of(path, number), help=help)
+        raise bad_input(
+            "E302", f"this line holds a {type(row).__name__}, not an object", place=Place.of(path, number), help=help
+        )
     return row
 
 
@@ -135,16 +164,28 @@ def _json_list(path: Path, line: int, begin: str, rest: Iterable[tuple[int, str]
             row, end = decode(text, at)
         except (ValueError, RecursionError) as error:
             at = getattr(error, "pos", at)
-            raise bad(f"this is not JSON: {_what(error)}", "a list holds objects with commas between, and ends with ]") from None
+            raise bad(
+                f"this is not JSON: {_what(error)}", "a list holds objects with commas between, and ends with ]"
+            ) from None
         if not isinstance(row, dict):
-            raise bad(f"this entry of the list is a {type(row).__name__}, not an object", 'write a list of objects: [{"text": …, "label": …}, …]')
+            raise bad(
+                f"this entry of the list is a {type(row).__name__}, not an object",
+                'write a list of objects: [{"text": …, "label": …}, …]',
+            )
         yield line, row
         at = _skipped(text, end)
         if text.startswith(",", at):
             at = _skipped(text, at + 1)
         elif not text.startswith("]", at):
-            what = "the list goes on without a comma" if at < len(text) else "the list does not end: the file may have been cut short"
-            raise bad(what, "a list holds objects with commas between, and ends with ]; JSON lines have no brackets around them")
+            what = (
+                "the list goes on without a comma"
+                if at < len(text)
+                else "the list does not end: the file may have been cut short"
+            )
+            raise bad(
+                what,
+                "a list holds objects with commas between, and ends with ]; JSON lines have no brackets around them",
+            )
     at = _skipped(text, at + 1)
     if at < len(text):
         raise bad("something follows the list", "a JSON file is one list; JSON lines have no brackets around them")
@@ -171,8 +212,10 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
 
 
 def _quoted(path: Path) -> bool:
-    """Whether a file with tabs is what a csv writer such as pandas writes: the cells that hold a quotation mark, a tab or a line
-    break stand in quotation marks and no others do, or all do. Else, as in GLUE's files, a quotation mark is one of the text."""
+    """Whether a file with tabs is what a csv writer such as pandas writes: the cells that hold a quotation mark, a tab
+    or a line break stand in quotation marks and no others do, or all do. Else, as in GLUE's files, a quotation mark is
+    one of the text.
+    """
     if not any('"' in line for line in _texts(path)):
         return False
     taken: list[str] = []
@@ -229,7 +272,8 @@ def _cells(path: Path, reader: Any, delimiter: str) -> Iterator[Row]:
             "E302",
             f"this row has {len(cells)} cells, the header {len(header)}",
             place=Place.of(path, line),
-            help=delimiter_guess(header) or (_TABS if delimiter == "\t" else "quote cells that hold the separator, and give every row every cell"),
+            help=delimiter_guess(header)
+            or (_TABS if delimiter == "\t" else "quote cells that hold the separator, and give every row every cell"),
         )
 
 
@@ -263,7 +307,9 @@ def _parquet(path: Path) -> Iterator[Row]:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, gzip.BadGzipFile):
             raise
-        raise bad_input("E302", f"this is not a Parquet file: {(str(error).splitlines() or [''])[0]}", place=Place.of(path)) from None
+        raise bad_input(
+            "E302", f"this is not a Parquet file: {(str(error).splitlines() or [''])[0]}", place=Place.of(path)
+        ) from None
     names = table.column_names
     if len(set(names)) != len(names):
         raise bad_input("E302", "two columns have one name", place=Place.of(path))
@@ -273,8 +319,11 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _values(path: Path, table: Any, name: str) -> list[Any]:
-    """The values of a column. Raises InputError E302 at the first row whose value is damaged: strings that are no UTF-8, dates
-    that no calendar has."""
+    """The values of a column.
+
+    Raises InputError E302 at the first row whose value is damaged: strings that are no UTF-8, dates that no calendar
+    has.
+    """
     column = table.column(name)
     try:
         return list(column.to_pylist())
@@ -284,6 +333,10 @@ def _values(path: Path, table: Any, name: str) -> list[Any]:
                 column[row].as_py()
             except Exception as error:
                 what = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise bad_input("E302", f"the value of column '{name}' in this row is damaged: {what}", place=Place.of(path, row + 1),
-                                help="write the file again") from None  # fmt: skip
+                raise bad_input(
+                    "E302",
+                    f"the value of column '{name}' in this row is damaged: {what}",
+                    place=Place.of(path, row + 1),
+                    help="write the file again",
+                ) from None
         raise

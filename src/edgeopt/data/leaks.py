@@ -10,24 +10,36 @@ from edgeopt.tasks.split import Split, bare
 
 
 def shared(report: Split, others: Iterable[tuple[str, ...]]) -> list[int]:
-    """Which rows of the report split stand among the others: the same texts but for case, spaces and punctuation count as one.
-    Of documents those of which every row does."""
+    """Which rows of the report split stand among the others: the same texts but for case, spaces and punctuation count
+    as one. Of documents those of which every row does.
+    """
     seen = set(map(bare, others))
     found = {row for row, texts in enumerate(report.texts) if bare(texts) in seen}
     return [row for unit in report.units() if found.issuperset(unit) for row in unit]
 
 
 def unleaked(spec: TaskSpec, report: Split, train: Split, place: Place | None) -> tuple[Split, int]:
-    """The report split as `task.leaks` asks, and how many of its rows were left out. Raises InputError E328 where rows that
-    stand in train are refused, E305 where none are left."""
+    """The report split as `task.leaks` asks, and how many of its rows were left out.
+
+    Raises InputError E328 where rows that stand in train are refused, E305 where none are left.
+    """
     if spec.leaks == "report" or not (found := shared(report, train.texts)):
         return report, 0
     what = f"{len(found):,} of {len(report):,} rows of the {report.name} split stand in train"
     if spec.leaks == "refuse":
         first = " / ".join(report.texts[found[0]])
-        raise bad_input("E328", f"{what}, row {found[0] + 1} the first: {first if len(first) <= 80 else first[:79] + '…'}", place=place,
-                        help="take them out of train or of the report split; `task.leaks: drop` leaves them out of the report split")  # fmt: skip
+        raise bad_input(
+            "E328",
+            f"{what}, row {found[0] + 1} the first: {first if len(first) <= 80 else first[:79] + '…'}",
+            place=place,
+            help="take them out of train or of the report split; `task.leaks: drop` leaves them out of the report split",
+        )
     if len(found) == len(report):
-        raise bad_input("E305", f"all {len(report):,} rows of the {report.name} split stand in train", place=place, help="give rows that train does not have")
+        raise bad_input(
+            "E305",
+            f"all {len(report):,} rows of the {report.name} split stand in train",
+            place=place,
+            help="give rows that train does not have",
+        )
     gone = set(found)
     return report.take([row for row in range(len(report)) if row not in gone], report.name), len(found)

@@ -56,4 +56,9 @@ class Labeled:
             else "`task.missing_label: -1` leaves these rows out; where -1 is a class, name all classes in task.labels"
         )
         of = f"all {self.read} rows" if every else f"{self.left_out} of {self.read} rows"
-        raise bad_input("E327", f"the label of {of} of the {split} split is -1, which stands for no label", place=self.first, help=help)
+        raise bad_input(
+            "E327",
+            f"the label of {of} of the {split} split is -1, which stands for no label",
+            place=self.first,
+            help=help,
+        )

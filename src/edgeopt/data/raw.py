@@ -17,7 +17,9 @@ ColumnPlace = Callable[[str], Place | None]
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Within, no search for garbage: rows are so many new objects, with no cycles among them, that it would take half the time."""
+    """Within, no search for garbage: rows are so many new objects, with no cycles among them, that it would take half
+    the time.
+    """
     on = gc.isenabled()
     gc.disable()
     try:
@@ -28,8 +30,11 @@ def uncollected() -> Iterator[None]:
 
 
 def raw_rows(source: str, rows: Iterable[Row], read: Read, column_place: ColumnPlace) -> list[Raw]:
-    """What `read` makes of the rows of one source, whose place is made but once. A column that already the first row lacks is a
-    mistake of the recipe, and one that a later row lacks is a mistake of that row."""
+    """What `read` makes of the rows of one source, whose place is made but once.
+
+    A column that already the first row lacks is a mistake of the recipe, and one that a later row lacks is a mistake of
+    that row.
+    """
     out: list[Raw] = []
     try:
         with uncollected():

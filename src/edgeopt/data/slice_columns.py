@@ -17,13 +17,16 @@ _LONGEST = 60
 
 
 def by_column(task: Task, read_task: Callable[[Cells, Place], Sequence[Raw]]) -> Callable[[Cells, Place], list[Raw]]:
-    """Reads, for each row that `read_task` makes of a row of the data, the values of task.slices in the place of the texts.
-    Raises InputError E303 where a column is absent."""
+    """Reads, for each row that `read_task` makes of a row of the data, the values of task.slices in the place of the
+    texts. Raises InputError E303 where a column is absent.
+    """
     columns = task.spec.slices or ()
 
     def read(row: Cells, place: Place) -> list[Raw]:
         require(row, columns, place)
-        values = tuple("none" if row[c] is None else _named(row[c] if isinstance(row[c], str) else repr(row[c])) for c in columns)
+        values = tuple(
+            "none" if row[c] is None else _named(row[c] if isinstance(row[c], str) else repr(row[c])) for c in columns
+        )
         return [(values, None, place)] * len(read_task(row, place))
 
     return read
@@ -31,7 +34,11 @@ def by_column(task: Task, read_task: Callable[[Cells, Place], Sequence[Raw]]) ->
 
 def _named(value: str) -> str:
     """The value, or the beginning of a long one with what tells it from others that begin so."""
-    return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 10]}… {hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    return (
+        value
+        if len(value) <= _LONGEST
+        else f"{value[: _LONGEST - 10]}… {hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    )
 
 
 def slices_of(spec: TaskSpec, rows: Sequence[Raw], place: Place | None) -> dict[str, tuple[str, ...]]:
@@ -39,6 +46,10 @@ def slices_of(spec: TaskSpec, rows: Sequence[Raw], place: Place | None) -> dict[
     found = dict(zip(spec.slices or (), zip(*(values for values, _, _ in rows), strict=True), strict=True))
     for column, values in found.items():
         if len(set(values)) > MOST:
-            raise bad_input("E304", f"column '{column}' of task.slices has {len(set(values)):,} different values, and may have {MOST}", place=place,
-                            help="name a column that puts many rows together")  # fmt: skip
+            raise bad_input(
+                "E304",
+                f"column '{column}' of task.slices has {len(set(values)):,} different values, and may have {MOST}",
+                place=place,
+                help="name a column that puts many rows together",
+            )
     return found

@@ -35,15 +35,22 @@ _FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "v
 
 
 def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files | None:
-    """Files of each split where the dataset is local, else None. Paths are relative to `folder`. train: whether there must be
-    that split. Raises InputError E301 where `path` is a folder without data files."""
+    """Files of each split where the dataset is local, else None.
+
+    Paths are relative to `folder`. train: whether there must be that split. Raises InputError E301 where `path` is a
+    folder without data files.
+    """
     if spec.data_files is not None:
         given = spec.data_files.model_dump(exclude_none=True)
         return {split: [folder / expanded(p) for p in ([v] if isinstance(v, str) else v)] for split, v in given.items()}
     assert spec.path is not None
     root = folder / expanded(spec.path)
     if is_there(root, Path.is_file):
-        raise bad_input("E301", f"dataset path {root} is a file", help="give its folder, or name the file in task.dataset.data_files.train")
+        raise bad_input(
+            "E301",
+            f"dataset path {root} is a file",
+            help="give its folder, or name the file in task.dataset.data_files.train",
+        )
     if not is_there(root, Path.is_dir):
         if looks_local(spec.path):
             help = f"{nearest(spec.path, folder)} give a folder with train.jsonl and validation.jsonl, or a hub id".lstrip()
@@ -51,15 +58,23 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
         return None
     found: Files = {}
     for split, names in _FOLDER_NAMES.items():
-        matches = sorted(p for p in root.iterdir() if (found_name := stem_and_suffix(p))[0] in names and found_name[1] in SUFFIXES)
+        matches = sorted(
+            p for p in root.iterdir() if (found_name := stem_and_suffix(p))[0] in names and found_name[1] in SUFFIXES
+        )
         if len(matches) > 1:
             raise bad_input(
-                "E301", f"{root} has more than one {split} file: {', '.join(p.name for p in matches)}", help="name the one you mean in task.dataset.data_files"
+                "E301",
+                f"{root} has more than one {split} file: {', '.join(p.name for p in matches)}",
+                help="name the one you mean in task.dataset.data_files",
             )
         if matches:
             found[split] = matches
     if train and "train" not in found:
-        raise bad_input("E301", f"dataset folder {root} has no train file", help=f"name it train{SUFFIXES[0]}, or use task.dataset.data_files")
+        raise bad_input(
+            "E301",
+            f"dataset folder {root} has no train file",
+            help=f"name it train{SUFFIXES[0]}, or use task.dataset.data_files",
+        )
     return found
 
 
@@ -85,8 +100,10 @@ def is_local(spec: DatasetSpec, folder: Path) -> bool:
 def load_data(spec: TaskSpec, folder: Path, place_of: PlaceOf = lambda _: None) -> TaskData:
     """Read and check train and the report split. place_of: where the recipe's keys stand.
 
-    Raises InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split, E327 for rows without a label,
-    E328 where rows of the report split stand in train and may not, E312 where the hub cannot be reached."""
+    Raises InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split, E327 for rows
+    without a label, E328 where rows of the report split stand in train and may not, E312 where the hub cannot be
+    reached.
+    """
     task, at = task_of(spec), place_of(_dataset(spec))
     rows = _Rows(task, folder, place_of)
     report = rows.report
@@ -98,17 +115,31 @@ def load_data(spec: TaskSpec, folder: Path, place_of: PlaceOf = lambda _: None) 
     limits, task = spec.dataset.max_rows.model_dump(), task_of(spec, classes, stated=bool(given))
     train, reported = (split_of(name, raw[name], task, _listed(spec, place_of)) for name in ("train", report))
     reported, dropped = unleaked(spec, replace(reported, slices=values), train, place_of(("task", "leaks")))
-    return TaskData(train.first(limits["train"]), reported.first(limits[report]), tuple(classes), rows.source, dropped=dropped, left_out=rows.left_out)
+    return TaskData(
+        train.first(limits["train"]),
+        reported.first(limits[report]),
+        tuple(classes),
+        rows.source,
+        dropped=dropped,
+        left_out=rows.left_out,
+    )
 
 
-def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place_of: PlaceOf = lambda _: None, *, hub: bool | None = None) -> tuple[Split, Task]:
-    """The report split alone, which is all that a finished model is measured on, and its task; train is read where the recipe
-    says what becomes of rows that stand in it. names: of the model's classes. hub: whether the dataset is the hub's; None: unless
-    there is a folder of that name. The rows are those that `load_data` reports on. Raises InputError as that."""
+def load_reported(
+    spec: TaskSpec, folder: Path, names: Sequence[str], place_of: PlaceOf = lambda _: None, *, hub: bool | None = None
+) -> tuple[Split, Task]:
+    """The report split alone, which is all that a finished model is measured on, and its task; train is read where the
+    recipe says what becomes of rows that stand in it. names: of the model's classes. hub: whether the dataset is the
+    hub's; None: unless there is a folder of that name. The rows are those that `load_data` reports on. Raises
+    InputError as that.
+    """
     task = task_of(spec)
     rows = _Rows(task, folder, place_of, train=False, hub=hub)
     raw = rows.read(rows.report)
-    values = {column: tuple(values) for column, values in slices_of(spec, rows.sliced(rows.report), place_of(_dataset(spec))).items()}
+    values = {
+        column: tuple(values)
+        for column, values in slices_of(spec, rows.sliced(rows.report), place_of(_dataset(spec))).items()
+    }
     if not task.names_outputs:
         task = task_of(spec, task.classes(raw, spec.labels or rows.names or names))
         reported = split_of(rows.report, raw, task, _listed(spec, place_of))
@@ -116,12 +147,18 @@ def load_reported(spec: TaskSpec, folder: Path, names: Sequence[str], place_of: 
         own = spec.labels or rows.names or task.spelled(raw)
         place = place_of(_dataset(spec))
         task = task_of(spec, in_heads_order(own, names, stated=bool(spec.labels), whole=False, place=place))
-        numbers_of = own if rows.names and not spec.labels else task.names  # a number among the hub's rows is one of its own names
+        # a number among the hub's rows is one of its own names
+        numbers_of = own if rows.names and not spec.labels else task.names
         reported = renumbered(split_of(rows.report, raw, task_of(spec, numbers_of)), numbers_of, task.names)
     reported = replace(reported, slices=values)
     if spec.leaks != "report":
         train = rows.read("train")
-        reported, _ = unleaked(spec, reported, Split("train", tuple(texts for texts, _, _ in train), (0,) * len(train)), place_of(("task", "leaks")))
+        reported, _ = unleaked(
+            spec,
+            reported,
+            Split("train", tuple(texts for texts, _, _ in train), (0,) * len(train)),
+            place_of(("task", "leaks")),
+        )
     return reported.first(spec.dataset.max_rows.model_dump()[rows.report]), task
 
 
@@ -136,10 +173,15 @@ def _listed(spec: TaskSpec, place_of: PlaceOf) -> Place | None:
 
 
 class _Rows:
-    """The raw rows of a task's splits. source: what the dataset is called. names: those of the class numbers, where the hub
-    states them. report: which split is reported on. left_out: of each split, how many rows had no label."""
+    """The raw rows of a task's splits.
 
-    def __init__(self, task: Task, folder: Path, place_of: PlaceOf, *, train: bool = True, hub: bool | None = None) -> None:
+    source: what the dataset is called. names: those of the class numbers, where the hub states them. report: which
+    split is reported on. left_out: of each split, how many rows had no label.
+    """
+
+    def __init__(
+        self, task: Task, folder: Path, place_of: PlaceOf, *, train: bool = True, hub: bool | None = None
+    ) -> None:
         self.task, self.spec, self.place_of = task, task.spec, place_of
         self.left_out: dict[str, int] = {}
         self.names: list[str] | None = None
@@ -147,7 +189,9 @@ class _Rows:
         with _placed(at):
             self._files = None if hub else local_files(self.spec.dataset, folder, train=train)
             if hub is False and self._files is None:
-                raise bad_input("E301", f"dataset folder {folder / expanded(self.spec.dataset.path or '')} does not exist")
+                raise bad_input(
+                    "E301", f"dataset folder {folder / expanded(self.spec.dataset.path or '')} does not exist"
+                )
             if self._files is None:
                 from edgeopt.data.hub import open_hub
 
@@ -165,7 +209,11 @@ class _Rows:
         if reader.left_out:
             self.left_out[split] = reader.left_out
         if not raw:
-            what = f"all {reader.left_out} rows of the {split} split have no label" if reader.left_out else f"the {split} split has no rows"
+            what = (
+                f"all {reader.left_out} rows of the {split} split have no label"
+                if reader.left_out
+                else f"the {split} split has no rows"
+            )
             raise bad_input("E305", what, place=self.place_of(_dataset(self.spec)), help="give a file with rows in it")
         return raw
 
@@ -178,7 +226,12 @@ class _Rows:
         if self._files is None:
             return self._hub.read(split, read, at)
         if split not in self._files:
-            raise bad_input("E305", f"there is no {split} split", place=self.place_of(_dataset(self.spec)), help=f"add {split} to task.dataset")
+            raise bad_input(
+                "E305",
+                f"there is no {split} split",
+                place=self.place_of(_dataset(self.spec)),
+                help=f"add {split} to task.dataset",
+            )
         key: Path_ = ("task", "dataset", "data_files", split) if self.spec.dataset.data_files else _dataset(self.spec)
         with _placed(self.place_of(key)):
             return rows_of(self._files[split], read, at, self.spec.dataset.delimiter)
@@ -195,8 +248,13 @@ def column_place(spec: TaskSpec, at: Path_, place_of: PlaceOf, column: str) -> P
 
 
 def rows_of(paths: Sequence[Path], read: Read, column_place: ColumnPlace, delimiter: str | None = None) -> list[Raw]:
-    """What `read` makes of the rows of files. column_place: where the recipe names a column. Raises InputError E301 to E306."""
-    return [raw for path in paths for raw in raw_rows(Place.of(path).source, read_rows(path, delimiter), read, column_place)]
+    """What `read` makes of the rows of files. column_place: where the recipe names a column.
+
+    Raises InputError E301 to E306.
+    """
+    return [
+        raw for path in paths for raw in raw_rows(Place.of(path).source, read_rows(path, delimiter), read, column_place)
+    ]
 
 
 def shown(spec: DatasetSpec, files: Files) -> str:
@@ -205,8 +263,11 @@ def shown(spec: DatasetSpec, files: Files) -> str:
 
 
 def split_of(name: str, rows: list[Raw], task: Task, at: Place | None = None) -> Split:
-    """The checked split. at: where the recipe lists the classes. Raises InputError E304 at the row that does not fit; where several
-    rows have a label that the recipe does not list, it is the list that does not fit."""
+    """The checked split. at: where the recipe lists the classes.
+
+    Raises InputError E304 at the row that does not fit; where several rows have a label that the recipe does not list,
+    it is the list that does not fit.
+    """
     task.check(rows)
     try:
         labels = task.labels(rows)
@@ -216,7 +277,9 @@ def split_of(name: str, rows: list[Raw], task: Task, at: Place | None = None) ->
         if at is None or sum(label == odd for _, label, _ in rows) < 2:
             raise
         message = f"{issue.message}, which task.labels lists, in {issue.place} and further rows"
-        raise InputError(replace(issue, message=message, place=at, help="list every class of the data, each as the rows have it")) from None
+        raise InputError(
+            replace(issue, message=message, place=at, help="list every class of the data, each as the rows have it")
+        ) from None
     return Split(name, tuple(texts for texts, _, _ in rows), labels, task.documents(labels))
 
 

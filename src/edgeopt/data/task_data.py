@@ -21,8 +21,9 @@ _MANY_COPIES = 0.05
 
 
 def row_warnings(name: str, rows: int, leaked: int, copied: int) -> list[str]:
-    """What of a report split makes its figures say less than they seem to, and stands beside a verdict on it: that a model may have seen
-    its rows, and that bounds count copies as if each were a row of its own."""
+    """What of a report split makes its figures say less than they seem to, and stands beside a verdict on it: that a
+    model may have seen its rows, and that bounds count copies as if each were a row of its own.
+    """
     found = [_leaked(name, rows, leaked)] if leaked else []
     return [*found, _copied(name, rows, copied)] if copied > _MANY_COPIES * rows else found
 
@@ -36,15 +37,25 @@ def _copied(name: str, rows: int, copied: int) -> str:
 
 
 def renumbered(split: Split, old: Sequence[str], new: Sequence[str]) -> Split:
-    """The split with the numbers that its classes have in another order. A class that is no name of `new` is the number of one."""
+    """The split with the numbers that its classes have in another order.
+
+    A class that is no name of `new` is the number of one.
+    """
     places = [new.index(name) if name in new else int(name) for name in old]
-    return replace(split, labels=tuple(tuple(places[x] for x in label) if isinstance(label, tuple) else places[label] for label in split.labels))
+    return replace(
+        split,
+        labels=tuple(
+            tuple(places[x] for x in label) if isinstance(label, tuple) else places[label] for label in split.labels
+        ),
+    )
 
 
 @dataclass(frozen=True)
 class Extra:
-    """Rows of another dataset, to train on besides train; where it has no labels, blanks stand in their place. left_out: how
-    many more it had that the report split has too; no_label: and how many that had no label."""
+    """Rows of another dataset, to train on besides train; where it has no labels, blanks stand in their place.
+
+    left_out: how many more it had that the report split has too; no_label: and how many that had no label.
+    """
 
     source: str
     rows: Split
@@ -54,9 +65,12 @@ class Extra:
 
 @dataclass(frozen=True)
 class TaskData:
-    """train, the split that is reported on, and the class names (none for a regression). Only training sees `extra`, and
-    `unlabelled`: by the keys of their datasets, rows that are learned from a teacher alone. left_out: of each
-    split, how many rows had no label; dropped: how many rows of the report split stood in train and were left out."""
+    """train, the split that is reported on, and the class names (none for a regression).
+
+    Only training sees `extra`, and `unlabelled`: by the keys of their datasets, rows that are learned from a teacher
+    alone. left_out: of each split, how many rows had no label; dropped: how many rows of the report split stood in
+    train and were left out.
+    """
 
     train: Split
     report: Split
@@ -77,7 +91,9 @@ class TaskData:
         return len(shared(self.report, self.train.texts))
 
     def remarks(self) -> list[str]:
-        """What a reader of the rows' number should know: those that stand in train, copies, and those that were left out."""
+        """What a reader of the rows' number should know: those that stand in train, copies, and those that were left
+        out.
+        """
         name, found = self.report.name, []
         if self.leaked:
             found.append(_leaked(name, len(self.report), self.leaked))
@@ -94,11 +110,21 @@ class TaskData:
     def summary(self) -> str:
         """How many rows of which kind, and what is to be said of them, in a line."""
         found = [*((e, "") for e in self.extra), *((e, " without labels") for e in self.unlabelled.values())]
-        more = "".join(f" + {len(e.rows)} of {e.source}{kind} ({e.left_out} that {self.report.name} has too left out)" for e, kind in found)
-        return "; ".join([f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows", *(r.rstrip(".") for r in self.remarks())])
+        more = "".join(
+            f" + {len(e.rows)} of {e.source}{kind} ({e.left_out} that {self.report.name} has too left out)"
+            for e, kind in found
+        )
+        return "; ".join(
+            [
+                f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows",
+                *(r.rstrip(".") for r in self.remarks()),
+            ]
+        )
 
     def with_classes(self, names: Sequence[str]) -> TaskData:
-        """The same rows under these classes, which are the same in another order; or where the classes are numbers, their names."""
+        """The same rows under these classes, which are the same in another order; or where the classes are numbers,
+        their names.
+        """
         if tuple(names) == self.label_names:
             return self
         extra = tuple(replace(e, rows=renumbered(e.rows, self.label_names, names)) for e in self.extra)
@@ -106,13 +132,16 @@ class TaskData:
         return replace(self, train=train, report=report, extra=extra, label_names=tuple(names))
 
     def carve(self, share: float) -> tuple[Split, Split]:
-        """(rest of train, selection): selection holds `share` of each class, at least one row of each; or of the documents,
-        where there are several."""
+        """(rest of train, selection): selection holds `share` of each class, at least one row of each; or of the
+        documents, where there are several.
+        """
         rng = np.random.default_rng(_CARVE_SEED)
         labels = self.train.labels
         units = self.train.units() if len(set(self.train.documents)) != 1 else [[row] for row in range(len(labels))]
         by_class = bool(self.label_names) and not isinstance(labels[0], tuple)
-        groups = [np.flatnonzero(np.equal(labels, c)) for c in np.unique(labels)] if by_class else [np.arange(len(units))]
+        groups = (
+            [np.flatnonzero(np.equal(labels, c)) for c in np.unique(labels)] if by_class else [np.arange(len(units))]
+        )
         chosen: list[int] = []
         for group in groups:
             count = max(1, round(share * len(group)))
@@ -131,5 +160,13 @@ class TaskData:
     def key(self, which: Literal["train", "calibration"]) -> dict[str, object]:
         """What of the data belongs to a step's key."""
         extra = {"train_with": [e.rows.fingerprint for e in self.extra]} if self.extra else {}
-        unlabelled = {"unlabelled": {key: e.rows.fingerprint for key, e in self.unlabelled.items()}} if self.unlabelled else {}
-        return {"fingerprint": self.train.fingerprint, "split": which, "labels": list(self.label_names), **extra, **unlabelled}
+        unlabelled = (
+            {"unlabelled": {key: e.rows.fingerprint for key, e in self.unlabelled.items()}} if self.unlabelled else {}
+        )
+        return {
+            "fingerprint": self.train.fingerprint,
+            "split": which,
+            "labels": list(self.label_names),
+            **extra,
+            **unlabelled,
+        }

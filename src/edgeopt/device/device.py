@@ -1,7 +1,10 @@
-"""What a bundle is tried by, on the device: python device.py selftest|profile [FOLDER]. Needs what run.py needs; prints JSON.
+"""What a bundle is tried by, on the device: python device.py selftest|profile [FOLDER].
 
-selftest: the logits of the bundle's texts against those that were expected. profile: the same, starts in fresh processes, and
-latency as the target in the manifest asks for it. Exit status 1 where the self-test fails, 2 where the model does not load or the arguments are others.
+Needs what run.py needs; prints JSON.
+
+selftest: the logits of the bundle's texts against those that were expected. profile: the same, starts in fresh
+processes, and latency as the target in the manifest asks for it. Exit status 1 where the self-test fails, 2 where the
+model does not load or the arguments are others.
 """
 
 import json
@@ -19,14 +22,19 @@ _WARM_WINDOW, _WARM_LIMIT, _STARTS = 10, 60, 9
 
 
 def selftest(folder: Path) -> dict[str, Any]:
-    """Largest absolute difference of a logit, the text that has it, and the first whose label is another though two logits were
-    further apart than the tolerance. A logit that is no number fails."""
+    """Largest absolute difference of a logit, the text that has it, and the first whose label is another though two
+    logits were further apart than the tolerance. A logit that is no number fails.
+    """
     given, model = json.loads((folder / "selftest.json").read_text(encoding="utf-8")), Model(folder)
     wanted, limit = [np.array(row) for row in given["logits"]], given["tolerance"]
     answers = [model.logits(*texts) for texts in given["texts"]]
     found = [np.abs(a - w).max() for a, w in zip(answers, wanted, strict=True)]
     worst = int(np.argmax(found))  # a nan counts as the largest
-    flips = [i for i, (a, w) in enumerate(zip(answers, wanted, strict=True)) if a.argmax() != w.argmax() and w.max() - w[a.argmax()] > limit]
+    flips = [
+        i
+        for i, (a, w) in enumerate(zip(answers, wanted, strict=True))
+        if a.argmax() != w.argmax() and w.max() - w[a.argmax()] > limit
+    ]
     return {
         "passed": bool(found[worst] <= limit) and not flips,
         "flipped": flips[0] if flips else None,
@@ -48,8 +56,13 @@ def latency(folder: Path) -> list[dict[str, Any]]:
     rows = [model.feed(*t) for t in texts]
     out = []
     for sequence in target["sequence"]:
-        feeds = [batch([rows[(begin + i) % len(rows)] for i in range(target["batch"])], sequence) for begin in range(len(rows))]
-        out.append({"sequence": sequence, "samples": timed(model.session, feeds, target["queries"], target["max_seconds"])})
+        feeds = [
+            batch([rows[(begin + i) % len(rows)] for i in range(target["batch"])], sequence)
+            for begin in range(len(rows))
+        ]
+        out.append(
+            {"sequence": sequence, "samples": timed(model.session, feeds, target["queries"], target["max_seconds"])}
+        )
     return out
 
 
@@ -64,7 +77,10 @@ def batch(rows: list[dict[str, Any]], sequence: int | str) -> dict[str, Any]:
     """One feed of the rows: padded to the longest ("task"), or repeated or cut to a fixed length."""
     if sequence == "task":
         width = max(r["input_ids"].shape[1] for r in rows)
-        return {name: np.concatenate([np.pad(r[name], [(0, 0), (0, width - r[name].shape[1])]) for r in rows]) for name in rows[0]}
+        return {
+            name: np.concatenate([np.pad(r[name], [(0, 0), (0, width - r[name].shape[1])]) for r in rows])
+            for name in rows[0]
+        }
     return {name: np.concatenate([np.resize(r[name], (1, int(sequence))) for r in rows]) for name in rows[0]}
 
 
@@ -92,8 +108,9 @@ def query(session: Any, feed: dict[str, Any]) -> float:
 
 
 def fresh_start(folder: Path) -> dict[str, Any]:
-    """Opening the files and answering one query in a copy of this process, which has only imported the runtime: milliseconds,
-    and the largest resident size in bytes."""
+    """Opening the files and answering one query in a copy of this process, which has only imported the runtime:
+    milliseconds, and the largest resident size in bytes.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -119,7 +136,9 @@ def _start(folder: Path) -> dict[str, Any]:
     Model(folder).logits(*text)
     milliseconds, status = (time.perf_counter_ns() - begun) / 1e6, Path("/proc/self/status")
     if status.exists():
-        peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) * 1024
+        peak = (
+            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) * 1024
+        )
     else:
         import resource
 
@@ -135,7 +154,8 @@ if __name__ == "__main__":
     what, folder = sys.argv[1], Path(sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parent)
     result: dict[str, Any] = {}
     if what == "profile":
-        result["starts"] = [fresh_start(folder) for _ in range(_STARTS)]  # before this process has opened anything itself
+        # before this process has opened anything itself
+        result["starts"] = [fresh_start(folder) for _ in range(_STARTS)]
     result["selftest"] = selftest(folder)
     if what == "profile" and result["selftest"]["passed"]:
         result["latency"] = latency(folder)

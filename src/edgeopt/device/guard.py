@@ -1,5 +1,6 @@
-"""What edgeopt and a bundle's scripts have in common: which options of ONNX Runtime a session.json may set, and that a process
-ends with the one that started it. The standard library alone, because it is copied into bundles."""
+"""What edgeopt and a bundle's scripts have in common: which options of ONNX Runtime a session.json may set, and that a
+process ends with the one that started it. The standard library alone, because it is copied into bundles.
+"""
 
 import ctypes
 import os
@@ -12,8 +13,8 @@ from typing import Any
 
 #: More threads than this start no quicker on any machine that edgeopt is for, and a million of them hang it.
 MAX_THREADS = 256
-#: What session.json may set: attributes of SessionOptions, its configuration's entries with their values, and two of their own.
-#: Whatever else the runtime knows is refused: some options write files, load libraries or name paths.
+#: What session.json may set: attributes of SessionOptions, its configuration's entries with their values, and two of
+#: their own. Whatever else the runtime knows is refused: some options write files, load libraries or name paths.
 ATTRIBUTES = ("intra_op_num_threads", "enable_cpu_mem_arena", "enable_mem_pattern")
 ENTRIES = ("session.intra_op.allow_spinning", "session.force_spinning_stop")
 OPTIMIZERS, LEVEL = "disabled_optimizers", "graph_optimization_level"
@@ -29,7 +30,11 @@ def problem(options: Any) -> "str | None":
         return "its options are not an object"
     for name, value in options.items():
         if may := _range(name, value):
-            return f"{str(name)[:60]!r} is {str(value)[:60]!r}, and may be {may}" if may != "no" else f"it sets {str(name)[:60]!r}, which edgeopt never sets"
+            return (
+                f"{str(name)[:60]!r} is {str(value)[:60]!r}, and may be {may}"
+                if may != "no"
+                else f"it sets {str(name)[:60]!r}, which edgeopt never sets"
+            )
     return None
 
 
@@ -44,7 +49,11 @@ def _range(name: Any, value: Any) -> "str | None":
     if name == LEVEL:
         return None if value in LEVELS else f"one of {', '.join(LEVELS)}"
     if name == OPTIMIZERS:
-        good = isinstance(value, list) and len(value) <= 100 and all(isinstance(v, str) and _OPTIMIZER.fullmatch(v) for v in value)
+        good = (
+            isinstance(value, list)
+            and len(value) <= 100
+            and all(isinstance(v, str) and _OPTIMIZER.fullmatch(v) for v in value)
+        )
         return None if good else "a list of names"
     return "no"
 
@@ -70,13 +79,15 @@ def set_options(ort: Any, options: Any, given: Any) -> None:
             options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, value)
         elif name in ENTRIES:
             options.add_session_config_entry(name, value)
-        elif name in ATTRIBUTES:  # other options may write files
+        elif name in ATTRIBUTES:  # others may write files
             setattr(options, name, min(value, MAX_THREADS))
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it ends, even by a kill, which gives it no chance to say so. Linux sends a
-    signal; elsewhere a thread looks each second."""
+    """End this process when the one that started it ends, even by a kill, which gives it no chance to say so.
+
+    Linux sends a signal; elsewhere a thread looks each second.
+    """
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)

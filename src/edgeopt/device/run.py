@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from guard import session_options  # type: ignore[import-not-found]
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported, which from 1.29 on collects figures
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime from 1.29 on collects figures otherwise
 import onnxruntime
 import tokenizers
 
@@ -21,15 +21,20 @@ class Model:
         self.about: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         file = self.about["model"]
         options = json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {})
-        self.session = onnxruntime.InferenceSession(str(folder / file), session_options(onnxruntime, options), providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            str(folder / file), session_options(onnxruntime, options), providers=["CPUExecutionProvider"]
+        )
         self.inputs = {i.name for i in self.session.get_inputs()}
         self.tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.about["task"]["max_length"])
 
     def feed(self, *texts: str) -> dict[str, Any]:
-        """Inputs of one text, or of the two of a pair, each of shape (1, tokens). Raises ValueError for another number of texts:
-        a model that reads one at a time answers two as well, and wrongly."""
+        """Inputs of one text, or of the two of a pair, each of shape (1, tokens).
+
+        Raises ValueError for another number of texts: a model that reads one at a time answers two as well, and
+        wrongly.
+        """
         need = self.about["task"]["texts"]
         if len(texts) != need or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"this model reads {need} text{'s' * (need > 1)} at a time, not {len(texts)}")

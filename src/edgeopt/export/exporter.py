@@ -20,8 +20,8 @@ from edgeopt.support import host
 from edgeopt.support.errors import install
 from edgeopt.support.registry import Registry, instance_of
 
-#: dynamic: not at all. buckets: to the next of 32, 64, 128, …. max_length: all to the same length. Where a query is padded, the
-#: file has fixed shapes and takes one text a query.
+#: dynamic: not at all. buckets: to the next of 32, 64, 128, …. max_length: all to the same length. Where a query is
+#: padded, the file has fixed shapes and takes one text a query.
 Padding = Literal["dynamic", "buckets", "max_length"]
 Precision = Literal["fp32", "int8"]
 #: Logits for a feed of int64 arrays by input name, of shape (batch, sequence).
@@ -30,9 +30,10 @@ Query = Callable[[Mapping[str, Any]], Any]
 
 @dataclass(frozen=True)
 class ExportInput:
-    """state: what is exported. fp32: the ONNX state it was quantized from, or the same state; None where it was trained in
-    int8 and never had a float graph. torch: the torch state that the graph was made from; None where training for int8
-    followed it. max_length: the most tokens that a query may have."""
+    """state: what is exported. fp32: the ONNX state it was quantized from, or the same state; None where it was trained
+    in int8 and never had a float graph. torch: the torch state that the graph was made from; None where training for
+    int8 followed it. max_length: the most tokens that a query may have.
+    """
 
     state: State
     fp32: State | None
@@ -42,9 +43,12 @@ class ExportInput:
 
 @dataclass(frozen=True)
 class Exported:
-    """artifact: the file that is measured, relative to the folder; tokenizer.json is in the folder. settings: what it has to
-    be opened with on any machine, as `Exporter.open` takes it. optimized: where the graph is to be saved as the runtime
-    optimizes it, once it is known with which options that is quickest. precision: of its weights; None: the graph's."""
+    """artifact: the file that is measured, relative to the folder; tokenizer.json is in the folder.
+
+    settings: what it has to be opened with on any machine, as `Exporter.open` takes it. optimized: where the graph is
+    to be saved as the runtime optimizes it, once it is known with which options that is quickest. precision: of its
+    weights; None: the graph's.
+    """
 
     artifact: Path
     settings: Options = field(default_factory=dict)
@@ -62,7 +66,8 @@ class Exporter(ABC):
     #: Facts that the state must have, and must not have.
     requires: ClassVar[Facts]
     forbids: ClassVar[Facts] = frozenset()
-    #: What is converted: the state's graph, as it is; or the torch model that it was made from, which the exporter quantizes itself.
+    #: What is converted: the state's graph, as it is; or the torch model that it was made from, which the exporter
+    #: quantizes itself.
     source: ClassVar[Literal["graph", "torch"]] = "graph"
     #: What a query may be padded to, the default first; the option `padding` chooses where there are several.
     paddings: ClassVar[tuple[Padding, ...]] = ("dynamic",)
@@ -83,7 +88,9 @@ class Exporter(ABC):
         """Write into an empty folder what the runtime loads. options: all of `known_options`."""
 
     def variants(self) -> dict[str, dict[str, Any]]:
-        """Ways of writing that `auto` measures: options by what tells them apart, the default first, whose name is empty."""
+        """Ways of writing that `auto` measures: options by what tells them apart, the default first, whose name is
+        empty.
+        """
         return {"" if i == 0 else padding: {"padding": padding} if i else {} for i, padding in enumerate(self.paddings)}
 
     @property
@@ -112,8 +119,10 @@ class Exporter(ABC):
         return session.changes(threads)
 
     def loading(self, lengths: Sequence[int] | None) -> str:
-        """Lines of Python for the model card: given `folder`, `file`, `options` from session.json and, where queries are padded,
-        their `lengths`, they define `run(feeds)`, which returns logits. Empty: the file is loaded as ONNX files are."""
+        """Lines of Python for the model card: given `folder`, `file`, `options` from session.json and, where queries
+        are padded, their `lengths`, they define `run(feeds)`, which returns logits. Empty: the file is loaded as ONNX
+        files are.
+        """
         return ""
 
 
@@ -145,7 +154,10 @@ EXPORTERS: Registry[Exporter] = Registry("edgeopt.exporters", "exporter", {}, in
 
 
 def exporter(name: str) -> Exporter:
-    """The installed exporter of that name. Raises KeyError where there is none, and Unusable for a plugin that cannot be used."""
+    """The installed exporter of that name.
+
+    Raises KeyError where there is none, and Unusable for a plugin that cannot be used.
+    """
     return EXPORTERS[name]
 
 
@@ -153,10 +165,14 @@ def exporter_names() -> list[str]:
     return sorted(EXPORTERS)
 
 
-def unfit(made: Exporter, options: Mapping[str, Any], facts: Facts, task: str, *, flat: bool, float_graph: bool) -> str | None:
-    """Why an exporter cannot take a state with these facts, made for a task of that type, if so. flat: whether the
-    task's queries have no other axes than batch and sequence. float_graph: whether the
-    state's graph was made from a torch model in float32 as it is."""
+def unfit(
+    made: Exporter, options: Mapping[str, Any], facts: Facts, task: str, *, flat: bool, float_graph: bool
+) -> str | None:
+    """Why an exporter cannot take a state with these facts, made for a task of that type, if so.
+
+    flat: whether the task's queries have no other axes than batch and sequence. float_graph: whether the state's graph
+    was made from a torch model in float32 as it is.
+    """
     if lacking := made.requires - facts:
         return f"needs {', '.join(sorted(lacking))}, which the last step does not leave"
     if in_the_way := made.forbids & facts:

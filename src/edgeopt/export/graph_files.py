@@ -1,5 +1,5 @@
-"""The files of a model. protobuf holds 2 GB at most, so that the weights of a larger ONNX graph stand in files beside it; what
-copies, measures, reads or writes a graph does it here, with all of its files.
+"""The files of a model. protobuf holds 2 GB at most, so that the weights of a larger ONNX graph stand in files beside
+it; what copies, measures, reads or writes a graph does it here, with all of its files.
 
 A file that ONNX calls external data is taken from the graph's own folder alone, whatever the graph says.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from edgeopt.support.errors import bad_input
 from edgeopt.support.files import file_digest, key_of
 
-#: Bytes of weights that are written into the graph's own file; of more than that the larger ones go into the file beside it.
-#: protobuf cannot write 2 GiB, and a library that changes such a graph adds to it.
+#: Bytes of weights that are written into the graph's own file; of more than that the larger ones go into the file
+#: beside it. protobuf cannot write 2 GiB, and a library that changes such a graph adds to it.
 INSIDE = 1_900_000_000
 #: What follows the graph's name in that of the file with its weights: optimum and transformers.js look for it.
 DATA = "_data"
@@ -28,8 +28,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def files_of(path: Path) -> list[Path]:
-    """A model's file and every other that it needs: ONNX's external data, and OpenVINO's .bin. Raises InputError E411 for a graph
-    that cannot be read, or whose external data is not there or not inside its folder."""
+    """A model's file and every other that it needs: ONNX's external data, and OpenVINO's .bin.
+
+    Raises InputError E411 for a graph that cannot be read, or whose external data is not there or not inside its
+    folder.
+    """
     if path.suffix == ".xml":
         return [path, *(p for p in [path.with_suffix(".bin")] if p.exists())]
     return [path, *_beside(path, _read(path))] if path.suffix == ".onnx" else [path]
@@ -54,7 +57,12 @@ def digest_of(path: Path) -> str:
     model = _read(path)
     names = {_name(p, path): str(i) for i, p in enumerate(_beside(path, model))}
     _rename(model, names)
-    return key_of({"graph": model.SerializeToString(deterministic=True).hex(), "files": [file_digest(path.parent / n) for n in names]})
+    return key_of(
+        {
+            "graph": model.SerializeToString(deterministic=True).hex(),
+            "files": [file_digest(path.parent / n) for n in names],
+        }
+    )
 
 
 def copy_model(source: Path, target: Path) -> None:
@@ -69,7 +77,9 @@ def copy_graph(source: Path, target: Path) -> None:
     """Copy an ONNX graph with all of its files under another name; files beside it are called after that."""
     target.parent.mkdir(parents=True, exist_ok=True)
     model = _read(source)
-    names = {_name(p, source): f"{target.name}{DATA}{f'_{i}' if i else ''}" for i, p in enumerate(_beside(source, model))}
+    names = {
+        _name(p, source): f"{target.name}{DATA}{f'_{i}' if i else ''}" for i, p in enumerate(_beside(source, model))
+    }
     for name, copied in names.items():
         shutil.copyfile(source.parent / name, target.parent / copied)
     if all(name == copied for name, copied in names.items()):
@@ -100,15 +110,21 @@ def settle(path: Path, target: Path) -> None:
 
 
 def structure_of(path: Path) -> Any:
-    """The graph without the weights that stand beside it, which `array_of` reads. Raises InputError E411 as `files_of`."""
+    """The graph without the weights that stand beside it, which `array_of` reads.
+
+    Raises InputError E411 as `files_of`.
+    """
     model = _read(path)
     _beside(path, model)
     return model
 
 
 def load_graph(path: Path, *, structure: Path | None = None) -> Any:
-    """The graph with all of its weights in memory. structure: a file of the same graph with more in it, whose weights stand where
-    those of `path` do. Raises InputError E411."""
+    """The graph with all of its weights in memory.
+
+    structure: a file of the same graph with more in it, whose weights stand where those of `path` do. Raises InputError
+    E411.
+    """
     from onnx.external_data_helper import load_external_data_for_tensor
 
     model = _read(structure or path)
@@ -121,7 +137,10 @@ def load_graph(path: Path, *, structure: Path | None = None) -> Any:
 
 
 def save_graph(model: Any, path: Path) -> None:
-    """Write a graph whose weights are in memory, and leave it as it is. More than `INSIDE` bytes of weights are written beside."""
+    """Write a graph whose weights are in memory, and leave it as it is.
+
+    More than `INSIDE` bytes of weights are written beside.
+    """
     import onnx
 
     beside, large = path.with_name(path.name + DATA), [t for t in model.graph.initializer if bytes_of(t) >= _SMALL]
@@ -141,8 +160,9 @@ def save_graph(model: Any, path: Path) -> None:
 
 
 def bare(model: Any, smallest: int = 1 << 16) -> Any:
-    """A copy of a graph without the weights of so many bytes or more, which only keep name, type and shape: for what asks for
-    shapes, and could not take 2 GB."""
+    """A copy of a graph without the weights of so many bytes or more, which only keep name, type and shape: for what
+    asks for shapes, and could not take 2 GB.
+    """
     import onnx
 
     made = onnx.ModelProto()
@@ -166,7 +186,10 @@ def placeholder(name: str, data_type: int, dims: Any) -> Any:
 
 
 def array_of(tensor: Any, folder: Path) -> Array:
-    """The numbers of a tensor, read from its file where they stand in one: none are kept in memory. folder: the graph's."""
+    """The numbers of a tensor, read from its file where they stand in one: none are kept in memory.
+
+    folder: the graph's.
+    """
     from onnx import helper, numpy_helper
 
     if not _external(tensor):
@@ -185,7 +208,11 @@ def bytes_of(tensor: Any) -> int:
     count = int(math.prod(tensor.dims))
     if tensor.data_type in (TensorProto.UINT4, TensorProto.INT4):
         return (count + 1) // 2
-    return 0 if tensor.data_type == TensorProto.STRING else count * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return (
+        0
+        if tensor.data_type == TensorProto.STRING
+        else count * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    )
 
 
 def _read(path: Path) -> Any:
@@ -207,7 +234,9 @@ def _beside(path: Path, model: Any) -> list[Path]:
         name = at.get("location", "")
         file = found.setdefault(name, path.parent / name)
         if not _plain(name) or not file.is_file() or file.resolve() != path.parent.resolve() / name:
-            raise _unreadable(path, f"the weights of {tensor.name!r} are to be in {name!r}, which is no file in its folder")
+            raise _unreadable(
+                path, f"the weights of {tensor.name!r} are to be in {name!r}, which is no file in its folder"
+            )
         offset, length = (int(v) if (v := at.get(k, "0")).isdecimal() else -1 for k in ("offset", "length"))
         size = bytes_of(tensor)
         if min(offset, length) < 0 or length not in (0, size) or offset + size > file.stat().st_size:
@@ -225,7 +254,11 @@ def _plain(name: str) -> bool:
 
 
 def _unreadable(path: Path, why: str) -> Exception:
-    return bad_input("E411", f"{path} is not a whole ONNX graph: {why}", help="export or copy it again, with every file that belongs to it")
+    return bad_input(
+        "E411",
+        f"{path} is not a whole ONNX graph: {why}",
+        help="export or copy it again, with every file that belongs to it",
+    )
 
 
 def _external(tensor: Any) -> bool:

@@ -13,8 +13,11 @@ _SHORTEST = 32
 
 
 def lengths_of(padding: str, max_length: int) -> list[int]:
-    """The lengths that a file takes, none for `dynamic`, which takes any. Buckets are 32, 64, 128, … and max_length: of a text
-    of more than 16 tokens at most half of what is computed is padding."""
+    """The lengths that a file takes, none for `dynamic`, which takes any.
+
+    Buckets are 32, 64, 128, … and max_length: of a text of more than 16 tokens at most half of what is computed is
+    padding.
+    """
     if padding == "dynamic":
         return []
     found, length = [], _SHORTEST
@@ -25,9 +28,12 @@ def lengths_of(padding: str, max_length: int) -> list[int]:
 
 
 def padded(run: Callable[[dict[str, Any]], Any], lengths: Sequence[int]) -> Callable[[Mapping[str, Any]], Any]:
-    """A query over arrays of shape (batch, sequence), from one over (1, length) for the given lengths alone. Texts of a batch
-    are answered one after another. Padding is hidden by the mask, so that any token will do; of outputs for each token
-    those of padding are cut off. The query raises ValueError for a text that is longer than all lengths."""
+    """A query over arrays of shape (batch, sequence), from one over (1, length) for the given lengths alone.
+
+    Texts of a batch are answered one after another. Padding is hidden by the mask, so that any token will do; of
+    outputs for each token those of padding are cut off. The query raises ValueError for a text that is longer than all
+    lengths.
+    """
 
     def query(feed: Mapping[str, Any]) -> Any:
         width = feed["input_ids"].shape[1]

@@ -1,8 +1,9 @@
 """ONNX Runtime sessions, opened the same way wherever edgeopt measures, and with the options that session.json ships.
 
-Options are a mapping: attributes of `onnxruntime.SessionOptions` by name (`intra_op_num_threads`, `enable_cpu_mem_arena`,
-`enable_mem_pattern`; `graph_optimization_level` by the name of its value), entries of the session's configuration, which have
-a dot in their name, and `disabled_optimizers`, a list. No others are set, wherever they come from: `device/guard.py`.
+Options are a mapping: attributes of `onnxruntime.SessionOptions` by name (`intra_op_num_threads`,
+`enable_cpu_mem_arena`, `enable_mem_pattern`; `graph_optimization_level` by the name of its value), entries of the
+session's configuration, which have a dot in their name, and `disabled_optimizers`, a list. No others are set, wherever
+they come from: `device/guard.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ Options = Mapping[str, Any]
 
 #: All processors, and none is taken by an idle session's threads from another session.
 QUIET: Options = {"session.intra_op.allow_spinning": "0"}
-#: Seconds that one query may take where rows are answered: the largest encoder takes a minute for one on the slowest device.
+#: Seconds that one query may take where rows are answered: the largest encoder takes a minute for one on the slowest
+#: device.
 PATIENCE = 600.0
 _AGAIN = "export the model again, or get it again from where it was made"
 #: Options that change which kernels compute the graph, and so the last digits of its logits.
@@ -34,21 +36,27 @@ KERNELS = (OPTIMIZERS, LEVEL)
 
 
 def defaults(threads: int) -> dict[str, Any]:
-    """The runtime's own choices on so many threads. Only, threads that wait for work stop spinning when the query ends: they
-    would take the processors from what is measured next, or from whatever else the device does."""
+    """The runtime's own choices on so many threads.
+
+    Only, threads that wait for work stop spinning when the query ends: they would take the processors from what is
+    measured next, or from whatever else the device does.
+    """
     return {"intra_op_num_threads": threads, **({"session.force_spinning_stop": "1"} if threads > 1 else {})}
 
 
 def open_session(path: Path, options: Options = QUIET) -> Any:
-    """A CPU session with these options. The lines of the model card do the same. Raises ValueError for options that no session.json
-    may set."""
+    """A CPU session with these options.
+
+    The lines of the model card do the same. Raises ValueError for options that no session.json may set.
+    """
     return _opened(path, options)
 
 
 def save_optimized(path: Path, options: Options, to: Path) -> dict[str, Any]:
-    """Write the graph as the runtime optimizes it for this processor, in the runtime's own format where `to` ends in .ort;
-    returns the options to open that file with. No optimization may run over it again: the runtime would fuse what it was told
-    to leave apart."""
+    """Write the graph as the runtime optimizes it for this processor, in the runtime's own format where `to` ends in
+    .ort; returns the options to open that file with. No optimization may run over it again: the runtime would fuse what
+    it was told to leave apart.
+    """
     _opened(path, options, to)
     return {**{k: v for k, v in options.items() if k not in KERNELS}, "graph_optimization_level": "ORT_DISABLE_ALL"}
 
@@ -69,10 +77,15 @@ def _opened(path: Path, options: Options, to: Path | None = None) -> Any:
 
 @functools.cache
 def option_lines() -> str:
-    """Lines of Python for who has no edgeopt, that give `options`, an onnxruntime.SessionOptions, what session.json in `folder` says of
-    `file`, as far as `guard` lets it: its own lines, with its constants written out."""
+    """Lines of Python for who has no edgeopt, that give `options`, an onnxruntime.SessionOptions, what session.json in
+    `folder` says of `file`, as far as `guard` lets it: its own lines, with its constants written out.
+    """
     _, lines = inspect.getsource(guard.set_options).split('"""\n')
-    lines = textwrap.dedent(lines).strip().replace("given", 'json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {})')
+    lines = (
+        textwrap.dedent(lines)
+        .strip()
+        .replace("given", 'json.loads((folder / "session.json").read_text(encoding="utf-8")).get(file, {})')
+    )
     for name in ("OPTIMIZERS", "LEVEL", "ENTRIES", "ATTRIBUTES", "MAX_THREADS"):
         value = json.dumps(getattr(guard, name))
         lines = re.sub(rf"\b{name}\b", f"({value[1:-1]})" if value.startswith("[") else value, lines)
@@ -84,15 +97,19 @@ def input_names(session: Any) -> list[str]:
 
 
 def onnx_query(path: Path, options: Options, *, limited: bool = False) -> Callable[[Mapping[str, Any]], Any]:
-    """The output `logits` of a graph, or its first where none has that name, for a feed of which it takes the inputs that it has. limited:
-    a query that takes longer than PATIENCE is broken off; the watch costs a tenth of a millisecond, so not where time is measured.
-    Raises InputError E131 where the graph does not open, and a query E212 where the runtime fails or is broken off."""
+    """The output `logits` of a graph, or its first where none has that name, for a feed of which it takes the inputs
+    that it has. limited: a query that takes longer than PATIENCE is broken off; the watch costs a tenth of a
+    millisecond, so not where time is measured. Raises InputError E131 where the graph does not open, and a query E212
+    where the runtime fails or is broken off.
+    """
     try:
         session = open_session(path, options)
     except ValueError:  # options
         raise
     except Exception as error:  # the runtime's exceptions have no base of their own
-        raise bad_input("E131", f"{path} cannot be opened by ONNX Runtime: {told(error)}", help="export it again") from None
+        raise bad_input(
+            "E131", f"{path} cannot be opened by ONNX Runtime: {told(error)}", help="export it again"
+        ) from None
     names, outputs = set(input_names(session)), [o.name for o in session.get_outputs()]
     wanted = ["logits" if "logits" in outputs else outputs[0]]
     run = _limited(session) if limited else session.run
@@ -101,9 +118,13 @@ def onnx_query(path: Path, options: Options, *, limited: bool = False) -> Callab
         try:
             return run(wanted, {k: v for k, v in feed.items() if k in names})[0]
         except TimeoutError:
-            raise bad_input("E212", f"{path} takes more than {PATIENCE:.0f} seconds for one query", help=_AGAIN) from None
+            raise bad_input(
+                "E212", f"{path} takes more than {PATIENCE:.0f} seconds for one query", help=_AGAIN
+            ) from None
         except Exception as error:
-            raise bad_input("E212", f"{path} cannot answer a query in ONNX Runtime: {told(error)}", help=_AGAIN) from None
+            raise bad_input(
+                "E212", f"{path} cannot answer a query in ONNX Runtime: {told(error)}", help=_AGAIN
+            ) from None
 
     return query
 
@@ -140,13 +161,23 @@ def _limited(session: Any) -> Callable[..., Any]:
 
 
 def changes(threads: int, *, kernels: bool = True) -> list[dict[str, Any]]:
-    """What is tried of ONNX Runtime's options, the most promising first. kernels: those too that change which kernels compute the
-    graph; for a file that is optimized already they come too late."""
-    found: list[dict[str, Any]] = [{"disabled_optimizers": ["SkipLayerNormFusion"]}, {"disabled_optimizers": ["BiasGeluFusion"]}]
+    """What is tried of ONNX Runtime's options, the most promising first.
+
+    kernels: those too that change which kernels compute the graph; for a file that is optimized already they come too
+    late.
+    """
+    found: list[dict[str, Any]] = [
+        {"disabled_optimizers": ["SkipLayerNormFusion"]},
+        {"disabled_optimizers": ["BiasGeluFusion"]},
+    ]
     if threads > 1:
         found.append({"session.intra_op.allow_spinning": "0"})
     while threads > 1:
         threads //= 2
         found.append({"intra_op_num_threads": threads})
-    found += [{"enable_cpu_mem_arena": False}, {"enable_mem_pattern": False}, {"graph_optimization_level": "ORT_ENABLE_BASIC"}]
+    found += [
+        {"enable_cpu_mem_arena": False},
+        {"enable_mem_pattern": False},
+        {"graph_optimization_level": "ORT_ENABLE_BASIC"},
+    ]
     return [c for c in found if kernels or not set(c) & set(KERNELS)]

@@ -1,7 +1,8 @@
-"""A matrix that words are looked up in and that their scores are made by, stored once: the exporter writes it a second time, turned.
+"""A matrix that words are looked up in and that their scores are made by, stored once: the exporter writes it a second
+time, turned.
 
-In a float graph the product reads the table through a Transpose, which runtimes compute once, when they load the file. For int8
-the two are taken apart again, because a table and a product are rounded in different ways.
+In a float graph the product reads the table through a Transpose, which runtimes compute once, when they load the file.
+For int8 the two are taken apart again, because a table and a product are rounded in different ways.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def tie_model(model: Any) -> int:
     graph, found = model.graph, {}
     tensors = {t.name: t for t in graph.initializer}
     for table, turned in _candidates(graph):
-        if turned not in found and np.array_equal(numpy_helper.to_array(tensors[table]).T, numpy_helper.to_array(tensors[turned])):
+        if turned not in found and np.array_equal(
+            numpy_helper.to_array(tensors[table]).T, numpy_helper.to_array(tensors[turned])
+        ):
             found[turned] = table
     for i in reversed([i for i, t in enumerate(graph.initializer) if t.name in found]):
         del graph.initializer[i]
@@ -51,7 +54,10 @@ def tie_model(model: Any) -> int:
 
 
 def untie(model: Any) -> Any:
-    """Let each product read a matrix of its own again, in place; the model. Of weights that are elsewhere there is only the shape."""
+    """Let each product read a matrix of its own again, in place; the model.
+
+    Of weights that are elsewhere there is only the shape.
+    """
     from onnx import TensorProto, numpy_helper
 
     graph = model.graph
@@ -63,16 +69,24 @@ def untie(model: Any) -> Any:
         if table.data_location == TensorProto.EXTERNAL:
             graph.initializer.append(placeholder(node.output[0], table.data_type, table.dims[::-1]))
         else:
-            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(table).T), node.output[0]))
+            graph.initializer.append(
+                numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(table).T), node.output[0])
+            )
         del graph.node[i]
     return model
 
 
 def _candidates(graph: Any) -> list[tuple[str, str]]:
-    """(table, matrix) by name, where the one is looked up in, the other multiplied by, and their shapes are each other's turned."""
+    """(table, matrix) by name, where the one is looked up in, the other multiplied by, and their shapes are each
+    other's turned.
+    """
     from onnx import TensorProto
 
-    shapes = {t.name: tuple(t.dims) for t in graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 2 and np.prod(t.dims) >= _SMALLEST}
+    shapes = {
+        t.name: tuple(t.dims)
+        for t in graph.initializer
+        if t.data_type == TensorProto.FLOAT and len(t.dims) == 2 and np.prod(t.dims) >= _SMALLEST
+    }
     tables = dict.fromkeys(n.input[0] for n in graph.node if n.op_type == "Gather" and n.input[0] in shapes)
     products = dict.fromkeys(n.input[1] for n in graph.node if n.op_type == "MatMul" and n.input[1] in shapes)
     return [(table, matrix) for table in tables for matrix in products if shapes[table] == shapes[matrix][::-1]]

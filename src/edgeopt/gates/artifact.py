@@ -1,4 +1,6 @@
-"""A finished model as it is shipped: a folder with an ONNX graph, tokenizer.json, config.json and, of edgeopt's own, session.json."""
+"""A finished model as it is shipped: a folder with an ONNX graph, tokenizer.json, config.json and, of edgeopt's own,
+session.json.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ _HELP = "give the `model` folder of a run, a folder with tokenizer.json and an O
 @dataclass(frozen=True)
 class Artifact:
     """folder: where tokenizer.json is; graph: the ONNX file; run: that which made it, where it lies in one's folder.
-    options: what session.json says of the graph, None where it says nothing. labels: class names of config.json, as rows have them."""
+
+    options: what session.json says of the graph, None where it says nothing. labels: class names of config.json, as
+    rows have them.
+    """
 
     folder: Path
     graph: Path
@@ -48,8 +53,10 @@ class Artifact:
         return {"graph": digest_of(self.graph), "tokenizer": file_digest(self.folder / TOKENIZER)}
 
     def classes(self, task: TaskSpec) -> tuple[str, ...]:
-        """Names of the outputs as rows have them; without id2label their numbers, as many as the graph has logits. Empty where the
-        task has none, or the graph does not say. Raises InputError E211 and E411 as `check` does."""
+        """Names of the outputs as rows have them; without id2label their numbers, as many as the graph has logits.
+
+        Empty where the task has none, or the graph does not say. Raises InputError E211 and E411 as `check` does.
+        """
         if self.labels or not task_of(task).names_outputs:
             return self.labels
         check_declared(self.graph)
@@ -62,20 +69,29 @@ class Artifact:
         return tuple(map(str, range(last))) if isinstance(last, int) else ()
 
     def check(self, task: Task) -> None:
-        """Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open, E316 where its
-        outputs are not the task's classes."""
+        """Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open,
+        E316 where its outputs are not the task's classes.
+        """
         check_declared(self.graph)
         files_of(self.graph)
         try:
             with bounded(size_of(self.graph)):
                 outputs = {o.name: o.shape for o in open_session(self.graph).get_outputs()}
         except Exception as error:  # the runtime's exceptions have no base of their own
-            raise bad_input("E131", f"{self.graph} cannot be opened by ONNX Runtime: {told(error)}", help="export it again") from None
+            raise bad_input(
+                "E131", f"{self.graph} cannot be opened by ONNX Runtime: {told(error)}", help="export it again"
+            ) from None
         if "logits" not in outputs:
-            raise bad_input("E131", f"{self.graph} has no output 'logits', but {', '.join(outputs)}", help="edgeopt's and optimum's exports have it")
+            raise bad_input(
+                "E131",
+                f"{self.graph} has no output 'logits', but {', '.join(outputs)}",
+                help="edgeopt's and optimum's exports have it",
+            )
         last = outputs["logits"][-1]
         if isinstance(last, int) and task.has_classes and task.outputs not in (None, last):
-            raise bad_input("E316", f"{self.graph} has {last} outputs, and the task {task.outputs} classes: {', '.join(task.names)}")
+            raise bad_input(
+                "E316", f"{self.graph} has {last} outputs, and the task {task.outputs} classes: {', '.join(task.names)}"
+            )
 
 
 def is_run(path: Path) -> bool:
@@ -84,8 +100,10 @@ def is_run(path: Path) -> bool:
 
 
 def find_artifact(path: Path) -> Artifact:
-    """The artifact at a path: a run's folder, its `model`, another such folder, or a graph in one. Raises InputError E131, and
-    E115 or E150 where it lies in the folder of a run that is not whole."""
+    """The artifact at a path: a run's folder, its `model`, another such folder, or a graph in one.
+
+    Raises InputError E131, and E115 or E150 where it lies in the folder of a run that is not whole.
+    """
     if is_run(path):
         path = path / "model"
     if is_there(path, Path.is_file):
@@ -96,7 +114,9 @@ def find_artifact(path: Path) -> Artifact:
     if not is_there(path / TOKENIZER, Path.is_file):
         raise bad_input(
             "E131",
-            f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}" if path.is_dir() else f"{path} does not exist",
+            f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}"
+            if path.is_dir()
+            else f"{path} does not exist",
             help=_help_of(path.absolute()),
         )
     folder = path.absolute()
@@ -107,7 +127,9 @@ def find_artifact(path: Path) -> Artifact:
 
 
 def _help_of(folder: Path) -> str:
-    """For a folder without a graph that lies in a run: the candidate of that run is no ONNX, and only the run has its evidence."""
+    """For a folder without a graph that lies in a run: the candidate of that run is no ONNX, and only the run has its
+    evidence.
+    """
     try:
         shown = str(_READER.json(folder.parent / REPORT)["candidate"]["artifact"])
     except (InputError, KeyError, TypeError):
@@ -115,8 +137,10 @@ def _help_of(folder: Path) -> str:
     if shown.endswith(".onnx"):
         return _HELP
     run = folder.parent
-    return f"the candidate of this run is {shown}, which is no ONNX graph: its gates are decided by `edgeopt gate {run}`, on what the run measured; " \
-           "for a model that can be gated alone add onnx to the recipe's export"  # fmt: skip
+    return (
+        f"the candidate of this run is {shown}, which is no ONNX graph: its gates are decided by `edgeopt gate {run}`, on what the run measured; "
+        "for a model that can be gated alone add onnx to the recipe's export"
+    )
 
 
 def _artifact(folder: Path, graph: Path) -> Artifact:
@@ -126,13 +150,19 @@ def _artifact(folder: Path, graph: Path) -> Artifact:
 
 
 def options_of(folder: Path, file: str) -> dict[str, Any] | None:
-    """What session.json in a model's folder says of a file; None where it says nothing. Raises InputError E210 where it would set
-    what edgeopt never sets, E131 where it is damaged."""
+    """What session.json in a model's folder says of a file; None where it says nothing.
+
+    Raises InputError E210 where it would set what edgeopt never sets, E131 where it is damaged.
+    """
     found = _json(folder / SESSION)
     if file not in found:
         return None
     if wrong := guard.problem(found[file]):
-        raise bad_input("E210", f"{folder / SESSION} is refused: {wrong}", help="remove it to open the model with the runtime's own options, or export again")
+        raise bad_input(
+            "E210",
+            f"{folder / SESSION} is refused: {wrong}",
+            help="remove it to open the model with the runtime's own options, or export again",
+        )
     options: dict[str, Any] = found[file]
     return options
 
@@ -149,9 +179,16 @@ def _is_of_run(folder: Path) -> bool:
 def _measured(folder: Path) -> list[str]:
     """The graphs that session.json names, the measured one first."""
     names = _json(folder / SESSION)
-    return [name for name in names if name.endswith(".onnx") and "\0" not in name and (folder / name).resolve().is_relative_to(folder.resolve())]
+    return [
+        name
+        for name in names
+        if name.endswith(".onnx") and "\0" not in name and (folder / name).resolve().is_relative_to(folder.resolve())
+    ]
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """What a JSON file beside the graph holds; nothing where there is none. Raises InputError E131 where it is damaged."""
+    """What a JSON file beside the graph holds; nothing where there is none.
+
+    Raises InputError E131 where it is damaged.
+    """
     return _READER.model(path, dict[str, Any]) if os.path.lexists(path) else {}

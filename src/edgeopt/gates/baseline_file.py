@@ -1,7 +1,8 @@
-"""The file in which a baseline's measurements travel to another machine: canonical JSON with the SHA-256 of its content.
+"""The file in which a baseline's measurements travel to another machine: canonical JSON with the SHA-256 of its
+content.
 
-Whoever reads it need not have the model. A byte that changed on the way is noticed; the digest is no signature that says who
-wrote the file.
+Whoever reads it need not have the model. A byte that changed on the way is noticed; the digest is no signature that
+says who wrote the file.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ _BASELINE = Reader("baseline", "E132", "make it with `edgeopt baseline`", most=1
 
 
 class MeasuredTask(Part):
-    """What the outputs are of. encoding: max_length and how longer texts are read; tokenizer: SHA-256 of tokenizer.json."""
+    """What the outputs are of.
+
+    encoding: max_length and how longer texts are read; tokenizer: SHA-256 of tokenizer.json.
+    """
 
     type: str
     labels: list[str]
@@ -44,7 +48,10 @@ class MeasuredTask(Part):
 
 
 class TorchReference(Part):
-    """The same model run by torch on the same rows. max_abs_diff: the largest difference of an output from the graph's, null for texts."""
+    """The same model run by torch on the same rows.
+
+    max_abs_diff: the largest difference of an output from the graph's, null for texts.
+    """
 
     device: str
     metrics: dict[str, float]
@@ -52,12 +59,15 @@ class TorchReference(Part):
 
 
 class Baseline(Part):
-    """Measurements of a baseline. model: id in the recipe; fingerprint: of its files, null where a finished model was measured
-    without them; training: what of the recipe made the baseline of that model, null where a finished model was measured; train: SHA-256 of
-    the rows that it was trained on, null as training and in files of earlier versions; graph:
-    SHA-256 of the measured file; outputs: the task's, one a row, as in predictions.jsonl; latency: as in latency.json, of several
-    sittings, the twin's besides; twin: a graph that computes as long as the measured one and can be measured again where that is not,
-    null in files of earlier versions, whose latencies nothing of another time can be compared with."""
+    """Measurements of a baseline.
+
+    model: id in the recipe; fingerprint: of its files, null where a finished model was measured without them; training:
+    what of the recipe made the baseline of that model, null where a finished model was measured; train: SHA-256 of the
+    rows that it was trained on, null as training and in files of earlier versions; graph: SHA-256 of the measured file;
+    outputs: the task's, one a row, as in predictions.jsonl; latency: as in latency.json, of several sittings, the
+    twin's besides; twin: a graph that computes as long as the measured one and can be measured again where that is not,
+    null in files of earlier versions, whose latencies nothing of another time can be compared with.
+    """
 
     baseline: Literal[1] = 1
     edgeopt: str
@@ -102,7 +112,12 @@ def read_baseline(path: Path) -> Baseline:
         raise bad_input("E132", "this is not a baseline file", place=place, help="make it with `edgeopt baseline`")
     digest = content.pop("sha256")
     if digest != _digest(content) or text != _canonical({**content, "sha256": digest}):
-        raise bad_input("E132", "the baseline is not as it was written: its SHA-256 does not fit", place=Place.of(path), help="copy the file again")
+        raise bad_input(
+            "E132",
+            "the baseline is not as it was written: its SHA-256 does not fit",
+            place=Place.of(path),
+            help="copy the file again",
+        )
     made = _BASELINE.check(content, Baseline, place)
     try:
         made.measured()
@@ -114,16 +129,25 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, rows: Split, task: Task) -> list[str]:
-    """What cannot be told of it here. Raises InputError E133 with everything in which the baseline is another one's: model, training, rows or
-    preprocessing."""
+    """What cannot be told of it here.
+
+    Raises InputError E133 with everything in which the baseline is another one's: model, training, rows or
+    preprocessing.
+    """
     found = made.task
     pairs = [
         ("task", found.type, task.spec.type),
         ("classes", found.labels, list(task.names)),
-        ("rows", f"{found.rows} of {found.split}, {found.fingerprint[:12]}", f"{len(rows)} of {rows.name}, {rows.fingerprint[:12]}"),
+        (
+            "rows",
+            f"{found.rows} of {found.split}, {found.fingerprint[:12]}",
+            f"{len(rows)} of {rows.name}, {rows.fingerprint[:12]}",
+        ),
         ("encoding", found.encoding, dict(task.key())),
     ]
-    if all(registry.get(step["use"]).keeps_tokenizer for step in asked.resolved["steps"] if step["use"] in registry.names()):
+    if all(
+        registry.get(step["use"]).keeps_tokenizer for step in asked.resolved["steps"] if step["use"] in registry.names()
+    ):
         pairs.append(("tokenizer", found.tokenizer[:12], candidate.digests()["tokenizer"][:12]))
     if made.training is not None:
         pairs.append(("training", made.training, training_of(asked)))
@@ -132,21 +156,33 @@ def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, 
     if made.train and learned:
         pairs.append(("train rows", made.train[:12], learned[:12]))
     here = _fingerprint(asked)
-    pairs.append(("model", made.fingerprint, here) if here and made.fingerprint else ("model", made.model, asked.model.id))
+    pairs.append(
+        ("model", made.fingerprint, here) if here and made.fingerprint else ("model", made.model, asked.model.id)
+    )
     context = tuple(f"{what:<10} {old} ≠ {new}" for what, old, new in pairs if old != new)
     if context:
-        issue = Issue("E133", f"the baseline is of another {' and '.join(c.split()[0] for c in context)}", Place.of(path),
-                      "measure it anew with `edgeopt baseline`, with this recipe and these rows", context)  # fmt: skip
+        issue = Issue(
+            "E133",
+            f"the baseline is of another {' and '.join(c.split()[0] for c in context)}",
+            Place.of(path),
+            "measure it anew with `edgeopt baseline`, with this recipe and these rows",
+            context,
+        )
         raise InputError(issue)
     _check_outputs(made, Place.of(path), rows, task)
     if not trained or learned:
         return []
-    return [f"The rows that the baseline of {path} was trained on are {'not here' if made.train else 'not in the file'}: nothing tells whether they are the "
-            "recipe's."]  # fmt: skip
+    return [
+        f"The rows that the baseline of {path} was trained on are {'not here' if made.train else 'not in the file'}: nothing tells whether they are the "
+        "recipe's."
+    ]
 
 
 def _train_rows(asked: Request, task: Task) -> str | None:
-    """The fingerprint of the recipe's train rows, where those are files that are here. Raises InputError as `load_data`."""
+    """The fingerprint of the recipe's train rows, where those are files that are here.
+
+    Raises InputError as `load_data`.
+    """
     if not train_at_hand(asked.task.dataset, asked.folder):
         return None
     return load_data(asked.task, asked.folder, asked.place).with_classes(task.names).train.fingerprint
@@ -158,7 +194,9 @@ def _check_outputs(made: Baseline, place: Place, rows: Split, task: Task) -> Non
         raise _BASELINE.wrong(f"is damaged: it has {len(made.outputs)} outputs, and {len(rows)} rows", place)
     shape: Any = GenericAlias(list, (task.output_shape,))
     checked: list[Any] = _BASELINE.check(made.outputs, shape, place)
-    if odd := next((i for i, pair in enumerate(zip(rows.labels, checked, strict=True), 1) if not task.fits(*pair)), None):
+    if odd := next(
+        (i for i, pair in enumerate(zip(rows.labels, checked, strict=True), 1) if not task.fits(*pair)), None
+    ):
         raise _BASELINE.wrong(f"is damaged: output {odd} does not fit the row's label", place)
     found = task.metrics(task.stack_labels(rows.labels), task.stack(checked))
     for name, value in made.subject.metrics.items():

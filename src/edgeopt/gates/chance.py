@@ -1,9 +1,11 @@
-"""What an answer that reads nothing would get, and whether a model is better: both sides of every gate are held against it.
+"""What an answer that reads nothing would get, and whether a model is better: both sides of every gate are held against
+it.
 
-The trivial answers are the task's (`Task.trivial`); the comparison is the one of two models on the same rows (`Task.difference`),
-with its bounds. A point estimate that is not above the trivial answer's is a model that has learned nothing as far as anyone saw: a
-drop from it, or to it, says nothing, so that no such gate passes, unless its outputs are shown to have information all the same
-(`Task.information`), as those of a model of rare classes may. One whose bounds reach below it may be better, and is said.
+The trivial answers are the task's (`Task.trivial`); the comparison is the one of two models on the same rows
+(`Task.difference`), with its bounds. A point estimate that is not above the trivial answer's is a model that has
+learned nothing as far as anyone saw: a drop from it, or to it, says nothing, so that no such gate passes, unless its
+outputs are shown to have information all the same (`Task.information`), as those of a model of rare classes may. One
+whose bounds reach below it may be better, and is said.
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ FEWEST = 7
 
 
 class Standing(NamedTuple):
-    """A model beside the best trivial answer. metric: what it is judged by; value and level: the model's and the answer's; over:
-    the one minus the other, with its bounds."""
+    """A model beside the best trivial answer.
+
+    metric: what it is judged by; value and level: the model's and the answer's; over: the one minus the other, with its
+    bounds.
+    """
 
     metric: str
     value: float
@@ -48,7 +53,10 @@ class Standing(NamedTuple):
 def standing(task: Task, metric: str, labels: Values, outputs: Values) -> Standing:
     """Of outputs that are all finite."""
     judged = task.judged_by(metric)
-    levels = [(task.measure(judged, labels, trivial), answer, trivial) for answer, trivial in task.trivial(labels, outputs).items()]
+    levels = [
+        (task.measure(judged, labels, trivial), answer, trivial)
+        for answer, trivial in task.trivial(labels, outputs).items()
+    ]
     level, answer, trivial = max(levels, key=lambda found: found[0])
     over = task.difference(judged, labels, trivial, outputs, CONFIDENCE)
     if len(labels) < FEWEST:

@@ -24,14 +24,20 @@ _UNDEFINED: tuple[Verdict, ...] = ("fail", "inconclusive")
 
 
 class Decisions(NamedTuple):
-    """Gates that were decided outside of a run, with what `apply` would say besides: warnings beside the verdict, and notes."""
+    """Gates that were decided outside of a run, with what `apply` would say besides: warnings beside the verdict, and
+    notes.
+    """
 
     gates: list[Gate]
     warnings: list[str]
     notes: list[str]
 
 
-EXIT_CODES: dict[Verdict, ExitCode] = {"pass": ExitCode.PASS, "fail": ExitCode.GATE_FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
+EXIT_CODES: dict[Verdict, ExitCode] = {
+    "pass": ExitCode.PASS,
+    "fail": ExitCode.GATE_FAILED,
+    "inconclusive": ExitCode.INCONCLUSIVE,
+}
 
 
 def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Gate:
@@ -45,7 +51,11 @@ def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Ga
         return _gate(spec, kind, bound, line, found.bounds, found.verdict, found.reason)
     if flawed := _flawed(spec, kind, evidence):
         return _gate(spec, kind, bound, line, None, *flawed, slice=spec.slice)
-    gate = _metric(spec, kind, bound, evidence, line) if spec.slice is None else _slices(spec, spec.slice, bound, evidence, line)
+    gate = (
+        _metric(spec, kind, bound, evidence, line)
+        if spec.slice is None
+        else _slices(spec, spec.slice, bound, evidence, line)
+    )
     return gate if kind == "min" or gate.verdict != "pass" else _held_against_chance(spec.metric, gate, evidence)
 
 
@@ -64,8 +74,10 @@ def _flawed(spec: GateSpec, kind: str, evidence: Evidence) -> tuple[Verdict, str
 
 
 def _held_against_chance(metric: str, gate: Gate, evidence: Evidence) -> Gate:
-    """A drop that passed, where either model is as far as anyone saw no better than an answer that reads nothing: it is not known. Of
-    unequal classes a model that reads may be no better by the metric itself: that it reads has then to be shown."""
+    """A drop that passed, where either model is as far as anyone saw no better than an answer that reads nothing: it is
+    not known. Of unequal classes a model that reads may be no better by the metric itself: that it reads has then to be
+    shown.
+    """
     for side in evidence.sides:
         found, told = evidence.standing(side, metric), evidence.task.information
         if found.no_better and (told is None or evidence.standing(side, told).untold):
@@ -74,7 +86,16 @@ def _held_against_chance(metric: str, gate: Gate, evidence: Evidence) -> Gate:
     return gate
 
 
-def _gate(spec: GateSpec, kind: str, bound: float, line: int | None, bounds: Bounds | None, verdict: Verdict, reason: str, **more: Any) -> Gate:
+def _gate(
+    spec: GateSpec,
+    kind: str,
+    bound: float,
+    line: int | None,
+    bounds: Bounds | None,
+    verdict: Verdict,
+    reason: str,
+    **more: Any,
+) -> Gate:
     return Gate(
         metric=spec.metric,
         verdict=verdict,
@@ -104,18 +125,31 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
         floor = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence)
         verdict = _judge(floor, lambda v: v >= bound, smaller_is_better=False)
         reason = f"{shown}; at least {floor.low:.4f} with {sure(spec.confidence)} confidence"
-        needed, open = _open(spec, verdict, partial(scaled, floor), rows, f"{rows} rows cannot tell whether it reaches {bound:g}", least)
+        needed, open = _open(
+            spec, verdict, partial(scaled, floor), rows, f"{rows} rows cannot tell whether it reaches {bound:g}", least
+        )
         return _gate(spec, kind, bound, line, floor, verdict, reason + open, rows_needed=needed)
     scale = abs(base) if kind == "max_drop_relative" else 1.0
     if scale == 0.0:
-        return _gate(spec, kind, bound, line, None, "inconclusive", f"{shown}; a share of zero is not defined: use max_drop")
+        return _gate(
+            spec, kind, bound, line, None, "inconclusive", f"{shown}; a share of zero is not defined: use max_drop"
+        )
     drop = _drop(difference, scale)
     verdict = _judge(drop, lambda v: v <= bound, smaller_is_better=True)
     reason = f"{shown}; drop {drop.value:+.4f}, at most {drop.high:+.4f} with {sure(spec.confidence)} confidence"
     needed, open = None, ""
     if verdict == "inconclusive":
-        more = evidence.task.more_rows(spec.metric, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, spec.confidence)
-        needed, open = _open(spec, verdict, lambda t: _drop(more(t), scale), rows, f"{rows} rows cannot tell whether it is within {bound:g}", least)
+        more = evidence.task.more_rows(
+            spec.metric, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, spec.confidence
+        )
+        needed, open = _open(
+            spec,
+            verdict,
+            lambda t: _drop(more(t), scale),
+            rows,
+            f"{rows} rows cannot tell whether it is within {bound:g}",
+            least,
+        )
     return _gate(spec, kind, bound, line, drop, verdict, reason + open, rows_needed=needed)
 
 
@@ -124,8 +158,13 @@ def _drop(difference: Bounds, scale: float = 1.0) -> Bounds:
     return Bounds(*(-v / scale for v in (difference.value, difference.high, difference.low)))
 
 
-def _open(spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds], rows: int, what: str, least: int = 1) -> tuple[int | None, str]:
-    """Of a verdict that is inconclusive, how many rows would settle it, and that in words. least: rows below which nothing is told."""
+def _open(
+    spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds], rows: int, what: str, least: int = 1
+) -> tuple[int | None, str]:
+    """Of a verdict that is inconclusive, how many rows would settle it, and that in words.
+
+    least: rows below which nothing is told.
+    """
     if verdict != "inconclusive":
         return None, ""
     if rows < least:
@@ -133,7 +172,10 @@ def _open(spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds]
     needed = rows_needed(bounds_of, rows, spec.bound[1], spec.confidence)
     if needed is None:
         return None, f": {what}, and no number of rows like these does: what was seen is the margin itself"
-    return needed, f": {what}; about {_rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on these"
+    return (
+        needed,
+        f": {what}; about {_rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on these",
+    )
 
 
 def _rounded(count: int) -> int:
@@ -149,7 +191,11 @@ def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: 
     found = worst(task, spec.metric, *outputs, parts, bound, spec.confidence)
     more = {"slice": slice}
     if found is None:
-        reason = f"all of {len(parts)} slices have too few rows for a drop of {bound:g}" if parts else "the rows are one slice"
+        reason = (
+            f"all of {len(parts)} slices have too few rows for a drop of {bound:g}"
+            if parts
+            else "the rows are one slice"
+        )
         return _gate(spec, "max_drop", bound, line, None, "inconclusive", reason, **more)
     verdict = _judge(found.drop, lambda v: v <= bound, smaller_is_better=True)
     rows = found.slice.rows
@@ -163,11 +209,21 @@ def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: 
     return _gate(spec, "max_drop", bound, line, found.drop, verdict, reason + open + small, rows_needed=needed, **more)
 
 
-def _open_slice(spec: GateSpec, verdict: Verdict, evidence: Evidence, found: Worst, bound: float) -> tuple[int | None, str]:
+def _open_slice(
+    spec: GateSpec, verdict: Verdict, evidence: Evidence, found: Worst, bound: float
+) -> tuple[int | None, str]:
     """How many rows of the slice that is farthest from being settled would do."""
     rows, task = found.open.rows, evidence.task
     logits = evidence.baseline_logits[rows], evidence.candidate_logits[rows]
-    seen = task.measure(spec.metric, evidence.labels[rows], logits[0]) - task.measure(spec.metric, evidence.labels[rows], logits[1])
+    seen = task.measure(spec.metric, evidence.labels[rows], logits[0]) - task.measure(
+        spec.metric, evidence.labels[rows], logits[1]
+    )
     spec = spec if seen < bound else spec.model_copy(update={"confidence": found.each})
     more = task.more_rows(spec.metric, evidence.labels[rows], *logits, spec.confidence)
-    return _open(spec, verdict, lambda t: _drop(more(t)), len(rows), f"{len(rows)} rows of {found.open} cannot tell whether it is within {bound:g}")
+    return _open(
+        spec,
+        verdict,
+        lambda t: _drop(more(t)),
+        len(rows),
+        f"{len(rows)} rows of {found.open} cannot tell whether it is within {bound:g}",
+    )

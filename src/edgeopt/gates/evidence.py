@@ -41,11 +41,18 @@ class _Row(BaseModel):
     slices: dict[str, str] = {}
 
 
-def write_predictions(path: Path, task: Task, labels: Any, baseline: Any, candidate: Any, groups: Groups | None = None) -> None:
+def write_predictions(
+    path: Path, task: Task, labels: Any, baseline: Any, candidate: Any, groups: Groups | None = None
+) -> None:
     """For each row its label, both models' outputs, and the slices that it belongs to."""
     with path.open("w", encoding="utf-8") as file:
         for i, (label, base, other) in enumerate(zip(labels, baseline, candidate, strict=True)):
-            row = {"index": i, "label": task.plain_label(label), "baseline": task.plain_output(base, label), "candidate": task.plain_output(other, label)}
+            row = {
+                "index": i,
+                "label": task.plain_label(label),
+                "baseline": task.plain_output(base, label),
+                "candidate": task.plain_output(other, label),
+            }
             if groups:
                 row["slices"] = {grouping: names[i] for grouping, names in groups.items()}
             file.write(json.dumps(row) + "\n")
@@ -63,7 +70,9 @@ class Answers(NamedTuple):
 def read_answers(folder: Path, task: Task) -> Answers:
     """predictions.jsonl of a run's folder. Raises InputError E115 where it is damaged."""
     path = folder / PREDICTIONS
-    shape: Any = create_model("Row", __base__=_Row, label=task.label_shape, baseline=task.output_shape, candidate=task.output_shape)
+    shape: Any = create_model(
+        "Row", __base__=_Row, label=task.label_shape, baseline=task.output_shape, candidate=task.output_shape
+    )
     rows: list[Any] = []
     for found, place in _PREDICTIONS.lines(path):
         row: Any = _PREDICTIONS.check(found, shape, place)
@@ -86,14 +95,18 @@ def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subjec
     answers = read_answers(folder, task)
     path = folder / LATENCIES
     try:
-        latency = [Measured.of_json(m) for m in _LATENCIES.check(_LATENCIES.json(path), list[dict[str, Any]], Place.of(path))]
+        latency = [
+            Measured.of_json(m) for m in _LATENCIES.check(_LATENCIES.json(path), list[dict[str, Any]], Place.of(path))
+        ]
     except ValidationError as error:
         raise _LATENCIES.wrong(f"is damaged: {first_wrong(error)}", Place.of(path)) from None
     except ValueError as error:
         raise _LATENCIES.wrong(f"is damaged: {error}", Place.of(path)) from None
     if why := unpaired(latency):
         raise _LATENCIES.wrong(f"is damaged: {why}", Place.of(path))
-    return Evidence(task, answers.labels, answers.baseline, answers.candidate, baseline, candidate, latency, answers.groups)
+    return Evidence(
+        task, answers.labels, answers.baseline, answers.candidate, baseline, candidate, latency, answers.groups
+    )
 
 
 @dataclass(frozen=True)
@@ -129,7 +142,11 @@ class Evidence:
         """How many rows have an output that is no finite number; None where all have."""
         if side not in self.known:
             wrong, rows = int(np.sum(~self.task.sound(self.labels, self.outputs(side)))), len(self.labels)
-            self.known[side] = f"{wrong} of {rows} rows have an output of the {side} that is no finite number (nan or infinite)" if wrong else None
+            self.known[side] = (
+                f"{wrong} of {rows} rows have an output of the {side} that is no finite number (nan or infinite)"
+                if wrong
+                else None
+            )
         found: str | None = self.known[side]
         return found
 

@@ -19,8 +19,9 @@ _QUIET = 0.05
 
 
 def latency_notes(latency: Sequence[Measured]) -> list[str]:
-    """How busy the machine was, what drifted, and which targets this machine cannot stand for; not of what was measured at another
-    time, whose rounds are no pairs with these, nor of a twin, whose drift is in the bounds."""
+    """How busy the machine was, what drifted, and which targets this machine cannot stand for; not of what was measured
+    at another time, whose rounds are no pairs with these, nor of a twin, whose drift is in the bounds.
+    """
     found = [m for m in latency if not m.apart and m.subject != TWIN]
     return [*_busy(found), *_drifts(found), *_unfit(found)]
 
@@ -32,8 +33,14 @@ def _busy(latency: Sequence[Measured]) -> list[str]:
         waited = sum(m.waited_ms for m in those)
         took = sum(float(np.sum(m.samples)) for m in those) + (waited if threads == 1 else 0)
         if waited > _QUIET * took:
-            more = "That time is in no latency." if threads == 1 else "That time is in the latencies, as of several threads the others go on meanwhile."
-            notes.append(f"{target}: other programs had the processor for {waited / took * 100:.1f} % of the time in which latency was measured. {more}")
+            more = (
+                "That time is in no latency."
+                if threads == 1
+                else "That time is in the latencies, as of several threads the others go on meanwhile."
+            )
+            notes.append(
+                f"{target}: other programs had the processor for {waited / took * 100:.1f} % of the time in which latency was measured. {more}"
+            )
     return notes
 
 
@@ -45,12 +52,18 @@ def _drifts(latency: Sequence[Measured]) -> list[str]:
         if len(m.samples) < 16 or base is None:
             continue
         if m is base and m.restarts:
-            notes.append(f"{place}: a ratio drifted, and the measuring began anew {m.restarts} time{'s' * (m.restarts > 1)}.")
+            notes.append(
+                f"{place}: a ratio drifted, and the measuring began anew {m.restarts} time{'s' * (m.restarts > 1)}."
+            )
         alone = drift(m.samples, None, m.openings)
         if drifted(alone):
-            notes.append(f"{place}: the latency of {m.subject} changed by {alone.value - 1:+.0%} from the first half of the rounds to the second.")
+            notes.append(
+                f"{place}: the latency of {m.subject} changed by {alone.value - 1:+.0%} from the first half of the rounds to the second."
+            )
         if m is not base and drifted(change := drift(m.samples, base.samples, m.openings)):
-            notes.append(f"{place}: the ratio of {m.subject} to the baseline drifted by {change.value - 1:+.0%}: gates on it have wider bounds.")
+            notes.append(
+                f"{place}: the ratio of {m.subject} to the baseline drifted by {change.value - 1:+.0%}: gates on it have wider bounds."
+            )
     return notes
 
 
@@ -62,7 +75,10 @@ def _unfit(latency: Sequence[Measured]) -> list[str]:
 def evidence_notes(evidence: Evidence) -> list[str]:
     """Of what was measured, whether a run measured it or `gate` did."""
     answered = len(evidence.candidate_logits) > 0
-    return [*latency_notes(evidence.latency), *(evidence.task.notes(evidence.labels, evidence.candidate_logits) if answered else [])]
+    return [
+        *latency_notes(evidence.latency),
+        *(evidence.task.notes(evidence.labels, evidence.candidate_logits) if answered else []),
+    ]
 
 
 if TYPE_CHECKING:
@@ -70,16 +86,22 @@ if TYPE_CHECKING:
 
 
 def warnings(evidence: Evidence, metrics: Iterable[str]) -> list[str]:
-    """What belongs beside a verdict: outputs that are no numbers, whatever the gates look at, and models that are not shown to be
-    better than an answer that reads nothing, on these metrics."""
+    """What belongs beside a verdict: outputs that are no numbers, whatever the gates look at, and models that are not
+    shown to be better than an answer that reads nothing, on these metrics.
+    """
     if not len(evidence.candidate_logits):  # nothing was answered, as no gate looks at answers
         return []
     flaws = [flaw for side in evidence.sides if (flaw := evidence.broken(side))]
     if flaws:
-        return [f"{flaw[0].upper()}{flaw[1:]}: every gate that looks at them fails, and no figure made of them means anything." for flaw in flaws]
+        return [
+            f"{flaw[0].upper()}{flaw[1:]}: every gate that looks at them fails, and no figure made of them means anything."
+            for flaw in flaws
+        ]
     found = {}
     for metric in metrics:
-        poor: dict[str, Standing] = {side: s for side in evidence.sides if (s := evidence.standing(side, metric)).untold}
+        poor: dict[str, Standing] = {
+            side: s for side in evidence.sides if (s := evidence.standing(side, metric)).untold
+        }
         if poor:
             found[evidence.task.judged_by(metric)] = _said(evidence, poor)
     return list(found.values())

@@ -1,4 +1,6 @@
-"""Gates on a finished model alone, measured anew: ONNX Runtime, tokenizers, numpy and the rows; no training code, no torch."""
+"""Gates on a finished model alone, measured anew: ONNX Runtime, tokenizers, numpy and the rows; no training code, no
+torch.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ _ABSOLUTE = ("min", "max_mb", "max_ms")
 
 @dataclass(frozen=True)
 class Against:
-    """What an artifact is compared with: a finished model, which is measured beside it, or a baseline file. Neither: nothing."""
+    """What an artifact is compared with: a finished model, which is measured beside it, or a baseline file.
+
+    Neither: nothing.
+    """
 
     artifact: Artifact | None = None
     file: Baseline | None = None
@@ -63,10 +68,15 @@ def find_against(path: Path | None) -> Against:
     return Against(artifact=find_artifact(path), path=path)
 
 
-def gate_artifact(asked: Request, candidate: Artifact, against: Against, progress: Progress, max_seconds: float) -> Decisions:
-    """Measure what the gates look at, and nothing else, and decide them. max_seconds: a limit on each latency, besides the
-    target's own. Raises InputError E118 or E134 where a gate cannot be decided on what is given, E131 and E316 for a graph that
-    does not fit the task, E133 for a baseline that does not, and those of the rows."""
+def gate_artifact(
+    asked: Request, candidate: Artifact, against: Against, progress: Progress, max_seconds: float
+) -> Decisions:
+    """Measure what the gates look at, and nothing else, and decide them.
+
+    max_seconds: a limit on each latency, besides the target's own. Raises InputError E118 or E134 where a gate cannot
+    be decided on what is given, E131 and E316 for a graph that does not fit the task, E133 for a baseline that does
+    not, and those of the rows.
+    """
     gates = [(_resolved(spec, asked), place) for spec, place in asked.gates]
     issues = [issue for spec, place in gates if (issue := _undecidable(spec, place, asked, against))]
     if issues:
@@ -79,9 +89,14 @@ def gate_artifact(asked: Request, candidate: Artifact, against: Against, progres
     untold = list[str]()
     if against.file is not None and against.path is not None:
         untold = check_fits(against.file, against.path, asked, candidate, rows, task)
-    evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence([spec for spec, _ in gates], max_seconds)
+    evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence(
+        [spec for spec, _ in gates], max_seconds
+    )
     found = [_decide(spec, place, evidence, against) for spec, place in gates]
-    beside = [*_no_baseline(candidate, against, evidence), *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec))]
+    beside = [
+        *_no_baseline(candidate, against, evidence),
+        *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec)),
+    ]
     beside += row_warnings(rows.name, len(rows), _leaked(candidate, rows), rows.copied)
     return Decisions(found, beside, [*untold, *evidence_notes(evidence)])
 
@@ -98,18 +113,24 @@ def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> l
         return []
     theirs = against.file.graph if against.file else against.artifact.digests()["graph"] if against.artifact else None
     if theirs == candidate.digests()["graph"]:
-        return [f"The candidate is compared with itself: {candidate.shown} and the baseline of {against.path} are the same graph. Nothing was lost or won, "
-                "and no gate that compares says anything; give --against the FP32 model that it was made from."]  # fmt: skip
+        return [
+            f"The candidate is compared with itself: {candidate.shown} and the baseline of {against.path} are the same graph. Nothing was lost or won, "
+            "and no gate that compares says anything; give --against the FP32 model that it was made from."
+        ]
     if evidence.baseline.precision == "int8":
-        return [f"The baseline of {against.path} is int8, and a recipe's baseline is FP32: what its own quantization lost is in no drop, and what it won in "
-                "no ratio; give --against the FP32 model."]  # fmt: skip
+        return [
+            f"The baseline of {against.path} is int8, and a recipe's baseline is FP32: what its own quantization lost is in no drop, and what it won in "
+            "no ratio; give --against the FP32 model."
+        ]
     return []
 
 
 def _names(asked: Request, candidate: Artifact, against: Against) -> Sequence[str]:
     """Of the candidate's outputs: its own, or where it has none but numbers those of the baseline that it stems from."""
     own = candidate.classes(asked.task)
-    theirs = against.file.task.labels if against.file else against.artifact.classes(asked.task) if against.artifact else ()
+    theirs = (
+        against.file.task.labels if against.file else against.artifact.classes(asked.task) if against.artifact else ()
+    )
     return theirs if theirs and (not own or (_plain(own) and _words(theirs))) else own
 
 
@@ -119,19 +140,27 @@ def _words(names: Sequence[str]) -> bool:
 
 
 def _plain(names: Sequence[str]) -> bool:
-    """Whether the names are none, or numbers in their order: what a config has where nobody named the outputs. Numbers in another order
-    are names: they say which class an output is."""
+    """Whether the names are none, or numbers in their order: what a config has where nobody named the outputs.
+
+    Numbers in another order are names: they say which class an output is.
+    """
     return not _words(names) and (numbers := [int(name) for name in names]) == sorted(numbers)
 
 
 def _check_order(candidate: Artifact, baseline: Artifact) -> None:
-    """Raises InputError E318 where both name their outputs, and not the same; where one does not, it has the other's, unless those are
-    numbers out of their order, which contradict its own."""
+    """Raises InputError E318 where both name their outputs, and not the same; where one does not, it has the other's,
+    unless those are numbers out of their order, which contradict its own.
+    """
     ours, theirs = ([name.casefold() for name in a.labels] for a in (candidate, baseline))
     unnamed = (_plain(ours) and (_plain(theirs) or _words(theirs))) or (_plain(theirs) and _words(ours))
     if ours != theirs and not unnamed:
-        issue = Issue("E318", "the two models name their classes differently, or in different orders", None, "give the baseline that this model was made from",
-                      tuple(f"{a.shown}: {', '.join(a.labels) or 'no names'}" for a in (candidate, baseline)))  # fmt: skip
+        issue = Issue(
+            "E318",
+            "the two models name their classes differently, or in different orders",
+            None,
+            "give the baseline that this model was made from",
+            tuple(f"{a.shown}: {', '.join(a.labels) or 'no names'}" for a in (candidate, baseline)),
+        )
         raise InputError(issue)
 
 
@@ -147,19 +176,30 @@ def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: A
     if spec.bound[0] in _ABSOLUTE:
         return None
     if against.path is None:
-        return Issue("E134", f"the gate on {spec.metric} compares, and there is nothing to compare with", place,
-                     "give --against: the FP32 model's folder, or a file of `edgeopt baseline`")  # fmt: skip
+        return Issue(
+            "E134",
+            f"the gate on {spec.metric} compares, and there is nothing to compare with",
+            place,
+            "give --against: the FP32 model's folder, or a file of `edgeopt baseline`",
+        )
     if not spec.metric.startswith("latency"):
         return None
     if against.artifact is not None:
         if spec.against == "torch":
             return Issue(
-                "E118", "the gate is against torch, which a finished model is not run by", place, "give a file of `edgeopt baseline`, or against: onnx"
+                "E118",
+                "the gate is against torch, which a finished model is not run by",
+                place,
+                "give a file of `edgeopt baseline`, or against: onnx",
             )
         return None
     if against.elsewhere is None and _measured_there(spec, target_of(spec, asked), against) is None:
-        return Issue("E118", f"the baseline has no latency against {spec.against} on target '{spec.target}' at sequence {spec.sequence}", place,
-                     "measure it anew with `edgeopt baseline`, with this recipe")  # fmt: skip
+        return Issue(
+            "E118",
+            f"the baseline has no latency against {spec.against} on target '{spec.target}' at sequence {spec.sequence}",
+            place,
+            "measure it anew with `edgeopt baseline`, with this recipe",
+        )
     return None
 
 
@@ -193,11 +233,25 @@ def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Ag
             return gate.model_copy(update={"verdict": "inconclusive", "low": None, "high": None, "reason": reason})
         return gate.model_copy(update={"reason": reason})
     kind, bound = spec.bound
-    reason = f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 model's folder, so that " \
-             "both are measured here; or bound what this machine may take"  # fmt: skip
+    reason = (
+        f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 model's folder, so that "
+        "both are measured here; or bound what this machine may take"
+    )
     more = {"sequence": spec.sequence, "against": spec.against} if spec.metric.startswith("latency") else {}
-    return Gate(metric=spec.metric, verdict="inconclusive", value=None, bound=bound, kind=kind, reason=reason, low=None, high=None,
-                confidence=spec.confidence, target=spec.target, line=line, **more)  # fmt: skip
+    return Gate(
+        metric=spec.metric,
+        verdict="inconclusive",
+        value=None,
+        bound=bound,
+        kind=kind,
+        reason=reason,
+        low=None,
+        high=None,
+        confidence=spec.confidence,
+        target=spec.target,
+        line=line,
+        **more,
+    )
 
 
 @dataclass(frozen=True)
@@ -218,9 +272,17 @@ class _Measuring:
 
     def evidence(self, specs: Sequence[GateSpec], max_seconds: float) -> Evidence:
         """What the gates look at. Without a baseline the candidate stands in its place, where no gate compares."""
-        answered = {name: self._answers(name) for name in self.models} if any(s.metric not in MEASURED for s in specs) else {}
-        timed = [(target_of(s, self.asked), s.sequence) for s in specs if s.metric.startswith("latency") and not _apart(s, self.against)]
-        features = self.task.encode(Encoder(self.models.get("baseline", self.candidate).folder, self.task.spec.max_length), self.rows.texts)
+        answered = (
+            {name: self._answers(name) for name in self.models} if any(s.metric not in MEASURED for s in specs) else {}
+        )
+        timed = [
+            (target_of(s, self.asked), s.sequence)
+            for s in specs
+            if s.metric.startswith("latency") and not _apart(s, self.against)
+        ]
+        features = self.task.encode(
+            Encoder(self.models.get("baseline", self.candidate).folder, self.task.spec.max_length), self.rows.texts
+        )
         queries = features.ids
         self._check_tokens(specs, queries)
         latency = self._latency(timed, queries, max_seconds)
@@ -230,25 +292,54 @@ class _Measuring:
             with self.progress.during(*promise_of_starts(files)):
                 starts = cold_starts(files, max(queries, key=length))
         labels = self.task.stack_labels(self.rows.labels)
-        subjects = {n: subject_of(a.shown, a.graph, self.task, labels, answered.get(n), starts.get(n)) for n, a in self.models.items()}
+        subjects = {
+            n: subject_of(a.shown, a.graph, self.task, labels, answered.get(n), starts.get(n))
+            for n, a in self.models.items()
+        }
         outputs = {name: given[0] for name, given in answered.items()}
         if self.against.file is not None:
             there, outputs["baseline"] = self.against.file, self.task.stack(self.against.file.outputs)
-            subjects["baseline"] = there.subject.model_copy(update={"metrics": self.task.metrics(labels, outputs["baseline"])})
-            latency += [replace(m, apart=True) for m in there.measured() if not self.against.elsewhere and m.subject != "candidate"]
+            subjects["baseline"] = there.subject.model_copy(
+                update={"metrics": self.task.metrics(labels, outputs["baseline"])}
+            )
+            latency += [
+                replace(m, apart=True)
+                for m in there.measured()
+                if not self.against.elsewhere and m.subject != "candidate"
+            ]
         have = {(m.subject, m.target, m.sequence) for m in latency}
-        latency += [replace(m, subject="baseline") for m in latency if m.subject == "candidate" and ("baseline", m.target, m.sequence) not in have]
+        latency += [
+            replace(m, subject="baseline")
+            for m in latency
+            if m.subject == "candidate" and ("baseline", m.target, m.sequence) not in have
+        ]
         base: Subject = subjects.get("baseline", subjects["candidate"])
         mine = outputs.get("candidate", np.empty(0))
-        return Evidence(self.task, labels, outputs.get("baseline", mine), mine, base, subjects["candidate"], latency, groups_of(self.task, self.rows, features))
+        return Evidence(
+            self.task,
+            labels,
+            outputs.get("baseline", mine),
+            mine,
+            base,
+            subjects["candidate"],
+            latency,
+            groups_of(self.task, self.rows, features),
+        )
 
     def _check_tokens(self, specs: Sequence[GateSpec], queries: list[Any]) -> None:
-        """What is timed reads the same tokens in both models. Raises InputError E208 where the candidate's own tokenizer makes others of
-        these rows, which it would be quicker or slower with."""
-        if self.against.artifact is None or not any(s.metric.startswith("latency") or s.metric in ("memory.peak", "start.cold") for s in specs):
+        """What is timed reads the same tokens in both models.
+
+        Raises InputError E208 where the candidate's own tokenizer makes others of these rows, which it would be quicker
+        or slower with.
+        """
+        if self.against.artifact is None or not any(
+            s.metric.startswith("latency") or s.metric in ("memory.peak", "start.cold") for s in specs
+        ):
             return
         own = self.task.encode(Encoder(self.candidate.folder, self.task.spec.max_length), self.rows.texts).ids
-        first = next((i for i, (a, b) in enumerate(zip(own, queries, strict=False)) if a["input_ids"] != b["input_ids"]), None)
+        first = next(
+            (i for i, (a, b) in enumerate(zip(own, queries, strict=False)) if a["input_ids"] != b["input_ids"]), None
+        )
         if first is not None or len(own) != len(queries):
             raise bad_input(
                 "E208",
@@ -269,7 +360,11 @@ class _Measuring:
             sequences = list(dict.fromkeys(s for t, s in timed if t.name == target.name))
             if sequences:
                 limit = min(target.max_seconds, max_seconds)
-                known: dict[str, session.Options] = {n: a.options for n, a in self.models.items() if a.options} if target is self.asked.targets[0] else {}
+                known: dict[str, session.Options] = (
+                    {n: a.options for n, a in self.models.items() if a.options}
+                    if target is self.asked.targets[0]
+                    else {}
+                )
                 given = target.model_copy(update={"sequence": sequences, "max_seconds": limit})
                 files = {n: Runnable(a.graph) for n, a in self.models.items()}
                 with self.progress.during(*promise(given), most=True):
@@ -279,8 +374,16 @@ class _Measuring:
                         found += measure(given.model_copy(update={"sequence": rest}), files, None, queries, known)
         return found
 
-    def _beside_twin(self, target: Target, files: dict[SubjectName, Runnable], queries: list[Any], options: dict[str, session.Options]) -> list[Measured]:
-        """Beside the twin of a baseline file's graph, with the options that it was measured with there; nothing where it has none."""
+    def _beside_twin(
+        self,
+        target: Target,
+        files: dict[SubjectName, Runnable],
+        queries: list[Any],
+        options: dict[str, session.Options],
+    ) -> list[Measured]:
+        """Beside the twin of a baseline file's graph, with the options that it was measured with there; nothing where
+        it has none.
+        """
         there = self.against.file
         if there is None or there.twin is None or self.against.elsewhere:
             return []

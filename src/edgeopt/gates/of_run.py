@@ -27,13 +27,20 @@ TASK = "task"
 
 
 def regate(run: Run, asked: Request, own: Request) -> Decisions:
-    """The gates of `asked`, decided on what the run measured. own: what the run itself was asked. Raises InputError E115 for
-    evidence that cannot be read, E118 where a gate asks for what the run did not measure: on these rows, with such a target."""
-    evidence = read_evidence(run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate)
+    """The gates of `asked`, decided on what the run measured. own: what the run itself was asked.
+
+    Raises InputError E115 for evidence that cannot be read, E118 where a gate asks for what the run did not measure: on
+    these rows, with such a target.
+    """
+    evidence = read_evidence(
+        run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate
+    )
     if len(evidence.labels) != run.report.task.rows:
         raise damaged(run.folder, ValueError(f"{len(evidence.labels)} of {run.report.task.rows} predictions are there"))
     if asked is not own:  # the slices that the recipe names, and no others
-        groups = {name: values for name, values in evidence.groups.items() if name in (LENGTH, *(asked.task.slices or ()))}
+        groups = {
+            name: values for name, values in evidence.groups.items() if name in (LENGTH, *(asked.task.slices or ()))
+        }
         evidence = replace(evidence, groups=groups)
     issues = [] if asked is own else _unlike(run, asked, own)
     gates = [(spec if asked is own else _aimed(spec, asked), place) for spec, place in asked.gates]
@@ -50,7 +57,10 @@ def regate(run: Run, asked: Request, own: Request) -> Decisions:
         _check_metric(metric, evidence, run.folder)
     decided = [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
     rows = run.report.task
-    beside = [*warnings(evidence, looked_at((spec for spec, _ in gates), own.task)), *row_warnings(rows.split, rows.rows, rows.leaked or 0, rows.copied or 0)]
+    beside = [
+        *warnings(evidence, looked_at((spec for spec, _ in gates), own.task)),
+        *row_warnings(rows.split, rows.rows, rows.leaked or 0, rows.copied or 0),
+    ]
     return Decisions(decided, beside, [*(r for r in rows.remarks if r not in beside), *evidence_notes(evidence)])
 
 
@@ -62,37 +72,62 @@ def _check_metric(metric: str, evidence: Evidence, folder: Path) -> None:
         subject, outputs = getattr(evidence, side), evidence.outputs(side)
         told, found = subject.metrics[metric], evidence.task.measure(metric, evidence.labels, outputs)
         if not (abs(told - found) <= ROUNDING or (told != told and found != found)):
-            raise damaged(folder, ValueError(f"the report says {metric} {told:.4f} of {subject.artifact}, and the predictions {found:.4f}"))
+            raise damaged(
+                folder,
+                ValueError(
+                    f"the report says {metric} {told:.4f} of {subject.artifact}, and the predictions {found:.4f}"
+                ),
+            )
 
 
 def _check_times(run: Run, evidence: Evidence) -> None:
     """Raises InputError E115 where the report has a latency of which there are no samples."""
     measured = {(m.subject, m.target, m.sequence) for m in evidence.latency}
     if lost := [m for m in run.report.latency if (m.subject, m.target, m.sequence) not in measured]:
-        raise damaged(run.folder, ValueError(f"the report has a latency of {lost[0].subject} on {lost[0].target}, and there are no samples of it"))
+        raise damaged(
+            run.folder,
+            ValueError(
+                f"the report has a latency of {lost[0].subject} on {lost[0].target}, and there are no samples of it"
+            ),
+        )
 
 
 def _aimed(spec: GateSpec, asked: Request) -> GateSpec:
-    """A gate with the target and the length of the recipe that it stands in, where it means one: the run's own first ones may be others."""
+    """A gate with the target and the length of the recipe that it stands in, where it means one: the run's own first
+    ones may be others.
+    """
     if not spec.metric.startswith("latency") and spec.bound[0] != "max_ms":
         return spec
     target = target_of(spec, asked)
     timed = spec.metric.startswith("latency")
-    return spec.model_copy(update={"target": target.name, "sequence": spec.sequence or target.sequence[0] if timed else spec.sequence})
+    return spec.model_copy(
+        update={"target": target.name, "sequence": spec.sequence or target.sequence[0] if timed else spec.sequence}
+    )
 
 
 def _unlike(run: Run, asked: Request, own: Request) -> list[Issue]:
     """Whether what the run answered is no answer to what is asked: another task, other preprocessing or other rows."""
-    if not any(spec.metric not in MEASURED or TASK in (spec.sequence, _aimed(spec, asked).sequence) for spec, _ in asked.gates):
+    if not any(
+        spec.metric not in MEASURED or TASK in (spec.sequence, _aimed(spec, asked).sequence) for spec, _ in asked.gates
+    ):
         return []
     differing = [
-        f"task.{name}: {getattr(own.task, name)} → {getattr(asked.task, name)}" for name in _ENCODING if getattr(own.task, name) != getattr(asked.task, name)
+        f"task.{name}: {getattr(own.task, name)} → {getattr(asked.task, name)}"
+        for name in _ENCODING
+        if getattr(own.task, name) != getattr(asked.task, name)
     ]
     if not differing and (other := _other_rows(run, asked, own)):
         differing = [f"{other}: the fingerprint of {_shown(asked)} is another"]
     if not differing:
         return []
-    return [Issue("E118", f"the run was not measured on what the recipe asks: {'; '.join(differing)}", asked.place(("task",)), "apply the recipe")]
+    return [
+        Issue(
+            "E118",
+            f"the run was not measured on what the recipe asks: {'; '.join(differing)}",
+            asked.place(("task",)),
+            "apply the recipe",
+        )
+    ]
 
 
 #: What of a task decides, besides the rows, what a model answers and what it is held against.
@@ -102,18 +137,26 @@ _ROWS = ("dataset", "text", "choices", "label", "labels", "report", "leaks", "mi
 
 
 def _other_rows(run: Run, asked: Request, own: Request) -> str | None:
-    """What of the rows is another than the run's; None where nothing is. Rows that are here are read and held against the fingerprint, whatever
-    the recipe says of them. Of rows that are not here at all, on a machine that only gates or on the hub, what the recipes say decides."""
+    """What of the rows is another than the run's; None where nothing is.
+
+    Rows that are here are read and held against the fingerprint, whatever the recipe says of them. Of rows that are not
+    here at all, on a machine that only gates or on the hub, what the recipes say decides.
+    """
     stated = all(getattr(own.task, name) == getattr(asked.task, name) for name in _ROWS)
     if not at_hand(asked.task.dataset, asked.folder):
         local = is_local(asked.task.dataset, asked.folder)
-        elsewhere = not local and run.lock["place"]["rows"] != "hub" and asked.folder.resolve() not in [f.resolve() for f in recipe_folders(run)]
+        elsewhere = (
+            not local
+            and run.lock["place"]["rows"] != "hub"
+            and asked.folder.resolve() not in [f.resolve() for f in recipe_folders(run)]
+        )
         if stated and not elsewhere:
             return None
         if not local:
             return "rows"
     gated, own_slices = {spec.slice for spec, _ in asked.gates}, own.task.slices or ()
-    looked = [c for c in asked.task.slices or () if c in own_slices and gated & {c, "worst"}]  # what the run lacks is missing, not changed
+    # what the run lacks is missing, not changed
+    looked = [c for c in asked.task.slices or () if c in own_slices and gated & {c, "worst"}]
     rows, _ = replace(asked, task=asked.task.model_copy(update={"slices": looked or None})).rows(run.report.task.labels)
     return other_rows(run, rows)
 
@@ -153,5 +196,8 @@ def _other_target(spec: GateSpec, asked: Request, own: Request) -> str | None:
     wanted, mine = target_of(spec, asked), next((t for t in own.targets if t.name == spec.target), None)
     if mine is None:
         return f"target '{spec.target}', but {', '.join(t.name for t in own.targets)}"
-    found = [f"{c.at} {c.new} (it has {c.old})" for c in changes(mine.model_dump(exclude=_HOW_LONG), wanted.model_dump(exclude=_HOW_LONG))]
+    found = [
+        f"{c.at} {c.new} (it has {c.old})"
+        for c in changes(mine.model_dump(exclude=_HOW_LONG), wanted.model_dump(exclude=_HOW_LONG))
+    ]
     return f"target '{spec.target}' with {', '.join(found)}" if found else None

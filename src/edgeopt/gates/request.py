@@ -18,8 +18,11 @@ from edgeopt.tasks import Task
 
 @dataclass(frozen=True)
 class Request:
-    """gates: each with the place where it stands, if it stands in a recipe. folder: what relative paths are relative to.
-    resolved: the recipe with its defaults, as the lock has it. run: that which it was asked of, whose rows are then the only ones."""
+    """gates: each with the place where it stands, if it stands in a recipe.
+
+    folder: what relative paths are relative to. resolved: the recipe with its defaults, as the lock has it. run: that
+    which it was asked of, whose rows are then the only ones.
+    """
 
     name: str
     model: ModelSpec
@@ -32,28 +35,45 @@ class Request:
     run: Run | None = None
 
     def rows(self, names: Sequence[str]) -> tuple[Split, Task]:
-        """The report split and the task; names: of the model's classes. Raises InputError as `load_reported` and `rows_of` do."""
+        """The report split and the task; names: of the model's classes.
+
+        Raises InputError as `load_reported` and `rows_of` do.
+        """
         if self.run is not None:
             return rows_of(self.run, self.task)
         return load_reported(self.task, self.folder, names, self.place)
 
 
 def request_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -> Request:
-    """recipe: whose gates are decided; without one those of the run's lock. Raises InputError of the recipe, E109 for --set
-    without one, E115 for a run without a recipe in its lock, E134 where there is neither."""
+    """recipe: whose gates are decided; without one those of the run's lock.
+
+    Raises InputError of the recipe, E109 for --set without one, E115 for a run without a recipe in its lock, E134 where
+    there is neither.
+    """
     if recipe is not None:
         return request_of(load_recipe(recipe, overrides))
     if overrides:
         raise bad_input("E109", "--set needs --recipe: without it the gates are those of the run")
     if run is None:
-        raise bad_input("E134", "a finished model brings neither rows nor gates", help="give --recipe FILE, which names both")
+        raise bad_input(
+            "E134", "a finished model brings neither rows nor gates", help="give --recipe FILE, which names both"
+        )
     return _locked(run)
 
 
 def request_of(recipe: Recipe) -> Request:
     place = recipe.document.place
     gates = tuple((g, place(("gates", i))) for i, g in enumerate(recipe.head.gates))
-    return Request(recipe.head.name, recipe.head.model, recipe.head.task, gates, recipe.targets, recipe.folder, recipe.resolved(), place)
+    return Request(
+        recipe.head.name,
+        recipe.head.model,
+        recipe.head.task,
+        gates,
+        recipe.targets,
+        recipe.folder,
+        recipe.resolved(),
+        place,
+    )
 
 
 def _locked(run: Run) -> Request:
@@ -62,7 +82,9 @@ def _locked(run: Run) -> Request:
         gates = tuple((GateSpec.model_validate(g), None) for g in resolved["gates"])
         targets = tuple(Target.model_validate(t) for t in resolved["targets"])
         model, task = ModelSpec.model_validate(resolved["model"]), TaskSpec.model_validate(resolved["task"])
-        return Request(resolved["name"], model, task, gates, targets, recipe_folders(run)[0], resolved, lambda at: None, run)
+        return Request(
+            resolved["name"], model, task, gates, targets, recipe_folders(run)[0], resolved, lambda at: None, run
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(run.folder, error) from None
 

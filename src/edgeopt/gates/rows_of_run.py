@@ -14,15 +14,18 @@ from edgeopt.tasks import Task
 
 
 def recipe_folders(run: Run) -> list[Path]:
-    """Where the recipe of a run stood, to which its paths are relative: the place itself, and the one that a tree that was moved as a
-    whole has it at now. Never the working directory. Raises KeyError or TypeError for a lock that does not say."""
+    """Where the recipe of a run stood, to which its paths are relative: the place itself, and the one that a tree that
+    was moved as a whole has it at now. Never the working directory. Raises KeyError or TypeError for a lock that does
+    not say.
+    """
     place = run.lock["place"]
     return [Path(place["recipe"]).parent, Path(os.path.normpath(run.folder.resolve() / place["relative"])).parent]
 
 
 def rows_of(run: Run, task: TaskSpec) -> tuple[Split, Task]:
-    """The rows that a run was measured on, and no others: files where they were files then, the hub's where they were the hub's, held
-    against the fingerprint. Raises InputError E151 where they are not to be found."""
+    """The rows that a run was measured on, and no others: files where they were files then, the hub's where they were
+    the hub's, held against the fingerprint. Raises InputError E151 where they are not to be found.
+    """
     try:
         hub, folders = run.lock["place"]["rows"] == "hub", recipe_folders(run)
     except (KeyError, TypeError) as error:
@@ -39,11 +42,18 @@ def rows_of(run: Run, task: TaskSpec) -> tuple[Split, Task]:
             return rows, made
         found.append(f"the {other} of {'the hub' if hub else folder} are others now")
     help = "bring them back there, or name them: --recipe FILE for gate and baseline, --texts FILE for a bundle"
-    raise InputError(Issue("E151", f"the rows that {run.folder} was measured on are not there", None, help, tuple(dict.fromkeys(found))))
+    raise InputError(
+        Issue(
+            "E151", f"the rows that {run.folder} was measured on are not there", None, help, tuple(dict.fromkeys(found))
+        )
+    )
 
 
 def other_rows(run: Run, rows: Split) -> str | None:
-    """What of these rows is not what a run was measured on: they themselves, or the values of columns of task.slices. None: nothing."""
+    """What of these rows is not what a run was measured on: they themselves, or the values of columns of task.slices.
+
+    None: nothing.
+    """
     if rows.fingerprint != run.report.task.fingerprint:
         return "rows"
     known, found = run.lock["data"] or {}, rows.slice_fingerprints
@@ -52,4 +62,6 @@ def other_rows(run: Run, rows: Split) -> str | None:
 
 
 def damaged(run: Path, error: Exception) -> Exception:
-    return bad_input("E115", f"the run {run} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again")
+    return bad_input(
+        "E115", f"the run {run} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again"
+    )

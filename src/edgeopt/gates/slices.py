@@ -40,13 +40,18 @@ def length_groups(tokens: Sequence[int]) -> tuple[str, ...]:
     lengths = np.asarray(tokens)
     which = np.searchsorted(np.unique(np.quantile(lengths, [1 / 3, 2 / 3], method="inverted_cdf")), lengths)
     found = {tercile: lengths[which == tercile] for tercile in np.unique(which).tolist()}
-    names = {t: f"{x.min()} to {x.max()} tokens" if x.min() < x.max() else f"{x.min()} tokens" for t, x in found.items()}
+    names = {
+        t: f"{x.min()} to {x.max()} tokens" if x.min() < x.max() else f"{x.min()} tokens" for t, x in found.items()
+    }
     return tuple(names[t] for t in which.tolist())
 
 
 def parts_of(task: Task, metric: str, labels: Values, groups: Groups, grouping: str | None = None) -> list[Part]:
-    """Every slice that `metric` has a meaning in, or those of one grouping. Within the rows of one label only accuracy has;
-    a grouping into one slice is none. groups: by length and by columns, a name a row."""
+    """Every slice that `metric` has a meaning in, or those of one grouping.
+
+    Within the rows of one label only accuracy has; a grouping into one slice is none. groups: by length and by columns,
+    a name a row.
+    """
     found: dict[str, Sequence[str]] = {}
     if metric == "accuracy" and task.names and labels.ndim == 1:
         found[LABEL] = [task.names[label] for label in labels]
@@ -65,7 +70,9 @@ def _place(task: Task, grouping: str, value: str) -> tuple[int, str]:
     return task.names.index(value) if grouping == LABEL else int(value.split()[0]) if grouping == LENGTH else 0, value
 
 
-def difference(task: Task, metric: str, labels: Values, base: Values, candidate: Values, part: Part, confidence: float) -> Bounds:
+def difference(
+    task: Task, metric: str, labels: Values, base: Values, candidate: Values, part: Part, confidence: float
+) -> Bounds:
     """Candidate minus baseline on the rows of a slice."""
     return task.difference(metric, labels[part.rows], base[part.rows], candidate[part.rows], confidence)
 
@@ -80,7 +87,16 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def p_value(task: Task, metric: str, labels: Values, base: Values, candidate: Values, part: Part, bounds: Bounds, confidence: float) -> float:
+def p_value(
+    task: Task,
+    metric: str,
+    labels: Values,
+    base: Values,
+    candidate: Values,
+    part: Part,
+    bounds: Bounds,
+    confidence: float,
+) -> float:
     """Two-sided p of no difference: McNemar's exact test of right answers, else from the width of the bounds."""
     if metric == "accuracy" and labels.ndim == 1:
         before, after = (task.predict(x[part.rows]) == labels[part.rows] for x in (base, candidate))
@@ -91,8 +107,11 @@ def p_value(task: Task, metric: str, labels: Values, base: Values, candidate: Va
 
 @dataclass(frozen=True)
 class Worst:
-    """The drop of the slice where it is largest, with its bounds over all slices. slice: the largest drop; open: the slice
-    whose bound is highest, with the confidence that its lower bound takes. small: slices left out, as too few rows tell nothing."""
+    """The drop of the slice where it is largest, with its bounds over all slices.
+
+    slice: the largest drop; open: the slice whose bound is highest, with the confidence that its lower bound takes.
+    small: slices left out, as too few rows tell nothing.
+    """
 
     drop: Bounds
     slice: Part
@@ -102,13 +121,24 @@ class Worst:
     small: list[Part]
 
 
-def worst(task: Task, metric: str, labels: Values, base: Values, candidate: Values, parts: Sequence[Part], margin: float, confidence: float) -> Worst | None:
+def worst(
+    task: Task,
+    metric: str,
+    labels: Values,
+    base: Values,
+    candidate: Values,
+    parts: Sequence[Part],
+    margin: float,
+    confidence: float,
+) -> Worst | None:
     """Bounds on the largest drop of any slice; None where no slice is large enough to say anything of the margin.
 
-    The highest of the slices' upper bounds is one for the largest drop as it is, because that of the truly worst slice holds
-    as often as is said (intersection-union test: Berger 1982, Technometrics 24:295). The highest lower bound would not be, as
-    there are several chances to be wrong: each takes its share of the error, which is Holm's first step. A slice of too few rows to
-    show that it holds may still show that it does not: with its share of the error it counts where it does."""
+    The highest of the slices' upper bounds is one for the largest drop as it is, because that of the truly worst slice
+    holds as often as is said (intersection-union test: Berger 1982, Technometrics 24:295). The highest lower bound
+    would not be, as there are several chances to be wrong: each takes its share of the error, which is Holm's first
+    step. A slice of too few rows to show that it holds may still show that it does not: with its share of the error it
+    counts where it does.
+    """
     least = fewest_rows(metric, margin, confidence)
     each = 1 - (1 - confidence) / len(parts) if parts and confidence > 0.5 else confidence
 

@@ -1,9 +1,9 @@
 """Gates on what was timed or weighed: latency, cold start, memory and size.
 
-Besides the bounds of the measurement, a verdict needs that it can be believed. What makes it doubtful, too few queries for the
-percentile or a drift, moves the bounds as far out as the value may be at worst: a bound of the gate that is beyond even those is
-decided, a nearer one is inconclusive and says what would mend it. A machine that cannot stand for the target has no such limit,
-and decides nothing.
+Besides the bounds of the measurement, a verdict needs that it can be believed. What makes it doubtful, too few queries
+for the percentile or a drift, moves the bounds as far out as the value may be at worst: a bound of the gate that is
+beyond even those is decided, a nearer one is inconclusive and says what would mend it. A machine that cannot stand for
+the target has no such limit, and decides nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,21 @@ from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Subject, Verdict
 from edgeopt.spec.recipe import GateSpec
 from edgeopt.statistics.bounds import Bounds, Values, percentile_bounds, percentile_ratio, sure
-from edgeopt.statistics.latency_bounds import Beside, between_times, drift, drifted, order_bounds, ratio_bounds, t_quantile, wider
+from edgeopt.statistics.latency_bounds import (
+    Beside,
+    between_times,
+    drift,
+    drifted,
+    order_bounds,
+    ratio_bounds,
+    t_quantile,
+    wider,
+)
 from edgeopt.statistics.latency_bounds import percentile_bounds as bounds_of
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
-#: Queries below which a percentile says nothing: MLPerf inference rules, early stopping. With fewer, more than one slower
-#: query is not to be expected with 99 % confidence. For p50 that would be 11; 64 leave each opening some.
+#: Queries below which a percentile says nothing: MLPerf inference rules, early stopping. With fewer, more than one
+#: slower query is not to be expected with 99 % confidence. For p50 that would be 11; 64 leave each opening some.
 MIN_QUERIES = {"p50": 64, "p90": 64, "p99": 662}
 #: By how much all openings of a file may be quicker or slower together, where too few queries tell
 #: (benchmarks/results/latency_honesty.md has some percent).
@@ -78,17 +87,22 @@ def process(spec: GateSpec, baseline: Subject, candidate: Subject, latency: list
 
 
 def _figure(subject: Subject, metric: str) -> float | None:
-    raw = {"size": subject.size_bytes, "memory.peak": subject.memory_peak_bytes, "start.cold": subject.cold_start_ms}[metric]
+    raw = {"size": subject.size_bytes, "memory.peak": subject.memory_peak_bytes, "start.cold": subject.cold_start_ms}[
+        metric
+    ]
     return None if raw is None else float(raw)
 
 
 def _of_starts(spec: GateSpec, kind: str, baseline: Subject, candidate: Subject, scale: float) -> Bounds | None:
-    """The median over fresh processes, or the ratio of the medians; None for what does not vary, and for runs of versions
-    that kept no samples."""
+    """The median over fresh processes, or the ratio of the medians; None for what does not vary, and for runs of
+    versions that kept no samples.
+    """
     starts = baseline.starts, candidate.starts
     if spec.metric == "size" or starts[0] is None or starts[1] is None:
         return None
-    base, other = (np.array(s.ms if spec.metric == "start.cold" else s.peak_bytes, dtype=float) for s in starts if s is not None)
+    base, other = (
+        np.array(s.ms if spec.metric == "start.cold" else s.peak_bytes, dtype=float) for s in starts if s is not None
+    )
     if kind == "max_ratio":
         found = percentile_ratio(other, base, 50.0, spec.confidence, block=1)
     else:
@@ -116,17 +130,24 @@ def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
     found = {m.subject: m for m in measured if m.target == target and m.sequence == sequence}
     base, candidate = found["baseline-torch" if spec.against == "torch" else "baseline"], found["candidate"]
     place = {"target": target, "sequence": sequence, "against": spec.against}
-    q, compared = PERCENTILES[percentile], {"max_ms": [candidate], "max_ratio": [candidate, base], "min_speedup": [base, candidate]}[kind]
+    q, compared = (
+        PERCENTILES[percentile],
+        {"max_ms": [candidate], "max_ratio": [candidate, base], "min_speedup": [base, candidate]}[kind],
+    )
     if broken := next((b for m in compared if (b := _broken(m))), None):
         return Decided(None, "fail", broken, place)
     queries, needed = min(len(m.samples) for m in compared), MIN_QUERIES[percentile]
-    shown = f"{np.percentile(base.samples, q):.2f} → {np.percentile(candidate.samples, q):.2f} ms over {queries} queries"
+    shown = (
+        f"{np.percentile(base.samples, q):.2f} → {np.percentile(candidate.samples, q):.2f} ms over {queries} queries"
+    )
     twins = {m.apart: m for m in measured if (m.subject, m.target, m.sequence) == (TWIN, target, sequence)}
     if (bounds := _bounds(kind, base, candidate, q, spec.confidence, twins)) is None:
         return Decided(None, "inconclusive", _ONE_TIME, place)
     doubts: list[tuple[str, str]] = []
     if math.isinf(bounds.high) and not base.apart and queries > 1:
-        bounds = of_few_queries(Bounds(bounds.value, bounds.value, bounds.value), [m.samples for m in compared], q, spec.confidence)
+        bounds = of_few_queries(
+            Bounds(bounds.value, bounds.value, bounds.value), [m.samples for m in compared], q, spec.confidence
+        )
         doubts.append(("the file was opened once, and another opening may be quicker or slower", "raise max_seconds"))
     if queries < needed:
         bounds = of_few_queries(bounds, [m.samples for m in compared], q, spec.confidence)
@@ -148,8 +169,10 @@ def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
 
 
 def of_few_queries(bounds: Bounds, compared: Sequence[Values], percentile: float, confidence: float) -> Bounds:
-    """Bounds on a percentile of the one that is `compared`, or on the ratio of the first's to the second's, of fewer queries than
-    it needs: as far out also as the order of the samples allows, each with its share of the error, and by what no opening shows."""
+    """Bounds on a percentile of the one that is `compared`, or on the ratio of the first's to the second's, of fewer
+    queries than it needs: as far out also as the order of the samples allows, each with its share of the error, and by
+    what no opening shows.
+    """
     each = max(confidence, 0.95)
     each = 1 - (1 - each) / len(compared)
     over, *under = [order_bounds(samples, percentile, each) for samples in compared]
@@ -162,12 +185,20 @@ def of_few_queries(bounds: Bounds, compared: Sequence[Values], percentile: float
 def _broken(m: Measured) -> str | None:
     """Latencies that cannot have been measured."""
     wrong = int(np.sum(~(np.isfinite(m.samples) & (m.samples > 0)))) if len(m.samples) else 1
-    return f"{wrong} of {len(m.samples)} latencies of {m.subject} are no positive numbers: nothing can be said of them" if wrong else None
+    return (
+        f"{wrong} of {len(m.samples)} latencies of {m.subject} are no positive numbers: nothing can be said of them"
+        if wrong
+        else None
+    )
 
 
-def _bounds(kind: str, base: Measured, candidate: Measured, q: float, confidence: float, twins: Mapping[bool, Measured]) -> Bounds | None:
-    """twins: those measured beside the baseline (True) and the candidate, where that was at two times. None where the samples do
-    not say what differs between two times."""
+def _bounds(
+    kind: str, base: Measured, candidate: Measured, q: float, confidence: float, twins: Mapping[bool, Measured]
+) -> Bounds | None:
+    """twins: those measured beside the baseline (True) and the candidate, where that was at two times.
+
+    None where the samples do not say what differs between two times.
+    """
     if kind == "max_ms":
         return bounds_of(candidate.samples, q, confidence, candidate.sittings or candidate.openings)
     over, under = (candidate, base) if kind == "max_ratio" else (base, candidate)
@@ -187,8 +218,10 @@ def _judge(bounds: Bounds, kind: str, bound: float) -> Verdict:
 
 
 def _drifts(kind: str, base: Measured, candidate: Measured) -> dict[str, Bounds]:
-    """What drifted while the gate's value was measured, and by how much. Where that was in several sittings at two times, a drift
-    is one of the things that differ between them."""
+    """What drifted while the gate's value was measured, and by how much.
+
+    Where that was in several sittings at two times, a drift is one of the things that differ between them.
+    """
     if kind == "max_ms":
         found = {"the latency": drift(candidate.samples, None, candidate.openings)}
     elif base.apart:
@@ -199,7 +232,9 @@ def _drifts(kind: str, base: Measured, candidate: Measured) -> dict[str, Bounds]
 
 
 def _open(bounds: Bounds, bound: float, queries: int) -> str:
-    """How many queries would bring the interval to one side of the bound, if the value stays: its width falls with the square root."""
+    """How many queries would bring the interval to one side of the bound, if the value stays: its width falls with the
+    square root.
+    """
     reach = bounds.high - bounds.value if bounds.value <= bound else bounds.value - bounds.low
     gap = abs(bound - bounds.value)
     wanted = math.inf if gap == 0 else queries * (reach / gap) ** 2

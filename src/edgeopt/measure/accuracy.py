@@ -19,16 +19,22 @@ from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 
 
-def outputs_of(graph: Path, folder: Path, split: Split, task: Task, progress: Progress, title: str,
-               options: Options = QUIET) -> np.ndarray[Any, np.dtype[Any]]:  # fmt: skip
-    """What `answers_of` gives for a graph in ONNX Runtime. options: the session's. A thread for each processor answers rows by
-    itself: on short texts that is quicker than all of them on one row, and the sums are the same."""
+def outputs_of(
+    graph: Path, folder: Path, split: Split, task: Task, progress: Progress, title: str, options: Options = QUIET
+) -> np.ndarray[Any, np.dtype[Any]]:
+    """What `answers_of` gives for a graph in ONNX Runtime. options: the session's.
+
+    A thread for each processor answers rows by itself: on short texts that is quicker than all of them on one row, and
+    the sums are the same.
+    """
     with bounded(size_of(graph), task.spec.max_length):
         query = onnx_query(graph, {**options, "intra_op_num_threads": 1}, limited=True)
         return answers_of(query, folder, split, task, progress, title, at_once=host.cpus())
 
 
-def torch_outputs_of(folder: Path, split: Split, task: Task, progress: Progress, title: str) -> tuple[np.ndarray[Any, np.dtype[Any]], str]:
+def torch_outputs_of(
+    folder: Path, split: Split, task: Task, progress: Progress, title: str
+) -> tuple[np.ndarray[Any, np.dtype[Any]], str]:
     """The same of the FP32 model that torch runs, on the GPU where there is one; and what that is."""
     from edgeopt.measure.latency_worker import torch_opener
 
@@ -37,24 +43,31 @@ def torch_outputs_of(folder: Path, split: Split, task: Task, progress: Progress,
     return answers_of(lambda given: query(given).float().numpy(), folder, split, task, progress, title), device
 
 
-def answers_of(query: Query, folder: Path, split: Split, task: Task, progress: Progress, title: str, *,
-               at_once: int = 1) -> np.ndarray[Any, np.dtype[Any]]:  # fmt: skip
-    """The task's outputs, the first axis is the rows. folder: where tokenizer.json is. One row a query
-    and without padding, as a device serves them: the logits of a dynamically quantized graph depend on what
-    shares the batch. at_once: rows in the works, for a query that several threads may call."""
+def answers_of(
+    query: Query, folder: Path, split: Split, task: Task, progress: Progress, title: str, *, at_once: int = 1
+) -> np.ndarray[Any, np.dtype[Any]]:
+    """The task's outputs, the first axis is the rows. folder: where tokenizer.json is.
+
+    One row a query and without padding, as a device serves them: the logits of a dynamically quantized graph depend on
+    what shares the batch. at_once: rows in the works, for a query that several threads may call.
+    """
     encoder = Encoder(folder, task.spec.max_length)
     features = task.encode(encoder, split.texts)
     out = []
     with progress.bar(title, len(features.ids)) as bar, ThreadPoolExecutor(at_once) as pool:
-        for i, answer in enumerate(pool.map(lambda ids: task.answer(query, encoder.pad([ids]), encoder), features.ids), 1):
+        for i, answer in enumerate(
+            pool.map(lambda ids: task.answer(query, encoder.pad([ids]), encoder), features.ids), 1
+        ):
             out.append(answer)
             bar.update(i)
     return task.gather(out, features)
 
 
 def largest_difference(one: np.ndarray[Any, np.dtype[Any]], other: np.ndarray[Any, np.dtype[Any]]) -> float:
-    """Of the numbers of two models' outputs; infinite where one of them is no finite number and the other another. What fills
-    both up, behind a row's last word, is no number in either."""
+    """Of the numbers of two models' outputs; infinite where one of them is no finite number and the other another.
+
+    What fills both up, behind a row's last word, is no number in either.
+    """
     with np.errstate(invalid="ignore"):
         apart = np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float))
     apart[np.isnan(one) & np.isnan(other)] = 0.0

@@ -1,4 +1,6 @@
-"""How many multiply-accumulates a second this machine reaches at most: ONNX Runtime's own products, timed one at a time."""
+"""How many multiply-accumulates a second this machine reaches at most: ONNX Runtime's own products, timed one at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from edgeopt.export.session import defaults, open_session
 from edgeopt.measure.rounds import Rounds
 from edgeopt.measure.session_choice import Query
 
-#: A product (m, k, n) is of an m × k and a k × n matrix. Besides the model's own one that is large enough to hide what a call costs.
+#: A product (m, k, n) is of an m × k and a k × n matrix. Besides the model's own one that is large enough to hide what
+#: a call costs.
 LARGE = (1024, 1024, 1024)
 #: Of the model's weights, so many of the largest are timed.
 _MOST, _ROUNDS, SECONDS = 4, 10, 2.0
@@ -36,8 +39,9 @@ def weights_of(path: Path) -> list[tuple[int, int]]:
 
 
 def peaks(products: Sequence[tuple[int, int, int]], threads: int, seconds: float = SECONDS) -> dict[str, float]:
-    """Multiply-accumulates a second of the quickest of these products in its best of ten rounds, by precision: `fp32` (MatMul) and
-    `int8` (MatMulInteger of unsigned by signed bytes, as quantized graphs compute), measured in turn."""
+    """Multiply-accumulates a second of the quickest of these products in its best of ten rounds, by precision: `fp32`
+    (MatMul) and `int8` (MatMulInteger of unsigned by signed bytes, as quantized graphs compute), measured in turn.
+    """
     options = defaults(threads)
     with tempfile.TemporaryDirectory() as scratch:
         queries = {
@@ -64,9 +68,12 @@ def _query(precision: str, product: tuple[int, int, int], options: Mapping[str, 
         a, b = rng.integers(0, 256, (m, k), np.uint8), rng.integers(-127, 128, (k, n), np.int8)
         operator, given, made = "MatMulInteger", TensorProto.UINT8, TensorProto.INT32
     graph = helper.make_graph(
-        [helper.make_node(operator, ["a", "b"], ["c"])], "product", [helper.make_tensor_value_info("a", given, [m, k])],
-        [helper.make_tensor_value_info("c", made, [m, n])], [numpy_helper.from_array(b, "b")],
-    )  # fmt: skip
+        [helper.make_node(operator, ["a", "b"], ["c"])],
+        "product",
+        [helper.make_tensor_value_info("a", given, [m, k])],
+        [helper.make_tensor_value_info("c", made, [m, n])],
+        [numpy_helper.from_array(b, "b")],
+    )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     run = partial(open_session(path, options).run, None, {"a": a})
     return lambda _: run()

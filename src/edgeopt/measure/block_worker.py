@@ -23,7 +23,10 @@ def main() -> None:
     pin(task["threads"])
     rng = np.random.default_rng(0)
     shape = (task["batch"], task["tokens"], task["hidden"])
-    feed = {"hidden": rng.standard_normal(shape, dtype=np.float32), "mask": np.zeros((task["batch"], 1, 1, task["tokens"]), dtype=np.float32)}
+    feed = {
+        "hidden": rng.standard_normal(shape, dtype=np.float32),
+        "mask": np.zeros((task["batch"], 1, 1, task["tokens"]), dtype=np.float32),
+    }
     queries = {
         f"{name}/{i}": onnx_query(Path(path), {**defaults(task["threads"]), **change})
         for name, path in task["graphs"].items()

@@ -42,8 +42,9 @@ class _Sizes(BaseModel):
 
 @dataclass(frozen=True)
 class Table:
-    """Milliseconds by size: heads[h] of an attention with h heads, neurons[f] of a feed-forward with f; 0 is the
-    norm that stays."""
+    """Milliseconds by size: heads[h] of an attention with h heads, neurons[f] of a feed-forward with f; 0 is the norm
+    that stays.
+    """
 
     heads: np.ndarray[Any, np.dtype[np.float64]]
     neurons: np.ndarray[Any, np.dtype[np.float64]]
@@ -55,8 +56,11 @@ def tokens_of(target: Target) -> int:
 
 
 def table(model: Any, target: Target, shared: Path | None) -> Table:
-    """The table of a model on a target. It is kept in the folder `shared` for this processor, target and shape of layer,
-    and measured where it is not there. Raises StepError E409."""
+    """The table of a model on a target.
+
+    It is kept in the folder `shared` for this processor, target and shape of layer, and measured where it is not there.
+    Raises StepError E409.
+    """
     about = _about(model, target)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     path = None if shared is None else shared / f"blocks-{key}.json"
@@ -70,8 +74,9 @@ def table(model: Any, target: Target, shared: Path | None) -> Table:
 
 
 def share_of_time(model: Any, target: Target) -> float:
-    """What the layers of a cut model take, as a share of what those of the dense one do: both measured now, in the same rounds,
-    at the very sizes that are left. Raises StepError E409."""
+    """What the layers of a cut model take, as a share of what those of the dense one do: both measured now, in the same
+    rounds, at the very sizes that are left. Raises StepError E409.
+    """
     from edgeopt.models.slicing import structure_of
 
     layers, about = structure_of(model).layers, _about(model, target)
@@ -89,11 +94,19 @@ def _about(model: Any, target: Target) -> dict[str, Any]:
 
     dense = structure_of(model).dense
     return {
-        "model_type": model.config.model_type, "hidden": structure_of(model).hidden, "heads": dense.heads, "head_size": dense.head_size,
-        "neurons": dense.neurons, "activation": getattr(model.config, "hidden_act", getattr(model.config, "activation", "")),
-        "cpu": host.cpu_name(), "flags": sorted(host.cpu_flags() & set(host.SHOWN_FLAGS)), "onnxruntime": host.installed("onnxruntime"),
-        "threads": target.threads, "batch": target.batch, "tokens": tokens_of(target),
-    }  # fmt: skip
+        "model_type": model.config.model_type,
+        "hidden": structure_of(model).hidden,
+        "heads": dense.heads,
+        "head_size": dense.head_size,
+        "neurons": dense.neurons,
+        "activation": getattr(model.config, "hidden_act", getattr(model.config, "activation", "")),
+        "cpu": host.cpu_name(),
+        "flags": sorted(host.cpu_flags() & set(host.SHOWN_FLAGS)),
+        "onnxruntime": host.installed("onnxruntime"),
+        "threads": target.threads,
+        "batch": target.batch,
+        "tokens": tokens_of(target),
+    }
 
 
 def _kept(path: Path, about: dict[str, Any]) -> dict[str, Any] | None:
@@ -104,17 +117,28 @@ def _kept(path: Path, about: dict[str, Any]) -> dict[str, Any] | None:
     except InputError:
         return None
     grids = ((checked.heads_ms, about["heads"]), (checked.neurons_ms, about["neurons"]))
-    whole = all(sizes[0][0] == 0 and sizes[-1][0] == most and sizes == sorted(sizes, key=lambda pair: pair[0]) for sizes, most in grids)
+    whole = all(
+        sizes[0][0] == 0 and sizes[-1][0] == most and sizes == sorted(sizes, key=lambda pair: pair[0])
+        for sizes, most in grids
+    )
     return found if whole and {k: found.get(k) for k in about} == json.loads(json.dumps(about)) else None
 
 
-def _measured(model: Any, about: dict[str, Any], heads: Sequence[int], neurons: Sequence[int]) -> dict[str, list[list[float]]]:
+def _measured(
+    model: Any, about: dict[str, Any], heads: Sequence[int], neurons: Sequence[int]
+) -> dict[str, list[list[float]]]:
     """Milliseconds of an attention of each number of heads, and of a feed-forward of each number of neurons."""
     sizes = {"heads_ms": heads, "neurons_ms": neurons}
     with tempfile.TemporaryDirectory() as folder:
-        graphs = {f"{kind}-{n}": _export(model, about, kind, n, Path(folder) / f"{kind}-{n}.onnx") for kind, found in sizes.items() for n in found}
+        graphs = {
+            f"{kind}-{n}": _export(model, about, kind, n, Path(folder) / f"{kind}-{n}.onnx")
+            for kind, found in sizes.items()
+            for n in found
+        }
         task = {k: about[k] for k in ("threads", "batch", "tokens", "hidden")}
-        times = run_worker("edgeopt.measure.block_worker", {**task, "graphs": graphs, "rounds": _ROUNDS, "max_seconds": SECONDS})
+        times = run_worker(
+            "edgeopt.measure.block_worker", {**task, "graphs": graphs, "rounds": _ROUNDS, "max_seconds": SECONDS}
+        )
     return {kind: [[n, round(times[f"{kind}-{n}"], 5)] for n in found] for kind, found in sizes.items()}
 
 
@@ -146,9 +170,19 @@ def _export(model: Any, about: dict[str, Any], kind: str, size: int, path: Path)
     whole = getattr(type(model), "uncut", type(model))(config).eval()
     whole.set_attn_implementation("eager")
     attention = kind == "heads_ms"
-    cut(whole, Kept([KeptLayer(0, range(size) if attention else None, None if attention else range(size))], range(about["hidden"])))
+    cut(
+        whole,
+        Kept(
+            [KeptLayer(0, range(size) if attention else None, None if attention else range(size))],
+            range(about["hidden"]),
+        ),
+    )
     layer = whole.get_submodule(anatomy(config.model_type).layers)[0]
-    more = {} if anatomy(config.model_type).position_bias is None else {"position_bias": torch.zeros(1, about["heads"], about["tokens"], about["tokens"])}
+    more = (
+        {}
+        if anatomy(config.model_type).position_bias is None
+        else {"position_bias": torch.zeros(1, about["heads"], about["tokens"], about["tokens"])}
+    )
 
     class Block(torch.nn.Module):
         def __init__(self) -> None:
@@ -159,8 +193,19 @@ def _export(model: Any, about: dict[str, Any], kind: str, size: int, path: Path)
             result = self.layer(hidden, attention_mask=mask, **more)
             return result[0] if isinstance(result, tuple) else result
 
-    given = torch.zeros(about["batch"], about["tokens"], about["hidden"]), torch.zeros(about["batch"], 1, 1, about["tokens"])
+    given = (
+        torch.zeros(about["batch"], about["tokens"], about["hidden"]),
+        torch.zeros(about["batch"], 1, 1, about["tokens"]),
+    )
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.onnx.export(Block().eval(), given, str(path), dynamo=False, opset_version=17, input_names=["hidden", "mask"], output_names=["out"])
+        torch.onnx.export(
+            Block().eval(),
+            given,
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=["hidden", "mask"],
+            output_names=["out"],
+        )
     return str(path)

@@ -12,10 +12,11 @@ _TRIES = 20
 
 
 def timed(call: Callable[[], object], threads: int) -> tuple[float, float]:
-    """Milliseconds that a call takes, and milliseconds in which this thread, ready to run, waited for a processor, as Linux
-    counts it (`run_delay` in /proc/thread-self/schedstat; 0 on other systems). A call that computes on one thread takes the
-    wall-clock time without those. On several it takes the wall-clock time: while one waits, the others do its share. A thread
-    that sleeps, or waits for a GPU, is not ready to run: that time counts."""
+    """Milliseconds that a call takes, and milliseconds in which this thread, ready to run, waited for a processor, as
+    Linux counts it (`run_delay` in /proc/thread-self/schedstat; 0 on other systems). A call that computes on one thread
+    takes the wall-clock time without those. On several it takes the wall-clock time: while one waits, the others do its
+    share. A thread that sleeps, or waits for a GPU, is not ready to run: that time counts.
+    """
     try:
         file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
     except OSError:
@@ -33,8 +34,10 @@ def timed(call: Callable[[], object], threads: int) -> tuple[float, float]:
 
 
 def _now(file: int) -> tuple[int, int, int]:
-    """What this thread has waited so far, between two readings of the wall clock, in nanoseconds. Read again until nothing
-    lies between them: a wait that does would count on one side alone."""
+    """What this thread has waited so far, between two readings of the wall clock, in nanoseconds.
+
+    Read again until nothing lies between them: a wait that does would count on one side alone.
+    """
     for _ in range(_TRIES):
         first = time.perf_counter_ns()
         waited = int(os.pread(file, 64, 0).split()[1])

@@ -1,4 +1,5 @@
-"""A process whose children each open one file and answer one query: `python -m edgeopt.measure.cold_worker`, task on stdin.
+"""A process whose children each open one file and answer one query: `python -m edgeopt.measure.cold_worker`, task on
+stdin.
 
 The children are forked from a process that has only imported the runtime: as fresh as new ones, and cheap enough for
 a median with bounds.
@@ -42,8 +43,9 @@ def main() -> None:
 
 
 def in_child(call: Callable[[], Any], what: str) -> Any:
-    """What a call gives, as JSON has it, in a process of its own: a copy of this one, which should have opened no session yet.
-    what: begins the message of the SystemExit that is raised where the copy is killed."""
+    """What a call gives, as JSON has it, in a process of its own: a copy of this one, which should have opened no
+    session yet. what: begins the message of the SystemExit that is raised where the copy is killed.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -76,11 +78,15 @@ def start(graph: dict[str, Any], row: dict[str, list[int]]) -> dict[str, float]:
 
 
 def peak_bytes() -> int:
-    """Largest resident size of this process. On Linux not getrusage's: that one survives exec, so a child
-    of a large process reports its parent's."""
+    """Largest resident size of this process.
+
+    On Linux not getrusage's: that one survives exec, so a child of a large process reports its parent's.
+    """
     status = Path("/proc/self/status")
     if status.exists():
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) * 1024
+        return (
+            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) * 1024
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -1,7 +1,7 @@
 """What a graph declares, held against what its file has, before the runtime allocates anything.
 
-The wire format of protobuf is walked without building a message: https://protobuf.dev/programming-guides/encoding/. Numbers of
-fields are those of onnx.proto. The memory that a tensor asks for is then never more than its file is large.
+The wire format of protobuf is walked without building a message: https://protobuf.dev/programming-guides/encoding/.
+Numbers of fields are those of onnx.proto. The memory that a tensor asks for is then never more than its file is large.
 """
 
 from __future__ import annotations
@@ -16,8 +16,33 @@ from typing import NamedTuple
 from edgeopt.support.errors import InputError, bad_input
 
 #: Bits of an element, by TensorProto.DataType.
-_BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
-         17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2}  # fmt: skip
+_BITS = {
+    1: 32,
+    2: 8,
+    3: 8,
+    4: 16,
+    5: 16,
+    6: 32,
+    7: 64,
+    9: 8,
+    10: 16,
+    11: 64,
+    12: 32,
+    13: 64,
+    14: 64,
+    15: 128,
+    16: 16,
+    17: 8,
+    18: 8,
+    19: 8,
+    20: 8,
+    21: 4,
+    22: 4,
+    23: 4,
+    24: 8,
+    25: 2,
+    26: 2,
+}
 _STRING, _INT64 = 8, 7
 #: Fields of TensorProto that hold values one by one.
 _TYPED = (4, 5, 7, 10, 11)
@@ -45,19 +70,25 @@ class _Field(NamedTuple):
 
 
 def check_declared(path: Path) -> None:
-    """Raises InputError E211 where a tensor declares other than its file has, or is made so large by an operator that no encoder has
-    one like it; E131 where the graph cannot be read. Tensors that stand in files beside it are `graph_files.files_of`'s to check."""
+    """Raises InputError E211 where a tensor declares other than its file has, or is made so large by an operator that
+    no encoder has one like it; E131 where the graph cannot be read. Tensors that stand in files beside it are
+    `graph_files.files_of`'s to check.
+    """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             _Reader(data).model()
     except _Wrong as error:
         raise refused(path, str(error)) from None
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
-        raise bad_input("E131", f"{path} cannot be read: {getattr(error, 'strerror', None) or error}", help="export it again") from None
+        raise bad_input(
+            "E131", f"{path} cannot be read: {getattr(error, 'strerror', None) or error}", help="export it again"
+        ) from None
 
 
 def refused(path: Path, why: str) -> InputError:
-    return bad_input("E211", f"{path} is refused: {why}", help="get it again from where it was made, or export it again")
+    return bad_input(
+        "E211", f"{path} is refused: {why}", help="get it again from where it was made, or export it again"
+    )
 
 
 class _Reader:

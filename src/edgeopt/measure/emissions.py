@@ -25,8 +25,11 @@ _COUNTERS = {"intel_rapl": "RAPL", "intel_power_gadget": "Power Gadget", "window
 
 @dataclass(frozen=True)
 class Energy:
-    """Between two moments. kwh: of processors, GPUs and memory together. co2eq_g: grams. estimated: whether a part that
-    computes has no counter. how: where each part's figure is from."""
+    """Between two moments.
+
+    kwh: of processors, GPUs and memory together. co2eq_g: grams. estimated: whether a part that computes has no
+    counter. how: where each part's figure is from.
+    """
 
     seconds: float
     kwh: float
@@ -48,8 +51,12 @@ def country_of(spec: EmissionsSpec) -> str:
 
 @contextmanager
 def metering(country: str | None) -> Iterator[list[Energy]]:
-    """country: None to measure nothing. What the block used, this process and those it starts, is in the list afterwards; the list stays empty where CodeCarbon
-    gave no figure, which the log says. A counter counts the whole machine. Nothing is written and nothing sent."""
+    """country: None to measure nothing.
+
+    What the block used, this process and those it starts, is in the list afterwards; the list stays empty where
+    CodeCarbon gave no figure, which the log says. A counter counts the whole machine. Nothing is written and nothing
+    sent.
+    """
     used: list[Energy] = []
     if country is None:
         yield used
@@ -77,15 +84,26 @@ def figures_of(used: list[Energy]) -> Told:
 
 
 def open_tracker(country: str) -> Any:
-    """CodeCarbon's tracker of this process. Its settings of the machine, such as CODECARBON_FORCE_CPU_POWER, count; those
-    that would write, send or ask the network do not."""
+    """CodeCarbon's tracker of this process.
+
+    Its settings of the machine, such as CODECARBON_FORCE_CPU_POWER, count; those that would write, send or ask the
+    network do not.
+    """
     from codecarbon import OfflineEmissionsTracker
 
     logging.getLogger(PACKAGE).setLevel(logging.CRITICAL)
     return OfflineEmissionsTracker(
-        country_iso_code=country, tracking_mode="process", output_methods=[], allow_multiple_runs=True, emissions_endpoint=None,
-        electricitymaps_api_token="", cloud_provider=None, cloud_region=None, region=None, log_level="critical",
-    )  # fmt: skip
+        country_iso_code=country,
+        tracking_mode="process",
+        output_methods=[],
+        allow_multiple_runs=True,
+        emissions_endpoint=None,
+        electricitymaps_api_token="",
+        cloud_provider=None,
+        cloud_region=None,
+        region=None,
+        log_level="critical",
+    )
 
 
 def sources(tracker: Any) -> tuple[bool, str]:
@@ -97,7 +115,9 @@ def sources(tracker: Any) -> tuple[bool, str]:
             words.append(f"processors by {_COUNTERS[mode]}, of the whole machine")
         elif kind == "CPU" and mode == "cpu_load":
             estimated = True
-            words.append(f"processors estimated: {part._tdp:g} W at full load ({_source(part, tracker)}), by the share of their time that was used")
+            words.append(
+                f"processors estimated: {part._tdp:g} W at full load ({_source(part, tracker)}), by the share of their time that was used"
+            )
         elif kind == "CPU":
             estimated = True
             words.append(f"processors estimated: half of {part._tdp:g} W ({_source(part, tracker)}), whatever they do")
@@ -106,7 +126,9 @@ def sources(tracker: Any) -> tuple[bool, str]:
         elif kind == "RAM":
             forced = getattr(part, "_force_ram_power", None)
             model = "a constant of CodeCarbon's: so many watts a module, whose number it guesses from the size, whatever the memory does"
-            words.append(f"memory {forced:g} W, as CODECARBON_FORCE_RAM_POWER says" if forced is not None else f"memory {model}")
+            words.append(
+                f"memory {forced:g} W, as CODECARBON_FORCE_RAM_POWER says" if forced is not None else f"memory {model}"
+            )
         else:  # Apple's and Raspberry Pi's own meters
             words.append(f"{getattr(part, 'chip_part', kind)} by the chip's own meter")
     return estimated, "; ".join(sorted(words, reverse=True))
@@ -121,7 +143,11 @@ def _source(part: Any, tracker: Any) -> str:
     known = _in_table()
     if known is None:
         return "by CodeCarbon"
-    return "by CodeCarbon's table of processors" if known else "CodeCarbon's fallback, so many watts a thread, as its table lacks this processor"
+    return (
+        "by CodeCarbon's table of processors"
+        if known
+        else "CodeCarbon's fallback, so many watts a thread, as its table lacks this processor"
+    )
 
 
 def _in_table() -> bool | None:

@@ -22,13 +22,21 @@ Block = tuple[Energy, int]
 _MODELS: tuple[Literal["baseline", "candidate"], ...] = ("baseline", "candidate")
 
 
-def measure_energy(target: Target, graphs: Mapping[str, Runnable], rows: list[Ids], country: str, seconds: float) -> Emissions | None:
-    """Each model answers rows at their own lengths, one at a time with the target's threads, for `seconds`. None where
-    CodeCarbon gave no figures. Raises StepError E409."""
+def measure_energy(
+    target: Target, graphs: Mapping[str, Runnable], rows: list[Ids], country: str, seconds: float
+) -> Emissions | None:
+    """Each model answers rows at their own lengths, one at a time with the target's threads, for `seconds`.
+
+    None where CodeCarbon gave no figures. Raises StepError E409.
+    """
     task = {
-        "graphs": {name: file.as_json() for name, file in graphs.items()}, "rows": rows[:1024], "threads": target.threads,
-        "country": country, "seconds": seconds / BLOCKS, "blocks": BLOCKS,
-    }  # fmt: skip
+        "graphs": {name: file.as_json() for name, file in graphs.items()},
+        "rows": rows[:1024],
+        "threads": target.threads,
+        "country": country,
+        "seconds": seconds / BLOCKS,
+        "blocks": BLOCKS,
+    }
     results = run_worker("edgeopt.measure.energy_worker", task)
     blocks = {name: [(Energy(**used), queries) for used, queries in those] for name, those in results.items()}
     return summarize(blocks, target.name, seconds) if all(len(those) == BLOCKS for those in blocks.values()) else None
@@ -38,22 +46,47 @@ def summarize(blocks: dict[str, list[Block]], target: str, seconds: float) -> Em
     """blocks: of `idle` and of each model, those of one number measured next to each other."""
     watts = [used.watts for used, _ in blocks["idle"]]
     last = blocks["idle"][-1][0]
-    each = {name: np.array([_above(used, idle) / queries * 1000 for (used, queries), idle in zip(blocks[name], watts, strict=True)]) for name in _MODELS}
+    each = {
+        name: np.array(
+            [_above(used, idle) / queries * 1000 for (used, queries), idle in zip(blocks[name], watts, strict=True)]
+        )
+        for name in _MODELS
+    }
     intensity = last.co2eq_g / last.kwh if last.kwh else 0.0
     inference = []
     for name in _MODELS:
         mean, low, high = t_bounds(each[name])
         gross = float(np.mean([used.kwh / queries * 1000 for used, queries in blocks[name]]))
         inference.append(
-            InferenceEnergy(subject=name, queries=sum(q for _, q in blocks[name]), kwh=mean, low=low, high=high, gross_kwh=gross, co2eq_g=mean * intensity)
+            InferenceEnergy(
+                subject=name,
+                queries=sum(q for _, q in blocks[name]),
+                kwh=mean,
+                low=low,
+                high=high,
+                gross_kwh=gross,
+                co2eq_g=mean * intensity,
+            )
         )
     ratio = ratio_low = ratio_high = None
     if all((values > 0).all() for values in each.values()):
-        ratio, ratio_low, ratio_high = (float(np.exp(v)) for v in t_bounds(np.log(each["baseline"] / each["candidate"])))
+        ratio, ratio_low, ratio_high = (
+            float(np.exp(v)) for v in t_bounds(np.log(each["baseline"] / each["candidate"]))
+        )
     return Emissions(
-        country=last.country, g_per_kwh=intensity, estimated=last.estimated, how=last.how, target=target, seconds=seconds, blocks=len(watts),
-        idle_watts=float(np.mean(watts)), inference=inference, ratio=ratio, ratio_low=ratio_low, ratio_high=ratio_high,
-    )  # fmt: skip
+        country=last.country,
+        g_per_kwh=intensity,
+        estimated=last.estimated,
+        how=last.how,
+        target=target,
+        seconds=seconds,
+        blocks=len(watts),
+        idle_watts=float(np.mean(watts)),
+        inference=inference,
+        ratio=ratio,
+        ratio_low=ratio_low,
+        ratio_high=ratio_high,
+    )
 
 
 def _above(used: Energy, idle_watts: float) -> float:

@@ -32,7 +32,9 @@ def main() -> None:
     json.dump(measured(queries, feeds, task["blocks"], task["seconds"], task["country"]), sys.stdout)
 
 
-def measured(queries: dict[str, Query], feeds: list[Feed], blocks: int, seconds: float, country: str) -> dict[str, list[tuple[dict[str, Any], int]]]:
+def measured(
+    queries: dict[str, Query], feeds: list[Feed], blocks: int, seconds: float, country: str
+) -> dict[str, list[tuple[dict[str, Any], int]]]:
     """Blocks of each model and of idling, in every round all of them in random order: so drift meets them alike."""
     order, rng = [IDLE, *queries], random.Random(0)
     out: dict[str, list[tuple[dict[str, Any], int]]] = {name: [] for name in order}

@@ -24,7 +24,12 @@ class Weights:
 
 
 #: Inputs of these operators that are scales and zero points, not weights
-_SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "MatMulInteger": (2, 3), "DynamicQuantizeMatMul": (2, 3)}
+_SCALES = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "MatMulInteger": (2, 3),
+    "DynamicQuantizeMatMul": (2, 3),
+}
 
 
 def weigh(path: Path) -> Weights:

@@ -40,22 +40,29 @@ Parts = Annotated[tuple[Count, ...], Field(max_length=1000)]
 
 
 def _samples(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return value if isinstance(value, np.ndarray) else np.array(_MILLISECONDS.validate_python(value, strict=True), dtype=float)
+    return (
+        value
+        if isinstance(value, np.ndarray)
+        else np.array(_MILLISECONDS.validate_python(value, strict=True), dtype=float)
+    )
 
 
 Samples = Annotated[np.ndarray[Any, np.dtype[np.float64]], PlainValidator(_samples)]
 #: Starts of each graph, unless the time is up (then three at least).
 _STARTS, _STARTS_SECONDS = 9, 10.0
-#: Seconds that a worker may take beyond twice what its target allows: openings and single queries of the slowest models are in it.
+#: Seconds that a worker may take beyond twice what its target allows: openings and single queries of the slowest models
+#: are in it.
 _PATIENCE = 7200.0
-#: Processes among which the queries are divided where latencies of two times are compared, and how often each opens the files.
+#: Processes among which the queries are divided where latencies of two times are compared, and how often each opens the
+#: files.
 SITTINGS, _OPENINGS = 5, 4
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples of one subject on one target at one sequence: milliseconds, one a round; rounds of
-    different subjects with the same number were measured next to each other."""
+    """Samples of one subject on one target at one sequence: milliseconds, one a round; rounds of different subjects
+    with the same number were measured next to each other.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
@@ -70,15 +77,18 @@ class Measured:
     samples: Samples
     #: The runtime's default options' median over that of `session`, with its bounds; None where those are the defaults.
     gain: tuple[NotNegative, NotNegative, NotNegative] | None = None
-    #: Milliseconds in which other programs had the processor meanwhile, in no sample of one thread; how often a drift made the measuring begin anew.
+    #: Milliseconds in which other programs had the processor meanwhile, in no sample of one thread; how often a drift
+    #: made the measuring begin anew.
     waited_ms: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = 0.0
     restarts: Count = 0
-    #: How many rounds each opening of the files has, in order; and each sitting, a process of its own, where there are several.
+    #: How many rounds each opening of the files has, in order; and each sitting, a process of its own, where there are
+    #: several.
     openings: Parts = ()
     sittings: Parts = ()
     #: Whether it was measured at another time than the others, so that its rounds are no pairs with theirs.
     apart: bool = False
-    #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor measured on.
+    #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor
+    #: measured on.
     unfit: tuple[str, ...] = ()
     named: str | None = None
     processor: str = ""
@@ -101,8 +111,9 @@ class Measured:
 
 
 def unpaired(latency: Sequence[Measured]) -> str | None:
-    """In what latencies of one time are not what `measure` gives, rounds of a baseline and a candidate next to each other; None where they
-    are."""
+    """In what latencies of one time are not what `measure` gives, rounds of a baseline and a candidate next to each
+    other; None where they are.
+    """
     places: dict[tuple[Any, ...], dict[str, Measured]] = {}
     for m in latency:
         place = places.setdefault((m.target, m.sequence), {})
@@ -130,9 +141,12 @@ def measure(
     options: Mapping[SubjectName, Options] | None = None,
     **more: Any,
 ) -> list[Measured]:
-    """Every subject at every sequence of the target. rows: encoded rows of the report split.
-    torch_folder: the FP32 baseline as a torch state, measured eagerly. options: of graphs whose options are known; those of the
-    others are chosen. more: for the worker alone. Raises StepError E409."""
+    """Every subject at every sequence of the target.
+
+    rows: encoded rows of the report split. torch_folder: the FP32 baseline as a torch state, measured eagerly. options:
+    of graphs whose options are known; those of the others are chosen. more: for the worker alone. Raises StepError
+    E409.
+    """
     task = {
         "target": target.model_dump(mode="json"),
         "graphs": {name: file.as_json() for name, file in graphs.items()},
@@ -142,16 +156,28 @@ def measure(
         **more,
     }
     results = run_worker("edgeopt.measure.latency_worker", task)
-    about: dict[str, Any] = {"target": target.name, "threads": target.threads, "batch": target.batch, "named": target.device, "processor": host.cpu_name()}
+    about: dict[str, Any] = {
+        "target": target.name,
+        "threads": target.threads,
+        "batch": target.batch,
+        "named": target.device,
+        "processor": host.cpu_name(),
+    }
     return [Measured(**{**r, "samples": np.array(r["samples"])}, **about, unfit=tuple(unfit(target))) for r in results]
 
 
 def sittings(
-    target: Target, graphs: Mapping[SubjectName, Runnable], torch_folder: Path | None, rows: list[Ids], twin: Twin, options: Mapping[SubjectName, Options]
+    target: Target,
+    graphs: Mapping[SubjectName, Runnable],
+    torch_folder: Path | None,
+    rows: list[Ids],
+    twin: Twin,
+    options: Mapping[SubjectName, Options],
 ) -> list[Measured]:
-    """The same in five sittings, each a process of its own with a fifth of the queries and of the time, and with the twin of the
-    baseline beside: what can be compared with samples of another time. options: as for `measure`, also of the twin. Raises
-    StepError E409."""
+    """The same in five sittings, each a process of its own with a fifth of the queries and of the time, and with the
+    twin of the baseline beside: what can be compared with samples of another time. options: as for `measure`, also of
+    the twin. Raises StepError E409.
+    """
     found: list[Measured] = []
     with tempfile.TemporaryDirectory() as scratch:
         path = twin.write(Path(scratch))
@@ -161,15 +187,22 @@ def sittings(
             share = {"queries": math.ceil(target.queries / SITTINGS), "max_seconds": target.max_seconds / SITTINGS}
             one = target.model_copy(update={"sequence": [sequence], **share})
             asked = {"name": TWIN, "path": str(path), "feed": feed.values(), "options": options.get(TWIN)}
-            found += measure(one, graphs, torch_folder, rows, options, twin=asked, openings=_OPENINGS, sittings=SITTINGS)
+            found += measure(
+                one, graphs, torch_folder, rows, options, twin=asked, openings=_OPENINGS, sittings=SITTINGS
+            )
     return found
 
 
 def promise(target: Target) -> tuple[str, float]:
-    """What `measure` does, and the seconds that it takes at most: search for options, warm-up and openings included. Only the start of
-    the programs that run the files comes on top, and what a file takes to be opened once and to answer one query."""
+    """What `measure` does, and the seconds that it takes at most: search for options, warm-up and openings included.
+
+    Only the start of the programs that run the files comes on top, and what a file takes to be opened once and to
+    answer one query.
+    """
     lengths = f" at {len(target.sequence)} lengths" if len(target.sequence) > 1 else ""
-    return f"latency on {target.name}{lengths}, once torch and the files are loaded", target.max_seconds * len(target.sequence)
+    return f"latency on {target.name}{lengths}, once torch and the files are loaded", target.max_seconds * len(
+        target.sequence
+    )
 
 
 def promise_of_starts(graphs: Mapping[str, Runnable]) -> tuple[str, float]:
@@ -179,19 +212,33 @@ def promise_of_starts(graphs: Mapping[str, Runnable]) -> tuple[str, float]:
 
 
 def cold_starts(graphs: Mapping[str, Runnable], row: Ids) -> dict[str, Starts]:
-    """Starts of each file, in fresh processes that do nothing else, one file after the other in each round, with the files in
-    the page cache; one runtime after the other, so that no process holds another runtime's code. Raises StepError E409."""
+    """Starts of each file, in fresh processes that do nothing else, one file after the other in each round, with the
+    files in the page cache; one runtime after the other, so that no process holds another runtime's code. Raises
+    StepError E409.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for modules in dict.fromkeys(file.exporter.imports for file in graphs.values()):
         files = {name: file.as_json() for name, file in graphs.items() if file.exporter.imports == modules}
-        task = {"imports": modules, "graphs": files, "row": row, "repeats": _STARTS, "at_least": 3, "max_seconds": _STARTS_SECONDS}
+        task = {
+            "imports": modules,
+            "graphs": files,
+            "row": row,
+            "repeats": _STARTS,
+            "at_least": 3,
+            "max_seconds": _STARTS_SECONDS,
+        }
         found.update(run_worker("edgeopt.measure.cold_worker", task))
-    return {name: Starts(ms=[round(s["ms"], 3) for s in found[name]], peak_bytes=[s["peak_bytes"] for s in found[name]]) for name in graphs}
+    return {
+        name: Starts(ms=[round(s["ms"], 3) for s in found[name]], peak_bytes=[s["peak_bytes"] for s in found[name]])
+        for name in graphs
+    }
 
 
 def run_worker(module: str, task: dict[str, Any]) -> Any:
-    """What a module answers, run as a worker. Raises StepError E409 where it fails or does not end, InputError E212 as
-    `onnx_query` does."""
+    """What a module answers, run as a worker.
+
+    Raises StepError E409 where it fails or does not end, InputError E212 as `onnx_query` does.
+    """
     # what makes training a good neighbor would slow what is measured
     env = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
     asked = task.get("target", {})
@@ -199,7 +246,11 @@ def run_worker(module: str, task: dict[str, Any]) -> Any:
     try:
         done = workers.run_worker(["-m", module], task, env, timeout=limit)
     except subprocess.TimeoutExpired:
-        raise step_failed("E409", f"the measuring process has taken more than {limit / 3600:.0f} hours", help="a file of it may not end") from None
+        raise step_failed(
+            "E409",
+            f"the measuring process has taken more than {limit / 3600:.0f} hours",
+            help="a file of it may not end",
+        ) from None
     if done.returncode != 0:
         told = re.findall(r"error\[(E\d+)\]: (.*)", done.stderr)
         if told and told[-1][0] == "E212":

@@ -33,15 +33,22 @@ def main() -> None:
 
 
 def in_sittings(task: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """The same in so many copies of this process, one after the other, which have the runtimes loaded and have opened no file. The options
-    that the first chooses the others take."""
+    """The same in so many copies of this process, one after the other, which have the runtimes loaded and have opened
+    no file. The options that the first chooses the others take.
+    """
     files = {name: Runnable.of_json(given) for name, given in task["graphs"].items()}
-    for module in {m for file in files.values() for m in file.exporter.imports} | ({"torch", "transformers"} if task["torch"] else set()):
+    for module in {m for file in files.values() for m in file.exporter.imports} | (
+        {"torch", "transformers"} if task["torch"] else set()
+    ):
         importlib.import_module(module)
     parts: list[list[dict[str, Any]]] = []
     for _ in range(count):
         parts.append(in_child(partial(_sitting, task), "a sitting")["measured"])
-        chosen = {r["subject"]: {k: v for k, v in r["session"].items() if k not in files[r["subject"]].settings} for r in parts[0] if r["subject"] in files}
+        chosen = {
+            r["subject"]: {k: v for k, v in r["session"].items() if k not in files[r["subject"]].settings}
+            for r in parts[0]
+            if r["subject"] in files
+        }
         task = {**task, "options": {**chosen, **task["options"]}}
     return [_joined(each) for each in zip(*parts, strict=True)]
 
@@ -53,12 +60,18 @@ def _sitting(task: dict[str, Any]) -> dict[str, Any]:
 def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Several sittings of one subject as one."""
     whole = {key: [value for part in parts for value in part[key]] for key in ("samples", "openings")}
-    return {**parts[0], **whole, "sittings": [len(part["samples"]) for part in parts], "waited_ms": sum(part["waited_ms"] for part in parts)}
+    return {
+        **parts[0],
+        **whole,
+        "sittings": [len(part["samples"]) for part in parts],
+        "waited_ms": sum(part["waited_ms"] for part in parts),
+    }
 
 
 def measured(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `latency.measure` asks, in a process that does nothing else: of each subject at each sequence its samples and what they
-    were measured with."""
+    """What `latency.measure` asks, in a process that does nothing else: of each subject at each sequence its samples
+    and what they were measured with.
+    """
     target = task["target"]
     pin(target["threads"])
     feeds = {str(s): feeds_of(task["rows"], s, target["batch"]) for s in target["sequence"]}
@@ -77,25 +90,56 @@ def measured(task: dict[str, Any]) -> list[dict[str, Any]]:
             choice = Choice(file.open(known), known, None)
         else:
             share = min(SECONDS, total / 4 / searches)
-            choice = best_options(file.open, made.defaults(target["threads"]), made.changes(target["threads"]), probe, target["threads"], share)
+            choice = best_options(
+                file.open,
+                made.defaults(target["threads"]),
+                made.changes(target["threads"]),
+                probe,
+                target["threads"],
+                share,
+            )
         openers[name] = partial(file.open, choice.options)
-        about[name] = {"runtime": made.runtime, "device": "cpu", "session": {**file.settings, **choice.options}, "gain": choice.gain}
+        about[name] = {
+            "runtime": made.runtime,
+            "device": "cpu",
+            "session": {**file.settings, **choice.options},
+            "gain": choice.gain,
+        }
     if task["torch"]:
         openers["baseline-torch"] = torch_query
         about["baseline-torch"] = {"runtime": "torch", "device": device, "session": {}, "gain": None}
     if twin := task.get("twin"):
         options = twin["options"] or about["baseline"]["session"]
-        openers[twin["name"]] = partial(_fixed, Path(twin["path"]), options, {name: np.array(v, dtype=np.int64) for name, v in twin["feed"].items()})
+        openers[twin["name"]] = partial(
+            _fixed, Path(twin["path"]), options, {name: np.array(v, dtype=np.int64) for name, v in twin["feed"].items()}
+        )
         about[twin["name"]] = {"runtime": "onnxruntime", "device": "cpu", "session": options, "gain": None}
     lengths, peak = [n for n in target["sequence"] if n != "task"], None
     if lengths and total >= _LIMIT_FROM and not twin:
         weights = weights_of(Path(next(iter(task["graphs"].values()))["path"]))
-        peak = peaks([(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"], min(2.0, total / 20))
+        peak = peaks(
+            [(n * target["batch"], *kn) for n in lengths for kn in weights], target["threads"], min(2.0, total / 20)
+        )
     left, results = (end - time.monotonic()) / len(feeds), []
-    for sequence, found in believable(openers, feeds, target["threads"], target["queries"], left, task.get("openings")).items():
+    for sequence, found in believable(
+        openers, feeds, target["threads"], target["queries"], left, task.get("openings")
+    ).items():
         for name in openers:
-            counted = {"samples": found.samples[name], "openings": found.openings, "waited_ms": sum(found.waited[name]), "restarts": found.restarts}
-            results.append({"subject": name, "sequence": sequence if sequence == "task" else int(sequence), **counted, "peak": peak, **about[name]})
+            counted = {
+                "samples": found.samples[name],
+                "openings": found.openings,
+                "waited_ms": sum(found.waited[name]),
+                "restarts": found.restarts,
+            }
+            results.append(
+                {
+                    "subject": name,
+                    "sequence": sequence if sequence == "task" else int(sequence),
+                    **counted,
+                    "peak": peak,
+                    **about[name],
+                }
+            )
     return results
 
 
@@ -113,8 +157,10 @@ def pin(threads: int) -> None:
 
 
 def feeds_of(rows: list[dict[str, list[Any]]], sequence: int | str, batch: int) -> list[Feed]:
-    """Batches of real token ids: at their own lengths ("task"), or repeated or cut to a fixed length. What a decoder is
-    given keeps its length."""
+    """Batches of real token ids: at their own lengths ("task"), or repeated or cut to a fixed length.
+
+    What a decoder is given keeps its length.
+    """
     out: list[Feed] = []
     for start in range(0, max(len(rows) - batch + 1, 1), batch):
         part = [rows[(start + i) % len(rows)] for i in range(batch)]
@@ -129,7 +175,10 @@ def _batch(name: str, rows: list[dict[str, list[Any]]], sequence: int | str) -> 
 
 
 def _tokens(values: list[Any]) -> int:
-    """Of a query; of its longest choice. As `tasks.encode.length`, whose package would take this process longer to import than all else."""
+    """Of a query; of its longest choice.
+
+    As `tasks.encode.length`, whose package would take this process longer to import than all else.
+    """
     return len(values[0]) if isinstance(values[0], list) else len(values)
 
 
@@ -141,8 +190,9 @@ def _fitted(values: list[Any], width: int, *, repeat: bool) -> list[Any]:
 
 
 def torch_opener(folder: Path, threads: int) -> tuple[Callable[[], Query], str]:
-    """What makes the FP32 model, run eagerly by torch, ready in memory of its own: on the GPU where there is one, else on these
-    processors."""
+    """What makes the FP32 model, run eagerly by torch, ready in memory of its own: on the GPU where there is one, else
+    on these processors.
+    """
     import copy
 
     import torch

@@ -1,4 +1,6 @@
-"""A bound on the memory that a graph may ask for while it is opened and answers: an operator may make a tensor of any shape out of a few bytes."""
+"""A bound on the memory that a graph may ask for while it is opened and answers: an operator may make a tensor of any
+shape out of a few bytes.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,11 @@ _BESIDE, _ROW, _TOKENS = 8 << 30, 1 << 30, 512
 
 @contextmanager
 def bounded(size: int, tokens: int = _TOKENS) -> Iterator[None]:
-    """Inside, this process gets so much more address space, and the runtime an error beyond it, which it raises. size: bytes of the graph
-    with its weights. tokens: of the longest row, by the square of which attention grows. Only where Linux tells what is taken."""
+    """Inside, this process gets so much more address space, and the runtime an error beyond it, which it raises.
+
+    size: bytes of the graph with its weights. tokens: of the longest row, by the square of which attention grows. Only
+    where Linux tells what is taken.
+    """
     statm = Path("/proc/self/statm")
     if not statm.exists():
         yield

@@ -55,7 +55,9 @@ def onnx_logits(session: Any, sample: ParityRows) -> Logits:
 
 
 def same_predictions(model: Any, session: Any, sample: ParityRows) -> float | None:
-    """The share of rows, each alone, to which torch and ONNX Runtime give the same classes; None where the model gives a score."""
+    """The share of rows, each alone, to which torch and ONNX Runtime give the same classes; None where the model gives
+    a score.
+    """
     torch_answer, onnx_answer = _torch_answers(model, sample.encoder), _onnx_answers(session, sample.encoder)
     pairs = [(torch_answer([row]), onnx_answer([row])) for row in sample.rows]
     if pairs[0][0].size == 1:

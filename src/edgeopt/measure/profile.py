@@ -7,16 +7,25 @@ from edgeopt.support import host
 
 
 def unfit(target: Target) -> list[str]:
-    """Why it cannot, in words; empty where nothing speaks against it. Of instructions only what the system says: not all do."""
+    """Why it cannot, in words; empty where nothing speaks against it.
+
+    Of instructions only what the system says: not all do.
+    """
     flags = host.cpu_flags()
     lacking = [wanted for wanted in target.instructions if flags and not flags & set(wanted.split("|"))]
     found = []
     if lacking:
-        found.append(f"the target has the instructions {', '.join(w.replace('|', ' or ') for w in lacking)}, this machine does not")
+        found.append(
+            f"the target has the instructions {', '.join(w.replace('|', ' or ') for w in lacking)}, this machine does not"
+        )
     if more := [flag for flag in target.without if flag in flags]:
-        found.append(f"this machine has the instructions {', '.join(more)}, which the runtime uses and the target lacks")
+        found.append(
+            f"this machine has the instructions {', '.join(more)}, which the runtime uses and the target lacks"
+        )
     if target.threads > host.cpus():
-        found.append(f"the target has {target.threads} threads, this machine {host.cpus()} processor{'s' * (host.cpus() > 1)}")
+        found.append(
+            f"the target has {target.threads} threads, this machine {host.cpus()} processor{'s' * (host.cpus() > 1)}"
+        )
     return found
 
 

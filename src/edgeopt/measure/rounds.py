@@ -22,18 +22,20 @@ _FRESH = 3
 OPENINGS = 10
 #: Of the time that an opening took on average, how much there has to be for another.
 _MOST = 0.5
-#: The bounds of each ratio of p50 to the first subject's should be this near to it; else more rounds are measured, up to so
-#: many times the number asked for.
+#: The bounds of each ratio of p50 to the first subject's should be this near to it; else more rounds are measured, up
+#: to so many times the number asked for.
 WIDE, ATTEMPTS = 0.05, 3
 
 Queries = Mapping[str, Query]
 
 
 class Rounds:
-    """Latencies of some subjects on some feeds: in each round every subject answers the same feed once, in random order.
-    samples: milliseconds by subject, one a round. waited: the milliseconds in which other programs had the processor
-    meanwhile; on one thread they are not in the samples. openings: how many rounds each opening has. restarts: how often the
-    rounds so far were thrown away because a ratio had drifted. round_seconds: of the last round of the warm-up."""
+    """Latencies of some subjects on some feeds: in each round every subject answers the same feed once, in random
+    order. samples: milliseconds by subject, one a round. waited: the milliseconds in which other programs had the
+    processor meanwhile; on one thread they are not in the samples. openings: how many rounds each opening has.
+    restarts: how often the rounds so far were thrown away because a ratio had drifted. round_seconds: of the last round
+    of the warm-up.
+    """
 
     def __init__(self, names: Sequence[str], feeds: Sequence[Any], threads: int) -> None:
         self.samples: dict[str, list[float]] = {name: [] for name in names}
@@ -62,8 +64,9 @@ class Rounds:
             self.waited[name].append(waited)
 
     def warm_up(self, queries: Queries, max_seconds: float) -> None:
-        """Rounds that do not count, before any that do: until the latencies are steady, but for no longer than max_seconds or
-        60 rounds."""
+        """Rounds that do not count, before any that do: until the latencies are steady, but for no longer than
+        max_seconds or 60 rounds.
+        """
         end = time.monotonic() + max_seconds
         for number in range(_WARM_LIMIT):
             began = time.monotonic()
@@ -74,7 +77,9 @@ class Rounds:
         self.clear()
 
     def freshen(self, queries: Queries, seconds: float = math.inf) -> None:
-        """What a session does on its first queries alone: a few that do not count, and none where one takes most of these seconds."""
+        """What a session does on its first queries alone: a few that do not count, and none where one takes most of
+        these seconds.
+        """
         for number in range(int(min(_FRESH, seconds / self.round_seconds)) if self.round_seconds else _FRESH):
             for name in self._order:
                 queries[name](self._feeds[(self._number + number) % len(self._feeds)])
@@ -86,7 +91,9 @@ class Rounds:
             values.clear()
 
 
-def interleaved(queries: Queries, feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float) -> dict[str, list[float]]:
+def interleaved(
+    queries: Queries, feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float
+) -> dict[str, list[float]]:
     """Milliseconds a query of one opening, after a warm-up, in as many rounds, or as max_seconds allow for both."""
     found = Rounds(list(queries), feeds, threads)
     end = time.monotonic() + max_seconds
@@ -96,13 +103,19 @@ def interleaved(queries: Queries, feeds: Sequence[Any], threads: int, rounds: in
 
 
 def believable(
-    openers: Mapping[str, Callable[[], Query]], feeds: Mapping[str, Sequence[Any]], threads: int, rounds: int, max_seconds: float, openings: int | None = None
+    openers: Mapping[str, Callable[[], Query]],
+    feeds: Mapping[str, Sequence[Any]],
+    threads: int,
+    rounds: int,
+    max_seconds: float,
+    openings: int | None = None,
 ) -> dict[str, Rounds]:
-    """The rounds of each of several lists of feeds, by its name: that many, spread over ten openings of all subjects in random
-    order, or as many as max_seconds a list allow, openings and warm-up included: so much is never exceeded by more than the opening
-    and the round that it ends in. What is not settled then is measured again while there is time: anew where a ratio has drifted,
-    else on top. openings: so many, of one sitting among several, after which nothing is measured again: what is not settled shows
-    between the sittings."""
+    """The rounds of each of several lists of feeds, by its name: that many, spread over ten openings of all subjects in
+    random order, or as many as max_seconds a list allow, openings and warm-up included: so much is never exceeded by
+    more than the opening and the round that it ends in. What is not settled then is measured again while there is time:
+    anew where a ratio has drifted, else on top. openings: so many, of one sitting among several, after which nothing is
+    measured again: what is not settled shows between the sittings.
+    """
     rng = random.Random(0)
 
     def opened() -> dict[str, Query]:

@@ -1,7 +1,7 @@
 """Which of a runtime's options a file is quickest with on a target: coordinate descent over a handful of changes.
 
-The optimizers named here are those that changed the time of a MiniLM in FP32 or either int8; the others leave its graph as it
-is, or change nothing that can be measured (benchmarks/results/session_choices.json).
+The optimizers named here are those that changed the time of a MiniLM in FP32 or either int8; the others leave its graph
+as it is, or change nothing that can be measured (benchmarks/results/session_choices.json).
 
 Two sessions at a time are compared, in paired rounds: memory stays small, and idle sessions disturb nothing.
 """
@@ -23,16 +23,20 @@ from edgeopt.statistics.bounds import Bounds, Values, percentile_ratio
 Query = Callable[[Any], object]
 #: A change must make the median this much quicker at 95 % confidence, else the runtime's default stays.
 WORTH = 1.01
-#: Seconds that the search takes at most, all comparisons and openings included, but for the opening and the queries that it is just
-#: at; and the share of them after which no further change is tried, so that there is time to confirm what came of it.
+#: Seconds that the search takes at most, all comparisons and openings included, but for the opening and the queries
+#: that it is just at; and the share of them after which no further change is tried, so that there is time to confirm
+#: what came of it.
 SECONDS, _TRYING = 7.5, 2 / 3
 #: Queries that are not counted; those after which what looks no quicker is given up; those that decide.
 _WARM, _LOOK, _DECIDE = 2, 10, 40
 
 
 class Choice(NamedTuple):
-    """query: a session with the options. gain: the default options' median over theirs, from rounds that had no part in choosing
-    them; None where the defaults stay."""
+    """query: a session with the options.
+
+    gain: the default options' median over theirs, from rounds that had no part in choosing them; None where the
+    defaults stay.
+    """
 
     query: Query
     options: dict[str, Any]
@@ -47,9 +51,11 @@ def best_options(
     threads: int,
     seconds: float = SECONDS,
 ) -> Choice:
-    """Each change in turn is kept where the graph is quicker with it than without, beyond noise (one-sided 95 % bound of the
-    ratio above 1.01). What came of it is then measured against the defaults once more, and has to be worth it there too.
-    open_query: opens the file with options. changes: what is tried, in this order. feeds: what is asked, in turn."""
+    """Each change in turn is kept where the graph is quicker with it than without, beyond noise (one-sided 95 % bound
+    of the ratio above 1.01). What came of it is then measured against the defaults once more, and has to be worth it
+    there too. open_query: opens the file with options. changes: what is tried, in this order. feeds: what is asked, in
+    turn.
+    """
     options, began = defaults, time.monotonic()
     default = best = open_query(options)
     opening, trying, end = time.monotonic() - began, began + _TRYING * seconds, began + seconds
@@ -66,7 +72,8 @@ def best_options(
     if confirmed.low <= WORTH:
         return Choice(default, defaults, None)
     gain = _ratio(_rounds(default, best, feeds, threads, _DECIDE, end))
-    return Choice(best, options, gain if gain.low > 0 else confirmed)  # where there was no time for it, what confirmed the choice
+    # where there was no time for it, what confirmed the choice
+    return Choice(best, options, gain if gain.low > 0 else confirmed)
 
 
 def changed(options: Options, change: Options) -> dict[str, Any]:
@@ -89,13 +96,17 @@ def _ratio(samples: Values) -> Bounds:
 
 
 def _rounds(one: Query, other: Query, feeds: Sequence[Any], threads: int, rounds: int, end: float) -> Values:
-    """Seconds a query, shape (2, rounds): in each round both answer the same feed, in random order. Fewer rounds, but one
-    at least, where the time is up: at `end` of time.monotonic()."""
+    """Seconds a query, shape (2, rounds): in each round both answer the same feed, in random order.
+
+    Fewer rounds, but one at least, where the time is up: at `end` of time.monotonic().
+    """
     queries, rng = (one, other), random.Random(0)
     samples = np.zeros((2, rounds))
     for number in range(-_WARM if time.monotonic() < end else 0, rounds):
         for which in rng.sample((0, 1), 2):
-            samples[which, max(number, 0)] = timed(partial(queries[which], feeds[number % len(feeds)]), threads)[0] / 1e3
+            samples[which, max(number, 0)] = (
+                timed(partial(queries[which], feeds[number % len(feeds)]), threads)[0] / 1e3
+            )
         if number >= 0 and time.monotonic() > end:
             return samples[:, : number + 1]
     return samples

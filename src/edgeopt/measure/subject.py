@@ -17,20 +17,37 @@ from edgeopt.store.store import State
 from edgeopt.tasks import Task
 
 
-def subject_of(shown: str, file: Path, task: Task, labels: Any, answered: tuple[Any, float] | None, starts: Starts | None, like: Path | None = None,
-               precision: Precision | None = None) -> Subject:  # fmt: skip
-    """What is known of a file. answered: its outputs on the rows that have these labels and how many seconds they took;
-    without it there are no metrics, and without starts neither memory nor cold start. like: the graph whose weights the file
-    holds, where it is none itself."""
+def subject_of(
+    shown: str,
+    file: Path,
+    task: Task,
+    labels: Any,
+    answered: tuple[Any, float] | None,
+    starts: Starts | None,
+    like: Path | None = None,
+    precision: Precision | None = None,
+) -> Subject:
+    """What is known of a file.
+
+    answered: its outputs on the rows that have these labels and how many seconds they took; without it there are no
+    metrics, and without starts neither memory nor cold start. like: the graph whose weights the file holds, where it is
+    none itself.
+    """
     weights = weigh(like or file)
     outputs, seconds = answered or (np.empty(0), None)
     return Subject(
-        artifact=shown, metrics=task.metrics(labels, outputs) if answered else {}, extra=task.extra_metrics(labels, outputs) if answered else {},
-        inference_seconds=None if seconds is None else round(seconds, 3), size_bytes=size_of(file), parameters=weights.parameters, nonzero=weights.nonzero,
+        artifact=shown,
+        metrics=task.metrics(labels, outputs) if answered else {},
+        extra=task.extra_metrics(labels, outputs) if answered else {},
+        inference_seconds=None if seconds is None else round(seconds, 3),
+        size_bytes=size_of(file),
+        parameters=weights.parameters,
+        nonzero=weights.nonzero,
         precision=precision or ("int8" if weights.precision == "int8" else "fp32"),
         memory_peak_bytes=int(np.median(starts.peak_bytes)) if starts else None,
-        cold_start_ms=float(np.median(starts.ms)) if starts else None, starts=starts,
-    )  # fmt: skip
+        cold_start_ms=float(np.median(starts.ms)) if starts else None,
+        starts=starts,
+    )
 
 
 def state_bytes(state: State) -> int:

@@ -1,8 +1,10 @@
-"""A graph's twin: the same operators on weights of the same shapes, drawn anew, so that it takes as long and holds nothing of the model.
+"""A graph's twin: the same operators on weights of the same shapes, drawn anew, so that it takes as long and holds
+nothing of the model.
 
-Two latencies that were taken at two times differ by what else the machine did. The twin is measured beside the one and beside
-the other: of the two ratios to it that falls out, as between models that are measured side by side. What a product takes does not
-depend on the numbers in it, as long as none is denormal; so each weight is normal with the mean and deviation that it had.
+Two latencies that were taken at two times differ by what else the machine did. The twin is measured beside the one and
+beside the other: of the two ratios to it that falls out, as between models that are measured side by side. What a
+product takes does not depend on the numbers in it, as long as none is denormal; so each weight is normal with the mean
+and deviation that it had.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ _GRAPHS = (5, 10)  # AttributeProto.GRAPH, GRAPHS
 
 
 class Drawn(Part):
-    """One tensor that is drawn anew. type: ONNX's number of it; of floats and 32-bit integers also what their values were like."""
+    """One tensor that is drawn anew.
+
+    type: ONNX's number of it; of floats and 32-bit integers also what their values were like.
+    """
 
     name: str
     type: int
@@ -57,11 +62,17 @@ class Drawn(Part):
 
     @property
     def bytes(self) -> int:
-        return self.size * np.dtype(_FLOATS[self.type]).itemsize if self.type in _FLOATS else math.ceil(self.size * _SMALL_INTS.get(self.type, 32) / 8)
+        return (
+            self.size * np.dtype(_FLOATS[self.type]).itemsize
+            if self.type in _FLOATS
+            else math.ceil(self.size * _SMALL_INTS.get(self.type, 32) / 8)
+        )
 
 
 class Feed(Part):
-    """What the twin is asked at one sequence of a target: of each input its shape and the numbers that it counts up, over and over."""
+    """What the twin is asked at one sequence of a target: of each input its shape and the numbers that it counts up,
+    over and over.
+    """
 
     target: str
     sequence: int | str
@@ -70,16 +81,25 @@ class Feed(Part):
     @field_validator("inputs")
     @classmethod
     def _sane(cls, inputs: dict[str, tuple[list[int], int, int]]) -> dict[str, tuple[list[int], int, int]]:
-        if any(not 0 < math.prod(shape) <= 1 << 24 or min(shape) < 1 or not 0 <= least <= most < 1 << 31 for shape, least, most in inputs.values()):
+        if any(
+            not 0 < math.prod(shape) <= 1 << 24 or min(shape) < 1 or not 0 <= least <= most < 1 << 31
+            for shape, least, most in inputs.values()
+        ):
             raise ValueError("an input of an absurd shape")
         return inputs
 
     def values(self) -> dict[str, Any]:
-        return {name: (least + np.arange(math.prod(s)) % (most - least + 1)).reshape(s).tolist() for name, (s, least, most) in self.inputs.items()}
+        return {
+            name: (least + np.arange(math.prod(s)) % (most - least + 1)).reshape(s).tolist()
+            for name, (s, least, most) in self.inputs.items()
+        }
 
 
 class Twin(Part):
-    """graph: the ONNX file without the weights in `tensors`, zlib in base64. feeds: what it is asked, of each target and sequence."""
+    """graph: the ONNX file without the weights in `tensors`, zlib in base64.
+
+    feeds: what it is asked, of each target and sequence.
+    """
 
     graph: str
     tensors: list[Drawn] = Field(max_length=100_000)
@@ -127,16 +147,29 @@ def twin_of(path: Path, feeds: Mapping[tuple[str, int | str], Mapping[str, Any]]
         more: dict[str, float] = {}
         if tensor.data_type not in _SMALL_INTS:
             values = numpy_helper.to_array(tensor).astype(np.float64)
-            more = {"mean": float(values.mean()), "deviation": float(values.std()), "least": float(values.min()), "most": float(values.max())}
+            more = {
+                "mean": float(values.mean()),
+                "deviation": float(values.std()),
+                "least": float(values.min()),
+                "most": float(values.max()),
+            }
         drawn.append(Drawn(name=tensor.name, type=tensor.data_type, shape=list(tensor.dims), **more))
         _empty(tensor)
     for field in ("doc_string", "producer_name", "producer_version"):
         model.ClearField(field)
     del model.metadata_props[:]
-    return Twin(graph=base64.b64encode(zlib.compress(model.SerializeToString(), 9)).decode(), tensors=drawn, feeds=[
-        Feed(target=target, sequence=sequence, inputs={n: (list(a.shape), int(a.min()), int(a.max())) for n, a in feed.items()})
-        for (target, sequence), feed in feeds.items()
-    ])  # fmt: skip
+    return Twin(
+        graph=base64.b64encode(zlib.compress(model.SerializeToString(), 9)).decode(),
+        tensors=drawn,
+        feeds=[
+            Feed(
+                target=target,
+                sequence=sequence,
+                inputs={n: (list(a.shape), int(a.min()), int(a.max())) for n, a in feed.items()},
+            )
+            for (target, sequence), feed in feeds.items()
+        ],
+    )
 
 
 def typical(rows: list[Ids]) -> Ids:
@@ -155,7 +188,16 @@ def _draw(drawn: Drawn, number: int) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def _empty(tensor: Any) -> None:
-    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "external_data", "data_location"):
+    for field in (
+        "raw_data",
+        "float_data",
+        "int32_data",
+        "int64_data",
+        "double_data",
+        "uint64_data",
+        "external_data",
+        "data_location",
+    ):
         tensor.ClearField(field)
 
 
@@ -171,8 +213,11 @@ def _refer(tensor: Any, drawn: Drawn, start: int) -> None:
 
 
 def _parsed(graph: str) -> Any:
-    """The graph of a twin. Raises ValueError where it is none, holds one graph inside another, operators that are not
-    ONNX's or the runtime's, or names files."""
+    """The graph of a twin.
+
+    Raises ValueError where it is none, holds one graph inside another, operators that are not ONNX's or the runtime's,
+    or names files.
+    """
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import ModelProto, TensorProto
 
@@ -184,7 +229,9 @@ def _parsed(graph: str) -> Any:
         raise ValueError("the twin's graph cannot be read") from None
     if unpacking.unconsumed_tail or not model.graph.node:
         raise ValueError("the twin's graph cannot be read")
-    if model.functions or any(node.domain not in _DOMAINS or any(a.type in _GRAPHS for a in node.attribute) for node in model.graph.node):
+    if model.functions or any(
+        node.domain not in _DOMAINS or any(a.type in _GRAPHS for a in node.attribute) for node in model.graph.node
+    ):
         raise ValueError("the twin's graph has operators that a model for a device has not")
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ValueError("the twin's graph names a file")

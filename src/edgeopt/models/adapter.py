@@ -33,14 +33,17 @@ def save_adapter(model: Any, folder: Path) -> None:
     """adapter_model.safetensors and adapter_config.json, without paths of this machine: equal weights give equal files."""
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
-    write_config(folder, {**json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")), "base_model_name_or_path": ""})
+    write_config(
+        folder, {**json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")), "base_model_name_or_path": ""}
+    )
 
 
 def merge(model: Any) -> Any:
     """Fold a peft adapter into its base, layer by layer, and return the base.
 
     peft's own `merge_and_unload` goes into the layers of a wrapped head (ELECTRA's has two), which are no
-    adapted layers, and fails there for some methods; here the head that was trained takes its place whole."""
+    adapted layers, and fails there for some methods; here the head that was trained takes its place whole.
+    """
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper

@@ -24,6 +24,8 @@ def method_of(folder: Path) -> str | None:
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    config = {k: sorted(v) if k in ("target_modules", "modules_to_save", "feedforward_modules") and isinstance(v, list) else v
-              for k, v in config.items()}  # fmt: skip
+    config = {
+        k: sorted(v) if k in ("target_modules", "modules_to_save", "feedforward_modules") and isinstance(v, list) else v
+        for k, v in config.items()
+    }
     (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")

@@ -13,20 +13,19 @@ from edgeopt.support.registry import Registry
 class Anatomy:
     """Names inside a task model of one model type; of a layer's parts within the layer.
 
-    base: attribute that holds the encoder with its embeddings. layers: prefix of the numbered layers.
-    self_attention: the module that holds query, key and value. attention: those three.
-    projections: the linears that write a layer's two results, of the attention and of the feed-forward.
-    ffn_in, activation: the linear into the feed-forward and what follows it. norms: the LayerNorms behind the two projections.
-    tables: embeddings that are added up, within the base. embedding_norm: the LayerNorm behind them.
-    embedding_projection: a linear from narrow embeddings to the hidden width, where a model has it.
-    position_bias: a table that adds a bias for each head to the scores of every layer, within the base.
-    readers: linears behind the last layer; the first that a model has reads the hidden states.
-    positions_after: the number behind which positions are numbered, or `padding` for that of the padding token; None: from 0 on.
-    sizes: what the config calls the numbers of layers and heads, the neurons of a layer, and the hidden width.
-    takes_prefix: whether transformers' attention takes keys and values from outside, as prefix tuning gives them.
-    has_decoder: whether the model is an encoder and a decoder. decodes: whether transformers has a decoder of the family.
-    new: how the names of the modules end that a checkpoint lacks before it is trained for the task, where they do not
-    simply stand beside the base.
+    base: attribute that holds the encoder with its embeddings. layers: prefix of the numbered layers. self_attention:
+    the module that holds query, key and value. attention: those three. projections: the linears that write a layer's
+    two results, of the attention and of the feed-forward. ffn_in, activation: the linear into the feed-forward and what
+    follows it. norms: the LayerNorms behind the two projections. tables: embeddings that are added up, within the base.
+    embedding_norm: the LayerNorm behind them. embedding_projection: a linear from narrow embeddings to the hidden
+    width, where a model has it. position_bias: a table that adds a bias for each head to the scores of every layer,
+    within the base. readers: linears behind the last layer; the first that a model has reads the hidden states.
+    positions_after: the number behind which positions are numbered, or `padding` for that of the padding token; None:
+    from 0 on. sizes: what the config calls the numbers of layers and heads, the neurons of a layer, and the hidden
+    width. takes_prefix: whether transformers' attention takes keys and values from outside, as prefix tuning gives
+    them. has_decoder: whether the model is an encoder and a decoder. decodes: whether transformers has a decoder of the
+    family. new: how the names of the modules end that a checkpoint lacks before it is trained for the task, where they
+    do not simply stand beside the base.
     """
 
     base: str
@@ -38,7 +37,11 @@ class Anatomy:
     activation: str
     norms: tuple[str, str]
     readers: tuple[str, ...]
-    tables: tuple[str, ...] = ("embeddings.word_embeddings", "embeddings.position_embeddings", "embeddings.token_type_embeddings")
+    tables: tuple[str, ...] = (
+        "embeddings.word_embeddings",
+        "embeddings.position_embeddings",
+        "embeddings.token_type_embeddings",
+    )
     embedding_norm: str = "embeddings.LayerNorm"
     embedding_projection: str | None = None
     position_bias: str | None = None
@@ -67,11 +70,19 @@ class Anatomy:
 def bert_like(base: str, readers: tuple[str, ...], embedding_projection: str | None = None) -> Anatomy:
     """The anatomy of a family whose layers have BERT's names, below another base."""
     return Anatomy(
-        base=base, layers=f"{base}.encoder.layer", self_attention="attention.self",
-        attention=("attention.self.query", "attention.self.key", "attention.self.value"), projections=("attention.output.dense", "output.dense"),
-        ffn_in="intermediate.dense", activation="intermediate.intermediate_act_fn", norms=("attention.output.LayerNorm", "output.LayerNorm"),
-        readers=(f"{base}.pooler.dense", *readers), embedding_projection=embedding_projection, takes_prefix=True, decodes=True,
-    )  # fmt: skip
+        base=base,
+        layers=f"{base}.encoder.layer",
+        self_attention="attention.self",
+        attention=("attention.self.query", "attention.self.key", "attention.self.value"),
+        projections=("attention.output.dense", "output.dense"),
+        ffn_in="intermediate.dense",
+        activation="intermediate.intermediate_act_fn",
+        norms=("attention.output.LayerNorm", "output.LayerNorm"),
+        readers=(f"{base}.pooler.dense", *readers),
+        embedding_projection=embedding_projection,
+        takes_prefix=True,
+        decodes=True,
+    )
 
 
 _ROBERTA = replace(bert_like("roberta", ("classifier.dense", "classifier", "qa_outputs")), positions_after="padding")
@@ -79,31 +90,55 @@ _ROBERTA = replace(bert_like("roberta", ("classifier.dense", "classifier", "qa_o
 #: Model type of an encoder and a decoder made of one encoder's checkpoint.
 PAIR = "encoder-decoder"
 #: Attention to the encoder, and what stands before the words' scores, in BERT's, RoBERTa's and ELECTRA's names.
-_NEW_OF_PAIR = ("crossattention", "cls.predictions.transform", "lm_head.dense", "lm_head.layer_norm", "generator_predictions", "enc_to_dec_proj")
+_NEW_OF_PAIR = (
+    "crossattention",
+    "cls.predictions.transform",
+    "lm_head.dense",
+    "lm_head.layer_norm",
+    "generator_predictions",
+    "enc_to_dec_proj",
+)
 
 _OURS = {
     "bert": bert_like("bert", ("classifier", "qa_outputs")),
-    "electra": bert_like("electra", ("classifier.dense", "sequence_summary.summary", "classifier", "qa_outputs"), "embeddings_project"),
+    "electra": bert_like(
+        "electra", ("classifier.dense", "sequence_summary.summary", "classifier", "qa_outputs"), "embeddings_project"
+    ),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
     "distilbert": Anatomy(
-        sizes=("n_layers", "n_heads", "hidden_dim", "dim"), base="distilbert", layers="distilbert.transformer.layer", self_attention="attention",
-        attention=("attention.q_lin", "attention.k_lin", "attention.v_lin"), projections=("attention.out_lin", "ffn.lin2"), ffn_in="ffn.lin1",
+        sizes=("n_layers", "n_heads", "hidden_dim", "dim"),
+        base="distilbert",
+        layers="distilbert.transformer.layer",
+        self_attention="attention",
+        attention=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        projections=("attention.out_lin", "ffn.lin2"),
+        ffn_in="ffn.lin1",
         activation="ffn.activation",
-        norms=("sa_layer_norm", "output_layer_norm"), readers=("pre_classifier", "classifier", "qa_outputs"),
+        norms=("sa_layer_norm", "output_layer_norm"),
+        readers=("pre_classifier", "classifier", "qa_outputs"),
         tables=("embeddings.word_embeddings", "embeddings.position_embeddings"),
     ),
     "mpnet": Anatomy(
-        positions_after=1, base="mpnet", layers="mpnet.encoder.layer", self_attention="attention.attn",
-        attention=("attention.attn.q", "attention.attn.k", "attention.attn.v"), projections=("attention.attn.o", "output.dense"),
-        ffn_in="intermediate.dense", activation="intermediate.intermediate_act_fn", norms=("attention.LayerNorm", "output.LayerNorm"),
+        positions_after=1,
+        base="mpnet",
+        layers="mpnet.encoder.layer",
+        self_attention="attention.attn",
+        attention=("attention.attn.q", "attention.attn.k", "attention.attn.v"),
+        projections=("attention.attn.o", "output.dense"),
+        ffn_in="intermediate.dense",
+        activation="intermediate.intermediate_act_fn",
+        norms=("attention.LayerNorm", "output.LayerNorm"),
         readers=("mpnet.pooler.dense", "classifier.dense", "classifier", "qa_outputs"),
-        tables=("embeddings.word_embeddings", "embeddings.position_embeddings"), position_bias="encoder.relative_attention_bias",
+        tables=("embeddings.word_embeddings", "embeddings.position_embeddings"),
+        position_bias="encoder.relative_attention_bias",
     ),
     # both stacks' layers end in the same names, in each family that can be a decoder
-    PAIR: replace(bert_like("encoder", ()), layers="encoder.layer", new=_NEW_OF_PAIR, takes_prefix=False, has_decoder=True),
-}  # fmt: skip
+    PAIR: replace(
+        bert_like("encoder", ()), layers="encoder.layer", new=_NEW_OF_PAIR, takes_prefix=False, has_decoder=True
+    ),
+}
 
 
 def _made(given: object, name: str) -> Anatomy:

@@ -61,12 +61,21 @@ def attach(model: Any, *, placement: str, reduction: int, activation: str) -> An
     for name, module in list(model.named_modules()):
         if shape.part_of(name) in parts:
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, Adapted(module, Bottleneck(module.out_features, reduction, activation)))
+            setattr(
+                model.get_submodule(parent),
+                child,
+                Adapted(module, Bottleneck(module.out_features, reduction, activation)),
+            )
     heads = head_of(model)
     for head in heads:
         model.get_submodule(head).requires_grad_(True)
-    model.bottleneck_config = {"peft_type": "BOTTLENECK", "placement": placement, "reduction": reduction, "activation": activation,
-                               "modules_to_save": heads}  # fmt: skip
+    model.bottleneck_config = {
+        "peft_type": "BOTTLENECK",
+        "placement": placement,
+        "reduction": reduction,
+        "activation": activation,
+        "modules_to_save": heads,
+    }
     return model
 
 
@@ -75,13 +84,18 @@ def save(model: Any, folder: Path) -> None:
 
     folder.mkdir()
     kept = ("bottleneck", *model.bottleneck_config["modules_to_save"])
-    tensors = {f"{_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in model.state_dict().items() if is_inside(n, kept)}
+    tensors = {
+        f"{_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in model.state_dict().items() if is_inside(n, kept)
+    }
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     write_config(folder, model.bottleneck_config)
 
 
 def load(model: Any, folder: Path) -> Any:
-    """The model with the bottlenecks and the head of an adapter folder. Raises RuntimeError where they do not fit it."""
+    """The model with the bottlenecks and the head of an adapter folder.
+
+    Raises RuntimeError where they do not fit it.
+    """
     import json
 
     from safetensors.torch import load_file

@@ -9,10 +9,18 @@ from peft import PeftModelForSequenceClassification
 
 
 class PromptedChoices(PeftModelForSequenceClassification):  # type: ignore[misc]
-    """The learned tokens before every choice. input_ids and the masks: (batch, choices, sequence). Files are peft's; a model
-    that is read by plain peft lacks this forward."""
+    """The learned tokens before every choice. input_ids and the masks: (batch, choices, sequence).
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None, **more: Any) -> Any:
+    Files are peft's; a model that is read by plain peft lacks this forward.
+    """
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+        **more: Any,
+    ) -> Any:
         batch, choices, width = input_ids.shape
         texts = self.word_embeddings(input_ids.reshape(-1, width))
         prompts = self.get_prompt(batch_size=batch * choices).to(texts.dtype)

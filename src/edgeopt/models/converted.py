@@ -1,4 +1,5 @@
-"""A tokenizer that a folder has in older files alone (vocab.txt; vocab.json with merges.txt; a SentencePiece model), as tokenizer.json has it.
+"""A tokenizer that a folder has in older files alone (vocab.txt; vocab.json with merges.txt; a SentencePiece model), as
+tokenizer.json has it.
 
 What comes out is compared, on the rows that it will read, with another implementation of the same files.
 """
@@ -25,8 +26,10 @@ _DAMAGED = "copy the file again, or save the tokenizer with `tokenizer.save_pret
 
 
 def convert(folder: Path, model_type: str, stated: Mapping[str, Any]) -> tuple[str, Any]:
-    """The file that it is made from, and the tokenizer. Raises InputError E311 where there is none or it is damaged, E206 where
-    the package is absent that reads it."""
+    """The file that it is made from, and the tokenizer.
+
+    Raises InputError E311 where there is none or it is damaged, E206 where the package is absent that reads it.
+    """
     try:
         if (folder / WORDS).is_file():
             return WORDS, _word_pieces(folder, model_type, stated)
@@ -38,12 +41,23 @@ def convert(folder: Path, model_type: str, stated: Mapping[str, Any]) -> tuple[s
     except InputError:
         raise
     except Exception as error:  # tokenizers and transformers raise bare Exception
-        raise bad_input("E311", f"the tokenizer's files cannot be read: {' '.join(str(error).split())[:200]}", place=Place.of(folder), help=_DAMAGED) from None
-    raise bad_input("E311", f"model folder {folder} has no tokenizer", help="save it there with `tokenizer.save_pretrained(folder)`")
+        raise bad_input(
+            "E311",
+            f"the tokenizer's files cannot be read: {' '.join(str(error).split())[:200]}",
+            place=Place.of(folder),
+            help=_DAMAGED,
+        ) from None
+    raise bad_input(
+        "E311", f"model folder {folder} has no tokenizer", help="save it there with `tokenizer.save_pretrained(folder)`"
+    )
 
 
-def check_conversion(folder: Path, slow: str, tokenizer: Any, stated: Mapping[str, Any], rows: Iterable[tuple[str, ...]]) -> None:
-    """Raises InputError E320 with the first row to which the converted tokenizer and a second reading of its files give other ids."""
+def check_conversion(
+    folder: Path, slow: str, tokenizer: Any, stated: Mapping[str, Any], rows: Iterable[tuple[str, ...]]
+) -> None:
+    """Raises InputError E320 with the first row to which the converted tokenizer and a second reading of its files give
+    other ids.
+    """
     reference = {WORDS: _words_again, BPE: _pairs_again}.get(slow, _pieces_again)(folder, stated)
     for number, row in enumerate(rows, 1):
         for text in row:
@@ -53,24 +67,37 @@ def check_conversion(folder: Path, slow: str, tokenizer: Any, stated: Mapping[st
                 raise _differ(what, folder / slow, number, text, ("converted", made), (slow, other), _ELSEWHERE)
 
 
-def undecided(folder: Path, tokenizer: Any, stated: Mapping[str, Any], rows: Iterable[tuple[str, ...]]) -> InputError | None:
-    """A vocabulary with capitals whose folder does not state do_lower_case: transformers lowers the texts, and the vocabulary says
-    that the model saw capitals."""
+def undecided(
+    folder: Path, tokenizer: Any, stated: Mapping[str, Any], rows: Iterable[tuple[str, ...]]
+) -> InputError | None:
+    """A vocabulary with capitals whose folder does not state do_lower_case: transformers lowers the texts, and the
+    vocabulary says that the model saw capitals.
+    """
     if not (folder / WORDS).is_file() or isinstance(stated.get("do_lower_case"), bool):
         return None
     marks = {t.content for t in tokenizer.get_added_tokens_decoder().values()}
-    if not any(word != word.lower() and word not in marks and not re.fullmatch(r"\[.*\]|<.*>", word) for word in tokenizer.get_vocab(with_added_tokens=False)):
+    if not any(
+        word != word.lower() and word not in marks and not re.fullmatch(r"\[.*\]|<.*>", word)
+        for word in tokenizer.get_vocab(with_added_tokens=False)
+    ):
         return None
     from tokenizers import Tokenizer
 
     cased = json.loads(tokenizer.to_str())
     cased["normalizer"] |= {"lowercase": False}
-    return first_difference(f"{WORDS} has words with capitals, and nothing states whether texts are lowered", folder / WORDS, ("lowered", tokenizer),
-                            ("as they are", Tokenizer.from_str(json.dumps(cased))), rows,
-                            'write {"do_lower_case": false} (or true) into tokenizer_config.json, as the model was trained')  # fmt: skip
+    return first_difference(
+        f"{WORDS} has words with capitals, and nothing states whether texts are lowered",
+        folder / WORDS,
+        ("lowered", tokenizer),
+        ("as they are", Tokenizer.from_str(json.dumps(cased))),
+        rows,
+        'write {"do_lower_case": false} (or true) into tokenizer_config.json, as the model was trained',
+    )
 
 
-def first_difference(what: str, path: Path, one: tuple[str, Any], other: tuple[str, Any], rows: Iterable[tuple[str, ...]], help: str) -> InputError | None:
+def first_difference(
+    what: str, path: Path, one: tuple[str, Any], other: tuple[str, Any], rows: Iterable[tuple[str, ...]], help: str
+) -> InputError | None:
     """An error E320 with the first row to which two tokenizers, each with a name, give other ids."""
     for number, row in enumerate(rows, 1):
         for text in row:
@@ -80,8 +107,12 @@ def first_difference(what: str, path: Path, one: tuple[str, Any], other: tuple[s
     return None
 
 
-def _differ(what: str, path: Path, number: int, text: str, one: tuple[str, list[int]], other: tuple[str, list[int]], help: str) -> InputError:
-    at = next((i for i, (a, b) in enumerate(zip(one[1], other[1], strict=False)) if a != b), min(len(one[1]), len(other[1])))
+def _differ(
+    what: str, path: Path, number: int, text: str, one: tuple[str, list[int]], other: tuple[str, list[int]], help: str
+) -> InputError:
+    at = next(
+        (i for i, (a, b) in enumerate(zip(one[1], other[1], strict=False)) if a != b), min(len(one[1]), len(other[1]))
+    )
 
     def around(ids: list[int]) -> str:
         return ("… " if at > 2 else "") + " ".join(map(str, ids[max(at - 2, 0) : at + 4]))
@@ -100,17 +131,33 @@ def _word_pieces(folder: Path, model_type: str, stated: Mapping[str, Any]) -> An
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     words, mpnet = _vocabulary(folder), model_type == "mpnet"
-    start, end = _named(stated, "cls_token", "<s>" if mpnet else "[CLS]"), _named(stated, "sep_token", "</s>" if mpnet else "[SEP]")
-    unknown, pad, mask = (_named(stated, f"{n}_token", d) for n, d in (("unk", "[UNK]"), ("pad", "<pad>" if mpnet else "[PAD]"),
-                                                                         ("mask", "<mask>" if mpnet else "[MASK]")))  # fmt: skip
+    start, end = (
+        _named(stated, "cls_token", "<s>" if mpnet else "[CLS]"),
+        _named(stated, "sep_token", "</s>" if mpnet else "[SEP]"),
+    )
+    unknown, pad, mask = (
+        _named(stated, f"{n}_token", d)
+        for n, d in (
+            ("unk", "[UNK]"),
+            ("pad", "<pad>" if mpnet else "[PAD]"),
+            ("mask", "<mask>" if mpnet else "[MASK]"),
+        )
+    )
     lacking = next((t for t in (start, end, unknown) if t not in words), None)
     if lacking is not None:
-        raise bad_input("E311", f"{WORDS} has no {lacking}", place=Place.of(folder / WORDS), help="name the special tokens in tokenizer_config.json")
+        raise bad_input(
+            "E311",
+            f"{WORDS} has no {lacking}",
+            place=Place.of(folder / WORDS),
+            help="name the special tokens in tokenizer_config.json",
+        )
     tokenizer = Tokenizer(models.WordPiece(words, unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=stated.get("tokenize_chinese_chars") is not False, strip_accents=_flag(stated, "strip_accents", None),
+        clean_text=True,
+        handle_chinese_chars=stated.get("tokenize_chinese_chars") is not False,
+        strip_accents=_flag(stated, "strip_accents", None),
         lowercase=bool(_flag(stated, "do_lower_case", True)),
-    )  # fmt: skip
+    )
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(prefix="##")
     _add(tokenizer, folder, stated, [start, end, unknown, pad, mask])
     one, two = (end, words[end]), (start, words[start])
@@ -123,18 +170,32 @@ def _words_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
     from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
     words = _vocabulary(folder)
-    names = {f"{n}_token": t for n, options in (("unk", ["[UNK]"]), ("sep", ["[SEP]", "</s>"]), ("cls", ["[CLS]", "<s>"]), ("pad", ["[PAD]", "<pad>"]),
-             ("mask", ["[MASK]", "<mask>"])) if (t := _named(stated, f"{n}_token", next((o for o in options if o in words), ""))) in words}  # fmt: skip
+    names = {
+        f"{n}_token": t
+        for n, options in (
+            ("unk", ["[UNK]"]),
+            ("sep", ["[SEP]", "</s>"]),
+            ("cls", ["[CLS]", "<s>"]),
+            ("pad", ["[PAD]", "<pad>"]),
+            ("mask", ["[MASK]", "<mask>"]),
+        )
+        if (t := _named(stated, f"{n}_token", next((o for o in options if o in words), ""))) in words
+    }
     slow = BertTokenizerLegacy(
-        str(folder / WORDS), do_lower_case=_flag(stated, "do_lower_case", True), strip_accents=_flag(stated, "strip_accents", None),
-        tokenize_chinese_chars=stated.get("tokenize_chinese_chars") is not False, **names,
-    )  # fmt: skip
+        str(folder / WORDS),
+        do_lower_case=_flag(stated, "do_lower_case", True),
+        strip_accents=_flag(stated, "strip_accents", None),
+        tokenize_chinese_chars=stated.get("tokenize_chinese_chars") is not False,
+        **names,
+    )
     slow.add_tokens([t for t, n in _added(folder, stated) if n >= len(words)])
     return lambda text: [int(i) for i in slow.encode(text, add_special_tokens=False)]
 
 
 def _vocabulary(folder: Path) -> dict[str, int]:
-    with (folder / WORDS).open(encoding="utf-8") as lines:  # not splitlines, which knows more line ends than a vocabulary does
+    with (folder / WORDS).open(
+        encoding="utf-8"
+    ) as lines:  # not splitlines, which knows more line ends than a vocabulary does
         return {line.rstrip("\n"): i for i, line in enumerate(lines)}
 
 
@@ -144,16 +205,32 @@ def _vocabulary(folder: Path) -> dict[str, int]:
 def _byte_pairs(folder: Path, stated: Mapping[str, Any]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-    tokenizer = Tokenizer(models.BPE.from_file(str(folder / BPE), str(folder / MERGES), continuing_subword_prefix="", end_of_word_suffix=""))
+    tokenizer = Tokenizer(
+        models.BPE.from_file(
+            str(folder / BPE), str(folder / MERGES), continuing_subword_prefix="", end_of_word_suffix=""
+        )
+    )
     spaced = stated.get("add_prefix_space") is True
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=spaced), decoders.ByteLevel()
     start, end = _named(stated, "cls_token", "<s>"), _named(stated, "sep_token", "</s>")
     numbers: dict[str, Any] = {t: tokenizer.token_to_id(t) for t in (start, end)}
     lacking = next((t for t, n in numbers.items() if n is None), None)
     if lacking is not None:
-        raise bad_input("E311", f"{BPE} has no {lacking}", place=Place.of(folder / BPE), help="name the special tokens in tokenizer_config.json")
-    _add(tokenizer, folder, stated, [start, end, *(_named(stated, f"{n}_token", f"<{n}>") for n in ("unk", "pad", "mask"))])
-    tokenizer.post_processor = processors.RobertaProcessing((end, numbers[end]), (start, numbers[start]), trim_offsets=True, add_prefix_space=spaced)
+        raise bad_input(
+            "E311",
+            f"{BPE} has no {lacking}",
+            place=Place.of(folder / BPE),
+            help="name the special tokens in tokenizer_config.json",
+        )
+    _add(
+        tokenizer,
+        folder,
+        stated,
+        [start, end, *(_named(stated, f"{n}_token", f"<{n}>") for n in ("unk", "pad", "mask"))],
+    )
+    tokenizer.post_processor = processors.RobertaProcessing(
+        (end, numbers[end]), (start, numbers[start]), trim_offsets=True, add_prefix_space=spaced
+    )
     return tokenizer
 
 
@@ -163,11 +240,20 @@ def _pairs_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
 
     words = json.loads((folder / BPE).read_text(encoding="utf-8"))
     lines = (folder / MERGES).read_text(encoding="utf-8").split("\n")
-    ranks = {tuple(line.split()): i for i, line in enumerate(line for line in lines if line and not line.startswith("#version"))}
+    ranks = {
+        tuple(line.split()): i
+        for i, line in enumerate(line for line in lines if line and not line.startswith("#version"))
+    }
     pieces = regex.compile(r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""")
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in printable)}
-    marks = sorted({t for t, _ in _added(folder, stated)} | {_named(stated, f"{n}_token", d) for n, d in _PAIR_MARKS.items()}, key=len, reverse=True)
+    letters = {b: chr(b) for b in printable} | {
+        b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in printable)
+    }
+    marks = sorted(
+        {t for t, _ in _added(folder, stated)} | {_named(stated, f"{n}_token", d) for n, d in _PAIR_MARKS.items()},
+        key=len,
+        reverse=True,
+    )
     split = regex.compile("(" + "|".join(regex.escape(m) for m in marks if m) + ")")
     extra = dict(_added(folder, stated))
     unknown = words.get(_named(stated, "unk_token", "<unk>"))
@@ -221,7 +307,8 @@ def _sentence_pieces(folder: Path, name: str, model_type: str) -> Any:
     import sentencepiece
     import transformers
 
-    sentencepiece.SentencePieceProcessor(model_file=str(folder / name))  # raises for a damaged file, which transformers then takes for tiktoken's
+    # raises for a damaged file, which transformers then takes for tiktoken's
+    sentencepiece.SentencePieceProcessor(model_file=str(folder / name))
     made = transformers.CamembertTokenizer if model_type == "camembert" else transformers.XLMRobertaTokenizer
     return made.from_pretrained(folder, local_files_only=True).backend_tokenizer
 
@@ -233,7 +320,8 @@ def _pieces_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
     name = next(n for n in SENTENCEPIECE if (folder / n).is_file())
     read = sentencepiece.SentencePieceProcessor(model_file=str(folder / name))
     camembert = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == "camembert"
-    more, low = (4, 1) if camembert else (1, 3)  # pieces below `low` are special in the model, and unknown is number 3 in both
+    # pieces below `low` are special in the model, and unknown is number 3 in both
+    more, low = (4, 1) if camembert else (1, 3)
 
     def ids(text: str) -> list[int]:
         # HF splits at whitespace first, which SentencePiece's own normalizer does as well

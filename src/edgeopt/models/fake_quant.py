@@ -1,8 +1,8 @@
 """Linears and embedding tables that compute as their int8 selves will, and learn through the rounding.
 
-Weights are signed 8 bit, symmetric, a scale for each output channel; activations and tables unsigned 8 bit, asymmetric, a
-scale for each tensor. Only what a product reads is quantized, so that the sum of a residual stays in float. A bias is a
-multiple of the product of both scales, as int8 kernels add it up in 32 bits.
+Weights are signed 8 bit, symmetric, a scale for each output channel; activations and tables unsigned 8 bit, asymmetric,
+a scale for each tensor. Only what a product reads is quantized, so that the sum of a residual stays in float. A bias is
+a multiple of the product of both scales, as int8 kernels add it up in 32 bits.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ S8, U8 = 127, 255
 class FakeQuantize(torch.autograd.Function):
     """(clamp(round(x / s) + z, low, high) − z)·s, for integers z, low and high; s and z broadcast over x.
 
-    Backwards, x's gradient passes where x rounds into the range, as if nothing had been rounded (straight-through; Esser
-    et al. 2020, section 2.3). That of s is of their section 2.1, with their Q_N = z − low and Q_P = high − z, and scaled by
-    1/√(N·(high − low)) as in section 2.2, where N is the number of features, those of one row of x."""
+    Backwards, x's gradient passes where x rounds into the range, as if nothing had been rounded (straight-through;
+    Esser et al. 2020, section 2.3). That of s is of their section 2.1, with their Q_N = z − low and Q_P = high − z, and
+    scaled by 1/√(N·(high − low)) as in section 2.2, where N is the number of features, those of one row of x.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, low: int, high: int) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, low: int, high: int
+    ) -> torch.Tensor:
         ctx.save_for_backward(x, scale, zero)
         ctx.range = low, high
         return (x.float() / scale).round_().add_(zero).clamp_(low, high).sub_(zero).mul_(scale)
@@ -54,9 +57,10 @@ class FakeQuantize(torch.autograd.Function):
 class Quantizers:
     """What of a model is quantized, and what all of it does now.
 
-    linears: by name, each with the range of its input. tables: the embeddings. quantize, observe: in training; evaluation
-    always quantizes, so that what is measured and selected is the model in int8. real: which tokens of the batch are no
-    padding, shape (rows, tokens)."""
+    linears: by name, each with the range of its input. tables: the embeddings. quantize, observe: in training;
+    evaluation always quantizes, so that what is measured and selected is the model in int8. real: which tokens of the
+    batch are no padding, shape (rows, tokens).
+    """
 
     linears: dict[str, tuple[FakeQuantLinear, Activation]] = field(default_factory=dict)
     tables: dict[str, FakeQuantEmbedding] = field(default_factory=dict)
@@ -71,8 +75,11 @@ class Quantizers:
 
 
 class Activation(nn.Module):
-    """Quantizes a tensor in the range that it was seen to have. learned: the width of the range is a parameter that starts
-    at the range seen, and moves at so many times the rate of the weights; 0: it is not."""
+    """Quantizes a tensor in the range that it was seen to have.
+
+    learned: the width of the range is a parameter that starts at the range seen, and moves at so many times the rate of
+    the weights; 0: it is not.
+    """
 
     low: torch.Tensor
     high: torch.Tensor
@@ -84,8 +91,9 @@ class Activation(nn.Module):
         self.register_buffer("low", torch.tensor(torch.inf))
         self.register_buffer("high", torch.tensor(-torch.inf))
         self.register_buffer("frozen", torch.tensor(False))
-        #: The learned change, in units of a share `learned` of the range: so one rate fits tensors of any size, decay leads
-        #: back to the range seen, and Adam, whose steps do not follow the size of gradients, takes steps of that share.
+        #: The learned change, in units of a share `learned` of the range: so one rate fits tensors of any size, decay
+        #: leads back to the range seen, and Adam, whose steps do not follow the size of gradients, takes steps of that
+        #: share.
         self.growth = nn.Parameter(torch.zeros(())) if learned else None
         self.learned = learned
         self._seen: list[torch.Tensor] = []
@@ -94,7 +102,9 @@ class Activation(nn.Module):
         """Scale and zero point; 0 is always in range."""
         scale, zero = _between(self.low, self.high)
         if self.growth is not None:
-            scale = (scale * torch.where(self.frozen, 1.0, 1 + self.learned * self.growth)).clamp(min=torch.finfo().tiny)
+            scale = (scale * torch.where(self.frozen, 1.0, 1 + self.learned * self.growth)).clamp(
+                min=torch.finfo().tiny
+            )
         return scale, zero
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -112,7 +122,9 @@ class Activation(nn.Module):
         self._seen.append(torch.stack(torch.aminmax(x)).float())
 
     def average(self, share: float) -> None:
-        """Move the range towards what was seen since the last call, by that share of the way; the first time, all of it."""
+        """Move the range towards what was seen since the last call, by that share of the way; the first time, all of
+        it.
+        """
         if self._seen and not self.frozen:
             seen = torch.stack(self._seen)
             for ours, new in ((self.low, seen[:, 0].amin()), (self.high, seen[:, 1].amax())):
@@ -143,8 +155,10 @@ def _between(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch
 
 
 class FakeQuantLinear(nn.Linear):
-    """A linear whose weight and bias, and whose input where it has an `input_range` of its own, are quantized. read: the range
-    of its input, its own or not, in a tuple because it is not a part of this module."""
+    """A linear whose weight and bias, and whose input where it has an `input_range` of its own, are quantized.
+
+    read: the range of its input, its own or not, in a tuple because it is not a part of this module.
+    """
 
     quantizers: Quantizers
     input_range: Activation | None
@@ -162,15 +176,18 @@ class FakeQuantLinear(nn.Linear):
             return self._in_integers(x)
         if not self.quantizers.quantize:
             return super().forward(x)
-        return F.linear(x, quantize(self.weight, *self.grid(), -S8, S8), None if self.bias is None else self._rounded_bias())
+        return F.linear(
+            x, quantize(self.weight, *self.grid(), -S8, S8), None if self.bias is None else self._rounded_bias()
+        )
 
     def _unit(self) -> torch.Tensor:
         """What an integer of each output's sum stands for, shape (out_features,)."""
         return self.grid()[0].flatten() * self.read[0].grid()[0]
 
     def _in_integers(self, x: torch.Tensor) -> torch.Tensor:
-        """The same as int8 kernels compute it: integers are summed up, without an error where float32 holds them all (up to
-        2²⁴), and scaled last. So what is rounded behind it is rounded as there but for few values."""
+        """The same as int8 kernels compute it: integers are summed up, without an error where float32 holds them all
+        (up to 2²⁴), and scaled last. So what is rounded behind it is rounded as there but for few values.
+        """
         (weights, _), step, scale = self.grid(), self.read[0].grid()[0], self._unit()
         bias = None if self.bias is None else (self.bias / scale).round()
         return F.linear((x / step).round(), (self.weight / weights).round().clamp(-S8, S8), bias) * scale
@@ -197,8 +214,10 @@ class FakeQuantEmbedding(nn.Embedding):
 
 
 def fake_quantized(model: Any, wanted: Callable[[str], bool], *, learned: float = 0.0) -> Quantizers:
-    """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantized ones, in place: they
-    keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an Activation."""
+    """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantized ones, in place:
+    they keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an
+    Activation.
+    """
     found, shape = Quantizers(), anatomy(model.config.model_type)
     tables = {f"{shape.base}.{name}" for name in shape.tables}
     modules: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if wanted(graph_name(n))]

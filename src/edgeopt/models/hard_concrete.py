@@ -1,5 +1,6 @@
 """Gates that learn whether to be 0 or 1: the hard concrete distribution (Louizos et al. 2018) over a model's masks, as
-CoFi has them (Xia et al. 2022, section 3.1 and appendix A)."""
+CoFi has them (Xia et al. 2022, section 3.1 and appendix A).
+"""
 
 from __future__ import annotations
 
@@ -28,15 +29,22 @@ class HardConcrete(nn.Module):
     def __init__(self, structure: Structure) -> None:
         super().__init__()
         self.structure = structure
-        self.split = {"heads": [x.head_count for x in structure.layers], "neurons": [x.neuron_count for x in structure.layers]}
+        self.split = {
+            "heads": [x.head_count for x in structure.layers],
+            "neurons": [x.neuron_count for x in structure.layers],
+        }
         sizes = {**{kind: sum(counts) for kind, counts in self.split.items()}, "hidden": structure.hidden}
-        self.log_alpha = nn.ParameterDict({kind: nn.Parameter(torch.full((sizes.get(kind, len(structure.layers)),), MOST)) for kind in _KINDS})
+        self.log_alpha = nn.ParameterDict(
+            {kind: nn.Parameter(torch.full((sizes.get(kind, len(structure.layers)),), MOST)) for kind in _KINDS}
+        )
 
     def sample(self) -> Masks:
         """Gates drawn by torch's generator: in 0…1, with a share that is 0 and one that is 1, and gradients to log α."""
         drawn = {kind: sampled(alpha) for kind, alpha in self.log_alpha.items()}
         if not bool((drawn["hidden"] > 0).any()):  # nothing can be normed among no dimensions
-            drawn["hidden"] = nn.functional.one_hot(self.log_alpha["hidden"].argmax(), self.structure.hidden).to(drawn["hidden"])
+            drawn["hidden"] = nn.functional.one_hot(self.log_alpha["hidden"].argmax(), self.structure.hidden).to(
+                drawn["hidden"]
+            )
         return self._masks(drawn)
 
     def probabilities(self) -> Masks:
@@ -45,7 +53,11 @@ class HardConcrete(nn.Module):
 
     def sparsity(self) -> torch.Tensor:
         """Share of the dense model's weights that is expected to be gone, shape ()."""
-        return 1 - weights_left(self.probabilities(), self.structure.dense.head_size) / self.structure.dense.structure.weights
+        return (
+            1
+            - weights_left(self.probabilities(), self.structure.dense.head_size)
+            / self.structure.dense.structure.weights
+        )
 
     def clamp(self) -> None:
         """Bring log α back within its bounds, which every optimizer step must be followed by."""
@@ -54,11 +66,13 @@ class HardConcrete(nn.Module):
                 alpha.clamp_(LEAST, MOST)
 
     def binary(self, weights: float, neurons: int = 1, hidden: int = 1) -> Masks:
-        """Zeros and ones that leave as nearly as can be so many weights, and some in any case: what has the lowest log α is
-        closed. One threshold for every kind, found by bisection; of equal ones the kinds' order and position decide.
+        """Zeros and ones that leave as nearly as can be so many weights, and some in any case: what has the lowest log
+        α is closed. One threshold for every kind, found by bisection; of equal ones the kinds' order and position
+        decide.
 
-        neurons, hidden: multiples that each layer's neurons and the hidden dimensions are rounded to, at the threshold; the
-        hidden ones first, and then another threshold for the rest makes up for it."""
+        neurons, hidden: multiples that each layer's neurons and the hidden dimensions are rounded to, at the threshold;
+        the hidden ones first, and then another threshold for the rest makes up for it.
+        """
         values = [self.log_alpha[kind].detach().cpu() for kind in _KINDS]
         order = torch.sort(torch.cat(values), stable=True).indices
 
@@ -83,7 +97,9 @@ class HardConcrete(nn.Module):
             found = self._masks({**without(count), "hidden": width})
             assert found.neurons is not None
             alphas = torch.split(self.log_alpha["neurons"], self.split["neurons"])
-            found.neurons = [self._rounded(mask, alpha, neurons) for mask, alpha in zip(found.neurons, alphas, strict=True)]
+            found.neurons = [
+                self._rounded(mask, alpha, neurons) for mask, alpha in zip(found.neurons, alphas, strict=True)
+            ]
             return found
 
         return first if neurons == hidden == 1 else nearest(in_multiples)
@@ -115,8 +131,11 @@ def open_probability(alpha: torch.Tensor) -> torch.Tensor:
 
 
 def weights_left(masks: Masks, head_size: int) -> torch.Tensor:
-    """Weights in the layers' matrices that whole masks leave, shape (): of probabilities the expected number, where gates
-    are drawn apart; of zeros and ones the number itself. What stands behind a closed gate does not count."""
-    assert masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
+    """Weights in the layers' matrices that whole masks leave, shape (): of probabilities the expected number, where
+    gates are drawn apart; of zeros and ones the number itself. What stands behind a closed gate does not count.
+    """
+    assert (
+        masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
+    )
     heads, neurons = (torch.stack([t.sum() for t in tensors]) for tensors in (masks.heads, masks.neurons))
     return masks.hidden.sum() * (4 * head_size * (masks.mha * heads).sum() + 2 * (masks.ffn * neurons).sum())

@@ -22,7 +22,9 @@ def load_base(folder: Path) -> Any:
     quiet_libraries()
     from edgeopt.models.nf4 import unpacked
 
-    return unpacked(model_class(folder).from_pretrained(folder, local_files_only=True, dtype="float32", **_placing(folder)).eval())
+    return unpacked(
+        model_class(folder).from_pretrained(folder, local_files_only=True, dtype="float32", **_placing(folder)).eval()
+    )
 
 
 def takes(model: Any) -> set[str]:
@@ -33,19 +35,29 @@ def takes(model: Any) -> set[str]:
 
 def takes_of(folder: Path) -> set[str]:
     """The same of a torch state, whose model is not loaded."""
-    return _useful(model_class(folder).forward, json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("type_vocab_size"))
+    return _useful(
+        model_class(folder).forward, json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("type_vocab_size")
+    )
 
 
 def _useful(forward: Callable[..., Any], types: int | None) -> set[str]:
-    """types: how many token types the model has. Where there is one, all tokens are of it, whatever numbers the tokenizer gives them."""
+    """types: how many token types the model has.
+
+    Where there is one, all tokens are of it, whatever numbers the tokenizer gives them.
+    """
     import inspect
 
-    return {name for name in inspect.signature(forward).parameters if name != "self" and (name != "token_type_ids" or types != 1)}
+    return {
+        name
+        for name in inspect.signature(forward).parameters
+        if name != "self" and (name != "token_type_ids" or types != 1)
+    }
 
 
 def one_type(model: Any) -> bool:
-    """Make all token types the first, in place: for a model that was trained with that one alone, whatever its tokenizer numbers. Returns
-    whether it has any."""
+    """Make all token types the first, in place: for a model that was trained with that one alone, whatever its
+    tokenizer numbers. Returns whether it has any.
+    """
     import torch
 
     found = False
@@ -70,13 +82,15 @@ def _placing(folder: Path) -> dict[str, Any]:
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """config.json and model.safetensors, without a trace of where they came from: equal weights give
-    equal files."""
+    """config.json and model.safetensors, without a trace of where they came from: equal weights give equal files."""
     model.config._name_or_path = ""
     model.save_pretrained(folder)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     for part in (config, config.get("encoder", {}), config.get("decoder", {})):
         part.pop("_name_or_path", None)
     if names := getattr(model.config, "id2label", None):  # which transformers leaves out where they are its default two
-        config |= {"id2label": {str(i): name for i, name in names.items()}, "label2id": {name: i for i, name in names.items()}}
+        config |= {
+            "id2label": {str(i): name for i, name in names.items()},
+            "label2id": {name: i for i, name in names.items()},
+        }
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

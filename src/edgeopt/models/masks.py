@@ -25,8 +25,10 @@ from edgeopt.models.slicing import Kept, KeptLayer, structure_of
 
 @dataclass
 class Masks:
-    """heads[i], neurons[i]: one value for each that layer i has now. mha, ffn: one value a layer. hidden: one value a
-    dimension. None: no mask of that kind, which costs nothing."""
+    """heads[i], neurons[i]: one value for each that layer i has now.
+
+    mha, ffn: one value a layer. hidden: one value a dimension. None: no mask of that kind, which costs nothing.
+    """
 
     heads: list[torch.Tensor] | None = None
     neurons: list[torch.Tensor] | None = None
@@ -35,7 +37,11 @@ class Masks:
     hidden: torch.Tensor | None = None
 
     def tensors(self) -> list[torch.Tensor]:
-        return [*(self.heads or ()), *(self.neurons or ()), *(t for t in (self.mha, self.ffn, self.hidden) if t is not None)]
+        return [
+            *(self.heads or ()),
+            *(self.neurons or ()),
+            *(t for t in (self.mha, self.ffn, self.hidden) if t is not None),
+        ]
 
 
 def ones(model: Any, *, gates: bool = True, hidden: bool = True) -> Masks:
@@ -48,9 +54,12 @@ def ones(model: Any, *, gates: bool = True, hidden: bool = True) -> Masks:
         return torch.ones(size, device=device)
 
     return Masks(
-        [full(x.head_count) for x in shape.layers], [full(x.neuron_count) for x in shape.layers],
-        full(count) if gates else None, full(count) if gates else None, full(shape.hidden) if hidden else None,
-    )  # fmt: skip
+        [full(x.head_count) for x in shape.layers],
+        [full(x.neuron_count) for x in shape.layers],
+        full(count) if gates else None,
+        full(count) if gates else None,
+        full(shape.hidden) if hidden else None,
+    )
 
 
 def kept(model: Any, masks: Masks) -> Kept:
@@ -61,8 +70,20 @@ def kept(model: Any, masks: Masks) -> Kept:
 
     layers = []
     for i, layer in enumerate(structure_of(model).layers):
-        heads = None if layer.heads is None or _closed(masks.mha, i) else left(masks.heads[i]) if masks.heads else range(layer.head_count)
-        neurons = None if layer.neurons is None or _closed(masks.ffn, i) else left(masks.neurons[i]) if masks.neurons else range(layer.neurons)
+        heads = (
+            None
+            if layer.heads is None or _closed(masks.mha, i)
+            else left(masks.heads[i])
+            if masks.heads
+            else range(layer.head_count)
+        )
+        neurons = (
+            None
+            if layer.neurons is None or _closed(masks.ffn, i)
+            else left(masks.neurons[i])
+            if masks.neurons
+            else range(layer.neurons)
+        )
         if heads is not None or neurons is not None:
             layers.append(KeptLayer(i, heads, neurons))
     return Kept(layers, None if masks.hidden is None else left(masks.hidden))
@@ -83,7 +104,9 @@ def masked(model: Any, masks: Masks) -> Iterator[None]:
             base = model.get_submodule(shape.base)
             projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
             source = base.get_submodule(shape.embedding_norm) if projection is None else projection
-            hooks.append(source.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden)))
+            hooks.append(
+                source.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden))
+            )
         for number, layer in enumerate(model.get_submodule(shape.layers)):
             hooks += _layer_hooks(layer, number, shape, size, masks)
         yield
@@ -114,7 +137,11 @@ def _layer_hooks(layer: Any, number: int, shape: Any, size: int, masks: Masks) -
             hooks.append(norm.register_forward_hook(gate(which)))
     attention, ffn = (part(layer, name) for name in shape.projections)
     if masks.heads is not None and isinstance(attention, nn.Linear):
-        hooks.append(attention.register_forward_pre_hook(lambda _, args: (args[0] * masks.heads[number].repeat_interleave(size),)))
+        hooks.append(
+            attention.register_forward_pre_hook(
+                lambda _, args: (args[0] * masks.heads[number].repeat_interleave(size),)
+            )
+        )
     if masks.neurons is not None and isinstance(ffn, nn.Linear):
         hooks.append(ffn.register_forward_pre_hook(lambda _, args: (args[0] * masks.neurons[number],)))
     return hooks

@@ -13,10 +13,13 @@ from edgeopt.models.slicing import Kept, KeptLayer, structure_of
 Choice = Literal["norm", "first"]
 
 
-def narrower(model: Any, *, hidden: int | None = None, heads: int | None = None, neurons: int | None = None, by: Choice = "norm") -> Kept:
+def narrower(
+    model: Any, *, hidden: int | None = None, heads: int | None = None, neurons: int | None = None, by: Choice = "norm"
+) -> Kept:
     """A choice, for `slicing.cut`, of so many dimensions of the residual stream, and in each layer of so many heads and
-    neurons; None: all. by: the largest L2 norms of everything that reads or writes them, of equal ones the first; or the first.
-    Raises ValueError where a layer has fewer."""
+    neurons; None: all. by: the largest L2 norms of everything that reads or writes them, of equal ones the first; or
+    the first. Raises ValueError where a layer has fewer.
+    """
     structure, shape = structure_of(model), anatomy(model.config.model_type)
     size = structure.dense.head_size
     layers, stream = [], torch.zeros(structure.hidden)
@@ -27,7 +30,11 @@ def narrower(model: Any, *, hidden: int | None = None, heads: int | None = None,
         stream += sum((_squares(m, 1) for m in writes if hasattr(m, "weight")), torch.zeros(structure.hidden))
         kept_heads: Sequence[int] | None = None if layer.heads is None else range(layer.head_count)
         if heads is not None and kept_heads is not None:
-            norms = (sum(_squares(m, 1) for m in reads[:3]) + _squares(writes[0], 0)).reshape(-1, size).sum(1) if kept_heads else torch.zeros(0)
+            norms = (
+                (sum(_squares(m, 1) for m in reads[:3]) + _squares(writes[0], 0)).reshape(-1, size).sum(1)
+                if kept_heads
+                else torch.zeros(0)
+            )
             kept_heads = _chosen(norms, heads, by, f"layer {number} has {{}} heads")
         kept_neurons: Sequence[int] | None = None if layer.neurons is None else range(layer.neurons)
         if neurons is not None and kept_neurons is not None:
@@ -38,7 +45,9 @@ def narrower(model: Any, *, hidden: int | None = None, heads: int | None = None,
 
 
 def _squares(linear: Any, axis: int) -> torch.Tensor:
-    """The sum of a linear's squared weights, shape (outputs, inputs), over an axis: of its inputs (0) or its outputs (1)."""
+    """The sum of a linear's squared weights, shape (outputs, inputs), over an axis: of its inputs (0) or its outputs
+    (1).
+    """
     found: torch.Tensor = (linear.weight.detach().float() ** 2).sum(axis)
     return found
 

@@ -29,12 +29,21 @@ def quantized(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
     # a decoder's output shares its matrix with the embeddings
     output = [name for name, module in empty.named_modules() if module is empty.get_output_embeddings()]
     options = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double_quant,
-        bnb_4bit_compute_dtype=getattr(torch, compute_dtype), llm_int8_skip_modules=[*head_of(empty), *output],
-    )  # fmt: skip
-    return unpacked(kind.from_pretrained(
-        folder, local_files_only=True, dtype="float32", quantization_config=options, device_map={"": 0 if host.has_cuda() else "cpu"}
-    ))  # fmt: skip
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=double_quant,
+        bnb_4bit_compute_dtype=getattr(torch, compute_dtype),
+        llm_int8_skip_modules=[*head_of(empty), *output],
+    )
+    return unpacked(
+        kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            dtype="float32",
+            quantization_config=options,
+            device_map={"": 0 if host.has_cuda() else "cpu"},
+        )
+    )
 
 
 def unpacked(model: Any) -> Any:
@@ -52,7 +61,11 @@ def dequantized(model: Any) -> Any:
     from bitsandbytes.nn import Linear4bit
 
     with torch.no_grad():
-        weights = {f"{n}.weight": dequantize_4bit(m.weight.data, m.weight.quant_state).float() for n, m in model.named_modules() if isinstance(m, Linear4bit)}
+        weights = {
+            f"{n}.weight": dequantize_4bit(m.weight.data, m.weight.quant_state).float()
+            for n, m in model.named_modules()
+            if isinstance(m, Linear4bit)
+        }
         plain = type(model)(_plain_config(model.config))
         values = {n: t for n, t in model.state_dict().items() if n in plain.state_dict() and n not in weights}
         plain.load_state_dict({**values, **weights})
@@ -65,9 +78,13 @@ def weight_error(before: Any, after: Any) -> float:
     from torch import nn
 
     with torch.no_grad():
-        pairs = [(m.weight, after.get_submodule(n).weight) for n, m in before.named_modules() if isinstance(m, nn.Linear)]
+        pairs = [
+            (m.weight, after.get_submodule(n).weight) for n, m in before.named_modules() if isinstance(m, nn.Linear)
+        ]
         changed = [(a, b) for a, b in pairs if not torch.equal(a, b)]
-        return float((sum(((a - b) ** 2).sum() for a, b in changed) / max(sum((a**2).sum() for a, _ in changed), 1e-30)) ** 0.5)
+        return float(
+            (sum(((a - b) ** 2).sum() for a, b in changed) / max(sum((a**2).sum() for a, _ in changed), 1e-30)) ** 0.5
+        )
 
 
 def _plain_config(config: Any) -> Any:

@@ -23,7 +23,8 @@ _BIASES = ("predictions.bias", "decoder.bias", "lm_head.bias")
 
 class EncoderDecoderModel(transformers.EncoderDecoderModel):  # type: ignore[misc]
     """transformers' model of the same name, without the encoder's pooler, which nothing reads: a parameter without a
-    gradient stops a training on several processes. Its files load in transformers' class."""
+    gradient stops a training on several processes. Its files load in transformers' class.
+    """
 
     #: the loss is the mean of a batch: Trainer must divide it where gradients are added up
     accepts_loss_kwargs = False
@@ -36,9 +37,11 @@ class EncoderDecoderModel(transformers.EncoderDecoderModel):  # type: ignore[mis
 
 def load(folder: Path, *, start: int, end: int, pad: int) -> tuple[EncoderDecoderModel, list[str], list[str]]:
     """The pair of an encoder's folder, or of one that holds a pair; the weights that the folder did not have: the
-    attention to the encoder and, of a bare encoder, what stands before the words' scores; and those that it has and neither takes.
+    attention to the encoder and, of a bare encoder, what stands before the words' scores; and those that it has and
+    neither takes.
 
-    start, end, pad: token ids that a text of the decoder starts, ends and is filled up with."""
+    start, end, pad: token ids that a text of the decoder starts, ends and is filled up with.
+    """
     options = {"local_files_only": True, "dtype": "float32", "output_loading_info": True}
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type == PAIR:
@@ -48,9 +51,14 @@ def load(folder: Path, *, start: int, end: int, pad: int) -> tuple[EncoderDecode
         encoder, read = AutoModel.from_pretrained(folder, **options)
         missing, unused = [f"encoder.{k}" for k in read["missing_keys"]], {*read["unexpected_keys"]}
         # of no cache is made use: the graph has none
-        as_decoder = AutoConfig.from_pretrained(folder, local_files_only=True, is_decoder=True, add_cross_attention=True, use_cache=False)
+        as_decoder = AutoConfig.from_pretrained(
+            folder, local_files_only=True, is_decoder=True, add_cross_attention=True, use_cache=False
+        )
         decoder, read = AutoModelForCausalLM.from_pretrained(folder, config=as_decoder, **options)
-        missing, unused = [*missing, *(f"decoder.{k}" for k in read["missing_keys"])], unused & {*read["unexpected_keys"]}
+        missing, unused = (
+            [*missing, *(f"decoder.{k}" for k in read["missing_keys"])],
+            unused & {*read["unexpected_keys"]},
+        )
         both = EncoderDecoderConfig.from_encoder_decoder_configs(encoder.config, decoder.config)
         model = EncoderDecoderModel(both, encoder, decoder)
     for name, value in {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": pad}.items():

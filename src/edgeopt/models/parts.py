@@ -19,8 +19,16 @@ def head_of(model: Any) -> list[str]:
     """Names of the modules that are new for the task: those with weights beside the encoder."""
     shape = anatomy(bare(model).config.model_type)
     if shape.new:
-        return [name for name, _ in bare(model).named_modules() if f".{name}".endswith(tuple(f".{end}" for end in shape.new))]
-    return [name for name, module in bare(model).named_children() if name != shape.base and next(module.parameters(), None) is not None]
+        return [
+            name
+            for name, _ in bare(model).named_modules()
+            if f".{name}".endswith(tuple(f".{end}" for end in shape.new))
+        ]
+    return [
+        name
+        for name, module in bare(model).named_children()
+        if name != shape.base and next(module.parameters(), None) is not None
+    ]
 
 
 def layer_count(config: Any) -> int:
@@ -39,8 +47,10 @@ def bare(model: Any) -> Any:
 
 
 def prunable(model: Any) -> Iterator[tuple[str, nn.Linear]]:
-    """The linear layers inside the encoder's numbered layers: what pruning works on. Embeddings, pooler
-    and head stay whole, and so does what an adapter adds."""
+    """The linear layers inside the encoder's numbered layers: what pruning works on.
+
+    Embeddings, pooler and head stay whole, and so does what an adapter adds.
+    """
     from torch import nn
 
     inside = anatomy(bare(model).config.model_type)

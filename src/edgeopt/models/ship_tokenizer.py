@@ -1,4 +1,6 @@
-"""A folder's tokenizer into the first state: tokenizer.json byte for byte, and a tokenizer_config.json by which transformers reads it so, too."""
+"""A folder's tokenizer into the first state: tokenizer.json byte for byte, and a tokenizer_config.json by which
+transformers reads it so, too.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,12 @@ COMPARED = 2000
 
 
 def ship_tokenizer(found: Found, rows: Rows, output: Path, *, words: bool) -> bool:
-    """Write both files. words: whether rows are lists of words and the head is new, so that a byte-level tokenizer may, and must, be told of
-    the spaces between them. Returns whether transformers' own class reads the rows otherwise, so that the folder names none. Raises
-    InputError E320 with the first row whose ids are in doubt."""
+    """Write both files.
+
+    words: whether rows are lists of words and the head is new, so that a byte-level tokenizer may, and must, be told of
+    the spaces between them. Returns whether transformers' own class reads the rows otherwise, so that the folder names
+    none. Raises InputError E320 with the first row whose ids are in doubt.
+    """
     rows = [*islice(rows, COMPARED)]
     if (issue := disagreement(found, rows)) is not None:
         raise issue
@@ -33,12 +38,16 @@ def ship_tokenizer(found: Found, rows: Rows, output: Path, *, words: bool) -> bo
     config = _own_config(found, output, rows, spaced=text != found.text)
     if config is not None and INPUTS in found.stated and found.stated[INPUTS] is None:
         config.pop(INPUTS, None)  # the model is given token types after all
-    (output / CONFIG_FILE).write_text(json.dumps(config or plain_config(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (output / CONFIG_FILE).write_text(
+        json.dumps(config or plain_config(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return config is None
 
 
 def _own_config(found: Found, output: Path, rows: Rows, *, spaced: bool) -> dict[str, Any] | None:
-    """What transformers' class of the family writes, where with it transformers reads tokenizer.json as it is; None where it does not."""
+    """What transformers' class of the family writes, where with it transformers reads tokenizer.json as it is; None
+    where it does not.
+    """
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
@@ -46,11 +55,17 @@ def _own_config(found: Found, output: Path, rows: Rows, *, spaced: bool) -> dict
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            AutoTokenizer.from_pretrained(found.folder, **options, **({"add_prefix_space": True} if spaced else {})).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(
+                found.folder, **options, **({"add_prefix_space": True} if spaced else {})
+            ).save_pretrained(folder)
             shutil.copyfile(output / FILE, folder / FILE)
             shutil.copyfile(found.folder / "config.json", folder / "config.json")
             own = AutoTokenizer.from_pretrained(folder, **options).backend_tokenizer
-            config: dict[str, Any] = {k: v for k, v in json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).items() if k not in options}
+            config: dict[str, Any] = {
+                k: v
+                for k, v in json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).items()
+                if k not in options
+            }
         except Exception:  # transformers raises many kinds for what it cannot read: the tokenizers library has read it
             return None
     shipped = Tokenizer.from_file(str(output / FILE))
@@ -58,5 +73,8 @@ def _own_config(found: Found, output: Path, rows: Rows, *, spaced: bool) -> dict
         tokenizer.no_padding()
         tokenizer.no_truncation()
     pair = ("a", "b")
-    same = own.encode(*pair).ids == shipped.encode(*pair).ids and own.encode(*pair).type_ids == shipped.encode(*pair).type_ids
+    same = (
+        own.encode(*pair).ids == shipped.encode(*pair).ids
+        and own.encode(*pair).type_ids == shipped.encode(*pair).type_ids
+    )
     return config if same and first_difference("", output, ("", own), ("", shipped), rows, "") is None else None

@@ -1,4 +1,6 @@
-"""Whether a config.json and the tensors beside it are of one model: sizes that differ are found before any memory is asked for."""
+"""Whether a config.json and the tensors beside it are of one model: sizes that differ are found before any memory is
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,28 @@ from edgeopt.models.anatomy import FAMILIES, PAIR, Anatomy
 from edgeopt.models.structure import FIELD
 
 Shapes = Mapping[str, Sequence[int]]
-_TABLES = {"word_embeddings": "vocab_size", "position_embeddings": "max_position_embeddings", "token_type_embeddings": "type_vocab_size"}
+_TABLES = {
+    "word_embeddings": "vocab_size",
+    "position_embeddings": "max_position_embeddings",
+    "token_type_embeddings": "type_vocab_size",
+}
 
 
 def misfit(config: Mapping[str, Any], shapes: Shapes) -> str | None:
-    """The first size that the config states and the tensors do not have; None where all fit, or are not stated. shapes: by the tensors'
-    names. A model that was cut states its layers elsewhere, and packed weights have other shapes: of those only the tables are compared."""
+    """The first size that the config states and the tensors do not have; None where all fit, or are not stated.
+
+    shapes: by the tensors' names. A model that was cut states its layers elsewhere, and packed weights have other
+    shapes: of those only the tables are compared.
+    """
     if config.get("model_type") == PAIR:
-        parts = ((k, {n.removeprefix(f"{k}."): s for n, s in shapes.items() if n.startswith(f"{k}.")}) for k in ("encoder", "decoder"))
-        return next((f"of the {key}: {found}" for key, inside in parts if inside and (found := misfit(config[key], inside))), None)
+        parts = (
+            (k, {n.removeprefix(f"{k}."): s for n, s in shapes.items() if n.startswith(f"{k}.")})
+            for k in ("encoder", "decoder")
+        )
+        return next(
+            (f"of the {key}: {found}" for key, inside in parts if inside and (found := misfit(config[key], inside))),
+            None,
+        )
     for name, have in _sizes(config, shapes, FAMILIES[str(config["model_type"])]):
         stated = config.get(name)
         if isinstance(stated, int) and stated != have:

@@ -50,19 +50,29 @@ def structure_of(model: Any) -> Structure:
 def everything(model: Any) -> Kept:
     """A choice that keeps the model as it is."""
     layers = structure_of(model).layers
-    return Kept([KeptLayer(i, None if x.heads is None else range(x.head_count), None if x.neurons is None else range(x.neurons))
-                 for i, x in enumerate(layers)])  # fmt: skip
+    return Kept(
+        [
+            KeptLayer(
+                i, None if x.heads is None else range(x.head_count), None if x.neurons is None else range(x.neurons)
+            )
+            for i, x in enumerate(layers)
+        ]
+    )
 
 
 def cut(model: Any, kept: Kept) -> None:
-    """Cut everything else out of the model, in place, and note its new shape in its config. A block that lost all heads
-    or neurons still adds its bias and is normed; one that is None lets its input pass."""
+    """Cut everything else out of the model, in place, and note its new shape in its config.
+
+    A block that lost all heads or neurons still adds its bias and is normed; one that is None lets its input pass.
+    """
     old = structure_of(model)
     layers = []
     for layer in kept.layers:
         was = old.layers[layer.number]
         heads = None if layer.heads is None or was.heads is None else tuple(was.heads[i] for i in layer.heads)
-        layers.append(Layer(was.origin, heads, None if layer.neurons is None or was.neurons is None else len(layer.neurons)))
+        layers.append(
+            Layer(was.origin, heads, None if layer.neurons is None or was.neurons is None else len(layer.neurons))
+        )
     new = Structure(tuple(layers), old.hidden if kept.hidden is None else len(kept.hidden), old.dense)
     _cut(model, kept, new)
     setattr(model.config, FIELD, new.as_json())
@@ -75,15 +85,18 @@ def keep_layers(model: Any, numbers: Collection[int]) -> None:
 
 
 def class_for(auto: Any, folder: Path) -> Any:
-    """The class whose `from_pretrained` reads the folder: `auto` (a class, or one of transformers' Auto classes), or for
-    a model that was cut a subclass of the right one that makes the shapes first."""
+    """The class whose `from_pretrained` reads the folder: `auto` (a class, or one of transformers' Auto classes), or
+    for a model that was cut a subclass of the right one that makes the shapes first.
+    """
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if FIELD not in config:
         return auto
     from transformers import AutoConfig
 
     mapping = getattr(auto, "_model_mapping", None)
-    return _cut_class(auto if mapping is None else mapping[type(AutoConfig.from_pretrained(folder, local_files_only=True))])
+    return _cut_class(
+        auto if mapping is None else mapping[type(AutoConfig.from_pretrained(folder, local_files_only=True))]
+    )
 
 
 @functools.cache
@@ -91,11 +104,17 @@ def _cut_class(cls: Any) -> Any:
     def __init__(self: Any, config: Any, *args: Any, **options: Any) -> None:
         cls.__init__(self, config, *args, **options)
         structure = Structure.from_json(getattr(config, FIELD))
-        layers = [KeptLayer(i, None if x.heads is None else range(x.head_count), None if x.neurons is None else range(x.neurons))
-                  for i, x in enumerate(structure.layers)]  # fmt: skip
+        layers = [
+            KeptLayer(
+                i, None if x.heads is None else range(x.head_count), None if x.neurons is None else range(x.neurons)
+            )
+            for i, x in enumerate(structure.layers)
+        ]
         _cut(self, Kept(layers, range(structure.hidden)), structure)
 
-    return type(cls.__name__, (cls,), {"__init__": __init__, "uncut": cls, "__module__": cls.__module__, "__doc__": cls.__doc__})
+    return type(
+        cls.__name__, (cls,), {"__init__": __init__, "uncut": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}
+    )
 
 
 def _cut(model: Any, kept: Kept, structure: Structure) -> None:

@@ -24,8 +24,17 @@ from edgeopt.support.paths import expanded, is_there, looks_local, nearest, not_
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 #: What makes a folder one of peft's.
 ADAPTER_FILE = "adapter_config.json"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                   "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")  # fmt: skip
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+)
 _PADDING = 1
 _WANTED = (CONFIG, WEIGHTS, INDEX, ADAPTER_FILE, "model-*.safetensors")
 _AGAIN = "copy or download the file again"
@@ -81,7 +90,10 @@ class ModelSource:
 
     @property
     def stacks(self) -> list[dict[str, Any]]:
-        """Configs of the model's stacks of layers: its own, or those of an encoder and a decoder. Empty: not known yet."""
+        """Configs of the model's stacks of layers: its own, or those of an encoder and a decoder.
+
+        Empty: not known yet.
+        """
         config = self.config
         if config is None:
             return []
@@ -100,7 +112,10 @@ class ModelSource:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the trained head's outputs as rows have them: numbers where the config has none. Empty: no trained head, or not known yet."""
+        """Names of the trained head's outputs as rows have them: numbers where the config has none.
+
+        Empty: no trained head, or not known yet.
+        """
         config, count = self.config, self.outputs
         if config is None or count is None:
             return ()
@@ -149,10 +164,17 @@ class ModelSource:
                 if not shards:
                     raise ValueError
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                raise bad_input("E315", "the index of the weights is not readable", place=Place.of(self.folder / INDEX), help=_AGAIN) from None
+                raise bad_input(
+                    "E315", "the index of the weights is not readable", place=Place.of(self.folder / INDEX), help=_AGAIN
+                ) from None
             for shard in shards:
                 if Path(shard).name != shard:
-                    raise bad_input("E315", f"the index points outside the folder: {shard!r}", place=Place.of(self.folder / INDEX), help=_AGAIN)
+                    raise bad_input(
+                        "E315",
+                        f"the index points outside the folder: {shard!r}",
+                        place=Place.of(self.folder / INDEX),
+                        help=_AGAIN,
+                    )
                 if not shard.endswith(".safetensors"):
                     raise bad_input(
                         "E310",
@@ -169,7 +191,12 @@ class ModelSource:
                 place=self.place,
                 help="save it with `model.save_pretrained(folder)`, which writes model.safetensors",
             )
-        raise bad_input("E309", f"model folder {self.folder} has no {WEIGHTS}", place=self.place, help="save the model with `model.save_pretrained(folder)`")
+        raise bad_input(
+            "E309",
+            f"model folder {self.folder} has no {WEIGHTS}",
+            place=self.place,
+            help="save the model with `model.save_pretrained(folder)`",
+        )
 
 
 def _positions(config: dict[str, Any]) -> int | None:
@@ -185,16 +212,22 @@ def _positions(config: dict[str, Any]) -> int | None:
     return most - last - 1
 
 
-def find_model(spec: ModelSpec, folder: Path, place: Place | None = None, *, head: str = ModelSource.head) -> ModelSource:
+def find_model(
+    spec: ModelSpec, folder: Path, place: Place | None = None, *, head: str = ModelSource.head
+) -> ModelSource:
     """Local folder (relative to `folder`) or hub id; a folder is checked at once. head: see ModelSource.
-    Raises InputError E308-E315."""
+
+    Raises InputError E308-E315.
+    """
     path = folder / expanded(spec.id)
     if is_there(path, Path.is_dir):
         source = ModelSource(spec.id, None, path.resolve(), True, place, head)
         check_folder(source)
         return source
     if is_there(path, Path.exists):
-        raise bad_input("E308", f"{path} is a file, not a model folder", place=place, help="give the folder that holds config.json")
+        raise bad_input(
+            "E308", f"{path} is a file, not a model folder", place=place, help="give the folder that holds config.json"
+        )
     if looks_local(spec.id):
         raise bad_input(
             "E308",
@@ -216,7 +249,12 @@ def check_folder(source: ModelSource) -> None:
     path = source.folder / CONFIG
     _no_adapter(source)
     if not path.is_file():
-        raise bad_input("E309", f"model folder {source.folder} has no {CONFIG}", place=source.place, help="give a folder that `model.save_pretrained` wrote")
+        raise bad_input(
+            "E309",
+            f"model folder {source.folder} has no {CONFIG}",
+            place=source.place,
+            help="give a folder that `model.save_pretrained` wrote",
+        )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -226,12 +264,22 @@ def check_folder(source: ModelSource) -> None:
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         remote = isinstance(config, dict) and "auto_map" in config
         what = "brings its own code, which edgeopt never runs" if remote else "is not an encoder family edgeopt knows"
-        raise bad_input("E313" if remote else "E314", f"model type {model_type!r} {what}", place=Place.of(path), help=f"families: {', '.join(FAMILIES)}")
+        raise bad_input(
+            "E313" if remote else "E314",
+            f"model type {model_type!r} {what}",
+            place=Place.of(path),
+            help=f"families: {', '.join(FAMILIES)}",
+        )
     if (fault := FAMILIES.fault(model_type)) is not None:
         raise InputError(fault.at(Place.of(path)))
-    if model_type == PAIR and not all(isinstance(config.get(k), dict) and config[k].get("model_type") in FAMILIES for k in ("encoder", "decoder")):
+    if model_type == PAIR and not all(
+        isinstance(config.get(k), dict) and config[k].get("model_type") in FAMILIES for k in ("encoder", "decoder")
+    ):
         raise bad_input(
-            "E314", "the model's encoder or decoder is not of a family edgeopt knows", place=Place.of(path), help=f"families: {', '.join(FAMILIES)}"
+            "E314",
+            "the model's encoder or decoder is not of a family edgeopt knows",
+            place=Place.of(path),
+            help=f"families: {', '.join(FAMILIES)}",
         )
     if FIELD in config:
         try:
@@ -240,13 +288,19 @@ def check_folder(source: ModelSource) -> None:
             raise bad_input("E315", f"the field {FIELD} is {error}", place=Place.of(path), help=_AGAIN) from None
     shapes = source.shapes()
     if (wrong := misfit(config, shapes)) is not None:
-        raise bad_input("E315", wrong, place=Place.of(path), help="the folder mixes two models, or config.json was changed: copy both files again")
+        raise bad_input(
+            "E315",
+            wrong,
+            place=Place.of(path),
+            help="the folder mixes two models, or config.json was changed: copy both files again",
+        )
     _check_tokenizer(source, shapes)
 
 
 def _no_adapter(source: ModelSource) -> None:
-    """Raises InputError E317 where peft's library would follow adapter_config.json to another model, or where it is not said whether
-    the adapter or the model beside it is meant."""
+    """Raises InputError E317 where peft's library would follow adapter_config.json to another model, or where it is not
+    said whether the adapter or the model beside it is meant.
+    """
     assert source.folder is not None
     path = source.folder / ADAPTER_FILE
     if not is_there(path, Path.exists) and not path.is_symlink():
@@ -259,14 +313,24 @@ def _no_adapter(source: ModelSource) -> None:
     what = f"an adapter{f' ({kind})' if isinstance(kind, str) else ''}{f' of the model {base!r}' if isinstance(base, str) and base else ''}"
     merge = "merge it with peft: PeftModel.from_pretrained(BASE MODEL, folder).merge_and_unload().save_pretrained(NEW FOLDER), with the tokenizer beside"
     if (source.folder / WEIGHTS).is_file() or (source.folder / INDEX).is_file():
-        raise bad_input("E317", f"model folder {source.folder} holds a model and {what}, and which of them is meant is not said",
-                        place=source.place, help=f"for the model alone take {ADAPTER_FILE} out of the folder; else {merge}")  # fmt: skip
-    raise bad_input("E317", f"model folder {source.folder} holds {what}, not a model",
-                    place=source.place, help=f"{merge}; or give the base as model.id and train an adapter.* step")  # fmt: skip
+        raise bad_input(
+            "E317",
+            f"model folder {source.folder} holds a model and {what}, and which of them is meant is not said",
+            place=source.place,
+            help=f"for the model alone take {ADAPTER_FILE} out of the folder; else {merge}",
+        )
+    raise bad_input(
+        "E317",
+        f"model folder {source.folder} holds {what}, not a model",
+        place=source.place,
+        help=f"{merge}; or give the base as model.id and train an adapter.* step",
+    )
 
 
 def _check_tokenizer(source: ModelSource, shapes: Mapping[str, list[int]]) -> None:
-    """Raises InputError E311, E320 or E206 where there is none, it is damaged, or it numbers tokens or their types that the model has no row for."""
+    """Raises InputError E311, E320 or E206 where there is none, it is damaged, or it numbers tokens or their types that
+    the model has no row for.
+    """
     assert source.folder is not None
     stacks = source.stacks
     try:
@@ -297,9 +361,16 @@ def _check_safetensors(path: Path) -> dict[str, list[int]]:
             shapes = {k: [int(n) for n in v["shape"]] for k, v in header.items() if k != "__metadata__"}
             end = max((int(v["data_offsets"][1]) for k, v in header.items() if k != "__metadata__"), default=0)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
-            raise bad_input("E315", "the header of this safetensors file is damaged", place=Place.of(path), help=_AGAIN) from None
+            raise bad_input(
+                "E315", "the header of this safetensors file is damaged", place=Place.of(path), help=_AGAIN
+            ) from None
     if size != 8 + length + end:
-        raise bad_input("E315", f"this safetensors file has {size} bytes and should have {8 + length + end}", place=Place.of(path), help=_AGAIN)
+        raise bad_input(
+            "E315",
+            f"this safetensors file has {size} bytes and should have {8 + length + end}",
+            place=Place.of(path),
+            help=_AGAIN,
+        )
     return shapes
 
 
@@ -320,7 +391,9 @@ def _cached_snapshot(spec: ModelSpec) -> Path | None:
 
 def download(source: ModelSource) -> ModelSource:
     """A hub model's snapshot, downloaded where it is not cached: safetensors, config and tokenizer only.
-    Raises InputError E312 where the hub cannot be reached or has no such model."""
+
+    Raises InputError E312 where the hub cannot be reached or has no such model.
+    """
     from edgeopt.support.quiet import quiet_libraries
     from edgeopt.support.words import first_line
 

@@ -13,9 +13,12 @@ FIELD = "edgeopt_structure"
 
 @dataclass(frozen=True)
 class Layer:
-    """What is left of a layer. origin: its number in the dense model. heads: numbers, in the dense layer, of the
-    attention heads that are left. neurons: how many of the feed-forward's are left. A block of nothing (an empty
-    tuple, 0) still adds its bias and is normed; a block that is None is gone, and its input passes through."""
+    """What is left of a layer.
+
+    origin: its number in the dense model. heads: numbers, in the dense layer, of the attention heads that are left.
+    neurons: how many of the feed-forward's are left. A block of nothing (an empty tuple, 0) still adds its bias and is
+    normed; a block that is None is gone, and its input passes through.
+    """
 
     origin: int
     heads: tuple[int, ...] | None
@@ -61,11 +64,15 @@ class Structure:
 
     def macs(self, tokens: int) -> int:
         """Multiply-accumulates of the layers for one text of that many tokens: for each layer 4ndh + 2n²h for heads of
-        h dimensions together, 2ndf for f neurons; n tokens, d hidden. Embeddings, norms and head are not counted."""
+        h dimensions together, 2ndf for f neurons; n tokens, d hidden. Embeddings, norms and head are not counted.
+        """
         return sum(macs_of(self, layer.head_count, layer.neuron_count, tokens) for layer in self.layers)
 
     def as_json(self) -> dict[str, Any]:
-        layers = [{"origin": x.origin, "heads": None if x.heads is None else list(x.heads), "neurons": x.neurons} for x in self.layers]
+        layers = [
+            {"origin": x.origin, "heads": None if x.heads is None else list(x.heads), "neurons": x.neurons}
+            for x in self.layers
+        ]
         return {"hidden": self.hidden, "layers": layers, "dense": dict(vars(self.dense))}
 
     @classmethod
@@ -73,10 +80,21 @@ class Structure:
         """Raises ValueError where the data is no structure."""
         try:
             dense, hidden = Dense(**data["dense"]), data["hidden"]
-            layers = tuple(Layer(x["origin"], None if x["heads"] is None else tuple(x["heads"]), x["neurons"]) for x in data["layers"])
+            layers = tuple(
+                Layer(x["origin"], None if x["heads"] is None else tuple(x["heads"]), x["neurons"])
+                for x in data["layers"]
+            )
             sizes = [hidden, *(x.neuron_count for x in layers)]
-            sound = 0 < hidden <= dense.hidden and all(type(n) is int and n >= 0 for n in sizes) and all(x.neuron_count <= dense.neurons for x in layers)
-            sound = sound and all(h in range(dense.heads) for x in layers for h in x.heads or ()) and all(x.origin in range(dense.layers) for x in layers)
+            sound = (
+                0 < hidden <= dense.hidden
+                and all(type(n) is int and n >= 0 for n in sizes)
+                and all(x.neuron_count <= dense.neurons for x in layers)
+            )
+            sound = (
+                sound
+                and all(h in range(dense.heads) for x in layers for h in x.heads or ())
+                and all(x.origin in range(dense.layers) for x in layers)
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a structure: {error!r}") from None
         if not sound:
@@ -96,21 +114,30 @@ def macs_of(structure: Structure, heads: int, neurons: int, tokens: int) -> int:
 
 
 def of_config(config: dict[str, Any]) -> Structure:
-    """The structure that a config.json states, or that of a model that was never cut. Raises ValueError where it states
-    no shape."""
+    """The structure that a config.json states, or that of a model that was never cut.
+
+    Raises ValueError where it states no shape.
+    """
     if FIELD in config:
         return Structure.from_json(config[FIELD])
     known = family(config.get("model_type"))
     names = known.sizes if known else Anatomy.sizes
     layers, heads, neurons, hidden = (config.get(name) for name in names)
-    if not (isinstance(layers, int) and isinstance(heads, int) and isinstance(neurons, int) and isinstance(hidden, int) and heads > 0):
+    if not (
+        isinstance(layers, int)
+        and isinstance(heads, int)
+        and isinstance(neurons, int)
+        and isinstance(hidden, int)
+        and heads > 0
+    ):
         raise ValueError(f"the config states no {', '.join(names)}")
     return Dense(layers, heads, hidden // heads, neurons, hidden).structure
 
 
 def survival(structure: Structure) -> dict[str, list[Any]]:
     """For each layer of the dense model: how many heads are left, which, and how many neurons; nothing where a layer or
-    a block is gone."""
+    a block is gone.
+    """
     left = {layer.origin: layer for layer in structure.layers}
     layers = [left.get(i, Layer(i, None, None)) for i in range(structure.dense.layers)]
     return {

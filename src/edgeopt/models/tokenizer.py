@@ -1,9 +1,10 @@
-"""The one place that says which tokenizer a model folder has: its tokenizer.json, or what its older files are converted to.
+"""The one place that says which tokenizer a model folder has: its tokenizer.json, or what its older files are converted
+to.
 
 A tokenizer.json is used as it is, byte for byte, from the first step to what is shipped, and never through a class of
-transformers, which rebuilds it from the class's defaults. What the folder states besides (tokenizer_config.json, added_tokens.json,
-a vocabulary) must say the same; where it does not and a row comes out with other ids, nobody can know which of them
-the model was trained with.
+transformers, which rebuilds it from the class's defaults. What the folder states besides (tokenizer_config.json,
+added_tokens.json, a vocabulary) must say the same; where it does not and a row comes out with other ids, nobody can
+know which of them the model was trained with.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from edgeopt.models import converted
 from edgeopt.models.truncation import check_side
 from edgeopt.support.errors import InputError, Place, bad_input
 
-FILE, CONFIG_FILE, ADDED, SPECIAL = "tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"
+FILE, CONFIG_FILE, ADDED, SPECIAL = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
 #: What tokenizer_config.json may state of how text is read, by the part of tokenizer.json and the name it has there.
 _STATED = {
     "do_lower_case": ("BertNormalizer", "lowercase"),
@@ -40,9 +46,11 @@ Rows = Iterable[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Found:
-    """tokenizer: of the tokenizers library. text: what tokenizer.json says, as it lies in the folder or as it was converted.
-    stated: of tokenizer_config.json and special_tokens_map.json. slow: the older file it was converted from, None where
-    the folder has a tokenizer.json."""
+    """tokenizer: of the tokenizers library.
+
+    text: what tokenizer.json says, as it lies in the folder or as it was converted. stated: of tokenizer_config.json
+    and special_tokens_map.json. slow: the older file it was converted from, None where the folder has a tokenizer.json.
+    """
 
     folder: Path
     tokenizer: Any
@@ -52,9 +60,9 @@ class Found:
 
 
 def read_tokenizer(folder: Path, model_type: str) -> Found:
-    """Raises InputError E311 where there is none or a file of it is damaged, E320 where one numbers a token otherwise, E321 where texts are to lose
-    their beginning, E206 where
-    a package is needed to convert it that is not installed."""
+    """Raises InputError E311 where there is none or a file of it is damaged, E320 where one numbers a token otherwise,
+    E321 where texts are to lose their beginning, E206 where a package is needed to convert it that is not installed.
+    """
     files = sorted(p for p in folder.iterdir() if p.name in _FILES and p.is_file())
     return _read(folder, model_type, tuple((p.name, (found := p.stat()).st_size, found.st_mtime_ns) for p in files))
 
@@ -86,21 +94,29 @@ def check_size(found: Found, words: int, place: Place | None = None) -> None:
             f"the tokenizer's largest token number is {beyond[-1][0]}, and the model has embeddings for {words} tokens: none for {names}",
             place=place or Place.of(found.folder / FILE),
             help="the tokenizer belongs to another model; or tokens were added to it: call `model.resize_token_embeddings(len(tokenizer))`, "
-                 "train, and save both",
-        )  # fmt: skip
+            "train, and save both",
+        )
 
 
 def check_types(found: Found, types: int, place: Place | None = None) -> None:
-    """types: rows of the model's table of token types, two or more (a model of one takes none). Raises InputError E311."""
+    """types: rows of the model's table of token types, two or more (a model of one takes none).
+
+    Raises InputError E311.
+    """
     numbers = {n for e in (found.tokenizer.encode("a"), found.tokenizer.encode("a", "a")) for n in e.type_ids}
     if max(numbers, default=0) >= types:
-        raise bad_input("E311", f"the tokenizer numbers token types up to {max(numbers)}, and the model has {types}",
-                        place=place or Place.of(found.folder / FILE), help="the tokenizer belongs to another model")  # fmt: skip
+        raise bad_input(
+            "E311",
+            f"the tokenizer numbers token types up to {max(numbers)}, and the model has {types}",
+            place=place or Place.of(found.folder / FILE),
+            help="the tokenizer belongs to another model",
+        )
 
 
 def disagreement(found: Found, rows: Rows) -> InputError | None:
-    """What the folder states in two ways, shown by the first of the rows that comes out with other ids; None where every row is the
-    same."""
+    """What the folder states in two ways, shown by the first of the rows that comes out with other ids; None where
+    every row is the same.
+    """
     if found.slow is not None:
         return converted.undecided(found.folder, found.tokenizer, found.stated, rows)
     changes = {key: found.stated[key] for key, (part, name) in _STATED.items() if _differs(found, key, part, name)}
@@ -116,8 +132,14 @@ def disagreement(found: Found, rows: Rows) -> InputError | None:
         for part in _parts(changed, _STATED[key][0]):
             part[_STATED[key][1]] = value
     what = ", ".join(f"{key} is {json.dumps(value)} in {CONFIG_FILE}" for key, value in changes.items())
-    return converted.first_difference(f"{FILE} says otherwise: {what}", found.folder / CONFIG_FILE,
-                                      (FILE, found.tokenizer), (CONFIG_FILE, Tokenizer.from_str(json.dumps(changed))), rows, _WHICH)  # fmt: skip
+    return converted.first_difference(
+        f"{FILE} says otherwise: {what}",
+        found.folder / CONFIG_FILE,
+        (FILE, found.tokenizer),
+        (CONFIG_FILE, Tokenizer.from_str(json.dumps(changed))),
+        rows,
+        _WHICH,
+    )
 
 
 def untyped(found: Found) -> bool:
@@ -136,16 +158,27 @@ def with_spaces(text: str) -> str:
 
 
 def plain_config(found: Found) -> dict[str, Any]:
-    """A tokenizer_config.json by which transformers takes tokenizer.json as it is: its special tokens, and no class of a family."""
+    """A tokenizer_config.json by which transformers takes tokenizer.json as it is: its special tokens, and no class of
+    a family.
+    """
     named = {key: _content(found.stated[key]) for key in SPECIALS if isinstance(found.stated.get(key), str | dict)}
-    known = {"pad_token": ("[PAD]", "<pad>"), "unk_token": ("[UNK]", "<unk>"), "cls_token": ("[CLS]", "<s>"), "sep_token": ("[SEP]", "</s>"),
-             "mask_token": ("[MASK]", "<mask>")}  # fmt: skip
+    known = {
+        "pad_token": ("[PAD]", "<pad>"),
+        "unk_token": ("[UNK]", "<unk>"),
+        "cls_token": ("[CLS]", "<s>"),
+        "sep_token": ("[SEP]", "</s>"),
+        "mask_token": ("[MASK]", "<mask>"),
+    }
     for key, words in known.items():
         word = next((w for w in words if found.tokenizer.token_to_id(w) is not None), None)
         if word is not None:
             named.setdefault(key, word)
     length = found.stated.get("model_max_length")
-    return {"tokenizer_class": "PreTrainedTokenizerFast", **named, **({"model_max_length": length} if isinstance(length, int) else {})}
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **named,
+        **({"model_max_length": length} if isinstance(length, int) else {}),
+    }
 
 
 def _content(token: Any) -> Any:
@@ -162,11 +195,15 @@ def _parsed(path: Path) -> tuple[Any, str]:
         tokenizer.encode("a")  # a post-processor that names tokens it lacks fails only here
         tokenizer.encode("a", "a")
     except Exception as error:  # the library raises bare Exception
-        raise bad_input("E311", f"{FILE} is not a tokenizer: {_short(error)}", place=Place.of(path), help=_AGAIN) from None
+        raise bad_input(
+            "E311", f"{FILE} is not a tokenizer: {_short(error)}", place=Place.of(path), help=_AGAIN
+        ) from None
     except BaseException as error:  # and a panic of Rust, which is no Exception
         if type(error).__name__ != "PanicException":
             raise
-        raise bad_input("E311", f"{FILE} is not a tokenizer that can be used: {_short(error)}", place=Place.of(path), help=_AGAIN) from None
+        raise bad_input(
+            "E311", f"{FILE} is not a tokenizer that can be used: {_short(error)}", place=Place.of(path), help=_AGAIN
+        ) from None
     return tokenizer, text
 
 
@@ -185,14 +222,22 @@ def _stated(path: Path) -> dict[str, Any]:
 def _check_added(found: Found) -> None:
     """Raises InputError E320 for a token that the files beside number otherwise."""
     listed = found.stated.get("added_tokens_decoder")
-    pairs = [(CONFIG_FILE, _content(token), int(number)) for number, token in (listed if isinstance(listed, dict) else {}).items() if str(number).isdecimal()]
+    pairs = [
+        (CONFIG_FILE, _content(token), int(number))
+        for number, token in (listed if isinstance(listed, dict) else {}).items()
+        if str(number).isdecimal()
+    ]
     pairs += [(ADDED, token, number) for token, number in _stated(found.folder / ADDED).items()]
     for name, token, number in pairs:
         have = found.tokenizer.token_to_id(token) if isinstance(token, str) else None
         if have != number:
             what = "has no such token" if have is None else f"gives it {have}"
-            raise bad_input("E320", f"{name} gives the token {token!r} the number {number}, and {found.slow or FILE} {what}",
-                            place=Place.of(found.folder / name), help=_WHICH)  # fmt: skip
+            raise bad_input(
+                "E320",
+                f"{name} gives the token {token!r} the number {number}, and {found.slow or FILE} {what}",
+                place=Place.of(found.folder / name),
+                help=_WHICH,
+            )
 
 
 def _differs(found: Found, key: str, part: str, name: str) -> bool:
@@ -204,12 +249,18 @@ def _differs(found: Found, key: str, part: str, name: str) -> bool:
 
 
 def _recased(found: Found) -> Any:
-    """The normalizer with what do_lower_case states, where no part of BERT's has that; `_SAME` where it lowers as stated. Tokenizers of
-    pairs and pieces have no such key in transformers, whatever a file states."""
+    """The normalizer with what do_lower_case states, where no part of BERT's has that; `_SAME` where it lowers as
+    stated. Tokenizers of pairs and pieces have no such key in transformers, whatever a file states.
+    """
     stated, kind = found.stated.get("do_lower_case"), type(found.tokenizer.model).__name__
     normalizer = found.tokenizer.normalizer
     state = None if normalizer is None else json.loads(normalizer.__getstate__())
-    if not isinstance(stated, bool) or kind not in ("WordPiece", "WordLevel") or _parts(state, "BertNormalizer") or bool(_parts(state, "Lowercase")) == stated:
+    if (
+        not isinstance(stated, bool)
+        or kind not in ("WordPiece", "WordLevel")
+        or _parts(state, "BertNormalizer")
+        or bool(_parts(state, "Lowercase")) == stated
+    ):
         return _SAME
     if not stated:
         return _without(state, "Lowercase")
@@ -218,7 +269,10 @@ def _recased(found: Found) -> Any:
 
 def _without(state: Any, kind: str) -> Any:
     if state["type"] == "Sequence":
-        return {**state, "normalizers": [kept for each in state["normalizers"] if (kept := _without(each, kind)) is not None]}
+        return {
+            **state,
+            "normalizers": [kept for each in state["normalizers"] if (kept := _without(each, kind)) is not None],
+        }
     return None if state["type"] == kind else state
 
 
@@ -230,7 +284,11 @@ def _parts(node: Any, kind: str) -> list[dict[str, Any]]:
         return []
     if node.get("type") == kind:
         return [node]
-    return [p for key in ("normalizer", "pre_tokenizer", "normalizers", "pretokenizers") for p in _parts(node.get(key), kind)]
+    return [
+        p
+        for key in ("normalizer", "pre_tokenizer", "normalizers", "pretokenizers")
+        for p in _parts(node.get(key), kind)
+    ]
 
 
 def _short(error: BaseException) -> str:

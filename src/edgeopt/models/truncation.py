@@ -11,8 +11,11 @@ from edgeopt.support.errors import Place, bad_input
 
 
 def check_side(folder: Path, tokenizer: Any, stated: Mapping[str, Any] | None = None) -> None:
-    """tokenizer: as it was read, before anything is set of it. stated: of tokenizer_config.json, read where it is not given. Raises InputError
-    E321 where long texts are to lose their beginning: training, measuring and every way of serving cut the end."""
+    """tokenizer: as it was read, before anything is set of it.
+
+    stated: of tokenizer_config.json, read where it is not given. Raises InputError E321 where long texts are to lose
+    their beginning: training, measuring and every way of serving cut the end.
+    """
     if stated is None:
         try:
             found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))

@@ -1,19 +1,34 @@
-"""Weights of a checkpoint that no module of the model takes: they belong to the network that was trained, unless they are known to do nothing here."""
+"""Weights of a checkpoint that no module of the model takes: they belong to the network that was trained, unless they
+are known to do nothing here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 #: Heads that stand beside the encoder, of pretraining and of other tasks, by how their parameters' names begin.
-HEADS = ("cls", "lm_head", "generator_predictions", "generator_lm_head", "discriminator_predictions", "vocab_transform", "vocab_layer_norm",
-         "vocab_projector", "qa_outputs", "sequence_summary", "pre_classifier", "classifier")  # fmt: skip
+HEADS = (
+    "cls",
+    "lm_head",
+    "generator_predictions",
+    "generator_lm_head",
+    "discriminator_predictions",
+    "vocab_transform",
+    "vocab_layer_norm",
+    "vocab_projector",
+    "qa_outputs",
+    "sequence_summary",
+    "pre_classifier",
+    "classifier",
+)
 #: Counted up by the model itself, and in checkpoints of old versions of transformers only.
 BUFFERS = ("position_ids", "token_type_ids")
 
 
 def unexplained(names: Iterable[str]) -> list[str]:
-    """Of the weights that a loaded model has no place for the ones that are neither another head's, nor a pooler's that the task's head
-    does not read, nor such a buffer."""
+    """Of the weights that a loaded model has no place for the ones that are neither another head's, nor a pooler's that
+    the task's head does not read, nor such a buffer.
+    """
     return [name for name in names if not _does_nothing(name.split("."))]
 
 

@@ -16,7 +16,8 @@ def cut_zeros(model: Any) -> bool:
     biases. Returns whether there were any.
 
     A neuron whose row of the first matrix is zero gives activation(bias) always; a head whose value rows are zero gives
-    its value bias, as attention's weights add up to 1; a column of zeros in the matrix behind is not read."""
+    its value bias, as attention's weights add up to 1; a column of zeros in the matrix behind is not read.
+    """
     shape, size = anatomy(model.config.model_type), structure_of(model).dense.head_size
     layers = []
     for plan, layer in zip(everything(model).layers, model.get_submodule(shape.layers), strict=True):

@@ -29,9 +29,11 @@ _SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.sv
 
 
 def write_page(run: Path, out: Path) -> None:
-    """Write the page of a run into `out`, which appears whole or stays as it was. Raises InputError E115 for what is not a
-    run, E150 for one that is not as it was written, E161 for a model that a page cannot ask, E114 for a folder that is not a
-    page's, and what `install` raises."""
+    """Write the page of a run into `out`, which appears whole or stays as it was.
+
+    Raises InputError E115 for what is not a run, E150 for one that is not as it was written, E161 for a model that a
+    page cannot ask, E114 for a folder that is not a page's, and what `install` raises.
+    """
     found = open_run(run)
     report, graph, columns = found.report, _graph(found.folder, found.report), _columns(found)
     writable(out, (INDEX, ABOUT))
@@ -42,9 +44,13 @@ def write_page(run: Path, out: Path) -> None:
         shutil.copyfile(_tokenizer(graph), folder / "tokenizer.json")
         for name in _SCRIPTS:
             shutil.copyfile(ASSETS / name, folder / name)
-        about = _about(report, model, sum((folder / name).stat().st_size for name in ("lib/ort.wasm", *model, "tokenizer.json")))
+        about = _about(
+            report, model, sum((folder / name).stat().st_size for name in ("lib/ort.wasm", *model, "tokenizer.json"))
+        )
         (folder / INDEX).write_text(_index(report, columns, size_of(folder / GRAPH)), encoding="utf-8")
-        about["files"] = {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+        about["files"] = {
+            p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()
+        }
         (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         publish(folder, out, PAGE)
 
@@ -53,7 +59,10 @@ def _own_files(page: Path) -> dict[str, str]:
     """SHA-256 by name of the files of a page, as its page.json has them."""
     try:
         listed = json.loads((page / ABOUT).read_text(encoding="utf-8"))["files"]
-        return {**{str(name): str(digest) for name, digest in listed.items() if is_inside(str(name))}, ABOUT: file_digest(page / ABOUT)}
+        return {
+            **{str(name): str(digest) for name, digest in listed.items() if is_inside(str(name))},
+            ABOUT: file_digest(page / ABOUT),
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -65,12 +74,23 @@ def _graph(run: Path, report: Report) -> Path:
     kind, path = report.task.type, run / report.candidate.artifact
     if not task_type(kind).typed:
         shown = " and ".join(name for name, each in task_types().items() if each.typed)
-        raise bad_input("E161", f"a page shows one label or score for what is typed, and the task of {run} is {kind}",
-                        help=f"pages are for {shown}; README.md beside the model has lines for the others")  # fmt: skip
+        raise bad_input(
+            "E161",
+            f"a page shows one label or score for what is typed, and the task of {run} is {kind}",
+            help=f"pages are for {shown}; README.md beside the model has lines for the others",
+        )
     if path.suffix != ".onnx":
-        raise bad_input("E161", f"a page runs ONNX, and the first export of {run} is {path.name}", help="put `{format: onnx}` first in `export`")
+        raise bad_input(
+            "E161",
+            f"a page runs ONNX, and the first export of {run} is {path.name}",
+            help="put `{format: onnx}` first in `export`",
+        )
     if not path.is_file() or not _tokenizer(path).is_file():
-        raise bad_input("E115", f"the run {run} is damaged: {path.name} or its tokenizer.json is not there", help="apply the recipe again")
+        raise bad_input(
+            "E115",
+            f"the run {run} is damaged: {path.name} or its tokenizer.json is not there",
+            help="apply the recipe again",
+        )
     return path
 
 
@@ -83,7 +103,11 @@ def _columns(run: Run) -> tuple[str, ...]:
     try:
         return TaskSpec.model_validate(run.lock["recipe"]["resolved"]["task"]).columns
     except (ValueError, KeyError, TypeError) as error:
-        raise bad_input("E115", f"the run {run.folder} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again") from None
+        raise bad_input(
+            "E115",
+            f"the run {run.folder} is damaged: {' '.join(str(error).split())[:200]}",
+            help="apply the recipe again",
+        ) from None
 
 
 def _about(report: Report, model: list[str], size: int) -> dict[str, Any]:
@@ -104,12 +128,19 @@ def _index(report: Report, columns: tuple[str, ...], size: int) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     regression = task_type(report.task.type).scores
-    page = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     versions = ", ".join(f"{name.rpartition('/')[2]} {version}" for name, version, _ in packages())
     return page.get_template("index.html.j2").render(
         name=report.recipe.name,
         about=f"A model of {size / 1e6:.1f} MB ({report.candidate.precision}) that runs in this browser.",
         columns=columns,
         regression=regression,
-        footer=f"Made by edgeopt {report.edgeopt}, with {versions}." + (" Confidence is the softmax of the logits." if not regression else ""),
+        footer=f"Made by edgeopt {report.edgeopt}, with {versions}."
+        + (" Confidence is the softmax of the logits." if not regression else ""),
     )

@@ -31,17 +31,39 @@ def packages() -> list[tuple[str, str, str]]:
 
 
 def install(target: Path) -> None:
-    """Write FILES, and what they are, into the new folder `target`. npm checks every package against the lock, keeps it in
-    its own cache, and runs no script of it. Raises InputError E162 without npm, StepError E416 where it fails."""
+    """Write FILES, and what they are, into the new folder `target`. npm checks every package against the lock, keeps it
+    in its own cache, and runs no script of it. Raises InputError E162 without npm, StepError E416 where it fails.
+    """
     npm = shutil.which("npm")
     if npm is None:
-        raise bad_input("E162", "the page's libraries come from npm, which is not here", help="install Node.js 18 or newer, which brings npm")
+        raise bad_input(
+            "E162",
+            "the page's libraries come from npm, which is not here",
+            help="install Node.js 18 or newer, which brings npm",
+        )
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("package.json", "package-lock.json"):
             shutil.copyfile(ASSETS / name, Path(scratch) / name)
-        command = [npm, "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+        command = [
+            npm,
+            "ci",
+            "--ignore-scripts",
+            "--prefer-offline",
+            "--no-audit",
+            "--no-fund",
+            "--no-update-notifier",
+            "--loglevel=error",
+        ]
         try:
-            done = subprocess.run(command, cwd=scratch, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+            done = subprocess.run(
+                command,
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _failed(str(error)) from None
         if done.returncode:
@@ -49,9 +71,15 @@ def install(target: Path) -> None:
         target.mkdir()
         for name, source in FILES.items():
             shutil.copyfile(Path(scratch) / "node_modules" / source, target / name)
-    (target / "README.txt").write_text("".join(f"{name} {version}, {license}\n" for name, version, license in packages()), encoding="utf-8")
+    (target / "README.txt").write_text(
+        "".join(f"{name} {version}, {license}\n" for name, version, license in packages()), encoding="utf-8"
+    )
 
 
 def _failed(said: str) -> Exception:
     text = " ".join(said.split())[:300] or "it says nothing"
-    return step_failed("E416", f"npm could not bring the page's libraries: {text}", help="npm needs its registry once; then its cache will do")
+    return step_failed(
+        "E416",
+        f"npm could not bring the page's libraries: {text}",
+        help="npm needs its registry once; then its cache will do",
+    )

@@ -15,7 +15,12 @@ HOST = "127.0.0.1"
 
 class _Handler(SimpleHTTPRequestHandler):
     # by name, because the system's own table may have other types
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript", ".wasm": "application/wasm", ".svg": "image/svg+xml"}  # noqa: RUF012
+    extensions_map = {  # noqa: RUF012  the base class declares it so
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+        ".svg": "image/svg+xml",
+    }
 
     def end_headers(self) -> None:
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
@@ -45,4 +50,8 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
     try:
         return _Server((HOST, port), functools.partial(_Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
-        raise bad_input("E163", f"port {port} of {HOST} cannot be used: {error}", help="give another with --port; 0 takes a free one") from None
+        raise bad_input(
+            "E163",
+            f"port {port} of {HOST} cannot be used: {error}",
+            help="give another with --port; 0 takes a free one",
+        ) from None

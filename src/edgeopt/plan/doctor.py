@@ -44,7 +44,10 @@ def diagnose(store: Store) -> list[Finding]:
 
 
 def diagnose_recipe(recipe: Path, overrides: Sequence[str], store: Store) -> list[Finding]:
-    """What a recipe needs of this machine, of a matrix what any cell needs. Raises InputError where the recipe is wrong."""
+    """What a recipe needs of this machine, of a matrix what any cell needs.
+
+    Raises InputError where the recipe is wrong.
+    """
     loaded = load(recipe, overrides)
     cells = plan_cells(loaded, store) if isinstance(loaded, Grid) else [make_plans(loaded, store)]
     return list(dict.fromkeys(finding for plans in cells for finding in _needs(plans)))
@@ -62,11 +65,17 @@ def _machine(store: Store) -> list[Finding]:
     memory = host.memory_bytes()
     return [
         Finding("processor", "ok", f"{host.cpu_name()}, {host.cpus()} threads"),
-        Finding("int8", "ok" if int8 else "warn", ", ".join(int8) or "no VNNI or dotprod: int8 is slow and may saturate"),
+        Finding(
+            "int8", "ok" if int8 else "warn", ", ".join(int8) or "no VNNI or dotprod: int8 is slow and may saturate"
+        ),
         Finding("bf16", "ok" if bf16 else "warn", ", ".join(bf16) or "none: precision auto trains in fp32"),
         *(Finding("precision auto", "ok", text) for text in decided),
         Finding("memory", "ok", f"{memory / 1e9:.1f} GB" if memory else "unknown"),
-        Finding("GPU", "ok" if host.has_cuda() else "warn", "CUDA" if host.has_cuda() else "none: the torch reference is measured on the CPU"),
+        Finding(
+            "GPU",
+            "ok" if host.has_cuda() else "warn",
+            "CUDA" if host.has_cuda() else "none: the torch reference is measured on the CPU",
+        ),
         _store(store),
     ]
 
@@ -85,15 +94,33 @@ def _needs(plans: Sequence[Plan]) -> list[Finding]:
         found.append(_package(name))
     for target in plan.recipe.targets:
         against = unfit(target)
-        found.append(Finding(f"target {target.name}", "missing" if against else "ok", "; ".join(against) or f"{target.threads} threads"))
+        found.append(
+            Finding(
+                f"target {target.name}",
+                "missing" if against else "ok",
+                "; ".join(against) or f"{target.threads} threads",
+            )
+        )
     new = [s for p in plans for s in p.steps if s.status != "cached"]
-    found.append(Finding("model", "ok" if plan.source.folder else "warn", str(plan.source.folder or model_in_words(plan.source))))
+    found.append(
+        Finding("model", "ok" if plan.source.folder else "warn", str(plan.source.folder or model_in_words(plan.source)))
+    )
     found.append(Finding("data", "ok" if plan.data else "warn", rows_in_words(plan.recipe, plan.data)))
     weights = plan.source.folder and sum((plan.source.folder / n).stat().st_size for n in plan.source.weights())
     if weights:
         # weights, gradients and the two moments of AdamW in float32, and twice the weights for what is loaded beside
         need = 6 * weights
         memory = host.memory_bytes() or 0
-        found.append(Finding("memory needed", "ok" if need < memory else "warn", f"about {need / 1e9:.1f} GB and the activations of a batch"))
-        found.append(Finding("disk needed", "ok", f"about {len(new) * weights / 1e9:.1f} GB in the store for {len(new)} new steps"))
+        found.append(
+            Finding(
+                "memory needed",
+                "ok" if need < memory else "warn",
+                f"about {need / 1e9:.1f} GB and the activations of a batch",
+            )
+        )
+        found.append(
+            Finding(
+                "disk needed", "ok", f"about {len(new) * weights / 1e9:.1f} GB in the store for {len(new)} new steps"
+            )
+        )
     return found

@@ -29,11 +29,25 @@ def export_issues(recipe: Recipe) -> list[Issue]:
     for at, name in recipe.formats():
         made, place = exporter(name), recipe.document.place(at)
         if lacking := absent(made):
-            issues.append(Issue("E206", f"exporter '{name}' needs {', '.join(lacking)}, which is not installed here", place, install_command(made)))
+            issues.append(
+                Issue(
+                    "E206",
+                    f"exporter '{name}' needs {', '.join(lacking)}, which is not installed here",
+                    place,
+                    install_command(made),
+                )
+            )
         for target in recipe.targets:
             if target.runtime not in (None, made.runtime):
                 help = "leave the format out, or `runtime` of the target"
-                issues.append(Issue("E205", f"target '{target.name}' has {target.runtime} alone, and '{name}' is for {made.runtime}", place, help))
+                issues.append(
+                    Issue(
+                        "E205",
+                        f"target '{target.name}' has {target.runtime} alone, and '{name}' is for {made.runtime}",
+                        place,
+                        help,
+                    )
+                )
     for i, spec in enumerate(recipe.head.export):
         if spec.format == AUTO:
             continue
@@ -51,12 +65,29 @@ def export_issues(recipe: Recipe) -> list[Issue]:
                         f"did you mean '{guess}'?" if guess else f"its options: {', '.join(sorted(known)) or 'none'}",
                     )
                 )
-            elif type(value) is not type(known[key]) or (isinstance(value, list) and {*map(type, value)} - {*map(type, known[key])}):
-                issues.append(Issue("E106", f"option '{key}' of exporter '{spec.format}' is {value!r}, and must be like {known[key]!r}", place))
+            elif type(value) is not type(known[key]) or (
+                isinstance(value, list) and {*map(type, value)} - {*map(type, known[key])}
+            ):
+                issues.append(
+                    Issue(
+                        "E106",
+                        f"option '{key}' of exporter '{spec.format}' is {value!r}, and must be like {known[key]!r}",
+                        place,
+                    )
+                )
             elif key == "padding" and value not in made.paddings:
-                issues.append(Issue("E106", f"'padding' of exporter '{spec.format}' is {value!r}", place, f"one of {', '.join(made.paddings)}"))
+                issues.append(
+                    Issue(
+                        "E106",
+                        f"'padding' of exporter '{spec.format}' is {value!r}",
+                        place,
+                        f"one of {', '.join(made.paddings)}",
+                    )
+                )
         if len(issues) == found and (wrong := made.misfit({**known, **spec.options})):
-            issues.append(Issue("E106", f"exporter '{spec.format}': {wrong}", recipe.document.place(("export", i, "options"))))
+            issues.append(
+                Issue("E106", f"exporter '{spec.format}': {wrong}", recipe.document.place(("export", i, "options")))
+            )
     return issues
 
 
@@ -104,21 +135,33 @@ def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> li
 
 
 def _head_misfit(task: TaskSpec, source: ModelSource, wanted: int | None) -> tuple[str, str] | None:
-    """How the trained head is another one than the task needs, and what to do. wanted: outputs, where they are known."""
+    """How the trained head is another one than the task needs, and what to do.
+
+    wanted: outputs, where they are known.
+    """
     have, bare, kind = source.outputs, "start from the bare encoder", task_type(task.type)
     if have is None or not kind.told_by_outputs:
         return None
     if source.problem == "multi_label_classification":
-        return ("the model's trained head says yes or no for each of its classes (multi_label_classification), which no task of edgeopt does",
-                f"{bare}, for one class a text or a score")  # fmt: skip
+        return (
+            "the model's trained head says yes or no for each of its classes (multi_label_classification), which no task of edgeopt does",
+            f"{bare}, for one class a text or a score",
+        )
     if have == 1 and kind.has_classes:
-        return ("the model's trained head has one output, a score as cross-encoders give it, and classes need one each",
-                f"use task.type text-regression, whose label is the score wanted; or {bare}")  # fmt: skip
+        return (
+            "the model's trained head has one output, a score as cross-encoders give it, and classes need one each",
+            f"use task.type text-regression, whose label is the score wanted; or {bare}",
+        )
     if kind.scores and have == 1 and source.problem == "single_label_classification":
-        return ("the model's trained head has one output, and its config.json says problem_type single_label_classification, which needs two",
-                'where it gives a score, write "problem_type": "regression" into config.json')  # fmt: skip
+        return (
+            "the model's trained head has one output, and its config.json says problem_type single_label_classification, which needs two",
+            'where it gives a score, write "problem_type": "regression" into config.json',
+        )
     if wanted is not None and have != wanted:
-        return (f"the model's trained head has {have} outputs, and the data needs {wanted}", f"{bare}, or give data with the classes it was trained for")
+        return (
+            f"the model's trained head has {have} outputs, and the data needs {wanted}",
+            f"{bare}, or give data with the classes it was trained for",
+        )
     return None
 
 
@@ -129,19 +172,37 @@ def step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
     lacking = [name for name in task_of(task).needs if host.installed(name) is None]
     if lacking:
         place = recipe.document.place(("task", "type"))
-        issues.append(Issue("E206", f"task {task.type} needs {', '.join(lacking)}, which is not installed here", place, install("tasks")))
+        issues.append(
+            Issue(
+                "E206",
+                f"task {task.type} needs {', '.join(lacking)}, which is not installed here",
+                place,
+                install("tasks"),
+            )
+        )
     for i, step in enumerate(recipe.steps):
         lacking = [name for name in step.contract.needs if host.installed(name) is None and name not in HEAVY]
         if lacking:
             wanted = install(step.contract.extra) if step.contract.extra else f"pip install {' '.join(lacking)}"
-            issues.append(Issue("E206", f"step '{step.id}' ({step.use}) needs {', '.join(lacking)}, which is not installed here", step.place, wanted))
+            issues.append(
+                Issue(
+                    "E206",
+                    f"step '{step.id}' ({step.use}) needs {', '.join(lacking)}, which is not installed here",
+                    step.place,
+                    wanted,
+                )
+            )
         for path, message, help in step.transform.fit(step.params, recipe.head.task, source):
-            issues.append(Issue("E106", f"step '{step.id}': {message}", recipe.document.place(("steps", i, *path)), help))
+            issues.append(
+                Issue("E106", f"step '{step.id}': {message}", recipe.document.place(("steps", i, *path)), help)
+            )
     return issues
 
 
 def check_runnable(recipe: Recipe) -> None:
-    """Raises InputError E206 where packages are absent that running a recipe needs, and checking or planning it does not."""
+    """Raises InputError E206 where packages are absent that running a recipe needs, and checking or planning it does
+    not.
+    """
     wanted = {"torch", "transformers", *(name for step in recipe.steps for name in step.contract.needs)} & {*HEAVY}
     if lacking := sorted(name for name in wanted if host.installed(name) is None):
         what = f"running a recipe needs {', '.join(lacking)}, which is not installed here"
@@ -149,14 +210,17 @@ def check_runnable(recipe: Recipe) -> None:
 
 
 def check_importable() -> None:
-    """Raises InputError E206 where a package that every run needs is installed and does not work: torch without a library of the
-    system, or of another build than the rest. Before anything is computed."""
+    """Raises InputError E206 where a package that every run needs is installed and does not work: torch without a
+    library of the system, or of another build than the rest. Before anything is computed.
+    """
     for name in ("torch", "transformers"):
         try:
             importlib.import_module(name)
         except Exception as error:
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise bad_input("E206", f"{name} is installed but cannot be imported: {reason}", help=f"install it again: {install()}") from None
+            raise bad_input(
+                "E206", f"{name} is installed but cannot be imported: {reason}", help=f"install it again: {install()}"
+            ) from None
 
 
 def attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
@@ -169,8 +233,9 @@ def attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
 
 
 def emissions_issues(recipe: Recipe) -> list[Issue]:
-    """What keeps a recipe that asks for emissions from having them: the package, or a country that it has no electricity
-    of. Reads CodeCarbon's table without importing it."""
+    """What keeps a recipe that asks for emissions from having them: the package, or a country that it has no
+    electricity of. Reads CodeCarbon's table without importing it.
+    """
     spec = recipe.head.emissions
     if spec is None:
         return []
@@ -180,7 +245,14 @@ def emissions_issues(recipe: Recipe) -> list[Issue]:
         return [Issue("E206", f"emissions needs {PACKAGE}, which is not installed here", place, install("emissions"))]
     country = country_of(spec)
     if not country:
-        return [Issue("E106", "emissions needs the country whose electricity is used", place, f"give emissions.country, such as SVN, or set {COUNTRY}")]
+        return [
+            Issue(
+                "E106",
+                "emissions needs the country whose electricity is used",
+                place,
+                f"give emissions.country, such as SVN, or set {COUNTRY}",
+            )
+        ]
     table = Path(found.submodule_search_locations[0]) / "data" / "private_infra" / "global_energy_mix.json"
     known = json.loads(table.read_text(encoding="utf-8"))
     if country in known:

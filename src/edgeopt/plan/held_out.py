@@ -1,6 +1,7 @@
 """Which trainings leave the selection rows out: all that come before something is judged by them.
 
-Rows that a model was trained on tell less of what it does to others: its answers there are surer, and int8 flips fewer of them.
+Rows that a model was trained on tell less of what it does to others: its answers there are surer, and int8 flips fewer
+of them.
 """
 
 from __future__ import annotations
@@ -18,14 +19,20 @@ def chooses_export(recipe: Recipe) -> bool:
 
 
 def hold_out(chains: dict[Chain, list[PlannedStep]], recipe: Recipe) -> dict[Chain, list[PlannedStep]]:
-    """The chains, with `held_out` on every training up to the last step that looks at the selection rows. Where the export is
-    chosen by them, that is all of both chains, as candidate and baseline are compared there; else the baseline's training goes
-    with the candidate's where that is the same one."""
+    """The chains, with `held_out` on every training up to the last step that looks at the selection rows.
+
+    Where the export is chosen by them, that is all of both chains, as candidate and baseline are compared there; else
+    the baseline's training goes with the candidate's where that is the same one.
+    """
     whole = chooses_export(recipe)
     candidate = _held(chains["candidate"], whole=whole)
     shared = [(s.use, s.params) for s in candidate if s.held_out]
     baseline = _held(chains["baseline"], whole=whole)
-    return {**chains, "candidate": candidate, "baseline": [replace(s, held_out=s.held_out or (s.use, s.params) in shared) for s in baseline]}
+    return {
+        **chains,
+        "candidate": candidate,
+        "baseline": [replace(s, held_out=s.held_out or (s.use, s.params) in shared) for s in baseline],
+    }
 
 
 def _held(chain: list[PlannedStep], *, whole: bool) -> list[PlannedStep]:

@@ -29,7 +29,9 @@ class Inputs:
         """Raises InputError as `find_model` does."""
         spec, task = recipe.head.model, recipe.head.task
         place = recipe.document.place(("model", "id"))
-        return self._once(f"{spec!r} {task.type}", lambda: find_model(spec, recipe.folder, place, head=task_of(task).head))
+        return self._once(
+            f"{spec!r} {task.type}", lambda: find_model(spec, recipe.folder, place, head=task_of(task).head)
+        )
 
     def rows(self, recipe: Recipe) -> TaskData | None:
         """None where they are the hub's. Raises InputError as `load_rows` does."""
@@ -44,7 +46,9 @@ class Inputs:
 
 
 def _local_data(recipe: Recipe) -> TaskData | None:
-    """The rows, read and checked, where they are files; None where they are the hub's, though what is here is looked at."""
+    """The rows, read and checked, where they are files; None where they are the hub's, though what is here is looked
+    at.
+    """
     task, folder = recipe.head.task, recipe.folder
     if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for _, s in other_sources(recipe)))):
         return _rows(recipe)
@@ -58,7 +62,11 @@ def model_in_words(source: ModelSource) -> str:
     """Where the model is, and of one that nobody has looked at that it may be a misspelled folder."""
     if source.local:
         return source.id
-    return f"{source.id}, of the hub, in its cache" if source.folder else f"{source.id} on the hub, not checked; {source.absent}"
+    return (
+        f"{source.id}, of the hub, in its cache"
+        if source.folder
+        else f"{source.id} on the hub, not checked; {source.absent}"
+    )
 
 
 def rows_in_words(recipe: Recipe, data: TaskData | None) -> str:
@@ -81,8 +89,10 @@ def load_rows(recipe: Recipe) -> TaskData:
 
 
 def in_order(recipe: Recipe, source: ModelSource, data: TaskData) -> TaskData:
-    """The rows with their classes in the order of the model's trained head, if it has one. Raises InputError E318 where that is not
-    known, and E106 where a training does not fit the classes."""
+    """The rows with their classes in the order of the model's trained head, if it has one.
+
+    Raises InputError E318 where that is not known, and E106 where a training does not fit the classes.
+    """
     task = recipe.head.task
     if task_of(task).names_outputs:
         place = recipe.document.place(("task", "labels") if task.labels else ("model", "id"))
@@ -93,7 +103,9 @@ def in_order(recipe: Recipe, source: ModelSource, data: TaskData) -> TaskData:
 
 def _rows(recipe: Recipe) -> TaskData:
     task, folder, place_of = recipe.head.task, recipe.folder, recipe.document.place
-    return with_unlabelled(with_extra(_task_rows(recipe), task, folder, place_of), task, recipe.unlabelled(), folder, place_of)
+    return with_unlabelled(
+        with_extra(_task_rows(recipe), task, folder, place_of), task, recipe.unlabelled(), folder, place_of
+    )
 
 
 def check_classes(recipe: Recipe, data: TaskData) -> None:

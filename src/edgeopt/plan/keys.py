@@ -62,17 +62,26 @@ def hub_data_name(recipe: Recipe) -> str:
     return "data:" + key_of(named)
 
 
-def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any], others: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Everything that decides a step's result, and nothing else: no paths, no comments. others: digests of the states that
-    its references name."""
+def key_parts(
+    step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, Any], others: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Everything that decides a step's result, and nothing else: no paths, no comments.
+
+    others: digests of the states that its references name.
+    """
     task, contract = plan.recipe.head.task, step.contract
-    names = sorted({*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.trains(step.params) else ())})
+    names = sorted(
+        {*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.trains(step.params) else ())}
+    )
     references, distils = step.transform.references(step.params), step.transform.distillations(step.params)
     parts: dict[str, Any] = {
         "input": input_digest,
         "transform": step.use,
         "version": step.transform.version,
-        "params": _unnamed(step.params.model_dump(mode="json"), [*(r.path for r in references), *((*at, "unlabelled") for at, _ in distils)]),
+        "params": _unnamed(
+            step.params.model_dump(mode="json"),
+            [*(r.path for r in references), *((*at, "unlabelled") for at, _ in distils)],
+        ),
         "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
         "needs": {name: host.installed(name) for name in names},
     }
@@ -81,7 +90,12 @@ def key_parts(step: PlannedStep, input_digest: str, plan: Plan, data: dict[str, 
     if contract.data is not None or step.transform.shaped_by_task:
         parts["task"] = {"type": task.type, "labels": data["labels"], **_version(task)}
     if contract.data is not None:
-        parts["data"] = {"fingerprint": data["fingerprint"], "split": contract.data, "selection": task.selection, **task_of(task).key()}
+        parts["data"] = {
+            "fingerprint": data["fingerprint"],
+            "split": contract.data,
+            "selection": task.selection,
+            **task_of(task).key(),
+        }
     if step.transform.trains(step.params) and data.get("train_with"):
         parts["data"]["train_with"] = data["train_with"]
     if step.held_out and any(not training.selects for _, training in step.transform.trainings(step.params)):
@@ -104,7 +118,9 @@ def seed_of(step: PlannedStep, recipe: Recipe) -> int:
 
 
 def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
-    """Without a distillation that is not asked for, and without what is named (other models, rows), whose digests count."""
+    """Without a distillation that is not asked for, and without what is named (other models, rows), whose digests
+    count.
+    """
     for at in named:
         *path, last = (p for p in at if isinstance(p, str))
         inside = params
@@ -115,7 +131,9 @@ def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
 
 
 def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: Store) -> tuple[dict[str, str], str]:
-    """Digests of the states that the step's references name; and the first name of one that is not built yet, else nothing."""
+    """Digests of the states that the step's references name; and the first name of one that is not built yet, else
+    nothing.
+    """
     found = {}
     for reference in step.transform.references(step.params):
         stands = standing(plan.chains, reference.name)

@@ -15,7 +15,13 @@ from edgeopt.training.precision import asks
 
 def look_up_chain(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Store) -> None:
     digest, data = plan.source.fingerprint(), data_key(plan, store)
-    behind = "the model is not downloaded yet" if digest is None else "the dataset is not downloaded yet" if data is None else ""
+    behind = (
+        "the model is not downloaded yet"
+        if digest is None
+        else "the dataset is not downloaded yet"
+        if data is None
+        else ""
+    )
     for i, step in enumerate(steps):
         if behind:
             steps[i] = replace(step, status="new", why=behind)

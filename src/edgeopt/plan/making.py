@@ -39,12 +39,18 @@ def make_plan(recipe: Recipe, store: Store) -> Plan:
 
 def plans_by_seed(plan: Plan) -> list[Plan]:
     """The plan for each of the recipe's seeds, in their order: model, rows and steps are the same."""
-    return [replace(plan, recipe=recipe, chains={name: list(steps) for name, steps in plan.chains.items()}) for recipe in each_seed(plan.recipe)]
+    return [
+        replace(plan, recipe=recipe, chains={name: list(steps) for name, steps in plan.chains.items()})
+        for recipe in each_seed(plan.recipe)
+    ]
 
 
 def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
-    """The plan without a look at any store: model, order of the steps, and data. inputs: of the recipes beside this one.
-    Raises InputError for everything that a user can mend before any compute or download."""
+    """The plan without a look at any store: model, order of the steps, and data.
+
+    inputs: of the recipes beside this one. Raises InputError for everything that a user can mend before any compute or
+    download.
+    """
     issues: list[Issue] = []
     inputs = inputs or Inputs()
     spec = recipe.head.model
@@ -54,9 +60,18 @@ def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
     rows = attempt(issues, lambda: inputs.rows(recipe))
     data = attempt(issues, lambda: in_order(recipe, source, rows)) if rows else None
     classes = data.label_names if data else recipe.head.task.labels
-    checkpoints = attempt(issues, lambda: find_checkpoints(recipe, chains, start_facts(source), source, classes)) if chains else None
+    checkpoints = (
+        attempt(issues, lambda: find_checkpoints(recipe, chains, start_facts(source), source, classes))
+        if chains
+        else None
+    )
     issues += unmatched(recipe, source, checkpoints or {})
-    issues += [*export_issues(recipe), *fit_issues(recipe, source, data), *step_issues(recipe, source), *emissions_issues(recipe)]
+    issues += [
+        *export_issues(recipe),
+        *fit_issues(recipe, source, data),
+        *step_issues(recipe, source),
+        *emissions_issues(recipe),
+    ]
     if issues or chains is None:
         raise InputError(issues)
     return Plan(recipe, source, data, chains, checkpoints or {})

@@ -34,8 +34,10 @@ class ReadOnce(Store):
 
 
 def check_cells(grid: Grid) -> list[Plan]:
-    """The plan of each cell without a look at any store. Raises InputError for everything that a user can mend, and says
-    in which cell it is."""
+    """The plan of each cell without a look at any store.
+
+    Raises InputError for everything that a user can mend, and says in which cell it is.
+    """
     inputs = Inputs()
     return each_cell([c.name for c in grid.cells], grid.cells, lambda cell: check(cell.recipe, inputs))
 
@@ -47,14 +49,21 @@ def plan_cells(grid: Grid, store: Store) -> list[list[Plan]]:
 
 
 def shared_steps(grid: Grid, plans: Sequence[Sequence[Plan]]) -> list[SharedStep]:
-    """Each step that is built at most once, in the order of the building. Where a step has no key yet, all that the recipe
-    says of it and of the steps before it stands for one."""
+    """Each step that is built at most once, in the order of the building.
+
+    Where a step has no key yet, all that the recipe says of it and of the steps before it stands for one.
+    """
     steps: dict[str, PlannedStep] = {}
     cells: dict[str, dict[str, None]] = {}
     for cell, by_seed in zip(grid.cells, plans, strict=True):
         for plan in by_seed:
             for chain in plan.chains.values():
-                before = key_of({"model": plan.recipe.head.model.model_dump(), "task": plan.recipe.head.task.model_dump(mode="json")})
+                before = key_of(
+                    {
+                        "model": plan.recipe.head.model.model_dump(),
+                        "task": plan.recipe.head.task.model_dump(mode="json"),
+                    }
+                )
                 for step in chain:
                     identity = step.key or key_of({"before": before, **_said(step, plan)})
                     steps.setdefault(identity, step)

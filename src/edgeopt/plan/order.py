@@ -55,19 +55,40 @@ def _noted(chain: list[PlannedStep], before: list[Facts]) -> list[PlannedStep]:
     """The lowering says where an adapter that cannot be merged goes."""
     adapter = next((s.id for s in chain if Fact.GRAPH_ADAPTER in s.contract.adds), None)
     return [
-        replace(s, note=f"with the adapter of '{adapter}' inside, which cannot be merged") if s.implied and Fact.GRAPH_ADAPTER in facts else s
+        replace(s, note=f"with the adapter of '{adapter}' inside, which cannot be merged")
+        if s.implied and Fact.GRAPH_ADAPTER in facts
+        else s
         for s, facts in zip(chain, before, strict=True)
     ]
 
 
 def _unexportable(recipe: Recipe, chain: Sequence[PlannedStep], after: Facts) -> list[Issue]:
-    """Exporters that cannot take what the last step leaves. Of those that `auto` chooses from, the ones that the recipe names."""
-    task, float_graph = recipe.head.task.type, Fact.INT8 not in next(s.contract.adds for s in chain if Fact.ONNX in s.contract.adds)
+    """Exporters that cannot take what the last step leaves.
+
+    Of those that `auto` chooses from, the ones that the recipe names.
+    """
+    task, float_graph = (
+        recipe.head.task.type,
+        Fact.INT8 not in next(s.contract.adds for s in chain if Fact.ONNX in s.contract.adds),
+    )
     named: list[tuple[Path_, str, Mapping[str, Any]]]
-    named = [(("export", i), spec.format, spec.options) for i, spec in enumerate(recipe.head.export) if spec.format != AUTO]
-    named += [(("export", i, "formats", n), f, {}) for i, spec in enumerate(recipe.head.export) for n, f in enumerate(spec.formats or ())]
-    found = [(at, name, unfit(exporter(name), options, after, task, flat=task_type(task).flat, float_graph=float_graph)) for at, name, options in named]
-    return [Issue("E205", f"exporter '{name}' {why}", recipe.document.place(at), "leave it out, or change the steps") for at, name, why in found if why]
+    named = [
+        (("export", i), spec.format, spec.options) for i, spec in enumerate(recipe.head.export) if spec.format != AUTO
+    ]
+    named += [
+        (("export", i, "formats", n), f, {})
+        for i, spec in enumerate(recipe.head.export)
+        for n, f in enumerate(spec.formats or ())
+    ]
+    found = [
+        (at, name, unfit(exporter(name), options, after, task, flat=task_type(task).flat, float_graph=float_graph))
+        for at, name, options in named
+    ]
+    return [
+        Issue("E205", f"exporter '{name}' {why}", recipe.document.place(at), "leave it out, or change the steps")
+        for at, name, why in found
+        if why
+    ]
 
 
 def _planned(step: StepSpec) -> PlannedStep:
@@ -80,7 +101,11 @@ def _baseline(recipe: Recipe) -> list[PlannedStep]:
         return []
     transform = Finetune()
     params = Finetune.Params.model_validate(training.model_dump())
-    return [PlannedStep("finetune", transform.name, "baseline", transform, params, recipe.document.place(("baseline", "finetune")))]
+    return [
+        PlannedStep(
+            "finetune", transform.name, "baseline", transform, params, recipe.document.place(("baseline", "finetune"))
+        )
+    ]
 
 
 def _baseline_issue(recipe: Recipe) -> Issue:

@@ -45,16 +45,23 @@ def all_references(recipe: Recipe) -> Iterator[Named]:
 
 
 def standing(chains: Chains, name: str) -> PlannedStep | None:
-    """The step whose state the name stands for: of the baseline, the last that leaves a torch module. None: a checkpoint."""
+    """The step whose state the name stands for: of the baseline, the last that leaves a torch module.
+
+    None: a checkpoint.
+    """
     if name == BASELINE:
         return next(s for s in reversed(chains["baseline"]) if Fact.ONNX not in s.contract.adds | s.contract.requires)
     return next((s for s in chains["candidate"] if s.id == name), None)
 
 
-def find_checkpoints(recipe: Recipe, chains: Chains, start: Facts, model: ModelSource, classes: Sequence[str] | None) -> dict[str, ModelSource]:
-    """The checkpoints that steps name. Raises InputError E207 for a step that is not there or not earlier, E208 for a model
-    that does not fit, and E308 to E315 as `find_model` does. start: facts of the recipe's model. classes: the
-    task's, where they are known."""
+def find_checkpoints(
+    recipe: Recipe, chains: Chains, start: Facts, model: ModelSource, classes: Sequence[str] | None
+) -> dict[str, ModelSource]:
+    """The checkpoints that steps name.
+
+    Raises InputError E207 for a step that is not there or not earlier, E208 for a model that does not fit, and E308 to
+    E315 as `find_model` does. start: facts of the recipe's model. classes: the task's, where they are known.
+    """
     found: dict[str, ModelSource] = {}
     issues: list[Issue] = []
     chain = chains["candidate"]
@@ -67,13 +74,23 @@ def find_checkpoints(recipe: Recipe, chains: Chains, start: Facts, model: ModelS
                 issues.append(_unfit(named, "has no trained head", "name a step behind one that trains, or `baseline`"))
         elif role == "teacher" and name in ids:
             what = (
-                "is the step itself" if name == named.step else "stands behind it, and leaves no torch module" if _lowers(chain, name) else "stands behind it"
+                "is the step itself"
+                if name == named.step
+                else "stands behind it, and leaves no torch module"
+                if _lowers(chain, name)
+                else "stands behind it"
             )
-            issues.append(Issue("E207", f"step '{named.step}' cannot learn from '{name}': that {what}", named.place, _offer(before)))
+            issues.append(
+                Issue(
+                    "E207", f"step '{named.step}' cannot learn from '{name}': that {what}", named.place, _offer(before)
+                )
+            )
         elif "/" in name or is_there(recipe.folder / expanded(name), Path.exists):
             try:
                 if name not in found:
-                    found[name] = find_model(ModelSpec(id=name), recipe.folder, named.place, head=task_of(recipe.head.task).head)
+                    found[name] = find_model(
+                        ModelSpec(id=name), recipe.folder, named.place, head=task_of(recipe.head.task).head
+                    )
                 issues += misfits(named, found[name], recipe, model, classes)
             except InputError as error:
                 issues += error.issues
@@ -81,7 +98,12 @@ def find_checkpoints(recipe: Recipe, chains: Chains, start: Facts, model: ModelS
             guess = closest(name, [BASELINE, *before]) if role == "teacher" else None
             what = "no step and no folder" if role == "teacher" else "no folder"
             issues.append(
-                Issue("E207", f"step '{named.step}': there is {what} '{name}'", named.place, f"did you mean '{guess}'?" if guess else _offer(before, role))
+                Issue(
+                    "E207",
+                    f"step '{named.step}': there is {what} '{name}'",
+                    named.place,
+                    f"did you mean '{guess}'?" if guess else _offer(before, role),
+                )
             )
     if issues:
         raise InputError(issues)
@@ -95,16 +117,26 @@ def _lowers(chain: Sequence[PlannedStep], name: str) -> bool:
 
 def _offer(before: Sequence[str], role: str = "teacher") -> str:
     checkpoint = "a checkpoint: a folder, or a hub id with its owner (owner/name)"
-    return f"give `{BASELINE}`, an earlier step ({', '.join(before)}), or {checkpoint}" if role == "teacher" else f"give {checkpoint}"
+    return (
+        f"give `{BASELINE}`, an earlier step ({', '.join(before)}), or {checkpoint}"
+        if role == "teacher"
+        else f"give {checkpoint}"
+    )
 
 
 def _unfit(named: Named, what: str, help: str) -> Issue:
-    return Issue("E208", f"step '{named.step}': the {named.reference.role} '{named.reference.name}' {what}", named.place, help)
+    return Issue(
+        "E208", f"step '{named.step}': the {named.reference.role} '{named.reference.name}' {what}", named.place, help
+    )
 
 
-def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource, classes: Sequence[str] | None) -> list[Issue]:
-    """What is wrong with a checkpoint for its role, as far as it is known before a download. classes: the task's, where the
-    rows were read."""
+def misfits(
+    named: Named, found: ModelSource, recipe: Recipe, model: ModelSource, classes: Sequence[str] | None
+) -> list[Issue]:
+    """What is wrong with a checkpoint for its role, as far as it is known before a download.
+
+    classes: the task's, where the rows were read.
+    """
     spec, config = recipe.head.task, found.config
     if config is None:
         return []
@@ -115,31 +147,59 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
     elif teaches and (names is not None or not task_type(spec.type).has_classes):
         wanted = task_of(spec, names or ()).outputs
         if wanted is not None and found.outputs != wanted:
-            issues.append(_unfit(named, f"has {found.outputs} outputs, and the task {wanted}", "give one that was trained for the same classes"))
+            issues.append(
+                _unfit(
+                    named,
+                    f"has {found.outputs} outputs, and the task {wanted}",
+                    "give one that was trained for the same classes",
+                )
+            )
         elif names and task_of(spec).names_outputs:
             issues += _misnamed(named, found, names, stated=bool(spec.labels))
     if found.positions is not None and found.positions < spec.max_length:
-        issues.append(_unfit(named, f"has {found.positions} positions, and task.max_length is {spec.max_length}", "lower task.max_length"))
+        issues.append(
+            _unfit(
+                named,
+                f"has {found.positions} positions, and task.max_length is {spec.max_length}",
+                "lower task.max_length",
+            )
+        )
     if (named.reference.tokens or not teaches) and not _same_words(found, model):
         why = "terms of layers compare token by token" if teaches else "both chains are measured with the same tokens"
-        issues.append(_unfit(named, "has another vocabulary than the recipe's model", f"{why}: give one with the same tokenizer"))
+        issues.append(
+            _unfit(named, "has another vocabulary than the recipe's model", f"{why}: give one with the same tokenizer")
+        )
     return issues
 
 
 def _misnamed(named: Named, found: ModelSource, names: Sequence[str], *, stated: bool) -> list[Issue]:
-    """A teacher whose outputs are other classes, or the same in another order. names: the task's; stated: in task.labels."""
+    """A teacher whose outputs are other classes, or the same in another order.
+
+    names: the task's; stated: in task.labels.
+    """
     try:
         order = in_heads_order(names, found.names, stated=stated)
     except InputError:
         order = ()
     numbers, words = all(is_integer(n) for n in names), not all(is_integer(n) for n in order)
-    if order == tuple(names) or (order and numbers and words):  # rows with the outputs' numbers, which the teacher gives names
+    # rows with the outputs' numbers, which the teacher gives names
+    if order == tuple(names) or (order and numbers and words):
         return []
     theirs = ", ".join(found.names)
     if sorted(n.casefold() for n in found.names) == sorted(n.casefold() for n in names):
-        return [_unfit(named, f"has its classes in another order: {theirs}", "give task.labels in that order, or another teacher")]
+        return [
+            _unfit(
+                named,
+                f"has its classes in another order: {theirs}",
+                "give task.labels in that order, or another teacher",
+            )
+        ]
     return [
-        _unfit(named, f"does not have the classes {', '.join(names)}, but {theirs}", "state task.labels in the order of its outputs, or give another teacher")
+        _unfit(
+            named,
+            f"does not have the classes {', '.join(names)}, but {theirs}",
+            "state task.labels in the order of its outputs, or give another teacher",
+        )
     ]
 
 
@@ -158,7 +218,14 @@ def unmatched(recipe: Recipe, source: ModelSource, checkpoints: Mapping[str, Mod
         wrong = [n for n in training.distil.match if n >= count]
         if wrong:
             place = recipe.document.place((*at, "distil", "match"))
-            issues.append(Issue("E208", f"the teacher has no layer {wrong[0]}: it has {count}, numbered from 0", place, f"layers: 0 to {count - 1}"))
+            issues.append(
+                Issue(
+                    "E208",
+                    f"the teacher has no layer {wrong[0]}: it has {count}, numbered from 0",
+                    place,
+                    f"layers: 0 to {count - 1}",
+                )
+            )
     return issues
 
 
@@ -174,12 +241,16 @@ def _same_words(a: ModelSource, b: ModelSource) -> bool:
 
 
 def _vocabulary(folder: Path) -> Any:
-    """Words and their numbers, as the files have them; None where they are in a form that says nothing without a library."""
+    """Words and their numbers, as the files have them; None where they are in a form that says nothing without a
+    library.
+    """
     try:
         if (folder / "tokenizer.json").is_file():
             vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
         elif (folder / "vocab.txt").is_file():
-            vocabulary = {word: i for i, word in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())}
+            vocabulary = {
+                word: i for i, word in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+            }
         else:
             return None
     except (OSError, ValueError, KeyError, TypeError):

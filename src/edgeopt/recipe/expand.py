@@ -30,8 +30,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """All that a file with a matrix stands for. combinations: of the axes' variants, without what is excluded; those
-    whose recipes are the same are one cell."""
+    """All that a file with a matrix stands for.
+
+    combinations: of the axes' variants, without what is excluded; those whose recipes are the same are one cell.
+    """
 
     name: str
     path: Path
@@ -44,8 +46,11 @@ class Grid:
 
 
 def load(source: Path | Given, overrides: Sequence[str] = (), cell: str | None = None) -> Recipe | Grid:
-    """The recipe in a file, or given as a mapping, or where it has a matrix its grid, or of that one cell. Raises InputError with all that is
-    wrong: E1xx at its line, in which cells where it is not in all of them; E121 where there is no such cell."""
+    """The recipe in a file, or given as a mapping, or where it has a matrix its grid, or of that one cell.
+
+    Raises InputError with all that is wrong: E1xx at its line, in which cells where it is not in all of them; E121
+    where there is no such cell.
+    """
     document, path = read_document(source, overrides), path_of(source)
     if document.data.get("matrix") is None:
         if cell is not None:
@@ -65,7 +70,12 @@ def load(source: Path | Given, overrides: Sequence[str] = (), cell: str | None =
     too_long = [c.name for c in grid.cells if len(c.recipe.head.name) > _LONGEST]
     if too_long:
         place = document.place(("matrix", "axes"))
-        raise bad_input("E119", f"'{grid.name}.{too_long[0]}' is longer than {_LONGEST} characters", place=place, help="give axes and variants shorter names")
+        raise bad_input(
+            "E119",
+            f"'{grid.name}.{too_long[0]}' is longer than {_LONGEST} characters",
+            place=place,
+            help="give axes and variants shorter names",
+        )
     if cell is None:
         return grid
     return one_cell(grid, cell).recipe
@@ -76,7 +86,11 @@ def one_cell(grid: Grid, name: str) -> Cell:
     found = {c.name: c for c in grid.cells}
     if name not in found:
         guess = closest(name, found)
-        raise bad_input("E121", f"there is no cell '{name}'", help=f"did you mean '{guess}'?" if guess else "`edgeopt plan` lists the cells")
+        raise bad_input(
+            "E121",
+            f"there is no cell '{name}'",
+            help=f"did you mean '{guess}'?" if guess else "`edgeopt plan` lists the cells",
+        )
     return found[name]
 
 
@@ -92,7 +106,9 @@ def _merged(made: Sequence[Combination], recipes: Sequence[Recipe]) -> list[Cell
     for members, chosen, name in zip(groups.values(), ordered, names, strict=True):
         first = made[members[0]].choices
         told_apart = bool(name) and names.count(name) == 1
-        cells.append(_cell(name if told_apart else cell_name(first), chosen if told_apart else first, recipes[members[0]]))
+        cells.append(
+            _cell(name if told_apart else cell_name(first), chosen if told_apart else first, recipes[members[0]])
+        )
     return cells
 
 
@@ -103,7 +119,10 @@ def _cell(name: str, choices: Mapping[str, str], recipe: Recipe) -> Cell:
 
 
 def each_cell(names: Sequence[str], given: Sequence[G], make: Callable[[G], T]) -> list[T]:
-    """What is made of each cell. Raises InputError with the issues of all, each once: where only some have it, it says which."""
+    """What is made of each cell.
+
+    Raises InputError with the issues of all, each once: where only some have it, it says which.
+    """
     out: list[T] = []
     found: dict[Issue, list[str]] = {}
     for name, cell in zip(names, given, strict=True):
@@ -113,7 +132,9 @@ def each_cell(names: Sequence[str], given: Sequence[G], make: Callable[[G], T]) 
             for issue in dict.fromkeys(error.issues):
                 found.setdefault(issue, []).append(name)
     if found:
-        raise InputError(sorted((i if len(cells) == len(names) else _of_cells(i, cells) for i, cells in found.items()), key=_line))
+        raise InputError(
+            sorted((i if len(cells) == len(names) else _of_cells(i, cells) for i, cells in found.items()), key=_line)
+        )
     return out
 
 

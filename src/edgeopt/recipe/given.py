@@ -29,8 +29,10 @@ class Given:
 
 
 def as_document(data: Mapping[str, object]) -> Document:
-    """What YAML with the same content would be, without lines: the place of `steps[0]["use"]` is `<dict>:steps.0.use`. The mapping
-    itself stays as it is. What YAML cannot hold is in the document's issues."""
+    """What YAML with the same content would be, without lines: the place of `steps[0]["use"]` is `<dict>:steps.0.use`.
+
+    The mapping itself stays as it is. What YAML cannot hold is in the document's issues.
+    """
     document = Document(NAME)
     document.data = _plain(document, data, ())
     return document
@@ -63,7 +65,12 @@ def _plain(document: Document, value: object, at: Path_) -> object:
     if isinstance(value, Real):
         return float(value)
     document.issues.append(
-        Issue("E102", f"a {type(value).__name__} has no place in a recipe", place, "give text, a number, true or false, a list or a mapping")
+        Issue(
+            "E102",
+            f"a {type(value).__name__} has no place in a recipe",
+            place,
+            "give text, a number, true or false, a list or a mapping",
+        )
     )
     return None
 
@@ -78,7 +85,9 @@ def _is_key(document: Document, key: object, at: Path_) -> bool:
 
 def _text(document: Document, text: str, place: Place) -> str:
     if any("\ud800" <= c <= "\udfff" for c in text):
-        document.issues.append(Issue("E102", "half of a surrogate pair is no character", place, "write the character itself"))
+        document.issues.append(
+            Issue("E102", "half of a surrogate pair is no character", place, "write the character itself")
+        )
     return text
 
 
@@ -92,4 +101,8 @@ def _written(key: str, value: object) -> str:
             read = parse(text, Path("set"))
             if not read.issues and read.data == plain and type(read.data) is type(plain):
                 return text
-    raise bad_input("E109", f"the value of '{key}' cannot be set: {value!r:.60}", help="give text, a number, True, False, None, a list or a mapping of these")
+    raise bad_input(
+        "E109",
+        f"the value of '{key}' cannot be set: {value!r:.60}",
+        help="give text, a number, True, False, None, a list or a mapping of these",
+    )

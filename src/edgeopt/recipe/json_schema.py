@@ -19,11 +19,21 @@ def recipe_schema() -> dict[str, Any]:
         definitions.update(params.pop("$defs", {}))
         own = {"id": {"type": "string", "pattern": NAME}, "use": {"const": name, "description": transform.summary}}
         title = f"step-{name}"
-        definitions[title] = {**params, "title": title, "properties": {**own, **params.get("properties", {})}, "required": ["use", *params.get("required", [])]}
+        definitions[title] = {
+            **params,
+            "title": title,
+            "properties": {**own, **params.get("properties", {})},
+            "required": ["use", *params.get("required", [])],
+        }
         steps.append({"$ref": f"#/$defs/{title}"})
     schema["properties"]["steps"] = {"type": "array", "items": {"oneOf": steps}, "default": []}
     _allow_short_forms(schema)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "recipe-v1.json", **schema, "title": "edgeopt recipe"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "recipe-v1.json",
+        **schema,
+        "title": "edgeopt recipe",
+    }
 
 
 def _allow_short_forms(schema: dict[str, Any]) -> None:
@@ -35,7 +45,9 @@ def _allow_short_forms(schema: dict[str, Any]) -> None:
         entry["anyOf"] = [whole, {"type": "string"}]
     for path in LISTS:
         held = _property(schema, path)
-        options = held.pop("anyOf", None) or [{key: held.pop(key) for key in ("type", "items", "minItems") if key in held}]
+        options = held.pop("anyOf", None) or [
+            {key: held.pop(key) for key in ("type", "items", "minItems") if key in held}
+        ]
         several = next(option for option in options if option.get("type") == "array")
         held["anyOf"] = [*options, several["items"]]
 

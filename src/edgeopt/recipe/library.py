@@ -14,9 +14,12 @@ def recipes_folder() -> Path:
 
 def recipe_files() -> dict[str, Path]:
     """Every recipe by name, such as `quickstart` or `papers/b-peft/sst5-lora`: the quickstart first, then those of no
-    folder. Device profiles are not recipes."""
+    folder. Device profiles are not recipes.
+    """
     root = recipes_folder()
-    found = {p.relative_to(root).with_suffix("").as_posix(): p for p in root.rglob("*.yaml") if p.parent != root / "targets"}
+    found = {
+        p.relative_to(root).with_suffix("").as_posix(): p for p in root.rglob("*.yaml") if p.parent != root / "targets"
+    }
     return dict(sorted(found.items(), key=lambda item: (item[0] != "quickstart", "/" in item[0], item[0])))
 
 

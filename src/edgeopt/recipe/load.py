@@ -83,7 +83,11 @@ class Recipe:
 
     def unlabelled(self) -> list[tuple[Path_, Unlabelled]]:
         """The rows without labels that trainings ask for, with the path of their keys."""
-        return [((*at, "distil", "unlabelled"), t.distil.unlabelled) for at, t in self.trainings() if t.distil is not None and t.distil.unlabelled is not None]
+        return [
+            ((*at, "distil", "unlabelled"), t.distil.unlabelled)
+            for at, t in self.trainings()
+            if t.distil is not None and t.distil.unlabelled is not None
+        ]
 
     def formats(self) -> list[tuple[Path_, str]]:
         """Every exporter that is named, with the path of its name."""
@@ -95,8 +99,10 @@ class Recipe:
         return repr((self.head.task, sorted(source.key for _, source in self.unlabelled())))
 
     def resolved(self) -> dict[str, Any]:
-        """Everything the recipe says, defaults filled in, as plain data: what the lock holds. Not whether emissions are
-        measured and what the report lists, which decides nothing."""
+        """Everything the recipe says, defaults filled in, as plain data: what the lock holds.
+
+        Not whether emissions are measured and what the report lists, which decides nothing.
+        """
         head = self.head.model_dump(mode="json", exclude={"steps", "targets", "matrix", "emissions", "diagnostics"})
         steps = [{"id": s.id, "use": s.use, **s.params.model_dump(mode="json")} for s in self.steps]
         return {**head, "steps": steps, "targets": [t.model_dump(mode="json") for t in self.targets]}
@@ -112,11 +118,18 @@ class Recipe:
 
 
 def load_recipe(source: Path | Given, overrides: Sequence[str] = ()) -> Recipe:
-    """Read, override and check. Raises InputError with all that is wrong, E101-E112, and E120 where the file stands for several."""
+    """Read, override and check.
+
+    Raises InputError with all that is wrong, E101-E112, and E120 where the file stands for several.
+    """
     document = read_document(source, overrides)
     if document.data.get("matrix") is not None:
-        raise bad_input("E120", "one recipe is needed here, and this file has a matrix of them", place=document.place(("matrix",)),
-                        help="`--set matrix=null` takes the recipe without it")  # fmt: skip
+        raise bad_input(
+            "E120",
+            "one recipe is needed here, and this file has a matrix of them",
+            place=document.place(("matrix",)),
+            help="`--set matrix=null` takes the recipe without it",
+        )
     return checked(document, path_of(source), overrides)
 
 
@@ -125,10 +138,20 @@ def path_of(source: Path | Given) -> Path:
 
 
 def read_document(source: Path | Given, overrides: Sequence[str] = ()) -> Document:
-    """The recipe with what --set says written over it; what is wrong with that is in its issues. Raises InputError where it is no recipe at all."""
+    """The recipe with what --set says written over it; what is wrong with that is in its issues.
+
+    Raises InputError where it is no recipe at all.
+    """
     document = parse(_read(source), source) if isinstance(source, Path) else as_document(source.data)
     if not isinstance(document.data, dict) and not document.issues:
-        document.issues.append(Issue("E106", "a recipe is a mapping of keys to values", document.place(()), "start from `edgeopt recipes copy quickstart`"))
+        document.issues.append(
+            Issue(
+                "E106",
+                "a recipe is a mapping of keys to values",
+                document.place(()),
+                "start from `edgeopt recipes copy quickstart`",
+            )
+        )
     if not isinstance(document.data, dict) or any(i.code == "E102" for i in document.issues):
         raise InputError(document.issues)  # what could not be read would be reported again as missing
     spell_out(document)
@@ -146,7 +169,9 @@ def checked(document: Document, path: Path, overrides: Sequence[str]) -> Recipe:
     if document.issues:
         other_version = [i for i in document.issues if i.code == "E108"]
         raise InputError(sorted(other_version or document.issues, key=lambda i: (i.place.line or 0) if i.place else 0))
-    caps = [GateSpec(metric="memory.peak", max_mb=t.memory_mb, target=t.name) for t in targets if t.memory_mb is not None]
+    caps = [
+        GateSpec(metric="memory.peak", max_mb=t.memory_mb, target=t.name) for t in targets if t.memory_mb is not None
+    ]
     head = head.model_copy(update={"gates": [*head.gates, *caps]})
     if head.seeds:
         head = head.model_copy(update={"seed": head.seeds[0]})  # what reads `seed` alone is told the first
@@ -166,19 +191,33 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise bad_input("E101", f"recipe {path} cannot be read: {error.strerror}") from None
     if len(raw) > _LARGEST:
-        raise bad_input("E101", f"{path} is larger than 1 MB: this is no recipe", place=Place.of(path), help="give the YAML file, not the data")
+        raise bad_input(
+            "E101",
+            f"{path} is larger than 1 MB: this is no recipe",
+            place=Place.of(path),
+            help="give the YAML file, not the data",
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise bad_input("E101", "the recipe is not UTF-8", place=Place.of(path, line), help="save it as UTF-8") from None
+        raise bad_input(
+            "E101", "the recipe is not UTF-8", place=Place.of(path, line), help="save it as UTF-8"
+        ) from None
 
 
 def head_of(document: Document) -> tuple[RecipeHead, set[str]]:
     """The head, and which of its keys are wrong: those hold a stand-in or their default."""
     data = dict(document.data)
     if not isinstance(data.get("steps", []), list):
-        document.issues.append(Issue("E106", "'steps' must be a list: order is meaning", document.place(("steps",)), "write each step as `- {id: …, use: …}`"))
+        document.issues.append(
+            Issue(
+                "E106",
+                "'steps' must be a list: order is meaning",
+                document.place(("steps",)),
+                "write each step as `- {id: …, use: …}`",
+            )
+        )
     data["steps"] = []
     try:
         return RecipeHead.model_validate(data), set()
@@ -220,7 +259,9 @@ def _step(document: Document, i: int, entry: Any, seen: dict[str, int]) -> StepS
                 "E105",
                 f"step {i + 1} does not say which transform it uses",
                 place,
-                f"did you mean 'use' where it says '{guess}'?" if guess else f"add `use:` with one of {', '.join(registry.names())}",
+                f"did you mean 'use' where it says '{guess}'?"
+                if guess
+                else f"add `use:` with one of {', '.join(registry.names())}",
             )
         )
         return None
@@ -257,16 +298,30 @@ def _step_id(document: Document, i: int, entry: dict[str, Any], use: str, seen: 
     if not isinstance(step_id, str) or not re.fullmatch(NAME, step_id):
         help = f"write '{guess}'" if (guess := as_name(str(step_id))) else None
         document.issues.append(
-            Issue("E106", f"step id {step_id!r}: must be letters, digits, '.', '_' and '-', and start with a letter or digit", document.place(at), help)
+            Issue(
+                "E106",
+                f"step id {step_id!r}: must be letters, digits, '.', '_' and '-', and start with a letter or digit",
+                document.place(at),
+                help,
+            )
         )
         return None
     if step_id in _RESERVED:
-        document.issues.append(Issue("E110", f"'{step_id}' is an id of edgeopt's own", document.place(at), "choose another id"))
+        document.issues.append(
+            Issue("E110", f"'{step_id}' is an id of edgeopt's own", document.place(at), "choose another id")
+        )
         return None
     if step_id in seen:
         first = document.place(("steps", seen[step_id]))
         where = f"on line {first.line}" if first.line else f"at {first}"
-        document.issues.append(Issue("E110", f"two steps have the id '{step_id}' (first {where})", document.place(at), "give each step an id of its own"))
+        document.issues.append(
+            Issue(
+                "E110",
+                f"two steps have the id '{step_id}' (first {where})",
+                document.place(at),
+                "give each step an id of its own",
+            )
+        )
         return None
     seen[step_id] = i
     return step_id
@@ -316,7 +371,9 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
     seen: set[tuple[bool, str]] = set()
     for at, name in format_places(head, auto=True):
         if ("formats" in at, name) in seen:
-            document.issues.append(Issue("E110", f"two exports have the format '{name}'", document.place(at), "keep one of the two"))
+            document.issues.append(
+                Issue("E110", f"two exports have the format '{name}'", document.place(at), "keep one of the two")
+            )
         elif name not in known and name != AUTO:
             guess = closest(name, [*known, AUTO])
             help = f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(known) or 'none installed'}"
@@ -327,11 +384,25 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
     for i, export in enumerate(head.export):
         auto = export.format == AUTO
         if auto and i > 0:
-            document.issues.append(Issue("E106", "'auto' is not the first export", document.place(("export", i)), "the first is the one that is measured"))
-        for key, given in (("options", auto and bool(export.options)), ("formats", not auto and export.formats is not None)):
+            document.issues.append(
+                Issue(
+                    "E106",
+                    "'auto' is not the first export",
+                    document.place(("export", i)),
+                    "the first is the one that is measured",
+                )
+            )
+        for key, given in (
+            ("options", auto and bool(export.options)),
+            ("formats", not auto and export.formats is not None),
+        ):
             if given:
                 help = "name the format itself to give it options" if auto else "`formats` belongs to `format: auto`"
-                document.issues.append(Issue("E106", f"export '{export.format}' takes no '{key}'", document.place(("export", i, key)), help))
+                document.issues.append(
+                    Issue(
+                        "E106", f"export '{export.format}' takes no '{key}'", document.place(("export", i, key)), help
+                    )
+                )
 
 
 def format_places(head: RecipeHead, *, auto: bool = False) -> Iterator[tuple[Path_, str]]:
@@ -343,12 +414,21 @@ def format_places(head: RecipeHead, *, auto: bool = False) -> Iterator[tuple[Pat
             yield ("export", i, "formats", n), name
 
 
-def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]) -> None:
+def _cross_checks(
+    document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]
+) -> None:
     """What the parts say of each other; a part that is wrong is left out."""
     if head.seeds and "seed" in head.model_fields_set:
         flag = document.place(("seed",)).line is None  # --set seed=… beside a recipe's seeds
         place = document.place(("seed",) if flag else ("seeds",))
-        document.issues.append(Issue("E106", "both 'seed' and 'seeds' are given", place, "keep one of the two; --set seeds=null takes them out"))
+        document.issues.append(
+            Issue(
+                "E106",
+                "both 'seed' and 'seeds' are given",
+                place,
+                "keep one of the two; --set seeds=null takes them out",
+            )
+        )
     _check_exports(document, head)
     by_name = {t.name: t for t in targets}
     for i, gate in enumerate(head.gates):
@@ -369,12 +449,24 @@ def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: 
                     "E112",
                     f"there are no slices '{gate.slice}' of this task",
                     document.place((*at, "slice")),
-                    f"slices: {', '.join(known)}; columns are named in task.slices" if known else f"{head.task.type} has none",
+                    f"slices: {', '.join(known)}; columns are named in task.slices"
+                    if known
+                    else f"{head.task.type} has none",
                 )
             )
-        if "targets" not in wrong and len(targets) == len(head.targets) and gate.target is not None and gate.target not in by_name:
+        if (
+            "targets" not in wrong
+            and len(targets) == len(head.targets)
+            and gate.target is not None
+            and gate.target not in by_name
+        ):
             document.issues.append(
-                Issue("E111", f"the gate's target '{gate.target}' is not among the recipe's", document.place((*at, "target")), f"targets: {', '.join(by_name)}")
+                Issue(
+                    "E111",
+                    f"the gate's target '{gate.target}' is not among the recipe's",
+                    document.place((*at, "target")),
+                    f"targets: {', '.join(by_name)}",
+                )
             )
         target = by_name.get(gate.target) if gate.target else (targets[0] if targets else None)
         if gate.sequence is not None and target and gate.sequence not in target.sequence:
@@ -401,4 +493,6 @@ def _cross_checks(document: Document, head: RecipeHead, wrong: set[str], steps: 
         if step is None or "task" in wrong:
             continue
         for path, message, help in step.transform.check(step.params, head.task):
-            document.issues.append(Issue("E106", f"step '{step.id}': {message}", document.place(("steps", i, *path)), help))
+            document.issues.append(
+                Issue("E106", f"step '{step.id}': {message}", document.place(("steps", i, *path)), help)
+            )

@@ -39,8 +39,9 @@ class Combination:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A variant, where in the file it stands, and what an error in it is said to be of and where: the variants of a list of
-    values make one mistake together."""
+    """A variant, where in the file it stands, and what an error in it is said to be of and where: the variants of a
+    list of values make one mistake together.
+    """
 
     variant: Variant
     at: Path_
@@ -49,24 +50,40 @@ class _Choice:
 
 
 def combinations(document: Document, matrix: Matrix) -> list[Combination]:
-    """The product of the axes without what is excluded, the last axis varying first. What cannot be is added to the
-    document's issues: E119, and E106 for a name."""
+    """The product of the axes without what is excluded, the last axis varying first.
+
+    What cannot be is added to the document's issues: E119, and E106 for a name.
+    """
     before = len(document.issues)
     axes = {axis: _choices(document, axis, variants) for axis, variants in matrix.axes.items()}
     ids = _known_ids(document, matrix)
-    found = [issue for choices in axes.values() for choice in choices.values() for issue in _variant_issues(document, choice, ids)]
+    found = [
+        issue
+        for choices in axes.values()
+        for choice in choices.values()
+        for issue in _variant_issues(document, choice, ids)
+    ]
     document.issues += dict.fromkeys(found)
     count = math.prod(len(choices) for choices in axes.values())
     if count > LARGEST:
         place = document.place(("matrix", "axes"))
-        document.issues.append(Issue("E119", f"the axes make {count} combinations, and {LARGEST} are the most", place, "split the matrix into several recipes"))
+        document.issues.append(
+            Issue(
+                "E119",
+                f"the axes make {count} combinations, and {LARGEST} are the most",
+                place,
+                "split the matrix into several recipes",
+            )
+        )
     document.issues += _exclude_issues(document, matrix, axes)
     if len(document.issues) > before:
         return []
     chosen = [dict(zip(axes, names, strict=True)) for names in product(*axes.values())]
     kept = [c for c in chosen if not any(_matches(c, given) for given in matrix.exclude)]
     if not kept:
-        document.issues.append(Issue("E119", "`exclude` leaves no combination", document.place(("matrix", "exclude")), "take an entry out"))
+        document.issues.append(
+            Issue("E119", "`exclude` leaves no combination", document.place(("matrix", "exclude")), "take an entry out")
+        )
     every = _entries(document, matrix)
     return [Combination(c, _document(document, [axes[axis][name] for axis, name in c.items()], every)) for c in kept]
 
@@ -74,25 +91,52 @@ def combinations(document: Document, matrix: Matrix) -> list[Combination]:
 def cell_name(choices: Mapping[str, str]) -> str:
     """`prune-on_sparsity-0.6`: an axis that is a key goes by its last word where that is one axis' alone."""
     last = [axis.rpartition(".")[2] for axis in choices]
-    return "_".join(f"{short if last.count(short) == 1 else axis}-{name}" for short, (axis, name) in zip(last, choices.items(), strict=True))
+    return "_".join(
+        f"{short if last.count(short) == 1 else axis}-{name}"
+        for short, (axis, name) in zip(last, choices.items(), strict=True)
+    )
 
 
 def _choices(document: Document, axis: str, variants: Any) -> dict[str, _Choice]:
     """The variants of an axis by name; a list's are named after its values."""
     at: Path_ = ("matrix", "axes", axis)
     if not variants:
-        document.issues.append(Issue("E119", f"axis '{axis}' has no variant", document.place(at), "give it some, or take it out"))
+        document.issues.append(
+            Issue("E119", f"axis '{axis}' has no variant", document.place(at), "give it some, or take it out")
+        )
     named = dict(variants) if isinstance(variants, dict) else {}
-    out = {name: _Choice(variant or Variant(), (*at, name), f"variant '{name}' of axis '{axis}'", (*at, name)) for name, variant in named.items()}
+    out = {
+        name: _Choice(variant or Variant(), (*at, name), f"variant '{name}' of axis '{axis}'", (*at, name))
+        for name, variant in named.items()
+    }
     for i, value in enumerate(variants if isinstance(variants, list) else ()):
         if _label(value) in out:
-            document.issues.append(Issue("E119", f"axis '{axis}' has the value {_label(value)} twice", document.place((*at, i)), "keep one of the two"))
-        out[_label(value)] = _Choice(Variant(set={axis: value}), (*at, i), f"axis '{axis}'", at)
-    for name, place in [(axis, document.place(at)), *((name, document.place(choice.at)) for name, choice in out.items())]:
-        if not re.fullmatch(NAME, name):
-            help = "it becomes a part of the cells' names: write the axis as a mapping of names to variants" if name != axis else None
             document.issues.append(
-                Issue("E106", f"{name!r} of axis '{axis}' must be letters, digits, '.', '_' and '-', and start with a letter or digit", place, help)
+                Issue(
+                    "E119",
+                    f"axis '{axis}' has the value {_label(value)} twice",
+                    document.place((*at, i)),
+                    "keep one of the two",
+                )
+            )
+        out[_label(value)] = _Choice(Variant(set={axis: value}), (*at, i), f"axis '{axis}'", at)
+    for name, place in [
+        (axis, document.place(at)),
+        *((name, document.place(choice.at)) for name, choice in out.items()),
+    ]:
+        if not re.fullmatch(NAME, name):
+            help = (
+                "it becomes a part of the cells' names: write the axis as a mapping of names to variants"
+                if name != axis
+                else None
+            )
+            document.issues.append(
+                Issue(
+                    "E106",
+                    f"{name!r} of axis '{axis}' must be letters, digits, '.', '_' and '-', and start with a letter or digit",
+                    place,
+                    help,
+                )
             )
     return out
 
@@ -108,7 +152,11 @@ def _entries(document: Document, matrix: Matrix) -> list[dict[str, Any]]:
     entries = [*steps] if isinstance(steps, list) else []
     for variants in matrix.axes.values():
         for variant in variants.values() if isinstance(variants, dict) else ():
-            entries += [*(i.step for i in variant.insert), *({"id": step, **entry} for step, entry in variant.replace.items())] if variant else []
+            entries += (
+                [*(i.step for i in variant.insert), *({"id": step, **entry} for step, entry in variant.replace.items())]
+                if variant
+                else []
+            )
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
@@ -124,8 +172,12 @@ def _takes(entry: dict[str, Any], key: str) -> bool:
     return transform is None or key in {"id", "use", *transform.Params.model_fields}
 
 
-def _is_of_another(out: Document, choice: _Choice, choices: Sequence[_Choice], parts: Sequence[str], every: Sequence[dict[str, Any]]) -> bool:
-    """Whether a value is for a step in whose place another axis has put one that does not take it, while others of that id do."""
+def _is_of_another(
+    out: Document, choice: _Choice, choices: Sequence[_Choice], parts: Sequence[str], every: Sequence[dict[str, Any]]
+) -> bool:
+    """Whether a value is for a step in whose place another axis has put one that does not take it, while others of that
+    id do.
+    """
     step, key = parts[1], parts[2] if len(parts) > 2 else "id"
     if not any(step in other.variant.replace for other in choices if other is not choice):
         return False
@@ -137,14 +189,22 @@ def _variant_issues(document: Document, choice: _Choice, ids: list[str]) -> Iter
     """Steps that no cell has, and keys that a cell cannot set."""
     variant = choice.variant
     named: list[tuple[str, Path_]] = [(step, ("replace", step)) for step in variant.replace]
-    named += [(i.before or i.after or "", ("insert", n, "before" if i.before else "after")) for n, i in enumerate(variant.insert)]
+    named += [
+        (i.before or i.after or "", ("insert", n, "before" if i.before else "after"))
+        for n, i in enumerate(variant.insert)
+    ]
     named += [(step, ("remove", n)) for n, step in enumerate(variant.remove)]
     for key in variant.set:
         parts = key.split(".")
         at: Path_ = ("set", key)
         if parts[0] in _FIXED or key == "steps":
             help = "use `replace`, `insert` and `remove` for steps" if key == "steps" else None
-            yield Issue("E119", f"{choice.said} sets '{key}', which is the same in all cells", document.place((*choice.place, *at)), help)
+            yield Issue(
+                "E119",
+                f"{choice.said} sets '{key}', which is the same in all cells",
+                document.place((*choice.place, *at)),
+                help,
+            )
         elif parts[0] == "steps":
             named.append((parts[1], at))
     for step, at in named:
@@ -174,8 +234,10 @@ def _matches(choices: Mapping[str, str], given: Mapping[str, Any]) -> bool:
 
 
 def _document(document: Document, choices: list[_Choice], every: Sequence[dict[str, Any]]) -> Document:
-    """The document of one combination. Its places are those in the file, also where steps have moved. every: the steps that any
-    combination may have."""
+    """The document of one combination.
+
+    Its places are those in the file, also where steps have moved. every: the steps that any combination may have.
+    """
     base = document.data.get("steps")
     out = Document(document.source, {k: deepcopy(v) for k, v in document.data.items() if k != "matrix"})
     moved: dict[Path_, Path_] = {}
@@ -195,7 +257,11 @@ def _document(document: Document, choices: list[_Choice], every: Sequence[dict[s
     for choice in choices:
         for key, value in choice.variant.set.items():
             parts = key.split(".")
-            if present is not None and parts[0] == "steps" and (parts[1] not in present or _is_of_another(out, choice, choices, parts, every)):
+            if (
+                present is not None
+                and parts[0] == "steps"
+                and (parts[1] not in present or _is_of_another(out, choice, choices, parts, every))
+            ):
                 continue
             set_value(out, parts, deepcopy(value), document.place((*choice.at, "set", key)))
     return out
@@ -217,7 +283,14 @@ def _steps(out: Document, base: list[Any], choices: list[_Choice], document: Doc
             step, at = insert.before or insert.after or "", (*choice.at, "insert", n)
             if (i := index(step)) is None:
                 place = document.place((*at, "before" if insert.before else "after"))
-                out.issues.append(Issue("E119", f"there is no step '{step}' to insert another at", place, "name a step that every cell of this variant has"))
+                out.issues.append(
+                    Issue(
+                        "E119",
+                        f"there is no step '{step}' to insert another at",
+                        place,
+                        "name a step that every cell of this variant has",
+                    )
+                )
             else:
                 steps.insert(i + (insert.after is not None), (insert.step, (*at, "step")))
     gone = {step for choice in choices for step in choice.variant.remove}

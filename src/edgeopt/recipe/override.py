@@ -17,16 +17,27 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
     for text in overrides:
         if any("\ud800" <= c <= "\udfff" for c in text):  # what stands for bytes that are no UTF-8
             shown = text.encode("utf-8", "backslashreplace").decode()
-            document.issues.append(Issue("E109", f"'{shown}' is not UTF-8", Place(f"--set {shown}"), "give the value as UTF-8"))
+            document.issues.append(
+                Issue("E109", f"'{shown}' is not UTF-8", Place(f"--set {shown}"), "give the value as UTF-8")
+            )
             continue
         place = Place(f"--set {text}")
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            document.issues.append(Issue("E109", f"'{text}' is not of the form key.path=value", place, "for example --set steps.prune.amount=0.3"))
+            document.issues.append(
+                Issue(
+                    "E109",
+                    f"'{text}' is not of the form key.path=value",
+                    place,
+                    "for example --set steps.prune.amount=0.3",
+                )
+            )
             continue
         parsed = parse(value, Path("--set"))
         if parsed.issues and value.lstrip()[:1] in ("[", "{"):
-            document.issues.append(Issue("E109", f"'{value}' is not YAML: {parsed.issues[0].message.partition(': ')[2]}", place))
+            document.issues.append(
+                Issue("E109", f"'{value}' is not YAML: {parsed.issues[0].message.partition(': ')[2]}", place)
+            )
             continue
         set_value(document, key.strip().split("."), value if parsed.issues else parsed.data, place)
 

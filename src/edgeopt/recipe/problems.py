@@ -17,9 +17,15 @@ from edgeopt.support.words import as_share, closest
 def from_pydantic(error: ValidationError, model: type[BaseModel], document: Document, root: Path_ = ()) -> list[Issue]:
     """One issue for each finding; several findings about one place of a union become one."""
     issues: dict[tuple[Any, ...], Issue] = {}
-    found = [(detail, _in_document(document, root, detail["loc"])) for detail in _unions(error.errors(include_url=False))]
+    found = [
+        (detail, _in_document(document, root, detail["loc"])) for detail in _unions(error.errors(include_url=False))
+    ]
     # a key that is missing because it is misspelled is one mistake
-    meant = {(*at[:-1], closest(str(at[-1]), _fields_at(model, d["loc"][:-1]))) for d, at in found if d["type"] == "extra_forbidden"}
+    meant = {
+        (*at[:-1], closest(str(at[-1]), _fields_at(model, d["loc"][:-1])))
+        for d, at in found
+        if d["type"] == "extra_forbidden"
+    }
     for detail, at in found:
         if detail["type"] == "missing" and at in meant:
             continue
@@ -33,8 +39,15 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], document: Docu
 #: Words of recipes elsewhere.
 TASKS_TO_COME = ("multi-label-classification", "question-answering", "embedding", "reranking")
 #: How pydantic says that a value is of another kind altogether, and what it would have been
-_KINDS = {"string_type": "text", "int_type": "a whole number", "float_type": "a number", "bool_type": "true or false", "list_type": "a list",
-          "dict_type": "a mapping", "model_type": "a mapping"}  # fmt: skip
+_KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
 
 
 def _expected(detail: ErrorDetails) -> str | None:
@@ -43,8 +56,9 @@ def _expected(detail: ErrorDetails) -> str | None:
 
 
 def _unions(details: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Of a union's members, the findings of the one that was meant; where the value fits none, one
-    finding that names them all. pydantic reports every member as if each had been meant."""
+    """Of a union's members, the findings of the one that was meant; where the value fits none, one finding that names
+    them all. pydantic reports every member as if each had been meant.
+    """
     kept: list[ErrorDetails] = []
     misfits: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
     for detail in details:
@@ -53,7 +67,9 @@ def _unions(details: list[ErrorDetails]) -> list[ErrorDetails]:
         else:
             kept.append(detail)
     for union, members in misfits.items():
-        inside = [loc for d in kept if (loc := d["loc"])[: len(union)] == union] + [loc for loc in misfits if loc != union and loc[: len(union)] == union]
+        inside = [loc for d in kept if (loc := d["loc"])[: len(union)] == union] + [
+            loc for loc in misfits if loc != union and loc[: len(union)] == union
+        ]
         if not inside:
             names = " or ".join(dict.fromkeys(str(_expected(m)) for m in members))
             kept.append({**members[0], "type": "union", "loc": union, "msg": f"Input should be {names}"})
@@ -71,7 +87,9 @@ def _in_document(document: Document, root: Path_, loc: tuple[str | int, ...]) ->
 
 
 def _is_tag(part: str | int) -> bool:
-    return isinstance(part, str) and (part in {"str", "int", "float", "bool"} or "[" in part or part.startswith("constrained-") or part[:1].isupper())
+    return isinstance(part, str) and (
+        part in {"str", "int", "float", "bool"} or "[" in part or part.startswith("constrained-") or part[:1].isupper()
+    )
 
 
 def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Document, root: Path_) -> Issue:
@@ -82,7 +100,9 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
         guess = closest(str(at[-1]), known)
         within = dotted(at[:-1], document)
         message = f"unknown key '{at[-1]}'" + (f" in '{within}'" if within else "")
-        return Issue("E104", message, place, f"did you mean '{guess}'?" if guess else f"known keys: {', '.join(sorted(known))}")
+        return Issue(
+            "E104", message, place, f"did you mean '{guess}'?" if guess else f"known keys: {', '.join(sorted(known))}"
+        )
     if kind == "missing":
         parent = dotted(at[:-1], document)
         return Issue(
@@ -93,12 +113,24 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
         )
     if kind == "literal_error":
         if at == ("edgeopt",):
-            return Issue("E108", f"schema version {detail['input']!r} is not read by this edgeopt", place, "write `edgeopt: 1`")
+            return Issue(
+                "E108", f"schema version {detail['input']!r} is not read by this edgeopt", place, "write `edgeopt: 1`"
+            )
         expected = str(context["expected"]).replace("'", "")
         if at == ("task", "type") and detail["input"] in TASKS_TO_COME:
-            return Issue("E106", f"'{name}' is {_shown(detail['input'])}, a task that edgeopt does not have yet", place, f"there are {expected}")
+            return Issue(
+                "E106",
+                f"'{name}' is {_shown(detail['input'])}, a task that edgeopt does not have yet",
+                place,
+                f"there are {expected}",
+            )
         guess = closest(str(detail["input"]), expected.replace(" or ", ", ").split(", "))
-        return Issue("E106", f"'{name}' is {_shown(detail['input'])}, and must be {expected}", place, f"did you mean '{guess}'?" if guess else None)
+        return Issue(
+            "E106",
+            f"'{name}' is {_shown(detail['input'])}, and must be {expected}",
+            place,
+            f"did you mean '{guess}'?" if guess else None,
+        )
     if kind == "unusable_plugin":
         return Issue("E122", str(context["message"]), place, str(context["help"]))
     if kind == "value_error":

@@ -1,4 +1,6 @@
-"""Short forms of a recipe: `model: FOLDER`, `dataset: FOLDER`, `export: onnx`, `targets: mobile`, one thing where a list is read."""
+"""Short forms of a recipe: `model: FOLDER`, `dataset: FOLDER`, `export: onnx`, `targets: mobile`, one thing where a
+list is read.
+"""
 
 from __future__ import annotations
 

@@ -16,11 +16,20 @@ from edgeopt.tasks import task_type
 _Found = list[tuple[Path_, str, str]]
 
 
-def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainParams]], task: TaskSpec, classes: Sequence[str] | None) -> list[Issue]:
-    """One issue for each misfit of each training, with its place. classes: the task's class names, None where they are not known yet."""
+def training_issues(
+    document: Document, trainings: Iterable[tuple[Path_, TrainParams]], task: TaskSpec, classes: Sequence[str] | None
+) -> list[Issue]:
+    """One issue for each misfit of each training, with its place.
+
+    classes: the task's class names, None where they are not known yet.
+    """
     issues = []
     for at, params in trainings:
-        for path, message, help in [*_loss(params, task, classes), *_sampling(params, task), *_distil(at, params, task)]:
+        for path, message, help in [
+            *_loss(params, task, classes),
+            *_sampling(params, task),
+            *_distil(at, params, task),
+        ]:
             where = (*at, *path)
             issues.append(Issue("E106", f"'{dotted(where, document)}': {message}", document.place(where), help))
     return issues
@@ -29,18 +38,34 @@ def training_issues(document: Document, trainings: Iterable[tuple[Path_, TrainPa
 def _loss(params: TrainParams, task: TaskSpec, classes: Sequence[str] | None) -> _Found:
     given = params.class_weights
     if not task_type(task.type).has_classes:
-        found: _Found = [(("class_weights",), f"a {task.type} has no classes", "take the key out")] if given is not None else []
-        return found + ([(("label_smoothing",), f"a {task.type} has no classes", "take the key out")] if params.label_smoothing else [])
+        found: _Found = (
+            [(("class_weights",), f"a {task.type} has no classes", "take the key out")] if given is not None else []
+        )
+        return found + (
+            [(("label_smoothing",), f"a {task.type} has no classes", "take the key out")]
+            if params.label_smoothing
+            else []
+        )
     if classes is None or not isinstance(given, dict | list):
         return []
     if isinstance(given, list):
         many = f"{len(given)} weights for {len(classes)} classes"
-        return [(("class_weights",), many, f"give one for each of {', '.join(classes)}")] if len(given) != len(classes) else []
+        return (
+            [(("class_weights",), many, f"give one for each of {', '.join(classes)}")]
+            if len(given) != len(classes)
+            else []
+        )
     out: _Found = []
     for name in given:
         if name not in classes:
             guess = closest(name, classes)
-            out.append((("class_weights", name), f"there is no class '{name}'", f"did you mean '{guess}'?" if guess else f"classes: {', '.join(classes)}"))
+            out.append(
+                (
+                    ("class_weights", name),
+                    f"there is no class '{name}'",
+                    f"did you mean '{guess}'?" if guess else f"classes: {', '.join(classes)}",
+                )
+            )
     return out
 
 
@@ -48,9 +73,21 @@ def _sampling(params: TrainParams, task: TaskSpec) -> _Found:
     if params.sampling is None:
         return []
     if not task.train_with and not (params.distil and params.distil.unlabelled):
-        return [(("sampling",), "there is one dataset only to draw from", "name more in task.train_with, or take the key out")]
+        return [
+            (
+                ("sampling",),
+                "there is one dataset only to draw from",
+                "name more in task.train_with, or take the key out",
+            )
+        ]
     if params.sampling.method == "annealed" and params.max_steps is None and math.ceil(params.epochs) < 2:
-        return [(("sampling", "method"), "one epoch has nothing to anneal", "give more epochs; sampling.steps_per_epoch makes them shorter")]
+        return [
+            (
+                ("sampling", "method"),
+                "one epoch has nothing to anneal",
+                "give more epochs; sampling.steps_per_epoch makes them shorter",
+            )
+        ]
     return []
 
 
@@ -59,14 +96,32 @@ def _distil(at: Path_, params: TrainParams, task: TaskSpec) -> _Found:
     if distil is None:
         return []
     if at[:1] == ("baseline",):
-        return [(("distil",), "the baseline is what the candidate is held against, and learns from labels", "put it into a step")]
+        return [
+            (
+                ("distil",),
+                "the baseline is what the candidate is held against, and learns from labels",
+                "put it into a step",
+            )
+        ]
     found: _Found = []
     if not distil.labels:
         given = {"class_weights": params.class_weights is not None, "label_smoothing": params.label_smoothing > 0}
-        found += [((key,), "is of labels, and distil.labels is 0", "take the key out, or give distil.labels a weight") for key in given if given[key]]
+        found += [
+            ((key,), "is of labels, and distil.labels is 0", "take the key out, or give distil.labels a weight")
+            for key in given
+            if given[key]
+        ]
     kind = task_type(task.type)
     if distil.layered and kind.has_decoder:
-        found.append((("distil",), f"terms of layers are of one encoder, and the model of {task.type} has a decoder too", "keep labels and logits"))
+        found.append(
+            (
+                ("distil",),
+                f"terms of layers are of one encoder, and the model of {task.type} has a decoder too",
+                "keep labels and logits",
+            )
+        )
     if distil.unlabelled is not None and kind.annotated:
-        found.append((("distil", "unlabelled"), f"{kind.annotated}: the teacher cannot be asked without", "take the key out"))
+        found.append(
+            (("distil", "unlabelled"), f"{kind.annotated}: the teacher cannot be asked without", "take the key out")
+        )
     return found

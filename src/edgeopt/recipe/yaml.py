@@ -88,7 +88,14 @@ def parse(text: str, path: Path) -> Document:
             return document
         problem = error.problem or error.context or ""
         problem = f"{error.context}, {problem}" if problem.startswith("but ") else problem
-        document.issues.append(Issue("E102", f"this is not YAML: {problem}", place, "check the indentation, quotes and brackets at that place"))
+        document.issues.append(
+            Issue(
+                "E102",
+                f"this is not YAML: {problem}",
+                place,
+                "check the indentation, quotes and brackets at that place",
+            )
+        )
         return document
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -119,7 +126,9 @@ def parse(text: str, path: Path) -> Document:
         if isinstance(node, yaml.SequenceNode):
             return [build(child, (*at, i)) for i, child in enumerate(node.value)]
         if any("\ud800" <= c <= "\udfff" for c in node.value):
-            document.issues.append(Issue("E102", "half of a surrogate pair is no character", place, "write the character itself"))
+            document.issues.append(
+                Issue("E102", "half of a surrogate pair is no character", place, "write the character itself")
+            )
         return scalar(node.value) if isinstance(node, yaml.ScalarNode) and node.style is None else node.value
 
     def mapping(node: yaml.MappingNode, at: Path_) -> dict[str, Any]:
@@ -131,11 +140,15 @@ def parse(text: str, path: Path) -> Document:
                 continue
             key = str(key_node.value)
             if any("\ud800" <= c <= "\udfff" for c in key):
-                document.issues.append(Issue("E102", "half of a surrogate pair is no character", place, "write the character itself"))
+                document.issues.append(
+                    Issue("E102", "half of a surrogate pair is no character", place, "write the character itself")
+                )
                 continue
             if key in out:
                 first = document.keys[(*at, key)].line
-                document.issues.append(Issue("E103", f"key '{key}' stands twice (first on line {first})", place, "keep one of the two"))
+                document.issues.append(
+                    Issue("E103", f"key '{key}' stands twice (first on line {first})", place, "keep one of the two")
+                )
                 continue
             document.keys[(*at, key)] = place
             out[key] = build(value_node, (*at, key))

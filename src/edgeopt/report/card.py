@@ -31,7 +31,9 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
     return page.get_template("card.md.j2").render(
         report=report,
         pair=pair,
-        file=report.candidate.artifact.removeprefix("model/") if kept else f"onnx/model{'_quantized' if quantized else ''}.onnx",
+        file=report.candidate.artifact.removeprefix("model/")
+        if kept
+        else f"onnx/model{'_quantized' if quantized else ''}.onnx",
         loading=made.loading(kept.lengths) if made and kept else "",
         runtime=made.runtime if made else "onnxruntime",
         lengths=kept.lengths if kept else None,
@@ -41,7 +43,9 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         choices=task.has_choices,
         words=task.reads_words,
         writes=task.writes,
-        sequence_classification=task.one_query and not report.task.window_stride and (made is None or made.name in _LAYOUT),
+        sequence_classification=task.one_query
+        and not report.task.window_stride
+        and (made is None or made.name in _LAYOUT),
         sentence=headline.sentence(report),
         session_options=option_lines(),
         no_telemetry=ORT_LINES,

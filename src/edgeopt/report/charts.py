@@ -29,12 +29,22 @@ def tradeoff(report: Report) -> str | None:
     points = _points(report, metric, place)
     longest = max(ms for p in points for ms in (p.x, *(p.x_bounds or ())))
     x = Scale(0, longest * 1.15, PLOT.left, PLOT.right)  # from zero, so that distances are ratios
-    return scatter(points, x, across="p50 latency, ms (left is faster)", up=metric, title=f"{metric} against p50 latency on {place}")
+    return scatter(
+        points,
+        x,
+        across="p50 latency, ms (left is faster)",
+        up=metric,
+        title=f"{metric} against p50 latency on {place}",
+    )
 
 
 def _points(report: Report, metric: str, place: Place) -> list[Point]:
     """Hollow: another costs no more and scores no less, one of the two strictly."""
-    points = [point for subject, (name, score) in _subjects(report, metric).items() if (point := _point(report, metric, place, subject, name, score))]
+    points = [
+        point
+        for subject, (name, score) in _subjects(report, metric).items()
+        if (point := _point(report, metric, place, subject, name, score))
+    ]
     best = undominated([(p.x, p.y) for p in points])
     return [p if on else replace(p, kind=f"{p.kind} beaten") for p, on in zip(points, best, strict=True)]
 
@@ -48,7 +58,9 @@ def _subjects(report: Report, metric: str) -> dict[SubjectName, tuple[str, float
 
 
 def _point(report: Report, metric: str, place: Place, subject: SubjectName, name: str, score: float) -> Point | None:
-    """With the bounds that were measured: of a speed-up over the ONNX baseline, and of the candidate's difference from it."""
+    """With the bounds that were measured: of a speed-up over the ONNX baseline, and of the candidate's difference from
+    it.
+    """
     row, reference = headline.latency(report, subject, place), headline.latency(report, "baseline", place)
     if row is None:
         return None
@@ -56,10 +68,15 @@ def _point(report: Report, metric: str, place: Place, subject: SubjectName, name
     change = headline.difference(report, metric) if subject == "candidate" else None
     base = report.baseline.metrics[metric]
     return Point(
-        subject if subject in LABELS else "other", (name, f"{fmt.metric(score)}, {fmt.milliseconds(row.p50_ms)}"), row.p50_ms, score,
-        x_bounds=(reference.p50_ms / faster.high, reference.p50_ms / faster.low) if faster and reference and 0 < faster.low <= faster.high < inf else None,
+        subject if subject in LABELS else "other",
+        (name, f"{fmt.metric(score)}, {fmt.milliseconds(row.p50_ms)}"),
+        row.p50_ms,
+        score,
+        x_bounds=(reference.p50_ms / faster.high, reference.p50_ms / faster.low)
+        if faster and reference and 0 < faster.low <= faster.high < inf
+        else None,
         y_bounds=(base + change.low, base + change.high) if change else None,
-    )  # fmt: skip
+    )
 
 
 ROW = 40
@@ -77,8 +94,9 @@ class _Row:
 
 
 def sizes(report: Report) -> str:
-    """The candidate's chain as a waterfall: the size after each step and what the step took away, the metric where the step
-    measured one, and metric and latency at both ends. On a track as long as the FP32 ONNX baseline."""
+    """The candidate's chain as a waterfall: the size after each step and what the step took away, the metric where the
+    step measured one, and metric and latency at both ends. On a track as long as the FP32 ONNX baseline.
+    """
     reference, shipped = report.baseline.size_bytes, report.candidate.size_bytes
     rows = [_Row("baseline, ONNX", _end(report, "baseline"), reference, None, "baseline")]
     before = None
@@ -97,7 +115,12 @@ def _end(report: Report, role: Literal["baseline", "candidate"]) -> str:
     metric, place = headline.first_metric(report), headline.main_place(report)
     timed = headline.latency(report, role, place) if place else None
     subject = report.baseline if role == "baseline" else report.candidate
-    return ", ".join([*([f"{metric} {fmt.metric(subject.metrics[metric])}"] if metric else []), *([fmt.milliseconds(timed.p50_ms)] if timed else [])])
+    return ", ".join(
+        [
+            *([f"{metric} {fmt.metric(subject.metrics[metric])}"] if metric else []),
+            *([fmt.milliseconds(timed.p50_ms)] if timed else []),
+        ]
+    )
 
 
 def _selected(step: Step) -> list[str]:
@@ -109,11 +132,19 @@ def _selected(step: Step) -> list[str]:
 def _size_row(top: float, row: _Row, x: Scale, track: float) -> list[str]:
     moved = 0 if row.before is None else row.size - row.before
     small = abs(moved) < max(row.size, row.before or 0) / 200  # a line of the graph's own, not what a step is for
-    written = fmt.megabytes(row.size) if small else f"{'+' if moved > 0 else fmt.MINUS}{fmt.megabytes(abs(moved))} → {fmt.megabytes(row.size)}"
+    written = (
+        fmt.megabytes(row.size)
+        if small
+        else f"{'+' if moved > 0 else fmt.MINUS}{fmt.megabytes(abs(moved))} → {fmt.megabytes(row.size)}"
+    )
     room = int((WIDTH - svg.width_of(written)) / svg.BOLD) - 2
     name = svg.cut(row.name, room)
     said = svg.cut(row.said, room - len(name) - 2)
-    gone = [svg.bar(Box(x(row.size), top + 19, x(row.before), top + 31), "bar gone")] if row.before is not None and moved < 0 and not small else []
+    gone = (
+        [svg.bar(Box(x(row.size), top + 19, x(row.before), top + 31), "bar gone")]
+        if row.before is not None and moved < 0 and not small
+        else []
+    )
     return [
         svg.words(0, top + 13, [(name, "name"), (said, "tick")]),
         svg.text(WIDTH, top + 13, written, "value", "end"),

@@ -23,8 +23,13 @@ def trained(report: Report) -> list[Step]:
 def table(report: Report) -> Table:
     """A line a figure, a column a trained step; figures that no step has are left out."""
     steps = trained(report)
-    rows = [[name, *(show(value) if (value := of(step)) is not None else fmt.ABSENT for step in steps)] for name, of, show in _FIGURES]
-    return Table(numbers("Figure", *(step_name(s, report) for s in steps)), [row for row in rows if set(row[1:]) - {fmt.ABSENT}])
+    rows = [
+        [name, *(show(value) if (value := of(step)) is not None else fmt.ABSENT for step in steps)]
+        for name, of, show in _FIGURES
+    ]
+    return Table(
+        numbers("Figure", *(step_name(s, report) for s in steps)), [row for row in rows if set(row[1:]) - {fmt.ABSENT}]
+    )
 
 
 def step_name(step: Step, report: Report) -> str:

@@ -32,29 +32,44 @@ def figures(report: Report) -> Iterator[list[str]]:
 
 
 def _change(found: Emissions, before: InferenceEnergy, after: InferenceEnergy) -> tuple[str, str]:
-    """How much less or more, with the bounds of that ratio; or that the measurement does not say: where a model's energy cannot be
-    told from idling's there is no ratio, and where the ratio's bounds hold 1 there is no less."""
+    """How much less or more, with the bounds of that ratio; or that the measurement does not say: where a model's
+    energy cannot be told from idling's there is no ratio, and where the ratio's bounds hold 1 there is no less.
+    """
     low, high = found.ratio_low, found.ratio_high
     if not (before.low > 0 and after.low > 0) or low is None or high is None:
         return "not told from idling", fmt.ABSENT
     ends = (low, high) if before.kwh >= after.kwh else (1 / high, 1 / low)  # of the ratio that `change` says
     shown = fmt.interval(*ends, fmt.ratio)
-    return ("no difference told" if ends[0] <= 1 <= ends[1] else fmt.shrink(before.kwh, after.kwh, ("less", "more"))), shown
+    return (
+        "no difference told" if ends[0] <= 1 <= ends[1] else fmt.shrink(before.kwh, after.kwh, ("less", "more"))
+    ), shown
 
 
 def table(report: Report) -> Table:
-    """A line a step that was metered when it was built, those that both chains share once, and what the steps of each chain
-    come to. No rows where none was."""
-    columns = [Column("Step", "code"), Column("Metered"), Column("Energy", "number"), Column("CO2eq", "number"), Column("Figure")]
+    """A line a step that was metered when it was built, those that both chains share once, and what the steps of each
+    chain come to. No rows where none was.
+    """
+    columns = [
+        Column("Step", "code"),
+        Column("Metered"),
+        Column("Energy", "number"),
+        Column("CO2eq", "number"),
+        Column("Figure"),
+    ]
     unique = list({step.key: (step, found) for step in reversed(report.steps) if (found := used(step))}.values())[::-1]
-    rows = [[step_name(step, report), fmt.duration(found["seconds"]), *_amounts([found]), _figure([found])] for step, found in unique]
+    rows = [
+        [step_name(step, report), fmt.duration(found["seconds"]), *_amounts([found]), _figure([found])]
+        for step, found in unique
+    ]
     for chain in ("baseline", "candidate"):
         steps = [step for step in report.steps if step.chain == chain]
         known = _used(steps)
         if known:
             least = "≥ " if len(known) < len(steps) else ""
             amounts = [least + amount for amount in _amounts(known)]
-            rows.append([f"{chain}, all steps", fmt.duration(sum(each["seconds"] for each in known)), *amounts, _figure(known)])
+            rows.append(
+                [f"{chain}, all steps", fmt.duration(sum(each["seconds"] for each in known)), *amounts, _figure(known)]
+            )
     return Table(columns, rows)
 
 
@@ -96,7 +111,9 @@ def note(report: Report) -> str:
         return ""
     parts = [f"By CodeCarbon: {'. Or: '.join(ways)}."]
     if any(each["estimated"] for each in found) or (report.emissions and report.emissions.estimated):
-        parts.append("Estimated is as good as those watts, which CODECARBON_FORCE_CPU_POWER sets; the ratio of two models does not depend on them.")
+        parts.append(
+            "Estimated is as good as those watts, which CODECARBON_FORCE_CPU_POWER sets; the ratio of two models does not depend on them."
+        )
     if found:
         parts.append("Steps: their process and those it starts, when they were built.")
     return " ".join([*parts, *([_inferences(report.emissions)] if report.emissions else [])])

@@ -22,19 +22,36 @@ def table(report: Report) -> Table:
     columns = [Column("Export", "code"), Column("Runtime"), Column("Made of"), Column("Queries")]
     columns += [Column(name, "number") for name in (metric or "Metric", "Largest logit difference", "Size")]
     columns += [Column(text, "number") for place in places for text in (f"p50, {place}", "Against the baseline")]
-    columns += [Column("Cold start", "number"), Column("Peak memory", "number"), Column("Gates", "verdict"), Column("In model/")]
+    columns += [
+        Column("Cold start", "number"),
+        Column("Peak memory", "number"),
+        Column("Gates", "verdict"),
+        Column("In model/"),
+    ]
     return Table(columns, [_row(report, each, metric, places) for each in _by_speed(report)])
 
 
 def _row(report: Report, each: Export, metric: str | None, places: list[Place]) -> list[str]:
     f = each.figures
-    row = [each.name, each.runtime, _MADE_OF[each.made_of], queries(each), fmt.metric(f.metrics[metric]) if metric else fmt.ABSENT]
+    row = [
+        each.name,
+        each.runtime,
+        _MADE_OF[each.made_of],
+        queries(each),
+        fmt.metric(f.metrics[metric]) if metric else fmt.ABSENT,
+    ]
     row += [fmt.ABSENT if each.max_abs_diff is None else f"{each.max_abs_diff:.2g}", fmt.megabytes(f.size_bytes)]
     for place in places:
         timed, gain = headline.latency(report, each.subject, place), headline.speedup(report, place, of=each.subject)
         row.append(fmt.milliseconds(timed.p50_ms if timed else None))
         row.append(_bounded(gain) if gain else fmt.ABSENT)
-    return [*row, fmt.milliseconds(f.cold_start_ms), fmt.megabytes(f.memory_peak_bytes), each.verdict, "yes" if each.subject == "candidate" else ""]
+    return [
+        *row,
+        fmt.milliseconds(f.cold_start_ms),
+        fmt.megabytes(f.memory_peak_bytes),
+        each.verdict,
+        "yes" if each.subject == "candidate" else "",
+    ]
 
 
 _MADE_OF = {"graph": "the graph", "torch": "the FP32 model"}
@@ -52,7 +69,9 @@ def _by_speed(report: Report) -> list[Export]:
     """By the geometric mean of the p50s on the first target, as `auto` chooses."""
 
     def typical(each: Export) -> float:
-        return geometric_mean([m.p50_ms for m in report.latency if m.subject == each.subject and m.target == report.latency[0].target])
+        return geometric_mean(
+            [m.p50_ms for m in report.latency if m.subject == each.subject and m.target == report.latency[0].target]
+        )
 
     return sorted(report.exports, key=typical)
 
@@ -75,7 +94,11 @@ def _bounded(gain: Speedup) -> str:
 
 def _gain(report: Report, kept: Export) -> str:
     """Against the quickest of the others that it was chosen from and that have its verdict, and against plain ONNX."""
-    rivals = [e for e in _by_speed(report) if e is not kept and e.verdict == kept.verdict and e.figures.artifact.startswith("model/")]
+    rivals = [
+        e
+        for e in _by_speed(report)
+        if e is not kept and e.verdict == kept.verdict and e.figures.artifact.startswith("model/")
+    ]
     if not rivals:
         return ""
     first = next((e for e in rivals if e.format == "onnx"), rivals[0])
@@ -95,9 +118,14 @@ def picture(report: Report) -> str | None:
     base = headline.latency(report, "baseline", place) if place else None
     if place is None or base is None or len(report.exports) < 2:
         return None
-    timed = [(each, found.p50_ms) for each in _by_speed(report) if (found := headline.latency(report, each.subject, place))]
+    timed = [
+        (each, found.p50_ms) for each in _by_speed(report) if (found := headline.latency(report, each.subject, place))
+    ]
     x = Scale(0, max(base.p50_ms, *(ms for _, ms in timed)), 0, WIDTH)
-    rows = [("baseline, ONNX", "", base.p50_ms, "baseline"), *((e.name, _said(report, e), ms, _kind(e)) for e, ms in timed)]
+    rows = [
+        ("baseline, ONNX", "", base.p50_ms, "baseline"),
+        *((e.name, _said(report, e), ms, _kind(e)) for e, ms in timed),
+    ]
     parts = [part for i, row in enumerate(rows) for part in _bar(i * _ROW, *row, x, x(base.p50_ms))]
     title = f"p50 of each export on {place}: " + "; ".join(f"{name}: {fmt.milliseconds(ms)}" for name, _, ms, _ in rows)
     return svg.picture(WIDTH, len(rows) * _ROW, title, parts)

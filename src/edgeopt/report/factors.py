@@ -21,8 +21,19 @@ def table(report: Report) -> Table:
         int8 = headline.speedup(report, place, against="candidate-fp32")
         both = headline.speedup(report, place)
         if cut and int8 and both:
-            rows.append([str(place), _promised(report), _shown(cut), _shown(int8), fmt.ratio(cut.ratio * int8.ratio), _shown(both)])
-    return Table(numbers("Place", "Promised by MACs", "Cut, FP32", "int8 of that", "Product", "Measured together"), rows)
+            rows.append(
+                [
+                    str(place),
+                    _promised(report),
+                    _shown(cut),
+                    _shown(int8),
+                    fmt.ratio(cut.ratio * int8.ratio),
+                    _shown(both),
+                ]
+            )
+    return Table(
+        numbers("Place", "Promised by MACs", "Cut, FP32", "int8 of that", "Product", "Measured together"), rows
+    )
 
 
 def _promised(report: Report) -> str:

@@ -113,7 +113,9 @@ def short(value: float) -> str:
     return f"{value:g}"
 
 
-def plus_minus(mean: float, std: float | None, show: Callable[[float], str], show_std: Callable[[float], str] | None = None) -> str:
+def plus_minus(
+    mean: float, std: float | None, show: Callable[[float], str], show_std: Callable[[float], str] | None = None
+) -> str:
     """`0.8407 ± 0.0031`; without a spread the value alone."""
     return show(mean) if std is None else f"{show(mean)} ± {(show_std or show)(std)}"
 

@@ -54,12 +54,18 @@ def in_terminal(gate: Gate, gates: Sequence[Gate]) -> str:
     """`latency.p50 max_ms 20 (cpu-1-thread, 32 tokens)`: target and length where the gates are of several."""
     where = f" {gate.slice} slice" if gate.slice == "worst" else f" by {gate.slice}" if gate.slice else ""
     groups = {(g.target, g.sequence) for g in gates if g.metric.startswith("latency")}
-    parts = [gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)] if gate.metric.startswith("latency") and len(groups) > 1 else []
+    parts = (
+        [gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)]
+        if gate.metric.startswith("latency") and len(groups) > 1
+        else []
+    )
     group = ", ".join(part for part in parts if part)
     return f"{gate.metric}{where} {gate.kind} {gate.bound:g}" + f" ({group})" * bool(group)
 
 
 def title(gate: Gate) -> str:
     """`accuracy max_drop 0.01`: the gate as it stands in the recipe."""
-    where = " ".join(part for part in (gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)) if part)
+    where = " ".join(
+        part for part in (gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)) if part
+    )
     return f"{gate.metric} {gate.kind} {gate.bound:g}" + f" ({where})" * bool(where)

@@ -20,21 +20,37 @@ _LEVELS: dict[Verdict, str] = {"fail": "error", "inconclusive": "warning"}
 
 
 def commands(suites: Sequence[Suite], recipe: Path | None) -> list[str]:
-    """A workflow command for each gate that did not pass: an error for a failed one, a warning for an inconclusive one. recipe:
-    the file in which the gates have their lines."""
+    """A workflow command for each gate that did not pass: an error for a failed one, a warning for an inconclusive one.
+
+    recipe: the file in which the gates have their lines.
+    """
     out = []
     for suite in suites:
         for gate in suite.gates:
             if gate.verdict in _LEVELS:
-                out.append(_command(_LEVELS[gate.verdict], f"{gate.verdict}: {suite.name}: {title(gate)}", gate.reason, recipe, gate.line))
-        out += [_command("warning", f"beside the verdict {suite.verdict}: {suite.name}", warning, recipe, None) for warning in suite.warnings]
+                out.append(
+                    _command(
+                        _LEVELS[gate.verdict],
+                        f"{gate.verdict}: {suite.name}: {title(gate)}",
+                        gate.reason,
+                        recipe,
+                        gate.line,
+                    )
+                )
+        out += [
+            _command("warning", f"beside the verdict {suite.verdict}: {suite.name}", warning, recipe, None)
+            for warning in suite.warnings
+        ]
         if suite.problem:
             out.append(_command("error", suite.name, suite.problem, recipe, None))
     return out
 
 
 def issue_commands(name: str, issues: Sequence[Issue]) -> list[str]:
-    """An error for each issue that kept edgeopt from a verdict, at its line where it has one. name: of what was asked for."""
+    """An error for each issue that kept edgeopt from a verdict, at its line where it has one.
+
+    name: of what was asked for.
+    """
     out = []
     for issue in issues:
         place = issue.place
@@ -59,7 +75,14 @@ def summary(suites: Sequence[Suite]) -> str:
         if suite.problem:
             parts.append(escape(suite.problem))
         elif suite.gates:
-            parts.append(table(Table([Column("verdict"), Column("gate"), Column("evidence")], [[g.verdict, title(g), g.reason] for g in suite.gates])))
+            parts.append(
+                table(
+                    Table(
+                        [Column("verdict"), Column("gate"), Column("evidence")],
+                        [[g.verdict, title(g), g.reason] for g in suite.gates],
+                    )
+                )
+            )
         else:
             parts.append("No gates.")
     return "\n\n".join(parts) + "\n\n"
@@ -96,7 +119,13 @@ def _in_repository(path: Path) -> str:
 
 def _data(text: str) -> str:
     """As the runner's toolkit escapes the message (actions/toolkit, core/src/command.ts)."""
-    return visible(text.replace("\r\n", "\n")).replace("##[", "##\\[").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return (
+        visible(text.replace("\r\n", "\n"))
+        .replace("##[", "##\\[")
+        .replace("%", "%25")
+        .replace("\r", "%0D")
+        .replace("\n", "%0A")
+    )
 
 
 def _property(text: str) -> str:

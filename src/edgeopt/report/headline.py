@@ -41,9 +41,19 @@ def latency(report: Report, subject: SubjectName, place: Place) -> Latency | Non
     return next(rows, None)
 
 
-def speedup(report: Report, place: Place, percentile: Percentile = "p50", against: SubjectName = "baseline", of: SubjectName = "candidate") -> Speedup | None:
+def speedup(
+    report: Report,
+    place: Place,
+    percentile: Percentile = "p50",
+    against: SubjectName = "baseline",
+    of: SubjectName = "candidate",
+) -> Speedup | None:
     for entry in report.speedups:
-        if (entry.target, entry.sequence) == place and (entry.percentile, entry.against, entry.of) == (percentile, against, of):
+        if (entry.target, entry.sequence) == place and (entry.percentile, entry.against, entry.of) == (
+            percentile,
+            against,
+            of,
+        ):
             return entry
     return None
 
@@ -56,7 +66,9 @@ def last_figure(report: Report, figure: Callable[[Told], T | None]) -> T | None:
 
 def sentence(report: Report) -> str:
     """What the verdict rests on, in one line: the gates, and rows that make them say less."""
-    leaked = f" {report.task.leaked:,} of the {report.task.rows:,} rows stand in train too." if report.task.leaked else ""
+    leaked = (
+        f" {report.task.leaked:,} of the {report.task.rows:,} rows stand in train too." if report.task.leaked else ""
+    )
     return _gates(report) + leaked
 
 

@@ -15,18 +15,29 @@ _NOT_XML = {c: "\ufffd" for c in [*range(0x20), 0xFFFE, 0xFFFF, *range(0xD800, 0
 
 
 def junit(suites: Sequence[Suite]) -> str:
-    """The gates of each recipe as a suite, in the form of Jenkins' xUnit plugin (junit-10.xsd). A failed gate is a failure; an
-    inconclusive one is an error, as nobody may take it for passed, and so is a recipe that did not come to its gates."""
+    """The gates of each recipe as a suite, in the form of Jenkins' xUnit plugin (junit-10.xsd).
+
+    A failed gate is a failure; an inconclusive one is an error, as nobody may take it for passed, and so is a recipe
+    that did not come to its gates.
+    """
     root = ET.Element("testsuites", name="edgeopt")
     for suite in suites:
         verdicts = [g.verdict for g in suite.gates]
-        counts = {"tests": len(verdicts) + bool(suite.problem), "failures": verdicts.count("fail"),
-                  "errors": verdicts.count("inconclusive") + bool(suite.problem), "skipped": 0}  # fmt: skip
-        cases = ET.SubElement(root, "testsuite", {"name": _text(suite.name), **{name: str(count) for name, count in counts.items()}})
+        counts = {
+            "tests": len(verdicts) + bool(suite.problem),
+            "failures": verdicts.count("fail"),
+            "errors": verdicts.count("inconclusive") + bool(suite.problem),
+            "skipped": 0,
+        }
+        cases = ET.SubElement(
+            root, "testsuite", {"name": _text(suite.name), **{name: str(count) for name, count in counts.items()}}
+        )
         for gate in suite.gates:
             case = _case(cases, suite, title(gate))
             if gate.verdict == "pass":
-                ET.SubElement(case, "system-out").text = _text("\n".join([gate.reason, *(f"WARNING: {w}" for w in suite.warnings)]))
+                ET.SubElement(case, "system-out").text = _text(
+                    "\n".join([gate.reason, *(f"WARNING: {w}" for w in suite.warnings)])
+                )
             else:
                 _wrong(case, "failure" if gate.verdict == "fail" else "error", gate.verdict, gate.reason)
         if suite.warnings:

@@ -22,22 +22,35 @@ NOTE = (
 
 
 def limits(latency: list[Measured], subjects: Mapping[str, Subject], states: Mapping[str, Path]) -> list[Limit]:
-    """Shares reached by each subject at each fixed length. states: the folder of each subject's graph, whose config.json says
-    what its layers are; what states no shape, and targets whose peak was not measured, are left out."""
+    """Shares reached by each subject at each fixed length.
+
+    states: the folder of each subject's graph, whose config.json says what its layers are; what states no shape, and
+    targets whose peak was not measured, are left out.
+    """
     out = []
     for m in latency:
         if m.subject not in subjects or m.sequence == "task" or not m.peak:
             continue
         try:
-            macs = m.batch * of_config(json.loads((states[m.subject] / "config.json").read_text(encoding="utf-8"))).macs(int(m.sequence))
+            macs = m.batch * of_config(
+                json.loads((states[m.subject] / "config.json").read_text(encoding="utf-8"))
+            ).macs(int(m.sequence))
         except (OSError, ValueError):
             continue
         precision = subjects[m.subject].precision
         reached = macs / (float(np.median(m.samples)) / 1e3)
         out.append(
-            Limit(subject=m.subject, target=m.target, sequence=int(m.sequence), precision=precision, macs=macs,
-                  macs_per_second=reached, peak_per_second=m.peak[precision], share=reached / m.peak[precision])
-        )  # fmt: skip
+            Limit(
+                subject=m.subject,
+                target=m.target,
+                sequence=int(m.sequence),
+                precision=precision,
+                macs=macs,
+                macs_per_second=reached,
+                peak_per_second=m.peak[precision],
+                share=reached / m.peak[precision],
+            )
+        )
     return out
 
 
@@ -45,7 +58,12 @@ def row(report: Report, place: Place) -> Iterator[list[str]]:
     """The line of the figures."""
     found = {x.subject: fmt.percent(x.share) for x in report.limits if (x.target, x.sequence) == place}
     if found:
-        yield [f"of the arithmetic limit, {place}", *(found.get(n, fmt.ABSENT) for n in ("baseline", "candidate")), fmt.ABSENT, fmt.ABSENT]
+        yield [
+            f"of the arithmetic limit, {place}",
+            *(found.get(n, fmt.ABSENT) for n in ("baseline", "candidate")),
+            fmt.ABSENT,
+            fmt.ABSENT,
+        ]
 
 
 def table(report: Report) -> Table:

@@ -1,4 +1,6 @@
-"""Which rows of a comparison are on the Pareto front: those that no other is as good as in both of two figures and better in one."""
+"""Which rows of a comparison are on the Pareto front: those that no other is as good as in both of two figures and
+better in one.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,13 @@ from edgeopt.report.scale import Scale
 from edgeopt.report.scatter import PLOT, Point, few_captions, scatter
 from edgeopt.report.svg import cut
 
-#: What a model costs where it is used: (value of a row, what it is called, what an axis of it says, its unit in the value's, how
-#: it is written). Latency is that of each run in its own sitting over its own baseline's: milliseconds of different moments are
-#: not ranked.
-_COSTS = (("p50_share", "p50 latency", "share of the run's own FP32 baseline (left is faster)", 1.0, fmt.ratio),
-          ("exported_bytes", "exported size", "MB (left is smaller)", 1e6, fmt.megabytes))  # fmt: skip
+#: What a model costs where it is used: (value of a row, what it is called, what an axis of it says, its unit in the
+#: value's, how it is written). Latency is that of each run in its own sitting over its own baseline's: milliseconds of
+#: different moments are not ranked.
+_COSTS = (
+    ("p50_share", "p50 latency", "share of the run's own FP32 baseline (left is faster)", 1.0, fmt.ratio),
+    ("exported_bytes", "exported size", "MB (left is smaller)", 1e6, fmt.megabytes),
+)
 #: Candidates from which there is a front to speak of.
 _ENOUGH = 3
 
@@ -56,12 +60,16 @@ def withheld(found: Comparison) -> list[str]:
     if TIMES in found.incomparable:
         return ["No Pareto front of latency: the runs' latencies are not comparable."]
     if not found.one_baseline:
-        return ["No Pareto front of latency: each run was timed in a sitting of its own, and their baselines are of different sizes."]
+        return [
+            "No Pareto front of latency: each run was timed in a sitting of its own, and their baselines are of different sizes."
+        ]
     return []
 
 
 def fronts(found: Comparison) -> list[Front]:
-    """The first metric that all rows have against latency and against size, where enough rows have them and they may be compared."""
+    """The first metric that all rows have against latency and against size, where enough rows have them and they may be
+    compared.
+    """
     metric = first_metric(found)
     out = []
     timed = TIMES not in found.incomparable and found.one_baseline
@@ -85,7 +93,9 @@ def picture(front: Front) -> str:
         shown = front.show(row.values[front.cost] or 0.0)
         kind = row.role if row in front.best else f"{row.role} beaten"
         bounds = None if std is None else (score - std, score + std)
-        points.append(Point(kind, (cut(row.name, 34), f"{fmt.metric(score)}, {shown}"), front.x(row), score, y_bounds=bounds))
+        points.append(
+            Point(kind, (cut(row.name, 34), f"{fmt.metric(score)}, {shown}"), front.x(row), score, y_bounds=bounds)
+        )
     x = Scale(0, max(p.x for p in points) * 1.15, PLOT.left, PLOT.right)  # from zero, so that distances are ratios
     drawn = few_captions(points, keep=lambda p: "beaten" not in p.kind)
     return scatter(drawn, x, across=front.across, up=front.metric, title=f"{front.metric} against {front.heading}")

@@ -22,7 +22,13 @@ SENSITIVITY = (
 
 def tried(report: Report) -> Table:
     """A line a remedy. No rows where no step chose among remedies."""
-    columns = [Column("Remedies"), Column("KL", "number"), Column("Same predictions", "number"), Column("Drop of the metric", "number"), Column("Margin")]
+    columns = [
+        Column("Remedies"),
+        Column("KL", "number"),
+        Column("Same predictions", "number"),
+        Column("Drop of the metric", "number"),
+        Column("Margin"),
+    ]
     columns.append(Column("Shipped"))
     rows = []
     for policy in (s.told["policy"] for s in report.steps if "policy" in s.told):

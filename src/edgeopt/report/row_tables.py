@@ -23,7 +23,10 @@ def agreement(report: Report) -> Table:
         share = (found.gained + found.lost + found.other) / found.rows
         ece = f"{fmt.metric(found.calibration_error_baseline)} → {fmt.metric(found.calibration_error_candidate)}"
         rows = [
-            ["answers that changed", f"{found.gained + found.lost + found.other} of {fmt.count(found.rows)} ({fmt.percent(share)})"],
+            [
+                "answers that changed",
+                f"{found.gained + found.lost + found.other} of {fmt.count(found.rows)} ({fmt.percent(share)})",
+            ],
             ["negative flips (right → wrong)", str(found.lost)],
             ["positive flips (wrong → right)", str(found.gained)],
             ["wrong → wrong, another class", str(found.other)],
@@ -49,8 +52,18 @@ def agreement_note(report: Report) -> str:
 
 
 def flips(found: Sequence[Flip]) -> Table:
-    columns = [Column("Row", "number"), Column("Label"), Column("Baseline"), Column("Candidate"), Column("Its probability", "number"), Column("Text", "below")]
-    return Table(columns, [[str(f.row), f.label, f.baseline, f.candidate, f"{f.probability:.3f}", " | ".join(f.texts)] for f in found])
+    columns = [
+        Column("Row", "number"),
+        Column("Label"),
+        Column("Baseline"),
+        Column("Candidate"),
+        Column("Its probability", "number"),
+        Column("Text", "below"),
+    ]
+    return Table(
+        columns,
+        [[str(f.row), f.label, f.baseline, f.candidate, f"{f.probability:.3f}", " | ".join(f.texts)] for f in found],
+    )
 
 
 def flips_note(shown: int, of: int) -> str:
@@ -61,12 +74,20 @@ def largest_changes(report: Report) -> Table:
     columns = [Column("Row", "number"), *numbers("Label", "Baseline", "Candidate"), Column("Text", "below")]
     columns[1] = Column("Label", "number")
     found = report.changes.largest if report.changes else []
-    return Table(columns, [[str(c.row), *(fmt.significant(x) for x in (c.label, c.baseline, c.candidate)), " | ".join(c.texts)] for c in found])
+    return Table(
+        columns,
+        [
+            [str(c.row), *(fmt.significant(x) for x in (c.label, c.baseline, c.candidate)), " | ".join(c.texts)]
+            for c in found
+        ],
+    )
 
 
 def slices(report: Report) -> Table:
     columns = [Column("Slice by"), Column("Slice")]
-    columns += [Column(name, "number") for name in ("Rows", "Baseline", "Candidate", "Change", "95 % bounds", "p (Holm)")]
+    columns += [
+        Column(name, "number") for name in ("Rows", "Baseline", "Candidate", "Change", "95 % bounds", "p (Holm)")
+    ]
     if report.slices is None:
         return Table(columns, [])
     points = partial(fmt.points, report.slices.metric)
@@ -74,7 +95,13 @@ def slices(report: Report) -> Table:
     for s in report.slices.slices:
         measured = ["too few rows", *[fmt.ABSENT] * 4]
         if s.delta is not None and s.p is not None:
-            measured = [fmt.metric(s.baseline), fmt.metric(s.candidate), points(s.delta), fmt.interval(s.low, s.high, points), fmt.significant(s.p, 2)]
+            measured = [
+                fmt.metric(s.baseline),
+                fmt.metric(s.candidate),
+                points(s.delta),
+                fmt.interval(s.low, s.high, points),
+                fmt.significant(s.p, 2),
+            ]
         rows.append([s.grouping, s.name, fmt.count(s.rows), *measured])
     return Table(columns, rows)
 

@@ -19,8 +19,10 @@ _CAPTIONS = 16
 
 @dataclass(frozen=True)
 class Point:
-    """kind: its class in the page's style. caption: its name and its values; None: not written. Bounds: where they are known. radius: a
-    wider one shows below another that is at the same place and later."""
+    """kind: its class in the page's style. caption: its name and its values; None: not written.
+
+    Bounds: where they are known. radius: a wider one shows below another that is at the same place and later.
+    """
 
     kind: str
     caption: tuple[str, str] | None
@@ -40,17 +42,40 @@ class Level:
     y: float
 
 
-def scatter(points: Sequence[Point], x: Scale, *, across: str, up: str, title: str, shown: Callable[[float], str] | None = None,
-            level: Level | None = None, joined: bool = False) -> str:  # fmt: skip
-    """The picture. x: onto the plot's width. across, up: what the axes are. shown: how a tick of x is written. joined: lines
-    lead from each point to the next of its kind. What is no number is not drawn."""
+def scatter(
+    points: Sequence[Point],
+    x: Scale,
+    *,
+    across: str,
+    up: str,
+    title: str,
+    shown: Callable[[float], str] | None = None,
+    level: Level | None = None,
+    joined: bool = False,
+) -> str:
+    """The picture.
+
+    x: onto the plot's width. across, up: what the axes are. shown: how a tick of x is written. joined: lines lead from
+    each point to the next of its kind. What is no number is not drawn.
+    """
     points = [p if _drawable(p.y_bounds) else replace(p, y_bounds=None) for p in points if _drawable((p.x, p.y))]
     level = level if level and math.isfinite(level.y) else None
     y = _y_axis(points, level)
     marks = [part for point in points for part in _mark(point, x, y)]
-    below = [*_grid(x, y, across, up, shown), *(_level(level, y) if level else []), *(_joints(points, x, y) if joined else [])]
-    said = "; ".join(": ".join(caption) for caption in [level and level.caption, *(p.caption for p in points)] if caption)
-    return svg.picture(WIDTH, PLOT.bottom + 44, f"{title}: {said}" if said else title, [*below, *_captions(points, x, y, level), *marks])
+    below = [
+        *_grid(x, y, across, up, shown),
+        *(_level(level, y) if level else []),
+        *(_joints(points, x, y) if joined else []),
+    ]
+    said = "; ".join(
+        ": ".join(caption) for caption in [level and level.caption, *(p.caption for p in points)] if caption
+    )
+    return svg.picture(
+        WIDTH,
+        PLOT.bottom + 44,
+        f"{title}: {said}" if said else title,
+        [*below, *_captions(points, x, y, level), *marks],
+    )
 
 
 def few_captions(points: Sequence[Point], keep: Callable[[Point], bool] = lambda p: False) -> list[Point]:
@@ -64,7 +89,11 @@ def _drawable(values: tuple[float, float] | None) -> bool:
 
 def _joints(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
     kinds = {kind: [p for p in points if p.kind == kind] for kind in dict.fromkeys(p.kind for p in points)}
-    return [svg.line(x(a.x), y(a.y), x(b.x), y(b.y), f"joint {kind}") for kind, those in kinds.items() for a, b in pairwise(those)]
+    return [
+        svg.line(x(a.x), y(a.y), x(b.x), y(b.y), f"joint {kind}")
+        for kind, those in kinds.items()
+        for a, b in pairwise(those)
+    ]
 
 
 def _level(level: Level, y: Scale) -> list[str]:
@@ -72,7 +101,11 @@ def _level(level: Level, y: Scale) -> list[str]:
     (name, value), kind = level.caption, f"level {level.kind}"
     left = PLOT.right - svg.width_of(name, bold=True) - svg.width_of(value) - 8
     words = svg.words(left, PLOT.top + 10, [(name, f"name {level.kind}"), (value, "value")])
-    return [svg.line(PLOT.left, y(level.y), PLOT.right, y(level.y), kind), svg.line(left - 32, PLOT.top + 6, left - 8, PLOT.top + 6, kind), words]
+    return [
+        svg.line(PLOT.left, y(level.y), PLOT.right, y(level.y), kind),
+        svg.line(left - 32, PLOT.top + 6, left - 8, PLOT.top + 6, kind),
+        words,
+    ]
 
 
 def _y_axis(points: Sequence[Point], level: Level | None) -> Scale:
@@ -119,7 +152,10 @@ def _captions(points: Sequence[Point], x: Scale, y: Scale, level: Level | None) 
         for x1, y1, x2, y2 in _bars(point, x, y):
             taken.append(Box(min(x1, x2) - 2, min(y1, y2) - 2, max(x1, x2) + 2, max(y1, y2) + 2))
     if level:
-        taken += [Box(PLOT.left, y(level.y) - 1, PLOT.right, y(level.y) + 1), Box(PLOT.left, PLOT.top, PLOT.right, PLOT.top + 14)]
+        taken += [
+            Box(PLOT.left, y(level.y) - 1, PLOT.right, y(level.y) + 1),
+            Box(PLOT.left, PLOT.top, PLOT.right, PLOT.top + 14),
+        ]
     parts = []
     for point in points:
         if point.caption is None:

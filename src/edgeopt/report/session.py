@@ -27,7 +27,13 @@ _ALWAYS = "session.force_spinning_stop"
 
 
 def choices(report: Report) -> Table:
-    columns = [Column("Subject"), Column("Target"), Column("Options", "prose"), Column("p50 against the default's", "number"), Column("95 % bounds", "number")]
+    columns = [
+        Column("Subject"),
+        Column("Target"),
+        Column("Options", "prose"),
+        Column("p50 against the default's", "number"),
+        Column("95 % bounds", "number"),
+    ]
     rows = []
     for s in report.sessions:
         gain = "default kept" if s.ratio is None else f"{fmt.ratio(s.ratio)} as fast"
@@ -50,7 +56,10 @@ def in_words(options: dict[str, Any]) -> str:
 
 def starts(report: Report) -> Table:
     """Cold start and memory of each file in fresh processes; empty for runs of versions that kept one number."""
-    columns = [Column("File", "code"), *(Column(name, "number") for name in ("Cold start", "95 % bounds", "Peak memory", "95 % bounds", "Processes"))]
+    columns = [
+        Column("File", "code"),
+        *(Column(name, "number") for name in ("Cold start", "95 % bounds", "Peak memory", "95 % bounds", "Processes")),
+    ]
     found = [(s.artifact, s.starts) for s in (report.baseline, report.candidate, report.optimized) if s is not None]
     return Table(columns, [_row(artifact, s) for artifact, s in found if s is not None])
 

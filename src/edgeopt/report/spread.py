@@ -21,7 +21,10 @@ def table(report: Report) -> Table:
         return Table([], [])
     metrics = [name for name in report.candidate.metrics if spread_of(report, name)]
     columns = numbers("Seed", *(f"{name}, {what}" for name in metrics for what in ("baseline", "candidate", "change")))
-    rows = [[str(r.seed), *(cell for m in metrics for cell in _cells(m, r.baseline[m], r.candidate[m]))] for r in report.seeds.results]
+    rows = [
+        [str(r.seed), *(cell for m in metrics for cell in _cells(m, r.baseline[m], r.candidate[m]))]
+        for r in report.seeds.results
+    ]
     return Table(columns, [*rows, ["mean ± std", *(cell for m in metrics for cell in _mean(m, report.seeds))]])
 
 
@@ -31,5 +34,11 @@ def _cells(metric: str, baseline: float, candidate: float) -> list[str]:
 
 def _mean(metric: str, seeds: Seeds) -> list[str]:
     s = next(s for s in seeds.spreads if s.metric == metric)
-    change = fmt.plus_minus(s.difference_mean, s.difference_std, partial(fmt.points, metric), partial(fmt.points, metric, sign=False))
-    return [fmt.plus_minus(s.baseline_mean, s.baseline_std, fmt.metric), fmt.plus_minus(s.candidate_mean, s.candidate_std, fmt.metric), change]
+    change = fmt.plus_minus(
+        s.difference_mean, s.difference_std, partial(fmt.points, metric), partial(fmt.points, metric, sign=False)
+    )
+    return [
+        fmt.plus_minus(s.baseline_mean, s.baseline_std, fmt.metric),
+        fmt.plus_minus(s.candidate_mean, s.candidate_std, fmt.metric),
+        change,
+    ]

@@ -17,30 +17,44 @@ class Box(NamedTuple):
     bottom: float
 
     def overlaps(self, other: Box) -> bool:
-        return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
 
     def nearest(self, x: float, y: float) -> tuple[float, float]:
         """The point of the box that is nearest to (x, y)."""
         return min(max(x, self.left), self.right), min(max(y, self.top), self.bottom)
 
     def within(self, other: Box) -> bool:
-        return self.left >= other.left and self.right <= other.right and self.top >= other.top and self.bottom <= other.bottom
+        return (
+            self.left >= other.left
+            and self.right <= other.right
+            and self.top >= other.top
+            and self.bottom <= other.bottom
+        )
 
 
 def tag(name: str, content: str = "", /, **attributes: float | str) -> str:
     """One element; `class_` is `class`, `text_anchor` is `text-anchor`. `content` is markup already."""
     pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
-    written = "".join(f' {key}="{f"{value:.1f}" if isinstance(value, float) else escape(str(value))}"' for key, value in pairs)
+    written = "".join(
+        f' {key}="{f"{value:.1f}" if isinstance(value, float) else escape(str(value))}"' for key, value in pairs
+    )
     return f"<{name}{written}>{content}</{name}>"
 
 
-def text(x: float, y: float, content: str, class_: str = "", anchor: Literal["start", "middle", "end"] = "start") -> str:
+def text(
+    x: float, y: float, content: str, class_: str = "", anchor: Literal["start", "middle", "end"] = "start"
+) -> str:
     return tag("text", escape(content), x=float(x), y=float(y), class_=class_, text_anchor=anchor)
 
 
 def words(x: float, y: float, parts: Iterable[tuple[str, str]]) -> str:
     """Texts of different classes after one another, set by the browser, which knows their widths."""
-    spans = [tag("tspan", escape(content), class_=class_, dx=8 if index else 0) for index, (content, class_) in enumerate(parts)]
+    spans = [
+        tag("tspan", escape(content), class_=class_, dx=8 if index else 0)
+        for index, (content, class_) in enumerate(parts)
+    ]
     return tag("text", "".join(spans), x=float(x), y=float(y))
 
 

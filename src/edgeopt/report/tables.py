@@ -8,7 +8,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeopt.report import cost, devices, energy, exports, factors, gate_text, headline, limit, quantization, row_tables, session, spread, structure
+from edgeopt.report import (
+    cost,
+    devices,
+    energy,
+    exports,
+    factors,
+    gate_text,
+    headline,
+    limit,
+    quantization,
+    row_tables,
+    session,
+    spread,
+    structure,
+)
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile
 from edgeopt.report.table import Column, Table, numbers
@@ -41,13 +55,23 @@ def _metrics(report: Report) -> Iterator[list[str]]:
         yield [name, fmt.metric(before), fmt.metric(after), change, bounds]
     for name, old in report.baseline.extra.items():
         if (new := report.candidate.extra.get(name)) is not None:
-            yield [name, fmt.metric(old), fmt.metric(new), fmt.points(name, new - old) + fmt.points_unit(name), fmt.ABSENT]
+            yield [
+                name,
+                fmt.metric(old),
+                fmt.metric(new),
+                fmt.points(name, new - old) + fmt.points_unit(name),
+                fmt.ABSENT,
+            ]
 
 
 def _inference(report: Report) -> Iterator[list[str]]:
     old, new = report.baseline.inference_seconds, report.candidate.inference_seconds
     if old is not None and new is not None:
-        yield [f"{fmt.count(report.task.rows)} rows, one at a time", *map(fmt.duration, (old, new)), *speed(old, new, None)]
+        yield [
+            f"{fmt.count(report.task.rows)} rows, one at a time",
+            *map(fmt.duration, (old, new)),
+            *speed(old, new, None),
+        ]
 
 
 def _sizes(before: Subject, after: Subject) -> Iterator[list[str]]:
@@ -97,7 +121,10 @@ def speed(old: float | None, new: float | None, entry: Speedup | None) -> tuple[
 def gates(report: Report) -> Table:
     columns = [Column("Gate"), Column("Verdict", "verdict"), Column("Bound"), Column("Value", "number")]
     columns += [Column("Interval", "number"), Column("Reason", "prose")]
-    cells = [[gate_text.metric(g), g.verdict, gate_text.bound(g), gate_text.value(g), gate_text.bounds(g), g.reason] for g in report.gates]
+    cells = [
+        [gate_text.metric(g), g.verdict, gate_text.bound(g), gate_text.value(g), gate_text.bounds(g), g.reason]
+        for g in report.gates
+    ]
     return Table(columns, cells)
 
 
@@ -124,12 +151,22 @@ def _latency_row(report: Report, row: Latency) -> list[str]:
 
 def steps(report: Report) -> Table:
     columns = [Column("Step", "code"), Column("Transform", "code"), Column("Chain"), Column("From")]
-    columns += [Column("Time to build", "number"), Column("Peak memory", "number"), Column("Size", "number"), Column("Sparsity", "number")]
+    columns += [
+        Column("Time to build", "number"),
+        Column("Peak memory", "number"),
+        Column("Size", "number"),
+        Column("Sparsity", "number"),
+    ]
     rows = []
     for step in report.steps:
         sparsity = step.told.get("sparsity")
         peak = step.told.get("peak_rss_bytes")
-        measured = [fmt.duration(step.seconds), fmt.ABSENT if peak is None else fmt.megabytes(peak), fmt.megabytes(step.size_bytes), fmt.percent(sparsity)]
+        measured = [
+            fmt.duration(step.seconds),
+            fmt.ABSENT if peak is None else fmt.megabytes(peak),
+            fmt.megabytes(step.size_bytes),
+            fmt.percent(sparsity),
+        ]
         rows.append([step.id, step.use, step.chain, "cache" if step.cached else "this run", *measured])
     return Table(columns, rows)
 
@@ -137,7 +174,10 @@ def steps(report: Report) -> Table:
 def parity(report: Report) -> Table:
     columns = [Column("Subject"), Column("Largest logit difference", "number")]
     columns += [Column("Tolerance", "number"), Column("Rows", "number"), Column("Same predictions", "number")]
-    rows = [[p.subject, f"{p.max_abs_diff:.2e}", f"{p.tolerance:.2e}", fmt.count(p.rows), _same_predictions(p)] for p in report.parity]
+    rows = [
+        [p.subject, f"{p.max_abs_diff:.2e}", f"{p.tolerance:.2e}", fmt.count(p.rows), _same_predictions(p)]
+        for p in report.parity
+    ]
     return Table(columns, rows)
 
 
@@ -177,8 +217,15 @@ class Section(NamedTuple):
 
 def _flips(report: Report) -> list[Section]:
     found = report.agreement
-    kinds = [("Negative flips", found.negative, found.lost), ("Positive flips", found.positive, found.gained)] if found else []
-    return [Section(heading, row_tables.flips(flips), row_tables.flips_note(len(flips), count), long=True) for heading, flips, count in kinds]
+    kinds = (
+        [("Negative flips", found.negative, found.lost), ("Positive flips", found.positive, found.gained)]
+        if found
+        else []
+    )
+    return [
+        Section(heading, row_tables.flips(flips), row_tables.flips_note(len(flips), count), long=True)
+        for heading, flips, count in kinds
+    ]
 
 
 def details(report: Report) -> list[Section]:

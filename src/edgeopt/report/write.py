@@ -13,8 +13,10 @@ from edgeopt.support.files import write_json, write_text
 
 
 def write_report(report: Report, folder: Path, *, pair: bool) -> Report:
-    """report.md, report.html, the model card model/README.md, and last report.json, which seals them and recipe.lock. Returns the
-    report with its seal."""
+    """report.md, report.html, the model card model/README.md, and last report.json, which seals them and recipe.lock.
+
+    Returns the report with its seal.
+    """
     card = render_card(report, pair=pair, quantized=report.candidate.precision == "int8")
     texts = {"report.md": render_markdown(report), "report.html": render_html(report), "model/README.md": card}
     for name, text in texts.items():

@@ -21,8 +21,11 @@ class Change(NamedTuple):
 
 
 def changes(old: Any, new: Any, at: str = "") -> Iterator[Change]:
-    """What differs between two values as JSON has them. Entries of lists are held against those of the same name, so that one
-    more or less is one change; another order is one, too."""
+    """What differs between two values as JSON has them.
+
+    Entries of lists are held against those of the same name, so that one more or less is one change; another order is
+    one, too.
+    """
     named = (_named(old), _named(new)) if isinstance(old, list) and isinstance(new, list) else (None, None)
     if named[0] is not None and named[1] is not None:
         old, new = named
@@ -41,7 +44,11 @@ def _named(entries: list[Any]) -> dict[str, Any] | None:
     if not all(isinstance(entry, dict) for entry in entries):
         return None
     names = [name for entry in entries if (name := address(entry)) is not None]
-    return dict(zip(names, entries, strict=True)) if len({*names}) == len(entries) else {str(i): e for i, e in enumerate(entries)}
+    return (
+        dict(zip(names, entries, strict=True))
+        if len({*names}) == len(entries)
+        else {str(i): e for i, e in enumerate(entries)}
+    )
 
 
 def short(value: Any, room: int = 40) -> str:

@@ -43,7 +43,9 @@ def _incoherences(report: Report) -> Iterator[str]:
         if not both <= each.figures.metrics.keys():
             yield f"export {each.name} lacks metrics"
     if report.seeds:
-        if not report.seeds.results or any(not both <= r.baseline.keys() & r.candidate.keys() for r in report.seeds.results):
+        if not report.seeds.results or any(
+            not both <= r.baseline.keys() & r.candidate.keys() for r in report.seeds.results
+        ):
             yield "a seed lacks metrics"
         measured = both | (report.baseline.extra.keys() & report.candidate.extra.keys())
         if any(s.metric not in measured for s in report.seeds.spreads):

@@ -1,7 +1,8 @@
 """What a step tells the report: the figures of a state that others than its own transform read.
 
-A state's figures are plain JSON, in which a transform may also keep what is its own. These are the names that are agreed on, and what
-stands under each; `told` is the view of the same figures in which a type checker knows them."""
+A state's figures are plain JSON, in which a transform may also keep what is its own. These are the names that are
+agreed on, and what stands under each; `told` is the view of the same figures in which a type checker knows them.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +27,10 @@ class Dense(TypedDict):
 
 
 class Structure(TypedDict):
-    """What is left of the model; of each layer of the dense one its heads, which, and its neurons. macs: of the layers, for one text of
-    macs_tokens. promised_speedup: what they would bring if nothing else took time."""
+    """What is left of the model; of each layer of the dense one its heads, which, and its neurons.
+
+    macs: of the layers, for one text of macs_tokens. promised_speedup: what they would bring if nothing else took time.
+    """
 
     heads: Annotated[list[Count], Field(max_length=10_000)]
     head_numbers: Annotated[list[list[Count]], Field(max_length=10_000)]
@@ -50,7 +53,10 @@ def _a_number_a_layer(shape: Structure) -> Structure:
 
 
 class AskedSparsity(TypedDict):
-    """What a step that learns what to cut was asked for, had learned, and left. reached: whether that is what was asked."""
+    """What a step that learns what to cut was asked for, had learned, and left.
+
+    reached: whether that is what was asked.
+    """
 
     asked: Finite
     learned: NotRequired[Finite]
@@ -79,8 +85,9 @@ class Emitted(TypedDict):
 
 
 class Tried(TypedDict):
-    """A remedy, what its graph differs in from the float one, the bounds of what the margin is on, and whether that holds; None: the
-    rows cannot tell."""
+    """A remedy, what its graph differs in from the float one, the bounds of what the margin is on, and whether that
+    holds; None: the rows cannot tell.
+    """
 
     remedies: str
     kl: float
@@ -126,8 +133,10 @@ class Unlabelled(TypedDict):
 
 
 class Parity(TypedDict):
-    """How far a graph is from the model that it was made of. same_predictions: share of `compared` rows, of a graph trained in int8;
-    None where predictions are no classes."""
+    """How far a graph is from the model that it was made of.
+
+    same_predictions: share of `compared` rows, of a graph trained in int8; None where predictions are no classes.
+    """
 
     max_abs_diff: float
     tolerance: float

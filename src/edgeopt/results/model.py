@@ -50,23 +50,30 @@ class Gate(Part):
     target: str | None = None
     sequence: int | Literal["task"] | None = None
     against: str | None = None
-    slice: str | None = Field(None, description="which slices the bound is on the worst of: worst (all), label, length or a column")
+    slice: str | None = Field(
+        None, description="which slices the bound is on the worst of: worst (all), label, length or a column"
+    )
     rows_needed: int | None = Field(
-        None, description="where rows leave it open: how many, of the slice where there are slices, would settle it in 80 of 100 samples"
+        None,
+        description="where rows leave it open: how many, of the slice where there are slices, would settle it in 80 of 100 samples",
     )
     line: int | None = Field(None, ge=1, le=LARGEST_INTEGER, description="line of the recipe")
 
 
 class Starts(Part):
-    """Opening a file and answering one query, each time in a fresh process with the options of session.json. Those of the
-    same number were measured next to each other."""
+    """Opening a file and answering one query, each time in a fresh process with the options of session.json.
+
+    Those of the same number were measured next to each other.
+    """
 
     ms: list[Positive] = Field(min_length=1, description="from opening the file to the first answer")
     peak_bytes: list[Count] = Field(min_length=1, description="largest resident size of the process")
 
 
 class OptimizedGraph(Part):
-    """The candidate's graph as the runtime optimized it for this processor, saved so that it need not do so at each start."""
+    """The candidate's graph as the runtime optimized it for this processor, saved so that it need not do so at each
+    start.
+    """
 
     artifact: Below
     size_bytes: Count
@@ -74,8 +81,9 @@ class OptimizedGraph(Part):
 
 
 class SessionChoice(Part):
-    """The options that a graph was measured with on a target, and what they bring: the p50 of the runtime's default options
-    over theirs, with its one-sided 95 % bounds. ratio, low and high are null where the defaults were kept."""
+    """The options that a graph was measured with on a target, and what they bring: the p50 of the runtime's default
+    options over theirs, with its one-sided 95 % bounds. ratio, low and high are null where the defaults were kept.
+    """
 
     subject: SubjectName
     target: str
@@ -90,8 +98,12 @@ class Subject(Part):
 
     artifact: Below
     metrics: dict[str, Metric]
-    extra: dict[str, Metric] = Field({}, description="accuracy, precision, recall and f1 of a classification, those that the task does not name")
-    inference_seconds: NotNegative | None = Field(None, description="every row of the split one at a time, from text to logits, opening the file included")
+    extra: dict[str, Metric] = Field(
+        {}, description="accuracy, precision, recall and f1 of a classification, those that the task does not name"
+    )
+    inference_seconds: NotNegative | None = Field(
+        None, description="every row of the split one at a time, from text to logits, opening the file included"
+    )
     size_bytes: Number
     parameters: Count
     nonzero: Count
@@ -107,17 +119,24 @@ class Export(Part):
     name: str
     format: str
     runtime: str
-    subject: SubjectName = Field(description="what it is called among the latencies; the one that is in model/ is `candidate`")
-    made_of: Literal["graph", "torch"] = Field(description="whether the candidate's graph was converted, or the float model, which the exporter quantized")
+    subject: SubjectName = Field(
+        description="what it is called among the latencies; the one that is in model/ is `candidate`"
+    )
+    made_of: Literal["graph", "torch"] = Field(
+        description="whether the candidate's graph was converted, or the float model, which the exporter quantized"
+    )
     lengths: list[int] | None = Field(description="tokens to which queries are padded; null: they are not")
     figures: Subject
-    max_abs_diff: float | None = Field(description="largest difference of a logit from what it was made of, on the report split")
+    max_abs_diff: float | None = Field(
+        description="largest difference of a logit from what it was made of, on the report split"
+    )
     verdict: Verdict = Field(description="what the gates say of it")
 
 
 class Latency(Part):
-    """Latency of one subject on one target at one sequence length, in milliseconds a query.
-    p99 is null below 662 queries: fewer say nothing about it."""
+    """Latency of one subject on one target at one sequence length, in milliseconds a query. p99 is null below 662
+    queries: fewer say nothing about it.
+    """
 
     subject: SubjectName
     target: str
@@ -134,8 +153,9 @@ class Latency(Part):
 
 
 class Speedup(Part):
-    """One subject's latency over that of another, mostly the baseline's over the candidate's, with its one-sided 95 % bounds
-    from paired rounds."""
+    """One subject's latency over that of another, mostly the baseline's over the candidate's, with its one-sided 95 %
+    bounds from paired rounds.
+    """
 
     of: SubjectName = Field("candidate", description="which subject it is the speed-up of")
     against: SubjectName
@@ -148,8 +168,10 @@ class Speedup(Part):
 
 
 class Limit(Part):
-    """How much of the machine's arithmetic a file makes use of on a target at a fixed length: its layers' multiply-accumulates
-    over its p50, and those of the quickest product of matrices in the same precision on as many threads."""
+    """How much of the machine's arithmetic a file makes use of on a target at a fixed length: its layers'
+    multiply-accumulates over its p50, and those of the quickest product of matrices in the same precision on as many
+    threads.
+    """
 
     subject: SubjectName
     target: str
@@ -188,12 +210,20 @@ class Agreement(Part):
     gained: int = Field(description="positive flips: rows that the candidate alone answers rightly")
     lost: int = Field(description="negative flips: rows that the baseline alone answers rightly")
     other: int = Field(description="rows that both answer wrongly, and differently")
-    mcnemar_p: float = Field(description="McNemar's exact test, two-sided; a large p is no evidence that the models are equally good")
+    mcnemar_p: float = Field(
+        description="McNemar's exact test, two-sided; a large p is no evidence that the models are equally good"
+    )
     kl: float = Field(description="mean KL(baseline || candidate) of the classes' probabilities, in nats")
-    loyalty: float = Field(description="probability loyalty, mean of 1 - √JS in base 2 (Xu et al. 2021): 1 where the probabilities are the same")
-    calibration_error_baseline: float = Field(description="expected calibration error, 15 bins of equal width (Guo et al. 2017)")
+    loyalty: float = Field(
+        description="probability loyalty, mean of 1 - √JS in base 2 (Xu et al. 2021): 1 where the probabilities are the same"
+    )
+    calibration_error_baseline: float = Field(
+        description="expected calibration error, 15 bins of equal width (Guo et al. 2017)"
+    )
     calibration_error_candidate: float
-    negative: list[Flip] = Field(description="negative flips, those that the candidate is surest of first; of many the first")
+    negative: list[Flip] = Field(
+        description="negative flips, those that the candidate is surest of first; of many the first"
+    )
     positive: list[Flip] = Field(description="positive flips, in the same order")
 
 
@@ -217,7 +247,10 @@ class ScoreChanges(Part):
 
 
 class Slice(Part):
-    """Candidate minus baseline on the rows of one slice, with its one-sided 95 % bounds. Null where there are too few rows."""
+    """Candidate minus baseline on the rows of one slice, with its one-sided 95 % bounds.
+
+    Null where there are too few rows.
+    """
 
     grouping: str = Field(description="label, length, or a column of task.slices")
     name: str
@@ -243,7 +276,9 @@ class Parity(Part):
     max_abs_diff: float
     tolerance: float
     rows: int
-    same_predictions: float | None = Field(None, description="of a graph that was trained in int8: share of rows with the same prediction in both")
+    same_predictions: float | None = Field(
+        None, description="of a graph that was trained in int8: share of rows with the same prediction in both"
+    )
     compared: int | None = Field(None, description="rows of which predictions were compared")
 
 
@@ -267,8 +302,9 @@ class Step(Part):
 
 
 class InferenceEnergy(Part):
-    """Energy of 1,000 queries above that of idling as long, mean of the blocks with its one-sided 95 % bounds (Student's t).
-    gross_kwh: idling included."""
+    """Energy of 1,000 queries above that of idling as long, mean of the blocks with its one-sided 95 % bounds
+    (Student's t). gross_kwh: idling included.
+    """
 
     subject: Literal["baseline", "candidate"]
     queries: int = Field(description="how many were answered while it was measured")
@@ -280,8 +316,10 @@ class InferenceEnergy(Part):
 
 
 class Emissions(Part):
-    """Energy of inferences of both models, measured in the same blocks of time. ratio: baseline over candidate with its
-    one-sided 95 % bounds, null where a block used no more than idling."""
+    """Energy of inferences of both models, measured in the same blocks of time.
+
+    ratio: baseline over candidate with its one-sided 95 % bounds, null where a block used no more than idling.
+    """
 
     country: str = Field(description="ISO 3166, three letters")
     g_per_kwh: float = Field(description="grams of CO2eq a kWh of the country's electricity")
@@ -332,12 +370,22 @@ class Task(Part):
     labels: list[str]
     max_length: Number
     max_target_length: int | None = Field(None, description="tokens of a summary, where the task is to write one")
-    window_stride: int | None = Field(None, description="tokens that neighboring windows share, where long texts are read in windows")
-    queries_per_row: float = Field(1.0, description="windows that a row is read in, on average: a latency is that of one")
+    window_stride: int | None = Field(
+        None, description="tokens that neighboring windows share, where long texts are read in windows"
+    )
+    queries_per_row: float = Field(
+        1.0, description="windows that a row is read in, on average: a latency is that of one"
+    )
     fingerprint: str | None = Field(None, description="SHA-256 of the split's rows")
-    leaked: int | None = Field(None, description="rows of the split whose text stands in train; null where that was not looked at")
-    copied: int | None = Field(None, description="rows of the split that are copies of others; null where that was not looked at")
-    remarks: list[str] = Field([], description="of the rows: those that stand in train, copies, and those that were left out")
+    leaked: int | None = Field(
+        None, description="rows of the split whose text stands in train; null where that was not looked at"
+    )
+    copied: int | None = Field(
+        None, description="rows of the split that are copies of others; null where that was not looked at"
+    )
+    remarks: list[str] = Field(
+        [], description="of the rows: those that stand in train, copies, and those that were left out"
+    )
 
 
 class RecipeInfo(Part):
@@ -348,8 +396,11 @@ class RecipeInfo(Part):
 
 
 class Device(Part):
-    """What a device measured of the bundle that was shipped to it. max_abs_diff: of a logit in the self-test. switched: whether
-    it became the device's current one; it does not where a gate fails."""
+    """What a device measured of the bundle that was shipped to it.
+
+    max_abs_diff: of a logit in the self-test. switched: whether it became the device's current one; it does not where a
+    gate fails.
+    """
 
     name: str
     path: str = Field(description="the folder on the device")
@@ -367,8 +418,9 @@ class Device(Part):
 
 
 class Seal(Part):
-    """By what a change shows: SHA-256 of all else that report.json says, as JSON with sorted keys, and of the files that belong to
-    it. recipe.lock is one of them, and has those of all other files of the run."""
+    """By what a change shows: SHA-256 of all else that report.json says, as JSON with sorted keys, and of the files
+    that belong to it. recipe.lock is one of them, and has those of all other files of the run.
+    """
 
     content: str
     files: dict[str, str]
@@ -383,7 +435,10 @@ class Report(Part):
     verdict: Verdict
     recipe: RecipeInfo
     model: str
-    model_fingerprint: str | None = Field(None, description="SHA-256 over the weights, the config and the tokenizer of the model that the recipe starts from")
+    model_fingerprint: str | None = Field(
+        None,
+        description="SHA-256 over the weights, the config and the tokenizer of the model that the recipe starts from",
+    )
     task: Task
     gates: list[Gate]
     baseline: Subject
@@ -395,7 +450,9 @@ class Report(Part):
     latency: list[Latency]
     speedups: list[Speedup]
     exports: list[Export] = []
-    chosen_by_speed: bool = Field(False, description="whether the candidate is the fastest of several exports, as `export: auto` asks")
+    chosen_by_speed: bool = Field(
+        False, description="whether the candidate is the fastest of several exports, as `export: auto` asks"
+    )
     sessions: list[SessionChoice] = []
     limits: list[Limit] = []
     optimized: OptimizedGraph | None = None
@@ -403,7 +460,9 @@ class Report(Part):
     steps: list[Step]
     environment: dict[str, Any]
     seeds: Seeds | None = None
-    emissions: Emissions | None = Field(None, description="where the recipe asks for it; what a step took is among its figures")
+    emissions: Emissions | None = Field(
+        None, description="where the recipe asks for it; what a step took is among its figures"
+    )
     devices: list[Device] = Field([], description="added by `edgeopt ship`")
     warnings: list[str] = Field(
         [],

@@ -1,10 +1,12 @@
 """Whether the folder of a finished run is what was written: digests of every file, in a chain whose end is report.json.
 
-recipe.lock holds SHA-256 and size of every file that was exported or measured; report.json holds SHA-256 of recipe.lock, of its
-own renderings and of all else that it says itself. So a changed, missing or added byte is found, be it a weight, a prediction, a
-bound or a figure. It guards against accidents and careless changes: who computes all digests anew can write what he likes.
+recipe.lock holds SHA-256 and size of every file that was exported or measured; report.json holds SHA-256 of
+recipe.lock, of its own renderings and of all else that it says itself. So a changed, missing or added byte is found, be
+it a weight, a prediction, a bound or a figure. It guards against accidents and careless changes: who computes all
+digests anew can write what he likes.
 
-What is not listed is not the run's: `devices/`, `page/` and bundles, which other commands leave there, and a user's own files.
+What is not listed is not the run's: `devices/`, `page/` and bundles, which other commands leave there, and a user's own
+files.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ _SHOWN = 3
 _LISTED = 12
 _HELP = "type the `apply` that made it again, or copy the folder again from where it was made"
 #: A model that is broken may have metrics that are no number.
-_REPORT = Reader("report", "E115", _HELP, f"give the folder that `apply --out` wrote, with its {REPORT}", not_finite=True)
+_REPORT = Reader(
+    "report", "E115", _HELP, f"give the folder that `apply --out` wrote, with its {REPORT}", not_finite=True
+)
 _LOCK = Reader("lock", "E115", _HELP)
 
 
@@ -56,20 +60,31 @@ class Run(NamedTuple):
 
 
 def files_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """What recipe.lock says of the files of a run's folder that is just being made: all but itself, the report and its renderings."""
+    """What recipe.lock says of the files of a run's folder that is just being made: all but itself, the report and its
+    renderings.
+    """
     found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
-    return {n: {"sha256": file_digest(p), "size": p.stat().st_size} for n, p in found.items() if n not in (LOCK, REPORT, *RENDERINGS)}
+    return {
+        n: {"sha256": file_digest(p), "size": p.stat().st_size}
+        for n, p in found.items()
+        if n not in (LOCK, REPORT, *RENDERINGS)
+    }
 
 
 def sealed(report: Report, folder: Path, names: Iterable[str]) -> dict[str, Any]:
     """report.json with its seal. names: of recipe.lock and the renderings, which are in the folder."""
     content = json.loads(json.dumps(report.model_dump(mode="json", exclude={"seal"})))
-    return {**content, "seal": {"content": key_of(content), "files": {name: file_digest(folder / name) for name in names}}}
+    return {
+        **content,
+        "seal": {"content": key_of(content), "files": {name: file_digest(folder / name) for name in names}},
+    }
 
 
 def open_run(path: Path) -> Run:
-    """The run whose folder, or report.json, that is. Raises InputError E115 for what is no run's folder, and E150 where a file of
-    it is not as it was written."""
+    """The run whose folder, or report.json, that is.
+
+    Raises InputError E115 for what is no run's folder, and E150 where a file of it is not as it was written.
+    """
     folder = path if path.is_dir() else path.parent
     report, content = _read_report(path)
     if report.seal is None:
@@ -79,7 +94,8 @@ def open_run(path: Path) -> Run:
     wrong += [f"{name} {why}" for name, why in _differences(folder, listed, report.seal.files)]
     if wrong:
         raise _changed(folder, wrong)
-    _LOCK.check(lock, LockOfRun, Place.of(folder / LOCK))  # as it was written, and yet it may not be what edgeopt writes
+    # as it was written, and yet it may not be what edgeopt writes
+    _LOCK.check(lock, LockOfRun, Place.of(folder / LOCK))
     if problem := incoherence(report):
         raise _REPORT.wrong(f"is damaged: {problem}", Place.of(folder / REPORT))
     return Run(folder, report, lock)
@@ -89,10 +105,20 @@ def _read_report(path: Path) -> tuple[Report, str]:
     """The report, and the SHA-256 of all but the seal as it stands in the file."""
     file = path / REPORT if path.is_dir() else path
     if path.is_file() and path.suffix in (".yaml", ".yml"):
-        raise bad_input("E115", "that is a recipe; give the run's folder", place=Place.of(path), help=f"the folder that `apply {path} --out FOLDER` wrote")
+        raise bad_input(
+            "E115",
+            "that is a recipe; give the run's folder",
+            place=Place.of(path),
+            help=f"the folder that `apply {path} --out FOLDER` wrote",
+        )
     if path.is_dir() and not file.exists() and (below := sorted(str(p.parent) for p in path.glob(f"*/{REPORT}"))):
         more = f" and {len(below) - _LISTED} more" if len(below) > _LISTED else ""
-        raise bad_input("E115", f"{path} holds runs and is none itself", place=Place.of(path), help=f"the runs below it: {' '.join(below[:_LISTED])}{more}")
+        raise bad_input(
+            "E115",
+            f"{path} holds runs and is none itself",
+            place=Place.of(path),
+            help=f"the runs below it: {' '.join(below[:_LISTED])}{more}",
+        )
     raw, place = _REPORT.json(file), Place.of(file)
     report = _REPORT.check(raw, Report, place)
     return report, key_of({name: value for name, value in raw.items() if name != "seal"})
@@ -118,8 +144,9 @@ def _read_lock(folder: Path, digest: str | None, wrong: list[str]) -> tuple[dict
 
 
 def own_files(folder: Path) -> dict[str, str]:
-    """SHA-256 by name of the files that a run wrote into a folder, as far as its lock and its report tell, which need not fit
-    together; nothing of what a lock or report says that is not whole."""
+    """SHA-256 by name of the files that a run wrote into a folder, as far as its lock and its report tell, which need
+    not fit together; nothing of what a lock or report says that is not whole.
+    """
     found: dict[str, str] = {}
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         listed = listed_files(json.loads((folder / LOCK).read_text(encoding="utf-8")))
@@ -127,7 +154,10 @@ def own_files(folder: Path) -> dict[str, str]:
     with suppress(OSError, InputError):
         report, content = _read_report(folder)
         if report.seal is not None and report.seal.content == content:
-            found |= {**{n: d for n, d in report.seal.files.items() if n in RENDERINGS}, REPORT: file_digest(folder / REPORT)}
+            found |= {
+                **{n: d for n, d in report.seal.files.items() if n in RENDERINGS},
+                REPORT: file_digest(folder / REPORT),
+            }
     return found
 
 
@@ -137,7 +167,10 @@ def export_folders(names: Iterable[str]) -> set[str]:
 
 
 def listed_files(lock: Mapping[str, Any]) -> dict[str, File]:
-    """What a lock says of the run's files. Raises ValueError, KeyError or TypeError where it says nothing that could be."""
+    """What a lock says of the run's files.
+
+    Raises ValueError, KeyError or TypeError where it says nothing that could be.
+    """
     found = _FILES.validate_python(lock["files"])
     if bad := next((name for name in found if not is_inside(name)), None):
         raise ValueError(f"{bad!r} is no path inside the folder")
@@ -147,16 +180,26 @@ def listed_files(lock: Mapping[str, Any]) -> dict[str, File]:
 def is_inside(name: str) -> bool:
     """Whether a name is a relative path with forward slashes that stays in its folder."""
     path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name and path.as_posix() == name
+    return (
+        bool(path.parts)
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and "\0" not in name
+        and path.as_posix() == name
+    )
 
 
 def _differences(folder: Path, listed: Mapping[str, File], others: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(name, what differs) of every file that is not as listed, or that lies where only listed ones may: in the folders of exports."""
+    """(name, what differs) of every file that is not as listed, or that lies where only listed ones may: in the folders
+    of exports.
+    """
     for name, entry in listed.items():
         if why := _why_other(folder / name, entry.sha256, entry.size):
             yield name, why
     for name, digest in others.items():
-        if name != LOCK and (why := _why_other(folder / name, digest, None) if is_inside(name) else "is no path inside the folder"):
+        if name != LOCK and (
+            why := _why_other(folder / name, digest, None) if is_inside(name) else "is no path inside the folder"
+        ):
             yield name, why
     for top in sorted(export_folders(listed)):
         for path in sorted((folder / top).rglob("*")):
@@ -181,4 +224,6 @@ def _why_other(path: Path, sha256: str, size: int | None) -> str | None:
 
 def _changed(folder: Path, wrong: list[str]) -> InputError:
     more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-    return bad_input("E150", f"the run {folder} is not as it was written: {'; '.join(wrong[:_SHOWN])}{more}", help=_HELP)
+    return bad_input(
+        "E150", f"the run {folder} is not as it was written: {'; '.join(wrong[:_SHOWN])}{more}", help=_HELP
+    )

@@ -38,9 +38,21 @@ from edgeopt.support.publishing import Record, building, disk_errors, publish, r
 RUN = Record(LOCK, ("report.md", "report.html", "model/README.md", REPORT), own_files, export_folders)
 
 
-def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Group, *, locked: Path | None = None, remeasure: bool = False) -> Run:
-    """Apply a recipe. The folder appears whole, or (after an error) stays as it was. remeasure: also where it is finished already.
-    Raises InputError before any compute, StepError when a step fails."""
+def run(
+    recipe: Recipe,
+    store: Store,
+    out: Path,
+    progress: Progress,
+    group: Group,
+    *,
+    locked: Path | None = None,
+    remeasure: bool = False,
+) -> Run:
+    """Apply a recipe.
+
+    The folder appears whole, or (after an error) stays as it was. remeasure: also where it is finished already. Raises
+    InputError before any compute, StepError when a step fails.
+    """
     writable(out, (LOCK,))
     # `execute` looks each step up when it comes to it: once is enough to verify every file
     return Application(check(recipe), store, out, progress, group, locked, remeasure).run()
@@ -48,8 +60,11 @@ def run(recipe: Recipe, store: Store, out: Path, progress: Progress, group: Grou
 
 @dataclass(frozen=True)
 class Application:
-    """A recipe that is checked, about to be applied into a folder that may be written. locked: a lock that this run may not differ
-    from. remeasure: also where it is finished already. cell: of a matrix, whose cells may have been applied one by one elsewhere."""
+    """A recipe that is checked, about to be applied into a folder that may be written.
+
+    locked: a lock that this run may not differ from. remeasure: also where it is finished already. cell: of a matrix,
+    whose cells may have been applied one by one elsewhere.
+    """
 
     plan: Plan
     store: Store
@@ -103,7 +118,9 @@ class Application:
         recipe, progress = self.plan.recipe, self.progress
         by_seed = execute_seeds(self.plan, self.store, progress, self.group)
         executed = next(iter(by_seed.values()))
-        lock = make_lock(recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()})
+        lock = make_lock(
+            recipe, executed.source, executed.data, {variant: each.chains for variant, each in by_seed.items()}
+        )
         if self.locked is not None:
             check_lock(self.locked, lock)
         written, left_out = write_exports(recipe, executed, folder, progress)
@@ -119,8 +136,11 @@ class Application:
 
 @contextmanager
 def _logging_to(path: Path, kept: Path) -> Iterator[None]:
-    """Everything any library says, with the time, into the run's log. A step that fails takes the folder of
-    the run with it: its log, with the whole trace, is then left at `kept`, and the error says so."""
+    """Everything any library says, with the time, into the run's log.
+
+    A step that fails takes the folder of the run with it: its log, with the whole trace, is then left at `kept`, and
+    the error says so.
+    """
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.INFO)
@@ -129,12 +149,23 @@ def _logging_to(path: Path, kept: Path) -> Iterator[None]:
     try:
         yield
     except StepError as error:
-        handler.handle(logging.makeLogRecord({"name": "edgeopt", "levelname": "ERROR", "levelno": logging.ERROR, "msg": str(error),
-                                              "exc_info": (type(error), error, error.__traceback__)}))  # fmt: skip
+        handler.handle(
+            logging.makeLogRecord(
+                {
+                    "name": "edgeopt",
+                    "levelname": "ERROR",
+                    "levelno": logging.ERROR,
+                    "msg": str(error),
+                    "exc_info": (type(error), error, error.__traceback__),
+                }
+            )
+        )
         with suppress(OSError):
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, kept)
-            raise StepError([replace(i, help=f"{i.help}; " * bool(i.help) + f"log: {kept}") for i in error.issues]) from error
+            raise StepError(
+                [replace(i, help=f"{i.help}; " * bool(i.help) + f"log: {kept}") for i in error.issues]
+            ) from error
         raise
     finally:
         root.removeHandler(handler)

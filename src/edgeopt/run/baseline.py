@@ -34,8 +34,9 @@ from edgeopt.tasks.encode import Encoder, length
 
 @dataclass(frozen=True)
 class Built:
-    """artifact: what is measured; torch: its state that torch loads, where there is one; source: fingerprint of the recipe's model; train: of
-    the rows that it was trained on."""
+    """artifact: what is measured; torch: its state that torch loads, where there is one; source: fingerprint of the
+    recipe's model; train: of the rows that it was trained on.
+    """
 
     artifact: Artifact
     torch: Path | None = None
@@ -43,9 +44,14 @@ class Built:
     train: str | None = None
 
 
-def baseline_of_recipe(recipe: Path, overrides: Sequence[str], store: Store, model: Path | None, progress: Progress) -> Baseline:
-    """Build the recipe's baseline, of which finished steps are reused, and measure its ONNX graph, and torch beside. model: a
-    folder, not there yet, that gets the graph with what it needs to run. Raises InputError and StepError as `run` does."""
+def baseline_of_recipe(
+    recipe: Path, overrides: Sequence[str], store: Store, model: Path | None, progress: Progress
+) -> Baseline:
+    """Build the recipe's baseline, of which finished steps are reused, and measure its ONNX graph, and torch beside.
+
+    model: a folder, not there yet, that gets the graph with what it needs to run. Raises InputError and StepError as
+    `run` does.
+    """
     import torch  # noqa: F401  a machine that only gates has none: said before anything is computed
 
     plan = check(load_recipe(recipe, overrides))
@@ -54,8 +60,12 @@ def baseline_of_recipe(recipe: Path, overrides: Sequence[str], store: Store, mod
     alone = replace(plan, chains={"baseline": plan.chains["baseline"]}, checkpoints={})
     with store.in_use():
         executed = execute(alone, store, progress, Group())
-        built = Built(find_artifact(executed.final("baseline").folder), executed.torch_state("baseline").folder, executed.source.fingerprint(),
-                      executed.data.train.fingerprint)  # fmt: skip
+        built = Built(
+            find_artifact(executed.final("baseline").folder),
+            executed.torch_state("baseline").folder,
+            executed.source.fingerprint(),
+            executed.data.train.fingerprint,
+        )
         made, latency = _measure(request_by(recipe, overrides, None), built, progress)
         if model is not None:
             _export(executed, model, latency)
@@ -82,7 +92,10 @@ def _measure(asked: Request, built: Built, progress: Progress) -> tuple[Baseline
         torch = TorchReference(device=device, metrics=task.metrics(labels, theirs), max_abs_diff=apart)
     queries = task.encode(Encoder(found.folder, task.spec.max_length), rows.texts).ids
     latency: list[Measured] = []
-    twin = twin_of(found.graph, {(t.name, s): feeds_of([typical(queries)], s, t.batch)[0] for t in asked.targets for s in t.sequence})
+    twin = twin_of(
+        found.graph,
+        {(t.name, s): feeds_of([typical(queries)], s, t.batch)[0] for t in asked.targets for s in t.sequence},
+    )
     for target in asked.targets:
         with progress.during(*promise(target), most=True):
             latency += sittings(target, {"baseline": Runnable(found.graph)}, built.torch, queries, twin, {})
@@ -92,15 +105,30 @@ def _measure(asked: Request, built: Built, progress: Progress) -> tuple[Baseline
         starts = cold_starts(files, max(queries, key=length))["baseline"]
     digests = found.digests()
     made = Baseline(
-        edgeopt=__version__, created=datetime.now(UTC).isoformat(timespec="seconds"), recipe=asked.name, model=asked.model.id,
-        fingerprint=built.source, training=training_of(asked) if built.source else None,
-        train=built.train, graph=digests["graph"],
-        task=MeasuredTask(type=task.spec.type, labels=list(task.names), split=rows.name, rows=len(rows), fingerprint=rows.fingerprint,
-                          encoding=dict(task.key()), tokenizer=digests["tokenizer"]),
+        edgeopt=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        recipe=asked.name,
+        model=asked.model.id,
+        fingerprint=built.source,
+        training=training_of(asked) if built.source else None,
+        train=built.train,
+        graph=digests["graph"],
+        task=MeasuredTask(
+            type=task.spec.type,
+            labels=list(task.names),
+            split=rows.name,
+            rows=len(rows),
+            fingerprint=rows.fingerprint,
+            encoding=dict(task.key()),
+            tokenizer=digests["tokenizer"],
+        ),
         subject=subject_of(found.shown, found.graph, task, labels, answered, starts),
         outputs=[task.plain_output(o, label) for o, label in zip(outputs, labels, strict=True)],
-        latency=[m.as_json() for m in latency], torch=torch, twin=twin, environment=host.environment(),
-    )  # fmt: skip
+        latency=[m.as_json() for m in latency],
+        torch=torch,
+        twin=twin,
+        environment=host.environment(),
+    )
     return made, latency
 
 
@@ -110,5 +138,7 @@ def _export(executed: Executed, folder: Path, latency: list[Measured]) -> None:
     chosen: Any = exporter("onnx")
     with turn(folder), building(folder) as files:
         written = chosen.write(ExportInput(state, None), files, chosen.known_options)
-        write_json(files / SESSION, {written.artifact.as_posix(): next(m.session for m in latency if m.subject == "baseline")})
+        write_json(
+            files / SESSION, {written.artifact.as_posix(): next(m.session for m in latency if m.subject == "baseline")}
+        )
         files.rename(folder)

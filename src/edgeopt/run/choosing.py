@@ -1,7 +1,8 @@
-"""Which export `auto` keeps: chosen by rows and rounds of its own, so that what is reported and gated afterwards was not chosen by.
+"""Which export `auto` keeps: chosen by rows and rounds of its own, so that what is reported and gated afterwards was
+not chosen by.
 
-Of several exports that all drop by just the margin, the luckiest on some rows would pass there four times as often as the gate
-says (benchmarks/results/export_choice.md); and the quickest of some rounds was lucky in them, too.
+Of several exports that all drop by just the margin, the luckiest on some rows would pass there four times as often as
+the gate says (benchmarks/results/export_choice.md); and the quickest of some rounds was lucky in them, too.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _SHARE, _FEWEST = 4, 64
 
 
 def choose(here: Measuring, written: Sequence[Written]) -> Written:
-    """The export that is kept: the first, or with `auto` the fastest of those that hold the gates on the rows that are carved out of
-    train for selection, timed in a measurement of its own."""
+    """The export that is kept: the first, or with `auto` the fastest of those that hold the gates on the rows that are
+    carved out of train for selection, timed in a measurement of its own.
+    """
     if written[0].place is not None:
         return written[0]
     recipe, data, task, progress = here.recipe, here.executed.data, here.task, here.progress
@@ -38,13 +40,29 @@ def choose(here: Measuring, written: Sequence[Written]) -> Written:
     groups = groups_of(task, rows, features)
     gates = [g for g in recipe.head.gates if decidable(g, groups)]
     asked = any(g.metric not in MEASURED for g in gates)
-    answers = {n: here.answers(f, exports[n].folder if n in exports else here.baseline, n, rows) for n, f in files.items()} if asked else {}
-    latency = here.latencies(files, features.ids, [_brief(t) for t in _targets(recipe.targets, gates)], torch=any(g.against == "torch" for g in gates))
+    answers = (
+        {n: here.answers(f, exports[n].folder if n in exports else here.baseline, n, rows) for n, f in files.items()}
+        if asked
+        else {}
+    )
+    latency = here.latencies(
+        files,
+        features.ids,
+        [_brief(t) for t in _targets(recipe.targets, gates)],
+        torch=any(g.against == "torch" for g in gates),
+    )
     starts = here.starts(files, features.ids) if any(g.metric in ("memory.peak", "start.cold") for g in gates) else {}
     labels = task.stack_labels(rows.labels)
-    figures = {n: subject_of(n, f.path, task, labels, answers.get(n), starts.get(n), exports[n].source if n in exports else None) for n, f in files.items()}
+    figures = {
+        n: subject_of(
+            n, f.path, task, labels, answers.get(n), starts.get(n), exports[n].source if n in exports else None
+        )
+        for n, f in files.items()
+    }
     tried = [MeasuredExport(w, n, answers[n][0] if asked else labels, None, {}, figures[n]) for n, w in exports.items()]
-    reference = Reference(task, labels, answers["baseline"][0] if asked else labels, figures["baseline"], latency, groups)
+    reference = Reference(
+        task, labels, answers["baseline"][0] if asked else labels, figures["baseline"], latency, groups
+    )
     kept = fastest(tried, latency, verdicts(tried, reference, gates))
     progress.say(f"{'export.auto':<22} keeps {kept.written.name}: {typical_ms(kept.subject, latency):.2f} ms")
     return kept.written
@@ -62,4 +80,6 @@ def _targets(targets: Sequence[Target], gates: Sequence[GateSpec]) -> list[Targe
 
 
 def _brief(target: Target) -> Target:
-    return target.model_copy(update={"queries": max(_FEWEST, target.queries // _SHARE), "max_seconds": target.max_seconds / _SHARE})
+    return target.model_copy(
+        update={"queries": max(_FEWEST, target.queries // _SHARE), "max_seconds": target.max_seconds / _SHARE}
+    )

@@ -69,7 +69,10 @@ def execute(plan: Plan, store: Store, progress: Progress, group: Group) -> Execu
 
 @dataclass(frozen=True)
 class Execution:
-    """A walk through a plan whose model and rows are here. done: of each chain the steps that have their states so far."""
+    """A walk through a plan whose model and rows are here.
+
+    done: of each chain the steps that have their states so far.
+    """
 
     plan: Plan
     store: Store
@@ -105,7 +108,9 @@ class Execution:
     def _bring_about(self, step: PlannedStep, chain: Chain, before: State) -> Done:
         """The step with its state: the store's, or one that is built."""
         others = self._others(step)
-        parts = key_parts(step, before.digest, self.plan, self.data.key("train"), {n: s.digest for n, s in others.items()})
+        parts = key_parts(
+            step, before.digest, self.plan, self.data.key("train"), {n: s.digest for n, s in others.items()}
+        )
         if step.transform.trains(step.params) and self.group.size > 1:
             parts["processes"] = self.group.size  # each adds its batch to a step
         found = look_up(step, parts, self.plan.recipe, self.store)
@@ -117,14 +122,21 @@ class Execution:
         return Done(found, found.state, cached)
 
     def _others(self, step: PlannedStep) -> dict[str, State]:
-        """The states that the step's references name; a checkpoint that was not read yet is. Raises InputError E208 for a teacher
-        without a trained head, which a checkpoint of the hub may turn out to be."""
+        """The states that the step's references name; a checkpoint that was not read yet is.
+
+        Raises InputError E208 for a teacher without a trained head, which a checkpoint of the hub may turn out to be.
+        """
         found: dict[str, State] = {}
         for reference in step.transform.references(step.params):
             state = self._named(reference.name)
             if reference.role == "teacher" and Fact.TRAINED_HEAD not in state.facts:
                 help = "name a step behind one that trains, or `baseline`"
-                raise bad_input("E208", f"step '{step.id}': the teacher '{reference.name}' has no trained head", place=step.place, help=help)
+                raise bad_input(
+                    "E208",
+                    f"step '{step.id}': the teacher '{reference.name}' has no trained head",
+                    place=step.place,
+                    help=help,
+                )
             found[reference.name] = state
         return found
 
@@ -155,15 +167,25 @@ class Execution:
             said = self.progress.during(self._shown(step, step.chain), told=False)
             with said, self.store.building(key) as output, step_errors(step, output):
                 facts, figures, seconds = self._apply(step, before, self._context(step, output, others))
-                state = self.store.commit(output, key=key, parts=step.parts, use=step.use, facts=facts, figures=figures, seconds=seconds)
+                state = self.store.commit(
+                    output, key=key, parts=step.parts, use=step.use, facts=facts, figures=figures, seconds=seconds
+                )
         return replace(step, state=state)
 
     def _context(self, step: PlannedStep, output: Path, others: Mapping[str, State]) -> StepContext:
         assert step.key is not None
         return StepContext(
-            self.plan.recipe.head.task, replace(self.data, held_out=step.held_out), output, self.store.work(step.key), seed_of(step, self.plan.recipe),
-            self.progress, self.group.size, shared=self.store.measured, answers=self.store.answers, states=others,
-        )  # fmt: skip
+            self.plan.recipe.head.task,
+            replace(self.data, held_out=step.held_out),
+            output,
+            self.store.work(step.key),
+            seed_of(step, self.plan.recipe),
+            self.progress,
+            self.group.size,
+            shared=self.store.measured,
+            answers=self.store.answers,
+            states=others,
+        )
 
     def _apply(self, step: PlannedStep, before: State, context: StepContext) -> tuple[Facts, dict[str, Any], float]:
         """Facts and figures of what the step wrote, looked for in its files, and the seconds that it took."""
@@ -227,5 +249,14 @@ def _changed_something(before: State, output: Path, step: PlannedStep) -> None:
     for name in (WEIGHTS, GRAPH):
         old, new = before.files.get(name), output / name
         adapter = "adapter/adapter_model.safetensors"
-        if old and new.is_file() and digest_of(new) == digest_of(before.folder / name) and not (output / adapter).exists():
-            raise step_failed("E402", f"step '{step.id}' ({step.use}) changed nothing", help="remove the step, or give it parameters that do something")
+        if (
+            old
+            and new.is_file()
+            and digest_of(new) == digest_of(before.folder / name)
+            and not (output / adapter).exists()
+        ):
+            raise step_failed(
+                "E402",
+                f"step '{step.id}' ({step.use}) changed nothing",
+                help="remove the step, or give it parameters that do something",
+            )

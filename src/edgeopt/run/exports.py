@@ -22,8 +22,11 @@ from edgeopt.tasks import task_type
 
 @dataclass(frozen=True)
 class Written:
-    """One export. name: what reports call it. folder: where it is while the run is measured. place: its folder in the finished
-    run, None where only the fastest is kept and this may be another. source: the graph that its logits are compared with."""
+    """One export.
+
+    name: what reports call it. folder: where it is while the run is measured. place: its folder in the finished run,
+    None where only the fastest is kept and this may be another. source: the graph that its logits are compared with.
+    """
 
     name: str
     format: str
@@ -44,10 +47,14 @@ class Written:
         return Runnable(self.path, self.format, {**self.exported.settings, **options})
 
 
-def write_exports(recipe: Recipe, executed: Executed, folder: Path, progress: Progress) -> tuple[list[Written], list[str]]:
-    """Every export below the run's folder; the first is the candidate. With `auto` those that it chooses from come first, and
-    none of them has its place yet; what a library cannot convert is left out, and a note says so. Raises StepError E410
-    where that is a format that the recipe names, or all are."""
+def write_exports(
+    recipe: Recipe, executed: Executed, folder: Path, progress: Progress
+) -> tuple[list[Written], list[str]]:
+    """Every export below the run's folder; the first is the candidate.
+
+    With `auto` those that it chooses from come first, and none of them has its place yet; what a library cannot convert
+    is left out, and a note says so. Raises StepError E410 where that is a format that the recipe names, or all are.
+    """
     lowered, final = executed.lowered("candidate"), executed.final("candidate")
     trained_in_int8 = Fact.INT8 in lowered.facts
     torch = None if trained_in_int8 else executed.torch_state("candidate")
@@ -76,7 +83,9 @@ def write_exports(recipe: Recipe, executed: Executed, folder: Path, progress: Pr
             out.append(Written(name, format, target, place, exported, source.folder / GRAPH))
             progress.say(f"{'export.' + name:<22} {made.summary}")
         if not out:
-            raise step_failed("E410", "no exporter of `export: auto` can convert the model", help="name a format in `export`")
+            raise step_failed(
+                "E410", "no exporter of `export: auto` can convert the model", help="name a format in `export`"
+            )
     return out, notes
 
 
@@ -90,16 +99,29 @@ def _ways(recipe: Recipe, spec: ExportSpec, executed: Executed) -> Iterator[tupl
     for format in spec.formats or automatic(recipe):
         made = exporter(format)
         for variant, options in made.variants().items():
-            if unfit(made, options, facts, recipe.head.task.type, flat=task_type(recipe.head.task.type).flat, float_graph=float_graph) is None:
+            if (
+                unfit(
+                    made,
+                    options,
+                    facts,
+                    recipe.head.task.type,
+                    flat=task_type(recipe.head.task.type).flat,
+                    float_graph=float_graph,
+                )
+                is None
+            ):
                 yield f"{format} {variant}".strip(), format, options
 
 
 def automatic(recipe: Recipe) -> list[str]:
-    """The formats that `auto` measures where the recipe names none: those whose packages are here, that are measured in the
-    runtime they are for, and that every target has the runtime for. onnx is the first."""
+    """The formats that `auto` measures where the recipe names none: those whose packages are here, that are measured in
+    the runtime they are for, and that every target has the runtime for. onnx is the first.
+    """
     found = sorted(EXPORTERS.usable().items(), key=lambda item: (item[0] != "onnx", item[0]))
     runtimes = [t.runtime for t in recipe.targets if t.runtime is not None]
-    return [name for name, made in found if made.native and not absent(made) and all(r == made.runtime for r in runtimes)]
+    return [
+        name for name, made in found if made.native and not absent(made) and all(r == made.runtime for r in runtimes)
+    ]
 
 
 def longest(recipe: Recipe) -> int:

@@ -18,12 +18,16 @@ def step_errors(step: PlannedStep, output: Path) -> Iterator[None]:
     try:
         yield
     except StepError as error:
-        issue = replace(error.issues[0], message=_named(step, error.issues[0].message), place=error.issues[0].place or step.place)
+        issue = replace(
+            error.issues[0], message=_named(step, error.issues[0].message), place=error.issues[0].place or step.place
+        )
         raise StepError(issue) from error
     except EdgeoptError as error:
         raise type(error)(tuple(replace(i, place=i.place or step.place) for i in error.issues)) from error
     except MemoryError as error:
-        raise step_failed("E406", f"step '{step.id}' ({step.use}) ran out of memory", help="lower batch_size or max_length") from error
+        raise step_failed(
+            "E406", f"step '{step.id}' ({step.use}) ran out of memory", help="lower batch_size or max_length"
+        ) from error
     except Exception as error:
         if is_disk_full(error, output):
             raise step_failed(
@@ -33,7 +37,9 @@ def step_errors(step: PlannedStep, output: Path) -> Iterator[None]:
             ) from error
         text = " ".join(str(error).split())[:300] or type(error).__name__
         issue = step_failed(
-            "E401", f"step '{step.id}' ({step.use}) failed: {type(error).__name__}: {text}", help="if the recipe is right, report it with the log"
+            "E401",
+            f"step '{step.id}' ({step.use}) failed: {type(error).__name__}: {text}",
+            help="if the recipe is right, report it with the log",
         ).issues[0]
         raise StepError(replace(issue, place=step.place)) from error
 

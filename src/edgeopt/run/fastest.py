@@ -24,9 +24,11 @@ _ORDER: tuple[Verdict, ...] = ("pass", "inconclusive", "fail")
 
 @dataclass(frozen=True)
 class MeasuredExport:
-    """One export with what was measured of it. subject: its name among the latencies. outputs: on the rows that it was measured on.
-    difference: the largest of a logit from those of the graph or model that it was converted from, None where it answers with
-    texts."""
+    """One export with what was measured of it.
+
+    subject: its name among the latencies. outputs: on the rows that it was measured on. difference: the largest of a
+    logit from those of the graph or model that it was converted from, None where it answers with texts.
+    """
 
     written: Written
     subject: str
@@ -50,12 +52,17 @@ class Reference(NamedTuple):
 def evidence_for(export: MeasuredExport, base: Reference) -> Evidence:
     """What the gates look at, with this export as the candidate."""
     latency = [replace(m, subject="candidate") if m.subject == export.subject else m for m in base.latency]
-    return Evidence(base.task, base.labels, base.outputs, export.outputs, base.figures, export.figures, latency, base.groups)
+    return Evidence(
+        base.task, base.labels, base.outputs, export.outputs, base.figures, export.figures, latency, base.groups
+    )
 
 
 def verdicts(exports: Sequence[MeasuredExport], base: Reference, gates: Sequence[GateSpec]) -> dict[str, Verdict]:
     """What the gates say of each export, were it the candidate; by subject."""
-    return {each.subject: verdict_of([decide(g, evidence_for(each, _without_candidate(each, base))) for g in gates]) for each in exports}
+    return {
+        each.subject: verdict_of([decide(g, evidence_for(each, _without_candidate(each, base))) for g in gates])
+        for each in exports
+    }
 
 
 def _without_candidate(export: MeasuredExport, base: Reference) -> Reference:
@@ -63,13 +70,20 @@ def _without_candidate(export: MeasuredExport, base: Reference) -> Reference:
     return base._replace(latency=[m for m in base.latency if m.subject != "candidate" or export.subject == "candidate"])
 
 
-def fastest(exports: Sequence[MeasuredExport], latency: Sequence[Measured], found: Mapping[str, Verdict]) -> MeasuredExport:
+def fastest(
+    exports: Sequence[MeasuredExport], latency: Sequence[Measured], found: Mapping[str, Verdict]
+) -> MeasuredExport:
     """Of the exports with the best verdict, the one whose p50 is least on the first target: the geometric mean over its
-    lengths, so that each length counts alike."""
+    lengths, so that each length counts alike.
+    """
     best = min((found[each.subject] for each in exports), key=_ORDER.index)
-    return min((each for each in exports if found[each.subject] == best), key=lambda each: typical_ms(each.subject, latency))
+    return min(
+        (each for each in exports if found[each.subject] == best), key=lambda each: typical_ms(each.subject, latency)
+    )
 
 
 def typical_ms(subject: str, latency: Sequence[Measured]) -> float:
     """Geometric mean of the p50s on the first target."""
-    return geometric_mean([float(np.median(m.samples)) for m in latency if m.subject == subject and m.target == latency[0].target])
+    return geometric_mean(
+        [float(np.median(m.samples)) for m in latency if m.subject == subject and m.target == latency[0].target]
+    )

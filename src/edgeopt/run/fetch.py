@@ -14,11 +14,15 @@ from edgeopt.support.errors import InputError
 
 
 def fetch(plan: Plan, store: Store) -> Plan:
-    """The plan with model and rows here, downloaded where they were not. Raises InputError where they cannot be had or do not fit."""
+    """The plan with model and rows here, downloaded where they were not.
+
+    Raises InputError where they cannot be had or do not fit.
+    """
     source, data = plan.source, plan.data
     if source.folder is None:
         source = download(source)
-        check_order(plan.recipe, source)  # only now is it known whether the checkpoint has a trained head, and what else it has
+        # only now is it known whether the checkpoint has a trained head, and what else it has
+        check_order(plan.recipe, source)
     if data is None:
         data = in_order(plan.recipe, source, load_rows(plan.recipe))
         store.remember_source(hub_data_name(plan.recipe), data.key("train"))

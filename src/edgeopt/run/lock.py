@@ -26,9 +26,15 @@ LOCK_FORMAT = 1
 _GIVEN = Reader("lock", "E116", "run once without --locked, or give --lock FILE")
 
 
-def make_lock(recipe: Recipe, source: ModelSource, data: TaskData | None, chains: Mapping[str, Mapping[Chain, Sequence[Done]]] | None = None) -> dict[str, Any]:
-    """The resolved recipe, the digests of model, rows and every state, and the packages' versions; parts
-    that are not known yet are None. chains: those of each variant of the recipe, by its name."""
+def make_lock(
+    recipe: Recipe,
+    source: ModelSource,
+    data: TaskData | None,
+    chains: Mapping[str, Mapping[Chain, Sequence[Done]]] | None = None,
+) -> dict[str, Any]:
+    """The resolved recipe, the digests of model, rows and every state, and the packages' versions; parts that are not
+    known yet are None. chains: those of each variant of the recipe, by its name.
+    """
     return {
         "lock": LOCK_FORMAT,
         "edgeopt": __version__,
@@ -67,8 +73,9 @@ def _of_exporters(recipe: Recipe) -> dict[str, str | None]:
 
 
 def place_of(recipe: Recipe, out: Path) -> dict[str, str]:
-    """Where the recipe stands, to which the paths of its rows are relative: absolute, and from the run's folder, for a tree that is
-    moved as a whole; and whether the rows are files or the hub's."""
+    """Where the recipe stands, to which the paths of its rows are relative: absolute, and from the run's folder, for a
+    tree that is moved as a whole; and whether the rows are files or the hub's.
+    """
     rows = "files" if is_local(recipe.head.task.dataset, recipe.folder) else "hub"
     return {"recipe": str(recipe.path), "relative": Path(os.path.relpath(recipe.path, out)).as_posix(), "rows": rows}
 
@@ -81,8 +88,10 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 
 def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:
-    """Raises InputError E117 with every difference between the lock and this run. early: before anything
-    is computed, when parts of `now` are not known yet."""
+    """Raises InputError E117 with every difference between the lock and this run.
+
+    early: before anything is computed, when parts of `now` are not known yet.
+    """
     drift = differences(read_lock(path), now, early=early)
     if drift:
         raise InputError(
@@ -99,7 +108,12 @@ def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:
 def differences(before: dict[str, Any], now: dict[str, Any], *, early: bool = False) -> list[str]:
     """A line for each value in which two locks differ. early: but not for parts that `now` does not know."""
     parts = [p for p in ("recipe", "model", "data", "packages", "steps") if not (early and now[p] is None)]
-    return [str(change) for part in parts for change in changes(before.get(part), now[part], part) if change.at not in _ASIDE]
+    return [
+        str(change)
+        for part in parts
+        for change in changes(before.get(part), now[part], part)
+        if change.at not in _ASIDE
+    ]
 
 
 #: Of a recipe, what says nothing that its values do not.

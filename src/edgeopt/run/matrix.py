@@ -59,10 +59,18 @@ class CellResult:
         return "; ".join(f"{i.code}: {i.message}" for i in self.error.issues) if self.error else ""
 
     def as_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"name": self.cell.name, "axes": dict(self.cell.choices), "status": "failed" if self.error else "complete"}
+        found: dict[str, Any] = {
+            "name": self.cell.name,
+            "axes": dict(self.cell.choices),
+            "status": "failed" if self.error else "complete",
+        }
         if self.run is not None:
             return {**found, "verdict": self.run.verdict, "kept": self.run.kept, "run": str(self.folder)}
-        return {**found, "exit_code": int(self.exit_code), "errors": [i.as_json() for i in self.error.issues] if self.error else []}
+        return {
+            **found,
+            "exit_code": int(self.exit_code),
+            "errors": [i.as_json() for i in self.error.issues] if self.error else [],
+        }
 
 
 def exit_code(results: Sequence[CellResult]) -> ExitCode:
@@ -78,13 +86,21 @@ def folder_of(out: Path, cell: str) -> Path:
 def comparison_of(results: Sequence[CellResult]) -> Comparison:
     """The complete cells' reports side by side, and the failed cells with their reasons."""
     complete = [(r.folder, r.run.report) for r in results if r.run is not None]
-    return compare(complete, names=[r.cell.name for r in results if r.run is not None], failed={r.cell.name: r.reason for r in results if r.error})
+    return compare(
+        complete,
+        names=[r.cell.name for r in results if r.run is not None],
+        failed={r.cell.name: r.reason for r in results if r.error},
+    )
 
 
-def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None = None, remeasure: bool = False) -> list[CellResult]:
+def run_cells(
+    grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None = None, remeasure: bool = False
+) -> list[CellResult]:
     """Run what is not finished, each cell into a whole run folder of its own, and write matrix.json and the comparison.
+
     A cell that fails does not keep the others from running. locks: the folder of a matrix, whose cells' locks are those
-    that this one's may not differ from. Raises InputError before any compute."""
+    that this one's may not differ from. Raises InputError before any compute.
+    """
     writable(out, (MATRIX,), but=(CELLS,))
     plans = check_cells(grid)
     store.prepare()
@@ -103,8 +119,10 @@ def run_cells(grid: Grid, store: Store, out: Path, progress: Progress, *, locks:
 
 @dataclass(frozen=True)
 class _Cells:
-    """The cells of a matrix on their way. rows: those that were downloaded, by the task that asks for them. results: of the cells
-    that were tried."""
+    """The cells of a matrix on their way.
+
+    rows: those that were downloaded, by the task that asks for them. results: of the cells that were tried.
+    """
 
     grid: Grid
     store: Store
@@ -125,7 +143,9 @@ class _Cells:
         folder = folder_of(self.out, cell.name)
         try:
             plan = self._fetched(plan)
-            done = Application(plan, self.store, folder, self.progress, Group(), self._lock_of(cell), self.remeasure, cell=True).run()
+            done = Application(
+                plan, self.store, folder, self.progress, Group(), self._lock_of(cell), self.remeasure, cell=True
+            ).run()
             self.results.append(CellResult(cell, folder, done))
             return
         except EdgeoptError as error:
@@ -139,9 +159,14 @@ class _Cells:
 
     def write_state(self) -> None:
         """matrix.json, as far as the cells are."""
-        waiting = [{"name": c.name, "axes": dict(c.choices), "status": "waiting"} for c in self.grid.cells[len(self.results) :]]
+        waiting = [
+            {"name": c.name, "axes": dict(c.choices), "status": "waiting"} for c in self.grid.cells[len(self.results) :]
+        ]
         done = [r.as_json() for r in self.results]
-        write_json(self.out / MATRIX, {"name": self.grid.name, "combinations": self.grid.combinations, "cells": [*done, *waiting]})
+        write_json(
+            self.out / MATRIX,
+            {"name": self.grid.name, "combinations": self.grid.combinations, "cells": [*done, *waiting]},
+        )
 
     def _fetched(self, plan: Plan) -> Plan:
         """With model and rows here, which cells of the same task share."""

@@ -24,9 +24,10 @@ from edgeopt.support.files import write_json
 
 @dataclass(frozen=True)
 class Measurements:
-    """The evidence, how many queries the rows made, which export is the candidate, each export with the gates' verdict on it,
-    what session.json says of each measured file, the optimized graph where one was asked for, what a reader should know of it
-    all, and the energy of inferences where the recipe asks for it."""
+    """The evidence, how many queries the rows made, which export is the candidate, each export with the gates' verdict
+    on it, what session.json says of each measured file, the optimized graph where one was asked for, what a reader
+    should know of it all, and the energy of inferences where the recipe asks for it.
+    """
 
     evidence: Evidence
     queries: int
@@ -39,13 +40,18 @@ class Measurements:
 
 
 def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Measurements:
-    """Metrics, size, latency, cold start and memory of every export and of the FP32 baseline's graph. chosen: the export that is the
-    candidate."""
+    """Metrics, size, latency, cold start and memory of every export and of the FP32 baseline's graph.
+
+    chosen: the export that is the candidate.
+    """
     task, report, recipe = here.task, here.report, here.recipe
     automatic = written[0].place is None
     exports = {w.name if automatic or i else "candidate": w for i, w in enumerate(written)}
     files = {"baseline": Runnable(here.baseline / GRAPH), **{name: w.opened_with({}) for name, w in exports.items()}}
-    answers = {name: here.answers(file, exports[name].folder if name in exports else here.baseline, name) for name, file in files.items()}
+    answers = {
+        name: here.answers(file, exports[name].folder if name in exports else here.baseline, name)
+        for name, file in files.items()
+    }
     features = here.features(report)
     queries = features.ids
     latency = here.latencies(files, queries, recipe.targets)
@@ -53,7 +59,9 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
     files = {name: replace(file, settings=options[name]) for name, file in files.items()}
     served = None if automatic else serve(here, written[0], options["candidate"], answers["candidate"][0])
     if served and served.optimized is not None:
-        files["optimized"] = Runnable(written[0].folder / served.optimized, settings=served.sessions[served.optimized.as_posix()])
+        files["optimized"] = Runnable(
+            written[0].folder / served.optimized, settings=served.sessions[served.optimized.as_posix()]
+        )
     with here.progress.during(*promise_of_starts(files)):
         starts = here.starts(files, queries)
     labels = task.stack_labels(report.labels)
@@ -62,11 +70,24 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         return subject_of(shown, files[name].path, task, labels, answers[name], starts[name], like, precision)
 
     measured = [
-        MeasuredExport(w, name, answers[name][0], here.difference(w, answers[name][0]), options[name],
-                       figures(name, f"{w.place or MODEL}/{w.exported.artifact.as_posix()}", w.source, w.exported.precision))
+        MeasuredExport(
+            w,
+            name,
+            answers[name][0],
+            here.difference(w, answers[name][0]),
+            options[name],
+            figures(name, f"{w.place or MODEL}/{w.exported.artifact.as_posix()}", w.source, w.exported.precision),
+        )
         for name, w in exports.items()
-    ]  # fmt: skip
-    reference = Reference(task, labels, answers["baseline"][0], figures("baseline", "baseline/model.onnx"), latency, groups_of(task, report, features))
+    ]
+    reference = Reference(
+        task,
+        labels,
+        answers["baseline"][0],
+        figures("baseline", "baseline/model.onnx"),
+        latency,
+        groups_of(task, report, features),
+    )
     judged = verdicts(measured, reference, recipe.head.gates)
     kept = next(e for e in measured if e.written is chosen)
     emissions = here.energy({"baseline": files["baseline"], "candidate": files[kept.subject]}, queries)
@@ -74,21 +95,41 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
     optimized = None
     if served.optimized is not None:
         size = size_of(files["optimized"].path)
-        optimized = OptimizedGraph(artifact=f"{MODEL}/{served.optimized.as_posix()}", size_bytes=size, starts=starts["optimized"])
+        optimized = OptimizedGraph(
+            artifact=f"{MODEL}/{served.optimized.as_posix()}", size_bytes=size, starts=starts["optimized"]
+        )
     notes = [*served.notes, *_window_notes(len(queries), len(report))]
     all_exports = [(replace(e, subject="candidate") if e is kept else e, judged[e.subject]) for e in measured]
-    return Measurements(evidence_for(kept, reference), len(queries), kept.written, all_exports, served.sessions, optimized, notes, emissions)
+    return Measurements(
+        evidence_for(kept, reference),
+        len(queries),
+        kept.written,
+        all_exports,
+        served.sessions,
+        optimized,
+        notes,
+        emissions,
+    )
 
 
 def _window_notes(queries: int, rows: int) -> list[str]:
     if queries <= rows:
         return []
-    return [f"A latency is that of one window; a row is read in {queries / rows:.1f} windows on average, and their logits are averaged."]
+    return [
+        f"A latency is that of one window; a row is read in {queries / rows:.1f} windows on average, and their logits are averaged."
+    ]
 
 
 def write_measurements(folder: Path, measured: Measurements) -> None:
     """predictions.jsonl (a row an example), latency.json (every sample) and model/session.json."""
     evidence = measured.evidence
-    write_predictions(folder / PREDICTIONS, evidence.task, evidence.labels, evidence.baseline_logits, evidence.candidate_logits, evidence.groups)
+    write_predictions(
+        folder / PREDICTIONS,
+        evidence.task,
+        evidence.labels,
+        evidence.baseline_logits,
+        evidence.candidate_logits,
+        evidence.groups,
+    )
     write_json(folder / LATENCIES, [m.as_json() for m in evidence.latency])
     write_json(folder / "model" / "session.json", measured.sessions)

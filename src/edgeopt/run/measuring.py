@@ -1,4 +1,7 @@
-"""What the files of a run are asked: outputs on its rows, latencies, starts, energy. The same of baseline and candidate."""
+"""What the files of a run are asked: outputs on its rows, latencies, starts, energy.
+
+The same of baseline and candidate.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ from edgeopt.tasks.encode import Encoder, Features, Ids, length
 
 @dataclass(frozen=True)
 class Measuring:
-    """What every measurement of a run is of. sources: outputs of the graphs that exports are compared with, which several share."""
+    """What every measurement of a run is of.
+
+    sources: outputs of the graphs that exports are compared with, which several share.
+    """
 
     recipe: Recipe
     executed: Executed
@@ -52,7 +58,9 @@ class Measuring:
         return self.executed.final("baseline").folder
 
     def answers(self, file: Runnable, folder: Path, title: str, rows: Split | None = None) -> tuple[Any, float]:
-        """Outputs with the runtime's default options, on the report split unless other rows are given, and the seconds that they took."""
+        """Outputs with the runtime's default options, on the report split unless other rows are given, and the seconds
+        that they took.
+        """
         started = time.perf_counter()
         query = file.open(file.exporter.defaults(None))
         outputs = answers_of(query, folder, rows or self.report, self.task, self.progress, f"accuracy of {title}")
@@ -65,11 +73,19 @@ class Measuring:
     def features(self, rows: Split) -> Features:
         return self.task.encode(Encoder(self.baseline, self.task.spec.max_length), rows.texts)
 
-    def latencies(self, files: Mapping[SubjectName, Runnable], queries: list[Ids], targets: Sequence[Target], *, torch: bool = True) -> list[Measured]:
+    def latencies(
+        self,
+        files: Mapping[SubjectName, Runnable],
+        queries: list[Ids],
+        targets: Sequence[Target],
+        *,
+        torch: bool = True,
+    ) -> list[Measured]:
         """Every subject on every target, interleaved. torch: also the baseline as torch runs it."""
         executed, timed = self.executed, dict(files)
         if Fact.INT8 in executed.final("candidate").facts and Fact.UNEVEN in executed.lowered("candidate").facts:
-            timed["candidate-fp32"] = Runnable(executed.lowered("candidate").folder / GRAPH)  # tells what each of the two brings
+            # tells what each of the two brings
+            timed["candidate-fp32"] = Runnable(executed.lowered("candidate").folder / GRAPH)
         found: list[Measured] = []
         for target in targets:
             with self.progress.during(*promise(target), most=True):
@@ -94,5 +110,7 @@ class Measuring:
         if written.path.suffix == ".onnx" and digest_of(written.path) == digest_of(written.source):
             return 0.0
         if written.source not in self.sources:
-            self.sources[written.source], _ = self.answers(Runnable(written.source), written.source.parent, f"what {written.name} is made of")
+            self.sources[written.source], _ = self.answers(
+                Runnable(written.source), written.source.parent, f"what {written.name} is made of"
+            )
         return largest_difference(outputs, self.sources[written.source])

@@ -24,11 +24,13 @@ _SLACK = 5e-3
 
 
 def observe_facts(folder: Path, facts: Facts, before: State, figures: dict[str, Any]) -> None:
-    """Raise StepError E403 where a fact is not true of the folder: files that must or must not be there, int8 in the graph or
-    none, zeros that are there and that are still zeros. Writes the sparsity it measured into `figures`.
+    """Raise StepError E403 where a fact is not true of the folder: files that must or must not be there, int8 in the
+    graph or none, zeros that are there and that are still zeros. Writes the sparsity it measured into `figures`.
 
-    Each fact is looked for whether it is declared or not. Three cannot be: no file says that a head was trained; layers of
-    other widths and zeros may be there undeclared, as dropping layers leaves the ones and a trained model may have the others."""
+    Each fact is looked for whether it is declared or not. Three cannot be: no file says that a head was trained; layers
+    of other widths and zeros may be there undeclared, as dropping layers leaves the ones and a trained model may have
+    the others.
+    """
     torch_there = (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
     method = method_of(folder)
     found = {
@@ -45,7 +47,11 @@ def observe_facts(folder: Path, facts: Facts, before: State, figures: dict[str, 
     if Fact.UNEVEN in facts and _shape(folder) is None:
         raise step_failed("E403", "the step left a model of even layers")
     if Fact.SPARSE in facts:
-        measured, cut = sparsity_of(folder, facts), _shape(folder) != _shape(before.folder)  # zeros may be cut away, not filled
+        # zeros may be cut away, not filled
+        measured, cut = (
+            sparsity_of(folder, facts),
+            _shape(folder) != _shape(before.folder),
+        )
         expected = float(told(before.figures).get("sparsity", 0.0)) if Fact.SPARSE in before.facts else 0.0
         if measured < expected - _SLACK and not cut:
             raise step_failed("E403", f"the zeros did not survive: {expected:.3f} before, {measured:.3f} after")
@@ -60,7 +66,9 @@ def observe_told(figures: Mapping[str, Any]) -> None:
         FIGURES.validate_python(figures)
     except ValidationError as error:
         help = "keep what is the transform's own under another name: edgeopt.results.figures has those that are taken"
-        raise step_failed("E403", f"the step told what no report can show: figures.{first_wrong(error)}", help=help) from None
+        raise step_failed(
+            "E403", f"the step told what no report can show: figures.{first_wrong(error)}", help=help
+        ) from None
 
 
 def _int8_in(folder: Path) -> bool:
@@ -99,7 +107,11 @@ def graph_sparsity(path: Path) -> float:
     producers = {n.output[0]: n for n in graph.node}
     zeros = total = 0
     for node in graph.node:
-        if node.op_type not in ("MatMul", "MatMulInteger", "Gemm") or ".layer." not in (name := node.name.replace("/", ".")) or ".bottleneck." in name:
+        if (
+            node.op_type not in ("MatMul", "MatMulInteger", "Gemm")
+            or ".layer." not in (name := node.name.replace("/", "."))
+            or ".bottleneck." in name
+        ):
             continue
         name = node.input[1]
         while name in producers and producers[name].op_type in ("DequantizeLinear", "QuantizeLinear", "Transpose"):

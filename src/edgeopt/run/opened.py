@@ -25,8 +25,9 @@ class Run:
     >>> run.model_dir.name
     'model'
 
-    Opening checks every file of the folder against its digest, as the commands do. Raises InputError E115 for what is no run's
-    folder, and E150 where a file of it is not as it was written. In a notebook a run shows itself as the head of its report.
+    Opening checks every file of the folder against its digest, as the commands do. Raises InputError E115 for what is
+    no run's folder, and E150 where a file of it is not as it was written. In a notebook a run shows itself as the head
+    of its report.
     """
 
     #: Whether `apply` found it finished, and built and measured nothing.
@@ -99,9 +100,9 @@ class Run:
         >>> answers[0].label in ("0", "1") and 0.5 <= answers[0].probability <= 1
         True
 
-        A text is a string; where the recipe's rows have several, a tuple in the order of its columns, or a mapping from columns to
-        texts; for token classification a list of words. batch_size: how many share a pass through the model. What a dynamically
-        quantized model answers depends a little on that: with 1 it is what was measured.
+        A text is a string; where the recipe's rows have several, a tuple in the order of its columns, or a mapping from
+        columns to texts; for token classification a list of words. batch_size: how many share a pass through the model.
+        What a dynamically quantized model answers depends a little on that: with 1 it is what was measured.
 
         Raises InputError E303 or E304 for what is no text, with the place `texts[3]`.
         """

@@ -25,8 +25,10 @@ from edgeopt.tasks.encode import Encoder, Ids, length
 class Prediction(NamedTuple):
     """What the model says of one text.
 
-    label: the class by its name; of a regression the score, of token classification a tag for each word, of summarization the text
-    that the model wrote. probability: of that class, None where the task has none. logits: what the model gave, a text's are empty."""
+    label: the class by its name; of a regression the score, of token classification a tag for each word, of
+    summarization the text that the model wrote. probability: of that class, None where the task has none. logits: what
+    the model gave, a text's are empty.
+    """
 
     label: Answer
     probability: float | None
@@ -57,7 +59,9 @@ class Predictor:
         found: list[Any] = [None] * len(queries)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            for i, answer in zip(batch, self.task.answer_batch(self._query, [queries[i] for i in batch], self.encoder), strict=True):
+            for i, answer in zip(
+                batch, self.task.answer_batch(self._query, [queries[i] for i in batch], self.encoder), strict=True
+            ):
                 found[i] = answer
         return found
 
@@ -71,7 +75,8 @@ def _opened(run: Run) -> Any:
         check_declared(path)
     if format == "onnx" or (kept and kept.runtime == "onnxruntime"):
         return Runnable(path, format).open(options_of(run.folder / MODEL, file) or QUIET)
-    options = next((m.session for m in report.latency if m.subject == "candidate"), {})  # what session.json says, which is not ONNX Runtime's
+    # what session.json says, which is not ONNX Runtime's
+    options = next((m.session for m in report.latency if m.subject == "candidate"), {})
     return Runnable(path, format, _lengths(kept)).open(options)
 
 

@@ -29,10 +29,17 @@ _HELP = "accelerate launch and torchrun set RANK and WORLD_SIZE; without them, `
 
 
 def launched_as(name: str, alone: int) -> int:
-    """What a launcher says in the environment; `alone` where there is none. Raises InputError E329 where it is no such number."""
+    """What a launcher says in the environment; `alone` where there is none.
+
+    Raises InputError E329 where it is no such number.
+    """
     given = os.environ.get(name, str(alone))
     if not (given.isdecimal() and given.isascii() and len(given) < 6 and int(given) >= alone):
-        raise bad_input("E329", f"the environment variable {name} is {given!r}, and must be a whole number, at least {alone}", help=_HELP)
+        raise bad_input(
+            "E329",
+            f"the environment variable {name} is {given!r}, and must be a whole number, at least {alone}",
+            help=_HELP,
+        )
     return int(given)
 
 

@@ -19,11 +19,14 @@ from edgeopt.support.version import __version__
 
 
 def why_again(plan: Plan, store: Store, folder: Path, processes: int | None = None) -> str | None:
-    """Why a plan has to be run although the folder of a run is there: in a few words, None where it need not be. plan: with model
-    and rows here. processes: on how many it would be run, and on this machine; None: it may have been run anywhere.
+    """Why a plan has to be run although the folder of a run is there: in a few words, None where it need not be.
 
-    The folder must be as it was written; recipe, model, rows, packages and the keys of the steps must be what the lock says. The
-    store need not hold a state."""
+    plan: with model and rows here. processes: on how many it would be run, and on this machine; None: it may have been
+    run anywhere.
+
+    The folder must be as it was written; recipe, model, rows, packages and the keys of the steps must be what the lock
+    says. The store need not hold a state.
+    """
     try:
         _, report, lock = open_run(folder)
         if lock["edgeopt"] != __version__:
@@ -32,8 +35,14 @@ def why_again(plan: Plan, store: Store, folder: Path, processes: int | None = No
         if processes is not None and other:
             return f"another machine: {'; '.join(other)}"
         now = make_lock(plan.recipe, plan.source, plan.data)
-        found = next(iter(differences(lock, now, early=True)), None) or next(map(str, changes(lock["diagnostics"], now["diagnostics"], "diagnostics")), None)
-        return found or _other_key(plan, _Locked(store, lock["steps"]), lock["steps"], processes) or _other_energy(plan, report)
+        found = next(iter(differences(lock, now, early=True)), None) or next(
+            map(str, changes(lock["diagnostics"], now["diagnostics"], "diagnostics")), None
+        )
+        return (
+            found
+            or _other_key(plan, _Locked(store, lock["steps"]), lock["steps"], processes)
+            or _other_energy(plan, report)
+        )
     except InputError as error:
         return error.issues[0].message
     except (KeyError, TypeError):
@@ -41,23 +50,30 @@ def why_again(plan: Plan, store: Store, folder: Path, processes: int | None = No
 
 
 class _Locked(Store):
-    """What a lock says of its states, whose digests are all that later keys need: no file of a state is read. Of checkpoints that
-    steps name the lock says nothing, and the store tells."""
+    """What a lock says of its states, whose digests are all that later keys need: no file of a state is read.
+
+    Of checkpoints that steps name the lock says nothing, and the store tells.
+    """
 
     def __init__(self, store: Store, steps: dict[str, dict[str, Any]]) -> None:
         super().__init__(store.root)
         self._digests = {entry["key"]: entry["digest"] for entry in steps.values()}
 
     def find(self, key: str) -> State | None:
-        return State(self.root, {"key": key, "digest": self._digests[key]}) if key in self._digests else self.unverified(key)
+        return (
+            State(self.root, {"key": key, "digest": self._digests[key]})
+            if key in self._digests
+            else self.unverified(key)
+        )
 
     def why_damaged(self, key: str) -> str | None:
         return None
 
 
 def _other_key(plan: Plan, store: Store, locked: dict[str, dict[str, Any]], processes: int | None) -> str | None:
-    """The first step whose key is another than in the lock, or that was trained on another number of processes; behind one that
-    several trained, as far as the store tells."""
+    """The first step whose key is another than in the lock, or that was trained on another number of processes; behind
+    one that several trained, as far as the store tells.
+    """
     for each in looked_up(plan, store):
         for step in each.steps:
             name = full_name(each.recipe.variant, step.chain, step.id)

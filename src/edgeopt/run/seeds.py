@@ -34,7 +34,9 @@ def execute_seeds(plan: Plan, store: Store, progress: Progress, group: Group) ->
     done: dict[str, Executed] = {}
     for each in plans_by_seed(plan):
         first = next(iter(done.values()), None)  # model and rows are fetched once
-        done[each.recipe.variant] = execute(replace(each, source=first.source, data=first.data) if first else each, store, progress, group)
+        done[each.recipe.variant] = execute(
+            replace(each, source=first.source, data=first.data) if first else each, store, progress, group
+        )
     return done
 
 
@@ -50,7 +52,14 @@ def measure_seeds(plan: Plan, executed: Sequence[Executed], evidence: Evidence, 
     def run(seed: int, each: Executed, chain: Chain) -> Any:
         state = each.final(chain)
         if state.digest not in seen:
-            seen[state.digest] = outputs_of(state.folder / GRAPH, state.folder, each.data.report, task, progress, f"accuracy of {chain}, seed {seed}")
+            seen[state.digest] = outputs_of(
+                state.folder / GRAPH,
+                state.folder,
+                each.data.report,
+                task,
+                progress,
+                f"accuracy of {chain}, seed {seed}",
+            )
         return seen[state.digest]
 
     for seed, each in zip(seeds[1:], executed[1:], strict=True):
@@ -81,5 +90,9 @@ def _spread(metric: str, results: Sequence[SeedResult]) -> Spread:
     baseline, candidate = [r.baseline[metric] for r in results], [r.candidate[metric] for r in results]
     difference = [c - b for b, c in zip(baseline, candidate, strict=True)]
     columns = {"baseline": baseline, "candidate": candidate, "difference": difference}
-    values = {f"{name}_{what}": of(column) for name, column in columns.items() for what, of in (("mean", fmean), ("std", stdev))}
+    values = {
+        f"{name}_{what}": of(column)
+        for name, column in columns.items()
+        for what, of in (("mean", fmean), ("std", stdev))
+    }
     return Spread(metric=metric, **values)

@@ -18,8 +18,10 @@ from edgeopt.tasks import Task
 
 @dataclass(frozen=True)
 class Served:
-    """sessions: session.json, options by file. optimized: that file, where it was asked for and answers alike. notes: what a
-    reader should know."""
+    """sessions: session.json, options by file.
+
+    optimized: that file, where it was asked for and answers alike. notes: what a reader should know.
+    """
 
     sessions: dict[str, Options]
     optimized: Path | None
@@ -27,8 +29,11 @@ class Served:
 
 
 def serve(here: Measuring, written: Written, options: Options, logits: Any) -> Served:
-    """options: those that the exported file was quickest with. logits: its outputs on the report split with the runtime's default
-    options, which anyone gets who just opens the file, and which the metrics are of."""
+    """options: those that the exported file was quickest with.
+
+    logits: its outputs on the report split with the runtime's default options, which anyone gets who just opens the
+    file, and which the metrics are of.
+    """
     model, artifact, notes = written.folder, written.exported.artifact, []
     if any(name in options for name in KERNELS):
         defaults, logits = logits, here.outputs(model / artifact, model, "accuracy with session.json", options)
@@ -40,7 +45,9 @@ def serve(here: Measuring, written: Written, options: Options, logits: Any) -> S
     alone = save_optimized(model / artifact, options, model / saved)
     if not _same(here.outputs(model / saved, model, "accuracy of the optimized graph", alone), logits):
         remove(model / saved)
-        return Served(sessions, None, [*notes, f"{saved.name} was left out: it does not give the logits of {artifact.name}."])
+        return Served(
+            sessions, None, [*notes, f"{saved.name} was left out: it does not give the logits of {artifact.name}."]
+        )
     return Served({**sessions, saved.as_posix(): alone}, saved, notes)
 
 
@@ -53,4 +60,8 @@ def _change(task: Task, served: Any, logits: Any) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return bool(np.array_equal(one, other)) if one.dtype == object else bool(np.allclose(one, other, rtol=0, atol=1e-5, equal_nan=True))
+    return (
+        bool(np.array_equal(one, other))
+        if one.dtype == object
+        else bool(np.allclose(one, other, rtol=0, atol=1e-5, equal_nan=True))
+    )

@@ -1,4 +1,6 @@
-"""The device's side of `edgeopt ship`: python -c SOURCE. The standard library alone; nothing of it stays on the device.
+"""The device's side of `edgeopt ship`: python -c SOURCE.
+
+The standard library alone; nothing of it stays on the device.
 
 Requests and replies are JSON, a line each; the bytes of a file follow their request. Below the root:
 
@@ -48,21 +50,33 @@ class Agent:
         there = next(p for p in (self.root, *self.root.absolute().parents) if p.is_dir())
         partial = self.root / "incoming" / id
         return {
-            "python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(), "cpu": cpu_name(),
-            "flags": sorted(cpu_flags()), "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "machine": platform.machine(),
+            "cpu": cpu_name(),
+            "flags": sorted(cpu_flags()),
+            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             "packages": {name: version(name) for name in ("onnxruntime", "tokenizers", "numpy")},
-            "free_bytes": shutil.disk_usage(there).free, "writable": os.access(there, os.W_OK | os.X_OK),
-            "partial_bytes": sum(p.stat().st_size for p in partial.rglob("*") if p.is_file()) if id and partial.is_dir() else 0,
-            "current": self.current(), "foreign": self.is_foreign(), "history": self.history(),
-        }  # fmt: skip
+            "free_bytes": shutil.disk_usage(there).free,
+            "writable": os.access(there, os.W_OK | os.X_OK),
+            "partial_bytes": sum(p.stat().st_size for p in partial.rglob("*") if p.is_file())
+            if id and partial.is_dir()
+            else 0,
+            "current": self.current(),
+            "foreign": self.is_foreign(),
+            "history": self.history(),
+        }
 
     def begin(self, files: dict[str, list[Any]] | None = None, wait: float = 3.0) -> dict[str, Any]:
-        """Take the lock. files: [size, sha256] by name. Says whether that version is whole, and what has arrived of it.
-        wait: seconds for which the agent of a ship that was cut off may still write down what arrived."""
+        """Take the lock. files: [size, sha256] by name.
+
+        Says whether that version is whole, and what has arrived of it. wait: seconds for which the agent of a ship that
+        was cut off may still write down what arrived.
+        """
         import fcntl
 
         self.root.mkdir(parents=True, exist_ok=True)
-        self.lock, end = open(self.root / ".lock", "a"), time.monotonic() + wait  # noqa: SIM115  held until the process ends
+        self.lock, end = open(self.root / ".lock", "a"), time.monotonic() + wait  # noqa: SIM115
         while True:
             try:
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,7 +93,10 @@ class Agent:
         for path in self.incoming().rglob("*"):
             if not path.is_dir() and path.relative_to(self.incoming()).as_posix() not in files:
                 path.unlink()
-        return {"whole": False, "have": {n: [self.file(n).stat().st_size, digest(self.file(n))] for n in files if self.file(n).is_file()}}
+        return {
+            "whole": False,
+            "have": {n: [self.file(n).stat().st_size, digest(self.file(n))] for n in files if self.file(n).is_file()},
+        }
 
     def put(self, name: str, offset: int, size: int) -> dict[str, Any]:
         """The bytes that follow, from that place of a file on."""
@@ -119,8 +136,13 @@ class Agent:
     def check(self, what: str, seconds: float, id: str = "") -> dict[str, Any]:
         """device.py of a version, in a process of its own that ends when the connection does."""
         script = self.root / "versions" / (id or self.id) / "device.py"
-        child = subprocess.Popen([sys.executable, "-W", "ignore", "-B", str(script), what], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        child = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-B", str(script), what],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         end = time.monotonic() + seconds
         try:
             while True:
@@ -209,7 +231,9 @@ class Agent:
 
 def is_whole(folder: Path, files: dict[str, list[Any]]) -> bool:
     try:
-        return all((folder / n).stat().st_size == size and digest(folder / n) == sha256 for n, (size, sha256) in files.items())
+        return all(
+            (folder / n).stat().st_size == size and digest(folder / n) == sha256 for n, (size, sha256) in files.items()
+        )
     except OSError:
         return False
 

@@ -66,20 +66,28 @@ class Client:
             reply: Any = _REPLY.parse(_REPLY.decode(line, _DEVICE), _DEVICE)
             _REPLY.check(reply, dict[str, Any], _DEVICE)
         except InputError as error:
-            raise step_failed("E420", f"the device answers something else than was asked: {error.issues[0].message}") from None
+            raise step_failed(
+                "E420", f"the device answers something else than was asked: {error.issues[0].message}"
+            ) from None
         if "error" in reply:
             raise step_failed("E420", f"the device refuses: {str(reply['error'])[:1000]}")
         return reply
 
     def _lost(self) -> Exception:
         why = self._last_words()
-        return step_failed("E420", f"the connection to the device was lost{': ' * bool(why)}{why}", help="type the same command again: it goes on where it was")
+        return step_failed(
+            "E420",
+            f"the connection to the device was lost{': ' * bool(why)}{why}",
+            help="type the same command again: it goes on where it was",
+        )
 
 
 @contextmanager
 def connected(transport: Transport, python: str) -> Iterator[Client]:
-    """An agent on the device, run by that Python there; it ends with the connection. Raises InputError E145 where the device
-    cannot be reached or has no such Python."""
+    """An agent on the device, run by that Python there; it ends with the connection.
+
+    Raises InputError E145 where the device cannot be reached or has no such Python.
+    """
     source = Path(agent.__file__).read_text(encoding="utf-8")
     with tempfile.TemporaryFile() as errors:
         process = transport.start([python, "-c", source], errors)
@@ -94,9 +102,16 @@ def connected(transport: Transport, python: str) -> Iterator[Client]:
             client = Client(process.stdin, process.stdout, last_words)
             if not client.hello():
                 status = process.wait()
-                what = f"there is no {python} on the device" if status == 127 else "the device cannot be reached, or its Python does not start"
-                raise bad_input("E145", f"{what}: {last_words() or f'exit status {status}'}",
-                                help="--python names the device's Python; `ssh` with the same options shows more")  # fmt: skip
+                what = (
+                    f"there is no {python} on the device"
+                    if status == 127
+                    else "the device cannot be reached, or its Python does not start"
+                )
+                raise bad_input(
+                    "E145",
+                    f"{what}: {last_words() or f'exit status {status}'}",
+                    help="--python names the device's Python; `ssh` with the same options shows more",
+                )
             yield client
         finally:
             with suppress(OSError):  # what was not sent yet cannot be

@@ -54,14 +54,28 @@ class Proved(Checked):
     starts: Annotated[list[_Started], Field(min_length=1)]
 
 
-def latencies(measured: dict[str, Any], manifest: Manifest, cpu: str, runtime: str, session: dict[str, Any]) -> list[Latency]:
+def latencies(
+    measured: dict[str, Any], manifest: Manifest, cpu: str, runtime: str, session: dict[str, Any]
+) -> list[Latency]:
     """One for each sequence of the target."""
     target, out = manifest.target, []
     for each in measured["latency"]:
         samples = each["samples"]
         p50, p90, p99 = (float(np.percentile(samples, q)) for q in PERCENTILES.values())
-        times = {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99 if len(samples) >= MIN_QUERIES["p99"] else None, "queries": len(samples)}
-        where = {"target": target.name, "threads": target.threads, "batch": target.batch, "sequence": each["sequence"], "device": cpu, "runtime": runtime}
+        times = {
+            "p50_ms": p50,
+            "p90_ms": p90,
+            "p99_ms": p99 if len(samples) >= MIN_QUERIES["p99"] else None,
+            "queries": len(samples),
+        }
+        where = {
+            "target": target.name,
+            "threads": target.threads,
+            "batch": target.batch,
+            "sequence": each["sequence"],
+            "device": cpu,
+            "runtime": runtime,
+        }
         out.append(Latency.model_validate({"subject": "candidate", **where, **times, "session": session}))
     return out
 
@@ -78,19 +92,32 @@ def decide(specs: Sequence[GateSpec], measured: dict[str, Any], manifest: Manife
 def _decide(spec: GateSpec, measured: dict[str, Any], manifest: Manifest) -> Gate:
     kind, bound = spec.bound
     few = ""
-    about: dict[str, Any] = {"metric": spec.metric, "bound": bound, "kind": kind, "confidence": spec.confidence, "target": manifest.target.name}
+    about: dict[str, Any] = {
+        "metric": spec.metric,
+        "bound": bound,
+        "kind": kind,
+        "confidence": spec.confidence,
+        "target": manifest.target.name,
+    }
     if spec.metric.startswith("latency."):
         by_sequence = {each["sequence"]: each["samples"] for each in measured["latency"]}
         about["sequence"] = spec.sequence or manifest.target.sequence[0]
         samples, percentile = np.array(by_sequence.get(about["sequence"], [])), spec.metric.partition(".")[2]
         if not len(samples):
-            return Gate(**about, verdict="inconclusive", value=None, reason=f"nothing was measured at {about['sequence']}")
+            return Gate(
+                **about, verdict="inconclusive", value=None, reason=f"nothing was measured at {about['sequence']}"
+            )
         bounds, unit = percentile_bounds(samples, PERCENTILES[percentile], spec.confidence), "ms"
         if len(samples) < (needed := MIN_QUERIES[percentile]):
-            bounds, few = of_few_queries(bounds, [samples], PERCENTILES[percentile], spec.confidence), f"; {len(samples)} queries: {percentile} needs {needed}"
+            bounds, few = (
+                of_few_queries(bounds, [samples], PERCENTILES[percentile], spec.confidence),
+                f"; {len(samples)} queries: {percentile} needs {needed}",
+            )
     else:
         key, scale, unit = ("ms", 1.0, "ms") if spec.metric == "start.cold" else ("peak_bytes", 1e6, "MB")
-        bounds = percentile_bounds(np.array([s[key] for s in measured["starts"]]) / scale, 50.0, spec.confidence, block=1)
+        bounds = percentile_bounds(
+            np.array([s[key] for s in measured["starts"]]) / scale, 50.0, spec.confidence, block=1
+        )
     if not np.isfinite([bounds.value, bounds.low]).all():
         return Gate(**about, verdict="fail", value=None, reason="what was measured is no number")
     verdict = "pass" if bounds.high <= bound else "inconclusive" if bounds.low <= bound else "fail"

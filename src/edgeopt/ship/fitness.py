@@ -17,20 +17,56 @@ def issues(probe: dict[str, Any], manifest: Manifest, size: int) -> list[Issue]:
     """All that is in the way. probe: what the agent found. size: bytes of the bundle."""
     found = []
     if tuple(map(int, probe["python"].split(".")[:2])) < PYTHON:
-        found.append(Issue("E145", f"the device has Python {probe['python']}, and a bundle needs {PYTHON[0]}.{PYTHON[1]}", help="--python names another one"))
+        found.append(
+            Issue(
+                "E145",
+                f"the device has Python {probe['python']}, and a bundle needs {PYTHON[0]}.{PYTHON[1]}",
+                help="--python names another one",
+            )
+        )
     if missing := [name for name, version in probe["packages"].items() if version is None]:
-        found.append(Issue("E145", f"the device's Python has no {', '.join(missing)}", help=f"pip install {' '.join(missing)} there, or --python PATH"))
+        found.append(
+            Issue(
+                "E145",
+                f"the device's Python has no {', '.join(missing)}",
+                help=f"pip install {' '.join(missing)} there, or --python PATH",
+            )
+        )
     if missing := [flag for flag in manifest.target.instructions if flag not in probe["flags"]]:
-        what = f"{probe['cpu']} has no {', '.join(missing)}" if probe["flags"] else "the processor's flags cannot be read"
-        found.append(Issue("E145", f"the target '{manifest.target.name}' names instructions, and {what}", help="bundle a run that was made for such a device"))
+        what = (
+            f"{probe['cpu']} has no {', '.join(missing)}" if probe["flags"] else "the processor's flags cannot be read"
+        )
+        found.append(
+            Issue(
+                "E145",
+                f"the target '{manifest.target.name}' names instructions, and {what}",
+                help="bundle a run that was made for such a device",
+            )
+        )
     if (need := size - probe["partial_bytes"] + _SPARE) > probe["free_bytes"]:
         found.append(
-            Issue("E145", f"the device has {probe['free_bytes'] / 1e6:.1f} MB free, and {need / 1e6:.1f} MB are needed", help="free some, or lower --keep")
+            Issue(
+                "E145",
+                f"the device has {probe['free_bytes'] / 1e6:.1f} MB free, and {need / 1e6:.1f} MB are needed",
+                help="free some, or lower --keep",
+            )
         )
     if not probe["writable"]:
-        found.append(Issue("E145", "the folder on the device cannot be written", help="make it there for the user that ssh logs in as"))
+        found.append(
+            Issue(
+                "E145",
+                "the folder on the device cannot be written",
+                help="make it there for the user that ssh logs in as",
+            )
+        )
     if probe["foreign"]:
-        found.append(Issue("E145", "the folder on the device has something called 'current' that is no link", help="give another folder"))
+        found.append(
+            Issue(
+                "E145",
+                "the folder on the device has something called 'current' that is no link",
+                help="give another folder",
+            )
+        )
     return found
 
 

@@ -1,4 +1,7 @@
-"""The steps of a ship: look, copy, prove, switch. What is current on the device stays so until the new one is proven."""
+"""The steps of a ship: look, copy, prove, switch.
+
+What is current on the device stays so until the new one is proven.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,11 @@ _PATIENCE = 600
 
 @dataclass(frozen=True)
 class Options:
-    """python: the device's. keep: versions that stay there. gates: besides those of the bundle. key: see `verified`. run: the
-    one that the bundle must have been made of."""
+    """python: the device's.
+
+    keep: versions that stay there. gates: besides those of the bundle. key: see `verified`. run: the one that the
+    bundle must have been made of.
+    """
 
     python: str = "python3"
     keep: int = 3
@@ -40,8 +46,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Shipped:
-    """device: for the report; None in a dry run. measured: every sample. sent, resumed: bytes that were copied, and that were
-    there from a ship that was cut off."""
+    """device: for the report; None in a dry run.
+
+    measured: every sample. sent, resumed: bytes that were copied, and that were there from a ship that was cut off.
+    """
 
     device: Device | None
     measured: dict[str, Any]
@@ -52,9 +60,12 @@ class Shipped:
 
 
 def ship(path: Path, transport: Transport, options: Options, progress: Progress) -> Shipped:
-    """Bring a bundle to a device. Raises InputError E140 to E142 for the bundle and E145 for the device, before anything is
-    copied; StepError E420 where the connection is lost or E421 where the self-test fails, with what was current still so. A
-    gate that fails raises nothing: `device.switched` says that nothing was switched."""
+    """Bring a bundle to a device.
+
+    Raises InputError E140 to E142 for the bundle and E145 for the device, before anything is copied; StepError E420
+    where the connection is lost or E421 where the self-test fails, with what was current still so. A gate that fails
+    raises nothing: `device.switched` says that nothing was switched.
+    """
     with verified(path, options.key) as bundle:
         if options.run is not None:
             check_run(options.run, bundle.manifest)
@@ -82,8 +93,10 @@ def _ship(client: Client, bundle: Bundle, transport: Transport, options: Options
 
 
 def roll_back(transport: Transport, python: str) -> str:
-    """Make the version before current again, after its self-test; returns its ID. Raises InputError E145, StepError E420 or
-    E421."""
+    """Make the version before current again, after its self-test; returns its ID.
+
+    Raises InputError E145, StepError E420 or E421.
+    """
     with connected(transport, python) as client:
         _probe(client, transport, "")
         client.ask("begin")
@@ -167,20 +180,36 @@ def _tested(client: Client, what: str, id: str, seconds: float = _PATIENCE) -> d
 
 
 def _failed(why: str) -> Exception:
-    return step_failed("E421", f"on the device {why}", help="what was current there before still is; `edgeopt bundle verify` tries the bundle here")
+    return step_failed(
+        "E421",
+        f"on the device {why}",
+        help="what was current there before still is; `edgeopt bundle verify` tries the bundle here",
+    )
 
 
-def _device(transport: Transport, bundle: Bundle, probe: dict[str, Any], measured: dict[str, Any], more: Sequence[GateSpec]) -> Device:
+def _device(
+    transport: Transport, bundle: Bundle, probe: dict[str, Any], measured: dict[str, Any], more: Sequence[GateSpec]
+) -> Device:
     manifest = bundle.manifest
     session = json.loads((bundle.folder / SESSION).read_text(encoding="utf-8")).get(manifest.model, {})
     gates = decide.decide([*manifest.gates, *more], measured, manifest)
     return Device(
-        name=transport.name, path=transport.path, shipped=datetime.now(UTC).isoformat(timespec="seconds"), bundle=bundle.digest, switched=False,
-        verdict=verdict_of(gates), gates=gates, max_abs_diff=measured["selftest"]["max_abs_diff"], tolerance=measured["selftest"]["tolerance"],
-        texts=measured["selftest"]["texts"], starts=decide.starts(measured),
-        latency=decide.latencies(measured, manifest, probe["cpu"], f"onnxruntime {probe['packages']['onnxruntime']}", session),
+        name=transport.name,
+        path=transport.path,
+        shipped=datetime.now(UTC).isoformat(timespec="seconds"),
+        bundle=bundle.digest,
+        switched=False,
+        verdict=verdict_of(gates),
+        gates=gates,
+        max_abs_diff=measured["selftest"]["max_abs_diff"],
+        tolerance=measured["selftest"]["tolerance"],
+        texts=measured["selftest"]["texts"],
+        starts=decide.starts(measured),
+        latency=decide.latencies(
+            measured, manifest, probe["cpu"], f"onnxruntime {probe['packages']['onnxruntime']}", session
+        ),
         environment={key: probe[key] for key in ("python", "platform", "machine", "cpu", "cpus", "packages")},
-    )  # fmt: skip
+    )
 
 
 if TYPE_CHECKING:
@@ -188,7 +217,13 @@ if TYPE_CHECKING:
 
 
 def check_run(run: Path, manifest: Manifest) -> None:
-    """Raises InputError E115 where that is no run, E150 where it is not as it was written, E145 where the bundle was made of another."""
+    """Raises InputError E115 where that is no run, E150 where it is not as it was written, E145 where the bundle was
+    made of another.
+    """
     seal = open_run(run).report.seal
     if seal is None or seal.files[LOCK] != manifest.lock:
-        raise bad_input("E145", f"the bundle was not made of the run {run}: their locks differ", help="bundle the run again, or give its own --run")
+        raise bad_input(
+            "E145",
+            f"the bundle was not made of the run {run}: their locks differ",
+            help="bundle the run again, or give its own --run",
+        )

@@ -24,8 +24,11 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
 
 
 class Transport(ABC):
-    """Base of every way to a device. name: the device in a few characters that a file's name may have. path: the folder there,
-    absolute, or below the home in the form /~/folder."""
+    """Base of every way to a device.
+
+    name: the device in a few characters that a file's name may have. path: the folder there, absolute, or below the
+    home in the form /~/folder.
+    """
 
     name: str
     path: str
@@ -69,8 +72,10 @@ class Ssh(Transport):
 
 @dataclass(frozen=True)
 class Adb(Transport):
-    """An Android device with a Python such as Termux', by the platform tools' adb. Written from adb's documentation, and not
-    tried on a device."""
+    """An Android device with a Python such as Termux', by the platform tools' adb.
+
+    Written from adb's documentation, and not tried on a device.
+    """
 
     serial: str
     path: str
@@ -83,7 +88,9 @@ class Adb(Transport):
         return ["adb", "-s", self.serial, "shell", "-T", shlex.join(argv)]  # -T: no terminal, so that bytes stay bytes
 
 
-def transport_of(url: str, port: int | None = None, identity: str | None = None, options: Sequence[str] = ()) -> Transport:
+def transport_of(
+    url: str, port: int | None = None, identity: str | None = None, options: Sequence[str] = ()
+) -> Transport:
     """ssh://[user@]host[:port]/path or adb://serial/path. Raises InputError E145."""
     help = "give ssh://user@host/folder or adb://serial/folder; /~/folder is below the home"
     try:
@@ -93,11 +100,22 @@ def transport_of(url: str, port: int | None = None, identity: str | None = None,
         raise bad_input("E145", f"--to {url!r} is no address: {error}", help=help) from None
     path = unquote(parts.path).rstrip("/")
     host, user = parts.hostname or "", unquote(parts.username) if parts.username else None
-    if parts.scheme not in ("ssh", "adb") or not path or "\0" in path or ".." in path.split("/") or not _HOST.fullmatch(host) or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("ssh", "adb")
+        or not path
+        or "\0" in path
+        or ".." in path.split("/")
+        or not _HOST.fullmatch(host)
+        or parts.query
+        or parts.fragment
+    ):
         raise bad_input("E145", f"--to {url!r} is no address of a device", help=help)
     if parts.password is not None or (user is not None and (parts.scheme == "adb" or not _USER.fullmatch(user))):
-        raise bad_input("E145", f"--to {url.replace(parts.password or ' ', '…')!r}: a user's name and nothing else stands before the @",
-                        help="let ssh ask for the password, or use a key")  # fmt: skip
+        raise bad_input(
+            "E145",
+            f"--to {url.replace(parts.password or ' ', '…')!r}: a user's name and nothing else stands before the @",
+            help="let ssh ask for the password, or use a key",
+        )
     if parts.scheme == "adb":
         return Adb(parts.netloc, path)  # as it is written: serials are in capitals
     return Ssh(host, path, user, port or there, identity, tuple(options))

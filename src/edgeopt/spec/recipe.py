@@ -45,7 +45,10 @@ class DataFiles(Strict):
 
 
 class MaxRows(Strict):
-    """Keep only the first rows of a split after a seeded shuffle: for quick trials on big data. Of coreference whole documents are kept."""
+    """Keep only the first rows of a split after a seeded shuffle: for quick trials on big data.
+
+    Of coreference whole documents are kept.
+    """
 
     train: Annotated[int, Field(ge=1)] | None = None
     validation: Annotated[int, Field(ge=1)] | None = None
@@ -55,12 +58,17 @@ class MaxRows(Strict):
 class DatasetSpec(Strict):
     """A hub dataset (`path`, `name`, `revision`), a local folder as `path`, or `data_files`."""
 
-    path: str | None = Field(None, min_length=1, description="hub dataset id, or a folder with train.* and validation.* files")
+    path: str | None = Field(
+        None, min_length=1, description="hub dataset id, or a folder with train.* and validation.* files"
+    )
     name: str | None = Field(None, description="configuration of the hub dataset")
     revision: str | None = None
     data_files: DataFiles | None = None
     delimiter: str | None = Field(
-        None, min_length=1, max_length=1, description="between the cells of csv and tsv files, such as `;`; default: a comma, in tsv files a tab"
+        None,
+        min_length=1,
+        max_length=1,
+        description="between the cells of csv and tsv files, such as `;`; default: a comma, in tsv files a tab",
     )
     max_rows: MaxRows = MaxRows()
 
@@ -81,21 +89,32 @@ class TextSource(Strict):
     """Rows of another dataset."""
 
     dataset: DatasetSpec = Field(description="as the task's; only its train split is read")
-    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str | None = Field(None, description="default: the task's")
+    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str | None = Field(
+        None, description="default: the task's"
+    )
 
 
 class TrainSource(TextSource):
-    """More rows to train on, for the same classes or scores: the train split of another dataset. Nothing is selected by,
-    calibrated or measured on them. Rows whose text the report split holds too are left out."""
+    """More rows to train on, for the same classes or scores: the train split of another dataset.
+
+    Nothing is selected by, calibrated or measured on them. Rows whose text the report split holds too are left out.
+    """
 
     label: str | None = Field(None, description="default: the task's")
-    labels: list[str] | None = Field(None, min_length=1, description="which of the task's classes each class number of this dataset is")
+    labels: list[str] | None = Field(
+        None, min_length=1, description="which of the task's classes each class number of this dataset is"
+    )
 
 
 class PairsSpec(Strict):
-    """Which earlier mentions a mention is paired with, and how much of a pair the model reads. Mentions are the gold ones."""
+    """Which earlier mentions a mention is paired with, and how much of a pair the model reads.
 
-    max_antecedents: int = Field(10, ge=1, description="pairs a mention at most: with the nearest ones before it, and always with the nearest")
+    Mentions are the gold ones.
+    """
+
+    max_antecedents: int = Field(
+        10, ge=1, description="pairs a mention at most: with the nearest ones before it, and always with the nearest"
+    )
     window: int = Field(5, ge=0, description="sentences before its own in which these may stand")
     context: int = Field(25, ge=0, description="words that are kept on either side of a mention, within its sentence")
 
@@ -110,32 +129,49 @@ class TaskSpec(Strict):
         "for coreference one that holds a document's sentences (`sentences` in conll files and CoNLL-2012 on the hub); for summarization the document"
     )
     choices: Annotated[list[str], Field(min_length=2)] | str | None = Field(
-        None, description="multiple-choice: one column that holds the list of choices (or {label, text}), or a column for each"
+        None,
+        description="multiple-choice: one column that holds the list of choices (or {label, text}), or a column for each",
     )
     pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
     label: str = "label"
-    labels: list[str] | None = Field(None, min_length=2, description="class names, in the order of the class numbers, which are the outputs of a trained head")
+    labels: list[str] | None = Field(
+        None,
+        min_length=2,
+        description="class names, in the order of the class numbers, which are the outputs of a trained head",
+    )
     missing_label: int | str | None = Field(
         None,
         description="what stands in the label column where there is no label, -1 for example: such rows are left out and counted; default: none may be missing",
     )
     leaks: Literal["report", "drop", "refuse"] = Field(
-        "report", description="rows of the report split whose text stands in train: counted and said, left out of the report split, or refused"
+        "report",
+        description="rows of the report split whose text stands in train: counted and said, left out of the report split, or refused",
     )
     metrics: list[TaskMetric] | None = Field(
-        None, min_length=1, description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; or rouge1, rouge2, rougeL"
+        None,
+        min_length=1,
+        description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; or rouge1, rouge2, rougeL",
     )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
     max_target_length: int | None = Field(
-        None, ge=4, le=1024, description="summarization: tokens of a summary, its two special ones included; longer ones are cut; default: 64"
+        None,
+        ge=4,
+        le=1024,
+        description="summarization: tokens of a summary, its two special ones included; longer ones are cut; default: 64",
     )
     long_text: Literal["truncate", "window"] = Field(
-        "truncate", description="what happens beyond max_length: cut off, or read in overlapping windows whose logits are averaged"
+        "truncate",
+        description="what happens beyond max_length: cut off, or read in overlapping windows whose logits are averaged",
     )
-    stride: int | None = Field(None, ge=1, description="tokens that neighboring windows share; default: a quarter of max_length")
+    stride: int | None = Field(
+        None, ge=1, description="tokens that neighboring windows share; default: a quarter of max_length"
+    )
     report: Literal["validation", "test"] | None = Field(None, description="split that every figure is measured on")
     selection: float = Field(
-        0.1, gt=0, lt=0.5, description="share of train held out where a checkpoint, int8 remedies (`policy: auto`) or the export are chosen"
+        0.1,
+        gt=0,
+        lt=0.5,
+        description="share of train held out where a checkpoint, int8 remedies (`policy: auto`) or the export are chosen",
     )
     slices: list[str] | None = Field(
         None,
@@ -143,7 +179,9 @@ class TaskSpec(Strict):
         description="columns of the data, of few values each, by which differences are shown besides; by label and by length they are anyway. "
         "Their values are kept in the run folder",
     )
-    train_with: list[TrainSource] = Field(default=[], description="more datasets to train on, see [task.train_with](#tasktrain_with)")
+    train_with: list[TrainSource] = Field(
+        default=[], description="more datasets to train on, see [task.train_with](#tasktrain_with)"
+    )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -184,7 +222,9 @@ class TaskSpec(Strict):
     def _metrics_fit(self) -> TaskSpec:
         wrong = [m for m in self.metrics or () if m not in self.known_metrics]
         if wrong:
-            raise ValueError(f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(self.known_metrics)}")
+            raise ValueError(
+                f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(self.known_metrics)}"
+            )
         if not TASKS[self.type].has_classes and (self.labels or any(source.labels for source in self.train_with)):
             raise ValueError(f"'labels' names classes; a {self.type.removeprefix('text-')} has none")
         twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
@@ -202,12 +242,16 @@ class TaskSpec(Strict):
             raise ValueError("'missing_label' is not for coreference, whose documents bring their entities")
         if self.type == "coreference" and self.labels:
             raise ValueError("'labels' names classes; those of coreference are no and yes")
-        if self.type in ("multiple-choice", "token-classification", "coreference", "summarization") and not isinstance(self.text, str):
+        if self.type in ("multiple-choice", "token-classification", "coreference", "summarization") and not isinstance(
+            self.text, str
+        ):
             raise ValueError(f"{self.type} reads one 'text' column")
         if self.max_target_length is not None and self.type != "summarization":
             raise ValueError("'max_target_length' belongs to summarization")
         if self.long_text == "window" and not TASKS[self.type].windowed:
-            raise ValueError(f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}")
+            raise ValueError(
+                f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}"
+            )
         if self.slices and not self.sliceable:
             raise ValueError(f"'slices' is not for {self.type}, whose rows are not measured apart")
         if taken := sorted({*(self.slices or ())} & {*GROUPINGS, "worst"}):
@@ -215,7 +259,9 @@ class TaskSpec(Strict):
         if self.stride is not None and self.long_text != "window":
             raise ValueError("'stride' belongs to 'long_text: window'")
         if self.stride is not None and self.stride > self.max_length // 2:
-            raise ValueError(f"'stride' is {self.stride}, and windows of {self.max_length} tokens may share at most half of them")
+            raise ValueError(
+                f"'stride' is {self.stride}, and windows of {self.max_length} tokens may share at most half of them"
+            )
         return self
 
 
@@ -226,14 +272,19 @@ class EarlyStopping(Strict):
 
 
 class Sampling(Strict):
-    """How an epoch's rows are drawn where there are several training datasets: of a dataset of N rows a share proportional
-    to N^α. Without this key: proportional. Annealed (Stickland & Murray 2019): α falls from 1 in the first epoch, in equal
-    steps, to 1 − anneal_by in the last. A dataset that gives less than all its rows goes on in the next epoch where it
-    stopped, and one that gives more begins again, shuffled anew."""
+    """How an epoch's rows are drawn where there are several training datasets: of a dataset of N rows a share
+    proportional to N^α. Without this key: proportional. Annealed (Stickland & Murray 2019): α falls from 1 in the first
+    epoch, in equal steps, to 1 − anneal_by in the last. A dataset that gives less than all its rows goes on in the next
+    epoch where it stopped, and one that gives more begins again, shuffled anew.
+    """
 
-    method: Literal["proportional", "uniform", "annealed"] = Field("proportional", description="α = 1; α = 0; α from large to small")
+    method: Literal["proportional", "uniform", "annealed"] = Field(
+        "proportional", description="α = 1; α = 0; α from large to small"
+    )
     anneal_by: float = Field(0.8, gt=0, le=1, description="how much α falls over the epochs; 0.8 is the paper's")
-    steps_per_epoch: int | None = Field(None, ge=1, description="optimizer steps an epoch; default: as many as the rows of all datasets make")
+    steps_per_epoch: int | None = Field(
+        None, ge=1, description="optimizer steps an epoch; default: as many as the rows of all datasets make"
+    )
 
 
 Weight = Annotated[float, Field(gt=0)]
@@ -242,9 +293,11 @@ Numbers = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
 class Unlabelled(TextSource):
-    """More texts to learn from the teacher on: the train split of a dataset, whose labels, where it has any, are not read. The
-    terms of the teacher apply to its rows and `labels` does not, each a mean over the rows that it applies to. To `sampling`
-    it is one dataset more. Rows whose text the report split, or the rows held out for selection, hold too are left out."""
+    """More texts to learn from the teacher on: the train split of a dataset, whose labels, where it has any, are not
+    read. The terms of the teacher apply to its rows and `labels` does not, each a mean over the rows that it applies
+    to. To `sampling` it is one dataset more. Rows whose text the report split, or the rows held out for selection, hold
+    too are left out.
+    """
 
     @property
     def key(self) -> str:
@@ -253,9 +306,10 @@ class Unlabelled(TextSource):
 
 
 class Distil(Strict):
-    """Train towards a teacher, besides the labels or in their place: the loss is the sum of the terms, each times its weight,
-    and a weight of 0 costs nothing. Terms of layers are means over the pairs of layers and over the tokens, padding aside.
-    What the teacher answers to the training rows is computed once and kept in the store."""
+    """Train towards a teacher, besides the labels or in their place: the loss is the sum of the terms, each times its
+    weight, and a weight of 0 costs nothing. Terms of layers are means over the pairs of layers and over the tokens,
+    padding aside. What the teacher answers to the training rows is computed once and kept in the store.
+    """
 
     teacher: Annotated[list[Name], Field(min_length=1)] | Name = Field(
         "baseline",
@@ -263,22 +317,38 @@ class Distil(Strict):
         "owner); of a list of them, the mean of their probabilities or scores",
     )
     labels: Share = Field(0.0, description="weight of the loss on the labels")
-    logits: Share = Field(1.0, description="weight of T²·KL of the logits (Hinton et al. 2015); of a regression, of the squared distance of the scores")
+    logits: Share = Field(
+        1.0,
+        description="weight of T²·KL of the logits (Hinton et al. 2015); of a regression, of the squared distance of the scores",
+    )
     temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided; 1 to 8 are usual")
-    hidden: Share = Field(0.0, description="weight of the mean squared distance of what matched layers write; a linear is learned where the widths differ")
+    hidden: Share = Field(
+        0.0,
+        description="weight of the mean squared distance of what matched layers write; a linear is learned where the widths differ",
+    )
     cosine: Share = Field(0.0, description="weight of 1 − cosine of the same (Sanh et al. 2019)")
     attention: Share = Field(0.0, description="weight of the KL of matched layers' attention, softmax(QKᵀ/√d)")
-    values: Share = Field(0.0, description="weight of the KL of the last layers' softmax(VVᵀ/√d) (MiniLM: Wang et al. 2020)")
+    values: Share = Field(
+        0.0, description="weight of the KL of the last layers' softmax(VVᵀ/√d) (MiniLM: Wang et al. 2020)"
+    )
     match: Literal["uniform", "dynamic"] | Numbers = Field(
         "uniform",
         description="uniform: every k-th layer of the deeper model with one of the other; dynamic: the teacher's, evenly spread, each with the student's that "
         "is nearest now, never back; or for each of the student's layers the teacher's, numbered from 0",
     )
     relation_heads: int | None = Field(
-        None, ge=1, description="parts that Q, K and V are split into, which must divide both models'; default: the heads, where both have as many"
+        None,
+        ge=1,
+        description="parts that Q, K and V are split into, which must divide both models'; default: the heads, where both have as many",
     )
-    unlabelled: Unlabelled | None = Field(None, description="more texts, without labels, see [training.distil.unlabelled](#trainingdistilunlabelled)")
-    cache_gb: float = Field(4.0, ge=0, description="largest cache of the teacher's answers, in 10^9 bytes; what needs more is computed in every epoch")
+    unlabelled: Unlabelled | None = Field(
+        None, description="more texts, without labels, see [training.distil.unlabelled](#trainingdistilunlabelled)"
+    )
+    cache_gb: float = Field(
+        4.0,
+        ge=0,
+        description="largest cache of the teacher's answers, in 10^9 bytes; what needs more is computed in every epoch",
+    )
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -297,9 +367,13 @@ class Distil(Strict):
         if not (self.labels or self.logits or self.layered):
             raise ValueError("nothing is learned where every weight is 0")
         if self.unlabelled is not None and not self.teachers:
-            raise ValueError("rows that are 'unlabelled' are learned from a teacher: give 'logits', or a term of layers, a weight")
+            raise ValueError(
+                "rows that are 'unlabelled' are learned from a teacher: give 'logits', or a term of layers, a weight"
+            )
         if self.layered and len(self.teachers) > 1:
-            raise ValueError("'hidden', 'cosine', 'attention' and 'values' take one teacher: of several, only the logits have a mean")
+            raise ValueError(
+                "'hidden', 'cosine', 'attention' and 'values' take one teacher: of several, only the logits have a mean"
+            )
         if self.match == "dynamic" and not self.hidden:
             raise ValueError("'match: dynamic' goes by the hidden states: give 'hidden' a weight")
         if self.match != "uniform" and not (self.hidden or self.cosine or self.attention):
@@ -322,16 +396,26 @@ class TrainParams(Strict):
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0, lt=1)
     layerwise_lr_decay: float | None = Field(None, gt=0, le=1, description="rate factor a layer, from the head down")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where a measurement here, at the model's widths, finds it quicker")
-    class_weights: Literal["balanced", "effective-number"] | dict[str, Weight] | list[Weight] | None = Field(
-        None, description="of each class in the loss: balanced is n/(k·n_c), effective-number (1−β)/(1−β^n_c), or weights by class name or number"
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where a measurement here, at the model's widths, finds it quicker"
     )
-    effective_beta: float = Field(0.999, gt=0, lt=1, description="β of effective-number; nearer to 1 weighs rare classes more")
+    class_weights: Literal["balanced", "effective-number"] | dict[str, Weight] | list[Weight] | None = Field(
+        None,
+        description="of each class in the loss: balanced is n/(k·n_c), effective-number (1−β)/(1−β^n_c), or weights by class name or number",
+    )
+    effective_beta: float = Field(
+        0.999, gt=0, lt=1, description="β of effective-number; nearer to 1 weighs rare classes more"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that is spread over all classes")
-    sampling: Sampling | None = Field(None, description="how rows of several datasets are drawn, see [training.sampling](#trainingsampling)")
+    sampling: Sampling | None = Field(
+        None, description="how rows of several datasets are drawn, see [training.sampling](#trainingsampling)"
+    )
     early_stopping: EarlyStopping | None = None
     distil: Distil | None = Field(None, description="learn from a teacher, see [training.distil](#trainingdistil)")
-    keep_best: bool = Field(False, description="keep the checkpoint that is best on the selection split, by the first metric; of summaries, by the loss")
+    keep_best: bool = Field(
+        False,
+        description="keep the checkpoint that is best on the selection split, by the first metric; of summaries, by the loss",
+    )
     seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
 
     @property
@@ -351,13 +435,16 @@ AUTO = "auto"
 
 
 class ExportSpec(Strict):
-    """One exporter and its options; `edgeopt exporters` lists them. `auto` measures several and keeps the fastest that holds the
-    gates."""
+    """One exporter and its options; `edgeopt exporters` lists them.
+
+    `auto` measures several and keeps the fastest that holds the gates.
+    """
 
     format: str
     options: dict[str, Any] = {}
     formats: Annotated[list[str], Field(min_length=1)] | None = Field(
-        None, description="with `format: auto`: what it measures; default: every exporter that can be run here and takes the model"
+        None,
+        description="with `format: auto`: what it measures; default: every exporter that can be run here and takes the model",
     )
 
 
@@ -366,7 +453,10 @@ class Target(Strict):
 
     name: str = Field(pattern=NAME)
     description: str = ""
-    runtime: str | None = Field(None, description="the one that the device has, where it has one alone; default: each export is measured in its own")
+    runtime: str | None = Field(
+        None,
+        description="the one that the device has, where it has one alone; default: each export is measured in its own",
+    )
     threads: int = Field(1, ge=1, le=256)
     batch: int = Field(1, ge=1, le=1024)
     sequence: list[Annotated[int, Field(ge=4, le=8192)] | Literal["task"]] = Field(
@@ -374,17 +464,29 @@ class Target(Strict):
     )
     queries: int = Field(700, ge=64, le=1_000_000, description="per subject and sequence; p90 needs 64, p99 needs 662")
     max_seconds: float = Field(
-        60.0, gt=0, le=86_400, description="limit for each length, of search, warm-up and openings too; a slow model or noisy machine leaves gates open"
+        60.0,
+        gt=0,
+        le=86_400,
+        description="limit for each length, of search, warm-up and openings too; a slow model or noisy machine leaves gates open",
     )
     instructions: list[str] = Field(
         default=[],
         description="CPU flags that the device has, by Linux's names, a bar between alternatives; a machine that lacks one decides no latency gate",
     )
-    without: list[str] = Field(default=[], description="CPU flags that the device lacks: a machine that has one of them decides no latency gate")
-    device: str | None = Field(
-        None, min_length=1, description="the one processor that bounds in milliseconds are for: part of its name, as `edgeopt doctor` shows it"
+    without: list[str] = Field(
+        default=[],
+        description="CPU flags that the device lacks: a machine that has one of them decides no latency gate",
     )
-    memory_mb: float | None = Field(None, gt=0, description="memory of the device, 10^6 bytes: every recipe with this target has a gate `memory.peak` of it")
+    device: str | None = Field(
+        None,
+        min_length=1,
+        description="the one processor that bounds in milliseconds are for: part of its name, as `edgeopt doctor` shows it",
+    )
+    memory_mb: float | None = Field(
+        None,
+        gt=0,
+        description="memory of the device, 10^6 bytes: every recipe with this target has a gate `memory.peak` of it",
+    )
 
 
 class Mended(ValueError):
@@ -466,7 +568,15 @@ def _decided_already(metric: str, kind: str, bound: float) -> str | None:
 
 
 #: A value that each bound may have.
-_EXAMPLES = {"max_drop": 0.01, "max_drop_relative": 0.01, "min": 0.9, "max_mb": 50, "max_ms": 20, "min_speedup": 1.5, "max_ratio": 0.5}
+_EXAMPLES = {
+    "max_drop": 0.01,
+    "max_drop_relative": 0.01,
+    "min": 0.9,
+    "max_mb": 50,
+    "max_ms": 20,
+    "min_speedup": 1.5,
+    "max_ratio": 0.5,
+}
 BOUNDS = ("max_drop", "max_drop_relative", "min", "max_mb", "max_ms", "min_speedup", "max_ratio")
 
 
@@ -483,17 +593,31 @@ def bounds_of(metric: str) -> tuple[str, ...]:
 
 class EmissionsSpec(Strict):
     """Energy and CO2eq of every step that is built, and of 1,000 inferences of both models, by CodeCarbon (an extra:
-    `pip install '.[emissions]'` in the checkout). Estimated where the machine has no counter. Changes no key and no model."""
+    `pip install '.[emissions]'` in the checkout). Estimated where the machine has no counter. Changes no key and no
+    model.
+    """
 
-    country: str | None = Field(None, description="three letters of ISO 3166, whose mix of electricity counts; default: `EDGEOPT_COUNTRY`")
-    seconds: float = Field(10.0, ge=1, le=3600, description="how long each model answers queries; the shorter, the wider the bounds: publish 60 or more")
+    country: str | None = Field(
+        None, description="three letters of ISO 3166, whose mix of electricity counts; default: `EDGEOPT_COUNTRY`"
+    )
+    seconds: float = Field(
+        10.0,
+        ge=1,
+        le=3600,
+        description="how long each model answers queries; the shorter, the wider the bounds: publish 60 or more",
+    )
 
 
 class Diagnostics(Strict):
     """What the report lists beside the figures. Changes no key and no model."""
 
-    flips: int = Field(10, ge=0, le=1000, description="answers that changed, at most, of each kind; of scores those that changed most")
-    texts: bool = Field(True, description="show their texts, 300 characters of each; false where the run folder goes where the data may not")
+    flips: int = Field(
+        10, ge=0, le=1000, description="answers that changed, at most, of each kind; of scores those that changed most"
+    )
+    texts: bool = Field(
+        True,
+        description="show their texts, 300 characters of each; false where the run folder goes where the data may not",
+    )
 
 
 class StepParams(Strict):
@@ -522,28 +646,39 @@ class Insert(Strict):
 
 
 class Variant(Strict):
-    """What one variant of an axis changes in the recipe. In each cell the axes' changes are made in the order of this
-    table, so that nothing depends on the order of the axes: a `set` for a step that another axis removed is left out, and so is one for a
-    parameter that the step in its place does not have."""
+    """What one variant of an axis changes in the recipe.
 
-    replace: dict[str, dict[str, Any]] = Field(default={}, description="a step's id: the step in its place, which keeps the id unless it has one")
+    In each cell the axes' changes are made in the order of this table, so that nothing depends on the order of the
+    axes: a `set` for a step that another axis removed is left out, and so is one for a parameter that the step in its
+    place does not have.
+    """
+
+    replace: dict[str, dict[str, Any]] = Field(
+        default={}, description="a step's id: the step in its place, which keeps the id unless it has one"
+    )
     insert: list[Insert] = Field(default=[], description="steps that the others do not have")
     remove: list[str] = Field(default=[], description="ids of steps that are not there")
-    set: dict[str, Any] = Field(default={}, description="values by key, a step by its id, as `--set` takes them: `{steps.prune.sparsity: 0.6}`")
+    set: dict[str, Any] = Field(
+        default={}, description="values by key, a step by its id, as `--set` takes them: `{steps.prune.sparsity: 0.6}`"
+    )
 
 
 Value = str | int | float | bool | None
 
 
 class Matrix(Strict):
-    """Several recipes in one: a cell for each combination of the axes' variants. Cells that come out the same are one."""
+    """Several recipes in one: a cell for each combination of the axes' variants.
+
+    Cells that come out the same are one.
+    """
 
     axes: dict[str, dict[str, Variant | None] | list[Value]] = Field(
         min_length=1,
         description="a name: its variants by name, see below; or a key as `--set` takes it: the values that it has, as in `seed: [1, 2, 3]`",
     )
     exclude: list[dict[str, Value]] = Field(
-        default=[], description="combinations that are left out: the variant of one axis or of several, as in `{prune: off}`"
+        default=[],
+        description="combinations that are left out: the variant of one axis or of several, as in `{prune: off}`",
     )
 
 
@@ -560,8 +695,12 @@ class RecipeHead(Strict):
     export: list[ExportSpec] = Field([ExportSpec(format="onnx")], min_length=1)
     targets: list[str | Target] = Field(default=["cpu-1-thread"], min_length=1)
     gates: list[GateSpec] = []
-    emissions: EmissionsSpec | None = Field(None, description="`{}` or with keys: also measure energy, see [emissions](#emissions)")
-    diagnostics: Diagnostics = Field(Diagnostics(), description="how many changed answers the report lists, see [diagnostics](#diagnostics)")
+    emissions: EmissionsSpec | None = Field(
+        None, description="`{}` or with keys: also measure energy, see [emissions](#emissions)"
+    )
+    diagnostics: Diagnostics = Field(
+        Diagnostics(), description="how many changed answers the report lists, see [diagnostics](#diagnostics)"
+    )
     seed: Seed = 42
     seeds: list[Seed] | None = Field(
         None,

@@ -1,4 +1,6 @@
-"""Which tasks there are, and what a recipe must know of each: it is said by the task's class, which is imported when it is asked."""
+"""Which tasks there are, and what a recipe must know of each: it is said by the task's class, which is imported when it
+is asked.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def _made(given: object, name: str) -> TaskKind:
     if not default or not set(default) <= set(known):
         raise TypeError(f"default_metrics of {given.__name__} must be some of its known_metrics")
     if wide := [metric for metric, (low, high) in getattr(given, "ranges", {}).items() if low < -1 or high > 1]:
-        raise TypeError(f"{given.__name__} has a metric '{wide[0]}' beyond -1 and 1: scale it to a fraction of the most that it can be")
+        raise TypeError(
+            f"{given.__name__} has a metric '{wide[0]}' beyond -1 and 1: scale it to a fraction of the most that it can be"
+        )
     if taken := sorted(set(known) & set(MEASURED)):
         raise TypeError(f"{given.__name__} has a metric '{taken[0]}', which is a word of edgeopt's own")
     return cast(TaskKind, given)

@@ -16,9 +16,12 @@ _CHUNK = 100  # what stays in the cache is quicker
 
 
 def bootstrap(statistic: Statistic, counts: Values, confidence: float) -> Bounds:
-    """A statistic with its one-sided bounds, by the BCa bootstrap (Efron 1987, JASA 82:171) of 10,000 resamples. Where few
-    rows tell two models apart their number is skewed, and plain percentiles would pass a gate at its margin twice as often
-    as they say. counts: how many rows each unit stands for; weights are what a resample has in their place."""
+    """A statistic with its one-sided bounds, by the BCa bootstrap (Efron 1987, JASA 82:171) of 10,000 resamples.
+
+    Where few rows tell two models apart their number is skewed, and plain percentiles would pass a gate at its margin
+    twice as often as they say. counts: how many rows each unit stands for; weights are what a resample has in their
+    place.
+    """
     value = float(statistic(counts[None].astype(float))[0])
     if confidence == 0.5:
         return Bounds(value, value, value)
@@ -46,8 +49,10 @@ def _without_one(counts: Values) -> Iterator[Values]:
 
 
 def _levels(value: float, draws: Values, without: Values, counts: Values, confidence: float) -> tuple[float, float]:
-    """Which quantiles of the draws are the bounds: corrected for how far the draws are off the value, for how their spread
-    depends on it, and, by Student's t, for how few rows that spread is known from (Hesterberg 2015, section 3.3)."""
+    """Which quantiles of the draws are the bounds: corrected for how far the draws are off the value, for how their
+    spread depends on it, and, by Student's t, for how few rows that spread is known from (Hesterberg 2015, section
+    3.3).
+    """
     below = float(np.mean(draws < value - 1e-12) + np.mean(np.abs(draws - value) <= 1e-12) / 2)
     off = normal_quantile(min(max(below, 0.5 / len(draws)), 1 - 0.5 / len(draws)))
     spread = np.average(without, weights=counts) - without

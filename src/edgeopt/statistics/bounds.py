@@ -33,8 +33,10 @@ def accuracy_difference(base_right: Values, candidate_right: Values, confidence:
 
 def paired_proportions(gained: float, lost: float, n: float, confidence: float) -> Bounds:
     """(gained - lost) / n by Tango's score interval for paired proportions (Tango 1998, Statistics in Medicine 17:891).
-    Unlike a bootstrap it does not shrink to nothing where the two models agree on every row. gained, lost: rows that the
-    candidate alone, and the baseline alone, answers rightly."""
+
+    Unlike a bootstrap it does not shrink to nothing where the two models agree on every row. gained, lost: rows that
+    the candidate alone, and the baseline alone, answers rightly.
+    """
     z = normal_quantile(confidence)
     point = (gained - lost) / n
 
@@ -45,7 +47,9 @@ def paired_proportions(gained: float, lost: float, n: float, confidence: float) 
         q = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
         variance = n * (2 * q + delta * (1 - delta))
         top = gained - lost - n * delta
-        return top / math.sqrt(variance) if variance > 1e-12 else math.copysign(math.inf, top) if abs(top) > 1e-9 else 0.0
+        return (
+            top / math.sqrt(variance) if variance > 1e-12 else math.copysign(math.inf, top) if abs(top) > 1e-9 else 0.0
+        )
 
     return Bounds(point, _root(lambda d: score(d) - z, -1.0, point), _root(lambda d: score(d) + z, point, 1.0))
 
@@ -84,15 +88,23 @@ def _resampled_rounds(rounds: int, resamples: int, block: int) -> Values:
     return (starts[:, :, None] + np.arange(block)).reshape(resamples, -1)[:, :rounds]
 
 
-def percentile_ratio(baseline: Values, candidate: Values, percentile: float, confidence: float, block: int = _BLOCK) -> Bounds:
-    """Baseline's percentile over the candidate's, from samples of the same rounds; block: rounds that are resampled together."""
+def percentile_ratio(
+    baseline: Values, candidate: Values, percentile: float, confidence: float, block: int = _BLOCK
+) -> Bounds:
+    """Baseline's percentile over the candidate's, from samples of the same rounds; block: rounds that are resampled
+    together.
+    """
     rounds = min(len(baseline), len(candidate))
     index = _resampled_rounds(rounds, RESAMPLES // 5, block)
     top, bottom = (np.percentile(x[index], percentile, axis=1) for x in (baseline[:rounds], candidate[:rounds]))
-    return _bounds(float(np.percentile(baseline, percentile) / np.percentile(candidate, percentile)), top / bottom, confidence)
+    return _bounds(
+        float(np.percentile(baseline, percentile) / np.percentile(candidate, percentile)), top / bottom, confidence
+    )
 
 
 def percentile_bounds(samples: Values, percentile: float, confidence: float, block: int = _BLOCK) -> Bounds:
     """A percentile of latencies with its bounds."""
     index = _resampled_rounds(len(samples), RESAMPLES // 5, block)
-    return _bounds(float(np.percentile(samples, percentile)), np.percentile(samples[index], percentile, axis=1), confidence)
+    return _bounds(
+        float(np.percentile(samples, percentile)), np.percentile(samples[index], percentile, axis=1), confidence
+    )

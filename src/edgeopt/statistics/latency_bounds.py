@@ -1,13 +1,13 @@
 """Bounds on latencies that were measured over several openings of their files. numpy alone.
 
-Where a file's weights come to lie in memory is drawn anew whenever it is opened, and makes it some percent quicker or slower as
-long as it is open (benchmarks/results/latency_honesty.md). However many queries one opening answers, they do not tell that
-apart from the file. So the openings are what is resampled: the rounds of one are left out at a time (the grouped jackknife:
-Efron and Tibshirani 1993, chapter 11), and Student's t for as many openings makes the bounds. What is correlated in time
-within an opening is in them too.
+Where a file's weights come to lie in memory is drawn anew whenever it is opened, and makes it some percent quicker or
+slower as long as it is open (benchmarks/results/latency_honesty.md). However many queries one opening answers, they do
+not tell that apart from the file. So the openings are what is resampled: the rounds of one are left out at a time (the
+grouped jackknife: Efron and Tibshirani 1993, chapter 11), and Student's t for as many openings makes the bounds. What
+is correlated in time within an opening is in them too.
 
-Between two times more differs than where the weights lie. What is compared then was measured in several sittings, each a
-process of its own, beside a twin that is the same at both times (`measure/twin.py`); there the sittings are the units
+Between two times more differs than where the weights lie. What is compared then was measured in several sittings, each
+a process of its own, beside a twin that is the same at both times (`measure/twin.py`); there the sittings are the units
 (benchmarks/results/occasions.md).
 """
 
@@ -24,8 +24,8 @@ from edgeopt.statistics.bounds import Bounds, Values
 
 #: Rounds of which no openings are known are taken in so many equal parts.
 PARTS = 8
-#: By how much a ratio to the twin may differ from one occasion to another besides, as a standard deviation: a prior, as sittings of a
-#: minute cannot show it. Degrees of freedom at which Student's t is the normal distribution.
+#: By how much a ratio to the twin may differ from one occasion to another besides, as a standard deviation: a prior, as
+#: sittings of a minute cannot show it. Degrees of freedom at which Student's t is the normal distribution.
 OCCASION, _MOST = 0.01, 1000.0
 #: Above it no float holds the power of e.
 _LARGEST_EXPONENT = 709.0
@@ -33,9 +33,13 @@ _LARGEST_EXPONENT = 709.0
 LARGEST, CONFIDENCE = 0.05, 0.995
 
 
-def ratio_bounds(over: Values, under: Values, percentile: float, confidence: float, openings: Sequence[int] = ()) -> Bounds:
-    """A percentile of the one over that of the other, samples of the same rounds, with its bounds. openings: how many rounds
-    each opening has, in order."""
+def ratio_bounds(
+    over: Values, under: Values, percentile: float, confidence: float, openings: Sequence[int] = ()
+) -> Bounds:
+    """A percentile of the one over that of the other, samples of the same rounds, with its bounds.
+
+    openings: how many rounds each opening has, in order.
+    """
     rounds = min(len(over), len(under))
 
     def statistic(keep: Values) -> float:
@@ -46,7 +50,10 @@ def ratio_bounds(over: Values, under: Values, percentile: float, confidence: flo
 
 
 class Beside(NamedTuple):
-    """Samples of a subject and of the twin beside it, of the same rounds. sittings: how many rounds each sitting has, in order."""
+    """Samples of a subject and of the twin beside it, of the same rounds.
+
+    sittings: how many rounds each sitting has, in order.
+    """
 
     samples: Values
     twin: Values
@@ -54,10 +61,12 @@ class Beside(NamedTuple):
 
 
 def between_times(over: Beside, under: Beside, percentile: float, confidence: float) -> Bounds | None:
-    """A percentile of the one over that of the other, which were measured at two times, each by its ratio to the twin. The
-    error between occasions is that between the sittings of either time, a sitting being a unit, and OCCASION, for what sittings in
-    a row all share; together they have Welch's degrees of freedom. None where there is one sitting alone, which says nothing of
-    others."""
+    """A percentile of the one over that of the other, which were measured at two times, each by its ratio to the twin.
+
+    The error between occasions is that between the sittings of either time, a sitting being a unit, and OCCASION, for
+    what sittings in a row all share; together they have Welch's degrees of freedom. None where there is one sitting
+    alone, which says nothing of others.
+    """
     top, bottom = (_of_sittings(x, percentile) for x in (over, under))
     if not (top.freedom and bottom.freedom):
         return None
@@ -68,8 +77,11 @@ def between_times(over: Beside, under: Beside, percentile: float, confidence: fl
 
 
 def _of_sittings(found: Beside, percentile: float) -> _Estimate:
-    """The percentile's ratio to the twin's, of all rounds. Its error is the larger of the jackknife's, which sees how one ratio
-    comes of several sittings, and of what the sittings' own ratios vary by, which it misses where a middle one is the median."""
+    """The percentile's ratio to the twin's, of all rounds.
+
+    Its error is the larger of the jackknife's, which sees how one ratio comes of several sittings, and of what the
+    sittings' own ratios vary by, which it misses where a middle one is the median.
+    """
     sittings, rounds = found.sittings, min(len(found.samples), len(found.twin))
     if len(sittings) < 2 or sum(sittings) != rounds:
         return _Estimate(0.0, math.inf, 0)
@@ -89,10 +101,14 @@ def percentile_bounds(samples: Values, percentile: float, confidence: float, ope
 
 
 def drift(samples: Values, against: Values | None = None, openings: Sequence[int] = ()) -> Bounds:
-    """The median in the second half of the openings over that in the first; with `against`, samples of the same rounds, that of
-    the ratio of both medians. Bounds at 99.5 % by Student's t of the openings' logarithms, of one variance in both halves."""
+    """The median in the second half of the openings over that in the first; with `against`, samples of the same rounds,
+    that of the ratio of both medians. Bounds at 99.5 % by Student's t of the openings' logarithms, of one variance in
+    both halves.
+    """
     parts = [p for p in _parts(len(samples), openings) if len(p)]
-    values = np.array([math.log(np.median(samples[p])) - (0.0 if against is None else math.log(np.median(against[p]))) for p in parts])
+    values = np.array(
+        [math.log(np.median(samples[p])) - (0.0 if against is None else math.log(np.median(against[p]))) for p in parts]
+    )
     halves = values[: len(values) // 2], values[len(values) - len(values) // 2 :]
     if len(halves[0]) < 2:
         return Bounds(1.0, 0.0, math.inf)
@@ -108,19 +124,32 @@ def drifted(found: Bounds) -> bool:
 
 
 def wider(bounds: Bounds, change: Bounds) -> Bounds:
-    """Bounds on what changed meanwhile by so much from the first half to the second, as `drift` has it. From the middle of the
-    measuring, which the value stands for, to its end it is as far as from one half to the other; and where it drifts to is
-    known no better than as far again. So both bounds move out by the square of the largest change that cannot be ruled out."""
+    """Bounds on what changed meanwhile by so much from the first half to the second, as `drift` has it.
+
+    From the middle of the measuring, which the value stands for, to its end it is as far as from one half to the other;
+    and where it drifts to is known no better than as far again. So both bounds move out by the square of the largest
+    change that cannot be ruled out.
+    """
     far = max(change.high, 1 / change.low if change.low > 0 else math.inf)
     far *= far  # a power would overflow
     return Bounds(bounds.value, bounds.low / far, bounds.high * far)
 
 
 def order_bounds(samples: Values, percentile: float, confidence: float) -> Bounds:
-    """A percentile with its one-sided bounds from the order of the samples alone, whatever their distribution (David and
-    Nagaraja 2003, Order Statistics, section 7.1): where they are too few for a bound, 0 or infinity."""
+    """A percentile with its one-sided bounds from the order of the samples alone, whatever their distribution (David
+    and Nagaraja 2003, Order Statistics, section 7.1): where they are too few for a bound, 0 or infinity.
+    """
     n, p = len(samples), percentile / 100
-    chance = [math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)) for k in range(n + 1)]
+    chance = [
+        math.exp(
+            math.lgamma(n + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(n - k + 1)
+            + k * math.log(p)
+            + (n - k) * math.log1p(-p)
+        )
+        for k in range(n + 1)
+    ]
     below, ordered = np.cumsum(chance), np.sort(samples)  # below[k]: at most k samples are under the true percentile
     upper = int(np.searchsorted(below[:n], confidence))
     lower = int(np.sum(below[:n] <= 1 - confidence))

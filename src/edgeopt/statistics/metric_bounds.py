@@ -12,15 +12,19 @@ from edgeopt.statistics.bounds import Bounds, Values, accuracy_difference, norma
 
 #: Rows below which the bounds of a correlation are not to be believed: with fewer, nothing is ruled out.
 FEWEST_SCORES = 30
-#: Of how many of the rarest classes, and of the most frequent, errors are thought of; and rows from which a share is as good as normal.
+#: Of how many of the rarest classes, and of the most frequent, errors are thought of; and rows from which a share is as
+#: good as normal.
 _KINDS = 3
 _MANY = 1000
 
 
-def metric_difference(name: str, truth: Values, base: Values, candidate: Values, classes: int, confidence: float) -> Bounds:
-    """Candidate's metric minus baseline's on the same rows: Tango's interval for accuracy, else a paired bootstrap, BCa, of
-    10,000 resamples, but no narrower than what rows that nobody has seen may do. truth, base, candidate: class numbers or scores,
-    shape (rows,)."""
+def metric_difference(
+    name: str, truth: Values, base: Values, candidate: Values, classes: int, confidence: float
+) -> Bounds:
+    """Candidate's metric minus baseline's on the same rows: Tango's interval for accuracy, else a paired bootstrap,
+    BCa, of 10,000 resamples, but no narrower than what rows that nobody has seen may do. truth, base, candidate: class
+    numbers or scores, shape (rows,).
+    """
     if name == "accuracy":
         return accuracy_difference(base == truth, candidate == truth, confidence)
     unseen = paired_proportions(0, 0, len(truth), confidence).high
@@ -32,15 +36,26 @@ def metric_difference(name: str, truth: Values, base: Values, candidate: Values,
         found = bootstrap(lambda w: np.diff(both(w), axis=0)[0], np.ones(len(truth)), confidence)
         return _sparse(found, max(abs(before), abs(after)), len(truth), confidence)
     cells, counts = _joint([truth, base, candidate], classes)
-    found = bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 2)) - margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
+    found = bootstrap(
+        lambda w: (
+            margin_metric(name, *_margins(cells, w, classes, 2)) - margin_metric(name, *_margins(cells, w, classes, 1))
+        ),
+        counts,
+        confidence,
+    )
     rows = unseen * len(truth)
-    effect = metric_of(name, truth, candidate, classes) - min(_moved(name, truth, candidate, classes, lambda wrong, right: min(rows, right)))
+    effect = metric_of(name, truth, candidate, classes) - min(
+        _moved(name, truth, candidate, classes, lambda wrong, right: min(rows, right))
+    )
     return _no_narrower(found, effect)
 
 
 def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, confidence: float) -> Bounds:
-    """A metric with its bounds: Wilson's score interval for accuracy, else a bootstrap, BCa. That knows nothing of errors that are in
-    none of these rows: of each kind of error there may be as many as the exact bound says (Clopper and Pearson 1934)."""
+    """A metric with its bounds: Wilson's score interval for accuracy, else a bootstrap, BCa.
+
+    That knows nothing of errors that are in none of these rows: of each kind of error there may be as many as the exact
+    bound says (Clopper and Pearson 1934).
+    """
     n = len(truth)
     if name == "accuracy":
         return proportion(float(np.mean(truth == predicted)), n, confidence)
@@ -53,7 +68,9 @@ def metric_bounds(name: str, truth: Values, predicted: Values, classes: int, con
         return Bounds(value, max(low, -1.0), min(high, 1.0))
     cells, counts = _joint([truth, predicted], classes)
     found = bootstrap(lambda w: margin_metric(name, *_margins(cells, w, classes, 1)), counts, confidence)
-    worse = _moved(name, truth, predicted, classes, lambda wrong, right: min(n * most_unseen(wrong, n, confidence) - wrong, right))
+    worse = _moved(
+        name, truth, predicted, classes, lambda wrong, right: min(n * most_unseen(wrong, n, confidence) - wrong, right)
+    )
     better = _moved(name, truth, predicted, classes, lambda wrong, right: n * least_seen(wrong, n, confidence) - wrong)
     return Bounds(found.value, min(found.low, *worse), max(found.high, *better))
 
@@ -67,8 +84,10 @@ def proportion(p: float, n: int, confidence: float) -> Bounds:
 
 def counted_difference(base: Values, candidate: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
     """The same by a paired bootstrap for a metric, from 0 to 1, of sums over rows, such as the F1 of entities.
-    base, candidate: what each row adds, shape (rows, counts). value: sums of shape (draws, counts) to (draws,).
-    Where there is one row alone, of which every resample is the same, nothing is ruled out."""
+
+    base, candidate: what each row adds, shape (rows, counts). value: sums of shape (draws, counts) to (draws,). Where
+    there is one row alone, of which every resample is the same, nothing is ruled out.
+    """
     if len(base) == 1:
         return Bounds(float((value(candidate) - value(base))[0]), -1.0, 1.0)
     found = bootstrap(lambda w: value(w @ candidate) - value(w @ base), np.ones(len(base)), confidence)
@@ -76,18 +95,24 @@ def counted_difference(base: Values, candidate: Values, value: Callable[[Values]
 
 
 def counted_bounds(counts: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
-    """A metric, from 0 to 1, of sums over rows with its bounds, by a bootstrap of the rows; as many of those that have anything to
-    count as may be unseen may also be all wrong, or all right."""
+    """A metric, from 0 to 1, of sums over rows with its bounds, by a bootstrap of the rows; as many of those that have
+    anything to count as may be unseen may also be all wrong, or all right.
+    """
     if len(counts) == 1:
         return Bounds(float(value(counts)[0]), 0.0, 1.0)
     found = bootstrap(lambda w: value(w @ counts), np.ones(len(counts)), confidence)
     unseen = most_unseen(0, max(int(np.sum(counts.any(axis=1))), 1), confidence)
-    return Bounds(found.value, min(found.low, found.value * (1 - unseen)), max(found.high, found.value + (1 - found.value) * unseen))
+    return Bounds(
+        found.value,
+        min(found.low, found.value * (1 - unseen)),
+        max(found.high, found.value + (1 - found.value) * unseen),
+    )
 
 
 def most_unseen(seen: int, rows: int, confidence: float) -> float:
-    """The largest share of rows that are of a kind of which so many were seen: the exact upper bound of Clopper and Pearson (1934).
-    At a confidence of .5, where bounds are the estimate, the share that was seen."""
+    """The largest share of rows that are of a kind of which so many were seen: the exact upper bound of Clopper and
+    Pearson (1934). At a confidence of .5, where bounds are the estimate, the share that was seen.
+    """
     return _share(seen, rows, confidence, lambda p: _no_more(seen, rows, p) > 1 - confidence)
 
 
@@ -113,24 +138,37 @@ def _no_more(seen: int, rows: int, p: float) -> float:
     """How likely no more than so many rows are of a kind of which the share is p, between 0 and 1."""
     if seen >= rows:
         return 1.0
-    logs = [math.lgamma(rows + 1) - math.lgamma(k + 1) - math.lgamma(rows - k + 1) + k * math.log(p) + (rows - k) * math.log1p(-p) for k in range(seen + 1)]
+    logs = [
+        math.lgamma(rows + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(rows - k + 1)
+        + k * math.log(p)
+        + (rows - k) * math.log1p(-p)
+        for k in range(seen + 1)
+    ]
     return float(np.sum(np.exp(logs)))
 
 
 def _no_narrower(found: Bounds, half: float) -> Bounds:
-    """Where rows tell two models apart rarely or never, resamples are alike, and a bootstrap is sure that they stay so. Of as many
-    rows some may: half is what those do."""
+    """Where rows tell two models apart rarely or never, resamples are alike, and a bootstrap is sure that they stay so.
+
+    Of as many rows some may: half is what those do.
+    """
     return Bounds(found.value, min(found.low, found.value - half), max(found.high, found.value + half))
 
 
 def _sparse(found: Bounds, size: float, rows: int, confidence: float) -> Bounds:
-    """The bounds of a correlation of that size, which is lost for every row that is answered at random. Few such rows make the bootstrap
-    too sure: one may happen to be near its label, so that it is as if none had been seen; and where some were, half of those
-    that may be unseen are on top."""
+    """The bounds of a correlation of that size, which is lost for every row that is answered at random.
+
+    Few such rows make the bootstrap too sure: one may happen to be near its label, so that it is as if none had been
+    seen; and where some were, half of those that may be unseen are on top.
+    """
     if confidence == 0.5:
         return found
     more = size * most_unseen(0, rows, confidence) / 2
-    return _no_narrower(Bounds(found.value, found.low - more, found.high + more), size * most_unseen(1, rows, confidence))
+    return _no_narrower(
+        Bounds(found.value, found.low - more, found.high + more), size * most_unseen(1, rows, confidence)
+    )
 
 
 def metric_of(name: str, truth: Values, predicted: Values, classes: int) -> float:
@@ -138,9 +176,10 @@ def metric_of(name: str, truth: Values, predicted: Values, classes: int) -> floa
 
 
 def _moved(name: str, truth: Values, predicted: Values, classes: int, rows: Callable[[int, int], float]) -> list[float]:
-    """The metric with rows of one class moved from the right answer to another one, for each such kind of error: between the
-    classes that are rarest and most frequent, which do most and least. rows: how many, by those of the kind that are wrong, and
-    of the class that are right; fewer than none are made right."""
+    """The metric with rows of one class moved from the right answer to another one, for each such kind of error:
+    between the classes that are rarest and most frequent, which do most and least. rows: how many, by those of the kind
+    that are wrong, and of the class that are right; fewer than none are made right.
+    """
     hit, true, answered = (x[0] for x in _margins(*_joint([truth, predicted], classes), classes, 1))
     order = np.argsort(np.where(true > 0, true, np.inf), kind="stable")[: int(np.sum(true > 0))].tolist()
     some = list(dict.fromkeys([*order[:_KINDS], *order[-_KINDS:], *(range(2) if classes == 2 else ())]))
@@ -160,12 +199,18 @@ def _joint(columns: list[Values], classes: int) -> tuple[Values, Values]:
 
 
 def _margins(cells: Values, counts: Values, classes: int, which: int) -> tuple[Values, Values, Values]:
-    """Right answers, rows and answers of each class, shapes (draws, classes), of column `which` of the cells: all that the
-    metrics need of a confusion matrix, which thousands of classes would make too large. counts: (draws, cells), or (cells,) for one."""
+    """Right answers, rows and answers of each class, shapes (draws, classes), of column `which` of the cells: all that
+    the metrics need of a confusion matrix, which thousands of classes would make too large. counts: (draws, cells), or
+    (cells,) for one.
+    """
     counts = np.atleast_2d(counts)
     truth, answer = cells[:, 0], cells[:, which]
     right = truth == answer
-    return _summed(truth[right], counts[:, right], classes), _summed(truth, counts, classes), _summed(answer, counts, classes)
+    return (
+        _summed(truth[right], counts[:, right], classes),
+        _summed(truth, counts, classes),
+        _summed(answer, counts, classes),
+    )
 
 
 def _summed(column: Values, counts: Values, classes: int) -> Values:
@@ -184,8 +229,10 @@ def confusion_metric(name: str, matrix: Values) -> Values:
 
 
 def margin_metric(name: str, hit: Values, true: Values, predicted: Values) -> Values:
-    """f1, precision, recall or matthews of each draw, from right answers, rows and answers of each class (draws, classes): of
-    class 1 where there are two classes, else the classes' mean, as scikit-learn has it with zero_division=0."""
+    """f1, precision, recall or matthews of each draw, from right answers, rows and answers of each class (draws,
+    classes): of class 1 where there are two classes, else the classes' mean, as scikit-learn has it with
+    zero_division=0.
+    """
     if name == "matthews":
         total = true.sum(1)
         top = hit.sum(1) * total - (true * predicted).sum(1)
@@ -201,8 +248,9 @@ def _divide(top: Values, bottom: Values) -> Values:
 
 
 def _correlations(name: str, truth: Values, predictions: list[Values]) -> Callable[[Values], Values]:
-    """Of weights (draws, rows) each prediction's correlation with the truth, (predictions, draws): Pearson's, or Spearman's
-    with the ranks that rows have in the resample."""
+    """Of weights (draws, rows) each prediction's correlation with the truth, (predictions, draws): Pearson's, or
+    Spearman's with the ranks that rows have in the resample.
+    """
     columns = [_ranks(x) if name == "spearman" else _standard(x) for x in (truth, *predictions)]
 
     def correlations(weights: Values) -> Values:

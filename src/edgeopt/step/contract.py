@@ -75,11 +75,15 @@ _SHED = {
 
 
 def fold(start: Facts, steps: Sequence[Placed]) -> Folded:
-    """Walk the steps over the facts. After a step that may not stand where it does, the walk goes on as
-    if it had been mended, so that one mistake is reported once."""
+    """Walk the steps over the facts.
+
+    After a step that may not stand where it does, the walk goes on as if it had been mended, so that one mistake is
+    reported once.
+    """
     result = Folded()
     current, history = start, []  # type: Facts, list[Placed]
-    shed: Facts = frozenset()  # what a mended step no longer meets, and the step after it that takes it away need not find
+    # what a mended step no longer meets, and the step after it that takes it away need not find
+    shed: Facts = frozenset()
     moved: set[str] = set()  # steps that a mend moves up
     for i, step in enumerate(steps):
         result.before.append(current)
@@ -143,7 +147,13 @@ def _too_late(step: Placed, fact: Fact, bringer: Placed, rest: Sequence[Placed])
 def _missing(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
     taker = _last(history, fact, "removes")
     if taker is None:
-        return Issue("E202", f"{_name(step)} needs {_a(fact)}, and nothing before it brings one", step.place, _BRING[fact], _rows((step, "requires", fact)))
+        return Issue(
+            "E202",
+            f"{_name(step)} needs {_a(fact)}, and nothing before it brings one",
+            step.place,
+            _BRING[fact],
+            _rows((step, "requires", fact)),
+        )
     return Issue(
         "E201",
         f"{_name(step)} cannot run after '{taker.id}'",
@@ -170,7 +180,11 @@ def _in_the_way(step: Placed, found: list[Fact], adder: Placed | None) -> Issue:
     fact = Fact.ADAPTER if Fact.ADAPTER in found else found[0]
     if adder is None:
         return Issue(
-            "E203", f"{_name(step)} cannot start from a model with {_a(fact)}", step.place, "start from a model without it", _rows((step, "forbids", fact))
+            "E203",
+            f"{_name(step)} cannot start from a model with {_a(fact)}",
+            step.place,
+            "start from a model without it",
+            _rows((step, "forbids", fact)),
         )
     help = _SHED.get(fact, "remove one of the two steps").format(step=step.id, earlier=adder.id)
     if fact is Fact.ADAPTER and _is_implied(step):

@@ -27,7 +27,9 @@ _OURS = {
 }
 
 
-TRANSFORMS: Registry[AnyTransform] = Registry("edgeopt.transforms", "transform", _OURS, instance_of(Transform, "transform"))
+TRANSFORMS: Registry[AnyTransform] = Registry(
+    "edgeopt.transforms", "transform", _OURS, instance_of(Transform, "transform")
+)
 
 
 def names() -> tuple[str, ...]:

@@ -67,8 +67,10 @@ class StepContext:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that a step needs besides its input: `baseline`, an earlier step's id, or a checkpoint. path: of the key below
-    the step that names it. role: what it is for. tokens: its tokens must be the student's."""
+    """A model that a step needs besides its input: `baseline`, an earlier step's id, or a checkpoint.
+
+    path: of the key below the step that names it. role: what it is for. tokens: its tokens must be the student's.
+    """
 
     path: tuple[str | int, ...]
     name: str
@@ -115,8 +117,9 @@ class Transform(ABC, Generic[P]):
         return [(field, training) for field, training in found if isinstance(training, TrainParams)]
 
     def judges(self, params: P) -> bool:
-        """Whether the step decides something by the selection rows (`context.data.carve`), other than which checkpoint is kept. Every
-        training before it then leaves them out."""
+        """Whether the step decides something by the selection rows (`context.data.carve`), other than which checkpoint
+        is kept. Every training before it then leaves them out.
+        """
         return False
 
     def references(self, params: P) -> list[Reference]:
@@ -124,12 +127,17 @@ class Transform(ABC, Generic[P]):
         found = []
         for at, distil in self.distillations(params):
             path, several = (*at, "teacher"), isinstance(distil.teacher, list)
-            found += [Reference((*path, i) if several else path, name, "teacher", distil.layered) for i, name in enumerate(distil.teachers)]
+            found += [
+                Reference((*path, i) if several else path, name, "teacher", distil.layered)
+                for i, name in enumerate(distil.teachers)
+            ]
         return found
 
     def distillations(self, params: P) -> list[tuple[tuple[str, ...], Distil]]:
         """The distillations that its trainings ask for, each with its path below the step."""
-        return [((*((at,) if at else ()), "distil"), t.distil) for at, t in self.trainings(params) if t.distil is not None]
+        return [
+            ((*((at,) if at else ()), "distil"), t.distil) for at, t in self.trainings(params) if t.distil is not None
+        ]
 
     def contract_of(self, params: P) -> Contract:
         """The contract where it depends on the parameters."""
@@ -141,7 +149,9 @@ class Transform(ABC, Generic[P]):
 
     def observe(self, before: State, after: Path, params: P) -> Mapping[str, Any]:
         """Measure on the files written that what the step promised is true; return what was measured.
-        Raise StepError (E403) where it is not. The facts of the contract are observed besides this."""
+
+        Raise StepError (E403) where it is not. The facts of the contract are observed besides this.
+        """
         return {}
 
 

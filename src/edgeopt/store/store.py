@@ -41,7 +41,9 @@ MANIFEST = "state.json"
 
 os.umask(_UMASK)
 FORMAT = 1
-_BROKEN = Reader("state", "E157", "`edgeopt cache gc` removes it, and the next run builds the step anew", not_finite=True)
+_BROKEN = Reader(
+    "state", "E157", "`edgeopt cache gc` removes it, and the next run builds the step anew", not_finite=True
+)
 _MEMORY = Reader("memory of the store", "E157")
 
 
@@ -150,7 +152,9 @@ class Store:
                 pass  # the folders may be there on a file system that is read-only
         except OSError as error:
             raise bad_input(
-                "E113", f"the store {self.root} cannot be written: {error.strerror}", help="set EDGEOPT_STORE or give --store with a folder of your own"
+                "E113",
+                f"the store {self.root} cannot be written: {error.strerror}",
+                help="set EDGEOPT_STORE or give --store with a folder of your own",
             ) from None
 
     @property
@@ -263,7 +267,17 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def commit(self, folder: Path, *, key: str, parts: dict[str, Any], use: str, facts: Facts, figures: dict[str, Any], seconds: float) -> State:
+    def commit(
+        self,
+        folder: Path,
+        *,
+        key: str,
+        parts: dict[str, Any],
+        use: str,
+        facts: Facts,
+        figures: dict[str, Any],
+        seconds: float,
+    ) -> State:
         """Seal the folder: digest every file, write the manifest last, rename, drop the work folder."""
         files: dict[str, dict[str, Any]] = {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -271,9 +285,17 @@ class Store:
                 os.fsync(file.fileno())
             files[path.relative_to(folder).as_posix()] = {"sha256": file_digest(path), "size": path.stat().st_size}
         manifest = {
-            "format": FORMAT, "key": key, "parts": parts, "use": use, "facts": sorted(facts), "figures": figures,
-            "files": files, "digest": content_digest(files, facts), "seconds": round(seconds, 3), "created": time.time(),
-        }  # fmt: skip
+            "format": FORMAT,
+            "key": key,
+            "parts": parts,
+            "use": use,
+            "facts": sorted(facts),
+            "figures": figures,
+            "files": files,
+            "digest": content_digest(files, facts),
+            "seconds": round(seconds, 3),
+            "created": time.time(),
+        }
         manifest["seal"] = _seal(json.loads(json.dumps(manifest)))
         write_json(folder / MANIFEST, manifest)
         final = self.root / "states" / key

@@ -126,8 +126,9 @@ def install(extra: str = "") -> str:
 
 
 def unforeseen(error: Exception) -> EdgeoptError:
-    """What no one thought of: a full disk outside a step, a process that lost the others, or a defect of edgeopt; and a package
-    that an installation without the heavy ones lacks."""
+    """What no one thought of: a full disk outside a step, a process that lost the others, or a defect of edgeopt; and a
+    package that an installation without the heavy ones lacks.
+    """
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in HEAVY:
         return bad_input("E206", f"this needs {error.name}, which is not installed here", help=install())
     text = " ".join(str(error).split())[:300]
@@ -135,6 +136,17 @@ def unforeseen(error: Exception) -> EdgeoptError:
         return StepError(Issue("E405", f"the disk is full: {text}", help="free space and type the same command again"))
     rank = os.environ.get("RANK", "0")
     if rank not in ("", "0"):
-        return StepError(Issue("E401", f"process {rank} lost the others: {type(error).__name__}", help="the first error of the launch is the cause"))
-    return StepError(Issue("E900", f"a defect of edgeopt: {type(error).__name__}: {text}",
-                           help="report it with the output of the same command under EDGEOPT_DEBUG=1"))  # fmt: skip
+        return StepError(
+            Issue(
+                "E401",
+                f"process {rank} lost the others: {type(error).__name__}",
+                help="the first error of the launch is the cause",
+            )
+        )
+    return StepError(
+        Issue(
+            "E900",
+            f"a defect of edgeopt: {type(error).__name__}: {text}",
+            help="report it with the output of the same command under EDGEOPT_DEBUG=1",
+        )
+    )

@@ -30,10 +30,14 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside and rename: a reader sees the old file or the new one. Raises OSError, also where no plain file lies there."""
+    """Write beside and rename: a reader sees the old file or the new one.
+
+    Raises OSError, also where no plain file lies there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))  # a rename would put a file in the place of a device or a link
+        # a rename would put a file in the place of a device or a link
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -50,8 +50,10 @@ def cpus() -> int:
 
 
 def is_busy() -> bool:
-    """Whether other programs use most of the processors: threads that wait for each other are then far
-    slower than one. Said, not acted on: the number of threads decides the last bits of a training."""
+    """Whether other programs use most of the processors: threads that wait for each other are then far slower than one.
+
+    Said, not acted on: the number of threads decides the last bits of a training.
+    """
     if cpus() == 1 or not hasattr(os, "getloadavg"):
         return False
     return os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)

@@ -1,5 +1,5 @@
-"""Progress for people: a bar with time left on a terminal and in a notebook, a line now and then elsewhere, all on stderr. And for
-programs: a function that is called.
+"""Progress for people: a bar with time left on a terminal and in a notebook, a line now and then elsewhere, all on
+stderr. And for programs: a function that is called.
 """
 
 from __future__ import annotations
@@ -88,10 +88,14 @@ class Progress:
         log.info(text)
 
     @contextlib.contextmanager
-    def during(self, what: str, seconds: float | None = None, *, most: bool = False, told: bool = True, after: float = 0.0) -> Iterator[None]:
-        """Around what takes more than two seconds and shows nothing by itself: says what is done and how long it may take, while
-        it takes longer that it goes on, and how long it took. seconds: about, or with `most` at most so many. told: whether it says
-        how long it took. after: seconds in which nothing is said, of what mostly is that quick."""
+    def during(
+        self, what: str, seconds: float | None = None, *, most: bool = False, told: bool = True, after: float = 0.0
+    ) -> Iterator[None]:
+        """Around what takes more than two seconds and shows nothing by itself: says what is done and how long it may
+        take, while it takes longer that it goes on, and how long it took. seconds: about, or with `most` at most so
+        many. told: whether it says how long it took. after: seconds in which nothing is said, of what mostly is that
+        quick.
+        """
         promised = "" if seconds is None else f": {'up to' if most else 'about'} {max(seconds, 1):.0f} s"
         began, done = time.monotonic(), threading.Event()
         if not after:
@@ -119,8 +123,9 @@ class Progress:
 
 
 class Update(NamedTuple):
-    """What a run tells a program while it works: a line of text; of a piece of long work its title, how much of how much is done,
-    and a note, such as the loss of a training."""
+    """What a run tells a program while it works: a line of text; of a piece of long work its title, how much of how
+    much is done, and a note, such as the loss of a training.
+    """
 
     text: str
     done: int | None = None
@@ -129,8 +134,10 @@ class Update(NamedTuple):
 
 
 class Told(Progress):
-    """Calls a function with every line and every step of a piece of long work, and shows nothing. A line may come from a thread of
-    its own, which says that something still goes on."""
+    """Calls a function with every line and every step of a piece of long work, and shows nothing.
+
+    A line may come from a thread of its own, which says that something still goes on.
+    """
 
     def __init__(self, tell: Callable[[Update], object]) -> None:
         super().__init__(show=False)
@@ -166,12 +173,16 @@ def in_notebook() -> bool:
 
 @contextlib.contextmanager
 def telling(*, show: bool) -> Iterator[None]:
-    """Within, edgeopt's lines reach the log of a run, and stderr where they are to be shown and nobody has said where lines go."""
+    """Within, edgeopt's lines reach the log of a run, and stderr where they are to be shown and nobody has said where
+    lines go.
+    """
     before = log.level
     shown = None
     if not log.isEnabledFor(logging.INFO):
         log.setLevel(logging.INFO)
-    if show and not any(not isinstance(handler, logging.NullHandler) for handler in [*log.handlers, *logging.getLogger().handlers]):
+    if show and not any(
+        not isinstance(handler, logging.NullHandler) for handler in [*log.handlers, *logging.getLogger().handlers]
+    ):
         shown = logging.StreamHandler(sys.stderr)
         log.addHandler(shown)
     try:

@@ -1,9 +1,10 @@
-"""How a folder that edgeopt writes comes to its place: built apart, then published whole, and nobody else's file is touched.
+"""How a folder that edgeopt writes comes to its place: built apart, then published whole, and nobody else's file is
+touched.
 
-A folder that is not there yet is renamed into place. Into one that is there (an earlier run's, a volume's mount point, the working
-directory) the files are moved one by one: what says that the folder is finished goes first and comes back last, and a
-publication that is cut off is completed by the next command. What goes is only what the old folder's own record names
-and is still as it was written; a file that was changed since is put aside into `changed-N/`.
+A folder that is not there yet is renamed into place. Into one that is there (an earlier run's, a volume's mount point,
+the working directory) the files are moved one by one: what says that the folder is finished goes first and comes back
+last, and a publication that is cut off is completed by the next command. What goes is only what the old folder's own
+record names and is still as it was written; a file that was changed since is put aside into `changed-N/`.
 
 The folder is built on the same file system: inside the one that is there, else beside it. A marker says that what was
 built is complete. So at every moment there is the old folder, the new one, or one without the file that comes last.
@@ -34,9 +35,12 @@ _NOTHING = ("lost+found", _LOCK)
 
 @dataclass(frozen=True)
 class Record:
-    """By what a folder of ours is known. name: the file that lists the others; last: what comes behind that, and goes first,
-    each time in this order. digests: SHA-256 by the name of each file that is the folder's own, nothing where it is none of
-    ours. alone: folders below it that may hold nothing else."""
+    """By what a folder of ours is known.
+
+    name: the file that lists the others; last: what comes behind that, and goes first, each time in this order.
+    digests: SHA-256 by the name of each file that is the folder's own, nothing where it is none of ours. alone: folders
+    below it that may hold nothing else.
+    """
 
     name: str
     last: tuple[str, ...]
@@ -45,21 +49,28 @@ class Record:
 
 
 def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
-    """Refuse a folder that holds something and is not one of ours, which have files of those names, or that cannot be written: before
-    anything is computed. but: what may lie in any. Raises InputError E114."""
+    """Refuse a folder that holds something and is not one of ours, which have files of those names, or that cannot be
+    written: before anything is computed. but: what may lie in any. Raises InputError E114.
+    """
     if out.exists() and not out.is_dir():
         raise bad_input("E114", f"--out {out} is a file", help="give a folder")
     try:
         there = [p.name for p in out.iterdir()] if out.is_dir() else []
         is_ours = all(name in there for name in ours) or any(name.startswith(_BUILDING) for name in there)
         if not is_ours and any(name not in (*but, *_NOTHING) for name in there):
-            raise bad_input("E114", f"--out {out} holds files that no run of edgeopt made", help="give a new or empty folder, or that of an earlier run")
+            raise bad_input(
+                "E114",
+                f"--out {out} holds files that no run of edgeopt made",
+                help="give a new or empty folder, or that of an earlier run",
+            )
         if not out.is_dir():
             out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=_home(out)):
             pass
     except OSError as error:
-        raise bad_input("E114", f"--out {out} cannot be written: {error.strerror}", help="give a folder of your own") from None
+        raise bad_input(
+            "E114", f"--out {out} cannot be written: {error.strerror}", help="give a folder of your own"
+        ) from None
 
 
 def _home(out: Path) -> Path:
@@ -73,8 +84,10 @@ def _prefix(out: Path) -> str:
 
 @contextmanager
 def turn(out: Path) -> Iterator[None]:
-    """Held while something is made for `out`: another process, whatever its store, waits here. The lock is beside a folder that is
-    not there yet, and in one that is."""
+    """Held while something is made for `out`: another process, whatever its store, waits here.
+
+    The lock is beside a folder that is not there yet, and in one that is.
+    """
     with ExitStack() as held:
         if not out.is_dir():
             held.enter_context(_locked(out.parent / f".{out.name}.lock"))
@@ -141,9 +154,15 @@ def taken(out: Path, record: Record) -> Iterator[Path]:
 
 def recover(out: Path, record: Record) -> None:
     """Complete a publication that was cut off, and remove what else a killed process left. By who has the turn."""
-    found = [p for home, prefix in ((out, _BUILDING), (out.parent, f".{out.name}.building-")) for p in _entries(home) if p.name.startswith(prefix)]
+    found = [
+        p
+        for home, prefix in ((out, _BUILDING), (out.parent, f".{out.name}.building-"))
+        for p in _entries(home)
+        if p.name.startswith(prefix)
+    ]
     for folder in found:
-        if (folder / _COMPLETE).is_file() and not any(p.is_symlink() for p in [folder, *folder.rglob("*")]):  # no link is of ours
+        # no link is of ours
+        if (folder / _COMPLETE).is_file() and not any(p.is_symlink() for p in [folder, *folder.rglob("*")]):
             _publish(folder / _FILES, out, record)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -262,8 +281,9 @@ def disk_errors(out: Path) -> Iterator[None]:
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
-    """Whether an error, or what caused it, is the disk's being full; torch and safetensors say so in words,
-    and some say nothing, so that the space left where `folder` is decides."""
+    """Whether an error, or what caused it, is the disk's being full; torch and safetensors say so in words, and some
+    say nothing, so that the space left where `folder` is decides.
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):

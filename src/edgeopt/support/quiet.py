@@ -26,20 +26,32 @@ def quiet_libraries() -> None:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
     }.items():
         os.environ.setdefault(name, value)
-    # threads that wait by spinning for long take the processors from whoever else works here: with two other
-    # programs on two processors a training took 25 s with 100,000 spins, 6 s with these, and no longer alone than before
+    # threads that wait by spinning for long take the processors from whoever else works here: with two other programs
+    # on two processors a training took 25 s with 100,000 spins, 6 s with these, and no longer alone than before
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     logging.getLogger().addHandler(logging.NullHandler())  # else what has no handler goes to stderr
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").propagate = True
-    for name in ("transformers", "datasets", "torch", "torchao", "accelerate", "peft", "huggingface_hub", "httpx", "bitsandbytes"):
+    for name in (
+        "transformers",
+        "datasets",
+        "torch",
+        "torchao",
+        "accelerate",
+        "peft",
+        "huggingface_hub",
+        "httpx",
+        "bitsandbytes",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
 
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Within, libraries that the program had imported before, and that read no variables any more, are as quiet as the others."""
+    """Within, libraries that the program had imported before, and that read no variables any more, are as quiet as the
+    others.
+    """
     with ExitStack() as after:
         if transformers := sys.modules.get("transformers"):
             logger = logging.getLogger("transformers")
@@ -50,7 +62,9 @@ def hushed() -> Iterator[None]:
         for name in ("datasets.utils", "huggingface_hub.utils"):
             bars = sys.modules.get(name)
             if bars is not None:
-                _without(after, not bars.are_progress_bars_disabled(), bars.disable_progress_bars, bars.enable_progress_bars)
+                _without(
+                    after, not bars.are_progress_bars_disabled(), bars.disable_progress_bars, bars.enable_progress_bars
+                )
         yield
 
 

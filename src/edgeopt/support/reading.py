@@ -1,7 +1,9 @@
-"""How edgeopt reads back what it, or somebody, wrote: limits of size and depth, UTF-8, JSON, a strict schema, one clear error.
+"""How edgeopt reads back what it, or somebody, wrote: limits of size and depth, UTF-8, JSON, a strict schema, one clear
+error.
 
-A file that was once ours may since have been cut, edited or made up. So nothing in it is taken for granted: whoever wants a
-part of it gets that part in its type and range, or an `InputError` that names the file and the first part that is wrong.
+A file that was once ours may since have been cut, edited or made up. So nothing in it is taken for granted: whoever
+wants a part of it gets that part in its type and range, or an `InputError` that names the file and the first part that
+is wrong.
 """
 
 from __future__ import annotations
@@ -39,7 +41,13 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 def _below(name: str) -> str:
     """A name of a file below a folder, with forward slashes, that stays there."""
-    if not name or "\0" in name or "\\" in name or name.startswith("/") or any(part in ("", ".", "..") for part in name.split("/")):
+    if (
+        not name
+        or "\0" in name
+        or "\\" in name
+        or name.startswith("/")
+        or any(part in ("", ".", "..") for part in name.split("/"))
+    ):
         raise ValueError("must be a path inside the folder")
     return name
 
@@ -50,9 +58,12 @@ Below = Annotated[str, Field(max_length=4096), AfterValidator(_below)]
 
 @dataclass(frozen=True)
 class Reader:
-    """What is said of a file that cannot be read. what: `report`, `lock`; code and help: of the error; absent: the help where there
-    is no file; most: bytes; not_finite: whether there may be
-    numbers that the shape has to judge: NaN and Infinity, as a broken model answers them, and whole ones of any size."""
+    """What is said of a file that cannot be read.
+
+    what: `report`, `lock`; code and help: of the error; absent: the help where there is no file; most: bytes;
+    not_finite: whether there may be numbers that the shape has to judge: NaN and Infinity, as a broken model answers
+    them, and whole ones of any size.
+    """
 
     what: str
     code: str
@@ -148,7 +159,12 @@ def first_wrong(error: ValidationError) -> str:
     """`gates.0.bound must be a number`: where the first wrong part stands, and what is wrong with it."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])[:200]
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be").replace("Field required", "is missing")
+    message = (
+        first["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should be", "must be")
+        .replace("Field required", "is missing")
+    )
     message = message.replace("Extra inputs are not permitted", "is not known").replace("Input ", "")
     return f"{where} {message}" if where else message
 

@@ -1,4 +1,5 @@
-"""What is found by name, edgeopt's own and what other packages add by entry points: loaded when it is used, and not before.
+"""What is found by name, edgeopt's own and what other packages add by entry points: loaded when it is used, and not
+before.
 
 A plugin that cannot be loaded, or whose name is taken, is an error of whoever uses that name and of nobody else.
 """
@@ -31,8 +32,11 @@ class Unusable(InputError):
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """The things of one kind. what: their kind, in a word. ours: edgeopt's own, each as `module:attribute` or as it is. make: of
-    what a name stands for, and the name, the thing itself; raises TypeError where it is none."""
+    """The things of one kind.
+
+    what: their kind, in a word. ours: edgeopt's own, each as `module:attribute` or as it is. make: of what a name
+    stands for, and the name, the thing itself; raises TypeError where it is none.
+    """
 
     def __init__(self, group: str, what: str, ours: Mapping[str, object], make: Callable[[object, str], T]) -> None:
         self.group, self.what, self.ours, self.make = group, what, ours, make
@@ -77,7 +81,10 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @contextmanager
     def holding(self, name: str, given: object) -> Iterator[None]:
-        """Within, the name stands for that, as if a package had registered it: for conformance tests. Raises TypeError."""
+        """Within, the name stands for that, as if a package had registered it: for conformance tests.
+
+        Raises TypeError.
+        """
         before = self._made.get(name)
         self._made[name] = self.make(given, name)
         try:
@@ -97,7 +104,10 @@ class Registry(Mapping[str, T], Generic[T]):
             raise KeyError(name)
         if len(found) > 1 or given is not None:
             whose = [*(["edgeopt itself"] if given is not None else []), *map(_whose, others)]
-            raise Unusable(f"there is more than one {self.what} '{name}': of {' and of '.join(whose)}", "uninstall one of the packages, or rename its plugin")
+            raise Unusable(
+                f"there is more than one {self.what} '{name}': of {' and of '.join(whose)}",
+                "uninstall one of the packages, or rename its plugin",
+            )
         return self._loaded(found[0], name)
 
     def _loaded(self, entry: EntryPoint, name: str) -> T:
@@ -112,8 +122,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def instance_of(kind: type[Any], what: str) -> Callable[[object, str], Any]:
-    """How a registry makes its things where each is of a class and says its own name: of an instance itself, of a class one
-    of it. Raises TypeError where it is of another class, or calls itself something else."""
+    """How a registry makes its things where each is of a class and says its own name: of an instance itself, of a class
+    one of it. Raises TypeError where it is of another class, or calls itself something else.
+    """
 
     def make(given: object, name: str) -> Any:
         made = given() if isinstance(given, type) else given

@@ -105,7 +105,7 @@ _MEANT = {
     "executorch": "pte torch_mobile xnnpack",
     "transformers-js": "transformers.js transformersjs javascript web",
     "openvino": "ov intel",
-}  # fmt: skip
+}
 
 
 def _plain(word: str) -> str:

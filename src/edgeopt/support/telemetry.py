@@ -1,7 +1,8 @@
-"""Nobody is told that edgeopt runs: libraries that collect figures of their use are told not to, before they are imported.
+"""Nobody is told that edgeopt runs: libraries that collect figures of their use are told not to, before they are
+imported.
 
-An imported library cannot be told any more, so `edgeopt/__init__.py` does it, and the processes that edgeopt starts inherit it.
-What the user has set stays.
+An imported library cannot be told any more, so `edgeopt/__init__.py` does it, and the processes that edgeopt starts
+inherit it. What the user has set stays.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import os
 import sys
 
-#: By the variable that each reads. onnxruntime from 1.29 on keeps a device id and a database below the home folder and sends
-#: them; huggingface_hub says who asks; datasets counts what is loaded.
+#: By the variable that each reads. onnxruntime from 1.29 on keeps a device id and a database below the home folder and
+#: sends them; huggingface_hub says who asks; datasets counts what is loaded.
 VARIABLES = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
-#: Importing openvino sends an event to Google Analytics by this package, of which it has a stub where there is none. No variable
-#: switches it off; this file says "1" where its user agreed.
+#: Importing openvino sends an event to Google Analytics by this package, of which it has a stub where there is none. No
+#: variable switches it off; this file says "1" where its user agreed.
 _OPENVINO, _AGREED = "openvino_telemetry", "~/intel/openvino_telemetry"
 #: The same in lines that we print, for who runs them without edgeopt.
-ORT_LINES = 'os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported, which from 1.29 on collects figures'
+ORT_LINES = 'os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime from 1.29 on collects figures otherwise'
 OPENVINO_LINES = 'sys.modules.setdefault("openvino_telemetry", None)  # before openvino is imported, which would tell Google Analytics'
 
 

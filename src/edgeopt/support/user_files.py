@@ -1,4 +1,6 @@
-"""Files that a command writes where its user says: what is not edgeopt's is never overwritten, and each file appears whole."""
+"""Files that a command writes where its user says: what is not edgeopt's is never overwritten, and each file appears
+whole.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ _ENOUGH = 4096
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file that edgeopt writes. begins: how each of them begins, by which an earlier one is known and may be replaced."""
+    """A kind of file that edgeopt writes.
+
+    begins: how each of them begins, by which an earlier one is known and may be replaced.
+    """
 
     name: str
     begins: str
@@ -27,8 +32,11 @@ BASELINE = Kind("baseline", '{"baseline":1,')
 
 
 def check_output(flag: str, path: Path, kind: Kind) -> None:
-    """Before anything is computed. Raises InputError E156 where a file lies there that edgeopt did not write as such, E114 where
-    nothing can be written: a device, a pipe, a link, a folder, or a place without leave or room."""
+    """Before anything is computed.
+
+    Raises InputError E156 where a file lies there that edgeopt did not write as such, E114 where nothing can be
+    written: a device, a pipe, a link, a folder, or a place without leave or room.
+    """
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -37,11 +45,20 @@ def check_output(flag: str, path: Path, kind: Kind) -> None:
         raise _unwritable(flag, path, getattr(error, "strerror", None) or str(error)) from None
     if found is not None:
         if not stat.S_ISREG(found.st_mode):
-            what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}.get(stat.S_IFMT(found.st_mode), "a device or a pipe")
-            raise bad_input("E114", f"{flag} {path} is {what}, and edgeopt writes into plain files alone", help="give the name of a file")
+            what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}.get(
+                stat.S_IFMT(found.st_mode), "a device or a pipe"
+            )
+            raise bad_input(
+                "E114",
+                f"{flag} {path} is {what}, and edgeopt writes into plain files alone",
+                help="give the name of a file",
+            )
         if found.st_size and not _is(kind, path):
-            raise bad_input("E156", f"{flag} {path} is there, and is no {kind.name} that edgeopt wrote",
-                            help="give another name, or remove the file: what is not edgeopt's is never overwritten")  # fmt: skip
+            raise bad_input(
+                "E156",
+                f"{flag} {path} is there, and is no {kind.name} that edgeopt wrote",
+                help="give another name, or remove the file: what is not edgeopt's is never overwritten",
+            )
     parent = next(p for p in path.absolute().parents if p.exists() or p == p.parent)
     try:
         with tempfile.TemporaryFile(dir=parent):
@@ -78,4 +95,6 @@ def _is(kind: Kind, path: Path) -> bool:
 
 
 def _unwritable(flag: str, path: Path, reason: str | None) -> Exception:
-    return bad_input("E114", f"{flag} {str(path)!r} cannot be written: {reason}", help="give a file in a folder of your own")
+    return bad_input(
+        "E114", f"{flag} {str(path)!r} cannot be written: {reason}", help="give a file in a folder of your own"
+    )

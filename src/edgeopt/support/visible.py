@@ -1,8 +1,9 @@
-"""Text from files made harmless for a terminal and for a CI server's log: what would command either is written out instead.
+"""Text from files made harmless for a terminal and for a CI server's log: what would command either is written out
+instead.
 
 Names, labels, notes and what a model answers may come from anybody. ESC begins commands to a terminal; marks of writing
-direction show a text in another order than it is in; a line that begins with `::`, or has `##[` in it, is a command to GitHub's
-runner. `guarded` is around the whole command line, so that nothing has to remember this.
+direction show a text in another order than it is in; a line that begins with `::`, or has `##[` in it, is a command to
+GitHub's runner. `guarded` is around the whole command line, so that nothing has to remember this.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _CONTROL = [*(c for c in range(0x20) if chr(c) not in "\n\t"), *range(0x7F, 0xA0
 _INVISIBLE = [0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
 _WRITTEN_OUT = {**{c: f"\\x{c:02x}" for c in _CONTROL}, **{c: f"\\u{c:04x}" for c in _INVISIBLE}}
 _IN_JSON = {c: f"\\u{c:04x}" for c in [*_CONTROL, *_INVISIBLE] if c >= 0x7F}  # json.dumps writes out the others
-#: What the runner skips before a command (.NET's white space), and one that begins there (actions/runner, ActionCommand.cs).
+#: What the runner skips before a command (.NET's white space), and one that begins there (actions/runner,
+#: ActionCommand.cs).
 _COMMAND = re.compile(r"(?m)(^[^\S\n]*)(?=::|:\Z)")
 
 
@@ -38,8 +40,11 @@ def visible_json(text: str) -> str:
 
 
 class Guarded:
-    """A text stream that writes control characters out, and no line as a command. styled: a view of it for what has dealt with
-    control characters itself, as rich has to for its colors. unguarded: the stream itself, for edgeopt's own commands."""
+    """A text stream that writes control characters out, and no line as a command.
+
+    styled: a view of it for what has dealt with control characters itself, as rich has to for its colors. unguarded:
+    the stream itself, for edgeopt's own commands.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.unguarded, self.styled = stream, _Styled(self)

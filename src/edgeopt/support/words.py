@@ -13,7 +13,8 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
     """The choice that a misspelled word, or a word of another tool, most likely meant."""
     known = [c for c in choices if c != word]
     same = [c for c in known if c.casefold() == word.strip().casefold()]
-    parts = [c for c in known if word and word.casefold() in c.casefold().split(".")]  # lora of adapter.lora, p50 of latency.p50
+    # lora of adapter.lora, p50 of latency.p50
+    parts = [c for c in known if word and word.casefold() in c.casefold().split(".")]
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
     far = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     last = [c for m in meanings(word.rpartition(".")[2]) for c in known if c == m]

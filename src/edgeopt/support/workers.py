@@ -1,7 +1,7 @@
 """Workers: processes of our own that measure. Each gets its task as a line of JSON on stdin, and ends when we end.
 
-stdin stays open as long as we live: its end is how a worker knows that we were killed, on any system. Linux sends a signal
-besides, which reaches a worker that is deep in the runtime's code, too.
+stdin stays open as long as we live: its end is how a worker knows that we were killed, on any system. Linux sends a
+signal besides, which reaches a worker that is deep in the runtime's code, too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ from typing import Any
 from edgeopt.device.guard import end_with_parent
 
 
-def run_worker(arguments: Sequence[str], task: Any, env: Mapping[str, str] | None = None, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+def run_worker(
+    arguments: Sequence[str], task: Any, env: Mapping[str, str] | None = None, timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments until it ends; it is killed where that takes longer than `timeout` seconds
-    (subprocess.TimeoutExpired), or where we are interrupted. env: its environment, ours by default."""
+    (subprocess.TimeoutExpired), or where we are interrupted. env: its environment, ours by default.
+    """
     command = [sys.executable, "-W", "ignore", *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
+    ) as process:
         line, process.stdin = process.stdin, None  # else `communicate` would close it
         assert line is not None
         try:

@@ -35,10 +35,12 @@ IGNORED = -100
 
 
 class Task(ABC):
-    """Base of every task; `names` are the classes, in the order of their numbers, as the train split or the recipe has them.
+    """Base of every task; `names` are the classes, in the order of their numbers, as the train split or the recipe has
+    them.
 
     A row is a tuple of texts and a label. `encode` makes queries of rows, the model gives an output for each query, and
-    `gather` makes one output a row of them. Labels and outputs of a split are arrays whose first axis is the rows."""
+    `gather` makes one output a row of them. Labels and outputs of a split are arrays whose first axis is the rows.
+    """
 
     #: The class of transformers that brings the head.
     auto_class: ClassVar[str]
@@ -48,7 +50,8 @@ class Task(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     #: Axes of the logits that the exported graph keeps open, besides those of the inputs.
     output_axes: ClassVar[dict[int, str]] = {0: "batch"}
-    #: Whether the head's outputs are the classes by their names, and so may stand in another order than the rows' classes.
+    #: Whether the head's outputs are the classes by their names, and so may stand in another order than the rows'
+    #: classes.
     names_outputs: ClassVar[bool] = False
     #: Whether a row's text is a list of words.
     reads_words: ClassVar[bool] = False
@@ -56,8 +59,8 @@ class Task(ABC):
     selects_by_loss: ClassVar[bool] = False
     #: Whether a label that is missing is marked in the rows' label column, and so can be left out.
     has_labels: ClassVar[bool] = True
-    #: What it can be measured by, and by default: words of `task.metrics`. Each is the larger the better the model is, and from 0 to 1
-    #: unless `ranges` says from -1.
+    #: What it can be measured by, and by default: words of `task.metrics`. Each is the larger the better the model is,
+    #: and from 0 to 1 unless `ranges` says from -1.
     known_metrics: ClassVar[tuple[str, ...]]
     default_metrics: ClassVar[tuple[str, ...]]
     #: The least and the most that a metric can be, where that is not 0 and 1.
@@ -100,8 +103,9 @@ class Task(ABC):
     pipeline: ClassVar[str | None] = None
 
     def __init__(self, spec: TaskSpec, names: Sequence[str] = (), *, stated: bool = True) -> None:
-        """stated: whether the order of the names was stated, so that a number in the data may stand for one; not where they
-        were found in the rows."""
+        """stated: whether the order of the names was stated, so that a number in the data may stand for one; not where
+        they were found in the rows.
+        """
         self.spec, self.names, self.stated = spec, tuple(names), stated
         self.columns, self.label_column = spec.columns, spec.label
 
@@ -123,8 +127,9 @@ class Task(ABC):
         return tuple([columns.text(row[c], c, place) for c in self.columns])
 
     def read_query(self, given: object, place: Place) -> Texts:
-        """The texts of a row as a program gives them: a text, several in the order of the recipe's columns, or a mapping from columns.
-        Raises InputError E303 or E304."""
+        """The texts of a row as a program gives them: a text, several in the order of the recipe's columns, or a
+        mapping from columns. Raises InputError E303 or E304.
+        """
         names = self.spec.columns
         if isinstance(given, Mapping):
             row = given
@@ -133,7 +138,12 @@ class Task(ABC):
         elif isinstance(given, list | tuple) and len(given) == len(names):
             row = dict(zip(names, given, strict=True))
         else:
-            raise bad_input("E304", f"a row of this task is ({', '.join(names)}), and this is {columns.short(given)}", place=place, help="give a tuple")
+            raise bad_input(
+                "E304",
+                f"a row of this task is ({', '.join(names)}), and this is {columns.short(given)}",
+                place=place,
+                help="give a tuple",
+            )
         columns.require(row, names, place)
         return self.texts(row, place)
 
@@ -151,7 +161,10 @@ class Task(ABC):
         return [self.read(row, place)]
 
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
-        """Names of the classes: those given, or else those that the rows of train have. Empty where the task has none."""
+        """Names of the classes: those given, or else those that the rows of train have.
+
+        Empty where the task has none.
+        """
         return []
 
     def spelled(self, rows: Sequence[columns.Raw]) -> list[str]:
@@ -209,11 +222,17 @@ class Task(ABC):
         found = family(model_type)
         if found is not None and not self.takes(found):
             families = ", ".join(name for name, each in FAMILIES.usable().items() if self.takes(each))
-            raise bad_input("E314", f"{self.spec.type} does not work with model type '{model_type}'", place=place, help=f"families: {families}")
+            raise bad_input(
+                "E314",
+                f"{self.spec.type} does not work with model type '{model_type}'",
+                place=place,
+                help=f"families: {families}",
+            )
 
     def load(self, folder: Path) -> tuple[Any, list[str], list[str]]:
-        """The model of a checkpoint with the task's head, and the names of the weights that the checkpoint did not have, and of those
-        that it has and no module takes. Random ones are torch's. Raises what transformers raises."""
+        """The model of a checkpoint with the task's head, and the names of the weights that the checkpoint did not
+        have, and of those that it has and no module takes. Random ones are torch's. Raises what transformers raises.
+        """
         import transformers
 
         from edgeopt.models.slicing import class_for
@@ -240,11 +259,16 @@ class Task(ABC):
         """The class of every row, or of every word of every row, one after the other: what class weights count."""
         return labels
 
-    def training_rows(self, encoder: Encoder, split: Split, accepted: Collection[str]) -> tuple[list[dict[str, Any]], Features]:
+    def training_rows(
+        self, encoder: Encoder, split: Split, accepted: Collection[str]
+    ) -> tuple[list[dict[str, Any]], Features]:
         """The inputs that the model's forward accepts and `labels`, for each query; and the features they come from."""
         features = self.encode(encoder, split.texts)
         targets = self.targets(features, split.labels)
-        rows = [{**{n: v for n, v in ids.items() if n in accepted}, "labels": t} for ids, t in zip(features.ids, targets, strict=True)]
+        rows = [
+            {**{n: v for n, v in ids.items() if n in accepted}, "labels": t}
+            for ids, t in zip(features.ids, targets, strict=True)
+        ]
         return rows, features
 
     def collator(self, encoder: Encoder) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
@@ -259,8 +283,10 @@ class Task(ABC):
         return collate
 
     def label_loss(self, weights: Sequence[float] | None = None, smoothing: float = 0.0) -> LabelLoss:
-        """The loss on the labels where the recipe weighs classes or smooths labels, or where not every row has one. Otherwise a
-        training asks the model itself, which must come to the same."""
+        """The loss on the labels where the recipe weighs classes or smooths labels, or where not every row has one.
+
+        Otherwise a training asks the model itself, which must come to the same.
+        """
         return WeightedCrossEntropy(weights, smoothing)
 
     def label_batch(self, labels: list[Any], width: int) -> Values:
@@ -324,7 +350,9 @@ class Task(ABC):
         """Class numbers or scores."""
 
     def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
-        """What the outputs say of each row, in the words of its labels, and with which probability, where there is one of each class."""
+        """What the outputs say of each row, in the words of its labels, and with which probability, where there is one
+        of each class.
+        """
         return [(told, None) for told in self.predict(outputs).tolist()]
 
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
@@ -347,7 +375,9 @@ class Task(ABC):
     def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
         """Candidate's metric minus baseline's on the same rows, with its one-sided bounds."""
 
-    def more_rows(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Callable[[float], Bounds]:
+    def more_rows(
+        self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float
+    ) -> Callable[[float], Bounds]:
         """The difference's bounds on so many times as many rows like these."""
         return partial(scaled, self.difference(metric, labels, base, candidate, confidence))
 
@@ -379,8 +409,10 @@ class Task(ABC):
 
     @abstractmethod
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
-        """Outputs of answers that read no text, by what they are called: the best of them is chance. outputs: a model's, whose form
-        they have."""
+        """Outputs of answers that read no text, by what they are called: the best of them is chance.
+
+        outputs: a model's, whose form they have.
+        """
 
     def judged_by(self, metric: str) -> str:
         """The metric by which a model is told from the trivial answers, where that is not the metric itself."""
@@ -388,7 +420,9 @@ class Task(ABC):
 
     @property
     def information(self) -> str | None:
-        """The metric that is 0 of any answer that reads nothing, however often it answers what; None where there is none."""
+        """The metric that is 0 of any answer that reads nothing, however often it answers what; None where there is
+        none.
+        """
         return None
 
     def metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
@@ -397,8 +431,13 @@ class Task(ABC):
 
     def extra_metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
         """Of accuracy, precision, recall and f1 those that the task has and the recipe does not ask for: for comparing
-        runs. Gates do not see them."""
-        names = [n for n in ("accuracy", "precision", "recall", "f1") if n in self.spec.known_metrics and n not in self.spec.metric_names]
+        runs. Gates do not see them.
+        """
+        names = [
+            n
+            for n in ("accuracy", "precision", "recall", "f1")
+            if n in self.spec.known_metrics and n not in self.spec.metric_names
+        ]
         return {name: self.measure(name, labels, outputs) for name in names}
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:

@@ -46,15 +46,22 @@ class Classification(Task):
 
     def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
         shares = probabilities(np.asarray(outputs, dtype=float))
-        return [(self._name(best), float(row[best])) for best, row in zip(self.predict(outputs).tolist(), shares, strict=True)]
+        return [
+            (self._name(best), float(row[best]))
+            for best, row in zip(self.predict(outputs).tolist(), shares, strict=True)
+        ]
 
     def measure(self, metric: str, labels: Values, outputs: Values) -> float:
         return METRICS[metric](labels, self.predict(outputs), outputs.shape[-1])
 
     def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
-        return metric_difference(metric, labels, self.predict(base), self.predict(candidate), candidate.shape[-1], confidence)
+        return metric_difference(
+            metric, labels, self.predict(base), self.predict(candidate), candidate.shape[-1], confidence
+        )
 
-    def more_rows(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Callable[[float], Bounds]:
+    def more_rows(
+        self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float
+    ) -> Callable[[float], Bounds]:
         if metric != "accuracy":
             return super().more_rows(metric, labels, base, candidate, confidence)
         before, after = (self.predict(x) == labels for x in (base, candidate))
@@ -65,14 +72,18 @@ class Classification(Task):
         """Always the most frequent class; of two also always class 1, which is the best that is known of F1."""
         classes = outputs.shape[-1]
         often = int(np.bincount(labels.astype(int), minlength=classes).argmax())
-        return {f"always answering '{self._name(c)}'": np.tile(np.eye(classes)[c], (len(labels), 1)) for c in ({often, 1} if classes == 2 else {often})}
+        return {
+            f"always answering '{self._name(c)}'": np.tile(np.eye(classes)[c], (len(labels), 1))
+            for c in ({often, 1} if classes == 2 else {often})
+        }
 
     def _name(self, number: int) -> str:
         return self.names[number] if number < len(self.names) else str(number)
 
     def judged_by(self, metric: str) -> str:
-        """Precision, recall and macro averages of a guess depend on how often it guesses which class, and recall is 1 where every
-        answer is yes; Matthews' correlation of any guess is 0."""
+        """Precision, recall and macro averages of a guess depend on how often it guesses which class, and recall is 1
+        where every answer is yes; Matthews' correlation of any guess is 0.
+        """
         return metric if metric == "accuracy" or (metric == "f1" and len(self.names) == 2) else "matthews"
 
     @property

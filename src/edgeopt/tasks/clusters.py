@@ -1,5 +1,6 @@
 """Links between mentions to clusters, and MUC, B³ and CEAFe of clusters: the CoNLL-2012 score (Pradhan et al. 2014,
-Scoring coreference partitions of predicted mentions, sections 2 and 3)."""
+Scoring coreference partitions of predicted mentions, sections 2 and 3).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +17,11 @@ Sums = tuple[float, float, float, float]
 
 
 def best_first(links: Iterable[tuple[int, int, float]]) -> dict[int, int]:
-    """The cluster of each mention, named by its first one. links: (anaphor, antecedent, score), nearest antecedent first.
-    Every anaphor joins the antecedent of the highest score, the nearest of several, where that is above 0 (Ng and Cardie 2002)."""
+    """The cluster of each mention, named by its first one.
+
+    links: (anaphor, antecedent, score), nearest antecedent first. Every anaphor joins the antecedent of the highest
+    score, the nearest of several, where that is above 0 (Ng and Cardie 2002).
+    """
     best: dict[int, tuple[float, int]] = {}
     mentions = set()
     for anaphor, antecedent, score in links:
@@ -45,7 +49,8 @@ def muc(key: Clusters, response: Clusters) -> Sums:
 
 def _links(clusters: Clusters, others: Clusters) -> tuple[float, float]:
     place = {mention: i for i, other in enumerate(others) for mention in other}
-    parts = (len({place.get(m, -1 - m) for m in c}) for c in clusters)  # a mention in no other cluster is a part of its own
+    # a mention in no other cluster is a part of its own
+    parts = (len({place.get(m, -1 - m) for m in c}) for c in clusters)
     total = sum(map(len, clusters))
     return float(total - sum(parts)), float(total - len(clusters))
 
@@ -63,7 +68,9 @@ def ceaf_e(key: Clusters, response: Clusters) -> Sums:
     """Similarity of the clusters in the best one-to-one alignment (Luo 2005, with his φ4)."""
     from scipy.optimize import linear_sum_assignment
 
-    similar = np.array([[2 * len(k & r) / (len(k) + len(r)) for r in response] for k in key]).reshape(len(key), len(response))
+    similar = np.array([[2 * len(k & r) / (len(k) + len(r)) for r in response] for k in key]).reshape(
+        len(key), len(response)
+    )
     found = float(similar[linear_sum_assignment(similar, maximize=True)].sum())
     return found, float(len(key)), found, float(len(response))
 

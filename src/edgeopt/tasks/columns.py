@@ -32,7 +32,14 @@ class NoColumn(InputError):
     def __init__(self, column: str, have: Sequence[str], place: Place) -> None:
         guess, shown = closest(column, have), ", ".join(have[:40]) + (", …" if len(have) > 40 else "")
         self.column, self.have = column, tuple(have)
-        super().__init__(Issue("E303", f"there is no column '{column}'", place, (f"did you mean '{guess}'? " if guess else "") + f"columns: {shown or 'none'}"))
+        super().__init__(
+            Issue(
+                "E303",
+                f"there is no column '{column}'",
+                place,
+                (f"did you mean '{guess}'? " if guess else "") + f"columns: {shown or 'none'}",
+            )
+        )
 
 
 def require(row: Cells, columns: Iterable[str], place: Place) -> None:
@@ -46,7 +53,12 @@ def text(value: Any, column: str, place: Place) -> str:
     """The cell, where it is a text. Raises InputError E304."""
     if not isinstance(value, str) or not value or value.isspace():
         what = "empty" if value is None or isinstance(value, str) else f"not text: {short(value)}"
-        raise bad_input("E304", f"the text in column '{column}' is {what}", place=place, help="give every row a text, or take the row out")
+        raise bad_input(
+            "E304",
+            f"the text in column '{column}' is {what}",
+            place=place,
+            help="give every row a text, or take the row out",
+        )
     if not value.isascii():
         whole(value, column, place)
     return value
@@ -56,8 +68,17 @@ def texts(value: Any, column: str, place: Place, *, least: int = 1) -> tuple[str
     """The cell, where it is a list of texts. Raises InputError E304."""
     values = list(value) if isinstance(value, (list, tuple)) else None
     if values is None or len(values) < least:
-        what = f"not a list: {short(value)}" if values is None else f"a list of {len(values)}, and must have {least} at least"
-        raise bad_input("E304", f"column '{column}' is {what}", place=place, help="jsonl and parquet files hold lists; csv files do not")
+        what = (
+            f"not a list: {short(value)}"
+            if values is None
+            else f"a list of {len(values)}, and must have {least} at least"
+        )
+        raise bad_input(
+            "E304",
+            f"column '{column}' is {what}",
+            place=place,
+            help="jsonl and parquet files hold lists; csv files do not",
+        )
     return tuple(text(v, column, place) for v in values)
 
 
@@ -86,8 +107,9 @@ def classes_of(labels: Iterable[tuple[Any, Place]]) -> list[str]:
 
 
 def value(label: Any) -> str:
-    """A label as what it stands for, so that labels of several files compare: 1, 1.0, "1.0" and true are one, and so are an
-    empty text and none at all."""
+    """A label as what it stands for, so that labels of several files compare: 1, 1.0, "1.0" and true are one, and so
+    are an empty text and none at all.
+    """
     if label is None or label != label:  # not a number: how tables mark what is not there
         return ""
     if isinstance(label, bool | int) or (isinstance(label, float) and label.is_integer()):
@@ -116,8 +138,10 @@ def word(label: Any, place: Place) -> str:
 
 
 class ClassNumbers:
-    """The place of a label among the class names, each label looked up once. by_number: whether a number may stand for a class
-    that has a name, which takes names in a stated order."""
+    """The place of a label among the class names, each label looked up once.
+
+    by_number: whether a number may stand for a class that has a name, which takes names in a stated order.
+    """
 
     def __init__(self, names: Sequence[str], *, by_number: bool) -> None:
         self.names, self.by_number = names, by_number
@@ -130,7 +154,9 @@ class ClassNumbers:
         try:
             return self._known[type(label), label]
         except (KeyError, TypeError):  # TypeError: a list, which `word` refuses
-            found = self._known[type(label), label] = self._find(label, place) if isinstance(label, SCALAR) else self._find(word(label, place), place)
+            found = self._known[type(label), label] = (
+                self._find(label, place) if isinstance(label, SCALAR) else self._find(word(label, place), place)
+            )
             return found
 
     def _find(self, label: Any, place: Place) -> int:
@@ -154,7 +180,12 @@ def score(label: Any, place: Place) -> float:
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value) or isinstance(label, bool):
-        raise bad_input("E304", f"the label {short(label)} is not a finite number", place=place, help="for classes use task.type text-classification")
+        raise bad_input(
+            "E304",
+            f"the label {short(label)} is not a finite number",
+            place=place,
+            help="for classes use task.type text-classification",
+        )
     return value
 
 

@@ -22,14 +22,17 @@ _FEW = 20
 
 
 class Coreference(CountedTask, Classification):
-    """Mentions are the gold ones, and each is paired with some that stand before it (`pairs`). A row is a pair: the sentences
-    of the earlier and the later mention, each with its mention between square brackets. The model says no or yes.
+    """Mentions are the gold ones, and each is paired with some that stand before it (`pairs`).
 
-    accuracy, f1, precision and recall are those of pairs (of yes). For conll_f1 every mention joins the one before it that is
-    most surely the same, where that is more likely than not; the clusters are scored by MUC, B³ and CEAFe, whose mean it
-    is. Pairs of a document depend on one another, so bounds come from resampling documents.
+    A row is a pair: the sentences of the earlier and the later mention, each with its mention between square brackets.
+    The model says no or yes.
 
-    A label: (same, document, later mention, earlier mention, entity of the later, entity of the earlier)."""
+    accuracy, f1, precision and recall are those of pairs (of yes). For conll_f1 every mention joins the one before it
+    that is most surely the same, where that is more likely than not; the clusters are scored by MUC, B³ and CEAFe,
+    whose mean it is. Pairs of a document depend on one another, so bounds come from resampling documents.
+
+    A label: (same, document, later mention, earlier mention, entity of the later, entity of the earlier).
+    """
 
     has_labels: ClassVar[bool] = False
     known_metrics: ClassVar[tuple[str, ...]] = ("conll_f1", "f1", "precision", "recall", "accuracy")
@@ -70,8 +73,16 @@ class Coreference(CountedTask, Classification):
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         same = {later == earlier for _, (_, _, _, later, earlier), _ in rows}
         if len(same) == 1:
-            which = "every pair of mentions in train is of one entity" if True in same else "no two mentions that make a pair in train are one entity"
-            raise bad_input("E305", which, help="there must be pairs of both kinds; pairs that are farther apart come with task.pairs.window")
+            which = (
+                "every pair of mentions in train is of one entity"
+                if True in same
+                else "no two mentions that make a pair in train are one entity"
+            )
+            raise bad_input(
+                "E305",
+                which,
+                help="there must be pairs of both kinds; pairs that are farther apart come with task.pairs.window",
+            )
         return ["no", "yes"]
 
     def labels(self, rows: Sequence[columns.Raw]) -> tuple[tuple[int, ...], ...]:
@@ -121,7 +132,8 @@ class Coreference(CountedTask, Classification):
         few = ", so few that bounds are too narrow" if documents < _FEW else ""
         return [
             f"Coreference is that of gold mentions, {len(_mentions(labels))} in {len(labels)} pairs. Bounds resample the documents, {documents} here{few}. "
-            f"With every pair right conll_f1 would be {best:.4f}" + (": some antecedents are in no pair." if best < 1 else ".")
+            f"With every pair right conll_f1 would be {best:.4f}"
+            + (": some antecedents are in no pair." if best < 1 else ".")
         ]
 
 

@@ -21,9 +21,16 @@ class CountedTask(Task):
         """What the metric adds up, shape (rows or documents, counts)."""
 
     def value(self, metric: str, counts: Values) -> Values:
-        """Precision, recall, F1 or accuracy of sums of right, predicted and true: (draws, 3) to (draws,); 0 where nothing is there."""
+        """Precision, recall, F1 or accuracy of sums of right, predicted and true: (draws, 3) to (draws,); 0 where
+        nothing is there.
+        """
         right, predicted, true = counts[:, 0].astype(float), counts[:, 1], counts[:, 2]
-        top, bottom = {"precision": (right, predicted), "recall": (right, true), "accuracy": (right, true), "f1": (2 * right, predicted + true)}[metric]
+        top, bottom = {
+            "precision": (right, predicted),
+            "recall": (right, true),
+            "accuracy": (right, true),
+            "f1": (2 * right, predicted + true),
+        }[metric]
         return ratio(top, bottom)
 
     def measure(self, metric: str, labels: Values, outputs: Values) -> float:
@@ -37,7 +44,9 @@ class CountedTask(Task):
     more_rows, slice_metric = Task.more_rows, Task.slice_metric
 
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
-        return counted_bounds(self.counts(metric, labels, outputs), lambda counts: self.value(metric, counts), confidence)
+        return counted_bounds(
+            self.counts(metric, labels, outputs), lambda counts: self.value(metric, counts), confidence
+        )
 
 
 def matches(predicted: Set[Any], true: Set[Any]) -> tuple[int, int, int]:

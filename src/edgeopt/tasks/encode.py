@@ -22,8 +22,9 @@ class Features:
     """What the model is given for the rows of a split.
 
     ids: inputs of each query, without padding. rows: the number of the row that a query belongs to; a row that is read
-    in windows has several. words: for an output a word, where each word's first token stands, -1 for a word that was cut.
-    targets: tokens that the model is trained towards, where it writes a text."""
+    in windows has several. words: for an output a word, where each word's first token stands, -1 for a word that was
+    cut. targets: tokens that the model is trained towards, where it writes a text.
+    """
 
     ids: list[Ids]
     rows: list[int]
@@ -32,8 +33,10 @@ class Features:
 
 
 class Encoder:
-    """Reads `tokenizer.json` of a folder. Raises InputError E311 where it is absent or damaged, E321 where it is to cut texts at
-    their beginning."""
+    """Reads `tokenizer.json` of a folder.
+
+    Raises InputError E311 where it is absent or damaged, E321 where it is to cut texts at their beginning.
+    """
 
     def __init__(self, folder: Path, max_length: int) -> None:
         from tokenizers import Tokenizer
@@ -56,8 +59,11 @@ class Encoder:
         return [_ids(e) for e in encoded]
 
     def windows(self, texts: Sequence[tuple[str, ...]], stride: int) -> Features:
-        """Each row as one query or, where it is too long, as several that overlap by `stride` tokens. Of a pair the second
-        text is cut into windows and the first stands before each, unless it leaves too little room."""
+        """Each row as one query or, where it is too long, as several that overlap by `stride` tokens.
+
+        Of a pair the second text is cut into windows and the first stands before each, unless it leaves too little
+        room.
+        """
         features = Features([], [])
         for row, pair in enumerate(texts):
             for encoding in self._windows(pair, stride):
@@ -97,8 +103,9 @@ class Encoder:
         return Features([_ids(e) for e in encoded], list(range(len(rows))), places)
 
     def choices(self, rows: Sequence[tuple[str, ...]]) -> Features:
-        """Rows of a question and its choices: one query a row, each choice paired with the question, padded to the row's
-        longest."""
+        """Rows of a question and its choices: one query a row, each choice paired with the question, padded to the
+        row's longest.
+        """
         ids = []
         for question, *choices in rows:
             padded = self.pad(self.ids([(question, choice) for choice in choices]))
@@ -106,9 +113,10 @@ class Encoder:
         return Features(ids, list(range(len(rows))))
 
     def summaries(self, rows: Sequence[tuple[str, ...]], max_length: int) -> Features:
-        """Rows of a document and its summary: one query a row, which gives the summary's tokens from the start token on.
-        The model is trained towards the same tokens without the start and with the end. Summaries are cut to `max_length`,
-        both special tokens counted."""
+        """Rows of a document and its summary: one query a row, which gives the summary's tokens from the start token
+        on. The model is trained towards the same tokens without the start and with the end. Summaries are cut to
+        `max_length`, both special tokens counted.
+        """
         ids = self.ids([(document,) for document, _ in rows])
         self.tokenizer.enable_truncation(max_length)
         try:
@@ -124,7 +132,10 @@ class Encoder:
         """The tokens that a text starts and ends with. Raises InputError E311 where the tokenizer does not put both."""
         ids = self.tokenizer.encode("").ids
         if len(ids) != 2:
-            raise bad_input("E311", f"the tokenizer puts {len(ids)} special tokens around a text, and a summary needs a start and an end")
+            raise bad_input(
+                "E311",
+                f"the tokenizer puts {len(ids)} special tokens around a text, and a summary needs a start and an end",
+            )
         return ids[0], ids[1]
 
     def pad(self, rows: Sequence[Ids]) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
@@ -132,7 +143,9 @@ class Encoder:
         fill = {"input_ids": self.pad_id, "attention_mask": 0, "token_type_ids": 0, "decoder_input_ids": self.pad_id}
         names = [name for name in INPUTS if name in rows[0]]
         width = {name: max(length(r, name) for r in rows) for name in names}
-        return {name: np.array([_padded(r[name], width[name], fill[name]) for r in rows], dtype=np.int64) for name in names}
+        return {
+            name: np.array([_padded(r[name], width[name], fill[name]) for r in rows], dtype=np.int64) for name in names
+        }
 
 
 def length(ids: Ids, name: str = "input_ids") -> int:

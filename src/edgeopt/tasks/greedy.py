@@ -10,13 +10,16 @@ import numpy as np
 Values = np.ndarray[Any, np.dtype[Any]]
 
 
-def write(run: Callable[[dict[str, Values]], Values], feed: Mapping[str, Values], *, start: int, end: int, max_length: int) -> list[int]:
+def write(
+    run: Callable[[dict[str, Values]], Values], feed: Mapping[str, Values], *, start: int, end: int, max_length: int
+) -> list[int]:
     """Tokens that the model writes for one query, without start and end: fewer than `max_length` - 1, or as many where
     no end comes. The same as transformers' generate(num_beams=1, do_sample=False, max_length=max_length). Raises
     FloatingPointError for logits that are not finite, of which the largest says nothing.
 
     run: inputs to logits of shape (1, target, vocabulary). feed: the encoder's inputs, shape (1, sequence).
-    The graph keeps no keys and values, and reads the document again for each token."""
+    The graph keeps no keys and values, and reads the document again for each token.
+    """
     ids = [start]
     while len(ids) < max_length:
         logits = run({**feed, "decoder_input_ids": np.array([ids], dtype=np.int64)})

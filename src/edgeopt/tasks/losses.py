@@ -31,8 +31,13 @@ class LabelLoss(ABC):
     def summed(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The sum. logits: (rows, classes), (rows, tokens, classes) or (rows, 1); labels on the same device."""
 
-    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
-        """The Trainer's `compute_loss_func`. num_items_in_batch: `total` of the optimizer step; None: this batch's own."""
+    def __call__(
+        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """The Trainer's `compute_loss_func`.
+
+        num_items_in_batch: `total` of the optimizer step; None: this batch's own.
+        """
         import torch
 
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
@@ -62,7 +67,12 @@ class WeightedCrossEntropy(LabelLoss):
 
         weight = None if self.weights is None else torch.tensor(self.weights, device=logits.device)
         return torch.nn.functional.cross_entropy(
-            logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), weight, ignore_index=_IGNORED, label_smoothing=self.smoothing, reduction="sum"
+            logits.reshape(-1, logits.shape[-1]),
+            labels.reshape(-1),
+            weight,
+            ignore_index=_IGNORED,
+            label_smoothing=self.smoothing,
+            reduction="sum",
         )
 
 

@@ -15,7 +15,10 @@ _HELP = "give each sentence {words: [text, …], coref_spans: [[entity, first wo
 
 
 class Mention(NamedTuple):
-    """Where a mention stands (number of the sentence, first word, last word), and its gold entity. In the order of text."""
+    """Where a mention stands (number of the sentence, first word, last word), and its gold entity.
+
+    In the order of text.
+    """
 
     sentence: int
     start: int
@@ -27,7 +30,10 @@ Sentences = list[tuple[str, ...]]
 
 
 def read_document(value: Any, column: str, place: Place) -> Iterator[tuple[Sentences, list[Mention]]]:
-    """Sentences and gold mentions of each part of a document: entities are numbered anew in each. Raises InputError E304."""
+    """Sentences and gold mentions of each part of a document: entities are numbered anew in each.
+
+    Raises InputError E304.
+    """
     parts: dict[Any, tuple[Sentences, list[Mention]]] = {}
     if not isinstance(value, (list, tuple)):
         raise _bad(f"column '{column}' is no list of sentences: {columns.short(value)}", place)
@@ -36,7 +42,10 @@ def read_document(value: Any, column: str, place: Place) -> Iterator[tuple[Sente
             raise _bad(f"a sentence in column '{column}' lacks words or coref_spans: {columns.short(sentence)}", place)
         words = columns.texts(sentence["words"], "words", place, least=0)
         sentences, mentions = parts.setdefault(sentence.get("part_id"), ([], []))
-        mentions += {Mention(len(sentences), start, end, entity) for entity, start, end in _spans(sentence["coref_spans"], len(words), place)}
+        mentions += {
+            Mention(len(sentences), start, end, entity)
+            for entity, start, end in _spans(sentence["coref_spans"], len(words), place)
+        }
         sentences.append(tuple(_BRACKETS.get(w, w) for w in words))
     for sentences, mentions in parts.values():
         yield sentences, sorted(mentions)
@@ -59,8 +68,11 @@ def marked(words: Sequence[str], mention: Mention, context: int) -> str:
 
 
 def pairs(mentions: Sequence[Mention], spec: PairsSpec) -> Iterator[tuple[int, int]]:
-    """(anaphor, antecedent) for each mention and the nearest ones before it, nearest first. One that has none in the window
-    is paired with the nearest all the same, so that every mention is in a pair and is counted."""
+    """(anaphor, antecedent) for each mention and the nearest ones before it, nearest first.
+
+    One that has none in the window is paired with the nearest all the same, so that every mention is in a pair and is
+    counted.
+    """
     for anaphor in range(1, len(mentions)):
         nearest = range(anaphor - 1, max(-1, anaphor - 1 - spec.max_antecedents), -1)
         near = [a for a in nearest if mentions[anaphor].sentence - mentions[a].sentence <= spec.window]

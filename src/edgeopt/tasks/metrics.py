@@ -14,11 +14,16 @@ Metric = Callable[[Values, Values, int], float]
 
 
 def _confused(name: str) -> Metric:
-    """F1, precision or recall, of class 1 where there are two classes, else the classes' mean; or Matthews' correlation."""
+    """F1, precision or recall, of class 1 where there are two classes, else the classes' mean; or Matthews'
+    correlation.
+    """
 
     def metric(truth: Values, predicted: Values, classes: int) -> float:
         truth = truth.astype(int)
-        counts = (np.bincount(each, minlength=classes)[None].astype(float) for each in (truth[truth == predicted], truth, predicted))
+        counts = (
+            np.bincount(each, minlength=classes)[None].astype(float)
+            for each in (truth[truth == predicted], truth, predicted)
+        )
         return float(margin_metric(name, *counts)[0])
 
     return metric

@@ -14,9 +14,11 @@ from edgeopt.tasks.encode import Encoder, Features
 
 
 class MultipleChoice(Classification):
-    """Every choice is read together with the question and gets one logit. Inputs and logits have the shapes
-    (batch, choices, sequence) and (batch, choices), as transformers' models and optimum's exports have them. Every row has
-    as many choices; the classes are their places: A, B, C …"""
+    """Every choice is read together with the question and gets one logit.
+
+    Inputs and logits have the shapes (batch, choices, sequence) and (batch, choices), as transformers' models and
+    optimum's exports have them. Every row has as many choices; the classes are their places: A, B, C …
+    """
 
     auto_class: ClassVar[str] = "AutoModelForMultipleChoice"
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
@@ -58,7 +60,12 @@ class MultipleChoice(Classification):
     def _answer(self, label: Any, marks: Sequence[Any], choices: Texts, place: Place) -> int:
         """Place of the right choice: the label is its mark, its letter, its number from 0, or its text."""
         name = columns.word(label, place)
-        for known in ([str(m) for m in marks], list(ascii_uppercase[: len(choices)]), [str(i) for i in range(len(choices))], list(choices)):
+        for known in (
+            [str(m) for m in marks],
+            list(ascii_uppercase[: len(choices)]),
+            [str(i) for i in range(len(choices))],
+            list(choices),
+        ):
             if known.count(name) == 1:
                 return known.index(name)
         raise bad_input(
@@ -71,7 +78,9 @@ class MultipleChoice(Classification):
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         count = len(rows[0][0]) - 1
         if count > len(ascii_uppercase):
-            raise bad_input("E304", f"the row has {count} choices, and may have {len(ascii_uppercase)}", place=rows[0][2])
+            raise bad_input(
+                "E304", f"the row has {count} choices, and may have {len(ascii_uppercase)}", place=rows[0][2]
+            )
         return list(ascii_uppercase[:count])
 
     def label(self, raw: Any, place: Place) -> int:

@@ -68,14 +68,22 @@ class Regression(Classification):
         return metric
 
     def unmeasurable(self, metric: str, labels: Values) -> str | None:
-        return f"the labels of all {len(labels)} rows are the same, and no correlation with them is defined" if np.ptp(labels) == 0 else None
+        return (
+            f"the labels of all {len(labels)} rows are the same, and no correlation with them is defined"
+            if np.ptp(labels) == 0
+            else None
+        )
 
     @property
     def information(self) -> str | None:
         return None
 
     def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
-        return "scores are all the same, and their correlation is not defined" if is_constant(self.predict(outputs)) else None
+        return (
+            "scores are all the same, and their correlation is not defined"
+            if is_constant(self.predict(outputs))
+            else None
+        )
 
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
         return None

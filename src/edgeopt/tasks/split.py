@@ -35,9 +35,12 @@ def _bare(text: str) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split. texts: a tuple of strings a row: one text, two, a question and its choices, or words.
-    labels: a class number, a score, or a tuple of numbers. documents: the number of each row's document, where the rows
-    of a document are no use apart; else empty. slices: by column of task.slices, each row's value."""
+    """Rows of one split.
+
+    texts: a tuple of strings a row: one text, two, a question and its choices, or words. labels: a class number, a
+    score, or a tuple of numbers. documents: the number of each row's document, where the rows of a document are no use
+    apart; else empty. slices: by column of task.slices, each row's value.
+    """
 
     name: str
     texts: tuple[tuple[str, ...], ...]
@@ -60,7 +63,10 @@ class Split:
     @cached_property
     def slice_fingerprints(self) -> dict[str, str]:
         """SHA-256 of the values of each column of task.slices, which no training sees and gates on slices do."""
-        return {column: hashlib.sha256(json.dumps(values, ensure_ascii=False).encode()).hexdigest() for column, values in self.slices.items()}
+        return {
+            column: hashlib.sha256(json.dumps(values, ensure_ascii=False).encode()).hexdigest()
+            for column, values in self.slices.items()
+        }
 
     def take(self, rows: Sequence[int], name: str) -> Split:
         documents = tuple(self.documents[i] for i in rows) if self.documents else ()
@@ -76,7 +82,9 @@ class Split:
 
     @cached_property
     def copied(self) -> int:
-        """How many rows are copies of one before, in texts (but for case, spaces and punctuation) and label; of documents those of whole copies."""
+        """How many rows are copies of one before, in texts (but for case, spaces and punctuation) and label; of
+        documents those of whole copies.
+        """
         from edgeopt.tasks.split import bare
 
         seen, copies = set[tuple[Any, ...]](), 0

@@ -18,10 +18,12 @@ from edgeopt.tasks.encode import Encoder, Features, Ids
 
 
 class Summarization(CountedTask):
-    """The model is a pair made of one encoder's checkpoint: an encoder that reads the document and a decoder that writes
-    (models/pair.py). A row's texts are the document and the reference; a query shows the decoder the reference, as in
-    training: parity, calibration and latency are those of one such pass. The outputs that count are the texts that the
-    model writes greedily by itself, arrays of str. ROUGE is that of Lin (2004) by Google's rouge-score: F1, stemmed words."""
+    """The model is a pair made of one encoder's checkpoint: an encoder that reads the document and a decoder that
+    writes (models/pair.py). A row's texts are the document and the reference; a query shows the decoder the reference,
+    as in training: parity, calibration and latency are those of one such pass. The outputs that count are the texts
+    that the model writes greedily by itself, arrays of str. ROUGE is that of Lin (2004) by Google's rouge-score: F1,
+    stemmed words.
+    """
 
     auto_class: ClassVar[str] = "EncoderDecoderModel"
     known_metrics: ClassVar[tuple[str, ...]] = ("rouge1", "rouge2", "rougeL")
@@ -117,8 +119,10 @@ class Summarization(CountedTask):
         return np.array([isinstance(text, str) for text in outputs], dtype=bool)
 
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
-        """What is fluent and of another document: the reference of the row before. And what is in most references: the commonest
-        words, as many as a reference has."""
+        """What is fluent and of another document: the reference of the row before.
+
+        And what is in most references: the commonest words, as many as a reference has.
+        """
         words = [text.split() for text in labels]
         counts = Counter(word for text in words for word in set(text))
         common = " ".join(word for word, _ in counts.most_common(round(float(np.mean([len(text) for text in words])))))
@@ -133,7 +137,9 @@ class Summarization(CountedTask):
         from rouge_score.rouge_scorer import RougeScorer
 
         score = RougeScorer([metric], use_stemmer=True).score
-        return np.array([(score(truth, text or "")[metric].fmeasure, 1.0) for truth, text in zip(labels, outputs, strict=True)])
+        return np.array(
+            [(score(truth, text or "")[metric].fmeasure, 1.0) for truth, text in zip(labels, outputs, strict=True)]
+        )
 
     def value(self, metric: str, counts: Values) -> Values:
         """The mean of the rows' scores."""

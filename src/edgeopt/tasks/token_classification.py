@@ -22,9 +22,11 @@ _BEGINS, _ORDERS = ("B-", "S-", "U-"), 5
 
 
 class TokenClassification(CountedTask):
-    """A word's tag is read off its first token, and it is that token alone which is trained. A word beyond the
-    length counts as one without a tag. f1, precision and recall are those of whole entities, as seqeval counts them;
-    accuracy is that of words. Outputs: (rows, words of the longest row, tags), filled up with nan."""
+    """A word's tag is read off its first token, and it is that token alone which is trained.
+
+    A word beyond the length counts as one without a tag. f1, precision and recall are those of whole entities, as
+    seqeval counts them; accuracy is that of words. Outputs: (rows, words of the longest row, tags), filled up with nan.
+    """
 
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
     known_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy")
@@ -44,7 +46,12 @@ class TokenClassification(CountedTask):
         words, tags = self.texts(row, place), row[spec.label]
         if not isinstance(tags, (list, tuple)) or len(tags) != len(words):
             what = f"{len(tags)} tags" if isinstance(tags, (list, tuple)) else f"no list: {columns.short(tags)}"
-            raise bad_input("E304", f"column '{spec.label}' has {what}, and '{column}' {len(words)} words", place=place, help="give every word one tag")
+            raise bad_input(
+                "E304",
+                f"column '{spec.label}' has {what}, and '{column}' {len(words)} words",
+                place=place,
+                help="give every word one tag",
+            )
         return words, tuple(tags), place
 
     def texts(self, row: columns.Cells, place: Place) -> Texts:
@@ -97,7 +104,9 @@ class TokenClassification(CountedTask):
     def gather(self, outputs: Sequence[Values], features: Features) -> Values:
         """The outputs of each word's first token."""
         assert features.words is not None
-        return self.stack([self._of_words(np.asarray(o), places) for o, places in zip(outputs, features.words, strict=True)])
+        return self.stack(
+            [self._of_words(np.asarray(o), places) for o, places in zip(outputs, features.words, strict=True)]
+        )
 
     def _of_words(self, output: Values, places: list[int]) -> Values:
         rows = output[np.maximum(places, 0)].astype(np.float64)
@@ -135,13 +144,17 @@ class TokenClassification(CountedTask):
         return whole
 
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
-        """Always the most frequent tag, that of no entity, or one that begins an entity, which finds those of one word; and the rows'
-        own tags in another order, some times, which find what tags drawn as often as these would."""
+        """Always the most frequent tag, that of no entity, or one that begins an entity, which finds those of one word;
+        and the rows' own tags in another order, some times, which find what tags drawn as often as these would.
+        """
         words = labels != IGNORED
         often, there = int(np.bincount(labels[words]).argmax()), np.unique(labels[words]).tolist()
         begins = [t for t in there if self.names[t].startswith(_BEGINS)]
         tags = dict.fromkeys([often, self.names.index(_OUTSIDE) if _OUTSIDE in self.names else often, *begins])
-        found = {f"always answering '{self.names[t]}'": np.where(np.isnan(outputs), np.nan, np.eye(outputs.shape[-1])[t]) for t in tags}
+        found = {
+            f"always answering '{self.names[t]}'": np.where(np.isnan(outputs), np.nan, np.eye(outputs.shape[-1])[t])
+            for t in tags
+        }
         rng = np.random.default_rng(0)
         for number in range(1, _ORDERS + 1):
             found[f"tags drawn at random, {number}"] = drawn = np.full(outputs.shape, np.nan)

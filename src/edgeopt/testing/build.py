@@ -22,7 +22,10 @@ from edgeopt.support.progress import Progress
 _BRING: dict[Fact, tuple[str, dict[str, Any]]] = {
     Fact.TRAINED_HEAD: ("finetune", {"max_steps": 2, "batch_size": 4, "learning_rate": 1e-3}),
     Fact.ADAPTER: ("adapter.lora", {"max_steps": 2, "batch_size": 4, "r": 2, "learning_rate": 1e-2}),
-    Fact.GRAPH_ADAPTER: ("adapter.bottleneck", {"max_steps": 2, "batch_size": 4, "reduction": 4, "learning_rate": 1e-2}),
+    Fact.GRAPH_ADAPTER: (
+        "adapter.bottleneck",
+        {"max_steps": 2, "batch_size": 4, "reduction": 4, "learning_rate": 1e-2},
+    ),
     Fact.SPARSE: ("prune.magnitude", {"amount": 0.3}),
     Fact.INT8: ("quantize.dynamic", {}),
 }
@@ -37,22 +40,41 @@ def step(transform: AnyTransform, params: dict[str, Any], id: str) -> StepSpec:
 
 
 def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
-    """Steps after which the facts hold; TORCH and ONNX are the planner's business, and only a
-    model with a trained head is pruned or exported."""
+    """Steps after which the facts hold; TORCH and ONNX are the planner's business, and only a model with a trained head
+    is pruned or exported.
+    """
     if facts & {Fact.ONNX, Fact.SPARSE, Fact.INT8}:
         facts |= {Fact.TRAINED_HEAD}
-    return [step(registry.get(use), params, f"before-{i}") for i, (fact, (use, params)) in enumerate(_BRING.items()) if fact in facts]
+    return [
+        step(registry.get(use), params, f"before-{i}")
+        for i, (fact, (use, params)) in enumerate(_BRING.items())
+        if fact in facts
+    ]
 
 
-def build(steps: Sequence[StepSpec], *, model: Path, data: Path, store: Path, text: str | list[str] = "text", label: str = "label",
-          task: Mapping[str, Any] | None = None) -> Executed:  # fmt: skip
+def build(
+    steps: Sequence[StepSpec],
+    *,
+    model: Path,
+    data: Path,
+    store: Path,
+    text: str | list[str] = "text",
+    label: str = "label",
+    task: Mapping[str, Any] | None = None,
+) -> Executed:
     """Execute the steps on a model folder and a dataset folder. task: keys in place of those of a classification.
-    Raises what `apply` would."""
-    head = RecipeHead.model_validate({
-        "edgeopt": 1, "name": "conformance", "model": {"id": str(model.resolve())},
-        "task": {**TASK, "dataset": {"path": str(data.resolve())}, "text": text, "label": label, **(task or {})},
-        "baseline": {"finetune": _BRING[Fact.TRAINED_HEAD][1]},
-    })  # fmt: skip
+
+    Raises what `apply` would.
+    """
+    head = RecipeHead.model_validate(
+        {
+            "edgeopt": 1,
+            "name": "conformance",
+            "model": {"id": str(model.resolve())},
+            "task": {**TASK, "dataset": {"path": str(data.resolve())}, "text": text, "label": label, **(task or {})},
+            "baseline": {"finetune": _BRING[Fact.TRAINED_HEAD][1]},
+        }
+    )
     recipe = Recipe(store / "conformance.yaml", head, tuple(steps), (), Document("conformance"), ())
     opened = Store(store)
     return execute(make_plan(recipe, opened), opened, Progress(show=False), Group())

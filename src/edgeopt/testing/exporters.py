@@ -17,32 +17,53 @@ from edgeopt.tasks.encode import Encoder
 #: Largest difference of a logit that another runtime may make of the same graph.
 TOLERANCE = 1e-3
 _DOUBLE, _INT32 = 11, 6  # TensorProto.DataType
-_TEXTS = [("a",), ("the film is good , and the cast is better",), ("not one minute of it is worth the price of a ticket " * 3,)]
+_TEXTS = [
+    ("a",),
+    ("the film is good , and the cast is better",),
+    ("not one minute of it is worth the price of a ticket " * 3,),
+]
 _LENGTH = 32
 
 
-def check_exporter(exporter: Exporter, *, state: State, work: Path, fp32: State | None = None, torch: State | None = None,
-                   tolerance: float = TOLERANCE) -> Exported:  # fmt: skip
-    """Write the state with the exporter, in each of its variants, and run what was written. Raises AssertionError.
-    fp32, torch: as in `ExportInput`; fp32 is the state itself where it is not given.
+def check_exporter(
+    exporter: Exporter,
+    *,
+    state: State,
+    work: Path,
+    fp32: State | None = None,
+    torch: State | None = None,
+    tolerance: float = TOLERANCE,
+) -> Exported:
+    """Write the state with the exporter, in each of its variants, and run what was written.
 
-    Checked: it declares facts that the state has; it writes into its folder alone and leaves the state as
-    it was; the artifact and tokenizer.json are there; two writes give the same bytes (but for the artifact of one that
-    is not `reproducible`); its logits are those
-    of the state's graph (of that of `fp32`, where it converts the torch model) within the
-    tolerance, for rows of several lengths, on all processors and on one thread; and a batch of several rows
-    is answered. Logits of a graph are what ONNX Runtime gives, or what the graph says without rounding of sums: they are two things
-    where the processor has no int8 dot product, as there ONNX Runtime adds products of bytes in 16 bits, which overflow (its own
-    documentation of `reduce_range`). Returns what the default variant gave."""
-    assert exporter.requires <= state.facts, f"{exporter.name} needs {sorted(exporter.requires - state.facts)}, which this state lacks"
-    assert not exporter.forbids & state.facts, f"{exporter.name} cannot take {sorted(exporter.forbids & state.facts)}, which this state has"
+    Raises AssertionError. fp32, torch: as in `ExportInput`; fp32 is the state itself where it is not given.
+
+    Checked: it declares facts that the state has; it writes into its folder alone and leaves the state as it was; the
+    artifact and tokenizer.json are there; two writes give the same bytes (but for the artifact of one that is not
+    `reproducible`); its logits are those of the state's graph (of that of `fp32`, where it converts the torch model)
+    within the tolerance, for rows of several lengths, on all processors and on one thread; and a batch of several rows
+    is answered. Logits of a graph are what ONNX Runtime gives, or what the graph says without rounding of sums: they
+    are two things where the processor has no int8 dot product, as there ONNX Runtime adds products of bytes in 16 bits,
+    which overflow (its own documentation of `reduce_range`). Returns what the default variant gave.
+    """
+    assert exporter.requires <= state.facts, (
+        f"{exporter.name} needs {sorted(exporter.requires - state.facts)}, which this state lacks"
+    )
+    assert not exporter.forbids & state.facts, (
+        f"{exporter.name} cannot take {sorted(exporter.forbids & state.facts)}, which this state has"
+    )
     given = ExportInput(state, fp32 or state, torch, _LENGTH)
     reference = (fp32 or state) if exporter.source == "torch" else state
-    found = [_check_variant(exporter, given, reference, work / (name or "default"), options, tolerance) for name, options in exporter.variants().items()]
+    found = [
+        _check_variant(exporter, given, reference, work / (name or "default"), options, tolerance)
+        for name, options in exporter.variants().items()
+    ]
     return found[0]
 
 
-def _check_variant(exporter: Exporter, given: ExportInput, reference: State, work: Path, options: dict[str, Any], tolerance: float) -> Exported:
+def _check_variant(
+    exporter: Exporter, given: ExportInput, reference: State, work: Path, options: dict[str, Any], tolerance: float
+) -> Exported:
     before = _digests(given.state.folder)
     folders = [work / "a", work / "b"]
     for folder in folders:
@@ -71,8 +92,10 @@ def _check_variant(exporter: Exporter, given: ExportInput, reference: State, wor
 
 
 def exact_query(graph: Path, work: Path) -> Query:
-    """The graph's first output where nothing is fused and products of integers are summed exactly, on any processor: QDQ nodes compute
-    in float then, and MatMulInteger is written as a product of doubles, which hold sums of up to 2^53. work: where it is written."""
+    """The graph's first output where nothing is fused and products of integers are summed exactly, on any processor:
+    QDQ nodes compute in float then, and MatMulInteger is written as a product of doubles, which hold sums of up to
+    2^53. work: where it is written.
+    """
     import onnx
     from onnx import helper
 

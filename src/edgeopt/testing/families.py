@@ -20,15 +20,19 @@ _CLOSE = 1e-4
 
 
 def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> State:
-    """Look for every part of the anatomy in a small model of the family, cut it, and take it from fine-tuning to int8. Returns the
-    last state. Raises AssertionError naming the part that is not there, or what `apply` raises.
+    """Look for every part of the anatomy in a small model of the family, cut it, and take it from fine-tuning to int8.
 
-    Checked: every name leads to what it should (linears, norms, tables), and the config states the sizes that the weights have; a text of
-    the longest length is answered, and a longer one is not; heads, neurons, hidden dimensions and blocks that are cut leave what
-    masking them leaves; the model is trained, pruned to zeros, exported and quantized, and agrees with torch.
+    Returns the last state. Raises AssertionError naming the part that is not there, or what `apply` raises.
 
-    model: a folder with config.json, model.safetensors and tokenizer of a bare encoder of the family, with two layers or more of two
-    heads or more. data: a folder with train.jsonl and validation.jsonl, columns `text` and `label`. work: an empty folder."""
+    Checked: every name leads to what it should (linears, norms, tables), and the config states the sizes that the
+    weights have; a text of the longest length is answered, and a longer one is not; heads, neurons, hidden dimensions
+    and blocks that are cut leave what masking them leaves; the model is trained, pruned to zeros, exported and
+    quantized, and agrees with torch.
+
+    model: a folder with config.json, model.safetensors and tokenizer of a bare encoder of the family, with two layers
+    or more of two heads or more. data: a folder with train.jsonl and validation.jsonl, columns `text` and `label`.
+    work: an empty folder.
+    """
     model_type = str(json.loads((model / CONFIG).read_text(encoding="utf-8"))["model_type"])
     with FAMILIES.holding(model_type, anatomy):
         try:
@@ -40,7 +44,9 @@ def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> St
             raise AssertionError(f"the anatomy of {model_type} is not that of its models: {'; '.join(missing)}")
         _longest(whole, source.positions, whole.config.vocab_size)
         _cut_is_masked(whole)
-        return build(steps_towards(frozenset({Fact.SPARSE, Fact.INT8})), model=model, data=data, store=work / "store").final("candidate")
+        return build(
+            steps_towards(frozenset({Fact.SPARSE, Fact.INT8})), model=model, data=data, store=work / "store"
+        ).final("candidate")
 
 
 def _classifier(folder: Path) -> Any:
@@ -49,7 +55,9 @@ def _classifier(folder: Path) -> Any:
     import transformers
 
     torch.manual_seed(0)
-    whole = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, num_labels=2, dtype="float32").eval()
+    whole = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, local_files_only=True, num_labels=2, dtype="float32"
+    ).eval()
     with torch.no_grad():
         for parameter in whole.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -65,15 +73,22 @@ def _missing(whole: Any, anatomy: Anatomy) -> Iterator[str]:
         yield f"layers: {anatomy.layers} is no list of two layers or more"
         return
     base, layer = part(whole, anatomy.base), layers[0]
-    optional = [("embedding_projection", base, anatomy.embedding_projection, nn.Linear), ("position_bias", base, anatomy.position_bias, nn.Embedding)]
+    optional = [
+        ("embedding_projection", base, anatomy.embedding_projection, nn.Linear),
+        ("position_bias", base, anatomy.position_bias, nn.Embedding),
+    ]
     parts = [
-        ("base", whole, anatomy.base, nn.Module), ("embedding_norm", base, anatomy.embedding_norm, nn.LayerNorm),
+        ("base", whole, anatomy.base, nn.Module),
+        ("embedding_norm", base, anatomy.embedding_norm, nn.LayerNorm),
         *(("tables", base, name, nn.Embedding) for name in anatomy.tables),
-        ("self_attention", layer, anatomy.self_attention, nn.Module), ("activation", layer, anatomy.activation, nn.Module),
-        *(("attention", layer, name, nn.Linear) for name in anatomy.attention), *(("projections", layer, name, nn.Linear) for name in anatomy.projections),
-        ("ffn_in", layer, anatomy.ffn_in, nn.Linear), *(("norms", layer, name, nn.LayerNorm) for name in anatomy.norms),
+        ("self_attention", layer, anatomy.self_attention, nn.Module),
+        ("activation", layer, anatomy.activation, nn.Module),
+        *(("attention", layer, name, nn.Linear) for name in anatomy.attention),
+        *(("projections", layer, name, nn.Linear) for name in anatomy.projections),
+        ("ffn_in", layer, anatomy.ffn_in, nn.Linear),
+        *(("norms", layer, name, nn.LayerNorm) for name in anatomy.norms),
         *(each for each in optional if each[2] is not None),
-    ]  # fmt: skip
+    ]
     for field, holder, name, kind in parts:
         found = None if holder is None else part(holder, str(name))
         if not isinstance(found, kind):
@@ -99,8 +114,12 @@ def _longest(whole: Any, positions: int | None, words: int) -> None:
             return False
         return True
 
-    assert answered(positions), f"a text of {positions} tokens is not answered: `positions_after` says where positions begin"
-    assert not answered(positions + 1), f"a text of {positions + 1} tokens is answered too: `positions_after` leaves out positions that there are"
+    assert answered(positions), (
+        f"a text of {positions} tokens is not answered: `positions_after` says where positions begin"
+    )
+    assert not answered(positions + 1), (
+        f"a text of {positions + 1} tokens is answered too: `positions_after` leaves out positions that there are"
+    )
 
 
 def _cut_is_masked(whole: Any) -> None:
@@ -110,7 +129,9 @@ def _cut_is_masked(whole: Any) -> None:
     from edgeopt.models.slicing import cut
 
     masks = ones(whole)
-    assert masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
+    assert (
+        masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
+    )
     masks.heads[0][1:] = 0
     masks.neurons[0][::2] = 0
     masks.ffn[0] = masks.mha[-1] = 0
@@ -127,6 +148,10 @@ def _cut_is_masked(whole: Any) -> None:
             found = sliced(**asked).logits
         except Exception as error:
             raise AssertionError(f"a model that was cut cannot be computed: {type(error).__name__}: {error}") from error
-    assert not torch.allclose(expected, before, atol=_CLOSE), "masks change nothing: the anatomy leads to modules that the model does not use"
+    assert not torch.allclose(expected, before, atol=_CLOSE), (
+        "masks change nothing: the anatomy leads to modules that the model does not use"
+    )
     difference = float((found - expected).abs().max())
-    assert difference <= _CLOSE, f"what is cut computes something else than what is masked, by {difference:.2g} in a logit"
+    assert difference <= _CLOSE, (
+        f"what is cut computes something else than what is masked, by {difference:.2g} in a logit"
+    )

@@ -31,18 +31,24 @@ _CLOSE = 1e-4
 _CONFIDENCES = (0.8, 0.95)
 
 
-def check_task(task: type[Task], *, model: Path, data: Path, work: Path, keys: Mapping[str, Any] | None = None) -> State:
-    """Train the task for two steps on a small model and rows of yours, quantize it, and look at its answers. Returns the graph's
-    state. Raises AssertionError naming what is not kept, or what `apply` raises.
+def check_task(
+    task: type[Task], *, model: Path, data: Path, work: Path, keys: Mapping[str, Any] | None = None
+) -> State:
+    """Train the task for two steps on a small model and rows of yours, quantize it, and look at its answers.
 
-    Checked: its class states metrics and imports no torch; labels and outputs are written to a run's folder and read back as they
-    were; every metric is a number within its range, the same whatever the order of the rows; bounds hold the value, are wider the
-    surer they are, and a model differs from itself by 0; answers that read nothing have the outputs' form; outputs that are no
-    numbers are found; the loss on the labels is that of the model's class, adds up over parts of a batch, and moves when it is
-    weighed by classes; the graph answers as torch does, and the same recipe is found in the store the second time.
+    Returns the graph's state. Raises AssertionError naming what is not kept, or what `apply` raises.
 
-    model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and validation.jsonl. keys: of the
-    recipe's `task`, in place of `text: text`, `label: label` and `max_length: 32`. work: an empty folder."""
+    Checked: its class states metrics and imports no torch; labels and outputs are written to a run's folder and read
+    back as they were; every metric is a number within its range, the same whatever the order of the rows; bounds hold
+    the value, are wider the surer they are, and a model differs from itself by 0; answers that read nothing have the
+    outputs' form; outputs that are no numbers are found; the loss on the labels is that of the model's class, adds up
+    over parts of a batch, and moves when it is weighed by classes; the graph answers as torch does, and the same recipe
+    is found in the store the second time.
+
+    model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
+    validation.jsonl. keys: of the recipe's `task`, in place of `text: text`, `label: label` and `max_length: 32`. work:
+    an empty folder.
+    """
     imports_no_torch(task.__module__)
     try:
         with TASKS.holding(NAME, task):
@@ -88,30 +94,46 @@ def _written_and_read(task: Task, labels: Values, outputs: Values) -> None:
         plain, written = task.plain_label(label), task.plain_output(output, label)
         for what, shape, value in (("label", task.label_shape, plain), ("output", task.output_shape, written)):
             read = TypeAdapter(shape).validate_json(json.dumps(value))
-            assert json.loads(json.dumps(read)) == json.loads(json.dumps(value)), f"plain_{what} gives {value!r}, of which {what}_shape makes {read!r}"
+            assert json.loads(json.dumps(read)) == json.loads(json.dumps(value)), (
+                f"plain_{what} gives {value!r}, of which {what}_shape makes {read!r}"
+            )
         assert task.fits(plain, written), f"fits refuses the output of the row with label {plain!r}"
     same = task.stack_labels([task.plain_label(label) for label in labels])
-    assert np.array_equal(same, labels), "labels are others when they are read back: stack_labels of what plain_label gives"
+    assert np.array_equal(same, labels), (
+        "labels are others when they are read back: stack_labels of what plain_label gives"
+    )
 
 
 def _metric(task: Task, metric: str, labels: Values, base: Values, candidate: Values) -> None:
     low, high = task.ranges.get(metric, (0.0, 1.0))
     value, before = (task.measure(metric, labels, x) for x in (candidate, base))
-    assert isinstance(value, float) and low <= value <= high, f"{metric} is {value!r}, and must be a float between {low:g} and {high:g}: state it in `ranges`"
+    assert isinstance(value, float) and low <= value <= high, (
+        f"{metric} is {value!r}, and must be a float between {low:g} and {high:g}: state it in `ranges`"
+    )
     order = np.random.default_rng(0).permutation(len(labels))
-    assert np.isclose(task.measure(metric, labels[order], candidate[order]), value), f"{metric} depends on the order of the rows"
+    assert np.isclose(task.measure(metric, labels[order], candidate[order]), value), (
+        f"{metric} depends on the order of the rows"
+    )
     widths = []
     for confidence in _CONFIDENCES:
         found = task.bounds(metric, labels, candidate, confidence)
-        assert np.isclose(found.value, value) and found.low <= found.value <= found.high, f"bounds of {metric}, which is {value:.6g}, are {tuple(found)}"
+        assert np.isclose(found.value, value) and found.low <= found.value <= found.high, (
+            f"bounds of {metric}, which is {value:.6g}, are {tuple(found)}"
+        )
         differs = task.difference(metric, labels, base, candidate, confidence)
-        assert np.isclose(differs.value, value - before), f"difference of {metric} is {differs.value:.6g}, from {before:.6g} to {value:.6g}"
+        assert np.isclose(differs.value, value - before), (
+            f"difference of {metric} is {differs.value:.6g}, from {before:.6g} to {value:.6g}"
+        )
         itself = task.difference(metric, labels, candidate, candidate, confidence)
-        assert np.isclose(itself.value, 0) and itself.low <= 0 <= itself.high, f"a model's {metric} differs from itself by {tuple(itself)}"
+        assert np.isclose(itself.value, 0) and itself.low <= 0 <= itself.high, (
+            f"a model's {metric} differs from itself by {tuple(itself)}"
+        )
         widths.append(found.high - found.low)
     assert widths[0] <= widths[1], f"bounds of {metric} are narrower with more confidence"
     for name, answers in task.trivial(labels, candidate).items():
-        assert answers.shape[0] == len(labels) and answers.shape[1:] == candidate.shape[1:], f"'{name}' has not the outputs' form"
+        assert answers.shape[0] == len(labels) and answers.shape[1:] == candidate.shape[1:], (
+            f"'{name}' has not the outputs' form"
+        )
         task.measure(task.judged_by(metric), labels, answers)
 
 
@@ -140,9 +162,17 @@ def _loss(task: Task, executed: Executed, rows: Split) -> None:
         loss, half = task.label_loss(), max(len(labels) // 2, 1)
         ours = float(loss(output, labels))
         parts = [(output.logits[at], labels[at]) for at in (slice(None, half), slice(half, None))]
-        summed = sum(float(loss.summed(*part)) for part in parts) / float(loss.total([{"labels": part[1]} for part in parts]))
-    assert abs(ours - float(output.loss)) <= _CLOSE * max(1.0, abs(ours)), f"label_loss gives {ours:.6g}, and the model's own loss is {float(output.loss):.6g}"
-    assert abs(summed - ours) <= _CLOSE * max(1.0, abs(ours)), f"label_loss of a batch in two parts is {summed:.6g}, and of the whole {ours:.6g}"
+        summed = sum(float(loss.summed(*part)) for part in parts) / float(
+            loss.total([{"labels": part[1]} for part in parts])
+        )
+    assert abs(ours - float(output.loss)) <= _CLOSE * max(1.0, abs(ours)), (
+        f"label_loss gives {ours:.6g}, and the model's own loss is {float(output.loss):.6g}"
+    )
+    assert abs(summed - ours) <= _CLOSE * max(1.0, abs(ours)), (
+        f"label_loss of a batch in two parts is {summed:.6g}, and of the whole {ours:.6g}"
+    )
     if task.has_classes and task.names:
         weighed = task.label_loss([1.0 + i for i in range(len(task.names))], 0.1)
-        assert float(cast(Any, weighed(output, labels))) != ours, "label_loss takes no notice of class weights and smoothing"
+        assert float(cast(Any, weighed(output, labels))) != ours, (
+            "label_loss takes no notice of class weights and smoothing"
+        )

@@ -21,8 +21,8 @@ OTHER_SEED = 271828
 
 
 def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: Path, data: Path, work: Path) -> State:
-    """Run the transform behind the steps that its contract requires, on a small model and rows of yours,
-    and return the state it made. Raises AssertionError naming what is not kept, or what `apply` raises.
+    """Run the transform behind the steps that its contract requires, on a small model and rows of yours, and return the
+    state it made. Raises AssertionError naming what is not kept, or what `apply` raises.
 
     Checked: parameters refuse unknown keys; its module imports no torch; the facts it declares are observed
     in its files; the input state is untouched; the same key gives the same bytes in another store; a second
@@ -30,7 +30,8 @@ def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: P
     agrees with torch (where it is a torch state).
 
     model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
-    validation.jsonl, columns `text` and `label`. work: an empty folder."""
+    validation.jsonl, columns `text` and `label`. work: an empty folder.
+    """
     _refuses_unknown_keys(transform, params)
     imports_no_torch(type(transform).__module__)
     before = steps_towards(transform.contract.requires)
@@ -47,7 +48,9 @@ def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: P
     opened = Store(work / "a")
     for each in done.values():
         damaged = opened.damage(each.state)
-        assert damaged is None, f"step '{each.step.id}' no longer has the files it had: {damaged} was changed by a later step"
+        assert damaged is None, (
+            f"step '{each.step.id}' no longer has the files it had: {damaged} was changed by a later step"
+        )
     again = build(steps, model=model, data=data, store=work / "a")
     assert all(d.cached for d in again.chains["candidate"]), "the same recipe was built twice: the key is not stable"
     other = build(steps, model=model, data=data, store=work / "b")

@@ -18,7 +18,8 @@ _UNUSED = "original_module"
 
 def count(model: Any) -> Told:
     """Trainable and all parameters, each weight once: of a 4-bit matrix those that it stands for, of a head that an
-    adapter trains the trained one."""
+    adapter trains the trained one.
+    """
     trainable = total = 0
     for name, parameter in model.named_parameters():
         if _UNUSED in name.split("."):
@@ -31,7 +32,8 @@ def count(model: Any) -> Told:
 
 class Clock(TrainerCallback):  # type: ignore[misc]
     """Seconds that go into optimizer steps (the device waited for) and into making batches, of this process since it
-    began or resumed."""
+    began or resumed.
+    """
 
     def __init__(self) -> None:
         self.loading = self.computing = 0.0

@@ -40,7 +40,14 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc]
         loss = "" if self.loss is None else f"loss {self.loss:.3f} "
         self.bar.update(state.global_step, f"{loss}{rate:.0f} examples/s")
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, float] | None = None, **_: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
         if logs and "loss" in logs:
             self.loss = float(logs["loss"])
             if not math.isfinite(self.loss):
@@ -89,7 +96,9 @@ class Stepped(TrainerCallback):  # type: ignore[misc]
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
 
-    def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self.objective.stepped()
 
 
@@ -99,7 +108,9 @@ class KeepZeros(TrainerCallback):  # type: ignore[misc]
     def __init__(self, masks: Mapping[torch.Tensor, torch.Tensor]) -> None:
         self.masks = masks
 
-    def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         import torch
 
         with torch.no_grad():

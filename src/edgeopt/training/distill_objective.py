@@ -45,15 +45,34 @@ from edgeopt.training.teacher_answers import LOGITS, Answers, name_of
 
 
 class Distilled(Objective):
-    """spec: the weights. answers: those of each teacher. matching: None where no term is of layers. scores: the logits are
-    scores. label_loss: on the labels; None: the model's own, of rows that all have one. labeled: the rows of smaller numbers
-    have labels."""
+    """spec: the weights.
+
+    answers: those of each teacher. matching: None where no term is of layers. scores: the logits are scores.
+    label_loss: on the labels; None: the model's own, of rows that all have one. labeled: the rows of smaller numbers
+    have labels.
+    """
 
     numbered = True
 
-    def __init__(self, spec: Distil, answers: Sequence[Answers], matching: Matching | None, *, scores: bool, seed: int, label_loss: LabelLoss | None,
-                 labeled: float = math.inf) -> None:  # fmt: skip
-        self.spec, self.answers, self.matching, self.scores, self.label_loss, self.labeled = spec, answers, matching, scores, label_loss, labeled
+    def __init__(
+        self,
+        spec: Distil,
+        answers: Sequence[Answers],
+        matching: Matching | None,
+        *,
+        scores: bool,
+        seed: int,
+        label_loss: LabelLoss | None,
+        labeled: float = math.inf,
+    ) -> None:
+        self.spec, self.answers, self.matching, self.scores, self.label_loss, self.labeled = (
+            spec,
+            answers,
+            matching,
+            scores,
+            label_loss,
+            labeled,
+        )
         self.transform: nn.Module = nn.Identity()
         if matching is not None and (spec.hidden or spec.cosine) and matching.widths[0] != matching.widths[1]:
             with torch.random.fork_rng(devices=[]):
@@ -79,15 +98,26 @@ class Distilled(Objective):
         told = [a.of(batch[ROW].tolist(), labels.device) for a in self.answers]
         terms: list[torch.Tensor] = []
         if self.spec.labels:
-            terms.append(self.spec.labels * (output.loss if self.label_loss is None else self._on_labels(self.label_loss, output.logits, labels, batch[ROW])))
+            terms.append(
+                self.spec.labels
+                * (
+                    output.loss
+                    if self.label_loss is None
+                    else self._on_labels(self.label_loss, output.logits, labels, batch[ROW])
+                )
+            )
         if self.spec.logits:
             wanted = mean_logits([t[LOGITS] for t in told], self.spec.temperature, scores=self.scores)
-            terms.append(self.spec.logits * logits_loss(output.logits, wanted, labels, self.spec.temperature, scores=self.scores))
+            terms.append(
+                self.spec.logits * logits_loss(output.logits, wanted, labels, self.spec.temperature, scores=self.scores)
+            )
         if self.matching is not None:
             terms += self._layers(told[0], real_tokens(asked["attention_mask"]), self.matching)
         return torch.stack([t.float() for t in terms]).sum()
 
-    def _on_labels(self, loss: LabelLoss, logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def _on_labels(
+        self, loss: LabelLoss, logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
         has = rows < self.labeled
         return loss({"logits": logits[has]}, labels[has], self.mean_weight)
 
@@ -107,20 +137,30 @@ class Distilled(Objective):
         if spec.cosine:
             yield spec.cosine * _mean([cosine_loss(written[s], told[f"hidden-{t}"]) for s, t in pairs])
         if spec.attention:
-            yield spec.attention * _mean([self._relation(("query", "key"), s, t, told, real, matching) for s, t in pairs])
+            yield spec.attention * _mean(
+                [self._relation(("query", "key"), s, t, told, real, matching) for s, t in pairs]
+            )
         if spec.values:
             yield spec.values * self._relation(("value", "value"), *matching.last, told, real, matching)
 
-    def _relation(self, of: tuple[str, str], s: int, t: int, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching) -> torch.Tensor:
+    def _relation(
+        self, of: tuple[str, str], s: int, t: int, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching
+    ) -> torch.Tensor:
         heads = matching.heads(s, t)
         ours, ours_too = (self._written[kind][s][:, -real.shape[1] :] for kind in of)
         theirs, theirs_too = (padded(told[f"{kind}-{t}"], real) for kind in of)
         return relation_loss(relation(ours, ours_too, real, heads), relation(theirs, theirs_too, real, heads), real)
 
     def figures(self) -> dict[str, Any]:
-        """Bytes of the cached answers (0: they were computed in every epoch), and seconds of making or opening the cache."""
+        """Bytes of the cached answers (0: they were computed in every epoch), and seconds of making or opening the
+        cache.
+        """
         kept = sum(a.bytes for a in self.answers if a.folder is not None)
-        return {"teacher": {"cached_bytes": kept, "seconds": round(sum(a.seconds for a in self.answers), 3)}} if self.answers else {}
+        return (
+            {"teacher": {"cached_bytes": kept, "seconds": round(sum(a.seconds for a in self.answers), 3)}}
+            if self.answers
+            else {}
+        )
 
 
 def kinds(spec: Distil) -> list[str]:
@@ -129,11 +169,19 @@ def kinds(spec: Distil) -> list[str]:
     return [kind for kind, weight in given.items() if weight]
 
 
-def distilled(model: Any, params: TrainParams, context: StepContext, task: Task, pool: TrainRows, asked: list[dict[str, Any]],
-              label_loss: LabelLoss | None) -> Distilled | None:  # fmt: skip
-    """What the training's `distil` asks for, the teachers' answers ready; None where the labels alone are asked for, with a
-    weight of 1. pool: the rows trained on. asked: their inputs, as the student gets them. Raises InputError E208 where a teacher
-    and the student do not go together."""
+def distilled(
+    model: Any,
+    params: TrainParams,
+    context: StepContext,
+    task: Task,
+    pool: TrainRows,
+    asked: list[dict[str, Any]],
+    label_loss: LabelLoss | None,
+) -> Distilled | None:
+    """What the training's `distil` asks for, the teachers' answers ready; None where the labels alone are asked for,
+    with a weight of 1. pool: the rows trained on. asked: their inputs, as the student gets them. Raises InputError E208
+    where a teacher and the student do not go together.
+    """
     spec = params.distil
     if spec is None or (not spec.teachers and spec.labels == 1.0):
         return None
@@ -145,11 +193,21 @@ def distilled(model: Any, params: TrainParams, context: StepContext, task: Task,
     scores = not task.softmax
     if pool.unlabelled and label_loss is None:  # the model's own is a mean over all rows of a batch
         label_loss = task.label_loss()
-    return Distilled(spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labeled=pool.labeled)
+    return Distilled(
+        spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labeled=pool.labeled
+    )
 
 
-def _answers(spec: Distil, state: State, matching: Matching | None, params: TrainParams, context: StepContext, task: Task, rows: Split,
-             asked: list[dict[str, Any]]) -> Answers:  # fmt: skip
+def _answers(
+    spec: Distil,
+    state: State,
+    matching: Matching | None,
+    params: TrainParams,
+    context: StepContext,
+    task: Task,
+    rows: Split,
+    asked: list[dict[str, Any]],
+) -> Answers:
     precision = "bf16" if params.precision == "bf16" else "fp32"
     load = partial(_teacher, state, scores=not task.softmax, bf16=precision == "bf16")
     writes = task.writes
@@ -158,19 +216,28 @@ def _answers(spec: Distil, state: State, matching: Matching | None, params: Trai
     a_token = features.words is not None
     if len(inputs) != len(asked):
         raise bad_input(
-            "E208", f"the teacher reads the rows in {len(inputs)} windows, and the student in {len(asked)}", help="give a teacher with the same tokenizer"
+            "E208",
+            f"the teacher reads the rows in {len(inputs)} windows, and the student in {len(asked)}",
+            help="give a teacher with the same tokenizer",
         )
-    if (spec.layered or a_token or writes) and any(x["input_ids"] != y["input_ids"] for x, y in zip(inputs, asked, strict=True)):
+    if (spec.layered or a_token or writes) and any(
+        x["input_ids"] != y["input_ids"] for x, y in zip(inputs, asked, strict=True)
+    ):
         raise bad_input(
-            "E208", "the teacher's tokenizer makes other tokens than the student's", help="give another teacher, or keep labels and logits of texts"
+            "E208",
+            "the teacher's tokenizer makes other tokens than the student's",
+            help="give another teacher, or keep labels and logits of texts",
         )
     items = {**({LOGITS: len(task.names) or 1} if spec.logits else {}), **(matching.items() if matching else {})}
     folder = (context.answers or context.work / "answers") / name_of(state.digest, inputs, precision)
-    found = Answers(load, inputs, task.collator(encoder), items, a_token=a_token, folder=folder, progress=context.progress)
+    found = Answers(
+        load, inputs, task.collator(encoder), items, a_token=a_token, folder=folder, progress=context.progress
+    )
     if writes or found.bytes > spec.cache_gb * 1e9:
         found.folder = None
         context.progress.say(
-            "the teacher answers anew in every epoch: " + ("texts are not kept" if writes else f"{found.bytes / 1e9:.1f} GB are more than cache_gb")
+            "the teacher answers anew in every epoch: "
+            + ("texts are not kept" if writes else f"{found.bytes / 1e9:.1f} GB are more than cache_gb")
         )
     return found
 

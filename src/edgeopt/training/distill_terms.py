@@ -32,8 +32,9 @@ _PARTS = {"query": 0, "key": 1, "value": 2}
 
 @contextmanager
 def recorded(model: Any, what: str = "hidden") -> Iterator[list[torch.Tensor]]:
-    """What each layer writes, or its query, key or value, shape (batch, tokens, width); anew with every pass while the block
-    runs. None where a layer has no such part left."""
+    """What each layer writes, or its query, key or value, shape (batch, tokens, width); anew with every pass while the
+    block runs. None where a layer has no such part left.
+    """
     shape = anatomy(bare(model).config.model_type)
     layers = bare(model).get_submodule(shape.layers)
     found: list[Any] = [None] * len(layers)
@@ -50,9 +51,12 @@ def recorded(model: Any, what: str = "hidden") -> Iterator[list[torch.Tensor]]:
             one.remove()
 
 
-def logits_loss(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, temperature: float, *, scores: bool) -> torch.Tensor:
-    """T²·KL(teacher, student) at temperature T, the mean over rows (Hinton et al. 2015), or over words that have a label;
-    of scores the mean squared difference. Logits: (rows, classes) or (rows, tokens, classes)."""
+def logits_loss(
+    student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, temperature: float, *, scores: bool
+) -> torch.Tensor:
+    """T²·KL(teacher, student) at temperature T, the mean over rows (Hinton et al. 2015), or over words that have a
+    label; of scores the mean squared difference. Logits: (rows, classes) or (rows, tokens, classes).
+    """
     student, teacher = student.float(), teacher.float()
     if scores:
         return F.mse_loss(student, teacher)
@@ -74,8 +78,9 @@ def mean_logits(logits: Sequence[torch.Tensor], temperature: float, *, scores: b
 
 
 def evenly(count: int, parts: int) -> list[int]:
-    """The layers, of `count`, at which each of `parts` equal parts is over, the last layer always: of twelve in six 1, 3, 5,
-    7, 9 and 11."""
+    """The layers, of `count`, at which each of `parts` equal parts is over, the last layer always: of twelve in six 1,
+    3, 5, 7, 9 and 11.
+    """
     return sorted({math.ceil(count * k / parts) - 1 for k in range(1, parts + 1)})
 
 
@@ -84,18 +89,26 @@ def quarters(count: int) -> list[int]:
     return evenly(count, 4)
 
 
-def layer_loss(students: Sequence[torch.Tensor], teachers: Sequence[torch.Tensor], tokens: torch.Tensor, transform: nn.Module,
-               alive: Sequence[int]) -> torch.Tensor:  # fmt: skip
+def layer_loss(
+    students: Sequence[torch.Tensor],
+    teachers: Sequence[torch.Tensor],
+    tokens: torch.Tensor,
+    transform: nn.Module,
+    alive: Sequence[int],
+) -> torch.Tensor:
     """Sum over the teacher's layers of their mean squared distance to the student's that match them (Xia et al. 2022,
     section 3.2): together the least there is, later ones never to earlier layers, and only to layers that are alive.
 
     tokens: the attention mask, whose last axis is the tokens; padding counts for nothing. transform: from the student's
-    width to the teacher's. alive: numbers of layers of the student; none: all."""
+    width to the teacher's. alive: numbers of layers of the student; none: all.
+    """
     real = real_tokens(tokens)
     able = list(alive) or list(range(len(students)))
     wanted = [flat(t, real) for t in teachers]
     chosen = nearest([flat(students[i], real) for i in able], wanted, transform)
-    return torch.stack([F.mse_loss(transform(flat(students[able[i]], real)), t) for i, t in zip(chosen, wanted, strict=True)]).sum()
+    return torch.stack(
+        [F.mse_loss(transform(flat(students[able[i]], real)), t) for i, t in zip(chosen, wanted, strict=True)]
+    ).sum()
 
 
 def real_tokens(mask: torch.Tensor) -> torch.Tensor:
@@ -104,8 +117,9 @@ def real_tokens(mask: torch.Tensor) -> torch.Tensor:
 
 
 def flat(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Of states (texts, tokens, width) those of the real tokens, one after the other; virtual tokens, which stand before
-    the others, are left out."""
+    """Of states (texts, tokens, width) those of the real tokens, one after the other; virtual tokens, which stand
+    before the others, are left out.
+    """
     return states[:, -real.shape[1] :][real].float()
 
 
@@ -118,7 +132,9 @@ def padded(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def nearest(students: Sequence[torch.Tensor], teachers: Sequence[torch.Tensor], transform: nn.Module) -> list[int]:
-    """For each of the teacher's states the student's at least squared distance, together the least there is, never going back."""
+    """For each of the teacher's states the student's at least squared distance, together the least there is, never
+    going back.
+    """
     return monotone([[float(F.mse_loss(s, t)) for s in (transform(x) for x in students)] for t in teachers])
 
 
@@ -128,8 +144,9 @@ def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 def relation(a: torch.Tensor, b: torch.Tensor, real: torch.Tensor, heads: int) -> torch.Tensor:
-    """log softmax(ABᵀ/√d) over the real tokens, shape (texts, heads, tokens, tokens): of query and key the attention, of
-    value and value how values relate (Wang et al. 2020, section 3.2). a, b: (texts, tokens, heads·d)."""
+    """log softmax(ABᵀ/√d) over the real tokens, shape (texts, heads, tokens, tokens): of query and key the attention,
+    of value and value how values relate (Wang et al. 2020, section 3.2). a, b: (texts, tokens, heads·d).
+    """
     texts, tokens, width = a.shape
     one, other = (x.float().reshape(texts, tokens, heads, width // heads).transpose(1, 2) for x in (a, b))
     scores = one @ other.transpose(2, 3) / math.sqrt(width // heads)

@@ -35,14 +35,24 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 30.0
 
 
-def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: StepContext, *, keep_zeros: bool = False,
-          callbacks: Sequence[Any] = (), optimizer: str | None = None, objective: Objective | None = None) -> dict[str, Any]:  # fmt: skip
+def train(
+    model: PreTrainedModel,
+    folder: Path,
+    params: TrainParams,
+    context: StepContext,
+    *,
+    keep_zeros: bool = False,
+    callbacks: Sequence[Any] = (),
+    optimizer: str | None = None,
+    objective: Objective | None = None,
+) -> dict[str, Any]:
     """Train the parameters that require a gradient, in place. keep_zeros: pruned weights stay zero.
 
     folder: where tokenizer.json is. callbacks: transformers', called before ours, so that what they save is in a
-    checkpoint before it counts as whole. optimizer: transformers' name of one, where not its default. objective: what is
-    trained for instead of the labels.
-    Returns figures: seconds, examples a second, steps, parameters, memory. Raises StepError E407 when the loss is not a number."""
+    checkpoint before it counts as whole. optimizer: transformers' name of one, where not its default. objective: what
+    is trained for instead of the labels. Returns figures: seconds, examples a second, steps, parameters, memory. Raises
+    StepError E407 when the loss is not a number.
+    """
     import torch
 
     from edgeopt.training.accounting import Clock, count, forget_peaks, peaks
@@ -50,7 +60,9 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
 
     torch.set_num_threads(host.cpus())
     if host.is_busy():
-        context.progress.say(f"other programs keep this machine busy: {host.cpus()} threads wait for each other; EDGEOPT_THREADS=1 may be quicker")
+        context.progress.say(
+            f"other programs keep this machine busy: {host.cpus()} threads wait for each other; EDGEOPT_THREADS=1 may be quicker"
+        )
     feed, pool, weights = _feed(model, folder, params, context)
     if objective is None and params.distil is not None:
         from edgeopt.training.distill_objective import distilled
@@ -61,7 +73,9 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
     checkpoints = context.work / "checkpoints"
     masks = frozen_zeros(model) if keep_zeros else {}
     with context.progress.bar("train", 1) as bar, attached(model, objective):
-        trainer = _trainer(model, params, context, feed, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock, objective)
+        trainer = _trainer(
+            model, params, context, feed, checkpoints, bar, masks, [clock, *callbacks], optimizer, clock, objective
+        )
         resume = _last_complete(checkpoints, COMPLETE)
         started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=resume)
@@ -80,7 +94,11 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
         **peaks(),
         **count(model),
         **pool.figures(feed.mixture, trainer.state.epoch),
-        **({"class_weights": dict(zip(context.data.label_names, (round(w, 6) for w in weights), strict=True))} if weights else {}),
+        **(
+            {"class_weights": dict(zip(context.data.label_names, (round(w, 6) for w in weights), strict=True))}
+            if weights
+            else {}
+        ),
         "precision": "bf16" if params.precision == "bf16" else "fp32",
         **_best(trainer, context),
         **(objective.figures() if objective else {}),
@@ -89,8 +107,9 @@ def train(model: PreTrainedModel, folder: Path, params: TrainParams, context: St
 
 @dataclass(frozen=True)
 class _Feed:
-    """What a training is fed: queries with their targets, rows to select a checkpoint by (perhaps none), the loss where it is
-    not the model's own, and how epochs draw from several datasets."""
+    """What a training is fed: queries with their targets, rows to select a checkpoint by (perhaps none), the loss where
+    it is not the model's own, and how epochs draw from several datasets.
+    """
 
     task: Task
     encoder: Encoder
@@ -101,7 +120,9 @@ class _Feed:
     mixture: Mixture | None
 
 
-def _feed(model: Any, folder: Path, params: TrainParams, context: StepContext) -> tuple[_Feed, TrainRows, list[float] | None]:
+def _feed(
+    model: Any, folder: Path, params: TrainParams, context: StepContext
+) -> tuple[_Feed, TrainRows, list[float] | None]:
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
     pool, selection = gather_rows(context.data, params, context.task.selection)
     weights = class_weights(params, task.class_numbers(pool.rows.labels[: pool.labeled]), task.names)
@@ -109,17 +130,30 @@ def _feed(model: Any, folder: Path, params: TrainParams, context: StepContext) -
     train_rows, features = task.training_rows(encoder, pool.rows, accepted)
     pool = pool.in_queries(features.rows)
     feed = _Feed(
-        task, encoder, accepted, train_rows, selection or pool.rows.take([], "selection"),
+        task,
+        encoder,
+        accepted,
+        train_rows,
+        selection or pool.rows.take([], "selection"),
         task.label_loss(weights, params.label_smoothing) if weights or params.label_smoothing else None,
         pool.mixture(params, params.batch_size * context.processes, context.seed),
-    )  # fmt: skip
+    )
     return feed, pool, weights
 
 
 def _trainer(
-    model: PreTrainedModel, params: TrainParams, context: StepContext, feed: _Feed, checkpoints: Path, bar: Any,
-    masks: dict[Any, Any], more: Sequence[Any], optimizer: str | None, clock: Clock, objective: Objective | None,
-) -> Trainer:  # fmt: skip
+    model: PreTrainedModel,
+    params: TrainParams,
+    context: StepContext,
+    feed: _Feed,
+    checkpoints: Path,
+    bar: Any,
+    masks: dict[Any, Any],
+    more: Sequence[Any],
+    optimizer: str | None,
+    clock: Clock,
+    objective: Objective | None,
+) -> Trainer:
     from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
     from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress, Stepped
@@ -131,7 +165,12 @@ def _trainer(
     args = _arguments(params, context, checkpoints, bool(select_rows), optimizer, task)
     batch = params.batch_size * max(1, args.world_size)
     sampler = LengthGroupedSampler([length(r) for r in feed.train], batch, args.seed, feed.mixture)
-    callbacks: list[Any] = [*more, FollowEpoch(sampler), ShowProgress(bar, batch * params.gradient_accumulation), Checkpoints(CHECKPOINT_SECONDS)]
+    callbacks: list[Any] = [
+        *more,
+        FollowEpoch(sampler),
+        ShowProgress(bar, batch * params.gradient_accumulation),
+        Checkpoints(CHECKPOINT_SECONDS),
+    ]
     if masks:
         callbacks.append(KeepZeros(masks))
     if params.early_stopping:
@@ -139,15 +178,21 @@ def _trainer(
     if objective is not None:
         callbacks.append(Stepped(objective))
     trainer = OurTrainer(
-        params, sampler, clock, feed.loss, objective,
+        params,
+        sampler,
+        clock,
+        feed.loss,
+        objective,
         model=model,
         args=args,
         data_collator=_numbered(task.collator(feed.encoder)),
-        train_dataset=[{**row, ROW: i} for i, row in enumerate(feed.train)] if objective is not None and objective.numbered else feed.train,
+        train_dataset=[{**row, ROW: i} for i, row in enumerate(feed.train)]
+        if objective is not None and objective.numbered
+        else feed.train,
         eval_dataset=select_rows or None,
         compute_metrics=None if task.selects_by_loss else _metrics(task, feed.selection, select_features),
         callbacks=callbacks,
-    )  # fmt: skip
+    )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
@@ -165,7 +210,9 @@ def _metrics(task: Task, rows: Split, features: Features) -> Any:
     return lambda p: task.metrics(task.stack_labels(rows.labels), task.gather(p.predictions, features))
 
 
-def _arguments(params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None, task: Task) -> Any:
+def _arguments(
+    params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None, task: Task
+) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
@@ -231,7 +278,9 @@ def _finite(model: Any) -> None:
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
             raise step_failed(
-                "E407", f"training diverged: {name} holds values that are not numbers", help="lower learning_rate, raise warmup_ratio, or set precision: fp32"
+                "E407",
+                f"training diverged: {name} holds values that are not numbers",
+                help="lower learning_rate, raise warmup_ratio, or set precision: fp32",
             )
 
 

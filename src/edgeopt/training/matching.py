@@ -9,9 +9,11 @@ from edgeopt.training.distill_terms import evenly
 
 
 class Matching:
-    """pairs: (layer of the student, layer of the teacher). dynamic: the student's are chosen anew in every batch, by least
-    distance. last: the last layers of both. widths: of what their layers write. Raises InputError E208 where layers cannot
-    be matched."""
+    """pairs: (layer of the student, layer of the teacher).
+
+    dynamic: the student's are chosen anew in every batch, by least distance. last: the last layers of both. widths: of
+    what their layers write. Raises InputError E208 where layers cannot be matched.
+    """
 
     def __init__(self, spec: Distil, student: Structure, teacher: Structure) -> None:
         self.spec, self.student, self.teacher = spec, student, teacher
@@ -21,9 +23,17 @@ class Matching:
         self.last = (ours - 1, theirs - 1)
         if isinstance(spec.match, list):
             if len(spec.match) != ours:
-                raise bad_input("E208", f"'match' names {len(spec.match)} layers of the teacher, and the student has {ours} layers", help="name one for each")
+                raise bad_input(
+                    "E208",
+                    f"'match' names {len(spec.match)} layers of the teacher, and the student has {ours} layers",
+                    help="name one for each",
+                )
             if wrong := [n for n in spec.match if n >= theirs]:
-                raise bad_input("E208", f"the teacher has no layer {wrong[0]}: it has {theirs}, numbered from 0", help=f"layers: 0 to {theirs - 1}")
+                raise bad_input(
+                    "E208",
+                    f"the teacher has no layer {wrong[0]}: it has {theirs}, numbered from 0",
+                    help=f"layers: 0 to {theirs - 1}",
+                )
             self.pairs = list(enumerate(spec.match))
         else:
             count = min(ours, theirs, *((4,) if self.dynamic else ()))
@@ -41,17 +51,21 @@ class Matching:
         sides = [(self.student, s), (self.teacher, t)]
         counts = [structure.layers[i].head_count for structure, i in sides]
         if not all(counts):
-            raise bad_input("E208", "a layer without heads has no attention to compare", help="set 'attention' and 'values' to 0")
+            raise bad_input(
+                "E208", "a layer without heads has no attention to compare", help="set 'attention' and 'values' to 0"
+            )
         if self.spec.relation_heads is None:
             if counts[0] != counts[1]:
                 message = f"layer {s} of the student has {counts[0]} heads, and layer {t} of the teacher {counts[1]}"
-                raise bad_input("E208", message, help="give 'relation_heads': a number that divides both models' heads times their width, such as 1")
+                raise bad_input(
+                    "E208",
+                    message,
+                    help="give 'relation_heads': a number that divides both models' heads times their width, such as 1",
+                )
             return counts[0]
         wide = [count * structure.dense.head_size for count, (structure, _) in zip(counts, sides, strict=True)]
         if any(w % self.spec.relation_heads for w in wide):
-            message = (
-                f"relation_heads: {self.spec.relation_heads} does not divide the width of the attention, {wide[0]} of the student and {wide[1]} of the teacher"
-            )
+            message = f"relation_heads: {self.spec.relation_heads} does not divide the width of the attention, {wide[0]} of the student and {wide[1]} of the teacher"
             raise bad_input("E208", message, help="give a number that divides both")
         return self.spec.relation_heads
 
@@ -60,6 +74,13 @@ class Matching:
         out: dict[str, int] = {}
         if self.spec.hidden or self.spec.cosine:
             out |= {f"hidden-{t}": self.teacher.hidden for _, t in self.pairs}
-        inside = {("query", t) for _, t in self.pairs} | {("key", t) for _, t in self.pairs} if self.spec.attention else set()
+        inside = (
+            {("query", t) for _, t in self.pairs} | {("key", t) for _, t in self.pairs}
+            if self.spec.attention
+            else set()
+        )
         inside |= {("value", self.last[1])} if self.spec.values else set()
-        return out | {f"{kind}-{t}": self.teacher.layers[t].head_count * self.teacher.dense.head_size for kind, t in sorted(inside)}
+        return out | {
+            f"{kind}-{t}": self.teacher.layers[t].head_count * self.teacher.dense.head_size
+            for kind, t in sorted(inside)
+        }

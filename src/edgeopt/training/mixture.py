@@ -22,8 +22,11 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def exponent(sampling: Sampling, epoch: int, epochs: int) -> float:
-    """α in an epoch, counted from 0. The paper counts from 1, α = 1 − .8·(e − 1)/(E − 1), its code from 0: the same numbers.
-    With a single epoch there is nothing to anneal: α is 1."""
+    """α in an epoch, counted from 0.
+
+    The paper counts from 1, α = 1 − .8·(e − 1)/(E − 1), its code from 0: the same numbers. With a single epoch there is
+    nothing to anneal: α is 1.
+    """
     if sampling.method == "uniform":
         return 0.0
     if sampling.method == "proportional" or epochs < 2:
@@ -39,7 +42,8 @@ def probabilities(sizes: Sequence[int], alpha: float) -> list[float]:
 
 def whole(shares: Sequence[float], total: int) -> list[int]:
     """Whole numbers that add up to `total`, in proportion to the shares: rounded down, and what is left given to the
-    largest remainders, the earlier first."""
+    largest remainders, the earlier first.
+    """
     exact = [share * total / sum(shares) for share in shares]
     out = [math.floor(x + 1e-9) for x in exact]
     order = sorted(range(len(out)), key=lambda i: (round(out[i] - exact[i], 9), i))
@@ -63,11 +67,17 @@ class Mixture:
         return whole(probabilities(self.sizes, exponent(self.sampling, epoch, self.epochs)), self.draws)
 
     def plan(self, epoch: int) -> list[Rows]:
-        """The rows of each dataset that the epoch draws, in the order drawn. A dataset is passed through in a shuffled
-        order without repetition, from where the epoch before left it, and shuffled anew for the next pass."""
+        """The rows of each dataset that the epoch draws, in the order drawn.
+
+        A dataset is passed through in a shuffled order without repetition, from where the epoch before left it, and
+        shuffled anew for the next pass.
+        """
         before = [self.counts(e) for e in range(epoch)]
         starts = [sum(counts[i] for counts in before) for i in range(len(self.sizes))]
-        return [self._stretch(i, start, count) for i, (start, count) in enumerate(zip(starts, self.counts(epoch), strict=True))]
+        return [
+            self._stretch(i, start, count)
+            for i, (start, count) in enumerate(zip(starts, self.counts(epoch), strict=True))
+        ]
 
     def _stretch(self, dataset: int, start: int, count: int) -> Rows:
         size = self.sizes[dataset]
@@ -86,5 +96,9 @@ def mixture_of(sizes: Sequence[int], params: TrainParams, batch: int, seed: int)
     sampling = params.sampling or Sampling()
     step = batch * params.gradient_accumulation
     draws = sampling.steps_per_epoch * step if sampling.steps_per_epoch else sum(sizes)
-    epochs = math.ceil(params.max_steps * step / (math.ceil(draws / step) * step)) if params.max_steps else math.ceil(params.epochs)
+    epochs = (
+        math.ceil(params.max_steps * step / (math.ceil(draws / step) * step))
+        if params.max_steps
+        else math.ceil(params.epochs)
+    )
     return Mixture(tuple(sizes), sampling, draws, epochs, seed)

@@ -21,7 +21,8 @@ class Objective(ABC):
     """Gives the loss of a batch in training, in place of the model's own; checkpoints are selected as ever.
 
     module: what is learned besides the model. It is part of the model while that trains, so that it moves to the device
-    and is in the checkpoints, and is taken out afterwards. What else an objective keeps must follow from its arguments."""
+    and is in the checkpoints, and is taken out afterwards. What else an objective keeps must follow from its arguments.
+    """
 
     module: nn.Module | None = None
     #: Whether a batch is to hold the numbers of its rows, under ROW.
@@ -31,17 +32,23 @@ class Objective(ABC):
     mean_weight: torch.Tensor | None = None
 
     def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
-        """What the labels of some batches weigh together, where batches weigh unequally; None where they need not be told apart."""
+        """What the labels of some batches weigh together, where batches weigh unequally; None where they need not be
+        told apart.
+        """
         return None
 
     @abstractmethod
     def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
-        """The mean loss of a batch, with its labels. model: perhaps wrapped for several processes. step: optimizer steps
-        taken, of so many in all."""
+        """The mean loss of a batch, with its labels.
+
+        model: perhaps wrapped for several processes. step: optimizer steps taken, of so many in all.
+        """
 
     def groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimizer, of parameters of the module that have a rate of their own: it stays as it is over the
-        whole training, and their gradients are not clipped. The other parameters of the module are trained like the model's."""
+        """Groups for the optimizer, of parameters of the module that have a rate of their own: it stays as it is over
+        the whole training, and their gradients are not clipped. The other parameters of the module are trained like the
+        model's.
+        """
         return []
 
     def stepped(self) -> None:  # noqa: B027  most have nothing to do

@@ -12,12 +12,22 @@ if TYPE_CHECKING:
 
 
 def parameter_groups(
-    model: nn.Module, decayed: set[str], *, learning_rate: float, weight_decay: float,
-    layer_decay: float | None, anatomy: Anatomy, layers: int, extra: Sequence[dict[str, Any]] = (),
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Groups for AdamW. With `layer_decay` d, layer i of n learns at rate·d^(n−i), the embeddings at
-    rate·d^(n+1), and what is new for the task at the full rate (Clark et al. 2020, ELECTRA, appendix B).
-    extra: groups that come last as they are; what is in them is in no other."""
+    model: nn.Module,
+    decayed: set[str],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    layer_decay: float | None,
+    anatomy: Anatomy,
+    layers: int,
+    extra: Sequence[dict[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """Groups for AdamW.
+
+    With `layer_decay` d, layer i of n learns at rate·d^(n−i), the embeddings at rate·d^(n+1), and what is new for the
+    task at the full rate (Clark et al. 2020, ELECTRA, appendix B). extra: groups that come last as they are; what is in
+    them is in no other.
+    """
     apart = {id(p) for group in extra for p in group["params"]}
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
@@ -25,7 +35,9 @@ def parameter_groups(
             continue
         scale = 1.0 if layer_decay is None else layer_decay ** _depth(name, anatomy, layers)
         key = (scale, name in decayed)
-        group = groups.setdefault(key, {"params": [], "lr": learning_rate * scale, "weight_decay": weight_decay if key[1] else 0.0})
+        group = groups.setdefault(
+            key, {"params": [], "lr": learning_rate * scale, "weight_decay": weight_decay if key[1] else 0.0}
+        )
         group["params"].append(parameter)
     return [*groups.values(), *extra]
 

@@ -1,7 +1,7 @@
 """What `precision: auto` means: measured once on a machine, at the model's own widths, and kept in the store.
 
-That a processor has instructions for bfloat16 does not say that they are quick: with avx512_bf16 alone a small encoder trains at
-two thirds of the speed that it has in float32. A processor without them would emulate, and is not asked.
+That a processor has instructions for bfloat16 does not say that they are quick: with avx512_bf16 alone a small encoder
+trains at two thirds of the speed that it has in float32. A processor without them would emulate, and is not asked.
 """
 
 from __future__ import annotations
@@ -52,12 +52,17 @@ def settled(params: P, precision: str) -> P:
 
 def asks(params: BaseModel) -> bool:
     """Whether `precision: auto` stands in parameters."""
-    return any((name == "precision" and value == "auto") or (isinstance(value, BaseModel) and asks(value)) for name, value in params)
+    return any(
+        (name == "precision" and value == "auto") or (isinstance(value, BaseModel) and asks(value))
+        for name, value in params
+    )
 
 
 def known(config: Mapping[str, Any] | None, measured: Path) -> Decision | None:
-    """The decision for a model, by its config, where it needs no measurement or has one; else None. Imports no torch. measured: the
-    store's folder of measurements."""
+    """The decision for a model, by its config, where it needs no measurement or has one; else None.
+
+    Imports no torch. measured: the store's folder of measurements.
+    """
     if not host.has_cuda() and not host.cpu_flags() & set(host.BF16_FLAGS):
         return Decision("fp32", "this processor has no instructions for bfloat16")
     if config is None:  # not downloaded yet
@@ -69,12 +74,21 @@ def known(config: Mapping[str, Any] | None, measured: Path) -> Decision | None:
         return None
 
 
-def decide(config: Mapping[str, Any] | None, measured: Path, time_both: Callable[[int, int, int], Timings] | None = None) -> Decision:
-    """The same, measured where it is not known, and kept. time_both: called with the widths and the number of threads."""
+def decide(
+    config: Mapping[str, Any] | None, measured: Path, time_both: Callable[[int, int, int], Timings] | None = None
+) -> Decision:
+    """The same, measured where it is not known, and kept.
+
+    time_both: called with the widths and the number of threads.
+    """
     if (found := known(config, measured)) is not None:
         return found
     about = _about(config or {})
-    decision = _of_gpu() if host.has_cuda() else _of_timings(*(time_both or _time)(about["hidden"], about["inner"], about["threads"]), about)
+    decision = (
+        _of_gpu()
+        if host.has_cuda()
+        else _of_timings(*(time_both or _time)(about["hidden"], about["inner"], about["threads"]), about)
+    )
     write_json(_path(config or {}, measured), {**about, "decision": asdict(decision)})
     return decision
 
@@ -86,7 +100,11 @@ def decisions(measured: Path) -> list[str]:
         try:
             kept = _KEPT.json(path)
             if {k: kept[k] for k in _machine()} == _machine():
-                found.append(f"{kept['decision']['precision']} at {kept['hidden']} × {kept['inner']}: {kept['decision']['why']}"[:300])
+                found.append(
+                    f"{kept['decision']['precision']} at {kept['hidden']} × {kept['inner']}: {kept['decision']['why']}"[
+                        :300
+                    ]
+                )
         except (InputError, KeyError, TypeError):
             continue
     return found
@@ -94,14 +112,25 @@ def decisions(measured: Path) -> list[str]:
 
 def _machine() -> dict[str, Any]:
     flags = sorted(host.cpu_flags() & {*host.SHOWN_FLAGS, "amx_tile"})
-    return {"cpu": host.cpu_name(), "flags": flags, "threads": host.cpus(), "torch": host.installed("torch"), "gpu": host.has_cuda()}
+    return {
+        "cpu": host.cpu_name(),
+        "flags": flags,
+        "threads": host.cpus(),
+        "torch": host.installed("torch"),
+        "gpu": host.has_cuda(),
+    }
 
 
 def _about(config: Mapping[str, Any]) -> dict[str, Any]:
     """This machine, and the widths of a model's layers."""
-    inside = config.get("encoder") if isinstance(config.get("encoder"), Mapping) else config  # of a pair of encoder and decoder
+    # of a pair of encoder and decoder
+    inside = config.get("encoder") if isinstance(config.get("encoder"), Mapping) else config
     hidden = _number(inside, "hidden_size", "dim", "d_model") or 768
-    return {**_machine(), "hidden": hidden, "inner": _number(inside, "intermediate_size", "hidden_dim", "encoder_ffn_dim") or 4 * hidden}
+    return {
+        **_machine(),
+        "hidden": hidden,
+        "inner": _number(inside, "intermediate_size", "hidden_dim", "encoder_ffn_dim") or 4 * hidden,
+    }
 
 
 def _number(config: Any, *names: str) -> int:
@@ -109,14 +138,22 @@ def _number(config: Any, *names: str) -> int:
 
 
 def _path(config: Mapping[str, Any], measured: Path) -> Path:
-    return measured / f"precision-{hashlib.sha256(json.dumps(_about(config), sort_keys=True).encode()).hexdigest()}.json"
+    return (
+        measured / f"precision-{hashlib.sha256(json.dumps(_about(config), sort_keys=True).encode()).hexdigest()}.json"
+    )
 
 
 def _of_timings(fp32: list[float], bf16: list[float], about: Mapping[str, Any]) -> Decision:
     one, other = median(fp32), median(bf16)
     quicker = one / other if other else 0.0
-    said = f"a layer's step takes {one * 1e3:.1f} ms in fp32 and {other * 1e3:.1f} ms in bf16 ({about['threads']} threads)"
-    return Decision("bf16", f"{said}: {quicker:.2f}× as quick") if quicker >= WORTH else Decision("fp32", f"{said}: less than {WORTH:g}× as quick")
+    said = (
+        f"a layer's step takes {one * 1e3:.1f} ms in fp32 and {other * 1e3:.1f} ms in bf16 ({about['threads']} threads)"
+    )
+    return (
+        Decision("bf16", f"{said}: {quicker:.2f}× as quick")
+        if quicker >= WORTH
+        else Decision("fp32", f"{said}: less than {WORTH:g}× as quick")
+    )
 
 
 def _of_gpu() -> Decision:

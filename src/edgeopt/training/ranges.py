@@ -10,11 +10,14 @@ from edgeopt.models.fake_quant import Quantizers
 
 
 class RangeSchedule(TrainerCallback):  # type: ignore[misc]
-    """In the share `observe` of the steps ranges are observed and nothing is quantized; after the share `freeze_after` they
-    stay as they are. In between a moving average observes on (averaging: how far an optimizer step moves it), and learned
-    ranges learn. All follows from the step's number and the model, so that a resumed training does the same."""
+    """In the share `observe` of the steps ranges are observed and nothing is quantized; after the share `freeze_after`
+    they stay as they are. In between a moving average observes on (averaging: how far an optimizer step moves it), and
+    learned ranges learn. All follows from the step's number and the model, so that a resumed training does the same.
+    """
 
-    def __init__(self, quantizers: Quantizers, *, learned: bool, averaging: float, observe: float, freeze_after: float) -> None:
+    def __init__(
+        self, quantizers: Quantizers, *, learned: bool, averaging: float, observe: float, freeze_after: float
+    ) -> None:
         self.quantizers, self.learned, self.averaging = quantizers, learned, averaging
         self.observe, self.freeze_after = observe, freeze_after
 

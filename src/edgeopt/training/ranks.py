@@ -13,13 +13,14 @@ _TENSORS, _RANKS = "ranks.safetensors", "ranks.json"
 
 
 class AllocateRanks(TrainerCallback):  # type: ignore[misc]
-    """Calls peft's `update_and_allocate` where peft's documentation asks for it: after the step, before the
-    gradients are cleared.
+    """Calls peft's `update_and_allocate` where peft's documentation asks for it: after the step, before the gradients
+    are cleared.
 
     The pattern of ranks is kept out of the adapter's config: with it, peft cuts the matrices when an adapter
     is saved, to nothing where a layer lost all its ranks, and the optimizer's state of a checkpoint would no
     longer fit. What is masked is zero in the saved matrices all the same. The smoothed importances go into the
-    checkpoint, so that a resumed training takes the same decisions."""
+    checkpoint, so that a resumed training takes the same decisions.
+    """
 
     def __init__(self, model: Any, tinit: float, tfinal: float) -> None:
         self.tuner = model.base_model
@@ -35,7 +36,9 @@ class AllocateRanks(TrainerCallback):  # type: ignore[misc]
         if state.global_step:
             self._read(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
-    def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self.config.rank_pattern = self.pattern
         self.tuner.update_and_allocate(state.global_step + 1)  # the Trainer counts the step afterwards
         self.pattern, self.config.rank_pattern = self.config.rank_pattern, None
@@ -47,7 +50,10 @@ class AllocateRanks(TrainerCallback):  # type: ignore[misc]
 
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         allocator = self.tuner.rankallocator
-        save_file({f"{kind} {name}": t.contiguous() for kind in _SMOOTHED for name, t in getattr(allocator, kind).items()}, folder / _TENSORS)
+        save_file(
+            {f"{kind} {name}": t.contiguous() for kind in _SMOOTHED for name, t in getattr(allocator, kind).items()},
+            folder / _TENSORS,
+        )
         (folder / _RANKS).write_text(json.dumps(self.pattern), encoding="utf-8")
 
     def _read(self, folder: Path) -> None:

@@ -18,8 +18,11 @@ from edgeopt.training.mixture import Mixture, mixture_of
 
 @dataclass(frozen=True)
 class TrainRows:
-    """rows: of all datasets; the first is the task's own. left_out: of each, rows that are looked at in selection or report.
-    unlabelled: how many rows of the last dataset have no labels: all or none."""
+    """rows: of all datasets; the first is the task's own.
+
+    left_out: of each, rows that are looked at in selection or report. unlabelled: how many rows of the last dataset
+    have no labels: all or none.
+    """
 
     rows: Split
     sizes: tuple[int, ...]
@@ -55,9 +58,12 @@ class TrainRows:
 
 
 def gather_rows(data: TaskData, params: TrainParams, share: float) -> tuple[TrainRows, Split | None]:
-    """(the rows to train on, the rows to select a checkpoint by). share: of the task's train rows that are held out where a
-    checkpoint is selected, or something later is decided by them; what further datasets have of them is left out too. Raises
-    InputError E305 where such a dataset has nothing else."""
+    """(the rows to train on, the rows to select a checkpoint by).
+
+    share: of the task's train rows that are held out where a checkpoint is selected, or something later is decided by
+    them; what further datasets have of them is left out too. Raises InputError E305 where such a dataset has nothing
+    else.
+    """
     own, selection = data.carve(share) if params.selects or data.held_out else (data.train, None)
     unlabelled = params.distil and params.distil.unlabelled
     extra = [*data.extra, *([data.unlabelled[unlabelled.key]] if unlabelled else [])]
@@ -65,10 +71,16 @@ def gather_rows(data: TaskData, params: TrainParams, share: float) -> tuple[Trai
     left_out = [0, *(e.left_out + len(e.rows) - len(kept) for e, kept in zip(extra, parts[1:], strict=True))]
     for each, kept in zip(extra, parts[1:], strict=True):
         if not len(kept):
-            raise bad_input("E305", f"all rows of {each.source} are held out of train for selection, or reported on", help="take the dataset out")
+            raise bad_input(
+                "E305",
+                f"all rows of {each.source} are held out of train for selection, or reported on",
+                help="take the dataset out",
+            )
     rows = Split("train", _joined([p.texts for p in parts]), _joined([p.labels for p in parts])) if extra else own
     sources = (data.source, *(e.source for e in extra))
-    return TrainRows(rows, tuple(map(len, parts)), sources, tuple(left_out), len(parts[-1]) if unlabelled else 0), selection if params.selects else None
+    return TrainRows(
+        rows, tuple(map(len, parts)), sources, tuple(left_out), len(parts[-1]) if unlabelled else 0
+    ), selection if params.selects else None
 
 
 def _joined(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:

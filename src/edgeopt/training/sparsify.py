@@ -22,11 +22,23 @@ _MULTIPLIERS_RATE, _STEPS = 0.01, 10_000
 
 
 class Sparsify(Objective):
-    """layers·Σ MSE + logits·T²·KL + λ1(ŝ − t) + λ2(ŝ − t)², where ŝ is the sparsity that the gates are expected to give and
-    t what is asked of them: it rises evenly from the model's own to `target` in the share `warmup` of the training. The
-    multipliers λ ascend, so that ŝ comes to t whatever the other terms weigh (section 3.1)."""
+    """layers·Σ MSE + logits·T²·KL + λ1(ŝ − t) + λ2(ŝ − t)², where ŝ is the sparsity that the gates are expected to give
+    and t what is asked of them: it rises evenly from the model's own to `target` in the share `warmup` of the training.
+    The multipliers λ ascend, so that ŝ comes to t whatever the other terms weigh (section 3.1).
+    """
 
-    def __init__(self, model: Any, teacher: Teacher, *, target: float, warmup: float, rate: float, layers: float, logits: float, temperature: float) -> None:
+    def __init__(
+        self,
+        model: Any,
+        teacher: Teacher,
+        *,
+        target: float,
+        warmup: float,
+        rate: float,
+        layers: float,
+        logits: float,
+        temperature: float,
+    ) -> None:
         structure = structure_of(model)
         self.teacher, self.warmup, self.rate = teacher, warmup, rate
         self.start, self.target = 1 - structure.weights / structure.dense.structure.weights, target
@@ -67,7 +79,13 @@ class Sparsify(Objective):
         teacher, teachers = self.teacher.answer(asked)
         assert self._masks.mha is not None
         alive = torch.nonzero(self._masks.mha.detach()).flatten().tolist()
-        near = layer_loss(self._written, [teachers[i] for i in quarters(len(teachers))], asked["attention_mask"], self.transform, alive)
+        near = layer_loss(
+            self._written,
+            [teachers[i] for i in quarters(len(teachers))],
+            asked["attention_mask"],
+            self.transform,
+            alive,
+        )
         answers = logits_loss(student, teacher, labels, self.temperature, scores=self.teacher.scores)
         gap = self.gates.sparsity() - self.asked(step / steps)
         linear, square = self.multipliers * max(1.0, _STEPS / steps)

@@ -24,7 +24,9 @@ class Teacher:
         return logits, inside["hidden"]
 
     @torch.no_grad()
-    def look(self, batch: dict[str, Any], kinds: Collection[str] = ()) -> tuple[torch.Tensor, dict[str, list[torch.Tensor]]]:
+    def look(
+        self, batch: dict[str, Any], kinds: Collection[str] = ()
+    ) -> tuple[torch.Tensor, dict[str, list[torch.Tensor]]]:
         """Logits, and of each kind that `recorded` takes every layer's, on the batch's device."""
         device = batch["input_ids"].device
         self.model.to(device)
@@ -42,4 +44,6 @@ class DistilLogits(Objective):
 
     def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
         asked, labels = question(batch)
-        return logits_loss(model(**asked).logits, self.teacher.answer(asked)[0], labels, self.temperature, scores=self.teacher.scores)
+        return logits_loss(
+            model(**asked).logits, self.teacher.answer(asked)[0], labels, self.temperature, scores=self.teacher.scores
+        )

@@ -37,12 +37,22 @@ LOGITS = "logits"
 class Answers:
     """One teacher's answers by the numbers of the rows.
 
-    load: makes the teacher, which happens only when it is needed. rows: its inputs for every row. collate: a padded batch of
-    some. items: what is asked for, with the number of values: of a row for the logits, else of a token. a_token: the logits
-    are of tokens too. folder: where answers are kept; None: they are computed anew each time."""
+    load: makes the teacher, which happens only when it is needed. rows: its inputs for every row. collate: a padded
+    batch of some. items: what is asked for, with the number of values: of a row for the logits, else of a token.
+    a_token: the logits are of tokens too. folder: where answers are kept; None: they are computed anew each time.
+    """
 
-    def __init__(self, load: Callable[[], Teacher], rows: Sequence[Ids], collate: Callable[[list[Any]], dict[str, Any]], items: dict[str, int], *,
-                 a_token: bool, folder: Path | None, progress: Progress) -> None:  # fmt: skip
+    def __init__(
+        self,
+        load: Callable[[], Teacher],
+        rows: Sequence[Ids],
+        collate: Callable[[list[Any]], dict[str, Any]],
+        items: dict[str, int],
+        *,
+        a_token: bool,
+        folder: Path | None,
+        progress: Progress,
+    ) -> None:
         self.load, self.rows, self.collate, self.items = load, rows, collate, items
         self.a_token, self.folder, self.progress = a_token, folder, progress
         self.seconds = 0.0
@@ -62,7 +72,10 @@ class Answers:
     def bytes(self) -> int:
         """What keeping everything takes."""
         tokens = int(self.tokens.sum())
-        return 4 * sum(width * (len(self.rows) if item == LOGITS and not self.a_token else tokens) for item, width in self.items.items())
+        return 4 * sum(
+            width * (len(self.rows) if item == LOGITS and not self.a_token else tokens)
+            for item, width in self.items.items()
+        )
 
     def prepare(self) -> None:
         """Compute what the folder lacks. One process does, others wait for it."""
@@ -105,7 +118,12 @@ class Answers:
         except (OSError, ValueError, EOFError):
             return False
         rows = int(self._starts(item)[-1])
-        return bool(kept.dtype == np.float32 and kept.ndim > 1 and kept.shape[0] == rows and kept.size == rows * self.items[item])
+        return bool(
+            kept.dtype == np.float32
+            and kept.ndim > 1
+            and kept.shape[0] == rows
+            and kept.size == rows * self.items[item]
+        )
 
     def _starts(self, item: str) -> _Values:
         counts = np.ones(len(self.rows), dtype=np.int64) if item == LOGITS and not self.a_token else self.tokens
@@ -120,7 +138,10 @@ class Answers:
         return {**out, LOGITS: logits.float()} if LOGITS in items else out
 
     def _compute(self, items: Sequence[str]) -> None:
-        """Batches of rows of like length, so that the answers depend on the rows alone. Each file is renamed when it is whole."""
+        """Batches of rows of like length, so that the answers depend on the rows alone.
+
+        Each file is renamed when it is whole.
+        """
         order = sorted(range(len(self.rows)), key=lambda row: -length(self.rows[row]))
         device = torch.device("cuda" if host.has_cuda() else "cpu")
         files: dict[str, np.memmap[Any, Any]] = {}
@@ -133,7 +154,9 @@ class Answers:
                     starts = self._starts(item)
                     if item not in files:
                         shape = (int(starts[-1]), *values.shape[1:])
-                        files[item] = np.lib.format.open_memmap(self._part(item), mode="w+", dtype=np.float32, shape=shape)
+                        files[item] = np.lib.format.open_memmap(
+                            self._part(item), mode="w+", dtype=np.float32, shape=shape
+                        )
                     done = 0
                     for row in rows:
                         count = int(starts[row + 1] - starts[row])

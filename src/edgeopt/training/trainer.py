@@ -19,16 +19,26 @@ if TYPE_CHECKING:
 
 
 class OurTrainer(Trainer):  # type: ignore[misc]
-    """sampler: the order of the training rows. loss: on the labels, where it is not the model's own. objective: what is
-    trained for instead of the labels."""
+    """sampler: the order of the training rows.
 
-    def __init__(self, params: TrainParams, sampler: LengthGroupedSampler, clock: Clock, loss: LabelLoss | None,
-                 objective: Objective | None, **options: Any) -> None:  # fmt: skip
+    loss: on the labels, where it is not the model's own. objective: what is trained for instead of the labels.
+    """
+
+    def __init__(
+        self,
+        params: TrainParams,
+        sampler: LengthGroupedSampler,
+        clock: Clock,
+        loss: LabelLoss | None,
+        objective: Objective | None,
+        **options: Any,
+    ) -> None:
         self.params, self.sampler, self.clock, self.objective = params, sampler, clock, objective
         self.loss = loss if objective is None else None
         self.extra = objective.groups() if objective else []
         super().__init__(compute_loss_func=self.loss, **options)
-        # models that take **kwargs are thought to divide by the rows of the whole optimizer step; ours return each batch's mean
+        # models that take **kwargs are thought to divide by the rows of the whole optimizer step; ours return each
+        # batch's mean
         self.model_accepts_loss_kwargs = False
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
@@ -42,7 +52,9 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         weight = self.objective.weight(batches) if self.objective is not None and batches else None
         if self.objective is not None and weight is not None:
             # of an objective's losses the mean over batches and processes is taken
-            mean = self.accelerator.reduce(weight.to(self.args.device)) / (len(batches) * self.accelerator.num_processes)
+            mean = self.accelerator.reduce(weight.to(self.args.device)) / (
+                len(batches) * self.accelerator.num_processes
+            )
             self.objective.mean_weight = mean
         return batches, count
 
@@ -59,10 +71,15 @@ class OurTrainer(Trainer):  # type: ignore[misc]
             target = self.model if model is None else model
             cls, options = self.get_optimizer_cls_and_kwargs(self.args, target)
             groups = parameter_groups(
-                target, set(self.get_decay_parameter_names(target)), learning_rate=self.params.learning_rate,
-                weight_decay=self.params.weight_decay, layer_decay=self.params.layerwise_lr_decay, anatomy=anatomy(bare(target).config.model_type),
-                layers=layer_count(bare(target).config), extra=self.extra,
-            )  # fmt: skip
+                target,
+                set(self.get_decay_parameter_names(target)),
+                learning_rate=self.params.learning_rate,
+                weight_decay=self.params.weight_decay,
+                layer_decay=self.params.layerwise_lr_decay,
+                anatomy=anatomy(bare(target).config.model_type),
+                layers=layer_count(bare(target).config),
+                extra=self.extra,
+            )
             self.optimizer = cls(groups, **options)
         return super().create_optimizer(model)
 
@@ -75,4 +92,6 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         if not self.extra:
             return super()._clip_grad_norm(model)
         apart = {id(p) for group in self.extra for p in group["params"]}
-        return self.accelerator.clip_grad_norm_([p for p in model.parameters() if id(p) not in apart], self.args.max_grad_norm)
+        return self.accelerator.clip_grad_norm_(
+            [p for p in model.parameters() if id(p) not in apart], self.args.max_grad_norm
+        )

@@ -12,7 +12,9 @@ from edgeopt.spec.recipe import TrainParams
 
 def class_weights(params: TrainParams, labels: Sequence[Any], classes: Sequence[str]) -> list[float] | None:
     """The weight of each class, in the order of the class numbers; None where the recipe asks for none.
-    labels: the class numbers that are trained towards."""
+
+    labels: the class numbers that are trained towards.
+    """
     given = params.class_weights
     if given is None:
         return None
@@ -25,14 +27,19 @@ def class_weights(params: TrainParams, labels: Sequence[Any], classes: Sequence[
 
 
 def balanced(counts: Sequence[int]) -> list[float]:
-    """n / (k·n_c), scikit-learn's `balanced`: n rows, k classes that occur, n_c rows of the class. 1 for a class without rows."""
+    """n / (k·n_c), scikit-learn's `balanced`: n rows, k classes that occur, n_c rows of the class.
+
+    1 for a class without rows.
+    """
     present = sum(c > 0 for c in counts)
     return [sum(counts) / (present * c) if c else 1.0 for c in counts]
 
 
 def effective_number(counts: Sequence[int], beta: float) -> list[float]:
     """(1 − β) / (1 − β^n_c), scaled to a mean of 1 over the classes that occur (Cui et al. 2019, equations 3 and 4).
-    1 for a class without rows."""
+
+    1 for a class without rows.
+    """
     raw = [(1 - beta) / -np.expm1(c * np.log(beta)) for c in counts if c]
     mean = sum(raw) / len(raw)
     rest = iter(raw)

@@ -21,18 +21,27 @@ from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_f
 
 
 class Student(Strict):
-    """What is trained: the model that the step is given, whole or as much of it as these keys say; or another checkpoint."""
+    """What is trained: the model that the step is given, whole or as much of it as these keys say; or another
+    checkpoint.
+    """
 
     layers: Literal["alternate"] | Numbers | None = Field(
-        None, description="numbers of the layers that stay, from 0; alternate: every second, the last among them: 1, 3, 5, 7, 9 and 11 of twelve"
+        None,
+        description="numbers of the layers that stay, from 0; alternate: every second, the last among them: 1, 3, 5, 7, 9 and 11 of twelve",
     )
     first: int | None = Field(None, ge=1, description="instead: so many layers from the start")
     last: int | None = Field(None, ge=1, description="instead: so many layers at the end")
     hidden: int | None = Field(None, ge=1, description="hidden dimensions that stay")
     heads: int | None = Field(None, ge=1, description="attention heads that stay in each layer")
     neurons: int | None = Field(None, ge=1, description="neurons of the feed-forward that stay in each layer")
-    keep: Literal["norm", "first"] = Field("norm", description="which of `hidden`, `heads` and `neurons`: those of the largest weights (L2), or the first")
-    model: str | None = Field(None, min_length=1, description="instead of all: a checkpoint (a folder, or a hub id with its owner), which gets the task's head")
+    keep: Literal["norm", "first"] = Field(
+        "norm", description="which of `hidden`, `heads` and `neurons`: those of the largest weights (L2), or the first"
+    )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="instead of all: a checkpoint (a folder, or a hub id with its owner), which gets the task's head",
+    )
 
     @model_validator(mode="after")
     def _one_choice(self) -> Student:
@@ -69,19 +78,29 @@ class Student(Strict):
 class DistillParams(TrainedStepParams):
     """The student, and what it learns from."""
 
-    student: Student = Field(Student(), description="see the table below; default: the model that the step is given, whole")
-    distil: Distil = Field(Distil(), description="the teacher and the terms of the loss, see [training.distil](#trainingdistil)")
+    student: Student = Field(
+        Student(), description="see the table below; default: the model that the step is given, whole"
+    )
+    distil: Distil = Field(
+        Distil(), description="the teacher and the terms of the loss, see [training.distil](#trainingdistil)"
+    )
 
 
 class Distill(Transform[DistillParams]):
-    """Train a student towards a teacher: the model itself, to recover what pruning cost; a part of its layers or of its width;
-    or another checkpoint. With `distil: {labels: 1, logits: 0}` it learns from the labels alone, without a teacher."""
+    """Train a student towards a teacher: the model itself, to recover what pruning cost; a part of its layers or of its
+    width; or another checkpoint. With `distil: {labels: 1, logits: 0}` it learns from the labels alone, without a
+    teacher.
+    """
 
     name = "distill"
     summary = "train the model, a part of it or another one towards a teacher"
     Params = DistillParams
     contract = Contract(
-        requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.TRAINED_HEAD), data="train", needs=("torch",)
+        requires=facts(Fact.TORCH),
+        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
+        adds=facts(Fact.TRAINED_HEAD),
+        data="train",
+        needs=("torch",),
     )
     training = ""
     keeps_tokenizer = False  # another checkpoint may be the student
@@ -89,17 +108,27 @@ class Distill(Transform[DistillParams]):
     def contract_of(self, params: DistillParams) -> Contract:
         if params.student.model is not None:
             return replace(self.contract, removes=facts(Fact.SPARSE, Fact.UNEVEN))
-        return replace(self.contract, adds=self.contract.adds | facts(Fact.UNEVEN)) if params.student.heads is not None else self.contract
+        return (
+            replace(self.contract, adds=self.contract.adds | facts(Fact.UNEVEN))
+            if params.student.heads is not None
+            else self.contract
+        )
 
     def references(self, params: DistillParams) -> list[Reference]:
         name = params.student.model
-        return [*super().references(params), *([Reference(("student", "model"), name, "student")] if name is not None else [])]
+        return [
+            *super().references(params),
+            *([Reference(("student", "model"), name, "student")] if name is not None else []),
+        ]
 
     def check(self, params: DistillParams, task: TaskSpec) -> Found:
         found: Found = []
         student, match = params.student, params.distil.match
         if student.shortens or student.narrows:
-            found += [(("student",), message, "leave 'student' out, or give another checkpoint in 'model'") for _, message, _ in of_one_stack(self.name, task)]
+            found += [
+                (("student",), message, "leave 'student' out, or give another checkpoint in 'model'")
+                for _, message, _ in of_one_stack(self.name, task)
+            ]
         if isinstance(match, list) and student.count is not None and len(match) != student.count:
             what = f"'match' names {len(match)} layers of the teacher, and the student has {student.count} layers"
             found.append((("distil", "match"), what, "name one for each"))
@@ -132,20 +161,36 @@ class Distill(Transform[DistillParams]):
             return {}
         for what, has, asked in _sizes(params.student, structure_in(before.folder), structure_in(after)):
             if has != asked:
-                raise step_failed("E403", f"the student has {has} {what}, and {asked} were asked for", help="report it with the recipe")
+                raise step_failed(
+                    "E403",
+                    f"the student has {has} {what}, and {asked} were asked for",
+                    help="report it with the recipe",
+                )
         return figures
 
 
 def _sizes(student: Student, before: Structure, after: Structure) -> Iterator[tuple[str, Any, Any]]:
     """(what, what the student has of it, what was asked for) of each size that the keys name."""
     if student.shortens:
-        yield "layers", [x.origin for x in after.layers], [before.layers[n].origin for n in student.numbers(len(before.layers))]
+        yield (
+            "layers",
+            [x.origin for x in after.layers],
+            [before.layers[n].origin for n in student.numbers(len(before.layers))],
+        )
     if student.hidden is not None:
         yield "hidden dimensions", after.hidden, student.hidden
     if student.heads is not None:
-        yield "heads in a layer", {x.head_count for x in after.layers if x.heads is not None} or {student.heads}, {student.heads}
+        yield (
+            "heads in a layer",
+            {x.head_count for x in after.layers if x.heads is not None} or {student.heads},
+            {student.heads},
+        )
     if student.neurons is not None:
-        yield "neurons in a layer", {x.neuron_count for x in after.layers if x.neurons is not None} or {student.neurons}, {student.neurons}
+        yield (
+            "neurons in a layer",
+            {x.neuron_count for x in after.layers if x.neurons is not None} or {student.neurons},
+            {student.neurons},
+        )
 
 
 def problems(student: Student, structure: Structure) -> Found:
@@ -156,8 +201,18 @@ def problems(student: Student, structure: Structure) -> Found:
         if asked is not None and asked > count:
             found.append((("student", name), f"the model has {count} layers, fewer than {asked}", "give fewer"))
     if isinstance(student.layers, list) and (wrong := [n for n in student.layers if n >= count]):
-        found.append((("student", "layers"), f"there is no layer {wrong[0]}: the model has {count}, numbered from 0", f"layers: 0 to {count - 1}"))
-    sizes = {"hidden": structure.hidden, "heads": max(x.head_count for x in structure.layers), "neurons": max(x.neuron_count for x in structure.layers)}
+        found.append(
+            (
+                ("student", "layers"),
+                f"there is no layer {wrong[0]}: the model has {count}, numbered from 0",
+                f"layers: 0 to {count - 1}",
+            )
+        )
+    sizes = {
+        "hidden": structure.hidden,
+        "heads": max(x.head_count for x in structure.layers),
+        "neurons": max(x.neuron_count for x in structure.layers),
+    }
     for name, most in sizes.items():
         asked = getattr(student, name)
         if asked is not None and asked > most:
@@ -176,6 +231,9 @@ def _shrink(model: Any, student: Student) -> None:
         keep_layers(model, student.numbers(len(structure.layers)))
     if student.narrows:
         try:
-            cut(model, narrower(model, hidden=student.hidden, heads=student.heads, neurons=student.neurons, by=student.keep))
+            cut(
+                model,
+                narrower(model, hidden=student.hidden, heads=student.heads, neurons=student.neurons, by=student.keep),
+            )
         except ValueError as error:
             raise bad_input("E106", str(error), help="give fewer") from None

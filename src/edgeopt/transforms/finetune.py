@@ -15,7 +15,12 @@ class Finetune(Transform[TrainedStepParams]):
     name = "finetune"
     summary = "train every weight"
     Params = TrainedStepParams
-    contract = Contract(requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.TRAINED_HEAD), data="train")
+    contract = Contract(
+        requires=facts(Fact.TORCH),
+        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
+        adds=facts(Fact.TRAINED_HEAD),
+        data="train",
+    )
     training = ""
 
     def apply(self, state: State, params: TrainedStepParams, context: StepContext) -> None:

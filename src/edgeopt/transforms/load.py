@@ -72,7 +72,9 @@ class Load(Transform[StepParams]):
         renamed = ship_tokenizer(found, rows, context.output, words=task.reads_words and bool(missing))
         context.told.update({"head_trained": not missing, "parameters": sum(p.numel() for p in model.parameters())})
         if renamed:
-            context.progress.say(f"transformers' class reads {FILE} of {state.folder.name} otherwise than it says: it is shipped without a class, as it is")
+            context.progress.say(
+                f"transformers' class reads {FILE} of {state.folder.name} otherwise than it says: it is shipped without a class, as it is"
+            )
 
     def observe(self, before: State, after: Path, params: StepParams) -> Figures:
         return {}
@@ -86,4 +88,8 @@ def _unreadable(error: Exception, classes: int) -> Exception:
             f"the checkpoint's head does not fit: the data has {classes} outputs",
             help="start from the bare encoder, or give data with the classes that the model was trained for",
         )
-    return bad_input("E315", f"transformers cannot read the model: {text[:200]}", help="check config.json, model.safetensors and the tokenizer files")
+    return bad_input(
+        "E315",
+        f"transformers cannot read the model: {text[:200]}",
+        help="check config.json, model.safetensors and the tokenizer files",
+    )

@@ -26,7 +26,8 @@ TOLERANCE = 1e-4
 
 class LowerToOnnx(Transform[StepParams]):
     """Trace the model, with an adapter that cannot be merged inside, with dynamic batch and sequence axes; check the
-    graph, and compare it with torch."""
+    graph, and compare it with torch.
+    """
 
     name = "lower.onnx"
     version = 3  # a matrix that is tied to a table is stored once
@@ -51,11 +52,20 @@ class LowerToOnnx(Transform[StepParams]):
             context.figures["adapter_in_graph"] = method_of(state.folder)
 
 
-def lower(model: Any, state: State, context: StepContext, *, traced: Any = None, rewrite: Callable[[Path], None] | None = None,
-          relative: float = 0.0) -> None:  # fmt: skip
-    """Write the graph of a model with the files of its state beside, and note how far it is from the model on real rows.
-    traced: exported in the model's place; rewrite: then changes the graph. Raises StepError E404 where a logit is off by more
-    than the tolerance, or with `relative` by that share of the largest logit more; then predictions are compared, too."""
+def lower(
+    model: Any,
+    state: State,
+    context: StepContext,
+    *,
+    traced: Any = None,
+    rewrite: Callable[[Path], None] | None = None,
+    relative: float = 0.0,
+) -> None:
+    """Write the graph of a model with the files of its state beside, and note how far it is from the model on real
+    rows. traced: exported in the model's place; rewrite: then changes the graph. Raises StepError E404 where a logit is
+    off by more than the tolerance, or with `relative` by that share of the largest logit more; then predictions are
+    compared, too.
+    """
     import onnx
 
     from edgeopt.export.session import open_session
@@ -76,7 +86,8 @@ def lower(model: Any, state: State, context: StepContext, *, traced: Any = None,
     if rewrite is not None:
         rewrite(path)
     onnx.checker.check_model(str(path), full_check=True)
-    # of integers the graph's own arithmetic, unfused and in float: kernels of processors without int8 dot products overflow
+    # of integers the graph's own arithmetic, unfused and in float: kernels of processors without int8 dot products
+    # overflow
     exact = open_session(path, {"graph_optimization_level": "ORT_DISABLE_ALL"} if relative else {})
     expected = torch_logits(model, rows)
     difference = float(abs(onnx_logits(exact, rows) - expected).max())
@@ -118,11 +129,21 @@ def _export(model: Any, rows: Any, task: Task, path: Path) -> None:
             return logits
 
     inner = ("choices", "sequence") if example["input_ids"].ndim == 3 else ("sequence",)
-    axes = {name: dict(enumerate(("batch", "target") if name.startswith("decoder_") else ("batch", *inner))) for name in names}
+    axes = {
+        name: dict(enumerate(("batch", "target") if name.startswith("decoder_") else ("batch", *inner)))
+        for name in names
+    }
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         # the wrapper in evaluation mode too: exporting one left in training mode flips the model back
         torch.onnx.export(
-            Logits().eval(), tuple(torch.from_numpy(example[n]) for n in names), str(path), dynamo=False, opset_version=OPSET,
-            input_names=names, output_names=["logits"], dynamic_axes={**axes, "logits": task.output_axes}, do_constant_folding=True,
-        )  # fmt: skip
+            Logits().eval(),
+            tuple(torch.from_numpy(example[n]) for n in names),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=names,
+            output_names=["logits"],
+            dynamic_axes={**axes, "logits": task.output_axes},
+            do_constant_folding=True,
+        )

@@ -46,7 +46,9 @@ class Merge(Transform[StepParams]):
         before = torch_logits(model, rows)
         if Fact.NF4 in state.facts:
             # what it costs that products are no longer computed from 4-bit weights
-            context.figures["nf4_max_abs_diff"] = float(abs(torch_logits(load_model(state.folder), rows) - before).max())
+            context.figures["nf4_max_abs_diff"] = float(
+                abs(torch_logits(load_model(state.folder), rows) - before).max()
+            )
         save_model(adapter.merge(model), context.output)
         copy_tokenizer(state.folder, context.output)
         # of what was written, and nan is no equality

@@ -38,7 +38,9 @@ class StepPair(NamedTuple):
 
     @property
     def state(self) -> Literal["same", "other bytes", "changed", "only in the first", "only in the second"]:
-        """By the keys, which are of all that decides a result. other bytes: of the same key, as trainings on two machines leave."""
+        """By the keys, which are of all that decides a result. other bytes: of the same key, as trainings on two
+        machines leave.
+        """
         if self.first is None or self.second is None:
             return "only in the second" if self.first is None else "only in the first"
         if self.first.key != self.second.key:
@@ -47,8 +49,10 @@ class StepPair(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A metric, or a value under the name that `edgeopt compare` has for it. bounds: second minus first, one-sided at 95 %, from
-    paired rows."""
+    """A metric, or a value under the name that `edgeopt compare` has for it.
+
+    bounds: second minus first, one-sided at 95 %, from paired rows.
+    """
 
     name: str
     of: Chain
@@ -64,9 +68,12 @@ class GatePair(NamedTuple):
 
 @dataclass(frozen=True)
 class Diff:
-    """names: of the runs. verdicts: empty where a run has no gates. inputs: fingerprints of model and rows. place: where latencies
-    are of, None without one that both runs share. unpaired: why metrics have no bounds. flips: of the candidates' predictions
-    how many differ, of how many."""
+    """names: of the runs.
+
+    verdicts: empty where a run has no gates. inputs: fingerprints of model and rows. place: where latencies are of,
+    None without one that both runs share. unpaired: why metrics have no bounds. flips: of the candidates' predictions
+    how many differ, of how many.
+    """
 
     names: tuple[str, str]
     verdicts: tuple[str, str]
@@ -83,7 +90,10 @@ class Diff:
 
 
 def diff(first: Path, second: Path) -> Diff:
-    """Of two folders of runs. Nothing is measured. Raises InputError E115 for a folder that is not a run's, or is damaged."""
+    """Of two folders of runs.
+
+    Nothing is measured. Raises InputError E115 for a folder that is not a run's, or is damaged.
+    """
     a, b = read_run(first), read_run(second)
     side_by_side = compare([(a.folder, a.report), (b.folder, b.report)], baseline=False)
     one, other = side_by_side.rows
@@ -92,13 +102,19 @@ def diff(first: Path, second: Path) -> Diff:
     if paired is not None and not np.array_equal(paired.first.labels, paired.second.labels):
         unpaired, paired = "their rows have other labels", None
     return Diff(
-        (one.name, other.name), (one.verdict, other.verdict),
+        (one.name, other.name),
+        (one.verdict, other.verdict),
         [*changes(a.lock["recipe"]["resolved"], b.lock["recipe"]["resolved"])],
         [change for part in ("model", "data") for change in changes(a.lock.get(part), b.lock.get(part), part)],
         [*changes(_environment(a.report), _environment(b.report))],
-        _steps(a.report, b.report), [*_figures(a.report, b.report, side_by_side.place, paired)], _gates(a.report, b.report),
-        side_by_side.place, unpaired, paired and paired.flips, side_by_side.warnings,
-    )  # fmt: skip
+        _steps(a.report, b.report),
+        [*_figures(a.report, b.report, side_by_side.place, paired)],
+        _gates(a.report, b.report),
+        side_by_side.place,
+        unpaired,
+        paired and paired.flips,
+        side_by_side.warnings,
+    )
 
 
 def read_run(path: Path) -> Run:
@@ -141,7 +157,9 @@ class _Paired(NamedTuple):
         return cls(task, _answers(a, task), _answers(b, task))
 
     def bounds(self, metric: str, of: Chain) -> Bounds:
-        return self.task.difference(metric, self.first.labels, getattr(self.first, of), getattr(self.second, of), CONFIDENCE)
+        return self.task.difference(
+            metric, self.first.labels, getattr(self.first, of), getattr(self.second, of), CONFIDENCE
+        )
 
     @property
     def flips(self) -> tuple[int, int] | None:
@@ -170,11 +188,20 @@ def _figures(a: Report, b: Report, place: Place | None, paired: _Paired | None) 
     for role in roles:
         metrics = [getattr(report, role).metrics for report in (a, b)]
         rows = [row_of("", report, role, place) for report in (a, b)]
-        found = [Figure(name, role, metrics[0].get(name), metrics[1].get(name)) for name in dict.fromkeys([*metrics[0], *metrics[1]])]
+        found = [
+            Figure(name, role, metrics[0].get(name), metrics[1].get(name))
+            for name in dict.fromkeys([*metrics[0], *metrics[1]])
+        ]
         named = ("exported_bytes", "p50_milliseconds", "speedup_ratio", "inference_seconds", "inference_kwh")
-        found += [Figure(name, role, rows[0].values[name], rows[1].values[name]) for name in named if place or name not in _TIMED]
+        found += [
+            Figure(name, role, rows[0].values[name], rows[1].values[name])
+            for name in named
+            if place or name not in _TIMED
+        ]
         for figure in found:
-            if (figure.first is None and figure.second is None) or (role == "baseline" and figure.first == figure.second):
+            if (figure.first is None and figure.second is None) or (
+                role == "baseline" and figure.first == figure.second
+            ):
                 continue
             both = figure.name in metrics[0] and figure.name in metrics[1]
             yield figure._replace(bounds=paired.bounds(figure.name, role)) if paired and both else figure

@@ -28,7 +28,13 @@ def tables(found: Diff) -> list[tuple[str, Table]]:
         ("Recipe", Table([Column("Key", "code"), *both], _changed(found.recipe))),
         ("Model and rows", Table([Column("What"), *both], _changed(found.inputs))),
         ("Versions and machine", Table([Column("What"), *both], _changed(found.environment))),
-        ("Steps", Table([Column("Step", "code"), Column("Transform", "code"), Column("State"), *both], [_step(pair) for pair in found.steps])),
+        (
+            "Steps",
+            Table(
+                [Column("Step", "code"), Column("Transform", "code"), Column("State"), *both],
+                [_step(pair) for pair in found.steps],
+            ),
+        ),
         ("Figures", Table(figures, [_figure(figure) for figure in found.figures])),
         ("Gates", Table([Column("Gate"), *both], [_gate(*pair) for pair in found.gates])),
     ]
@@ -46,7 +52,8 @@ def _changed(changes: Sequence[Change]) -> list[list[str]]:
 def _value(value: Any) -> str:
     if value is None:
         return fmt.ABSENT
-    if isinstance(value, dict):  # an entry of a list that one recipe alone has: what it sets, without the defaults that are null
+    # an entry of a list that one recipe alone has: what it sets, without the defaults that are null
+    if isinstance(value, dict):
         value = {key: inner for key, inner in value.items() if inner is not None}
     return value if isinstance(value, str) and len(value) <= _ROOM else short(value, _ROOM)
 
@@ -54,7 +61,12 @@ def _value(value: Any) -> str:
 def _step(pair: StepPair) -> list[str]:
     step = pair.any
     uses = dict.fromkeys(each.use for each in pair if each)
-    return [f"{step.chain}.{step.id}", " → ".join(uses), pair.state, *(each.key[:12] if each else fmt.ABSENT for each in pair)]
+    return [
+        f"{step.chain}.{step.id}",
+        " → ".join(uses),
+        pair.state,
+        *(each.key[:12] if each else fmt.ABSENT for each in pair),
+    ]
 
 
 def _figure(figure: Figure) -> list[str]:
@@ -64,7 +76,9 @@ def _figure(figure: Figure) -> list[str]:
     change = bounds = fmt.ABSENT
     if figure.first is not None and figure.second is not None:
         if figure.name in RESULT:
-            change = fmt.shrink(figure.first, figure.second, _WORDS.get(figure.name.rsplit("_", 1)[-1], ("lower", "higher")))
+            change = fmt.shrink(
+                figure.first, figure.second, _WORDS.get(figure.name.rsplit("_", 1)[-1], ("lower", "higher"))
+            )
         else:
             change = fmt.points(figure.name, figure.second - figure.first) + fmt.points_unit(figure.name)
     if figure.bounds:
@@ -75,7 +89,13 @@ def _figure(figure: Figure) -> list[str]:
 def _gate(first: Gate | None, second: Gate | None) -> list[str]:
     gate = second or first
     assert gate is not None
-    return [gate_text.metric(gate), *(fmt.ABSENT if g is None else f"{g.verdict}: {gate_text.value(g)}, {gate_text.bound(g)}" for g in (first, second))]
+    return [
+        gate_text.metric(gate),
+        *(
+            fmt.ABSENT if g is None else f"{g.verdict}: {gate_text.value(g)}, {gate_text.bound(g)}"
+            for g in (first, second)
+        ),
+    ]
 
 
 def notes(found: Diff) -> list[str]:
@@ -86,8 +106,10 @@ def notes(found: Diff) -> list[str]:
         changed = f"; of the candidates' predictions {found.flips[0]} of {found.flips[1]} differ" if found.flips else ""
         out = [f"Bounds of metrics are one-sided at 95 %, from both runs' answers to the same rows{changed}."]
     if found.place:
-        out.append(f"p50 is at {found.place} and, like every time here, was taken in each run by itself, not side by side: what the machine did otherwise "
-                   "in the second is part of the change. The baseline's p50 shows how much; the speed-up is over the baseline of the same run.")  # fmt: skip
+        out.append(
+            f"p50 is at {found.place} and, like every time here, was taken in each run by itself, not side by side: what the machine did otherwise "
+            "in the second is part of the change. The baseline's p50 shows how much; the speed-up is over the baseline of the same run."
+        )
     else:
         out.append("The runs share no target and length, so that their latencies are not shown.")
     return out
@@ -96,7 +118,10 @@ def notes(found: Diff) -> list[str]:
 def plain(found: Diff) -> dict[str, Any]:
     """The same for computing on; values in full, in the units that their names say."""
     return {
-        "runs": [{"name": name, "verdict": verdict or None} for name, verdict in zip(found.names, found.verdicts, strict=True)],
+        "runs": [
+            {"name": name, "verdict": verdict or None}
+            for name, verdict in zip(found.names, found.verdicts, strict=True)
+        ],
         **{part: [change._asdict() for change in getattr(found, part)] for part in ("recipe", "inputs", "environment")},
         "steps": [
             {
@@ -109,10 +134,20 @@ def plain(found: Diff) -> dict[str, Any]:
             for pair in found.steps
         ],
         "figures": [
-            {"name": f.name, "of": f.of, "first": f.first, "second": f.second, "low": f.bounds and f.bounds.low, "high": f.bounds and f.bounds.high}
+            {
+                "name": f.name,
+                "of": f.of,
+                "first": f.first,
+                "second": f.second,
+                "low": f.bounds and f.bounds.low,
+                "high": f.bounds and f.bounds.high,
+            }
             for f in found.figures
         ],
-        "gates": [{"first": one and one.model_dump(mode="json"), "second": other and other.model_dump(mode="json")} for one, other in found.gates],
+        "gates": [
+            {"first": one and one.model_dump(mode="json"), "second": other and other.model_dump(mode="json")}
+            for one, other in found.gates
+        ],
         "timed_at": str(found.place) if found.place else None,
         "unpaired": found.unpaired,
         "predictions_that_differ": found.flips and found.flips[0],

@@ -58,19 +58,35 @@ def render_latex(found: Comparison) -> str:
 
 
 def _pictures(found: Comparison) -> list[tuple[str, str, str]]:
-    """Heading, picture and caption of each that there are numbers for. Trained parameters tell the runs of a sweep apart only
-    where they differ."""
+    """Heading, picture and caption of each that there are numbers for.
+
+    Trained parameters tell the runs of a sweep apart only where they differ.
+    """
     bars = "Gray: the FP32 baseline. Bars: one standard deviation over the seeds, where a run has several."
     metric = pareto.first_metric(found)
     alike = len({row.values["trained_parameters"] for row in found.rows if row.role == "candidate"}) == 1
     points = [] if metric is None else [_point(row, metric) for row in found.rows if row.values["trained_parameters"]]
-    out = [(f"{name} against {found.sweep.axis}", chart, _BOUNDS) for name, chart in sweep_charts(found.sweep)] if found.sweep else []
-    out += [(f"{front.metric} against {front.heading}", pareto.picture(front), f"Filled: the Pareto front. {bars}") for front in pareto.fronts(found)]
+    out = (
+        [(f"{name} against {found.sweep.axis}", chart, _BOUNDS) for name, chart in sweep_charts(found.sweep)]
+        if found.sweep
+        else []
+    )
+    out += [
+        (f"{front.metric} against {front.heading}", pareto.picture(front), f"Filled: the Pareto front. {bars}")
+        for front in pareto.fronts(found)
+    ]
     if points and not (found.sweep and alike):
         low, high = min(p.x for p in points) / 2, max(p.x for p in points) * 2
         x = Scale(low, max(high, low * 20), PLOT.left, PLOT.right, log=True)
         title = f"{metric} against trained parameters"
-        drawn = scatter(few_captions(points), x, across="trained parameters (log scale)", up=metric or "", title=title, shown=fmt.short)
+        drawn = scatter(
+            few_captions(points),
+            x,
+            across="trained parameters (log scale)",
+            up=metric or "",
+            title=title,
+            shown=fmt.short,
+        )
         out.append((title, drawn, bars))
     return out
 

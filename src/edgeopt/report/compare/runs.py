@@ -52,11 +52,13 @@ METRICS, TIMES, CO2EQ = "metrics", "seconds, latencies and energy", "CO2eq"
 
 @dataclass(frozen=True)
 class Comparison:
-    """place: where latency was taken, None where the runs share no such place. differing: names of facts that do.
-    incomparable: `METRICS` and `TIMES`, where the runs differ in what these must share. one_baseline: whether all are ratios to
-    a baseline of the same shape, so that these can be ranked. notes: each run's own, with the rows that have it.
-    failed: what should have been a row and why it is none, by name. sweep: the axis that the candidates lie along, where
-    there is one."""
+    """place: where latency was taken, None where the runs share no such place.
+
+    differing: names of facts that do. incomparable: `METRICS` and `TIMES`, where the runs differ in what these must
+    share. one_baseline: whether all are ratios to a baseline of the same shape, so that these can be ranked. notes:
+    each run's own, with the rows that have it. failed: what should have been a row and why it is none, by name. sweep:
+    the axis that the candidates lie along, where there is one.
+    """
 
     rows: list[Row]
     place: Place | None
@@ -75,10 +77,17 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[tuple[Path, Report]], *, baseline: bool = True, names: Sequence[str] | None = None, failed: Mapping[str, str] | None = None
+    runs: Sequence[tuple[Path, Report]],
+    *,
+    baseline: bool = True,
+    names: Sequence[str] | None = None,
+    failed: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """runs: folder and report of each. baseline: also a row for each FP32 baseline, one that runs share once. names: of the
-    rows, default the recipes'. failed: runs that there are none of, with the reason."""
+    """runs: folder and report of each.
+
+    baseline: also a row for each FP32 baseline, one that runs share once. names: of the rows, default the recipes'.
+    failed: runs that there are none of, with the reason.
+    """
     if not runs:
         return Comparison([], None, [], [], failed or {})
     names = list(names or _names(runs))
@@ -88,13 +97,23 @@ def compare(
     reports = [report for _, report in runs]
     differing = _differing([row.facts for row in candidates])
     deciding = _deciding([row.facts for row in candidates])
-    return Comparison(rows, place, differing, _warnings(deciding), failed or {}, find_sweep(names, runs), frozenset(deciding), _one_baseline(reports),
-                      _notes(names, reports))  # fmt: skip
+    return Comparison(
+        rows,
+        place,
+        differing,
+        _warnings(deciding),
+        failed or {},
+        find_sweep(names, runs),
+        frozenset(deciding),
+        _one_baseline(reports),
+        _notes(names, reports),
+    )
 
 
 def _one_baseline(reports: Sequence[Report]) -> bool:
-    """Whether the baselines have the same weights in number and the same file in size: they take the same time, however they
-    were trained, and a ratio to one says the same as a ratio to another."""
+    """Whether the baselines have the same weights in number and the same file in size: they take the same time, however
+    they were trained, and a ratio to one says the same as a ratio to another.
+    """
     return len({(report.baseline.parameters, report.baseline.size_bytes) for report in reports}) == 1
 
 
@@ -128,7 +147,9 @@ def _baselines(names: Sequence[str], reports: Sequence[Report], place: Place | N
     for i, report in enumerate(reports):
         made = [step.digest for step in report.steps if step.chain == "baseline"]
         seeds = tuple(tuple(sorted(r.baseline.items())) for r in report.seeds.results) if report.seeds else ()
-        groups.setdefault((made[-1] if made else i, tuple(sorted(report.baseline.metrics.items())), seeds), []).append(i)
+        groups.setdefault((made[-1] if made else i, tuple(sorted(report.baseline.metrics.items())), seeds), []).append(
+            i
+        )
     rows = []
     for members in groups.values():
         first = reports[members[0]]
@@ -159,9 +180,22 @@ def row_of(name: str, report: Report, role: Chain, place: Place | None) -> Row:
     steps = tuple(step.id for step in report.steps if step.chain == role and step.id not in IMPLIED)
     verdict = report.verdict if report.gates and role == "candidate" else ""
     spreads = {s.metric: s for s in report.seeds.spreads} if report.seeds else {}
-    metrics = {n: getattr(spreads[n], f"{role}_mean") if n in spreads else v for n, v in {**subject.metrics, **subject.extra}.items()}
+    metrics = {
+        n: getattr(spreads[n], f"{role}_mean") if n in spreads else v
+        for n, v in {**subject.metrics, **subject.extra}.items()
+    }
     deviations = {n: getattr(spreads[n], f"{role}_std") for n in metrics if n in spreads}
-    return Row(name, role, _facts(report, own), values, metrics, deviations, len(report.seeds.results) if report.seeds else 1, steps, verdict)
+    return Row(
+        name,
+        role,
+        _facts(report, own),
+        values,
+        metrics,
+        deviations,
+        len(report.seeds.results) if report.seeds else 1,
+        steps,
+        verdict,
+    )
 
 
 def _facts(report: Report, place: Place | None) -> dict[str, str]:
@@ -186,17 +220,25 @@ def _facts(report: Report, place: Place | None) -> dict[str, str]:
 
 
 def _differing(facts: Sequence[dict[str, str]]) -> list[str]:
-    """Names of the facts that are not the same for all, to be shown. A digest is shown only where nothing else tells the things
-    apart and all runs know it, as earlier ones do not."""
+    """Names of the facts that are not the same for all, to be shown.
+
+    A digest is shown only where nothing else tells the things apart and all runs know it, as earlier ones do not.
+    """
     unmetered = {ELECTRICITY: {fmt.ABSENT}}  # has no CO2eq that could be compared
     found = [name for name in facts[0] if len({each[name] for each in facts} - unmetered.get(name, set())) > 1]
-    told = [digest for digest, names in _NAMED_BY.items() if {*names} & {*found} or any(each[digest] == _UNKNOWN for each in facts)]
+    told = [
+        digest
+        for digest, names in _NAMED_BY.items()
+        if {*names} & {*found} or any(each[digest] == _UNKNOWN for each in facts)
+    ]
     return [name for name in found if name not in told]
 
 
 def _deciding(facts: Sequence[dict[str, str]]) -> dict[str, list[str]]:
-    """What is not comparable, and the facts that make it so. Where all digests of a thing are known they decide: under one name
-    may be two things, and one thing under two names."""
+    """What is not comparable, and the facts that make it so.
+
+    Where all digests of a thing are known they decide: under one name may be two things, and one thing under two names.
+    """
     different = {name for name in facts[0] if len({each[name] for each in facts}) > 1}
     for digest, names in _NAMED_BY.items():
         if any(each[digest] == _UNKNOWN for each in facts):
@@ -205,8 +247,11 @@ def _deciding(facts: Sequence[dict[str, str]]) -> dict[str, list[str]]:
             different.difference_update(names)
         elif different.intersection(names):  # its names tell it apart already
             different.discard(digest)
-    found = {METRICS: [n for n in _OF_METRICS if n in different], TIMES: [n for n in _OF_TIMES if n in different],
-             CO2EQ: [n for n in (ELECTRICITY,) if n in _differing(facts)]}  # fmt: skip
+    found = {
+        METRICS: [n for n in _OF_METRICS if n in different],
+        TIMES: [n for n in _OF_TIMES if n in different],
+        CO2EQ: [n for n in (ELECTRICITY,) if n in _differing(facts)],
+    }
     return {what: names for what, names in found.items() if names}
 
 
@@ -218,7 +263,11 @@ def _cost(steps: Sequence[Step]) -> dict[str, float | None]:
     """Of all trainings of a chain: seconds added up, parameters and memory of the largest, bytes of the last."""
     widest = max((s.told for s in steps), key=lambda told: told.get("trainable_parameters", 0), default=Told())
 
-    def found(name: Literal["loading_seconds", "computing_seconds", "train_seconds", "peak_rss_bytes", "peak_gpu_bytes", "adapter_bytes"]) -> list[float]:
+    def found(
+        name: Literal[
+            "loading_seconds", "computing_seconds", "train_seconds", "peak_rss_bytes", "peak_gpu_bytes", "adapter_bytes"
+        ],
+    ) -> list[float]:
         return [s.told[name] for s in steps if name in s.told]
 
     return {
@@ -236,4 +285,7 @@ def _cost(steps: Sequence[Step]) -> dict[str, float | None]:
 
 
 def _warnings(deciding: Mapping[str, Sequence[str]]) -> list[str]:
-    return [f"{', '.join(names)} differ between the runs: {what} of rows that differ in them are not comparable." for what, names in deciding.items()]
+    return [
+        f"{', '.join(names)} differ between the runs: {what} of rows that differ in them are not comparable."
+        for what, names in deciding.items()
+    ]

@@ -21,9 +21,12 @@ GONE = "share of the layers' weights gone"
 
 @dataclass(frozen=True)
 class Score:
-    """A metric of a run's candidate and of its baseline. low, high: the baseline's value plus the one-sided 95 % bounds of
-    the paired difference, None where the report has none. With several seeds value and baseline are means, and the bounds
-    the mean difference plus and minus one standard deviation, paired by seed."""
+    """A metric of a run's candidate and of its baseline.
+
+    low, high: the baseline's value plus the one-sided 95 % bounds of the paired difference, None where the report has
+    none. With several seeds value and baseline are means, and the bounds the mean difference plus and minus one
+    standard deviation, paired by seed.
+    """
 
     value: float
     baseline: float
@@ -64,20 +67,29 @@ class Sweep:
 
 
 def find_sweep(names: Sequence[str], runs: Sequence[tuple[Path, Report]]) -> Sweep | None:
-    """The one number that the runs' recipes differ in, else the shares that at least two of them pruned, where they are not
-    the same; None without either. Recipes are read from recipe.lock beside the report."""
+    """The one number that the runs' recipes differ in, else the shares that at least two of them pruned, where they are
+    not the same; None without either. Recipes are read from recipe.lock beside the report.
+    """
     found = _one_number([_recipe(folder, report) for folder, report in runs])
     shares: list[float | None] = [gone(report) for _, report in runs]
     axis, places = found or (GONE, shares)
-    stops = [Stop(name, at, _scores(report)) for name, (_, report), at in zip(names, runs, places, strict=True) if at is not None]
+    stops = [
+        Stop(name, at, _scores(report))
+        for name, (_, report), at in zip(names, runs, places, strict=True)
+        if at is not None
+    ]
     sweep = Sweep(axis, sorted(stops, key=lambda stop: stop.at))
     return sweep if len({stop.at for stop in stops}) > 1 and sweep.metrics else None
 
 
 def gone(report: Report) -> float | None:
     """Of the weights of the dense layers, the share that the candidate has cut away or set to zero; None where no step
-    counted either."""
-    shape, zeros = headline.last_figure(report, lambda told: told.get("structure")), headline.last_figure(report, lambda told: told.get("sparsity"))
+    counted either.
+    """
+    shape, zeros = (
+        headline.last_figure(report, lambda told: told.get("structure")),
+        headline.last_figure(report, lambda told: told.get("sparsity")),
+    )
     if shape is None and zeros is None:
         return None
     kept = shape["weights"] / shape["dense_weights"] if shape else 1.0
@@ -126,7 +138,12 @@ def _scores(report: Report) -> dict[str, Score]:
     for name, value in report.candidate.metrics.items():
         if name in spreads:
             s = spreads[name]
-            out[name] = Score(s.candidate_mean, s.baseline_mean, s.candidate_mean - s.difference_std, s.candidate_mean + s.difference_std)
+            out[name] = Score(
+                s.candidate_mean,
+                s.baseline_mean,
+                s.candidate_mean - s.difference_std,
+                s.candidate_mean + s.difference_std,
+            )
         elif name in report.baseline.metrics:
             before, change = report.baseline.metrics[name], headline.difference(report, name)
             bounds = (before + change.low, before + change.high) if change else (None, None)

@@ -38,11 +38,16 @@ _COST: dict[str, tuple[str, Show]] = {
 
 
 def tables(found: Comparison) -> list[tuple[str, Table]]:
-    """What the models do, the steps that made them, what else differs, and what training cost: a row a run in each; then
-    what failed. Columns without a number are left out."""
+    """What the models do, the steps that made them, what else differs, and what training cost: a row a run in each;
+    then what failed. Columns without a number are left out.
+    """
     metrics = [Column(name, "number") for name in found.metrics]
     seeds = [Column("Seeds", "number")] if any(row.seeds > 1 for row in found.rows) else []
-    shown = {name: spec for name, spec in {**RESULT, **_COST}.items() if any(row.values[name] is not None for row in found.rows)}
+    shown = {
+        name: spec
+        for name, spec in {**RESULT, **_COST}.items()
+        if any(row.values[name] is not None for row in found.rows)
+    }
     result, cost = ([name for name in group if name in shown] for group in (RESULT, _COST))
 
     def drawn(names: list[str]) -> list[Column]:
@@ -54,15 +59,27 @@ def tables(found: Comparison) -> list[tuple[str, Table]]:
     def head(row: Row) -> list[str]:
         return [row.name, *(_metric(row, n) for n in found.metrics), *([str(row.seeds)] * len(seeds))]
 
-    first = Table([Column("Run"), *metrics, *seeds, *drawn(result)], [[*head(row), *cells(row, result)] for row in found.rows])
-    second = Table([Column("Run"), *(Column(n.capitalize()) for n in found.differing)], [[r.name, *(r.facts[n] for n in found.differing)] for r in found.rows])
+    first = Table(
+        [Column("Run"), *metrics, *seeds, *drawn(result)], [[*head(row), *cells(row, result)] for row in found.rows]
+    )
+    second = Table(
+        [Column("Run"), *(Column(n.capitalize()) for n in found.differing)],
+        [[r.name, *(r.facts[n] for n in found.differing)] for r in found.rows],
+    )
     third = Table([Column("Run"), *drawn(cost)], [[row.name, *cells(row, cost)] for row in found.rows])
     along = [(f"By {found.sweep.axis}", _sweep(found.sweep))] if found.sweep else []
-    failed = Table([Column("Run"), Column("Reason", "prose")], [[name, reason] for name, reason in found.failed.items()])
+    failed = Table(
+        [Column("Run"), Column("Reason", "prose")], [[name, reason] for name, reason in found.failed.items()]
+    )
     sections = [
-        ("Result", first), *along, ("Steps", _steps(found)), ("What differs besides the steps", second), ("What the training cost", third), ("Failed", failed),
+        ("Result", first),
+        *along,
+        ("Steps", _steps(found)),
+        ("What differs besides the steps", second),
+        ("What the training cost", third),
+        ("Failed", failed),
         ("Notes of the runs", _run_notes(found)),
-    ]  # fmt: skip
+    ]
     return [(heading, table) for heading, table in sections if len(table.columns) > 1 and table.rows]
 
 
@@ -74,15 +91,27 @@ def _steps(found: Comparison) -> Table:
     for row in found.rows:
         seconds = row.values["building_seconds"]
         built = fmt.ABSENT if seconds is None else fmt.duration(seconds)
-        rows.append([row.name, " → ".join(row.steps) or fmt.ABSENT, built, *([row.verdict or fmt.ABSENT] if gated else [])])
+        rows.append(
+            [row.name, " → ".join(row.steps) or fmt.ABSENT, built, *([row.verdict or fmt.ABSENT] if gated else [])]
+        )
     return Table(columns, rows)
 
 
 def _sweep(sweep: Sweep) -> Table:
     """A row a run along the axis: each metric, its difference from the baseline, and the bounds."""
     names = [(metric, "change", "bounds") for metric in sweep.metrics]
-    columns = [Column(sweep.axis, "number"), Column("Run"), *(Column(name, "number") for three in names for name in three)]
-    return Table(columns, [[f"{stop.at:.4g}", stop.run, *(cell for m in sweep.metrics for cell in _scored(m, stop.scores[m]))] for stop in sweep.stops])
+    columns = [
+        Column(sweep.axis, "number"),
+        Column("Run"),
+        *(Column(name, "number") for three in names for name in three),
+    ]
+    return Table(
+        columns,
+        [
+            [f"{stop.at:.4g}", stop.run, *(cell for m in sweep.metrics for cell in _scored(m, stop.scores[m]))]
+            for stop in sweep.stops
+        ],
+    )
 
 
 def _scored(metric: str, score: Score) -> list[str]:
@@ -92,28 +121,42 @@ def _scored(metric: str, score: Score) -> list[str]:
 
 
 def _metric(row: Row, name: str) -> str:
-    return fmt.plus_minus(row.metrics[name], row.deviations.get(name), fmt.metric) if name in row.metrics else fmt.ABSENT
+    return (
+        fmt.plus_minus(row.metrics[name], row.deviations.get(name), fmt.metric) if name in row.metrics else fmt.ABSENT
+    )
 
 
 def notes(found: Comparison) -> list[str]:
     """What the columns mean, as far as these runs need it."""
     out = ["Inference: every row of the split, one at a time, on all processors. MB is 10^6 bytes."]
     if found.place:
-        out.append(f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run. Each run was timed at a moment of its "
-                   "own: compare speed-ups, not milliseconds.")  # fmt: skip
+        out.append(
+            f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run. Each run was timed at a moment of its "
+            "own: compare speed-ups, not milliseconds."
+        )
     if any(row.deviations for row in found.rows):
-        out.append("Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of its first seed.")
+        out.append(
+            "Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of its first seed."
+        )
     if found.sweep:
-        out.append(f"By {found.sweep.axis}: change and bounds are against the run's own FP32 baseline, the bounds one-sided at 95 % from the paired rows; "
-                   "of a run with several seeds, one standard deviation of the difference paired by seed.")  # fmt: skip
+        out.append(
+            f"By {found.sweep.axis}: change and bounds are against the run's own FP32 baseline, the bounds one-sided at 95 % from the paired rows; "
+            "of a run with several seeds, one standard deviation of the difference paired by seed."
+        )
     if any(row.values[name] is not None for row in found.rows for name in ("inference_kwh", "making_kwh")):
-        out.append("Energy and CO2eq: by CodeCarbon; how is in each run's report. Of 1,000: inferences, above idling. All steps: those of the chain, when "
-                   "they were built, left out where one of them was not metered.")  # fmt: skip
+        out.append(
+            "Energy and CO2eq: by CodeCarbon; how is in each run's report. Of 1,000: inferences, above idling. All steps: those of the chain, when "
+            "they were built, left out where one of them was not metered."
+        )
     for front in pareto.fronts(found):
         names = ", ".join(row.name for row in front.best)
-        out.append(f"Pareto front of {front.metric} and {front.heading}: {names}. What is better than one of these in the one is worse in the other.")
+        out.append(
+            f"Pareto front of {front.metric} and {front.heading}: {names}. What is better than one of these in the one is worse in the other."
+        )
     out += pareto.withheld(found)
-    out.append("Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last.")
+    out.append(
+        "Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last."
+    )
     return out
 
 
@@ -126,12 +169,19 @@ def _run_notes(found: Comparison) -> Table:
 
 def _raw_sweep(sweep: Sweep) -> dict[str, Any]:
     """The same as plain numbers: the axis, and for each run its place and its scores."""
-    return {"axis": sweep.axis, "runs": [{"run": s.run, "at": s.at, "metrics": {m: vars(s.scores[m]) for m in sweep.metrics}} for s in sweep.stops]}
+    return {
+        "axis": sweep.axis,
+        "runs": [
+            {"run": s.run, "at": s.at, "metrics": {m: vars(s.scores[m]) for m in sweep.metrics}} for s in sweep.stops
+        ],
+    }
 
 
 def raw(found: Comparison) -> list[dict[str, Any]]:
-    """Each row as plain numbers under names that say the unit; None where something was not measured. One that failed has
-    a reason in place of them."""
+    """Each row as plain numbers under names that say the unit; None where something was not measured.
+
+    One that failed has a reason in place of them.
+    """
     rows: list[dict[str, Any]] = [
         {
             "run": row.name,
@@ -140,7 +190,11 @@ def raw(found: Comparison) -> list[dict[str, Any]]:
             "seeds": row.seeds,
             "steps": " ".join(row.steps),
             "verdict": row.verdict or None,
-            **{key: value for n in found.metrics for key, value in ((n, row.metrics.get(n)), (f"{n}_std", row.deviations.get(n)))},
+            **{
+                key: value
+                for n in found.metrics
+                for key, value in ((n, row.metrics.get(n)), (f"{n}_std", row.deviations.get(n)))
+            },
             **row.values,
         }
         for row in found.rows
@@ -148,11 +202,18 @@ def raw(found: Comparison) -> list[dict[str, Any]]:
     if not found.failed:
         return rows
     keys = dict.fromkeys([*(rows[0] if rows else ("run", "role")), "reason"])
-    return [keys | row for row in rows] + [keys | {"run": name, "role": "failed", "reason": reason} for name, reason in found.failed.items()]
+    return [keys | row for row in rows] + [
+        keys | {"run": name, "role": "failed", "reason": reason} for name, reason in found.failed.items()
+    ]
 
 
 def plain(found: Comparison) -> dict[str, Any]:
     """Rows, warnings, the axis that they lie along, and by what cost which rows are on the Pareto front."""
     front = {front.cost: [row.name for row in front.best] for front in pareto.fronts(found)}
-    return {"rows": raw(found), "warnings": found.warnings, "notes": {note: list(of) for note, of in found.notes.items()},
-            "sweep": found.sweep and _raw_sweep(found.sweep), "pareto": front}  # fmt: skip
+    return {
+        "rows": raw(found),
+        "warnings": found.warnings,
+        "notes": {note: list(of) for note, of in found.notes.items()},
+        "sweep": found.sweep and _raw_sweep(found.sweep),
+        "pareto": front,
+    }

@@ -18,8 +18,9 @@ SAME_PREDICTIONS = 0.995
 
 
 def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Speedup]) -> list[str]:
-    """Of a candidate in int8: slower than FP32 on a target, sums that may overflow on this processor, and a policy whose
-    margin nothing held. steps: of the candidate's chain. speedups: over the FP32 graph."""
+    """Of a candidate in int8: slower than FP32 on a target, sums that may overflow on this processor, and a policy
+    whose margin nothing held. steps: of the candidate's chain. speedups: over the FP32 graph.
+    """
     if evidence.candidate.precision != "int8":
         return []
     notes = []
@@ -29,18 +30,28 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         where = ", ".join(f"{s.target} at {s.sequence}" for s in slow)
         notes.append(f"int8 is slower than FP32 on {where}: compare quantize.dynamic with quantize.static, or {mend}.")
     if not host.cpu_flags() & set(host.INT8_FLAGS):
-        wide = [s.id for s in (done.step for done in steps) if _quantizes(s) and not getattr(s.params, "reduce_range", False)]
+        wide = [
+            s.id
+            for s in (done.step for done in steps)
+            if _quantizes(s) and not getattr(s.params, "reduce_range", False)
+        ]
         if platform.machine().lower() in ("x86_64", "amd64") and wide:
             notes.append(
                 "This CPU has no int8 dot product (VNNI): sums of products of 8-bit numbers may overflow 16 bits here (saturate), and the accuracy is "
                 f"another than on a device that has it. Set `reduce_range: true` on '{wide[-1]}' (weights in 7 bits), or measure on the device."
             )
         else:
-            notes.append("This CPU has no int8 dot product (VNNI or dotprod): int8 is slow here. Measure on the device.")
+            notes.append(
+                "This CPU has no int8 dot product (VNNI or dotprod): int8 is slow here. Measure on the device."
+            )
     for done in steps:
         known = told(done.state.figures)
         parity, policy = known.get("parity"), known.get("policy")
-        same = parity.get("same_predictions") if parity and _quantizes(done.step) and done.step.transform.trains(done.step.params) else None
+        same = (
+            parity.get("same_predictions")
+            if parity and _quantizes(done.step) and done.step.transform.trains(done.step.params)
+            else None
+        )
         if parity and same is not None and same < SAME_PREDICTIONS:
             notes.append(
                 f"On {1 - same:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantized model "
@@ -49,12 +60,16 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
             )
         if policy and policy["held"] is None:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
-            notes.append(f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: of the remedies that cost no speed the "
-                         f"one with the least KL was shipped ({policy['chosen']}).")  # fmt: skip
+            notes.append(
+                f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: of the remedies that cost no speed the "
+                f"one with the least KL was shipped ({policy['chosen']})."
+            )
         if policy and policy["held"] is False:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
-            notes.append(f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantization in the "
-                         "loop: quantize.qat.")  # fmt: skip
+            notes.append(
+                f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantization in the "
+                "loop: quantize.qat."
+            )
     return notes
 
 

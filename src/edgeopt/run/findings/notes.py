@@ -22,7 +22,9 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
     notes = []
     sparsity = told(executed.final("candidate").figures).get("sparsity")
     if sparsity:
-        notes.append(f"{sparsity:.0%} of the encoder's weights are zeros. ONNX Runtime computes with them: they make the file compress better, not faster.")
+        notes.append(
+            f"{sparsity:.0%} of the encoder's weights are zeros. ONNX Runtime computes with them: they make the file compress better, not faster."
+        )
     notes += [note for done in executed.chains["candidate"] for note in (*_sparsity_notes(done), *_budget_notes(done))]
     torch_device = next((m.device for m in evidence.latency if m.subject == "baseline-torch"), None)
     if torch_device == "cpu":
@@ -31,9 +33,17 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
     notes += int8_notes(executed.chains["candidate"], evidence, ratios)
     notes += executed.data.remarks()
     for extra in executed.data.extra:
-        left_out = f"; {extra.left_out} more are in {executed.data.report.name} too and were left out" if extra.left_out else ""
-        notes.append(f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them.")
-    notes += [note for done in executed.chains["candidate"] for note in _unlabelled_notes(done, executed.data.report.name)]
+        left_out = (
+            f"; {extra.left_out} more are in {executed.data.report.name} too and were left out"
+            if extra.left_out
+            else ""
+        )
+        notes.append(
+            f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them."
+        )
+    notes += [
+        note for done in executed.chains["candidate"] for note in _unlabelled_notes(done, executed.data.report.name)
+    ]
     notes += evidence_notes(evidence)
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
@@ -45,8 +55,14 @@ def _unlabelled_notes(done: Done, report: str) -> list[str]:
     found = told(done.state.figures).get("unlabelled")
     if not found:
         return []
-    left_out = f"; {found['left_out']} more are in {report}, or held out of train to select by, and were left out" if found["left_out"] else ""
-    return [f"Step '{done.step.id}' also learned from its teacher on {found['rows']} rows of {found['source']} without labels{left_out}."]
+    left_out = (
+        f"; {found['left_out']} more are in {report}, or held out of train to select by, and were left out"
+        if found["left_out"]
+        else ""
+    )
+    return [
+        f"Step '{done.step.id}' also learned from its teacher on {found['rows']} rows of {found['source']} without labels{left_out}."
+    ]
 
 
 def _sparsity_notes(done: Done) -> list[str]:
@@ -55,7 +71,9 @@ def _sparsity_notes(done: Done) -> list[str]:
     if asked is None:
         return []
     if not asked["reached"]:
-        return [f"'{done.step.id}' was asked for a sparsity of {asked['asked']:g} and reached {asked['got']:.3f}: no threshold on its masks comes nearer."]
+        return [
+            f"'{done.step.id}' was asked for a sparsity of {asked['asked']:g} and reached {asked['got']:.3f}: no threshold on its masks comes nearer."
+        ]
     if abs(asked["learned"] - asked["asked"]) > TOLERANCE:
         return [
             f"The masks of '{done.step.id}' had come to a sparsity of {asked['learned']:.3f} when their training ended, and {asked['asked']:g} was cut all "
@@ -80,7 +98,9 @@ def seed_notes(seeds: Seeds | None, gates: list[Gate]) -> list[str]:
     if seeds is None:
         return []
     first, *others = [str(r.seed) for r in seeds.results]
-    notes = [f"The model of seed {first}, the first, is the one that is exported, timed and gated; of seed {', '.join(others)} the metrics were measured."]
+    notes = [
+        f"The model of seed {first}, the first, is the one that is exported, timed and gated; of seed {', '.join(others)} the metrics were measured."
+    ]
     by_metric = {s.metric: s for s in seeds.spreads}
     for gate in gates:
         spread = by_metric.get(gate.metric)
@@ -88,6 +108,8 @@ def seed_notes(seeds: Seeds | None, gates: list[Gate]) -> list[str]:
             continue
         margin = gate.bound * (abs(spread.baseline_mean) if gate.kind == "max_drop_relative" else 1.0)
         if spread.difference_std > margin:
-            notes.append(f"{gate.metric}: the difference of candidate and baseline varies by {spread.difference_std:.4f} (standard deviation over "
-                         f"{len(seeds.results)} seeds), more than the gate's margin of {margin:.4f}: one seed does not decide it.")  # fmt: skip
+            notes.append(
+                f"{gate.metric}: the difference of candidate and baseline varies by {spread.difference_std:.4f} (standard deviation over "
+                f"{len(seeds.results)} seeds), more than the gate's margin of {margin:.4f}: one seed does not decide it."
+            )
     return notes

@@ -52,7 +52,9 @@ CHAINS: tuple[Chain, ...] = ("baseline", "candidate")
 def build_report(recipe: Recipe, executed: Executed, measured: Measurements, seeds: Seeds | None = None) -> Report:
     """Decide the gates and put everything together. executed and measured: of the first seed, where there are several."""
     evidence, task, data = measured.evidence, recipe.head.task, executed.data
-    gates = [decide(g, evidence, line=recipe.document.place(("gates", i)).line) for i, g in enumerate(recipe.head.gates)]
+    gates = [
+        decide(g, evidence, line=recipe.document.place(("gates", i)).line) for i, g in enumerate(recipe.head.gates)
+    ]
     whole = not any(map(evidence.broken, evidence.sides))
     speedups = _speedups(evidence.latency)
     beside = warnings(evidence, looked_at(recipe.head.gates, recipe.head.task))
@@ -62,13 +64,29 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         edgeopt=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=verdict_of(gates),
-        recipe=RecipeInfo(name=recipe.head.name, source=str(Place.of(recipe.path)), digest=recipe.digest, overrides=list(recipe.overrides)),
+        recipe=RecipeInfo(
+            name=recipe.head.name,
+            source=str(Place.of(recipe.path)),
+            digest=recipe.digest,
+            overrides=list(recipe.overrides),
+        ),
         model=recipe.head.model.id,
         model_fingerprint=executed.source.fingerprint(),
-        task=Task(type=task.type, dataset=data.source, split=data.report.name, rows=len(data.report),
-                  labels=list(data.label_names), max_length=task.max_length, max_target_length=task.target_length, window_stride=task.window_stride,
-                  queries_per_row=round(measured.queries / len(data.report), 3), fingerprint=data.report.fingerprint,
-                  leaked=data.leaked, copied=data.report.copied, remarks=data.remarks()),
+        task=Task(
+            type=task.type,
+            dataset=data.source,
+            split=data.report.name,
+            rows=len(data.report),
+            labels=list(data.label_names),
+            max_length=task.max_length,
+            max_target_length=task.target_length,
+            window_stride=task.window_stride,
+            queries_per_row=round(measured.queries / len(data.report), 3),
+            fingerprint=data.report.fingerprint,
+            leaked=data.leaked,
+            copied=data.report.copied,
+            remarks=data.remarks(),
+        ),
         gates=gates,
         baseline=evidence.baseline,
         candidate=evidence.candidate,
@@ -81,7 +99,9 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         exports=_exports(measured),
         chosen_by_speed=measured.kept.place is None,
         sessions=_sessions(evidence.latency),
-        limits=limits(evidence.latency, {c: getattr(evidence, c) for c in CHAINS}, {c: executed.lowered(c).folder for c in CHAINS}),
+        limits=limits(
+            evidence.latency, {c: getattr(evidence, c) for c in CHAINS}, {c: executed.lowered(c).folder for c in CHAINS}
+        ),
         optimized=measured.optimized,
         parity=_parity(executed),
         steps=[_step(chain, done) for chain, chain_done in executed.chains.items() for done in chain_done],
@@ -90,7 +110,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         emissions=measured.emissions,
         warnings=beside,
         notes=[note for note in notes if note not in beside],
-    )  # fmt: skip
+    )
 
 
 def _difference(evidence: Evidence, metric: str) -> Difference:
@@ -120,7 +140,12 @@ def _sessions(latency: list[Measured]) -> list[SessionChoice]:
     """One for each graph on each target."""
     found = {(m.target, m.subject): m for m in latency if m.session}
     bounds = ("ratio", "low", "high")
-    return [SessionChoice(subject=m.subject, target=m.target, options=m.session, **dict(zip(bounds, m.gain or (), strict=False))) for m in found.values()]
+    return [
+        SessionChoice(
+            subject=m.subject, target=m.target, options=m.session, **dict(zip(bounds, m.gain or (), strict=False))
+        )
+        for m in found.values()
+    ]
 
 
 def _sequence(m: Measured) -> Any:
@@ -133,17 +158,27 @@ def _exports(measured: Measurements) -> list[Export]:
         return []
     return [
         Export(
-            name=e.written.name, format=e.written.format, runtime=e.written.exporter.runtime, subject=e.subject, made_of=e.written.exporter.source,
-            lengths=e.written.exported.settings.get(LENGTHS), figures=e.figures, max_abs_diff=e.difference, verdict=verdict,
+            name=e.written.name,
+            format=e.written.format,
+            runtime=e.written.exporter.runtime,
+            subject=e.subject,
+            made_of=e.written.exporter.source,
+            lengths=e.written.exported.settings.get(LENGTHS),
+            figures=e.figures,
+            max_abs_diff=e.difference,
+            verdict=verdict,
         )
         for e, verdict in measured.exports
-    ]  # fmt: skip
+    ]
 
 
 def _speedups(latency: list[Measured]) -> list[Speedup]:
     pairs: tuple[tuple[SubjectName, SubjectName], ...] = (
-        ("candidate", "baseline"), ("candidate", "baseline-torch"), ("candidate", "candidate-fp32"), ("candidate-fp32", "baseline"),
-    )  # fmt: skip
+        ("candidate", "baseline"),
+        ("candidate", "baseline-torch"),
+        ("candidate", "candidate-fp32"),
+        ("candidate-fp32", "baseline"),
+    )
     others = [name for name in dict.fromkeys(m.subject for m in latency) if name not in SUBJECTS]
     pairs += tuple((name, "baseline") for name in others) + tuple(("candidate", name) for name in others)
     found = {(m.target, str(m.sequence), m.subject): m for m in latency}
@@ -153,7 +188,18 @@ def _speedups(latency: list[Measured]) -> list[Speedup]:
             one, base = found.get((*place, of)), found.get((*place, against))
             if one is not None and base is not None:
                 b = ratio_bounds(base.samples, one.samples, 50.0, CONFIDENCE, one.openings)
-                out.append(Speedup(of=of, against=against, target=one.target, sequence=_sequence(one), percentile="p50", ratio=b.value, low=b.low, high=b.high))
+                out.append(
+                    Speedup(
+                        of=of,
+                        against=against,
+                        target=one.target,
+                        sequence=_sequence(one),
+                        percentile="p50",
+                        ratio=b.value,
+                        low=b.low,
+                        high=b.high,
+                    )
+                )
     return out
 
 

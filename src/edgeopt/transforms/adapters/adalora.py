@@ -41,12 +41,30 @@ class AdaLora(Adapter[AdaLoraParams]):
     def check(self, params: AdaLoraParams, task: TaskSpec) -> Found:
         found = super().check(params, task)
         if params.target_r > params.init_r:
-            found.append((("target_r",), f"target_r is {params.target_r}, more than init_r, {params.init_r}", "ranks are only taken away: lower target_r"))
+            found.append(
+                (
+                    ("target_r",),
+                    f"target_r is {params.target_r}, more than init_r, {params.init_r}",
+                    "ranks are only taken away: lower target_r",
+                )
+            )
         if params.tinit + params.tfinal >= 1:
-            found.append((("tfinal",), "tinit and tfinal leave no step in which ranks are taken away", "their sum must be less than 1"))
+            found.append(
+                (
+                    ("tfinal",),
+                    "tinit and tfinal leave no step in which ranks are taken away",
+                    "their sum must be less than 1",
+                )
+            )
         for key in ("class_weights", "label_smoothing", "distil"):
             if getattr(params, key):  # peft adds the orthogonality to the loss that the model computes, and to no other
-                found.append(((key,), f"{key} would replace the loss that AdaLoRA adds its own term to", "take the key out, or use adapter.lora"))
+                found.append(
+                    (
+                        (key,),
+                        f"{key} would replace the loss that AdaLoRA adds its own term to",
+                        "take the key out, or use adapter.lora",
+                    )
+                )
         return found
 
     def attach(self, model: Any, params: AdaLoraParams) -> Any:
@@ -54,10 +72,18 @@ class AdaLora(Adapter[AdaLoraParams]):
 
         # total_step, tinit and tfinal are set when the number of steps is known
         config = AdaLoraConfig(
-            init_r=params.init_r, target_r=params.target_r, lora_alpha=params.alpha, lora_dropout=params.dropout,
-            deltaT=params.delta_t, beta1=params.beta1, beta2=params.beta2, orth_reg_weight=params.orth_reg_weight, total_step=1,
-            target_modules=targets(model, params), **for_task(model),
-        )  # fmt: skip
+            init_r=params.init_r,
+            target_r=params.target_r,
+            lora_alpha=params.alpha,
+            lora_dropout=params.dropout,
+            deltaT=params.delta_t,
+            beta1=params.beta1,
+            beta2=params.beta2,
+            orth_reg_weight=params.orth_reg_weight,
+            total_step=1,
+            target_modules=targets(model, params),
+            **for_task(model),
+        )
         return peft_model(model, config)
 
     def training_options(self, model: Any, params: AdaLoraParams) -> dict[str, Any]:
@@ -75,5 +101,9 @@ class AdaLora(Adapter[AdaLoraParams]):
             values = [weights.get_tensor(k) for k in weights.keys() if k.endswith(".lora_E")]  # noqa: SIM118
         left = sum(int(np.count_nonzero(v)) for v in values)
         if left > params.target_r * len(values):
-            raise step_failed("E403", f"{left} ranks are left, more than {params.target_r} in each of {len(values)} matrices", help="report it with the recipe")
+            raise step_failed(
+                "E403",
+                f"{left} ranks are left, more than {params.target_r} in each of {len(values)} matrices",
+                help="report it with the recipe",
+            )
         return {**super().observe(before, after, params), "ranks": left}

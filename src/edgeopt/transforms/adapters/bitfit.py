@@ -18,16 +18,26 @@ from edgeopt.support.errors import step_failed
 class BitFitParams(TrainedStepParams):
     """The training keys alone."""
 
-    learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; biases take larger ones than matrices")
+    learning_rate: float = Field(
+        1e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; biases take larger ones than matrices"
+    )
 
 
 class BitFit(Transform[BitFitParams]):
-    """Train every bias of the encoder, LayerNorm's too, and the head. The state is a plain model: there is nothing to merge."""
+    """Train every bias of the encoder, LayerNorm's too, and the head.
+
+    The state is a plain model: there is nothing to merge.
+    """
 
     name = "adapter.bitfit"
     summary = "train biases and head, every matrix frozen"
     Params = BitFitParams
-    contract = Contract(requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.TRAINED_HEAD), data="train")
+    contract = Contract(
+        requires=facts(Fact.TORCH),
+        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
+        adds=facts(Fact.TRAINED_HEAD),
+        data="train",
+    )
     training = ""
 
     def apply(self, state: State, params: BitFitParams, context: StepContext) -> None:

@@ -16,7 +16,8 @@ class BottleneckParams(TrainedStepParams):
     """Where the networks are and how narrow; the head is trained besides them."""
 
     placement: Literal["houlsby", "pfeiffer"] = Field(
-        "pfeiffer", description="houlsby: behind the projections of attention and feed-forward; pfeiffer: behind the feed-forward's alone"
+        "pfeiffer",
+        description="houlsby: behind the projections of attention and feed-forward; pfeiffer: behind the feed-forward's alone",
     )
     reduction: int = Field(16, ge=1, le=1024, description="width of the layers divided by the width in between")
     activation: Literal["relu", "gelu", "silu", "tanh"] = Field("gelu", description="between the two matrices")
@@ -24,7 +25,10 @@ class BottleneckParams(TrainedStepParams):
 
 
 class BottleneckAdapter(Adapter[BottleneckParams]):
-    """Small residual networks in every layer, the rest frozen. They cannot be merged: the export has them in the graph."""
+    """Small residual networks in every layer, the rest frozen.
+
+    They cannot be merged: the export has them in the graph.
+    """
 
     name = "adapter.bottleneck"
     summary = "bottleneck networks and head, the base frozen; stay in the graph"
@@ -34,7 +38,9 @@ class BottleneckAdapter(Adapter[BottleneckParams]):
     def attach(self, model: Any, params: BottleneckParams) -> Any:
         from edgeopt.models import bottleneck
 
-        return bottleneck.attach(model, placement=params.placement, reduction=params.reduction, activation=params.activation)
+        return bottleneck.attach(
+            model, placement=params.placement, reduction=params.reduction, activation=params.activation
+        )
 
     def save(self, model: Any, folder: Path) -> None:
         from edgeopt.models import bottleneck

@@ -16,16 +16,27 @@ from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, for_task, pef
 class Ia3Params(TrainedStepParams):
     """Where the vectors are is the paper's; the head is trained besides them."""
 
-    learning_rate: float = Field(3e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; vectors take larger ones than matrices")
+    learning_rate: float = Field(
+        3e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; vectors take larger ones than matrices"
+    )
 
 
 class Ia3(Adapter[Ia3Params]):
-    """Scale keys, values and feed-forward activations. Merging multiplies rows and columns, so that pruned zeros stay zero."""
+    """Scale keys, values and feed-forward activations.
+
+    Merging multiplies rows and columns, so that pruned zeros stay zero.
+    """
 
     name = "adapter.ia3"
     summary = "scaling vectors and head, the base frozen"
     Params = Ia3Params
-    contract = Contract(requires=MERGEABLE.requires, forbids=MERGEABLE.forbids - facts(Fact.SPARSE), adds=MERGEABLE.adds, data="train", needs=("peft",))
+    contract = Contract(
+        requires=MERGEABLE.requires,
+        forbids=MERGEABLE.forbids - facts(Fact.SPARSE),
+        adds=MERGEABLE.adds,
+        data="train",
+        needs=("peft",),
+    )
 
     def attach(self, model: Any, params: Ia3Params) -> Any:
         from peft import IA3Config

@@ -49,6 +49,12 @@ def config(model: Any, params: LoraParams) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(
-        r=params.r, lora_alpha=params.alpha, lora_dropout=params.dropout, bias=params.bias,
-        target_modules=targets(model, params), use_rslora=params.use_rslora, use_dora=params.use_dora, **for_task(model),
-    )  # fmt: skip
+        r=params.r,
+        lora_alpha=params.alpha,
+        lora_dropout=params.dropout,
+        bias=params.bias,
+        target_modules=targets(model, params),
+        use_rslora=params.use_rslora,
+        use_dora=params.use_dora,
+        **for_task(model),
+    )

@@ -1,4 +1,6 @@
-"""What every adapter method shares: the base frozen, the adapter attached, trained, saved beside the base, and looked at."""
+"""What every adapter method shares: the base frozen, the adapter attached, trained, saved beside the base, and looked
+at.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,20 @@ P = TypeVar("P", bound=TrainedStepParams)
 
 #: Of a method that changes matrices: merging it would fill the zeros of a pruned one.
 MERGEABLE = Contract(
-    requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER, Fact.SPARSE), adds=facts(Fact.ADAPTER, Fact.TRAINED_HEAD),
-    data="train", needs=("peft",),
-)  # fmt: skip
+    requires=facts(Fact.TORCH),
+    forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER, Fact.SPARSE),
+    adds=facts(Fact.ADAPTER, Fact.TRAINED_HEAD),
+    data="train",
+    needs=("peft",),
+)
 #: Of a method that adds to the computation: it cannot be merged and leaves every weight of the base as it is.
 STAYS = Contract(
-    requires=facts(Fact.TORCH), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.GRAPH_ADAPTER, Fact.TRAINED_HEAD),
-    data="train", needs=("peft",),
-)  # fmt: skip
+    requires=facts(Fact.TORCH),
+    forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
+    adds=facts(Fact.GRAPH_ADAPTER, Fact.TRAINED_HEAD),
+    data="train",
+    needs=("peft",),
+)
 
 
 class TargetedParams(TrainedStepParams):
@@ -50,12 +58,21 @@ class Adapter(Transform[P]):
 
     @abstractmethod
     def attach(self, model: Any, params: P) -> Any:
-        """The model with a fresh adapter; only what is to be trained requires a gradient. Random numbers are
-        torch's, which `apply` has seeded. Raises StepError E408 where the model lacks what is to be adapted."""
+        """The model with a fresh adapter; only what is to be trained requires a gradient.
+
+        Random numbers are torch's, which `apply` has seeded. Raises StepError E408 where the model lacks what is to be
+        adapted.
+        """
 
     def check(self, params: P, task: TaskSpec) -> Found:
         if getattr(params, "target_modules", None) == []:
-            return [(("target_modules",), "target_modules is empty: nothing would be adapted", "name linear layers, or leave the key out")]
+            return [
+                (
+                    ("target_modules",),
+                    "target_modules is empty: nothing would be adapted",
+                    "name linear layers, or leave the key out",
+                )
+            ]
         return []
 
     def load(self, state: State, params: P) -> Any:
@@ -94,11 +111,18 @@ class Adapter(Transform[P]):
         start = {n: p.detach().clone() for n, p in trained.items()}
         context.figures.update(train(model, state.folder, params, context, **self.training_options(model, params)))
         if all(torch.equal(p.detach().to(start[n].device), start[n]) for n, p in trained.items()):
-            raise step_failed("E402", "training left the adapter as it was at the start", help="raise epochs, max_steps or learning_rate")
+            raise step_failed(
+                "E402",
+                "training left the adapter as it was at the start",
+                help="raise epochs, max_steps or learning_rate",
+            )
         self.save(model, context.output / ADAPTER)
 
     def promised(self, shapes: Mapping[str, list[int]], params: P) -> Iterator[tuple[str, int, int]]:
-        """(what, what the written adapter has, what was asked for) of each size that the parameters name. shapes: of its tensors."""
+        """(what, what the written adapter has, what was asked for) of each size that the parameters name.
+
+        shapes: of its tensors.
+        """
         yield from ()
 
     def observe(self, before: State, after: Path, params: P) -> Figures:
@@ -117,7 +141,9 @@ class Adapter(Transform[P]):
             raise step_failed("E403", "the base beside the adapter is not the one that the step was given")
         for what, has, asked in self.promised(shapes, params):
             if has != asked:
-                raise step_failed("E403", f"the adapter has {what} {has}, and {asked} was asked for", help="report it with the recipe")
+                raise step_failed(
+                    "E403", f"the adapter has {what} {has}, and {asked} was asked for", help="report it with the recipe"
+                )
         return {"adapter_bytes": path.stat().st_size, "base_bytes": (after / WEIGHTS).stat().st_size}
 
 
@@ -130,7 +156,9 @@ def peft_model(model: Any, config: Any) -> Any:
         return get_peft_model(model, config)
     except ValueError as error:
         linears = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
-        raise step_failed("E408", f"target_modules does not fit the model: {error}", help=f"linear layers: {', '.join(linears)}") from None
+        raise step_failed(
+            "E408", f"target_modules does not fit the model: {error}", help=f"linear layers: {', '.join(linears)}"
+        ) from None
 
 
 def targets(model: Any, params: TargetedParams) -> list[str]:
@@ -148,7 +176,8 @@ def targets(model: Any, params: TargetedParams) -> list[str]:
 
 def for_task(model: Any) -> dict[str, Any]:
     """What every config of peft says of the model's task: peft's name for it, which decides the class that wraps the
-    model, and the head, which is trained besides every adapter."""
+    model, and the head, which is trained besides every adapter.
+    """
     return {"task_type": task_type(model), "modules_to_save": head_of(model)}
 
 

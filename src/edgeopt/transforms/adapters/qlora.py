@@ -33,27 +33,41 @@ class QloraParams(LoraParams):
         "all-linear", description="attention: query, key and value; all-linear: every linear of the encoder; or names"
     )
     double_quant: bool = Field(True, description="quantize the scales too: 0.127 instead of 0.5 bits a weight")
-    compute_dtype: Literal["float32", "bfloat16"] = Field("float32", description="what the 4-bit weights are expanded to for a product")
-    paged_optimizer: bool = Field(False, description="AdamW whose state can be paged out to the host's memory; on CUDA only")
+    compute_dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what the 4-bit weights are expanded to for a product"
+    )
+    paged_optimizer: bool = Field(
+        False, description="AdamW whose state can be paged out to the host's memory; on CUDA only"
+    )
 
 
 class Qlora(Adapter[QloraParams]):
-    """LoRA on a frozen base whose linears but the head are in NF4. Merging gives float weights again: those that the
-    4-bit ones stand for, plus the adapter's."""
+    """LoRA on a frozen base whose linears but the head are in NF4.
+
+    Merging gives float weights again: those that the 4-bit ones stand for, plus the adapter's.
+    """
 
     name = "adapter.qlora"
     summary = "low-rank adapter and head on a base in NF4"
     Params = QloraParams
     base_stays = False  # it is in 4 bits
-    contract = Contract(requires=MERGEABLE.requires, forbids=MERGEABLE.forbids | facts(Fact.NF4), adds=MERGEABLE.adds | facts(Fact.NF4),
-                        data="train", needs=("peft", "bitsandbytes"), extra="qlora")  # fmt: skip
+    contract = Contract(
+        requires=MERGEABLE.requires,
+        forbids=MERGEABLE.forbids | facts(Fact.NF4),
+        adds=MERGEABLE.adds | facts(Fact.NF4),
+        data="train",
+        needs=("peft", "bitsandbytes"),
+        extra="qlora",
+    )
 
     def fit(self, params: QloraParams, task: TaskSpec, model: ModelSource) -> Found:
         if host.has_cuda():
             return []
         found: Found = []
         if params.paged_optimizer:
-            found.append((("paged_optimizer",), "a paged optimizer needs CUDA, which is not here", "leave paged_optimizer out"))
+            found.append(
+                (("paged_optimizer",), "a paged optimizer needs CUDA, which is not here", "leave paged_optimizer out")
+            )
         widths = {k: v for config in model.stacks for k in _WIDTHS if isinstance(v := config.get(k), int) and v % BLOCK}
         if widths:
             shown = ", ".join(f"{k} {v}" for k, v in widths.items())
@@ -72,7 +86,9 @@ class Qlora(Adapter[QloraParams]):
         odd = None if host.has_cuda() else _odd_width(state)
         if odd is not None:  # the plan knows the width of the model, not what a step before this one cuts it to
             raise step_failed(
-                "E408", f"pruning left rows of {odd} weights, and 4-bit matrices on the CPU need a multiple of {BLOCK}", help="use adapter.lora, or a GPU"
+                "E408",
+                f"pruning left rows of {odd} weights, and 4-bit matrices on the CPU need a multiple of {BLOCK}",
+                help="use adapter.lora, or a GPU",
             )
         return quantized(state.folder, double_quant=params.double_quant, compute_dtype=params.compute_dtype)
 

@@ -1,4 +1,6 @@
-"""Prompt tuning (Lester et al. 2021) and prefix tuning (Li and Liang 2021) through peft: learned tokens before the text's own."""
+"""Prompt tuning (Lester et al. 2021) and prefix tuning (Li and Liang 2021) through peft: learned tokens before the
+text's own.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from edgeopt.transforms.adapters.method import STAYS, Adapter, for_task
 class VirtualTokensParams(TrainedStepParams):
     """How many tokens are learned; the head is trained besides them."""
 
-    virtual_tokens: int = Field(20, ge=1, le=512, description="learned tokens before the text; they take positions of the model")
+    virtual_tokens: int = Field(
+        20, ge=1, le=512, description="learned tokens before the text; they take positions of the model"
+    )
     learning_rate: float = Field(1e-2, gt=0, lt=1, description="highest rate, reached after the warm-up")
 
 
@@ -34,7 +38,11 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
     def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
         kind = task_type(task.type)
         if not kind.one_output:  # where each token has an output, tokens that are not the text's have no place
-            why = "two stacks of layers would need tokens" if kind.has_decoder else "virtual tokens would take the outputs of the text's"
+            why = (
+                "two stacks of layers would need tokens"
+                if kind.has_decoder
+                else "virtual tokens would take the outputs of the text's"
+            )
             return [((), f"{self.name} has no place in {task.type}: {why}", "use adapter.lora or adapter.bottleneck")]
         return []
 
@@ -71,7 +79,10 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
 
 
 class Prompt(_VirtualTokens):
-    """Learn the embeddings of tokens that stand before every text. They stay in the graph and lengthen every sequence."""
+    """Learn the embeddings of tokens that stand before every text.
+
+    They stay in the graph and lengthen every sequence.
+    """
 
     name = "adapter.prompt"
     summary = "virtual tokens and head, the base frozen; stay in the graph"
@@ -96,17 +107,35 @@ class Prefix(_VirtualTokens):
 
     name = "adapter.prefix"
     summary = "virtual keys and values and head, the base frozen; stay in the graph"
-    contract = Contract(requires=STAYS.requires, forbids=STAYS.forbids | facts(Fact.UNEVEN), adds=STAYS.adds, data=STAYS.data, needs=STAYS.needs)
+    contract = Contract(
+        requires=STAYS.requires,
+        forbids=STAYS.forbids | facts(Fact.UNEVEN),
+        adds=STAYS.adds,
+        data=STAYS.data,
+        needs=STAYS.needs,
+    )
 
     def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
         if not task_type(task.type).takes_prefix:
-            return [((), f"{self.name} has no place in {task.type}: its model hands no keys and values on to the encoder", "use adapter.prompt")]
+            return [
+                (
+                    (),
+                    f"{self.name} has no place in {task.type}: its model hands no keys and values on to the encoder",
+                    "use adapter.prompt",
+                )
+            ]
         return super().check(params, task)
 
     def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
         kind, shape = model.model_type, family(model.model_type)
         if kind is not None and not (shape and shape.takes_prefix):
-            return [(("use",), f"{self.name} does not work with {kind}, whose attention takes no keys and values from outside", "use adapter.prompt")]
+            return [
+                (
+                    ("use",),
+                    f"{self.name} does not work with {kind}, whose attention takes no keys and values from outside",
+                    "use adapter.prompt",
+                )
+            ]
         return super().fit(params, task, model)
 
     def config(self, model: Any, params: VirtualTokensParams) -> Any:
@@ -116,11 +145,19 @@ class Prefix(_VirtualTokens):
 
         structure = structure_of(model)  # prune.magnitude may have cut heads away, which only a run shows
         if any(layer.head_count != structure.dense.heads for layer in structure.layers):
-            raise step_failed("E408", f"{self.name} needs as many heads in every layer, and some are cut away", help="use adapter.prompt")
+            raise step_failed(
+                "E408",
+                f"{self.name} needs as many heads in every layer, and some are cut away",
+                help="use adapter.prompt",
+            )
         return PrefixTuningConfig(token_dim=model.config.hidden_size, **_shape(model, params), **for_task(model))
 
 
 def _shape(model: Any, params: VirtualTokensParams) -> dict[str, int]:
     """What peft otherwise reads from the config by names that DistilBERT's does not have."""
     shape = model.config
-    return {"num_virtual_tokens": params.virtual_tokens, "num_layers": shape.num_hidden_layers, "num_attention_heads": shape.num_attention_heads}
+    return {
+        "num_virtual_tokens": params.virtual_tokens,
+        "num_layers": shape.num_hidden_layers,
+        "num_attention_heads": shape.num_attention_heads,
+    }

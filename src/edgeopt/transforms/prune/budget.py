@@ -15,14 +15,20 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Costs:
-    """heads[i][h]: what layer i's attention costs with h heads; neurons[i][f] likewise its feed-forward. In any unit."""
+    """heads[i][h]: what layer i's attention costs with h heads; neurons[i][f] likewise its feed-forward.
+
+    In any unit.
+    """
 
     heads: list[Array]
     neurons: list[Array]
 
     def total(self, heads: Sequence[int], neurons: Sequence[int]) -> float:
         """What a choice of counts costs."""
-        return float(sum(c[h] for c, h in zip(self.heads, heads, strict=True)) + sum(c[f] for c, f in zip(self.neurons, neurons, strict=True)))
+        return float(
+            sum(c[h] for c, h in zip(self.heads, heads, strict=True))
+            + sum(c[f] for c, f in zip(self.neurons, neurons, strict=True))
+        )
 
     @property
     def dense(self) -> float:
@@ -41,17 +47,25 @@ def counted(structure: Structure, tokens: int | None) -> Costs:
     )
 
 
-def choose(heads: list[Array], neurons: list[Array], costs: Costs, allowed: float, multiple: int) -> tuple[list[int], list[int]] | None:
+def choose(
+    heads: list[Array], neurons: list[Array], costs: Costs, allowed: float, multiple: int
+) -> tuple[list[int], list[int]] | None:
     """Heads and neurons of each layer whose importance together is greatest at a cost of at most `allowed`; None where
     even the least costs more.
 
-    heads[i], neurons[i]: importance of each. Every number of heads is tried, the most important of all layers first, and
-    the rest of the budget filled with neurons, likewise (Kwon et al. 2022, section 4.1). Neurons come in blocks of
-    `multiple`, the most important of a layer together, so that the counts are whole multiples where it has that many."""
+    heads[i], neurons[i]: importance of each. Every number of heads is tried, the most important of all layers first,
+    and the rest of the budget filled with neurons, likewise (Kwon et al. 2022, section 4.1). Neurons come in blocks of
+    `multiple`, the most important of a layer together, so that the counts are whole multiples where it has that many.
+    """
     head_order = _ranked([sorted(layer.tolist(), reverse=True) for layer in heads])
-    blocks = [np.add.reduceat(np.sort(layer)[::-1], np.arange(0, len(layer), multiple)) if len(layer) else layer for layer in neurons]
+    blocks = [
+        np.add.reduceat(np.sort(layer)[::-1], np.arange(0, len(layer), multiple)) if len(layer) else layer
+        for layer in neurons
+    ]
     sizes = [[min(multiple, len(layer) - start) for start in range(0, len(layer), multiple)] for layer in neurons]
-    block_order = _ranked([[b / n for b, n in zip(layer, size, strict=True)] for layer, size in zip(blocks, sizes, strict=True)])
+    block_order = _ranked(
+        [[b / n for b, n in zip(layer, size, strict=True)] for layer, size in zip(blocks, sizes, strict=True)]
+    )
 
     counts, filled = [0] * len(neurons), [[0] * len(neurons)]
     spent, gained = [costs.total([0] * len(heads), counts)], [0.0]

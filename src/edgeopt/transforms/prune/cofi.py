@@ -32,23 +32,36 @@ _SUMS = ("train_seconds", "loading_seconds", "computing_seconds", "optimizer_ste
 
 
 class Distillation(Strict):
-    """What the loss is made of: layers·Σ MSE of the hidden states + logits·T²·KL of the logits (of a regression: MSE of the scores)."""
+    """What the loss is made of: layers·Σ MSE of the hidden states + logits·T²·KL of the logits (of a regression: MSE of
+    the scores).
+    """
 
     layers: float = Field(0.9, ge=0, description="weight of the hidden states; 0.9, 0.7 and 0.5 are the paper's")
     logits: float = Field(0.1, ge=0, description="weight of the logits; 0.1, 0.3 and 0.5 are the paper's")
-    temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided; `recover` has it too")
+    temperature: float = Field(
+        2.0, gt=0, description="T, by which both models' logits are divided; `recover` has it too"
+    )
 
 
 class CofiParams(TrainedStepParams):
     """How much goes, and how the masks are learned."""
 
     sparsity: float = Field(gt=0, lt=1, description="share of the weights in the dense model's layers that goes")
-    epochs: float = Field(20.0, gt=0, description="passes over train; the paper takes 100 for small datasets such as MRPC, 20 for large ones")
+    epochs: float = Field(
+        20.0,
+        gt=0,
+        description="passes over train; the paper takes 100 for small datasets such as MRPC, 20 for large ones",
+    )
     learning_rate: float = Field(2e-5, gt=0, lt=1, description="highest rate of the weights, reached after the warm-up")
     sparsity_warmup: float = Field(
-        0.2, gt=0, le=1, description="share of the training in which the sparsity that is asked of the masks rises to `sparsity`; the paper: 0.1 to 0.2"
+        0.2,
+        gt=0,
+        le=1,
+        description="share of the training in which the sparsity that is asked of the masks rises to `sparsity`; the paper: 0.1 to 0.2",
     )
-    mask_learning_rate: float = Field(0.1, gt=0, lt=1, description="of the masks' log α, the same over the whole training; log α has a range of 9.2")
+    mask_learning_rate: float = Field(
+        0.1, gt=0, lt=1, description="of the masks' log α, the same over the whole training; log α has a range of 9.2"
+    )
     multiple: Multiple = Field("auto", description=DESCRIPTION.format(", and the hidden dimensions,"))
     distillation: Distillation = Field(Distillation(), description="see the table below")
     recover: TrainParams | None = Field(
@@ -58,32 +71,54 @@ class CofiParams(TrainedStepParams):
 
 
 class CofiPrune(Transform[CofiParams]):
-    """Learn which hidden dimensions, heads, neurons and whole blocks the model can do without, while it follows the layers
-    and logits of the model as it was; cut them away; train what is left towards the same logits. No labels are used. The
-    sparsity asked for is reached as nearly as one threshold on the masks allows; figures and a note say where it was not."""
+    """Learn which hidden dimensions, heads, neurons and whole blocks the model can do without, while it follows the
+    layers and logits of the model as it was; cut them away; train what is left towards the same logits. No labels are
+    used. The sparsity asked for is reached as nearly as one threshold on the masks allows; figures and a note say where
+    it was not.
+    """
 
     name = "prune.cofi"
     version = 2
     summary = "learn which dimensions, heads, neurons and blocks to cut, to a sparsity"
     Params = CofiParams
     contract = Contract(
-        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.UNEVEN),
-        data="train", needs=("torch",),
-    )  # fmt: skip
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
+        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
+        adds=facts(Fact.UNEVEN),
+        data="train",
+        needs=("torch",),
+    )
     training = ("", "recover")
 
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)
         for field, training in self.trainings(params):
             if training.distil is not None:
-                found.append((_at(field, "distil"), "the step has a teacher of its own", "give its keys in 'distillation'"))
-            given = {"class_weights": training.class_weights is not None, "label_smoothing": training.label_smoothing > 0}
+                found.append(
+                    (_at(field, "distil"), "the step has a teacher of its own", "give its keys in 'distillation'")
+                )
+            given = {
+                "class_weights": training.class_weights is not None,
+                "label_smoothing": training.label_smoothing > 0,
+            }
             found += [
-                (_at(field, key), f"'{key}' is of labels, and only the teacher's logits are learned from", "take the key out") for key in given if given[key]
+                (
+                    _at(field, key),
+                    f"'{key}' is of labels, and only the teacher's logits are learned from",
+                    "take the key out",
+                )
+                for key in given
+                if given[key]
             ]
         for key in ("keep_best", "early_stopping"):
             if getattr(params, key):
-                found.append(((key,), f"'{key}' would end before the sparsity is reached", "give it to 'recover', or take it out"))
+                found.append(
+                    (
+                        (key,),
+                        f"'{key}' would end before the sparsity is reached",
+                        "give it to 'recover', or take it out",
+                    )
+                )
         if not (params.distillation.layers or params.distillation.logits):
             found.append((("distillation",), "nothing is learned where both weights are 0", "give one of them"))
         return found
@@ -108,26 +143,35 @@ class CofiPrune(Transform[CofiParams]):
         model: Any = None
         if not cut.exists():
             model = load_model(state.folder)
-            for _, message, help in problems(params.sparsity, structure_in(state.folder)):  # an earlier step may have cut it
+            # an earlier step may have cut it
+            for _, message, help in problems(params.sparsity, structure_in(state.folder)):
                 raise bad_input("E106", message, help=help)
             within = replace(context, work=context.work / "masks", helps=context.helps and params.recover is None)
             _learn(model, teacher(params), state, params, within, zeros)
             if not context.helps:
                 _remember(model, cut, context.figures)
-        if model is None or not context.helps:  # from the folder even where nothing was interrupted: the same either way
+        # from the folder even where nothing was interrupted: the same either way
+        if model is None or not context.helps:
             model = load_base(cut)
             context.figures.update(json.loads((cut / _FIGURES).read_text(encoding="utf-8")))
         if params.recover is not None:
             objective = DistilLogits(teacher(params.recover), params.distillation.temperature)
             within = replace(context, work=context.work / "recover")
-            _add(context.figures, train(model, state.folder, params.recover, within, keep_zeros=zeros, objective=objective))
+            _add(
+                context.figures,
+                train(model, state.folder, params.recover, within, keep_zeros=zeros, objective=objective),
+            )
         save_model(model, context.output)
         copy_tokenizer(state.folder, context.output)
 
     def observe(self, before: State, after: Path, params: CofiParams) -> Told:
         left, had = structure_in(after).weights, structure_in(before.folder).weights
         if left >= had:  # how near it came to `sparsity` is in figures and notes
-            raise step_failed("E403", f"nothing was cut: {left:,} weights are left in the layers, and there were {had:,}", help="train longer, or ask for more")
+            raise step_failed(
+                "E403",
+                f"nothing was cut: {left:,} weights are left in the layers, and there were {had:,}",
+                help="train longer, or ask for more",
+            )
         return {**shape_figures(after), **size_figures(after)}
 
 
@@ -136,10 +180,22 @@ def problems(sparsity: float, structure: Structure) -> Found:
     dense = structure.dense.structure.weights
     if structure.weights <= (1 - sparsity) * dense:
         has = 1 - structure.weights / dense
-        return [(("sparsity",), f"{has:.3f} of the dense model's weights are gone before the step, and it is to reach {sparsity:g}", "ask for more")]
+        return [
+            (
+                ("sparsity",),
+                f"{has:.3f} of the dense model's weights are gone before the step, and it is to reach {sparsity:g}",
+                "ask for more",
+            )
+        ]
     least = 2 if any(x.neuron_count for x in structure.layers) else 4 * structure.dense.head_size
     if (1 - sparsity) * dense < least:
-        return [(("sparsity",), f"a sparsity of {sparsity:g} leaves nothing of a model of {dense:,} weights", "ask for less")]
+        return [
+            (
+                ("sparsity",),
+                f"a sparsity of {sparsity:g} leaves nothing of a model of {dense:,} weights",
+                "ask for less",
+            )
+        ]
     return []
 
 
@@ -155,9 +211,13 @@ def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: 
     from edgeopt.training.sparsify import Sparsify
 
     objective = Sparsify(
-        model, teacher, target=params.sparsity, warmup=params.sparsity_warmup, rate=params.mask_learning_rate,
+        model,
+        teacher,
+        target=params.sparsity,
+        warmup=params.sparsity_warmup,
+        rate=params.mask_learning_rate,
         **params.distillation.model_dump(),
-    )  # fmt: skip
+    )
     context.figures.update(train(model, state.folder, params, context, keep_zeros=zeros, objective=objective))
     dense = structure_of(model).dense
     multiple = resolved(params.multiple, dense.neurons), resolved(params.multiple, dense.hidden)
@@ -165,9 +225,11 @@ def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: 
     got = 1 - structure_of(model).weights / dense.structure.weights
     context.told["multiple"] = multiple[0]
     context.told["asked_sparsity"] = {
-        "asked": params.sparsity, "learned": round(float(objective.gates.sparsity().detach()), 4), "got": round(got, 4),
+        "asked": params.sparsity,
+        "learned": round(float(objective.gates.sparsity().detach()), 4),
+        "got": round(got, 4),
         "reached": abs(got - params.sparsity) <= TOLERANCE,
-    }  # fmt: skip
+    }
 
 
 def _remember(model: Any, folder: Path, figures: Figures) -> None:

@@ -23,24 +23,40 @@ def of_one_stack(name: str, task: TaskSpec) -> Found:
     """What a task whose model is an encoder and a decoder makes impossible: nothing can be cut out of those yet."""
     if not task_type(task.type).has_decoder:
         return []
-    return [((), f"{name} cuts an encoder, and the model of {task.type} has a decoder too", "use prune.magnitude with granularity: unstructured")]
+    return [
+        (
+            (),
+            f"{name} cuts an encoder, and the model of {task.type} has a decoder too",
+            "use prune.magnitude with granularity: unstructured",
+        )
+    ]
 
 
 def shape_figures(after: Path) -> Told:
-    """Of the shape: what is left of the model as it was before anything was cut. macs: of the layers, for one text of
-    128 tokens. promised_speedup: what they would bring if nothing else took time."""
+    """Of the shape: what is left of the model as it was before anything was cut.
+
+    macs: of the layers, for one text of 128 tokens. promised_speedup: what they would bring if nothing else took time.
+    """
     structure = structure_in(after)
     dense = structure.dense.structure
     left = survival(structure)
     macs, dense_macs = structure.macs(TOKENS), dense.macs(TOKENS)
     return {
         "structure": {
-            "heads": left["heads"], "head_numbers": left["head_numbers"], "neurons": left["neurons"],
-            "hidden": structure.hidden, "dense": cast(Dense, dict(vars(structure.dense))),
-            "weights": structure.weights, "dense_weights": dense.weights, "sparsity": round(1 - structure.weights / dense.weights, 6),
-            "macs": macs, "dense_macs": dense_macs, "macs_tokens": TOKENS, "promised_speedup": round(dense_macs / macs, 3) if macs else None,
+            "heads": left["heads"],
+            "head_numbers": left["head_numbers"],
+            "neurons": left["neurons"],
+            "hidden": structure.hidden,
+            "dense": cast(Dense, dict(vars(structure.dense))),
+            "weights": structure.weights,
+            "dense_weights": dense.weights,
+            "sparsity": round(1 - structure.weights / dense.weights, 6),
+            "macs": macs,
+            "dense_macs": dense_macs,
+            "macs_tokens": TOKENS,
+            "promised_speedup": round(dense_macs / macs, 3) if macs else None,
         }
-    }  # fmt: skip
+    }
 
 
 def size_figures(after: Path) -> Told:

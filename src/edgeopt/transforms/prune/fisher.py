@@ -37,10 +37,18 @@ _FIT_ROWS = 512
 class Budget(Strict):
     """What is left: exactly one of the three."""
 
-    macs: float | None = Field(None, gt=0, lt=1, description="share of the layers' multiply-accumulates that is left, for a text of 128 tokens")
-    sparsity: float | None = Field(None, gt=0, lt=1, description="share of the weights in the layers' matrices that goes")
-    latency: float | None = Field(None, gt=0, lt=1, description="share of the layers' time on `target` that is left, by a table measured there")
-    target: str | Target | None = Field(None, description="with `latency`: name of a device profile, or a profile; default cpu-1-thread")
+    macs: float | None = Field(
+        None, gt=0, lt=1, description="share of the layers' multiply-accumulates that is left, for a text of 128 tokens"
+    )
+    sparsity: float | None = Field(
+        None, gt=0, lt=1, description="share of the weights in the layers' matrices that goes"
+    )
+    latency: float | None = Field(
+        None, gt=0, lt=1, description="share of the layers' time on `target` that is left, by a table measured there"
+    )
+    target: str | Target | None = Field(
+        None, description="with `latency`: name of a device profile, or a profile; default cpu-1-thread"
+    )
 
     @property
     def kind(self) -> Literal["macs", "sparsity", "latency"]:
@@ -64,24 +72,31 @@ class FisherParams(StepParams):
     """How much is left, and what it is judged by."""
 
     budget: Budget = Field(description="see the table below")
-    samples: int = Field(2048, ge=1, description="rows of train that the importance of heads and neurons is estimated from")
+    samples: int = Field(
+        2048, ge=1, description="rows of train that the importance of heads and neurons is estimated from"
+    )
     multiple: Multiple = Field("auto", description=DESCRIPTION.format(""))
     rescale: bool = Field(True, description="scale what is left so that each layer's output is nearest the dense one's")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the gradients; auto: as in training")
 
 
 class FisherPrune(Transform[FisherParams]):
-    """Cut away the heads and neurons that the loss feels least, to a budget, and scale what is left. Minutes on a CPU; a
-    short fine-tune behind it wins back most of what it costs."""
+    """Cut away the heads and neurons that the loss feels least, to a budget, and scale what is left.
+
+    Minutes on a CPU; a short fine-tune behind it wins back most of what it costs.
+    """
 
     name = "prune.fisher"
     version = 2
     summary = "cut heads and neurons to a budget, by Fisher information"
     Params = FisherParams
     contract = Contract(
-        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.UNEVEN),
-        data="calibration", needs=("torch", "transformers", "scipy"),
-    )  # fmt: skip
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
+        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
+        adds=facts(Fact.UNEVEN),
+        data="calibration",
+        needs=("torch", "transformers", "scipy"),
+    )
 
     def check(self, params: FisherParams, task: TaskSpec) -> Found:
         name, known = params.budget.target, target_files()
@@ -111,10 +126,20 @@ class FisherPrune(Transform[FisherParams]):
         with context.progress.bar("gradients", len(batches)) as bar:
             bf16 = params.precision == "bf16"
             heads, neurons = gradients(model, batches, bf16=bf16, tick=bar.update)
-        counts = choose([(g**2).sum(0) for g in heads], [(g**2).sum(0) for g in neurons], costs, params.budget.left * dense, multiple)
+        counts = choose(
+            [(g**2).sum(0) for g in heads],
+            [(g**2).sum(0) for g in neurons],
+            costs,
+            params.budget.left * dense,
+            multiple,
+        )
         if counts is None:
             least = costs.total([0] * len(heads), [0] * len(neurons)) / dense
-            raise bad_input("E106", f"budget.{params.budget.kind} cannot be met: norms and biases alone take {least:.2f}", help="allow more")
+            raise bad_input(
+                "E106",
+                f"budget.{params.budget.kind} cannot be met: norms and biases alone take {least:.2f}",
+                help="allow more",
+            )
         masks = ones(model, gates=False, hidden=False)
         assert masks.heads is not None and masks.neurons is not None
         for all_masks, all_gradients, left in zip((masks.heads, masks.neurons), (heads, neurons), counts, strict=True):
@@ -123,7 +148,10 @@ class FisherPrune(Transform[FisherParams]):
                 alive[torch.tensor(rearranged(found, count), dtype=torch.long)] = True
                 mask.mul_(alive.to(mask))
         if params.rescale:
-            some = [{k: v for k, v in batch.items() if k != "labels"} for batch in batches[: max(1, _FIT_ROWS // len(next(iter(batches[0].values()))))]]
+            some = [
+                {k: v for k, v in batch.items() if k != "labels"}
+                for batch in batches[: max(1, _FIT_ROWS // len(next(iter(batches[0].values()))))]
+            ]
             with context.progress.bar("rescale", len(heads)) as bar:
                 rescale(model, masks, some, bar.update)
         left_over = kept(model, masks)
@@ -145,12 +173,18 @@ class FisherPrune(Transform[FisherParams]):
 
 
 def held(budget: Budget, folder: Path, costs: Costs, dense: float) -> float:
-    """The share of the dense layers' cost that the layers of the written model have: their sizes are read from its files. In
-    milliseconds it is the table's. costs: of the layers before the cut. Raises StepError E403 where it is above the budget."""
+    """The share of the dense layers' cost that the layers of the written model have: their sizes are read from its
+    files. In milliseconds it is the table's. costs: of the layers before the cut. Raises StepError E403 where it is
+    above the budget.
+    """
     layers = structure_in(folder).layers
     reached = costs.total([x.head_count for x in layers], [x.neuron_count for x in layers]) / dense
     if not reached <= budget.left + 1e-9:
-        raise step_failed("E403", f"{reached:.3f} of the layers' {budget.kind} is left, and the budget is {budget.left:g}", help="report it with the recipe")
+        raise step_failed(
+            "E403",
+            f"{reached:.3f} of the layers' {budget.kind} is left, and the budget is {budget.left:g}",
+            help="report it with the recipe",
+        )
     return reached
 
 
@@ -166,7 +200,10 @@ def _costs(model: Any, budget: Budget, context: StepContext) -> tuple[Costs, flo
 
     with context.progress.during("each size of a layer is timed, once on a machine", SECONDS, most=True):
         times = table(model, _profile(budget.target or "cpu-1-thread"), context.shared)
-    costs = Costs([times.heads[: x.head_count + 1] for x in structure.layers], [times.neurons[: x.neuron_count + 1] for x in structure.layers])
+    costs = Costs(
+        [times.heads[: x.head_count + 1] for x in structure.layers],
+        [times.neurons[: x.neuron_count + 1] for x in structure.layers],
+    )
     return costs, structure.dense.layers * float(times.heads[-1] + times.neurons[-1])
 
 

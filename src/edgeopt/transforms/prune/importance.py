@@ -10,11 +10,14 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def gradients(model: Any, batches: Sequence[dict[str, Any]], *, bf16: bool, tick: Callable[[int], None]) -> tuple[list[Array], list[Array]]:
-    """Gradients of each batch's mean loss with respect to masks on the heads and on the neurons: for each layer an array
-    of shape (batches, heads) and one of shape (batches, neurons). The model is put into evaluation mode.
+def gradients(
+    model: Any, batches: Sequence[dict[str, Any]], *, bf16: bool, tick: Callable[[int], None]
+) -> tuple[list[Array], list[Array]]:
+    """Gradients of each batch's mean loss with respect to masks on the heads and on the neurons: for each layer an
+    array of shape (batches, heads) and one of shape (batches, neurons). The model is put into evaluation mode.
 
-    Sums of their squares over the batches are the diagonal of the empirical Fisher matrix, up to a factor."""
+    Sums of their squares over the batches are the diagonal of the empirical Fisher matrix, up to a factor.
+    """
     import torch
 
     from edgeopt.models.masks import masked, ones
@@ -46,8 +49,9 @@ def rearranged(gradients: Array, keep: int) -> list[int]:
     """Which `keep` columns of one layer's gradients, shape (batches, n), to keep, in order of position.
 
     The others start as the ones of least importance on their own. Then each of the rest in turn may take the place of
-    one of them, where the importance of what is gone together, cross terms included, becomes less: the squared length of
-    the sum of its columns (Kwon et al. 2022, section 4.2, greedy)."""
+    one of them, where the importance of what is gone together, cross terms included, becomes less: the squared length
+    of the sum of its columns (Kwon et al. 2022, section 4.2, greedy).
+    """
     count = gradients.shape[1]
     alone = (gradients**2).sum(0)
     order = np.argsort(alone, kind="stable")

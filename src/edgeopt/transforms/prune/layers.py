@@ -68,7 +68,11 @@ class DropLayers(Transform[LayersParams]):
         wanted = [x.origin for n, x in enumerate(structure_in(before.folder).layers) if stays(params, n)]
         left = [x.origin for x in structure_in(after).layers]
         if left != wanted:
-            raise step_failed("E403", f"the layers that are left are {left} of the dense model's, and {wanted} were to stay", help="report it with the recipe")
+            raise step_failed(
+                "E403",
+                f"the layers that are left are {left} of the dense model's, and {wanted} were to stay",
+                help="report it with the recipe",
+            )
         return {**shape_figures(after), **size_figures(after)}
 
 
@@ -81,7 +85,13 @@ def problems(params: LayersParams, count: int) -> Found:
     key = "drop" if params.keep is None else "keep"
     wrong = [n for n in params.drop or params.keep or () if n >= count]
     if wrong:
-        return [((key,), f"there is no layer {wrong[0]}: the model has {count}, numbered from 0", f"layers: 0 to {count - 1}")]
+        return [
+            (
+                (key,),
+                f"there is no layer {wrong[0]}: the model has {count}, numbered from 0",
+                f"layers: 0 to {count - 1}",
+            )
+        ]
     left = sum(stays(params, n) for n in range(count))
     if left == 0:
         return [((key,), "every layer is dropped", "leave one at least")]

@@ -23,13 +23,19 @@ class MagnitudeParams(StepParams):
 
     amount: float = Field(gt=0, lt=1, description="share of the weights (or of the rows or columns) that become zero")
     granularity: Literal["unstructured", "row", "column"] = Field(
-        "unstructured", description="single weights; or whole rows (outputs) or columns (inputs) of the matrices, cut away where nothing else reads them"
+        "unstructured",
+        description="single weights; or whole rows (outputs) or columns (inputs) of the matrices, cut away where nothing else reads them",
     )
-    criterion: Literal["l1", "l2", "random"] = Field("l1", description="the smallest go first: by absolute value, by the norm of a row or column, or by lot")
+    criterion: Literal["l1", "l2", "random"] = Field(
+        "l1", description="the smallest go first: by absolute value, by the norm of a row or column, or by lot"
+    )
     scope: Literal["layer", "global"] = Field(
-        "global", description="compare within each matrix, or across the model (rows and columns by the mean of their weights)"
+        "global",
+        description="compare within each matrix, or across the model (rows and columns by the mean of their weights)",
     )
-    steps: int = Field(1, ge=1, le=100, description="prune in so many steps, most of it early, each followed by `recover`")
+    steps: int = Field(
+        1, ge=1, le=100, description="prune in so many steps, most of it early, each followed by `recover`"
+    )
     recover: TrainParams | None = Field(None, description="fine-tune afterwards, the zeros kept")
 
     @model_validator(mode="after")
@@ -40,20 +46,29 @@ class MagnitudeParams(StepParams):
 
 
 class MagnitudePrune(Transform[MagnitudeParams]):
-    """Set weights to zero. In ONNX Runtime zeros compress on disk and bring no speed. Of whole rows or columns, the
-    neurons and heads that nothing is left of are cut away, which brings both."""
+    """Set weights to zero.
+
+    In ONNX Runtime zeros compress on disk and bring no speed. Of whole rows or columns, the neurons and heads that
+    nothing is left of are cut away, which brings both.
+    """
 
     name = "prune.magnitude"
     version = 2
     summary = "set the smallest weights, rows or columns to zero"
     Params = MagnitudeParams
     contract = Contract(
-        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER), adds=facts(Fact.SPARSE), data="train", needs=("torch",)
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
+        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
+        adds=facts(Fact.SPARSE),
+        data="train",
+        needs=("torch",),
     )
     training = "recover"
 
     def check(self, params: MagnitudeParams, task: TaskSpec) -> Found:
-        return [] if params.granularity == "unstructured" else of_one_stack(f"{self.name} by {params.granularity}", task)
+        return (
+            [] if params.granularity == "unstructured" else of_one_stack(f"{self.name} by {params.granularity}", task)
+        )
 
     def apply(self, state: State, params: MagnitudeParams, context: StepContext) -> None:
         import torch
@@ -71,7 +86,13 @@ class MagnitudePrune(Transform[MagnitudeParams]):
         done = _resume(model, context)
         for step in range(done, params.steps):
             amount = schedule(params.amount, step + 1, params.steps)
-            chosen = masks(scores(weights, params.granularity, params.criterion, generator), weights, amount, params.scope, params.granularity)
+            chosen = masks(
+                scores(weights, params.granularity, params.criterion, generator),
+                weights,
+                amount,
+                params.scope,
+                params.granularity,
+            )
             with torch.no_grad():
                 for weight, keep in zip(weights, chosen, strict=True):
                     weight.mul_(keep)
@@ -100,7 +121,11 @@ class MagnitudePrune(Transform[MagnitudeParams]):
         # counts of rows and columns are rounded in each matrix
         slack = 1e-3 if params.granularity == "unstructured" else 1 / min(min(s) for s in old)
         if share < params.amount - slack:
-            raise step_failed("E403", f"{share:.3f} of the weights are gone after pruning {params.amount}", help="report it with the recipe")
+            raise step_failed(
+                "E403",
+                f"{share:.3f} of the weights are gone after pruning {params.amount}",
+                help="report it with the recipe",
+            )
         figures = {"sparsity": round(zeros / max(size, 1), 6), **size_figures(after)}
         return figures if params.granularity == "unstructured" else {**figures, **shape_figures(after)}
 

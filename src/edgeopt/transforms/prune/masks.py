@@ -9,9 +9,10 @@ _ALONG = {"row": 1, "column": 0}
 
 
 def scores(weights: list[Any], granularity: str, criterion: str, generator: Any) -> list[Any]:
-    """One for each weight, in its matrix's shape; or one for each row or column: the mean of the absolute values (l1) or
-    the root of the mean of the squares (l2), which also compares those of different lengths. Random ones are 0 where
-    everything is zero already, so that pruning twice adds up."""
+    """One for each weight, in its matrix's shape; or one for each row or column: the mean of the absolute values (l1)
+    or the root of the mean of the squares (l2), which also compares those of different lengths. Random ones are 0 where
+    everything is zero already, so that pruning twice adds up.
+    """
     import torch
 
     found = []
@@ -24,20 +25,27 @@ def scores(weights: list[Any], granularity: str, criterion: str, generator: Any)
     return found
 
 
-def masks(scores: list[Any], weights: list[Any], amount: float, scope: str, granularity: str = "unstructured") -> list[Any]:
+def masks(
+    scores: list[Any], weights: list[Any], amount: float, scope: str, granularity: str = "unstructured"
+) -> list[Any]:
     """0/1 masks of the weights' shapes. The lowest scores go; ties go in order of position.
 
     layer: of each matrix, round(amount·n) of its n weights, rows or columns, as torch.nn.utils.prune counts. global: of
-    all matrices together, the amount of all weights; of rows and columns as many as are within it."""
+    all matrices together, the amount of all weights; of rows and columns as many as are within it.
+    """
     import torch
 
     if scope == "layer":
         kept = [_without(s, round(amount * s.numel())) for s in scores]
     else:
         flat = torch.cat([s.reshape(-1) for s in scores])
-        lengths = torch.cat([torch.full((s.numel(),), w.numel() // s.numel()) for s, w in zip(scores, weights, strict=True)])
+        lengths = torch.cat(
+            [torch.full((s.numel(),), w.numel() // s.numel()) for s, w in zip(scores, weights, strict=True)]
+        )
         allowed = amount * int(lengths.sum())
-        gone = round(allowed) if granularity == "unstructured" else int((lengths[_order(flat)].cumsum(0) <= allowed).sum())
+        gone = (
+            round(allowed) if granularity == "unstructured" else int((lengths[_order(flat)].cumsum(0) <= allowed).sum())
+        )
         parts = torch.split(_without(flat, gone), [s.numel() for s in scores])
         kept = [part.reshape(s.shape) for part, s in zip(parts, scores, strict=True)]
     if granularity != "unstructured":

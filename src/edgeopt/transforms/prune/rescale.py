@@ -1,5 +1,6 @@
-"""What is left of each layer, scaled so that the layer's output is as near as can be to the dense one's
-(mask tuning; Kwon et al. 2022, section 4.3)."""
+"""What is left of each layer, scaled so that the layer's output is as near as can be to the dense one's (mask tuning;
+Kwon et al. 2022, section 4.3).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +17,10 @@ DAMP, LARGEST = 1.0, 10.0
 
 
 def rescale(model: Any, masks: Masks, batches: Sequence[dict[str, Any]], tick: Callable[[int], None]) -> None:
-    """Replace the ones in the masks of heads and neurons by factors, in place, layer by layer from below: each is fitted
-    on what the layers below it, as they are then, give. The masks start as zeros and ones; batches have no labels."""
+    """Replace the ones in the masks of heads and neurons by factors, in place, layer by layer from below: each is
+    fitted on what the layers below it, as they are then, give. The masks start as zeros and ones; batches have no
+    labels.
+    """
     import torch
 
     from edgeopt.models.anatomy import anatomy
@@ -55,7 +58,9 @@ def fold(model: Any, masks: Masks) -> None:
     shape, size = anatomy(model.config.model_type), structure_of(model).dense.head_size
     with torch.no_grad():
         for number, layer in enumerate(model.get_submodule(shape.layers)):
-            for name, factors in zip(shape.projections, (masks.heads[number].repeat_interleave(size), masks.neurons[number]), strict=True):
+            for name, factors in zip(
+                shape.projections, (masks.heads[number].repeat_interleave(size), masks.neurons[number]), strict=True
+            ):
                 out = part(layer, name)
                 if isinstance(out, torch.nn.Linear):
                     out.weight.mul_(factors)
@@ -92,8 +97,11 @@ def _call_of(model: Any, layer: Any, batch: dict[str, Any]) -> _Call:
 
 
 class _Trace:
-    """One run of a layer. For its attention (0) and feed-forward (1): what the projection reads, what is added to its
-    result, and the sum of both; None where the block is gone. out: the layer's output."""
+    """One run of a layer.
+
+    For its attention (0) and feed-forward (1): what the projection reads, what is added to its result, and the sum of
+    both; None where the block is gone. out: the layer's output.
+    """
 
     def __init__(self, layer: Any, shape: Any, call: _Call, hidden: Tensor) -> None:
         from torch import nn
@@ -109,7 +117,9 @@ class _Trace:
             if isinstance(out, nn.Linear):
                 hooks.append(out.register_forward_pre_hook(lambda _, args, w=which: self.read.__setitem__(w, args[0])))
             if isinstance(norm, nn.LayerNorm):
-                hooks.append(norm.register_forward_pre_hook(lambda _, args, w=which: self.summed.__setitem__(w, args[0])))
+                hooks.append(
+                    norm.register_forward_pre_hook(lambda _, args, w=which: self.summed.__setitem__(w, args[0]))
+                )
                 if which == 0:
                     hooks.append(norm.register_forward_hook(lambda _, __, result: self.added.__setitem__(1, result)))
         result = layer(hidden, *call.args, **call.options)
@@ -123,10 +133,20 @@ class _Trace:
         return self
 
 
-def _fit(layer: Any, shape: Any, which: int, alive: Tensor, parts: int, seen: Any, wanted: Sequence[_Trace], calls: Sequence[_Call]) -> Tensor:
-    """Factors of the parts that are left, by least squares over all tokens: parts' contributions A (tokens · width, parts)
-    times factors should be what the dense block gave, less what is added to it here. A is never made, AᵀA is:
-    of parts that are one number each, (XᵀX) ∘ (WᵀW)."""
+def _fit(
+    layer: Any,
+    shape: Any,
+    which: int,
+    alive: Tensor,
+    parts: int,
+    seen: Any,
+    wanted: Sequence[_Trace],
+    calls: Sequence[_Call],
+) -> Tensor:
+    """Factors of the parts that are left, by least squares over all tokens: parts' contributions A (tokens · width,
+    parts) times factors should be what the dense block gave, less what is added to it here. A is never made, AᵀA is: of
+    parts that are one number each, (XᵀX) ∘ (WᵀW).
+    """
     import numpy as np
     import torch
     from scipy.sparse.linalg import lsmr

@@ -6,8 +6,9 @@ from typing import Literal
 
 Multiple = Literal["auto", 1, 8, 16, 32]
 DESCRIPTION = "the neurons that a layer keeps{} are a multiple of it; auto: 16, and less in a layer of fewer than 256"
-#: What auto is. ONNX Runtime on x86 with AVX-512 takes 3 to 5 % longer at sizes just above a multiple of 16 than between
-#: them, FP32 and int8, up to 3 % at other multiples of 8, and no more at 16 than at 32 (benchmarks/kernel_sizes.py).
+#: What auto is. ONNX Runtime on x86 with AVX-512 takes 3 to 5 % longer at sizes just above a multiple of 16 than
+#: between them, FP32 and int8, up to 3 % at other multiples of 8, and no more at 16 than at 32
+#: (benchmarks/kernel_sizes.py).
 _KERNEL = 16
 
 

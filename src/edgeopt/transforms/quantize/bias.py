@@ -13,8 +13,10 @@ from edgeopt.transforms.quantize.observers import Array
 def correct(model: Any, dequantized: Mapping[str, Array], means: Mapping[str, Array]) -> int:
     """Add E[x](W - Wq) to the biases of the float model, in place; returns how many biases those are.
 
-    dequantized: the matrix Wq of each product's node. means: E[x], the mean of each channel, by the name of the activation.
-    The bias of a MatMul is the constant that is added to its output and to nothing else; one without stays as it is."""
+    dequantized: the matrix Wq of each product's node. means: E[x], the mean of each channel, by the name of the
+    activation. The bias of a MatMul is the constant that is added to its output and to nothing else; one without stays
+    as it is.
+    """
     from onnx import numpy_helper
 
     graph = model.graph

@@ -26,8 +26,9 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Remedies:
-    """How a graph is made int8: method of calibration, SmoothQuant's alpha, whether biases are corrected, and the nodes that
-    stay in float."""
+    """How a graph is made int8: method of calibration, SmoothQuant's alpha, whether biases are corrected, and the nodes
+    that stay in float.
+    """
 
     method: Method = "minmax"
     alpha: float | None = None
@@ -52,16 +53,35 @@ class _Seen:
 
 
 class Builder:
-    """graph: the float one. rows: the calibration rows, count of them. methods: those that a remedy may ask for. channels:
-    whether one may need each channel's mean. wide: patterns of activations in 16 bits. scratch: a folder. names: nodes that
-    may become int8. counts: what smoothing and bias correction found to do. Raises InputError E106 for a pattern that
-    matches nothing."""
+    """graph: the float one.
 
-    def __init__(self, graph: Path, scope: Scope, *, rows: Feeds, count: int, methods: Sequence[Method], percentile: float | None, channels: bool,
-                 symmetric: bool, reduce_range: bool, wide: Sequence[str], word_table: WordTable, scratch: Path, progress: Progress) -> None:  # fmt: skip
+    rows: the calibration rows, count of them. methods: those that a remedy may ask for. channels: whether one may need
+    each channel's mean. wide: patterns of activations in 16 bits. scratch: a folder. names: nodes that may become int8.
+    counts: what smoothing and bias correction found to do. Raises InputError E106 for a pattern that matches nothing.
+    """
+
+    def __init__(
+        self,
+        graph: Path,
+        scope: Scope,
+        *,
+        rows: Feeds,
+        count: int,
+        methods: Sequence[Method],
+        percentile: float | None,
+        channels: bool,
+        symmetric: bool,
+        reduce_range: bool,
+        wide: Sequence[str],
+        word_table: WordTable,
+        scratch: Path,
+        progress: Progress,
+    ) -> None:
         self.graph, self.rows, self.count, self.methods, self.percentile = graph, rows, count, methods, percentile
         self.channels, self.scratch, self.progress = channels, scratch, progress
-        structure = untie(structure_of(graph)).graph  # the weights may be gigabytes, which are in memory only while a graph is written
+        structure = untie(
+            structure_of(graph)
+        ).graph  # the weights may be gigabytes, which are in memory only while a graph is written
         self.excluded = excluded(structure, scope)
         self.names = [n.name for n in weighted(structure) if n.name not in self.excluded]
         self.tensors = activations(structure, self.excluded)
@@ -86,7 +106,10 @@ class Builder:
     def _ranges(self, alpha: float | None, method: Method) -> dict[str, Range]:
         if (alpha, method) not in self.ranges:
             kind, seen = type(observer(method)), self._see(alpha).observers
-            self.ranges[alpha, method] = {t: range_of(found[kind], method, self.percentile, symmetric=self.form.symmetric) for t, found in seen.items()}
+            self.ranges[alpha, method] = {
+                t: range_of(found[kind], method, self.percentile, symmetric=self.form.symmetric)
+                for t, found in seen.items()
+            }
         return self.ranges[alpha, method]
 
     def _see(self, alpha: float | None) -> _Seen:
@@ -94,7 +117,9 @@ class Builder:
             if alpha is None:
                 self.seen[alpha] = self._pass(self.graph, "calibrate", ranges=True, channels=self.channels)
             else:
-                self.seen[alpha] = self._pass(self._smooth(alpha), "calibrate, smoothed", ranges=True, channels=self.channels)
+                self.seen[alpha] = self._pass(
+                    self._smooth(alpha), "calibrate, smoothed", ranges=True, channels=self.channels
+                )
         return self.seen[alpha]
 
     def _smooth(self, alpha: float) -> Path:
@@ -108,7 +133,11 @@ class Builder:
 
     def _pass(self, graph: Path, title: str, *, ranges: bool, channels: bool) -> _Seen:
         kinds = {type(observer(method)) for method in self.methods} if ranges else set()
-        seen = _Seen(graph, {t: {kind: kind() for kind in kinds} for t in self.tensors}, {t: Channels() for t in self.tensors} if channels else {})
+        seen = _Seen(
+            graph,
+            {t: {kind: kind() for kind in kinds} for t in self.tensors},
+            {t: Channels() for t in self.tensors} if channels else {},
+        )
         watching = {t: [*seen.observers[t].values(), *([seen.channels[t]] if channels else [])] for t in self.tensors}
         with self.progress.bar(title, self.count) as bar:
             observe(qdq.load(graph), watching, self.rows, self.scratch, bar)
@@ -124,7 +153,11 @@ class Builder:
             given = {k: v for k, v in feed.items() if k in names}
             base, other = (session.run(["logits"], given)[0] for session in (before, after))
             if not abs(base - other).max() <= TOLERANCE * max(1.0, float(abs(base).max())):
-                raise step_failed("E404", f"smoothing changed a logit by {abs(base - other).max():.2g} in float32", help="this is a defect: report it")
+                raise step_failed(
+                    "E404",
+                    f"smoothing changed a logit by {abs(base - other).max():.2g} in float32",
+                    help="this is a defect: report it",
+                )
 
     def alone(self, remedies: Remedies, nodes: Sequence[str]) -> Path:
         """The graph with these nodes in int8 and no others; the next call overwrites it."""

@@ -31,7 +31,12 @@ class Calibration(Strict):
         description="minmax: the widest range seen; moving-average: the mean of the rows' ranges; percentile, entropy and mse cut off "
         "what is rare, which may be outlying channels that matter",
     )
-    percentile: float | None = Field(None, gt=50, le=100, description="with `method: percentile`: share of the values inside, in percent; default 99.999")
+    percentile: float | None = Field(
+        None,
+        gt=50,
+        le=100,
+        description="with `method: percentile`: share of the values inside, in percent; default 99.999",
+    )
 
     @model_validator(mode="after")
     def _percentile_fits(self) -> Calibration:
@@ -75,15 +80,21 @@ def feeds(folder: Path, split: Split, task: Task) -> Feeds:
     return rows
 
 
-def observe(model: Any, observers: Mapping[str, Sequence[Observer]], rows: Feeds, scratch: Path, bar: Bar | None = None) -> None:
-    """Show the observers of each tensor its values, row by row. Where a query has parts of several lengths, as choices
-    have, their padding is left out."""
+def observe(
+    model: Any, observers: Mapping[str, Sequence[Observer]], rows: Feeds, scratch: Path, bar: Bar | None = None
+) -> None:
+    """Show the observers of each tensor its values, row by row.
+
+    Where a query has parts of several lengths, as choices have, their padding is left out.
+    """
     from onnx import TensorProto, helper
 
     outputs = [o.name for o in model.graph.output]
     names = list(observers)
     path = scratch / "watched.onnx"
-    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in outputs)
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in outputs
+    )
     save_graph(model, path)
     del model.graph.output[len(outputs) :]
     session = _plain_session(path)

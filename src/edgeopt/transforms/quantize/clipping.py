@@ -1,8 +1,9 @@
 """Which range the 8 bits should cover, judged by a histogram: percentile, entropy, or mean squared error.
 
-The last two try ranges that cut at a magnitude T, from the largest value down to a 1/16 of it, as far as Migacz goes: below,
-a GELU's many values near zero would have entropy cut off nearly all of the others. A range always has zero in it, as the
-integers do; a symmetric one is [-T, T]."""
+The last two try ranges that cut at a magnitude T, from the largest value down to a 1/16 of it, as far as Migacz goes:
+below, a GELU's many values near zero would have entropy cut off nearly all of the others. A range always has zero in
+it, as the integers do; a symmetric one is [-T, T].
+"""
 
 from __future__ import annotations
 
@@ -20,8 +21,10 @@ _MERGED = 4
 
 
 def percentile(histogram: Histogram, percent: float, *, symmetric: bool) -> Range:
-    """The range that holds `percent` of the values, half of the others on either side; symmetric: of the magnitudes. Exact
-    up to one bin."""
+    """The range that holds `percent` of the values, half of the others on either side; symmetric: of the magnitudes.
+
+    Exact up to one bin.
+    """
     half, edges = histogram.BINS // 2, histogram.edges
     counts, cut = histogram.counts, (1 - percent / 100) / 2
     if symmetric:
@@ -49,15 +52,17 @@ def mean_squared_error(histogram: Histogram, *, symmetric: bool) -> Range:
 
 
 def entropy(histogram: Histogram, *, symmetric: bool) -> Range:
-    """The range after which the values' distribution is nearest what it was, by Kullback-Leibler divergence (Migacz, "8-bit
-    inference with TensorRT", GTC 2017), for ranges that need not be symmetric."""
+    """The range after which the values' distribution is nearest what it was, by Kullback-Leibler divergence (Migacz,
+    "8-bit inference with TensorRT", GTC 2017), for ranges that need not be symmetric.
+    """
     counts, edges = histogram.counts.reshape(-1, _MERGED).sum(1), histogram.edges[::_MERGED]
     return _least(histogram, lambda low, high: divergence(counts, edges, low, high), symmetric=symmetric)
 
 
 def divergence(counts: Array, edges: Array, low: float, high: float, levels: int = LEVELS) -> float:
-    """KL(P || Q) in nats: P the counts cut to [low, high], with what is outside in the end bins; Q the counts inside, spread
-    evenly over the occupied bins of each of the levels."""
+    """KL(P || Q) in nats: P the counts cut to [low, high], with what is outside in the end bins; Q the counts inside,
+    spread evenly over the occupied bins of each of the levels.
+    """
     first = int(np.searchsorted(edges, low, side="right")) - 1
     last = int(np.searchsorted(edges, high, side="left"))
     inside = counts[first:last].astype(np.float64)

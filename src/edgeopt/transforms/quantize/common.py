@@ -24,7 +24,12 @@ from edgeopt.transforms.quantize.tables import word_tables
 def contract(data: Literal["calibration"] | None) -> Contract:
     # removes TORCH: already gone with the lowering, and it is this step that a later training step ran into
     return Contract(
-        requires=facts(Fact.ONNX), forbids=facts(Fact.INT8), adds=facts(Fact.INT8), removes=facts(Fact.TORCH), data=data, needs=("onnx", "onnxruntime")
+        requires=facts(Fact.ONNX),
+        forbids=facts(Fact.INT8),
+        adds=facts(Fact.INT8),
+        removes=facts(Fact.TORCH),
+        data=data,
+        needs=("onnx", "onnxruntime"),
     )
 
 
@@ -39,8 +44,9 @@ def finish(state: State, output: Path, figures: Figures, scope: Scope, word_tabl
 
 
 def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_table: WordTable) -> None:
-    """Raise StepError E403 where a product or a table that the scope names is still float in the written graph, or no table is
-    in 4 bits where that was asked for. source: the float graph. kept: nodes that stay in float by choice."""
+    """Raise StepError E403 where a product or a table that the scope names is still float in the written graph, or no
+    table is in 4 bits where that was asked for. source: the float graph. kept: nodes that stay in float by choice.
+    """
     import onnx
     from onnx import TensorProto
 
@@ -49,14 +55,24 @@ def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_
     # onnxruntime makes MatMuls of Gemms, and names them so
     left = [n.name for n in weighted(after) if not {n.name, n.name.removesuffix("_MatMul")} & outside]
     if left:
-        raise step_failed("E403", f"{len(left)} parts that were to be int8 are still float: {', '.join(left[:5])}", help="report it with the recipe")
-    if word_table == "int4" and word_tables(before, outside) and not any(t.data_type == TensorProto.UINT4 for t in after.initializer):
+        raise step_failed(
+            "E403",
+            f"{len(left)} parts that were to be int8 are still float: {', '.join(left[:5])}",
+            help="report it with the recipe",
+        )
+    if (
+        word_table == "int4"
+        and word_tables(before, outside)
+        and not any(t.data_type == TensorProto.UINT4 for t in after.initializer)
+    ):
         raise step_failed("E403", "no word table is in 4 bits", help="report it with the recipe")
 
 
 def observe(before: State, after: Path, file: str = GRAPH) -> Figures:
     """Share of the weights that are int8 in the written graph, and its size as a share of `file` of the state before.
-    Raises StepError E402 where there is none."""
+
+    Raises StepError E402 where there is none.
+    """
     from edgeopt.export.graph_files import size_of
     from edgeopt.measure.graph import weigh
 

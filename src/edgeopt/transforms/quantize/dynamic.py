@@ -25,7 +25,9 @@ class DynamicParams(StepParams):
     scope: Scope = Field("all", description=SCOPE)
     word_table: WordTable = Field("int8", description=WORD_TABLE)
     per_channel: bool = True
-    reduce_range: bool = Field(False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8")
+    reduce_range: bool = Field(
+        False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8"
+    )
 
 
 class DynamicQuantize(Transform[DynamicParams]):
@@ -55,16 +57,27 @@ class DynamicQuantize(Transform[DynamicParams]):
 
 
 def _quantized(model: Any, params: DynamicParams, excluded: Sequence[str]) -> Any:
-    """What onnxruntime's `quantize_dynamic` makes of a model, which is used up: that one writes beside the file that it reads, and
-    serializes what may be larger than protobuf can."""
+    """What onnxruntime's `quantize_dynamic` makes of a model, which is used up: that one writes beside the file that it
+    reads, and serializes what may be larger than protobuf can.
+    """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
     from onnxruntime.quantization.quant_utils import QuantizationMode, update_opset_version
 
     quantizer = ONNXQuantizer(
-        update_opset_version(model, QuantType.QInt8), params.per_channel, params.reduce_range, QuantizationMode.IntegerOps, False, QuantType.QInt8,
-        QuantType.QUInt8, None, [], excluded, OPERATORS, {"MatMulConstBOnly": True},
-    )  # fmt: skip
+        update_opset_version(model, QuantType.QInt8),
+        params.per_channel,
+        params.reduce_range,
+        QuantizationMode.IntegerOps,
+        False,
+        QuantType.QInt8,
+        QuantType.QUInt8,
+        None,
+        [],
+        excluded,
+        OPERATORS,
+        {"MatMulConstBOnly": True},
+    )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     return quantizer.model.model

@@ -33,12 +33,15 @@ class Grid:
 
 
 def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dict[str, Integers]) -> None:
-    """Rewrite the graph in place. linears: weights (outputs × inputs) and the grids of their inputs, by the names of their
-    modules in the graph; tables: embeddings. Raises KeyError where the graph has no such product.
+    """Rewrite the graph in place.
 
-    A product gets DequantizeLinear on both inputs and none behind it, as onnxruntime's quantizer writes it, but nothing else
-    reads the dequantized input. A Gemm's bias is added apart, until `as_rows` makes integers of all. Of a table the rows are
-    dequantized that were looked up."""
+    linears: weights (outputs × inputs) and the grids of their inputs, by the names of their modules in the graph;
+    tables: embeddings. Raises KeyError where the graph has no such product.
+
+    A product gets DequantizeLinear on both inputs and none behind it, as onnxruntime's quantizer writes it, but nothing
+    else reads the dequantized input. A Gemm's bias is added apart, until `as_rows` makes integers of all. Of a table
+    the rows are dequantized that were looked up.
+    """
     model = load_graph(path)
     made = _Graph(model.graph)
     for name in sorted(linears, key=made.position):
@@ -87,7 +90,9 @@ class _Graph:
 
     def place(self) -> None:
         """Put the new nodes in their places."""
-        nodes = [new for n in self.graph.node for new in (*self.before.get(n.name, []), n, *self.behind.get(n.name, []))]
+        nodes = [
+            new for n in self.graph.node for new in (*self.before.get(n.name, []), n, *self.behind.get(n.name, []))
+        ]
         del self.graph.node[:]
         self.graph.node.extend(nodes)
 
@@ -109,7 +114,9 @@ class _Graph:
         return self.read[key]
 
     def _before(self, node: Any, operator: str, inputs: Iterable[str], output: str, **attributes: Any) -> None:
-        self.before.setdefault(node.name, []).append(self.node(operator, list(inputs), [output], f"{output}_{operator}", **attributes))
+        self.before.setdefault(node.name, []).append(
+            self.node(operator, list(inputs), [output], f"{output}_{operator}", **attributes)
+        )
 
     def _store(self, node: str, part: str, values: Array | None, scale: Array, zero: Array) -> list[str]:
         """Write constants; their names, those of values first."""

@@ -26,10 +26,13 @@ _KEPT = 50_000_000
 
 @dataclass(frozen=True)
 class Judged:
-    """What is known of each unit, a row or, where rows of one depend on one another, a document. kls: of the float logits'
-    distribution to the int8 one, mean over its queries, in nats; of a score the squared difference over the float scores'
-    variance. same: share of its queries (of tokens, where each has logits) whose largest logit is the same; None for scores.
-    difference: of the task's first metric, int8 minus float, at a confidence; None where it was not measured."""
+    """What is known of each unit, a row or, where rows of one depend on one another, a document.
+
+    kls: of the float logits' distribution to the int8 one, mean over its queries, in nats; of a score the squared
+    difference over the float scores' variance. same: share of its queries (of tokens, where each has logits) whose
+    largest logit is the same; None for scores. difference: of the task's first metric, int8 minus float, at a
+    confidence; None where it was not measured.
+    """
 
     kls: Array
     same: Array | None
@@ -83,13 +86,21 @@ class Judge:
     def __call__(self, graph: Path) -> Judged:
         outputs, found = self._run(graph)
         kls = self._by_unit([self._kl(a, b) for a, b in zip(self.logits, found, strict=True)])
-        same = [float(np.mean(a.argmax(-1) == b.argmax(-1))) for a, b in zip(self.logits, found, strict=True)] if self.logits[0].shape[-1] > 1 else None
-        return Judged(kls, None if same is None else self._by_unit(same), self._difference(outputs) if self.measured else None)
+        same = (
+            [float(np.mean(a.argmax(-1) == b.argmax(-1))) for a, b in zip(self.logits, found, strict=True)]
+            if self.logits[0].shape[-1] > 1
+            else None
+        )
+        return Judged(
+            kls, None if same is None else self._by_unit(same), self._difference(outputs) if self.measured else None
+        )
 
     def _by_unit(self, values: list[float]) -> Array:
         """Means over the queries of each row, or document, in whole."""
         rows = np.array(self.features.rows[: len(values)])
-        units = np.unique(np.array(self.split.documents)[rows] if self.split.documents else rows, return_inverse=True)[1]
+        units = np.unique(np.array(self.split.documents)[rows] if self.split.documents else rows, return_inverse=True)[
+            1
+        ]
         return np.asarray(np.bincount(units, weights=values) / np.bincount(units))
 
     def _run(self, graph: Path) -> tuple[list[Any], list[Array]]:

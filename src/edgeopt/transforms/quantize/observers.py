@@ -46,8 +46,11 @@ class MovingAverage:
 
 
 class Histogram:
-    """Counts in BINS bins of one width around zero. The width is a power of two and bins begin at its multiples; a value
-    outside doubles it, which merges neighbors exactly. So the counts are those of all values at once, in any order."""
+    """Counts in BINS bins of one width around zero.
+
+    The width is a power of two and bins begin at its multiples; a value outside doubles it, which merges neighbors
+    exactly. So the counts are those of all values at once, in any order.
+    """
 
     BINS = 16384
 

@@ -31,7 +31,11 @@ class Tolerance(Strict):
     """How near is near enough, on the rows that checkpoints are selected by: exactly one of the three."""
 
     max_drop: float | None = Field(None, ge=0, lt=1, description="of the task's first metric")
-    kl: float | None = Field(None, gt=0, description="mean KL divergence of the logits from the float ones, in nats; of scores their squared error ratio")
+    kl: float | None = Field(
+        None,
+        gt=0,
+        description="mean KL divergence of the logits from the float ones, in nats; of scores their squared error ratio",
+    )
     agreement: float | None = Field(None, gt=0, le=1, description="share of predictions that stay the same")
     rows: int = Field(2048, ge=1, description="at most so many rows are looked at")
 
@@ -48,7 +52,9 @@ class Tolerance(Strict):
         return judged.kl_bounds(CONFIDENCE) if self.agreement is None else judged.agreement_bounds(CONFIDENCE)
 
     def excess(self, bounds: Bounds) -> tuple[float, float, float]:
-        """By how much the margin is missed: the value, and at least and at most so much; it holds where that is at most 0."""
+        """By how much the margin is missed: the value, and at least and at most so much; it holds where that is at most
+        0.
+        """
         if self.agreement is not None:
             return self.agreement - bounds.value, self.agreement - bounds.high, self.agreement - bounds.low
         margin = self.max_drop if self.max_drop is not None else self.kl
@@ -58,19 +64,31 @@ class Tolerance(Strict):
 
 @dataclass
 class Outcome:
-    """chosen: what the last graph was made with. tried: each remedy with what it gave, in order. held: whether the margin does; None
-    where the rows cannot tell."""
+    """chosen: what the last graph was made with.
+
+    tried: each remedy with what it gave, in order. held: whether the margin does; None where the rows cannot tell.
+    """
 
     chosen: Remedies
     held: bool | None = False
     tried: list[Tried] = field(default_factory=list)
 
 
-def search(builder: Builder, judge: Judge, tolerance: Tolerance, given: Remedies, rank: Callable[[Remedies, int | None], Ranking], path: Path) -> Outcome:
-    """Leave at `path` the first graph for which the margin is sure to hold. What costs a user nothing at run time is tried first. Nodes
-    in float cost speed, so they are tried only where all of that is sure to miss the margin, beginning from the best of it, until
-    that is no longer sure. Where the rows cannot tell, a row more or less that flips must not decide: of those graphs the one with
-    the least KL is left, which every row has a share in; where all miss the margin, the nearest."""
+def search(
+    builder: Builder,
+    judge: Judge,
+    tolerance: Tolerance,
+    given: Remedies,
+    rank: Callable[[Remedies, int | None], Ranking],
+    path: Path,
+) -> Outcome:
+    """Leave at `path` the first graph for which the margin is sure to hold.
+
+    What costs a user nothing at run time is tried first. Nodes in float cost speed, so they are tried only where all of
+    that is sure to miss the margin, beginning from the best of it, until that is no longer sure. Where the rows cannot
+    tell, a row more or less that flips must not decide: of those graphs the one with the least KL is left, which every
+    row has a share in; where all miss the margin, the nearest.
+    """
     outcome = Outcome(given)
     best, candidate = (math.inf, math.inf, math.inf), path.with_name("candidate.onnx")
 
@@ -81,10 +99,17 @@ def search(builder: Builder, judge: Judge, tolerance: Tolerance, given: Remedies
         bounds = tolerance.bounds(judged)
         excess, least, most = tolerance.excess(bounds)
         held = True if most <= 0 else False if least > 0 else None
-        outcome.tried.append({
-            "remedies": remedies.words(), "kl": judged.kl, "agreement": judged.agreement, "drop": judged.drop, "low": bounds.low, "high": bounds.high,
-            "held": held,
-        })  # fmt: skip
+        outcome.tried.append(
+            {
+                "remedies": remedies.words(),
+                "kl": judged.kl,
+                "agreement": judged.agreement,
+                "drop": judged.drop,
+                "low": bounds.low,
+                "high": bounds.high,
+                "held": held,
+            }
+        )
         order = {True: (0.0, 0.0), None: (1.0, 0.0), False: (2.0, excess)}[held]
         if (*order, judged.kl) < best:
             best, outcome.chosen, outcome.held = (*order, judged.kl), remedies, held

@@ -29,9 +29,9 @@ from edgeopt.transforms.quantize.scope import Block, in_block, weighted
 if TYPE_CHECKING:
     from edgeopt.models.fake_quant import Quantizers
 
-#: Largest difference of a logit between torch and ONNX Runtime, as a share of the largest logit: a value that the one rounds
-#: up and the other down, after sums in another order, is one integer off from there on. 0.1 to 4 % are usual; torch is as far
-#: from itself where its attention adds up in another order.
+#: Largest difference of a logit between torch and ONNX Runtime, as a share of the largest logit: a value that the one
+#: rounds up and the other down, after sums in another order, is one integer off from there on. 0.1 to 4 % are usual;
+#: torch is as far from itself where its attention adds up in another order.
 TOLERANCE = 0.1
 
 
@@ -40,36 +40,67 @@ class QatParams(TrainedStepParams):
 
     scope: Block = Field("all", description="all: embeddings and head too; mlp or attention: those alone")
     ranges: Literal["moving-average", "learned"] = Field(
-        "moving-average", description="of activations; learned: from the ranges first seen on, by gradient (LSQ: Esser et al. 2020)"
+        "moving-average",
+        description="of activations; learned: from the ranges first seen on, by gradient (LSQ: Esser et al. 2020)",
     )
-    range_learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate of learned ranges: of the share of a range that an optimizer step moves it")
-    averaging: float = Field(0.05, gt=0, le=1, description="how far an optimizer step moves a range towards the smallest and largest value it saw")
-    observe: float = Field(0.1, ge=0, lt=1, description="share of the training in which ranges are observed before anything is quantized")
-    freeze_after: float = Field(0.8, gt=0, le=1, description="share of the training after which ranges stay as they are")
+    range_learning_rate: float = Field(
+        1e-3,
+        gt=0,
+        lt=1,
+        description="highest rate of learned ranges: of the share of a range that an optimizer step moves it",
+    )
+    averaging: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="how far an optimizer step moves a range towards the smallest and largest value it saw",
+    )
+    observe: float = Field(
+        0.1, ge=0, lt=1, description="share of the training in which ranges are observed before anything is quantized"
+    )
+    freeze_after: float = Field(
+        0.8, gt=0, le=1, description="share of the training after which ranges stay as they are"
+    )
 
 
 class Qat(Transform[QatParams]):
-    """Train every weight while weights and activations are rounded as int8 will round them, and export that: ONNX Runtime
-    computes what was trained, but for the order of sums. Evaluation, and so the choice of a checkpoint, is of the rounded
-    model. Zeros that an earlier step pruned stay zero."""
+    """Train every weight while weights and activations are rounded as int8 will round them, and export that: ONNX
+    Runtime computes what was trained, but for the order of sums. Evaluation, and so the choice of a checkpoint, is of
+    the rounded model. Zeros that an earlier step pruned stay zero.
+    """
 
     name = "quantize.qat"
     version = 3  # one token type is no input
     summary = "train through the rounding; int8 weights and activations"
     Params = QatParams
     contract = Contract(
-        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD), forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER, Fact.NF4),
-        adds=facts(Fact.ONNX, Fact.INT8), removes=facts(Fact.TORCH), data="train", needs=("onnx", "onnxruntime"),
-    )  # fmt: skip
+        requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
+        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER, Fact.NF4),
+        adds=facts(Fact.ONNX, Fact.INT8),
+        removes=facts(Fact.TORCH),
+        data="train",
+        needs=("onnx", "onnxruntime"),
+    )
     training = ""
 
     def check(self, params: QatParams, task: TaskSpec) -> Found:
         found: Found = []
         if task_type(task.type).has_decoder:
-            found.append(((), f"{self.name} trains an encoder, and the model of {task.type} has a decoder too", "use quantize.static or quantize.dynamic"))
+            found.append(
+                (
+                    (),
+                    f"{self.name} trains an encoder, and the model of {task.type} has a decoder too",
+                    "use quantize.static or quantize.dynamic",
+                )
+            )
         if params.freeze_after < params.observe:
-            found.append((("freeze_after",), f"ranges are observed for {params.observe:g} of the training, and kept after {params.freeze_after:g}",
-                          "let 'freeze_after' be more than 'observe'"))  # fmt: skip
+            found.append(
+                (
+                    ("freeze_after",),
+                    f"ranges are observed for {params.observe:g} of the training, and kept after {params.freeze_after:g}",
+                    "let 'freeze_after' be more than 'observe'",
+                )
+            )
         return found
 
     def apply(self, state: State, params: QatParams, context: StepContext) -> None:
@@ -83,9 +114,19 @@ class Qat(Transform[QatParams]):
         rate = params.range_learning_rate / params.learning_rate if learned else 0.0
         quantizers = fake_quantized(model, lambda name: in_block(name, params.scope), learned=rate)
         if not quantizers.linears:
-            raise step_failed("E402", f"the model has nothing to quantize in its {params.scope} part", help="widen `scope`")
-        schedule = RangeSchedule(quantizers, learned=learned, averaging=params.averaging, observe=params.observe, freeze_after=params.freeze_after)
-        context.figures.update(train(model, state.folder, params, context, keep_zeros=Fact.SPARSE in state.facts, callbacks=[schedule]))
+            raise step_failed(
+                "E402", f"the model has nothing to quantize in its {params.scope} part", help="widen `scope`"
+            )
+        schedule = RangeSchedule(
+            quantizers,
+            learned=learned,
+            averaging=params.averaging,
+            observe=params.observe,
+            freeze_after=params.freeze_after,
+        )
+        context.figures.update(
+            train(model, state.folder, params, context, keep_zeros=Fact.SPARSE in state.facts, callbacks=[schedule])
+        )
         model.cpu().eval()
         plain = load_base(state.folder)
         plain.load_state_dict(model.state_dict(), strict=False)
@@ -94,9 +135,17 @@ class Qat(Transform[QatParams]):
     def observe(self, before: State, after: Path, params: QatParams) -> Figures:
         import onnx
 
-        left = [n.name for n in weighted(onnx.load(str(after / GRAPH), load_external_data=False).graph) if in_block(n.name, params.scope)]
+        left = [
+            n.name
+            for n in weighted(onnx.load(str(after / GRAPH), load_external_data=False).graph)
+            if in_block(n.name, params.scope)
+        ]
         if left:
-            raise step_failed("E403", f"{len(left)} parts that were to be int8 are still float: {', '.join(left[:5])}", help="report it with the recipe")
+            raise step_failed(
+                "E403",
+                f"{len(left)} parts that were to be int8 are still float: {', '.join(left[:5])}",
+                help="report it with the recipe",
+            )
         return common.observe(before, after, WEIGHTS)
 
 

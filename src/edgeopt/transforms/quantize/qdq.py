@@ -19,8 +19,11 @@ from edgeopt.transforms.quantize.token_rows import as_rows
 
 @dataclass(frozen=True)
 class Format:
-    """How numbers are written. symmetric: activations have their zero in the middle. reduce_range: weights in 7 bits.
-    wide: activations in 16 bits. int4: nodes that look up rows of tables in 4 bits."""
+    """How numbers are written.
+
+    symmetric: activations have their zero in the middle. reduce_range: weights in 7 bits. wide: activations in 16 bits.
+    int4: nodes that look up rows of tables in 4 bits.
+    """
 
     symmetric: bool = False
     reduce_range: bool = False
@@ -29,7 +32,9 @@ class Format:
 
 
 def load(path: Path) -> Any:
-    """The graph with its weights, tied ones apart, and the shapes that the quantizer needs, which are inferred without the weights."""
+    """The graph with its weights, tied ones apart, and the shapes that the quantizer needs, which are inferred without
+    the weights.
+    """
     from onnx import shape_inference
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
@@ -43,9 +48,11 @@ def load(path: Path) -> Any:
 
 
 def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], form: Format, path: Path) -> None:
-    """Write the model, which is used up, with int8 products and tables. Only products with constant weights are quantized and their outputs
-    stay float, because quantizing all operators, onnxruntime's default, costs most of the accuracy; nothing but products
-    reads rounded activations."""
+    """Write the model, which is used up, with int8 products and tables.
+
+    Only products with constant weights are quantized and their outputs stay float, because quantizing all operators,
+    onnxruntime's default, costs most of the accuracy; nothing but products reads rounded activations.
+    """
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -53,18 +60,30 @@ def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], f
 
     constant = {n.name for n in weighted(model.graph)}
     # the QDQ quantizer does not know MatMulConstBOnly
-    left_out = [*excluded, *form.int4, *(n.name for n in model.graph.node if n.op_type == "MatMul" and n.name not in constant)]
+    left_out = [
+        *excluded,
+        *form.int4,
+        *(n.name for n in model.graph.node if n.op_type == "MatMul" and n.name not in constant),
+    ]
     overrides = {name: [{"quant_type": QuantType.QUInt16}] for name in form.wide}
     own = update_opset_version(model, QuantType.QInt8, QuantType.QUInt8, tensor_quant_overrides=overrides)
     data = {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
-        own, True, form.reduce_range, QuantType.QInt8, QuantType.QUInt8, TensorsData(CalibrationMethod.MinMax, data), [], left_out, OPERATORS,
+        own,
+        True,
+        form.reduce_range,
+        QuantType.QInt8,
+        QuantType.QUInt8,
+        TensorsData(CalibrationMethod.MinMax, data),
+        [],
+        left_out,
+        OPERATORS,
         {
             "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
             "ActivationSymmetric": form.symmetric,
             **({"TensorQuantOverrides": overrides} if overrides else {}),
         },
-    )  # fmt: skip
+    )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     made = quantizer.model.model

@@ -18,8 +18,10 @@ Pattern = Annotated[str, Field(min_length=1)]
 
 
 class Patterns(Strict):
-    """Parts of the model, as the graph names them: `layer.3`, `layer.*/output`, `query`, `embeddings`, `pooler`. A pattern
-    matches whole parts of a name between slashes, and `*` any letters within one."""
+    """Parts of the model, as the graph names them: `layer.3`, `layer.*/output`, `query`, `embeddings`, `pooler`.
+
+    A pattern matches whole parts of a name between slashes, and `*` any letters within one.
+    """
 
     include: list[Pattern] = Field(default=[], description="these alone; default: all")
     exclude: list[Pattern] = Field(default=[], description="these not")
@@ -52,8 +54,11 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def matching(patterns: Iterable[str], names: Sequence[str], key: str) -> set[str]:
-    """Of the names those that a pattern matches. Raises InputError E106 for a pattern that matches none, and names
-    parts that it may have meant. key: where the patterns stand in the step."""
+    """Of the names those that a pattern matches.
+
+    Raises InputError E106 for a pattern that matches none, and names parts that it may have meant. key: where the
+    patterns stand in the step.
+    """
     found: set[str] = set()
     for pattern in patterns:
         hits = {name for name in names if matches(pattern, name)}
@@ -62,7 +67,9 @@ def matching(patterns: Iterable[str], names: Sequence[str], key: str) -> set[str
             near = closest(pattern.strip("/").split("/")[-1], parts)
             guess = f"did you mean '{near}'? " if near else ""
             raise bad_input(
-                "E106", f"'{key}': the pattern '{pattern}' matches nothing in the graph", help=f"{guess}parts of its names: {', '.join(parts[:60])}"
+                "E106",
+                f"'{key}': the pattern '{pattern}' matches nothing in the graph",
+                help=f"{guess}parts of its names: {', '.join(parts[:60])}",
             )
         found |= hits
     return found
@@ -78,8 +85,10 @@ def weighted(graph: Any) -> list[Any]:
 
 
 def excluded(graph: Any, scope: Scope) -> list[str]:
-    """Names of the nodes that stay in float: those outside the scope. Embeddings and head belong to "all". Raises
-    InputError E106 where a pattern matches nothing or nothing is left."""
+    """Names of the nodes that stay in float: those outside the scope.
+
+    Embeddings and head belong to "all". Raises InputError E106 where a pattern matches nothing or nothing is left.
+    """
     if scope == "all":
         return []
     names = [n.name for n in weighted(graph)]

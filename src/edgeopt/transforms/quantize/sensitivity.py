@@ -29,9 +29,16 @@ def block_of(name: str) -> str:
     return "embeddings" if "embeddings" in name else "head"
 
 
-def rank(names: Sequence[str], alone: Callable[[Sequence[str]], float], *, worst: int | None = None, above: float | None = None) -> Ranking:
-    """Measure each block, then each node of the blocks that can hold one of the `worst` or one `above` a KL: a node alone is
-    taken to cost no more than its block. alone: the KL when these nodes are int8 and no others."""
+def rank(
+    names: Sequence[str],
+    alone: Callable[[Sequence[str]], float],
+    *,
+    worst: int | None = None,
+    above: float | None = None,
+) -> Ranking:
+    """Measure each block, then each node of the blocks that can hold one of the `worst` or one `above` a KL: a node
+    alone is taken to cost no more than its block. alone: the KL when these nodes are int8 and no others.
+    """
     blocks: dict[str, list[str]] = {}
     for name in names:
         blocks.setdefault(block_of(name), []).append(name)

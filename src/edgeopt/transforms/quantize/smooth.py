@@ -1,5 +1,6 @@
-"""SmoothQuant (Xiao et al. 2023, section 4): outlying channels of activations are made smaller and the weights' rows that
-they meet larger, which changes nothing in float and much in int8."""
+"""SmoothQuant (Xiao et al. 2023, section 4): outlying channels of activations are made smaller and the weights' rows
+that they meet larger, which changes nothing in float and much in int8.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ from edgeopt.transforms.quantize.tidy import drop_constants
 def smooth(model: Any, largest: Mapping[str, Array], excluded: Sequence[str], alpha: float) -> int:
     """Smooth the products behind each LayerNorm, in place; returns how many LayerNorms those are.
 
-    largest: for each activation the largest magnitude of each channel. s = max|X|^alpha / max|W|^(1 - alpha), the weights'
-    maximum over all products that read X. 1/s is folded into the LayerNorm; whatever else reads its output, such as the
-    residual of a post-norm encoder, reads it through a product with s."""
+    largest: for each activation the largest magnitude of each channel. s = max|X|^alpha / max|W|^(1 - alpha), the
+    weights' maximum over all products that read X. 1/s is folded into the LayerNorm; whatever else reads its output,
+    such as the residual of a post-norm encoder, reads it through a product with s.
+    """
     from onnx import helper
 
     graph = model.graph
@@ -34,10 +36,14 @@ def smooth(model: Any, largest: Mapping[str, Array], excluded: Sequence[str], al
         weights = np.max([_rows(_array(constants[n.input[1]]), n) for n in mine], axis=0)
         scale = factors(largest[output], weights, alpha)
         for place in range(1, len(norm.input)):
-            norm.input[place] = _add(graph, f"{norm.name}/smoothed_{place}", _array(constants[norm.input[place]]) / scale)
+            norm.input[place] = _add(
+                graph, f"{norm.name}/smoothed_{place}", _array(constants[norm.input[place]]) / scale
+            )
         for node in mine:
             weight = _array(constants[node.input[1]])
-            node.input[1] = _add(graph, f"{node.name}/smoothed", weight * (scale if _transposed(node) else scale[:, None]))
+            node.input[1] = _add(
+                graph, f"{node.name}/smoothed", weight * (scale if _transposed(node) else scale[:, None])
+            )
         others = [n for n in graph.node if output in n.input and n not in mine]
         if others or output in {o.name for o in graph.output}:
             restored = f"{output}_restored"

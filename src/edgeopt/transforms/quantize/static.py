@@ -27,24 +27,38 @@ _SENSITIVITY_ROWS = 64
 
 
 class SmoothQuant(Strict):
-    """Channels of activations are divided by s, and the weights that they meet multiplied, where a LayerNorm comes before
-    (Xiao et al. 2023)."""
+    """Channels of activations are divided by s, and the weights that they meet multiplied, where a LayerNorm comes
+    before (Xiao et al. 2023).
+    """
 
-    alpha: float = Field(0.5, ge=0, le=1, description="s = max|X|^alpha / max|W|^(1 - alpha): 0 evens out the weights, 1 the activations")
+    alpha: float = Field(
+        0.5, ge=0, le=1, description="s = max|X|^alpha / max|W|^(1 - alpha): 0 evens out the weights, 1 the activations"
+    )
 
 
 class StaticParams(StepParams):
     """Activations unsigned 8 bit per tensor, weights signed 8 bit per channel."""
 
     calibration: Calibration = Calibration()
-    activations: Literal["asymmetric", "symmetric"] = Field("asymmetric", description="whether zero may lie anywhere in the 8 bits, or in their middle")
-    activations_16bit: list[Pattern] = Field(default=[], description="patterns of activations that get 16 bits: exact, and slow where there is no such kernel")
-    reduce_range: bool = Field(False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8")
+    activations: Literal["asymmetric", "symmetric"] = Field(
+        "asymmetric", description="whether zero may lie anywhere in the 8 bits, or in their middle"
+    )
+    activations_16bit: list[Pattern] = Field(
+        default=[],
+        description="patterns of activations that get 16 bits: exact, and slow where there is no such kernel",
+    )
+    reduce_range: bool = Field(
+        False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8"
+    )
     scope: Scope = Field("all", description=SCOPE)
     word_table: WordTable = Field("int8", description=WORD_TABLE)
-    smoothquant: SmoothQuant | None = Field(None, description="move outlying channels of activations into the weights, see the table below")
+    smoothquant: SmoothQuant | None = Field(
+        None, description="move outlying channels of activations into the weights, see the table below"
+    )
     bias_correction: bool = Field(False, description="take what rounding the weights shifts on average off the biases")
-    exclude_worst: int | None = Field(None, ge=1, description="so many nodes stay in float: those that alone in int8 change the logits most (KL)")
+    exclude_worst: int | None = Field(
+        None, ge=1, description="so many nodes stay in float: those that alone in int8 change the logits most (KL)"
+    )
     exclude_above: float | None = Field(None, gt=0, description="instead: the nodes whose KL is above this, in nats")
     policy: Literal["fixed", "auto"] = Field(
         "fixed",
@@ -85,7 +99,13 @@ class StaticQuantize(Transform[StaticParams]):
         if params.policy == "fixed":
             return []
         if task_type(task.type).writes and params.margin.max_drop is not None:
-            return [(("tolerance",), "to measure a drop the model would write a summary of every row again for each remedy", "give tolerance: {kl: 0.01}")]
+            return [
+                (
+                    ("tolerance",),
+                    "to measure a drop the model would write a summary of every row again for each remedy",
+                    "give tolerance: {kl: 0.01}",
+                )
+            ]
         if task_type(task.type).scores and params.margin.agreement is not None:
             return [(("tolerance", "agreement"), "a score is never quite the same", "give max_drop or kl")]
         return []
@@ -98,17 +118,38 @@ class StaticQuantize(Transform[StaticParams]):
         auto = params.policy == "auto"
         with common.quiet_quantizer(context.work) as scratch:
             builder = Builder(
-                source, params.scope, rows=feeds(state.folder, rows, task), count=len(rows), percentile=params.calibration.percentile,
-                methods=[given.method, *(policies.OTHER_METHODS if auto else ())], channels=auto or given.bias, scratch=scratch,
-                symmetric=params.activations == "symmetric", reduce_range=params.reduce_range, wide=params.activations_16bit, word_table=params.word_table,
+                source,
+                params.scope,
+                rows=feeds(state.folder, rows, task),
+                count=len(rows),
+                percentile=params.calibration.percentile,
+                methods=[given.method, *(policies.OTHER_METHODS if auto else ())],
+                channels=auto or given.bias,
+                scratch=scratch,
+                symmetric=params.activations == "symmetric",
+                reduce_range=params.reduce_range,
+                wide=params.activations_16bit,
+                word_table=params.word_table,
                 progress=context.progress,
-            )  # fmt: skip
+            )
 
             def ranking(remedies: Remedies, worst: int | None, above: float | None = None) -> Ranking:
                 context.progress.say("measuring what each part alone costs in int8 …")
-                judge = Judge(source, state.folder, rows.take(range(min(_SENSITIVITY_ROWS, len(rows))), rows.name), task, metric=False)
-                found = rank(builder.names, lambda nodes: judge(builder.alone(remedies, nodes)).kl, worst=worst, above=above)
-                context.told["sensitivity"] = {"queries": judge.queries, "blocks": [*found.blocks], "nodes": [*found.nodes]}
+                judge = Judge(
+                    source,
+                    state.folder,
+                    rows.take(range(min(_SENSITIVITY_ROWS, len(rows))), rows.name),
+                    task,
+                    metric=False,
+                )
+                found = rank(
+                    builder.names, lambda nodes: judge(builder.alone(remedies, nodes)).kl, worst=worst, above=above
+                )
+                context.told["sensitivity"] = {
+                    "queries": judge.queries,
+                    "blocks": [*found.blocks],
+                    "nodes": [*found.nodes],
+                }
                 return found
 
             if auto:
@@ -117,17 +158,27 @@ class StaticQuantize(Transform[StaticParams]):
                 outcome = policies.search(builder, judge, params.margin, given, ranking, scratch / GRAPH)
                 given = outcome.chosen
                 context.told["policy"] = {
-                    "chosen": outcome.chosen.words(), "held": outcome.held, "tried": outcome.tried,
-                    "tolerance": params.margin.model_dump(exclude_none=True), "queries": judge.queries,
-                }  # fmt: skip
+                    "chosen": outcome.chosen.words(),
+                    "held": outcome.held,
+                    "tried": outcome.tried,
+                    "tolerance": params.margin.model_dump(exclude_none=True),
+                    "queries": judge.queries,
+                }
             else:
                 if params.exclude_worst or params.exclude_above:
                     worst = ranking(given, params.exclude_worst, params.exclude_above).nodes
-                    kept = [s.name for s in worst if params.exclude_above is None or s.kl > params.exclude_above][: params.exclude_worst]
+                    kept = [s.name for s in worst if params.exclude_above is None or s.kl > params.exclude_above][
+                        : params.exclude_worst
+                    ]
                     given = replace(given, kept=tuple(kept))
                 builder.build(given, scratch / GRAPH)
             move_graph(scratch / GRAPH, context.output)
-        context.figures.update(builder.counts, calibration_rows=len(rows), calibration_fingerprint=rows.fingerprint, calibration_method=given.method)
+        context.figures.update(
+            builder.counts,
+            calibration_rows=len(rows),
+            calibration_fingerprint=rows.fingerprint,
+            calibration_method=given.method,
+        )
         if given.kept:
             context.told["kept_float"] = list(given.kept)
         common.finish(state, context.output, context.figures, params.scope, params.word_table)

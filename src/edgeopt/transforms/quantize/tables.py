@@ -1,5 +1,8 @@
-"""Tables of embeddings in 4 bits. A row is looked up and not multiplied, so that its rounding adds up with nothing; in blocks
-it costs about what 8 bits with one scale for the table cost, in half of the bytes."""
+"""Tables of embeddings in 4 bits.
+
+A row is looked up and not multiplied, so that its rounding adds up with nothing; in blocks it costs about what 8 bits
+with one scale for the table cost, in half of the bytes.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,16 @@ ROWS = 2048
 
 def word_tables(graph: Any, excluded: Collection[str]) -> list[str]:
     """Names of the nodes that look up rows of a table that is worth it, and can be cut into blocks."""
-    sizes = {t.name: t.dims for t in graph.initializer if len(t.dims) == 2 and t.dims[0] >= ROWS and t.dims[1] % BLOCK == 0}
+    sizes = {
+        t.name: t.dims for t in graph.initializer if len(t.dims) == 2 and t.dims[0] >= ROWS and t.dims[1] % BLOCK == 0
+    }
     return [n.name for n in graph.node if n.op_type == "Gather" and n.input[0] in sizes and n.name not in excluded]
 
 
 def to_int4(model: Any, names: Collection[str]) -> None:
-    """Let these nodes of a float or int8 graph read their tables in 4 bits, in place (onnxruntime's GatherBlockQuantized)."""
+    """Let these nodes of a float or int8 graph read their tables in 4 bits, in place (onnxruntime's
+    GatherBlockQuantized).
+    """
     from onnx import helper, numpy_helper
 
     if not names:
@@ -41,11 +48,23 @@ def to_int4(model: Any, names: Collection[str]) -> None:
         if table not in gone:
             gone.add(table)
             values, scales, zeros = rounded(numpy_helper.to_array(tables[table]))
-            made += [_packed(f"{table}_int4", values), numpy_helper.from_array(scales, f"{table}_scale"), _packed(f"{table}_zero_point", zeros)]
-        nodes.append(helper.make_node(
-            "GatherBlockQuantized", [f"{table}_int4", node.input[1], f"{table}_scale", f"{table}_zero_point"], node.output, node.name,
-            domain="com.microsoft", block_size=BLOCK, gather_axis=0, quantize_axis=1,
-        ))  # fmt: skip
+            made += [
+                _packed(f"{table}_int4", values),
+                numpy_helper.from_array(scales, f"{table}_scale"),
+                _packed(f"{table}_zero_point", zeros),
+            ]
+        nodes.append(
+            helper.make_node(
+                "GatherBlockQuantized",
+                [f"{table}_int4", node.input[1], f"{table}_scale", f"{table}_zero_point"],
+                node.output,
+                node.name,
+                domain="com.microsoft",
+                block_size=BLOCK,
+                gather_axis=0,
+                quantize_axis=1,
+            )
+        )
     del graph.node[:]
     graph.node.extend(nodes)
     drop_constants(graph, gone)
@@ -57,7 +76,8 @@ def to_int4(model: Any, names: Collection[str]) -> None:
 
 def rounded(table: Array) -> tuple[Array, Array, Array]:
     """(values, scales, zero points) of a float table (rows × width): values from 0 to 15 of its shape, the others of
-    (rows × width / BLOCK); a number is (value − zero point)·scale. Zero is a value of its own."""
+    (rows × width / BLOCK); a number is (value − zero point)·scale. Zero is a value of its own.
+    """
     blocks = table.reshape(table.shape[0], -1, BLOCK).astype(np.float32)
     low, high = np.minimum(blocks.min(-1), 0.0), np.maximum(blocks.max(-1), 0.0)
     scales = ((high - low) / 15).astype(np.float32)

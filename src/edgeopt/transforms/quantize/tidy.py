@@ -26,11 +26,17 @@ def shapes(model: Any) -> dict[str, tuple[int | str, ...]]:
     small = bare(model)
     del small.graph.value_info[:]  # what others inferred gives equal sizes several names
     found = shape_inference.infer_shapes(small, data_prop=True).graph
-    return {v.name: tuple(d.dim_param or d.dim_value or "" for d in v.type.tensor_type.shape.dim) for v in [*found.value_info, *found.input, *found.output]}
+    return {
+        v.name: tuple(d.dim_param or d.dim_value or "" for d in v.type.tensor_type.shape.dim)
+        for v in [*found.value_info, *found.input, *found.output]
+    }
 
 
 def is_product(node: Any, made: Mapping[str, Any]) -> bool:
-    """Whether a node multiplies a dequantized activation by a dequantized constant. made: the node that makes each tensor."""
+    """Whether a node multiplies a dequantized activation by a dequantized constant.
+
+    made: the node that makes each tensor.
+    """
     if node.op_type not in ("MatMul", "Gemm"):
         return False
     activation, weight = (made.get(name) for name in node.input[:2])
@@ -40,11 +46,17 @@ def is_product(node: Any, made: Mapping[str, Any]) -> bool:
 
 
 def float_residuals(graph: Any) -> None:
-    """Let nothing but products read rounded activations: rounding the residual sum costs time and accuracy. Rows of tables
-    stay as they are, because runtimes look up their integers."""
+    """Let nothing but products read rounded activations: rounding the residual sum costs time and accuracy.
+
+    Rows of tables stay as they are, because runtimes look up their integers.
+    """
     made = {name: n for n in graph.node for name in n.output}
     quantized = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"}
-    rounded = {n.output[0]: quantized[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in quantized}
+    rounded = {
+        n.output[0]: quantized[n.input[0]]
+        for n in graph.node
+        if n.op_type == "DequantizeLinear" and n.input[0] in quantized
+    }
     for node in graph.node:
         for i, name in enumerate(node.input):
             source = made.get(rounded.get(name, ""))
@@ -54,7 +66,9 @@ def float_residuals(graph: Any) -> None:
 
 
 def share(model: Any) -> None:
-    """Keep one of all nodes that compute the same from the same: exporters ask for the same shape in each attention block."""
+    """Keep one of all nodes that compute the same from the same: exporters ask for the same shape in each attention
+    block.
+    """
     from onnx import TensorProto, numpy_helper
 
     graph, known = model.graph, shapes(model)
@@ -79,8 +93,17 @@ def share(model: Any) -> None:
         for i, name in enumerate(node.input):
             node.input[i] = same.get(name, name)
         shape = known.get(node.input[0], ("",)) if node.op_type == "Shape" else ("",)
-        key = (node.op_type, node.domain, shape if all(shape) else tuple(node.input), tuple(sorted(a.SerializeToString() for a in node.attribute)))
-        if len(node.output) == 1 and node.output[0] not in kept and seen.setdefault(key, node.output[0]) != node.output[0]:
+        key = (
+            node.op_type,
+            node.domain,
+            shape if all(shape) else tuple(node.input),
+            tuple(sorted(a.SerializeToString() for a in node.attribute)),
+        )
+        if (
+            len(node.output) == 1
+            and node.output[0] not in kept
+            and seen.setdefault(key, node.output[0]) != node.output[0]
+        ):
             same[node.output[0]] = seen[key]
         else:
             graph.node.append(node)

@@ -1,6 +1,6 @@
-"""An int8 graph in the form that runtimes compute quickest: tokens as the rows of one matrix, so that a product is a Gemm with
-its bias inside, from where it is multiplied to where heads are told apart. What it computes stays the same, but for the biases,
-which become 32-bit integers of a product's own scale.
+"""An int8 graph in the form that runtimes compute quickest: tokens as the rows of one matrix, so that a product is a
+Gemm with its bias inside, from where it is multiplied to where heads are told apart. What it computes stays the same,
+but for the biases, which become 32-bit integers of a product's own scale.
 
 ONNX Runtime has one integer kernel for a Gemm; a MatMul of three axes needs a second pass over its output for the
 bias. It makes a float Gemm of a matrix MatMul with an Add, and of a Gemm whose output is read both as it is and
@@ -17,12 +17,27 @@ import numpy as np
 from edgeopt.transforms.quantize import tidy
 
 #: Operators that treat every number, or every token, by itself: they do not mind in which shape tokens come.
-_TOKENWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Erf", "Tanh", "Relu", "Sigmoid", "LayerNormalization", "QuantizeLinear", "DequantizeLinear"}
+_TOKENWISE = {
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Sqrt",
+    "Erf",
+    "Tanh",
+    "Relu",
+    "Sigmoid",
+    "LayerNormalization",
+    "QuantizeLinear",
+    "DequantizeLinear",
+}
 
 
 class _Matrix(NamedTuple):
-    """A tensor of tokens as a matrix: its name, the axes that its rows stand for, by what shape inference calls them, and how
-    many columns it has."""
+    """A tensor of tokens as a matrix: its name, the axes that its rows stand for, by what shape inference calls them,
+    and how many columns it has.
+    """
 
     name: str
     axes: tuple[int | str, ...]
@@ -43,7 +58,12 @@ class _Rows:
         from onnx import helper, numpy_helper
 
         graph = model.graph
-        self.graph, self.node, self.array, self.tensor = graph, helper.make_node, numpy_helper.to_array, numpy_helper.from_array
+        self.graph, self.node, self.array, self.tensor = (
+            graph,
+            helper.make_node,
+            numpy_helper.to_array,
+            numpy_helper.from_array,
+        )
         self.shapes = tidy.shapes(model)
         self.constants = {t.name: t for t in graph.initializer}
         self.made = {name: n for n in graph.node for name in n.output}
@@ -77,12 +97,16 @@ class _Rows:
 
     def _multiplies(self, node: Any) -> bool:
         """Whether a node multiplies a dequantized activation, that is a matrix now, by a dequantized matrix."""
-        return node.output[0] in self.products and (len(node.input) == 2 if node.op_type == "Gemm" else node.input[0] in self.matrices)
+        return node.output[0] in self.products and (
+            len(node.input) == 2 if node.op_type == "Gemm" else node.input[0] in self.matrices
+        )
 
     def _flatten(self, name: str, reader: Any) -> None:
         """Make the matrix of what is quantized for a product."""
         second = [n for dq in self.readers.get(reader.output[0], []) for n in self.readers.get(dq.output[0], [])]
-        width = next((self._dims(n.input[1])[0] for n in second if n.op_type == "MatMul" and n.output[0] in self.products), None)
+        width = next(
+            (self._dims(n.input[1])[0] for n in second if n.op_type == "MatMul" and n.output[0] in self.products), None
+        )
         axes = self.shapes.get(name, ())[:-1]
         if width is None or name in self.matrices or len(axes) < 2 or not all(axes):
             return
@@ -90,7 +114,9 @@ class _Rows:
         data = before.input[0] if before is not None and before.op_type == "Reshape" else name
         self._restore(data)
         matrix = f"{name}_flat"
-        self.nodes.append(self.node("Reshape", [data, self._constant(f"{matrix}_shape", np.array([-1, width]))], [matrix], matrix))
+        self.nodes.append(
+            self.node("Reshape", [data, self._constant(f"{matrix}_shape", np.array([-1, width]))], [matrix], matrix)
+        )
         if axes not in self.sizes:
             self.sizes[axes] = f"{name}_axes"
             self.nodes.append(self.node("Shape", [name], [f"{name}_axes"], f"{name}_axes", end=len(axes)))
@@ -123,14 +149,18 @@ class _Rows:
         return list(self.constants[self.made[dequantized].input[0]].dims)
 
     def _bias(self, node: Any) -> tuple[Any, str] | None:
-        """The addition of a constant behind a product, and the constant dequantized from 32-bit integers; None where there is
-        no such addition, or a scale so small that the integers would not do."""
+        """The addition of a constant behind a product, and the constant dequantized from 32-bit integers; None where
+        there is no such addition, or a scale so small that the integers would not do.
+        """
         readers = self.readers.get(node.output[0], [])
         if len(readers) != 1 or readers[0].op_type != "Add":
             return None
         other = next((name for name in readers[0].input if name != node.output[0]), "")
         scales = [self.array(self.constants[self.made[name].input[1]]) for name in node.input[:2]]
-        if other not in self.constants or self.constants[other].dims != self.constants[self.made[node.input[1]].input[1]].dims:
+        if (
+            other not in self.constants
+            or self.constants[other].dims != self.constants[self.made[node.input[1]].input[1]].dims
+        ):
             return None
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.multiply(*scales).astype(np.float32)
@@ -138,7 +168,10 @@ class _Rows:
         if not np.all(np.abs(integers) < 2**31):
             return None
         name = f"{node.name}_bias"
-        given = [self._constant(f"{name}_quantized", integers, np.int32), self._constant(f"{name}_scale", scale, np.float32)]
+        given = [
+            self._constant(f"{name}_quantized", integers, np.int32),
+            self._constant(f"{name}_scale", scale, np.float32),
+        ]
         self.nodes.append(self.node("DequantizeLinear", given, [name], f"{name}_DequantizeLinear", axis=0))
         return readers[0], name
 

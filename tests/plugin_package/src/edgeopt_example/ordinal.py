@@ -18,13 +18,16 @@ _SPANS = {"quadratic_kappa": (-1.0, 2.0)}
 
 
 class OrdinalRegression(CountedTask):
-    """K classes in the order of their numbers, or of `task.labels`, have K − 1 outputs, each trained by binary cross-entropy to say
-    whether the label is above a class; the answer is how many say so. The reduction is that of Li and Lin (2006, Ordinal Regression
-    by Extended Binary Classification); the loss of all in one network is that of Niu et al. (2016, Ordinal Regression with Multiple
-    Output CNN for Age Estimation, equation 3, without weights of the outputs).
+    """K classes in the order of their numbers, or of `task.labels`, have K − 1 outputs, each trained by binary
+    cross-entropy to say whether the label is above a class; the answer is how many say so. The reduction is that of Li
+    and Lin (2006, Ordinal Regression by Extended Binary Classification); the loss of all in one network is that of Niu
+    et al. (2016, Ordinal Regression with Multiple Output CNN for Age Estimation, equation 3, without weights of the
+    outputs).
 
-    accuracy; within_one, the share of answers at most one class off; quadratic_kappa, Cohen's kappa with squared weights (1968);
-    closeness, 1 minus the mean absolute error as a share of the largest, so that more is better as everywhere."""
+    accuracy; within_one, the share of answers at most one class off; quadratic_kappa, Cohen's kappa with squared
+    weights (1968); closeness, 1 minus the mean absolute error as a share of the largest, so that more is better as
+    everywhere.
+    """
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     known_metrics: ClassVar[tuple[str, ...]] = ("quadratic_kappa", "accuracy", "within_one", "closeness")
@@ -39,7 +42,11 @@ class OrdinalRegression(CountedTask):
     def classes(self, rows: Sequence[Raw], given: Sequence[str] | None) -> list[str]:
         found = list(given or classes_of((label, place) for _, label, place in rows))
         if given is None and not all(name.lstrip("-").isdecimal() for name in found):
-            raise bad_input("E304", f"classes with names have no order: {', '.join(found[:5])}", help="name them from the lowest to the highest in task.labels")
+            raise bad_input(
+                "E304",
+                f"classes with names have no order: {', '.join(found[:5])}",
+                help="name them from the lowest to the highest in task.labels",
+            )
         return found
 
     def label(self, raw: Any, place: Place) -> int:
@@ -53,7 +60,12 @@ class OrdinalRegression(CountedTask):
 
     def head_options(self) -> dict[str, Any]:
         names = {k: f"above {name}" for k, name in enumerate(self.names[:-1])}
-        return {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}, "problem_type": "multi_label_classification"}
+        return {
+            "num_labels": len(names),
+            "id2label": names,
+            "label2id": {v: k for k, v in names.items()},
+            "problem_type": "multi_label_classification",
+        }
 
     def label_batch(self, labels: list[Any], width: int) -> Values:
         return (np.array(labels)[:, None] > np.arange(self.outputs)).astype(np.float32)
@@ -103,10 +115,15 @@ class OrdinalRegression(CountedTask):
         """Always the most frequent class, and always the one in the middle of the rows."""
         classes = {int(np.bincount(labels.astype(int)).argmax()), int(np.median(labels))}
         levels = np.arange(self.outputs)
-        return {f"always answering '{self.names[c]}'": np.tile(np.where(c > levels, 1.0, -1.0), (len(labels), 1)) for c in sorted(classes)}
+        return {
+            f"always answering '{self.names[c]}'": np.tile(np.where(c > levels, 1.0, -1.0), (len(labels), 1))
+            for c in sorted(classes)
+        }
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:
-        return [f"The candidate's answers are {np.abs(labels - self.predict(outputs)).mean():.4f} classes off on average (its mean absolute error)."]
+        return [
+            f"The candidate's answers are {np.abs(labels - self.predict(outputs)).mean():.4f} classes off on average (its mean absolute error)."
+        ]
 
     @property
     def information(self) -> str:
@@ -135,4 +152,8 @@ class ThresholdLoss(LabelLoss):
         import torch
 
         classes = levels.sum(-1).long()
-        return torch.ones(len(levels), device=levels.device) if self.weights is None else torch.tensor(self.weights, device=levels.device)[classes]
+        return (
+            torch.ones(len(levels), device=levels.device)
+            if self.weights is None
+            else torch.tensor(self.weights, device=levels.device)[classes]
+        )
