@@ -58,8 +58,9 @@ def main() -> None:
     save(
         options.name,
         {
-            "what": "a student of half the layers; metrics of the exported FP32 file on validation; `over hard labels`: the same seed's student trained with "
-            "hard labels alone, on the same rows, paired 90 % intervals (one-sided 95 % bounds)",
+            "what": "a student of half the layers; metrics of the exported FP32 file on validation; "
+            "`over hard labels`: the same seed's student trained with hard labels alone, on the same rows, paired "
+            "90 % intervals (one-sided 95 % bounds)",
             "model": options.model.name,
             "task": options.task,
             "train_rows": options.max_rows or "all",

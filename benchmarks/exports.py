@@ -38,8 +38,9 @@ def main() -> None:
     save(
         options.name,
         {
-            "what": "one int8 model in several runtimes: p50 in ms at 128 tokens and at the rows' own lengths, batch 1, on 1 and 2 threads; "
-            "typical_ms_1 is the geometric mean of the two lengths on one thread, by which `export: auto` chooses",
+            "what": "one int8 model in several runtimes: p50 in ms at 128 tokens and at the rows' own lengths, batch "
+            "1, on 1 and 2 threads; typical_ms_1 is the geometric mean of the two lengths on one thread, by which "
+            "`export: auto` chooses",
             "model": options.model.name,
             "task": options.task,
             "rows": report.task.rows,
@@ -155,9 +156,10 @@ def _markdown(report: Report, rows: dict[str, dict[str, Any]], kept: str, fastes
     ]
     chosen = "which is the fastest row" if kept == fastest else f"and the fastest row is {fastest}"
     return (
-        f"# {report.model.rpartition('/')[2]} in several runtimes\n\n{report.task.rows} rows; made by `benchmarks/exports.py` on {host.cpu_name()}, "
-        f"{report.created}.\n`export: auto` kept {kept}, {chosen} (by the geometric mean of both lengths on one thread).\nA logit's "
-        f"difference is from what the file was made of: the int8 graph, or the FP32 model where the exporter quantizes itself.\n\n{table(columns, lines)}"
+        f"# {report.model.rpartition('/')[2]} in several runtimes\n\n{report.task.rows} rows; made by "
+        f"`benchmarks/exports.py` on {host.cpu_name()}, {report.created}.\n`export: auto` kept {kept}, {chosen} (by "
+        "the geometric mean of both lengths on one thread).\nA logit's difference is from what the file was made of: "
+        f"the int8 graph, or the FP32 model where the exporter quantizes itself.\n\n{table(columns, lines)}"
     )
 
 

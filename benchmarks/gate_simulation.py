@@ -194,9 +194,10 @@ def table(found: list[dict[str, Any]], worst: list[dict[str, Any]], repeats: int
     lines = [
         "# Error rates of gates on metrics",
         "",
-        f"`python -m benchmarks.gate_simulation`: a gate of {MARGIN * 100:g} point at {CONFIDENCE:.0%} confidence, on {repeats} samples of synthetic rows "
-        f"on which the true drop is known. Where it is just the margin, to pass and to fail are errors, and each may happen in {nominal:.0%} of samples "
-        f"(up to {limit:.1%} in {repeats} of them, by chance); so with failing no drop, and with passing 3 points. All else is power.",
+        f"`python -m benchmarks.gate_simulation`: a gate of {MARGIN * 100:g} point at {CONFIDENCE:.0%} confidence, on "
+        f"{repeats} samples of synthetic rows on which the true drop is known. Where it is just the margin, to pass "
+        f"and to fail are errors, and each may happen in {nominal:.0%} of samples (up to {limit:.1%} in {repeats} of "
+        "them, by chance); so with failing no drop, and with passing 3 points. All else is power.",
         "",
         "| Metric | Rows | True drop | pass | fail | inconclusive | errors within nominal |",
         "|---|---:|---|---:|---:|---:|---|",
@@ -208,13 +209,15 @@ def table(found: list[dict[str, Any]], worst: list[dict[str, Any]], repeats: int
         lines.append(f"| {r['metric']} | {r['rows']:,} | {DROPS[r['drop']]} | {rates} | {'yes' if held else 'no'} |")
     lines += [
         "",
-        f"The worst of four slices ({', '.join(map(str, SLICE_ROWS))} rows), accuracy, a gate of {SLICE_MARGIN * 100:g} points over all of them:",
+        f"The worst of four slices ({', '.join(map(str, SLICE_ROWS))} rows), accuracy, a gate of "
+        f"{SLICE_MARGIN * 100:g} points over all of them:",
         "",
         "| True drop | pass | fail | inconclusive |",
         "|---|---:|---:|---:|",
         *(f"| {r['slices']} | {r['pass']:.1%} | {r['fail']:.1%} | {r['inconclusive']:.1%} |" for r in worst),
         "",
-        "Errors in bold. Synthetic rows: both models' right and wrong answers are drawn independently from row to row, scores are normal.",
+        "Errors in bold. Synthetic rows: both models' right and wrong answers are drawn independently from row to "
+        "row, scores are normal.",
         "",
     ]
     return "\n".join(lines)

@@ -85,7 +85,8 @@ def main() -> None:
     save(
         title,
         {
-            "what": "int8 of one fine-tuned encoder; metrics on validation, paired 90 % intervals (one-sided 95 % bounds); latency of one text of 128 tokens",
+            "what": "int8 of one fine-tuned encoder; metrics on validation, paired 90 % intervals (one-sided 95 % "
+            "bounds); latency of one text of 128 tokens",
             "model": options.model.name,
             "task": options.task,
             "train_rows": options.max_rows or "all",

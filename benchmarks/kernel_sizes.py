@@ -37,7 +37,8 @@ def main() -> None:
     save(
         "kernel_sizes",
         {
-            "what": "time of a feed-forward block at a size, over the straight line between the multiples of 32 around it; batch 1, 128 tokens, one thread",
+            "what": "time of a feed-forward block at a size, over the straight line between the multiples of 32 "
+            "around it; batch 1, 128 tokens, one thread",
             "bases": VARIED,
             "repeats": options.repeats,
             "penalty": results,

@@ -134,7 +134,10 @@ def report(repeats: list[dict[str, Any]], options: argparse.Namespace) -> None:
         "begun anew after a drift": sum(r["restarts"] > 0 for r in repeats),
         "openings": sorted({len(r["openings"]) for r in repeats}),
     }
-    gate = f"latency.p50 max_ratio {GATE.max_ratio:g} at {GATE.confidence:.0%}, {options.tokens} tokens, 1 thread, {options.queries} queries"
+    gate = (
+        f"latency.p50 max_ratio {GATE.max_ratio:g} at {GATE.confidence:.0%}, {options.tokens} tokens, 1 thread, "
+        f"{options.queries} queries"
+    )
     save("latency_honesty", {"what": gate, "machine (least, median, most)": machine, "results": results})
     columns = ["", *next(iter(results.values()))]
     text = "\n\n".join((__doc__ or "").split("\n\n")[1:2])

@@ -201,8 +201,8 @@ def report(found: list[dict[str, Any]]) -> None:
             results.append({"candidate": f"{what}{how}, every file", **counted(every, decide, truth[name])})
     load = sorted(f["load"] for f in found)
     about = {
-        "what": f"{GATE.metric} min_speedup {GATE.min_speedup:g} at {GATE.confidence:.0%}, 16 tokens, 1 thread, {SITTINGS} sittings "
-        f"of {TARGET.queries // SITTINGS} queries",
+        "what": f"{GATE.metric} min_speedup {GATE.min_speedup:g} at {GATE.confidence:.0%}, 16 tokens, 1 thread, "
+        f"{SITTINGS} sittings of {TARGET.queries // SITTINGS} queries",
         "minutes from the first occasion to the last": round((found[-1]["at"] - found[0]["at"]) / 60),
         "baseline files": len(files),
         "load average (least, median, most)": [load[0], load[len(load) // 2], load[-1]],
@@ -219,7 +219,8 @@ def report(found: list[dict[str, Any]]) -> None:
     notes = "".join(f"- {k}: {v}\n" for k, v in about.items() if k != "what")
     write(
         "occasions.md",
-        f"# Ratios of latencies taken at two times\n\n{text}\n\nGate: {about['what']}.\n\n{table(list(results[0]), rows)}\n{notes}",
+        f"# Ratios of latencies taken at two times\n\n{text}\n\nGate: "
+        f"{about['what']}.\n\n{table(list(results[0]), rows)}\n{notes}",
     )
 
 

@@ -97,7 +97,8 @@ def main() -> None:
     save(
         options.name,
         {
-            "what": "each method alone; seconds, memory and rate of the training; metrics of the exported file on validation; logits against torch on train rows",
+            "what": "each method alone; seconds, memory and rate of the training; metrics of the exported file on "
+            "validation; logits against torch on train rows",
             "model": options.model.name,
             "task": options.task,
             "train_rows": options.max_rows or "all",

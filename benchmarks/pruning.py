@@ -59,7 +59,8 @@ def main() -> None:
     save(
         options.name,
         {
-            "what": "structured pruning of one fine-tuned encoder; metrics of the exported FP32 file on validation, paired 90 % intervals (one-sided 95 % bounds)",
+            "what": "structured pruning of one fine-tuned encoder; metrics of the exported FP32 file on validation, "
+            "paired 90 % intervals (one-sided 95 % bounds)",
             "model": options.model.name,
             "task": options.task,
             "train_rows": options.max_rows or "all",
@@ -102,7 +103,10 @@ def variants(options: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def _peer(name: str) -> str:
-    return f"Torch-Pruning, global, {PEERS[name]}, heads and neurons to {MACS:.0%} of the multiply-accumulates; then one epoch of fine-tuning"
+    return (
+        f"Torch-Pruning, global, {PEERS[name]}, heads and neurons to {MACS:.0%} of the multiply-accumulates; then one "
+        "epoch of fine-tuning"
+    )
 
 
 def run_of(name: str, steps: dict[str, list[dict[str, Any]]], options: Any, work: Path) -> Path:

@@ -58,7 +58,8 @@ def main() -> None:
     save(
         options.name,
         {
-            "what": f"step: forward, backward and AdamW on {options.batch} rows of {options.length} tokens; memory: bytes, of a process that takes 3 steps",
+            "what": f"step: forward, backward and AdamW on {options.batch} rows of {options.length} tokens; memory: "
+            "bytes, of a process that takes 3 steps",
             "model": "BERT-base, random weights" if options.base_size else options.model.name,
             "precision": host.resolve_precision("auto"),
             "rounds": options.repeats,

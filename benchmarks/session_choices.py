@@ -85,7 +85,8 @@ def main() -> None:
     save(
         "session_choices",
         {
-            "what": f"p50 with ONNX Runtime's default options over p50 with one changed: value, low, high; batch 1, {TOKENS} tokens",
+            "what": "p50 with ONNX Runtime's default options over p50 with one changed: value, low, high; batch 1, "
+            f"{TOKENS} tokens",
             "rounds": ROUNDS,
             "seconds": round(time.monotonic() - began),
             "same graph": same,

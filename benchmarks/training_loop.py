@@ -53,7 +53,8 @@ def main() -> None:
     save(
         "training_loop",
         {
-            "what": f"seconds of one epoch over {options.rows} rows, batch {BATCH}; ratio: plain script over edgeopt, pair by pair",
+            "what": f"seconds of one epoch over {options.rows} rows, batch {BATCH}; ratio: plain script over edgeopt, "
+            "pair by pair",
             "repeats": options.repeats,
             "precision": host.resolve_precision("auto"),
             "seconds": {k: spread(v) for k, v in seconds.items()},

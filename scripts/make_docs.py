@@ -39,8 +39,10 @@ MEANINGS = {
     "RecipeHead.task": "what is learned and on which rows, see [task](#task)",
     "RecipeHead.baseline": "the FP32 reference, see [baseline](#baseline)",
     "RecipeHead.steps": "the transforms in order, see [steps](#steps)",
-    "RecipeHead.export": "what is written, a list, or `auto` for the fastest of all formats; the first is the candidate, see [export](#export)",
-    "RecipeHead.targets": "what latency is measured on: names of device profiles, or profiles written in place, see [targets](#targets)",
+    "RecipeHead.export": "what is written, a list, or `auto` for the fastest of all formats; the first is the "
+    "candidate, see [export](#export)",
+    "RecipeHead.targets": "what latency is measured on: names of device profiles, or profiles written in place, see "
+    "[targets](#targets)",
     "RecipeHead.gates": "what must be true of the result, see [gates](#gates)",
     "RecipeHead.seed": "of every random choice; a trained step may have its own",
     "DatasetSpec.revision": "branch, tag or commit of the hub dataset",
@@ -62,7 +64,8 @@ MEANINGS = {
     "TrainParams.schedule": "of the learning rate after the warm-up",
     "TrainParams.warmup_ratio": "share of the optimizer steps in which the rate rises",
     "TrainParams.weight_decay": "AdamW's, not on biases and LayerNorm",
-    "TrainParams.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric (of summaries: loss) on the selection rows",
+    "TrainParams.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric (of "
+    "summaries: loss) on the selection rows",
     "Baseline.finetune": "training keys, see [training](#training); without it the model must have a trained head",
     "ExportSpec.format": "name of an exporter, or `auto`",
     "ExportSpec.options": "the exporter's own",
@@ -185,7 +188,10 @@ def transform(name: str) -> Iterator[str]:
     found = registry.get(name)
     contract, params = found.contract, found.Params
     yield from ("", f"### {name}", "", tidy(type(found).__doc__), "")
-    yield f"Needs: {facts(contract.requires)}. Brings: {facts(contract.adds)}. Takes away: {facts(contract.removes)}. Refuses: {facts(contract.forbids)}."
+    yield (
+        f"Needs: {facts(contract.requires)}. Brings: {facts(contract.adds)}. Takes away: {facts(contract.removes)}. "
+        f"Refuses: {facts(contract.forbids)}."
+    )
     own, trains = own_keys(params)
     if own:
         yield ""
@@ -226,10 +232,12 @@ def reference() -> str:
     lines = [
         "# Every key of a recipe",
         "",
-        "Made by `scripts/make_docs.py` from the code that checks recipes; do not edit. The same as a JSON schema for editors:",
+        "Made by `scripts/make_docs.py` from the code that checks recipes; do not edit. The same as a JSON schema for "
+        "editors:",
         "[schema/recipe-v1.json](../schema/recipe-v1.json), or `edgeopt schema`.",
         "",
-        "Paths are absolute or relative to the recipe. Unknown keys are refused. Any value can be overridden on the command",
+        "Paths are absolute or relative to the recipe. Unknown keys are refused. Any value can be overridden on the "
+        "command",
         "line, a step by its id: `--set steps.int8.calibration.samples=64`.",
         "",
         *table(s.RecipeHead),
@@ -248,8 +256,10 @@ def reference() -> str:
         "",
         "## steps",
         "",
-        "A list, because order is meaning. Each entry has `use` (the transform), may have `id` (default: the last word of",
-        "`use`; it must be unique, and `baseline`, `load` and `onnx` are taken), and the transform's own keys beside them.",
+        "A list, because order is meaning. Each entry has `use` (the transform), may have `id` (default: the last "
+        "word of",
+        "`use`; it must be unique, and `baseline`, `load` and `onnx` are taken), and the transform's own keys beside "
+        "them.",
         "edgeopt puts the export to ONNX before the first step that needs a graph.",
         *(line for name in registry.names() for line in transform(name)),
         *section("export", s.ExportSpec),
@@ -257,8 +267,9 @@ def reference() -> str:
         "| Format | What | Runs in | Converts | Padding | Options |",
         "|---|---|---|---|---|---|",
         *(
-            f"| `{name}` | {exporter(name).summary} | {exporter(name).runtime} | {exporter(name).source} | {', '.join(exporter(name).paddings)} "
-            f"| {', '.join(f'`{k}`: {shown(v)}' for k, v in exporter(name).known_options.items()) or 'none'} |"
+            f"| `{name}` | {exporter(name).summary} | {exporter(name).runtime} | {exporter(name).source} | "
+            f"{', '.join(exporter(name).paddings)} | "
+            f"{', '.join(f'`{k}`: {shown(v)}' for k, v in exporter(name).known_options.items()) or 'none'} |"
             for name in exporter_names()
         ),
         *section("targets", s.Target),
@@ -271,7 +282,8 @@ def reference() -> str:
         *section("A variant of an axis", s.Variant, level=3),
         *section("insert", s.Insert, level=4),
         "",
-        "Each cell is a recipe of its own, without `matrix`. `--set` is applied before the cells are made, so that what a variant",
+        "Each cell is a recipe of its own, without `matrix`. `--set` is applied before the cells are made, so that "
+        "what a variant",
         f"sets wins. At most {LARGEST} combinations, those that are excluded among them.",
     ]
     unused = sorted(set(MEANINGS) - used)
@@ -350,7 +362,10 @@ def light() -> str:
     """The dependencies without those that a machine which only gates does without."""
     given = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     kept = [line for line in given if re.split("[<>=]", line)[0] not in HEAVY]
-    head = "# What `edgeopt gate` needs, where edgeopt itself is installed with --no-deps (docs/ci.md). Made by scripts/make_docs.py."
+    head = (
+        "# What `edgeopt gate` needs, where edgeopt itself is installed with --no-deps (docs/ci.md). Made by "
+        "scripts/make_docs.py."
+    )
     return "\n".join([head, *kept]) + "\n"
 
 

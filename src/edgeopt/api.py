@@ -313,7 +313,10 @@ def apply_cells(
             raise bad_input("E120", "the recipe has no matrix", help="use apply, which takes it as it is")
         loaded = loaded.metered() if emissions else loaded
         if Group.launched() > 1:
-            help = "apply each cell by itself, with --cell NAME; then the matrix on one process, which finds them finished in OUT/cells"
+            help = (
+                "apply each cell by itself, with --cell NAME; then the matrix on one process, which finds them "
+                "finished in OUT/cells"
+            )
             raise bad_input("E120", "a recipe with a matrix runs on one process", help=help)
         to = Path(out or Path("runs") / loaded.name).resolve()
         return Cells(to, run_cells(loaded, _store(store), to, shown, locks=_lock(locked, to), remeasure=remeasure))

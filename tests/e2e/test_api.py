@@ -226,7 +226,10 @@ def test_names_are_there_without_torch() -> None:
     assert sorted([*api.__all__, "__version__"]) == edgeopt.__all__ and set(edgeopt.__all__) <= set(dir(edgeopt))
     importlib.import_module("edgeopt.plan.steps")  # the package of the name must not take the function's place
     assert edgeopt.plan is api.plan
-    code = "import sys, edgeopt; edgeopt.plan; edgeopt.Run; print([m for m in ('torch', 'transformers', 'onnxruntime', 'scipy') if m in sys.modules])"
+    code = (
+        "import sys, edgeopt; edgeopt.plan; edgeopt.Run; print([m for m in ('torch', 'transformers', 'onnxruntime', "
+        "'scipy') if m in sys.modules])"
+    )
     assert edgeopt_process(python=("-c", code)).out.strip() == "[]"
     with pytest.raises(AttributeError):
         _ = edgeopt.nothing  # type: ignore[attr-defined]

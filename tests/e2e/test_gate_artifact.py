@@ -152,7 +152,10 @@ def without_torch(folder: Path, *args: object) -> Any:
 
 
 def test_no_torch_is_needed(made: Made, tmp_path: Path) -> None:
-    gates = "gates=[{metric: accuracy, max_drop: 0.2}, {metric: f1, max_drop: 0.2}, {metric: latency.p50, max_ms: 1000}, {metric: memory.peak, max_mb: 5000}]"
+    gates = (
+        "gates=[{metric: accuracy, max_drop: 0.2}, {metric: f1, max_drop: 0.2}, {metric: latency.p50, max_ms: 1000}, "
+        "{metric: memory.peak, max_mb: 5000}]"
+    )
     done = without_torch(
         tmp_path,
         "gate",

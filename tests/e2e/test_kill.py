@@ -115,7 +115,8 @@ def survives(recipe: Path, more: list[str], work: Path, kills: int, seed: int, m
         assert not [p for p in folder.iterdir() if p.name.startswith(".run")]
         since = "of its measuring" if measured else f"of {duration:.1f} s"
         print(
-            f"killed at {moment:.1f} s {since} ({'had ended' if during is None else during or 'no worker'}): completed, same model",
+            f"killed at {moment:.1f} s {since} ({'had ended' if during is None else during or 'no worker'}): "
+            "completed, same model",
             flush=True,
         )
     return moments

@@ -168,8 +168,8 @@ def test_a_run_says_what_it_trained_on(recipe: Path, tmp_path: Path) -> None:
     assert figures["class_weights"] == {"0": 1.0, "1": 1.0}
     assert figures["optimizer_steps"] == 12
     assert (
-        "Trained with 20 rows of more besides; 10 more are in validation too and were left out. Nothing is measured on them."
-        in report["notes"]
+        "Trained with 20 rows of more besides; 10 more are in validation too and were left out. Nothing is measured "
+        "on them." in report["notes"]
     )
     assert len((tmp_path / "run" / "predictions.jsonl").read_text().splitlines()) == 96
     data = load_rows(load_recipe(recipe))

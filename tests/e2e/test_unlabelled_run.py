@@ -114,14 +114,17 @@ def test_a_run_says_what_it_learned_from(tiny_model: Path, tiny_data: Path, tmp_
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     figures = next(s["figures"] for s in report["steps"] if s["id"] == "small")
     assert [s["drawn"] for s in figures["sources"]] == [[8, 8, 8], [8, 8, 8]]
-    note = f"Step 'small' also learned from its teacher on 20 rows of {tmp_path.name} without labels; 3 more are in validation, or held out"
+    note = (
+        f"Step 'small' also learned from its teacher on 20 rows of {tmp_path.name} without labels; 3 more are in "
+        "validation, or held out"
+    )
     assert any(n.startswith(note) for n in report["notes"])
     assert "unlabelled.0" in json.loads((tmp_path / "run" / "recipe.lock").read_text())["data"]
     write(tmp_path / "texts.jsonl", texts(21))
     plan = edgeopt("plan", recipe, "--store", tmp_path / "store")
     assert (
-        f"data: 256 train + 21 of {tmp_path.name} without labels (0 that validation has too left out) and 96 validation rows"
-        in plan.out
+        f"data: 256 train + 21 of {tmp_path.name} without labels (0 that validation has too left out) and 96 "
+        "validation rows" in plan.out
     )
     (line,) = (line for line in plan.out.splitlines() if line.startswith("candidate.small"))
     assert "the rows without labels changed" in line

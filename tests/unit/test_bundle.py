@@ -211,7 +211,10 @@ def test_another_label_fails_the_self_test_unless_the_two_were_near(bundle: Path
 
 def test_a_query_of_one_text_is_never_two(bundle: Path) -> None:
     """A model that reads one text answers a pair as well: its tokenizer takes one."""
-    code = f"import sys; sys.path.insert(0, {str(bundle)!r}); from run import Model; m = Model(); m.answer('good1'); m.answer('good1', 'bad1')"
+    code = (
+        f"import sys; sys.path.insert(0, {str(bundle)!r}); from run import Model; m = Model(); m.answer('good1'); "
+        "m.answer('good1', 'bad1')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "ValueError: this model reads 1 text at a time, not 2" in done.stderr
 

@@ -182,8 +182,8 @@ def test_a_collapsed_baseline_passes_no_drop() -> None:
     gate = decide(GateSpec(metric="accuracy", max_drop=0.01), said)
     assert (gate.verdict, gate.value) == ("inconclusive", pytest.approx(-0.3, abs=0.05))
     assert (
-        "the baseline's accuracy of 0.5300 is no better than always answering 'yes' (0.5300): a drop from it says nothing"
-        in gate.reason
+        "the baseline's accuracy of 0.5300 is no better than always answering 'yes' (0.5300): a drop from it says "
+        "nothing" in gate.reason
     )
     assert decide(GateSpec(metric="accuracy", max_drop_relative=0.01), said).verdict == "inconclusive"
     assert decide(GateSpec(metric="accuracy", min=0.7), said).verdict == "pass"  # looks at the candidate alone

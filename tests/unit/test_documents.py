@@ -58,7 +58,8 @@ def test_measured_figures_stand_only_in_pages_that_are_made_from_results(path: P
         text = re.sub(setting, "", text)
     found = [text[max(m.start() - 50, 0) : m.end() + 20] for m in FIGURE.finditer(text)]
     assert not found, (
-        f"{path}: move these into docs/measured.md, whose template reads benchmarks/results, or add what is a setting to SETTINGS: {found}"
+        f"{path}: move these into docs/measured.md, whose template reads benchmarks/results, or add what is a setting "
+        f"to SETTINGS: {found}"
     )
 
 

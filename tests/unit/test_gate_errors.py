@@ -56,8 +56,8 @@ def test_an_open_gate_says_how_many_rows_settle_it() -> None:
     assert gate.verdict == "inconclusive" and gate.rows_needed is not None
     unit = 10 ** (len(str(gate.rows_needed)) - 2)
     assert (
-        f"408 rows cannot tell whether it is within 0.01; about {-(-gate.rows_needed // unit) * unit:,} rows would, 8 times in 10"
-        in gate.reason
+        f"408 rows cannot tell whether it is within 0.01; about {-(-gate.rows_needed // unit) * unit:,} rows would, 8 "
+        "times in 10" in gate.reason
     )
     settled = Counter(_again(gate.rows_needed, (12, 14, 340, 42), seed).verdict for seed in range(200))
     assert settled["pass"] / 200 == pytest.approx(0.8, abs=0.08)

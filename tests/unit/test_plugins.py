@@ -173,7 +173,10 @@ def test_the_example_imports_what_is_promised_to_stay() -> None:
 
 
 def test_what_plugins_import_is_listed_and_needs_no_torch() -> None:
-    code = "import sys, edgeopt.plugins as p; sys.exit('torch' in sys.modules or any(not hasattr(p, name) for name in p.__all__))"
+    code = (
+        "import sys, edgeopt.plugins as p; sys.exit('torch' in sys.modules or any(not hasattr(p, name) for name in "
+        "p.__all__))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     tree = ast.parse(Path(importlib.import_module("edgeopt.plugins").__file__ or "").read_text(encoding="utf-8"))
     bound = [

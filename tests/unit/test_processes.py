@@ -23,9 +23,12 @@ WORKERS = {
     "a worker that is sent no signal": TOLD.replace(
         "workers.read_task()", "workers.end_with_parent = lambda: None; workers.read_task()"
     ),
-    "a copy of a worker": f"import os, sys, time; from edgeopt.measure.cold_worker import *; read_task(); in_child(lambda: exec({SLEEP!r}), '')",
-    "a script of a bundle": f"import os, sys, time; sys.path.insert(0, {str(DEVICE)!r}); import guard; guard.end_with_parent(); {SLEEP}",
-    "one that looks": f"import os, sys, time; sys.path.insert(0, {str(DEVICE)!r}); sys.platform = 'other'; import guard; guard.end_with_parent(); {SLEEP}",
+    "a copy of a worker": "import os, sys, time; from edgeopt.measure.cold_worker import *; read_task(); "
+    f"in_child(lambda: exec({SLEEP!r}), '')",
+    "a script of a bundle": f"import os, sys, time; sys.path.insert(0, {str(DEVICE)!r}); import guard; "
+    f"guard.end_with_parent(); {SLEEP}",
+    "one that looks": f"import os, sys, time; sys.path.insert(0, {str(DEVICE)!r}); sys.platform = 'other'; import "
+    f"guard; guard.end_with_parent(); {SLEEP}",
 }
 
 
@@ -61,7 +64,10 @@ def test_a_worker_ends_when_who_asked_is_killed(kind: str, tmp_path: Path) -> No
 
 
 def test_a_worker_is_told_its_task_and_answers() -> None:
-    code = "import sys; from edgeopt.support.workers import read_task; print(read_task()['a'] * 2); print('why', file=sys.stderr); sys.exit(3)"
+    code = (
+        "import sys; from edgeopt.support.workers import read_task; print(read_task()['a'] * 2); print('why', "
+        "file=sys.stderr); sys.exit(3)"
+    )
     done = run_worker(["-c", code], {"a": "x" * 100_000})
     assert (done.stdout, done.stderr, done.returncode) == ("x" * 200_000 + "\n", "why\n", 3)
 

@@ -16,7 +16,10 @@ from edgeopt.step import registry
 from edgeopt.support.errors import InputError
 from edgeopt.support.words import closest
 
-HEAD = "edgeopt: 1\nname: x\ntask: {type: text-classification, dataset: {path: data}, text: body}\nbaseline: {finetune: {epochs: 1}}\n"
+HEAD = (
+    "edgeopt: 1\nname: x\ntask: {type: text-classification, dataset: {path: data}, text: body}\nbaseline: "
+    "{finetune: {epochs: 1}}\n"
+)
 MODEL = "model: {id: m}\n"
 
 

@@ -17,7 +17,10 @@ from test_diff import lock_of
 from edgeopt.page.serve import server
 from edgeopt.support.visible import Guarded, visible, visible_json
 
-NASTY = "x\x1b]0;owned\x07\x9b2J\r\n::error file=a::owned\n  ::set-output name=a::b ##[error]c \u202eback [/b] [link=http://x]y :smile: \x7f"
+NASTY = (
+    "x\x1b]0;owned\x07\x9b2J\r\n::error file=a::owned\n  ::set-output name=a::b ##[error]c \u202eback [/b] "
+    "[link=http://x]y :smile: \x7f"
+)
 COMMANDS = [
     ("report", "run"),
     ("report", "run", "--json"),

@@ -46,7 +46,8 @@ def open_hub(task: TaskSpec, folder: Path) -> Hub:
         raise bad_input(
             "E312",
             f"{not_here(spec.path, folder)}; dataset '{shown}' cannot be loaded from the hub: {first_line(error)}",
-            help="give local files instead: task.dataset: {data_files: {train: …, validation: …}} or --set task.dataset.path=FOLDER",
+            help="give local files instead: task.dataset: {data_files: {train: …, validation: …}} or --set "
+            "task.dataset.path=FOLDER",
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
     feature = next(iter(splits.values())).features.get(task.label) if splits else None

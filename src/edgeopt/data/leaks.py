@@ -32,7 +32,8 @@ def unleaked(spec: TaskSpec, report: Split, train: Split, place: Place | None) -
             "E328",
             f"{what}, row {found[0] + 1} the first: {first if len(first) <= 80 else first[:79] + '…'}",
             place=place,
-            help="take them out of train or of the report split; `task.leaks: drop` leaves them out of the report split",
+            help="take them out of train or of the report split; `task.leaks: drop` leaves them out of the report "
+            "split",
         )
     if len(found) == len(report):
         raise bad_input(

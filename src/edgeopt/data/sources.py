@@ -53,7 +53,9 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
         )
     if not is_there(root, Path.is_dir):
         if looks_local(spec.path):
-            help = f"{nearest(spec.path, folder)} give a folder with train.jsonl and validation.jsonl, or a hub id".lstrip()
+            help = (
+                f"{nearest(spec.path, folder)} give a folder with train.jsonl and validation.jsonl, or a hub id"
+            ).lstrip()
             raise bad_input("E301", f"dataset folder {root} does not exist", help=help)
         return None
     found: Files = {}
@@ -318,7 +320,9 @@ def _check_classes(classes: Sequence[str], rows: int, stated: bool, place: Place
     if not stated and len(classes) > _MANY and 2 * len(classes) > rows:
         raise bad_input(
             "E304",
-            f"the label column has {len(classes):,} different values in {rows:,} rows, nearly one for each: they do not look like classes",
+            f"the label column has {len(classes):,} different values in {rows:,} rows, nearly one for each: they do "
+            "not look like classes",
             place=place,
-            help="name the column of the classes in task.label, or list them in task.labels; for scores use task.type text-regression",
+            help="name the column of the classes in task.label, or list them in task.labels; for scores use task.type "
+            "text-regression",
         )

@@ -33,7 +33,10 @@ def _leaked(name: str, rows: int, leaked: int) -> str:
 
 
 def _copied(name: str, rows: int, copied: int) -> str:
-    return f"{copied:,} of the {rows:,} {name} rows are copies of others: bounds count each as a row of its own, and are as much too narrow."
+    return (
+        f"{copied:,} of the {rows:,} {name} rows are copies of others: bounds count each as a row of its own, and are "
+        "as much too narrow."
+    )
 
 
 def renumbered(split: Split, old: Sequence[str], new: Sequence[str]) -> Split:

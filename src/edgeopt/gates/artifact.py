@@ -138,8 +138,9 @@ def _help_of(folder: Path) -> str:
         return _HELP
     run = folder.parent
     return (
-        f"the candidate of this run is {shown}, which is no ONNX graph: its gates are decided by `edgeopt gate {run}`, on what the run measured; "
-        "for a model that can be gated alone add onnx to the recipe's export"
+        f"the candidate of this run is {shown}, which is no ONNX graph: its gates are decided by "
+        f"`edgeopt gate {run}`, on what the run measured; for a model that can be gated alone add onnx to the "
+        "recipe's export"
     )
 
 

@@ -173,8 +173,8 @@ def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, 
     if not trained or learned:
         return []
     return [
-        f"The rows that the baseline of {path} was trained on are {'not here' if made.train else 'not in the file'}: nothing tells whether they are the "
-        "recipe's."
+        f"The rows that the baseline of {path} was trained on are {'not here' if made.train else 'not in the file'}: "
+        "nothing tells whether they are the recipe's."
     ]
 
 

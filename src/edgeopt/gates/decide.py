@@ -81,7 +81,10 @@ def _held_against_chance(metric: str, gate: Gate, evidence: Evidence) -> Gate:
     for side in evidence.sides:
         found, told = evidence.standing(side, metric), evidence.task.information
         if found.no_better and (told is None or evidence.standing(side, told).untold):
-            why = f"the {side}'s {found.metric} of {found.value:.4f} is no better than {found}: a drop {'from' if side == 'baseline' else 'to'} it says nothing"
+            why = (
+                f"the {side}'s {found.metric} of {found.value:.4f} is no better than {found}: a drop "
+                f"{'from' if side == 'baseline' else 'to'} it says nothing"
+            )
             return gate.model_copy(update={"verdict": "inconclusive", "reason": f"{gate.reason}; {why}"})
     return gate
 
@@ -174,7 +177,8 @@ def _open(
         return None, f": {what}, and no number of rows like these does: what was seen is the margin itself"
     return (
         needed,
-        f": {what}; about {_rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on these",
+        f": {what}; about {_rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on "
+        "these",
     )
 
 
@@ -201,8 +205,9 @@ def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: 
     rows = found.slice.rows
     base, candidate = (task.measure(spec.metric, evidence.labels[rows], x[rows]) for x in outputs[1:])
     reason = (
-        f"of {found.slices} slices {found.slice} drops most: {spec.metric} {base:.4f} → {candidate:.4f} on {len(rows)} rows; drop {found.drop.value:+.4f}, "
-        f"that of every slice at most {found.drop.high:+.4f} with {sure(spec.confidence)} confidence"
+        f"of {found.slices} slices {found.slice} drops most: {spec.metric} {base:.4f} → {candidate:.4f} on "
+        f"{len(rows)} rows; drop {found.drop.value:+.4f}, that of every slice at most {found.drop.high:+.4f} with "
+        f"{sure(spec.confidence)} confidence"
     )
     needed, open = _open_slice(spec, verdict, evidence, found, bound)
     small = f"; too small to tell: {', '.join(f'{p} ({len(p.rows)} rows)' for p in found.small)}" if found.small else ""

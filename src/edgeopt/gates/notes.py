@@ -39,7 +39,8 @@ def _busy(latency: Sequence[Measured]) -> list[str]:
                 else "That time is in the latencies, as of several threads the others go on meanwhile."
             )
             notes.append(
-                f"{target}: other programs had the processor for {waited / took * 100:.1f} % of the time in which latency was measured. {more}"
+                f"{target}: other programs had the processor for {waited / took * 100:.1f} % of the time in which "
+                f"latency was measured. {more}"
             )
     return notes
 
@@ -58,11 +59,13 @@ def _drifts(latency: Sequence[Measured]) -> list[str]:
         alone = drift(m.samples, None, m.openings)
         if drifted(alone):
             notes.append(
-                f"{place}: the latency of {m.subject} changed by {alone.value - 1:+.0%} from the first half of the rounds to the second."
+                f"{place}: the latency of {m.subject} changed by {alone.value - 1:+.0%} from the first half of the "
+                "rounds to the second."
             )
         if m is not base and drifted(change := drift(m.samples, base.samples, m.openings)):
             notes.append(
-                f"{place}: the ratio of {m.subject} to the baseline drifted by {change.value - 1:+.0%}: gates on it have wider bounds."
+                f"{place}: the ratio of {m.subject} to the baseline drifted by {change.value - 1:+.0%}: gates on it "
+                "have wider bounds."
             )
     return notes
 
@@ -94,7 +97,8 @@ def warnings(evidence: Evidence, metrics: Iterable[str]) -> list[str]:
     flaws = [flaw for side in evidence.sides if (flaw := evidence.broken(side))]
     if flaws:
         return [
-            f"{flaw[0].upper()}{flaw[1:]}: every gate that looks at them fails, and no figure made of them means anything."
+            f"{flaw[0].upper()}{flaw[1:]}: every gate that looks at them fails, and no figure made of them means "
+            "anything."
             for flaw in flaws
         ]
     found = {}
@@ -110,7 +114,8 @@ def warnings(evidence: Evidence, metrics: Iterable[str]) -> list[str]:
 def _said(evidence: Evidence, poor: dict[str, Standing]) -> str:
     rows = len(evidence.labels)
     parts = [
-        f"the {side}'s {s.metric} of {s.value:.4f} is {'no better' if s.no_better else f'not shown by {rows} rows to be better'} than {s}"
+        f"the {side}'s {s.metric} of {s.value:.4f} is "
+        f"{'no better' if s.no_better else f'not shown by {rows} rows to be better'} than {s}"
         for side, s in poor.items()
     ]
     said = "; ".join(parts)
@@ -121,7 +126,10 @@ def _mend(evidence: Evidence, poor: dict[str, Standing]) -> str:
     few = not any(s.no_better for s in poor.values())
     more = "report on more rows, or " if few else ""
     if "candidate" not in poor:
-        return f"the candidate is compared with a model that has learned nothing that is seen here; {more}train the baseline longer"
+        return (
+            f"the candidate is compared with a model that has learned nothing that is seen here; {more}train the "
+            "baseline longer"
+        )
     if "baseline" in poor or len(evidence.sides) == 1:
         return f"{more}train longer, or with another learning rate"
     if evidence.candidate.precision == "int8":

@@ -114,13 +114,14 @@ def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> l
     theirs = against.file.graph if against.file else against.artifact.digests()["graph"] if against.artifact else None
     if theirs == candidate.digests()["graph"]:
         return [
-            f"The candidate is compared with itself: {candidate.shown} and the baseline of {against.path} are the same graph. Nothing was lost or won, "
-            "and no gate that compares says anything; give --against the FP32 model that it was made from."
+            f"The candidate is compared with itself: {candidate.shown} and the baseline of {against.path} are the "
+            "same graph. Nothing was lost or won, and no gate that compares says anything; give --against the FP32 "
+            "model that it was made from."
         ]
     if evidence.baseline.precision == "int8":
         return [
-            f"The baseline of {against.path} is int8, and a recipe's baseline is FP32: what its own quantization lost is in no drop, and what it won in "
-            "no ratio; give --against the FP32 model."
+            f"The baseline of {against.path} is int8, and a recipe's baseline is FP32: what its own quantization lost "
+            "is in no drop, and what it won in no ratio; give --against the FP32 model."
         ]
     return []
 
@@ -229,13 +230,16 @@ def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Ag
             return gate
         reason = f"{gate.reason}; the baseline's is of {against.file.created[:10]}, not measured side by side"
         if spec.metric == "start.cold":
-            reason += ": nothing says what differs between two times, so give --against the FP32 model's folder, or a bound of max_ms"
+            reason += (
+                ": nothing says what differs between two times, so give --against the FP32 model's folder, or a bound "
+                "of max_ms"
+            )
             return gate.model_copy(update={"verdict": "inconclusive", "low": None, "high": None, "reason": reason})
         return gate.model_copy(update={"reason": reason})
     kind, bound = spec.bound
     reason = (
-        f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 model's folder, so that "
-        "both are measured here; or bound what this machine may take"
+        f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 "
+        "model's folder, so that both are measured here; or bound what this machine may take"
     )
     more = {"sequence": spec.sequence, "against": spec.against} if spec.metric.startswith("latency") else {}
     return Gate(
@@ -343,9 +347,10 @@ class _Measuring:
         if first is not None or len(own) != len(queries):
             raise bad_input(
                 "E208",
-                f"the candidate's tokenizer makes other tokens of these rows than the baseline's, first of row {(first or 0) + 1}, and both "
-                "are timed on the same",
-                help="gate latency and memory without --against, by max_ms and max_mb; or against a model with the same tokenizer",
+                "the candidate's tokenizer makes other tokens of these rows than the baseline's, first of row "
+                f"{(first or 0) + 1}, and both are timed on the same",
+                help="gate latency and memory without --against, by max_ms and max_mb; or against a model with the "
+                "same tokenizer",
             )
 
     def _answers(self, name: SubjectName) -> Answered:

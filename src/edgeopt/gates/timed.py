@@ -47,8 +47,9 @@ _ROUNDING = 1e-9
 _SMALLER = ("max_ms", "max_mb", "max_ratio")
 _MOST = 100_000
 _ONE_TIME = (
-    "the baseline was measured in one sitting, at another time, and nothing says what differs between times: measure it anew with `edgeopt baseline`, "
-    "or give --against the FP32 model's folder, so that both are measured side by side"
+    "the baseline was measured in one sitting, at another time, and nothing says what differs between times: measure "
+    "it anew with `edgeopt baseline`, or give --against the FP32 model's folder, so that both are measured side by "
+    "side"
 )
 
 
@@ -82,7 +83,10 @@ def process(spec: GateSpec, baseline: Subject, candidate: Subject, latency: list
     verdict = _judge(bounds, kind, bound)
     if verdict == "inconclusive":
         starts = len(candidate.starts.ms) if candidate.starts else 0
-        shown += f"; from {bounds.low:.4g} to {bounds.high:.4g} in {starts} starts: too near to {bound:g}, measure on a quieter machine"
+        shown += (
+            f"; from {bounds.low:.4g} to {bounds.high:.4g} in {starts} starts: too near to {bound:g}, measure on a "
+            "quieter machine"
+        )
     return Decided(bounds, verdict, shown)
 
 
@@ -162,7 +166,10 @@ def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
     if verdict == "inconclusive":
         shown += f"; {'; '.join(f'{what}; {mend}' for what, mend in doubts) or _open(bounds, bound, queries)}"
     elif doubts:
-        shown += f"; {'; '.join(what for what, _ in doubts)}: at worst {bounds.low:.4g} to {bounds.high:.4g}, which decides it all the same"
+        shown += (
+            f"; {'; '.join(what for what, _ in doubts)}: at worst {bounds.low:.4g} to {bounds.high:.4g}, which "
+            "decides it all the same"
+        )
     elif kind == "min_speedup":
         shown += f"; at least {bounds.low:.2f}× with {sure(spec.confidence)} confidence"
     return Decided(bounds, verdict, shown, place)

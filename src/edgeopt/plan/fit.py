@@ -144,7 +144,8 @@ def _head_misfit(task: TaskSpec, source: ModelSource, wanted: int | None) -> tup
         return None
     if source.problem == "multi_label_classification":
         return (
-            "the model's trained head says yes or no for each of its classes (multi_label_classification), which no task of edgeopt does",
+            "the model's trained head says yes or no for each of its classes (multi_label_classification), which no "
+            "task of edgeopt does",
             f"{bare}, for one class a text or a score",
         )
     if have == 1 and kind.has_classes:
@@ -154,7 +155,8 @@ def _head_misfit(task: TaskSpec, source: ModelSource, wanted: int | None) -> tup
         )
     if kind.scores and have == 1 and source.problem == "single_label_classification":
         return (
-            "the model's trained head has one output, and its config.json says problem_type single_label_classification, which needs two",
+            "the model's trained head has one output, and its config.json says problem_type "
+            "single_label_classification, which needs two",
             'where it gives a score, write "problem_type": "regression" into config.json',
         )
     if wanted is not None and have != wanted:

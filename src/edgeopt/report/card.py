@@ -50,7 +50,8 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         session_options=option_lines(),
         no_telemetry=ORT_LINES,
         target=report.latency[0].target if report.latency else "the target",
-        made_on=f"{report.environment.get('cpu')}, onnxruntime {report.environment.get('packages', {}).get('onnxruntime')}",
+        made_on=f"{report.environment.get('cpu')}, onnxruntime "
+        f"{report.environment.get('packages', {}).get('onnxruntime')}",
         hub=_hub_fields(report, quantized),
         figures=table(tables.figures(report)),
         bounds=tables.BOUNDS,

@@ -112,7 +112,8 @@ def note(report: Report) -> str:
     parts = [f"By CodeCarbon: {'. Or: '.join(ways)}."]
     if any(each["estimated"] for each in found) or (report.emissions and report.emissions.estimated):
         parts.append(
-            "Estimated is as good as those watts, which CODECARBON_FORCE_CPU_POWER sets; the ratio of two models does not depend on them."
+            "Estimated is as good as those watts, which CODECARBON_FORCE_CPU_POWER sets; the ratio of two models does "
+            "not depend on them."
         )
     if found:
         parts.append("Steps: their process and those it starts, when they were built.")
@@ -121,7 +122,8 @@ def note(report: Report) -> str:
 
 def _inferences(found: Emissions) -> str:
     return (
-        f"Inferences: real rows at their own lengths, one at a time with the threads of {found.target}; each model answered for {found.seconds:g} s in "
-        f"{found.blocks} blocks, and what idling takes, {fmt.significant(found.idle_watts)} W, is subtracted. The bounds are Student's t over the blocks, of "
-        f"the measurement alone. Electricity of {found.country}: {found.g_per_kwh:.0f} g CO2eq a kWh."
+        f"Inferences: real rows at their own lengths, one at a time with the threads of {found.target}; each model "
+        f"answered for {found.seconds:g} s in {found.blocks} blocks, and what idling takes, "
+        f"{fmt.significant(found.idle_watts)} W, is subtracted. The bounds are Student's t over the blocks, of the "
+        f"measurement alone. Electricity of {found.country}: {found.g_per_kwh:.0f} g CO2eq a kWh."
     )

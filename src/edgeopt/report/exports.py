@@ -78,13 +78,19 @@ def _by_speed(report: Report) -> list[Export]:
 
 def note(report: Report) -> str:
     """How to read the table, and which export was chosen and by how much."""
-    text = "All files answered the same queries in turn, each with the options it is quickest with. A logit's difference is from what the file was made of."
+    text = (
+        "All files answered the same queries in turn, each with the options it is quickest with. A logit's difference "
+        "is from what the file was made of."
+    )
     kept = next((e for e in report.exports if e.subject == "candidate"), None)
     if kept is not None and kept.made_of == "torch":
         text += f" {kept.name} is made of the float model: int8 that a step brought is not in it."
     if not report.chosen_by_speed or kept is None:
         return text
-    chosen = "of those with the best verdict the quickest over the lengths of the first target, on rows and in rounds that served this choice alone"
+    chosen = (
+        "of those with the best verdict the quickest over the lengths of the first target, on rows and in rounds that "
+        "served this choice alone"
+    )
     return f"{text} `export: auto` kept {kept.name}: {chosen}.{_gain(report, kept)}"
 
 

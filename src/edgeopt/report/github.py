@@ -97,7 +97,10 @@ def append_summary(text: str) -> str | None:
         with open(path, "a", encoding="utf-8", errors="replace", opener=_plain_file) as file:
             file.write(text)
     except (OSError, ValueError) as error:
-        return f"warning: GITHUB_STEP_SUMMARY is {path!r}, which cannot be written: {getattr(error, 'strerror', None) or error}"
+        return (
+            f"warning: GITHUB_STEP_SUMMARY is {path!r}, which cannot be written: "
+            f"{getattr(error, 'strerror', None) or error}"
+        )
     return None
 
 

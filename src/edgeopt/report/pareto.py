@@ -61,7 +61,8 @@ def withheld(found: Comparison) -> list[str]:
         return ["No Pareto front of latency: the runs' latencies are not comparable."]
     if not found.one_baseline:
         return [
-            "No Pareto front of latency: each run was timed in a sitting of its own, and their baselines are of different sizes."
+            "No Pareto front of latency: each run was timed in a sitting of its own, and their baselines are of "
+            "different sizes."
         ]
     return []
 

@@ -9,14 +9,15 @@ from edgeopt.results.model import Report
 #: Nodes of the ranking that are shown besides those that stayed in float.
 SHOWN = 12
 TRIED = (
-    "In the order in which they were tried, on rows of train that checkpoints are selected by; nothing of the report split was looked at. KL is that of "
-    "the int8 logits from the float ones, in nats; of a score, the squared difference over the scores' variance. Of what the margin is on the bounds stand "
-    "beside, at 95 % for all remedies together."
+    "In the order in which they were tried, on rows of train that checkpoints are selected by; nothing of the report "
+    "split was looked at. KL is that of the int8 logits from the float ones, in nats; of a score, the squared "
+    "difference over the scores' variance. Of what the margin is on the bounds stand beside, at 95 % for all remedies "
+    "together."
 )
 _HELD = {True: "holds", False: "missed", None: "cannot tell"}
 SENSITIVITY = (
-    "KL of the logits when this part alone is int8, on calibration rows: first every block, then the nodes of those blocks that could hold one of the "
-    "worst. A node is named as in the graph."
+    "KL of the logits when this part alone is int8, on calibration rows: first every block, then the nodes of those "
+    "blocks that could hold one of the worst. A node is named as in the graph."
 )
 
 

@@ -10,9 +10,10 @@ from edgeopt.report.table import Column, Table, numbers
 from edgeopt.results.model import Flip, Report
 
 AGREEMENT_NOTE = (
-    "Diagnostics, of which no gate is made: a large p of McNemar's test is no evidence that the models are equally good. Flips are rows that "
-    "one model alone answers rightly. KL is of the baseline's probabilities from the candidate's; probability loyalty is the mean of 1 − √JS, 1 where "
-    "both are the same (Xu et al. 2021); calibration error is that of 15 bins of equal width (Guo et al. 2017)."
+    "Diagnostics, of which no gate is made: a large p of McNemar's test is no evidence that the models are equally "
+    "good. Flips are rows that one model alone answers rightly. KL is of the baseline's probabilities from the "
+    "candidate's; probability loyalty is the mean of 1 − √JS, 1 where both are the same (Xu et al. 2021); calibration "
+    "error is that of 15 bins of equal width (Guo et al. 2017)."
 )
 CHANGES_NOTE = "In the unit of the labels. Errors are mean absolute distances from the labels."
 
@@ -67,7 +68,10 @@ def flips(found: Sequence[Flip]) -> Table:
 
 
 def flips_note(shown: int, of: int) -> str:
-    return f"Those that the candidate is surest of first{f'; {shown} of {of}' if shown < of else ''}. Rows are numbered from 0, as in predictions.jsonl."
+    return (
+        f"Those that the candidate is surest of first{f'; {shown} of {of}' if shown < of else ''}. Rows are numbered "
+        "from 0, as in predictions.jsonl."
+    )
 
 
 def largest_changes(report: Report) -> Table:
@@ -110,6 +114,7 @@ def slices_note(report: Report) -> str:
     if report.slices is None:
         return ""
     return (
-        f"{report.slices.metric}, changes in points of 0.01, each bound one-sided at 95 % for its slice alone. p is of no difference, corrected by Holm for "
-        f"all slices. Slices of fewer than {report.slices.smallest} rows are only counted."
+        f"{report.slices.metric}, changes in points of 0.01, each bound one-sided at 95 % for its slice alone. p is "
+        f"of no difference, corrected by Holm for all slices. Slices of fewer than {report.slices.smallest} rows are "
+        "only counted."
     )

@@ -13,8 +13,9 @@ from edgeopt.results.model import Report, Starts
 from edgeopt.statistics.bounds import percentile_bounds
 
 CHOICES_NOTE = (
-    "Each change of ONNX Runtime's options was kept where it made this graph quicker on this target beyond noise; what came of "
-    "it was measured against the default options once more, in other rounds. session.json has the candidate's on the first target."
+    "Each change of ONNX Runtime's options was kept where it made this graph quicker on this target beyond noise; "
+    "what came of it was measured against the default options once more, in other rounds. session.json has the "
+    "candidate's on the first target."
 )
 #: Attributes of the session in words; others are shown by name.
 _WORDS = {
@@ -75,7 +76,13 @@ def _median(values: Sequence[float], show: Callable[[float], str]) -> tuple[str,
 
 def starts_note(report: Report) -> str:
     """What the figures are of, and where the optimized graph may be used."""
-    note = "Medians over fresh processes with the file in the page cache and the options of session.json, from opening the file to the first answer."
+    note = (
+        "Medians over fresh processes with the file in the page cache and the options of session.json, from opening "
+        "the file to the first answer."
+    )
     if report.optimized is None:
         return note
-    return f"{note} {report.optimized.artifact} is for the processor and the ONNX Runtime of the environment below, and for no other."
+    return (
+        f"{note} {report.optimized.artifact} is for the processor and the ONNX Runtime of the environment below, and "
+        "for no other."
+    )

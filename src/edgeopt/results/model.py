@@ -55,7 +55,8 @@ class Gate(Part):
     )
     rows_needed: int | None = Field(
         None,
-        description="where rows leave it open: how many, of the slice where there are slices, would settle it in 80 of 100 samples",
+        description="where rows leave it open: how many, of the slice where there are slices, would settle it in 80 "
+        "of 100 samples",
     )
     line: int | None = Field(None, ge=1, le=LARGEST_INTEGER, description="line of the recipe")
 
@@ -215,7 +216,8 @@ class Agreement(Part):
     )
     kl: float = Field(description="mean KL(baseline || candidate) of the classes' probabilities, in nats")
     loyalty: float = Field(
-        description="probability loyalty, mean of 1 - √JS in base 2 (Xu et al. 2021): 1 where the probabilities are the same"
+        description="probability loyalty, mean of 1 - √JS in base 2 (Xu et al. 2021): 1 where the probabilities are "
+        "the same"
     )
     calibration_error_baseline: float = Field(
         description="expected calibration error, 15 bins of equal width (Guo et al. 2017)"
@@ -466,7 +468,8 @@ class Report(Part):
     devices: list[Device] = Field([], description="added by `edgeopt ship`")
     warnings: list[str] = Field(
         [],
-        description="what stands beside the verdict: outputs that are no numbers, models that are not better than chance, rows in train or many times",
+        description="what stands beside the verdict: outputs that are no numbers, models that are not better than "
+        "chance, rows in train or many times",
     )
     notes: list[str] = []
     seal: Seal | None = None

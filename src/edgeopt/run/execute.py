@@ -95,7 +95,8 @@ class Execution:
             if lacking:
                 raise bad_input(
                     "E204",
-                    f"step '{step.id}' ({step.use}) needs {', '.join(sorted(lacking))}, and the checkpoint does not bring it",
+                    f"step '{step.id}' ({step.use}) needs {', '.join(sorted(lacking))}, and the checkpoint does not "
+                    "bring it",
                     place=step.place,
                     help="put a step that trains before it",
                 )

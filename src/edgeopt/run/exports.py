@@ -72,7 +72,10 @@ def write_exports(
             except (EdgeoptError, OSError):
                 raise
             except Exception as error:
-                text = f"exporter '{format}' cannot convert the model: {' '.join(str(error).split())[:300] or type(error).__name__}"
+                text = (
+                    f"exporter '{format}' cannot convert the model: "
+                    f"{' '.join(str(error).split())[:300] or type(error).__name__}"
+                )
                 if spec.format != AUTO:
                     raise step_failed("E410", text, help="leave the format out of `export`") from error
                 notes.append(f"`export: auto` left {name} out: {text}.")

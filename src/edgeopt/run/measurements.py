@@ -116,7 +116,8 @@ def _window_notes(queries: int, rows: int) -> list[str]:
     if queries <= rows:
         return []
     return [
-        f"A latency is that of one window; a row is read in {queries / rows:.1f} windows on average, and their logits are averaged."
+        f"A latency is that of one window; a row is read in {queries / rows:.1f} windows on average, and their logits "
+        "are averaged."
     ]
 
 

@@ -56,7 +56,10 @@ def _change(task: Task, served: Any, logits: Any) -> str:
     changed = [f"{flips[0]} of {flips[1]} predictions"] if flips is not None else []
     if logits.dtype != object:  # texts have no logits
         changed.append(f"a logit by {largest_difference(served, logits):.2g} at most")
-    return f"Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change {' and '.join(changed)}."
+    return (
+        "Metrics are those of ONNX Runtime's default options. The quicker ones in session.json change "
+        f"{' and '.join(changed)}."
+    )
 
 
 def _same(one: Any, other: Any) -> bool:

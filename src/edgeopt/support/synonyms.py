@@ -9,7 +9,8 @@ _MEANT = {
     "epochs": "epoch num_epochs n_epochs num_train_epochs train_epochs max_epochs",
     "max_steps": "steps num_steps n_steps max_train_steps train_steps iterations iters",
     "batch_size": "bs batch batchsize train_batch_size per_device_train_batch_size mini_batch_size",
-    "gradient_accumulation": "gradient_accumulation_steps grad_accum accumulation accumulation_steps accumulate_grad_batches",
+    "gradient_accumulation": "gradient_accumulation_steps grad_accum accumulation accumulation_steps "
+    "accumulate_grad_batches",
     "schedule": "scheduler lr_scheduler lr_scheduler_type lr_schedule scheduler_type",
     "warmup_ratio": "warmup warm_up warmup_steps warmup_proportion warmup_fraction",
     "weight_decay": "wd decay l2",
@@ -98,7 +99,8 @@ _MEANT = {
     "prune.layers": "layer_drop drop_layers layer_pruning",
     "distill": "distil distillation kd knowledge_distillation",
     "quantize.dynamic": "dynamic_quantization quantise.dynamic",
-    "quantize.static": "int8 quantize quantise quantization quantisation ptq static_quantization quantize.int8 quantize.ptq quantize.8bit",
+    "quantize.static": "int8 quantize quantise quantization quantisation ptq static_quantization quantize.int8 "
+    "quantize.ptq quantize.8bit",
     "quantize.qat": "quantization_aware_training quantize.aware",
     "onnx": "onnxruntime ort_onnx",
     "litert": "tflite tensorflow_lite lite",

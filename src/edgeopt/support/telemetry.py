@@ -18,7 +18,10 @@ VARIABLES = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_
 _OPENVINO, _AGREED = "openvino_telemetry", "~/intel/openvino_telemetry"
 #: The same in lines that we print, for who runs them without edgeopt.
 ORT_LINES = 'os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime from 1.29 on collects figures otherwise'
-OPENVINO_LINES = 'sys.modules.setdefault("openvino_telemetry", None)  # before openvino is imported, which would tell Google Analytics'
+OPENVINO_LINES = (
+    'sys.modules.setdefault("openvino_telemetry", None)  # before openvino is imported, which would tell Google '
+    "Analytics"
+)
 
 
 def switch_off() -> None:

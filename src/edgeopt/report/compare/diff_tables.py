@@ -107,8 +107,9 @@ def notes(found: Diff) -> list[str]:
         out = [f"Bounds of metrics are one-sided at 95 %, from both runs' answers to the same rows{changed}."]
     if found.place:
         out.append(
-            f"p50 is at {found.place} and, like every time here, was taken in each run by itself, not side by side: what the machine did otherwise "
-            "in the second is part of the change. The baseline's p50 shows how much; the speed-up is over the baseline of the same run."
+            f"p50 is at {found.place} and, like every time here, was taken in each run by itself, not side by side: "
+            "what the machine did otherwise in the second is part of the change. The baseline's p50 shows how much; "
+            "the speed-up is over the baseline of the same run."
         )
     else:
         out.append("The runs share no target and length, so that their latencies are not shown.")

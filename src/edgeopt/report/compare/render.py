@@ -20,8 +20,8 @@ from edgeopt.report.svg import cut
 from edgeopt.report.templating import environment
 
 _BOUNDS = (
-    "Gray: the FP32 baseline. Bars: one-sided 95 % bounds of the paired difference from it; of a run with several seeds, one standard deviation of the "
-    "difference."
+    "Gray: the FP32 baseline. Bars: one-sided 95 % bounds of the paired difference from it; of a run with several "
+    "seeds, one standard deviation of the difference."
 )
 
 

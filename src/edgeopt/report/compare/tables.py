@@ -131,27 +131,30 @@ def notes(found: Comparison) -> list[str]:
     out = ["Inference: every row of the split, one at a time, on all processors. MB is 10^6 bytes."]
     if found.place:
         out.append(
-            f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run. Each run was timed at a moment of its "
-            "own: compare speed-ups, not milliseconds."
+            f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run. Each "
+            "run was timed at a moment of its own: compare speed-ups, not milliseconds."
         )
     if any(row.deviations for row in found.rows):
         out.append(
-            "Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of its first seed."
+            "Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of "
+            "its first seed."
         )
     if found.sweep:
         out.append(
-            f"By {found.sweep.axis}: change and bounds are against the run's own FP32 baseline, the bounds one-sided at 95 % from the paired rows; "
-            "of a run with several seeds, one standard deviation of the difference paired by seed."
+            f"By {found.sweep.axis}: change and bounds are against the run's own FP32 baseline, the bounds one-sided "
+            "at 95 % from the paired rows; of a run with several seeds, one standard deviation of the difference "
+            "paired by seed."
         )
     if any(row.values[name] is not None for row in found.rows for name in ("inference_kwh", "making_kwh")):
         out.append(
-            "Energy and CO2eq: by CodeCarbon; how is in each run's report. Of 1,000: inferences, above idling. All steps: those of the chain, when "
-            "they were built, left out where one of them was not metered."
+            "Energy and CO2eq: by CodeCarbon; how is in each run's report. Of 1,000: inferences, above idling. All "
+            "steps: those of the chain, when they were built, left out where one of them was not metered."
         )
     for front in pareto.fronts(found):
         names = ", ".join(row.name for row in front.best)
         out.append(
-            f"Pareto front of {front.metric} and {front.heading}: {names}. What is better than one of these in the one is worse in the other."
+            f"Pareto front of {front.metric} and {front.heading}: {names}. What is better than one of these in the "
+            "one is worse in the other."
         )
     out += pareto.withheld(found)
     out.append(

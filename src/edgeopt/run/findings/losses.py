@@ -37,8 +37,9 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         ]
         if platform.machine().lower() in ("x86_64", "amd64") and wide:
             notes.append(
-                "This CPU has no int8 dot product (VNNI): sums of products of 8-bit numbers may overflow 16 bits here (saturate), and the accuracy is "
-                f"another than on a device that has it. Set `reduce_range: true` on '{wide[-1]}' (weights in 7 bits), or measure on the device."
+                "This CPU has no int8 dot product (VNNI): sums of products of 8-bit numbers may overflow 16 bits "
+                "here (saturate), and the accuracy is another than on a device that has it. Set `reduce_range: true` "
+                f"on '{wide[-1]}' (weights in 7 bits), or measure on the device."
             )
         else:
             notes.append(
@@ -54,21 +55,21 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         )
         if parity and same is not None and same < SAME_PREDICTIONS:
             notes.append(
-                f"On {1 - same:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the quantized model "
-                f"that '{done.step.id}' trained: sums in another order are rounded to the neighboring integer. Train longer, so that fewer rows are near the "
-                "border between classes."
+                f"On {1 - same:.1%} of {parity['compared']} train rows the int8 graph predicts another class than the "
+                f"quantized model that '{done.step.id}' trained: sums in another order are rounded to the neighboring "
+                "integer. Train longer, so that fewer rows are near the border between classes."
             )
         if policy and policy["held"] is None:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
             notes.append(
-                f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: of the remedies that cost no speed the "
-                f"one with the least KL was shipped ({policy['chosen']})."
+                f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: of the "
+                f"remedies that cost no speed the one with the least KL was shipped ({policy['chosen']})."
             )
         if policy and policy["held"] is False:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
             notes.append(
-                f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). Train with quantization in the "
-                "loop: quantize.qat."
+                f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). "
+                "Train with quantization in the loop: quantize.qat."
             )
     return notes
 

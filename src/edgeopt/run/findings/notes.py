@@ -23,7 +23,8 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
     sparsity = told(executed.final("candidate").figures).get("sparsity")
     if sparsity:
         notes.append(
-            f"{sparsity:.0%} of the encoder's weights are zeros. ONNX Runtime computes with them: they make the file compress better, not faster."
+            f"{sparsity:.0%} of the encoder's weights are zeros. ONNX Runtime computes with them: they make the file "
+            "compress better, not faster."
         )
     notes += [note for done in executed.chains["candidate"] for note in (*_sparsity_notes(done), *_budget_notes(done))]
     torch_device = next((m.device for m in evidence.latency if m.subject == "baseline-torch"), None)
@@ -61,7 +62,8 @@ def _unlabelled_notes(done: Done, report: str) -> list[str]:
         else ""
     )
     return [
-        f"Step '{done.step.id}' also learned from its teacher on {found['rows']} rows of {found['source']} without labels{left_out}."
+        f"Step '{done.step.id}' also learned from its teacher on {found['rows']} rows of {found['source']} without "
+        f"labels{left_out}."
     ]
 
 
@@ -72,12 +74,13 @@ def _sparsity_notes(done: Done) -> list[str]:
         return []
     if not asked["reached"]:
         return [
-            f"'{done.step.id}' was asked for a sparsity of {asked['asked']:g} and reached {asked['got']:.3f}: no threshold on its masks comes nearer."
+            f"'{done.step.id}' was asked for a sparsity of {asked['asked']:g} and reached {asked['got']:.3f}: no "
+            "threshold on its masks comes nearer."
         ]
     if abs(asked["learned"] - asked["asked"]) > TOLERANCE:
         return [
-            f"The masks of '{done.step.id}' had come to a sparsity of {asked['learned']:.3f} when their training ended, and {asked['asked']:g} was cut all "
-            "the same: more epochs may keep more of the metric."
+            f"The masks of '{done.step.id}' had come to a sparsity of {asked['learned']:.3f} when their training "
+            f"ended, and {asked['asked']:g} was cut all the same: more epochs may keep more of the metric."
         ]
     return []
 
@@ -88,8 +91,9 @@ def _budget_notes(done: Done) -> list[str]:
     if budget is None or budget.get("measured", 0.0) <= _SLOWER * budget["left"]:
         return []
     return [
-        f"'{done.step.id}' was to leave {budget['left']:g} of the layers' time and left {budget['reached']:.3f} by its table; timed side by side with the "
-        f"dense ones, the layers that are left take {budget['measured']:.3f}: the budget is not held here. Ask for less, or measure the table anew."
+        f"'{done.step.id}' was to leave {budget['left']:g} of the layers' time and left {budget['reached']:.3f} by "
+        f"its table; timed side by side with the dense ones, the layers that are left take {budget['measured']:.3f}: "
+        "the budget is not held here. Ask for less, or measure the table anew."
     ]
 
 
@@ -99,7 +103,8 @@ def seed_notes(seeds: Seeds | None, gates: list[Gate]) -> list[str]:
         return []
     first, *others = [str(r.seed) for r in seeds.results]
     notes = [
-        f"The model of seed {first}, the first, is the one that is exported, timed and gated; of seed {', '.join(others)} the metrics were measured."
+        f"The model of seed {first}, the first, is the one that is exported, timed and gated; of seed "
+        f"{', '.join(others)} the metrics were measured."
     ]
     by_metric = {s.metric: s for s in seeds.spreads}
     for gate in gates:
@@ -109,7 +114,8 @@ def seed_notes(seeds: Seeds | None, gates: list[Gate]) -> list[str]:
         margin = gate.bound * (abs(spread.baseline_mean) if gate.kind == "max_drop_relative" else 1.0)
         if spread.difference_std > margin:
             notes.append(
-                f"{gate.metric}: the difference of candidate and baseline varies by {spread.difference_std:.4f} (standard deviation over "
-                f"{len(seeds.results)} seeds), more than the gate's margin of {margin:.4f}: one seed does not decide it."
+                f"{gate.metric}: the difference of candidate and baseline varies by {spread.difference_std:.4f} "
+                f"(standard deviation over {len(seeds.results)} seeds), more than the gate's margin of {margin:.4f}: "
+                "one seed does not decide it."
             )
     return notes

@@ -122,7 +122,8 @@ class OrdinalRegression(CountedTask):
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:
         return [
-            f"The candidate's answers are {np.abs(labels - self.predict(outputs)).mean():.4f} classes off on average (its mean absolute error)."
+            f"The candidate's answers are {np.abs(labels - self.predict(outputs)).mean():.4f} classes off on average "
+            "(its mean absolute error)."
         ]
 
     @property
