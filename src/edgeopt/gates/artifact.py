@@ -1,5 +1,6 @@
-"""A finished model as it is shipped: a folder with an ONNX graph, tokenizer.json, config.json and, of edgeopt's own,
-session.json.
+"""A finished model as it is shipped: a folder with an ONNX graph, its tokenizer and configuration, and session.json.
+
+The files are tokenizer.json and config.json as transformers writes them; session.json is edgeopt's own.
 """
 
 from __future__ import annotations
@@ -69,8 +70,10 @@ class Artifact:
         return tuple(map(str, range(last))) if isinstance(last, int) else ()
 
     def check(self, task: Task) -> None:
-        """Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open,
-        E316 where its outputs are not the task's classes.
+        """Refuses a graph that is no model for the task.
+
+        Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open, E316
+        where its outputs are not the task's classes.
         """
         check_declared(self.graph)
         files_of(self.graph)
@@ -127,8 +130,9 @@ def find_artifact(path: Path) -> Artifact:
 
 
 def _help_of(folder: Path) -> str:
-    """For a folder without a graph that lies in a run: the candidate of that run is no ONNX, and only the run has its
-    evidence.
+    """How to mend a folder that has no graph.
+
+    Where it lies in a run whose candidate is no ONNX, only the run has its evidence, and the help says so.
     """
     try:
         shown = str(_READER.json(folder.parent / REPORT)["candidate"]["artifact"])

@@ -1,5 +1,4 @@
-"""The file in which a baseline's measurements travel to another machine: canonical JSON with the SHA-256 of its
-content.
+"""The file in which a baseline's measurements travel to another machine: canonical JSON with the SHA-256 of itself.
 
 Whoever reads it need not have the model. A byte that changed on the way is noticed; the digest is no signature that
 says who wrote the file.
@@ -48,7 +47,7 @@ class MeasuredTask(Part):
 
 
 class TorchReference(Part):
-    """The same model run by torch on the same rows.
+    """What torch answered with the baseline's model on the same rows as the graph.
 
     max_abs_diff: the largest difference of an output from the graph's, null for texts.
     """
@@ -96,7 +95,7 @@ def training_of(asked: Request) -> dict[str, Any]:
 
 
 def write_baseline(made: Baseline, path: Path) -> str:
-    """Returns the SHA-256 of the content. Raises InputError E114 or E156."""
+    """Writes a baseline file; returns the SHA-256 of its content. Raises InputError E114 or E156."""
     content = made.model_dump(mode="json")
     digest = _digest(content)
     write_output("--out", path, BASELINE, _canonical({**content, "sha256": digest}))
@@ -104,7 +103,7 @@ def write_baseline(made: Baseline, path: Path) -> str:
 
 
 def read_baseline(path: Path) -> Baseline:
-    """Raises InputError E132 where that is no such file or a byte of it has changed."""
+    """The baseline in a file. Raises InputError E132 where that is no such file or a byte of it has changed."""
     place = Place.of(path)
     text = _BASELINE.text(path)
     content = _BASELINE.parse(text, place)
@@ -129,7 +128,7 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, rows: Split, task: Task) -> list[str]:
-    """What cannot be told of it here.
+    """What cannot be told of a baseline file here, as notes beside the verdict.
 
     Raises InputError E133 with everything in which the baseline is another one's: model, training, rows or
     preprocessing.
@@ -205,7 +204,7 @@ def _check_outputs(made: Baseline, place: Place, rows: Split, task: Task) -> Non
 
 
 def _fingerprint(asked: Request) -> str | None:
-    """Of the recipe's model, where that is here."""
+    """The fingerprint of the recipe's model; None where the model is not here."""
     try:
         source = find_model(asked.model, asked.folder)
     except EdgeoptError:  # a machine that only gates need not have it

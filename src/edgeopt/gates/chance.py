@@ -1,5 +1,4 @@
-"""What an answer that reads nothing would get, and whether a model is better: both sides of every gate are held against
-it.
+"""What an answer that reads nothing would get, and whether a model is better: every gate holds both sides against it.
 
 The trivial answers are the task's (`Task.trivial`); the comparison is the one of two models on the same rows
 (`Task.difference`), with its bounds. A point estimate that is not above the trivial answer's is a model that has
@@ -38,12 +37,12 @@ class Standing(NamedTuple):
 
     @property
     def no_better(self) -> bool:
-        """As far as anyone saw it is no better."""
+        """Whether the model is, as far as anyone saw, no better than the trivial answer."""
         return not self.over.value > 0
 
     @property
     def untold(self) -> bool:
-        """It is not shown to be better."""
+        """Whether the model is not shown to be better than the trivial answer."""
         return not self.over.low > 0
 
     def __str__(self) -> str:
@@ -51,7 +50,7 @@ class Standing(NamedTuple):
 
 
 def standing(task: Task, metric: str, labels: Values, outputs: Values) -> Standing:
-    """Of outputs that are all finite."""
+    """How outputs, all of them finite, stand beside the best answer that reads nothing."""
     judged = task.judged_by(metric)
     levels = [
         (task.measure(judged, labels, trivial), answer, trivial)

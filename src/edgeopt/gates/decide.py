@@ -24,9 +24,7 @@ _UNDEFINED: tuple[Verdict, ...] = ("fail", "inconclusive")
 
 
 class Decisions(NamedTuple):
-    """Gates that were decided outside of a run, with what `apply` would say besides: warnings beside the verdict, and
-    notes.
-    """
+    """Gates that were decided outside of a run, with what `apply` would say besides: warnings and notes."""
 
     gates: list[Gate]
     warnings: list[str]
@@ -60,7 +58,7 @@ def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Ga
 
 
 def _flawed(spec: GateSpec, kind: str, evidence: Evidence) -> tuple[Verdict, str] | None:
-    """The verdict of a gate that looks at outputs which are no numbers, or at a metric that they do not have, and why."""
+    """The verdict of a gate whose outputs are no numbers, or do not have its metric, and why; None: no such flaw."""
     looked: tuple[Side, ...] = ("candidate",) if kind == "min" else ("baseline", "candidate")
     broken = [flaw for side in looked if (flaw := evidence.broken(side))]
     if broken:
@@ -74,9 +72,10 @@ def _flawed(spec: GateSpec, kind: str, evidence: Evidence) -> tuple[Verdict, str
 
 
 def _held_against_chance(metric: str, gate: Gate, evidence: Evidence) -> Gate:
-    """A drop that passed, where either model is as far as anyone saw no better than an answer that reads nothing: it is
-    not known. Of unequal classes a model that reads may be no better by the metric itself: that it reads has then to be
-    shown.
+    """A drop that passed is not known where either model seems no better than an answer that reads nothing.
+
+    Where the classes are unequal, a model that reads may be no better by the metric itself: then it has to be shown
+    that it reads.
     """
     for side in evidence.sides:
         found, told = evidence.standing(side, metric), evidence.task.information
@@ -164,7 +163,7 @@ def _drop(difference: Bounds, scale: float = 1.0) -> Bounds:
 def _open(
     spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds], rows: int, what: str, least: int = 1
 ) -> tuple[int | None, str]:
-    """Of a verdict that is inconclusive, how many rows would settle it, and that in words.
+    """How many rows would settle an inconclusive verdict, and that in words; None and nothing for another verdict.
 
     least: rows below which nothing is told.
     """

@@ -15,7 +15,7 @@ from edgeopt.gates.slices import Groups
 from edgeopt.measure.latency import Measured, unpaired
 from edgeopt.results.folder import LATENCIES, PREDICTIONS
 from edgeopt.results.model import Subject
-from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.bounds import Bounds, Values
 from edgeopt.support.errors import Place
 from edgeopt.support.reading import Count, Reader, first_wrong
 from edgeopt.tasks import Task
@@ -42,7 +42,7 @@ class _Row(BaseModel):
 
 
 def write_predictions(
-    path: Path, task: Task, labels: Any, baseline: Any, candidate: Any, groups: Groups | None = None
+    path: Path, task: Task, labels: Values, baseline: Values, candidate: Values, groups: Groups | None = None
 ) -> None:
     """For each row its label, both models' outputs, and the slices that it belongs to."""
     with path.open("w", encoding="utf-8") as file:
@@ -61,9 +61,9 @@ def write_predictions(
 class Answers(NamedTuple):
     """What a run left of every row: labels and both models' outputs as the task has them, and the slice of each row."""
 
-    labels: np.ndarray[Any, np.dtype[Any]]
-    baseline: np.ndarray[Any, np.dtype[Any]]
-    candidate: np.ndarray[Any, np.dtype[Any]]
+    labels: Values
+    baseline: Values
+    candidate: Values
     groups: Groups
 
 
@@ -114,9 +114,9 @@ class Evidence:
     """All that a gate may look at. labels: (rows,) or (rows, words); logits: the task's outputs, rows first."""
 
     task: Task
-    labels: np.ndarray[Any, np.dtype[Any]]
-    baseline_logits: np.ndarray[Any, np.dtype[Any]]
-    candidate_logits: np.ndarray[Any, np.dtype[Any]]
+    labels: Values
+    baseline_logits: Values
+    candidate_logits: Values
     baseline: Subject
     candidate: Subject
     latency: list[Measured]
@@ -135,7 +135,7 @@ class Evidence:
         """The candidate alone where it stands in the baseline's place, as nothing compares."""
         return ("candidate",) if self.baseline is self.candidate else ("baseline", "candidate")
 
-    def outputs(self, side: Side) -> np.ndarray[Any, np.dtype[Any]]:
+    def outputs(self, side: Side) -> Values:
         return self.baseline_logits if side == "baseline" else self.candidate_logits
 
     def broken(self, side: Side) -> str | None:

@@ -19,8 +19,10 @@ _QUIET = 0.05
 
 
 def latency_notes(latency: Sequence[Measured]) -> list[str]:
-    """How busy the machine was, what drifted, and which targets this machine cannot stand for; not of what was measured
-    at another time, whose rounds are no pairs with these, nor of a twin, whose drift is in the bounds.
+    """How busy the machine was, what drifted, and which targets this machine cannot stand for.
+
+    Left out are what was measured at another time, whose rounds are no pairs with these, and a twin, whose drift is in
+    the bounds.
     """
     found = [m for m in latency if not m.apart and m.subject != TWIN]
     return [*_busy(found), *_drifts(found), *_unfit(found)]
@@ -76,7 +78,7 @@ def _unfit(latency: Sequence[Measured]) -> list[str]:
 
 
 def evidence_notes(evidence: Evidence) -> list[str]:
-    """Of what was measured, whether a run measured it or `gate` did."""
+    """Notes on what was measured, whether a run measured it or `gate` did."""
     answered = len(evidence.candidate_logits) > 0
     return [
         *latency_notes(evidence.latency),
@@ -89,8 +91,10 @@ if TYPE_CHECKING:
 
 
 def warnings(evidence: Evidence, metrics: Iterable[str]) -> list[str]:
-    """What belongs beside a verdict: outputs that are no numbers, whatever the gates look at, and models that are not
-    shown to be better than an answer that reads nothing, on these metrics.
+    """What belongs beside a verdict on these metrics.
+
+    That is outputs that are no numbers, whatever the gates look at, and models that are not shown to be better than an
+    answer that reads nothing.
     """
     if not len(evidence.candidate_logits):  # nothing was answered, as no gate looks at answers
         return []

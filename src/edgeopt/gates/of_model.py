@@ -1,5 +1,6 @@
-"""Gates on a finished model alone, measured anew: ONNX Runtime, tokenizers, numpy and the rows; no training code, no
-torch.
+"""Gates on a finished model alone, measured anew with ONNX Runtime, tokenizers, numpy and the rows.
+
+Neither training code nor torch is imported.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Gate, Starts, Subject, SubjectName
 from edgeopt.spec.recipe import GateSpec, Target
 from edgeopt.spec.tasks import MEASURED
+from edgeopt.statistics.bounds import Values
 from edgeopt.support.errors import InputError, Issue, Place, bad_input
 from edgeopt.support.paths import is_there
 from edgeopt.support.progress import Progress
@@ -37,7 +39,7 @@ from edgeopt.support.words import is_integer
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder, length
 
-Answered = tuple[Any, float]
+Answered = tuple[Values, float]
 #: Bounds that look at the candidate alone.
 _ABSOLUTE = ("min", "max_mb", "max_ms")
 
@@ -102,13 +104,13 @@ def gate_artifact(
 
 
 def _leaked(candidate: Artifact, rows: Split) -> int:
-    """Of these rows, how many stand in train as far as the run says that the model is of."""
+    """How many of these rows stand in train, as far as the run that made the model says what train was."""
     told = candidate.run.report.task if candidate.run else None
     return told.leaked or 0 if told and told.fingerprint == rows.fingerprint else 0
 
 
 def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> list[str]:
-    """What stands beside a verdict where the baseline is none: the candidate itself, or a model that is int8 already."""
+    """What stands beside a verdict where the baseline is none: the candidate itself, or a model in int8."""
     if against.path is None:
         return []
     theirs = against.file.graph if against.file else against.artifact.digests()["graph"] if against.artifact else None
@@ -127,7 +129,7 @@ def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> l
 
 
 def _names(asked: Request, candidate: Artifact, against: Against) -> Sequence[str]:
-    """Of the candidate's outputs: its own, or where it has none but numbers those of the baseline that it stems from."""
+    """Names of the outputs: the candidate's own, or its baseline's where its own are none or only numbers."""
     own = candidate.classes(asked.task)
     theirs = (
         against.file.task.labels if against.file else against.artifact.classes(asked.task) if against.artifact else ()
@@ -149,8 +151,9 @@ def _plain(names: Sequence[str]) -> bool:
 
 
 def _check_order(candidate: Artifact, baseline: Artifact) -> None:
-    """Raises InputError E318 where both name their outputs, and not the same; where one does not, it has the other's,
-    unless those are numbers out of their order, which contradict its own.
+    """Raises InputError E318 where both models name their outputs, and not the same.
+
+    Where one does not, it has the other's, unless those are numbers out of their order, which contradict its own.
     """
     ours, theirs = ([name.casefold() for name in a.labels] for a in (candidate, baseline))
     unnamed = (_plain(ours) and (_plain(theirs) or _words(theirs))) or (_plain(theirs) and _words(ours))
@@ -386,8 +389,9 @@ class _Measuring:
         queries: list[Any],
         options: dict[str, session.Options],
     ) -> list[Measured]:
-        """Beside the twin of a baseline file's graph, with the options that it was measured with there; nothing where
-        it has none.
+        """Latencies beside the twin of a baseline file's graph, with the options that the graph was measured with.
+
+        Nothing where the file has no twin, or is of another machine.
         """
         there = self.against.file
         if there is None or there.twin is None or self.against.elsewhere:
@@ -396,6 +400,6 @@ class _Measuring:
         return sittings(target, files, None, queries, there.twin, {**options, TWIN: theirs}) if theirs else []
 
     def _options(self, name: SubjectName, latency: Sequence[Measured]) -> session.Options:
-        """Those that it was timed with, those of session.json, or the runtime's own."""
+        """The options that a graph was timed with, else those of session.json, else the runtime's own."""
         measured = next((m.session for m in latency if m.subject == name), None)
         return measured or self.models[name].options or session.defaults(self.asked.targets[0].threads)

@@ -93,8 +93,9 @@ def _check_times(run: Run, evidence: Evidence) -> None:
 
 
 def _aimed(spec: GateSpec, asked: Request) -> GateSpec:
-    """A gate with the target and the length of the recipe that it stands in, where it means one: the run's own first
-    ones may be others.
+    """A gate with the target and the length of the recipe that it stands in, where it means one.
+
+    The run's own first ones may be others.
     """
     if not spec.metric.startswith("latency") and spec.bound[0] != "max_ms":
         return spec

@@ -62,6 +62,7 @@ def request_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -
 
 
 def request_of(recipe: Recipe) -> Request:
+    """What a recipe asks of its gates."""
     place = recipe.document.place
     gates = tuple((g, place(("gates", i))) for i, g in enumerate(recipe.head.gates))
     return Request(
@@ -90,5 +91,5 @@ def _locked(run: Run) -> Request:
 
 
 def target_of(spec: GateSpec, asked: Request) -> Target:
-    """That on which a gate of the recipe is: its first, unless the gate names another."""
+    """The target that a gate is on: the one that it names, or the recipe's first."""
     return next(t for t in asked.targets if spec.target in (None, t.name))

@@ -1,4 +1,4 @@
-"""The rows that a run was measured on, found again: where its recipe stood, held against the fingerprints that it left."""
+"""The rows that a run was measured on, found again where its recipe stood and held against its fingerprints."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from edgeopt.tasks import Task
 
 
 def recipe_folders(run: Run) -> list[Path]:
-    """Where the recipe of a run stood, to which its paths are relative: the place itself, and the one that a tree that
-    was moved as a whole has it at now. Never the working directory. Raises KeyError or TypeError for a lock that does
-    not say.
+    """Where the recipe of a run stood, to which its paths are relative.
+
+    That is the place itself, and the one that a tree that was moved as a whole has it at now; never the working
+    directory. Raises KeyError or TypeError for a lock that does not say.
     """
     place = run.lock["place"]
     return [Path(place["recipe"]).parent, Path(os.path.normpath(run.folder.resolve() / place["relative"])).parent]
 
 
 def rows_of(run: Run, task: TaskSpec) -> tuple[Split, Task]:
-    """The rows that a run was measured on, and no others: files where they were files then, the hub's where they were
-    the hub's, held against the fingerprint. Raises InputError E151 where they are not to be found.
+    """The rows that a run was measured on, and no others, held against the fingerprint.
+
+    They are files where they were files then, the hub's where they were the hub's. Raises InputError E151 where they
+    are not to be found.
     """
     try:
         hub, folders = run.lock["place"]["rows"] == "hub", recipe_folders(run)
@@ -62,6 +65,7 @@ def other_rows(run: Run, rows: Split) -> str | None:
 
 
 def damaged(run: Path, error: Exception) -> Exception:
+    """The InputError E115 for a run whose files contradict themselves."""
     return bad_input(
         "E115", f"the run {run} is damaged: {' '.join(str(error).split())[:200]}", help="apply the recipe again"
     )

@@ -98,8 +98,9 @@ def _figure(subject: Subject, metric: str) -> float | None:
 
 
 def _of_starts(spec: GateSpec, kind: str, baseline: Subject, candidate: Subject, scale: float) -> Bounds | None:
-    """The median over fresh processes, or the ratio of the medians; None for what does not vary, and for runs of
-    versions that kept no samples.
+    """The median over fresh processes, or the ratio of the medians.
+
+    None for what does not vary, and for runs of versions that kept no samples.
     """
     starts = baseline.starts, candidate.starts
     if spec.metric == "size" or starts[0] is None or starts[1] is None:
@@ -115,7 +116,7 @@ def _of_starts(spec: GateSpec, kind: str, baseline: Subject, candidate: Subject,
 
 
 def _of_few(bounds: Bounds, samples: Sequence[Values], confidence: float) -> Bounds:
-    """Of few starts, whose bootstrap is too sure, also as far as Student's t of their logarithms goes."""
+    """Bounds of few starts, whose bootstrap is too sure: as far out also as Student's t of their logarithms goes."""
     if confidence == 0.5 or min(map(len, samples)) >= _FEW_STARTS:
         return bounds
     if min(map(len, samples)) < 2:
@@ -176,9 +177,10 @@ def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
 
 
 def of_few_queries(bounds: Bounds, compared: Sequence[Values], percentile: float, confidence: float) -> Bounds:
-    """Bounds on a percentile of the one that is `compared`, or on the ratio of the first's to the second's, of fewer
-    queries than it needs: as far out also as the order of the samples allows, each with its share of the error, and by
-    what no opening shows.
+    """Bounds on a percentile of fewer queries than it needs, as far out as the order of the samples allows.
+
+    They are of the percentile of the one that is `compared`, or of the ratio of the first's to the second's; each
+    sample has its share of the error, and what no opening shows is added.
     """
     each = max(confidence, 0.95)
     each = 1 - (1 - each) / len(compared)
@@ -239,8 +241,9 @@ def _drifts(kind: str, base: Measured, candidate: Measured) -> dict[str, Bounds]
 
 
 def _open(bounds: Bounds, bound: float, queries: int) -> str:
-    """How many queries would bring the interval to one side of the bound, if the value stays: its width falls with the
-    square root.
+    """How many queries would bring the interval to one side of the bound, if the value stays.
+
+    Its width falls with the square root.
     """
     reach = bounds.high - bounds.value if bounds.value <= bound else bounds.value - bounds.low
     gap = abs(bound - bounds.value)

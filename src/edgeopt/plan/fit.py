@@ -202,9 +202,7 @@ def step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
 
 
 def check_runnable(recipe: Recipe) -> None:
-    """Raises InputError E206 where packages are absent that running a recipe needs, and checking or planning it does
-    not.
-    """
+    """Raises InputError E206 where packages are absent that running a recipe needs, and checking it does not."""
     wanted = {"torch", "transformers", *(name for step in recipe.steps for name in step.contract.needs)} & {*HEAVY}
     if lacking := sorted(name for name in wanted if host.installed(name) is None):
         what = f"running a recipe needs {', '.join(lacking)}, which is not installed here"
@@ -212,8 +210,10 @@ def check_runnable(recipe: Recipe) -> None:
 
 
 def check_importable() -> None:
-    """Raises InputError E206 where a package that every run needs is installed and does not work: torch without a
-    library of the system, or of another build than the rest. Before anything is computed.
+    """Raises InputError E206 where a package that every run needs is installed and does not work.
+
+    That is torch without a library of the system, or of another build than the rest. It is asked before anything is
+    computed.
     """
     for name in ("torch", "transformers"):
         try:
@@ -235,8 +235,10 @@ def attempt(issues: list[Issue], find: Callable[[], T]) -> T | None:
 
 
 def emissions_issues(recipe: Recipe) -> list[Issue]:
-    """What keeps a recipe that asks for emissions from having them: the package, or a country that it has no
-    electricity of. Reads CodeCarbon's table without importing it.
+    """What keeps a recipe that asks for emissions from having them.
+
+    Either the package is absent, or it has no electricity of the country. Reads CodeCarbon's table without importing
+    it.
     """
     spec = recipe.head.emissions
     if spec is None:

@@ -26,7 +26,7 @@ class Inputs:
         self._found: dict[str, Any] = {}
 
     def model(self, recipe: Recipe) -> ModelSource:
-        """Raises InputError as `find_model` does."""
+        """The model that a recipe names. Raises InputError as `find_model` does."""
         spec, task = recipe.head.model, recipe.head.task
         place = recipe.document.place(("model", "id"))
         return self._once(
@@ -34,7 +34,7 @@ class Inputs:
         )
 
     def rows(self, recipe: Recipe) -> TaskData | None:
-        """None where they are the hub's. Raises InputError as `load_rows` does."""
+        """The rows that a recipe names; None where they are the hub's. Raises InputError as `load_rows` does."""
         found: TaskData | None = self._once(recipe.rows_key, lambda: _local_data(recipe))
         return found
 
@@ -46,8 +46,9 @@ class Inputs:
 
 
 def _local_data(recipe: Recipe) -> TaskData | None:
-    """The rows, read and checked, where they are files; None where they are the hub's, though what is here is looked
-    at.
+    """The rows, read and checked, where they are files; None where they are the hub's.
+
+    Of a recipe that names both, the files are looked at all the same.
     """
     task, folder = recipe.head.task, recipe.folder
     if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for _, s in other_sources(recipe)))):

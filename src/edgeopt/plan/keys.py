@@ -34,16 +34,20 @@ def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
 
 
 def memory_of(recipe: Recipe) -> str:
-    """Under what the store remembers the steps' last keys: each variant of a recipe has a memory of its own."""
+    """The name under which the store remembers a variant's last keys; each variant of a recipe has its own."""
     return f"{recipe.head.name}/{recipe.variant}" if recipe.variant else recipe.head.name
 
 
 def full_name(variant: str, chain: Chain, step: str) -> str:
-    """`candidate.adapt`, or `seed-2.candidate.adapt`."""
+    """A step's name among all chains and variants: `candidate.adapt`, or `seed-2.candidate.adapt`."""
     return ".".join(part for part in (variant, chain, step) if part)
 
 
 def hub_data_name(recipe: Recipe) -> str:
+    """The name under which the store remembers what a hub dataset was.
+
+    It is a digest of all that decides the rows.
+    """
     task = recipe.head.task
     named = {
         **task.dataset.model_dump(),
@@ -113,13 +117,15 @@ def _version(task: TaskSpec) -> dict[str, int]:
 
 
 def seed_of(step: PlannedStep, recipe: Recipe) -> int:
+    """The seed that a step draws from: its own where it trains and has one, else the recipe's."""
     own = getattr(step.params, "seed", None) if isinstance(step.params, TrainedStepParams) else None
     return recipe.head.seed if own is None else int(own)
 
 
 def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
-    """Without a distillation that is not asked for, and without what is named (other models, rows), whose digests
-    count.
+    """Parameters without a distillation that is not asked for, and without what is named, whose digests count.
+
+    named: other models and rows.
     """
     for at in named:
         *path, last = (p for p in at if isinstance(p, str))
@@ -131,8 +137,9 @@ def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
 
 
 def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: Store) -> tuple[dict[str, str], str]:
-    """Digests of the states that the step's references name; and the first name of one that is not built yet, else
-    nothing.
+    """Digests of the states that a step's references name, and the first name of one that is not built yet.
+
+    The name is empty where all are built.
     """
     found = {}
     for reference in step.transform.references(step.params):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgeopt.training.precision import asks
 
 
 def look_up_chain(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Store) -> None:
+    """Gives each step of a chain, in place, its key and its state, as far as the states before it are known."""
     digest, data = plan.source.fingerprint(), data_key(plan, store)
     behind = (
         "the model is not downloaded yet"
@@ -69,13 +71,13 @@ _WORDS = {
 }
 
 
-def _changed(old: Any, new: Any) -> str:
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """`amount 0.3 → 0.4`: what differs between the parts of two keys."""
     if old.get("transform") != new.get("transform"):
         return f"was {old.get('transform')}"
     found: list[str] = []
 
-    def walk(a: Any, b: Any, path: str) -> None:
+    def walk(a: object, b: object, path: str) -> None:
         if isinstance(a, dict) and isinstance(b, dict):
             for name in sorted({*a, *b}):
                 walk(a.get(name), b.get(name), f"{path}.{name}" if path else name)
@@ -91,6 +93,6 @@ def _changed(old: Any, new: Any) -> str:
     return "; ".join(found) or "its key changed"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = "none" if value is None else str(value)
     return text if len(text) <= 24 else text[:12] + "…"

@@ -33,7 +33,7 @@ def looked_up(plan: Plan, store: Store) -> list[Plan]:
 
 
 def make_plan(recipe: Recipe, store: Store) -> Plan:
-    """The same of a recipe's only, or first, seed."""
+    """The plan of a recipe's only, or first, seed, with what the store has."""
     return make_plans(recipe, store)[0]
 
 

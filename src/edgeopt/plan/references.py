@@ -39,6 +39,7 @@ class Named:
 
 
 def all_references(recipe: Recipe) -> Iterator[Named]:
+    """Every reference of a recipe's steps to another state, with the step that has it and its place."""
     for number, spec in enumerate(recipe.steps):
         for reference in spec.transform.references(spec.params):
             yield Named(reference, spec.id, recipe.document.place(("steps", number, *reference.path)))
@@ -204,7 +205,10 @@ def _misnamed(named: Named, found: ModelSource, names: Sequence[str], *, stated:
 
 
 def unmatched(recipe: Recipe, source: ModelSource, checkpoints: Mapping[str, ModelSource]) -> list[Issue]:
-    """Lists of layers to match that name one which the teacher, where it is a dense model that is here, does not have."""
+    """An issue for each list of layers to match that names one which the teacher does not have.
+
+    Looked at is a teacher that is a dense model and is here.
+    """
     issues = []
     for at, training in recipe.trainings():
         teacher = _only_teacher(training)
@@ -241,9 +245,7 @@ def _same_words(a: ModelSource, b: ModelSource) -> bool:
 
 
 def _vocabulary(folder: Path) -> Any:
-    """Words and their numbers, as the files have them; None where they are in a form that says nothing without a
-    library.
-    """
+    """Words and their numbers, as a model's files have them; None where only a library could read them."""
     try:
         if (folder / "tokenizer.json").is_file():
             vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]

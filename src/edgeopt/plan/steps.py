@@ -45,8 +45,9 @@ class PlannedStep:
 
     @property
     def looks_at_selection(self) -> bool:
-        """Whether something is decided by the rows that are carved out of train for that: a checkpoint, or what the
-        step does.
+        """Whether the rows that are carved out of train for selection decide something.
+
+        That is which checkpoint is kept, or what the step does.
         """
         return self.transform.judges(self.params) or any(
             training.selects for _, training in self.transform.trainings(self.params)

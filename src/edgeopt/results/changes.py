@@ -13,23 +13,23 @@ class Change(NamedTuple):
     """A value that two locks do not share, by its path as --set takes it. Null where one of them has none."""
 
     at: str
-    old: Any
-    new: Any
+    old: object
+    new: object
 
     def __str__(self) -> str:
         return f"{self.at}: {short(self.old)} → {short(self.new)}"
 
 
-def changes(old: Any, new: Any, at: str = "") -> Iterator[Change]:
+def changes(old: object, new: object, at: str = "") -> Iterator[Change]:
     """What differs between two values as JSON has them.
 
     Entries of lists are held against those of the same name, so that one more or less is one change; another order is
     one, too.
     """
-    named = (_named(old), _named(new)) if isinstance(old, list) and isinstance(new, list) else (None, None)
-    if named[0] is not None and named[1] is not None:
-        old, new = named
-        common = [[name for name in one if name in other] for one, other in ((old, new), (new, old))]
+    one, other = (_named(old), _named(new)) if isinstance(old, list) and isinstance(new, list) else (None, None)
+    if one is not None and other is not None:
+        old, new = one, other
+        common = [[name for name in a if name in b] for a, b in ((one, other), (other, one))]
         if common[0] != common[1]:
             yield Change(f"{at}: order" if at else "order", *common)
     if isinstance(old, dict) and isinstance(new, dict):
@@ -51,7 +51,7 @@ def _named(entries: list[Any]) -> dict[str, Any] | None:
     )
 
 
-def short(value: Any, room: int = 40) -> str:
+def short(value: object, room: int = 40) -> str:
     """A value in at most so many characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= room else text[: room - 3] + "…"

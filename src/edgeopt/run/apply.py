@@ -114,7 +114,7 @@ class Application:
         return Run.of(sealed.Run(self.out, report, lock))
 
     def _fill(self, folder: Path) -> tuple[Report, dict[str, Any]]:
-        """All that is built, exported and measured, into the folder; returns the report and the lock that describe it."""
+        """Builds, exports and measures everything into the folder; returns the report and the lock that describe it."""
         recipe, progress = self.plan.recipe, self.progress
         by_seed = execute_seeds(self.plan, self.store, progress, self.group)
         executed = next(iter(by_seed.values()))

@@ -34,8 +34,10 @@ from edgeopt.tasks.encode import Encoder, length
 
 @dataclass(frozen=True)
 class Built:
-    """artifact: what is measured; torch: its state that torch loads, where there is one; source: fingerprint of the
-    recipe's model; train: of the rows that it was trained on.
+    """What a baseline is measured of.
+
+    artifact: what is measured; torch: its state that torch loads, where there is one; source: fingerprint of the
+    recipe's model; train: fingerprint of the rows that it was trained on.
     """
 
     artifact: Artifact
@@ -73,7 +75,7 @@ def baseline_of_recipe(
 
 
 def baseline_of_artifact(asked: Request, artifact: Artifact, progress: Progress) -> Baseline:
-    """The same of a finished model, without torch."""
+    """Measure a finished model as a baseline, without torch."""
     return _measure(asked, Built(artifact), progress)[0]
 
 

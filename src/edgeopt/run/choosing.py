@@ -1,5 +1,4 @@
-"""Which export `auto` keeps: chosen by rows and rounds of its own, so that what is reported and gated afterwards was
-not chosen by.
+"""Which export `auto` keeps: chosen by rows and rounds of its own, which nothing is reported or gated on afterwards.
 
 Of several exports that all drop by just the margin, the luckiest on some rows would pass there four times as often as
 the gate says (benchmarks/results/export_choice.md); and the quickest of some rounds was lucky in them, too.
@@ -26,8 +25,10 @@ _SHARE, _FEWEST = 4, 64
 
 
 def choose(here: Measuring, written: Sequence[Written]) -> Written:
-    """The export that is kept: the first, or with `auto` the fastest of those that hold the gates on the rows that are
-    carved out of train for selection, timed in a measurement of its own.
+    """The export that is kept: the first, or with `auto` the fastest of those that hold the gates.
+
+    With `auto` the gates are held on the rows that are carved out of train for selection, and the exports are timed in
+    a measurement of its own.
     """
     if written[0].place is not None:
         return written[0]

@@ -233,7 +233,7 @@ def _given(source: ModelSource) -> State:
 
 
 def _width(plan: Plan) -> int:
-    """Of the column of names in what a run says."""
+    """How wide the column of names is in what a run says."""
     return 22 + len(plan.recipe.variant)
 
 

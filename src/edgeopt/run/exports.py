@@ -117,8 +117,10 @@ def _ways(recipe: Recipe, spec: ExportSpec, executed: Executed) -> Iterator[tupl
 
 
 def automatic(recipe: Recipe) -> list[str]:
-    """The formats that `auto` measures where the recipe names none: those whose packages are here, that are measured in
-    the runtime they are for, and that every target has the runtime for. onnx is the first.
+    """The formats that `auto` measures where the recipe names none; onnx is the first.
+
+    They are those whose packages are here, that are measured in the runtime they are for, and that every target has the
+    runtime for.
     """
     found = sorted(EXPORTERS.usable().items(), key=lambda item: (item[0] != "onnx", item[0]))
     runtimes = [t.runtime for t in recipe.targets if t.runtime is not None]

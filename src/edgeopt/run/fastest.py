@@ -66,15 +66,16 @@ def verdicts(exports: Sequence[MeasuredExport], base: Reference, gates: Sequence
 
 
 def _without_candidate(export: MeasuredExport, base: Reference) -> Reference:
-    """Without the latencies of another export that is the candidate."""
+    """The reference without the latencies of the candidate, where that is another export than this one."""
     return base._replace(latency=[m for m in base.latency if m.subject != "candidate" or export.subject == "candidate"])
 
 
 def fastest(
     exports: Sequence[MeasuredExport], latency: Sequence[Measured], found: Mapping[str, Verdict]
 ) -> MeasuredExport:
-    """Of the exports with the best verdict, the one whose p50 is least on the first target: the geometric mean over its
-    lengths, so that each length counts alike.
+    """The quickest of the exports with the best verdict: by p50 on the first target.
+
+    It is the geometric mean of the p50s over the target's lengths, so that each length counts alike.
     """
     best = min((found[each.subject] for each in exports), key=_ORDER.index)
     return min(
@@ -83,7 +84,7 @@ def fastest(
 
 
 def typical_ms(subject: str, latency: Sequence[Measured]) -> float:
-    """Geometric mean of the p50s on the first target."""
+    """The geometric mean of a subject's p50s on the first target, in milliseconds."""
     return geometric_mean(
         [float(np.median(m.samples)) for m in latency if m.subject == subject and m.target == latency[0].target]
     )

@@ -32,8 +32,9 @@ def make_lock(
     data: TaskData | None,
     chains: Mapping[str, Mapping[Chain, Sequence[Done]]] | None = None,
 ) -> dict[str, Any]:
-    """The resolved recipe, the digests of model, rows and every state, and the packages' versions; parts that are not
-    known yet are None. chains: those of each variant of the recipe, by its name.
+    """The resolved recipe, the digests of model, rows and every state, and the packages' versions.
+
+    Parts that are not known yet are None. chains: those of each variant of the recipe, by its name.
     """
     return {
         "lock": LOCK_FORMAT,
@@ -73,15 +74,16 @@ def _of_exporters(recipe: Recipe) -> dict[str, str | None]:
 
 
 def place_of(recipe: Recipe, out: Path) -> dict[str, str]:
-    """Where the recipe stands, to which the paths of its rows are relative: absolute, and from the run's folder, for a
-    tree that is moved as a whole; and whether the rows are files or the hub's.
+    """Where the recipe stands, to which its rows' paths are relative, and whether the rows are files or the hub's.
+
+    The path is given as absolute, and from the run's folder, for a tree that is moved as a whole.
     """
     rows = "files" if is_local(recipe.head.task.dataset, recipe.folder) else "hub"
     return {"recipe": str(recipe.path), "relative": Path(os.path.relpath(recipe.path, out)).as_posix(), "rows": rows}
 
 
 def read_lock(path: Path) -> dict[str, Any]:
-    """Raises InputError E116 where there is no lock or it is not readable."""
+    """The lock in a file. Raises InputError E116 where there is no lock or it is not readable."""
     lock: dict[str, Any] = _GIVEN.json(path)
     _GIVEN.check(lock, Lock, Place.of(path))
     return lock

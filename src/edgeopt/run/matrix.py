@@ -55,7 +55,7 @@ class CellResult:
 
     @property
     def reason(self) -> str:
-        """Of a failure, in a line."""
+        """Why a cell failed, in a line; empty for one that did not."""
         return "; ".join(f"{i.code}: {i.message}" for i in self.error.issues) if self.error else ""
 
     def as_json(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class CellResult:
 
 
 def exit_code(results: Sequence[CellResult]) -> ExitCode:
-    """Of the command, by PRECEDENCE."""
+    """The exit code of the command: the first of PRECEDENCE that one of the cells has."""
     return min((r.exit_code for r in results), key=PRECEDENCE.index)
 
 

@@ -24,9 +24,11 @@ from edgeopt.support.files import write_json
 
 @dataclass(frozen=True)
 class Measurements:
-    """The evidence, how many queries the rows made, which export is the candidate, each export with the gates' verdict
-    on it, what session.json says of each measured file, the optimized graph where one was asked for, what a reader
-    should know of it all, and the energy of inferences where the recipe asks for it.
+    """All that a run measured.
+
+    queries: how many the rows made. kept: the export that is the candidate. exports: each with the gates' verdict on
+    it. sessions: what session.json says of each measured file. optimized: the optimized graph, where one was asked for.
+    notes: what a reader should know of it all. emissions: the energy of inferences, where the recipe asks for it.
     """
 
     evidence: Evidence

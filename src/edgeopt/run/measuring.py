@@ -1,7 +1,4 @@
-"""What the files of a run are asked: outputs on its rows, latencies, starts, energy.
-
-The same of baseline and candidate.
-"""
+"""What the files of a run are asked, baseline and candidate alike: outputs on its rows, latencies, starts, energy."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from edgeopt.data import Split
 from edgeopt.export.exporter import Runnable
@@ -26,6 +22,7 @@ from edgeopt.results.model import Emissions, Starts, SubjectName
 from edgeopt.run.execute import Executed
 from edgeopt.run.exports import Written
 from edgeopt.spec.recipe import Target
+from edgeopt.statistics.bounds import Values
 from edgeopt.store.facts import Fact
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
@@ -34,7 +31,7 @@ from edgeopt.tasks.encode import Encoder, Features, Ids, length
 
 @dataclass(frozen=True)
 class Measuring:
-    """What every measurement of a run is of.
+    """The recipe, the built states and the progress that every measurement of a run is made with.
 
     sources: outputs of the graphs that exports are compared with, which several share.
     """
@@ -42,7 +39,7 @@ class Measuring:
     recipe: Recipe
     executed: Executed
     progress: Progress
-    sources: dict[Path, Any] = field(default_factory=dict)
+    sources: dict[Path, Values] = field(default_factory=dict)
 
     @cached_property
     def task(self) -> Task:
@@ -57,17 +54,21 @@ class Measuring:
         """The folder of the FP32 baseline's graph."""
         return self.executed.final("baseline").folder
 
-    def answers(self, file: Runnable, folder: Path, title: str, rows: Split | None = None) -> tuple[Any, float]:
-        """Outputs with the runtime's default options, on the report split unless other rows are given, and the seconds
-        that they took.
+    def answers(self, file: Runnable, folder: Path, title: str, rows: Split | None = None) -> tuple[Values, float]:
+        """Outputs with the runtime's default options, and the seconds that they took.
+
+        rows: the report split unless others are given.
         """
         started = time.perf_counter()
         query = file.open(file.exporter.defaults(None))
         outputs = answers_of(query, folder, rows or self.report, self.task, self.progress, f"accuracy of {title}")
         return outputs, time.perf_counter() - started
 
-    def outputs(self, graph: Path, folder: Path, title: str, options: Options) -> Any:
-        """Of a graph in ONNX Runtime with these options, on the report split. folder: where tokenizer.json is."""
+    def outputs(self, graph: Path, folder: Path, title: str, options: Options) -> Values:
+        """Outputs of a graph in ONNX Runtime with these options, on the report split.
+
+        folder: where tokenizer.json is.
+        """
         return outputs_of(graph, folder, self.report, self.task, self.progress, title, options)
 
     def features(self, rows: Split) -> Features:
@@ -103,7 +104,7 @@ class Measuring:
         with self.progress.during("energy of inferences", 3 * asked.seconds):
             return measure_energy(self.recipe.targets[0], files, queries, country_of(asked), asked.seconds)
 
-    def difference(self, written: Written, outputs: Any) -> float | None:
+    def difference(self, written: Written, outputs: Values) -> float | None:
         """The largest of a logit from the graph or model that the file was converted from."""
         if outputs.dtype == object:  # texts have no logits
             return None

@@ -24,10 +24,10 @@ _SLACK = 5e-3
 
 
 def observe_facts(folder: Path, facts: Facts, before: State, figures: dict[str, Any]) -> None:
-    """Raise StepError E403 where a fact is not true of the folder: files that must or must not be there, int8 in the
-    graph or none, zeros that are there and that are still zeros. Writes the sparsity it measured into `figures`.
+    """Raises StepError E403 where a fact is not true of the folder. Writes the sparsity it measured into `figures`.
 
-    Each fact is looked for whether it is declared or not. Three cannot be: no file says that a head was trained; layers
+    Looked for are files that must or must not be there, int8 in the graph or none, zeros that are there and that are
+    still zeros; each fact whether it is declared or not. Three cannot be: no file says that a head was trained; layers
     of other widths and zeros may be there undeclared, as dropping layers leaves the ones and a trained model may have
     the others.
     """
@@ -78,7 +78,7 @@ def _int8_in(folder: Path) -> bool:
     return (folder / GRAPH).is_file() and weigh(folder / GRAPH).int8 > 0
 
 
-def _shape(folder: Path) -> Any:
+def _shape(folder: Path) -> object:
     """What was cut out of the model, as its config has it; None where nothing was."""
     if not (folder / CONFIG).is_file():
         return None
@@ -97,7 +97,7 @@ def sparsity_of(folder: Path, facts: Facts) -> float:
 
 
 def graph_sparsity(path: Path) -> float:
-    """The same, in a graph: the constant right-hand matrices of the products inside numbered layers."""
+    """Share of zeros in a graph's constant right-hand matrices of the products inside numbered layers."""
     import numpy as np
 
     from edgeopt.export.graph_files import array_of, structure_of

@@ -90,7 +90,7 @@ class Run:
 
     @property
     def model_dir(self) -> Path:
-        """The folder that is shipped: the model's file, tokenizer.json, config.json, session.json and the model card."""
+        """The folder that is shipped: the model, tokenizer.json, config.json, session.json and the model card."""
         return self.folder / MODEL
 
     def predict(self, texts: Iterable[object], *, batch_size: int = 32) -> list[Prediction]:

@@ -16,6 +16,7 @@ from edgeopt.measure.declared import check_declared
 from edgeopt.results.folder import MODEL
 from edgeopt.results.model import Export
 from edgeopt.results.sealed import Run
+from edgeopt.statistics.bounds import Values
 from edgeopt.support.errors import Place
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.base import Answer
@@ -32,7 +33,7 @@ class Prediction(NamedTuple):
 
     label: Answer
     probability: float | None
-    logits: np.ndarray[Any, np.dtype[Any]]
+    logits: Values
 
 
 class Predictor:
@@ -54,7 +55,10 @@ class Predictor:
         return [Prediction(label, share, _logits(output)) for (label, share), output in zip(told, outputs, strict=True)]
 
     def _answers(self, queries: list[Ids], batch_size: int) -> list[Any]:
-        """Queries of like length share a batch, so that little of it is padding; the answers are in the queries' order."""
+        """The answers to queries, in their order.
+
+        Queries of like length share a batch, so that little of it is padding.
+        """
         order = sorted(range(len(queries)), key=lambda i: length(queries[i]))
         found: list[Any] = [None] * len(queries)
         for start in range(0, len(order), batch_size):
@@ -84,5 +88,5 @@ def _lengths(kept: Export | None) -> dict[str, Any]:
     return {LENGTHS: kept.lengths} if kept and kept.lengths else {}
 
 
-def _logits(output: Any) -> np.ndarray[Any, np.dtype[Any]]:
+def _logits(output: object) -> Values:
     return np.asarray(output) if isinstance(output, np.ndarray) else np.empty(0)

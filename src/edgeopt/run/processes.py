@@ -95,7 +95,7 @@ class Group:
             with suppress(TrainedAlong):
                 registry.get(use).apply(state, params, replace(context, helps=True))
 
-    def _send(self, task: Any) -> None:
+    def _send(self, task: object) -> None:
         import torch.distributed as dist
 
         dist.broadcast_object_list([task], src=0)

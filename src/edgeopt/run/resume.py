@@ -71,8 +71,9 @@ class _Locked(Store):
 
 
 def _other_key(plan: Plan, store: Store, locked: dict[str, dict[str, Any]], processes: int | None) -> str | None:
-    """The first step whose key is another than in the lock, or that was trained on another number of processes; behind
-    one that several trained, as far as the store tells.
+    """The first step whose key is another than in the lock, or that was trained on another number of processes.
+
+    Steps behind one that several processes trained are looked at as far as the store tells.
     """
     for each in looked_up(plan, store):
         for step in each.steps:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from edgeopt.gates.evidence import Evidence, write_predictions
 from edgeopt.measure.accuracy import outputs_of
@@ -15,6 +14,7 @@ from edgeopt.plan import Chain, Plan, plans_by_seed
 from edgeopt.results.model import SeedResult, Seeds, Spread
 from edgeopt.run.execute import Executed, execute
 from edgeopt.run.processes import Group
+from edgeopt.statistics.bounds import Values
 from edgeopt.store.store import Store
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task
@@ -25,8 +25,8 @@ class SeedLogits:
     """Logits (rows, outputs) of both models trained with one seed."""
 
     seed: int
-    baseline: Any
-    candidate: Any
+    baseline: Values
+    candidate: Values
 
 
 def execute_seeds(plan: Plan, store: Store, progress: Progress, group: Group) -> dict[str, Executed]:
@@ -46,10 +46,10 @@ def measure_seeds(plan: Plan, executed: Sequence[Executed], evidence: Evidence, 
     if seeds is None:
         return []
     done = [SeedLogits(seeds[0], evidence.baseline_logits, evidence.candidate_logits)]
-    finals: dict[Chain, Any] = {"baseline": evidence.baseline_logits, "candidate": evidence.candidate_logits}
+    finals: dict[Chain, Values] = {"baseline": evidence.baseline_logits, "candidate": evidence.candidate_logits}
     seen = {executed[0].final(chain).digest: logits for chain, logits in finals.items()}
 
-    def run(seed: int, each: Executed, chain: Chain) -> Any:
+    def run(seed: int, each: Executed, chain: Chain) -> Values:
         state = each.final(chain)
         if state.digest not in seen:
             seen[state.digest] = outputs_of(
@@ -68,18 +68,18 @@ def measure_seeds(plan: Plan, executed: Sequence[Executed], evidence: Evidence, 
     return done
 
 
-def write_seeds(folder: Path, task: Task, labels: Any, seeds: Sequence[SeedLogits]) -> None:
+def write_seeds(folder: Path, task: Task, labels: Values, seeds: Sequence[SeedLogits]) -> None:
     """predictions-seed-N.jsonl for every seed but the first, whose are in predictions.jsonl."""
     for each in seeds[1:]:
         write_predictions(folder / f"predictions-seed-{each.seed}.jsonl", task, labels, each.baseline, each.candidate)
 
 
-def summarize(task: Task, labels: Any, seeds: Sequence[SeedLogits]) -> Seeds | None:
+def summarize(task: Task, labels: Values, seeds: Sequence[SeedLogits]) -> Seeds | None:
     """Metrics of every seed and how they spread; None where the recipe has one seed."""
     if not seeds:
         return None
 
-    def metrics(logits: Any) -> dict[str, float]:
+    def metrics(logits: Values) -> dict[str, float]:
         return {**task.metrics(labels, logits), **task.extra_metrics(labels, logits)}
 
     results = [SeedResult(seed=s.seed, baseline=metrics(s.baseline), candidate=metrics(s.candidate)) for s in seeds]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,14 +12,16 @@ from edgeopt.export.session import KERNELS, Options, save_optimized
 from edgeopt.measure.accuracy import largest_difference
 from edgeopt.run.exports import Written
 from edgeopt.run.measuring import Measuring
+from edgeopt.statistics.bounds import Values
 from edgeopt.tasks import Task
 
 
 @dataclass(frozen=True)
 class Served:
-    """sessions: session.json, options by file.
+    """What session.json says, and what comes with it.
 
-    optimized: that file, where it was asked for and answers alike. notes: what a reader should know.
+    sessions: session.json, options by file. optimized: that file, where it was asked for and answers alike. notes: what
+    a reader should know.
     """
 
     sessions: dict[str, Options]
@@ -28,11 +29,11 @@ class Served:
     notes: list[str]
 
 
-def serve(here: Measuring, written: Written, options: Options, logits: Any) -> Served:
-    """options: those that the exported file was quickest with.
+def serve(here: Measuring, written: Written, options: Options, logits: Values) -> Served:
+    """How the shipped file is to be opened, and what that changes; saves the graph optimized where that was asked for.
 
-    logits: its outputs on the report split with the runtime's default options, which anyone gets who just opens the
-    file, and which the metrics are of.
+    options: those that the exported file was quickest with. logits: its outputs on the report split with the runtime's
+    default options, which anyone gets who just opens the file, and which the metrics are of.
     """
     model, artifact, notes = written.folder, written.exported.artifact, []
     if any(name in options for name in KERNELS):
@@ -51,7 +52,7 @@ def serve(here: Measuring, written: Written, options: Options, logits: Any) -> S
     return Served({**sessions, saved.as_posix(): alone}, saved, notes)
 
 
-def _change(task: Task, served: Any, logits: Any) -> str:
+def _change(task: Task, served: Values, logits: Values) -> str:
     flips = task.flips(served, logits)
     changed = [f"{flips[0]} of {flips[1]} predictions"] if flips is not None else []
     if logits.dtype != object:  # texts have no logits
@@ -62,7 +63,7 @@ def _change(task: Task, served: Any, logits: Any) -> str:
     )
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Values, other: Values) -> bool:
     return (
         bool(np.array_equal(one, other))
         if one.dtype == object

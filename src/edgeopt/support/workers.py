@@ -20,7 +20,7 @@ from edgeopt.device.guard import end_with_parent
 
 
 def run_worker(
-    arguments: Sequence[str], task: Any, env: Mapping[str, str] | None = None, timeout: float | None = None
+    arguments: Sequence[str], task: object, env: Mapping[str, str] | None = None, timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments until it ends; it is killed where that takes longer than `timeout` seconds
     (subprocess.TimeoutExpired), or where we are interrupted. env: its environment, ours by default.

@@ -17,7 +17,7 @@ Texts = Sequence[tuple[str, ...]]
 
 
 def agreement(evidence: Evidence, texts: Texts, asked: Diagnostics) -> Agreement | None:
-    """Of tasks that give each row one class. texts: of every row."""
+    """How far both models agree; None where the task does not give each row one class. texts: of every row."""
     task, labels = evidence.task, evidence.labels
     if not task.one_class:
         return None
@@ -61,7 +61,7 @@ def agreement(evidence: Evidence, texts: Texts, asked: Diagnostics) -> Agreement
 
 
 def changes(evidence: Evidence, texts: Texts, asked: Diagnostics) -> ScoreChanges | None:
-    """Of a regression."""
+    """How far the scores of a regression moved, and the rows where most; None for other tasks. texts: of every row."""
     task, labels = evidence.task, evidence.labels
     if not task.scores:
         return None

@@ -18,8 +18,10 @@ SAME_PREDICTIONS = 0.995
 
 
 def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Speedup]) -> list[str]:
-    """Of a candidate in int8: slower than FP32 on a target, sums that may overflow on this processor, and a policy
-    whose margin nothing held. steps: of the candidate's chain. speedups: over the FP32 graph.
+    """What a candidate in int8 may lose without a word, each with its mend; nothing for another candidate.
+
+    It is slower than FP32 on a target, its sums may overflow on this processor, or nothing held its policy's margin.
+    steps: of the candidate's chain. speedups: over the FP32 graph.
     """
     if evidence.candidate.precision != "int8":
         return []

@@ -50,7 +50,7 @@ CHAINS: tuple[Chain, ...] = ("baseline", "candidate")
 
 
 def build_report(recipe: Recipe, executed: Executed, measured: Measurements, seeds: Seeds | None = None) -> Report:
-    """Decide the gates and put everything together. executed and measured: of the first seed, where there are several."""
+    """Decide the gates and put everything together; with several seeds, executed and measured are the first's."""
     evidence, task, data = measured.evidence, recipe.head.task, executed.data
     gates = [
         decide(g, evidence, line=recipe.document.place(("gates", i)).line) for i, g in enumerate(recipe.head.gates)
