@@ -248,7 +248,7 @@ def test_a_device_that_does_not_fit_is_told_before_the_copy(device: Device, runs
     assert done.code == 2 and "there is no python-of-nowhere on the device" in done.err
     (device.root / "current").mkdir(parents=True)
     done = device.ship(runs[1] / "bundle.zip")
-    assert done.code == 2 and "no link" in done.err
+    assert done.code == 2 and "has current, which no ship put there" in done.err
 
 
 def test_what_cannot_be_reached(device: Device, runs: list[Path], tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_cut_at_any_moment_is_made_good_and_never_says_pass_over_half_a_run(ou
     fill(new, "second")
     for after in range(1000):
         work = Path(shutil.copytree(out, tmp_path / f"cut-{after}"))
-        folder = work / ".edgeopt-building-x" / "files"
+        folder = work / ".edgeopt-building-abcd_123" / "files"
         shutil.copytree(new, folder)
         with pytest.MonkeyPatch.context() as patched:
             count = cut(patched, after)
@@ -188,10 +188,15 @@ def test_a_cut_at_any_moment_is_made_good_and_never_says_pass_over_half_a_run(ou
 
 
 def test_what_was_not_finished_is_swept(out: Path) -> None:
-    for folder in (out / ".edgeopt-building-x", out.parent / ".a.building-y"):
-        (folder / "files").mkdir(parents=True)
-        (folder / "files" / "report.json").write_text("{}")
+    for target in (out, out.parent / "new"):
+        with building(target) as folder:
+            (folder / "report.json").write_text("{}")
+            left = folder.parent
+            shutil.copytree(left, kept := out.parent / "kept")
+        kept.rename(left)
     put(out, "second")
+    put(out.parent / "new", "third")
+    shutil.rmtree(out.parent / "new")
     assert os.listdir(out.parent) == ["a"] and not [n for n in os.listdir(out) if n.startswith(".")]
 
 
@@ -199,13 +204,42 @@ def test_what_a_link_leads_to_is_never_moved(out: Path, tmp_path: Path) -> None:
     put(tmp_path / "theirs", "theirs")
     before = files(tmp_path / "theirs")
     for name, link in (("x", "files"), ("y", "files/model")):
-        folder = out / f".edgeopt-building-{name}"
+        folder = out / f".edgeopt-building-0000000{name}"
         (folder / link).parent.mkdir(parents=True)
         (folder / link).symlink_to(tmp_path / "theirs")
         (folder / "complete").touch()
     put(out, "second")
     assert open_run(out).report.created == "second" and files(tmp_path / "theirs") == before
     assert not [n for n in os.listdir(out) if n.startswith(".")]
+
+
+@pytest.mark.parametrize("other", ["a.building-y", "a.building-00000000.building-y", "a.building-", "b"])
+def test_two_outs_never_touch_each_other(tmp_path: Path, other: str) -> None:
+    """Found by reading: a folder that was built for `a.building-y` began as those for `a` do."""
+    ours, theirs = tmp_path / "a", tmp_path / other
+    for first, second in ((ours, theirs), (theirs, ours)):
+        with building(first) as folder:
+            fill(folder, "first")
+            (folder.parent / "complete").touch()  # a publication that is cut off now
+            for name in ("second", "third"):
+                put(second, name)
+                assert open_run(second).report.created == name and folder.is_dir() and not first.exists()
+            put(first, "fourth")
+            assert not folder.exists()
+        shutil.rmtree(first)
+        shutil.rmtree(second)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_users_folder_that_begins_as_ours_do_stays(tmp_path: Path) -> None:
+    for folder in (tmp_path / ".a.building-site.notes", tmp_path / "a" / ".edgeopt-building-notes"):
+        folder.mkdir(parents=True)
+        (folder / "mine").touch()
+    with pytest.raises(InputError, match="holds files that no run of edgeopt made"):
+        writable(tmp_path / "a", ("recipe.lock",))
+    put(tmp_path / "a", "first")
+    assert (tmp_path / ".a.building-site.notes" / "mine").exists()
+    assert (tmp_path / "a" / ".edgeopt-building-notes" / "mine").exists()
 
 
 def test_a_name_is_no_pattern(tmp_path: Path) -> None:

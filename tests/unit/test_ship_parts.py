@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -18,11 +20,13 @@ from bundles import MODEL, TARGET
 
 from edgeopt.bundle.manifest import REQUIRED, Manifest
 from edgeopt.ship import agent
+from edgeopt.ship.client import Client
 from edgeopt.ship.decide import decide
 from edgeopt.ship.fitness import issues, notes
+from edgeopt.ship.replies import Before, Begun, Probe, Ran
 from edgeopt.ship.transport import Adb, Ssh, transport_of
 from edgeopt.spec.recipe import GateSpec
-from edgeopt.support.errors import InputError
+from edgeopt.support.errors import InputError, StepError
 
 AGENT = Path(agent.__file__).read_text()
 
@@ -103,8 +107,10 @@ def test_every_word_reaches_the_device_as_it_is() -> None:
     assert shell.stdout == argv[2]
 
 
-def fit(**changes: Any) -> dict[str, Any]:
+def fit(**changes: Any) -> Any:
     return {
+        "platform": "Linux",
+        "machine": "aarch64",
         "python": "3.11.2",
         "packages": {"onnxruntime": "1.31.1", "tokenizers": "0.23.3", "numpy": "2.4.6"},
         "flags": ["avx2"],
@@ -112,7 +118,7 @@ def fit(**changes: Any) -> dict[str, Any]:
         "cpus": 1,
         "free_bytes": 1 << 40,
         "writable": True,
-        "foreign": False,
+        "foreign": [],
         "partial_bytes": 0,
         **changes,
     }
@@ -127,7 +133,7 @@ def fit(**changes: Any) -> dict[str, Any]:
         ({"flags": []}, "flags cannot be read"),
         ({"free_bytes": 10_999_999}, "11.0 MB are needed"),
         ({"writable": False}, "cannot be written"),
-        ({"foreign": True}, "no link"),
+        ({"foreign": ["current", "history.json"]}, "has current and history.json, which no ship put there"),
     ],
 )
 def test_what_a_device_lacks(changes: dict[str, Any], say: str) -> None:
@@ -245,8 +251,57 @@ def test_a_current_version_that_fails_gives_way_to_the_one_before(tmp_path: Path
     assert not (tmp_path / "versions" / B).exists()
     assert talk.ask(do="previous") == {"id": None}
     talk.end()
-    (tmp_path / "history.json").write_text('["../../etc", 3]')
-    assert Talk(tmp_path).found["history"] == [], "what somebody else wrote there is no path"
+
+
+def test_what_no_ship_brought_stays(tmp_path: Path) -> None:
+    """Found by reading: a ship to a folder that has `incoming/` or `versions/` of somebody's removed what lay there."""
+    mine = [tmp_path / name / "mine" / "letter" for name in ("incoming", "versions")]
+    for path in mine:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (tmp_path / "incoming" / ("c" * 16)).mkdir()
+    (tmp_path / ".history").write_text("a shell's")
+    for id in (A, B, "c" * 16):
+        bring(tmp_path, id, keep=1)
+    assert all(path.exists() for path in mine) and (tmp_path / ".history").read_text() == "a shell's"
+    left = [p.name for folder in ("incoming", "versions") for p in (tmp_path / folder).iterdir()]
+    assert sorted(left) == ["c" * 16, "mine", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("current", "releases/1"), ("history.json", '{"my": "own"}'), ("history.json", '["../x", 3]')]
+)
+def test_what_somebody_else_made_is_never_replaced(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.symlink_to(content) if name == "current" else path.write_text(content)
+    talk = Talk(tmp_path, A)
+    assert (talk.found["foreign"], talk.found["current"], talk.found["history"]) == ([name], None, [])
+    assert "error" not in talk.ask(do="begin", files={})
+    assert f"{name} is there and no ship made it" in talk.ask(do="switch", keep=1)["error"]
+    talk.end()
+    assert (os.readlink(path) if name == "current" else path.read_text()) == content
+
+
+@pytest.mark.parametrize(
+    ("shape", "reply", "said"),
+    [
+        (Probe, {}, "python is missing"),
+        (Probe, fit(python="three"), "python String should match"),
+        (Probe, fit(free_bytes=-1), "free_bytes"),
+        (Probe, fit(packages=[]), "packages"),
+        (Begun, {"whole": False, "have": {"a": 1}}, "have.a"),
+        (Ran, {"status": "0", "out": ""}, "status must be"),
+        (Before, {"id": "../../etc"}, "id String should match"),
+        (Before, [], "must be"),
+        (Before, {"error": "no\nroom"}, "refuses: no"),
+    ],
+)
+def test_a_device_that_answers_something_else_is_one_error(shape: Any, reply: Any, said: str) -> None:
+    """Found by reading: a reply without a field was a KeyError."""
+    client = Client(io.BytesIO(), io.BytesIO(json.dumps(reply).encode() + b"\n"), lambda: "")
+    with pytest.raises(StepError, match="E420") as caught:
+        client.get(shape, "probe")
+    assert said in str(caught.value)
 
 
 def test_the_lock_is_free_when_the_connection_goes(tmp_path: Path) -> None:

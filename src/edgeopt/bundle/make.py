@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import zipfile
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +43,7 @@ from edgeopt.results.sealed import LOCK, Run, open_run
 from edgeopt.spec.recipe import GateSpec, Target, TaskSpec
 from edgeopt.support.errors import InputError, bad_input
 from edgeopt.support.files import file_digest
-from edgeopt.support.publishing import Record, publish, taken, writable
+from edgeopt.support.publishing import Record, is_nothing, publish, taken, writable
 from edgeopt.support.version import __version__
 from edgeopt.tasks import task_of, task_type, task_types
 
@@ -116,11 +114,7 @@ def _nothing_else(out: Path) -> None:
     own = _own_files(out)
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if (
-            path.is_file()
-            and not name.startswith((".edgeopt", "lost+found"))
-            and (name not in own or file_digest(path) != own[name])
-        ):
+        if path.is_file() and not is_nothing(name) and (name not in own or file_digest(path) != own[name]):
             raise bad_input(
                 "E114",
                 f"--out {out} holds {name}, which is not of the bundle that lies there",
@@ -268,13 +262,8 @@ def _write(path: Path, data: Any) -> None:
 
 
 def _publish_zip(folder: Path, out: Path) -> None:
-    """Written beside and renamed."""
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    os.close(handle)
-    try:
-        write_zip(folder, Path(name))
-        Path(name).chmod(0o644)
-        os.replace(name, out)
-    finally:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
+    """Written beside what it holds, where whatever a kill leaves is swept, and renamed."""
+    made = folder.parent / "bundle.zip"
+    write_zip(folder, made)
+    made.chmod(0o644)
+    os.replace(made, out)

@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 HELLO = "edgeopt agent 1"
+#: The name of a version.
+ID = "[0-9a-f]{16}"
 #: Seconds without a byte after which the other side is taken to be gone.
 IDLE = 600
 
@@ -63,7 +65,7 @@ class Agent:
             if id and partial.is_dir()
             else 0,
             "current": self.current(),
-            "foreign": self.is_foreign(),
+            "foreign": self.foreign(),
             "history": self.history(),
         }
 
@@ -159,12 +161,12 @@ class Agent:
             child.wait()
 
     def switch(self, keep: int) -> dict[str, Any]:
-        """Make this version current, and remove all but the last ones."""
+        """Make this version current, and remove all but the last ones; nothing that no ship brought."""
         kept = [*(i for i in self.history() if i != self.id and (self.root / "versions" / i).is_dir()), self.id][-keep:]
         self.link(self.id, kept)
         for folder in (self.root / "versions", self.root / "incoming"):
             for old in folder.iterdir() if folder.is_dir() else ():
-                if old.name not in kept:
+                if re.fullmatch(ID + r"(\.damaged)?", old.name) and old.name not in kept:
                     shutil.rmtree(old, ignore_errors=True)
         return {"history": kept}
 
@@ -193,29 +195,37 @@ class Agent:
 
     def link(self, id: str, history: list[str]) -> None:
         """`current` is the old one or the new one at every moment."""
-        if self.is_foreign():
-            raise Refused("'current' is there and is no link: edgeopt does not replace it")
-        beside = self.root / ".current"
+        if found := self.foreign():
+            raise Refused(f"{' and '.join(found)} is there and no ship made it: edgeopt does not replace it")
+        beside, listed = self.root / ".edgeopt-current", self.root / ".edgeopt-history"
         if beside.is_symlink():
             beside.unlink()
         beside.symlink_to(Path("versions") / id)
         os.replace(beside, self.root / "current")
-        (self.root / ".history").write_text(json.dumps(history))
-        os.replace(self.root / ".history", self.root / "history.json")
+        listed.write_text(json.dumps(history))
+        os.replace(listed, self.root / "history.json")
         sync(self.root)
 
     def current(self) -> str | None:
         link = self.root / "current"
-        return Path(os.readlink(link)).name if link.is_symlink() else None
+        found = re.fullmatch(f"versions/({ID})", os.readlink(link)) if link.is_symlink() else None
+        return found and found[1]
 
-    def is_foreign(self) -> bool:
-        return (self.root / "current").exists() and not (self.root / "current").is_symlink()
+    def foreign(self) -> list[str]:
+        """What has a name that a ship writes to, and is of somebody else."""
+        there = {"current": self.current() is not None, "history.json": self._listed() is not None}
+        return [name for name, ours in there.items() if not ours and os.path.lexists(self.root / name)]
 
     def history(self) -> list[str]:
+        return self._listed() or []
+
+    def _listed(self) -> list[str] | None:
+        """What history.json holds, None where that is nothing that a ship writes."""
         try:
-            return [i for i in json.loads((self.root / "history.json").read_text()) if re.fullmatch("[0-9a-f]{16}", i)]
+            found = json.loads((self.root / "history.json").read_text())
+            return found if isinstance(found, list) and all(re.fullmatch(ID, i) for i in found) else None
         except (OSError, ValueError, TypeError):
-            return []
+            return None
 
     def version(self) -> Path:
         return self.root / "versions" / self.id

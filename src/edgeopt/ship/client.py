@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from edgeopt.ship import agent
 from edgeopt.ship.transport import Transport
 from edgeopt.support.errors import InputError, Place, bad_input, step_failed
 from edgeopt.support.reading import LONGEST_LINE, Reader
 
+T = TypeVar("T")
 #: Lines that a device's shell may print before the agent does.
 _GREETINGS = 200
 _REPLY, _DEVICE = Reader("reply", "E420"), Place("device")
@@ -26,9 +27,14 @@ class Client:
     def __init__(self, requests: IO[bytes], replies: IO[bytes], last_words: Callable[[], str]) -> None:
         self._requests, self._replies, self._last_words = requests, replies, last_words
 
-    def ask(self, do: str, **fields: Any) -> Any:
+    def ask(self, do: str, **fields: Any) -> None:
+        """For something to be done."""
+        self.get(dict[str, Any], do, **fields)
+
+    def get(self, shape: type[T], do: str, **fields: Any) -> T:
+        """For something to be told: an answer of that shape."""
         self._send(json.dumps({"do": do, **fields}).encode() + b"\n")
-        return self._reply()
+        return self._reply(shape)
 
     def put(self, name: str, path: Path, offset: int, sent: Callable[[int], None]) -> None:
         """The bytes of a file from `offset` on. sent: told the number of bytes of each piece."""
@@ -39,7 +45,7 @@ class Client:
             while data := file.read(1 << 16):
                 self._send(data)
                 sent(len(data))
-        self._reply()
+        self._reply(dict[str, Any])
 
     def hello(self) -> bool:
         """Whether the agent answers; what the shell prints before is left out."""
@@ -58,20 +64,19 @@ class Client:
         except OSError:
             raise self._lost() from None
 
-    def _reply(self) -> Any:
+    def _reply(self, shape: type[T]) -> T:
         line = self._replies.readline(LONGEST_LINE)
         if not line:
             raise self._lost()
         try:
             reply: Any = _REPLY.parse(_REPLY.decode(line, _DEVICE), _DEVICE)
-            _REPLY.check(reply, dict[str, Any], _DEVICE)
+            if isinstance(reply, dict) and "error" in reply:
+                raise step_failed("E420", f"the device refuses: {str(reply['error'])[:1000]}")
+            return _REPLY.check(reply, shape, _DEVICE)
         except InputError as error:
             raise step_failed(
                 "E420", f"the device answers something else than was asked: {error.issues[0].message}"
             ) from None
-        if "error" in reply:
-            raise step_failed("E420", f"the device refuses: {str(reply['error'])[:1000]}")
-        return reply
 
     def _lost(self) -> Exception:
         why = self._last_words()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edgeopt.bundle.manifest import Manifest
+from edgeopt.ship.replies import Probe
 from edgeopt.support.errors import Issue
 
 #: What run.py and device.py need.
@@ -13,7 +12,7 @@ PYTHON = (3, 10)
 _SPARE = 10_000_000
 
 
-def issues(probe: dict[str, Any], manifest: Manifest, size: int) -> list[Issue]:
+def issues(probe: Probe, manifest: Manifest, size: int) -> list[Issue]:
     """All that is in the way. probe: what the agent found. size: bytes of the bundle."""
     found = []
     if tuple(map(int, probe["python"].split(".")[:2])) < PYTHON:
@@ -63,14 +62,14 @@ def issues(probe: dict[str, Any], manifest: Manifest, size: int) -> list[Issue]:
         found.append(
             Issue(
                 "E145",
-                "the folder on the device has something called 'current' that is no link",
+                f"the folder on the device has {' and '.join(probe['foreign'])}, which no ship put there",
                 help="give another folder",
             )
         )
     return found
 
 
-def notes(probe: dict[str, Any], manifest: Manifest) -> list[str]:
+def notes(probe: Probe, manifest: Manifest) -> list[str]:
     """What is no hindrance, and worth knowing."""
     found = [
         f"{name} {probe['packages'][name]} on the device, {version} when the run was made"

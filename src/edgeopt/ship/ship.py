@@ -19,6 +19,7 @@ from edgeopt.results.model import Device, verdict_of
 from edgeopt.results.sealed import LOCK, open_run
 from edgeopt.ship import decide, fitness
 from edgeopt.ship.client import Client, connected
+from edgeopt.ship.replies import Before, Begun, Probe, Ran
 from edgeopt.ship.transport import Transport
 from edgeopt.spec.recipe import GateSpec
 from edgeopt.support.errors import InputError, Place, bad_input, step_failed
@@ -26,6 +27,8 @@ from edgeopt.support.progress import Progress
 
 #: Seconds that the self-test, and each further step of device.py, may take at most.
 _PATIENCE = 600
+#: Of what a device is, what the report has.
+_ENVIRONMENT = ("python", "platform", "machine", "cpu", "cpus", "packages")
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def roll_back(transport: Transport, python: str) -> str:
     with connected(transport, python) as client:
         _probe(client, transport, "")
         client.ask("begin")
-        before: str | None = client.ask("previous")["id"]
+        before = client.get(Before, "previous")["id"]
         if before is None:
             raise bad_input("E145", "the device has no earlier version to go back to", help="ship an earlier bundle")
         _tested(client, "selftest", before)
@@ -108,15 +111,14 @@ def roll_back(transport: Transport, python: str) -> str:
         return before
 
 
-def _probe(client: Client, transport: Transport, id: str) -> dict[str, Any]:
-    found: dict[str, Any] = client.ask("probe", path=transport.path, id=id)
-    return found
+def _probe(client: Client, transport: Transport, id: str) -> Probe:
+    return client.get(Probe, "probe", path=transport.path, id=id)
 
 
 def _copy(client: Client, bundle: Bundle, progress: Progress) -> tuple[int, int]:
     """What is not there yet; returns the bytes sent and those that were there."""
     files = {name: (size, _digest(bundle.folder / name, size)) for name, size in bundle.files.items()}
-    there = client.ask("begin", files=files)
+    there = client.get(Begun, "begin", files=files)
     if there["whole"]:
         progress.say("the device has this version")
         return 0, sum(bundle.files.values())
@@ -165,7 +167,7 @@ def _prove(client: Client, bundle: Bundle, progress: Progress) -> dict[str, Any]
 
 
 def _tested(client: Client, what: str, id: str, seconds: float = _PATIENCE) -> dict[str, Any]:
-    done = client.ask("check", what=what, seconds=seconds, id=id)
+    done = client.get(Ran, "check", what=what, seconds=seconds, id=id)
     lines = done["out"].strip().splitlines() or [f"exit status {done['status']}"]
     try:
         found: dict[str, Any] = decide.READER.parse(lines[-1], Place("device"))
@@ -188,11 +190,12 @@ def _failed(why: str) -> Exception:
 
 
 def _device(
-    transport: Transport, bundle: Bundle, probe: dict[str, Any], measured: dict[str, Any], more: Sequence[GateSpec]
+    transport: Transport, bundle: Bundle, probe: Probe, measured: dict[str, Any], more: Sequence[GateSpec]
 ) -> Device:
     manifest = bundle.manifest
     session = json.loads((bundle.folder / SESSION).read_text(encoding="utf-8")).get(manifest.model, {})
     gates = decide.decide([*manifest.gates, *more], measured, manifest)
+    runtime = probe["packages"].get("onnxruntime")
     return Device(
         name=transport.name,
         path=transport.path,
@@ -205,10 +208,8 @@ def _device(
         tolerance=measured["selftest"]["tolerance"],
         texts=measured["selftest"]["texts"],
         starts=decide.starts(measured),
-        latency=decide.latencies(
-            measured, manifest, probe["cpu"], f"onnxruntime {probe['packages']['onnxruntime']}", session
-        ),
-        environment={key: probe[key] for key in ("python", "platform", "machine", "cpu", "cpus", "packages")},
+        latency=decide.latencies(measured, manifest, probe["cpu"], f"onnxruntime {runtime}", session),
+        environment={key: value for key, value in probe.items() if key in _ENVIRONMENT},
     )
 
 

@@ -224,8 +224,9 @@ the recipe has them, or your own.
 
 The address is wrong, ssh cannot reach the device, or it lacks something: Python 3.10, onnxruntime,
 tokenizers, numpy, disk, or an instruction that the target names under `instructions`. Without that one the
-model would be slow or wrong there: bundle a run for a target that does not name it. `edgeopt ship --dry-run`
-looks at all of this and copies nothing.""",
+model would be slow or wrong there: bundle a run for a target that does not name it. Or the folder has a
+`current` or a `history.json` that no ship made, which is never replaced. `edgeopt ship --dry-run` looks at
+all of this and copies nothing.""",
     "E150": """A file of the run is not what was written when the run was made.
 
 recipe.lock holds the SHA-256 of the model, of the predictions and of everything else that was measured;

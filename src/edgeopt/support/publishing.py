@@ -16,6 +16,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,8 +57,8 @@ def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
         raise bad_input("E114", f"--out {out} is a file", help="give a folder")
     try:
         there = [p.name for p in out.iterdir()] if out.is_dir() else []
-        is_ours = all(name in there for name in ours) or any(name.startswith(_BUILDING) for name in there)
-        if not is_ours and any(name not in (*but, *_NOTHING) for name in there):
+        is_ours = all(name in there for name in ours) or any(_is_building(name, _BUILDING) for name in there)
+        if not is_ours and any(name not in but and not is_nothing(name) for name in there):
             raise bad_input(
                 "E114",
                 f"--out {out} holds files that no run of edgeopt made",
@@ -78,8 +79,23 @@ def _home(out: Path) -> Path:
     return out if out.is_dir() else out.parent
 
 
-def _prefix(out: Path) -> str:
-    return _BUILDING if out.is_dir() else f".{out.name}.building-"
+def _beside(out: Path) -> str:
+    """How the folders begin that are built beside `out`."""
+    return f".{out.name}.building-"
+
+
+def _is_building(name: str, prefix: str) -> bool:
+    """Whether `building` gave a folder that name: the prefix and what mkdtemp adds.
+
+    `.x.building-y.building-1` is of `x.building-y`, and not of `x`.
+    """
+    return name.startswith(prefix) and re.fullmatch("[a-z0-9_]{8}", name.removeprefix(prefix)) is not None
+
+
+def is_nothing(name: str) -> bool:
+    """Whether what has that name in a folder is neither its own nor a user's: a volume's, a lock, or being built."""
+    first = name.partition("/")[0]
+    return first in _NOTHING or _is_building(first, _BUILDING)
 
 
 @contextmanager
@@ -134,7 +150,7 @@ def _take(path: Path) -> int | None:
 @contextmanager
 def building(out: Path) -> Iterator[Path]:
     """A folder to write into; gone again with all that was not published."""
-    folder = Path(tempfile.mkdtemp(dir=_home(out), prefix=_prefix(out)))
+    folder = Path(tempfile.mkdtemp(dir=_home(out), prefix=_BUILDING if out.is_dir() else _beside(out)))
     files = folder / _FILES
     files.mkdir(mode=0o755)
     try:
@@ -154,13 +170,8 @@ def taken(out: Path, record: Record) -> Iterator[Path]:
 
 def recover(out: Path, record: Record) -> None:
     """Complete a publication that was cut off, and remove what else a killed process left. By who has the turn."""
-    found = [
-        p
-        for home, prefix in ((out, _BUILDING), (out.parent, f".{out.name}.building-"))
-        for p in _entries(home)
-        if p.name.startswith(prefix)
-    ]
-    for folder in found:
+    places = (out, _BUILDING), (out.parent, _beside(out))
+    for folder in [p for home, prefix in places for p in _entries(home) if _is_building(p.name, prefix)]:
         # no link is of ours
         if (folder / _COMPLETE).is_file() and not any(p.is_symlink() for p in [folder, *folder.rglob("*")]):
             _publish(folder / _FILES, out, record)
