@@ -76,19 +76,20 @@ class Planned:
 
     @property
     def plans(self) -> Sequence[Plan]:
-        """Those of the first cell, or of the recipe that has no matrix: one a seed."""
+        """The plans of the first cell, or of the recipe that has no matrix: one a seed."""
         return next(iter(self.cells.values()))
 
     @property
     def steps(self) -> Sequence[PlannedStep]:
-        """Every step in the order of the building, with `chain`, `id`, `use`, `status` (cached, new or stale), `why`
-        and `key`: of the first seed, and of a matrix each that any cell has, once.
+        """Every step in the order of the building, with `chain`, `id`, `use`, `status`, `why` and `key`.
+
+        They are of the first seed, and of a matrix each that any cell has, once. status: cached, new or stale.
         """
         return [shared.step for shared in self.shared] if self.shared else self.plans[0].steps
 
     @cached_property
     def shared(self) -> Sequence[SharedStep]:
-        """Of a matrix each step that is built once, with the cells that have it; nothing of a recipe without one."""
+        """Each step of a matrix that is built once, with the cells that have it; nothing of a recipe without one."""
         from edgeopt.plan.matrix import shared_steps
         from edgeopt.recipe.expand import Grid
 

@@ -1,6 +1,7 @@
-"""Documents of CoNLL-2012 files: a line a word in columns, a blank line behind a sentence, and the last column says
-where the mentions of which entity begin and end: `(3`, `3)`, `(3)`, several with `|` between, or `-`
-(https://conll.cemantix.org/2012/data.html).
+"""Documents of CoNLL-2012 files: a line a word in columns, a blank line behind a sentence.
+
+The last column says where the mentions of which entity begin and end: `(3`, `3)`, `(3)`, several with `|` between, or
+`-` (https://conll.cemantix.org/2012/data.html).
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""More datasets to train on: read, brought to the task's classes (or left without), and rid of the rows that the report
-split also has.
-"""
+"""More datasets to train on: read, brought to the task's classes or left without, rid of the report split's rows."""
 
 from __future__ import annotations
 
@@ -85,8 +83,9 @@ def _load(
 def _raw(
     source: TrainSource | Unlabelled, task: TaskSpec, folder: Path, at: Path_, place_of: PlaceOf
 ) -> tuple[list[Raw], list[str] | None, str, int]:
-    """Rows of train with the task's columns, the names of its class numbers where they are stated, what to call it, and
-    how many rows had no label.
+    """Rows of train with the task's columns, the names of its class numbers, what to call it, and rows without a label.
+
+    The names are None where they are not stated; of the rows that had no label it is their number.
     """
     view = task.model_copy(update={"dataset": source.dataset, "text": source.text or task.text, "slices": None})
     stated: list[str] | None = None
@@ -153,12 +152,12 @@ def _known(names: Sequence[str], classes: Sequence[str], at: Path_, place_of: Pl
             raise bad_input("E106", f"'{name}' is no class of the task", place=place, help=meant)
 
 
-def _each(label: Any, change: Callable[[Any], Any]) -> Any:
+def _each(label: object, change: Callable[[Any], object]) -> object:
     """A changed label, or a row's changed tags."""
     return tuple(map(change, label)) if isinstance(label, tuple) else change(label)
 
 
-def _named(label: Any, names: Sequence[str]) -> Any:
+def _named(label: object, names: Sequence[str]) -> object:
     """The name of a class that is given by its number."""
     if isinstance(label, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", label):
         label = int(label)
@@ -193,9 +192,10 @@ def _own(help: str, at: Path_, source: TextSource) -> str:
 def local_digests(
     task: TaskSpec, sources: Iterable[tuple[Path_, TextSource]], folder: Path, place_of: PlaceOf
 ) -> list[str]:
-    """SHA-256 of the files of those datasets that are local, for a plan that cannot have all rows yet because some are
-    the hub's. sources: the datasets besides the task's. Raises InputError E301 where a train file is absent, E302 where
-    its first row is not readable.
+    """SHA-256 of the files of those datasets that are local.
+
+    It is for a plan that cannot have all rows yet because some are the hub's. sources: the datasets besides the task's.
+    Raises InputError E301 where a train file is absent, E302 where its first row is not readable.
     """
     files = (local_files(task.dataset, folder) or {}) if is_local(task.dataset, folder) else {}
     paths = [path for split in files.values() for path in split if path.is_file()]

@@ -10,8 +10,9 @@ from edgeopt.tasks.split import Split, bare
 
 
 def shared(report: Split, others: Iterable[tuple[str, ...]]) -> list[int]:
-    """Which rows of the report split stand among the others: the same texts but for case, spaces and punctuation count
-    as one. Of documents those of which every row does.
+    """Which rows of the report split stand among the others.
+
+    The same texts but for case, spaces and punctuation count as one. Of documents it is those of which every row does.
     """
     seen = set(map(bare, others))
     found = {row for row, texts in enumerate(report.texts) if bare(texts) in seen}

@@ -17,8 +17,9 @@ _LONGEST = 60
 
 
 def by_column(task: Task, read_task: Callable[[Cells, Place], Sequence[Raw]]) -> Callable[[Cells, Place], list[Raw]]:
-    """Reads, for each row that `read_task` makes of a row of the data, the values of task.slices in the place of the
-    texts. Raises InputError E303 where a column is absent.
+    """How the values of task.slices are read in the place of the texts, for each row that `read_task` makes.
+
+    Raises InputError E303 where a column is absent.
     """
     columns = task.spec.slices or ()
 

@@ -130,10 +130,11 @@ def load_data(spec: TaskSpec, folder: Path, place_of: PlaceOf = lambda _: None) 
 def load_reported(
     spec: TaskSpec, folder: Path, names: Sequence[str], place_of: PlaceOf = lambda _: None, *, hub: bool | None = None
 ) -> tuple[Split, Task]:
-    """The report split alone, which is all that a finished model is measured on, and its task; train is read where the
-    recipe says what becomes of rows that stand in it. names: of the model's classes. hub: whether the dataset is the
-    hub's; None: unless there is a folder of that name. The rows are those that `load_data` reports on. Raises
-    InputError as that.
+    """The report split alone, which is all that a finished model is measured on, and its task.
+
+    The rows are those that `load_data` reports on; train is read where the recipe says what becomes of rows that stand
+    in it. names: of the model's classes. hub: whether the dataset is the hub's; None: unless there is a folder of that
+    name. Raises InputError as that.
     """
     task = task_of(spec)
     rows = _Rows(task, folder, place_of, train=False, hub=hub)

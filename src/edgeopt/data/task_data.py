@@ -21,8 +21,9 @@ _MANY_COPIES = 0.05
 
 
 def row_warnings(name: str, rows: int, leaked: int, copied: int) -> list[str]:
-    """What of a report split makes its figures say less than they seem to, and stands beside a verdict on it: that a
-    model may have seen its rows, and that bounds count copies as if each were a row of its own.
+    """What of a report split makes its figures say less than they seem to, and stands beside a verdict on it.
+
+    That is that a model may have seen its rows, and that bounds count copies as if each were a row of its own.
     """
     found = [_leaked(name, rows, leaked)] if leaked else []
     return [*found, _copied(name, rows, copied)] if copied > _MANY_COPIES * rows else found
@@ -94,9 +95,7 @@ class TaskData:
         return len(shared(self.report, self.train.texts))
 
     def remarks(self) -> list[str]:
-        """What a reader of the rows' number should know: those that stand in train, copies, and those that were left
-        out.
-        """
+        """What a reader of the rows' number should know: how many stand in train, are copies, or were left out."""
         name, found = self.report.name, []
         if self.leaked:
             found.append(_leaked(name, len(self.report), self.leaked))
@@ -125,9 +124,7 @@ class TaskData:
         )
 
     def with_classes(self, names: Sequence[str]) -> TaskData:
-        """The same rows under these classes, which are the same in another order; or where the classes are numbers,
-        their names.
-        """
+        """These rows under the same classes in another order; or, where the classes are numbers, with their names."""
         if tuple(names) == self.label_names:
             return self
         extra = tuple(replace(e, rows=renumbered(e.rows, self.label_names, names)) for e in self.extra)
@@ -135,8 +132,9 @@ class TaskData:
         return replace(self, train=train, report=report, extra=extra, label_names=tuple(names))
 
     def carve(self, share: float) -> tuple[Split, Split]:
-        """(rest of train, selection): selection holds `share` of each class, at least one row of each; or of the
-        documents, where there are several.
+        """(rest of train, selection): selection holds `share` of each class, at least one row of each.
+
+        Where there are several documents, it is a share of those.
         """
         rng = np.random.default_rng(_CARVE_SEED)
         labels = self.train.labels

@@ -58,8 +58,9 @@ def _subjects(report: Report, metric: str) -> dict[SubjectName, tuple[str, float
 
 
 def _point(report: Report, metric: str, place: Place, subject: SubjectName, name: str, score: float) -> Point | None:
-    """With the bounds that were measured: of a speed-up over the ONNX baseline, and of the candidate's difference from
-    it.
+    """A model on the chart of metric against p50 latency, with the bounds that were measured.
+
+    Those are of its speed-up over the ONNX baseline, and of the candidate's difference from it.
     """
     row, reference = headline.latency(report, subject, place), headline.latency(report, "baseline", place)
     if row is None:
@@ -94,8 +95,10 @@ class _Row:
 
 
 def sizes(report: Report) -> str:
-    """The candidate's chain as a waterfall: the size after each step and what the step took away, the metric where the
-    step measured one, and metric and latency at both ends. On a track as long as the FP32 ONNX baseline.
+    """The candidate's chain as a waterfall, on a track as long as the FP32 ONNX baseline.
+
+    It shows the size after each step and what the step took away, the metric where the step measured one, and metric
+    and latency at both ends.
     """
     reference, shipped = report.baseline.size_bytes, report.candidate.size_bytes
     rows = [_Row("baseline, ONNX", _end(report, "baseline"), reference, None, "baseline")]

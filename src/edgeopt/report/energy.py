@@ -16,6 +16,7 @@ PER = "1,000 inferences"
 
 
 def inference(report: Report, subject: Chain) -> InferenceEnergy | None:
+    """The energy of a subject's queries; None where it was not measured."""
     found = report.emissions.inference if report.emissions else []
     return next((each for each in found if each.subject == subject), None)
 
@@ -32,8 +33,10 @@ def figures(report: Report) -> Iterator[list[str]]:
 
 
 def _change(found: Emissions, before: InferenceEnergy, after: InferenceEnergy) -> tuple[str, str]:
-    """How much less or more, with the bounds of that ratio; or that the measurement does not say: where a model's
-    energy cannot be told from idling's there is no ratio, and where the ratio's bounds hold 1 there is no less.
+    """How much less or more energy, with the bounds of that ratio; or that the measurement does not say.
+
+    Where a model's energy cannot be told from idling's there is no ratio, and where the ratio's bounds hold 1 there is
+    no less.
     """
     low, high = found.ratio_low, found.ratio_high
     if not (before.low > 0 and after.low > 0) or low is None or high is None:
@@ -46,8 +49,9 @@ def _change(found: Emissions, before: InferenceEnergy, after: InferenceEnergy) -
 
 
 def table(report: Report) -> Table:
-    """A line a step that was metered when it was built, those that both chains share once, and what the steps of each
-    chain come to. No rows where none was.
+    """A line a step that was metered when it was built, and what the steps of each chain come to.
+
+    Steps that both chains share stand there once. No rows where none was metered.
     """
     columns = [
         Column("Step", "code"),
@@ -85,7 +89,7 @@ def country(report: Report) -> str | None:
 
 
 def chain_total(report: Report, chain: Chain, what: Literal["kwh", "co2eq_g"]) -> float | None:
-    """kwh or co2eq_g of all steps of a chain; None where one of them was not metered."""
+    """The kwh or co2eq_g of all steps of a chain; None where one of them was not metered."""
     steps = [step for step in report.steps if step.chain == chain]
     found = _used(steps)
     return sum(each[what] for each in found) if steps and len(found) == len(steps) else None

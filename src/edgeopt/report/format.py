@@ -20,6 +20,7 @@ def _signed(text: str) -> str:
 
 
 def metric(value: float | None) -> str:
+    """A metric, to four digits."""
     return ABSENT if value is None else _signed(f"{value:.4f}")
 
 
@@ -32,6 +33,7 @@ def points(name: str, value: float, *, sign: bool = True) -> str:
 
 
 def points_unit(name: str) -> str:
+    """The unit that `points` shows a metric's difference in, to be put behind it; nothing for an error."""
     return "" if name in ERRORS else " points"
 
 
@@ -65,6 +67,7 @@ def energy(kwh: float) -> str:
 
 
 def grams(value: float) -> str:
+    """A mass given in grams, in the unit that suits it."""
     return _scaled(value, (("kg", 1e3), ("g", 1.0), ("mg", 1e-3), ("µg", 1e-6)))
 
 
@@ -75,10 +78,12 @@ def _scaled(value: float, units: tuple[tuple[str, float], ...]) -> str:
 
 
 def milliseconds(value: float | None) -> str:
+    """A latency to three significant digits."""
     return ABSENT if value is None else f"{significant(value)} ms"
 
 
 def ratio(value: float) -> str:
+    """A ratio to three significant digits: `3.28×`."""
     return f"{significant(value)}×"
 
 
@@ -97,6 +102,7 @@ def count(value: int) -> str:
 
 
 def percent(fraction: float | None) -> str:
+    """A share as a percentage to one digit."""
     return ABSENT if fraction is None else _signed(f"{fraction * 100:.1f} %")
 
 
@@ -121,6 +127,7 @@ def plus_minus(
 
 
 def duration(seconds: float) -> str:
+    """Seconds in the units that one would say them in: `4.2 s`, `3 min 05 s`, `1 h 20 min`."""
     if seconds < 60:
         return f"{significant(seconds, 2)} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -129,6 +136,7 @@ def duration(seconds: float) -> str:
 
 
 def sequence(length: int | Literal["task"] | None) -> str:
+    """A sequence length in words; absent where there is none."""
     return ABSENT if length is None else tokens_in_words(length)
 
 

@@ -18,6 +18,7 @@ UNITS: dict[str, Callable[[float], str]] = {
 
 
 def unit(gate: Gate) -> Callable[[float], str]:
+    """How a gate's value and bound are shown."""
     if gate.kind == "max_drop":
         return lambda value: fmt.points(gate.metric, value, sign=False) + fmt.points_unit(gate.metric)
     return UNITS.get(gate.kind, fmt.metric)
@@ -31,6 +32,7 @@ def bound(gate: Gate) -> str:
 
 
 def value(gate: Gate) -> str:
+    """The gate's value in its unit."""
     return fmt.ABSENT if gate.value is None else unit(gate)(gate.value)
 
 
@@ -41,6 +43,7 @@ def bounds(gate: Gate) -> str:
 
 
 def metric(gate: Gate) -> str:
+    """What a gate is on: its metric, and behind commas slice, target, sequence and reference where it names them."""
     where = [
         gate.slice and ("worst slice" if gate.slice == "worst" else f"worst slice by {gate.slice}"),
         gate.target,

@@ -121,7 +121,7 @@ def _in_repository(path: Path) -> str:
 
 
 def _data(text: str) -> str:
-    """As the runner's toolkit escapes the message (actions/toolkit, core/src/command.ts)."""
+    """Text escaped as the runner's toolkit escapes the message (actions/toolkit, core/src/command.ts)."""
     return (
         visible(text.replace("\r\n", "\n"))
         .replace("##[", "##\\[")

@@ -29,14 +29,17 @@ def main_place(report: Report) -> Place | None:
 
 
 def first_metric(report: Report) -> str | None:
+    """The first metric that baseline and candidate both have."""
     return next((name for name in report.baseline.metrics if name in report.candidate.metrics), None)
 
 
 def difference(report: Report, metric: str) -> Difference | None:
+    """The candidate's difference from the baseline in a metric; None where the report has none."""
     return next((d for d in report.differences if d.metric == metric), None)
 
 
 def latency(report: Report, subject: SubjectName, place: Place) -> Latency | None:
+    """A subject's latency at a place; None where it was not measured."""
     rows = (r for r in report.latency if r.subject == subject and Place(r.target, r.sequence) == place)
     return next(rows, None)
 
@@ -48,6 +51,7 @@ def speedup(
     against: SubjectName = "baseline",
     of: SubjectName = "candidate",
 ) -> Speedup | None:
+    """A subject's speed-up over another at a place; None where it was not measured."""
     for entry in report.speedups:
         if (entry.target, entry.sequence) == place and (entry.percentile, entry.against, entry.of) == (
             percentile,

@@ -24,6 +24,7 @@ class Tile:
 
 
 def render_html(report: Report) -> str:
+    """The report as one HTML file, with pictures and without scripts."""
     pictures = charts.tradeoff(report), charts.sizes(report), seed_chart.seeds(report), exports.picture(report)
     tradeoff, sizes, seeds, bars = (None if picture is None else Markup(picture) for picture in pictures)
     return (

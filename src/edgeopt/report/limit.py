@@ -68,6 +68,7 @@ def row(report: Report, place: Place) -> Iterator[list[str]]:
 
 
 def table(report: Report) -> Table:
+    """A row for each file and place: multiply-accumulates of its layers a second, the machine's peak, and the share."""
     columns = [Column("Subject"), Column("Place"), Column("Precision")]
     columns += [Column(name, "number") for name in ("MACs a query", "a second", "Peak a second", "Share")]
     rows = []

@@ -8,6 +8,7 @@ from edgeopt.results.model import Report
 
 
 def render_markdown(report: Report) -> str:
+    """The report as Markdown, for a terminal, a pull request or a summary of CI."""
     title = f"# {report.verdict.upper()}: {escape(report.recipe.name)}"
     beside = [f"**Warning:** {escape(warning)}" for warning in report.warnings]
     sections = [title, *beside, headline.sentence(report), table(tables.figures(report)), tables.BOUNDS]

@@ -1,5 +1,6 @@
-"""Which rows of a comparison are on the Pareto front: those that no other is as good as in both of two figures and
-better in one.
+"""Which rows of a comparison are on the Pareto front of two figures.
+
+They are those that no other row is as good as in both and better in one.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def first_metric(found: Comparison) -> str | None:
 
 
 def undominated(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Of (cost, score): whether no other point costs no more and scores no less, one of the two strictly."""
+    """Whether each point (cost, score) is on the front.
+
+    Then no other point costs no more and scores no less, one of the two strictly.
+    """
     return [not any(a <= cost and b >= score and (a, b) != (cost, score) for a, b in points) for cost, score in points]
 
 
@@ -68,8 +72,9 @@ def withheld(found: Comparison) -> list[str]:
 
 
 def fronts(found: Comparison) -> list[Front]:
-    """The first metric that all rows have against latency and against size, where enough rows have them and they may be
-    compared.
+    """The first metric that all rows have, against latency and against size.
+
+    Each where enough rows have it and they may be compared.
     """
     metric = first_metric(found)
     out = []
@@ -87,7 +92,7 @@ def fronts(found: Comparison) -> list[Front]:
 
 
 def picture(front: Front) -> str:
-    """As inline SVG. What is not on the front is hollow."""
+    """A front as inline SVG. What is not on the front is hollow."""
     points = []
     for row in front.rows:
         score, std = row.metrics[front.metric], row.deviations.get(front.metric)

@@ -49,10 +49,12 @@ def agreement(report: Report) -> Table:
 
 
 def agreement_note(report: Report) -> str:
+    """The note below the table of agreement, or of changed scores."""
     return AGREEMENT_NOTE if report.agreement else CHANGES_NOTE
 
 
 def flips(found: Sequence[Flip]) -> Table:
+    """Rows whose answer changed, each with both answers and its texts."""
     columns = [
         Column("Row", "number"),
         Column("Label"),
@@ -68,6 +70,7 @@ def flips(found: Sequence[Flip]) -> Table:
 
 
 def flips_note(shown: int, of: int) -> str:
+    """What is said below a table of flips: how many of how many are shown, and in which order."""
     return (
         f"Those that the candidate is surest of first{f'; {shown} of {of}' if shown < of else ''}. Rows are numbered "
         "from 0, as in predictions.jsonl."
@@ -75,6 +78,7 @@ def flips_note(shown: int, of: int) -> str:
 
 
 def largest_changes(report: Report) -> Table:
+    """Rows whose score changed most, each with both scores and its texts."""
     columns = [Column("Row", "number"), *numbers("Label", "Baseline", "Candidate"), Column("Text", "below")]
     columns[1] = Column("Label", "number")
     found = report.changes.largest if report.changes else []
@@ -88,6 +92,7 @@ def largest_changes(report: Report) -> Table:
 
 
 def slices(report: Report) -> Table:
+    """A row for each slice: its rows, both models' metric, and how that changed."""
     columns = [Column("Slice by"), Column("Slice")]
     columns += [
         Column(name, "number") for name in ("Rows", "Baseline", "Candidate", "Change", "95 % bounds", "p (Holm)")
@@ -111,6 +116,7 @@ def slices(report: Report) -> Table:
 
 
 def slices_note(report: Report) -> str:
+    """The note below the table of slices; nothing where there is none."""
     if report.slices is None:
         return ""
     return (

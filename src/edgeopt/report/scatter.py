@@ -79,7 +79,7 @@ def scatter(
 
 
 def few_captions(points: Sequence[Point], keep: Callable[[Point], bool] = lambda p: False) -> list[Point]:
-    """The same points; where they are too many to be captioned all, only those are that `keep` names."""
+    """Points with captions; where they are too many for that, only those that `keep` names have one."""
     return [p if len(points) <= _CAPTIONS or keep(p) else replace(p, caption=None) for p in points]
 
 

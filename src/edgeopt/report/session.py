@@ -28,6 +28,7 @@ _ALWAYS = "session.force_spinning_stop"
 
 
 def choices(report: Report) -> Table:
+    """The options of ONNX Runtime that each file was measured with on each target, and what they bring."""
     columns = [
         Column("Subject"),
         Column("Target"),

@@ -12,6 +12,7 @@ NOTE = "Mean ± sample standard deviation (n − 1) over the seeds; the change i
 
 
 def spread_of(report: Report, metric: str) -> Spread | None:
+    """How a metric spreads over the seeds; None where there is one seed."""
     return next((s for s in report.seeds.spreads if s.metric == metric), None) if report.seeds else None
 
 

@@ -17,8 +17,9 @@ HEADS, NEURONS = (64, 204), (256, 368)
 
 
 def table(report: Report) -> Table:
-    """Weights and multiply-accumulates of the layers, dense and pruned, what they promise and what was measured; and
-    the bytes of the weights when compressed, which zeros bring down too. No rows where nothing was pruned.
+    """Weights and multiply-accumulates of the layers, dense and pruned, what they promise and what was measured.
+
+    And the bytes of the weights when compressed, which zeros bring down too. No rows where nothing was pruned.
     """
     columns = [Column("Measure"), Column("Dense", "number"), Column("Pruned", "number"), Column("Change")]
     shape, rows = headline.last_figure(report, lambda told: told.get("structure")), []

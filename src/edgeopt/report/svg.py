@@ -11,6 +11,8 @@ REGULAR, BOLD = 7.2, 8.4
 
 
 class Box(NamedTuple):
+    """A rectangle in units of the picture; y grows downwards."""
+
     left: float
     top: float
     right: float
@@ -46,6 +48,7 @@ def tag(name: str, content: str = "", /, **attributes: float | str) -> str:
 def text(
     x: float, y: float, content: str, class_: str = "", anchor: Literal["start", "middle", "end"] = "start"
 ) -> str:
+    """A line of text, which starts, is centered or ends at x."""
     return tag("text", escape(content), x=float(x), y=float(y), class_=class_, text_anchor=anchor)
 
 
@@ -59,10 +62,12 @@ def words(x: float, y: float, parts: Iterable[tuple[str, str]]) -> str:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
+    """A straight line between two points."""
     return tag("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
 
 
 def bar(box: Box, class_: str) -> str:
+    """A filled rectangle with round corners, at least one unit wide."""
     width, height = max(box.right - box.left, 1.0), box.bottom - box.top
     return tag("rect", x=box.left, y=box.top, width=width, height=height, rx=2, class_=class_)
 
@@ -74,9 +79,10 @@ def picture(width: int, height: float, title: str, parts: Iterable[str]) -> str:
 
 
 def width_of(content: str, *, bold: bool = False) -> float:
+    """About how wide a text is, in units of the picture."""
     return len(content) * (BOLD if bold else REGULAR)
 
 
 def cut(content: str, room: int) -> str:
-    """At most `room` characters."""
+    """A text of at most `room` characters; the last is an ellipsis where it was longer."""
     return content if len(content) <= room else content[: max(room - 1, 0)] + "…"

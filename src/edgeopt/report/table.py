@@ -11,12 +11,16 @@ Kind = Literal["text", "prose", "below", "number", "code", "verdict"]
 
 @dataclass(frozen=True)
 class Column:
+    """A column's heading and how its cells are set."""
+
     name: str
     kind: Kind = "text"
 
 
 @dataclass(frozen=True)
 class Table:
+    """A table that each rendering sets in its own way. rows: a cell of plain text for each column."""
+
     columns: list[Column]
     rows: list[list[str]]
 

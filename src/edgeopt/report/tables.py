@@ -119,6 +119,7 @@ def speed(old: float | None, new: float | None, entry: Speedup | None) -> tuple[
 
 
 def gates(report: Report) -> Table:
+    """A row for each gate: what was decided, and by what."""
     columns = [Column("Gate"), Column("Verdict", "verdict"), Column("Bound"), Column("Value", "number")]
     columns += [Column("Interval", "number"), Column("Reason", "prose")]
     cells = [
@@ -150,6 +151,7 @@ def _latency_row(report: Report, row: Latency) -> list[str]:
 
 
 def steps(report: Report) -> Table:
+    """A row for each step of both chains: what it cost to build and what it left."""
     columns = [Column("Step", "code"), Column("Transform", "code"), Column("Chain"), Column("From")]
     columns += [
         Column("Time to build", "number"),
@@ -172,6 +174,7 @@ def steps(report: Report) -> Table:
 
 
 def parity(report: Report) -> Table:
+    """A row for each model: how far the graph's logits are from torch's."""
     columns = [Column("Subject"), Column("Largest logit difference", "number")]
     columns += [Column("Tolerance", "number"), Column("Rows", "number"), Column("Same predictions", "number")]
     rows = [
@@ -186,6 +189,7 @@ def _same_predictions(parity: Parity) -> str:
 
 
 def environment(report: Report) -> Table:
+    """The machine and the packages that the run was made with, a row for each setting."""
     return Table([Column("Setting"), Column("Value", "prose")], [list(row) for row in fmt.flatten(report.environment)])
 
 

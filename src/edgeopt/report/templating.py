@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def environment(*, autoescape: bool) -> Environment:
+    """Where the report's templates are and how they are filled; a name that is not known is an error."""
     return Environment(
         loader=PackageLoader("edgeopt.report"),
         autoescape=autoescape,

@@ -85,8 +85,10 @@ class Emitted(TypedDict):
 
 
 class Tried(TypedDict):
-    """A remedy, what its graph differs in from the float one, the bounds of what the margin is on, and whether that
-    holds; None: the rows cannot tell.
+    """A remedy that a policy tried, and what came of it.
+
+    It holds what the remedy's graph differs in from the float one, the bounds of what the margin is on, and whether
+    that holds; None: the rows cannot tell.
     """
 
     remedies: str
@@ -181,5 +183,5 @@ FIGURES = TypeAdapter(Told)
 
 
 def told(figures: Mapping[str, Any]) -> Told:
-    """The same figures, as the record."""
+    """A step's figures as the record that says which there are."""
     return cast(Told, figures)

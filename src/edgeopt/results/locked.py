@@ -20,7 +20,7 @@ def _path(text: str) -> str:
 
 
 class _Open(BaseModel):
-    """Of a part that may hold more than is read here: a recipe's other keys, which are compared as they are."""
+    """A part that may hold more than is read here: a recipe's other keys, which are compared as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -74,6 +74,8 @@ class _Place(_Open):
 
 
 class Lock(_Open):
+    """A lock as it is read back: what a run was made of. What nothing was known of when it was written is null."""
+
     lock: Literal[1]
     edgeopt: str
     recipe: _Recipe
@@ -86,6 +88,6 @@ class Lock(_Open):
 
 
 class LockOfRun(Lock):
-    """The same beside a run, which says where its recipe stood."""
+    """The lock beside a run, which also says where its recipe stood."""
 
     place: _Place

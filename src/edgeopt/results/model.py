@@ -32,6 +32,8 @@ SubjectName = str
 
 
 class Part(BaseModel):
+    """A part of the report: nothing in it changes, and it has no other fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -72,9 +74,7 @@ class Starts(Part):
 
 
 class OptimizedGraph(Part):
-    """The candidate's graph as the runtime optimized it for this processor, saved so that it need not do so at each
-    start.
-    """
+    """The candidate's graph as the runtime optimized it for this processor, saved to make each start quicker."""
 
     artifact: Below
     size_bytes: Count
@@ -82,8 +82,10 @@ class OptimizedGraph(Part):
 
 
 class SessionChoice(Part):
-    """The options that a graph was measured with on a target, and what they bring: the p50 of the runtime's default
-    options over theirs, with its one-sided 95 % bounds. ratio, low and high are null where the defaults were kept.
+    """The options that a graph was measured with on a target, and what they bring.
+
+    That is the p50 of the runtime's default options over theirs, with its one-sided 95 % bounds. ratio, low and high
+    are null where the defaults were kept.
     """
 
     subject: SubjectName
@@ -135,8 +137,9 @@ class Export(Part):
 
 
 class Latency(Part):
-    """Latency of one subject on one target at one sequence length, in milliseconds a query. p99 is null below 662
-    queries: fewer say nothing about it.
+    """Latency of one subject on one target at one sequence length, in milliseconds a query.
+
+    p99 is null below 662 queries: fewer say nothing about it.
     """
 
     subject: SubjectName
@@ -154,8 +157,9 @@ class Latency(Part):
 
 
 class Speedup(Part):
-    """One subject's latency over that of another, mostly the baseline's over the candidate's, with its one-sided 95 %
-    bounds from paired rounds.
+    """One subject's latency over that of another, mostly the baseline's over the candidate's.
+
+    The one-sided 95 % bounds are from paired rounds.
     """
 
     of: SubjectName = Field("candidate", description="which subject it is the speed-up of")
@@ -169,9 +173,10 @@ class Speedup(Part):
 
 
 class Limit(Part):
-    """How much of the machine's arithmetic a file makes use of on a target at a fixed length: its layers'
-    multiply-accumulates over its p50, and those of the quickest product of matrices in the same precision on as many
-    threads.
+    """How much of the machine's arithmetic a file makes use of on a target at a fixed length.
+
+    It sets its layers' multiply-accumulates over its p50 against those of the quickest product of matrices in the same
+    precision on as many threads.
     """
 
     subject: SubjectName
@@ -230,6 +235,8 @@ class Agreement(Part):
 
 
 class ScoreChange(Part):
+    """A row whose score is another one from the candidate than from the baseline."""
+
     row: int
     label: float
     baseline: float
@@ -266,6 +273,8 @@ class Slice(Part):
 
 
 class Slices(Part):
+    """The task's metric on each slice of the rows."""
+
     metric: str
     smallest: int = Field(description="rows below which a slice is only counted")
     slices: list[Slice]
@@ -304,8 +313,9 @@ class Step(Part):
 
 
 class InferenceEnergy(Part):
-    """Energy of 1,000 queries above that of idling as long, mean of the blocks with its one-sided 95 % bounds
-    (Student's t). gross_kwh: idling included.
+    """Energy of 1,000 queries above that of idling as long.
+
+    It is the mean of the blocks with its one-sided 95 % bounds (Student's t). gross_kwh: idling included.
     """
 
     subject: Literal["baseline", "candidate"]
@@ -365,6 +375,8 @@ class Seeds(Part):
 
 
 class Task(Part):
+    """What the models were made for, and the rows that they were measured on."""
+
     type: str
     dataset: str
     split: str
@@ -391,6 +403,11 @@ class Task(Part):
 
 
 class RecipeInfo(Part):
+    """The recipe that the run was made of.
+
+    source: its file. digest: SHA-256 of the resolved recipe. overrides: each --set.
+    """
+
     name: str
     source: str
     digest: str
@@ -420,8 +437,10 @@ class Device(Part):
 
 
 class Seal(Part):
-    """By what a change shows: SHA-256 of all else that report.json says, as JSON with sorted keys, and of the files
-    that belong to it. recipe.lock is one of them, and has those of all other files of the run.
+    """What a change shows by: SHA-256 of all else that report.json says, and of the files that belong to it.
+
+    report.json is hashed as JSON with sorted keys. recipe.lock is one of the files, and has those of all other files of
+    the run.
     """
 
     content: str

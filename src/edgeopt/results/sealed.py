@@ -42,6 +42,8 @@ _LOCK = Reader("lock", "E115", _HELP)
 
 
 class File(BaseModel):
+    """A file of a run, as recipe.lock knows it."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -60,8 +62,9 @@ class Run(NamedTuple):
 
 
 def files_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """What recipe.lock says of the files of a run's folder that is just being made: all but itself, the report and its
-    renderings.
+    """What recipe.lock says of the files in a run's folder that is just being made.
+
+    Those are all but itself, the report and its renderings.
     """
     found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
     return {
@@ -144,8 +147,9 @@ def _read_lock(folder: Path, digest: str | None, wrong: list[str]) -> tuple[dict
 
 
 def own_files(folder: Path) -> dict[str, str]:
-    """SHA-256 by name of the files that a run wrote into a folder, as far as its lock and its report tell, which need
-    not fit together; nothing of what a lock or report says that is not whole.
+    """SHA-256 by name of the files that a run wrote into a folder, as far as its lock and its report tell.
+
+    The two need not fit together. Nothing is taken of what a lock or report says that is not whole.
     """
     found: dict[str, str] = {}
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -162,7 +166,7 @@ def own_files(folder: Path) -> dict[str, str]:
 
 
 def export_folders(names: Iterable[str]) -> set[str]:
-    """Of the files of a run, the folders that may hold nothing else."""
+    """The folders among the files of a run that may hold nothing else: those of its exports."""
     return {name.partition("/")[0] for name in names if "/" in name}
 
 
@@ -190,8 +194,9 @@ def is_inside(name: str) -> bool:
 
 
 def _differences(folder: Path, listed: Mapping[str, File], others: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(name, what differs) of every file that is not as listed, or that lies where only listed ones may: in the folders
-    of exports.
+    """(name, what differs) of every file that is not as listed, or lies where only listed ones may.
+
+    That is in the folders of exports.
     """
     for name, entry in listed.items():
         if why := _why_other(folder / name, entry.sha256, entry.size):

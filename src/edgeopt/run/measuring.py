@@ -105,7 +105,7 @@ class Measuring:
             return measure_energy(self.recipe.targets[0], files, queries, country_of(asked), asked.seconds)
 
     def difference(self, written: Written, outputs: Values) -> float | None:
-        """The largest of a logit from the graph or model that the file was converted from."""
+        """The largest difference of a logit from the graph or model that a file was converted from; None for texts."""
         if outputs.dtype == object:  # texts have no logits
             return None
         if written.path.suffix == ".onnx" and digest_of(written.path) == digest_of(written.source):

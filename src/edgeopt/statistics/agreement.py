@@ -13,8 +13,10 @@ BINS = 15
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
-    """Two-sided p of McNemar's exact test: how likely rows that only one model answers rightly are to fall so unevenly,
-    or more, between two models that are equally good (McNemar 1947). A large p is no evidence that they are.
+    """Two-sided p of McNemar's exact test (McNemar 1947).
+
+    It is how likely rows that only one model answers rightly are to fall so unevenly, or more, between two models that
+    are equally good. A large p is no evidence that they are.
     """
     n, k = gained + lost, min(gained, lost)
     return float(min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / 2**n))
@@ -37,8 +39,9 @@ def kl_divergence(p: Values, q: Values) -> Values:
 
 
 def loyalty(p: Values, q: Values) -> float:
-    """Probability loyalty, mean over rows of 1 - √JS (Xu et al. 2021, Beyond Preserved Accuracy, section 3.2), with
-    logarithms of base 2, so that it is 1 where both models are as sure of everything and 0 where they exclude each
+    """Probability loyalty, mean over rows of 1 - √JS (Xu et al. 2021, Beyond Preserved Accuracy, section 3.2).
+
+    Logarithms are of base 2, so that it is 1 where both models are as sure of everything and 0 where they exclude each
     other.
     """
     middle = (p + q) / 2
@@ -47,8 +50,10 @@ def loyalty(p: Values, q: Values) -> float:
 
 
 def calibration_error(p: Values, labels: Values) -> float:
-    """Expected calibration error (Guo et al. 2017, On Calibration of Modern Neural Networks, section 2): how far the
-    probability of the answer is from how often it is right, over 15 bins of equal width, weighted by their rows.
+    """Expected calibration error (Guo et al. 2017, On Calibration of Modern Neural Networks, section 2).
+
+    It is how far the probability of the answer is from how often it is right, over 15 bins of equal width, weighted by
+    their rows.
     """
     confidence, right = p.max(axis=-1), p.argmax(axis=-1) == labels
     which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)

@@ -49,9 +49,10 @@ def _without_one(counts: Values) -> Iterator[Values]:
 
 
 def _levels(value: float, draws: Values, without: Values, counts: Values, confidence: float) -> tuple[float, float]:
-    """Which quantiles of the draws are the bounds: corrected for how far the draws are off the value, for how their
-    spread depends on it, and, by Student's t, for how few rows that spread is known from (Hesterberg 2015, section
-    3.3).
+    """Which quantiles of the draws are the bounds (Hesterberg 2015, section 3.3).
+
+    They are corrected for how far the draws are off the value, for how their spread depends on it, and, by Student's t,
+    for how few rows that spread is known from.
     """
     below = float(np.mean(draws < value - 1e-12) + np.mean(np.abs(draws - value) <= 1e-12) / 2)
     off = normal_quantile(min(max(below, 0.5 / len(draws)), 1 - 0.5 / len(draws)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def paired_proportions(gained: float, lost: float, n: float, confidence: float) 
     return Bounds(point, _root(lambda d: score(d) - z, -1.0, point), _root(lambda d: score(d) + z, point, 1.0))
 
 
-def _root(function: Any, low: float, high: float) -> float:
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where a falling function crosses zero, by bisection."""
     for _ in range(60):
         middle = (low + high) / 2
@@ -66,6 +67,7 @@ def _root(function: Any, low: float, high: float) -> float:
 
 
 def normal_quantile(p: float) -> float:
+    """The quantile of the standard normal distribution at p."""
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(p)
@@ -91,8 +93,9 @@ def _resampled_rounds(rounds: int, resamples: int, block: int) -> Values:
 def percentile_ratio(
     baseline: Values, candidate: Values, percentile: float, confidence: float, block: int = _BLOCK
 ) -> Bounds:
-    """Baseline's percentile over the candidate's, from samples of the same rounds; block: rounds that are resampled
-    together.
+    """Baseline's percentile over the candidate's, from samples of the same rounds.
+
+    block: rounds that are resampled together.
     """
     rounds = min(len(baseline), len(candidate))
     index = _resampled_rounds(rounds, RESAMPLES // 5, block)

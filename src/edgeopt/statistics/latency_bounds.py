@@ -101,9 +101,10 @@ def percentile_bounds(samples: Values, percentile: float, confidence: float, ope
 
 
 def drift(samples: Values, against: Values | None = None, openings: Sequence[int] = ()) -> Bounds:
-    """The median in the second half of the openings over that in the first; with `against`, samples of the same rounds,
-    that of the ratio of both medians. Bounds at 99.5 % by Student's t of the openings' logarithms, of one variance in
-    both halves.
+    """The median in the second half of the openings over that in the first.
+
+    With `against`, samples of the same rounds, it is that of the ratio of both medians. Bounds at 99.5 % by Student's t
+    of the openings' logarithms, of one variance in both halves.
     """
     parts = [p for p in _parts(len(samples), openings) if len(p)]
     values = np.array(
@@ -136,8 +137,10 @@ def wider(bounds: Bounds, change: Bounds) -> Bounds:
 
 
 def order_bounds(samples: Values, percentile: float, confidence: float) -> Bounds:
-    """A percentile with its one-sided bounds from the order of the samples alone, whatever their distribution (David
-    and Nagaraja 2003, Order Statistics, section 7.1): where they are too few for a bound, 0 or infinity.
+    """A percentile with its one-sided bounds from the order of the samples alone, whatever their distribution.
+
+    The method is that of David and Nagaraja 2003, Order Statistics, section 7.1. Where the samples are too few for a
+    bound, it is 0 or infinity.
     """
     n, p = len(samples), percentile / 100
     chance = [
@@ -159,7 +162,7 @@ def order_bounds(samples: Values, percentile: float, confidence: float) -> Bound
 
 @functools.cache
 def t_quantile(p: float, freedom: float) -> float:
-    """Of Student's t: with x = √ν tan θ its density is that of cos^(ν-1) θ."""
+    """The quantile of Student's t at p: with x = √ν tan θ its density is that of cos^(ν-1) θ."""
     angles = np.linspace(-math.pi / 2, math.pi / 2, 20_001)
     mass = np.cumsum(np.cos(angles).clip(0) ** (freedom - 1))
     return math.sqrt(freedom) * math.tan(float(np.interp(p, mass / mass[-1], angles)))
@@ -177,7 +180,10 @@ class _Estimate(NamedTuple):
 
 
 def _jackknife(statistic: Callable[[Values], float], rounds: int, openings: Sequence[int]) -> _Estimate:
-    """Of a function of the indices of rounds. Nothing is ruled out where there is one part alone."""
+    """The jackknife's estimate of a function of the indices of rounds, by leaving out one part of them after another.
+
+    Nothing is ruled out where there is one part alone.
+    """
     parts = [p for p in _parts(rounds, openings) if len(p)]
     value = statistic(np.arange(rounds))
     if len(parts) < 2:

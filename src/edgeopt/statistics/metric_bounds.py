@@ -21,9 +21,10 @@ _MANY = 1000
 def metric_difference(
     name: str, truth: Values, base: Values, candidate: Values, classes: int, confidence: float
 ) -> Bounds:
-    """Candidate's metric minus baseline's on the same rows: Tango's interval for accuracy, else a paired bootstrap,
-    BCa, of 10,000 resamples, but no narrower than what rows that nobody has seen may do. truth, base, candidate: class
-    numbers or scores, shape (rows,).
+    """Candidate's metric minus baseline's on the same rows, with its bounds.
+
+    They are Tango's interval for accuracy, else a paired bootstrap, BCa, of 10,000 resamples, but no narrower than what
+    rows that nobody has seen may do. truth, base, candidate: class numbers or scores, shape (rows,).
     """
     if name == "accuracy":
         return accuracy_difference(base == truth, candidate == truth, confidence)
@@ -83,10 +84,11 @@ def proportion(p: float, n: int, confidence: float) -> Bounds:
 
 
 def counted_difference(base: Values, candidate: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
-    """The same by a paired bootstrap for a metric, from 0 to 1, of sums over rows, such as the F1 of entities.
+    """The difference of both models in a metric, from 0 to 1, of sums over rows, such as the F1 of entities.
 
-    base, candidate: what each row adds, shape (rows, counts). value: sums of shape (draws, counts) to (draws,). Where
-    there is one row alone, of which every resample is the same, nothing is ruled out.
+    Its bounds are of a paired bootstrap. base, candidate: what each row adds, shape (rows, counts). value: sums of
+    shape (draws, counts) to (draws,). Where there is one row alone, of which every resample is the same, nothing is
+    ruled out.
     """
     if len(base) == 1:
         return Bounds(float((value(candidate) - value(base))[0]), -1.0, 1.0)
@@ -95,8 +97,9 @@ def counted_difference(base: Values, candidate: Values, value: Callable[[Values]
 
 
 def counted_bounds(counts: Values, value: Callable[[Values], Values], confidence: float) -> Bounds:
-    """A metric, from 0 to 1, of sums over rows with its bounds, by a bootstrap of the rows; as many of those that have
-    anything to count as may be unseen may also be all wrong, or all right.
+    """A metric, from 0 to 1, of sums over rows with its bounds, by a bootstrap of the rows.
+
+    As many of those that have anything to count as may be unseen may also be all wrong, or all right.
     """
     if len(counts) == 1:
         return Bounds(float(value(counts)[0]), 0.0, 1.0)
@@ -110,19 +113,21 @@ def counted_bounds(counts: Values, value: Callable[[Values], Values], confidence
 
 
 def most_unseen(seen: int, rows: int, confidence: float) -> float:
-    """The largest share of rows that are of a kind of which so many were seen: the exact upper bound of Clopper and
-    Pearson (1934). At a confidence of .5, where bounds are the estimate, the share that was seen.
+    """The largest share of rows that are of a kind of which so many were seen.
+
+    It is the exact upper bound of Clopper and Pearson (1934). At a confidence of .5, where bounds are the estimate, it
+    is the share that was seen.
     """
     return _share(seen, rows, confidence, lambda p: _no_more(seen, rows, p) > 1 - confidence)
 
 
 def least_seen(seen: int, rows: int, confidence: float) -> float:
-    """The smallest."""
+    """The smallest share of rows that are of a kind of which so many were seen, as `most_unseen` has the largest."""
     return _share(seen, rows, 1 - confidence, lambda p: seen > 0 and _no_more(seen - 1, rows, p) > confidence)
 
 
 def _share(seen: int, rows: int, confidence: float, larger: Callable[[float], bool]) -> float:
-    """The share of rows up to which `larger` holds, by bisection; of many, from which it makes no difference, Wilson's."""
+    """The share of rows up to which `larger` holds, by bisection; Wilson's of so many rows that they agree."""
     if confidence == 0.5:
         return seen / rows
     if seen > _MANY:
@@ -172,13 +177,15 @@ def _sparse(found: Bounds, size: float, rows: int, confidence: float) -> Bounds:
 
 
 def metric_of(name: str, truth: Values, predicted: Values, classes: int) -> float:
+    """The metric of predicted classes, shape (rows,)."""
     return float(margin_metric(name, *_margins(*_joint([truth, predicted], classes), classes, 1))[0])
 
 
 def _moved(name: str, truth: Values, predicted: Values, classes: int, rows: Callable[[int, int], float]) -> list[float]:
-    """The metric with rows of one class moved from the right answer to another one, for each such kind of error:
-    between the classes that are rarest and most frequent, which do most and least. rows: how many, by those of the kind
-    that are wrong, and of the class that are right; fewer than none are made right.
+    """The metric with rows of one class moved from the right answer to another one, for each such kind of error.
+
+    The kinds are those between the classes that are rarest and most frequent, which do most and least. rows: how many,
+    by those of the kind that are wrong, and of the class that are right; fewer than none are made right.
     """
     hit, true, answered = (x[0] for x in _margins(*_joint([truth, predicted], classes), classes, 1))
     order = np.argsort(np.where(true > 0, true, np.inf), kind="stable")[: int(np.sum(true > 0))].tolist()
@@ -194,14 +201,15 @@ def _moved(name: str, truth: Values, predicted: Values, classes: int, rows: Call
 
 
 def _joint(columns: list[Values], classes: int) -> tuple[Values, Values]:
-    """Distinct rows of the columns, shape (cells, columns), and how often each occurs: rows of the same cell are alike."""
+    """Distinct rows of the columns, shape (cells, columns), and how often each occurs: like rows share a cell."""
     return np.unique(np.stack([c.astype(int) for c in columns], axis=1), axis=0, return_counts=True)
 
 
 def _margins(cells: Values, counts: Values, classes: int, which: int) -> tuple[Values, Values, Values]:
-    """Right answers, rows and answers of each class, shapes (draws, classes), of column `which` of the cells: all that
-    the metrics need of a confusion matrix, which thousands of classes would make too large. counts: (draws, cells), or
-    (cells,) for one.
+    """Right answers, rows and answers of each class, shapes (draws, classes), of column `which` of the cells.
+
+    They are all that the metrics need of a confusion matrix, which thousands of classes would make too large. counts:
+    (draws, cells), or (cells,) for one.
     """
     counts = np.atleast_2d(counts)
     truth, answer = cells[:, 0], cells[:, which]
@@ -224,14 +232,15 @@ def _summed(column: Values, counts: Values, classes: int) -> Values:
 
 
 def confusion_metric(name: str, matrix: Values) -> Values:
-    """The same for each confusion matrix (draws, truth, predicted)."""
+    """The metric of each confusion matrix, shape (draws, truth, predicted)."""
     return margin_metric(name, np.einsum("dii->di", matrix), matrix.sum(2), matrix.sum(1))
 
 
 def margin_metric(name: str, hit: Values, true: Values, predicted: Values) -> Values:
-    """f1, precision, recall or matthews of each draw, from right answers, rows and answers of each class (draws,
-    classes): of class 1 where there are two classes, else the classes' mean, as scikit-learn has it with
-    zero_division=0.
+    """f1, precision, recall or matthews of each draw, from right answers, rows and answers of each class.
+
+    Their shapes are (draws, classes). It is that of class 1 where there are two classes, else the classes' mean, as
+    scikit-learn has it with zero_division=0.
     """
     if name == "matthews":
         total = true.sum(1)
@@ -248,8 +257,9 @@ def _divide(top: Values, bottom: Values) -> Values:
 
 
 def _correlations(name: str, truth: Values, predictions: list[Values]) -> Callable[[Values], Values]:
-    """Of weights (draws, rows) each prediction's correlation with the truth, (predictions, draws): Pearson's, or
-    Spearman's with the ranks that rows have in the resample.
+    """Each prediction's correlation with the truth, (predictions, draws), as a function of weights (draws, rows).
+
+    It is Pearson's, or Spearman's with the ranks that rows have in the resample.
     """
     columns = [_ranks(x) if name == "spearman" else _standard(x) for x in (truth, *predictions)]
 
@@ -292,7 +302,7 @@ def _pearson(weights: Values, a: Values, b: Values) -> Values:
 
 
 def _ranks(values: Values) -> Callable[[Values], Values]:
-    """Of weights (draws, rows) each row's middle rank in the resample, as a share of the rows, about 0."""
+    """Each row's middle rank in a resample, as a share of the rows, about 0: a function of weights (draws, rows)."""
     order = np.argsort(values, kind="stable")
     group = np.unique(values, return_inverse=True)[1]
     starts = np.r_[0, np.bincount(group).cumsum()[:-1]]

@@ -13,8 +13,9 @@ _MOST = 1e9
 
 
 def scaled(bounds: Bounds, factor: float) -> Bounds:
-    """The bounds that `factor` times as many rows of the same kind would give: their width shrinks with the square
-    root.
+    """The bounds that `factor` times as many rows of the same kind would give.
+
+    Their width shrinks with the square root.
     """
     root = math.sqrt(factor)
     return Bounds(
@@ -25,11 +26,12 @@ def scaled(bounds: Bounds, factor: float) -> Bounds:
 
 
 def rows_needed(bounds_of: Callable[[float], Bounds], rows: int, margin: float, confidence: float) -> int | None:
-    """How many rows would put the bound of a gate on one side of the margin in 80 of 100 samples, if the true
-    difference is the one observed and further rows are like these: the sample size of a test at that power (Julious
-    2004, Statistics in Medicine 23:1921), with the standard error that the bound itself has. None where the observed
-    value is the margin: then no number of rows does. bounds_of: the bounds that a number of times as many rows would
-    give. confidence: above .5.
+    """How many rows would put the bound of a gate on one side of the margin in 80 of 100 samples.
+
+    That is if the true difference is the one observed and further rows are like these: the sample size of a test at
+    that power (Julious 2004, Statistics in Medicine 23:1921), with the standard error that the bound itself has. None
+    where the observed value is the margin: then no number of rows does. bounds_of: the bounds that a number of times as
+    many rows would give. confidence: above .5.
     """
     value = bounds_of(1.0).value
     gap = abs(margin - value)

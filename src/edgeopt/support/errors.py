@@ -108,10 +108,12 @@ class Interrupted(EdgeoptError):
 
 
 def bad_input(code: str, message: str, *, place: Place | None = None, help: str | None = None) -> InputError:
+    """An InputError of one issue."""
     return InputError(Issue(code, message, place, help))
 
 
 def step_failed(code: str, message: str, *, help: str | None = None) -> StepError:
+    """A StepError of one issue, which has no place in a file."""
     return StepError(Issue(code, message, None, help))
 
 
@@ -126,8 +128,10 @@ def install(extra: str = "") -> str:
 
 
 def unforeseen(error: Exception) -> EdgeoptError:
-    """What no one thought of: a full disk outside a step, a process that lost the others, or a defect of edgeopt; and a
-    package that an installation without the heavy ones lacks.
+    """The error to show for an exception that nobody raised on purpose.
+
+    That is a full disk outside a step, a process that lost the others, a package that an installation without the heavy
+    ones lacks, or a defect of edgeopt.
     """
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in HEAVY:
         return bad_input("E206", f"this needs {error.name}, which is not installed here", help=install())

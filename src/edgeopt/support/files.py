@@ -20,12 +20,13 @@ def key_of(parts: dict[str, Any]) -> str:
 
 
 def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: Path, data: Any) -> None:
-    """As `write_text`."""
+def write_json(path: Path, data: object) -> None:
+    """Write JSON with sorted keys, whole or not at all. Raises OSError as `write_text` does."""
     write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False))
 
 

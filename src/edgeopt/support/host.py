@@ -34,6 +34,7 @@ def _cpuinfo() -> str:
 
 
 def cpu_name() -> str:
+    """The processor's name as the system tells it, else its architecture."""
     found = re.search(r"^model name\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE)
     return found[1] if found else platform.processor() or platform.machine()
 
@@ -44,7 +45,7 @@ def processors() -> int:
 
 
 def cpus() -> int:
-    """The same, or fewer where EDGEOPT_THREADS lowers it."""
+    """Processors this process may run on, or fewer where EDGEOPT_THREADS lowers that."""
     wanted = os.environ.get("EDGEOPT_THREADS", "")
     return max(1, min(processors(), int(wanted))) if wanted.isdecimal() else processors()
 
@@ -60,6 +61,7 @@ def is_busy() -> bool:
 
 
 def memory_bytes() -> int | None:
+    """The machine's memory; None where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
@@ -116,11 +118,14 @@ def environment() -> dict[str, Any]:
 
 
 def machine_differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """In what two environments differ that decides latency and memory: processor, its number and flags, ONNX Runtime."""
+    """What decides latency and memory, and differs between two environments: a line each.
+
+    Looked at are the processor, its number and flags, and ONNX Runtime.
+    """
     pairs = [(name, one.get(name), other.get(name)) for name in ("cpu", "processors", "cpu_flags")]
     pairs.append(("onnxruntime", *(e.get("packages", {}).get("onnxruntime") for e in (one, other))))
     return [f"{name} {_shown(a)} ≠ {_shown(b)}" for name, a, b in pairs if a != b]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -35,7 +35,7 @@ def nearest(name: str, folder: Path) -> str:
 
 
 def not_here(name: str, folder: Path) -> str:
-    """Of a name that may be the hub's: that no folder has it, and which has almost the same."""
+    """What to say of a name that may be the hub's: that no folder has it, and which folder has almost the same."""
     return ": ".join(filter(None, ["there is no folder of that name here", nearest(name, folder)]))
 
 

@@ -1,5 +1,7 @@
-"""Progress for people: a bar with time left on a terminal and in a notebook, a line now and then elsewhere, all on
-stderr. And for programs: a function that is called.
+"""Progress for people and for programs.
+
+People see a bar with time left on a terminal and in a notebook, a line now and then elsewhere, all on stderr. For
+programs a function is called.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class Bar:
 
 
 class RichBar(Bar):
-    """The same, drawn by rich on a terminal, or in a notebook."""
+    """A bar drawn by rich on a terminal, or in a notebook."""
 
     def __init__(self, title: str, total: int) -> None:
         from rich.console import Console
@@ -91,10 +93,11 @@ class Progress:
     def during(
         self, what: str, seconds: float | None = None, *, most: bool = False, told: bool = True, after: float = 0.0
     ) -> Iterator[None]:
-        """Around what takes more than two seconds and shows nothing by itself: says what is done and how long it may
-        take, while it takes longer that it goes on, and how long it took. seconds: about, or with `most` at most so
-        many. told: whether it says how long it took. after: seconds in which nothing is said, of what mostly is that
-        quick.
+        """Around what takes more than two seconds and shows nothing by itself: says what is done and how long it takes.
+
+        First it says how long it may take, while it takes longer that it goes on, and last how long it took. seconds:
+        about, or with `most` at most so many. told: whether it says how long it took. after: seconds in which nothing
+        is said, of what mostly is that quick.
         """
         promised = "" if seconds is None else f": {'up to' if most else 'about'} {max(seconds, 1):.0f} s"
         began, done = time.monotonic(), threading.Event()
@@ -123,8 +126,9 @@ class Progress:
 
 
 class Update(NamedTuple):
-    """What a run tells a program while it works: a line of text; of a piece of long work its title, how much of how
-    much is done, and a note, such as the loss of a training.
+    """What a run tells a program while it works: a line of text, or how far a piece of long work is.
+
+    Of the work it says its title, how much of how much is done, and a note, such as the loss of a training.
     """
 
     text: str
@@ -173,8 +177,9 @@ def in_notebook() -> bool:
 
 @contextlib.contextmanager
 def telling(*, show: bool) -> Iterator[None]:
-    """Within, edgeopt's lines reach the log of a run, and stderr where they are to be shown and nobody has said where
-    lines go.
+    """Within, edgeopt's lines reach the log of a run, and stderr where they are to be shown.
+
+    The latter only where nobody has said where lines go.
     """
     before = log.level
     shown = None

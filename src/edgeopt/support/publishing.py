@@ -1,10 +1,10 @@
-"""How a folder that edgeopt writes comes to its place: built apart, then published whole, and nobody else's file is
-touched.
+"""How a folder that edgeopt writes comes to its place: built apart, then published whole, beside what others keep.
 
 A folder that is not there yet is renamed into place. Into one that is there (an earlier run's, a volume's mount point,
 the working directory) the files are moved one by one: what says that the folder is finished goes first and comes back
-last, and a publication that is cut off is completed by the next command. What goes is only what the old folder's own
-record names and is still as it was written; a file that was changed since is put aside into `changed-N/`.
+last, and a publication that is cut off is completed by the next command. Nobody else's file is touched: what goes is
+only what the old folder's own record names and is still as it was written; a file that was changed since is put aside
+into `changed-N/`.
 
 The folder is built on the same file system: inside the one that is there, else beside it. A marker says that what was
 built is complete. So at every moment there is the old folder, the new one, or one without the file that comes last.
@@ -50,8 +50,9 @@ class Record:
 
 
 def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
-    """Refuse a folder that holds something and is not one of ours, which have files of those names, or that cannot be
-    written: before anything is computed. but: what may lie in any. Raises InputError E114.
+    """Refuse, before anything is computed, a folder that holds something and is not one of ours, or cannot be written.
+
+    ours: names of the files that one of ours has. but: what may lie in any. Raises InputError E114.
     """
     if out.exists() and not out.is_dir():
         raise bad_input("E114", f"--out {out} is a file", help="give a folder")
@@ -75,7 +76,10 @@ def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
 
 
 def _home(out: Path) -> Path:
-    """Where a folder for `out` is built: in it where it is there, as only that is sure to be on the same file system."""
+    """Where a folder for `out` is built: in it where it is there, else beside it.
+
+    Only so is that sure to be on the same file system.
+    """
     return out if out.is_dir() else out.parent
 
 
@@ -259,7 +263,7 @@ class _Aside:
 
 
 def _names(folder: Path) -> list[str]:
-    """Of all files below a folder."""
+    """Names of all files below a folder."""
     return [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir()]
 
 
@@ -292,8 +296,9 @@ def disk_errors(out: Path) -> Iterator[None]:
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
-    """Whether an error, or what caused it, is the disk's being full; torch and safetensors say so in words, and some
-    say nothing, so that the space left where `folder` is decides.
+    """Whether an error, or what caused it, is the disk's being full.
+
+    torch and safetensors say so in words, and some say nothing, so that the space left where `folder` is decides.
     """
     seen: BaseException | None = error
     while seen is not None:

@@ -49,9 +49,7 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Within, libraries that the program had imported before, and that read no variables any more, are as quiet as the
-    others.
-    """
+    """Within, libraries that were imported before, and read no variables any more, are as quiet as the others."""
     with ExitStack() as after:
         if transformers := sys.modules.get("transformers"):
             logger = logging.getLogger("transformers")

@@ -1,9 +1,8 @@
-"""How edgeopt reads back what it, or somebody, wrote: limits of size and depth, UTF-8, JSON, a strict schema, one clear
-error.
+"""How edgeopt reads back what it, or somebody, wrote: limits, UTF-8, JSON, a strict schema, one clear error.
 
-A file that was once ours may since have been cut, edited or made up. So nothing in it is taken for granted: whoever
-wants a part of it gets that part in its type and range, or an `InputError` that names the file and the first part that
-is wrong.
+The limits are of size and of depth. A file that was once ours may since have been cut, edited or made up. So nothing in
+it is taken for granted: whoever wants a part of it gets that part in its type and range, or an `InputError` that names
+the file and the first part that is wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, NoReturn, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
@@ -85,7 +84,7 @@ class Reader:
         return self.decode(self.content(path), Place.of(path))
 
     def content(self, path: Path) -> bytes:
-        """Of a regular file. Raises InputError."""
+        """The bytes of a regular file. Raises InputError."""
         with self._opened(path) as file:
             data = file.read(self.most + 1)
         if len(data) > self.most:
@@ -134,7 +133,7 @@ class Reader:
             raise self.wrong(problem, place)
         return found
 
-    def check(self, found: Any, shape: type[T], place: Place) -> T:
+    def check(self, found: object, shape: type[T], place: Place) -> T:
         """What was read, as `shape`. Raises InputError that names its first wrong part."""
         try:  # as JSON, where a list may stand for a tuple and nothing else for anything else
             made: T = _adapter(shape).validate_json(json.dumps(found), strict=True)
@@ -170,6 +169,7 @@ def first_wrong(error: ValidationError) -> str:
 
 
 def shown_path(path: Path) -> str:
+    """A path as it can be shown: a zero byte, which no path may hold, is written out."""
     return str(path).replace("\0", "\\0")
 
 
@@ -188,11 +188,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(name: str) -> Any:
+def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _problem(value: Any, *, halves: bool, not_finite: bool) -> str | None:
+def _problem(value: object, *, halves: bool, not_finite: bool) -> str | None:
     """What of the whole is beyond the limits. halves: whether texts may hold half of a surrogate pair."""
     level: list[Any] = [value]
     for _ in range(DEEPEST + 1):

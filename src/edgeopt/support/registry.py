@@ -1,5 +1,4 @@
-"""What is found by name, edgeopt's own and what other packages add by entry points: loaded when it is used, and not
-before.
+"""What is found by name, edgeopt's own and what other packages add by entry points; loaded when it is used.
 
 A plugin that cannot be loaded, or whose name is taken, is an error of whoever uses that name and of nobody else.
 """
@@ -27,7 +26,7 @@ class Unusable(InputError):
         super().__init__(self.at(place))
 
     def at(self, place: Place | None) -> Issue:
-        """The same, of where the plugin is named."""
+        """The issue, at the place where the plugin is named."""
         return Issue("E122", self.message, place, self.help)
 
 
@@ -122,8 +121,10 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def instance_of(kind: type[Any], what: str) -> Callable[[object, str], Any]:
-    """How a registry makes its things where each is of a class and says its own name: of an instance itself, of a class
-    one of it. Raises TypeError where it is of another class, or calls itself something else.
+    """How a registry makes its things where each is of a class and says its own name.
+
+    An instance stands for itself, a class for one of it. Raises TypeError where it is of another class, or calls itself
+    something else.
     """
 
     def make(given: object, name: str) -> Any:

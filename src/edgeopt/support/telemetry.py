@@ -1,8 +1,7 @@
-"""Nobody is told that edgeopt runs: libraries that collect figures of their use are told not to, before they are
-imported.
+"""Nobody is told that edgeopt runs: libraries that collect figures of their use are told not to.
 
-An imported library cannot be told any more, so `edgeopt/__init__.py` does it, and the processes that edgeopt starts
-inherit it. What the user has set stays.
+An imported library cannot be told any more, so `edgeopt/__init__.py` does it before, and the processes that edgeopt
+starts inherit it. What the user has set stays.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ OPENVINO_LINES = (
 
 
 def switch_off() -> None:
+    """Tell every library that would report its use, by its variable, not to; what the user has set stays."""
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     if not _agreed():

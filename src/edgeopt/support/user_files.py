@@ -1,6 +1,4 @@
-"""Files that a command writes where its user says: what is not edgeopt's is never overwritten, and each file appears
-whole.
-"""
+"""Files that a command writes where its user says: no one else's is overwritten, and each appears whole."""
 
 from __future__ import annotations
 
@@ -68,7 +66,7 @@ def check_output(flag: str, path: Path, kind: Kind) -> None:
 
 
 def forget_output(flag: str, path: Path, kind: Kind) -> None:
-    """As `check_output`; and what an earlier command left is removed, so that nobody takes it for this one's."""
+    """Remove what an earlier command left, so that nobody takes it for this one's. Raises as `check_output` does."""
     check_output(flag, path, kind)
     try:
         path.unlink(missing_ok=True)

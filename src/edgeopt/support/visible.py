@@ -1,5 +1,4 @@
-"""Text from files made harmless for a terminal and for a CI server's log: what would command either is written out
-instead.
+"""Text from files made harmless for a terminal and a CI server's log: what would command either is written out.
 
 Names, labels, notes and what a model answers may come from anybody. ESC begins commands to a terminal; marks of writing
 direction show a text in another order than it is in; a line that begins with `::`, or has `##[` in it, is a command to
@@ -30,7 +29,7 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same on one line."""
+    """Text made harmless, on one line."""
     return visible(" ".join(text.split("\n")))
 
 
@@ -88,7 +87,7 @@ class _Styled:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """stdout and stderr are guarded inside."""
+    """Within, stdout and stderr write out what would command a terminal or a CI server."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (Guarded(stream) for stream in before)
     try:
@@ -98,7 +97,7 @@ def guarded() -> Iterator[None]:
 
 
 def styled(stream: TextIO) -> TextIO:
-    """Of a stream that may be guarded, the view that takes colors."""
+    """The view of a stream that takes colors; the stream itself where it is not guarded."""
     view: TextIO = getattr(stream, "styled", stream)
     return view
 

@@ -23,6 +23,7 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
+    """An error's text on one line of at most 200 characters; its class where it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."
 
@@ -33,4 +34,5 @@ def as_share(key: str, points: float) -> str:
 
 
 def is_integer(name: str) -> bool:
+    """Whether a name is a whole number, as JSON and YAML write it."""
     return re.fullmatch(r"-?[0-9]{1,18}", name) is not None

@@ -22,8 +22,9 @@ from edgeopt.device.guard import end_with_parent
 def run_worker(
     arguments: Sequence[str], task: object, env: Mapping[str, str] | None = None, timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments until it ends; it is killed where that takes longer than `timeout` seconds
-    (subprocess.TimeoutExpired), or where we are interrupted. env: its environment, ours by default.
+    """Run Python with these arguments until it ends; it is killed where that takes too long, or we are interrupted.
+
+    timeout: seconds (subprocess.TimeoutExpired). env: its environment, ours by default.
     """
     command = [sys.executable, "-W", "ignore", *arguments]
     with subprocess.Popen(

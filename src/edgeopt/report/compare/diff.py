@@ -38,8 +38,9 @@ class StepPair(NamedTuple):
 
     @property
     def state(self) -> Literal["same", "other bytes", "changed", "only in the first", "only in the second"]:
-        """By the keys, which are of all that decides a result. other bytes: of the same key, as trainings on two
-        machines leave.
+        """How a step of both runs compares, by the keys, which are of all that decides a result.
+
+        other bytes: of the same key, as trainings on two machines leave.
         """
         if self.first is None or self.second is None:
             return "only in the second" if self.first is None else "only in the first"
@@ -62,6 +63,8 @@ class Figure(NamedTuple):
 
 
 class GatePair(NamedTuple):
+    """A gate in both runs; None where a run does not have it."""
+
     first: Gate | None
     second: Gate | None
 
@@ -90,9 +93,9 @@ class Diff:
 
 
 def diff(first: Path, second: Path) -> Diff:
-    """Of two folders of runs.
+    """What differs between two folders of runs. Nothing is measured.
 
-    Nothing is measured. Raises InputError E115 for a folder that is not a run's, or is damaged.
+    Raises InputError E115 for a folder that is not a run's, or is damaged.
     """
     a, b = read_run(first), read_run(second)
     side_by_side = compare([(a.folder, a.report), (b.folder, b.report)], baseline=False)
@@ -183,7 +186,7 @@ def _steps(a: Report, b: Report) -> list[StepPair]:
 
 
 def _figures(a: Report, b: Report, place: Place | None, paired: _Paired | None) -> Iterator[Figure]:
-    """Of the candidates, then of the baselines those that are not the same in both runs."""
+    """Figures of the candidates, then of those baselines that are not the same in both runs."""
     roles: tuple[Chain, Chain] = ("candidate", "baseline")
     for role in roles:
         metrics = [getattr(report, role).metrics for report in (a, b)]
@@ -208,7 +211,7 @@ def _figures(a: Report, b: Report, place: Place | None, paired: _Paired | None) 
 
 
 def _gates(a: Report, b: Report) -> list[GatePair]:
-    """Those of the same kind on the same thing side by side, whatever their bounds."""
+    """Gates of the same kind on the same thing side by side, whatever their bounds."""
     found: dict[Any, list[Gate | None]] = {}
     for which, report in enumerate((a, b)):
         for gate, key in zip(report.gates, _keys(report.gates), strict=True):

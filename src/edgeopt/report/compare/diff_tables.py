@@ -49,7 +49,7 @@ def _changed(changes: Sequence[Change]) -> list[list[str]]:
     return [[change.at, _value(change.old), _value(change.new)] for change in changes]
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if value is None:
         return fmt.ABSENT
     # an entry of a list that one recipe alone has: what it sets, without the defaults that are null
@@ -117,7 +117,7 @@ def notes(found: Diff) -> list[str]:
 
 
 def plain(found: Diff) -> dict[str, Any]:
-    """The same for computing on; values in full, in the units that their names say."""
+    """A diff for computing on: values in full, in the units that their names say."""
     return {
         "runs": [
             {"name": name, "verdict": verdict or None}

@@ -26,6 +26,7 @@ _BOUNDS = (
 
 
 def render_markdown(found: Comparison) -> str:
+    """A comparison as Markdown: warnings, tables, notes."""
     parts = [f"**Warning:** {escape(warning)}" for warning in found.warnings]
     for heading, content in tables(found):
         parts += [f"## {heading}", table(content)]
@@ -50,7 +51,7 @@ def render_csv(found: Comparison) -> str:
 
 
 def render_latex(found: Comparison) -> str:
-    """A tabular for each table; needs \\usepackage{booktabs}."""
+    r"""A tabular for each table; needs \usepackage{booktabs}."""
     parts = [latex.comment("needs \\usepackage{booktabs}"), *(latex.comment(f"warning: {w}") for w in found.warnings)]
     for heading, content in tables(found):
         parts += [latex.comment(heading), latex.latex(content)]

@@ -111,8 +111,9 @@ def compare(
 
 
 def _one_baseline(reports: Sequence[Report]) -> bool:
-    """Whether the baselines have the same weights in number and the same file in size: they take the same time, however
-    they were trained, and a ratio to one says the same as a ratio to another.
+    """Whether the baselines have the same weights in number and the same file in size.
+
+    Such take the same time, however they were trained, and a ratio to one says the same as a ratio to another.
     """
     return len({(report.baseline.parameters, report.baseline.size_bytes) for report in reports}) == 1
 
@@ -127,7 +128,7 @@ def _notes(names: Sequence[str], reports: Sequence[Report]) -> dict[str, tuple[s
 
 
 def _names(runs: Sequence[tuple[Path, Report]]) -> list[str]:
-    """Of the recipe; runs of one name get their folder's, and where that is the same too, its path."""
+    """Names for runs: each recipe's; where several share one, their folders', and where that is the same too, paths."""
     names = [report.recipe.name for _, report in runs]
     for other in (lambda path: path.resolve().name, str):
         names = [other(path) if names.count(name) > 1 else name for name, (path, _) in zip(names, runs, strict=True)]
@@ -260,7 +261,7 @@ def _trained(report: Report, chain: Chain) -> list[Step]:
 
 
 def _cost(steps: Sequence[Step]) -> dict[str, float | None]:
-    """Of all trainings of a chain: seconds added up, parameters and memory of the largest, bytes of the last."""
+    """What all trainings of a chain cost: seconds added up, parameters and memory of the largest, bytes of the last."""
     widest = max((s.told for s in steps), key=lambda told: told.get("trainable_parameters", 0), default=Told())
 
     def found(

@@ -52,7 +52,7 @@ class Sweep:
 
     @property
     def metrics(self) -> list[str]:
-        """Those that every run has."""
+        """The metrics that every run of the sweep has."""
         return [name for name in self.stops[0].scores if all(name in stop.scores for stop in self.stops)]
 
     @property
@@ -67,8 +67,10 @@ class Sweep:
 
 
 def find_sweep(names: Sequence[str], runs: Sequence[tuple[Path, Report]]) -> Sweep | None:
-    """The one number that the runs' recipes differ in, else the shares that at least two of them pruned, where they are
-    not the same; None without either. Recipes are read from recipe.lock beside the report.
+    """What the runs sweep over: the one number that their recipes differ in, else the shares that they pruned.
+
+    The latter where at least two of them pruned and the shares are not the same; None without either. Recipes are read
+    from recipe.lock beside the report.
     """
     found = _one_number([_recipe(folder, report) for folder, report in runs])
     shares: list[float | None] = [gone(report) for _, report in runs]
@@ -83,8 +85,9 @@ def find_sweep(names: Sequence[str], runs: Sequence[tuple[Path, Report]]) -> Swe
 
 
 def gone(report: Report) -> float | None:
-    """Of the weights of the dense layers, the share that the candidate has cut away or set to zero; None where no step
-    counted either.
+    """The share of the dense layers' weights that the candidate has cut away or set to zero.
+
+    None where no step counted either.
     """
     shape, zeros = (
         headline.last_figure(report, lambda told: told.get("structure")),
@@ -107,7 +110,7 @@ def _recipe(folder: Path, report: Report) -> dict[str, Any] | None:
     return dict(_leaves(lock["recipe"]["resolved"], "")) if lock["recipe"]["digest"] == report.recipe.digest else None
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _leaves(value: object, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
         value = {str(v.get("id", i)): v for i, v in enumerate(value)}
     if not isinstance(value, dict):

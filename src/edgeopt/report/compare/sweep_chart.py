@@ -15,8 +15,9 @@ from edgeopt.report.svg import cut
 
 
 def sweep_charts(sweep: Sweep) -> list[tuple[str, str]]:
-    """For each metric its name and the picture: a point a run with its bounds, and the baseline as a line, or as points
-    where each run has another.
+    """For each metric its name and a picture: a point a run with its bounds, and the baseline.
+
+    The baseline is a line, or points where each run has another.
     """
     return [(metric, _chart(sweep, metric)) for metric in sweep.metrics]
 
@@ -60,7 +61,7 @@ def _chart(sweep: Sweep, metric: str) -> str:
 
 
 def _axis(places: Sequence[float], *, straight: bool) -> Scale:
-    """Of the logarithms where those are more evenly spaced than the values, as doubled ranks are."""
+    """The scale of the axis: of logarithms where those are more evenly spaced than the values, as doubled ranks are."""
     found = sorted(set(places))
     log = (
         not straight

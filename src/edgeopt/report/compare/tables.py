@@ -38,8 +38,9 @@ _COST: dict[str, tuple[str, Show]] = {
 
 
 def tables(found: Comparison) -> list[tuple[str, Table]]:
-    """What the models do, the steps that made them, what else differs, and what training cost: a row a run in each;
-    then what failed. Columns without a number are left out.
+    """What the models do, the steps that made them, what else differs, what training cost, and what failed.
+
+    Each but the last has a row a run. Columns without a number are left out.
     """
     metrics = [Column(name, "number") for name in found.metrics]
     seeds = [Column("Seeds", "number")] if any(row.seeds > 1 for row in found.rows) else []
@@ -171,7 +172,7 @@ def _run_notes(found: Comparison) -> Table:
 
 
 def _raw_sweep(sweep: Sweep) -> dict[str, Any]:
-    """The same as plain numbers: the axis, and for each run its place and its scores."""
+    """A sweep as plain numbers: the axis, and for each run its place and its scores."""
     return {
         "axis": sweep.axis,
         "runs": [
