@@ -13,6 +13,7 @@ from edgeopt.data import load_data, load_reported
 from edgeopt.gates.artifact import find_artifact
 from edgeopt.gates.baseline_file import check_fits
 from edgeopt.gates.of_model import Against, _check_order, _names, _no_baseline
+from edgeopt.gates.request import Request
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError
 
@@ -88,13 +89,11 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
     spec = TaskSpec.model_validate(tiny_task("data"))
     rows, task = load_reported(spec, tmp_path, ("bad", "good"))
     resolved = {"baseline": {"finetune": {"max_steps": 4}}, "seed": 0, "steps": [{"use": "distill"}]}
-    asked: Any = SimpleNamespace(
-        task=spec,
-        folder=tmp_path,
-        resolved=resolved,
-        place=lambda at: None,
-        model=SimpleNamespace(id=str(tmp_path / "gone")),
-    )
+    model_spec: Any = SimpleNamespace(id=str(tmp_path / "gone"))
+
+    def asked() -> Request:
+        return Request("r", model_spec, spec, (), (), tmp_path, resolved, lambda at: None)
+
     outputs = [[1.0, 0.0] if label == 0 else [0.0, 1.0] for label in rows.labels]
     measured = SimpleNamespace(
         type=spec.type,
@@ -112,11 +111,11 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
             training={**finetune, "seed": 0},
             train=train,
             fingerprint=None,
-            model=asked.model.id,
+            model=model_spec.id,
             outputs=outputs,
             subject=SimpleNamespace(metrics={}),
         )
-        return check_fits(made, Path("b.json"), asked, model(), rows, task)
+        return check_fits(made, Path("b.json"), asked(), model(), rows, task)
 
     assert told(train) == []
     assert "are not in the file" in told(None)[0]
@@ -127,6 +126,11 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
         "\n".join([*lines[:-2], lines[-1].replace("word", "good"), lines[-2]])
     )
     with pytest.raises(InputError, match="train rows"):
+        told(train)
+    (tmp_path / "data" / "train.jsonl").write_text(
+        "\n".join([*lines, lines[0].replace('"label": 0', '"label": "unknown"')])
+    )
+    with pytest.raises(InputError, match=r"E318.*unknown"):
         told(train)
     (tmp_path / "data" / "train.jsonl").unlink()
     assert "are not here" in told(train)[0]

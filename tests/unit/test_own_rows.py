@@ -103,3 +103,27 @@ def test_rows_of_the_hub_are_not_those_of_a_folder_of_that_name(project: Path, m
     seal_run(project / "run", lock)
     monkeypatch.setattr(hub, "open_hub", open_hub)
     assert "on 32 rows" in gated(project / "run", project) and asked == ["data"]
+
+
+def test_rows_that_stand_in_train_are_said_of_a_model_alone(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words and the places in which `apply` says it. Found from outside: `gate ARTIFACT` said nothing."""
+    shutil.copytree(project / "run" / "model", tmp_path / "model")
+    resolved = json.loads((project / "run" / "recipe.lock").read_text())["recipe"]["resolved"]
+    known = {"name", "model", "task", "targets", "gates"}
+    head = {"edgeopt": 1, **{key: value for key, value in resolved.items() if key in known}, "steps": []}
+    (project / "recipe.yaml").write_text(json.dumps(head))
+    shutil.copyfile(project / "data" / "validation.jsonl", project / "data" / "train.jsonl")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    args = ("gate", tmp_path / "model", "--recipe", project / "recipe.yaml")
+    done = edgeopt(*args, "--junit", tmp_path / "gates.xml", "--github")
+    said = "32 of the 32 validation rows stand in train too: a model may know their answers by heart."
+    assert done.code == 0 and f"\nwarning: {said}\npass" in done.out and f"::{said}" in done.err
+    assert said in (tmp_path / "gates.xml").read_text() and said in (tmp_path / "summary.md").read_text()
+    assert edgeopt(*args, "--set", "task.leaks=refuse").code == 2
+    sized = edgeopt(*args, "--set", "gates=[{metric: size, max_mb: 100}]", "--json").json
+    assert sized["warnings"] == [] == sized["notes"], "train is read where a gate looks at answers"
+    (project / "data" / "train.jsonl").unlink()
+    done = edgeopt(*args)
+    assert done.code == 0 and "note: Whether validation rows stand in train was not looked at: dataset" in done.out

@@ -17,6 +17,7 @@ from edgeopt.data import load_data, load_reported
 from edgeopt.gates.of_run import _missing, _unlike
 from edgeopt.gates.request import Request
 from edgeopt.gates.rows_of_run import rows_of
+from edgeopt.gates.seen import seen, seen_by
 from edgeopt.results.locked import SLICES
 from edgeopt.spec.recipe import GateSpec, TaskSpec
 from edgeopt.support.errors import InputError
@@ -46,11 +47,24 @@ def asked(task: TaskSpec, folder: Path, slice: str | None = None) -> Request:
 
 def run_of(task: TaskSpec, folder: Path, rows: str = "files") -> Any:
     """As much of a run as its rows' fingerprints need."""
-    report = load_data(task, folder).report
-    data = {"report": report.fingerprint, **{SLICES + c: d for c, d in report.slice_fingerprints.items()}}
-    made = SimpleNamespace(fingerprint=report.fingerprint, labels=["0", "1"])
+    loaded = load_data(task, folder)
+    report, train = loaded.report, loaded.train.fingerprint
+    data = {
+        "train": train,
+        "report": report.fingerprint,
+        **{SLICES + c: d for c, d in report.slice_fingerprints.items()},
+    }
+    made = SimpleNamespace(
+        fingerprint=report.fingerprint,
+        labels=["0", "1"],
+        split=report.name,
+        leaked=loaded.leaked,
+        remarks=loaded.remarks(),
+    )
     place = {"recipe": str(folder / "r.yaml"), "relative": "r.yaml", "rows": rows}
-    return SimpleNamespace(folder=folder, report=SimpleNamespace(task=made), lock={"place": place, "data": data})
+    resolved = {"name": "r", "model": {"id": "m"}, "task": task.model_dump(mode="json"), "gates": [], "targets": []}
+    lock = {"place": place, "data": data, "recipe": {"resolved": resolved}}
+    return SimpleNamespace(folder=folder, report=SimpleNamespace(task=made), lock=lock)
 
 
 def why(run: Any, recipe: Request, own: Request) -> str | None:
@@ -114,7 +128,7 @@ def test_changed_slices_are_seen_by_gates_on_them(tmp_path: Path) -> None:
     write(tmp_path / "data", ROWS)
     task = spec(slices=["genre"])
     run = run_of(task, tmp_path)
-    assert {*run.lock["data"]} == {"report", "slices.genre"}
+    assert {*run.lock["data"]} == {"train", "report", "slices.genre"}
     own = asked(task, tmp_path, "genre")
     before = load_data(task, tmp_path)
     assert rows_of(run, task)[0].slices == before.report.slices
@@ -135,3 +149,47 @@ def test_the_worst_slice_is_one_of_those_that_the_recipe_names(tmp_path: Path) -
     assert _missing(gate, report, {"length", "genre"}, own, own) is None
     more = replace(own, task=spec(slices=["genre", "source"]))
     assert _missing(gate, report, {"length", "genre"}, more, own) == "slices by source"
+
+
+def told(asked: Request, run: Any = None) -> tuple[int, list[str]]:
+    """What `gate` says of a finished model's rows. run: that the model is of."""
+    rows, _ = load_reported(asked.task, asked.folder, ("0", "1"))
+    found = seen(asked, SimpleNamespace(run=run), rows)  # type: ignore[arg-type]
+    return found.leaked, found.remarks
+
+
+def test_a_finished_models_rows_are_looked_for_in_the_recipes_train(tmp_path: Path) -> None:
+    """Found from outside: `gate ARTIFACT` said nothing where every row stood in train."""
+    write(tmp_path / "data", ROWS, train=[*ROWS[:2], ("t", 0, "x")])
+    beside = ["2 of the 3 validation rows stand in train too: a model may know their answers by heart."]
+    loaded = load_data(spec(), tmp_path)
+    assert told(asked(spec(), tmp_path)) == (2, beside) == (loaded.leaked, loaded.remarks())
+    dropped = "2 validation rows that stand in train were left out, as task.leaks asks."
+    assert told(asked(spec(leaks="drop"), tmp_path)) == (0, [dropped])
+    with pytest.raises(InputError, match="E328"):
+        told(asked(spec(leaks="refuse"), tmp_path))
+    (tmp_path / "data" / "train.jsonl").write_text('{"text": "good a", "label":')
+    ((leaked, (said,)), (gone, (why,))) = told(asked(spec(), tmp_path)), _without_train(tmp_path)
+    assert leaked == gone == 0 and said.startswith("Whether validation rows stand in train was not looked at: ")
+    assert "JSON" in said and why.endswith("has no train file.")
+
+
+def _without_train(folder: Path) -> tuple[int, list[str]]:
+    (folder / "data" / "train.jsonl").unlink()
+    return told(asked(spec(), folder))
+
+
+def test_a_runs_model_is_held_against_what_the_run_was_trained_on(tmp_path: Path) -> None:
+    """Whatever train another recipe names: its rows are not those that the model has seen."""
+    write(tmp_path / "data", ROWS, train=[("good z", 1, "x"), ("bad z", 0, "x")])
+    run = run_of(spec(), tmp_path)
+    run.report.task.leaked, run.report.task.remarks = 1, ["1 of them."]
+    assert told(asked(spec(), tmp_path), run) == (1, ["1 of them."]), "of its own rows the run has counted them"
+    write(tmp_path / "other", [("Good z!", 1, "x"), ("bad y", 0, "x")], train=ROWS)
+    other = asked(spec(dataset={"path": "other"}), tmp_path)
+    assert told(other)[0] == 0 and told(other, run)[0] == 1
+    write(tmp_path / "data", ROWS)
+    unknown = f"Whether validation rows stand in train was not looked at: the rows that {tmp_path} was trained on are not here."
+    assert told(other, run) == (0, [unknown])
+    run.report.task.leaked = None
+    assert "the report does not say" in seen_by(run.report.task).remarks[0]

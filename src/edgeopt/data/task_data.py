@@ -14,6 +14,8 @@ from typing import Literal
 
 import numpy as np
 
+from edgeopt.support.errors import bad_input
+from edgeopt.support.words import is_integer
 from edgeopt.tasks.split import _CARVE_SEED, Split
 
 #: A share of the rows that are copies of others, above which it is said beside the verdict.
@@ -43,8 +45,14 @@ def _copied(name: str, rows: int, copied: int) -> str:
 def renumbered(split: Split, old: Sequence[str], new: Sequence[str]) -> Split:
     """The split with the numbers that its classes have in another order.
 
-    A class that is no name of `new` is the number of one.
+    A class that is no name of `new` is the number of one. Raises InputError E318 where it is neither.
     """
+    if odd := [name for name in old if name not in new and not is_integer(name)]:
+        raise bad_input(
+            "E318",
+            f"the {split.name} split has classes that are not among {', '.join(new[:20])}: {', '.join(odd[:20])}",
+            help="give the rows that the model was trained on",
+        )
     places = [new.index(name) if name in new else int(name) for name in old]
     return replace(
         split,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from edgeopt.data import Split, load_data, train_at_hand
+from edgeopt.data import Split, train_at_hand
 from edgeopt.gates.artifact import Artifact
 from edgeopt.gates.request import Request
 from edgeopt.measure.latency import Measured
@@ -180,11 +180,11 @@ def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, 
 def _train_rows(asked: Request, task: Task) -> str | None:
     """The fingerprint of the recipe's train rows, where those are files that are here.
 
-    Raises InputError as `load_data`.
+    Raises InputError as `load_data` and `with_classes`.
     """
     if not train_at_hand(asked.task.dataset, asked.folder):
         return None
-    return load_data(asked.task, asked.folder, asked.place).with_classes(task.names).train.fingerprint
+    return asked.data.with_classes(task.names).train.fingerprint
 
 
 def _check_outputs(made: Baseline, place: Place, rows: Split, task: Task) -> None:

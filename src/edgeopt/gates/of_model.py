@@ -23,6 +23,7 @@ from edgeopt.gates.decide import Decisions, decide
 from edgeopt.gates.evidence import Evidence
 from edgeopt.gates.notes import evidence_notes, warnings
 from edgeopt.gates.request import Request, target_of
+from edgeopt.gates.seen import Seen, seen
 from edgeopt.gates.slices import groups_of
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts, sittings
@@ -99,14 +100,10 @@ def gate_artifact(
         *_no_baseline(candidate, against, evidence),
         *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec)),
     ]
-    beside += row_warnings(rows.name, len(rows), _leaked(candidate, rows), rows.copied)
-    return Decisions(found, beside, [*untold, *evidence_notes(evidence)])
-
-
-def _leaked(candidate: Artifact, rows: Split) -> int:
-    """How many of these rows stand in train, as far as the run that made the model says what train was."""
-    told = candidate.run.report.task if candidate.run else None
-    return told.leaked or 0 if told and told.fingerprint == rows.fingerprint else 0
+    with progress.during("train is searched for the rows of the gates", after=1.0):
+        told = seen(asked, candidate, rows) if any(s.metric not in MEASURED for s, _ in gates) else Seen(0, [])
+    beside += row_warnings(rows.name, len(rows), told.leaked, rows.copied)
+    return Decisions(found, beside, [*untold, *(r for r in told.remarks if r not in beside), *evidence_notes(evidence)])
 
 
 def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> list[str]:

@@ -12,6 +12,7 @@ from edgeopt.gates.evidence import Evidence, read_evidence
 from edgeopt.gates.notes import evidence_notes, warnings
 from edgeopt.gates.request import Request, target_of
 from edgeopt.gates.rows_of_run import damaged, other_rows, recipe_folders
+from edgeopt.gates.seen import seen_by
 from edgeopt.gates.slices import LABEL, LENGTH
 from edgeopt.results.changes import changes
 from edgeopt.results.model import Report
@@ -56,12 +57,12 @@ def regate(run: Run, asked: Request, own: Request) -> Decisions:
     for metric in {spec.metric for spec, _ in gates} - {*MEASURED}:
         _check_metric(metric, evidence, run.folder)
     decided = [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
-    rows = run.report.task
+    rows, told = run.report.task, seen_by(run.report.task)
     beside = [
         *warnings(evidence, looked_at((spec for spec, _ in gates), own.task)),
-        *row_warnings(rows.split, rows.rows, rows.leaked or 0, rows.copied or 0),
+        *row_warnings(rows.split, rows.rows, told.leaked, rows.copied or 0),
     ]
-    return Decisions(decided, beside, [*(r for r in rows.remarks if r not in beside), *evidence_notes(evidence)])
+    return Decisions(decided, beside, [*(r for r in told.remarks if r not in beside), *evidence_notes(evidence)])
 
 
 def _check_metric(metric: str, evidence: Evidence, folder: Path) -> None:

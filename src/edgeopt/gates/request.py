@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgeopt.data import Split, load_reported
+from edgeopt.data import Split, TaskData, load_data, load_reported
 from edgeopt.gates.rows_of_run import damaged, recipe_folders, rows_of
 from edgeopt.recipe.load import Recipe, load_recipe
 from edgeopt.results.sealed import Run
@@ -42,6 +43,11 @@ class Request:
         if self.run is not None:
             return rows_of(self.run, self.task)
         return load_reported(self.task, self.folder, names, self.place)
+
+    @cached_property
+    def data(self) -> TaskData:
+        """Train and the report split, as `apply` has them. Raises InputError as `load_data` does."""
+        return load_data(self.task, self.folder, self.place)
 
 
 def request_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -> Request:
