@@ -70,10 +70,7 @@ def __dir__() -> list[str]:
 
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
-        """`edgeopt.plan` is the function.
-
-        To import the package of that name would otherwise put the package in its place.
-        """
+        """Keeps `edgeopt.plan` the function: importing the package of that name would put that in its place."""
         if not (name in __all__ and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 

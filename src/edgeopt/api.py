@@ -131,7 +131,7 @@ class Cells:
 
     @property
     def errors(self) -> dict[str, EdgeoptError]:
-        """Why a cell has no run, by name."""
+        """By name, why a cell has no run."""
         return {r.cell.name: r.error for r in self.results if r.error is not None}
 
     @property

@@ -102,7 +102,7 @@ class _Sentence:
                 self.spans.append([entity, self.open[entity].pop()[0], here])
 
     def closed(self) -> Sentence:
-        """Raises InputError E302 where a mention is still open."""
+        """The sentence, whose mentions are all closed. Raises InputError E302 where one is still open."""
         for entity, begun in self.open.items():
             if begun:
                 raise _bad(

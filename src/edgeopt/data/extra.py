@@ -183,7 +183,7 @@ def _placed(at: Path_, source: TextSource, place_of: PlaceOf) -> Iterator[None]:
 
 
 def _own(help: str, at: Path_, source: TextSource) -> str:
-    """The help, of that dataset's keys."""
+    """A help that speaks of the task's keys, with those of this dataset instead."""
     if not isinstance(source, TrainSource):
         help = help.replace(" and task.label", "")
     return re.sub(r"\btask\.(dataset|text|label)\b", rf"{_dotted(at)}.\1", help)

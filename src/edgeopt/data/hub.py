@@ -29,7 +29,10 @@ class Hub:
 
 
 def open_hub(task: TaskSpec, folder: Path) -> Hub:
-    """folder: the recipe's, where the rows might have been. Raises InputError E312 where the dataset cannot be had."""
+    """The splits of a dataset of the hub. Raises InputError E312 where it cannot be had.
+
+    folder: the recipe's, where the rows might have been.
+    """
     from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()

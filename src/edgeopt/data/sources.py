@@ -166,12 +166,12 @@ def load_reported(
 
 
 def _dataset(spec: TaskSpec) -> Path_:
-    """The key that names the dataset."""
+    """The path of the recipe's key that names the dataset."""
     return ("task", "dataset") if spec.dataset.path is None else ("task", "dataset", "path")
 
 
 def _listed(spec: TaskSpec, place_of: PlaceOf) -> Place | None:
-    """Where the recipe lists the classes, if it does."""
+    """The place where the recipe lists the classes, if it does."""
     return place_of(("task", "labels")) if spec.labels else None
 
 
@@ -221,7 +221,7 @@ class _Rows:
         return raw
 
     def sliced(self, split: str) -> list[Raw]:
-        """For each of these rows the values of task.slices."""
+        """The values of task.slices for each row of a split, in the place of its texts."""
         return self._read(split, by_column(self.task, Labeled(self.task))) if self.spec.slices else []
 
     def _read(self, split: str, read: Read) -> list[Raw]:
@@ -261,7 +261,7 @@ def rows_of(paths: Sequence[Path], read: Read, column_place: ColumnPlace, delimi
 
 
 def shown(spec: DatasetSpec, files: Files) -> str:
-    """What a dataset of such files is called."""
+    """What a dataset of files is called: its path, or the folder of its first file."""
     return str(spec.path or files["train"][0].parent.name or ".")
 
 
@@ -310,7 +310,10 @@ def _report_split(task: TaskSpec, have: list[str], place: Place | None) -> str:
 
 
 def _check_classes(classes: Sequence[str], rows: int, stated: bool, place: Place | None) -> None:
-    """stated: whether the classes are the recipe's or the hub's, which are taken as they are."""
+    """Raises InputError E305 for a single class, E304 for labels that do not look like classes.
+
+    stated: whether the classes are the recipe's or the hub's, which are taken as they are.
+    """
     if len(classes) == 1:
         raise bad_input(
             "E305",

@@ -33,8 +33,9 @@ _HELP = "give the `model` folder of a run, a folder with tokenizer.json and an O
 
 @dataclass(frozen=True)
 class Artifact:
-    """folder: where tokenizer.json is; graph: the ONNX file; run: that which made it, where it lies in one's folder.
+    """A finished model, found in the files.
 
+    folder: where tokenizer.json is; graph: the ONNX file; run: that which made it, where it lies in one's folder.
     options: what session.json says of the graph, None where it says nothing. labels: class names of config.json, as
     rows have them.
     """
@@ -98,7 +99,7 @@ class Artifact:
 
 
 def is_run(path: Path) -> bool:
-    """Whether that is the folder of a run."""
+    """Whether a path is the folder of a run."""
     return is_there(path / REPORT, Path.is_file)
 
 

@@ -32,7 +32,7 @@ _BASELINE = Reader("baseline", "E132", "make it with `edgeopt baseline`", most=1
 
 
 class MeasuredTask(Part):
-    """What the outputs are of.
+    """The task and the rows that a baseline's outputs are of.
 
     encoding: max_length and how longer texts are read; tokenizer: SHA-256 of tokenizer.json.
     """
@@ -213,7 +213,7 @@ def _fingerprint(asked: Request) -> str | None:
 
 
 def other_machine(made: Baseline) -> str | None:
-    """In what the machine of the baseline is not this one; None where nothing tells them apart."""
+    """What differs between this machine and that of the baseline; None where nothing tells them apart."""
     return "; ".join(host.machine_differences(made.environment, host.environment())) or None
 
 

@@ -182,13 +182,13 @@ def _open(
 
 
 def _rounded(count: int) -> int:
-    """Two significant digits, up."""
+    """A number of rows to two significant digits, rounded up."""
     unit = int(10 ** max(len(str(count)) - 2, 0))
     return -(-count // unit) * unit
 
 
 def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
-    """The slice that drops most."""
+    """The gate on the slice whose metric drops most."""
     task, outputs = evidence.task, (evidence.labels, evidence.baseline_logits, evidence.candidate_logits)
     parts = parts_of(task, spec.metric, evidence.labels, evidence.groups, None if slice == "worst" else slice)
     found = worst(task, spec.metric, *outputs, parts, bound, spec.confidence)

@@ -44,7 +44,7 @@ class _Row(BaseModel):
 def write_predictions(
     path: Path, task: Task, labels: Values, baseline: Values, candidate: Values, groups: Groups | None = None
 ) -> None:
-    """For each row its label, both models' outputs, and the slices that it belongs to."""
+    """Writes for each row its label, both models' outputs, and the slices that it belongs to."""
     with path.open("w", encoding="utf-8") as file:
         for i, (label, base, other) in enumerate(zip(labels, baseline, candidate, strict=True)):
             row = {
@@ -127,7 +127,7 @@ class Evidence:
     known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def difference(self, metric: str, confidence: float) -> Bounds:
-        """Candidate minus baseline."""
+        """The candidate's metric minus the baseline's, with its bounds."""
         return self.task.difference(metric, self.labels, self.baseline_logits, self.candidate_logits, confidence)
 
     @property

@@ -58,12 +58,12 @@ class Against:
 
     @property
     def elsewhere(self) -> str | None:
-        """In what the machine of a baseline file is not this one."""
+        """What differs between this machine and that of the baseline file; None without one, and where nothing does."""
         return other_machine(self.file) if self.file else None
 
 
 def find_against(path: Path | None) -> Against:
-    """Raises InputError E131 or E132."""
+    """What a path to compare with is: a baseline file or a finished model. Raises InputError E131 or E132."""
     if path is None:
         return Against()
     if is_there(path, Path.is_file) and path.suffix != ".onnx":
@@ -359,7 +359,7 @@ class _Measuring:
         return outputs, time.perf_counter() - started
 
     def _latency(self, timed: Iterable[tuple[Target, Any]], queries: list[Any], max_seconds: float) -> list[Measured]:
-        """Only on the targets, and at the lengths, of gates."""
+        """Latencies on the targets, and at the lengths, that gates are on, and at no others."""
         timed, found = list(timed), list[Measured]()
         for target in self.asked.targets:
             sequences = list(dict.fromkeys(s for t, s in timed if t.name == target.name))

@@ -194,7 +194,7 @@ _HOW_LONG = {"description", "sequence", "queries", "max_seconds", "memory_mb"}
 
 
 def _other_target(spec: GateSpec, asked: Request, own: Request) -> str | None:
-    """In what the target that a gate means is another than that of its name on which the run was measured."""
+    """What differs between the target that a gate means and that of its name on which the run was measured."""
     wanted, mine = target_of(spec, asked), next((t for t in own.targets if t.name == spec.target), None)
     if mine is None:
         return f"target '{spec.target}', but {', '.join(t.name for t in own.targets)}"

@@ -19,10 +19,11 @@ from edgeopt.tasks import Task
 
 @dataclass(frozen=True)
 class Request:
-    """gates: each with the place where it stands, if it stands in a recipe.
+    """What gates are decided for: the recipe's model, task, targets and gates.
 
-    folder: what relative paths are relative to. resolved: the recipe with its defaults, as the lock has it. run: that
-    which it was asked of, whose rows are then the only ones.
+    gates: each with the place where it stands, if it stands in a recipe. folder: what relative paths are relative to.
+    resolved: the recipe with its defaults, as the lock has it. run: that which it was asked of, whose rows are then the
+    only ones.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Request:
 
 
 def request_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -> Request:
-    """recipe: whose gates are decided; without one those of the run's lock.
+    """The request of a recipe; without one that of the run's lock.
 
     Raises InputError of the recipe, E109 for --set without one, E115 for a run without a recipe in its lock, E134 where
     there is neither.

@@ -204,9 +204,10 @@ def _broken(m: Measured) -> str | None:
 def _bounds(
     kind: str, base: Measured, candidate: Measured, q: float, confidence: float, twins: Mapping[bool, Measured]
 ) -> Bounds | None:
-    """twins: those measured beside the baseline (True) and the candidate, where that was at two times.
+    """Bounds of a percentile of latency, or of a ratio of two.
 
-    None where the samples do not say what differs between two times.
+    None where the samples do not say what differs between two times. twins: those measured beside the baseline (True)
+    and the candidate, where that was at two times.
     """
     if kind == "max_ms":
         return bounds_of(candidate.samples, q, confidence, candidate.sittings or candidate.openings)

@@ -26,7 +26,7 @@ CORE = ("torch", "transformers", "peft", "accelerate", "datasets", "onnx", "onnx
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's."""
+    """One line of what the doctor finds."""
 
     name: str
     status: Literal["ok", "warn", "missing"]
@@ -88,7 +88,10 @@ def _store(store: Store) -> Finding:
 
 
 def _needs(plans: Sequence[Plan]) -> list[Finding]:
-    """plans: one a seed, which differ in what is cached alone."""
+    """What a recipe's steps and targets need of this machine.
+
+    plans: one a seed, which differ in what is cached alone.
+    """
     found, plan = [], plans[0]
     for name in sorted({p for s in plan.steps for p in s.contract.needs} - set(CORE)):
         found.append(_package(name))

@@ -92,7 +92,7 @@ def export_issues(recipe: Recipe) -> list[Issue]:
 
 
 def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> list[Issue]:
-    """Where model, task and data are each sound and do not go together."""
+    """What keeps model, task and data, each sound, from going together."""
     issues: list[Issue] = []
     task, config, folder = recipe.head.task, source.config, source.folder
     if config is not None and folder is not None:

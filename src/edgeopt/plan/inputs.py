@@ -60,7 +60,7 @@ def _local_data(recipe: Recipe) -> TaskData | None:
 
 
 def model_in_words(source: ModelSource) -> str:
-    """Where the model is, and of one that nobody has looked at that it may be a misspelled folder."""
+    """Where the model is; one that nobody has looked at may be a misspelled folder, and that is said."""
     if source.local:
         return source.id
     return (

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.models.structure import of_config
@@ -244,7 +244,7 @@ def _same_words(a: ModelSource, b: ModelSource) -> bool:
     return one is None or other is None or one == other
 
 
-def _vocabulary(folder: Path) -> Any:
+def _vocabulary(folder: Path) -> object:
     """Words and their numbers, as a model's files have them; None where only a library could read them."""
     try:
         if (folder / "tokenizer.json").is_file():

@@ -85,7 +85,7 @@ ROW = 40
 
 @dataclass(frozen=True)
 class _Row:
-    """A state: what it is, what was measured of it besides its size, and its size and that of the state before it."""
+    """A state of the waterfall: what it is, what was measured of it, its size and that of the state before it."""
 
     name: str
     said: str

@@ -33,7 +33,7 @@ def table(report: Report) -> Table:
 
 
 def step_name(step: Step, report: Report) -> str:
-    """With its chain, or that both share it."""
+    """A step's name with its chain, or with the remark that both chains share it."""
     chains = {s.chain for s in report.steps if s.key == step.key}
     return f"{step.chain}.{step.id}" if len(chains) == 1 else f"{step.id}, both chains"
 

@@ -22,7 +22,7 @@ def inference(report: Report, subject: Chain) -> InferenceEnergy | None:
 
 
 def figures(report: Report) -> Iterator[list[str]]:
-    """Rows of the figures table."""
+    """The rows on energy in the table of figures."""
     before, after = inference(report, "baseline"), inference(report, "candidate")
     if report.emissions is None or before is None or after is None:
         return

@@ -66,7 +66,7 @@ def queries(each: Export) -> str:
 
 
 def _by_speed(report: Report) -> list[Export]:
-    """By the geometric mean of the p50s on the first target, as `auto` chooses."""
+    """The exports by the geometric mean of their p50s on the first target, as `auto` chooses."""
 
     def typical(each: Export) -> float:
         return geometric_mean(

@@ -62,7 +62,7 @@ def megabytes(size: float | None) -> str:
 
 
 def energy(kwh: float) -> str:
-    """In the unit that needs the fewest noughts: `4.21 mWh`, `18.3 Wh`."""
+    """An energy in the unit that needs the fewest noughts: `4.21 mWh`, `18.3 Wh`."""
     return _scaled(kwh * 1000, (("kWh", 1e3), ("Wh", 1.0), ("mWh", 1e-3), ("µWh", 1e-6)))
 
 

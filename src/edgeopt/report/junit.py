@@ -57,7 +57,7 @@ def _wrong(case: ET.Element, kind: str, type_: str, reason: str) -> None:
 
 
 def write_junit(path: Path, suites: Sequence[Suite]) -> None:
-    """Raises InputError E114 or E156."""
+    """Writes the suites as a JUnit file. Raises InputError E114 or E156."""
     write_output("--junit", path, JUNIT, junit(suites))
 
 

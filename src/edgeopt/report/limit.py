@@ -56,7 +56,7 @@ def limits(latency: list[Measured], subjects: Mapping[str, Subject], states: Map
 
 
 def row(report: Report, place: Place) -> Iterator[list[str]]:
-    """The line of the figures."""
+    """The row on the arithmetic limit in the table of figures; none where it was not measured."""
     found = {x.subject: fmt.percent(x.share) for x in report.limits if (x.target, x.sequence) == place}
     if found:
         yield [

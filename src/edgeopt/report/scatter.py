@@ -19,9 +19,10 @@ _CAPTIONS = 16
 
 @dataclass(frozen=True)
 class Point:
-    """kind: its class in the page's style. caption: its name and its values; None: not written.
+    """A point of a chart.
 
-    Bounds: where they are known. radius: a wider one shows below another that is at the same place and later.
+    kind: its class in the page's style. caption: its name and its values; None: not written. Bounds: where they are
+    known. radius: a wider one shows below another that is at the same place and later.
     """
 
     kind: str
@@ -53,7 +54,7 @@ def scatter(
     level: Level | None = None,
     joined: bool = False,
 ) -> str:
-    """The picture.
+    """A picture of points on two axes.
 
     x: onto the plot's width. across, up: what the axes are. shown: how a tick of x is written. joined: lines lead from
     each point to the next of its kind. What is no number is not drawn.
@@ -109,7 +110,7 @@ def _level(level: Level, y: Scale) -> list[str]:
 
 
 def _y_axis(points: Sequence[Point], level: Level | None) -> Scale:
-    """Around what was seen."""
+    """The scale of y, with room around all points and the level."""
     values = [v for p in points for v in (p.y, *(p.y_bounds or ()))] + ([level.y] if level else []) or [0.0]
     middle, span = (max(values) + min(values)) / 2, max(max(values) - min(values), 0.01)
     return Scale(middle - span * 0.8, middle + span * 0.8, PLOT.bottom, PLOT.top)

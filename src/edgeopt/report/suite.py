@@ -10,7 +10,10 @@ from edgeopt.results.model import Gate, verdict_of
 
 @dataclass(frozen=True)
 class Suite:
-    """problem: why there are no gates, where an error was in the way. warnings: what stands beside the verdict."""
+    """The gates of one run, for a report of tests.
+
+    problem: why there are no gates, where an error was in the way. warnings: what stands beside the verdict.
+    """
 
     name: str
     gates: Sequence[Gate]

@@ -211,7 +211,10 @@ def subject(report: Report) -> Table:
 
 
 class Section(NamedTuple):
-    """long: a list of rows or slices, which a page folds."""
+    """A table of the report below its heading.
+
+    long: a list of rows or slices, which a page folds.
+    """
 
     heading: str
     table: Table

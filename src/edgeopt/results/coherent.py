@@ -13,7 +13,7 @@ from edgeopt.support.reading import first_wrong
 
 
 class _Environment(BaseModel):
-    """The part of it that is read."""
+    """The part of a report's environment that is read."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -119,7 +119,7 @@ class Sensitivity(TypedDict):
 
 
 class Selected(TypedDict):
-    """By what a training chose its checkpoint."""
+    """What a training chose its checkpoint by."""
 
     metric: str
     value: Finite

@@ -308,7 +308,7 @@ class Step(Part):
 
     @property
     def told(self) -> Told:
-        """The figures that are agreed on."""
+        """The step's figures that are agreed on, as a record."""
         return told(self.figures)
 
 

@@ -76,7 +76,7 @@ class Application:
     cell: bool = False
 
     def run(self) -> Run:
-        """Raises as the function `run` does."""
+        """Carry the plan out. Raises as the function `run` does."""
         check_runnable(self.plan.recipe)
         self.store.prepare()
         if self.locked is not None:

@@ -22,11 +22,7 @@ from edgeopt.tasks import task_type
 
 @dataclass(frozen=True)
 class Written:
-    """One export.
-
-    name: what reports call it. folder: where it is while the run is measured. place: its folder in the finished run,
-    None where only the fastest is kept and this may be another. source: the graph that its logits are compared with.
-    """
+    """One export in the run's folder, and what it was made from."""
 
     name: str
     format: str

@@ -158,7 +158,7 @@ class _Cells:
         self.results.append(failed)
 
     def write_state(self) -> None:
-        """matrix.json, as far as the cells are."""
+        """Writes matrix.json: how far the cells are."""
         waiting = [
             {"name": c.name, "axes": dict(c.choices), "status": "waiting"} for c in self.grid.cells[len(self.results) :]
         ]
@@ -169,7 +169,7 @@ class _Cells:
         )
 
     def _fetched(self, plan: Plan) -> Plan:
-        """With model and rows here, which cells of the same task share."""
+        """The plan with model and rows here, which cells of the same task share."""
         task = plan.recipe.rows_key
         if plan.data is None and task in self.rows:
             check_classes(plan.recipe, self.rows[task])

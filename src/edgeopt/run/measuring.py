@@ -94,7 +94,7 @@ class Measuring:
         return found
 
     def starts(self, files: Mapping[SubjectName, Runnable], queries: list[Ids]) -> dict[str, Starts]:
-        """Cold starts with the longest query."""
+        """Cold starts of each file, with the longest query."""
         return cold_starts(files, max(queries, key=length))
 
     def energy(self, files: dict[str, Runnable], queries: list[Ids]) -> Emissions | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgeopt.export.exporter import Runnable
+from edgeopt.export.exporter import Query, Runnable
 from edgeopt.export.padding import LENGTHS
 from edgeopt.export.session import QUIET
 from edgeopt.gates.artifact import options_of
@@ -70,7 +70,7 @@ class Predictor:
         return found
 
 
-def _opened(run: Run) -> Any:
+def _opened(run: Run) -> Query:
     report = run.report
     kept = next((each for each in report.exports if each.subject == "candidate"), None)
     file = report.candidate.artifact.removeprefix(f"{MODEL}/")

@@ -155,9 +155,9 @@ def _no_more(seen: int, rows: int, p: float) -> float:
 
 
 def _no_narrower(found: Bounds, half: float) -> Bounds:
-    """Where rows tell two models apart rarely or never, resamples are alike, and a bootstrap is sure that they stay so.
+    """Bounds at least `half` wide to each side: what as many rows as may be unseen do.
 
-    Of as many rows some may: half is what those do.
+    Where rows tell two models apart rarely or never, resamples are alike, and a bootstrap is sure that they stay so.
     """
     return Bounds(found.value, min(found.low, found.value - half), max(found.high, found.value + half))
 

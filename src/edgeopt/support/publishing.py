@@ -36,7 +36,7 @@ _NOTHING = ("lost+found", _LOCK)
 
 @dataclass(frozen=True)
 class Record:
-    """By what a folder of ours is known.
+    """What a folder of ours is known by.
 
     name: the file that lists the others; last: what comes behind that, and goes first, each time in this order.
     digests: SHA-256 by the name of each file that is the folder's own, nothing where it is none of ours. alone: folders

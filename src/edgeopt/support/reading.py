@@ -80,7 +80,7 @@ class Reader:
         return self.parse(self.text(path), Place.of(path))
 
     def text(self, path: Path) -> str:
-        """Raises InputError."""
+        """The text of a file. Raises InputError."""
         return self.decode(self.content(path), Place.of(path))
 
     def content(self, path: Path) -> bytes:

@@ -31,7 +31,7 @@ class Unusable(InputError):
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """The things of one kind.
+    """The things of one kind, by their names.
 
     what: their kind, in a word. ours: edgeopt's own, each as `module:attribute` or as it is. make: of what a name
     stands for, and the name, the thing itself; raises TypeError where it is none.
@@ -43,7 +43,7 @@ class Registry(Mapping[str, T], Generic[T]):
         _ALL.append(self)
 
     def __getitem__(self, name: str) -> T:
-        """Raises KeyError where there is none, and Unusable."""
+        """The thing of a name. Raises KeyError where there is none, and Unusable."""
         if name not in self._made:
             self._made[name] = self._load(name)
         return self._made[name]
@@ -80,7 +80,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @contextmanager
     def holding(self, name: str, given: object) -> Iterator[None]:
-        """Within, the name stands for that, as if a package had registered it: for conformance tests.
+        """Within, the name stands for what is given, as if a package had registered it: for conformance tests.
 
         Raises TypeError.
         """
@@ -142,7 +142,7 @@ _ALL: list[Registry[Any]] = []
 
 
 def every() -> tuple[Registry[Any], ...]:
-    """One of each kind that this process knows of."""
+    """All registries that this process knows of."""
     return tuple(_ALL)
 
 

@@ -121,5 +121,5 @@ for _ours, _words in _MEANT.items():
 
 
 def meanings(word: str) -> list[str]:
-    """What recipes call it, likeliest first."""
+    """The names that recipes have for a word of the field, likeliest first."""
     return _MEANINGS.get(_plain(word), [])

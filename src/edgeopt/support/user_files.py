@@ -30,7 +30,7 @@ BASELINE = Kind("baseline", '{"baseline":1,')
 
 
 def check_output(flag: str, path: Path, kind: Kind) -> None:
-    """Before anything is computed.
+    """Refuse, before anything is computed, a place where the file cannot or must not be written.
 
     Raises InputError E156 where a file lies there that edgeopt did not write as such, E114 where nothing can be
     written: a device, a pipe, a link, a folder, or a place without leave or room.

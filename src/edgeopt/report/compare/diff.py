@@ -71,11 +71,11 @@ class GatePair(NamedTuple):
 
 @dataclass(frozen=True)
 class Diff:
-    """names: of the runs.
+    """What differs between two runs.
 
-    verdicts: empty where a run has no gates. inputs: fingerprints of model and rows. place: where latencies are of,
-    None without one that both runs share. unpaired: why metrics have no bounds. flips: of the candidates' predictions
-    how many differ, of how many.
+    names: of the runs. verdicts: empty where a run has no gates. inputs: fingerprints of model and rows. place: where
+    latencies are of, None without one that both runs share. unpaired: why metrics have no bounds. flips: of the
+    candidates' predictions how many differ, of how many.
     """
 
     names: tuple[str, str]
@@ -121,7 +121,7 @@ def diff(first: Path, second: Path) -> Diff:
 
 
 def read_run(path: Path) -> Run:
-    """path: the folder, or its report.json."""
+    """A run that is whole and coherent. path: its folder, or its report.json."""
     run = open_run(path)
     try:
         if run.lock["recipe"]["digest"] != run.report.recipe.digest:
@@ -177,7 +177,7 @@ def _answers(run: Run, task: Task) -> Answers:
 
 
 def _steps(a: Report, b: Report) -> list[StepPair]:
-    """In the first run's order, those of the second alone behind them; of each chain."""
+    """The steps of both runs, each chain in the first run's order, with those of the second alone behind them."""
     found: dict[tuple[str, str], list[Step | None]] = {}
     for which, report in enumerate((a, b)):
         for step in report.steps:

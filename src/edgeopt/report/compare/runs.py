@@ -52,12 +52,13 @@ METRICS, TIMES, CO2EQ = "metrics", "seconds, latencies and energy", "CO2eq"
 
 @dataclass(frozen=True)
 class Comparison:
-    """place: where latency was taken, None where the runs share no such place.
+    """Runs side by side, and what a reader should know of them.
 
-    differing: names of facts that do. incomparable: `METRICS` and `TIMES`, where the runs differ in what these must
-    share. one_baseline: whether all are ratios to a baseline of the same shape, so that these can be ranked. notes:
-    each run's own, with the rows that have it. failed: what should have been a row and why it is none, by name. sweep:
-    the axis that the candidates lie along, where there is one.
+    place: where latency was taken, None where the runs share no such place. differing: names of facts that do.
+    incomparable: `METRICS` and `TIMES`, where the runs differ in what these must share. one_baseline: whether all are
+    ratios to a baseline of the same shape, so that these can be ranked. notes: each run's own, with the rows that have
+    it. failed: what should have been a row and why it is none, by name. sweep: the axis that the candidates lie along,
+    where there is one.
     """
 
     rows: list[Row]
@@ -83,7 +84,7 @@ def compare(
     names: Sequence[str] | None = None,
     failed: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """runs: folder and report of each.
+    """Puts runs side by side. runs: folder and report of each.
 
     baseline: also a row for each FP32 baseline, one that runs share once. names: of the rows, default the recipes'.
     failed: runs that there are none of, with the reason.
@@ -161,7 +162,10 @@ def _baselines(names: Sequence[str], reports: Sequence[Report], place: Place | N
 
 
 def row_of(name: str, report: Report, role: Chain, place: Place | None) -> Row:
-    """place: where its latency is read; None: where the report's own gates look."""
+    """The row of a run's candidate or baseline.
+
+    place: where its latency is read; None: where the report's own gates look.
+    """
     subject: Subject = getattr(report, role)
     own = place or headline.main_place(report)
     latency, faster = (headline.latency(report, role, own), headline.speedup(report, own)) if own else (None, None)

@@ -45,7 +45,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Sweep:
-    """axis: the recipe's value as --set names it, or GONE. stops: by rising `at`."""
+    """What several runs try the values of, and how each fared.
+
+    axis: the recipe's value as --set names it, or GONE. stops: by rising `at`.
+    """
 
     axis: str
     stops: list[Stop]

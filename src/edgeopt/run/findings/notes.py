@@ -68,7 +68,7 @@ def _unlabelled_notes(done: Done, report: str) -> list[str]:
 
 
 def _sparsity_notes(done: Done) -> list[str]:
-    """Where a step that learns what to cut did not come to what it was asked for."""
+    """Notes on a step that learns what to cut and did not come to what it was asked for."""
     asked = told(done.state.figures).get("asked_sparsity")
     if asked is None:
         return []
@@ -86,7 +86,7 @@ def _sparsity_notes(done: Done) -> list[str]:
 
 
 def _budget_notes(done: Done) -> list[str]:
-    """Where the layers that are left take longer than the table promised."""
+    """A note on layers that take longer than the table promised."""
     budget = told(done.state.figures).get("budget")
     if budget is None or budget.get("measured", 0.0) <= _SLOWER * budget["left"]:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -137,7 +137,7 @@ def _latency(m: Measured) -> Latency:
 
 
 def _sessions(latency: list[Measured]) -> list[SessionChoice]:
-    """One for each graph on each target."""
+    """The options that were chosen, once for each graph on each target."""
     found = {(m.target, m.subject): m for m in latency if m.session}
     bounds = ("ratio", "low", "high")
     return [
@@ -148,7 +148,7 @@ def _sessions(latency: list[Measured]) -> list[SessionChoice]:
     ]
 
 
-def _sequence(m: Measured) -> Any:
+def _sequence(m: Measured) -> int | Literal["task"]:
     return m.sequence if m.sequence == "task" else int(m.sequence)
 
 
