@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import pytest
 from edgeopt.data import Split, load_data, load_reported, row_warnings
 from edgeopt.data.files import read_rows
 from edgeopt.data.leaks import shared
+from edgeopt.data.missing_labels import Labeled
+from edgeopt.data.raw import raw_rows
 from edgeopt.spec.recipe import DatasetSpec, TaskSpec
-from edgeopt.support.errors import InputError, Issue, Place
+from edgeopt.support.errors import InputError, Issue, Place, bad_input
 from edgeopt.support.paths import looks_local
+from edgeopt.tasks import task_of
 
 ROWS = [{"text": "a, b", "label": "1"}, {"text": 'say "c"', "label": "0"}]
 
@@ -181,6 +185,9 @@ def test_a_list_of_objects(tmp_path: Path, name: str, content: str, lines: list[
         ('[\n{"a": 1},\n', 3, "not JSON"),
         ('[{"a": 1}]\n\n{"a": 1}', 3, "something follows the list"),
         ('[{"a": 1},\n{"a": }]', 2, "not JSON"),
+        ('[\n, {"a": 1}]', 2, "begins with a comma"),
+        ('[{"a": 1},\n]', 2, "not JSON"),
+        ('[{"a": 1}]\n,', 2, "something follows the list"),
         ("[" * 100_000, 1, "nested too deep"),
         ('[{"a": ' + "1" * 5000 + "}]", 1, "a number too long"),
     ],
@@ -224,6 +231,135 @@ def test_a_tab_file_that_is_neither(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text('text\tlabel\n"one\nrow"\t1\nin the "middle"\t0\n')
     found = issue(tmp_path / "a.tsv")
     assert found.place and found.place.line == 2 and "as pandas writes it" in str(found.help)
+
+
+#: A quotation mark of the text that begins a cell, and one further down that ends a cell, as csv and tsv have them.
+SWALLOWED = '"Great movie{0}1\nBad movie{0}0\nAn odd one{0}1\nNice"{0}0\n'
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_that_a_quotation_mark_swallows(tmp_path: Path, end: str) -> None:
+    """Four rows are not one row with a long text."""
+    more = "fine,1\nso so,0\n"
+    (tmp_path / "a.csv").write_text(("text,label\n" + SWALLOWED.format(",") + more).replace("\n", end), newline="")
+    found = issue(tmp_path / "a.csv")
+    assert found.code == "E302" and found.place and found.place.line == 2
+    assert "column 'text' in this row goes on to line 5" in found.message and 'double it ("")' in str(found.help)
+    # with tabs it is as in GLUE's files, where it is a mark of the text
+    (tmp_path / "a.tsv").write_text(("text\tlabel\n" + SWALLOWED.format("\t")).replace("\n", end), newline="")
+    assert [row["text"] for _, row in rows(tmp_path / "a.tsv")] == ['"Great movie', "Bad movie", "An odd one", 'Nice"']
+
+
+def test_rows_swallowed_where_the_text_stands_last_or_scores_are_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('label,text\n1,"Great\n0,Bad\n1,Nice"\n0,fine\n')
+    assert "goes on to line 4" in issue(tmp_path / "a.csv").message
+    scores = "".join(f"text {i},{i / 7:.3f}\n" for i in range(60))
+    (tmp_path / "b.csv").write_text('text,score\n"Great,0.123\nBad,4.1\nNice",2.2\n' + scores)
+    assert "goes on to line 4" in issue(tmp_path / "b.csv").message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one line, and\nanother",
+        "it was fine, really\nbut not, all in all\ngood",
+        "pros, cons\nmany, few\n",
+        "1, 2\n3, 4\n5",
+        "first\n\nlast",
+        ",\n,\n",
+    ],
+)
+def test_texts_of_several_lines_are_texts(tmp_path: Path, text: str) -> None:
+    """Lines of a text that look like cells, but have no label where rows have theirs."""
+    wanted = [{"text": text, "label": "good"}, {"text": "fine", "label": "bad"}]
+    for delimiter, name in ((",", "a.csv"), ("\t", "a.tsv")):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["text", "label"], delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(wanted)
+        assert [row for _, row in rows(tmp_path / name)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('{"text": "a", "label": 1}\n{"text": "b", "label": 0, "label": 1}\n', 2),
+        ('{"text": "b", "label": 0, "label": 1}\n', 1),
+        ('{"text": "a", "label": 1}\n{"text" : "b", "label" : 0, "label":1}\n', 2),
+        ('{"text": "a", "label": 1}\n{"text": "b", "label": {"is": 1, "is": 0}}\n', 2),
+        ('{"text": "a", "label": 1}\n{"text": "b", "la\\u0062el": 0, "label": 1}\n', 2),
+        ('[{"text": "a", "label": 1},\n{"text": "b", "label": 0, "label": 1}]', 2),
+    ],
+)
+def test_a_key_that_stands_twice(tmp_path: Path, content: str, line: int) -> None:
+    """Python's json takes the last label, other readers the first."""
+    (tmp_path / "a.jsonl").write_text(content)
+    found = issue(tmp_path / "a.jsonl")
+    assert found.place and found.place.line == line and "twice" in found.message, found
+
+
+def test_colons_in_a_text_are_no_keys(tmp_path: Path) -> None:
+    wanted = [{"text": 'at 10:30: "x": {"y": 1}', "label": i} for i in range(3)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in wanted))
+    (tmp_path / "a.json").write_text(json.dumps(wanted, indent=2))
+    assert [row for _, row in rows(tmp_path / "a.jsonl")] == [row for _, row in rows(tmp_path / "a.json")] == wanted
+
+
+SPEC = TaskSpec.model_validate(
+    {"type": "text-classification", "dataset": {"data_files": {"train": "a.jsonl"}}, "text": "text", "label": "label"}
+)
+
+
+def _read(rows: Any, spec: TaskSpec = SPEC) -> list[Any]:
+    return raw_rows("a.jsonl", rows, Labeled(task_of(spec)), lambda column: Place("recipe.yaml", 3))
+
+
+_MANY = [(i, {"text": f"row {i}", "label": i % 3}) for i in range(1, 2501)]
+
+
+@pytest.mark.parametrize(
+    ("number", "row", "words"),
+    [
+        (1700, {"text": " ", "label": 1}, "is empty"),
+        (1700, {"text": None, "label": 1}, "is empty"),
+        (1700, {"text": 5, "label": 1}, "not text: 5"),
+        (1700, {"text": "\ud800", "label": 1}, "surrogate"),
+        (1700, {"text": "a", "label": "\ud800"}, "surrogate"),
+        (1700, {"text": "a"}, "no column 'label'"),
+        (2500, {"label": 1}, "no column 'text'"),
+        (1, {"text": "", "label": 1}, "is empty"),
+    ],
+)
+def test_the_first_wrong_row_of_many_is_named(number: int, row: dict[str, Any], words: str) -> None:
+    """Rows are checked many at a time; one that is wrong is looked at by itself."""
+    later = [(n, {}) if n == number + 5 else (n, r) for n, r in _MANY]
+    with pytest.raises(InputError) as caught:
+        _read((n, row if n == number else r) for n, r in later)
+    (found,) = caught.value.issues
+    assert found.place == Place("a.jsonl", number) and words in found.message, found
+
+
+@pytest.mark.parametrize(("wrong", "line"), [(True, 1700), (False, 1900)])
+def test_a_wrong_row_comes_before_an_unreadable_one_after_it(wrong: bool, line: int) -> None:
+    def given() -> Iterator[tuple[int, dict[str, Any]]]:
+        for n, row in _MANY:
+            if n == 1900:
+                raise bad_input("E302", "this line is not JSON", place=Place("a.jsonl", n))
+            yield n, {"text": "", "label": 1} if n == 1700 and wrong else row
+
+    with pytest.raises(InputError) as caught:
+        _read(given())
+    assert caught.value.issues[0].place == Place("a.jsonl", line)
+
+
+@pytest.mark.parametrize("missing", [None, -1, "no"])
+def test_many_rows_are_read_as_one_by_one(monkeypatch: pytest.MonkeyPatch, missing: Any) -> None:
+    labels = [0, 1, 1.0, True, "1", " 0 ", "no" if missing == "no" else 2, -1 if missing == -1 else 1]
+    some = [(i, {"text": f"row {i} Ω", "label": labels[i % 8 if i > 1200 else i % 5]}) for i in range(1, 3001)]
+    spec = SPEC.model_copy(update={"missing_label": missing})
+    at_once = _read(some, spec)
+    monkeypatch.setattr(Labeled, "at_once", lambda *_: None)
+    assert at_once == _read(some, spec) and (len(at_once) < 3000) == (missing is not None)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from edgeopt.tasks.columns import SCALAR, Cells, Raw, value
 
 #: What stands in the place of a label that is not there: in SNLI, and in the test splits of the hub.
 _USUAL = "-1"
+#: Types of labels that are hashed.
+_PLAIN = {str, int, float, bool}
 
 
 class Labeled:
@@ -34,6 +36,18 @@ class Labeled:
             self.first = self.first or place
             return ()
         return self.task.read_all(row, place)
+
+    def at_once(self, rows: Sequence[Cells], places: Sequence[Place]) -> Sequence[Raw] | None:
+        """What calls would give for all these rows; None where a row has no label, or must be looked at by itself."""
+        found = self.task.read_plain(rows, places)
+        if found is None:
+            return None
+        if self.mark is not None:
+            labels = [label for _, label, _ in found]
+            if not set(map(type, labels)) <= _PLAIN or any(map(self._is_missing, set(labels))):
+                return None
+        self.read += len(rows)
+        return found
 
     def _is_missing(self, label: Any) -> bool:
         """Whether it is the mark, or tags of which one is."""

@@ -160,6 +160,23 @@ class Task(ABC):
         """What a row of the data gives: one row of the task, unless the data are documents."""
         return [self.read(row, place)]
 
+    def read_plain(self, rows: Sequence[columns.Cells], places: Sequence[Place]) -> list[columns.Raw] | None:
+        """What `read_all` gives for all these rows, where each is right at first sight; else None.
+
+        It is a few times as quick as reading them one by one, and says nothing of what is wrong.
+        """
+        if any(getattr(type(self), name) is not getattr(Task, name) for name in ("read_all", "read", "texts")):
+            return None
+        try:
+            texts = [[row[column] for row in rows] for column in self.columns]
+            labels = [row[self.label_column] for row in rows]
+        except KeyError:
+            return None
+        kinds = set(map(type, labels))
+        if not all(map(columns.plain, texts)) or (str in kinds and not (kinds == {str} and columns.encodable(labels))):
+            return None
+        return list(zip(zip(*texts, strict=True), labels, places, strict=True))
+
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         """Names of the classes: those given, or else those that the rows of train have.
 
@@ -177,7 +194,7 @@ class Task(ABC):
 
     def labels(self, rows: Sequence[columns.Raw]) -> tuple[Any, ...]:
         """The checked labels of a split's rows. Raises InputError E304."""
-        return tuple(self.label(label, place) for _, label, place in rows)
+        return tuple([self.label(label, place) for _, label, place in rows])
 
     @cached_property
     def number(self) -> columns.ClassNumbers:

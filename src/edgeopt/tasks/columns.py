@@ -64,6 +64,25 @@ def text(value: Any, column: str, place: Place) -> str:
     return value
 
 
+def plain(values: Sequence[Any]) -> bool:
+    """Whether `text` takes every cell of a column."""
+    return (
+        all(type(value) is str for value in values)
+        and all(values)
+        and not any(map(str.isspace, values))
+        and encodable(values)
+    )
+
+
+def encodable(values: Sequence[str]) -> bool:
+    """Whether no text holds half of a surrogate pair, as `whole` checks it of one."""
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def texts(value: Any, column: str, place: Place, *, least: int = 1) -> tuple[str, ...]:
     """The cell, where it is a list of texts. Raises InputError E304."""
     values = list(value) if isinstance(value, (list, tuple)) else None
@@ -95,12 +114,12 @@ def whole(value: Any, column: str, place: Place) -> None:
 
 def classes_of(labels: Iterable[tuple[Any, Place]]) -> list[str]:
     """Class names as the train split has them: numbers in their order, words in the alphabet's."""
-    found: dict[Any, str] = {}
+    names, known = set[str](), set[Any]()
     for label, place in labels:
-        key = (type(label), label) if isinstance(label, SCALAR) else None
-        if key is None or key not in found:
-            found[key] = word(label, place)
-    names = set(found.values())
+        # lists are refused, and so not hashed; 1 and 1.0 are one label, and true is 1
+        if not isinstance(label, SCALAR) or label not in known:
+            names.add(word(label, place))
+            known.add(label)
     if all(is_integer(n) for n in names):
         return sorted(names, key=lambda n: (int(n), n))
     return sorted(names)
