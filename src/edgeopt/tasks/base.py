@@ -189,7 +189,7 @@ class Task(ABC):
         return self.classes(rows, None)
 
     @abstractmethod
-    def label(self, raw: Any, place: Place) -> Any:
+    def label(self, raw: object, place: Place) -> Any:
         """The checked label as plain data: a number, or a tuple of numbers. Raises InputError E304."""
 
     def labels(self, rows: Sequence[columns.Raw]) -> tuple[Any, ...]:

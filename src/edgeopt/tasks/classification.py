@@ -35,7 +35,7 @@ class Classification(Task):
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         return list(given or columns.classes_of((label, place) for _, label, place in rows))
 
-    def label(self, raw: Any, place: Place) -> int:
+    def label(self, raw: object, place: Place) -> int:
         return self.number(raw, place)
 
     def head_options(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from edgeopt.support.errors import InputError, Issue, Place, bad_input
 from edgeopt.support.words import closest, is_integer
@@ -49,7 +49,7 @@ def require(row: Cells, columns: Iterable[str], place: Place) -> None:
             raise NoColumn(column, [str(k) for k in row], place)
 
 
-def text(value: Any, column: str, place: Place) -> str:
+def text(value: object, column: str, place: Place) -> str:
     """The cell, where it is a text. Raises InputError E304."""
     if not isinstance(value, str) or not value or value.isspace():
         what = "empty" if value is None or isinstance(value, str) else f"not text: {short(value)}"
@@ -83,7 +83,7 @@ def encodable(values: Sequence[str]) -> bool:
     return True
 
 
-def texts(value: Any, column: str, place: Place, *, least: int = 1) -> tuple[str, ...]:
+def texts(value: object, column: str, place: Place, *, least: int = 1) -> tuple[str, ...]:
     """The cell, where it is a list of texts. Raises InputError E304."""
     values = list(value) if isinstance(value, (list, tuple)) else None
     if values is None or len(values) < least:
@@ -101,7 +101,7 @@ def texts(value: Any, column: str, place: Place, *, least: int = 1) -> tuple[str
     return tuple(text(v, column, place) for v in values)
 
 
-def whole(value: Any, column: str, place: Place) -> None:
+def whole(value: object, column: str, place: Place) -> None:
     """Raises InputError E304 for half of a surrogate pair, which no tokenizer takes."""
     if isinstance(value, str) and _SURROGATE.search(value):
         raise bad_input(
@@ -125,7 +125,7 @@ def classes_of(labels: Iterable[tuple[Any, Place]]) -> list[str]:
     return sorted(names)
 
 
-def value(label: Any) -> str:
+def value(label: object) -> str:
     """A label as what it stands for, so that labels of several files compare: 1, 1.0, "1.0" and true are one, and so
     are an empty text and none at all.
     """
@@ -142,7 +142,7 @@ def value(label: Any) -> str:
     return "-" + number if sign == "-" and number != "0" else number
 
 
-def word(label: Any, place: Place) -> str:
+def word(label: object, place: Place) -> str:
     """A class's name or number. Raises InputError E304."""
     if isinstance(label, list | tuple):
         help = "several classes for one row are multi-label classification, a task that edgeopt does not have yet: give each row one class"
@@ -168,7 +168,7 @@ class ClassNumbers:
         self._named = not all(is_integer(name) for name in self._by_value)
         self._known: dict[tuple[type, Any], int] = {}
 
-    def __call__(self, label: Any, place: Place) -> int:
+    def __call__(self, label: object, place: Place) -> int:
         """Raises InputError E304 where it is none of them."""
         try:
             return self._known[type(label), label]
@@ -178,7 +178,7 @@ class ClassNumbers:
             )
             return found
 
-    def _find(self, label: Any, place: Place) -> int:
+    def _find(self, label: object, place: Place) -> int:
         name = value(label)
         if name in self._by_value:
             return self._by_value[name]
@@ -192,10 +192,10 @@ class ClassNumbers:
         raise NoClass(Issue("E304", f"the label {short(word(label, place))} is not one of {shown}", place, help))
 
 
-def score(label: Any, place: Place) -> float:
+def score(label: object, place: Place) -> float:
     """A finite number. Raises InputError E304."""
     try:
-        value = float(label)
+        value = float(cast(float, label))
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value) or isinstance(label, bool):
@@ -208,6 +208,6 @@ def score(label: Any, place: Place) -> float:
     return value
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= 40 else shown[:37] + "…"

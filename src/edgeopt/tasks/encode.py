@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeopt.models.truncation import check_side
 from edgeopt.support.errors import bad_input
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 #: Inputs of one query: lists of token numbers, or, for a task with choices, a list of such lists.
 Ids = dict[str, list[Any]]
@@ -160,5 +163,5 @@ def _padded(values: list[Any], width: int, fill: int) -> list[Any]:
     return [*values, *[fill] * (width - len(values))]
 
 
-def _ids(encoding: Any) -> Ids:
+def _ids(encoding: Encoding) -> Ids:
     return {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}

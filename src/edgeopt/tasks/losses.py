@@ -32,7 +32,10 @@ class LabelLoss(ABC):
         """The sum. logits: (rows, classes), (rows, tokens, classes) or (rows, 1); labels on the same device."""
 
     def __call__(
-        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+        self,
+        outputs: dict[str, torch.Tensor] | tuple[torch.Tensor, ...],
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """The Trainer's `compute_loss_func`.
 

@@ -29,7 +29,7 @@ class Mention(NamedTuple):
 Sentences = list[tuple[str, ...]]
 
 
-def read_document(value: Any, column: str, place: Place) -> Iterator[tuple[Sentences, list[Mention]]]:
+def read_document(value: object, column: str, place: Place) -> Iterator[tuple[Sentences, list[Mention]]]:
     """Sentences and gold mentions of each part of a document: entities are numbered anew in each.
 
     Raises InputError E304.
@@ -51,7 +51,7 @@ def read_document(value: Any, column: str, place: Place) -> Iterator[tuple[Sente
         yield sentences, sorted(mentions)
 
 
-def _spans(value: Any, words: int, place: Place) -> Iterator[tuple[int, int, int]]:
+def _spans(value: object, words: int, place: Place) -> Iterator[tuple[int, int, int]]:
     if not isinstance(value, (list, tuple)):
         raise _bad(f"coref_spans is no list: {columns.short(value)}", place)
     for span in value:

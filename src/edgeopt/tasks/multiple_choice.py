@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from edgeopt.support.errors import Place, bad_input
 from edgeopt.tasks import columns
@@ -57,7 +57,7 @@ class MultipleChoice(Classification):
             given = given["text"]
         return (question, *columns.texts(given, self.spec.choices, place, least=2))
 
-    def _answer(self, label: Any, marks: Sequence[Any], choices: Texts, place: Place) -> int:
+    def _answer(self, label: object, marks: Sequence[Any], choices: Texts, place: Place) -> int:
         """Place of the right choice: the label is its mark, its letter, its number from 0, or its text."""
         name = columns.word(label, place)
         for known in (
@@ -83,8 +83,8 @@ class MultipleChoice(Classification):
             )
         return list(ascii_uppercase[:count])
 
-    def label(self, raw: Any, place: Place) -> int:
-        return int(raw)
+    def label(self, raw: object, place: Place) -> int:
+        return cast(int, raw)  # as `read` gives it
 
     def check(self, rows: Sequence[columns.Raw]) -> None:
         for texts, _, place in rows:

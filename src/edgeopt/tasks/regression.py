@@ -32,7 +32,7 @@ class Regression(Classification):
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         return []
 
-    def label(self, raw: Any, place: Place) -> Any:
+    def label(self, raw: object, place: Place) -> Any:
         return columns.score(raw, place)
 
     def head_options(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Summarization(CountedTask):
         # XSum has documents that are empty, and a dataset of the hub cannot be mended
         return (document if document == "" else columns.text(document, column, place), summary), summary, place
 
-    def label(self, raw: Any, place: Place) -> str:
+    def label(self, raw: object, place: Place) -> str:
         return str(raw)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import GenericAlias
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 from pydantic import Field
@@ -78,8 +78,8 @@ class TokenClassification(CountedTask):
     def spelled(self, rows: Sequence[columns.Raw]) -> list[str]:
         return columns.classes_of((tag, place) for _, tags, place in rows for tag in tags)
 
-    def label(self, raw: Any, place: Place) -> tuple[int, ...]:
-        return tuple(self.number(tag, place) for tag in raw)
+    def label(self, raw: object, place: Place) -> tuple[int, ...]:
+        return tuple(self.number(tag, place) for tag in cast("tuple[object, ...]", raw))  # as `read` gives it
 
     def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
         return encoder.words(texts)
@@ -183,7 +183,7 @@ class TokenClassification(CountedTask):
         return set(get_entities([self.names[t] for t in tags if t != IGNORED]))
 
 
-def _of_words(shape: Any) -> Any:
+def _of_words(shape: object) -> Any:
     return Annotated[GenericAlias(list, (shape,)), Field(min_length=1)]
 
 

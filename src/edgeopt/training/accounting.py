@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from edgeopt.results.figures import Told
 from edgeopt.support import host
 
+if TYPE_CHECKING:
+    from torch import nn
+
 #: peft keeps the head as it was beside the one that is trained.
 _UNUSED = "original_module"
 
 
-def count(model: Any) -> Told:
+def count(model: nn.Module) -> Told:
     """Trainable and all parameters, each weight once: of a 4-bit matrix those that it stands for, of a head that an
     adapter trains the trained one.
     """

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -42,6 +42,9 @@ from edgeopt.training.objective import ROW, Objective
 from edgeopt.training.rows import TrainRows
 from edgeopt.training.teacher import Teacher
 from edgeopt.training.teacher_answers import LOGITS, Answers, name_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Distilled(Objective):
@@ -81,7 +84,7 @@ class Distilled(Objective):
         self._written: dict[str, list[torch.Tensor]] = {}
 
     @contextmanager
-    def inside(self, model: Any) -> Iterator[None]:
+    def inside(self, model: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
             self._written = {kind: stack.enter_context(recorded(model, kind)) for kind in kinds(self.spec)}
             yield
@@ -91,7 +94,7 @@ class Distilled(Objective):
             return None
         return self.label_loss.total([{"labels": b["labels"][b[ROW] < self.labeled]} for b in batches])
 
-    def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
         asked, labels = question(batch)
         own = self.spec.labels > 0 and self.label_loss is None
         output = model(**asked, labels=labels) if own else model(**asked)
@@ -170,7 +173,7 @@ def kinds(spec: Distil) -> list[str]:
 
 
 def distilled(
-    model: Any,
+    model: PreTrainedModel,
     params: TrainParams,
     context: StepContext,
     task: Task,

@@ -31,7 +31,7 @@ _PARTS = {"query": 0, "key": 1, "value": 2}
 
 
 @contextmanager
-def recorded(model: Any, what: str = "hidden") -> Iterator[list[torch.Tensor]]:
+def recorded(model: nn.Module, what: str = "hidden") -> Iterator[list[torch.Tensor]]:
     """What each layer writes, or its query, key or value, shape (batch, tokens, width); anew with every pass while the
     block runs. None where a layer has no such part left.
     """

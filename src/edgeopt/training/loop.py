@@ -24,9 +24,11 @@ from edgeopt.training.weights import class_weights
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
     from transformers import PreTrainedModel, Trainer
 
     from edgeopt.step.transform import StepContext
+    from edgeopt.support.progress import Bar
     from edgeopt.training.accounting import Clock
     from edgeopt.training.mixture import Mixture
     from edgeopt.training.objective import Objective
@@ -121,7 +123,7 @@ class _Feed:
 
 
 def _feed(
-    model: Any, folder: Path, params: TrainParams, context: StepContext
+    model: PreTrainedModel, folder: Path, params: TrainParams, context: StepContext
 ) -> tuple[_Feed, TrainRows, list[float] | None]:
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
     pool, selection = gather_rows(context.data, params, context.task.selection)
@@ -147,7 +149,7 @@ def _trainer(
     context: StepContext,
     feed: _Feed,
     checkpoints: Path,
-    bar: Any,
+    bar: Bar,
     masks: dict[Any, Any],
     more: Sequence[Any],
     optimizer: str | None,
@@ -263,14 +265,14 @@ def _last_complete(checkpoints: Path, marker: str) -> str | None:
     return str(max(found)[1]) if found else None
 
 
-def frozen_zeros(model: Any) -> dict[torch.Tensor, torch.Tensor]:
+def frozen_zeros(model: nn.Module) -> dict[torch.Tensor, torch.Tensor]:
     """Masks of the prunable weights that hold zeros: {parameter: 0/1 mask}."""
     from edgeopt.models.parts import prunable
 
     return {m.weight: (m.weight != 0).to(m.weight.dtype) for _, m in prunable(model) if bool((m.weight == 0).any())}
 
 
-def _finite(model: Any) -> None:
+def _finite(model: nn.Module) -> None:
     import torch
 
     from edgeopt.support.errors import step_failed
@@ -284,7 +286,7 @@ def _finite(model: Any) -> None:
             )
 
 
-def _best(trainer: Any, context: StepContext) -> Told:
+def _best(trainer: Trainer, context: StepContext) -> Told:
     if trainer.state.best_metric is None:
         return {}
     metric, value = task_of(context.task).selection_metric, round(float(trainer.state.best_metric), 5)

@@ -38,7 +38,7 @@ class Objective(ABC):
         return None
 
     @abstractmethod
-    def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
         """The mean loss of a batch, with its labels.
 
         model: perhaps wrapped for several processes. step: optimizer steps taken, of so many in all.
@@ -59,13 +59,13 @@ class Objective(ABC):
         return {}
 
     @contextmanager
-    def inside(self, model: Any) -> Iterator[None]:
+    def inside(self, model: nn.Module) -> Iterator[None]:
         """Around the whole training: hooks that the loss needs."""
         yield
 
 
 @contextmanager
-def attached(model: Any, objective: Objective | None) -> Iterator[None]:
+def attached(model: nn.Module, objective: Objective | None) -> Iterator[None]:
     """The model holds the objective's module, and its hooks, while the block runs."""
     if objective is None:
         yield

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.optim.lr_scheduler import LambdaLR
 
     from edgeopt.models.anatomy import Anatomy
 
@@ -42,7 +43,7 @@ def parameter_groups(
     return [*groups.values(), *extra]
 
 
-def constant_rates(scheduler: Any, last: int) -> None:
+def constant_rates(scheduler: LambdaLR, last: int) -> None:
     """Let the rates of so many of the last groups stay what they are. scheduler: a LambdaLR before its first step."""
     count = len(scheduler.lr_lambdas)
     for i in range(count - last, count):

@@ -124,7 +124,7 @@ def _machine() -> dict[str, Any]:
 def _about(config: Mapping[str, Any]) -> dict[str, Any]:
     """This machine, and the widths of a model's layers."""
     # of a pair of encoder and decoder
-    inside = config.get("encoder") if isinstance(config.get("encoder"), Mapping) else config
+    inside: Mapping[str, Any] = encoder if isinstance(encoder := config.get("encoder"), Mapping) else config
     hidden = _number(inside, "hidden_size", "dim", "d_model") or 768
     return {
         **_machine(),
@@ -133,7 +133,7 @@ def _about(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _number(config: Any, *names: str) -> int:
+def _number(config: Mapping[str, Any], *names: str) -> int:
     return next((v for n in names if type(v := config.get(n)) is int and 0 < v <= 1 << 16), 0)
 
 

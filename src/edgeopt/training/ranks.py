@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 _SMOOTHED = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 _TENSORS, _RANKS = "ranks.safetensors", "ranks.json"
@@ -22,7 +25,7 @@ class AllocateRanks(TrainerCallback):  # type: ignore[misc]
     checkpoint, so that a resumed training takes the same decisions.
     """
 
-    def __init__(self, model: Any, tinit: float, tfinal: float) -> None:
+    def __init__(self, model: PeftModel, tinit: float, tfinal: float) -> None:
         self.tuner = model.base_model
         self.config = model.active_peft_config
         self.tinit, self.tfinal = tinit, tfinal

@@ -29,7 +29,7 @@ class Sparsify(Objective):
 
     def __init__(
         self,
-        model: Any,
+        model: nn.Module,
         teacher: Teacher,
         *,
         target: float,
@@ -54,7 +54,7 @@ class Sparsify(Objective):
         self._masks, self._written = Masks(), list[torch.Tensor]()
 
     @contextmanager
-    def inside(self, model: Any) -> Iterator[None]:
+    def inside(self, model: nn.Module) -> Iterator[None]:
         self._masks = self.gates.probabilities()  # for the hooks to have some: a loss puts its own there
         with masked(model, self._masks), recorded(model) as self._written:
             yield
@@ -72,7 +72,7 @@ class Sparsify(Objective):
         """The sparsity t, after that share of the training."""
         return self.start + (self.target - self.start) * min(1.0, done / self.warmup)
 
-    def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
         asked, labels = question(batch)
         vars(self._masks).update(vars(self.gates.sample()))
         student = model(**asked).logits

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from edgeopt.training.distill_terms import logits_loss, question, recorded
 from edgeopt.training.objective import Objective
 
+if TYPE_CHECKING:
+    from torch import nn
+
 
 class Teacher:
     """A frozen model that answers a batch. scores: its logits are scores and not those of classes."""
 
-    def __init__(self, model: Any, *, scores: bool, bf16: bool) -> None:
+    def __init__(self, model: nn.Module, *, scores: bool, bf16: bool) -> None:
         self.model, self.scores, self.bf16 = model.eval().requires_grad_(False), scores, bf16
 
     def answer(self, batch: dict[str, Any]) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -42,7 +45,7 @@ class DistilLogits(Objective):
     def __init__(self, teacher: Teacher, temperature: float) -> None:
         self.teacher, self.temperature = teacher, temperature
 
-    def loss(self, model: Any, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
         asked, labels = question(batch)
         return logits_loss(
             model(**asked).logits, self.teacher.answer(asked)[0], labels, self.temperature, scores=self.teacher.scores

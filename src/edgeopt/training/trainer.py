@@ -11,6 +11,10 @@ from edgeopt.models.parts import bare, layer_count
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 
 if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.utils.data import DataLoader
+
     from edgeopt.spec.recipe import TrainParams
     from edgeopt.tasks.losses import LabelLoss
     from edgeopt.training.accounting import Clock
@@ -41,7 +45,7 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         # batch's mean
         self.model_accepts_loss_kwargs = False
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+    def _get_train_sampler(self, train_dataset: object = None) -> LengthGroupedSampler:
         return self.sampler
 
     def get_batch_samples(self, *args: Any, **options: Any) -> Any:
@@ -58,15 +62,15 @@ class OurTrainer(Trainer):  # type: ignore[misc]
             self.objective.mean_weight = mean
         return batches, count
 
-    def num_examples(self, dataloader: Any) -> int:
+    def num_examples(self, dataloader: DataLoader[Any]) -> int:
         return len(self.sampler) if dataloader.dataset is self.train_dataset else int(super().num_examples(dataloader))
 
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
         if self.objective is None or not model.training:
             return super().compute_loss(model, inputs, *args, **options)
         return self.objective.loss(model, inputs, self.state.global_step, self.state.max_steps)
 
-    def create_optimizer(self, model: Any = None) -> Any:
+    def create_optimizer(self, model: nn.Module | None = None) -> Any:
         if getattr(self, "optimizer", None) is None and (self.params.layerwise_lr_decay is not None or self.extra):
             target = self.model if model is None else model
             cls, options = self.get_optimizer_cls_and_kwargs(self.args, target)
@@ -83,12 +87,12 @@ class OurTrainer(Trainer):  # type: ignore[misc]
             self.optimizer = cls(groups, **options)
         return super().create_optimizer(model)
 
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> Any:
         scheduler = super().create_scheduler(num_training_steps, optimizer)
         constant_rates(scheduler, len(self.extra))
         return scheduler
 
-    def _clip_grad_norm(self, model: Any) -> Any:
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
         if not self.extra:
             return super()._clip_grad_norm(model)
         apart = {id(p) for group in self.extra for p in group["params"]}

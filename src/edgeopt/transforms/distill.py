@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,15 +19,17 @@ from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class Student(Strict):
-    """What is trained: the model that the step is given, whole or as much of it as these keys say; or another
-    checkpoint.
-    """
+    """What is trained: the model that the step is given, or as much of it as these keys say; or another checkpoint."""
 
     layers: Literal["alternate"] | Numbers | None = Field(
         None,
-        description="numbers of the layers that stay, from 0; alternate: every second, the last among them: 1, 3, 5, 7, 9 and 11 of twelve",
+        description="numbers of the layers that stay, from 0; "
+        "alternate: every second, the last among them: 1, 3, 5, 7, 9 and 11 of twelve",
     )
     first: int | None = Field(None, ge=1, description="instead: so many layers from the start")
     last: int | None = Field(None, ge=1, description="instead: so many layers at the end")
@@ -55,10 +57,12 @@ class Student(Strict):
 
     @property
     def shortens(self) -> bool:
+        """Whether only some of the layers stay."""
         return self.layers is not None or self.first is not None or self.last is not None
 
     @property
     def narrows(self) -> bool:
+        """Whether layers keep only some of their dimensions, heads or neurons."""
         return self.hidden is not None or self.heads is not None or self.neurons is not None
 
     @property
@@ -87,9 +91,10 @@ class DistillParams(TrainedStepParams):
 
 
 class Distill(Transform[DistillParams]):
-    """Train a student towards a teacher: the model itself, to recover what pruning cost; a part of its layers or of its
-    width; or another checkpoint. With `distil: {labels: 1, logits: 0}` it learns from the labels alone, without a
-    teacher.
+    """Train a student towards a teacher.
+
+    The student is the model itself, to recover what pruning cost; a part of its layers or of its width; or another
+    checkpoint. With `distil: {labels: 1, logits: 0}` it learns from the labels alone, without a teacher.
     """
 
     name = "distill"
@@ -194,7 +199,7 @@ def _sizes(student: Student, before: Structure, after: Structure) -> Iterator[tu
 
 
 def problems(student: Student, structure: Structure) -> Found:
-    """What a model of that structure makes impossible."""
+    """Why the student cannot be cut out of a model of that structure; nothing where it can."""
     count: int = len(structure.layers)
     found: Found = []
     for name, asked in (("first", student.first), ("last", student.last)):
@@ -220,7 +225,7 @@ def problems(student: Student, structure: Structure) -> Found:
     return found
 
 
-def _shrink(model: Any, student: Student) -> None:
+def _shrink(model: PreTrainedModel, student: Student) -> None:
     from edgeopt.models.narrow import narrower
     from edgeopt.models.slicing import cut, keep_layers, structure_of
 

@@ -60,7 +60,8 @@ class Load(Transform[StepParams]):
         if lost := unexplained(unused):
             raise bad_input(
                 "E319",
-                f"the checkpoint has {len(lost)} weights that no module of transformers' {type(model).__name__} takes, {lost[0]} first",
+                f"the checkpoint has {len(lost)} weights that no module of transformers' {type(model).__name__} takes, "
+                f"{lost[0]} first",
                 place=Place.of(state.folder),
                 help="the model that edgeopt would load is not the one that was trained: see `edgeopt explain E319`",
             )
@@ -73,7 +74,8 @@ class Load(Transform[StepParams]):
         context.told.update({"head_trained": not missing, "parameters": sum(p.numel() for p in model.parameters())})
         if renamed:
             context.progress.say(
-                f"transformers' class reads {FILE} of {state.folder.name} otherwise than it says: it is shipped without a class, as it is"
+                f"transformers' class reads {FILE} of {state.folder.name} otherwise than it says: "
+                "it is shipped without a class, as it is"
             )
 
     def observe(self, before: State, after: Path, params: StepParams) -> Figures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeopt.export.graph_files import settle
 from edgeopt.export.tied import tie
@@ -19,14 +19,20 @@ from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 from edgeopt.tasks import Task, task_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from edgeopt.measure.parity import ParityRows
+
 OPSET = 17
 #: Largest difference of a logit between torch and ONNX Runtime in float32; 2e-6 is usual.
 TOLERANCE = 1e-4
 
 
 class LowerToOnnx(Transform[StepParams]):
-    """Trace the model, with an adapter that cannot be merged inside, with dynamic batch and sequence axes; check the
-    graph, and compare it with torch.
+    """Trace the model with dynamic batch and sequence axes, check the graph, and compare it with torch.
+
+    An adapter that cannot be merged is inside.
     """
 
     name = "lower.onnx"
@@ -53,17 +59,18 @@ class LowerToOnnx(Transform[StepParams]):
 
 
 def lower(
-    model: Any,
+    model: PreTrainedModel,
     state: State,
     context: StepContext,
     *,
-    traced: Any = None,
+    traced: PreTrainedModel | None = None,
     rewrite: Callable[[Path], None] | None = None,
     relative: float = 0.0,
 ) -> None:
-    """Write the graph of a model with the files of its state beside, and note how far it is from the model on real
-    rows. traced: exported in the model's place; rewrite: then changes the graph. Raises StepError E404 where a logit is
-    off by more than the tolerance, or with `relative` by that share of the largest logit more; then predictions are
+    """Write the graph of a model, its state's files beside it, and note how far it is from the model on real rows.
+
+    traced: exported in the model's place. rewrite: then changes the graph. Raises StepError E404 where a logit is off
+    by more than the tolerance, or with `relative` by that share of the largest logit more; then predictions are
     compared, too.
     """
     import onnx
@@ -108,7 +115,7 @@ def lower(
     context.told["parity"] = parity
 
 
-def _export(model: Any, rows: Any, task: Task, path: Path) -> None:
+def _export(model: PreTrainedModel, rows: ParityRows, task: Task, path: Path) -> None:
     import warnings
 
     import torch

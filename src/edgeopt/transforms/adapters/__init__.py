@@ -1,0 +1,1 @@
+"""Transforms that train little beside a frozen base."""

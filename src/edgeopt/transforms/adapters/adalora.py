@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -13,9 +13,16 @@ from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 class AdaLoraParams(TargetedParams):
-    """peft's words; `tinit` and `tfinal` are shares of the optimizer steps, because their number follows from the rows."""
+    """AdaLoRA's parameters, in peft's words.
+
+    `tinit` and `tfinal` are shares of the optimizer steps, because their number follows from the rows.
+    """
 
     init_r: int = Field(12, ge=1, le=1024, description="rank of every matrix at the start")
     target_r: int = Field(8, ge=1, le=1024, description="average rank at the end")
@@ -67,7 +74,7 @@ class AdaLora(Adapter[AdaLoraParams]):
                 )
         return found
 
-    def attach(self, model: Any, params: AdaLoraParams) -> Any:
+    def attach(self, model: PreTrainedModel, params: AdaLoraParams) -> PeftModel:
         from peft import AdaLoraConfig
 
         # total_step, tinit and tfinal are set when the number of steps is known
@@ -86,7 +93,7 @@ class AdaLora(Adapter[AdaLoraParams]):
         )
         return peft_model(model, config)
 
-    def training_options(self, model: Any, params: AdaLoraParams) -> dict[str, Any]:
+    def training_options(self, model: PeftModel, params: AdaLoraParams) -> dict[str, Any]:
         from edgeopt.training.ranks import AllocateRanks
 
         return {"callbacks": [AllocateRanks(model, params.tinit, params.tfinal)]}

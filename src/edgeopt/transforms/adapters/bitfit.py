@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -14,9 +14,12 @@ from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class BitFitParams(TrainedStepParams):
-    """The training keys alone."""
+    """How biases and head are trained: BitFit has no keys but those of a training."""
 
     learning_rate: float = Field(
         1e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; biases take larger ones than matrices"
@@ -63,8 +66,8 @@ class BitFit(Transform[BitFitParams]):
         return {}
 
 
-def freeze_all_but_biases(model: Any) -> None:
-    """Only biases and the head require a gradient."""
+def freeze_all_but_biases(model: PreTrainedModel) -> None:
+    """Let only biases and the head require a gradient."""
     from edgeopt.transforms.adapters.method import freeze_all_but_head
 
     freeze_all_but_head(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -11,13 +11,17 @@ from edgeopt.spec.recipe import TrainedStepParams
 from edgeopt.step.contract import Contract
 from edgeopt.transforms.adapters.method import STAYS, Adapter
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class BottleneckParams(TrainedStepParams):
     """Where the networks are and how narrow; the head is trained besides them."""
 
     placement: Literal["houlsby", "pfeiffer"] = Field(
         "pfeiffer",
-        description="houlsby: behind the projections of attention and feed-forward; pfeiffer: behind the feed-forward's alone",
+        description="houlsby: behind the projections of attention and feed-forward; "
+        "pfeiffer: behind the feed-forward's alone",
     )
     reduction: int = Field(16, ge=1, le=1024, description="width of the layers divided by the width in between")
     activation: Literal["relu", "gelu", "silu", "tanh"] = Field("gelu", description="between the two matrices")
@@ -35,14 +39,14 @@ class BottleneckAdapter(Adapter[BottleneckParams]):
     Params = BottleneckParams
     contract = Contract(requires=STAYS.requires, forbids=STAYS.forbids, adds=STAYS.adds, data="train")
 
-    def attach(self, model: Any, params: BottleneckParams) -> Any:
+    def attach(self, model: PreTrainedModel, params: BottleneckParams) -> PreTrainedModel:
         from edgeopt.models import bottleneck
 
         return bottleneck.attach(
             model, placement=params.placement, reduction=params.reduction, activation=params.activation
         )
 
-    def save(self, model: Any, folder: Path) -> None:
+    def save(self, model: PreTrainedModel, folder: Path) -> None:
         from edgeopt.models import bottleneck
 
         bottleneck.save(model, folder)

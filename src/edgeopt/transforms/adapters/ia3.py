@@ -1,8 +1,8 @@
-"""IA³ through peft (Liu et al. 2022): keys, values and the feed-forward's activations, each scaled by a learned vector."""
+"""IA³ through peft (Liu et al. 2022): keys, values and feed-forward activations, each scaled by a learned vector."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -12,9 +12,13 @@ from edgeopt.step.contract import Contract
 from edgeopt.store.facts import Fact, facts
 from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, for_task, peft_model
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 class Ia3Params(TrainedStepParams):
-    """Where the vectors are is the paper's; the head is trained besides them."""
+    """How the vectors are trained, and the head besides them; where they are is the paper's choice."""
 
     learning_rate: float = Field(
         3e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; vectors take larger ones than matrices"
@@ -38,7 +42,7 @@ class Ia3(Adapter[Ia3Params]):
         needs=("peft",),
     )
 
-    def attach(self, model: Any, params: Ia3Params) -> Any:
+    def attach(self, model: PreTrainedModel, params: Ia3Params) -> PeftModel:
         from peft import IA3Config
         from torch import nn
 

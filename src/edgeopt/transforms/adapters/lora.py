@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
 
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel
+
 
 class LoraParams(TargetedParams):
-    """peft's words; the head is trained besides the adapter."""
+    """LoRA's parameters, in peft's words; the head is trained besides the adapter."""
 
     r: int = Field(16, ge=1, le=1024, description="rank")
     alpha: float = Field(32, gt=0, description="scale: alpha / r, with rsLoRA alpha / √r")
@@ -31,7 +35,7 @@ class Lora(Adapter[LoraParams]):
     Params = LoraParams
     contract = MERGEABLE
 
-    def attach(self, model: Any, params: LoraParams) -> Any:
+    def attach(self, model: PreTrainedModel, params: LoraParams) -> PeftModel:
         return peft_model(model, config(model, params))
 
     def promised(self, shapes: Mapping[str, list[int]], params: LoraParams) -> Iterator[tuple[str, int, int]]:
@@ -39,13 +43,13 @@ class Lora(Adapter[LoraParams]):
 
 
 def ranks(shapes: Mapping[str, list[int]], r: int) -> Iterator[tuple[str, int, int]]:
-    """The rank of each pair of matrices, of which there is one at least."""
+    """("rank", its rank, r) of each pair of matrices of an adapter, of which there is one at least."""
     found = [shape[0] for name, shape in shapes.items() if ".lora_A" in name or ".lora_embedding_A" in name]
     yield from (("rank", rank, r) for rank in found or [0])
 
 
-def config(model: Any, params: LoraParams) -> Any:
-    """peft's LoraConfig for the model."""
+def config(model: PreTrainedModel, params: LoraParams) -> LoraConfig:
+    """The LoraConfig of peft for the model."""
     from peft import LoraConfig
 
     return LoraConfig(

@@ -1,13 +1,11 @@
-"""What every adapter method shares: the base frozen, the adapter attached, trained, saved beside the base, and looked
-at.
-"""
+"""What every adapter method shares: the base frozen, the adapter attached, trained, saved beside it and looked at."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -20,6 +18,10 @@ from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 from edgeopt.support.files import file_digest
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel, TaskType
+    from transformers import PreTrainedModel
 
 P = TypeVar("P", bound=TrainedStepParams)
 
@@ -57,7 +59,7 @@ class Adapter(Transform[P]):
     base_stays: ClassVar[bool] = True
 
     @abstractmethod
-    def attach(self, model: Any, params: P) -> Any:
+    def attach(self, model: PreTrainedModel, params: P) -> PreTrainedModel | PeftModel:
         """The model with a fresh adapter; only what is to be trained requires a gradient.
 
         Random numbers are torch's, which `apply` has seeded. Raises StepError E408 where the model lacks what is to be
@@ -75,24 +77,25 @@ class Adapter(Transform[P]):
             ]
         return []
 
-    def load(self, state: State, params: P) -> Any:
+    def load(self, state: State, params: P) -> PreTrainedModel:
         """The base to be adapted."""
         from edgeopt.models.load import load_model
 
         return load_model(state.folder)
 
-    def save_base(self, model: Any, state: State, output: Path) -> None:
+    def save_base(self, model: PreTrainedModel, state: State, output: Path) -> None:
         """Write the base as the adapter is trained on it, which is the one that was given. Nothing is attached yet."""
         from edgeopt.models.files import copy_base
 
         copy_base(state.folder, output)
 
-    def save(self, model: Any, folder: Path) -> None:
+    def save(self, model: PreTrainedModel | PeftModel, folder: Path) -> None:
+        """Write the adapter, and the head trained with it, in peft's layout."""
         from edgeopt.models.adapter import save_adapter
 
         save_adapter(model, folder)
 
-    def training_options(self, model: Any, params: P) -> dict[str, Any]:
+    def training_options(self, model: PreTrainedModel | PeftModel, params: P) -> dict[str, Any]:
         """More for `training.train`: callbacks, an optimizer."""
         return {}
 
@@ -121,7 +124,7 @@ class Adapter(Transform[P]):
     def promised(self, shapes: Mapping[str, list[int]], params: P) -> Iterator[tuple[str, int, int]]:
         """(what, what the written adapter has, what was asked for) of each size that the parameters name.
 
-        shapes: of its tensors.
+        shapes: of the adapter's tensors, by name.
         """
         yield from ()
 
@@ -147,7 +150,7 @@ class Adapter(Transform[P]):
         return {"adapter_bytes": path.stat().st_size, "base_bytes": (after / WEIGHTS).stat().st_size}
 
 
-def peft_model(model: Any, config: Any) -> Any:
+def peft_model(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
     """The model under peft with a fresh adapter. Raises StepError E408 where the target modules are not in it."""
     import torch
     from peft import get_peft_model
@@ -161,8 +164,8 @@ def peft_model(model: Any, config: Any) -> Any:
         ) from None
 
 
-def targets(model: Any, params: TargetedParams) -> list[str]:
-    """Full names of the encoder's linears for the two words, so that the head is never adapted."""
+def targets(model: PreTrainedModel, params: TargetedParams) -> list[str]:
+    """Full names of the linears to adapt: for the two words those of the encoder, so that the head is never adapted."""
     from edgeopt.models.parts import prunable
 
     if isinstance(params.target_modules, list):
@@ -174,22 +177,25 @@ def targets(model: Any, params: TargetedParams) -> list[str]:
     return names
 
 
-def for_task(model: Any) -> dict[str, Any]:
-    """What every config of peft says of the model's task: peft's name for it, which decides the class that wraps the
-    model, and the head, which is trained besides every adapter.
+def for_task(model: PreTrainedModel) -> dict[str, Any]:
+    """The arguments of every peft config that follow from the model's task.
+
+    task_type: peft's name for it, which decides the class that wraps the model. modules_to_save: the head, which is
+    trained besides every adapter.
     """
     return {"task_type": task_type(model), "modules_to_save": head_of(model)}
 
 
-def task_type(model: Any) -> Any:
-    """peft's name for the model's task; None where it has none."""
+def task_type(model: PreTrainedModel) -> TaskType | None:
+    """The name that peft has for the model's task; None where it has none."""
     from peft import TaskType
 
     kinds = {"ForSequenceClassification": TaskType.SEQ_CLS, "ForTokenClassification": TaskType.TOKEN_CLS}
     return next((task for suffix, task in kinds.items() if type(model).__name__.endswith(suffix)), None)
 
 
-def freeze_all_but_head(model: Any) -> None:
+def freeze_all_but_head(model: PreTrainedModel) -> None:
+    """Let only the head require a gradient."""
     head = head_of(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(is_inside(name, head))

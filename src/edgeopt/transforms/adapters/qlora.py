@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -21,13 +21,17 @@ from edgeopt.support.errors import step_failed
 from edgeopt.transforms.adapters.lora import LoraParams, config, ranks
 from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, peft_model
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 #: Weights that share a scale. bitsandbytes' kernels for the CPU take it that a row begins with a new block.
 BLOCK = 64
 _WIDTHS = ("hidden_size", "embedding_size", "intermediate_size", "dim", "hidden_dim")
 
 
 class QloraParams(LoraParams):
-    """LoRA's words, and those of the 4-bit base."""
+    """LoRA's parameters, and those of the 4-bit base."""
 
     target_modules: Literal["attention", "all-linear"] | list[str] = Field(
         "all-linear", description="attention: query, key and value; all-linear: every linear of the encoder; or names"
@@ -74,13 +78,14 @@ class Qlora(Adapter[QloraParams]):
             found.append(
                 (
                     ("use",),
-                    f"bitsandbytes computes 4-bit matrices wrongly on the CPU where a row is no multiple of {BLOCK} weights: {shown}",
+                    "bitsandbytes computes 4-bit matrices wrongly on the CPU "
+                    f"where a row is no multiple of {BLOCK} weights: {shown}",
                     "use adapter.lora, or a GPU",
                 )
             )
         return found
 
-    def load(self, state: State, params: QloraParams) -> Any:
+    def load(self, state: State, params: QloraParams) -> PreTrainedModel:
         from edgeopt.models.nf4 import quantized
 
         odd = None if host.has_cuda() else _odd_width(state)
@@ -92,14 +97,14 @@ class Qlora(Adapter[QloraParams]):
             )
         return quantized(state.folder, double_quant=params.double_quant, compute_dtype=params.compute_dtype)
 
-    def save_base(self, model: Any, state: State, output: Path) -> None:
+    def save_base(self, model: PreTrainedModel, state: State, output: Path) -> None:
         from edgeopt.models.files import copy_tokenizer
         from edgeopt.models.load import save_model
 
         save_model(model, output)
         copy_tokenizer(state.folder, output)
 
-    def attach(self, model: Any, params: QloraParams) -> Any:
+    def attach(self, model: PreTrainedModel, params: QloraParams) -> PeftModel:
         return peft_model(model, config(model, params))
 
     def promised(self, shapes: Mapping[str, list[int]], params: QloraParams) -> Iterator[tuple[str, int, int]]:
@@ -112,7 +117,7 @@ class Qlora(Adapter[QloraParams]):
         error = weight_error(load_base(before.folder), dequantized(load_base(after)))
         return {**super().observe(before, after, params), "nf4_weight_error": round(error, 6)}
 
-    def training_options(self, model: Any, params: QloraParams) -> dict[str, Any]:
+    def training_options(self, model: PeftModel, params: QloraParams) -> dict[str, Any]:
         return {"optimizer": "paged_adamw_32bit"} if params.paged_optimizer else {}
 
 

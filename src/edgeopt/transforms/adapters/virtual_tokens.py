@@ -1,12 +1,13 @@
-"""Prompt tuning (Lester et al. 2021) and prefix tuning (Li and Liang 2021) through peft: learned tokens before the
-text's own.
+"""Prompt tuning and prefix tuning through peft: learned tokens before the text's own.
+
+Lester et al. 2021, "The power of scale for parameter-efficient prompt tuning"; Li and Liang 2021, "Prefix-tuning".
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -20,6 +21,10 @@ from edgeopt.store.facts import Fact, facts
 from edgeopt.support.errors import step_failed
 from edgeopt.tasks import task_type
 from edgeopt.transforms.adapters.method import STAYS, Adapter, for_task
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
 
 
 class VirtualTokensParams(TrainedStepParams):
@@ -52,13 +57,16 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
             return [
                 (
                     ("virtual_tokens",),
-                    f"task.max_length and virtual_tokens are {needed} together, and the model has {model.positions} positions",
-                    f"set task.max_length to {max(model.positions - params.virtual_tokens, 1)} or less, or take fewer virtual tokens",
+                    f"task.max_length and virtual_tokens are {needed} together, "
+                    f"and the model has {model.positions} positions",
+                    f"set task.max_length to {max(model.positions - params.virtual_tokens, 1)} or less, "
+                    "or take fewer virtual tokens",
                 )
             ]
         return []
 
-    def wrapped(self, model: Any, config: Any) -> Any:
+    def wrapped(self, model: PreTrainedModel, config: PeftConfig) -> PeftModel:
+        """The model under peft, with the tokens that the config asks for."""
         from peft import get_peft_model
 
         return get_peft_model(model, config)
@@ -68,10 +76,10 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
         yield from (("virtual tokens", count, params.virtual_tokens) for count in found or [0])
 
     @abstractmethod
-    def config(self, model: Any, params: VirtualTokensParams) -> Any:
-        """peft's config for the model."""
+    def config(self, model: PreTrainedModel, params: VirtualTokensParams) -> PeftConfig:
+        """The config of peft for the model."""
 
-    def attach(self, model: Any, params: VirtualTokensParams) -> Any:
+    def attach(self, model: PreTrainedModel, params: VirtualTokensParams) -> PeftModel:
         adapted = self.wrapped(model, self.config(model, params))
         trained = {part for n, p in adapted.named_parameters() if p.requires_grad for part in n.split(".")}
         assert set(head_of(model)) <= trained, "peft takes the head for granted by its name"
@@ -87,14 +95,14 @@ class Prompt(_VirtualTokens):
     name = "adapter.prompt"
     summary = "virtual tokens and head, the base frozen; stay in the graph"
 
-    def wrapped(self, model: Any, config: Any) -> Any:
+    def wrapped(self, model: PreTrainedModel, config: PeftConfig) -> PeftModel:
         if config.task_type is not None:
             return super().wrapped(model, config)
         from edgeopt.models.choices import PromptedChoices
 
         return PromptedChoices(model, config)
 
-    def config(self, model: Any, params: VirtualTokensParams) -> Any:
+    def config(self, model: PreTrainedModel, params: VirtualTokensParams) -> PeftConfig:
         from peft import PromptTuningConfig
 
         # ELECTRA's embeddings may be narrower than its layers, and hidden dimensions may be cut
@@ -138,7 +146,7 @@ class Prefix(_VirtualTokens):
             ]
         return super().fit(params, task, model)
 
-    def config(self, model: Any, params: VirtualTokensParams) -> Any:
+    def config(self, model: PreTrainedModel, params: VirtualTokensParams) -> PeftConfig:
         from peft import PrefixTuningConfig
 
         from edgeopt.models.slicing import structure_of
@@ -153,8 +161,8 @@ class Prefix(_VirtualTokens):
         return PrefixTuningConfig(token_dim=model.config.hidden_size, **_shape(model, params), **for_task(model))
 
 
-def _shape(model: Any, params: VirtualTokensParams) -> dict[str, int]:
-    """What peft otherwise reads from the config by names that DistilBERT's does not have."""
+def _shape(model: PreTrainedModel, params: VirtualTokensParams) -> dict[str, int]:
+    """The sizes that peft would otherwise read from the model's config by names that DistilBERT's does not have."""
     shape = model.config
     return {
         "num_virtual_tokens": params.virtual_tokens,

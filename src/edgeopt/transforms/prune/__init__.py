@@ -1,0 +1,1 @@
+"""Transforms that take weights, neurons, heads or layers out of a model."""

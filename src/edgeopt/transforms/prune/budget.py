@@ -15,16 +15,16 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Costs:
-    """heads[i][h]: what layer i's attention costs with h heads; neurons[i][f] likewise its feed-forward.
+    """What each layer costs by what it keeps, in any unit.
 
-    In any unit.
+    heads[i][h]: what layer i's attention costs with h heads; neurons[i][f] likewise its feed-forward.
     """
 
     heads: list[Array]
     neurons: list[Array]
 
     def total(self, heads: Sequence[int], neurons: Sequence[int]) -> float:
-        """What a choice of counts costs."""
+        """The cost of a choice of counts, of heads and neurons for each layer."""
         return float(
             sum(c[h] for c, h in zip(self.heads, heads, strict=True))
             + sum(c[f] for c, f in zip(self.neurons, neurons, strict=True))
@@ -32,6 +32,7 @@ class Costs:
 
     @property
     def dense(self) -> float:
+        """The cost of keeping everything."""
         return self.total([len(c) - 1 for c in self.heads], [len(c) - 1 for c in self.neurons])
 
 
@@ -50,12 +51,12 @@ def counted(structure: Structure, tokens: int | None) -> Costs:
 def choose(
     heads: list[Array], neurons: list[Array], costs: Costs, allowed: float, multiple: int
 ) -> tuple[list[int], list[int]] | None:
-    """Heads and neurons of each layer whose importance together is greatest at a cost of at most `allowed`; None where
-    even the least costs more.
+    """Heads and neurons of each layer whose importance together is greatest at a cost of at most `allowed`.
 
-    heads[i], neurons[i]: importance of each. Every number of heads is tried, the most important of all layers first,
-    and the rest of the budget filled with neurons, likewise (Kwon et al. 2022, section 4.1). Neurons come in blocks of
-    `multiple`, the most important of a layer together, so that the counts are whole multiples where it has that many.
+    None where even the least costs more. heads[i], neurons[i]: importance of each. Every number of heads is tried, the
+    most important of all layers first, and the rest of the budget filled with neurons, likewise (Kwon et al. 2022,
+    section 4.1). Neurons come in blocks of `multiple`, the most important of a layer together, so that the counts are
+    whole multiples where it has that many.
     """
     head_order = _ranked([sorted(layer.tolist(), reverse=True) for layer in heads])
     blocks = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -25,6 +25,11 @@ from edgeopt.tasks import task_type
 from edgeopt.transforms.prune.figures import TOLERANCE, of_one_stack, shape_figures, size_figures
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from edgeopt.training.teacher import Teacher
+
 #: The model behind the first training, in the work folder, and what is known of it.
 _CUT, _FIGURES = "cut", "figures.json"
 #: Figures of trainings that add up.
@@ -32,8 +37,9 @@ _SUMS = ("train_seconds", "loading_seconds", "computing_seconds", "optimizer_ste
 
 
 class Distillation(Strict):
-    """What the loss is made of: layers·Σ MSE of the hidden states + logits·T²·KL of the logits (of a regression: MSE of
-    the scores).
+    """What the loss is made of: layers·Σ MSE of the hidden states + logits·T²·KL of the logits.
+
+    In a regression it is the MSE of the scores instead of the KL.
     """
 
     layers: float = Field(0.9, ge=0, description="weight of the hidden states; 0.9, 0.7 and 0.5 are the paper's")
@@ -57,7 +63,8 @@ class CofiParams(TrainedStepParams):
         0.2,
         gt=0,
         le=1,
-        description="share of the training in which the sparsity that is asked of the masks rises to `sparsity`; the paper: 0.1 to 0.2",
+        description="share of the training in which the sparsity that is asked of the masks rises to `sparsity`; "
+        "the paper: 0.1 to 0.2",
     )
     mask_learning_rate: float = Field(
         0.1, gt=0, lt=1, description="of the masks' log α, the same over the whole training; log α has a range of 9.2"
@@ -66,15 +73,17 @@ class CofiParams(TrainedStepParams):
     distillation: Distillation = Field(Distillation(), description="see the table below")
     recover: TrainParams | None = Field(
         TrainParams(epochs=20.0, learning_rate=2e-5),
-        description="fine-tune what is left with the teacher's logits; null: not at all. Its own keys have the defaults of [training](#training)",
+        description="fine-tune what is left with the teacher's logits; null: not at all. "
+        "Its own keys have the defaults of [training](#training)",
     )
 
 
 class CofiPrune(Transform[CofiParams]):
-    """Learn which hidden dimensions, heads, neurons and whole blocks the model can do without, while it follows the
-    layers and logits of the model as it was; cut them away; train what is left towards the same logits. No labels are
-    used. The sparsity asked for is reached as nearly as one threshold on the masks allows; figures and a note say where
-    it was not.
+    """Learn which hidden dimensions, heads, neurons and whole blocks the model can do without, and cut them away.
+
+    Meanwhile it follows the layers and logits of the model as it was, and what is left is trained towards the same
+    logits. No labels are used. The sparsity asked for is reached as nearly as one threshold on the masks allows;
+    figures and a note say where it was not.
     """
 
     name = "prune.cofi"
@@ -176,7 +185,7 @@ class CofiPrune(Transform[CofiParams]):
 
 
 def problems(sparsity: float, structure: Structure) -> Found:
-    """What a model of that structure makes impossible."""
+    """Why a model of that structure cannot be pruned to the sparsity; nothing where it can."""
     dense = structure.dense.structure.weights
     if structure.weights <= (1 - sparsity) * dense:
         has = 1 - structure.weights / dense
@@ -203,7 +212,9 @@ def _at(field: str, key: str) -> tuple[str, ...]:
     return (field, key) if field else (key,)
 
 
-def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: StepContext, zeros: bool) -> None:
+def _learn(
+    model: PreTrainedModel, teacher: Teacher, state: State, params: CofiParams, context: StepContext, zeros: bool
+) -> None:
     """Train weights and masks together, and cut away what the masks close; in place."""
     from edgeopt.models.masks import kept
     from edgeopt.models.slicing import cut, structure_of
@@ -232,7 +243,7 @@ def _learn(model: Any, teacher: Any, state: State, params: CofiParams, context: 
     }
 
 
-def _remember(model: Any, folder: Path, figures: Figures) -> None:
+def _remember(model: PreTrainedModel, folder: Path, figures: Figures) -> None:
     """Keep what is left and its figures, so that an interrupted run goes on behind the first training."""
     from edgeopt.models.load import save_model
 
@@ -244,7 +255,7 @@ def _remember(model: Any, folder: Path, figures: Figures) -> None:
 
 
 def _add(figures: Figures, last: Figures) -> None:
-    """Figures of the last training, but seconds and steps of both and the larger peaks."""
+    """Update the figures with those of the last training, but add up seconds and steps, and keep the larger peaks."""
     before = {k: figures[k] for k in (*_SUMS, "peak_rss_bytes", "peak_gpu_bytes") if k in figures}
     figures.update(last)
     for key, value in before.items():

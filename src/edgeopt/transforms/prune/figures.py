@@ -20,7 +20,7 @@ TOLERANCE = 0.01
 
 
 def of_one_stack(name: str, task: TaskSpec) -> Found:
-    """What a task whose model is an encoder and a decoder makes impossible: nothing can be cut out of those yet."""
+    """Why the step cannot cut the task's model: it is an encoder and a decoder. Nothing where it is an encoder."""
     if not task_type(task.type).has_decoder:
         return []
     return [
@@ -33,7 +33,7 @@ def of_one_stack(name: str, task: TaskSpec) -> Found:
 
 
 def shape_figures(after: Path) -> Told:
-    """Of the shape: what is left of the model as it was before anything was cut.
+    """Figures of the shape: what is left of the model as it was before anything was cut.
 
     macs: of the layers, for one text of 128 tokens. promised_speedup: what they would bring if nothing else took time.
     """
@@ -60,7 +60,10 @@ def shape_figures(after: Path) -> Told:
 
 
 def size_figures(after: Path) -> Told:
-    """Of the weights file: parameters, and bytes when compressed by zlib at its quickest, which gzip and zstd better."""
+    """Figures of the weights file: parameters, and bytes when compressed.
+
+    That is by zlib at its quickest, which gzip and zstd better.
+    """
     from safetensors import safe_open
 
     with safe_open(after / WEIGHTS, "numpy") as weights:

@@ -7,7 +7,7 @@ store keeps. The table is not in the step's key: the target's name is, and stand
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,9 @@ from edgeopt.transforms.prune.budget import Costs, choose, counted
 from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 #: Gradients that the Fisher matrix is estimated from, as many as the paper's 2,048 rows give in batches of 32.
 _BATCHES, _LARGEST_BATCH = 64, 32
 #: Rows that the factors of what is left are fitted on: each gives tokens · width equations.
@@ -35,7 +38,7 @@ _FIT_ROWS = 512
 
 
 class Budget(Strict):
-    """What is left: exactly one of the three."""
+    """How much is left, as exactly one of `macs`, `sparsity` and `latency`."""
 
     macs: float | None = Field(
         None, gt=0, lt=1, description="share of the layers' multiply-accumulates that is left, for a text of 128 tokens"
@@ -52,6 +55,7 @@ class Budget(Strict):
 
     @property
     def kind(self) -> Literal["macs", "sparsity", "latency"]:
+        """Which of the three is given."""
         return "macs" if self.macs is not None else "sparsity" if self.sparsity is not None else "latency"
 
     @property
@@ -173,9 +177,10 @@ class FisherPrune(Transform[FisherParams]):
 
 
 def held(budget: Budget, folder: Path, costs: Costs, dense: float) -> float:
-    """The share of the dense layers' cost that the layers of the written model have: their sizes are read from its
-    files. In milliseconds it is the table's. costs: of the layers before the cut. Raises StepError E403 where it is
-    above the budget.
+    """The share of the dense layers' cost that the layers of the written model have.
+
+    Their sizes are read from its files. In milliseconds it is the table's. costs: of the layers before the cut. Raises
+    StepError E403 where the share is above the budget.
     """
     layers = structure_in(folder).layers
     reached = costs.total([x.head_count for x in layers], [x.neuron_count for x in layers]) / dense
@@ -188,7 +193,7 @@ def held(budget: Budget, folder: Path, costs: Costs, dense: float) -> float:
     return reached
 
 
-def _costs(model: Any, budget: Budget, context: StepContext) -> tuple[Costs, float]:
+def _costs(model: PreTrainedModel, budget: Budget, context: StepContext) -> tuple[Costs, float]:
     """Costs of the layers as they are, and what the dense model's cost together, in the budget's unit."""
     from edgeopt.models.slicing import structure_of
 
@@ -216,7 +221,9 @@ def _profile(target: str | Target) -> Target:
     return Target.model_validate(parse(path.read_text(encoding="utf-8"), path).data)
 
 
-def _batches(model: Any, folder: Path, samples: int, context: StepContext) -> tuple[list[dict[str, Any]], int]:
+def _batches(
+    model: PreTrainedModel, folder: Path, samples: int, context: StepContext
+) -> tuple[list[dict[str, Any]], int]:
     """Rows of train with their labels, about 64 batches of them, and how many rows."""
     from edgeopt.models.load import takes
     from edgeopt.tasks.encode import Encoder

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from edgeopt.transforms.prune.budget import Array
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 
 def gradients(
-    model: Any, batches: Sequence[dict[str, Any]], *, bf16: bool, tick: Callable[[int], None]
+    model: PreTrainedModel, batches: Sequence[dict[str, Any]], *, bf16: bool, tick: Callable[[int], None]
 ) -> tuple[list[Array], list[Array]]:
-    """Gradients of each batch's mean loss with respect to masks on the heads and on the neurons: for each layer an
-    array of shape (batches, heads) and one of shape (batches, neurons). The model is put into evaluation mode.
+    """Gradients of each batch's mean loss with respect to masks on the heads and on the neurons.
 
-    Sums of their squares over the batches are the diagonal of the empirical Fisher matrix, up to a factor.
+    For each layer an array of shape (batches, heads) and one of shape (batches, neurons). The model is put into
+    evaluation mode. Sums of their squares over the batches are the diagonal of the empirical Fisher matrix, up to a
+    factor.
     """
     import torch
 
@@ -39,7 +44,7 @@ def gradients(
     for parameter, was in zip(model.parameters(), needed, strict=True):
         parameter.requires_grad_(was)
 
-    def gathered(tensor: Any) -> Array:
+    def gathered(tensor: torch.Tensor) -> Array:
         return np.stack(rows[id(tensor)]) if tensor.numel() else np.zeros((len(batches), 0))
 
     return [gathered(t) for t in masks.heads], [gathered(t) for t in masks.neurons]

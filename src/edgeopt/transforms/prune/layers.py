@@ -77,11 +77,12 @@ class DropLayers(Transform[LayersParams]):
 
 
 def stays(params: LayersParams, layer: int) -> bool:
+    """Whether the layer of that number is kept."""
     return layer in params.keep if params.keep is not None else layer not in (params.drop or ())
 
 
 def problems(params: LayersParams, count: int) -> Found:
-    """What a model of `count` layers makes impossible."""
+    """Why these layers cannot be dropped from a model of `count` layers; nothing where they can."""
     key = "drop" if params.keep is None else "keep"
     wrong = [n for n in params.drop or params.keep or () if n >= count]
     if wrong:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,9 @@ from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class MagnitudeParams(StepParams):
     """What is set to zero: `amount` of the weights of the encoder's linear layers."""
@@ -24,7 +27,8 @@ class MagnitudeParams(StepParams):
     amount: float = Field(gt=0, lt=1, description="share of the weights (or of the rows or columns) that become zero")
     granularity: Literal["unstructured", "row", "column"] = Field(
         "unstructured",
-        description="single weights; or whole rows (outputs) or columns (inputs) of the matrices, cut away where nothing else reads them",
+        description="single weights; or whole rows (outputs) or columns (inputs) of the matrices, "
+        "cut away where nothing else reads them",
     )
     criterion: Literal["l1", "l2", "random"] = Field(
         "l1", description="the smallest go first: by absolute value, by the norm of a row or column, or by lot"
@@ -131,11 +135,14 @@ class MagnitudePrune(Transform[MagnitudeParams]):
 
 
 def schedule(amount: float, step: int, steps: int) -> float:
-    """What is pruned after step 1…steps: most of it early, when there is most to spare (Zhu and Gupta 2017, section 3)."""
+    """The share that is pruned after step 1…steps: most of it early, when there is most to spare.
+
+    Zhu and Gupta 2017, "To prune, or not to prune", section 3.
+    """
     return amount * (1 - (1 - step / steps) ** 3)
 
 
-def _recover(model: Any, state: State, params: TrainParams, context: StepContext, figures: Figures) -> None:
+def _recover(model: PreTrainedModel, state: State, params: TrainParams, context: StepContext, figures: Figures) -> None:
     """Train with the zeros kept. Figures are those of the last of several trainings; its seconds, of all."""
     from edgeopt.training import train
 
@@ -145,7 +152,7 @@ def _recover(model: Any, state: State, params: TrainParams, context: StepContext
     so_far["train_seconds"] = round(before + so_far["train_seconds"], 3)
 
 
-def _remember(model: Any, done: int, context: StepContext) -> None:
+def _remember(model: PreTrainedModel, done: int, context: StepContext) -> None:
     """Keep the model after a step, so that an interrupted run goes on behind it."""
     from safetensors.torch import save_file
 
@@ -155,7 +162,7 @@ def _remember(model: Any, done: int, context: StepContext) -> None:
         Path(f"{target}.part").replace(target)
 
 
-def _resume(model: Any, context: StepContext) -> int:
+def _resume(model: PreTrainedModel, context: StepContext) -> int:
     """How many steps an interrupted run had finished; the model is as it was then."""
     from safetensors.torch import load_file
 

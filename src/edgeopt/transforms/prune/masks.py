@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 #: The axis of a weight, shape (outputs, inputs), that a row or column runs along.
 _ALONG = {"row": 1, "column": 0}
 
 
-def scores(weights: list[Any], granularity: str, criterion: str, generator: Any) -> list[Any]:
-    """One for each weight, in its matrix's shape; or one for each row or column: the mean of the absolute values (l1)
-    or the root of the mean of the squares (l2), which also compares those of different lengths. Random ones are 0 where
-    everything is zero already, so that pruning twice adds up.
+def scores(
+    weights: list[torch.Tensor], granularity: str, criterion: str, generator: torch.Generator
+) -> list[torch.Tensor]:
+    """Scores of the weights of each matrix: one for each weight, in its matrix's shape, or one for each row or column.
+
+    That of a row or column is the mean of the absolute values (l1) or the root of the mean of the squares (l2), which
+    also compares those of different lengths. Random ones are 0 where everything is zero already, so that pruning twice
+    adds up.
     """
     import torch
 
@@ -26,8 +33,12 @@ def scores(weights: list[Any], granularity: str, criterion: str, generator: Any)
 
 
 def masks(
-    scores: list[Any], weights: list[Any], amount: float, scope: str, granularity: str = "unstructured"
-) -> list[Any]:
+    scores: list[torch.Tensor],
+    weights: list[torch.Tensor],
+    amount: float,
+    scope: str,
+    granularity: str = "unstructured",
+) -> list[torch.Tensor]:
     """0/1 masks of the weights' shapes. The lowest scores go; ties go in order of position.
 
     layer: of each matrix, round(amount·n) of its n weights, rows or columns, as torch.nn.utils.prune counts. global: of
@@ -53,7 +64,7 @@ def masks(
     return kept
 
 
-def _without(scores: Any, count: int) -> Any:
+def _without(scores: torch.Tensor, count: int) -> torch.Tensor:
     """Ones in the scores' shape, zeros at the `count` lowest."""
     import torch
 
@@ -62,7 +73,7 @@ def _without(scores: Any, count: int) -> Any:
     return keep.reshape(scores.shape)
 
 
-def _order(scores: Any) -> Any:
+def _order(scores: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.sort(scores, stable=True).indices

@@ -1,25 +1,31 @@
-"""What is left of each layer, scaled so that the layer's output is as near as can be to the dense one's (mask tuning;
-Kwon et al. 2022, section 4.3).
+"""What pruning left of each layer, scaled so that the layer's output is as near as can be to the dense one's.
+
+This is the mask tuning of Kwon et al. 2022, section 4.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
+    from edgeopt.models.anatomy import Anatomy
     from edgeopt.models.masks import Masks
 
 #: Damping of the least squares, and the largest factor that is believed; beyond it a layer keeps ones.
 DAMP, LARGEST = 1.0, 10.0
 
 
-def rescale(model: Any, masks: Masks, batches: Sequence[dict[str, Any]], tick: Callable[[int], None]) -> None:
-    """Replace the ones in the masks of heads and neurons by factors, in place, layer by layer from below: each is
-    fitted on what the layers below it, as they are then, give. The masks start as zeros and ones; batches have no
-    labels.
+def rescale(
+    model: PreTrainedModel, masks: Masks, batches: Sequence[dict[str, Any]], tick: Callable[[int], None]
+) -> None:
+    """Replace the ones in the masks of heads and neurons by factors, in place, layer by layer from below.
+
+    Each is fitted on what the layers below it, as they are then, give. The masks start as zeros and ones; batches have
+    no labels.
     """
     import torch
 
@@ -47,7 +53,7 @@ def rescale(model: Any, masks: Masks, batches: Sequence[dict[str, Any]], tick: C
             tick(number + 1)
 
 
-def fold(model: Any, masks: Masks) -> None:
+def fold(model: PreTrainedModel, masks: Masks) -> None:
     """Multiply the masks into the weights: the same function without them."""
     import torch
 
@@ -77,12 +83,12 @@ class _Reached(Exception):
     """The first layer was reached: the rest of the model need not run."""
 
 
-def _call_of(model: Any, layer: Any, batch: dict[str, Any]) -> _Call:
+def _call_of(model: PreTrainedModel, layer: nn.Module, batch: dict[str, Any]) -> _Call:
     found: list[_Call] = []
     device = next(model.parameters()).device
     inputs = {k: v.to(device) for k, v in batch.items()}
 
-    def take(_: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    def take(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         found.append(_Call(args, options, inputs["attention_mask"].bool()))
         raise _Reached
 
@@ -103,7 +109,7 @@ class _Trace:
     both; None where the block is gone. out: the layer's output.
     """
 
-    def __init__(self, layer: Any, shape: Any, call: _Call, hidden: Tensor) -> None:
+    def __init__(self, layer: nn.Module, shape: Anatomy, call: _Call, hidden: Tensor) -> None:
         from torch import nn
 
         from edgeopt.models.anatomy import part
@@ -128,30 +134,31 @@ class _Trace:
             hook.remove()
 
     def result(self) -> _Trace:
-        """Without what the dense layer's fit does not need: these are kept for every batch at once."""
+        """The trace without what only a pruned layer needs: a dense layer's are kept for every batch at once."""
         self.read, self.added = [None, None], [None, None]
         return self
 
 
 def _fit(
-    layer: Any,
-    shape: Any,
+    layer: nn.Module,
+    shape: Anatomy,
     which: int,
     alive: Tensor,
     parts: int,
-    seen: Any,
+    seen: Iterable[_Trace],
     wanted: Sequence[_Trace],
     calls: Sequence[_Call],
 ) -> Tensor:
-    """Factors of the parts that are left, by least squares over all tokens: parts' contributions A (tokens · width,
-    parts) times factors should be what the dense block gave, less what is added to it here. A is never made, AᵀA is: of
-    parts that are one number each, (XᵀX) ∘ (WᵀW).
+    """Factors of the parts that are left of a block, by least squares over all tokens.
+
+    The parts' contributions A (tokens · width, parts) times factors should be what the dense block gave, less what is
+    added to it here. A is never made, AᵀA is: of parts that are one number each, (XᵀX) ∘ (WᵀW).
     """
     import numpy as np
     import torch
     from scipy.sparse.linalg import lsmr
 
-    out = layer.get_submodule(shape.projections[which])
+    out = cast("nn.Linear", layer.get_submodule(shape.projections[which]))
     size = out.in_features // parts
     weight = out.weight.view(-1, parts, size)[:, alive]
     product: Any = 0.0

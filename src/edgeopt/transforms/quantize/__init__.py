@@ -1,0 +1,1 @@
+"""Transforms that make int8 graphs, and the parts that they share."""

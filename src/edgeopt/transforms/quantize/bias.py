@@ -1,16 +1,22 @@
-"""Bias correction (Nagel et al. 2019, section 4.2): what rounding the weights shifts on average is taken off the bias."""
+"""Bias correction: what rounding the weights shifts on average is taken off the bias.
+
+Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.2.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeopt.transforms.quantize.observers import Array
 
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
 
-def correct(model: Any, dequantized: Mapping[str, Array], means: Mapping[str, Array]) -> int:
+
+def correct(model: ModelProto, dequantized: Mapping[str, Array], means: Mapping[str, Array]) -> int:
     """Add E[x](W - Wq) to the biases of the float model, in place; returns how many biases those are.
 
     dequantized: the matrix Wq of each product's node. means: E[x], the mean of each channel, by the name of the
@@ -21,7 +27,7 @@ def correct(model: Any, dequantized: Mapping[str, Array], means: Mapping[str, Ar
 
     graph = model.graph
     constants = {t.name: t for t in graph.initializer}
-    readers: dict[str, list[Any]] = {}
+    readers: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
@@ -43,7 +49,9 @@ def correct(model: Any, dequantized: Mapping[str, Array], means: Mapping[str, Ar
     return count
 
 
-def _bias(node: Any, readers: Mapping[str, list[Any]], constants: Mapping[str, Any]) -> tuple[Any, int]:
+def _bias(
+    node: NodeProto, readers: Mapping[str, list[NodeProto]], constants: Mapping[str, TensorProto]
+) -> tuple[NodeProto | None, int]:
     """The node that adds the bias and which of its inputs it is; None where there is none."""
     if node.op_type == "Gemm":
         return (node, 2) if len(node.input) > 2 and node.input[2] in constants else (None, 0)

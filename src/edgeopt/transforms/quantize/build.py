@@ -26,8 +26,10 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Remedies:
-    """How a graph is made int8: method of calibration, SmoothQuant's alpha, whether biases are corrected, and the nodes
-    that stay in float.
+    """How a graph is made int8.
+
+    method: of calibration. alpha: SmoothQuant's; None: nothing is smoothed. bias: whether biases are corrected. kept:
+    the nodes that stay in float.
     """
 
     method: Method = "minmax"
@@ -36,7 +38,7 @@ class Remedies:
     kept: tuple[str, ...] = ()
 
     def words(self) -> str:
-        """For the report."""
+        """The remedies as the report names them."""
         more = [f"SmoothQuant α = {self.alpha:g}"] if self.alpha is not None else []
         more += ["bias correction"] if self.bias else []
         more += [f"{len(self.kept)} node{'s' * (len(self.kept) > 1)} in FP32"] if self.kept else []
@@ -53,11 +55,12 @@ class _Seen:
 
 
 class Builder:
-    """graph: the float one.
+    """Makes int8 graphs of one float graph, and runs it on the calibration rows once for all of them.
 
-    rows: the calibration rows, count of them. methods: those that a remedy may ask for. channels: whether one may need
-    each channel's mean. wide: patterns of activations in 16 bits. scratch: a folder. names: nodes that may become int8.
-    counts: what smoothing and bias correction found to do. Raises InputError E106 for a pattern that matches nothing.
+    graph: the float one. rows: the calibration rows, count of them. methods: those that a remedy may ask for. channels:
+    whether one may need each channel's mean. wide: patterns of activations in 16 bits. scratch: a folder. names: nodes
+    that may become int8. counts: what smoothing and bias correction found to do. Raises InputError E106 for a pattern
+    that matches nothing.
     """
 
     def __init__(
@@ -160,7 +163,7 @@ class Builder:
                 )
 
     def alone(self, remedies: Remedies, nodes: Sequence[str]) -> Path:
-        """The graph with these nodes in int8 and no others; the next call overwrites it."""
+        """The file of a graph with these nodes in int8 and no others; the next call overwrites it."""
         path = self.scratch / "alone.onnx"
         self.build(replace(remedies, kept=()), path, only=nodes)
         return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,10 @@ from edgeopt.transforms.quantize import clipping
 from edgeopt.transforms.quantize.observers import Array, Histogram, MinMax, MovingAverage, Observer, Range, Ranging
 from edgeopt.transforms.quantize.scope import weighted
 
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
+    from onnxruntime import InferenceSession
+
 Method = Literal["minmax", "moving-average", "percentile", "entropy", "mse"]
 Feeds = Callable[[], Iterator[dict[str, Array]]]
 _CHUNK = 64
@@ -28,8 +32,8 @@ class Calibration(Strict):
     samples: int = Field(256, ge=1, description="rows")
     method: Method = Field(
         "minmax",
-        description="minmax: the widest range seen; moving-average: the mean of the rows' ranges; percentile, entropy and mse cut off "
-        "what is rare, which may be outlying channels that matter",
+        description="minmax: the widest range seen; moving-average: the mean of the rows' ranges; percentile, entropy "
+        "and mse cut off what is rare, which may be outlying channels that matter",
     )
     percentile: float | None = Field(
         None,
@@ -46,7 +50,7 @@ class Calibration(Strict):
 
 
 def observer(method: Method) -> Ranging:
-    """What keeps enough of a tensor for the method."""
+    """A new observer that keeps enough of a tensor for the method."""
     return MinMax() if method == "minmax" else MovingAverage() if method == "moving-average" else Histogram()
 
 
@@ -61,7 +65,7 @@ def range_of(seen: Ranging, method: Method, percentile: float | None, *, symmetr
     return (clipping.entropy if method == "entropy" else clipping.mean_squared_error)(seen, symmetric=symmetric)
 
 
-def activations(graph: Any, excluded: Sequence[str]) -> list[str]:
+def activations(graph: GraphProto, excluded: Sequence[str]) -> list[str]:
     """The tensors that are multiplied by a constant matrix in the nodes to be quantized."""
     nodes = [n for n in weighted(graph) if n.op_type != "Gather" and n.name not in excluded]
     return list(dict.fromkeys(n.input[0] for n in nodes))
@@ -81,7 +85,7 @@ def feeds(folder: Path, split: Split, task: Task) -> Feeds:
 
 
 def observe(
-    model: Any, observers: Mapping[str, Sequence[Observer]], rows: Feeds, scratch: Path, bar: Bar | None = None
+    model: ModelProto, observers: Mapping[str, Sequence[Observer]], rows: Feeds, scratch: Path, bar: Bar | None = None
 ) -> None:
     """Show the observers of each tensor its values, row by row.
 
@@ -111,7 +115,7 @@ def observe(
     remove(path)
 
 
-def _plain_session(path: Path) -> Any:
+def _plain_session(path: Path) -> InferenceSession:
     """The graph as it was exported: nothing is fused, no memory is kept between rows."""
     import onnxruntime as ort
 

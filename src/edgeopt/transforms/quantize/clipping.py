@@ -52,16 +52,19 @@ def mean_squared_error(histogram: Histogram, *, symmetric: bool) -> Range:
 
 
 def entropy(histogram: Histogram, *, symmetric: bool) -> Range:
-    """The range after which the values' distribution is nearest what it was, by Kullback-Leibler divergence (Migacz,
-    "8-bit inference with TensorRT", GTC 2017), for ranges that need not be symmetric.
+    """The range after which the values' distribution is nearest what it was, by Kullback-Leibler divergence.
+
+    Migacz, "8-bit inference with TensorRT", GTC 2017; here for ranges that need not be symmetric.
     """
     counts, edges = histogram.counts.reshape(-1, _MERGED).sum(1), histogram.edges[::_MERGED]
     return _least(histogram, lambda low, high: divergence(counts, edges, low, high), symmetric=symmetric)
 
 
 def divergence(counts: Array, edges: Array, low: float, high: float, levels: int = LEVELS) -> float:
-    """KL(P || Q) in nats: P the counts cut to [low, high], with what is outside in the end bins; Q the counts inside,
-    spread evenly over the occupied bins of each of the levels.
+    """KL(P || Q) in nats between a histogram cut to [low, high] and the same histogram in so many levels.
+
+    P: the counts, with what is outside in the end bins. Q: the counts inside, spread evenly over the occupied bins of
+    each of the levels.
     """
     first = int(np.searchsorted(edges, low, side="right")) - 1
     last = int(np.searchsorted(edges, high, side="left"))
@@ -86,7 +89,7 @@ def _least(histogram: Histogram, cost: Callable[[float, float], float], *, symme
 
 
 def _within(histogram: Histogram, low: float, high: float, *, symmetric: bool) -> Range:
-    """No wider than the values, and with zero."""
+    """The range from low to high, made no wider than the values and to have zero in it."""
     least, most = (float(v) for v in histogram.extremes.range())
     if symmetric:
         high = min(high, max(-least, most))

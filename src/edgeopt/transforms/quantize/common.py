@@ -22,6 +22,7 @@ from edgeopt.transforms.quantize.tables import word_tables
 
 
 def contract(data: Literal["calibration"] | None) -> Contract:
+    """The contract of a step that makes an int8 graph of a float one. data: which rows it looks at, if any."""
     # removes TORCH: already gone with the lowering, and it is this step that a later training step ran into
     return Contract(
         requires=facts(Fact.ONNX),
@@ -44,8 +45,10 @@ def finish(state: State, output: Path, figures: Figures, scope: Scope, word_tabl
 
 
 def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_table: WordTable) -> None:
-    """Raise StepError E403 where a product or a table that the scope names is still float in the written graph, or no
-    table is in 4 bits where that was asked for. source: the float graph. kept: nodes that stay in float by choice.
+    """Raise StepError E403 where a part that the scope names is not quantized in the written graph.
+
+    That is a product or a table that is still float, or no table in 4 bits where that was asked for. source: the float
+    graph. kept: nodes that stay in float by choice.
     """
     import onnx
     from onnx import TensorProto

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -18,9 +18,12 @@ from edgeopt.transforms.quantize import common, qdq
 from edgeopt.transforms.quantize.scope import OPERATORS, SCOPE, WORD_TABLE, Scope, WordTable, excluded
 from edgeopt.transforms.quantize.tables import to_int4, word_tables
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 
 class DynamicParams(StepParams):
-    """Per-channel weights are as fast here as per-tensor ones and lose less."""
+    """What becomes int8, and how; by channel weights are as fast here as by tensor, and lose less."""
 
     scope: Scope = Field("all", description=SCOPE)
     word_table: WordTable = Field("int8", description=WORD_TABLE)
@@ -56,9 +59,10 @@ class DynamicQuantize(Transform[DynamicParams]):
         return common.observe(before, after)
 
 
-def _quantized(model: Any, params: DynamicParams, excluded: Sequence[str]) -> Any:
-    """What onnxruntime's `quantize_dynamic` makes of a model, which is used up: that one writes beside the file that it
-    reads, and serializes what may be larger than protobuf can.
+def _quantized(model: ModelProto, params: DynamicParams, excluded: Sequence[str]) -> ModelProto:
+    """What onnxruntime's `quantize_dynamic` makes of a model, which is used up.
+
+    That function itself writes beside the file that it reads, and serializes what may be larger than protobuf can.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeopt.export.graph_files import load_graph, save_graph
+from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.token_rows import as_rows
 
-Array = np.ndarray[Any, np.dtype[Any]]
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
 
 
 @dataclass(frozen=True)
 class Integers:
-    """A tensor in 8 bits: (values − zero)·scale. scale: float32, of no axis, or of one entry for each row of values."""
+    """A tensor in 8 bits, which stands for (values − zero)·scale.
+
+    scale: float32, of no axis, or of one entry for each row of values.
+    """
 
     values: Array
     scale: Array
@@ -26,14 +31,14 @@ class Integers:
 
 @dataclass(frozen=True)
 class Grid:
-    """float32 scale and uint8 zero point of an activation."""
+    """The grid that an activation is rounded to: a float32 scale and a uint8 zero point."""
 
     scale: Array
     zero: Array
 
 
 def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dict[str, Integers]) -> None:
-    """Rewrite the graph in place.
+    """Write trained integers and scales into an exported float graph, in place.
 
     linears: weights (outputs × inputs) and the grids of their inputs, by the names of their modules in the graph;
     tables: embeddings. Raises KeyError where the graph has no such product.
@@ -54,7 +59,7 @@ def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dic
 
 
 class _Graph:
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: GraphProto) -> None:
         from onnx import helper, numpy_helper
 
         self.graph, self.node, self.tensor = graph, helper.make_node, numpy_helper.from_array
@@ -62,14 +67,15 @@ class _Graph:
         self.order = {name: i for i, name in enumerate(self.nodes)}
         self.read: dict[tuple[str, bytes, bytes], str] = {}
         #: New nodes, each with the node that it stands before or behind.
-        self.before: dict[str, list[Any]] = {}
-        self.behind: dict[str, list[Any]] = {}
+        self.before: dict[str, list[NodeProto]] = {}
+        self.behind: dict[str, list[NodeProto]] = {}
 
     def position(self, name: str) -> int:
-        """Where the product of a module stands."""
+        """The place of a module's product among the nodes of the graph."""
         return self.order[self._named(name, "MatMul", "Gemm").name]
 
     def linear(self, name: str, weight: Integers, grid: Grid) -> None:
+        """Let the product of a module read integers on both sides, and add its bias apart."""
         node = self._named(name, "MatMul", "Gemm")
         transposed = node.op_type == "MatMul"
         values = weight.values.T if transposed else weight.values
@@ -82,6 +88,7 @@ class _Graph:
             self.behind[node.name] = [self.node("Add", [f"{node.name}_product", bias], [out], f"{node.name}_bias")]
 
     def table(self, name: str, table: Integers) -> None:
+        """Let the lookup of an embedding read integers, and dequantize the rows that were looked up."""
         node = self._named(name, "Gather")
         stored = self._store(node.name, "table", table.values, table.scale, table.zero)
         out, rows = node.output[0], f"{node.name}_rows"
@@ -96,13 +103,13 @@ class _Graph:
         del self.graph.node[:]
         self.graph.node.extend(nodes)
 
-    def _named(self, name: str, *operators: str) -> Any:
+    def _named(self, name: str, *operators: str) -> NodeProto:
         found = next((n for end in operators if (n := self.nodes.get(f"{name}/{end}")) is not None), None)
         if found is None:
             raise KeyError(f"the graph has no {' or '.join(operators)} of {name}")
         return found
 
-    def _activation(self, node: Any, grid: Grid) -> str:
+    def _activation(self, node: NodeProto, grid: Grid) -> str:
         """The quantized and dequantized input of a node; what several read in the same way is made once."""
         source = node.input[0]
         key = (source, grid.scale.tobytes(), grid.zero.tobytes())
@@ -113,13 +120,13 @@ class _Graph:
             self._before(node, "DequantizeLinear", [f"{node.name}_input_quantized", *names], self.read[key])
         return self.read[key]
 
-    def _before(self, node: Any, operator: str, inputs: Iterable[str], output: str, **attributes: Any) -> None:
+    def _before(self, node: NodeProto, operator: str, inputs: Iterable[str], output: str, **attributes: Any) -> None:
         self.before.setdefault(node.name, []).append(
             self.node(operator, list(inputs), [output], f"{output}_{operator}", **attributes)
         )
 
     def _store(self, node: str, part: str, values: Array | None, scale: Array, zero: Array) -> list[str]:
-        """Write constants; their names, those of values first."""
+        """Write constants into the graph, and return their names, those of the values first."""
         parts = {"quantized": values, "scale": scale, "zero_point": zero}
         names = {f"{node}_{part}_{end}": array for end, array in parts.items() if array is not None}
         self.graph.initializer.extend(self.tensor(array, name) for name, array in names.items())

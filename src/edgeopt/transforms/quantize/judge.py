@@ -26,7 +26,7 @@ _KEPT = 50_000_000
 
 @dataclass(frozen=True)
 class Judged:
-    """What is known of each unit, a row or, where rows of one depend on one another, a document.
+    """How an int8 graph compares with the float one, for each unit: a row, or a document of dependent rows.
 
     kls: of the float logits' distribution to the int8 one, mean over its queries, in nats; of a score the squared
     difference over the float scores' variance. same: share of its queries (of tokens, where each has logits) whose
@@ -40,34 +40,45 @@ class Judged:
 
     @property
     def kl(self) -> float:
+        """The mean divergence of the units."""
         return float(self.kls.mean())
 
     @property
     def agreement(self) -> float | None:
+        """The share of predictions that are the same, mean over the units; None for scores."""
         return None if self.same is None else float(self.same.mean())
 
     @property
     def drop(self) -> float | None:
+        """How much lower the metric is in int8; None where it was not measured."""
         return None if self.difference is None else -self.difference(0.5).value
 
     def kl_bounds(self, confidence: float) -> Bounds:
+        """Bounds of the mean divergence, by a bootstrap of the units."""
         if len(self.kls) < 2:
             return Bounds(self.kl, 0.0, math.inf)
         return bootstrap(lambda weights: weights @ self.kls / weights.sum(1), np.ones(len(self.kls)), confidence)
 
     def agreement_bounds(self, confidence: float) -> Bounds:
-        """Wilson's, with a unit for a trial: of shares between 0 and 1 none varies more than one that is 0 or 1."""
+        """Wilson's bounds of the agreement, with a unit for a trial.
+
+        Of shares between 0 and 1 none varies more than one that is 0 or 1.
+        """
         assert self.same is not None
         return proportion(float(self.same.mean()), len(self.same), confidence)
 
     def drop_bounds(self, confidence: float) -> Bounds:
+        """Bounds of the drop, which are those of the difference the other way round."""
         assert self.difference is not None
         found = self.difference(confidence)
         return Bounds(-found.value, -found.high, -found.low)
 
 
 class Judge:
-    """Compares graphs with the float one on the same rows. metric: whether the task's first metric is measured, too."""
+    """Compares int8 graphs with the float one on the same rows.
+
+    metric: whether the task's first metric is measured, too.
+    """
 
     def __init__(self, graph: Path, folder: Path, split: Split, task: Task, *, metric: bool) -> None:
         self.encoder, self.task, self.split, self.measured = Encoder(folder, task.spec.max_length), task, split, metric
@@ -84,6 +95,7 @@ class Judge:
         return len(self.logits)
 
     def __call__(self, graph: Path) -> Judged:
+        """Run an int8 graph on the rows, and compare its answers with the float graph's."""
         outputs, found = self._run(graph)
         kls = self._by_unit([self._kl(a, b) for a, b in zip(self.logits, found, strict=True)])
         same = (
@@ -96,7 +108,7 @@ class Judge:
         )
 
     def _by_unit(self, values: list[float]) -> Array:
-        """Means over the queries of each row, or document, in whole."""
+        """The mean over all queries of each row, or of each document."""
         rows = np.array(self.features.rows[: len(values)])
         units = np.unique(np.array(self.split.documents)[rows] if self.split.documents else rows, return_inverse=True)[
             1

@@ -14,11 +14,12 @@ Range = tuple[np.float32, np.float32]
 class Observer(Protocol):
     """Sees the values of one tensor, one row of the data at a time."""
 
-    def add(self, values: Array) -> None: ...
+    def add(self, values: Array) -> None:
+        """Take in the values of one more row."""
 
 
 class MinMax:
-    """The widest range seen."""
+    """Keeps the widest range seen."""
 
     def __init__(self) -> None:
         self.low, self.high = np.float32(np.inf), np.float32(-np.inf)
@@ -31,7 +32,7 @@ class MinMax:
 
 
 class MovingAverage:
-    """The mean over the rows of each row's smallest and largest value, as ONNX Runtime's CalibMovingAverage."""
+    """Keeps the mean over the rows of each row's smallest and largest value, as ONNX Runtime's CalibMovingAverage."""
 
     def __init__(self) -> None:
         self.rows, self.low, self.high = 0, 0.0, 0.0
@@ -79,7 +80,7 @@ class Histogram:
 
     @property
     def edges(self) -> Array:
-        """(BINS + 1,): where the bins begin, and where the last ends."""
+        """Where the bins begin, and where the last ends, shape (BINS + 1,)."""
         half = self.BINS // 2
         return np.arange(-half, half + 1) * self.width
 
@@ -89,7 +90,7 @@ Ranging = MinMax | MovingAverage | Histogram
 
 
 class Channels:
-    """For each channel, the last axis: the largest magnitude and the mean."""
+    """Keeps the largest magnitude and the mean of each channel, which is the last axis."""
 
     def __init__(self) -> None:
         self.rows = 0

@@ -34,7 +34,8 @@ class Tolerance(Strict):
     kl: float | None = Field(
         None,
         gt=0,
-        description="mean KL divergence of the logits from the float ones, in nats; of scores their squared error ratio",
+        description="mean KL divergence of the logits from the float ones, in nats; "
+        "of scores their squared error ratio",
     )
     agreement: float | None = Field(None, gt=0, le=1, description="share of predictions that stay the same")
     rows: int = Field(2048, ge=1, description="at most so many rows are looked at")
@@ -46,15 +47,13 @@ class Tolerance(Strict):
         return self
 
     def bounds(self, judged: Judged) -> Bounds:
-        """Of what the margin is on, one-sided, each at what 95 % for all remedies together asks of one."""
+        """One-sided bounds of what the margin is on, each at what 95 % for all remedies together asks of one."""
         if self.max_drop is not None:
             return judged.drop_bounds(CONFIDENCE)
         return judged.kl_bounds(CONFIDENCE) if self.agreement is None else judged.agreement_bounds(CONFIDENCE)
 
     def excess(self, bounds: Bounds) -> tuple[float, float, float]:
-        """By how much the margin is missed: the value, and at least and at most so much; it holds where that is at most
-        0.
-        """
+        """(value, least, most): by how much the margin is missed, and that by its bounds; it holds where most ≤ 0."""
         if self.agreement is not None:
             return self.agreement - bounds.value, self.agreement - bounds.high, self.agreement - bounds.low
         margin = self.max_drop if self.max_drop is not None else self.kl
@@ -64,9 +63,10 @@ class Tolerance(Strict):
 
 @dataclass
 class Outcome:
-    """chosen: what the last graph was made with.
+    """What came of a search for remedies.
 
-    tried: each remedy with what it gave, in order. held: whether the margin does; None where the rows cannot tell.
+    chosen: what the graph that was left was made with. tried: each remedy with what it gave, in order. held: whether
+    the margin does; None where the rows cannot tell.
     """
 
     chosen: Remedies

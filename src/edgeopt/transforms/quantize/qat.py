@@ -10,7 +10,7 @@ float.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -27,7 +27,7 @@ from edgeopt.transforms.quantize import common
 from edgeopt.transforms.quantize.scope import Block, in_block, weighted
 
 if TYPE_CHECKING:
-    from edgeopt.models.fake_quant import Quantizers
+    from edgeopt.models.fake_quant import Activation, FakeQuantEmbedding, FakeQuantLinear, Quantizers
 
 #: Largest difference of a logit between torch and ONNX Runtime, as a share of the largest logit: a value that the one
 #: rounds up and the other down, after sums in another order, is one integer off from there on. 0.1 to 4 % are usual;
@@ -64,9 +64,10 @@ class QatParams(TrainedStepParams):
 
 
 class Qat(Transform[QatParams]):
-    """Train every weight while weights and activations are rounded as int8 will round them, and export that: ONNX
-    Runtime computes what was trained, but for the order of sums. Evaluation, and so the choice of a checkpoint, is of
-    the rounded model. Zeros that an earlier step pruned stay zero.
+    """Train every weight while weights and activations are rounded as int8 will round them, and export that.
+
+    ONNX Runtime computes what was trained, but for the order of sums. Evaluation, and so the choice of a checkpoint, is
+    of the rounded model. Zeros that an earlier step pruned stay zero.
     """
 
     name = "quantize.qat"
@@ -97,7 +98,8 @@ class Qat(Transform[QatParams]):
             found.append(
                 (
                     ("freeze_after",),
-                    f"ranges are observed for {params.observe:g} of the training, and kept after {params.freeze_after:g}",
+                    f"ranges are observed for {params.observe:g} of the training, "
+                    f"and kept after {params.freeze_after:g}",
                     "let 'freeze_after' be more than 'observe'",
                 )
             )
@@ -154,14 +156,14 @@ def write(path: Path, quantizers: Quantizers) -> None:
     from edgeopt.models.fake_quant import S8, U8, graph_name
     from edgeopt.transforms.quantize.int8_graph import Grid, Integers, write_qdq
 
-    def integers(module: Any, low: int, high: int, kind: str) -> Integers:
+    def integers(module: FakeQuantLinear | FakeQuantEmbedding, low: int, high: int, kind: str) -> Integers:
         scale, zero = (t.detach() for t in module.grid())
         values = (module.weight.detach() / scale).round().add(zero).clamp(low, high)
         if scale.dim():
             scale, zero = scale.flatten(), zero.expand_as(scale).flatten()
         return Integers(values.numpy().astype(kind), scale.numpy(), zero.numpy().astype(kind))
 
-    def grid(module: Any) -> Grid:
+    def grid(module: Activation) -> Grid:
         scale, zero = (t.detach().numpy() for t in module.grid())
         return Grid(scale, zero.astype("uint8"))
 

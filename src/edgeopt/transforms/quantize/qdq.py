@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeopt.export.graph_files import bare, load_graph, save_graph
 from edgeopt.export.tied import untie
-from edgeopt.transforms.quantize.observers import Range
+from edgeopt.transforms.quantize.observers import Array, Range
 from edgeopt.transforms.quantize.scope import OPERATORS, weighted
 from edgeopt.transforms.quantize.tables import to_int4
 from edgeopt.transforms.quantize.token_rows import as_rows
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 
 @dataclass(frozen=True)
 class Format:
-    """How numbers are written.
+    """How the numbers of an int8 graph are written.
 
     symmetric: activations have their zero in the middle. reduce_range: weights in 7 bits. wide: activations in 16 bits.
     int4: nodes that look up rows of tables in 4 bits.
@@ -31,9 +34,10 @@ class Format:
     int4: Sequence[str] = ()
 
 
-def load(path: Path) -> Any:
-    """The graph with its weights, tied ones apart, and the shapes that the quantizer needs, which are inferred without
-    the weights.
+def load(path: Path) -> ModelProto:
+    """The graph as the quantizer needs it: with its weights, tied ones apart, and with the shapes of its tensors.
+
+    The shapes are inferred without the weights.
     """
     from onnx import shape_inference
     from onnxruntime.quantization.quant_utils import add_infer_metadata
@@ -47,7 +51,7 @@ def load(path: Path) -> Any:
     return model
 
 
-def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], form: Format, path: Path) -> None:
+def quantize(model: ModelProto, ranges: Mapping[str, Range], excluded: Sequence[str], form: Format, path: Path) -> None:
     """Write the model, which is used up, with int8 products and tables.
 
     Only products with constant weights are quantized and their outputs stay float, because quantizing all operators,
@@ -92,7 +96,7 @@ def quantize(model: Any, ranges: Mapping[str, Range], excluded: Sequence[str], f
     save_graph(made, path)
 
 
-def dequantized(path: Path) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+def dequantized(path: Path) -> dict[str, Array]:
     """The matrices of the products as a quantized graph has them, by the name of the product's node."""
     from onnx import numpy_helper
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from edgeopt.spec.recipe import Strict
 from edgeopt.support.errors import bad_input
 from edgeopt.support.words import closest
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
 
 #: Operators whose constant weights become int8; Gather holds the embedding tables.
 OPERATORS = ["MatMul", "Gemm", "Gather"]
@@ -37,7 +40,10 @@ Block = Literal["all", "mlp", "attention"]
 Scope = Block | Patterns
 #: How the word table is stored.
 WordTable = Literal["int8", "int4"]
-WORD_TABLE = "of the word table, where the scope has it; int4: blocks of 32 with a scale each, half the bytes; onnxruntime alone reads it"
+WORD_TABLE = (
+    "of the word table, where the scope has it; int4: blocks of 32 with a scale each, half the bytes; "
+    "onnxruntime alone reads it"
+)
 SCOPE = "all: embeddings and head too; mlp or attention: those blocks alone; or patterns, see the table below"
 
 
@@ -54,7 +60,7 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def matching(patterns: Iterable[str], names: Sequence[str], key: str) -> set[str]:
-    """Of the names those that a pattern matches.
+    """Those of the names that a pattern matches.
 
     Raises InputError E106 for a pattern that matches none, and names parts that it may have meant. key: where the
     patterns stand in the step.
@@ -75,7 +81,7 @@ def matching(patterns: Iterable[str], names: Sequence[str], key: str) -> set[str
     return found
 
 
-def weighted(graph: Any) -> list[Any]:
+def weighted(graph: GraphProto) -> list[NodeProto]:
     """The nodes that have a constant matrix or table to quantize."""
     from onnx import TensorProto
 
@@ -84,7 +90,7 @@ def weighted(graph: Any) -> list[Any]:
     return [n for n in graph.node if n.op_type in OPERATORS and n.input[place[n.op_type]] in constants]
 
 
-def excluded(graph: Any, scope: Scope) -> list[str]:
+def excluded(graph: GraphProto, scope: Scope) -> list[str]:
     """Names of the nodes that stay in float: those outside the scope.
 
     Embeddings and head belong to "all". Raises InputError E106 where a pattern matches nothing or nothing is left.

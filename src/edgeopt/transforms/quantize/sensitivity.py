@@ -15,14 +15,14 @@ class Sensitive(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """Worst first. nodes: of the blocks that could hold one of the worst."""
+    """What each part costs alone in int8, worst first. nodes: of the blocks that could hold one of the worst."""
 
     blocks: list[Sensitive]
     nodes: list[Sensitive]
 
 
 def block_of(name: str) -> str:
-    """Attention or feed-forward part of a numbered layer, the embeddings, or the head."""
+    """The block that a node belongs to: attention or feed-forward part of a layer, the embeddings, or the head."""
     layer = re.match(r"(.*?/layer\.\d+)/", name)
     if layer:
         return f"{layer[1]}/{'attention' if 'attention/' in name else 'mlp'}"
@@ -36,8 +36,9 @@ def rank(
     worst: int | None = None,
     above: float | None = None,
 ) -> Ranking:
-    """Measure each block, then each node of the blocks that can hold one of the `worst` or one `above` a KL: a node
-    alone is taken to cost no more than its block. alone: the KL when these nodes are int8 and no others.
+    """Measure each block, then each node of the blocks that can hold one of the `worst` or one `above` a KL.
+
+    A node alone is taken to cost no more than its block. alone: the KL when these nodes are int8 and no others.
     """
     blocks: dict[str, list[str]] = {}
     for name in names:

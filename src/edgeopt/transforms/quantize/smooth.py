@@ -1,11 +1,12 @@
-"""SmoothQuant (Xiao et al. 2023, section 4): outlying channels of activations are made smaller and the weights' rows
-that they meet larger, which changes nothing in float and much in int8.
+"""SmoothQuant (Xiao et al. 2023, section 4): outlying channels of activations are evened out.
+
+They are made smaller and the weights' rows that they meet larger, which changes nothing in float and much in int8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.scope import weighted
 from edgeopt.transforms.quantize.tidy import drop_constants
 
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-def smooth(model: Any, largest: Mapping[str, Array], excluded: Sequence[str], alpha: float) -> int:
+
+def smooth(model: ModelProto, largest: Mapping[str, Array], excluded: Sequence[str], alpha: float) -> int:
     """Smooth the products behind each LayerNorm, in place; returns how many LayerNorms those are.
 
     largest: for each activation the largest magnitude of each channel. s = max|X|^alpha / max|W|^(1 - alpha), the
@@ -59,30 +63,30 @@ def smooth(model: Any, largest: Mapping[str, Array], excluded: Sequence[str], al
 
 
 def factors(activations: Array, weights: Array, alpha: float) -> Array:
-    """s for each channel; 1 for one that is always zero on either side."""
+    """The factor s of each channel; 1 for one that is always zero on either side."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = activations.astype(np.float64) ** alpha / weights.astype(np.float64) ** (1 - alpha)
     return np.where((activations > 0) & (weights > 0), np.maximum(found, 1e-5), 1.0).astype(np.float32)
 
 
-def _rows(weight: Array, node: Any) -> Array:
-    """The largest magnitude of what each input channel is multiplied by."""
+def _rows(weight: Array, node: NodeProto) -> Array:
+    """The largest magnitude of the weights that each input channel is multiplied by."""
     found: Array = np.abs(weight).max(0 if _transposed(node) else 1)
     return found
 
 
-def _transposed(node: Any) -> bool:
+def _transposed(node: NodeProto) -> bool:
     return any(a.name == "transB" and a.i for a in node.attribute)
 
 
-def _array(tensor: Any) -> Array:
+def _array(tensor: TensorProto) -> Array:
     from onnx import numpy_helper
 
     found: Array = numpy_helper.to_array(tensor)
     return found
 
 
-def _add(graph: Any, name: str, values: Array) -> str:
+def _add(graph: GraphProto, name: str, values: Array) -> str:
     from onnx import numpy_helper
 
     graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype=np.float32), name))

@@ -27,8 +27,9 @@ _SENSITIVITY_ROWS = 64
 
 
 class SmoothQuant(Strict):
-    """Channels of activations are divided by s, and the weights that they meet multiplied, where a LayerNorm comes
-    before (Xiao et al. 2023).
+    """How strongly outlying channels are evened out (Xiao et al. 2023).
+
+    Channels of activations are divided by s, and the weights that they meet multiplied, where a LayerNorm comes before.
     """
 
     alpha: float = Field(
@@ -37,7 +38,7 @@ class SmoothQuant(Strict):
 
 
 class StaticParams(StepParams):
-    """Activations unsigned 8 bit per tensor, weights signed 8 bit per channel."""
+    """How ranges are found and what becomes int8: activations unsigned by tensor, weights signed by channel."""
 
     calibration: Calibration = Calibration()
     activations: Literal["asymmetric", "symmetric"] = Field(
@@ -62,8 +63,9 @@ class StaticParams(StepParams):
     exclude_above: float | None = Field(None, gt=0, description="instead: the nodes whose KL is above this, in nats")
     policy: Literal["fixed", "auto"] = Field(
         "fixed",
-        description="auto: try remedies, cheapest first, until `tolerance` is sure to hold on rows that every training leaves out; where these cannot tell, "
-        "the nearest of those that cost no speed; suggests QAT where all are sure to miss it",
+        description="auto: try remedies, cheapest first, until `tolerance` is sure to hold on rows that every training "
+        "leaves out; where these cannot tell, the nearest of those that cost no speed; "
+        "suggests QAT where all are sure to miss it",
     )
     tolerance: policies.Tolerance | None = Field(None, description="with `policy: auto`; default: max_drop 0.005")
 
@@ -80,6 +82,7 @@ class StaticParams(StepParams):
 
     @property
     def margin(self) -> policies.Tolerance:
+        """The tolerance, or its default."""
         return self.tolerance or policies.Tolerance(max_drop=0.005)
 
 

@@ -7,12 +7,15 @@ with one scale for the table cost, in half of the bytes.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.tidy import drop_constants
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto
 
 #: Neighbors in a row that share scale and zero point.
 BLOCK = 32
@@ -20,7 +23,7 @@ BLOCK = 32
 ROWS = 2048
 
 
-def word_tables(graph: Any, excluded: Collection[str]) -> list[str]:
+def word_tables(graph: GraphProto, excluded: Collection[str]) -> list[str]:
     """Names of the nodes that look up rows of a table that is worth it, and can be cut into blocks."""
     sizes = {
         t.name: t.dims for t in graph.initializer if len(t.dims) == 2 and t.dims[0] >= ROWS and t.dims[1] % BLOCK == 0
@@ -28,9 +31,10 @@ def word_tables(graph: Any, excluded: Collection[str]) -> list[str]:
     return [n.name for n in graph.node if n.op_type == "Gather" and n.input[0] in sizes and n.name not in excluded]
 
 
-def to_int4(model: Any, names: Collection[str]) -> None:
-    """Let these nodes of a float or int8 graph read their tables in 4 bits, in place (onnxruntime's
-    GatherBlockQuantized).
+def to_int4(model: ModelProto, names: Collection[str]) -> None:
+    """Let these nodes of a float or int8 graph read their tables in 4 bits, in place.
+
+    They become onnxruntime's GatherBlockQuantized.
     """
     from onnx import helper, numpy_helper
 
@@ -75,8 +79,10 @@ def to_int4(model: Any, names: Collection[str]) -> None:
 
 
 def rounded(table: Array) -> tuple[Array, Array, Array]:
-    """(values, scales, zero points) of a float table (rows × width): values from 0 to 15 of its shape, the others of
-    (rows × width / BLOCK); a number is (value − zero point)·scale. Zero is a value of its own.
+    """(values, scales, zero points) of a float table in 4 bits; a number is (value − zero point)·scale.
+
+    The table is rows × width, and so are the values, from 0 to 15; the others are rows × width / BLOCK. Zero is a value
+    of its own.
     """
     blocks = table.reshape(table.shape[0], -1, BLOCK).astype(np.float32)
     low, high = np.minimum(blocks.min(-1), 0.0), np.maximum(blocks.max(-1), 0.0)
@@ -87,7 +93,7 @@ def rounded(table: Array) -> tuple[Array, Array, Array]:
     return values.reshape(table.shape).astype(np.uint8), scales, zeros.astype(np.uint8)
 
 
-def _packed(name: str, values: Array) -> Any:
+def _packed(name: str, values: Array) -> TensorProto:
     from onnx import TensorProto, helper
 
     flat = values.ravel()

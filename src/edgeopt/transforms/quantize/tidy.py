@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeopt.export.graph_files import bare
 
-Readers = dict[str, list[Any]]
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+#: The nodes that read a tensor, by its name.
+Readers = dict[str, list["NodeProto"]]
 
 
-def readers(graph: Any) -> Readers:
+def readers(graph: GraphProto) -> Readers:
     """The nodes that read each tensor."""
     found: Readers = {}
     for node in graph.node:
@@ -19,7 +23,7 @@ def readers(graph: Any) -> Readers:
     return found
 
 
-def shapes(model: Any) -> dict[str, tuple[int | str, ...]]:
+def shapes(model: ModelProto) -> dict[str, tuple[int | str, ...]]:
     """The shape of each tensor: sizes, names that equal sizes share, and "" for what is not known."""
     from onnx import shape_inference
 
@@ -32,7 +36,7 @@ def shapes(model: Any) -> dict[str, tuple[int | str, ...]]:
     }
 
 
-def is_product(node: Any, made: Mapping[str, Any]) -> bool:
+def is_product(node: NodeProto, made: Mapping[str, NodeProto]) -> bool:
     """Whether a node multiplies a dequantized activation by a dequantized constant.
 
     made: the node that makes each tensor.
@@ -45,7 +49,7 @@ def is_product(node: Any, made: Mapping[str, Any]) -> bool:
     return activation.input[0] in made and weight.input[0] not in made
 
 
-def float_residuals(graph: Any) -> None:
+def float_residuals(graph: GraphProto) -> None:
     """Let nothing but products read rounded activations: rounding the residual sum costs time and accuracy.
 
     Rows of tables stay as they are, because runtimes look up their integers.
@@ -65,9 +69,10 @@ def float_residuals(graph: Any) -> None:
                 node.input[i] = rounded[name]
 
 
-def share(model: Any) -> None:
-    """Keep one of all nodes that compute the same from the same: exporters ask for the same shape in each attention
-    block.
+def share(model: ModelProto) -> None:
+    """Keep one of all nodes that compute the same from the same.
+
+    Exporters ask for the same shape in each attention block.
     """
     from onnx import TensorProto, numpy_helper
 
@@ -109,7 +114,7 @@ def share(model: Any) -> None:
             graph.node.append(node)
 
 
-def drop_unused(graph: Any) -> None:
+def drop_unused(graph: GraphProto) -> None:
     """Drop nodes and constants that nothing reads."""
     used = {o.name for o in graph.output}
     kept = []
@@ -122,7 +127,7 @@ def drop_unused(graph: Any) -> None:
     drop_constants(graph, {t.name for t in graph.initializer} - used)
 
 
-def drop_constants(graph: Any, names: Collection[str]) -> None:
+def drop_constants(graph: GraphProto, names: Collection[str]) -> None:
     """Drop constants without copying the others, which may be gigabytes."""
     for i in reversed([i for i, t in enumerate(graph.initializer) if t.name in names]):
         del graph.initializer[i]

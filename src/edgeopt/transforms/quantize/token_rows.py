@@ -1,6 +1,7 @@
-"""An int8 graph in the form that runtimes compute quickest: tokens as the rows of one matrix, so that a product is a
-Gemm with its bias inside, from where it is multiplied to where heads are told apart. What it computes stays the same,
-but for the biases, which become 32-bit integers of a product's own scale.
+"""An int8 graph in the form that runtimes compute quickest: tokens as the rows of one matrix.
+
+So a product is a Gemm with its bias inside, from where it is multiplied to where heads are told apart. What the graph
+computes stays the same, but for the biases, which become 32-bit integers of a product's own scale.
 
 ONNX Runtime has one integer kernel for a Gemm; a MatMul of three axes needs a second pass over its output for the
 bias. It makes a float Gemm of a matrix MatMul with an Add, and of a Gemm whose output is read both as it is and
@@ -10,11 +11,15 @@ keep their axes.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from edgeopt.transforms.quantize import tidy
+from edgeopt.transforms.quantize.observers import Array
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 #: Operators that treat every number, or every token, by itself: they do not mind in which shape tokens come.
 _TOKENWISE = {
@@ -35,8 +40,9 @@ _TOKENWISE = {
 
 
 class _Matrix(NamedTuple):
-    """A tensor of tokens as a matrix: its name, the axes that its rows stand for, by what shape inference calls them,
-    and how many columns it has.
+    """A tensor of tokens as a matrix.
+
+    axes: what its rows stand for, by what shape inference calls them. width: how many columns it has.
     """
 
     name: str
@@ -44,7 +50,7 @@ class _Matrix(NamedTuple):
     width: int
 
 
-def as_rows(model: Any) -> None:
+def as_rows(model: ModelProto) -> None:
     """Rewrite a graph in QDQ form in place. Its nodes are in topological order."""
     tidy.share(model)
     tidy.float_residuals(model.graph)
@@ -54,22 +60,18 @@ def as_rows(model: Any) -> None:
 
 
 class _Rows:
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: ModelProto) -> None:
         from onnx import helper, numpy_helper
 
         graph = model.graph
-        self.graph, self.node, self.array, self.tensor = (
-            graph,
-            helper.make_node,
-            numpy_helper.to_array,
-            numpy_helper.from_array,
-        )
+        self.graph, self.node = graph, helper.make_node
+        self.array, self.tensor = numpy_helper.to_array, numpy_helper.from_array
         self.shapes = tidy.shapes(model)
         self.constants = {t.name: t for t in graph.initializer}
         self.made = {name: n for n in graph.node for name in n.output}
         self.readers = tidy.readers(graph)
         self.products = {n.output[0] for n in graph.node if tidy.is_product(n, self.made)}
-        self.nodes: list[Any] = []
+        self.nodes: list[NodeProto] = []
         self.matrices: dict[str, _Matrix] = {}
         #: Tensors that there is only the matrix of.
         self.gone: set[str] = set()
@@ -79,6 +81,7 @@ class _Rows:
         self.sizes: dict[tuple[int | str, ...], str] = {}
 
     def rewrite(self) -> None:
+        """Put the products on matrices, node by node in the graph's order, and what needs the axes back on them."""
         for node in list(self.graph.node):
             if node.op_type == "QuantizeLinear":
                 self._flatten(node.input[0], node)
@@ -95,13 +98,13 @@ class _Rows:
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
 
-    def _multiplies(self, node: Any) -> bool:
+    def _multiplies(self, node: NodeProto) -> bool:
         """Whether a node multiplies a dequantized activation, that is a matrix now, by a dequantized matrix."""
         return node.output[0] in self.products and (
             len(node.input) == 2 if node.op_type == "Gemm" else node.input[0] in self.matrices
         )
 
-    def _flatten(self, name: str, reader: Any) -> None:
+    def _flatten(self, name: str, reader: NodeProto) -> None:
         """Make the matrix of what is quantized for a product."""
         second = [n for dq in self.readers.get(reader.output[0], []) for n in self.readers.get(dq.output[0], [])]
         width = next(
@@ -122,7 +125,7 @@ class _Rows:
             self.nodes.append(self.node("Shape", [name], [f"{name}_axes"], f"{name}_axes", end=len(axes)))
         self.matrices[name] = _Matrix(matrix, axes, width)
 
-    def _product(self, node: Any) -> None:
+    def _product(self, node: NodeProto) -> None:
         """Write a product, with the bias that is added to it."""
         out, added = node.output[0], self._bias(node)
         matrix = self.matrices.get(node.input[0])
@@ -148,9 +151,10 @@ class _Rows:
         """The sizes of a product's constant matrix."""
         return list(self.constants[self.made[dequantized].input[0]].dims)
 
-    def _bias(self, node: Any) -> tuple[Any, str] | None:
-        """The addition of a constant behind a product, and the constant dequantized from 32-bit integers; None where
-        there is no such addition, or a scale so small that the integers would not do.
+    def _bias(self, node: NodeProto) -> tuple[NodeProto, str] | None:
+        """The addition of a constant behind a product, and the constant dequantized from 32-bit integers.
+
+        None where there is no such addition, or a scale so small that the integers would not do.
         """
         readers = self.readers.get(node.output[0], [])
         if len(readers) != 1 or readers[0].op_type != "Add":
@@ -175,7 +179,7 @@ class _Rows:
         self.nodes.append(self.node("DequantizeLinear", given, [name], f"{name}_DequantizeLinear", axis=0))
         return readers[0], name
 
-    def _moves(self, node: Any) -> bool:
+    def _moves(self, node: NodeProto) -> bool:
         """Whether all that a tokenwise node reads is a matrix of the same shape, or the same for each token."""
         found = {name: self.shapes.get(name, ()) for name in node.input if name in self.matrices}
         rest = [self.constants.get(name) for name in node.input if name and name not in found]
@@ -186,7 +190,7 @@ class _Rows:
         limit = 0 if node.op_type.endswith("uantizeLinear") else 1
         return all(len(t.dims) <= limit for t in rest if t is not None)
 
-    def _move(self, node: Any) -> None:
+    def _move(self, node: NodeProto) -> None:
         like = next(self.matrices[name] for name in node.input if name in self.matrices)
         for i, name in enumerate(node.input):
             if name in self.matrices:
@@ -199,8 +203,8 @@ class _Rows:
         self.gone.add(name)
         return f"{name}_rows"
 
-    def _as_before(self, node: Any) -> None:
-        """A node that needs the axes; but what is only given another shape may be a matrix as well."""
+    def _as_before(self, node: NodeProto) -> None:
+        """Write a node that needs the axes; but what is only given another shape may be a matrix as well."""
         shape = self.constants.get(node.input[1]) if node.op_type == "Reshape" else None
         if node.op_type == "Reshape" and node.input[0] in self.gone and (shape is None or self.array(shape).all()):
             node.input[0] = self.matrices[node.input[0]].name
@@ -218,6 +222,6 @@ class _Rows:
         self.nodes.append(self.node("Concat", [self.sizes[matrix.axes], width], [shape], shape, axis=0))
         self.nodes.append(self.node("Reshape", [matrix.name, shape], [name], f"{name}_Reshape"))
 
-    def _constant(self, name: str, values: Any, kind: Any = np.int64) -> str:
+    def _constant(self, name: str, values: Array, kind: type[np.generic] = np.int64) -> str:
         self.graph.initializer.append(self.tensor(np.asarray(values).astype(kind), name))
         return name
