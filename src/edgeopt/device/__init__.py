@@ -1,1 +1,4 @@
-"""What runs where edgeopt is not: files copied into bundles, which import the standard library and the runtime alone."""
+"""What runs where edgeopt is not: files copied into bundles.
+
+They import the standard library and the runtime alone.
+"""

@@ -22,8 +22,10 @@ _WARM_WINDOW, _WARM_LIMIT, _STARTS = 10, 60, 9
 
 
 def selftest(folder: Path) -> dict[str, Any]:
-    """Largest absolute difference of a logit, the text that has it, and the first whose label is another though two
-    logits were further apart than the tolerance. A logit that is no number fails.
+    """Hold the model's logits against those that were expected; a logit that is no number fails.
+
+    Of the answer: the largest absolute difference of a logit, the text that has it, and the first text whose label is
+    another though two logits were further apart than the tolerance.
     """
     given, model = json.loads((folder / "selftest.json").read_text(encoding="utf-8")), Model(folder)
     wanted, limit = [np.array(row) for row in given["logits"]], given["tolerance"]
@@ -84,7 +86,7 @@ def batch(rows: list[dict[str, Any]], sequence: int | str) -> dict[str, Any]:
     return {name: np.concatenate([np.resize(r[name], (1, int(sequence))) for r in rows]) for name in rows[0]}
 
 
-def timed(session: Any, feeds: list[Any], queries: int, max_seconds: float) -> list[float]:
+def timed(session: onnxruntime.InferenceSession, feeds: list[Any], queries: int, max_seconds: float) -> list[float]:
     """Milliseconds of each query, once ten of them are within a tenth of the ten before."""
     samples: list[float] = []
     warm, end = time.monotonic() + max_seconds / 4, time.monotonic() + max_seconds
@@ -97,19 +99,22 @@ def timed(session: Any, feeds: list[Any], queries: int, max_seconds: float) -> l
 
 
 def steady(samples: list[float]) -> bool:
+    """Whether the median of the last ten is within a tenth of that of the ten before."""
     late, early = samples[-_WARM_WINDOW:], samples[-2 * _WARM_WINDOW : -_WARM_WINDOW]
     return len(early) == _WARM_WINDOW and bool(abs(np.median(late) - np.median(early)) <= 0.1 * np.median(early))
 
 
-def query(session: Any, feed: dict[str, Any]) -> float:
+def query(session: onnxruntime.InferenceSession, feed: dict[str, Any]) -> float:
+    """Milliseconds that one query takes."""
     begun = time.perf_counter_ns()
     session.run(None, feed)
     return (time.perf_counter_ns() - begun) / 1e6
 
 
 def fresh_start(folder: Path) -> dict[str, Any]:
-    """Opening the files and answering one query in a copy of this process, which has only imported the runtime:
-    milliseconds, and the largest resident size in bytes.
+    """Milliseconds to open the files and answer one query, and the largest resident size in bytes.
+
+    Measured in a copy of this process, which has only imported the runtime.
     """
     reader, writer = os.pipe()
     child = os.fork()

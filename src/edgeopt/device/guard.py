@@ -1,5 +1,6 @@
-"""What edgeopt and a bundle's scripts have in common: which options of ONNX Runtime a session.json may set, and that a
-process ends with the one that started it. The standard library alone, because it is copied into bundles.
+"""What edgeopt and a bundle's scripts have in common; the standard library alone, because it is copied into bundles.
+
+Which options of ONNX Runtime a session.json may set, and that a process ends with the one that started it.
 """
 
 import ctypes
@@ -9,7 +10,11 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnxruntime import SessionOptions
 
 #: More threads than this start no quicker on any machine that edgeopt is for, and a million of them hang it.
 MAX_THREADS = 256
@@ -24,7 +29,7 @@ _FATAL = 4  # the runtime's logging.h
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
-def problem(options: Any) -> "str | None":
+def problem(options: object) -> "str | None":
     """What is wrong with options out of a session.json, in words, if anything."""
     if not isinstance(options, dict):
         return "its options are not an object"
@@ -38,7 +43,7 @@ def problem(options: Any) -> "str | None":
     return None
 
 
-def _range(name: Any, value: Any) -> "str | None":
+def _range(name: object, value: object) -> "str | None":
     """What an option may be, where it is something else; `no` where it may not be set."""
     if name == "intra_op_num_threads":
         return None if type(value) is int and 0 <= value <= MAX_THREADS else f"0 to {MAX_THREADS}"
@@ -58,7 +63,7 @@ def _range(name: Any, value: Any) -> "str | None":
     return "no"
 
 
-def session_options(ort: Any, options: Any) -> Any:
+def session_options(ort: ModuleType, options: "dict[str, Any]") -> "SessionOptions":
     """SessionOptions with these. ort: the module onnxruntime. Raises ValueError for what `problem` finds."""
     if wrong := problem(options):
         raise ValueError(f"session.json is refused: {wrong}")
@@ -70,7 +75,7 @@ def session_options(ort: Any, options: Any) -> Any:
     return settings
 
 
-def set_options(ort: Any, options: Any, given: Any) -> None:
+def set_options(ort: ModuleType, options: "SessionOptions", given: "dict[str, Any]") -> None:
     """Set what is given. Model cards and README have these lines, with the constants written out: export/session.py."""
     for name, value in given.items():
         if name == OPTIMIZERS:

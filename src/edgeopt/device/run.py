@@ -1,4 +1,4 @@
-"""Serve this model with onnxruntime and tokenizers alone: python run.py "A text." ["The second text of a pair."]"""
+"""Serves a bundle's model with onnxruntime and tokenizers alone: on the command line, or as a `Model` in Python."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from guard import session_options  # type: ignore[import-not-found]
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime from 1.29 on collects figures otherwise
 import onnxruntime
 import tokenizers
+
+USAGE = 'Serve this model with onnxruntime and tokenizers alone: python run.py "A text." ["The second text of a pair."]'
 
 
 class Model:
@@ -43,6 +45,7 @@ class Model:
         return {name: np.array([values], dtype=np.int64) for name, values in found.items() if name in self.inputs}
 
     def logits(self, *texts: str) -> Any:
+        """The model's outputs for one text, or for the two of a pair, one number for each label."""
         return self.session.run(["logits"], self.feed(*texts))[0][0]
 
     def answer(self, *texts: str) -> tuple[str | float, float | None]:
@@ -59,5 +62,5 @@ if __name__ == "__main__":
     try:
         label, probability = model.answer(*sys.argv[1:])
     except ValueError as error:
-        sys.exit(f"{__doc__}\n{error}")
+        sys.exit(f"{USAGE}\n{error}")
     print(label if probability is None else f"{label}\t{probability:.4f}")

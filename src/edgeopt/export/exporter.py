@@ -30,7 +30,9 @@ Query = Callable[[Mapping[str, Any]], Any]
 
 @dataclass(frozen=True)
 class ExportInput:
-    """state: what is exported. fp32: the ONNX state it was quantized from, or the same state; None where it was trained
+    """The states that an exporter may write from.
+
+    state: what is exported. fp32: the ONNX state it was quantized from, or the same state; None where it was trained
     in int8 and never had a float graph. torch: the torch state that the graph was made from; None where training for
     int8 followed it. max_length: the most tokens that a query may have.
     """
@@ -43,11 +45,11 @@ class ExportInput:
 
 @dataclass(frozen=True)
 class Exported:
-    """artifact: the file that is measured, relative to the folder; tokenizer.json is in the folder.
+    """What an exporter wrote into its folder, where tokenizer.json is, too.
 
-    settings: what it has to be opened with on any machine, as `Exporter.open` takes it. optimized: where the graph is
-    to be saved as the runtime optimizes it, once it is known with which options that is quickest. precision: of its
-    weights; None: the graph's.
+    artifact: the file that is measured, relative to the folder. settings: what it has to be opened with on any machine,
+    as `Exporter.open` takes it. optimized: where the graph is to be saved as the runtime optimizes it, once it is known
+    with which options that is quickest. precision: of its weights; None: the graph's.
     """
 
     artifact: Path
@@ -88,9 +90,7 @@ class Exporter(ABC):
         """Write into an empty folder what the runtime loads. options: all of `known_options`."""
 
     def variants(self) -> dict[str, dict[str, Any]]:
-        """Ways of writing that `auto` measures: options by what tells them apart, the default first, whose name is
-        empty.
-        """
+        """Ways of writing that `auto` measures: options by what tells them apart; the default is first, named ""."""
         return {"" if i == 0 else padding: {"padding": padding} if i else {} for i, padding in enumerate(self.paddings)}
 
     @property
@@ -99,6 +99,7 @@ class Exporter(ABC):
         return {**self.options, **({"padding": self.paddings[0]} if len(self.paddings) > 1 else {})}
 
     def padding(self, options: Mapping[str, Any]) -> Padding:
+        """What the options say that queries are padded to, or the exporter's default."""
         found: Padding = options.get("padding", self.paddings[0])
         return found
 
@@ -119,9 +120,10 @@ class Exporter(ABC):
         return session.changes(threads)
 
     def loading(self, lengths: Sequence[int] | None) -> str:
-        """Lines of Python for the model card: given `folder`, `file`, `options` from session.json and, where queries
-        are padded, their `lengths`, they define `run(feeds)`, which returns logits. Empty: the file is loaded as ONNX
-        files are.
+        """Lines of Python for the model card, which define `run(feeds)`, a function that returns logits.
+
+        They are given `folder`, `file`, `options` from session.json and, where queries are padded, their `lengths`.
+        Empty: the file is loaded as ONNX files are.
         """
         return ""
 
@@ -139,7 +141,7 @@ class Runnable:
         return exporter(self.format)
 
     def open(self, options: Options) -> Query:
-        """options: on top of the file's settings."""
+        """Open the file; options: on top of its settings."""
         return self.exporter.open(self.path, {**self.settings, **options})
 
     def as_json(self) -> dict[str, Any]:
@@ -162,6 +164,7 @@ def exporter(name: str) -> Exporter:
 
 
 def exporter_names() -> list[str]:
+    """The names of all installed exporters, in their order."""
     return sorted(EXPORTERS)
 
 
@@ -190,4 +193,5 @@ def absent(made: Exporter) -> list[str]:
 
 
 def install_command(made: Exporter) -> str:
+    """The command that installs what the exporter needs."""
     return install(made.extra) if made.extra else f"pip install {' '.join(made.needs)}"

@@ -1,5 +1,6 @@
-"""The files of a model. protobuf holds 2 GB at most, so that the weights of a larger ONNX graph stand in files beside
-it; what copies, measures, reads or writes a graph does it here, with all of its files.
+"""The files of a model: what copies, measures, reads or writes a graph does it here, with all of its files.
+
+protobuf holds 2 GB at most, so that the weights of a larger ONNX graph stand in files beside it.
 
 A file that ONNX calls external data is taken from the graph's own folder alone, whatever the graph says.
 """
@@ -8,14 +9,17 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeopt.support.errors import bad_input
 from edgeopt.support.files import file_digest, key_of
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 #: Bytes of weights that are written into the graph's own file; of more than that the larger ones go into the file
 #: beside it. protobuf cannot write 2 GiB, and a library that changes such a graph adds to it.
@@ -109,7 +113,7 @@ def settle(path: Path, target: Path) -> None:
         save_graph(load_graph(path), target)
 
 
-def structure_of(path: Path) -> Any:
+def structure_of(path: Path) -> ModelProto:
     """The graph without the weights that stand beside it, which `array_of` reads.
 
     Raises InputError E411 as `files_of`.
@@ -119,7 +123,7 @@ def structure_of(path: Path) -> Any:
     return model
 
 
-def load_graph(path: Path, *, structure: Path | None = None) -> Any:
+def load_graph(path: Path, *, structure: Path | None = None) -> ModelProto:
     """The graph with all of its weights in memory.
 
     structure: a file of the same graph with more in it, whose weights stand where those of `path` do. Raises InputError
@@ -136,7 +140,7 @@ def load_graph(path: Path, *, structure: Path | None = None) -> Any:
     return model
 
 
-def save_graph(model: Any, path: Path) -> None:
+def save_graph(model: ModelProto, path: Path) -> None:
     """Write a graph whose weights are in memory, and leave it as it is.
 
     More than `INSIDE` bytes of weights are written beside.
@@ -159,9 +163,10 @@ def save_graph(model: Any, path: Path) -> None:
     onnx.save(written, str(path))
 
 
-def bare(model: Any, smallest: int = 1 << 16) -> Any:
-    """A copy of a graph without the weights of so many bytes or more, which only keep name, type and shape: for what
-    asks for shapes, and could not take 2 GB.
+def bare(model: ModelProto, smallest: int = 1 << 16) -> ModelProto:
+    """A copy of a graph without the weights of so many bytes or more, which only keep name, type and shape.
+
+    It is for what asks for shapes, and could not take 2 GB.
     """
     import onnx
 
@@ -176,7 +181,7 @@ def bare(model: Any, smallest: int = 1 << 16) -> Any:
     return made
 
 
-def placeholder(name: str, data_type: int, dims: Any) -> Any:
+def placeholder(name: str, data_type: int, dims: Iterable[int]) -> TensorProto:
     """A tensor without its numbers, which are nowhere."""
     from onnx import TensorProto
 
@@ -185,7 +190,7 @@ def placeholder(name: str, data_type: int, dims: Any) -> Any:
     return made
 
 
-def array_of(tensor: Any, folder: Path) -> Array:
+def array_of(tensor: TensorProto, folder: Path) -> Array:
     """The numbers of a tensor, read from its file where they stand in one: none are kept in memory.
 
     folder: the graph's.
@@ -201,7 +206,7 @@ def array_of(tensor: Any, folder: Path) -> Array:
     return np.memmap(folder / at["location"], kind, "r", int(at.get("offset", 0)), shape)
 
 
-def bytes_of(tensor: Any) -> int:
+def bytes_of(tensor: TensorProto) -> int:
     """Bytes that a tensor's numbers take in a file."""
     from onnx import TensorProto, helper
 
@@ -215,7 +220,7 @@ def bytes_of(tensor: Any) -> int:
     )
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> ModelProto:
     import onnx
 
     try:
@@ -226,7 +231,7 @@ def _read(path: Path) -> Any:
         raise _unreadable(path, " ".join(str(error).split())[:200]) from None
 
 
-def _beside(path: Path, model: Any) -> list[Path]:
+def _beside(path: Path, model: ModelProto) -> list[Path]:
     """The files of a graph's external data, each once, in the order in which the graph names them."""
     found = dict[str, Path]()
     for tensor in filter(_external, _tensors(model)):
@@ -261,13 +266,13 @@ def _unreadable(path: Path, why: str) -> Exception:
     )
 
 
-def _external(tensor: Any) -> bool:
+def _external(tensor: TensorProto) -> bool:
     from onnx import TensorProto
 
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
-def _point(tensor: Any, name: str, offset: int, length: int) -> None:
+def _point(tensor: TensorProto, name: str, offset: int, length: int) -> None:
     """Let the numbers of a tensor stand in a file."""
     from onnx import TensorProto
 
@@ -277,34 +282,34 @@ def _point(tensor: Any, name: str, offset: int, length: int) -> None:
         tensor.external_data.add(key=key, value=value)
 
 
-def _raw(tensor: Any) -> bytes:
+def _raw(tensor: TensorProto) -> bytes:
     from onnx import numpy_helper
 
     return bytes(tensor.raw_data) if tensor.HasField("raw_data") else numpy_helper.to_array(tensor).tobytes()
 
 
-def _rename(model: Any, names: dict[str, str]) -> None:
+def _rename(model: ModelProto, names: dict[str, str]) -> None:
     for tensor in _tensors(model):
         for entry in tensor.external_data:
             if entry.key == "location":
                 entry.value = names[entry.value]
 
 
-def _tensors(model: Any) -> Iterator[Any]:
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
     """Every tensor of a model: constants of the graph, of its nodes, of the graphs inside them, and of functions."""
     yield from _of_graph(model.graph)
     for function in model.functions:
         yield from _of_nodes(function.node)
 
 
-def _of_graph(graph: Any) -> Iterator[Any]:
+def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
     yield from _of_nodes(graph.node)
 
 
-def _of_nodes(nodes: Any) -> Iterator[Any]:
+def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
             yield from (t for t in (attribute.t, *attribute.tensors) if t.data_type)
@@ -314,7 +319,8 @@ def _of_nodes(nodes: Any) -> Iterator[Any]:
                 yield from _of_graph(graph)
 
 
-def _copy_fields(source: Any, target: Any, but: str) -> None:
+def _copy_fields(source: ModelProto | GraphProto, target: ModelProto | GraphProto, but: str) -> None:
+    """Copy all fields of a message into an empty one of its kind, but for the one of that name."""
     for field, value in source.ListFields():
         if field.name == but:
             continue

@@ -16,12 +16,15 @@ import textwrap
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeopt.device import guard
 from edgeopt.device.guard import LEVEL, OPTIMIZERS, session_options
 from edgeopt.export.graph_files import DATA, is_large
 from edgeopt.support.errors import bad_input
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Options = Mapping[str, Any]
 
@@ -44,7 +47,7 @@ def defaults(threads: int) -> dict[str, Any]:
     return {"intra_op_num_threads": threads, **({"session.force_spinning_stop": "1"} if threads > 1 else {})}
 
 
-def open_session(path: Path, options: Options = QUIET) -> Any:
+def open_session(path: Path, options: Options = QUIET) -> InferenceSession:
     """A CPU session with these options.
 
     The lines of the model card do the same. Raises ValueError for options that no session.json may set.
@@ -53,16 +56,17 @@ def open_session(path: Path, options: Options = QUIET) -> Any:
 
 
 def save_optimized(path: Path, options: Options, to: Path) -> dict[str, Any]:
-    """Write the graph as the runtime optimizes it for this processor, in the runtime's own format where `to` ends in
-    .ort; returns the options to open that file with. No optimization may run over it again: the runtime would fuse what
-    it was told to leave apart.
+    """Write the graph as the runtime optimizes it for this processor; returns the options to open that file with.
+
+    It is in the runtime's own format where `to` ends in .ort. No optimization may run over it again: the runtime would
+    fuse what it was told to leave apart.
     """
     _opened(path, options, to)
     return {**{k: v for k, v in options.items() if k not in KERNELS}, "graph_optimization_level": "ORT_DISABLE_ALL"}
 
 
-def _opened(path: Path, options: Options, to: Path | None = None) -> Any:
-    """to: where the runtime is to write the optimized graph, which only we say, and no options."""
+def _opened(path: Path, options: Options, to: Path | None = None) -> InferenceSession:
+    """A CPU session. to: where the runtime is to write the optimized graph, which only we say, and no options."""
     import onnxruntime as ort
 
     settings = session_options(ort, dict(options))
@@ -77,8 +81,10 @@ def _opened(path: Path, options: Options, to: Path | None = None) -> Any:
 
 @functools.cache
 def option_lines() -> str:
-    """Lines of Python for who has no edgeopt, that give `options`, an onnxruntime.SessionOptions, what session.json in
-    `folder` says of `file`, as far as `guard` lets it: its own lines, with its constants written out.
+    """Lines of Python, for who has no edgeopt, that set what session.json in `folder` says of `file`.
+
+    They set it of `options`, an onnxruntime.SessionOptions, as far as `guard` lets it: they are its own lines, with its
+    constants written out.
     """
     _, lines = inspect.getsource(guard.set_options).split('"""\n')
     lines = (
@@ -92,15 +98,17 @@ def option_lines() -> str:
     return lines
 
 
-def input_names(session: Any) -> list[str]:
+def input_names(session: InferenceSession) -> list[str]:
+    """The names of a graph's inputs, in their order."""
     return [i.name for i in session.get_inputs()]
 
 
 def onnx_query(path: Path, options: Options, *, limited: bool = False) -> Callable[[Mapping[str, Any]], Any]:
-    """The output `logits` of a graph, or its first where none has that name, for a feed of which it takes the inputs
-    that it has. limited: a query that takes longer than PATIENCE is broken off; the watch costs a tenth of a
-    millisecond, so not where time is measured. Raises InputError E131 where the graph does not open, and a query E212
-    where the runtime fails or is broken off.
+    """A query that gives the output `logits` of a graph, or its first where none has that name.
+
+    Of its feed it takes the inputs that the graph has. limited: a query that takes longer than PATIENCE is broken off;
+    the watch costs a tenth of a millisecond, so not where time is measured. Raises InputError E131 where the graph does
+    not open, and a query E212 where the runtime fails or is broken off.
     """
     try:
         session = open_session(path, options)
@@ -134,11 +142,12 @@ def told(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _limited(session: Any) -> Callable[..., Any]:
+def _limited(session: InferenceSession) -> Callable[..., Any]:
+    """The session's `run`, which raises TimeoutError after PATIENCE."""
     import onnxruntime as ort
 
     def run(outputs: list[str], feed: Mapping[str, Any]) -> Any:
-        """Raises TimeoutError. The runtime looks at the flag before each node, of a loop's body too."""
+        # the runtime looks at the flag before each node, of a loop's body too
         options, late = ort.RunOptions(), threading.Event()
 
         def stop() -> None:

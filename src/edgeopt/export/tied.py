@@ -1,18 +1,21 @@
-"""A matrix that words are looked up in and that their scores are made by, stored once: the exporter writes it a second
-time, turned.
+"""A matrix that words are looked up in and that their scores are made by, stored once.
 
-In a float graph the product reads the table through a Transpose, which runtimes compute once, when they load the file.
-For int8 the two are taken apart again, because a table and a product are rounded in different ways.
+torch's exporter writes it a second time, turned. In a float graph the product reads the table through a Transpose,
+which runtimes compute once, when they load the file. For int8 the two are taken apart again, because a table and a
+product are rounded in different ways.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeopt.export.graph_files import load_graph, placeholder, save_graph, structure_of
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
 
 #: How the second one of two tied matrices is called, which is no parameter of its own.
 TIED = "_tied"
@@ -31,8 +34,8 @@ def tie(path: Path) -> int:
     return count
 
 
-def tie_model(model: Any) -> int:
-    """The same of a graph whose weights are in memory."""
+def tie_model(model: ModelProto) -> int:
+    """Tie the matrices of a graph whose weights are in memory, in place; returns how many were stored twice."""
     from onnx import helper, numpy_helper
 
     graph, found = model.graph, {}
@@ -53,8 +56,8 @@ def tie_model(model: Any) -> int:
     return len(found)
 
 
-def untie(model: Any) -> Any:
-    """Let each product read a matrix of its own again, in place; the model.
+def untie(model: ModelProto) -> ModelProto:
+    """Let each product of a tied graph read a matrix of its own again, in place; returns the graph.
 
     Of weights that are elsewhere there is only the shape.
     """
@@ -76,9 +79,10 @@ def untie(model: Any) -> Any:
     return model
 
 
-def _candidates(graph: Any) -> list[tuple[str, str]]:
-    """(table, matrix) by name, where the one is looked up in, the other multiplied by, and their shapes are each
-    other's turned.
+def _candidates(graph: GraphProto) -> list[tuple[str, str]]:
+    """Names (table, matrix) of what may be one matrix stored twice.
+
+    The one is looked up in, the other multiplied by, and their shapes are each other's turned.
     """
     from onnx import TensorProto
 

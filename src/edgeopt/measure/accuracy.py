@@ -22,7 +22,7 @@ from edgeopt.tasks.encode import Encoder
 def outputs_of(
     graph: Path, folder: Path, split: Split, task: Task, progress: Progress, title: str, options: Options = QUIET
 ) -> np.ndarray[Any, np.dtype[Any]]:
-    """What `answers_of` gives for a graph in ONNX Runtime. options: the session's.
+    """The task's outputs by a graph in ONNX Runtime, as `answers_of` gives them. options: the session's.
 
     A thread for each processor answers rows by itself: on short texts that is quicker than all of them on one row, and
     the sums are the same.
@@ -35,7 +35,7 @@ def outputs_of(
 def torch_outputs_of(
     folder: Path, split: Split, task: Task, progress: Progress, title: str
 ) -> tuple[np.ndarray[Any, np.dtype[Any]], str]:
-    """The same of the FP32 model that torch runs, on the GPU where there is one; and what that is."""
+    """The task's outputs by the FP32 model that torch runs, on the GPU where there is one; and what ran it."""
     from edgeopt.measure.latency_worker import torch_opener
 
     opened, device = torch_opener(folder, host.cpus())
@@ -46,7 +46,7 @@ def torch_outputs_of(
 def answers_of(
     query: Query, folder: Path, split: Split, task: Task, progress: Progress, title: str, *, at_once: int = 1
 ) -> np.ndarray[Any, np.dtype[Any]]:
-    """The task's outputs, the first axis is the rows. folder: where tokenizer.json is.
+    """The task's outputs for the rows of a split, the first axis is the rows. folder: where tokenizer.json is.
 
     One row a query and without padding, as a device serves them: the logits of a dynamically quantized graph depend on
     what shares the batch. at_once: rows in the works, for a query that several threads may call.
@@ -64,7 +64,7 @@ def answers_of(
 
 
 def largest_difference(one: np.ndarray[Any, np.dtype[Any]], other: np.ndarray[Any, np.dtype[Any]]) -> float:
-    """Of the numbers of two models' outputs; infinite where one of them is no finite number and the other another.
+    """Largest difference of a number in two models' outputs; infinite where one is not finite and the other another.
 
     What fills both up, behind a row's last word, is no number in either.
     """

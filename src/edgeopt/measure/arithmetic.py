@@ -1,5 +1,6 @@
-"""How many multiply-accumulates a second this machine reaches at most: ONNX Runtime's own products, timed one at a
-time.
+"""How many multiply-accumulates a second this machine reaches at most.
+
+ONNX Runtime's own products are timed, one at a time.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ def weights_of(path: Path) -> list[tuple[int, int]]:
 
 
 def peaks(products: Sequence[tuple[int, int, int]], threads: int, seconds: float = SECONDS) -> dict[str, float]:
-    """Multiply-accumulates a second of the quickest of these products in its best of ten rounds, by precision: `fp32`
-    (MatMul) and `int8` (MatMulInteger of unsigned by signed bytes, as quantized graphs compute), measured in turn.
+    """Multiply-accumulates a second of the quickest of these products in its best of ten rounds, by precision.
+
+    `fp32` is MatMul, and `int8` MatMulInteger of unsigned by signed bytes, as quantized graphs compute. All are
+    measured in turn.
     """
     options = defaults(threads)
     with tempfile.TemporaryDirectory() as scratch:

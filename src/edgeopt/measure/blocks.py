@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,9 @@ from edgeopt.support import host
 from edgeopt.support.errors import InputError, Place
 from edgeopt.support.files import write_json
 from edgeopt.support.reading import Count, NotNegative, Reader
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Sizes that are measured, as shares of the whole.
 _GRID = (0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
@@ -42,8 +45,9 @@ class _Sizes(BaseModel):
 
 @dataclass(frozen=True)
 class Table:
-    """Milliseconds by size: heads[h] of an attention with h heads, neurons[f] of a feed-forward with f; 0 is the norm
-    that stays.
+    """Milliseconds by size: heads[h] of an attention with h heads, neurons[f] of a feed-forward with f.
+
+    Size 0 is the norm that stays.
     """
 
     heads: np.ndarray[Any, np.dtype[np.float64]]
@@ -55,7 +59,7 @@ def tokens_of(target: Target) -> int:
     return next((n for n in target.sequence if n != "task"), TOKENS)
 
 
-def table(model: Any, target: Target, shared: Path | None) -> Table:
+def table(model: PreTrainedModel, target: Target, shared: Path | None) -> Table:
     """The table of a model on a target.
 
     It is kept in the folder `shared` for this processor, target and shape of layer, and measured where it is not there.
@@ -73,9 +77,10 @@ def table(model: Any, target: Target, shared: Path | None) -> Table:
     return Table(_filled(sizes["heads_ms"], about["heads"]), _filled(sizes["neurons_ms"], about["neurons"]))
 
 
-def share_of_time(model: Any, target: Target) -> float:
-    """What the layers of a cut model take, as a share of what those of the dense one do: both measured now, in the same
-    rounds, at the very sizes that are left. Raises StepError E409.
+def share_of_time(model: PreTrainedModel, target: Target) -> float:
+    """The time that the layers of a cut model take, as a share of what those of the dense one do.
+
+    Both are measured now, in the same rounds, at the very sizes that are left. Raises StepError E409.
     """
     from edgeopt.models.slicing import structure_of
 
@@ -88,7 +93,7 @@ def share_of_time(model: Any, target: Target) -> float:
     return sum(ms[kind][size] for kind in left for size in left[kind]) / dense
 
 
-def _about(model: Any, target: Target) -> dict[str, Any]:
+def _about(model: PreTrainedModel, target: Target) -> dict[str, Any]:
     """What the time of a layer depends on."""
     from edgeopt.models.slicing import structure_of
 
@@ -125,7 +130,7 @@ def _kept(path: Path, about: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _measured(
-    model: Any, about: dict[str, Any], heads: Sequence[int], neurons: Sequence[int]
+    model: PreTrainedModel, about: dict[str, Any], heads: Sequence[int], neurons: Sequence[int]
 ) -> dict[str, list[list[float]]]:
     """Milliseconds of an attention of each number of heads, and of a feed-forward of each number of neurons."""
     sizes = {"heads_ms": heads, "neurons_ms": neurons}
@@ -152,8 +157,8 @@ def _filled(measured: Sequence[Sequence[float]], whole: int) -> np.ndarray[Any, 
     return np.interp(np.arange(whole + 1), sizes, np.maximum.accumulate(times))
 
 
-def _export(model: Any, about: dict[str, Any], kind: str, size: int, path: Path) -> str:
-    """One layer with random weights, of the one block alone, as ONNX."""
+def _export(model: PreTrainedModel, about: dict[str, Any], kind: str, size: int, path: Path) -> str:
+    """Write one layer with random weights, of the one block alone, as ONNX; returns the path."""
     import copy
     import warnings
 
@@ -189,9 +194,10 @@ def _export(model: Any, about: dict[str, Any], kind: str, size: int, path: Path)
             super().__init__()
             self.layer = layer
 
-        def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> Any:
+        def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             result = self.layer(hidden, attention_mask=mask, **more)
-            return result[0] if isinstance(result, tuple) else result
+            out: torch.Tensor = result[0] if isinstance(result, tuple) else result
+            return out
 
     given = (
         torch.zeros(about["batch"], about["tokens"], about["hidden"]),

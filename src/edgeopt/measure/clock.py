@@ -12,10 +12,11 @@ _TRIES = 20
 
 
 def timed(call: Callable[[], object], threads: int) -> tuple[float, float]:
-    """Milliseconds that a call takes, and milliseconds in which this thread, ready to run, waited for a processor, as
-    Linux counts it (`run_delay` in /proc/thread-self/schedstat; 0 on other systems). A call that computes on one thread
-    takes the wall-clock time without those. On several it takes the wall-clock time: while one waits, the others do its
-    share. A thread that sleeps, or waits for a GPU, is not ready to run: that time counts.
+    """Milliseconds that a call takes, and milliseconds in which this thread, ready to run, waited for a processor.
+
+    Linux counts the second (`run_delay` in /proc/thread-self/schedstat); it is 0 on other systems. A call that computes
+    on one thread takes the wall-clock time without it. On several it takes the wall-clock time: while one waits, the
+    others do its share. A thread that sleeps, or waits for a GPU, is not ready to run: that time counts.
     """
     try:
         file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)

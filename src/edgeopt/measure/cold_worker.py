@@ -1,8 +1,7 @@
-"""A process whose children each open one file and answer one query: `python -m edgeopt.measure.cold_worker`, task on
-stdin.
+"""The process that measures cold starts: `python -m edgeopt.measure.cold_worker`, task on stdin.
 
-The children are forked from a process that has only imported the runtime: as fresh as new ones, and cheap enough for
-a median with bounds.
+Its children each open one file and answer one query. They are forked from a process that has only imported the runtime:
+as fresh as new ones, and cheap enough for a median with bounds.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from edgeopt.support.workers import read_task
 
 
 def main() -> None:
+    """Starts of each file in turn, until each has had `repeats`, or `at_least` and the time is up; JSON on stdout."""
     task = read_task()
     for module in task["imports"]:  # the program's start, not the model's
         importlib.import_module(module)
@@ -42,9 +42,11 @@ def main() -> None:
     json.dump(starts, sys.stdout)
 
 
-def in_child(call: Callable[[], Any], what: str) -> Any:
-    """What a call gives, as JSON has it, in a process of its own: a copy of this one, which should have opened no
-    session yet. what: begins the message of the SystemExit that is raised where the copy is killed.
+def in_child(call: Callable[[], dict[str, Any]], what: str) -> dict[str, Any]:
+    """What a call gives, an object as JSON has it, in a process of its own.
+
+    That is a copy of this one, which should have opened no session yet. what: begins the message of the SystemExit that
+    is raised where the copy is killed.
     """
     reader, writer = os.pipe()
     child = os.fork()

@@ -60,7 +60,7 @@ class _Wrong(Exception):
 
 
 class _Field(NamedTuple):
-    """value: of a varint; start, end: where the bytes of the others are."""
+    """One field of a message. value: of a varint; start, end: where the bytes of the others are."""
 
     number: int
     wire: int
@@ -70,8 +70,10 @@ class _Field(NamedTuple):
 
 
 def check_declared(path: Path) -> None:
-    """Raises InputError E211 where a tensor declares other than its file has, or is made so large by an operator that
-    no encoder has one like it; E131 where the graph cannot be read. Tensors that stand in files beside it are
+    """Hold what a graph's tensors declare against what its file has.
+
+    Raises InputError E211 where a tensor declares other than its file has, or is made so large by an operator that no
+    encoder has one like it; E131 where the graph cannot be read. Tensors that stand in files beside it are
     `graph_files.files_of`'s to check.
     """
     try:
@@ -86,6 +88,7 @@ def check_declared(path: Path) -> None:
 
 
 def refused(path: Path, why: str) -> InputError:
+    """The error E211 of a graph that is not opened."""
     return bad_input(
         "E211", f"{path} is refused: {why}", help="get it again from where it was made, or export it again"
     )

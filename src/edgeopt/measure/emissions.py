@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from edgeopt.results.figures import Emitted, Told
 from edgeopt.spec.recipe import EmissionsSpec
+
+if TYPE_CHECKING:
+    from codecarbon import OfflineEmissionsTracker
 
 log = logging.getLogger("edgeopt")
 
@@ -25,7 +28,7 @@ _COUNTERS = {"intel_rapl": "RAPL", "intel_power_gadget": "Power Gadget", "window
 
 @dataclass(frozen=True)
 class Energy:
-    """Between two moments.
+    """What was used between two moments.
 
     kwh: of processors, GPUs and memory together. co2eq_g: grams. estimated: whether a part that computes has no
     counter. how: where each part's figure is from.
@@ -51,11 +54,10 @@ def country_of(spec: EmissionsSpec) -> str:
 
 @contextmanager
 def metering(country: str | None) -> Iterator[list[Energy]]:
-    """country: None to measure nothing.
+    """Measure what the block uses, this process and those it starts. country: None to measure nothing.
 
-    What the block used, this process and those it starts, is in the list afterwards; the list stays empty where
-    CodeCarbon gave no figure, which the log says. A counter counts the whole machine. Nothing is written and nothing
-    sent.
+    It is in the list afterwards; the list stays empty where CodeCarbon gave no figure, which the log says. A counter
+    counts the whole machine. Nothing is written and nothing sent.
     """
     used: list[Energy] = []
     if country is None:
@@ -79,11 +81,11 @@ def metering(country: str | None) -> Iterator[list[Energy]]:
 
 
 def figures_of(used: list[Energy]) -> Told:
-    """What a state keeps among its figures."""
+    """What a state keeps of the energy that its step used, among its figures."""
     return {"emissions": cast(Emitted, vars(used[0]))} if used else {}
 
 
-def open_tracker(country: str) -> Any:
+def open_tracker(country: str) -> OfflineEmissionsTracker:
     """CodeCarbon's tracker of this process.
 
     Its settings of the machine, such as CODECARBON_FORCE_CPU_POWER, count; those that would write, send or ask the
@@ -106,7 +108,7 @@ def open_tracker(country: str) -> Any:
     )
 
 
-def sources(tracker: Any) -> tuple[bool, str]:
+def sources(tracker: OfflineEmissionsTracker) -> tuple[bool, str]:
     """Whether anything that computes is estimated, and in words where each part's figure is from."""
     estimated, words = False, []
     for part in getattr(tracker, "_hardware", []):
@@ -116,7 +118,8 @@ def sources(tracker: Any) -> tuple[bool, str]:
         elif kind == "CPU" and mode == "cpu_load":
             estimated = True
             words.append(
-                f"processors estimated: {part._tdp:g} W at full load ({_source(part, tracker)}), by the share of their time that was used"
+                f"processors estimated: {part._tdp:g} W at full load ({_source(part, tracker)}), "
+                "by the share of their time that was used"
             )
         elif kind == "CPU":
             estimated = True
@@ -125,16 +128,18 @@ def sources(tracker: Any) -> tuple[bool, str]:
             words.append("GPUs by their counters, of the whole machine")
         elif kind == "RAM":
             forced = getattr(part, "_force_ram_power", None)
-            model = "a constant of CodeCarbon's: so many watts a module, whose number it guesses from the size, whatever the memory does"
             words.append(
-                f"memory {forced:g} W, as CODECARBON_FORCE_RAM_POWER says" if forced is not None else f"memory {model}"
+                f"memory {forced:g} W, as CODECARBON_FORCE_RAM_POWER says"
+                if forced is not None
+                else "memory a constant of CodeCarbon's: so many watts a module, "
+                "whose number it guesses from the size, whatever the memory does"
             )
         else:  # Apple's and Raspberry Pi's own meters
             words.append(f"{getattr(part, 'chip_part', kind)} by the chip's own meter")
     return estimated, "; ".join(sorted(words, reverse=True))
 
 
-def _source(part: Any, tracker: Any) -> str:
+def _source(part: object, tracker: OfflineEmissionsTracker) -> str:
     """Where the watts of a processor without a counter are from."""
     if getattr(tracker, "_force_cpu_power", None) is not None:
         return "as CODECARBON_FORCE_CPU_POWER says"

@@ -43,7 +43,7 @@ def measure_energy(
 
 
 def summarize(blocks: dict[str, list[Block]], target: str, seconds: float) -> Emissions:
-    """blocks: of `idle` and of each model, those of one number measured next to each other."""
+    """The report's figures of energy. blocks: of `idle` and each model, those of one number measured side by side."""
     watts = [used.watts for used, _ in blocks["idle"]]
     last = blocks["idle"][-1][0]
     each = {
@@ -90,7 +90,7 @@ def summarize(blocks: dict[str, list[Block]], target: str, seconds: float) -> Em
 
 
 def _above(used: Energy, idle_watts: float) -> float:
-    """kWh above those of idling as long."""
+    """What a block used above idling as long, in kWh."""
     return used.kwh - idle_watts * used.seconds / 3.6e6
 
 

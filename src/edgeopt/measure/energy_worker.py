@@ -20,6 +20,7 @@ IDLE = "idle"
 
 
 def main() -> None:
+    """Blocks of each model and of idling, as `measured` gives them: JSON on stdout."""
     task = read_task()
     with metering(task["country"]):
         pass  # the first time it looks for the machine's parts, which takes seconds
@@ -48,6 +49,7 @@ def measured(
 
 
 def idle(seconds: float) -> int:
+    """Answer nothing for so long, and return so: 0 queries."""
     time.sleep(seconds)
     return 0
 

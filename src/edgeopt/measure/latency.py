@@ -39,7 +39,7 @@ _MILLISECONDS = TypeAdapter(Annotated[list[Time], Field(min_length=1)])
 Parts = Annotated[tuple[Count, ...], Field(max_length=1000)]
 
 
-def _samples(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _samples(value: object) -> np.ndarray[Any, np.dtype[np.float64]]:
     return (
         value
         if isinstance(value, np.ndarray)
@@ -60,8 +60,9 @@ SITTINGS, _OPENINGS = 5, 4
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples of one subject on one target at one sequence: milliseconds, one a round; rounds of different subjects
-    with the same number were measured next to each other.
+    """Samples of one subject on one target at one sequence: milliseconds, one a round.
+
+    Rounds of different subjects with the same number were measured next to each other.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -100,8 +101,8 @@ class Measured:
         return {**self.__dict__, "samples": [round(float(s), 4) for s in self.samples]}
 
     @classmethod
-    def of_json(cls, given: Any) -> Measured:
-        """The same again. Raises ValueError where that is no such thing."""
+    def of_json(cls, given: object) -> Measured:
+        """What `as_json` wrote, read again. Raises ValueError where that is no such thing."""
         made: Measured = _adapter().validate_json(json.dumps(given), strict=True)
         if made.openings and sum(made.openings) != len(made.samples):
             raise ValueError(f"there are {len(made.samples)} samples, and {sum(made.openings)} of the openings")
@@ -111,8 +112,9 @@ class Measured:
 
 
 def unpaired(latency: Sequence[Measured]) -> str | None:
-    """In what latencies of one time are not what `measure` gives, rounds of a baseline and a candidate next to each
-    other; None where they are.
+    """In what latencies of one time are not what `measure` gives; None where they are.
+
+    It gives rounds of a baseline and a candidate next to each other.
     """
     places: dict[tuple[Any, ...], dict[str, Measured]] = {}
     for m in latency:
@@ -141,7 +143,7 @@ def measure(
     options: Mapping[SubjectName, Options] | None = None,
     **more: Any,
 ) -> list[Measured]:
-    """Every subject at every sequence of the target.
+    """Measure the latency of every subject at every sequence of the target.
 
     rows: encoded rows of the report split. torch_folder: the FP32 baseline as a torch state, measured eagerly. options:
     of graphs whose options are known; those of the others are chosen. more: for the worker alone. Raises StepError
@@ -174,9 +176,10 @@ def sittings(
     twin: Twin,
     options: Mapping[SubjectName, Options],
 ) -> list[Measured]:
-    """The same in five sittings, each a process of its own with a fifth of the queries and of the time, and with the
-    twin of the baseline beside: what can be compared with samples of another time. options: as for `measure`, also of
-    the twin. Raises StepError E409.
+    """Measure latencies that can be compared with samples of another time.
+
+    They are measured beside the baseline's twin, in five sittings. Each sitting is a process of its own with a fifth of
+    the queries and of the time. options: as for `measure`, also of the twin. Raises StepError E409.
     """
     found: list[Measured] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -212,9 +215,10 @@ def promise_of_starts(graphs: Mapping[str, Runnable]) -> tuple[str, float]:
 
 
 def cold_starts(graphs: Mapping[str, Runnable], row: Ids) -> dict[str, Starts]:
-    """Starts of each file, in fresh processes that do nothing else, one file after the other in each round, with the
-    files in the page cache; one runtime after the other, so that no process holds another runtime's code. Raises
-    StepError E409.
+    """Starts of each file, in fresh processes that do nothing else, with the files in the page cache.
+
+    One file after the other in each round, and one runtime after the other, so that no process holds another runtime's
+    code. Raises StepError E409.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for modules in dict.fromkeys(file.exporter.imports for file in graphs.values()):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,19 +22,24 @@ from edgeopt.measure.rounds import believable
 from edgeopt.measure.session_choice import SECONDS, Choice, Query, best_options
 from edgeopt.support.workers import read_task
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 #: Seconds in all from which on there is time to find the machine's arithmetic limit, too.
 _LIMIT_FROM = 4.0
 Feed = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
 
 
 def main() -> None:
+    """Measure what the task asks, in sittings where it asks for some: JSON on stdout."""
     task = read_task()
     json.dump(in_sittings(task, task["sittings"]) if task.get("sittings") else measured(task), sys.stdout)
 
 
 def in_sittings(task: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """The same in so many copies of this process, one after the other, which have the runtimes loaded and have opened
-    no file. The options that the first chooses the others take.
+    """Measure in so many copies of this process, one after the other; of each subject all sittings joined.
+
+    The copies have the runtimes loaded and have opened no file. The options that the first chooses the others take.
     """
     files = {name: Runnable.of_json(given) for name, given in task["graphs"].items()}
     for module in {m for file in files.values() for m in file.exporter.imports} | (
@@ -69,8 +74,9 @@ def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def measured(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `latency.measure` asks, in a process that does nothing else: of each subject at each sequence its samples
-    and what they were measured with.
+    """Samples of each subject at each sequence, and what they were measured with: what `latency.measure` asks for.
+
+    The process does nothing else.
     """
     target = task["target"]
     pin(target["threads"])
@@ -175,7 +181,7 @@ def _batch(name: str, rows: list[dict[str, list[Any]]], sequence: int | str) -> 
 
 
 def _tokens(values: list[Any]) -> int:
-    """Of a query; of its longest choice.
+    """How many tokens a query has, or the longest of its choices.
 
     As `tasks.encode.length`, whose package would take this process longer to import than all else.
     """
@@ -190,8 +196,9 @@ def _fitted(values: list[Any], width: int, *, repeat: bool) -> list[Any]:
 
 
 def torch_opener(folder: Path, threads: int) -> tuple[Callable[[], Query], str]:
-    """What makes the FP32 model, run eagerly by torch, ready in memory of its own: on the GPU where there is one, else
-    on these processors.
+    """What makes the FP32 model, run eagerly by torch, ready in memory of its own; and the name of the device.
+
+    It runs on the GPU where there is one, else on these processors.
     """
     import copy
 
@@ -201,11 +208,10 @@ def torch_opener(folder: Path, threads: int) -> tuple[Callable[[], Query], str]:
 
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model: Any = load_model(folder)
-    model = model.to(device)
+    model = load_model(folder).to(device)
     accepted = takes(model)
 
-    def query(copied: Any, feed: Feed) -> object:
+    def query(copied: PreTrainedModel, feed: Feed) -> object:
         with torch.inference_mode():
             logits = copied(**{k: torch.from_numpy(v).to(device) for k, v in feed.items() if k in accepted}).logits
             return logits.cpu()  # waits for the GPU

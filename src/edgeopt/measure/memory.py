@@ -1,5 +1,6 @@
-"""A bound on the memory that a graph may ask for while it is opened and answers: an operator may make a tensor of any
-shape out of a few bytes.
+"""A bound on the memory that a graph may ask for while it is opened and answers.
+
+It is needed because an operator may make a tensor of any shape out of a few bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _BESIDE, _ROW, _TOKENS = 8 << 30, 1 << 30, 512
 
 @contextmanager
 def bounded(size: int, tokens: int = _TOKENS) -> Iterator[None]:
-    """Inside, this process gets so much more address space, and the runtime an error beyond it, which it raises.
+    """Bound the address space that this process may take while the block runs; beyond it the runtime raises an error.
 
     size: bytes of the graph with its weights. tokens: of the longest row, by the square of which attention grows. Only
     where Linux tells what is taken.

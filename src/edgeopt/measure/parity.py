@@ -15,6 +15,10 @@ from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder, Ids, length
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
     Logits = np.ndarray[Any, np.dtype[np.float32]]
 
 ROWS = 16
@@ -35,28 +39,29 @@ class ParityRows:
 
 
 def sample_rows(split: Split, folder: Path, task: Task, count: int = ROWS) -> ParityRows:
-    """That many queries spread evenly over the token lengths of the split's first 2,000 rows."""
+    """So many queries spread evenly over the token lengths of the split's first 2,000 rows."""
     encoder = Encoder(folder, task.spec.max_length)
     rows = sorted(task.encode(encoder, split.texts[:2000]).ids, key=length)
     picks = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
     return ParityRows(encoder, [rows[i] for i in picks])
 
 
-def torch_logits(model: Any, sample: ParityRows) -> Logits:
-    """Every logit of every batch, in one row."""
+def torch_logits(model: PreTrainedModel | PeftModel, sample: ParityRows) -> Logits:
+    """Every logit that torch gives for every batch, in one row."""
     answer = _torch_answers(model, sample.encoder)
     return np.concatenate([answer(batch).ravel() for batch in sample.batches()])
 
 
-def onnx_logits(session: Any, sample: ParityRows) -> Logits:
-    """The same from an ONNX Runtime session."""
+def onnx_logits(session: InferenceSession, sample: ParityRows) -> Logits:
+    """Every logit that an ONNX Runtime session gives for every batch, in one row."""
     answer = _onnx_answers(session, sample.encoder)
     return np.concatenate([answer(batch).ravel() for batch in sample.batches()])
 
 
-def same_predictions(model: Any, session: Any, sample: ParityRows) -> float | None:
-    """The share of rows, each alone, to which torch and ONNX Runtime give the same classes; None where the model gives
-    a score.
+def same_predictions(model: PreTrainedModel | PeftModel, session: InferenceSession, sample: ParityRows) -> float | None:
+    """The share of rows, each alone, to which torch and ONNX Runtime give the same classes.
+
+    None where the model gives a score.
     """
     torch_answer, onnx_answer = _torch_answers(model, sample.encoder), _onnx_answers(session, sample.encoder)
     pairs = [(torch_answer([row]), onnx_answer([row])) for row in sample.rows]
@@ -65,7 +70,7 @@ def same_predictions(model: Any, session: Any, sample: ParityRows) -> float | No
     return float(np.mean([np.array_equal(a.argmax(-1), b.argmax(-1)) for a, b in pairs]))
 
 
-def _torch_answers(model: Any, encoder: Encoder) -> Callable[[list[Ids]], Logits]:
+def _torch_answers(model: PreTrainedModel | PeftModel, encoder: Encoder) -> Callable[[list[Ids]], Logits]:
     import torch
 
     from edgeopt.models.load import takes
@@ -81,7 +86,7 @@ def _torch_answers(model: Any, encoder: Encoder) -> Callable[[list[Ids]], Logits
     return answer
 
 
-def _onnx_answers(session: Any, encoder: Encoder) -> Callable[[list[Ids]], Logits]:
+def _onnx_answers(session: InferenceSession, encoder: Encoder) -> Callable[[list[Ids]], Logits]:
     names = input_names(session)
 
     def answer(batch: list[Ids]) -> Logits:

@@ -7,7 +7,7 @@ from edgeopt.support import host
 
 
 def unfit(target: Target) -> list[str]:
-    """Why it cannot, in words; empty where nothing speaks against it.
+    """Why this machine cannot stand for a target, in words; empty where nothing speaks against it.
 
     Of instructions only what the system says: not all do.
     """
@@ -16,7 +16,8 @@ def unfit(target: Target) -> list[str]:
     found = []
     if lacking:
         found.append(
-            f"the target has the instructions {', '.join(w.replace('|', ' or ') for w in lacking)}, this machine does not"
+            f"the target has the instructions {', '.join(w.replace('|', ' or ') for w in lacking)}, "
+            "this machine does not"
         )
     if more := [flag for flag in target.without if flag in flags]:
         found.append(
@@ -30,9 +31,12 @@ def unfit(target: Target) -> list[str]:
 
 
 def elsewhere(named: str | None, processor: str) -> str | None:
-    """Why a bound in milliseconds cannot be decided here; None where it can. named: the target's device."""
+    """Why a bound in milliseconds cannot be decided on a processor; None where it can. named: the target's device."""
     if named is None:
         return "milliseconds are those of one device, and the target names none: add `device`, or bound a ratio"
     if named.casefold() not in processor.casefold():
-        return f"measured on {processor or 'an unknown processor'}, and the target is for {named}: measure there, or bound a ratio"
+        return (
+            f"measured on {processor or 'an unknown processor'}, and the target is for {named}: "
+            "measure there, or bound a ratio"
+        )
     return None

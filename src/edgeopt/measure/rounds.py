@@ -30,11 +30,14 @@ Queries = Mapping[str, Query]
 
 
 class Rounds:
-    """Latencies of some subjects on some feeds: in each round every subject answers the same feed once, in random
-    order. samples: milliseconds by subject, one a round. waited: the milliseconds in which other programs had the
-    processor meanwhile; on one thread they are not in the samples. openings: how many rounds each opening has.
-    restarts: how often the rounds so far were thrown away because a ratio had drifted. round_seconds: of the last round
-    of the warm-up.
+    """Latencies of some subjects on some feeds, round by round.
+
+    In each round every subject answers the same feed once, in random order.
+
+    samples: milliseconds by subject, one a round. waited: the milliseconds in which other programs had the processor
+    meanwhile; on one thread they are not in the samples. openings: how many rounds each opening has. restarts: how
+    often the rounds so far were thrown away because a ratio had drifted. round_seconds: of the last round of the
+    warm-up.
     """
 
     def __init__(self, names: Sequence[str], feeds: Sequence[Any], threads: int) -> None:
@@ -46,7 +49,7 @@ class Rounds:
         self._order, self._rng = list(names), random.Random(0)
 
     def run(self, queries: Queries, rounds: int, end: float) -> None:
-        """That many rounds more of one opening, or until `end` (of time.monotonic()) has passed; one at least."""
+        """Add so many rounds of one opening, or until `end` (of time.monotonic()) has passed; one at least."""
         self.openings.append(0)
         for _ in range(rounds):
             self._one(queries)
@@ -64,8 +67,9 @@ class Rounds:
             self.waited[name].append(waited)
 
     def warm_up(self, queries: Queries, max_seconds: float) -> None:
-        """Rounds that do not count, before any that do: until the latencies are steady, but for no longer than
-        max_seconds or 60 rounds.
+        """Run rounds that do not count, before any that do, until the latencies are steady.
+
+        For no longer than max_seconds or 60 rounds.
         """
         end = time.monotonic() + max_seconds
         for number in range(_WARM_LIMIT):
@@ -77,14 +81,16 @@ class Rounds:
         self.clear()
 
     def freshen(self, queries: Queries, seconds: float = math.inf) -> None:
-        """What a session does on its first queries alone: a few that do not count, and none where one takes most of
-        these seconds.
+        """Ask a few queries that do not count, for what a session does on its first ones alone.
+
+        None where one takes most of these seconds.
         """
         for number in range(int(min(_FRESH, seconds / self.round_seconds)) if self.round_seconds else _FRESH):
             for name in self._order:
                 queries[name](self._feeds[(self._number + number) % len(self._feeds)])
 
     def clear(self) -> None:
+        """Throw all rounds away."""
         self._number = 0
         self.openings.clear()
         for values in (*self.samples.values(), *self.waited.values()):
@@ -94,7 +100,7 @@ class Rounds:
 def interleaved(
     queries: Queries, feeds: Sequence[Any], threads: int, rounds: int, max_seconds: float
 ) -> dict[str, list[float]]:
-    """Milliseconds a query of one opening, after a warm-up, in as many rounds, or as max_seconds allow for both."""
+    """Milliseconds a query, by subject: of one opening, in so many rounds after a warm-up, or as max_seconds allow."""
     found = Rounds(list(queries), feeds, threads)
     end = time.monotonic() + max_seconds
     found.warm_up(queries, max_seconds / 4)
@@ -110,11 +116,12 @@ def believable(
     max_seconds: float,
     openings: int | None = None,
 ) -> dict[str, Rounds]:
-    """The rounds of each of several lists of feeds, by its name: that many, spread over ten openings of all subjects in
-    random order, or as many as max_seconds a list allow, openings and warm-up included: so much is never exceeded by
-    more than the opening and the round that it ends in. What is not settled then is measured again while there is time:
-    anew where a ratio has drifted, else on top. openings: so many, of one sitting among several, after which nothing is
-    measured again: what is not settled shows between the sittings.
+    """The rounds of each of several lists of feeds, by its name, over ten openings of all subjects in random order.
+
+    They are as many as asked for, or as max_seconds a list allow, openings and warm-up included: so much is never
+    exceeded by more than the opening and the round that it ends in. What is not settled then is measured again while
+    there is time: anew where a ratio has drifted, else on top. openings: so many, of one sitting among several, after
+    which nothing is measured again: what is not settled shows between the sittings.
     """
     rng = random.Random(0)
 
@@ -155,7 +162,7 @@ def believable(
 
 
 def steady(samples: Mapping[str, Sequence[float]]) -> bool:
-    """The last ten rounds are within a tenth of the ten before, for every subject."""
+    """Whether the median of the last ten rounds is within a tenth of that of the ten before, for every subject."""
     for values in samples.values():
         late, early = np.median(values[-_WARM_WINDOW:]), np.median(values[-2 * _WARM_WINDOW : -_WARM_WINDOW])
         if abs(late - early) > 0.1 * early:

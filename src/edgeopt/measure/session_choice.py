@@ -32,7 +32,7 @@ _WARM, _LOOK, _DECIDE = 2, 10, 40
 
 
 class Choice(NamedTuple):
-    """query: a session with the options.
+    """The options that a file is opened with. query: a session with them.
 
     gain: the default options' median over theirs, from rounds that had no part in choosing them; None where the
     defaults stay.
@@ -51,10 +51,11 @@ def best_options(
     threads: int,
     seconds: float = SECONDS,
 ) -> Choice:
-    """Each change in turn is kept where the graph is quicker with it than without, beyond noise (one-sided 95 % bound
-    of the ratio above 1.01). What came of it is then measured against the defaults once more, and has to be worth it
-    there too. open_query: opens the file with options. changes: what is tried, in this order. feeds: what is asked, in
-    turn.
+    """Choose the options that a file is quickest with, beyond noise.
+
+    Each change in turn is kept where the graph is quicker with it than without (one-sided 95 % bound of the ratio above
+    1.01). What came of it is then measured against the defaults once more, and has to be worth it there too.
+    open_query: opens the file with options. changes: what is tried, in this order. feeds: what is asked, in turn.
     """
     options, began = defaults, time.monotonic()
     default = best = open_query(options)

@@ -15,19 +15,20 @@ from edgeopt.results.model import Starts, Subject
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.tasks import Task
+from edgeopt.tasks.base import Values
 
 
 def subject_of(
     shown: str,
     file: Path,
     task: Task,
-    labels: Any,
+    labels: Values,
     answered: tuple[Any, float] | None,
     starts: Starts | None,
     like: Path | None = None,
     precision: Precision | None = None,
 ) -> Subject:
-    """What is known of a file.
+    """A report's entry of one model, by its file.
 
     answered: its outputs on the rows that have these labels and how many seconds they took; without it there are no
     metrics, and without starts neither memory nor cold start. like: the graph whose weights the file holds, where it is

@@ -1,5 +1,6 @@
-"""A graph's twin: the same operators on weights of the same shapes, drawn anew, so that it takes as long and holds
-nothing of the model.
+"""A graph's twin: the same operators on weights of the same shapes, drawn anew.
+
+So it takes as long and holds nothing of the model.
 
 Two latencies that were taken at two times differ by what else the machine did. The twin is measured beside the one and
 beside the other: of the two ratios to it that falls out, as between models that are measured side by side. What a
@@ -14,13 +15,16 @@ import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from edgeopt.results.model import Part
 from edgeopt.tasks.encode import Ids, length
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
 
 #: What the twin is called among the latencies.
 TWIN = "twin"
@@ -70,8 +74,9 @@ class Drawn(Part):
 
 
 class Feed(Part):
-    """What the twin is asked at one sequence of a target: of each input its shape and the numbers that it counts up,
-    over and over.
+    """What the twin is asked at one sequence of a target.
+
+    inputs: of each its shape, and the least and the most of the numbers that it counts up, over and over.
     """
 
     target: str
@@ -89,6 +94,7 @@ class Feed(Part):
         return inputs
 
     def values(self) -> dict[str, Any]:
+        """The inputs as nested lists of integers, by their names."""
         return {
             name: (least + np.arange(math.prod(s)) % (most - least + 1)).reshape(s).tolist()
             for name, (s, least, most) in self.inputs.items()
@@ -96,9 +102,10 @@ class Feed(Part):
 
 
 class Twin(Part):
-    """graph: the ONNX file without the weights in `tensors`, zlib in base64.
+    """A graph that takes as long as the model's, as a file keeps it.
 
-    feeds: what it is asked, of each target and sequence.
+    graph: the ONNX file without the weights in `tensors`, zlib in base64. feeds: what it is asked, of each target and
+    sequence.
     """
 
     graph: str
@@ -120,6 +127,7 @@ class Twin(Part):
         return self
 
     def feed(self, target: str, sequence: int | str) -> Feed | None:
+        """What the twin is asked at a sequence of a target; None where it was not made for that."""
         return next((f for f in self.feeds if (f.target, f.sequence) == (target, sequence)), None)
 
     def write(self, folder: Path) -> Path:
@@ -136,7 +144,7 @@ class Twin(Part):
 
 
 def twin_of(path: Path, feeds: Mapping[tuple[str, int | str], Mapping[str, Any]]) -> Twin:
-    """Of a graph; feeds: by target and sequence one that it is asked."""
+    """The twin of a graph. feeds: by target and sequence one that the graph is asked."""
     import onnx
     from onnx import numpy_helper
 
@@ -187,7 +195,7 @@ def _draw(drawn: Drawn, number: int) -> np.ndarray[Any, np.dtype[Any]]:
     return values.clip(drawn.least, drawn.most).astype(_FLOATS[drawn.type])
 
 
-def _empty(tensor: Any) -> None:
+def _empty(tensor: TensorProto) -> None:
     for field in (
         "raw_data",
         "float_data",
@@ -201,7 +209,7 @@ def _empty(tensor: Any) -> None:
         tensor.ClearField(field)
 
 
-def _refer(tensor: Any, drawn: Drawn, start: int) -> None:
+def _refer(tensor: TensorProto, drawn: Drawn, start: int) -> None:
     """Let a tensor be those bytes of the file beside the graph."""
     from onnx import TensorProto
 
@@ -212,8 +220,8 @@ def _refer(tensor: Any, drawn: Drawn, start: int) -> None:
         entry.key, entry.value = key, str(value)
 
 
-def _parsed(graph: str) -> Any:
-    """The graph of a twin.
+def _parsed(graph: str) -> ModelProto:
+    """The ONNX graph of a twin's text.
 
     Raises ValueError where it is none, holds one graph inside another, operators that are not ONNX's or the runtime's,
     or names files.

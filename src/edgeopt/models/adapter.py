@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeopt.models.adapter_files import ADAPTER, ADAPTER_CONFIG, method_of, write_config
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import nn
+    from transformers import PreTrainedModel
 
-def attach_saved(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+
+def attach_saved(model: PreTrainedModel, folder: Path, *, trainable: bool = False) -> PreTrainedModel | PeftModel:
     """The model with the adapter of the state's folder, if it has one."""
     method = method_of(folder)
     if method is None:
@@ -29,8 +34,11 @@ def attach_saved(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     return kind.from_pretrained(model, str(folder / ADAPTER), is_trainable=trainable)
 
 
-def save_adapter(model: Any, folder: Path) -> None:
-    """adapter_model.safetensors and adapter_config.json, without paths of this machine: equal weights give equal files."""
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Write adapter_model.safetensors and adapter_config.json, without paths of this machine.
+
+    So equal weights give equal files.
+    """
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     write_config(
@@ -38,7 +46,7 @@ def save_adapter(model: Any, folder: Path) -> None:
     )
 
 
-def merge(model: Any) -> Any:
+def merge(model: PeftModel) -> PreTrainedModel:
     """Fold a peft adapter into its base, layer by layer, and return the base.
 
     peft's own `merge_and_unload` goes into the layers of a wrapped head (ELECTRA's has two), which are no
@@ -64,6 +72,6 @@ def merge(model: Any) -> Any:
     return base
 
 
-def _replace(model: Any, name: str, module: Any) -> None:
+def _replace(model: PreTrainedModel, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)

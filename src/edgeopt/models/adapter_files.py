@@ -10,7 +10,6 @@ ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.j
 
 ADAPTER = "adapter"
 
-
 #: Methods that add to the computation instead of changing matrices: there is nothing to merge them into.
 STAY = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "BOTTLENECK")
 
@@ -24,6 +23,7 @@ def method_of(folder: Path) -> str | None:
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write adapter_config.json with all keys and the lists of modules in order: equal configs give equal bytes."""
     config = {
         k: sorted(v) if k in ("target_modules", "modules_to_save", "feedforward_modules") and isinstance(v, list) else v
         for k, v in config.items()

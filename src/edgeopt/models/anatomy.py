@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeopt.support.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Names inside a task model of one model type; of a layer's parts within the layer.
+    """Names of the modules inside a task model of one model type; those of a layer's parts are names within the layer.
 
     base: attribute that holds the encoder with its embeddings. layers: prefix of the numbered layers. self_attention:
     the module that holds query, key and value. attention: those three. projections: the linears that write a layer's
@@ -161,7 +164,7 @@ def anatomy(model_type: str) -> Anatomy:
     return FAMILIES[model_type]
 
 
-def part(module: Any, name: str) -> Any:
+def part(module: nn.Module, name: str) -> Any:
     """The part of a module under a dotted name; None where it has none, because it was cut away or never there."""
     try:
         return module.get_submodule(name)

@@ -8,7 +8,7 @@ peft's manner: adapter_config.json with a `peft_type`, and the trained tensors u
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,6 +17,9 @@ from transformers.activations import ACT2FN
 from edgeopt.models.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, write_config
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.parts import head_of, is_inside
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _PREFIX = "base_model.model."
 #: Standard deviation of the fresh weights: the adapter starts near the identity (Houlsby et al. 2019, section 2.1).
@@ -52,7 +55,7 @@ class Adapted(nn.Module):
         return result
 
 
-def attach(model: Any, *, placement: str, reduction: int, activation: str) -> Any:
+def attach(model: PreTrainedModel, *, placement: str, reduction: int, activation: str) -> PreTrainedModel:
     """The model with fresh bottlenecks; they and the head alone require a gradient."""
     shape = anatomy(model.config.model_type)
     parts = shape.projections if placement == "houlsby" else shape.projections[1:]
@@ -79,7 +82,8 @@ def attach(model: Any, *, placement: str, reduction: int, activation: str) -> An
     return model
 
 
-def save(model: Any, folder: Path) -> None:
+def save(model: PreTrainedModel, folder: Path) -> None:
+    """Write what `attach` added and the head into a new folder: adapter_model.safetensors and adapter_config.json."""
     from safetensors.torch import save_file
 
     folder.mkdir()
@@ -91,7 +95,7 @@ def save(model: Any, folder: Path) -> None:
     write_config(folder, model.bottleneck_config)
 
 
-def load(model: Any, folder: Path) -> Any:
+def load(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with the bottlenecks and the head of an adapter folder.
 
     Raises RuntimeError where they do not fit it.

@@ -1,17 +1,21 @@
-"""Prompt tuning of a model with choices, which peft does not have: its own prepends tokens to (batch, sequence) alone."""
+"""Prompt tuning of a model with choices, which peft lacks: its own prepends tokens to (batch, sequence) alone."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import PeftModelForSequenceClassification
 
+if TYPE_CHECKING:
+    from transformers.utils import ModelOutput
+
 
 class PromptedChoices(PeftModelForSequenceClassification):  # type: ignore[misc]
-    """The learned tokens before every choice. input_ids and the masks: (batch, choices, sequence).
+    """A model with choices that reads the learned tokens before each of them.
 
-    Files are peft's; a model that is read by plain peft lacks this forward.
+    input_ids and the masks: (batch, choices, sequence). Files are peft's; a model that is read by plain peft lacks this
+    forward.
     """
 
     def forward(
@@ -20,7 +24,7 @@ class PromptedChoices(PeftModelForSequenceClassification):  # type: ignore[misc]
         attention_mask: torch.Tensor,
         token_type_ids: torch.Tensor | None = None,
         **more: Any,
-    ) -> Any:
+    ) -> ModelOutput:
         batch, choices, width = input_ids.shape
         texts = self.word_embeddings(input_ids.reshape(-1, width))
         prompts = self.get_prompt(batch_size=batch * choices).to(texts.dtype)

@@ -1,7 +1,7 @@
-"""A tokenizer that a folder has in older files alone (vocab.txt; vocab.json with merges.txt; a SentencePiece model), as
-tokenizer.json has it.
+"""Makes the tokenizer, as tokenizer.json would have it, of a folder that has it in older files alone.
 
-What comes out is compared, on the rows that it will read, with another implementation of the same files.
+Those are vocab.txt, or vocab.json with merges.txt, or a SentencePiece model. What comes out is compared, on the rows
+that it will read, with another implementation of the same files.
 """
 
 from __future__ import annotations
@@ -12,23 +12,30 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeopt.support import host
 from edgeopt.support.errors import InputError, Place, bad_input, install
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 WORDS, BPE, MERGES = "vocab.txt", "vocab.json", "merges.txt"
 SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model")
 #: Ids of a text without special tokens.
 Reference = Callable[[str], list[int]]
-_ELSEWHERE = "save it with the transformers that the model was trained with: `tokenizer.save_pretrained(folder)` writes tokenizer.json"
+_ELSEWHERE = (
+    "save it with the transformers that the model was trained with: "
+    "`tokenizer.save_pretrained(folder)` writes tokenizer.json"
+)
 _DAMAGED = "copy the file again, or save the tokenizer with `tokenizer.save_pretrained(folder)`"
 
 
-def convert(folder: Path, model_type: str, stated: Mapping[str, Any]) -> tuple[str, Any]:
-    """The file that it is made from, and the tokenizer.
+def convert(folder: Path, model_type: str, stated: Mapping[str, Any]) -> tuple[str, Tokenizer]:
+    """The name of the older file that a folder has its tokenizer in, and the tokenizer made from it.
 
-    Raises InputError E311 where there is none or it is damaged, E206 where the package is absent that reads it.
+    stated: what tokenizer_config.json and special_tokens_map.json say. Raises InputError E311 where there is no such
+    file or it is damaged, E206 where the package is absent that reads it.
     """
     try:
         if (folder / WORDS).is_file():
@@ -53,10 +60,11 @@ def convert(folder: Path, model_type: str, stated: Mapping[str, Any]) -> tuple[s
 
 
 def check_conversion(
-    folder: Path, slow: str, tokenizer: Any, stated: Mapping[str, Any], rows: Iterable[tuple[str, ...]]
+    folder: Path, slow: str, tokenizer: Tokenizer, stated: Mapping[str, Any], rows: Iterable[tuple[str, ...]]
 ) -> None:
-    """Raises InputError E320 with the first row to which the converted tokenizer and a second reading of its files give
-    other ids.
+    """Compare, on every text of the rows, the converted tokenizer with a second reading of the files it was made from.
+
+    slow: the name of the older file. Raises InputError E320 with the first row to which the two give other ids.
     """
     reference = {WORDS: _words_again, BPE: _pairs_again}.get(slow, _pieces_again)(folder, stated)
     for number, row in enumerate(rows, 1):
@@ -68,10 +76,12 @@ def check_conversion(
 
 
 def undecided(
-    folder: Path, tokenizer: Any, stated: Mapping[str, Any], rows: Iterable[tuple[str, ...]]
+    folder: Path, tokenizer: Tokenizer, stated: Mapping[str, Any], rows: Iterable[tuple[str, ...]]
 ) -> InputError | None:
-    """A vocabulary with capitals whose folder does not state do_lower_case: transformers lowers the texts, and the
-    vocabulary says that the model saw capitals.
+    """An error E320 where a vocabulary has words with capitals, and whether texts are lowered is not stated.
+
+    transformers then lowers them, and the vocabulary says that the model saw capitals. None where no row's ids differ
+    by that.
     """
     if not (folder / WORDS).is_file() or isinstance(stated.get("do_lower_case"), bool):
         return None
@@ -96,7 +106,12 @@ def undecided(
 
 
 def first_difference(
-    what: str, path: Path, one: tuple[str, Any], other: tuple[str, Any], rows: Iterable[tuple[str, ...]], help: str
+    what: str,
+    path: Path,
+    one: tuple[str, Tokenizer],
+    other: tuple[str, Tokenizer],
+    rows: Iterable[tuple[str, ...]],
+    help: str,
 ) -> InputError | None:
     """An error E320 with the first row to which two tokenizers, each with a name, give other ids."""
     for number, row in enumerate(rows, 1):
@@ -127,7 +142,7 @@ def _differ(
 # word pieces: BERT, ELECTRA, DistilBERT, MPNet
 
 
-def _word_pieces(folder: Path, model_type: str, stated: Mapping[str, Any]) -> Any:
+def _word_pieces(folder: Path, model_type: str, stated: Mapping[str, Any]) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     words, mpnet = _vocabulary(folder), model_type == "mpnet"
@@ -166,7 +181,7 @@ def _word_pieces(folder: Path, model_type: str, stated: Mapping[str, Any]) -> An
 
 
 def _words_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
-    """By transformers' tokenizer of BERT's in Python."""
+    """The second reading of a vocab.txt: by transformers' own tokenizer of BERT's in Python."""
     from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
     words = _vocabulary(folder)
@@ -193,16 +208,15 @@ def _words_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
 
 
 def _vocabulary(folder: Path) -> dict[str, int]:
-    with (folder / WORDS).open(
-        encoding="utf-8"
-    ) as lines:  # not splitlines, which knows more line ends than a vocabulary does
+    # not splitlines, which knows more line ends than a vocabulary does
+    with (folder / WORDS).open(encoding="utf-8") as lines:
         return {line.rstrip("\n"): i for i, line in enumerate(lines)}
 
 
 # pairs of bytes: RoBERTa
 
 
-def _byte_pairs(folder: Path, stated: Mapping[str, Any]) -> Any:
+def _byte_pairs(folder: Path, stated: Mapping[str, Any]) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
     tokenizer = Tokenizer(
@@ -235,7 +249,10 @@ def _byte_pairs(folder: Path, stated: Mapping[str, Any]) -> Any:
 
 
 def _pairs_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
-    """As GPT-2's own code reads them: pieces by its pattern, bytes as printable characters, merges in their order."""
+    """The second reading of vocab.json and merges.txt, as GPT-2's own code reads them.
+
+    Pieces are found by its pattern, bytes stand as printable characters, and merges are done in their order.
+    """
     import regex
 
     words = json.loads((folder / BPE).read_text(encoding="utf-8"))
@@ -293,13 +310,14 @@ _PAIR_MARKS = {"cls": "<s>", "sep": "</s>", "unk": "<unk>", "pad": "<pad>", "mas
 # SentencePiece: XLM-RoBERTa, CamemBERT
 
 
-def _sentence_pieces(folder: Path, name: str, model_type: str) -> Any:
+def _sentence_pieces(folder: Path, name: str, model_type: str) -> Tokenizer:
     if host.installed("sentencepiece") is None:
         raise bad_input(
             "E206",
             f"the tokenizer is in {name} alone, which needs sentencepiece to be read, and that is not installed here",
             place=Place.of(folder / name),
-            help=f"{install('sentencepiece')}; or save it where sentencepiece is, with `tokenizer.save_pretrained(folder)`: tokenizer.json needs none",
+            help=f"{install('sentencepiece')}; or save it where sentencepiece is, with "
+            "`tokenizer.save_pretrained(folder)`: tokenizer.json needs none",
         )
     from edgeopt.support.quiet import quiet_libraries
 
@@ -310,11 +328,15 @@ def _sentence_pieces(folder: Path, name: str, model_type: str) -> Any:
     # raises for a damaged file, which transformers then takes for tiktoken's
     sentencepiece.SentencePieceProcessor(model_file=str(folder / name))
     made = transformers.CamembertTokenizer if model_type == "camembert" else transformers.XLMRobertaTokenizer
-    return made.from_pretrained(folder, local_files_only=True).backend_tokenizer
+    found: Tokenizer = made.from_pretrained(folder, local_files_only=True).backend_tokenizer
+    return found
 
 
 def _pieces_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
-    """By sentencepiece itself, with fairseq's numbers: XLM-RoBERTa's are one more than the pieces', CamemBERT's four."""
+    """The second reading of a SentencePiece model: by sentencepiece itself, with fairseq's numbers.
+
+    XLM-RoBERTa's are one more than the pieces', CamemBERT's four.
+    """
     import sentencepiece
 
     name = next(n for n in SENTENCEPIECE if (folder / n).is_file())
@@ -358,7 +380,7 @@ def _added(folder: Path, stated: Mapping[str, Any]) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda pair: pair[1])
 
 
-def _add(tokenizer: Any, folder: Path, stated: Mapping[str, Any], special: list[str]) -> None:
+def _add(tokenizer: Tokenizer, folder: Path, stated: Mapping[str, Any], special: list[str]) -> None:
     from tokenizers import AddedToken
 
     tokenizer.add_special_tokens([t for t in dict.fromkeys(special) if tokenizer.token_to_id(t) is not None])

@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from edgeopt.models.anatomy import anatomy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Largest value of a signed and of an unsigned integer of 8 bits.
 S8, U8 = 127, 255
@@ -55,7 +58,7 @@ class FakeQuantize(torch.autograd.Function):
 
 @dataclass
 class Quantizers:
-    """What of a model is quantized, and what all of it does now.
+    """Which linears and tables of a model are quantized, and what all of them do now.
 
     linears: by name, each with the range of its input. tables: the embeddings. quantize, observe: in training;
     evaluation always quantizes, so that what is measured and selected is the model in int8. real: which tokens of the
@@ -122,9 +125,7 @@ class Activation(nn.Module):
         self._seen.append(torch.stack(torch.aminmax(x)).float())
 
     def average(self, share: float) -> None:
-        """Move the range towards what was seen since the last call, by that share of the way; the first time, all of
-        it.
-        """
+        """Move the range by that share of the way to what was seen since the last call; the first time, all of it."""
         if self._seen and not self.frozen:
             seen = torch.stack(self._seen)
             for ours, new in ((self.low, seen[:, 0].amin()), (self.high, seen[:, 1].amax())):
@@ -142,6 +143,7 @@ class Activation(nn.Module):
 
 
 def quantize(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, low: int, high: int) -> torch.Tensor:
+    """Round x to integers low…high of that scale and zero point, and back to floats; gradients pass through."""
     out: torch.Tensor = FakeQuantize.apply(x, scale, zero, low, high)  # type: ignore[no-untyped-call]
     return out
 
@@ -185,15 +187,17 @@ class FakeQuantLinear(nn.Linear):
         return self.grid()[0].flatten() * self.read[0].grid()[0]
 
     def _in_integers(self, x: torch.Tensor) -> torch.Tensor:
-        """The same as int8 kernels compute it: integers are summed up, without an error where float32 holds them all
-        (up to 2²⁴), and scaled last. So what is rounded behind it is rounded as there but for few values.
+        """The linear of x as int8 kernels compute it: integers are summed up, and scaled last.
+
+        The sum has no error where float32 holds all the integers (up to 2²⁴). So what is rounded behind it is rounded
+        as in the graph but for few values.
         """
         (weights, _), step, scale = self.grid(), self.read[0].grid()[0], self._unit()
         bias = None if self.bias is None else (self.bias / scale).round()
         return F.linear((x / step).round(), (self.weight / weights).round().clamp(-S8, S8), bias) * scale
 
     def _rounded_bias(self) -> torch.Tensor:
-        """Its gradient is that of the bias itself."""
+        """The bias in whole units of the output's sum; its gradient is that of the bias itself."""
         with torch.no_grad():
             scale = self._unit()
             change = (self.bias / scale).round() * scale - self.bias
@@ -213,9 +217,10 @@ class FakeQuantEmbedding(nn.Embedding):
         return quantize(rows, *self.grid(), 0, U8) if self.quantizers.quantize or not self.training else rows
 
 
-def fake_quantized(model: Any, wanted: Callable[[str], bool], *, learned: float = 0.0) -> Quantizers:
-    """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantized ones, in place:
-    they keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an
+def fake_quantized(model: PreTrainedModel, wanted: Callable[[str], bool], *, learned: float = 0.0) -> Quantizers:
+    """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantized ones, in place.
+
+    They keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an
     Activation.
     """
     found, shape = Quantizers(), anatomy(model.config.model_type)
@@ -241,7 +246,7 @@ def fake_quantized(model: Any, wanted: Callable[[str], bool], *, learned: float 
                 linear, _ = found.linears[name]
                 linear.input_range, linear.read, found.linears[name] = None, (shared,), (linear, shared)
 
-    def note_padding(_: Any, args: Any, options: dict[str, Any]) -> None:
+    def note_padding(_: nn.Module, args: tuple[object, ...], options: dict[str, Any]) -> None:
         mask = options.get("attention_mask")
         found.real = None if mask is None else mask.reshape(-1, mask.shape[-1]).bool()
 

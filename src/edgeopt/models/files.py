@@ -21,6 +21,7 @@ def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a folder's tokenizer: its tokenizer.json and all that may stand beside it."""
     copy_files(source, target, TOKENIZER_FILES)
 
 

@@ -1,5 +1,6 @@
-"""Gates that learn whether to be 0 or 1: the hard concrete distribution (Louizos et al. 2018) over a model's masks, as
-CoFi has them (Xia et al. 2022, section 3.1 and appendix A).
+"""Gates that learn whether to be 0 or 1: the hard concrete distribution over a model's masks.
+
+The distribution is that of Louizos et al. 2018; the gates are CoFi's (Xia et al. 2022, section 3.1 and appendix A).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class HardConcrete(nn.Module):
         )
 
     def sample(self) -> Masks:
-        """Gates drawn by torch's generator: in 0…1, with a share that is 0 and one that is 1, and gradients to log α."""
+        """Gates drawn by torch's generator: in 0…1, a share of them 0 and another 1, with gradients to log α."""
         drawn = {kind: sampled(alpha) for kind, alpha in self.log_alpha.items()}
         if not bool((drawn["hidden"] > 0).any()):  # nothing can be normed among no dimensions
             drawn["hidden"] = nn.functional.one_hot(self.log_alpha["hidden"].argmax(), self.structure.hidden).to(
@@ -48,7 +49,7 @@ class HardConcrete(nn.Module):
         return self._masks(drawn)
 
     def probabilities(self) -> Masks:
-        """Of each gate, that a sample is not 0."""
+        """The probability, of each gate, that a sample of it is not 0."""
         return self._masks({kind: open_probability(alpha) for kind, alpha in self.log_alpha.items()})
 
     def sparsity(self) -> torch.Tensor:
@@ -66,9 +67,10 @@ class HardConcrete(nn.Module):
                 alpha.clamp_(LEAST, MOST)
 
     def binary(self, weights: float, neurons: int = 1, hidden: int = 1) -> Masks:
-        """Zeros and ones that leave as nearly as can be so many weights, and some in any case: what has the lowest log
-        α is closed. One threshold for every kind, found by bisection; of equal ones the kinds' order and position
-        decide.
+        """Zeros and ones that leave as nearly as can be so many weights, and some in any case.
+
+        What has the lowest log α is closed. One threshold for every kind, found by bisection; of equal ones the kinds'
+        order and position decide.
 
         neurons, hidden: multiples that each layer's neurons and the hidden dimensions are rounded to, at the threshold;
         the hidden ones first, and then another threshold for the rest makes up for it.
@@ -131,8 +133,10 @@ def open_probability(alpha: torch.Tensor) -> torch.Tensor:
 
 
 def weights_left(masks: Masks, head_size: int) -> torch.Tensor:
-    """Weights in the layers' matrices that whole masks leave, shape (): of probabilities the expected number, where
-    gates are drawn apart; of zeros and ones the number itself. What stands behind a closed gate does not count.
+    """Number of weights in the layers' matrices that whole masks leave, shape ().
+
+    Of probabilities it is the expected number, where gates are drawn apart; of zeros and ones the number itself. What
+    stands behind a closed gate does not count.
     """
     assert (
         masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None

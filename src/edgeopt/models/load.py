@@ -14,10 +14,11 @@ from edgeopt.models.source import CONFIG
 from edgeopt.support.quiet import quiet_libraries
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 
-def load_base(folder: Path) -> Any:
+def load_base(folder: Path) -> PreTrainedModel:
     """The model of a torch state, in evaluation mode, without its adapter."""
     quiet_libraries()
     from edgeopt.models.nf4 import unpacked
@@ -27,23 +28,24 @@ def load_base(folder: Path) -> Any:
     )
 
 
-def takes(model: Any) -> set[str]:
+def takes(model: PreTrainedModel | PeftModel) -> set[str]:
     """Names of the inputs that the model's forward has a use for."""
     inner = bare(model)
     return _useful(inner.forward, getattr(inner.config, "type_vocab_size", None))
 
 
 def takes_of(folder: Path) -> set[str]:
-    """The same of a torch state, whose model is not loaded."""
+    """Names of the inputs that the forward of a torch state's model has a use for; the model is not loaded."""
     return _useful(
         model_class(folder).forward, json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("type_vocab_size")
     )
 
 
 def _useful(forward: Callable[..., Any], types: int | None) -> set[str]:
-    """types: how many token types the model has.
+    """Names of a forward's parameters, without token_type_ids where the model has one type.
 
-    Where there is one, all tokens are of it, whatever numbers the tokenizer gives them.
+    types: how many token types the model has. Where there is one, all tokens are of it, whatever numbers the tokenizer
+    gives them.
     """
     import inspect
 
@@ -54,9 +56,10 @@ def _useful(forward: Callable[..., Any], types: int | None) -> set[str]:
     }
 
 
-def one_type(model: Any) -> bool:
-    """Make all token types the first, in place: for a model that was trained with that one alone, whatever its
-    tokenizer numbers. Returns whether it has any.
+def one_type(model: PreTrainedModel) -> bool:
+    """Make all token types the first, in place; returns whether the model has any.
+
+    For a model that was trained with that one alone, whatever its tokenizer numbers.
     """
     import torch
 
@@ -69,10 +72,9 @@ def one_type(model: Any) -> bool:
     return found
 
 
-def load_model(folder: Path, *, trainable_adapter: bool = False) -> PreTrainedModel:
+def load_model(folder: Path, *, trainable_adapter: bool = False) -> PreTrainedModel | PeftModel:
     """The model of a torch state, in evaluation mode, with its adapter attached where it has one."""
-    model: Any = load_base(folder)
-    return attach_saved(model, folder, trainable=trainable_adapter).eval()
+    return attach_saved(load_base(folder), folder, trainable=trainable_adapter).eval()
 
 
 def _placing(folder: Path) -> dict[str, Any]:
@@ -81,8 +83,8 @@ def _placing(folder: Path) -> dict[str, Any]:
     return {"device_map": {"": "cpu"}} if "quantization_config" in config else {}
 
 
-def save_model(model: Any, folder: Path) -> None:
-    """config.json and model.safetensors, without a trace of where they came from: equal weights give equal files."""
+def save_model(model: PreTrainedModel, folder: Path) -> None:
+    """Write config.json and model.safetensors without a trace of their origin: equal weights give equal files."""
     model.config._name_or_path = ""
     model.save_pretrained(folder)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

@@ -3,7 +3,8 @@
 A mask of ones changes nothing; any real values are allowed, and gradients reach them. For zeros and ones the masked
 model computes what `slicing.cut` leaves of it:
 
-- heads, neurons: factors of what the output projection reads. With all of a block at 0 its bias is still added and normed.
+- heads, neurons: factors of what the output projection reads. With all of a block at 0 its bias is still added and
+  normed.
 - mha, ffn: gate of a whole block with its norm: g·block(x) + (1 − g)·x. At 0 the block's input passes.
 - hidden: weights of the dimensions in each LayerNorm's mean and variance, and factors of its output; so the dimensions
   that are left are normed among themselves, as in a narrower model (CoFi: Xia et al. 2022).
@@ -11,23 +12,28 @@ model computes what `slicing.cut` leaves of it:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from edgeopt.models.anatomy import anatomy, part
+from edgeopt.models.anatomy import Anatomy, anatomy, part
 from edgeopt.models.slicing import Kept, KeptLayer, structure_of
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+    from transformers import PreTrainedModel
 
 
 @dataclass
 class Masks:
-    """heads[i], neurons[i]: one value for each that layer i has now.
+    """One mask of each kind over a model; None: no mask of that kind, which costs nothing.
 
-    mha, ffn: one value a layer. hidden: one value a dimension. None: no mask of that kind, which costs nothing.
+    heads[i], neurons[i]: one value for each that layer i has now. mha, ffn: one value a layer. hidden: one value a
+    dimension.
     """
 
     heads: list[torch.Tensor] | None = None
@@ -44,7 +50,7 @@ class Masks:
         ]
 
 
-def ones(model: Any, *, gates: bool = True, hidden: bool = True) -> Masks:
+def ones(model: PreTrainedModel, *, gates: bool = True, hidden: bool = True) -> Masks:
     """Masks that change nothing; gates, hidden: with those kinds too."""
     shape = structure_of(model)
     device = next(model.parameters()).device
@@ -62,7 +68,7 @@ def ones(model: Any, *, gates: bool = True, hidden: bool = True) -> Masks:
     )
 
 
-def kept(model: Any, masks: Masks) -> Kept:
+def kept(model: PreTrainedModel, masks: Masks) -> Kept:
     """What the masks leave, for `slicing.cut`: everything that is not exactly 0. A layer of two closed gates goes."""
 
     def left(mask: torch.Tensor) -> list[int]:
@@ -94,11 +100,11 @@ def _closed(gates: torch.Tensor | None, layer: int) -> bool:
 
 
 @contextmanager
-def masked(model: Any, masks: Masks) -> Iterator[None]:
+def masked(model: PreTrainedModel, masks: Masks) -> Iterator[None]:
     """The model computes with the masks while the block runs. They may be replaced in `masks` between two passes."""
     shape = anatomy(model.config.model_type)
     size = structure_of(model).dense.head_size
-    hooks: list[Any] = []
+    hooks: list[RemovableHandle] = []
     try:
         if masks.hidden is not None:
             base = model.get_submodule(shape.base)
@@ -115,13 +121,13 @@ def masked(model: Any, masks: Masks) -> Iterator[None]:
             hook.remove()
 
 
-def _layer_hooks(layer: Any, number: int, shape: Any, size: int, masks: Masks) -> list[Any]:
-    """stream: what goes into the next block, which a closed gate lets pass."""
-    stream: list[Any] = []
+def _layer_hooks(layer: nn.Module, number: int, shape: Anatomy, size: int, masks: Masks) -> list[RemovableHandle]:
+    """Put the masks into one layer; the handles of its hooks. size: of a head."""
+    stream: list[torch.Tensor] = []  # what goes into the next block, which a closed gate lets pass
     hooks = [layer.register_forward_pre_hook(lambda _, args: stream.__setitem__(slice(None), [args[0]]))]
 
-    def gate(which: str) -> Any:
-        def hook(module: Any, args: Any, out: Any) -> Any:
+    def gate(which: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
+        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
             out = _narrowed(module, args, out, masks.hidden)
             gates = getattr(masks, which)
             if gates is not None:
@@ -147,7 +153,9 @@ def _layer_hooks(layer: Any, number: int, shape: Any, size: int, masks: Masks) -
     return hooks
 
 
-def _narrowed(module: Any, args: Any, out: Any, mask: torch.Tensor | None) -> Any:
+def _narrowed(
+    module: nn.Module, args: tuple[torch.Tensor, ...], out: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
     """The output of a LayerNorm (or of the embeddings' projection) with the hidden mask on it and in its statistics."""
     if mask is None:
         return out

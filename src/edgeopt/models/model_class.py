@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeopt.models.source import CONFIG
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def model_class(folder: Path) -> Any:
+
+def model_class(folder: Path) -> type[PreTrainedModel]:
     """The class of transformers that the model of a torch state was saved from: it has the head of its task."""
     import transformers
 

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import nn
 
 from edgeopt.models.anatomy import anatomy, part
 from edgeopt.models.slicing import Kept, KeptLayer, structure_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Choice = Literal["norm", "first"]
 
 
 def narrower(
-    model: Any, *, hidden: int | None = None, heads: int | None = None, neurons: int | None = None, by: Choice = "norm"
+    model: PreTrainedModel,
+    *,
+    hidden: int | None = None,
+    heads: int | None = None,
+    neurons: int | None = None,
+    by: Choice = "norm",
 ) -> Kept:
-    """A choice, for `slicing.cut`, of so many dimensions of the residual stream, and in each layer of so many heads and
-    neurons; None: all. by: the largest L2 norms of everything that reads or writes them, of equal ones the first; or
-    the first. Raises ValueError where a layer has fewer.
+    """Choose, for `slicing.cut`, what stays of a model that is to have such sizes.
+
+    hidden: dimensions of the residual stream; heads, neurons: in each layer; None: all. by: the largest L2 norms of
+    everything that reads or writes them, of equal ones the first; or the first. Raises ValueError where a layer has
+    fewer.
     """
     structure, shape = structure_of(model), anatomy(model.config.model_type)
     size = structure.dense.head_size
@@ -44,10 +55,8 @@ def narrower(
     return Kept(layers, None if hidden is None else _chosen(stream, hidden, by, "the model has {} hidden dimensions"))
 
 
-def _squares(linear: Any, axis: int) -> torch.Tensor:
-    """The sum of a linear's squared weights, shape (outputs, inputs), over an axis: of its inputs (0) or its outputs
-    (1).
-    """
+def _squares(linear: nn.Linear, axis: int) -> torch.Tensor:
+    """Sums of a linear's squared weights, shape (outputs, inputs), over an axis: for each input (0) or output (1)."""
     found: torch.Tensor = (linear.weight.detach().float() ** 2).sum(axis)
     return found
 

@@ -8,13 +8,16 @@ that evaluates would go on from other weights, and what is computed would not be
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeopt.support import host
 from edgeopt.support.quiet import quiet_libraries
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
-def quantized(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
+
+def quantized(folder: Path, *, double_quant: bool, compute_dtype: str) -> PreTrainedModel:
     """The model of a torch state, its linears but the head's in NF4: on the GPU where there is one."""
     quiet_libraries()
     import torch
@@ -46,7 +49,7 @@ def quantized(folder: Path, *, double_quant: bool, compute_dtype: str) -> Any:
     )
 
 
-def unpacked(model: Any) -> Any:
+def unpacked(model: PreTrainedModel) -> PreTrainedModel:
     """The model, told to leave its 4-bit weights in the form they are saved in; any other model as it is."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -54,7 +57,7 @@ def unpacked(model: Any) -> Any:
     return model
 
 
-def dequantized(model: Any) -> Any:
+def dequantized(model: PreTrainedModel) -> PreTrainedModel:
     """A plain float32 model with the values that the 4-bit weights stand for."""
     import torch
     from bitsandbytes.functional import dequantize_4bit
@@ -72,7 +75,7 @@ def dequantized(model: Any) -> Any:
     return plain.eval()
 
 
-def weight_error(before: Any, after: Any) -> float:
+def weight_error(before: PreTrainedModel, after: PreTrainedModel) -> float:
     """Length of the difference of two models' linear weights, as a share of the first's."""
     import torch
     from torch import nn
@@ -87,6 +90,6 @@ def weight_error(before: Any, after: Any) -> float:
         )
 
 
-def _plain_config(config: Any) -> Any:
+def _plain_config(config: PreTrainedConfig) -> PreTrainedConfig:
     values = {k: v for k, v in config.to_dict().items() if k != "quantization_config"}
     return type(config).from_dict(values)

@@ -1,5 +1,6 @@
-"""An encoder and a decoder that both start from one encoder's checkpoint (Rothe et al. 2020, "Leveraging Pre-trained
-Checkpoints for Sequence Generation Tasks": BERT2BERT, their weights not shared).
+"""An encoder and a decoder that both start from one encoder's checkpoint.
+
+Rothe et al. 2020, "Leveraging Pre-trained Checkpoints for Sequence Generation Tasks": BERT2BERT, weights not shared.
 
 Encoder, decoder and what stands between them are one graph, from document and decoder's tokens to logits, so that
 lowering, int8, parity, size and latency know nothing of pairs. The price: no keys and values are kept, and the
@@ -10,10 +11,9 @@ layers before the words' scores, is the head.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, EncoderDecoderConfig
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, EncoderDecoderConfig, PreTrainedModel
 
 from edgeopt.models.anatomy import PAIR
 
@@ -22,23 +22,30 @@ _BIASES = ("predictions.bias", "decoder.bias", "lm_head.bias")
 
 
 class EncoderDecoderModel(transformers.EncoderDecoderModel):  # type: ignore[misc]
-    """transformers' model of the same name, without the encoder's pooler, which nothing reads: a parameter without a
-    gradient stops a training on several processes. Its files load in transformers' class.
+    """A pair without the encoder's pooler, which nothing reads; its files load in transformers' class of this name.
+
+    With the pooler, a parameter without a gradient would stop a training on several processes.
     """
 
     #: the loss is the mean of a batch: Trainer must divide it where gradients are added up
     accepts_loss_kwargs = False
 
-    def __init__(self, config: Any = None, encoder: Any = None, decoder: Any = None) -> None:
+    def __init__(
+        self,
+        config: EncoderDecoderConfig | None = None,
+        encoder: PreTrainedModel | None = None,
+        decoder: PreTrainedModel | None = None,
+    ) -> None:
         super().__init__(config, encoder, decoder)
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None
 
 
 def load(folder: Path, *, start: int, end: int, pad: int) -> tuple[EncoderDecoderModel, list[str], list[str]]:
-    """The pair of an encoder's folder, or of one that holds a pair; the weights that the folder did not have: the
-    attention to the encoder and, of a bare encoder, what stands before the words' scores; and those that it has and
-    neither takes.
+    """The pair made of a folder, the names of the weights that the folder lacked, and of those that it has in vain.
+
+    The folder has an encoder or a pair. It lacks the attention to the encoder and, of a bare encoder, what stands
+    before the words' scores; in vain it has what neither encoder nor decoder takes.
 
     start, end, pad: token ids that a text of the decoder starts, ends and is filled up with.
     """

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeopt.models.anatomy import anatomy
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 #: Modules that adapters put into a layer.
 _ADDED = {"bottleneck", "lora_A", "lora_B"}
 
 
-def head_of(model: Any) -> list[str]:
+def head_of(model: PreTrainedModel | PeftModel) -> list[str]:
     """Names of the modules that are new for the task: those with weights beside the encoder."""
     shape = anatomy(bare(model).config.model_type)
     if shape.new:
@@ -31,7 +33,7 @@ def head_of(model: Any) -> list[str]:
     ]
 
 
-def layer_count(config: Any) -> int:
+def layer_count(config: PreTrainedConfig) -> int:
     """Layers of the encoder, or of a pair's decoder."""
     return int(getattr(config, "decoder", config).num_hidden_layers)
 
@@ -41,12 +43,12 @@ def is_inside(parameter: str, modules: Sequence[str]) -> bool:
     return any(f".{module}." in f".{parameter}" for module in modules)
 
 
-def bare(model: Any) -> Any:
+def bare(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     """The transformers model inside peft's wrapper, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def prunable(model: Any) -> Iterator[tuple[str, nn.Linear]]:
+def prunable(model: PreTrainedModel | PeftModel) -> Iterator[tuple[str, nn.Linear]]:
     """The linear layers inside the encoder's numbered layers: what pruning works on.
 
     Embeddings, pooler and head stay whole, and so does what an adapter adds.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -21,12 +19,12 @@ class Bias(nn.Module):
     def out_features(self) -> int:
         return len(self.bias)
 
-    def forward(self, _: Any) -> torch.Tensor:
+    def forward(self, _: object) -> torch.Tensor:
         return self.bias
 
 
 class NoHeads(nn.Module):
-    """Self-attention without heads: gives on what its output projection reads or, where that is inside it, writes."""
+    """Self-attention without heads: gives its input on or, with the output projection inside, what that writes."""
 
     def __init__(self, projection: str | None = None, bias: Bias | None = None) -> None:
         super().__init__()
@@ -34,30 +32,33 @@ class NoHeads(nn.Module):
         if projection is not None:
             self.add_module(projection, bias)
 
-    def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> tuple[Any, None]:
+    def forward(self, hidden: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, None]:
         return (hidden if self.projection is None else self.get_submodule(self.projection)(hidden)), None
 
 
 class Pass(nn.Module):
     """An attention block that is gone, norm and all: its input."""
 
-    def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
+    def forward(self, hidden: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, None]:
         return hidden, None
 
 
 class Nothing(nn.Module):
-    """A block whose input is added and normed outside it, where the norm is gone too: adds nothing."""
+    """A block that is gone, where its input is added and normed outside it: adds nothing, and the norm is gone too.
+
+    tuple_: whether the block's answer is a tuple of two, as an attention's is.
+    """
 
     def __init__(self, *, tuple_: bool) -> None:
         super().__init__()
         self.tuple = tuple_
 
-    def forward(self, *_: Any, **__: Any) -> Any:
+    def forward(self, *_: object, **__: object) -> float | tuple[float, None]:
         return (0.0, None) if self.tuple else 0.0
 
 
 class Residual(nn.Module):
     """The output of a feed-forward that is gone, norm and all: what would have been added to it."""
 
-    def forward(self, _: Any, residual: torch.Tensor) -> torch.Tensor:
+    def forward(self, _: object, residual: torch.Tensor) -> torch.Tensor:
         return residual

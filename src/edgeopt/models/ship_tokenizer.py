@@ -1,5 +1,6 @@
-"""A folder's tokenizer into the first state: tokenizer.json byte for byte, and a tokenizer_config.json by which
-transformers reads it so, too.
+"""Writes a folder's tokenizer into the first state: tokenizer.json byte for byte, and a tokenizer_config.json beside.
+
+By that config transformers reads tokenizer.json as it is, too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ COMPARED = 2000
 
 
 def ship_tokenizer(found: Found, rows: Rows, output: Path, *, words: bool) -> bool:
-    """Write both files.
+    """Write tokenizer.json and tokenizer_config.json into the output's folder.
 
     words: whether rows are lists of words and the head is new, so that a byte-level tokenizer may, and must, be told of
     the spaces between them. Returns whether transformers' own class reads the rows otherwise, so that the folder names
@@ -45,8 +46,9 @@ def ship_tokenizer(found: Found, rows: Rows, output: Path, *, words: bool) -> bo
 
 
 def _own_config(found: Found, output: Path, rows: Rows, *, spaced: bool) -> dict[str, Any] | None:
-    """What transformers' class of the family writes, where with it transformers reads tokenizer.json as it is; None
-    where it does not.
+    """The tokenizer_config.json that transformers' class of the family writes.
+
+    None where transformers does not, by it, read tokenizer.json as it is.
     """
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer

@@ -1,5 +1,6 @@
-"""Whether a config.json and the tensors beside it are of one model: sizes that differ are found before any memory is
-asked for.
+"""Whether a config.json and the tensors beside it are of one model.
+
+Sizes that differ are found before any memory is asked for.
 """
 
 from __future__ import annotations

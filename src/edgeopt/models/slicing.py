@@ -14,7 +14,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,10 +24,16 @@ from edgeopt.models.removed import Bias, NoHeads, Nothing, Pass, Residual
 from edgeopt.models.source import CONFIG
 from edgeopt.models.structure import FIELD, Layer, Structure, of_config
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
 
 @dataclass(frozen=True)
 class KeptLayer:
-    """What stays of the layer that is `number` now: positions among its heads and neurons; None: the whole block goes."""
+    """What stays of the layer that is `number` now: positions among its heads and its neurons.
+
+    None instead of positions: the whole block goes.
+    """
 
     number: int
     heads: Sequence[int] | None
@@ -42,12 +48,12 @@ class Kept:
     hidden: Sequence[int] | None = None
 
 
-def structure_of(model: Any) -> Structure:
+def structure_of(model: PreTrainedModel) -> Structure:
     """The shape of a model: as it was cut, or as its config has it."""
     return of_config(model.config.to_dict())
 
 
-def everything(model: Any) -> Kept:
+def everything(model: PreTrainedModel) -> Kept:
     """A choice that keeps the model as it is."""
     layers = structure_of(model).layers
     return Kept(
@@ -60,8 +66,8 @@ def everything(model: Any) -> Kept:
     )
 
 
-def cut(model: Any, kept: Kept) -> None:
-    """Cut everything else out of the model, in place, and note its new shape in its config.
+def cut(model: PreTrainedModel, kept: Kept) -> None:
+    """Cut all that is not kept out of the model, in place, and note its new shape in its config.
 
     A block that lost all heads or neurons still adds its bias and is normed; one that is None lets its input pass.
     """
@@ -79,14 +85,16 @@ def cut(model: Any, kept: Kept) -> None:
     model.config.num_hidden_layers = len(layers)
 
 
-def keep_layers(model: Any, numbers: Collection[int]) -> None:
-    """Drop every other layer, in place; the order is the model's."""
+def keep_layers(model: PreTrainedModel, numbers: Collection[int]) -> None:
+    """Drop the layers that have none of these numbers, in place; the order is the model's."""
     cut(model, Kept([x for x in everything(model).layers if x.number in numbers]))
 
 
-def class_for(auto: Any, folder: Path) -> Any:
-    """The class whose `from_pretrained` reads the folder: `auto` (a class, or one of transformers' Auto classes), or
-    for a model that was cut a subclass of the right one that makes the shapes first.
+def class_for(auto: type[PreTrainedModel], folder: Path) -> type[PreTrainedModel]:
+    """The class whose `from_pretrained` reads the folder.
+
+    It is `auto` (a class, or one of transformers' Auto classes), or for a model that was cut a subclass of the right
+    one that makes the shapes first.
     """
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if FIELD not in config:
@@ -94,14 +102,15 @@ def class_for(auto: Any, folder: Path) -> Any:
     from transformers import AutoConfig
 
     mapping = getattr(auto, "_model_mapping", None)
-    return _cut_class(
-        auto if mapping is None else mapping[type(AutoConfig.from_pretrained(folder, local_files_only=True))]
-    )
+    dense: Any = auto
+    if mapping is not None:
+        dense = mapping[type(AutoConfig.from_pretrained(folder, local_files_only=True))]
+    return _cut_class(dense)
 
 
 @functools.cache
-def _cut_class(cls: Any) -> Any:
-    def __init__(self: Any, config: Any, *args: Any, **options: Any) -> None:
+def _cut_class(cls: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    def __init__(self: PreTrainedModel, config: PreTrainedConfig, *args: Any, **options: Any) -> None:
         cls.__init__(self, config, *args, **options)
         structure = Structure.from_json(getattr(config, FIELD))
         layers = [
@@ -117,7 +126,7 @@ def _cut_class(cls: Any) -> Any:
     )
 
 
-def _cut(model: Any, kept: Kept, structure: Structure) -> None:
+def _cut(model: PreTrainedModel, kept: Kept, structure: Structure) -> None:
     shape = anatomy(model.config.model_type)
     parent, _, child = shape.layers.rpartition(".")
     stack = model.get_submodule(shape.layers)
@@ -130,7 +139,7 @@ def _cut(model: Any, kept: Kept, structure: Structure) -> None:
         _cut_hidden(model, shape, kept.hidden)
 
 
-def _cut_attention(layer: Any, shape: Anatomy, heads: Sequence[int] | None, size: int) -> None:
+def _cut_attention(layer: nn.Module, shape: Anatomy, heads: Sequence[int] | None, size: int) -> None:
     inside, _, projection = shape.projections[0].rpartition(".")
     attention, out = part(layer, shape.self_attention), part(layer, shape.projections[0])
     if heads is None:
@@ -156,7 +165,7 @@ def _cut_attention(layer: Any, shape: Anatomy, heads: Sequence[int] | None, size
                 setattr(attention, name, value)
 
 
-def _cut_ffn(layer: Any, shape: Anatomy, neurons: Sequence[int] | None) -> None:
+def _cut_ffn(layer: nn.Module, shape: Anatomy, neurons: Sequence[int] | None) -> None:
     out = part(layer, shape.projections[1])
     if neurons is None:
         if shape.norms[1].startswith("output."):
@@ -172,7 +181,7 @@ def _cut_ffn(layer: Any, shape: Anatomy, neurons: Sequence[int] | None) -> None:
         _take(out, columns=neurons)
 
 
-def _choose_bias(layer: Any, shape: Anatomy, heads: tuple[int, ...] | None) -> None:
+def _choose_bias(layer: nn.Module, shape: Anatomy, heads: tuple[int, ...] | None) -> None:
     """Where scores get a bias for each head of the dense layer, those of the heads that are left."""
     attention = part(layer, shape.self_attention)
     if shape.position_bias is None or not heads or not hasattr(attention, "num_attention_heads"):
@@ -182,12 +191,12 @@ def _choose_bias(layer: Any, shape: Anatomy, heads: tuple[int, ...] | None) -> N
     attention.heads_left = list(heads)
 
 
-def _left(attention: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _left(attention: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     hidden, mask, bias, *more = args
     return (hidden, mask, bias if bias is None else bias[:, attention.heads_left], *more)
 
 
-def _cut_hidden(model: Any, shape: Anatomy, hidden: Sequence[int]) -> None:
+def _cut_hidden(model: PreTrainedModel, shape: Anatomy, hidden: Sequence[int]) -> None:
     base = model.get_submodule(shape.base)
     projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
     if projection is not None:
@@ -211,13 +220,13 @@ def _cut_hidden(model: Any, shape: Anatomy, hidden: Sequence[int]) -> None:
     _take(reader, columns=hidden)
 
 
-def _width(model: Any, shape: Anatomy) -> int:
+def _width(model: PreTrainedModel, shape: Anatomy) -> int:
     base = model.get_submodule(shape.base)
     projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
     return int(base.get_submodule(shape.tables[0]).embedding_dim if projection is None else projection.out_features)
 
 
-def _take(module: Any, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> None:
+def _take(module: nn.Module | None, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> None:
     """Keep rows (outputs) and columns (inputs) of a linear; what is none is left alone, but a Bias has rows."""
     if isinstance(module, nn.Linear):
         if rows is not None:
@@ -228,7 +237,7 @@ def _take(module: Any, *, rows: Sequence[int] | None = None, columns: Sequence[i
         module.bias = _chosen(module.bias, 0, rows)
 
 
-def _take_norm(norm: Any, dimensions: Sequence[int]) -> None:
+def _take_norm(norm: nn.Module | None, dimensions: Sequence[int]) -> None:
     if isinstance(norm, nn.LayerNorm):
         norm.weight, norm.bias = _chosen(norm.weight, 0, dimensions), _chosen(norm.bias, 0, dimensions)
         norm.normalized_shape = (len(dimensions),)
@@ -239,6 +248,6 @@ def _chosen(parameter: torch.Tensor, axis: int, positions: Sequence[int]) -> nn.
     return nn.Parameter(parameter.detach().index_select(axis, index).contiguous(), parameter.requires_grad)
 
 
-def _put(layer: Any, name: str, module: nn.Module) -> None:
+def _put(layer: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(layer.get_submodule(parent), child, module)

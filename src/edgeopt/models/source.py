@@ -43,14 +43,17 @@ _PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
 
 @lru_cache(maxsize=256)
 def _digest(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file that has that size and time of change: a plan of many cells asks for the same again and again."""
+    """SHA-256 of a file that has that size and time of change.
+
+    Cached, because a plan of many cells asks for the same again and again.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where the weights are. folder: the local folder, or a snapshot already in the hub's cache."""
+    """Where a recipe's model is. folder: the local folder, or a snapshot already in the hub's cache."""
 
     id: str
     revision: str | None
@@ -59,7 +62,7 @@ class ModelSource:
     place: Place | None = None
     #: How the name of a model class with the task's head ends.
     head: str = "ForSequenceClassification"
-    #: Of a name that may be the hub's: that no folder has it, and which has almost the same.
+    #: That no folder has the name, which may be the hub's, and which folder has almost the same.
     absent: str = "there is no folder of that name here"
 
     @property
@@ -129,7 +132,7 @@ class ModelSource:
         return found if isinstance(found, str) else None
 
     def doubts(self, rows: Iterable[tuple[str, ...]]) -> InputError | None:
-        """What the folder states of its tokenizer in two ways, shown by the first of the rows whose ids differ by it."""
+        """An error where the folder states its tokenizer in two ways, shown by the first row whose ids differ by it."""
         if self.folder is None:
             return None
         return disagreement(read_tokenizer(self.folder, str(self.stacks[0].get("model_type"))), rows)
@@ -215,9 +218,9 @@ def _positions(config: dict[str, Any]) -> int | None:
 def find_model(
     spec: ModelSpec, folder: Path, place: Place | None = None, *, head: str = ModelSource.head
 ) -> ModelSource:
-    """Local folder (relative to `folder`) or hub id; a folder is checked at once. head: see ModelSource.
+    """The model that a recipe names: a local folder (relative to `folder`), which is checked at once, or a hub id.
 
-    Raises InputError E308-E315.
+    head: see ModelSource. Raises InputError E308-E315.
     """
     path = folder / expanded(spec.id)
     if is_there(path, Path.is_dir):
@@ -233,7 +236,10 @@ def find_model(
             "E308",
             f"model folder {path} does not exist",
             place=place,
-            help=f"{nearest(spec.id, folder)} give a folder in transformers' format (absolute, or relative to the recipe) or a hub id".lstrip(),
+            help=(
+                f"{nearest(spec.id, folder)} give a folder in transformers' format "
+                "(absolute, or relative to the recipe) or a hub id"
+            ).lstrip(),
         )
     return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head, not_here(spec.id, folder))
 
@@ -298,8 +304,10 @@ def check_folder(source: ModelSource) -> None:
 
 
 def _no_adapter(source: ModelSource) -> None:
-    """Raises InputError E317 where peft's library would follow adapter_config.json to another model, or where it is not
-    said whether the adapter or the model beside it is meant.
+    """Raises InputError E317 where the folder has an adapter, alone or beside a model.
+
+    peft's library would follow adapter_config.json to another model; and where a model is beside it, nothing says which
+    of the two is meant.
     """
     assert source.folder is not None
     path = source.folder / ADAPTER_FILE
@@ -310,8 +318,13 @@ def _no_adapter(source: ModelSource) -> None:
         kind, base = config.get("peft_type"), config.get("base_model_name_or_path")
     except (OSError, ValueError, AttributeError, RecursionError):
         kind = base = None
-    what = f"an adapter{f' ({kind})' if isinstance(kind, str) else ''}{f' of the model {base!r}' if isinstance(base, str) and base else ''}"
-    merge = "merge it with peft: PeftModel.from_pretrained(BASE MODEL, folder).merge_and_unload().save_pretrained(NEW FOLDER), with the tokenizer beside"
+    of_kind = f" ({kind})" if isinstance(kind, str) else ""
+    of_base = f" of the model {base!r}" if isinstance(base, str) and base else ""
+    what = f"an adapter{of_kind}{of_base}"
+    merge = (
+        "merge it with peft: PeftModel.from_pretrained(BASE MODEL, folder).merge_and_unload()"
+        ".save_pretrained(NEW FOLDER), with the tokenizer beside"
+    )
     if (source.folder / WEIGHTS).is_file() or (source.folder / INDEX).is_file():
         raise bad_input(
             "E317",
@@ -328,8 +341,9 @@ def _no_adapter(source: ModelSource) -> None:
 
 
 def _check_tokenizer(source: ModelSource, shapes: Mapping[str, list[int]]) -> None:
-    """Raises InputError E311, E320 or E206 where there is none, it is damaged, or it numbers tokens or their types that
-    the model has no row for.
+    """Raises InputError where the model's tokenizer cannot be used with it.
+
+    E311, E320 or E206: there is none, it is damaged, or it numbers tokens or their types that the model has no row for.
     """
     assert source.folder is not None
     stacks = source.stacks
@@ -347,7 +361,10 @@ def _check_tokenizer(source: ModelSource, shapes: Mapping[str, list[int]]) -> No
 
 
 def _check_safetensors(path: Path) -> dict[str, list[int]]:
-    """The shape of each tensor. Header and length agree: finds a file cut short by a download or a copy."""
+    """The shape of each tensor of a file whose header and length agree.
+
+    Raises InputError E309 where it is absent, and E315 where it was cut short by a download or a copy.
+    """
     if not path.is_file():
         raise bad_input("E309", f"{path.name}, which the index names, is absent", place=Place.of(path), help=_AGAIN)
     size = path.stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +64,10 @@ class Structure:
         return sum(weights_of(self, layer.head_count, layer.neuron_count) for layer in self.layers)
 
     def macs(self, tokens: int) -> int:
-        """Multiply-accumulates of the layers for one text of that many tokens: for each layer 4ndh + 2n²h for heads of
-        h dimensions together, 2ndf for f neurons; n tokens, d hidden. Embeddings, norms and head are not counted.
+        """Multiply-accumulates of the layers for one text of that many tokens.
+
+        For each layer 4ndh + 2n²h for heads of h dimensions together, 2ndf for f neurons; n tokens, d hidden.
+        Embeddings, norms and head are not counted.
         """
         return sum(macs_of(self, layer.head_count, layer.neuron_count, tokens) for layer in self.layers)
 
@@ -76,8 +79,8 @@ class Structure:
         return {"hidden": self.hidden, "layers": layers, "dense": dict(vars(self.dense))}
 
     @classmethod
-    def from_json(cls, data: Any) -> Structure:
-        """Raises ValueError where the data is no structure."""
+    def from_json(cls, data: Mapping[str, Any]) -> Structure:
+        """The structure that `as_json` wrote. Raises ValueError where the data is no structure."""
         try:
             dense, hidden = Dense(**data["dense"]), data["hidden"]
             layers = tuple(
@@ -135,8 +138,9 @@ def of_config(config: dict[str, Any]) -> Structure:
 
 
 def survival(structure: Structure) -> dict[str, list[Any]]:
-    """For each layer of the dense model: how many heads are left, which, and how many neurons; nothing where a layer or
-    a block is gone.
+    """For each layer of the dense model how many heads are left, which, and how many neurons: 0 or [] for what is gone.
+
+    Lists by the names heads, head_numbers and neurons, one item for each layer.
     """
     left = {layer.origin: layer for layer in structure.layers}
     layers = [left.get(i, Layer(i, None, None)) for i in range(structure.dense.layers)]

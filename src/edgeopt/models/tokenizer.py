@@ -1,8 +1,8 @@
-"""The one place that says which tokenizer a model folder has: its tokenizer.json, or what its older files are converted
-to.
+"""The one place that says which tokenizer a model folder has.
 
-A tokenizer.json is used as it is, byte for byte, from the first step to what is shipped, and never through a class of
-transformers, which rebuilds it from the class's defaults. What the folder states besides (tokenizer_config.json,
+It is the folder's tokenizer.json, or what its older files are converted to. A tokenizer.json is used as it is, byte for
+byte, from the first step to what is shipped, and never through a class of transformers, which rebuilds it from the
+class's defaults. What the folder states besides (tokenizer_config.json,
 added_tokens.json, a vocabulary) must say the same; where it does not and a row comes out with other ids, nobody can
 know which of them the model was trained with.
 """
@@ -14,11 +14,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeopt.models import converted
 from edgeopt.models.truncation import check_side
 from edgeopt.support.errors import InputError, Place, bad_input
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 FILE, CONFIG_FILE, ADDED, SPECIAL = (
     "tokenizer.json",
@@ -46,21 +49,23 @@ Rows = Iterable[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Found:
-    """tokenizer: of the tokenizers library.
+    """The tokenizer of a model folder, and what the folder states of it.
 
     text: what tokenizer.json says, as it lies in the folder or as it was converted. stated: of tokenizer_config.json
     and special_tokens_map.json. slow: the older file it was converted from, None where the folder has a tokenizer.json.
     """
 
     folder: Path
-    tokenizer: Any
+    tokenizer: Tokenizer
     text: str
     stated: Mapping[str, Any]
     slow: str | None = None
 
 
 def read_tokenizer(folder: Path, model_type: str) -> Found:
-    """Raises InputError E311 where there is none or a file of it is damaged, E320 where one numbers a token otherwise,
+    """The tokenizer of a model folder, read once as long as none of its files changes.
+
+    Raises InputError E311 where there is none or a file of it is damaged, E320 where one numbers a token otherwise,
     E321 where texts are to lose their beginning, E206 where a package is needed to convert it that is not installed.
     """
     files = sorted(p for p in folder.iterdir() if p.name in _FILES and p.is_file())
@@ -69,7 +74,7 @@ def read_tokenizer(folder: Path, model_type: str) -> Found:
 
 @lru_cache(maxsize=4)
 def _read(folder: Path, model_type: str, files: tuple[tuple[str, int, int], ...]) -> Found:
-    """files: name, size and time of change of each, so that a changed one is read again."""
+    """The tokenizer of a folder. files: name, size and time of change of each; a changed one is read again."""
     stated = {**_stated(folder / SPECIAL), **_stated(folder / CONFIG_FILE)}
     path = folder / FILE
     if path.is_file():
@@ -85,23 +90,24 @@ def _read(folder: Path, model_type: str, files: tuple[tuple[str, int, int], ...]
 
 
 def check_size(found: Found, words: int, place: Place | None = None) -> None:
-    """words: rows of the model's embeddings. Raises InputError E311 where a token has none."""
+    """Raises InputError E311 where a token has no row in the model's embeddings; words: how many rows they have."""
     beyond = sorted((i, token) for token, i in found.tokenizer.get_vocab(with_added_tokens=True).items() if i >= words)
     if beyond:
         names = ", ".join(repr(token) for _, token in beyond[:3]) + (" and more" if len(beyond) > 3 else "")
         raise bad_input(
             "E311",
-            f"the tokenizer's largest token number is {beyond[-1][0]}, and the model has embeddings for {words} tokens: none for {names}",
+            f"the tokenizer's largest token number is {beyond[-1][0]}, "
+            f"and the model has embeddings for {words} tokens: none for {names}",
             place=place or Place.of(found.folder / FILE),
-            help="the tokenizer belongs to another model; or tokens were added to it: call `model.resize_token_embeddings(len(tokenizer))`, "
-            "train, and save both",
+            help="the tokenizer belongs to another model; or tokens were added to it: call "
+            "`model.resize_token_embeddings(len(tokenizer))`, train, and save both",
         )
 
 
 def check_types(found: Found, types: int, place: Place | None = None) -> None:
-    """types: rows of the model's table of token types, two or more (a model of one takes none).
+    """Raises InputError E311 where the tokenizer numbers a token type that the model has no row for.
 
-    Raises InputError E311.
+    types: rows of the model's table of token types, two or more (a model of one takes none).
     """
     numbers = {n for e in (found.tokenizer.encode("a"), found.tokenizer.encode("a", "a")) for n in e.type_ids}
     if max(numbers, default=0) >= types:
@@ -114,8 +120,9 @@ def check_types(found: Found, types: int, place: Place | None = None) -> None:
 
 
 def disagreement(found: Found, rows: Rows) -> InputError | None:
-    """What the folder states in two ways, shown by the first of the rows that comes out with other ids; None where
-    every row is the same.
+    """The error where a folder states its tokenizer in two ways, shown by the first row that comes out with other ids.
+
+    None where every row is the same.
     """
     if found.slow is not None:
         return converted.undecided(found.folder, found.tokenizer, found.stated, rows)
@@ -149,7 +156,10 @@ def untyped(found: Found) -> bool:
 
 
 def with_spaces(text: str) -> str:
-    """The same tokenizer.json for words that are given one by one: a byte-level one would see no spaces between them."""
+    """A tokenizer.json as it must be for words that are given one by one.
+
+    A byte-level one would see no spaces between them; any other is left as it is.
+    """
     changed = json.loads(text)
     parts = [p for p in _parts(changed, "ByteLevel") if not p.get("add_prefix_space", True)]
     for part in parts:
@@ -158,8 +168,9 @@ def with_spaces(text: str) -> str:
 
 
 def plain_config(found: Found) -> dict[str, Any]:
-    """A tokenizer_config.json by which transformers takes tokenizer.json as it is: its special tokens, and no class of
-    a family.
+    """A tokenizer_config.json by which transformers takes tokenizer.json as it is.
+
+    It has the special tokens, and names no class of a family.
     """
     named = {key: _content(found.stated[key]) for key in SPECIALS if isinstance(found.stated.get(key), str | dict)}
     known = {
@@ -181,12 +192,12 @@ def plain_config(found: Found) -> dict[str, Any]:
     }
 
 
-def _content(token: Any) -> Any:
-    """A special token is its text, or an object that holds it."""
+def _content(token: object) -> object:
+    """The text of a special token, which is that text or an object that holds it."""
     return token.get("content") if isinstance(token, dict) else token
 
 
-def _parsed(path: Path) -> tuple[Any, str]:
+def _parsed(path: Path) -> tuple[Tokenizer, str]:
     from tokenizers import Tokenizer
 
     try:
@@ -248,13 +259,15 @@ def _differs(found: Found, key: str, part: str, name: str) -> bool:
     return any(state.get(name) != found.stated[key] for state in states)
 
 
-def _recased(found: Found) -> Any:
-    """The normalizer with what do_lower_case states, where no part of BERT's has that; `_SAME` where it lowers as
-    stated. Tokenizers of pairs and pieces have no such key in transformers, whatever a file states.
+def _recased(found: Found) -> object:
+    """The normalizer with what do_lower_case states, where no part of BERT's has that.
+
+    `_SAME` where it lowers as stated. Tokenizers of pairs and pieces have no such key in transformers, whatever a file
+    states.
     """
     stated, kind = found.stated.get("do_lower_case"), type(found.tokenizer.model).__name__
     normalizer = found.tokenizer.normalizer
-    state = None if normalizer is None else json.loads(normalizer.__getstate__())
+    state: Any = None if normalizer is None else json.loads(normalizer.__getstate__())
     if (
         not isinstance(stated, bool)
         or kind not in ("WordPiece", "WordLevel")
@@ -267,7 +280,8 @@ def _recased(found: Found) -> Any:
     return {"type": "Sequence", "normalizers": [*([state] if state else []), {"type": "Lowercase"}]}
 
 
-def _without(state: Any, kind: str) -> Any:
+def _without(state: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    """A normalizer's state without its parts of that type; None where nothing is left."""
     if state["type"] == "Sequence":
         return {
             **state,
@@ -276,7 +290,7 @@ def _without(state: Any, kind: str) -> Any:
     return None if state["type"] == kind else state
 
 
-def _parts(node: Any, kind: str) -> list[dict[str, Any]]:
+def _parts(node: object, kind: str) -> list[dict[str, Any]]:
     """The parts of a tokenizer of that type, wherever they stand in a sequence."""
     if isinstance(node, list):
         return [p for each in node for p in _parts(each, kind)]

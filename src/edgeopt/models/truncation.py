@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeopt.support.errors import Place, bad_input
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
-def check_side(folder: Path, tokenizer: Any, stated: Mapping[str, Any] | None = None) -> None:
-    """tokenizer: as it was read, before anything is set of it.
 
-    stated: of tokenizer_config.json, read where it is not given. Raises InputError E321 where long texts are to lose
-    their beginning: training, measuring and every way of serving cut the end.
+def check_side(folder: Path, tokenizer: Tokenizer, stated: Mapping[str, Any] | None = None) -> None:
+    """Raises InputError E321 where long texts are to lose their beginning.
+
+    Training, measuring and every way of serving cut the end. tokenizer: as it was read, before anything is set of it.
+    stated: what tokenizer_config.json says, which is read where it is not given.
     """
     if stated is None:
         try:
@@ -29,7 +32,8 @@ def check_side(folder: Path, tokenizer: Any, stated: Mapping[str, Any] | None = 
         if isinstance(side, str) and side.lower() == "left":
             raise bad_input(
                 "E321",
-                f"{name} says that long texts are cut at their beginning ({key} is {json.dumps(side)}), and edgeopt cuts their end",
+                f"{name} says that long texts are cut at their beginning ({key} is {json.dumps(side)}), "
+                "and edgeopt cuts their end",
                 place=Place.of(folder / name),
                 help=f'set {key} to "right" if the model was trained so; else cut the texts of the data',
             )

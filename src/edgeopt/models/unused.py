@@ -1,5 +1,6 @@
-"""Weights of a checkpoint that no module of the model takes: they belong to the network that was trained, unless they
-are known to do nothing here.
+"""Weights of a checkpoint that no module of the model takes.
+
+They belong to the network that was trained, unless they are known to do nothing here.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ BUFFERS = ("position_ids", "token_type_ids")
 
 
 def unexplained(names: Iterable[str]) -> list[str]:
-    """Of the weights that a loaded model has no place for the ones that are neither another head's, nor a pooler's that
-    the task's head does not read, nor such a buffer.
+    """Those of the weights without a place in the loaded model that must belong to the network that was trained.
+
+    They are neither another head's, nor a pooler's that the task's head does not read, nor a buffer that the model
+    counts up itself.
     """
     return [name for name in names if not _does_nothing(name.split("."))]
 

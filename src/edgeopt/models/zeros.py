@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,13 +10,16 @@ from torch import nn
 from edgeopt.models.anatomy import anatomy, part
 from edgeopt.models.slicing import Kept, KeptLayer, cut, everything, structure_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def cut_zeros(model: Any) -> bool:
-    """Cut the neurons and heads whose output is constant or unread, in place, and add what they contributed to the
-    biases. Returns whether there were any.
 
-    A neuron whose row of the first matrix is zero gives activation(bias) always; a head whose value rows are zero gives
-    its value bias, as attention's weights add up to 1; a column of zeros in the matrix behind is not read.
+def cut_zeros(model: PreTrainedModel) -> bool:
+    """Cut the neurons and heads whose output is constant or unread, in place; returns whether there were any.
+
+    What they contributed is added to the biases. A neuron whose row of the first matrix is zero gives activation(bias)
+    always; a head whose value rows are zero gives its value bias, as attention's weights add up to 1; a column of zeros
+    in the matrix behind is not read.
     """
     shape, size = anatomy(model.config.model_type), structure_of(model).dense.head_size
     layers = []
@@ -39,6 +42,6 @@ def cut_zeros(model: Any) -> bool:
 
 
 def _fold(out: nn.Linear, constants: torch.Tensor, dead: torch.Tensor) -> None:
-    """Into the bias of a linear, what its dead inputs contribute."""
+    """Add to the bias of a linear what its dead inputs contribute."""
     with torch.no_grad():
         out.bias.add_(out.weight[:, dead] @ constants[dead])
