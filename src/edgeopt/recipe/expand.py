@@ -41,7 +41,7 @@ class Grid:
     combinations: int
 
     def metered(self) -> Grid:
-        """The same, with energy measured in every cell."""
+        """This grid with energy measured in every cell."""
         return replace(self, cells=tuple(replace(cell, recipe=cell.recipe.metered()) for cell in self.cells))
 
 
@@ -82,7 +82,7 @@ def load(source: Path | Given, overrides: Sequence[str] = (), cell: str | None =
 
 
 def one_cell(grid: Grid, name: str) -> Cell:
-    """Raises InputError E121 where there is none of that name."""
+    """The cell of that name. Raises InputError E121 where there is none."""
     found = {c.name: c for c in grid.cells}
     if name not in found:
         guess = closest(name, found)
@@ -153,5 +153,5 @@ def each_seed(recipe: Recipe) -> list[Recipe]:
 
 
 def for_seed(recipe: Recipe, seed: int) -> Recipe:
-    """The same recipe as if it named this seed alone."""
+    """A recipe as if it named this seed alone."""
     return replace(recipe, head=recipe.head.model_copy(update={"seed": seed, "seeds": None}), variant=f"seed-{seed}")

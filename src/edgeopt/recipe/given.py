@@ -17,7 +17,7 @@ NAME = "<dict>"
 
 @dataclass(frozen=True)
 class Given:
-    """data: what a file would hold. folder: what relative paths in it are relative to."""
+    """A recipe given as a mapping. data: what a file would hold; folder: what relative paths in it are relative to."""
 
     data: Mapping[str, object]
     folder: Path

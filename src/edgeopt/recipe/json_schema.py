@@ -37,7 +37,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _allow_short_forms(schema: dict[str, Any]) -> None:
-    """What `spell_out` writes out may stand in a file."""
+    """Let the schema allow the short forms too, which `spell_out` writes out."""
     for path in MAPPINGS:
         held = _property(schema, path)
         entry = held.get("items", held)
@@ -53,7 +53,7 @@ def _allow_short_forms(schema: dict[str, Any]) -> None:
 
 
 def _property(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """The schema of a key."""
+    """The schema of one key of the recipe, by its path."""
     inside: dict[str, Any] = schema["properties"]
     for part in path[:-1]:
         inside = schema["$defs"][inside[part]["$ref"].rpartition("/")[2]]["properties"]

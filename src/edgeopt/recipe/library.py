@@ -13,8 +13,9 @@ def recipes_folder() -> Path:
 
 
 def recipe_files() -> dict[str, Path]:
-    """Every recipe by name, such as `quickstart` or `papers/b-peft/sst5-lora`: the quickstart first, then those of no
-    folder. Device profiles are not recipes.
+    """Every recipe by name, such as `quickstart` or `papers/b-peft/sst5-lora`; device profiles are no recipes.
+
+    The quickstart is first, then those of no folder.
     """
     root = recipes_folder()
     found = {

@@ -95,7 +95,7 @@ class Recipe:
 
     @property
     def rows_key(self) -> str:
-        """The same for recipes of one file that have the same rows."""
+        """A text that is equal for recipes of one file exactly where they have the same rows."""
         return repr((self.head.task, sorted(source.key for _, source in self.unlabelled())))
 
     def resolved(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Recipe:
         return {**head, "steps": steps, "targets": [t.model_dump(mode="json") for t in self.targets]}
 
     def metered(self) -> Recipe:
-        """The same recipe, with energy measured."""
+        """This recipe with energy measured."""
         return replace(self, head=self.head.model_copy(update={"emissions": self.head.emissions or EmissionsSpec()}))
 
     @property
@@ -118,7 +118,7 @@ class Recipe:
 
 
 def load_recipe(source: Path | Given, overrides: Sequence[str] = ()) -> Recipe:
-    """Read, override and check.
+    """The recipe of a file or a mapping: read, overridden and checked.
 
     Raises InputError with all that is wrong, E101-E112, and E120 where the file stands for several.
     """
@@ -134,6 +134,7 @@ def load_recipe(source: Path | Given, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def path_of(source: Path | Given) -> Path:
+    """The file of a recipe, or what stands for it where the recipe is given as a mapping."""
     return source if isinstance(source, Path) else source.path
 
 
@@ -207,7 +208,7 @@ def _read(path: Path) -> str:
 
 
 def head_of(document: Document) -> tuple[RecipeHead, set[str]]:
-    """The head, and which of its keys are wrong: those hold a stand-in or their default."""
+    """The recipe but for its steps, and which of its keys are wrong: those hold a stand-in or their default."""
     data = dict(document.data)
     if not isinstance(data.get("steps", []), list):
         document.issues.append(
@@ -245,7 +246,7 @@ def _steps(document: Document) -> list[StepSpec | None]:
     return out
 
 
-def _step(document: Document, i: int, entry: Any, seen: dict[str, int]) -> StepSpec | None:
+def _step(document: Document, i: int, entry: object, seen: dict[str, int]) -> StepSpec | None:
     at = ("steps", i)
     place = document.values.get(at)
     if not isinstance(entry, dict):
@@ -417,7 +418,7 @@ def format_places(head: RecipeHead, *, auto: bool = False) -> Iterator[tuple[Pat
 def _cross_checks(
     document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]
 ) -> None:
-    """What the parts say of each other; a part that is wrong is left out."""
+    """Add what parts that are right each by itself have wrong together; a part that is wrong is left out."""
     if head.seeds and "seed" in head.model_fields_set:
         flag = document.place(("seed",)).line is None  # --set seed=… beside a recipe's seeds
         place = document.place(("seed",) if flag else ("seeds",))
@@ -484,7 +485,8 @@ def _cross_checks(
                     "E111",
                     f"milliseconds are those of one device, and target '{target.name}' names none",
                     document.place((*at, "max_ms")),
-                    "write the target in place with `device:`, part of the processor's name, or bound `max_ratio`, which holds anywhere",
+                    "write the target in place with `device:`, part of the processor's name, or bound `max_ratio`, "
+                    "which holds anywhere",
                 )
             )
     if "task" not in wrong:

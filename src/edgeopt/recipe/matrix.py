@@ -17,7 +17,7 @@ from typing import Any
 
 from edgeopt.recipe.override import set_value
 from edgeopt.recipe.yaml import Document
-from edgeopt.spec.recipe import NAME, Matrix, Variant
+from edgeopt.spec.recipe import NAME, Matrix, Value, Variant
 from edgeopt.spec.steps import address
 from edgeopt.step import registry
 from edgeopt.support.errors import Issue, Path_
@@ -39,8 +39,10 @@ class Combination:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A variant, where in the file it stands, and what an error in it is said to be of and where: the variants of a
-    list of values make one mistake together.
+    """A variant, and where in the file it stands.
+
+    said, place: of what and where an error in it is said to be: the variants of a list of values make one mistake
+    together.
     """
 
     variant: Variant
@@ -97,7 +99,7 @@ def cell_name(choices: Mapping[str, str]) -> str:
     )
 
 
-def _choices(document: Document, axis: str, variants: Any) -> dict[str, _Choice]:
+def _choices(document: Document, axis: str, variants: dict[str, Variant | None] | list[Value]) -> dict[str, _Choice]:
     """The variants of an axis by name; a list's are named after its values."""
     at: Path_ = ("matrix", "axes", axis)
     if not variants:
@@ -133,7 +135,8 @@ def _choices(document: Document, axis: str, variants: Any) -> dict[str, _Choice]
             document.issues.append(
                 Issue(
                     "E106",
-                    f"{name!r} of axis '{axis}' must be letters, digits, '.', '_' and '-', and start with a letter or digit",
+                    f"{name!r} of axis '{axis}' must be letters, digits, '.', '_' and '-', "
+                    "and start with a letter or digit",
                     place,
                     help,
                 )
@@ -141,7 +144,7 @@ def _choices(document: Document, axis: str, variants: Any) -> dict[str, _Choice]
     return out
 
 
-def _label(value: Any) -> str:
+def _label(value: object) -> str:
     """What a value is called: as it would be written in YAML."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -161,7 +164,7 @@ def _entries(document: Document, matrix: Matrix) -> list[dict[str, Any]]:
 
 
 def _known_ids(document: Document, matrix: Matrix) -> list[str]:
-    """What those steps are called, and what they replace."""
+    """What the steps that a cell may have are called, and what they replace."""
     return [name for entry in _entries(document, matrix) if (name := address(entry)) is not None]
 
 
@@ -175,8 +178,9 @@ def _takes(entry: dict[str, Any], key: str) -> bool:
 def _is_of_another(
     out: Document, choice: _Choice, choices: Sequence[_Choice], parts: Sequence[str], every: Sequence[dict[str, Any]]
 ) -> bool:
-    """Whether a value is for a step in whose place another axis has put one that does not take it, while others of that
-    id do.
+    """Whether a value is for a step in whose place another axis has put one that does not take it.
+
+    It is not for that step only where another step of that id takes it.
     """
     step, key = parts[1], parts[2] if len(parts) > 2 else "id"
     if not any(step in other.variant.replace for other in choices if other is not choice):
@@ -268,7 +272,10 @@ def _document(document: Document, choices: list[_Choice], every: Sequence[dict[s
 
 
 def _steps(out: Document, base: list[Any], choices: list[_Choice], document: Document) -> list[tuple[Any, Path_]]:
-    """Each step with where it stands in the file: first what is replaced, then what is inserted, then what goes."""
+    """The steps of one combination, each with where it stands in the file.
+
+    First all replacements are made, then all insertions, then all removals.
+    """
     steps: list[tuple[Any, Path_]] = [(entry, ("steps", i)) for i, entry in enumerate(base)]
 
     def index(step: str) -> int | None:

@@ -42,7 +42,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         set_value(document, key.strip().split("."), value if parsed.issues else parsed.data, place)
 
 
-def set_value(document: Document, parts: list[str], value: Any, place: Place) -> None:
+def set_value(document: Document, parts: list[str], value: object, place: Place) -> None:
     """Write a value at a key path, a step by its id, so that errors in it are reported at `place`."""
     current, at = document.data, ()  # type: Any, Path_
     for i, part in enumerate(parts):
@@ -93,8 +93,8 @@ def _index(entries: list[Any], part: str) -> int | None:
     return None
 
 
-def _mark(document: Document, at: Path_, value: Any, place: Place) -> None:
-    """Errors in an overridden value are reported at the flag, not at the line it replaced."""
+def _mark(document: Document, at: Path_, value: object, place: Place) -> None:
+    """Let errors in an overridden value be reported at the flag, not at the line it replaced."""
     document.keys[at] = document.values[at] = place
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:

@@ -1,4 +1,4 @@
-"""pydantic's findings, said in the recipe's own words and at the recipe's own lines."""
+"""What pydantic finds wrong, said in the recipe's own words and at the recipe's own lines."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ def _expected(detail: ErrorDetails) -> str | None:
 
 
 def _unions(details: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Of a union's members, the findings of the one that was meant; where the value fits none, one finding that names
-    them all. pydantic reports every member as if each had been meant.
+    """The findings, but of a union's members only those of the one that was meant.
+
+    Where the value fits no member, there is one finding that names them all. pydantic reports every member as if each
+    had been meant.
     """
     kept: list[ErrorDetails] = []
     misfits: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
@@ -77,7 +79,7 @@ def _unions(details: list[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _in_document(document: Document, root: Path_, loc: tuple[str | int, ...]) -> Path_:
-    """pydantic's loc without the names of union members, which are not in the file."""
+    """The path in the file of what pydantic calls a loc, which has the names of union members besides."""
     at: Path_ = root
     for i, part in enumerate(loc):
         last = i == len(loc) - 1
@@ -185,7 +187,7 @@ def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> set[str]:
     return set(current.model_fields)
 
 
-def _model_types(annotation: Any) -> list[type[BaseModel]]:
+def _model_types(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     found: list[type[BaseModel]] = []

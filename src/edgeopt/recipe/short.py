@@ -1,5 +1,6 @@
-"""Short forms of a recipe: `model: FOLDER`, `dataset: FOLDER`, `export: onnx`, `targets: mobile`, one thing where a
-list is read.
+"""Short forms of a recipe: `model: FOLDER`, `dataset: FOLDER`, `export: onnx`, `targets: mobile`.
+
+And one entry alone where a list is read.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def spell_out(document: Document) -> None:
                 _copy_places(document, (*path, i), (*path, i, key))
 
 
-def _holder(data: Any, path: tuple[str, ...]) -> dict[str, Any] | None:
+def _holder(data: object, path: tuple[str, ...]) -> dict[str, Any] | None:
     """The mapping that has the path's last key, if there is one."""
     for part in path[:-1]:
         data = data.get(part) if isinstance(data, dict) else None

@@ -45,7 +45,7 @@ class _AliasError(yaml.MarkedYAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Stops at the first alias, at its own place: in the composed tree it is the very node it stands for."""
+    """A loader that stops at the first alias, at its own place: once composed, it is the very node it stands for."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -75,7 +75,7 @@ class Document:
 
 
 def parse(text: str, path: Path) -> Document:
-    """Parse; problems are collected in `issues`, and `data` is None when nothing could be read."""
+    """The document of a text; problems are collected in `issues`, and `data` is None when nothing could be read."""
     base = Place.of(path)
     document = Document(base.source)
     try:

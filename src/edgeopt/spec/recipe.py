@@ -37,7 +37,10 @@ Files = Annotated[list[Name], Field(min_length=1)]
 
 
 class DataFiles(Strict):
-    """Files per split: csv, tsv, jsonl, json, parquet or conll, each also with .gz; absolute or relative to the recipe."""
+    """Files of each split: csv, tsv, jsonl, json, parquet or conll, each also with .gz.
+
+    Paths are absolute, or relative to the recipe.
+    """
 
     train: Name | Files
     validation: Name | Files | None = None
@@ -125,12 +128,15 @@ class TaskSpec(Strict):
     type: TaskType
     dataset: DatasetSpec
     text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
-        description="one column, or two for a sentence pair; for token-classification a column that holds lists of words; "
-        "for coreference one that holds a document's sentences (`sentences` in conll files and CoNLL-2012 on the hub); for summarization the document"
+        description="one column, or two for a sentence pair; "
+        "for token-classification a column that holds lists of words; "
+        "for coreference one that holds a document's sentences (`sentences` in conll files and CoNLL-2012 on the hub); "
+        "for summarization the document"
     )
     choices: Annotated[list[str], Field(min_length=2)] | str | None = Field(
         None,
-        description="multiple-choice: one column that holds the list of choices (or {label, text}), or a column for each",
+        description="multiple-choice: one column that holds the list of choices (or {label, text}), "
+        "or a column for each",
     )
     pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
     label: str = "label"
@@ -141,23 +147,27 @@ class TaskSpec(Strict):
     )
     missing_label: int | str | None = Field(
         None,
-        description="what stands in the label column where there is no label, -1 for example: such rows are left out and counted; default: none may be missing",
+        description="what stands in the label column where there is no label, -1 for example: "
+        "such rows are left out and counted; default: none may be missing",
     )
     leaks: Literal["report", "drop", "refuse"] = Field(
         "report",
-        description="rows of the report split whose text stands in train: counted and said, left out of the report split, or refused",
+        description="rows of the report split whose text stands in train: "
+        "counted and said, left out of the report split, or refused",
     )
     metrics: list[TaskMetric] | None = Field(
         None,
         min_length=1,
-        description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; or rouge1, rouge2, rougeL",
+        description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; "
+        "or rouge1, rouge2, rougeL",
     )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
     max_target_length: int | None = Field(
         None,
         ge=4,
         le=1024,
-        description="summarization: tokens of a summary, its two special ones included; longer ones are cut; default: 64",
+        description="summarization: tokens of a summary, its two special ones included; "
+        "longer ones are cut; default: 64",
     )
     long_text: Literal["truncate", "window"] = Field(
         "truncate",
@@ -171,12 +181,14 @@ class TaskSpec(Strict):
         0.1,
         gt=0,
         lt=0.5,
-        description="share of train held out where a checkpoint, int8 remedies (`policy: auto`) or the export are chosen",
+        description="share of train held out where a checkpoint, int8 remedies (`policy: auto`) "
+        "or the export are chosen",
     )
     slices: list[str] | None = Field(
         None,
         min_length=1,
-        description="columns of the data, of few values each, by which differences are shown besides; by label and by length they are anyway. "
+        description="columns of the data, of few values each, by which differences are shown besides; "
+        "by label and by length they are anyway. "
         "Their values are kept in the run folder",
     )
     train_with: list[TrainSource] = Field(
@@ -192,6 +204,7 @@ class TaskSpec(Strict):
 
     @property
     def pairing(self) -> PairsSpec:
+        """How mentions are paired, by default where the recipe does not say."""
         return self.pairs or PairsSpec()
 
     @property
@@ -206,6 +219,7 @@ class TaskSpec(Strict):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
+        """What the task is measured by, in the recipe's order, or the task's defaults."""
         return tuple(dict.fromkeys(self.metrics or ())) or TASKS[self.type].default_metrics
 
     @property
@@ -272,10 +286,11 @@ class EarlyStopping(Strict):
 
 
 class Sampling(Strict):
-    """How an epoch's rows are drawn where there are several training datasets: of a dataset of N rows a share
-    proportional to N^α. Without this key: proportional. Annealed (Stickland & Murray 2019): α falls from 1 in the first
-    epoch, in equal steps, to 1 − anneal_by in the last. A dataset that gives less than all its rows goes on in the next
-    epoch where it stopped, and one that gives more begins again, shuffled anew.
+    """How an epoch's rows are drawn where there are several training datasets.
+
+    Of a dataset of N rows a share proportional to N^α. Without this key: proportional. Annealed (Stickland & Murray
+    2019): α falls from 1 in the first epoch, in equal steps, to 1 − anneal_by in the last. A dataset that gives less
+    than all its rows goes on in the next epoch where it stopped, and one that gives more begins again, shuffled anew.
     """
 
     method: Literal["proportional", "uniform", "annealed"] = Field(
@@ -293,38 +308,44 @@ Numbers = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
 class Unlabelled(TextSource):
-    """More texts to learn from the teacher on: the train split of a dataset, whose labels, where it has any, are not
-    read. The terms of the teacher apply to its rows and `labels` does not, each a mean over the rows that it applies
-    to. To `sampling` it is one dataset more. Rows whose text the report split, or the rows held out for selection, hold
-    too are left out.
+    """More texts to learn from the teacher on: the train split of a dataset, whose labels, if any, are not read.
+
+    The terms of the teacher apply to its rows and `labels` does not, each a mean over the rows that it applies to. To
+    `sampling` it is one dataset more. Rows whose text the report split, or the rows held out for selection, hold too
+    are left out.
     """
 
     @property
     def key(self) -> str:
-        """The same for the same rows of the same texts."""
+        """A text that is equal exactly where the same rows of the same texts are meant."""
         return self.model_dump_json()
 
 
 class Distil(Strict):
-    """Train towards a teacher, besides the labels or in their place: the loss is the sum of the terms, each times its
-    weight, and a weight of 0 costs nothing. Terms of layers are means over the pairs of layers and over the tokens,
-    padding aside. What the teacher answers to the training rows is computed once and kept in the store.
+    """Train towards a teacher, besides the labels or in their place.
+
+    The loss is the sum of the terms, each times its weight, and a weight of 0 costs nothing. Terms of layers are means
+    over the pairs of layers and over the tokens, padding aside. What the teacher answers to the training rows is
+    computed once and kept in the store.
     """
 
     teacher: Annotated[list[Name], Field(min_length=1)] | Name = Field(
         "baseline",
-        description="`baseline` (its last torch model), the id of an earlier step, or a checkpoint with a trained head (a folder, or a hub id with its "
+        description="`baseline` (its last torch model), the id of an earlier step, "
+        "or a checkpoint with a trained head (a folder, or a hub id with its "
         "owner); of a list of them, the mean of their probabilities or scores",
     )
     labels: Share = Field(0.0, description="weight of the loss on the labels")
     logits: Share = Field(
         1.0,
-        description="weight of T²·KL of the logits (Hinton et al. 2015); of a regression, of the squared distance of the scores",
+        description="weight of T²·KL of the logits (Hinton et al. 2015); "
+        "of a regression, of the squared distance of the scores",
     )
     temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided; 1 to 8 are usual")
     hidden: Share = Field(
         0.0,
-        description="weight of the mean squared distance of what matched layers write; a linear is learned where the widths differ",
+        description="weight of the mean squared distance of what matched layers write; "
+        "a linear is learned where the widths differ",
     )
     cosine: Share = Field(0.0, description="weight of 1 − cosine of the same (Sanh et al. 2019)")
     attention: Share = Field(0.0, description="weight of the KL of matched layers' attention, softmax(QKᵀ/√d)")
@@ -333,13 +354,15 @@ class Distil(Strict):
     )
     match: Literal["uniform", "dynamic"] | Numbers = Field(
         "uniform",
-        description="uniform: every k-th layer of the deeper model with one of the other; dynamic: the teacher's, evenly spread, each with the student's that "
+        description="uniform: every k-th layer of the deeper model with one of the other; "
+        "dynamic: the teacher's, evenly spread, each with the student's that "
         "is nearest now, never back; or for each of the student's layers the teacher's, numbered from 0",
     )
     relation_heads: int | None = Field(
         None,
         ge=1,
-        description="parts that Q, K and V are split into, which must divide both models'; default: the heads, where both have as many",
+        description="parts that Q, K and V are split into, which must divide both models'; "
+        "default: the heads, where both have as many",
     )
     unlabelled: Unlabelled | None = Field(
         None, description="more texts, without labels, see [training.distil.unlabelled](#trainingdistilunlabelled)"
@@ -401,7 +424,8 @@ class TrainParams(Strict):
     )
     class_weights: Literal["balanced", "effective-number"] | dict[str, Weight] | list[Weight] | None = Field(
         None,
-        description="of each class in the loss: balanced is n/(k·n_c), effective-number (1−β)/(1−β^n_c), or weights by class name or number",
+        description="of each class in the loss: balanced is n/(k·n_c), effective-number (1−β)/(1−β^n_c), "
+        "or weights by class name or number",
     )
     effective_beta: float = Field(
         0.999, gt=0, lt=1, description="β of effective-number; nearer to 1 weighs rare classes more"
@@ -414,7 +438,8 @@ class TrainParams(Strict):
     distil: Distil | None = Field(None, description="learn from a teacher, see [training.distil](#trainingdistil)")
     keep_best: bool = Field(
         False,
-        description="keep the checkpoint that is best on the selection split, by the first metric; of summaries, by the loss",
+        description="keep the checkpoint that is best on the selection split, by the first metric; "
+        "of summaries, by the loss",
     )
     seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
 
@@ -444,7 +469,8 @@ class ExportSpec(Strict):
     options: dict[str, Any] = {}
     formats: Annotated[list[str], Field(min_length=1)] | None = Field(
         None,
-        description="with `format: auto`: what it measures; default: every exporter that can be run here and takes the model",
+        description="with `format: auto`: what it measures; "
+        "default: every exporter that can be run here and takes the model",
     )
 
 
@@ -467,11 +493,13 @@ class Target(Strict):
         60.0,
         gt=0,
         le=86_400,
-        description="limit for each length, of search, warm-up and openings too; a slow model or noisy machine leaves gates open",
+        description="limit for each length, of search, warm-up and openings too; "
+        "a slow model or noisy machine leaves gates open",
     )
     instructions: list[str] = Field(
         default=[],
-        description="CPU flags that the device has, by Linux's names, a bar between alternatives; a machine that lacks one decides no latency gate",
+        description="CPU flags that the device has, by Linux's names, a bar between alternatives; "
+        "a machine that lacks one decides no latency gate",
     )
     without: list[str] = Field(
         default=[],
@@ -480,7 +508,8 @@ class Target(Strict):
     device: str | None = Field(
         None,
         min_length=1,
-        description="the one processor that bounds in milliseconds are for: part of its name, as `edgeopt doctor` shows it",
+        description="the one processor that bounds in milliseconds are for: "
+        "part of its name, as `edgeopt doctor` shows it",
     )
     memory_mb: float | None = Field(
         None,
@@ -513,7 +542,8 @@ class GateSpec(Strict):
     sequence: int | Literal["task"] | None = Field(None, description="default: the target's first")
     slice: str | None = Field(
         None,
-        description="the bound is on the slice that drops most: of all (`worst`), or of those by `label` (accuracy alone), by `length` or by a column "
+        description="the bound is on the slice that drops most: "
+        "of all (`worst`), or of those by `label` (accuracy alone), by `length` or by a column "
         "of task.slices; takes max_drop",
     )
     against: Literal["onnx", "torch"] = Field("onnx", description="which FP32 baseline a speed-up is against")
@@ -592,9 +622,10 @@ def bounds_of(metric: str) -> tuple[str, ...]:
 
 
 class EmissionsSpec(Strict):
-    """Energy and CO2eq of every step that is built, and of 1,000 inferences of both models, by CodeCarbon (an extra:
-    `pip install '.[emissions]'` in the checkout). Estimated where the machine has no counter. Changes no key and no
-    model.
+    """Energy and CO2eq of every step that is built, and of 1,000 inferences of both models, by CodeCarbon.
+
+    It is an extra: `pip install '.[emissions]'` in the checkout. Estimated where the machine has no counter. Changes no
+    key and no model.
     """
 
     country: str | None = Field(
@@ -674,7 +705,8 @@ class Matrix(Strict):
 
     axes: dict[str, dict[str, Variant | None] | list[Value]] = Field(
         min_length=1,
-        description="a name: its variants by name, see below; or a key as `--set` takes it: the values that it has, as in `seed: [1, 2, 3]`",
+        description="a name: its variants by name, see below; or a key as `--set` takes it: "
+        "the values that it has, as in `seed: [1, 2, 3]`",
     )
     exclude: list[dict[str, Value]] = Field(
         default=[],
@@ -705,7 +737,8 @@ class RecipeHead(Strict):
     seeds: list[Seed] | None = Field(
         None,
         min_length=2,
-        description="instead of `seed`: both chains are built and their metrics measured with each; the first's model is exported, timed and gated",
+        description="instead of `seed`: both chains are built and their metrics measured with each; "
+        "the first's model is exported, timed and gated",
     )
     matrix: Matrix | None = Field(None, description="several recipes in one, see [matrix](#matrix)")
 

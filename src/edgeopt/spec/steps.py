@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 #: Steps that the planner adds to every chain, by their ids, which no recipe's step may have.
 LOAD, LOWERING = "load", "onnx"
 IMPLIED = (LOAD, LOWERING)
@@ -14,7 +12,7 @@ def default_id(use: str) -> str:
     return use.rpartition(".")[2]
 
 
-def address(entry: Any) -> str | None:
+def address(entry: object) -> str | None:
     """What `--set` calls an entry of a list: a step's id, a target's name."""
     if not isinstance(entry, dict):
         return None

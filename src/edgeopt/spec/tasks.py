@@ -1,11 +1,12 @@
-"""Which tasks there are, and what a recipe must know of each: it is said by the task's class, which is imported when it
-is asked.
+"""Which tasks there are, and what a recipe must know of each.
+
+The task's class says it, which is imported when it is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Protocol, cast
+from typing import Annotated, ClassVar, Protocol, cast
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -45,7 +46,8 @@ def _made(given: object, name: str) -> TaskKind:
         raise TypeError(f"default_metrics of {given.__name__} must be some of its known_metrics")
     if wide := [metric for metric, (low, high) in getattr(given, "ranges", {}).items() if low < -1 or high > 1]:
         raise TypeError(
-            f"{given.__name__} has a metric '{wide[0]}' beyond -1 and 1: scale it to a fraction of the most that it can be"
+            f"{given.__name__} has a metric '{wide[0]}' beyond -1 and 1: "
+            "scale it to a fraction of the most that it can be"
         )
     if taken := sorted(set(known) & set(MEASURED)):
         raise TypeError(f"{given.__name__} has a metric '{taken[0]}', which is a word of edgeopt's own")
@@ -61,7 +63,7 @@ def _kinds() -> Iterator[TaskKind]:
 
 
 def _metrics(*more: str) -> Iterator[str]:
-    """What edgeopt's own tasks can be measured by, more, and what plugins can."""
+    """What edgeopt's own tasks can be measured by, then the `more` given, then what plugins' can."""
     for name in TASKS:
         if name not in _OURS:
             yield from more
@@ -89,7 +91,7 @@ class OneOf:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"enum": list(dict.fromkeys(self.choices())), "type": "string"}
 
-    def _checked(self, value: Any) -> Any:
+    def _checked(self, value: object) -> str:
         if not isinstance(value, str) or not any(value == choice for choice in self.choices()):
             *first, last = (f"'{choice}'" for choice in dict.fromkeys(self.choices()))
             raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})

@@ -119,7 +119,8 @@ def _rows(*entries: tuple[Placed, str, Fact]) -> tuple[str, ...]:
     wide_use = max(len(step.use) for step, _, _ in entries)
     wide_verb = max(len(verb) for _, verb, _ in entries)
     return tuple(
-        f"{(step.place.line if step.place else None) or '':>4}  {step.id:<{wide_id}}  {step.use:<{wide_use}}  {verb:<{wide_verb}}  {fact}"
+        f"{(step.place.line if step.place else None) or '':>4}  {step.id:<{wide_id}}  {step.use:<{wide_use}}  "
+        f"{verb:<{wide_verb}}  {fact}"
         for step, verb, fact in entries
     )
 

@@ -42,7 +42,7 @@ class StepContext:
     processes: how many train together. helps: this one only trains along, process 0 keeps the result.
     figures: facts in numbers that the transform wants kept with the state and shown in the report.
     shared: a folder of the store for what is measured of this machine, kept between runs; None: there is none.
-    answers: the same for what teachers answer; None: it is kept in `work`.
+    answers: a folder of the store for what teachers answer, kept between runs; None: it is kept in `work`.
     states: the states that the step's references name.
     """
 
@@ -61,7 +61,7 @@ class StepContext:
 
     @property
     def told(self) -> Told:
-        """The same figures: those that a report shows by name."""
+        """Those of the figures that a report shows by name."""
         return told(self.figures)
 
 
@@ -117,8 +117,9 @@ class Transform(ABC, Generic[P]):
         return [(field, training) for field, training in found if isinstance(training, TrainParams)]
 
     def judges(self, params: P) -> bool:
-        """Whether the step decides something by the selection rows (`context.data.carve`), other than which checkpoint
-        is kept. Every training before it then leaves them out.
+        """Whether the step decides something by the selection rows (`context.data.carve`).
+
+        Which checkpoint is kept does not count. Every training before such a step leaves those rows out.
         """
         return False
 
@@ -140,7 +141,7 @@ class Transform(ABC, Generic[P]):
         ]
 
     def contract_of(self, params: P) -> Contract:
-        """The contract where it depends on the parameters."""
+        """The contract with these parameters, where it depends on them."""
         return self.contract
 
     @abstractmethod
