@@ -1,8 +1,7 @@
-"""A bundle's files in a folder or a zip: written so that the same files give the same bytes, read without trusting any
-name or size in it.
+"""A bundle's files in a folder or a zip, read without trusting any name or size in it.
 
-A zip holds its entries one after the other, uncompressed. So it is the same whatever zlib is installed, nothing in it
-can grow when it is opened, and there is no room between entries.
+The same files give the same bytes. A zip holds its entries one after the other, uncompressed. So it is the same
+whatever zlib is installed, nothing in it can grow when it is opened, and there is no room between entries.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _LOCAL_HEADER, _CENTRAL_HEADER, _END = 30, 46, 22
 
 
 class Source(Protocol):
-    """Where files are read from. sizes: every file by its name, with its size in bytes."""
+    """Where a bundle's files are read from. sizes: every file by its name, with its size in bytes."""
 
     @property
     def sizes(self) -> Mapping[str, int]: ...
@@ -57,7 +56,7 @@ def opened(path: Path) -> Iterator[Source]:
 
 
 def write_zip(folder: Path, path: Path) -> None:
-    """Every file of the folder, in order of their names.
+    """Write every file of the folder into a zip, in order of their names.
 
     Python's own writer adds extensions from 2 GB on, where a zip without them holds 4.
     """
@@ -129,7 +128,7 @@ def _walk(root: Path, below: str) -> Iterator[tuple[str, int]]:
 
 
 def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
-    """Names and sizes, where the archive is of the one form that `write_zip` gives it."""
+    """Names and sizes of a zip's files. Raises InputError E142 where it is not of the form that `write_zip` gives."""
     sizes: dict[str, int] = {}
     end = 0
     for entry in archive.infolist():

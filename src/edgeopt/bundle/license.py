@@ -19,9 +19,11 @@ _CARD = re.compile(r"\A---\s*\n.*?^license:\s*[\"']?([\w.+-]{1,60})[\"']?\s*$.*?
 
 
 def write_license(given: str | None, run: Run, to: Path) -> License | None:
-    """What `given` names, a file or an identifier of SPDX, or what the folder of the run's model says: a license file,
-    which is copied to the folder `to`, and `license` in the front matter of its README. None: unknown, because the
-    folder says nothing, is gone, or holds another model now.
+    """Find the license of a run's model; a license file is copied to the folder `to`.
+
+    It is what `given` names, a file or an identifier of SPDX, or what the folder of the run's model says: a license
+    file, and `license` in the front matter of its README. None: unknown, because the folder says nothing, is gone, or
+    holds another model now.
     """
     if given is not None:
         return _found(Path(given), None, to) if Path(given).is_file() else License(id=given, file=None)

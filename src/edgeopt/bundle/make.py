@@ -33,7 +33,7 @@ from edgeopt.bundle.manifest import (
 )
 from edgeopt.bundle.requirements import requirements
 from edgeopt.bundle.sign import sign
-from edgeopt.bundle.texts import check_measured, logits_of, probe_logits, read_texts, rows_of_run, tolerance_of
+from edgeopt.bundle.texts import Logits, check_measured, logits_of, probe_logits, read_texts, rows_of_run, tolerance_of
 from edgeopt.bundle.verify import DEVICE, most_tolerance
 from edgeopt.export.graph_files import copy_model
 from edgeopt.gates.artifact import options_of
@@ -54,10 +54,11 @@ _BOUNDS = ("max_ms", "max_mb")
 
 @dataclass(frozen=True)
 class Wanted:
-    """texts: a file of own texts for the self-test, else `count` rows of the report split.
+    """What is asked of a new bundle.
 
-    tolerance: of its logits; None: it is measured. key: the private key that signs. license: a file or an identifier;
-    None: what the model's folder says.
+    texts: a file of own texts for the self-test, else `count` rows of the report split. tolerance: of its logits; None:
+    it is measured. key: the private key that signs. license: a file or an identifier; None: what the model's folder
+    says.
     """
 
     texts: Path | None = None
@@ -108,8 +109,9 @@ BUNDLE = Record(MANIFEST, (SIGNATURE,), _own_files)
 
 
 def _nothing_else(out: Path) -> None:
-    """Raises InputError E114 where the folder of an earlier bundle holds what its manifest does not name, or not any
-    more: the new one could not be verified with that in it.
+    """Raises InputError E114 where the folder of an earlier bundle holds what its manifest does not name.
+
+    Or does not name as it is now: the new one could not be verified with that in it.
     """
     own = _own_files(out)
     for path in sorted(out.rglob("*")):
@@ -123,8 +125,10 @@ def _nothing_else(out: Path) -> None:
 
 
 def _read(path: Path) -> tuple[Run, TaskSpec]:
-    """Raises InputError E115 for what is no run, E150 for one that is not as it was written, E144 for one that cannot
-    be bundled.
+    """The run in a folder, and its task.
+
+    Raises InputError E115 for what is no run, E150 for one that is not as it was written, E144 for one that cannot be
+    bundled.
     """
     run = open_run(path)
     report = run.report
@@ -154,7 +158,7 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
 
 
 def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | None:
-    """Everything but the manifest; returns the license."""
+    """Write everything but the manifest into the bundle's folder; returns the license."""
     home, model = run.folder, run.report.candidate.artifact.removeprefix("model/")
     (folder / model).parent.mkdir(parents=True, exist_ok=True)
     if model.endswith(".onnx"):
@@ -166,7 +170,7 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
     for name in SCRIPTS:
         shutil.copyfile(DEVICE / name, folder / name)
 
-    def ask(way: dict[str, Any]) -> Any:
+    def ask(way: dict[str, Any]) -> Logits:
         return logits_of(folder, model, task.max_length, texts, way)
 
     if wanted.texts is not None:
@@ -235,8 +239,9 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
 
 
 def _is_bundle(path: Path) -> bool:
-    """Whether that is a zip with a manifest of edgeopt's, which a new one may replace: other zips have a manifest.json
-    too.
+    """Whether that is a zip with a manifest of edgeopt's, which a new one may replace.
+
+    Other zips have a manifest.json too.
     """
     try:
         if path.is_symlink() or not path.is_file():
@@ -257,12 +262,12 @@ def _is_bundle(path: Path) -> bool:
         return False
 
 
-def _write(path: Path, data: Any) -> None:
+def _write(path: Path, data: object) -> None:
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _publish_zip(folder: Path, out: Path) -> None:
-    """Written beside what it holds, where whatever a kill leaves is swept, and renamed."""
+    """Write the zip beside what it holds, where whatever a kill leaves is swept, and rename it to `out`."""
     made = folder.parent / "bundle.zip"
     write_zip(folder, made)
     made.chmod(0o644)

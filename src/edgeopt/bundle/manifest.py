@@ -26,22 +26,28 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Part(BaseModel):
+    """Base of every part of a manifest: frozen, unknown keys refused, no silent conversions."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class File(Part):
+    """What a file of the bundle must be."""
+
     sha256: Digest
     size: int = Field(ge=0, le=MAX_BYTES)
 
 
 class Task(Part):
+    """What the model does, as far as run.py must know it."""
+
     type: str
     texts: int = Field(ge=1, le=2, description="how many make one query")
     max_length: int = Field(ge=1, le=MAX_LENGTH)
 
 
 class License(Part):
-    """Of the model. id: as its card or the command line names it; file: its text in the bundle."""
+    """The model's license. id: as its card or the command line names it; file: its text in the bundle."""
 
     id: str | None
     file: Literal["LICENSE"] | None
@@ -73,6 +79,7 @@ class Manifest(Part):
 def refused(
     message: str, help: str = "get the bundle again from where it was made, or make it anew with `edgeopt bundle`"
 ) -> InputError:
+    """The error E142 of a bundle that is not opened."""
     return bad_input("E142", f"the bundle is refused: {message}", help=help)
 
 
@@ -82,12 +89,12 @@ def is_safe(name: str) -> bool:
 
 
 def write_manifest(manifest: Manifest) -> bytes:
-    """The same bytes for the same content."""
+    """The bytes of a manifest, the same ones for the same content."""
     return (json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def read_manifest(data: bytes) -> Manifest:
-    """Raises InputError E142 where it is not one, or names what no bundle may hold."""
+    """The manifest that bytes hold. Raises InputError E142 where they hold none, or one of what no bundle may hold."""
     try:
         found = Manifest.model_validate_json(json.dumps(json.loads(data.decode("utf-8"), object_pairs_hook=_once)))
     except ValidationError as error:

@@ -52,7 +52,10 @@ def rows_of_run(run: Run, task: TaskSpec, count: int) -> tuple[list[int], list[T
 
 
 def read_texts(path: Path, need: int) -> list[Texts]:
-    """A text a line, or in a .jsonl file a string or a list of two. need: texts of a query. Raises InputError E144."""
+    """The queries in a user's file: a text a line, or in a .jsonl file a string or a list of two.
+
+    need: texts of a query. Raises InputError E144.
+    """
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
@@ -81,7 +84,7 @@ def _text(line: str, place: Place, as_json: bool, need: int) -> Texts:
 
 
 def logits_of(folder: Path, model: str, max_length: int, texts: Sequence[Texts], options: dict[str, Any]) -> Logits:
-    """Shape (texts, logits), one query at a time as a device serves them.
+    """The model's logits for the texts, shape (texts, logits), one query at a time as a device serves them.
 
     Raises InputError E144 where the file does not open.
     """
@@ -90,10 +93,12 @@ def logits_of(folder: Path, model: str, max_length: int, texts: Sequence[Texts],
 
 
 def probe_logits(folder: Path, model: str, max_length: int, options: dict[str, Any]) -> Logits:
-    """Shape (PROBES, logits): of random tokens of the model's vocabulary, of lengths up to 64, each between what begins
-    and ends a text. They are the same whatever texts a bundle has. Raises InputError E144 where the file does not open.
+    """The model's logits for probes, shape (PROBES, logits): the same queries whatever texts a bundle has.
+
+    They are of random tokens of the model's vocabulary, of lengths up to 64, each between what begins and ends a text.
+    Raises InputError E144 where the file does not open.
     """
-    tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.no_padding()
     around, rng = tokenizer.encode("").ids, np.random.default_rng(0)
     feeds = []
@@ -119,11 +124,12 @@ def _answers(graph: Path, options: dict[str, Any], feeds: Sequence[dict[str, Any
 def tolerance_of(
     ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], precision: Literal["fp32", "int8"]
 ) -> float:
-    """How far a logit may be off on another device or version of the runtime: four times the root mean square of what
-    the runtime's levels of optimization differ by on the probes, and a share of the logits' scale at least. Through
-    int8 a sum in another order may end in the neighboring integer, so that this is far more than float's rounding; a
-    root mean square is that of many sums, where the largest difference would be luck. ask: the probes' logits by
-    options.
+    """How far a logit may be off on another device or version of the runtime.
+
+    That is four times the root mean square of what the runtime's levels of optimization differ by on the probes, and a
+    share of the logits' scale at least. Through int8 a sum in another order may end in the neighboring integer, so that
+    this is far more than float's rounding; a root mean square is that of many sums, where the largest difference would
+    be luck. ask: the probes' logits by options.
     """
     served = ask(options)
     apart = max(float(np.sqrt(np.mean(np.abs(ask(way) - served).max(axis=1) ** 2))) for way in _WAYS)

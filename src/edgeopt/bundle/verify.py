@@ -12,7 +12,7 @@ import json
 import math
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +169,7 @@ def _check_selftest(path: Path, manifest: Manifest) -> None:
         raise refused(f"{SELFTEST} is not of the form that edgeopt writes")
 
 
-def most_tolerance(logits: Any) -> float:
+def most_tolerance(logits: Iterable[Iterable[float]]) -> float:
     """How far a logit may be off at most: one that may be off by more than the largest of them says nothing."""
     return max(1.0, max(abs(float(x)) for row in logits for x in row))
 
@@ -182,8 +182,9 @@ def _json(path: Path) -> Any:
 
 
 def selftest(folder: Path) -> dict[str, Any]:
-    """Ask a verified bundle its own texts, by edgeopt's copy of device.py in a process of its own: no code of the
-    bundle is run. Raises InputError E143 where the answers differ or the model does not load.
+    """Ask a verified bundle its own texts, by edgeopt's copy of device.py in a process of its own.
+
+    No code of the bundle is run. Raises InputError E143 where the answers differ or the model does not load.
     """
     try:
         done = workers.run_worker([str(DEVICE / "device.py"), "selftest", str(folder)], None, timeout=_PATIENCE)
@@ -211,9 +212,15 @@ def selftest(folder: Path) -> dict[str, Any]:
 def failure(found: dict[str, Any]) -> str:
     """What a failed self-test found, and with which versions where they are others than those of the run."""
     if found.get("flipped") is not None and found["max_abs_diff"] <= found["tolerance"]:
-        what = f"text {found['flipped'] + 1} of {found['texts']} gets another label, by more than the tolerance of {found['tolerance']:.3g}"
+        what = (
+            f"text {found['flipped'] + 1} of {found['texts']} gets another label, "
+            f"by more than the tolerance of {found['tolerance']:.3g}"
+        )
     else:
-        what = f"a logit of text {found['worst'] + 1} of {found['texts']} differs by {found['max_abs_diff']:.3g}, and may by {found['tolerance']:.3g}"
+        what = (
+            f"a logit of text {found['worst'] + 1} of {found['texts']} differs by {found['max_abs_diff']:.3g}, "
+            f"and may by {found['tolerance']:.3g}"
+        )
     here, made = found.get("packages", {}), found.get("made", {})
     others = [
         f"{name} is {here[name]} and was {version} when the run was made"

@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -50,7 +50,10 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"edgeopt.cli.{COMMANDS[cmd_name][0]}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the words call for; click fails with the nearest name where there is none of that name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
@@ -63,17 +66,23 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+#: What `edgeopt --help` says first; click leaves the lines behind \b as they are.
+_HELP = """Declarative optimization of transformer encoders for CPUs, phones and browsers.
+
+\b
+edgeopt recipes copy quickstart my.yaml
+edgeopt apply my.yaml --out run
+
+Exit codes: 0 pass, 1 a gate failed, 2 bad input or usage, 3 a step failed, 4 inconclusive, 130 interrupted.
+"""
+
+
+@click.command(
+    cls=LazyGroup, help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="edgeopt")
 def cli() -> None:
-    """Declarative optimization of transformer encoders for CPUs, phones and browsers.
-
-    \b
-    edgeopt recipes copy quickstart my.yaml
-    edgeopt apply my.yaml --out run
-
-    Exit codes: 0 pass, 1 a gate failed, 2 bad input or usage, 3 a step failed, 4 inconclusive, 130 interrupted.
-    """
+    """`edgeopt`, of which everything else is a subcommand."""
 
 
 def main() -> NoReturn:

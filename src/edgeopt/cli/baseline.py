@@ -39,8 +39,9 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Measure a baseline where its model, and a GPU, are, into a small file that `edgeopt gate --against FILE` uses
-    elsewhere.
+    """Measure a baseline where its model, and a GPU, are, into a small file.
+
+    `edgeopt gate --against FILE` uses it elsewhere.
 
     RECIPE: its FP32 baseline, built or found in the store: the ONNX graph on this machine's processors, and torch, on
     the GPU where there is one. ARTIFACT: a finished model, without torch.

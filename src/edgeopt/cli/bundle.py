@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeopt.cli.options import JSON, RUN
 from edgeopt.cli.output import print_json, working
 
+if TYPE_CHECKING:
+    from edgeopt.bundle.manifest import Manifest
+
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 KEY = click.option("--key", type=click.Path(path_type=Path), help="Public key that must have signed the bundle.")
 
 
+_HELP = """Pack RUN so that it serves anywhere with Python, onnxruntime and tokenizers, and cannot be changed unseen.
+
+\b
+edgeopt bundle RUN [--out FOLDER|FILE.zip] [--sign KEY]   (edgeopt bundle make -h lists the options)
+edgeopt bundle verify BUNDLE [--key KEY.pub]
+edgeopt bundle keygen KEY
+"""
+
+
 class RunOrCommand(click.Group):
-    """`bundle RUN` packs; what is no subcommand is a RUN."""
+    """A group whose first word, where it is no subcommand, is a RUN to pack."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         asks_help = bool(args) and args[0] in ("-h", "--help")
@@ -24,16 +36,14 @@ class RunOrCommand(click.Group):
 
 
 @click.group(
-    "bundle", cls=RunOrCommand, options_metavar="", subcommand_metavar="RUN [OPTIONS] | verify BUNDLE | keygen KEY"
+    "bundle",
+    cls=RunOrCommand,
+    help=_HELP,
+    options_metavar="",
+    subcommand_metavar="RUN [OPTIONS] | verify BUNDLE | keygen KEY",
 )
 def command() -> None:
-    """Pack RUN so that it serves anywhere with Python, onnxruntime and tokenizers, and cannot be changed unseen.
-
-    \b
-    edgeopt bundle RUN [--out FOLDER|FILE.zip] [--sign KEY]   (edgeopt bundle make -h lists the options)
-    edgeopt bundle verify BUNDLE [--key KEY.pub]
-    edgeopt bundle keygen KEY
-    """
+    """`edgeopt bundle`, of which everything else here is a subcommand."""
 
 
 @command.command("make")
@@ -76,7 +86,7 @@ def make(
     license: str | None,
     as_json: bool,
 ) -> None:
-    """Write the bundle of RUN: model, tokenizer, run.py to serve it, texts with the logits they give, and a manifest."""
+    """Write the bundle of RUN: model, tokenizer, run.py to serve it, texts with their logits, and a manifest."""
     from edgeopt.bundle.make import Wanted, make_bundle
     from edgeopt.support.quiet import quiet_libraries
 
@@ -127,7 +137,8 @@ def verify(bundle: Path, key: Path | None, as_json: bool) -> None:
             return
         _show(found.manifest, signed)
         click.echo(
-            f"self-test   {tested['texts']} texts, largest difference of a logit {tested['max_abs_diff']:.2g} (at most {tested['tolerance']:g})"
+            f"self-test   {tested['texts']} texts, largest difference of a logit {tested['max_abs_diff']:.2g} "
+            f"(at most {tested['tolerance']:g})"
         )
         click.echo(f"whole       {found.digest}")
 
@@ -141,7 +152,7 @@ def keygen(key: Path) -> None:
     click.echo(make_key(key))
 
 
-def _show(manifest: Any, signed: str) -> None:
+def _show(manifest: Manifest, signed: str) -> None:
     license = manifest.license and (manifest.license.id or manifest.license.file)
     click.echo(f"{manifest.name}: {manifest.model} ({manifest.precision}), {manifest.task.type}")
     click.echo(f"files       {len(manifest.files)}, {sum(f.size for f in manifest.files.values()) / 1e6:.1f} MB")

@@ -39,7 +39,8 @@ def list_states(store: Path | None, as_json: bool) -> None:
     for s in states:
         age = (time.time() - float(s.manifest["created"])) / 86400
         click.echo(
-            f"{s.key[:12]}  {s.manifest['use']:<18} {s.size / 1e6:8.1f} MB  {age:5.1f} days  {', '.join(sorted(s.facts))}"
+            f"{s.key[:12]}  {s.manifest['use']:<18} {s.size / 1e6:8.1f} MB  {age:5.1f} days  "
+            f"{', '.join(sorted(s.facts))}"
         )
     for name, why in broken.items():
         click.echo(f"{name[:12]}  damaged: {why}; `edgeopt cache gc` removes it")

@@ -29,8 +29,9 @@ _COMMANDS = ("apply", "gate")
 
 
 def make_way(junit: Path | None) -> None:
-    """Before anything is computed: that file can be written, and what an earlier run left there is gone, so that nobody
-    reads it when this one fails. Raises InputError E114 or E156.
+    """See to it, before anything is computed, that the JUnit file can be written and is not an earlier run's.
+
+    What an earlier run left there goes, so that nobody reads it when this one fails. Raises InputError E114 or E156.
     """
     from edgeopt.support import user_files
 
@@ -39,7 +40,7 @@ def make_way(junit: Path | None) -> None:
 
 
 def publish(suites: Sequence[Suite], recipe: Path | None, junit: Path | None, *, github: bool) -> None:
-    """recipe: the file in which the gates have their lines.
+    """Tell a CI server of the gates, in a JUnit file and on GitHub. recipe: the file in which they have their lines.
 
     Raises InputError E114 or E156 where the JUnit file cannot be written; the verdict does not depend on what GitHub
     can show.
@@ -54,7 +55,7 @@ def publish(suites: Sequence[Suite], recipe: Path | None, junit: Path | None, *,
 
 
 def _tell(commands: Sequence[str], suites: Sequence[Suite]) -> None:
-    """Annotations go to stderr, which the runner reads too."""
+    """Write annotations to stderr, which the runner reads too, and the summary where GitHub looks for it."""
     from edgeopt.report.github import append_summary, summary
 
     for line in commands:
@@ -74,11 +75,12 @@ class Asked:
 
     @property
     def name(self) -> str:
+        """What the suite is called: after the recipe, or after the command where none is named."""
         return self.recipe.stem if self.recipe else f"edgeopt {self.command}"
 
 
 def asked_for(words: Sequence[str]) -> Asked | None:
-    """None where it asks for nothing of this."""
+    """What the words of a command line ask for; None where it is neither JUnit nor GitHub."""
     if not words or words[0] not in _COMMANDS or os.environ.get("RANK", "0") != "0":
         return None
     found: dict[str, str] = {}
@@ -96,8 +98,9 @@ def asked_for(words: Sequence[str]) -> Asked | None:
 
 
 def tell_error(error: EdgeoptError, words: Sequence[str]) -> None:
-    """Where there is no verdict, a CI server is told why: an annotation at the place of each issue, and a JUnit file
-    with an error. Raises nothing.
+    """Tell a CI server why there is no verdict; raises nothing.
+
+    There is an annotation at the place of each issue, and a JUnit file with an error.
     """
     asked = asked_for(words)
     if asked is None:

@@ -76,7 +76,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool,
 def _kind(form: str) -> Kind:
     """How a comparison begins in a file, so that the next one may replace it.
 
-    Of csv these are the columns that all have.
+    A csv file begins with the columns that all have.
     """
     from edgeopt.support.user_files import Kind
 
@@ -89,7 +89,7 @@ def _kind(form: str) -> Kind:
 
 
 def show_comparison(found: Comparison, file: io.StringIO | None = None) -> None:
-    """Its tables on the terminal, or into a file."""
+    """Print the tables of a comparison on the terminal, or into a file."""
     from rich.text import Text
 
     from edgeopt.cli.drawing import draw, open_console
@@ -110,7 +110,7 @@ def _warn(found: Comparison) -> None:
 
 
 def _leave(text: str, out: Path | None, form: str) -> None:
-    """To stdout, or into the file, whose path is then what stdout gets."""
+    """Print a comparison, or write it into the file, whose path is then what stdout gets."""
     from edgeopt.support.user_files import write_output
 
     if out is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_console(file: TextIO | None = None, *, width: int = 120) -> Console:
-    """As wide as the terminal, or `width` where there is none.
+    """A console of rich's, as wide as the terminal, or `width` where there is none.
 
     Text is text: nothing in it is markup, and control characters are written out.
     """
@@ -48,7 +48,7 @@ class _Harmless:
 
 
 def draw(table: Table, title: str) -> Drawn:
-    """Numbers to the right."""
+    """A report's table as one of rich's, with numbers to the right."""
     from rich.table import Table
 
     drawn = Table(title=title, title_justify="left")

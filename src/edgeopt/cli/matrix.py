@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def show_finished(cells: Cells, *, as_json: bool) -> None:
-    """What came out of the cells, and why some have no run."""
+    """Print what came out of the cells, and why some have no run."""
     from edgeopt.report.compare.write import NAME
     from edgeopt.run.matrix import exit_code
 
@@ -41,7 +41,7 @@ def show_finished(cells: Cells, *, as_json: bool) -> None:
 
 
 def show_cells(grid: Grid, planned: Planned, *, as_json: bool) -> None:
-    """A table of the cells, and one of the steps that are built once for all that have them."""
+    """Print a table of the cells, and one of the steps that are built once for all that have them."""
     plans, shared = list(planned.cells.values()), planned.shared
     if as_json:
         from edgeopt.cli.plan_json import plan_as_json, step_as_json
@@ -84,7 +84,7 @@ def _step(shared: SharedStep) -> list[str]:
 
 
 def _echo(rows: list[list[str]]) -> None:
-    """Rows as columns, each as wide as its longest entry."""
+    """Print rows in columns, each as wide as its longest entry."""
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(f"{text:<{width}}" for text, width in zip(row, wide, strict=True)).rstrip())

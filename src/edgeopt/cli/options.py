@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from edgeopt.store.store import Store
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 RUN = click.argument("run", type=click.Path(path_type=Path))
@@ -28,7 +31,8 @@ STORE = click.option(
 )
 
 
-def open_store(path: Path | None) -> Any:
+def open_store(path: Path | None) -> Store:
+    """The store that --store names, or the default one."""
     from edgeopt.store.store import Store
 
     return Store(path) if path else Store.default()

@@ -17,7 +17,7 @@ from edgeopt.support.visible import one_line, styled, visible, visible_json
 
 
 def show_error(error: EdgeoptError, *, as_json: bool) -> None:
-    """Each issue once, in the documented form; with --json as one object on stdout."""
+    """Print each issue once, in the documented form; with --json as one object on stdout."""
     if as_json:
         print_json({"errors": [i.as_json() for i in error.issues], "exit_code": int(error.exit_code)})
         return
@@ -29,21 +29,23 @@ def show_error(error: EdgeoptError, *, as_json: bool) -> None:
 
 
 def echo_styled(*parts: tuple[str, dict[str, Any]], err: bool = False) -> None:
-    """Pieces of a line, each with what `click.style` takes."""
+    """Print a line of pieces, each with what `click.style` takes."""
     text = "".join(click.style(visible(part), **style) for part, style in parts)
     click.echo(text, file=styled(sys.stderr if err else sys.stdout), color=False if "NO_COLOR" in os.environ else None)
 
 
-def print_json(data: Any) -> None:
+def print_json(data: object) -> None:
+    """Print data as JSON; what JSON does not have stands as its text."""
     echo_json(json.dumps(data, indent=1, ensure_ascii=False, default=str))
 
 
 def echo_json(text: str) -> None:
+    """Print what is JSON already, with control characters written as escapes."""
     click.echo(visible_json(text))
 
 
 def log_to_stderr(*, quiet: bool = False) -> None:
-    """edgeopt's own lines on stderr; the libraries' lines go to the run's log alone."""
+    """Print edgeopt's own log lines on stderr; the libraries' lines go to the run's log alone."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(message)s"))
     logger = logging.getLogger("edgeopt")
@@ -54,10 +56,7 @@ def log_to_stderr(*, quiet: bool = False) -> None:
 
 @contextmanager
 def working(what: str, seconds: float | None = None) -> Iterator[None]:
-    """Around what a command does that mostly takes less than a second, and else says what that is.
-
-    seconds: about so many.
-    """
+    """Say what a command is doing while the block runs, where that takes more than a second. seconds: about so many."""
     from edgeopt.support.progress import Progress
 
     log_to_stderr()

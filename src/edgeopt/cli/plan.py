@@ -51,11 +51,13 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         why = f"  — {step.why}" if step.why else ""
         key = (step.key or "")[:12]
         click.echo(
-            f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  {by}{step.transform.summary}{note}{why}"
+            f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  "
+            f"{by}{step.transform.summary}{note}{why}"
         )
     if len(plans) > 1:
         click.echo(
-            f"seeds: the steps above are those of seed {plan.recipe.head.seed}, whose model is exported, timed and gated; the same with"
+            f"seeds: the steps above are those of seed {plan.recipe.head.seed}, "
+            "whose model is exported, timed and gated; the same with"
         )
         for other in plans[1:]:
             click.echo(f"  {_in_short(other)}")
@@ -65,12 +67,13 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
     if plan.data is None or head.task.train_with or plan.recipe.unlabelled():
         click.echo(f"data: {rows_in_words(plan.recipe, plan.data)}")
     click.echo(
-        f"export: {', '.join(e.format for e in head.export)}   targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}"
+        f"export: {', '.join(e.format for e in head.export)}   "
+        f"targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}"
     )
 
 
 def _in_short(plan: Plan) -> str:
-    """`seed 2: 3 of 8 steps cached; first to build: candidate.adapt  — never built`."""
+    """A line on the plan of one seed: `seed 2: 3 of 8 steps cached; first to build: candidate.adapt  — never built`."""
     missing = [s for s in plan.steps if s.status != "cached"]
     cached = f"seed {plan.recipe.head.seed}: {len(plan.steps) - len(missing)} of {len(plan.steps)} steps cached"
     return f"{cached}; first to build: {missing[0].chain}.{missing[0].id}  — {missing[0].why}" if missing else cached

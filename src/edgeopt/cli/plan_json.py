@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def plan_as_json(plans: Sequence[Plan]) -> dict[str, object]:
-    """plans: one a seed."""
+    """What `edgeopt plan --json` prints. plans: one a seed."""
     by_seed = [{"seed": p.recipe.head.seed, "steps": [step_as_json(s) for s in p.steps]} for p in plans]
     found = {"name": plans[0].recipe.head.name, **_extra(plans[0].data), "steps": by_seed[0]["steps"]}
     return {**found, "seeds": by_seed} if len(plans) > 1 else found
@@ -33,6 +33,7 @@ def _extra(data: TaskData | None) -> dict[str, list[dict[str, object]] | None]:
 
 
 def step_as_json(step: PlannedStep) -> dict[str, object]:
+    """One step of a plan, as `edgeopt plan --json` prints it."""
     return {
         "chain": step.chain,
         "id": step.id,

@@ -31,8 +31,10 @@ def packages() -> list[tuple[str, str, str]]:
 
 
 def install(target: Path) -> None:
-    """Write FILES, and what they are, into the new folder `target`. npm checks every package against the lock, keeps it
-    in its own cache, and runs no script of it. Raises InputError E162 without npm, StepError E416 where it fails.
+    """Write FILES, and what they are, into the new folder `target`.
+
+    npm checks every package against the lock, keeps it in its own cache, and runs no script of it. Raises InputError
+    E162 without npm, StepError E416 where it fails.
     """
     npm = shutil.which("npm")
     if npm is None:

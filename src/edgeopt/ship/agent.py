@@ -39,6 +39,8 @@ class Refused(Exception):
 
 
 class Agent:
+    """What this process does on the device: each public method is a request that the other side may make."""
+
     def __init__(self) -> None:
         self.root = Path()
         self.id = ""
@@ -101,7 +103,7 @@ class Agent:
         }
 
     def put(self, name: str, offset: int, size: int) -> dict[str, Any]:
-        """The bytes that follow, from that place of a file on."""
+        """Write the bytes that follow into a file, from that place on."""
         left = size
         try:
             path = self.file(name)
@@ -136,7 +138,7 @@ class Agent:
         return {}
 
     def check(self, what: str, seconds: float, id: str = "") -> dict[str, Any]:
-        """device.py of a version, in a process of its own that ends when the connection does."""
+        """Run device.py of a version, in a process of its own that ends when the connection does."""
         script = self.root / "versions" / (id or self.id) / "device.py"
         child = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-B", str(script), what],
@@ -184,7 +186,7 @@ class Agent:
         return {"id": history[place - 1] if place else None}
 
     def back(self) -> dict[str, Any]:
-        """Make that one current."""
+        """Make the version current that was so before."""
         before = self.previous()["id"]
         if before is not None:
             history = self.history()
@@ -194,7 +196,7 @@ class Agent:
     # what they need
 
     def link(self, id: str, history: list[str]) -> None:
-        """`current` is the old one or the new one at every moment."""
+        """Let `current` be a version and write the history down; at every moment it is the old one or the new one."""
         if found := self.foreign():
             raise Refused(f"{' and '.join(found)} is there and no ship made it: edgeopt does not replace it")
         beside, listed = self.root / ".edgeopt-current", self.root / ".edgeopt-history"
@@ -207,6 +209,7 @@ class Agent:
         sync(self.root)
 
     def current(self) -> str | None:
+        """The ID of the version that is current, None where no ship made one so."""
         link = self.root / "current"
         found = re.fullmatch(f"versions/({ID})", os.readlink(link)) if link.is_symlink() else None
         return found and found[1]
@@ -234,12 +237,14 @@ class Agent:
         return self.root / "incoming" / self.id
 
     def file(self, name: str) -> Path:
+        """Where a file arrives. Raises Refused for a name that leads out of the bundle."""
         if name.startswith("/") or not set(name.split("/")).isdisjoint({"", ".", ".."}):
             raise Refused(name + " is no path inside the bundle")
         return self.incoming() / name
 
 
 def is_whole(folder: Path, files: dict[str, list[Any]]) -> bool:
+    """Whether every file is there as it must be; files: [size, sha256] by name."""
     try:
         return all(
             (folder / n).stat().st_size == size and digest(folder / n) == sha256 for n, (size, sha256) in files.items()
@@ -249,6 +254,7 @@ def is_whole(folder: Path, files: dict[str, list[Any]]) -> bool:
 
 
 def digest(path: Path) -> str:
+    """SHA-256 of a file."""
     found = hashlib.sha256()
     with open(path, "rb") as file:
         while data := file.read(1 << 20):
@@ -257,13 +263,14 @@ def digest(path: Path) -> str:
 
 
 def sync(folder: Path) -> None:
-    """A rename in it outlives a loss of power."""
+    """Let a rename in a folder outlive a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
 
 
 def version(name: str) -> str | None:
+    """The version of an installed package; None where it is not installed."""
     import importlib.metadata
     import importlib.util
 
@@ -276,16 +283,19 @@ def version(name: str) -> str | None:
 
 
 def cpu_flags() -> set[str]:
+    """The processor's instructions by Linux's names; empty where the system does not say."""
     found = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", cpuinfo(), re.MULTILINE)
     return set(found[1].split()) if found else set()
 
 
 def cpu_name() -> str:
+    """What the processor is called, or its kind where the system does not say."""
     found = re.search(r"^model name\s*:\s*(.*)$", cpuinfo(), re.MULTILINE)
     return found[1] if found else platform.processor() or platform.machine()
 
 
 def cpuinfo() -> str:
+    """What Linux says of the processor; empty elsewhere."""
     try:
         return Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
@@ -293,6 +303,7 @@ def cpuinfo() -> str:
 
 
 def read(most: int) -> bytes:
+    """Some bytes of what the other side sends; ends this process where it is gone."""
     signal.alarm(IDLE)
     data = os.read(0, most)
     signal.alarm(0)
@@ -302,7 +313,7 @@ def read(most: int) -> bytes:
 
 
 def read_line() -> bytes:
-    """Byte by byte: what follows a line may be a file's."""
+    """The next line of what the other side sends, read byte by byte: what follows a line may be a file's."""
     line = b""
     while not line.endswith(b"\n"):
         line += read(1)
@@ -310,6 +321,7 @@ def read_line() -> bytes:
 
 
 def main() -> None:
+    """Answer requests until the other side is gone."""
     agent = Agent()
     print(HELLO, flush=True)
     while True:

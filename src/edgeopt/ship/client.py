@@ -22,22 +22,22 @@ _REPLY, _DEVICE = Reader("reply", "E420"), Place("device")
 
 
 class Client:
-    """Asks the agent. Raises StepError E420 where the connection is lost or the device refuses."""
+    """Asks the agent on a device. Raises StepError E420 where the connection is lost or the device refuses."""
 
     def __init__(self, requests: IO[bytes], replies: IO[bytes], last_words: Callable[[], str]) -> None:
         self._requests, self._replies, self._last_words = requests, replies, last_words
 
     def ask(self, do: str, **fields: Any) -> None:
-        """For something to be done."""
+        """Ask for something to be done."""
         self.get(dict[str, Any], do, **fields)
 
     def get(self, shape: type[T], do: str, **fields: Any) -> T:
-        """For something to be told: an answer of that shape."""
+        """Ask for something to be told: an answer of that shape."""
         self._send(json.dumps({"do": do, **fields}).encode() + b"\n")
         return self._reply(shape)
 
     def put(self, name: str, path: Path, offset: int, sent: Callable[[int], None]) -> None:
-        """The bytes of a file from `offset` on. sent: told the number of bytes of each piece."""
+        """Send the bytes of a file from `offset` on. sent: told the number of bytes of each piece."""
         size = path.stat().st_size - offset
         self._send(json.dumps({"do": "put", "name": name, "offset": offset, "size": size}).encode() + b"\n")
         with path.open("rb") as file:

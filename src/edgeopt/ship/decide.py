@@ -57,7 +57,7 @@ class Proved(Checked):
 def latencies(
     measured: dict[str, Any], manifest: Manifest, cpu: str, runtime: str, session: dict[str, Any]
 ) -> list[Latency]:
-    """One for each sequence of the target."""
+    """What the report has of the latencies that a device measured, one for each sequence of the target."""
     target, out = manifest.target, []
     for each in measured["latency"]:
         samples = each["samples"]
@@ -81,11 +81,12 @@ def latencies(
 
 
 def starts(measured: dict[str, Any]) -> Starts:
+    """What the report has of the cold starts that a device measured."""
     return Starts(ms=[s["ms"] for s in measured["starts"]], peak_bytes=[s["peak_bytes"] for s in measured["starts"]])
 
 
 def decide(specs: Sequence[GateSpec], measured: dict[str, Any], manifest: Manifest) -> list[Gate]:
-    """Absolute bounds on latency, cold start and memory: a bound that the interval straddles is inconclusive."""
+    """Decide bounds on latency, cold start and memory: one that the interval straddles is inconclusive."""
     return [_decide(spec, measured, manifest) for spec in specs]
 
 
@@ -121,5 +122,8 @@ def _decide(spec: GateSpec, measured: dict[str, Any], manifest: Manifest) -> Gat
     if not np.isfinite([bounds.value, bounds.low]).all():
         return Gate(**about, verdict="fail", value=None, reason="what was measured is no number")
     verdict = "pass" if bounds.high <= bound else "inconclusive" if bounds.low <= bound else "fail"
-    reason = f"{bounds.value:.4g} {unit} on the device, at most {bounds.high:.4g} with {sure(spec.confidence)} confidence{few}"
+    reason = (
+        f"{bounds.value:.4g} {unit} on the device, "
+        f"at most {bounds.high:.4g} with {sure(spec.confidence)} confidence{few}"
+    )
     return Gate(**about, verdict=verdict, value=bounds.value, low=bounds.low, high=bounds.high, reason=reason)

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def keep(run: Path, shipped: Shipped) -> Path:
-    """Write every sample to a file in devices/ of the run's folder, and the device into its report, in the place of
-    what it had measured before. A device is a host and a folder on it: a host may have several, with other Pythons or
-    processors.
+    """Write every sample to a file in devices/ of the run's folder, and the device into its report.
+
+    There it takes the place of what it had measured before. A device is a host and a folder on it: a host may have
+    several, with other Pythons or processors.
     """
     assert shipped.device is not None
     device, (_, report, lock) = shipped.device, open_run(run)

@@ -33,7 +33,7 @@ _ENVIRONMENT = ("python", "platform", "machine", "cpu", "cpus", "packages")
 
 @dataclass(frozen=True)
 class Options:
-    """python: the device's.
+    """How a bundle is to be shipped. python: the device's.
 
     keep: versions that stay there. gates: besides those of the bundle. key: see `verified`. run: the one that the
     bundle must have been made of.
@@ -49,7 +49,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Shipped:
-    """device: for the report; None in a dry run.
+    """What came of a ship. device: for the report; None in a dry run.
 
     measured: every sample. sent, resumed: bytes that were copied, and that were there from a ship that was cut off.
     """
@@ -116,7 +116,7 @@ def _probe(client: Client, transport: Transport, id: str) -> Probe:
 
 
 def _copy(client: Client, bundle: Bundle, progress: Progress) -> tuple[int, int]:
-    """What is not there yet; returns the bytes sent and those that were there."""
+    """Copy what is not on the device yet; returns the bytes sent and those that were there."""
     files = {name: (size, _digest(bundle.folder / name, size)) for name, size in bundle.files.items()}
     there = client.get(Begun, "begin", files=files)
     if there["whole"]:
@@ -141,7 +141,7 @@ def _copy(client: Client, bundle: Bundle, progress: Progress) -> tuple[int, int]
 
 
 def _digest(path: Path, size: int) -> str:
-    """Of the first bytes of a file."""
+    """SHA-256 of so many of a file's first bytes."""
     found = hashlib.sha256()
     with path.open("rb") as file:
         while size and (data := file.read(min(size, 1 << 20))):
@@ -156,7 +156,7 @@ def _offset(path: Path, size: int, sha256: str) -> int:
 
 
 def _prove(client: Client, bundle: Bundle, progress: Progress) -> dict[str, Any]:
-    """Self-test and latency profile on the device; where the test fails the version is removed again."""
+    """Run self-test and latency profile on the device; where the test fails the version is removed again."""
     target = bundle.manifest.target
     with progress.during("self-test and latency on the device", 1.25 * target.max_seconds * len(target.sequence)):
         try:
@@ -218,8 +218,9 @@ if TYPE_CHECKING:
 
 
 def check_run(run: Path, manifest: Manifest) -> None:
-    """Raises InputError E115 where that is no run, E150 where it is not as it was written, E145 where the bundle was
-    made of another.
+    """Raises InputError where the bundle was not made of the run.
+
+    E115: that is no run; E150: it is not as it was written; E145: the bundle was made of another.
     """
     seal = open_run(run).report.seal
     if seal is None or seal.files[LOCK] != manifest.lock:

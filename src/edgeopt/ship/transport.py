@@ -38,7 +38,7 @@ class Transport(ABC):
         """What to run here so that `argv` runs there, each word as it is."""
 
     def start(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
-        """That process. Raises InputError E145 where its program is not installed here."""
+        """Start `argv` on the device. Raises InputError E145 where the program for that is not installed here."""
         command = self.command(argv)
         try:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)

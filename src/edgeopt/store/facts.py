@@ -23,4 +23,5 @@ Facts = frozenset[Fact]
 
 
 def facts(*given: Fact) -> Facts:
+    """These facts as a set."""
     return frozenset(given)

@@ -38,7 +38,6 @@ log = logging.getLogger("edgeopt")
 
 MANIFEST = "state.json"
 
-
 os.umask(_UMASK)
 FORMAT = 1
 _BROKEN = Reader(
@@ -80,7 +79,7 @@ class _Seen(BaseModel):
 
 
 class _Source(BaseModel):
-    """What the rows of a hub dataset turned out to be: of a step's key."""
+    """What the rows of a hub dataset turned out to be; the fingerprint is in steps' keys."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -128,6 +127,7 @@ class State:
 
 
 def content_digest(files: dict[str, dict[str, Any]], facts: Facts) -> str:
+    """SHA-256 over the digests of a state's files, by their names, and its facts."""
     return key_of({"files": {name: entry["sha256"] for name, entry in files.items()}, "facts": sorted(facts)})
 
 
@@ -159,10 +159,12 @@ class Store:
 
     @property
     def measured(self) -> Path:
+        """The folder of what is measured of this machine, kept between runs."""
         return self.root / "measured"
 
     @property
     def answers(self) -> Path:
+        """The folder of what teachers answer to the rows of trainings."""
         return self.root / "answers"
 
     def forget_answers(self, older_than: float) -> int:
@@ -237,7 +239,7 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Only one run at a time builds a key; another one waits here and then finds the state."""
+        """Hold a key's lock: one run at a time builds a key; another one waits here and then finds the state."""
         self.prepare()
         lock = FileLock(self.root / "locks" / f"{key}.lock")
         try:
@@ -263,6 +265,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def work(self, key: str) -> Path:
+        """The folder of a key's checkpoints, which survives a crash; it goes when the state is complete."""
         folder = self.root / "work" / key
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -316,7 +319,7 @@ class Store:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Held by a run from its first look at a state to its last: no other process removes states then."""
+        """Keep other processes from removing states, as a run does from its first look at a state to its last."""
         self.prepare()
         with (self.root / "locks" / "in-use").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -350,6 +353,7 @@ class Store:
         return self.root / "seen" / recipe / chain / f"{step}.json"
 
     def remember(self, recipe: str, chain: str, step: str, key: str, parts: dict[str, Any]) -> None:
+        """Keep the key of a recipe's step, and the parts that it is made of, for `recall`."""
         write_json(self._seen(recipe, chain, step), {"key": key, "parts": parts})
 
     def recall(self, recipe: str, chain: str, step: str) -> dict[str, Any] | None:
@@ -357,17 +361,19 @@ class Store:
         found: dict[str, Any] | None = _remembered(self._seen(recipe, chain, step), _Seen)
         return found
 
-    def remember_source(self, name: str, value: Any) -> None:
+    def remember_source(self, name: str, value: object) -> None:
+        """Keep what a hub name turned out to be, for `recall_source`."""
         write_json(self._source(name), value)
 
     def recall_source(self, name: str) -> Any:
+        """What `remember_source` kept of a hub name; None where it is not known or no longer readable."""
         return _remembered(self._source(name), _Source)
 
     def _source(self, name: str) -> Path:
         return self.root / "sources" / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
 
 
-def _remembered(path: Path, shape: Any) -> Any:
+def _remembered(path: Path, shape: type[BaseModel]) -> Any:
     """What the store remembers of earlier runs, None where it is nothing of that shape: it is made anew by the next."""
     try:
         found = _MEMORY.json(path)
@@ -382,7 +388,7 @@ def _seal(manifest: dict[str, Any]) -> str:
 
 
 def _remove(path: Path) -> None:
-    """A folder, a file or a link, whatever is there."""
+    """Remove a folder, a file or a link, whatever is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
