@@ -145,10 +145,12 @@ class Runnable:
         return self.exporter.open(self.path, {**self.settings, **options})
 
     def as_json(self) -> dict[str, Any]:
+        """Plain data of which `of_json` makes it again, in a worker for example."""
         return {"path": str(self.path), "format": self.format, "settings": dict(self.settings)}
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> Runnable:
+        """What `as_json` gave, as a Runnable again."""
         return cls(Path(given["path"]), given["format"], given["settings"])
 
 

@@ -20,6 +20,7 @@ class Weights:
 
     @property
     def precision(self) -> str:
+        """`int8` where more than a tenth of the weights are stored in 8 bits or 4, else `fp32`."""
         return "int8" if self.int8 > self.parameters / 10 else "fp32"
 
 

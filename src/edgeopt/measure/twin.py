@@ -62,10 +62,12 @@ class Drawn(Part):
 
     @property
     def size(self) -> int:
+        """How many numbers the tensor has."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
+        """How many bytes its numbers take in the file beside the graph."""
         return (
             self.size * np.dtype(_FLOATS[self.type]).itemsize
             if self.type in _FLOATS

@@ -210,6 +210,7 @@ class FakeQuantEmbedding(nn.Embedding):
     quantizers: Quantizers
 
     def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The one scale of the whole table, and its zero point."""
         return _between(*torch.aminmax(self.weight.detach()))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:

@@ -43,6 +43,7 @@ class Masks:
     hidden: torch.Tensor | None = None
 
     def tensors(self) -> list[torch.Tensor]:
+        """All masks that there are, kind after kind."""
         return [
             *(self.heads or ()),
             *(self.neurons or ()),

@@ -67,6 +67,7 @@ class ModelSource:
 
     @property
     def config(self) -> dict[str, Any] | None:
+        """What the folder's config.json holds; None: not known yet, or not there."""
         if self.folder is None or not (self.folder / CONFIG).is_file():
             return None
         config: dict[str, Any] = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))

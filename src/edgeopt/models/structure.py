@@ -46,6 +46,7 @@ class Dense:
 
     @property
     def structure(self) -> Structure:
+        """The structure of the model from which nothing was cut."""
         layer = tuple(range(self.heads))
         return Structure(tuple(Layer(i, layer, self.neurons) for i in range(self.layers)), self.hidden, self)
 
@@ -72,6 +73,7 @@ class Structure:
         return sum(macs_of(self, layer.head_count, layer.neuron_count, tokens) for layer in self.layers)
 
     def as_json(self) -> dict[str, Any]:
+        """Plain data for config.json, of which `from_json` makes it again."""
         layers = [
             {"origin": x.origin, "heads": None if x.heads is None else list(x.heads), "neurons": x.neurons}
             for x in self.layers

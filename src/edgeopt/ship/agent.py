@@ -220,6 +220,7 @@ class Agent:
         return [name for name, ours in there.items() if not ours and os.path.lexists(self.root / name)]
 
     def history(self) -> list[str]:
+        """The IDs of versions in the order in which they became current; empty where no ship wrote any down."""
         return self._listed() or []
 
     def _listed(self) -> list[str] | None:
@@ -231,9 +232,11 @@ class Agent:
             return None
 
     def version(self) -> Path:
+        """The folder of this version, once it is whole."""
         return self.root / "versions" / self.id
 
     def incoming(self) -> Path:
+        """The folder of what has arrived of this version."""
         return self.root / "incoming" / self.id
 
     def file(self, name: str) -> Path:

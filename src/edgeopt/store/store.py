@@ -110,10 +110,12 @@ class State:
 
     @property
     def figures(self) -> dict[str, Any]:
+        """What the step that made it wanted kept and shown in reports."""
         return dict(self.manifest["figures"])
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:
+        """`sha256` and `size` of each file, by its name."""
         return dict(self.manifest["files"])
 
     @property
