@@ -1,5 +1,4 @@
-"""What versions of onnxruntime, tokenizers and numpy change of a bundle's answers: its self-test, by edgeopt's own copy
-of it.
+"""What versions of onnxruntime, tokenizers and numpy change of a bundle's answers, by edgeopt's copy of its self-test.
 
     python -m benchmarks.bundle_versions BUNDLE FOLDER...
 

@@ -1,5 +1,7 @@
-"""Peak memory of calibrating with 64 and with 2,048 rows, each in a fresh process: edgeopt's calibrators, and
-onnxruntime's histograms, which keep every activation, with as many rows as are given.
+"""Peak memory of calibrating with 64 and with 2,048 rows, each in a fresh process.
+
+It compares edgeopt's calibrators with onnxruntime's histograms, which keep every activation, with as many rows as are
+given.
 """
 
 from __future__ import annotations
@@ -58,9 +60,7 @@ def main() -> None:
 
 
 def peak(folder: Path, texts: list[str], method: str, max_length: int = 128) -> int:
-    """Peak resident bytes of a process that finds the ranges of the graph in `folder` on the texts, and does nothing
-    else.
-    """
+    """Peak resident bytes of a process that does nothing but find the ranges of the graph in `folder` on the texts."""
     task = {"folder": str(folder), "texts": texts, "method": method, "max_length": max_length}
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.calibration_memory", "--worker"],
@@ -101,7 +101,7 @@ def _worker() -> None:
 
 
 def _theirs(graph: Path, queries: Any, scratch: Path, width: int) -> None:
-    """onnxruntime's percentiles. It takes rows of one length only."""
+    """The percentiles of onnxruntime, which takes rows of one length only."""
     import numpy as np
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator

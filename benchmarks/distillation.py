@@ -1,8 +1,8 @@
-"""A student of half the layers with its teacher's help, and the same student with hard labels alone: `distill` through
-`edgeopt apply`, for several seeds; and what the cache of the teacher's answers saves.
+"""A student of half the layers with its teacher's help, and the same student with hard labels alone.
 
-Each seed has a teacher of its own, whose every other layer is what the student starts as in both. A second start with
-the same --work goes on where the first stopped.
+It runs `distill` through `edgeopt apply`, for several seeds, and measures what the cache of the teacher's answers
+saves. Each seed has a teacher of its own, whose every other layer is what the student starts as in both. A second start
+with the same --work goes on where the first stopped.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def recipe(loss: str, seed: int, options: Any, **more: Any) -> dict[str, Any]:
-    """One student and its teacher: rows come in the same order for every teacher, but its head is drawn from the seed."""
+    """One student and its teacher: rows come in the same order for every teacher, its head is drawn from the seed."""
     teacher = {"epochs": options.epochs, "learning_rate": options.rate, "batch_size": 32, "seed": 42}
     student = {"epochs": options.student_epochs, "learning_rate": options.rate, "batch_size": 32}
     layers = [int(n) for n in options.layers.split(",")]
@@ -142,9 +142,10 @@ def _difference(control: Path, run: Path, metric: str) -> dict[str, float]:
 
 
 def cache(options: Any, work: Path, repeats: int) -> dict[str, Any]:
-    """Seconds of the student's training with the teacher's answers read from the store and with the teacher asked in
-    every epoch, in turn; each pair has a seed of its own, the teacher and what it answered are there from the runs
-    above.
+    """Seconds of the student's training with the teacher's answers from the store, and with the teacher asked anew.
+
+    They are taken in turn, the teacher asked in every epoch; each pair has a seed of its own, the teacher and what it
+    answered are there from the runs above.
     """
     found: dict[str, list[float]] = {"cached": [], "asked": []}
     for repeat in range(repeats):

@@ -1,5 +1,4 @@
-"""How often `export: auto` keeps an export that passes a gate wrongly: six formats that all truly drop by just the
-margin.
+"""How often `export: auto` keeps an export that passes a gate wrongly: six formats that all drop by just the margin.
 
 Synthetic rows, on which the baseline and six formats answer; each format's answers are as far from the baseline's as
 the margin in the long run, alike among formats (of their changed rows four in five are the same) or independent. *By

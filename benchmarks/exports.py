@@ -1,5 +1,4 @@
-"""One int8 model in every runtime that is here, through `edgeopt apply` with `export: auto`, and whether that kept the
-fastest.
+"""One int8 model in every runtime that is here, by `edgeopt apply` with `export: auto`; whether that kept the fastest.
 
 The model is fine-tuned and quantized once. Every format in every variant, the FP32 baseline and torch answer the same
 queries in turn, on one thread and on two. Metrics, size, largest logit difference (from what the file was made of) and

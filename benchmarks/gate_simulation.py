@@ -1,6 +1,7 @@
-"""How often gates on accuracy, F1, Matthews, Pearson and Spearman decide wrongly: synthetic rows on which the true drop
-is known, decided as a run's are, 500 times each. A gate of 1 point at 95 % confidence may pass a drop of just 1 point,
-and fail one, in 5 % of samples.
+"""How often gates on accuracy, F1, Matthews, Pearson and Spearman decide wrongly.
+
+Synthetic rows on which the true drop is known are decided as a run's are, 500 times each. A gate of 1 point at 95 %
+confidence may pass a drop of just 1 point, and fail one, in 5 % of samples.
 
     python -m benchmarks.gate_simulation --processes 2
 """
@@ -80,7 +81,7 @@ def _lost(metric: str, rows: int, drop: float) -> float:
 
 
 def scores(metric: str, rows: int, drop: float) -> Draw:
-    """The same of scores, normal as their errors are; Spearman's correlation of those is 6/π·asin(r/2)."""
+    """Draws of scores, normal as their errors are; Spearman's correlation of those is 6/π·asin(r/2)."""
     goal = CORRELATION - drop if metric == "pearson" else 2 * sin(pi * (6 / pi * asin(CORRELATION / 2) - drop) / 6)
     noise = [sqrt(1 / r**2 - 1) for r in (CORRELATION, goal)]
 
@@ -122,7 +123,7 @@ def simulate(metric: str, rows: int, drop: float, repeats: int) -> dict[str, Any
 
 
 def simulate_slices(name: str, drops: tuple[float, ...], repeats: int) -> dict[str, Any]:
-    """The same of a gate on the worst of four slices, each with a drop of its own."""
+    """How often a gate on the worst of four slices decides wrongly, each slice with a drop of its own."""
     draws, rng = [classes("accuracy", 2121, drop) for drop in drops], np.random.default_rng(len(name))
     slices = np.repeat(["a", "b", "c", "d"], SLICE_ROWS)
     verdicts: Counter[str] = Counter()

@@ -1,4 +1,7 @@
-"""Latency of files of several runtimes, interleaved in one process: `python -m benchmarks.int8_latency`, task on stdin."""
+"""Latency of files of several runtimes, interleaved in one process, with the task on stdin.
+
+python -m benchmarks.int8_latency
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,9 @@ DEFAULT = ", default session"
 def measured(
     files: dict[str, Path], rows: list[dict[str, list[int]]], options: Any
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Of each file p50 and p90, and FP32's p50 over its own with one-sided 95 % bounds, at each number of threads; and
-    how the sessions were opened. A file whose name ends in DEFAULT gets the runtime's own options, others for ONNX
+    """Each file's p50 and p90, and FP32's p50 over its own with one-sided 95 % bounds, at each number of threads.
+
+    And how the sessions were opened. A file whose name ends in DEFAULT gets the runtime's own options, others for ONNX
     Runtime the quickest. options: queries, max_seconds, peers (the Python that has all runtimes).
     """
     results: dict[str, dict[str, Any]] = {name: {} for name in files}
@@ -58,8 +62,9 @@ def measured(
 
 
 def main() -> None:
-    """task: files by name, rows, threads, sequence, queries and max_seconds; prints milliseconds, one a round, and what
-    each session was opened with.
+    """Prints milliseconds, one a round, and what each session was opened with.
+
+    task: files by name, rows, threads, sequence, queries and max_seconds.
     """
     task = json.load(sys.stdin)
     threads = task["threads"]

@@ -1,12 +1,12 @@
-"""int8 of one fine-tuned encoder in every way that edgeopt has, through `edgeopt apply`, and in the ways that others
-offer: what each keeps of the metric, its size, what making it costs, and its latency.
+"""int8 of one fine-tuned encoder in every way that edgeopt has, and in the ways that others offer.
 
-All methods start from the same fine-tuned model, which the store holds; peers calibrate on the rows that
-`quantize.static` calibrates on. `quantize.qat` trains on, with the model as it was for a teacher. Latencies are of all
-files interleaved in one process, batch 1, 128 tokens, each ONNX file with the options that it is quickest with, those
-of peers with the default ones besides, and OpenVINO with its hint for latency. Peak memory is of a process that does
-that step and nothing else. The peers of other libraries need `--peers`, a Python that has peers-requirements.txt. A
-second start with the same --work goes on where the first stopped.
+Of each way, through `edgeopt apply`: what it keeps of the metric, its size, what making it costs, and its latency. All
+methods start from the same fine-tuned model, which the store holds; peers calibrate on the rows that `quantize.static`
+calibrates on. `quantize.qat` trains on, with the model as it was for a teacher. Latencies are of all files interleaved
+in one process, batch 1, 128 tokens, each ONNX file with the options that it is quickest with, those of peers with the
+default ones besides, and OpenVINO with its hint for latency. Peak memory is of a process that does that step and
+nothing else. The peers of other libraries need `--peers`, a Python that has peers-requirements.txt. A second start with
+the same --work goes on where the first stopped.
 """
 
 from __future__ import annotations

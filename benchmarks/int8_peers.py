@@ -1,5 +1,6 @@
-"""One int8 model made as its library makes it by default, and its answers: `python -m benchmarks.int8_peers`, task on
-stdin.
+"""One int8 model made as its library makes it by default, and its answers, with the task on stdin.
+
+    python -m benchmarks.int8_peers
 
 In a process of its own, so that the peak memory is that library's, and in the Python that has the library.
 """

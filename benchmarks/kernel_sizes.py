@@ -1,8 +1,8 @@
-"""What multiple the kept neurons and the kept hidden dimensions should be of: one feed-forward block in ONNX Runtime,
-FP32 and int8 (QDQ, as quantize.static writes it), at sizes around a multiple of 32; batch 1, 128 tokens, one thread,
-interleaved.
+"""What multiple the kept neurons and the kept hidden dimensions should be of.
 
-A penalty is the time at a size over what a straight line between the two multiples of 32 around it says: 1 is none.
+One feed-forward block in ONNX Runtime, FP32 and int8 (QDQ, as quantize.static writes it), at sizes around a multiple of
+32; batch 1, 128 tokens, one thread, interleaved. A penalty is the time at a size over what a straight line between the
+two multiples of 32 around it says: 1 is none.
 """
 
 from __future__ import annotations

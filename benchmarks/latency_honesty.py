@@ -6,8 +6,8 @@ layers. The gate is decided on both. Where the machine is too busy, `max_seconds
 clock* are the same samples with the time put back in which other programs had the processor, and *one opening* other
 repeats that open each file once (`--openings 1`).
 
---work keeps every sample: a second start goes on where the first stopped, and --analyze decides anew. Run it on a machine as
-busy as it comes.
+--work keeps every sample: a second start goes on where the first stopped, and --analyze decides anew. Run it on a
+machine as busy as it comes.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ short, the graphs are saved as the runtime optimizes them, so that they open in 
 the baseline files that were taken at least two minutes before or after it. *As before* is the same data without the
 twin and with the openings for units, as it was done until then.
 
---work keeps every sample: a second start goes on where the first stopped, and --analyze decides anew. Run it on a machine as busy as
-it comes.
+--work keeps every sample: a second start goes on where the first stopped, and --analyze decides anew. Run it on a
+machine as busy as it comes.
 """
 
 from __future__ import annotations
@@ -86,8 +86,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def schedule(gates: int, done: int) -> Iterator[str]:
-    """Kinds of occasions: first all candidates beside the baseline, for the truth; then rounds, until so many gates
-    were of the same file; and a last baseline.
+    """Kinds of occasions: first all candidates beside the baseline, for the truth; then rounds; and a last baseline.
+
+    There are rounds until so many gates were of the same file.
     """
     rounds = -(-gates // ROUND.count("same"))
     yield from (["beside", *ROUND * rounds, "baseline", "beside"])[done:]
@@ -173,7 +174,7 @@ def decided(gate: dict[str, Any], baseline: dict[str, Any]) -> tuple[str, Bounds
 
 
 def as_before(gate: dict[str, Any], baseline: dict[str, Any]) -> tuple[str, Bounds]:
-    """The same without the twin, of percentiles that each have the error of their own openings."""
+    """A gate decided without the twin, of percentiles that each have the error of their own openings."""
     both = [
         (found["samples"][name], found["openings"]) for found, name in ((baseline, "baseline"), (gate, "candidate"))
     ]
@@ -233,8 +234,9 @@ def beside(found: Sequence[dict[str, Any]], name: str) -> float | None:
 
 
 def counted(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], decide: Any, truth: float | None) -> dict[str, Any]:
-    """Verdicts, how often a one-sided bound is on the wrong side of the truth (of the same file: 1), and how wide the
-    bounds are.
+    """Verdicts, how often a one-sided bound is on the wrong side of the truth, and how wide the bounds are.
+
+    The truth of the same file is 1.
     """
     both = [decide(*pair) for pair in pairs]
     verdicts, bounds = Counter(v for v, _ in both), [b for _, b in both]

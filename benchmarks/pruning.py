@@ -1,11 +1,10 @@
-"""Structured pruning of one fine-tuned encoder in several ways, through `edgeopt apply`: what each keeps of the metric,
-and how much smaller and quicker the exported file really is.
+"""Structured pruning of one fine-tuned encoder in several ways: what each keeps, and how small and quick its file is.
 
-All variants start from the same fine-tuned model, which the store holds; `recovered` is one more epoch of fine-tuning.
-The peers are Torch-Pruning's global pruning of heads and neurons by l1 norm and by Taylor importance (on the rows that
-prune.fisher sees), at the same share of multiply-accumulates and with the same recovery. Latencies are of all files
-interleaved in one process, FP32, batch 1, one thread. A second start with the same --work goes on where the first
-stopped.
+All go through `edgeopt apply`. All variants start from the same fine-tuned model, which the store holds; `recovered` is
+one more epoch of fine-tuning. The peers are Torch-Pruning's global pruning of heads and neurons by l1 norm and by
+Taylor importance (on the rows that prune.fisher sees), at the same share of multiply-accumulates and with the same
+recovery. Latencies are of all files interleaved in one process, FP32, batch 1, one thread. A second start with the same
+--work goes on where the first stopped.
 """
 
 from __future__ import annotations
@@ -181,8 +180,9 @@ def batches(folder: Path, options: Any) -> list[dict[str, Any]]:
 
 
 def measured(runs: dict[str, Path], options: Any) -> dict[str, dict[str, Any]]:
-    """All exported files interleaved: p50 at each sequence, and the dense file's over it with its one-sided 95 %
-    bounds.
+    """Each exported file's p50 at each sequence, and the dense file's over it with its one-sided 95 % bounds.
+
+    All files are interleaved.
     """
     target = Target(name="bench", sequence=[128, "task"], queries=options.queries, max_seconds=180.0)
     spec = _task(options)

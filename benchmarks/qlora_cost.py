@@ -1,5 +1,4 @@
-"""What a frozen 4-bit base saves, and what it costs: full fine-tuning, LoRA, and QLoRA with and without double
-quantization.
+"""What a frozen 4-bit base saves and costs: full fine-tuning, LoRA, and QLoRA with and without double quantization.
 
 Memory: bytes of the base's parameters and buffers by type, counted; and the largest resident memory of a fresh process
 that loads the model and takes three training steps. Time: one training step of each in turn, in random order within a
@@ -134,7 +133,7 @@ def adapted(name: str, folder: Path) -> tuple[dict[str, int], Any]:
 
 
 def bytes_by_type(model: Any) -> dict[str, int]:
-    """Of parameters and buffers, and of the scales that bitsandbytes keeps beside a 4-bit matrix."""
+    """Bytes of parameters and buffers by type, and of the scales that bitsandbytes keeps beside a 4-bit matrix."""
     import torch
 
     found: Counter[str] = Counter()
@@ -179,7 +178,7 @@ def training_step(model: Any, batch: int, length: int) -> Callable[[], None]:
 
 
 def memory(name: str, folder: Path, batch: int, length: int) -> dict[str, Any]:
-    """Of this process: what the libraries alone take, and the most that it takes while it loads and trains.
+    """What this process takes: by the libraries alone, and at most while it loads and trains.
 
     Weights that are read from a file count once they are used, and those that were quantized were read in float32
     first.

@@ -1,11 +1,10 @@
-"""What each of ONNX Runtime's options does for a graph in FP32, static and dynamic int8: batch 1, 128 tokens, 1 and 2
-threads.
+"""What each of ONNX Runtime's options does for a graph in FP32, static and dynamic int8, with 1 and 2 threads.
 
-A ratio is the p50 with the runtime's default options over the p50 with one of them changed (above 1: the change is
-quicker), from rounds of the two sessions next to each other, with one-sided 95 % bounds. `same graph` are the
-optimizers of the runtime without which its graph has the same operators: they are not timed. `chosen` is what `apply`
-comes to, and `start` the cold start of the file with that and of the graph saved optimized. Takes about three minutes.
-Run it while nothing else runs.
+It is batch 1 at 128 tokens. A ratio is the p50 with the runtime's default options over the p50 with one of them changed
+(above 1: the change is quicker), from rounds of the two sessions next to each other, with one-sided 95 % bounds. `same
+graph` are the optimizers of the runtime without which its graph has the same operators: they are not timed. `chosen` is
+what `apply` comes to, and `start` the cold start of the file with that and of the graph saved optimized. Takes about
+three minutes. Run it while nothing else runs.
 """
 
 from __future__ import annotations

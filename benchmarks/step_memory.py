@@ -1,5 +1,8 @@
-"""The last step of a recipe alone, once more: `python -m benchmarks.step_memory`, paths of recipe, run and store on
-stdin. Prints its seconds and the peak memory of a process that does nothing else.
+"""The last step of a recipe alone, once more, in a process that does nothing else: its seconds and peak memory.
+
+    python -m benchmarks.step_memory
+
+Paths of recipe, run and store are read from stdin.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Heads and neurons cut by Torch-Pruning (PyPI torch-pruning 1.6), to a share of the multiply-accumulates: a peer to
-compare with.
+"""A peer to compare with: heads and neurons cut by Torch-Pruning (PyPI torch-pruning 1.6), to a share of the MACs.
 
 Global pruning with its group importance, whole heads, the residual stream left as it is: what can be compared with a
 cut of heads and neurons. What it leaves is written as a checkpoint that a recipe can start from.

@@ -1,8 +1,8 @@
-"""edgeopt's training loop against a plain transformers Trainer script: same model, rows, batch size, optimizer, epochs
-and precision, each in a fresh process, in turn.
+"""The training loop of edgeopt against a plain transformers Trainer script.
 
-The plain script is what the transformers documentation shows: DataCollatorWithPadding and the default
-shuffle. Also measured: that script in FP32, which is what it does when nobody asks for bf16.
+Both have the same model, rows, batch size, optimizer, epochs and precision, each in a fresh process, in turn. The plain
+script is what the transformers documentation shows: DataCollatorWithPadding and the default shuffle. Also measured:
+that script in FP32, which is what it does when nobody asks for bf16.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""setuptools, which writes beside what it reads, for checkouts that may be read-only as well: such a one is built from
-a copy.
+"""The build backend: setuptools, which writes beside what it reads, also for checkouts that may be read-only.
 
-Named in pyproject.toml, by PEP 517's `backend-path`.
+Such a one is built from a copy. Named in pyproject.toml, by PEP 517's `backend-path`.
 """
 
 from __future__ import annotations

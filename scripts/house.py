@@ -56,8 +56,9 @@ def modules_of(source: Path) -> dict[str, Path]:
 
 
 def imports_of(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
-    """The modules among those known that a file imports anywhere: of `from a import b` a.b, if there is such a module,
-    else a.
+    """The modules among those known that a file imports anywhere.
+
+    `from a import b` imports a.b, if there is such a module, else a.
     """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -75,9 +76,7 @@ def graph_of(source: Path) -> Graph:
 
 
 def room(module: str) -> str:
-    """The package just below edgeopt that a module is in; of a loose module its own name, and of edgeopt itself
-    nothing.
-    """
+    """The package just below edgeopt that a module is in; a loose module's own name; nothing for edgeopt itself."""
     return module.partition(".")[2].partition(".")[0]
 
 
@@ -123,7 +122,7 @@ def circles(graph: Graph) -> list[list[str]]:
 
 
 def of_rooms(graph: Graph) -> Graph:
-    """The same of the packages."""
+    """The graph of the packages: which has a module that imports one of which."""
     found: Graph = {}
     for module, imported in graph.items():
         found.setdefault(room(module), set()).update(r for r in map(room, imported) if r and r != room(module))

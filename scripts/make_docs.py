@@ -1,7 +1,8 @@
-"""Write docs/recipe.md and schema/recipe-v1.json from the code that checks recipes, docs/measured.md from the results
-of the benchmarks, and requirements-gate.txt from pyproject.toml.
+"""Write the generated documents, or look whether they are as they would be written.
 
-With --check nothing is written: exit code 1 where a file is not what would be written.
+They are docs/recipe.md and schema/recipe-v1.json from the code that checks recipes, docs/measured.md from the results
+of the benchmarks, and requirements-gate.txt from pyproject.toml. With --check nothing is written: exit code 1 where a
+file is not what would be written.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def type_of(node: dict[str, Any]) -> str:
 
 
 def meaning(model: type[BaseModel], key: str) -> str:
-    """The key's description, from the model where it has one, else from MEANINGS under the class that brings the key."""
+    """The key's description, from the model where it has one, else from MEANINGS under the class that brings it."""
     found = model.model_fields[key].description
     for cls in model.__mro__:
         entry = f"{cls.__name__}.{key}"
@@ -329,7 +330,7 @@ def cofi_share(name: str) -> str:
 
 
 def gate_errors() -> Iterator[tuple[str, int, float, float]]:
-    """Of a planted drop of just the margin: metric, rows, and the shares of samples that passed and failed."""
+    """For a planted drop of just the margin: metric, rows, and the shares of samples that passed and failed."""
     found = result("gate_simulation")
     return ((g["metric"], g["rows"], g["pass"], g["fail"]) for g in found["gates"] if g["drop"] == found["margin"])
 

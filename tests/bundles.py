@@ -1,4 +1,4 @@
-"""The folder of a run as `edgeopt bundle` reads it, with a real graph of a few hundred weights: no training, no torch."""
+"""The folder of a run as `edgeopt bundle` reads it, with a real graph of a few hundred weights; no torch is needed."""
 
 from __future__ import annotations
 

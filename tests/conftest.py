@@ -19,8 +19,9 @@ _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_latency() -> Iterator[None]:
-    """Runs in the tests' own process have made-up latencies: a process that measures, and imports torch for that, takes
-    longer than all else that a tiny recipe does. Tests that are about them ask for `real_latency`.
+    """Runs in the tests' own process have made-up latencies; tests that are about them ask for `real_latency`.
+
+    A process that measures, and imports torch for that, takes longer than all else that a tiny recipe does.
     """
     with quick.latency():
         yield
@@ -62,7 +63,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as an ELECTRA, whose embeddings are narrower than its layers and whose head has two."""
+    """The tiny model as an ELECTRA, whose embeddings are narrower than its layers and whose head has two."""
     from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
@@ -99,7 +100,8 @@ def _save_tokenizer(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """train.jsonl (64 rows) and validation.jsonl (32): the label says whether good or bad words prevail in `text`, the
-    score by how much; `pair` tells nothing.
+    """train.jsonl (64 rows) and validation.jsonl (32), whose labels follow from their words.
+
+    The label says whether good or bad words prevail in `text`, the score by how much; `pair` tells nothing.
     """
     return write_rows(tmp_path_factory.mktemp("tiny") / "data", train=64, validation=32)

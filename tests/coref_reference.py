@@ -14,8 +14,9 @@ Sums = tuple[float, float, float, float]
 
 
 def muc(key: Clusters, response: Clusters) -> Sums:
-    """A spanning tree of a cluster has a link less than mentions; those that are missing join the components that are
-    left.
+    """Sums of MUC: a spanning tree of a cluster has a link less than mentions.
+
+    Those that are missing join the components that are left.
     """
 
     def links(clusters: Clusters, others: Clusters) -> tuple[float, float]:

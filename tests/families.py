@@ -1,4 +1,4 @@
-"""Tiny models of every family with random weights, biases and norms included: what is cut must be found wherever it is."""
+"""Tiny models of every family with random weights, biases and norms included: whatever is cut must show."""
 
 from __future__ import annotations
 

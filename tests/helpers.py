@@ -120,9 +120,7 @@ def tiny_task(data: str | Path, **changes: Any) -> dict[str, Any]:
 
 
 def seal_run(folder: Path, lock: dict[str, Any] | None = None) -> Path:
-    """Make a folder with report.json and recipe.lock, or that lock, a whole run: as `apply` seals it, without
-    renderings.
-    """
+    """Make a folder with report.json and recipe.lock, or that lock, a whole run, sealed as by `apply`, not rendered."""
     from edgeopt.results.model import Report
     from edgeopt.results.sealed import LOCK, REPORT, files_of, sealed
 
@@ -161,8 +159,9 @@ def seal_run(folder: Path, lock: dict[str, Any] | None = None) -> Path:
 
 
 def write_rows(folder: Path, *, train: int, validation: int) -> Path:
-    """folder/train.jsonl and folder/validation.jsonl: the label says whether good or bad words are in `text`, the score
-    how many; `pair` tells nothing.
+    """folder/train.jsonl and folder/validation.jsonl, whose labels follow from their words.
+
+    The label says whether good or bad words are in `text`, the score how many; `pair` tells nothing.
     """
     folder.mkdir()
     rng = random.Random(0)

@@ -1,6 +1,4 @@
-"""Latencies and cold starts made up at once, in place of processes that measure: for tests that are about something
-else.
-"""
+"""Latencies and cold starts made up at once, in place of processes that measure, for tests about something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real OpenSSH server on loopback, run by the test itself with keys of its own; and a device's Python without torch."""
+"""A real OpenSSH server on loopback, run by the test itself with keys of its own; a device's Python without torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Server:
 
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
-    """sshd for the current user; skips where there is none.
+    """A running sshd for the current user; skips where there is none.
 
     As root, sshd wants an account `sshd` and /run/sshd: it gets both in a mount namespace of its own where the system
     has neither.
@@ -135,8 +135,9 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def device_python(folder: Path) -> Path:
-    """An environment that has onnxruntime, tokenizers, numpy and what onnxruntime needs, by links to those installed
-    here; and nothing else.
+    """An environment of links to what is installed here, with nothing but what a device has.
+
+    That is onnxruntime, tokenizers, numpy and what onnxruntime needs.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))

@@ -20,7 +20,7 @@ def summary_task(data: Path) -> dict[str, Any]:
 
 
 def write_summaries(folder: Path, *, train: int, validation: int) -> Path:
-    """folder/train.jsonl and folder/validation.jsonl: a summary has its document's good words, in the alphabet's order."""
+    """folder/train.jsonl and folder/validation.jsonl, whose summaries are their documents' good words, sorted."""
     folder.mkdir()
     rng = random.Random(0)
     for split, count in (("train", train), ("validation", validation)):

@@ -1,6 +1,4 @@
-"""Every adapter method: it keeps its contract, its adapter loads in plain peft, and merging changes nothing but the
-form.
-"""
+"""Every adapter method keeps its contract, its adapter loads in plain peft, and merging changes the form alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""prune.cofi as a step: interrupted anywhere it gives the same bytes; every kind of task and model; what it says of
-itself.
-"""
+"""prune.cofi as a step: interrupted anywhere it gives the same bytes; every kind of task and model; what it tells."""
 
 from __future__ import annotations
 
@@ -128,8 +126,9 @@ def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> Non
 
 
 def test_the_report_says_that_a_sparsity_was_not_reached(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Masks that cannot learn are all alike: neurons go first, half of the weights, and then a head, an eighth, at a
-    time.
+    """Masks that cannot learn are all alike, so that neurons go first and no cut comes near what was asked.
+
+    They are half of the weights; then goes a head, an eighth, at a time.
     """
     steps = [
         {"id": "tune", "use": TUNE[0], **SHORT},

@@ -1,5 +1,6 @@
-"""distill and `distil` as steps of a recipe: what learns from whom, what is in the key, and that kept answers change
-nothing.
+"""distill and `distil` as steps of a recipe: what learns from whom, and what is in the key.
+
+Answers that were kept change nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def distill(id: str = "small", **distil: Any) -> Use:
 
 
 def test_what_the_key_has_of_a_teacher(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Its state, however it is named; and where it is named makes no difference to a training without one."""
+    """The key has the teacher's state, however it is named; its name makes no difference to a training without one."""
     other = ("tune", "finetune", {**SHORT, "learning_rate": 2e-3})
     one = states(execute(tiny_model, tiny_data, tmp_path, TUNE, distill(teacher="tune")))["small"]
     renamed = states(
@@ -178,8 +179,10 @@ def test_heads_that_were_cut_are_uneven_and_labels_need_no_teacher(
 
 
 def test_checkpoints_teach_and_learn(tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """A tuned ELECTRA, whose tokenizer numbers the words otherwise, teaches a BERT by its logits; one with the same
-    tokens by its layers; a checkpoint is a student that replaces a pruned model.
+    """Checkpoints teach by logits and by layers, and are students.
+
+    A tuned ELECTRA, whose tokenizer numbers the words otherwise, teaches a BERT by its logits; one with the same tokens
+    by its layers; a checkpoint is a student that replaces a pruned model.
     """
     tuned = states(execute(tiny_electra, tiny_data, tmp_path / "e", ("tune", "finetune", {**SHORT, "max_steps": 2})))[
         "tune"

@@ -1,6 +1,4 @@
-"""Adapters that cannot be merged: in the exported graph of every family, under int8, beside pruned zeros, and in the
-plan.
-"""
+"""Adapters that cannot be merged: in each family's exported graph, under int8, beside pruned zeros, and in the plan."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Static and dynamic int8: ranges against ONNX Runtime's own calibrator, scopes, remedies, and the policy that tries
-them.
-"""
+"""Static and dynamic int8: ranges against ONNX Runtime's calibrator, scopes, remedies, and the policy trying them."""
 
 from __future__ import annotations
 
@@ -85,8 +83,9 @@ def logits(graph: Path | Any, folder: Path, rows: Split) -> np.ndarray[Any, Any]
 def test_the_file_is_onnxruntimes_own_in_rows(
     moving: bool, floats: State, make: Make, tiny_data: Path, tmp_path: Path
 ) -> None:
-    """Its calibrator, given the same rows, and asked to leave products of two activations alone, writes the same bytes,
-    but for what `as_rows` changes.
+    """ONNX Runtime's calibrator, given the same rows, writes the same bytes, but for what `as_rows` changes.
+
+    It is asked to leave products of two activations alone.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -153,7 +152,7 @@ def test_patterns_quantize_those_and_no_others(use: str, make: Make) -> None:
 def test_a_word_table_in_4_bits_computes_what_its_rounded_numbers_do(
     use: str, floats: State, make: Make, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same graph whose table stayed in float, but for those numbers, gives the same logits."""
+    """A graph whose table stayed in float, but for the rounded numbers, gives the same logits."""
     from edgeopt.transforms.quantize import tables
 
     monkeypatch.setattr(tables, "ROWS", 30)  # the words of the model, and its positions
@@ -237,7 +236,7 @@ def test_smoothing_changes_nothing_in_float_and_evens_the_channels(
 
 
 def test_bias_correction_by_hand(floats: State, make: Make, tiny_data: Path, tmp_path: Path) -> None:
-    """The mean output of each product, with weights rounded and inputs as they are, is again that of the float product."""
+    """The mean output of each product, with weights rounded and inputs as they are, is again the float product's."""
     model, rows = qdq.load(floats.folder / GRAPH), split(tiny_data)
     watching = {t: [Channels()] for t in activations(model.graph, [])}
     observe(model, watching, feeds(floats.folder, rows, classification()), tmp_path)
@@ -351,8 +350,9 @@ def test_weights_beside_the_graph_change_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Above the limit of protobuf, made small here: lowering and both ways to int8 leave the same graphs, with all of
-    their files, and the exporters carry them.
+    """Above the limit of protobuf, made small here, lowering and both ways to int8 leave the same graphs.
+
+    They have all of their files, and the exporters carry them.
     """
     from edgeopt.transforms.quantize import tables
 

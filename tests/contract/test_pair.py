@@ -127,7 +127,7 @@ def test_a_trained_pair_is_a_model_to_start_from(tiny_model: Path, data: Path, s
 
 
 def test_the_tied_matrix_is_stored_once_and_counted_once(tiny_model: Path, data: Path, store: Path) -> None:
-    """The decoder's word table makes the scores, too: the graph has the parameters of the model, in float and in int8."""
+    """The decoder's word table makes the scores, too: the graph has the model's parameters, in float and in int8."""
     done = made(tiny_model, data, store, ("finetune", SHORT), ("quantize.static", {"calibration": {"samples": 4}}))
     floats, int8 = done.lowered("candidate"), done.final("candidate")
     graph = structure_of(floats.folder / "model.onnx").graph

@@ -1,6 +1,4 @@
-"""Structured pruning as steps: budgets are met, shapes and zeros survive every later step, and each stacks on the
-other.
-"""
+"""Structured pruning as steps: budgets are met, shapes and zeros survive every later step, each stacks on the other."""
 
 from __future__ import annotations
 
@@ -174,9 +172,7 @@ def test_rows_and_columns_become_a_smaller_model_where_they_can(granularity: str
 def test_steps_of_pruning_go_on_where_they_were(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted in its third training and typed again, the first two are not trained again and the bytes are the
-    same.
-    """
+    """After an interruption in the third training the first two are not trained again, and the bytes are the same."""
     import edgeopt.training
 
     params = {"amount": 0.5, "steps": 3, "recover": SHORT}

@@ -1,5 +1,6 @@
-"""quantize.qat as a step: interrupted anywhere it gives the same bytes; behind other steps and for other tasks; what a
-run of it ships.
+"""quantize.qat as a step: interrupted anywhere it gives the same bytes; behind other steps and for other tasks.
+
+And what a run of it ships.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Every adapter method on real sentence pairs: the graph that comes out answers in a bare onnxruntime as the adapted
-model does in torch.
+"""Every adapter method on real sentence pairs: the graph answers in a bare onnxruntime as the model does in torch.
 
 EDGEOPT_TEST_DATA names a folder with mrpc/train.jsonl and mrpc/validation.jsonl (columns sentence1, sentence2, label).
 """

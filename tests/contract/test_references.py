@@ -106,8 +106,9 @@ def test_a_saved_adapter_loads_in_plain_peft(tiny_model: Path, tiny_data: Path, 
 
 
 def test_static_int8_is_scale_times_integer(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Each dequantized weight is within half a step of the float one: matrices signed, symmetric and per channel,
-    embedding tables unsigned and per tensor.
+    """Each dequantized weight is within half a step of the float one.
+
+    Matrices are signed, symmetric and per channel, embedding tables unsigned and per tensor.
     """
     steps = [*steps_towards(TRAINED), step(registry.get("quantize.static"), {"calibration": {"samples": 8}}, "int8")]
     executed = build(steps, model=tiny_model, data=tiny_data, store=tmp_path)

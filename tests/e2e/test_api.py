@@ -1,6 +1,4 @@
-"""The Python API on a real run: the same report as the command line leaves, the examples of its docstrings, and the
-model asked.
-"""
+"""The Python API on a real run: the command line's report, the examples of its docstrings, and the model asked."""
 
 from __future__ import annotations
 
@@ -37,13 +35,13 @@ OWN = {"created", "seal"}
 
 @pytest.fixture(scope="module")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many rows as the examples tell of."""
+    """Rows as many as the examples tell of."""
     return write_rows(tmp_path_factory.mktemp("few") / "data", train=64, validation=32)
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Path:
-    """A folder with recipe.yaml, its store, and what `apply` made of it: runs/tiny, and runs/other with another share."""
+    """A folder with recipe.yaml, its store, and what `apply` made of it: runs/tiny, and runs/other of another share."""
     folder = tmp_path_factory.mktemp("api")
     tiny_recipe(
         folder,

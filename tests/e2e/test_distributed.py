@@ -94,8 +94,10 @@ def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny
 def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(
     tmp_path: Path, tiny_model: Path, tiny_data: Path
 ) -> None:
-    """With the model's own loss (the baseline), with class weights, and with those and a teacher, some of whose rows
-    have no labels, on several datasets: the same head in the end.
+    """The head is the same in the end, with each kind of loss.
+
+    They are the model's own loss (the baseline), with class weights, and with those and a teacher, some of whose rows
+    have no labels, on several datasets.
     """
     model = shutil.copytree(tiny_model, tmp_path / "model")
     config = json.loads((model / "config.json").read_text())  # what is dropped out depends on the process

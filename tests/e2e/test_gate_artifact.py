@@ -94,9 +94,7 @@ def test_a_model_alone_has_the_verdicts_of_its_run(made: Made, against: str) -> 
 
 
 def test_times_of_another_tokenizers_tokens_are_not_compared(made: Made, tmp_path: Path) -> None:
-    """The same weights behind a tokenizer that ends each text four times are slower, and would be timed on the
-    baseline's tokens.
-    """
+    """A tokenizer that ends each text four times makes the weights slower, and they would be timed on other tokens."""
     other = shutil.copytree(made.run.out / "model", tmp_path / "other")
     path = other / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
@@ -135,9 +133,10 @@ def test_the_recipe_of_the_run_is_the_default(made: Made) -> None:
 
 REFUSING = """
 import sys
+absent = "torch transformers datasets peft accelerate safetensors sklearn scipy pyarrow".split()
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "transformers", "datasets", "peft", "accelerate", "safetensors", "sklearn", "scipy", "pyarrow"}:
+        if name.partition(".")[0] in absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Refuse())
 """
@@ -341,7 +340,7 @@ def test_the_train_split_need_not_be_there(made: Made, tmp_path: Path, tiny_data
 
 
 def test_a_finished_model_may_be_the_baseline(made: Made, tmp_path: Path, tiny_model: Path) -> None:
-    """Of classes with names, and without torch."""
+    """The baseline is made without torch, of classes with names."""
     data = write_rows(tmp_path / "named", train=4, validation=16)
     for path in data.iterdir():
         path.write_text(

@@ -91,9 +91,10 @@ def kill_after(seconds: float, arguments: list[str], *, measuring: bool = False)
 
 
 def survives(recipe: Path, more: list[str], work: Path, kills: int, seed: int, measuring: int = 0) -> list[float]:
-    """Kill at `kills` moments spread over the time of an undisturbed run, and at `measuring` moments of the first
-    seconds in which it measures, each followed by the same command: from an empty store the ones, from that of the
-    undisturbed run the others. Returns the moments, in seconds.
+    """Kill at many moments, each followed by the same command; returns the moments, in seconds.
+
+    `kills` moments are spread over the time of an undisturbed run and begin from an empty store, `measuring` moments
+    are of the first seconds in which it measures, and begin from that of the undisturbed run.
     """
     started = time.monotonic()
     subprocess.run(command(recipe, work / "whole", *more), check=True, capture_output=True)

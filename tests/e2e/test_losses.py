@@ -80,9 +80,10 @@ def test_the_gradient_is_that_of_the_whole_batch(
 
 
 def lopsided(folder: Path) -> Path:
-    """One row in twenty is of class 1, and all of those hold a word that an eighth of class 0 holds too: who meets the
-    word does best to guess 0, unless classes count alike. Then 1 is right in all of class 1 and wrong in an eighth of
-    class 0.
+    """Rows of which one in twenty is of class 1, and hardest to tell unless classes count alike.
+
+    All of class 1 hold a word that an eighth of class 0 holds too: who meets the word does best to guess 0, unless
+    classes count alike. Then 1 is right in all of class 1 and wrong in an eighth of class 0.
     """
     folder.mkdir()
     for split, many in (("train", 800), ("validation", 200)):
@@ -95,7 +96,7 @@ def lopsided(folder: Path) -> Path:
 
 
 def recall(model: Any, folder: Path, split: Split, number: int) -> float:
-    """Of the rows of a class, the share that is found."""
+    """The share of a class's rows that is found."""
     encoder = Encoder(folder, 32)
     logits = torch_logits(model, ParityRows(encoder, encoder.ids(split.texts))).reshape(-1, 2)[: len(split)]
     rows = np.array(split.labels) == number

@@ -1,6 +1,4 @@
-"""The truth table of three steps, eight cells: what is built once, a cell that fails, `kill -9`, and the same command
-again.
-"""
+"""The truth table of three steps, eight cells: what is built once, a cell that fails, `kill -9`, and another start."""
 
 from __future__ import annotations
 
@@ -51,7 +49,7 @@ class Table:
 
 
 def digests(out: Path) -> dict[str, dict[str, str]]:
-    """Of every state of every cell, from the locks."""
+    """The digests of every state of every cell, from the locks."""
     locks = {p.parent.name: json.loads(p.read_text())["steps"] for p in out.glob("cells/*/recipe.lock")}
     return {cell: {name: entry["digest"] for name, entry in steps.items()} for cell, steps in locks.items()}
 

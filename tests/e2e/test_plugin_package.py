@@ -1,5 +1,6 @@
-"""A package outside edgeopt with a plugin of each kind: checked by the tests for authors, used by recipes from training
-to gate.
+"""A package outside edgeopt with a plugin of each kind: checked by the tests for authors, and used by recipes.
+
+The recipes go from training to gate.
 """
 
 from __future__ import annotations

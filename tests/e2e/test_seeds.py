@@ -35,7 +35,7 @@ def lock_of(folder: Path) -> dict[str, Any]:
 
 
 def alone(recipe: Path, seed: int) -> Path:
-    """The same recipe with one seed, beside it."""
+    """A recipe with one of its seeds, beside it."""
     path = recipe.with_name(f"seed-{seed}.yaml")
     path.write_text(recipe.read_text().replace("seeds:\n- 5\n- 6\n- 9\n", f"seed: {seed}\n"))
     assert "seeds" not in path.read_text()

@@ -1,6 +1,4 @@
-"""Each task type from recipe to report: trained, adapted, quantized, measured, and served by the lines of the model
-card.
-"""
+"""Each task type from recipe to report: trained, adapted, quantized, measured, served by the model card's lines."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Training on several datasets: which rows come in, what they never touch, and what of them is in keys, lock, plan and
-report.
-"""
+"""Training on several datasets: which rows come in, what they never touch, what of them is in keys, lock and report."""
 
 from __future__ import annotations
 
@@ -234,7 +232,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_dataset_of_the_hub(hub: list[str], own: Path, tmp_path: Path, tiny_model: Path) -> None:
-    """Its rows are not there for a plan, which reads no more than what is local, and keeps what the last run found."""
+    """A plan reads no more than what is local, not the hub's rows, and keeps what the last run found."""
     more = write(tmp_path / "more.jsonl", [{"text": "local", "label": "bad"}])
     task = tiny_task(own, train_with=[{"dataset": {"path": "someone/reviews"}, "text": "sentence"}, source(more)])
     recipe, store = (

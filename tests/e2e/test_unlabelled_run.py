@@ -1,4 +1,4 @@
-"""Distillation with rows that have no labels, as steps and as a run: what is in keys, lock, plan, figures and report."""
+"""Distillation with rows that have no labels, as steps and as a run: what is in keys, lock, plan and report."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ def weights(state: State) -> dict[str, Any]:
 
 
 def test_a_step_learns_from_texts_alone(steady: Path, tmp_path: Path) -> None:
-    """Its key is that of the texts; labels that they have change nothing, nor does a cache, nor accumulation: all rows
-    are in each optimizer step, in one batch of 16 or in four of 4, with class weights.
+    """A step's key is that of the texts; labels that they have change nothing, nor does a cache, nor accumulation.
+
+    All rows are in each optimizer step, in one batch of 16 or in four of 4, with class weights.
     """
     data, store = write_rows(tmp_path / "data", train=10, validation=8), tmp_path / "store"
     path = write(tmp_path / "plain.jsonl", texts(6))

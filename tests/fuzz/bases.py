@@ -1,4 +1,4 @@
-"""What is mutated: rows for each type of task in each format, and sound recipes over them whose keys cover the format."""
+"""What is mutated: rows for each type of task in each format, and sound recipes whose keys cover the format."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ def _rows(task: str, split: str) -> list[Row]:
 
 
 def write_data(folder: Path) -> list[Path]:
-    """folder/TASK/train.jsonl and validation.jsonl for each task, and the same rows in the other formats below
-    folder/formats.
+    """folder/TASK/train.jsonl and validation.jsonl for each task.
+
+    Below folder/formats are the same rows in the other formats.
     """
     for task in ("texts", "choice", "tags", "coref", "summary"):
         (folder / task).mkdir(parents=True)

@@ -1,5 +1,6 @@
-"""Mutated model folders: refused with a reason, by `validate` or by the step that reads them, or usable; never a
-traceback.
+"""Mutated model folders: refused with a reason, by `validate` or by the step that reads them, or usable.
+
+Never a traceback.
 """
 
 from __future__ import annotations

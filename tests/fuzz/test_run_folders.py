@@ -1,9 +1,8 @@
-"""Mutated run folders, locks, reports, predictions, latencies, baselines and states, through every command that reads
-them.
+"""Mutated run folders and all files that are read back, through every command that reads them.
 
-As they are sealed, no change of what a file says may end in a verdict. Past the seal, with every digest computed anew,
-as only somebody who means it can, reading is still safe: an error that names the file, or a verdict on what the files
-say.
+The files are locks, reports, predictions, latencies, baselines and states. As they are sealed, no change of what a file
+says may end in a verdict. Past the seal, with every digest computed anew, as only somebody who means it can, reading is
+still safe: an error that names the file, or a verdict on what the files say.
 """
 
 from __future__ import annotations

@@ -37,9 +37,7 @@ class Finished:
         return self.folder / "model" / "onnx" / "model_quantized.onnx"
 
     def logits(self, session: ort.InferenceSession | None = None, *, count: int) -> Any:
-        """What onnxruntime (with its defaults) and tokenizers, by themselves, make of the first rows: shape (rows,
-        labels).
-        """
+        """What onnxruntime (with its defaults) and tokenizers alone make of the first rows: shape (rows, labels)."""
         tokenizer = Tokenizer.from_file(str(self.folder / "model" / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_length)

@@ -19,7 +19,8 @@ LOOP = """
 import sys
 
 rows = json.loads(Path(sys.argv[1]).read_text())
-found = [model(**tokenizer(*row, truncation=True, max_length=int(sys.argv[3]), return_tensors="pt")).logits[0].tolist() for row in rows]
+told = {"truncation": True, "max_length": int(sys.argv[3]), "return_tensors": "pt"}
+found = [model(**tokenizer(*row, **told)).logits[0].tolist() for row in rows]
 Path(sys.argv[2]).write_text(json.dumps(found))
 """
 

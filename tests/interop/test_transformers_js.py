@@ -13,7 +13,8 @@ pytestmark = pytest.mark.interop
 ROWS = 50
 ONE = "found.push((await classify(row[0]))[0].label);"
 PAIR = """
-  const { logits } = await model(await tokenizer(row[0], { text_pair: row[1], truncation: true, max_length: Number(process.argv[4]) }));
+  const told = { text_pair: row[1], truncation: true, max_length: Number(process.argv[4]) };
+  const { logits } = await model(await tokenizer(row[0], told));
   found.push(model.config.id2label[logits.data.indexOf(Math.max(...logits.data))]);"""
 LOOP = """
 import { readFileSync, writeFileSync } from 'node:fs';

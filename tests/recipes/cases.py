@@ -1,4 +1,4 @@
-"""The broken recipes of bad/, each with what it expects, read from its first comment lines:
+"""The broken recipes of bad/, each with what it expects, read from its first comment lines.
 
     # expect: E104 at 7, "did you mean 'epochs'?"           line 7 of this file; texts that the message shows
     # expect: E302 at ../files/rows.jsonl:2                 a line of another file, relative to this one
@@ -60,7 +60,7 @@ def _expected(text: str, recipe: Path) -> Expected:
 
 
 def _place(where: str, recipe: Path) -> str:
-    """As the message shows it when the working directory is the one that holds bad/."""
+    """A place as the message shows it when the working directory is the one that holds bad/."""
     if where.startswith("--set "):
         return where
     if where[:1].isdigit():

@@ -1,4 +1,4 @@
-"""The folder in which the broken recipes are tried: they lie in bad/, sound rows in data/ and a sound model in model/."""
+"""The folder in which the broken recipes of bad/ are tried: sound rows lie in data/, a sound model in model/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every broken recipe is refused with the documented exit code, the right errors at the right lines, and nothing else."""
+"""Every broken recipe is refused with the documented exit code, the right errors at the right lines, and no others."""
 
 from __future__ import annotations
 

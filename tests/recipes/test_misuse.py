@@ -118,7 +118,7 @@ def test_misuse_as_json(line: str) -> None:
     ids=["model", "dataset"],
 )
 def test_hub_out_of_reach(flags: list[str], words: list[str], here: Path) -> None:
-    """It ends before anything is computed; a hub name is no mistake until then, so validate lets it pass."""
+    """A run ends before anything is computed; a hub name is no mistake until then, so validate lets it pass."""
     assert edgeopt("validate", "recipe.yaml", *flags).code == 0
     done = edgeopt_process(
         "apply", "recipe.yaml", "--out", "run", *flags, cwd=here, HF_HUB_OFFLINE="1", HF_HOME=str(here / "hub")

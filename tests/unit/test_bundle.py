@@ -127,7 +127,7 @@ def test_a_graph_that_reads_elsewhere_is_refused_though_the_manifest_agrees(
 
 
 def test_a_zip_is_pythons_own(bundle: Path, tmp_path: Path) -> None:
-    """It is written by hand because Python's writer adds extensions from 2 GB on; below it gives the same bytes."""
+    """The writer of our own gives the same bytes as Python's, which adds extensions from 2 GB on."""
     theirs = io.BytesIO()
     with zipfile.ZipFile(theirs, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(
@@ -188,8 +188,9 @@ def test_another_label_fails_the_self_test_unless_the_two_were_near(bundle: Path
     tolerance = 1.2 * apart
 
     def expecting(margin: float) -> Path:
-        """The bundle, but expecting the other label by that margin, with logits that are each within the tolerance of
-        what they are.
+        """The bundle, but expecting the other label by that margin.
+
+        Its logits are each within the tolerance of what they are.
         """
         assert (apart + margin) / 2 < tolerance
         folder = tmp_path / f"{margin}"
@@ -293,7 +294,7 @@ def test_verify_runs_the_self_test_of_a_folder_and_of_a_zip(run: Path, bundle: P
 
 
 def test_verify_runs_no_code_of_the_bundle(bundle: Path, tmp_path: Path) -> None:
-    """run.py and device.py of a bundle whose manifest was made anew: the bytes are right, and still they are not run."""
+    """run.py and device.py of a bundle whose manifest was made anew: the bytes are right, and they are not run."""
     evil = tmp_path / "evil"
     shutil.copytree(bundle, evil)
     for name in ("run.py", "device.py"):

@@ -1,6 +1,4 @@
-"""Streaming calibrators against all values at once: numpy by brute force, and ONNX Runtime's own where they mean the
-same.
-"""
+"""Streaming calibrators against numpy's brute force over all values, and ONNX Runtime's where they mean the same."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def rows(seed: int = 0, scale: float = 1.0) -> list[Array]:
-    """Rows of different lengths whose values grow, shrink, and have a few outliers; as after a GELU, mostly above zero."""
+    """Rows of different lengths whose values grow, shrink, and have a few outliers; after a GELU, mostly above zero."""
     rng = np.random.default_rng(seed)
     made = [
         rng.standard_normal((1, n, 8)).astype(np.float32) * scale * growth

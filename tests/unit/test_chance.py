@@ -1,6 +1,7 @@
-"""No verdict on what is no number or has learned nothing: outputs that are not finite, and models no better than an
-answer that reads no text, on either side of a gate, for every task; and that every rendering says so beside the
-verdict.
+"""No verdict on what is no number or has learned nothing, on either side of a gate, for every task.
+
+That is outputs that are not finite, and models no better than an answer that reads no text; every rendering says so
+beside the verdict.
 """
 
 from __future__ import annotations
@@ -194,7 +195,9 @@ def test_a_collapsed_baseline_passes_no_drop() -> None:
 
 
 def test_a_model_that_reads_rare_classes_is_not_taken_for_chance() -> None:
-    """Of one row in twenty a balanced accuracy of .65 is an accuracy below always no's, and of nine in ten an F1 below
+    """Where classes are rare, a model that reads may be no better by the metric than an answer that does not.
+
+    Of one row in twenty a balanced accuracy of .65 is an accuracy below always no's, and of nine in ten an F1 below
     always yes's.
     """
     rng = np.random.default_rng(0)

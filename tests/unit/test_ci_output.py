@@ -1,6 +1,4 @@
-"""What CI servers are told: JUnit against the schema, GitHub's commands against the runner's rules, and what is light
-to install.
-"""
+"""What CI servers are told: JUnit by its schema, GitHub's commands by the runner's rules, and what is installed."""
 
 from __future__ import annotations
 
@@ -77,8 +75,9 @@ COMMAND = re.compile(r"^::(?P<level>\w+)(?: (?P<properties>[^:]*(?:%3A[^:]*)*))?
 
 
 def as_the_runner_reads(line: str) -> tuple[str, dict[str, str], str]:
-    """actions/runner, ActionCommand.TryParseV2: properties are split at commas, then at the first =; escapes undone
-    last.
+    """A command as actions/runner reads it, by ActionCommand.TryParseV2.
+
+    Properties are split at commas, then at the first =; escapes are undone last.
     """
     found = COMMAND.match(line)
     assert found and "\n" not in line and "\r" not in line, line

@@ -1,6 +1,4 @@
-"""The action and the examples of docs/ci.md, run as a CI server would: their own shell lines, with stand-ins for pip
-and edgeopt.
-"""
+"""The action and the examples of docs/ci.md, run by their own shell lines with stand-ins for pip and edgeopt."""
 
 from __future__ import annotations
 

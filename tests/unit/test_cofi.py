@@ -1,6 +1,4 @@
-"""Learned pruning against definitions: Monte-Carlo, hand-computed numbers, the cut model's own weights, exhaustive
-search.
-"""
+"""Learned pruning against definitions: Monte-Carlo, numbers by hand, the cut model's weights, exhaustive search."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ ALL = [*ORDER, *LIKE]
 
 
 def lowered(uses: list[str]) -> list[str]:
-    """As the planner does: one lowering before the first step that needs a graph."""
+    """Steps with one lowering before the first that needs a graph, as the planner puts it."""
     first = next((i for i, use in enumerate(uses) if use in (D, S)), None)
     return (
         uses if first is None or {"lower.onnx", Q} & {*uses[:first]} else [*uses[:first], "lower.onnx", *uses[first:]]

@@ -299,7 +299,7 @@ def test_metrics_of_a_split() -> None:
 
 @pytest.mark.parametrize("metric", ["f1", "accuracy", "conll_f1"])
 def test_bounds_come_from_documents(metric: str) -> None:
-    """The same pairs twice over are no more evidence, the same documents twice over are."""
+    """Pairs that stand there twice are no more evidence, documents that do are."""
     # so that errors which they may hide are less than the bootstrap
     task, labels, base = scored(np.random.default_rng(2), 400, 0.7)
     candidate = base + np.random.default_rng(3).normal(0, 2.0, base.shape)

@@ -18,7 +18,7 @@ from edgeopt.support.errors import InputError
 
 
 def model() -> Any:
-    """A table, a bias whose floats are listed, a constant, a branch with a tensor of its own, int4 weights and a shape."""
+    """A table, a bias whose floats are listed, a constant, a branch with its own tensor, int4 weights and a shape."""
     inner = helper.make_graph(
         [helper.make_node("Identity", ["own"], ["out"])],
         "inner",

@@ -61,7 +61,7 @@ def write(folder: Path, report: Report, wrong: set[int], lock: dict[str, Any] | 
 
 
 def second() -> Report:
-    """The sample with another calibration, a step more, another package, other times, one gate less and a failed one."""
+    """The sample with another calibration, a step more, another package, other times, a gate less and a failed one."""
     first = sample_report()
     kept = [s for s in first.steps if s.id != "prune"]
     kept[-1] = kept[-1].model_copy(update={"key": "f" * 64})

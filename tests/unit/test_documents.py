@@ -115,7 +115,7 @@ def test_the_architecture_is_short_and_names_files() -> None:
 
 
 def test_no_text_says_to_install_edgeopt_from_an_index() -> None:
-    """It is on none: whoever types that gets an error, or somebody else's package."""
+    """On an index there is no edgeopt: whoever types that gets an error, or somebody else's package."""
     files = [
         *ROOT.glob("*.md"),
         *(

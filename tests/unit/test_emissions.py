@@ -1,6 +1,4 @@
-"""Energy: the arithmetic over blocks and steps, where its figures are said to be from, what is refused, and what is
-shown.
-"""
+"""Energy: the arithmetic over blocks and steps, the sources of its figures, what is refused, and what is shown."""
 
 from __future__ import annotations
 

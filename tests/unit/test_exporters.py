@@ -1,4 +1,4 @@
-"""The built-in exporters: what they write, how queries are padded, what `edgeopt exporters` says, what a plan refuses."""
+"""The built-in exporters: what they write, how queries are padded, what is listed, and what a plan refuses."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_transformers_js_finds_its_files(int8: ExportInput, tmp_path: Path) -> N
 
 
 def test_ort_adds_biases_in_float(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """The same logits as the graph, whose biases are integers of a product's scale, but for what that rounds."""
+    """Logits are those of the graph, whose biases are integers of a product's scale, but for what that rounds."""
     static = step(registry.get("quantize.static"), {"calibration": {"samples": 8}}, "int8")
     made = build([*steps_towards(facts(Fact.TRAINED_HEAD)), static], model=tiny_model, data=tiny_data, store=tmp_path)
     int8, optimized, rng = (

@@ -212,7 +212,7 @@ ODD_CELLS = [
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 def test_tabs_as_a_csv_writer_writes_them(tmp_path: Path, quoting: Any) -> None:
-    """pandas' to_csv(sep="\\t") is Python's csv writer."""
+    """What pandas' to_csv with tabs writes is what Python's csv writer does."""
     with (tmp_path / "a.tsv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["text", "label"], delimiter="\t", lineterminator="\n", quoting=quoting)
         writer.writeheader()
@@ -416,7 +416,7 @@ def test_a_damaged_value_of_a_parquet_file(tmp_path: Path) -> None:
 def test_labels_are_compared_as_values(
     tmp_path: Path, train: list[Any], validation: list[Any], classes: tuple[str, ...], labels: tuple[int, ...]
 ) -> None:
-    """ "1.0" in train and "1" in validation were the classes 0 and 1, so that every label moved by one."""
+    """Labels "1.0" in train and "1" in validation were the classes 0 and 1, so that every label moved by one."""
     files = {
         "train": write_json(tmp_path, "train.jsonl", train),
         "validation": write_json(tmp_path, "validation.jsonl", validation),

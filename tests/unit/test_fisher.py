@@ -124,7 +124,7 @@ def test_an_empty_layer_is_no_obstacle() -> None:
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "mpnet"])
 def test_factors_are_the_least_squares_of_the_first_layer(family: str) -> None:
-    """The first layer's attention reads what the dense one's does: its factors solve a system that can be written down."""
+    """The first layer's attention reads what the dense one's does: its factors solve a system one can write down."""
     from edgeopt.models.anatomy import anatomy, part
     from edgeopt.transforms.prune import rescale as module
 

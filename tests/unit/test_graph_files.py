@@ -34,7 +34,7 @@ FEED = {"x": np.ones((2, 64), np.float32)}
 
 
 def graph(seed: int = 0) -> Any:
-    """x · w + b, tanh, · v: 24 kB of weights."""
+    """The graph of tanh(x · w + b) · v: 24 kB of weights."""
     rng = np.random.default_rng(seed)
     weights = {"w": rng.standard_normal((64, 64)), "b": rng.standard_normal(64), "v": rng.standard_normal((64, 32))}
     nodes = [
@@ -113,7 +113,7 @@ def test_a_copy_has_its_own_weights_and_the_same_digest(beside: Path, tmp_path: 
 
 
 def test_files_for_each_tensor_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As torch writes them above 2 GB; and a graph in one file is moved as it is."""
+    """Tensors in files of their own, as torch writes them above 2 GB; and a graph in one file is moved as it is."""
     (tmp_path / "torch").mkdir()
     onnx.save(
         graph(),

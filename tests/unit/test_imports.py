@@ -76,7 +76,7 @@ def test_nothing_below_the_run_imports_what_is_above_it(folder: str) -> None:
 
 @pytest.mark.parametrize("command", ["apply", "plan", "validate", "gate", "compare", "diff", "matrix"])
 def test_commands_do_what_they_do_through_the_api(command: str) -> None:
-    """They parse options and print: to read recipes, open runs and stores, plan, run and decide is the API's."""
+    """Commands parse options and print: to read recipes, open runs and stores, plan, run and decide is the API's."""
     work = {
         "recipe.load",
         "plan",
@@ -138,7 +138,7 @@ main()
 def test_a_machine_that_only_gates_can_check_and_plan(
     line: str, code: int, tmp_path: Path, tiny_model: Path, tiny_data: Path
 ) -> None:
-    """docs/ci.md promises it, and its pre-commit hook needs it; the quickstart was refused for want of peft and torch."""
+    """As docs/ci.md promises and its pre-commit hook needs; the quickstart was refused for want of peft and torch."""
     steps = [
         {"use": "adapter.lora"},
         {"use": "merge"},

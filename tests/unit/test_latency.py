@@ -60,8 +60,10 @@ def noise(rng: np.random.Generator, n: int, correlation: float, spread: float) -
 def pair(
     rng: np.random.Generator, n: int, ratio: float = 1.0, *, openings: int = 10, layout: float = 0.03
 ) -> tuple[Any, Any, tuple[int, ...]]:
-    """Baseline and candidate, and the rounds of each opening, on a machine whose speed wanders by 10 %, each subject's
-    by 3 % more, with queries that take several times as long. layout: by how much an opening is quicker or slower.
+    """Baseline and candidate, and the rounds of each opening, on a machine whose speed wanders by 10 %.
+
+    Each subject's wanders by 3 % more, and some queries take several times as long. layout: by how much an opening is
+    quicker or slower.
     """
     sizes = tuple(len(part) for part in np.array_split(np.arange(n), openings))
     machine = noise(rng, n, 0.8, 0.1)
@@ -149,7 +151,7 @@ def test_students_t_is_scipys(freedom: int) -> None:
 
 
 def test_bounds_by_hand() -> None:
-    """Of openings whose rounds are all the same, a median over the four: log 1, 1, 2, 4 without one of them in turn."""
+    """Openings whose rounds are all the same: a median over the four, log 1, 1, 2, 4 without one of them in turn."""
     samples = np.repeat([1.0, 1.0, 2.0, 4.0], [3, 3, 3, 3])
     without = np.log([2.0, 2.0, 1.0, 1.0])
     error = math.sqrt(3 / 4 * float(np.sum((without - without.mean()) ** 2)))
@@ -161,7 +163,7 @@ def test_bounds_by_hand() -> None:
 
 
 def test_one_opening_says_nothing_of_others() -> None:
-    """It was taken for eight, and a file that lay well by chance passed.
+    """A single opening was taken for eight, and a file that lay well by chance passed.
 
     A bound that no opening reaches is decided all the same.
     """
@@ -181,7 +183,7 @@ def test_one_opening_says_nothing_of_others() -> None:
 
 @pytest.mark.parametrize("spec", [{"min_speedup": 1.5}, {"max_ratio": 2 / 3}])
 def test_a_value_that_is_its_bound_is_not_decided_by_rounding(spec: dict[str, float]) -> None:
-    """Of constant latencies: 1.4999999999999998 failed."""
+    """Latencies that are constant gave a ratio of 1.4999999999999998, and failed."""
     base = np.full(700, 3.0) * np.arange(1, 701) / 700
     assert decide(base, base / 1.5, (70,) * 10, **spec).verdict == "pass"
     assert decide(base, base / (1.5 - 1e-6), (70,) * 10, **spec).verdict == "fail"
@@ -198,8 +200,10 @@ def test_half_confidence_is_the_point_estimate(confidence: float) -> None:
     ("percentile", "n", "openings"), [(50, 80, 10), (50, 400, 10), (50, 80, 4), (90, 400, 10), (50, 400, 0)]
 )
 def test_bounds_hold_as_often_as_they_say(percentile: float, n: int, openings: int) -> None:
-    """Each of the two one-sided 95 % bounds is on the wrong side in 5 of 100; 10 of 100 would be chance in one test of
-    500. Without openings, as in runs of earlier versions, where nothing is drawn anew.
+    """Each of the two one-sided 95 % bounds is on the wrong side in 5 of 100.
+
+    10 of 100 would be chance in one test of 500. Without openings, as in runs of earlier versions, where nothing is
+    drawn anew.
     """
     rng = np.random.default_rng(int(percentile) + n + openings)
     found = []
@@ -332,7 +336,7 @@ def test_a_percentile_needs_its_queries_where_the_bound_is_near() -> None:
 )
 @pytest.mark.parametrize("drifting", [False, True])
 def test_a_bound_far_away_decides_whatever_is_doubtful(bound: dict[str, float], verdict: str, drifting: bool) -> None:
-    """A p50 of 2.2 ms by 63 of 64 queries, or one that drifted: 500 ms are held at worst, and 0.5 ms are not at best."""
+    """A p50 of 2.2 ms by 63 of 64 queries, or one that drifted: 500 ms are held at worst, 0.5 ms are not at best."""
     base, candidate = (0.44 * x for x in steady_pair(0.5, 700 if drifting else 63))
     slope = np.linspace(1, 1.3, len(base)) if drifting else 1.0
     found = decide(base, candidate * slope, more={"named": "EPYC", "processor": "AMD EPYC"}, **bound)
@@ -376,8 +380,9 @@ def test_latencies_that_are_no_numbers_pass_nothing(wrong: float) -> None:
 
 
 def test_the_queries_needed_are_those_of_early_stopping() -> None:
-    """Fewest queries of which more than one is slower than the percentile, with 99 % confidence (MLPerf inference
-    rules).
+    """Fewest queries of which more than one is slower than the percentile, with 99 % confidence.
+
+    The rule is that of MLPerf inference.
     """
     from scipy.stats import binom
 
@@ -398,7 +403,7 @@ def test_what_drifted_decides_nothing_nearby() -> None:
 
 
 def test_a_ratio_to_another_time_is_by_the_twin() -> None:
-    """A machine that is half as quick when the candidate is measured does not make that slower than the baseline was."""
+    """A machine that is half as quick when the candidate is measured does not make that slower than the baseline."""
     rng, gate = np.random.default_rng(2), GateSpec(metric="latency.p50", min_speedup=1.5)
     then, now = occasion(rng), occasion(rng, 0.5)
 
@@ -497,9 +502,7 @@ def test_notes_say_how_busy_and_what_drifted() -> None:
 def times(
     monkeypatch: pytest.MonkeyPatch, of: Callable[[str, int], float]
 ) -> tuple[Callable[..., rounds.Rounds], list[str]]:
-    """Measures subjects whose nth query that is timed takes what `of` says, by a clock that only they move; what is
-    opened.
-    """
+    """Measures subjects whose nth timed query takes what `of` says, by a clock that only they move; what is opened."""
     now, asked, opened = [0.0], {"baseline": 0, "candidate": 0}, list[str]()
     calls: list[str] = []
 

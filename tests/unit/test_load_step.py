@@ -124,7 +124,7 @@ def test_one_token_type_for_both_texts(changed: Callable[..., Path], tmp_path: P
 def test_a_model_that_was_never_given_token_types(
     texts: tuple[str, ...], kept: bool, changed: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """It answers a pair as it does with zeros, and what is shipped says nothing else."""
+    """The model answers a pair as it does with zeros, and what is shipped says nothing else."""
     folder, out = changed(), tmp_path / "out"
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_input_names": ["input_ids", "attention_mask"]}))

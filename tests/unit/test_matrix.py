@@ -88,7 +88,7 @@ def test_cells_that_come_out_the_same_are_one(tmp_path: Path) -> None:
 
 
 def test_cells_that_are_the_same_by_chance_keep_apart_names(tmp_path: Path) -> None:
-    """Both axes write one value: two pairs of combinations are the same, and have nothing in common to be named after."""
+    """Both axes write one value: two pairs of combinations are the same, and have nothing in common for a name."""
     axes = {"a": {"x": {"set": {"seed": 1}}, "y": {"set": {"seed": 2}}}, "b": {"x": {}, "y": {}}, "seed": [1, 2]}
     found = grid(tmp_path, axes)
     assert [c.name for c in found.cells] == ["seed-1", "seed-2"]
@@ -266,8 +266,9 @@ matrix:
 
 
 def test_a_value_for_a_step_that_another_axis_replaced(tmp_path: Path) -> None:
-    """The step in its place has no such parameter: the value is not for it, and the cells that differ in it alone are
-    one.
+    """A value whose step was replaced by one without such a parameter does not count.
+
+    The cells that differ in it alone are one.
     """
     (tmp_path / "recipe.yaml").write_text(REPLACED)
     grid = load(tmp_path / "recipe.yaml")

@@ -69,7 +69,8 @@ def test_the_hub_out_of_reach_names_the_folder(misspelled: Path, monkeypatch: py
     absent = not_here("models/minilm-l33", misspelled.parent)
     with pytest.raises(
         InputError,
-        match=r"E312(.|\n)*no folder of that name here: did you mean models/minilm-l3\?; model 'models/minilm-l33' cannot",
+        match=r"E312(.|\n)*no folder of that name here: did you mean models/minilm-l3\?; "
+        r"model 'models/minilm-l33' cannot",
     ):
         download(ModelSource("models/minilm-l33", None, None, False, absent=absent))
     task = TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "rows/revews"}, "text": "text"})

@@ -1,6 +1,4 @@
-"""What a step promised is looked for in its files: each fact, declared or not, there or not; and the sizes that keys
-name.
-"""
+"""What a step promised is looked for in its files: each fact, declared or not; and the sizes that keys name."""
 
 from __future__ import annotations
 

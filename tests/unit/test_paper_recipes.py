@@ -1,5 +1,6 @@
-"""The recipes of recipes/papers and recipes/tasks, and those that distil: found, copied and packaged, sound on local
-data, and applied once a folder.
+"""The recipes of recipes/papers and recipes/tasks, and those that distil: found, copied, packaged, sound and applied.
+
+They are sound on local data, and applied once a folder.
 """
 
 from __future__ import annotations

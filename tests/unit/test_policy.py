@@ -60,7 +60,7 @@ def _graphs_are_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_flipped_row_decides_nothing(tmp_path: Path) -> None:
-    """Of 150 rows one is a drop of .0067: neither is the margin missed by it, nor held without."""
+    """A drop of .0067 is one row of 150: neither is the margin missed by it, nor held without."""
     for lost in (0, 1):
         outcome = settled(
             tmp_path,

@@ -1,6 +1,4 @@
-"""What `precision: auto` means on a machine: shortcuts, the decision by given timings, and that it stays once it is
-made.
-"""
+"""What `precision: auto` means on a machine: shortcuts, the decision by given timings, and that it stays."""
 
 from __future__ import annotations
 

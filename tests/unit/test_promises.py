@@ -61,8 +61,9 @@ def test_what_shows_a_bar_needs_no_reminder(monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_the_worker_keeps_its_promise(tmp_path: Path) -> None:
-    """Search for options, arithmetic limit, warm-up, openings and rounds together, of two files at two lengths; the
-    rest is the start of a process.
+    """All that is measured of two files at two lengths takes as long as was said; the rest is the start of a process.
+
+    That is the search for options, arithmetic limit, warm-up, openings and rounds together.
     """
     files = {
         name: Runnable(write_graph(tmp_path / f"{name}.onnx", width))

@@ -118,7 +118,7 @@ def test_links_are_put_aside_and_never_followed(out: Path, tmp_path: Path) -> No
 
 
 class Killed(BaseException):
-    """As a kill is: nothing catches it."""
+    """A kill, which nothing catches."""
 
 
 def cut(monkeypatch: pytest.MonkeyPatch, after: int) -> Callable[[], int]:
@@ -250,7 +250,7 @@ def test_a_name_is_no_pattern(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_renamed_is_filled_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a mount point: neither it nor anything beside it can be renamed, and nothing can be made beside it."""
+    """A mount point: neither it nor anything beside it can be renamed, and nothing can be made beside it."""
     out = tmp_path / "volume"
     (out / "lost+found").mkdir(parents=True)
     inode = out.stat().st_ino

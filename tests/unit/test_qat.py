@@ -1,5 +1,6 @@
-"""Fake quantization against hand-computed numbers and torch's own, learned ranges against the paper's formula, and the
-graph against the model.
+"""Fake quantization against hand-computed numbers and torch's own, and learned ranges against the paper's formula.
+
+And the graph against the model.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ def test_forward_and_straight_through_are_torchs(low: int, high: int, zero: int)
 
 
 def test_the_gradient_of_the_step_is_the_papers() -> None:
-    """Esser et al. 2020, equation 3, value by value, with Q_N = z and Q_P = 255 − z, and g = 1/√(N·Q) of section 2.2."""
+    """Esser et al. 2020, equation 3, value by value.
+
+    Q_N = z and Q_P = 255 − z, and g = 1/√(N·Q) of section 2.2.
+    """
     torch.manual_seed(0)
     x, size, zero = torch.randn(5, 4, 6) * 20, 0.11, 100
     step = torch.tensor(size, requires_grad=True)
@@ -59,7 +63,7 @@ def test_the_gradient_of_the_step_is_the_papers() -> None:
 
 
 def seen(quantizers: Quantizers, low: float, high: float) -> Activation:
-    """Of a tensor that had these values."""
+    """The quantizer of a tensor that had these values."""
     found = Activation(quantizers, learned=0.0)
     found.low.fill_(low)
     found.high.fill_(high)
@@ -189,7 +193,7 @@ def observed(model: Any, wanted: Any = lambda name: True, *, learned: float = 0.
 
 
 def exported(model: Any, plain: Any, quantizers: Quantizers, folder: Path) -> Path:
-    """As the transform does, for the inputs of the tiny families."""
+    """The graph as the transform exports it, for the inputs of the tiny families."""
     from edgeopt.transforms.quantize.qat import write
 
     class Wrapped(nn.Module):
@@ -218,8 +222,9 @@ def exported(model: Any, plain: Any, quantizers: Quantizers, folder: Path) -> Pa
 
 
 def run(path: Path) -> Any:
-    """ONNX Runtime's answer; where the processor has no int8 dot product, on which its sums overflow in 16 bits, that
-    of the same graph with exact sums.
+    """ONNX Runtime's answer, with exact sums where the processor has no int8 dot product.
+
+    On such a processor its sums overflow in 16 bits.
     """
     from edgeopt.export.session import open_session
     from edgeopt.support import host

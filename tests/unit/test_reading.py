@@ -1,6 +1,4 @@
-"""What edgeopt reads back: limits, one schema, one error that names file and first wrong part; and the store's own
-files.
-"""
+"""What edgeopt reads back: limits, one schema, one error that names file and part; and the store's own files."""
 
 from __future__ import annotations
 

@@ -96,8 +96,9 @@ def notes(
 
 
 def test_a_graph_that_predicts_otherwise_than_what_was_trained_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a step that trains for int8 alone: an exported graph's parity is with the float model, and says nothing of
-    classes.
+    """A note is made for a step that trains for int8, and for no other.
+
+    An exported graph's parity is with the float model, and says nothing of classes.
     """
     assert "On 2.0% of 50 train rows" in notes(
         {"avx512_vnni"}, monkeypatch, parity={"same_predictions": 0.98, "compared": 50}

@@ -1,4 +1,4 @@
-"""An int8 graph in rows against the same graph as onnxruntime's quantizer writes it, computed without any optimization."""
+"""An int8 graph in rows against the graph as onnxruntime's quantizer writes it, computed without any optimization."""
 
 from __future__ import annotations
 
@@ -71,8 +71,9 @@ def run(model: Any, feed: dict[str, Any], *, optimized: Path | None = None) -> A
 
 
 def round_biases(graph: Any) -> None:
-    """Make what is added to each product a multiple of its scale: in int8 the smallest difference may round on to a
-    large one.
+    """Make what is added to each product a multiple of its scale.
+
+    In int8 the smallest difference may round on to a large one.
     """
     constants = {t.name: t for t in graph.initializer}
     made = {name: n for n in graph.node for name in n.output}

@@ -1,6 +1,4 @@
-"""Which rows, and which slices of them, a verdict is about: those that are here are always held against what the run
-measured.
-"""
+"""Which rows, and which slices of them, a verdict is about: they are always held against what the run measured."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def asked(task: TaskSpec, folder: Path, slice: str | None = None) -> Request:
 
 
 def run_of(task: TaskSpec, folder: Path, rows: str = "files") -> Any:
-    """As much of a run as its rows' fingerprints need."""
+    """A run with as much as its rows' fingerprints need."""
     loaded = load_data(task, folder)
     report, train = loaded.report, loaded.train.fingerprint
     data = {
@@ -189,7 +187,10 @@ def test_a_runs_model_is_held_against_what_the_run_was_trained_on(tmp_path: Path
     other = asked(spec(dataset={"path": "other"}), tmp_path)
     assert told(other)[0] == 0 and told(other, run)[0] == 1
     write(tmp_path / "data", ROWS)
-    unknown = f"Whether validation rows stand in train was not looked at: the rows that {tmp_path} was trained on are not here."
+    unknown = (
+        f"Whether validation rows stand in train was not looked at: the rows that {tmp_path} was trained on are not "
+        "here."
+    )
     assert told(other, run) == (0, [unknown])
     run.report.task.leaked = None
     assert "the report does not say" in seen_by(run.report.task).remarks[0]

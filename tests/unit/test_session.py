@@ -233,8 +233,9 @@ def test_changes_add_up() -> None:
 def simulate(
     monkeypatch: pytest.MonkeyPatch, milliseconds: Callable[[Mapping[str, Any]], float]
 ) -> list[Mapping[str, Any]]:
-    """A clock that only queries move, each by the time its options take, give or take 5 %; the options that were
-    opened.
+    """A clock that only queries move, each by the time its options take, give or take 5 %.
+
+    Returns the options that were opened.
     """
     now, rng, opened = [0.0], np.random.default_rng(0), list[Mapping[str, Any]]()
     monkeypatch.setattr(choice, "time", SimpleNamespace(monotonic=lambda: now[0] / 1e3))
@@ -327,7 +328,7 @@ def test_a_gate_on_starts_is_inconclusive_where_they_vary_around_its_bound() -> 
 
 
 def test_few_starts_decide_what_is_far_and_say_why_they_leave_open_what_is_near() -> None:
-    """Of three starts the median's bootstrap cannot be farther than the largest, which it is under once in eight."""
+    """The median's bootstrap of three starts is never beyond the largest, which it is under once in eight."""
     assert gate([100.0] * 3, [46.0, 50.0, 54.0], max_ms=500).verdict == "pass"
     assert gate([100.0] * 3, [46.0, 50.0, 54.0], max_ms=5).verdict == "fail"
     found = gate([100.0] * 3, [46.0, 50.0, 54.0], max_ms=54.5)

@@ -56,8 +56,9 @@ def test_tango_bounds_solve_the_score_equation(gained: int, lost: int, n: int) -
 
 
 def test_tango_bounds_are_the_published_ones() -> None:
-    """Bentur's airway data, as Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850) give them:
-    two-sided 95 %.
+    """The airway data of Bentur: two-sided 95 %, as published.
+
+    Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33:2850) give them.
     """
     base, candidate = pairs(1, 1, 7, 12)
     found = accuracy_difference(base, candidate, 0.975)
@@ -163,8 +164,9 @@ def test_shares_of_kinds_are_clopper_and_pearsons(seen: int, rows: int) -> None:
 
 @pytest.mark.parametrize("name", ["f1", "precision", "recall", "matthews"])
 def test_answers_without_an_error_may_still_err(name: str) -> None:
-    """100 of 100 right passed `min f1 .99`, "at least 1.0000": as many as one sample in twenty does not show may be
-    wrong.
+    """100 of 100 right passed `min f1 .99`, "at least 1.0000".
+
+    As many as one sample in twenty does not show may be wrong.
     """
     truth = np.arange(100) % 2
     low = metric_bounds(name, truth, truth, 2, 0.95).low
@@ -195,7 +197,7 @@ def test_a_min_gate_passes_wrongly_no_oftener_than_it_says(monkeypatch: pytest.M
 
 
 def test_a_perfect_correlation_is_one() -> None:
-    """Of 3 classes in some numbers, rounding made it 1.0000000000000002, which no report takes."""
+    """Rounding made the correlation of 3 classes in some numbers 1.0000000000000002, which no report takes."""
     rng = np.random.default_rng(0)
     for _ in range(300):
         true = rng.integers(1, 1000, (1, int(rng.integers(2, 6)))).astype(float)
@@ -215,8 +217,9 @@ def test_few_or_equal_scores_are_not_sure_of_anything(name: str) -> None:
 
 
 def test_rows_that_are_answered_at_random_are_not_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One or two of 100 are, in truth 3: the drop is the margin, and a bootstrap alone passed a quarter of such
-    samples.
+    """One or two of 100 are, in truth 3: the drop is the margin.
+
+    A bootstrap alone passed a quarter of such samples.
     """
     monkeypatch.setattr("edgeopt.statistics.bootstrap.RESAMPLES", 500)
     rng, passes = np.random.default_rng(0), 0

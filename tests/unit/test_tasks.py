@@ -120,9 +120,7 @@ def test_outputs_come_back_from_plain_data() -> None:
 
 
 def test_bounds_of_counts_are_those_of_the_rows() -> None:
-    """A metric of one count a row is a mean, for which the bootstrap of classes and Tango's interval are there to
-    compare.
-    """
+    """A metric of one count a row is a mean, to compare with the bootstrap of classes and Tango's interval."""
     rng = np.random.default_rng(3)
     truth, base, candidate = (rng.integers(0, 2, 600) for _ in range(3))
     right = [np.stack([p == truth, np.ones(600)], axis=1) for p in (base, candidate)]

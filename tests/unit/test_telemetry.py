@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 #: that show.
 WATCH = """
 import os, sys
-sys.addaudithook(lambda event, args: event.startswith("socket.") and event not in ("socket.__new__", "socket.gethostname") and os._exit(99))
+harmless = ("socket.__new__", "socket.gethostname")
+sys.addaudithook(lambda event, args: event.startswith("socket.") and event not in harmless and os._exit(99))
 """
 OLD = tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 29)
 

@@ -1,5 +1,6 @@
-"""A folder's tokenizer.json is what is trained, measured and shipped with, byte for byte; older files are compared with
-a second reading.
+"""A folder's tokenizer.json is what is trained, measured and shipped with, byte for byte.
+
+Older files are compared with a second reading.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""A graph's twin: computes the same operators on the same shapes, holds nothing of the model, and cannot be made to do
-harm.
-"""
+"""A graph's twin: computes the same operators on the same shapes, holds nothing of the model, and can do no harm."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ WEIGHTS = np.random.default_rng(1).integers(-127, 128, (32, 4), np.int8)
 
 
 def saved(path: Path, *more: Any) -> Path:
-    """Of ids: a row of a table each, times 8-bit weights with scales of their own."""
+    """A graph of ids: a row of a table each, times 8-bit weights with scales of their own."""
     given = {"table": TABLE, "weights": WEIGHTS, "scale": np.full(4, 0.02, np.float32), "zero": np.zeros(4, np.int8)}
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"]),

@@ -1,6 +1,4 @@
-"""Rows without labels in a distillation: the loss against one computed by hand over a whole optimizer step, and the
-rows.
-"""
+"""Rows without labels in a distillation: the rows, and the loss against one computed by hand over an optimizer step."""
 
 from __future__ import annotations
 
@@ -69,7 +67,10 @@ def step_loss(
 
 
 def by_hand(term: Any, wanted: Any, batches: list[list[int]]) -> Any:
-    """0.5·the loss on the labels, a mean over the rows that have one; 0.3·the teacher's, as ever the mean of batches' means."""
+    """The loss on the labels, half of it, and that of the teacher, .3 of it.
+
+    The first is a mean over the rows that have a label; the second, as ever, the mean of batches' means.
+    """
     return 0.5 * term + 0.3 * sum(wanted(rows) for rows in batches) / len(batches)
 
 
@@ -101,9 +102,7 @@ def test_scores() -> None:
 
 
 def test_words() -> None:
-    """Of a row with labels the words that have one count; of one without, the teacher's term sees the words all the
-    same.
-    """
+    """Rows with labels count the words that have one; of a row without, the teacher's term sees all words."""
     torch.manual_seed(0)
     logits, teacher = torch.randn(9, 4, 3), torch.randn(9, 4, 3)
     labels = torch.full((9, 4), -100)
@@ -163,9 +162,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_the_rows_and_what_is_left_out(own: Path, tmp_path: Path) -> None:
-    """A label is not read; what is reported on or held out for selection is left out; a dataset named twice is read
-    once.
-    """
+    """A label is not read; what is reported on or held out is left out; a dataset named twice is read once."""
     texts = [*(f"Row {i}." for i in range(12)), "a fine film really"]
     path = write(tmp_path / "more.jsonl", [{"text": t, "label": [3, None]} for t in texts])
     data, (source, _) = loaded(tiny_task(own), path, path)

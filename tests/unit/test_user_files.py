@@ -1,6 +1,4 @@
-"""Files that commands write where the user says: nothing of anybody else is overwritten, and nothing but a plain file
-is written.
-"""
+"""Files that commands write where the user says: nobody else's is overwritten, and only a plain file is written."""
 
 from __future__ import annotations
 

@@ -26,7 +26,10 @@ class Seen:
 
 
 def seen(asked: Request, candidate: Artifact, rows: Split) -> Seen:
-    """Of a run's model on the run's rows that is in its report; else train is read: the run's own, or the recipe's."""
+    """How many rows stand in train: told by the report of a run's own model where the rows are the run's, else counted.
+
+    Train is then read: the run's own, or the recipe's.
+    """
     if candidate.run is not None and candidate.run.report.task.fingerprint == rows.fingerprint:
         return seen_by(candidate.run.report.task)
     try:

@@ -18,11 +18,12 @@ _SPANS = {"quadratic_kappa": (-1.0, 2.0)}
 
 
 class OrdinalRegression(CountedTask):
-    """K classes in the order of their numbers, or of `task.labels`, have K − 1 outputs, each trained by binary
-    cross-entropy to say whether the label is above a class; the answer is how many say so. The reduction is that of Li
-    and Lin (2006, Ordinal Regression by Extended Binary Classification); the loss of all in one network is that of Niu
-    et al. (2016, Ordinal Regression with Multiple Output CNN for Age Estimation, equation 3, without weights of the
-    outputs).
+    """K classes in the order of their numbers, or of `task.labels`, from K − 1 outputs.
+
+    Each output is trained by binary cross-entropy to say whether the label is above a class; the answer is how many say
+    so. The reduction is that of Li and Lin (2006, Ordinal Regression by Extended Binary Classification); the loss of
+    all in one network is that of Niu et al. (2016, Ordinal Regression with Multiple Output CNN for Age Estimation,
+    equation 3, without weights of the outputs).
 
     accuracy; within_one, the share of answers at most one class off; quadratic_kappa, Cohen's kappa with squared
     weights (1968); closeness, 1 minus the mean absolute error as a share of the largest, so that more is better as
