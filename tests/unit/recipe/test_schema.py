@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from edgeopt.recipe.library import recipe_files
 from edgeopt.recipe.yaml import parse
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RECIPES = list(recipe_files().values())
 
 

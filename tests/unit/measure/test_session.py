@@ -208,12 +208,12 @@ def _as_threads(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_readme_has_the_same_lines() -> None:
-    assert option_lines() in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert option_lines() in (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
 def test_options_are_set_in_one_place() -> None:
     """What opens sessions here and in a bundle calls guard.py, from whose lines those of card and README are made."""
-    source, root = Path(edgeopt.__file__).parent, Path(__file__).parents[2]
+    source, root = Path(edgeopt.__file__).parent, Path(__file__).parents[3]
     files = [p for folder in (source, root / "exporters") for p in folder.rglob("*.*") if p.suffix in (".py", ".j2")]
     assert [p.name for p in files if "disable_specified_optimizers" in p.read_text(encoding="utf-8")] == ["guard.py"]
     assert "session_options(onnxruntime, options)" in (source / "device" / "run.py").read_text(encoding="utf-8")

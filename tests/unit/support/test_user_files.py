@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from helpers import edgeopt, seal_run, tiny_recipe
 from report_sample import sample_report
-from test_diff import lock_of
+from unit.results.test_diff import lock_of
 
 from edgeopt.results.model import Device, Report, Starts
 from edgeopt.ship.keep import keep, record_name

@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 from helpers import edgeopt, seal_run
 from report_sample import sample_report
-from test_diff import lock_of
+from unit.results.test_diff import lock_of
 
 from edgeopt.page.serve import server
 from edgeopt.support.visible import Guarded, visible, visible_json

@@ -11,7 +11,7 @@ import pytest
 from helpers import edgeopt, seal_run
 from pydantic import BaseModel, ConfigDict
 from report_sample import sample_report
-from test_diff import WRONG_FIRST, lock_of, write
+from unit.results.test_diff import WRONG_FIRST, lock_of, write
 
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import State, Store

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers import edgeopt, seal_run
 from report_sample import sample_report, seeds, step, subject
-from test_report_render import Balanced
+from unit.report.test_report_render import Balanced
 
 from edgeopt.report.scatter import PLOT
 from edgeopt.results.model import RecipeInfo, Report

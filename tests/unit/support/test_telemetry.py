@@ -18,7 +18,7 @@ from edgeopt.export.exporter import exporter, exporter_names
 from edgeopt.report.card import render_card
 from edgeopt.support.telemetry import OPENVINO_LINES, ORT_LINES, VARIABLES, switch_off
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 #: Ends the process with 99 where Python asks for the network. Native code does not ask by this way: it is its files
 #: that show.
 WATCH = """

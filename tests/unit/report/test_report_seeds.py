@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from report_sample import gates, sample_report, seeds, step, training
-from test_report_render import Balanced
+from unit.report.test_report_render import Balanced
 
 from edgeopt.report import cost
 from edgeopt.report.card import render_card

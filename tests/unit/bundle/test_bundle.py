@@ -29,7 +29,7 @@ from edgeopt.bundle.verify import DEVICE
 from edgeopt.export import graph_files
 from edgeopt.export.graph_files import structure_of
 
-VERSIONS = Path(__file__).parents[2] / "benchmarks" / "results" / "bundle_versions.json"
+VERSIONS = Path(__file__).parents[3] / "benchmarks" / "results" / "bundle_versions.json"
 
 
 @pytest.fixture(scope="module")

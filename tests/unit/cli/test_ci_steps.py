@@ -14,7 +14,7 @@ import yaml
 from edgeopt.cli.baseline import command as baseline
 from edgeopt.cli.gate import command as gate
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 EXAMPLES = [
     yaml.safe_load(block)

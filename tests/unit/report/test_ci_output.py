@@ -15,7 +15,7 @@ from edgeopt.report.junit import junit
 from edgeopt.report.suite import Suite
 from edgeopt.results.model import Gate, Verdict
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMA = etree.XMLSchema(etree.parse(ROOT / "tests/junit.xsd"))
 NASTY = "a <b> & \"c\" 'd' ]]> 100 %, x:y | `z`\r\nnext\x00\x1b\ud800 ≥ 2×"
 

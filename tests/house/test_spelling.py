@@ -16,7 +16,7 @@ BRITISH = re.compile(
 #: What users may write all the same, the words of tests of that, and names that others gave their files.
 FOREIGN = {
     "src/edgeopt/support/synonyms.py",
-    "tests/unit/test_short.py",
+    "tests/unit/recipe/test_short.py",
     "tests/recipes/bad/schema/use-misspelled.yaml",
     "src/edgeopt/bundle/license.py",
 }

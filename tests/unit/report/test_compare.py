@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers import Result, edgeopt, seal_run
 from report_sample import latency, sample_report, seeds, step, subject, training
-from test_report_render import Balanced
+from unit.report.test_report_render import Balanced
 
 from edgeopt.report.compare.latex import escape
 from edgeopt.results.model import RecipeInfo, Report

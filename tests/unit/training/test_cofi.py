@@ -12,7 +12,7 @@ import torch
 from families import inputs, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.test_slicing import MASKS, shared
+from unit.models.test_slicing import MASKS, shared
 
 from edgeopt.models.hard_concrete import LEAST, MOST, HardConcrete, open_probability, sampled, weights_left
 from edgeopt.models.masks import Masks, kept, masked, ones

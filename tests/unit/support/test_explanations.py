@@ -14,7 +14,7 @@ from edgeopt.cli.explain import command as explain
 from edgeopt.support.errors import EdgeoptError, ExitCode
 from edgeopt.support.explanations import EXPLANATIONS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def codes_in_sources() -> set[str]:

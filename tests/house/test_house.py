@@ -52,3 +52,8 @@ def test_the_script_counts(tmp_path: Path) -> None:
     assert house.loose(source) == ["loose"]
     done = subprocess.run([sys.executable, house.__file__, str(source)], capture_output=True, text=True, check=True)
     assert "2 packages, 1 loose modules: loose" in done.stdout and "1 imports against the order" in done.stdout
+
+
+def test_tests_of_a_package_stand_under_its_name() -> None:
+    folders = [p.name for p in (ROOT / "tests" / "unit").iterdir() if p.is_dir() and any(p.glob("test_*.py"))]
+    assert set(folders) <= set(house.ORDER)
