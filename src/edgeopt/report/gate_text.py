@@ -8,6 +8,8 @@ from edgeopt.report import format as fmt
 from edgeopt.results.model import Gate
 from edgeopt.statistics.bounds import sure
 
+#: The confidence that a gate has where none is given.
+_USUAL = 0.95
 UNITS: dict[str, Callable[[float], str]] = {
     "max_drop_relative": fmt.percent,
     "max_mb": lambda value: f"{fmt.significant(value)} MB",
@@ -54,21 +56,25 @@ def metric(gate: Gate) -> str:
 
 
 def in_terminal(gate: Gate, gates: Sequence[Gate]) -> str:
-    """`latency.p50 max_ms 20 (cpu-1-thread, 32 tokens)`: target and length where the gates are of several."""
-    where = f" {gate.slice} slice" if gate.slice == "worst" else f" by {gate.slice}" if gate.slice else ""
-    groups = {(g.target, g.sequence) for g in gates if g.metric.startswith("latency")}
-    parts = (
-        [gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)]
-        if gate.metric.startswith("latency") and len(groups) > 1
-        else []
-    )
-    group = ", ".join(part for part in parts if part)
-    return f"{gate.metric}{where} {gate.kind} {gate.bound:g}" + f" ({group})" * bool(group)
+    """`latency.p50 max_ms 20 (cpu-1-thread, 32 tokens)`: target, length and reference where the gates are of several."""
+    several = len({tuple(_where(g)) for g in gates if g.metric.startswith("latency")}) > 1
+    group = ", ".join(_where(gate)) if several and gate.metric.startswith("latency") else ""
+    return _named(gate) + f" ({group})" * bool(group)
 
 
 def title(gate: Gate) -> str:
-    """`accuracy max_drop 0.01`: the gate as it stands in the recipe."""
-    where = " ".join(
-        part for part in (gate.target, None if gate.sequence is None else fmt.sequence(gate.sequence)) if part
-    )
-    return f"{gate.metric} {gate.kind} {gate.bound:g}" + f" ({where})" * bool(where)
+    """`accuracy max_drop 0.01`: the gate as it stands in the recipe, by a name that no gate of another meaning has."""
+    where = " ".join(_where(gate))
+    return _named(gate) + f" ({where})" * bool(where)
+
+
+def _named(gate: Gate) -> str:
+    where = f" {gate.slice} slice" if gate.slice == "worst" else f" by {gate.slice}" if gate.slice else ""
+    sureness = f" at {sure(gate.confidence)}" if gate.confidence != _USUAL else ""
+    return f"{gate.metric}{where} {gate.kind} {gate.bound:.12g}{sureness}"
+
+
+def _where(gate: Gate) -> list[str]:
+    """Target, length and reference, as far as the gate names them; the ONNX baseline is the usual one."""
+    length = None if gate.sequence is None else fmt.sequence(gate.sequence)
+    return [part for part in (gate.target, length, gate.against == "torch" and "against torch") if part]

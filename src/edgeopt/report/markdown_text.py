@@ -5,10 +5,13 @@ from __future__ import annotations
 from edgeopt.report.table import Table
 from edgeopt.support.visible import visible
 
+#: In this order: what a text has of backslashes may not undo ours.
+_SIGNS = {"\\": r"\\", "&": "&amp;", "<": "&lt;", "|": r"\|", "`": r"\`", "](": r"]\(", "*": r"\*"}
+
 
 def escape(text: str) -> str:
     """`text` so that it neither breaks a table row nor becomes markup."""
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("](", "]\\("), ("*", "\\*")):
+    for character, entity in _SIGNS.items():
         text = text.replace(character, entity)
     return visible(" ".join(text.split()))
 

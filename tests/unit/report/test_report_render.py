@@ -14,9 +14,11 @@ from edgeopt.cli.summary import show_summary
 from edgeopt.report import charts, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.card import render_card
-from edgeopt.report.gate_text import in_terminal
+from edgeopt.report.gate_text import in_terminal, title
 from edgeopt.report.html import render_html
 from edgeopt.report.markdown import render_markdown
+from edgeopt.report.markdown_text import table
+from edgeopt.report.table import Column, Table
 from edgeopt.results.model import Export, OptimizedGraph, Report, SessionChoice, Slice, Slices, Starts, Task
 
 FIGURES = ["0.8407", "0.8382", "−0.25 points", "[−1.47, +0.98]", "90.9 MB", "23.0 MB", "3.95× smaller", "17.26 M"]
@@ -386,3 +388,25 @@ def test_the_terminal_tells_latency_groups_apart() -> None:
         "(phone, 32 tokens)",
         "(phone, task rows)",
     ]
+
+
+def test_no_two_gates_have_one_name() -> None:
+    """Found from outside: of two gates that differ in slice, reference or confidence alone CI servers show one."""
+    drop = next(g for g in gates() if g.metric == "accuracy")
+    fast = next(g for g in gates() if g.metric.startswith("latency")).model_copy(update={"against": "onnx"})
+    several = [drop, *(drop.model_copy(update={"slice": name}) for name in ("worst", "genre"))]
+    several += [drop.model_copy(update={"confidence": 0.99}), drop.model_copy(update={"bound": drop.bound + 1e-9})]
+    several += [fast, fast.model_copy(update={"against": "torch"}), fast.model_copy(update={"sequence": 7})]
+    for names in ([title(g) for g in several], [in_terminal(g, several) for g in several]):
+        assert len({*names}) == len(several), names
+    assert title(several[1]).startswith("accuracy worst slice ") and title(several[-2]).endswith("against torch)")
+
+
+@pytest.mark.parametrize("text", ["a|b", "a\\|b", "a\\\\|b", "a\\", "\\`<b>`"])
+def test_a_text_stays_in_its_cell(text: str) -> None:
+    """As GitHub reads tables: a character behind a backslash is none of the table's, be it a backslash itself."""
+    line = table(Table([Column("x"), Column("y")], [[text, "end"]])).splitlines()[2]
+    cells = re.split(r"\|", re.sub(r"\\.", "", line))
+    assert [c.strip() for c in cells][2:] == ["end", ""] and len(cells) == 4
+    shown = re.sub(r"\\([^\w\s])", r"\1", line[2:].partition(" | end")[0].rstrip()).replace("&lt;", "<")
+    assert shown == text
