@@ -12,7 +12,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,7 @@ from typing import IO, Protocol
 from edgeopt.bundle.manifest import MAX_BYTES, MAX_FILES, is_safe, refused
 from edgeopt.support.errors import bad_input
 
-#: The first day that a zip knows: of all entries.
-_DATE = (1980, 1, 1, 0, 0, 0)
 _MODE = (stat.S_IFREG | 0o644) << 16
-#: Bytes of an entry's two headers, without its name, and of the record at the end.
-_LOCAL_HEADER, _CENTRAL_HEADER, _END = 30, 46, 22
 
 
 class Source(Protocol):
@@ -48,6 +44,8 @@ def opened(path: Path) -> Iterator[Source]:
         return
     if not path.is_file():
         raise bad_input("E140", f"{path} is neither a folder nor a file", help="give what `edgeopt bundle RUN` wrote")
+    with _readable(path.name):
+        path.open("rb").close()
     try:
         with zipfile.ZipFile(path) as archive:
             yield _Zip(archive, _entries(archive, path))
@@ -55,30 +53,43 @@ def opened(path: Path) -> Iterator[Source]:
         raise refused(f"{path.name} is not a whole zip: {error}") from None
 
 
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise refused(f"{name} cannot be read: {error.strerror}") from None
+
+
 def write_zip(folder: Path, path: Path) -> None:
     """Write every file of the folder into a zip, in order of their names.
 
     Python's own writer adds extensions from 2 GB on, where a zip without them holds 4.
     """
-    central, count, date = b"", 0, (1 << 5) | 1  # in a zip's own form: 1 January of its first year
+    listed = []
     with path.open("wb") as archive:
         for name, size in sorted(_walk(folder, "")):
-            common = struct.pack(
-                "<HHHHHIIIHH", 20, 0, zipfile.ZIP_STORED, 0, date, _checksum(folder / name), size, size, len(name), 0
-            )
-            central += (
-                b"PK\1\2"
-                + struct.pack("<BB", 20, 3)
-                + common
-                + struct.pack("<HHHII", 0, 0, 0, _MODE, archive.tell())
-                + name.encode("ascii")
-            )
-            archive.write(b"PK\3\4" + common + name.encode("ascii"))
+            before, entry = _headers(name, size, _checksum(folder / name), archive.tell())
+            listed.append(entry)
+            archive.write(before)
             with (folder / name).open("rb") as source:
                 shutil.copyfileobj(source, archive, 1 << 20)
-            count += 1
-        start = archive.tell()
-        archive.write(central + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, count, count, len(central), start, 0))
+        archive.write(_end(listed, archive.tell()))
+
+
+def _headers(name: str, size: int, checksum: int, start: int) -> tuple[bytes, bytes]:
+    """What stands before the bytes of an entry, and its line in the list at the end. start: where the first stands."""
+    date = (1 << 5) | 1  # in a zip's own form: 1 January of its first year
+    kind, path = zipfile.ZIP_STORED, name.encode("ascii")
+    common = struct.pack("<HHHHHIIIHH", 20, 0, kind, 0, date, checksum, size, size, len(path), 0)
+    where = struct.pack("<HHHII", 0, 0, 0, _MODE, start)
+    return b"PK\3\4" + common + path, b"PK\1\2" + struct.pack("<BB", 20, 3) + common + where + path
+
+
+def _end(listed: Sequence[bytes], start: int) -> bytes:
+    """The list of the entries, which begins at `start`, and the record of it."""
+    count, size = len(listed), sum(map(len, listed))
+    return b"".join(listed) + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, count, count, size, start, 0)
 
 
 def _checksum(path: Path) -> int:
@@ -95,8 +106,8 @@ class _Folder:
     sizes: Mapping[str, int]
 
     def open(self, name: str) -> IO[bytes]:
-        # not through a link that took the file's place since
-        return os.fdopen(os.open(self.root / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb")
+        with _readable(name):  # and not through a link that took the file's place since
+            return os.fdopen(os.open(self.root / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb")
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,7 @@ class _Zip:
 
 def _walk(root: Path, below: str) -> Iterator[tuple[str, int]]:
     """Names and sizes of the files; of folders only those that hold some."""
-    with os.scandir(root / below) as scanned:
+    with _readable(below or "the folder"), os.scandir(root / below) as scanned:
         entries = list(scanned)
     for entry in entries:
         name = f"{below}/{entry.name}" if below else entry.name
@@ -128,9 +139,12 @@ def _walk(root: Path, below: str) -> Iterator[tuple[str, int]]:
 
 
 def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
-    """Names and sizes of a zip's files. Raises InputError E142 where it is not of the form that `write_zip` gives."""
+    """Names and sizes of a zip's files.
+
+    Raises InputError E142 where a byte around them is another than `write_zip` writes: all programs read the same.
+    """
     sizes: dict[str, int] = {}
-    end = 0
+    listed, end, whole = list[bytes](), 0, path.stat().st_size
     for entry in archive.infolist():
         name = entry.orig_filename  # filename is cut at a zero byte
         if not is_safe(name):
@@ -139,14 +153,23 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
             raise refused(f"{name} stands twice in the zip")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
             raise refused(f"{name} is compressed, and a bundle's files never are")
-        if entry.external_attr != _MODE or entry.flag_bits or entry.extra or entry.comment or entry.date_time != _DATE:
-            raise refused(f"{name} is not a plain file as `edgeopt bundle` writes it")
-        if entry.header_offset != end:
-            raise refused("something stands between the zip's entries")
-        end += _LOCAL_HEADER + len(name) + entry.file_size
-        sizes[name] = entry.file_size
-        if end > min(MAX_BYTES, path.stat().st_size) or len(sizes) > MAX_FILES:
+        if entry.header_offset != end or name < max(sizes, default=""):
+            raise refused("something stands between the zip's entries, or they are in another order")
+        if end + entry.file_size > min(MAX_BYTES, whole) or len(sizes) == MAX_FILES:
             raise refused("its entries claim more than there is, or than a bundle may hold")
-    if archive.start_dir != end or path.stat().st_size != end + sum(_CENTRAL_HEADER + len(n) for n in sizes) + _END:
+        before, line = _headers(name, entry.file_size, entry.CRC, end)
+        if _bytes(path, end, len(before)) != before:
+            raise refused(f"{name} is not a plain file as `edgeopt bundle` writes it")
+        listed.append(line)
+        end += len(before) + entry.file_size
+        sizes[name] = entry.file_size
+    last = _end(listed, end)
+    if archive.start_dir != end or _bytes(path, end, len(last) + 1) != last:
         raise refused("something stands behind the zip's entries, or before them")
     return sizes
+
+
+def _bytes(path: Path, start: int, count: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(count)

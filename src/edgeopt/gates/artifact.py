@@ -16,7 +16,7 @@ from edgeopt.export.session import Options, open_session, told
 from edgeopt.measure.declared import check_declared
 from edgeopt.measure.memory import bounded
 from edgeopt.models.output_names import as_in_rows, named_outputs
-from edgeopt.results.sealed import LOCK, REPORT, Run, open_run
+from edgeopt.results.sealed import LOCK, REPORT, Run, check_none_below, open_run
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError, bad_input
 from edgeopt.support.files import file_digest
@@ -116,6 +116,7 @@ def find_artifact(path: Path) -> Artifact:
             raise bad_input("E131", f"{path} is not a graph with {TOKENIZER} beside it or one folder above", help=_HELP)
         return _artifact(folder, path.absolute())
     if not is_there(path / TOKENIZER, Path.is_file):
+        check_none_below(path)
         raise bad_input(
             "E131",
             f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}"

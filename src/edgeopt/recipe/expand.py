@@ -10,7 +10,7 @@ from typing import TypeVar
 from edgeopt.recipe.given import Given
 from edgeopt.recipe.load import Recipe, checked, head_of, path_of, read_document
 from edgeopt.recipe.matrix import Combination, cell_name, combinations
-from edgeopt.support.errors import InputError, Issue, bad_input
+from edgeopt.support.errors import InputError, Issue, Place, bad_input
 from edgeopt.support.words import closest
 
 G = TypeVar("G")
@@ -67,18 +67,31 @@ def load(source: Path | Given, overrides: Sequence[str] = (), cell: str | None =
         raise InputError(sorted(document.issues, key=_line))
     recipes = each_cell([cell_name(m.choices) for m in made], made, lambda m: checked(m.document, path, overrides))
     grid = Grid(recipes[0].head.name, recipes[0].path, tuple(_merged(made, recipes)), len(made))
-    too_long = [c.name for c in grid.cells if len(c.recipe.head.name) > _LONGEST]
-    if too_long:
-        place = document.place(("matrix", "axes"))
-        raise bad_input(
-            "E119",
-            f"'{grid.name}.{too_long[0]}' is longer than {_LONGEST} characters",
-            place=place,
-            help="give axes and variants shorter names",
-        )
+    _check_names(grid, document.place(("matrix", "axes")))
     if cell is None:
         return grid
     return one_cell(grid, cell).recipe
+
+
+def _check_names(grid: Grid, place: Place | None) -> None:
+    """Raises InputError E119 where a cell's name cannot be that of a folder of its own, on any file system."""
+    seen: dict[str, Cell] = {}
+    for cell in grid.cells:
+        if len(cell.recipe.head.name) > _LONGEST:
+            raise bad_input(
+                "E119",
+                f"'{grid.name}.{cell.name}' is longer than {_LONGEST} characters",
+                place=place,
+                help="give axes and variants shorter names",
+            )
+        if (other := seen.setdefault(cell.name.casefold(), cell)) is not cell:
+            both = (", ".join(f"{axis}: {name}" for axis, name in c.choices.items()) for c in (other, cell))
+            raise bad_input(
+                "E119",
+                f"two cells would be in one folder '{cell.name}': {' and '.join(both)}",
+                place=place,
+                help="give axes or variants other names",
+            )
 
 
 def one_cell(grid: Grid, name: str) -> Cell:

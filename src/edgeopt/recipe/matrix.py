@@ -92,7 +92,7 @@ def combinations(document: Document, matrix: Matrix) -> list[Combination]:
 
 def cell_name(choices: Mapping[str, str]) -> str:
     """`prune-on_sparsity-0.6`: an axis that is a key goes by its last word where that is one axis' alone."""
-    last = [axis.rpartition(".")[2] for axis in choices]
+    last = [axis.rpartition(".")[2] or axis for axis in choices]
     return "_".join(
         f"{short if last.count(short) == 1 else axis}-{name}"
         for short, (axis, name) in zip(last, choices.items(), strict=True)

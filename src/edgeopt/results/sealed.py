@@ -104,6 +104,19 @@ def open_run(path: Path) -> Run:
     return Run(folder, report, lock)
 
 
+def check_none_below(path: Path) -> None:
+    """Raises InputError E115 for a folder of runs, or of a matrix, which is taken for one run."""
+    below = sorted(str(p.parent) for pattern in (f"*/{REPORT}", f"cells/*/{REPORT}") for p in path.glob(pattern))
+    if below:
+        more = f" and {len(below) - _LISTED} more" if len(below) > _LISTED else ""
+        raise bad_input(
+            "E115",
+            f"{path} holds runs and is none itself",
+            place=Place.of(path),
+            help=f"the runs below it: {' '.join(below[:_LISTED])}{more}",
+        )
+
+
 def _read_report(path: Path) -> tuple[Report, str]:
     """The report, and the SHA-256 of all but the seal as it stands in the file."""
     file = path / REPORT if path.is_dir() else path
@@ -114,14 +127,8 @@ def _read_report(path: Path) -> tuple[Report, str]:
             place=Place.of(path),
             help=f"the folder that `apply {path} --out FOLDER` wrote",
         )
-    if path.is_dir() and not file.exists() and (below := sorted(str(p.parent) for p in path.glob(f"*/{REPORT}"))):
-        more = f" and {len(below) - _LISTED} more" if len(below) > _LISTED else ""
-        raise bad_input(
-            "E115",
-            f"{path} holds runs and is none itself",
-            place=Place.of(path),
-            help=f"the runs below it: {' '.join(below[:_LISTED])}{more}",
-        )
+    if path.is_dir() and not file.exists():
+        check_none_below(path)
     raw, place = _REPORT.json(file), Place.of(file)
     report = _REPORT.check(raw, Report, place)
     return report, key_of({name: value for name, value in raw.items() if name != "seal"})

@@ -281,6 +281,17 @@ def patched(data: bytes, name: bytes, offset: int, form: str, value: int) -> byt
     return bytes(out)
 
 
+def before(name: bytes, offset: int, form: str, value: int) -> Callable[[bytes, dict[str, bytes]], bytes]:
+    """The header before the entry's bytes with another number, which programs that read a zip from its start go by."""
+
+    def change(data: bytes, files: dict[str, bytes]) -> bytes:
+        out = bytearray(data)
+        struct.pack_into(form, out, data.index(name) - 30 + offset, value)
+        return bytes(out)
+
+    return change
+
+
 def with_entry(*more: tuple[str, bytes], **fields: Any) -> Callable[[bytes, dict[str, bytes]], bytes]:
     return lambda data, files: zipped([*files.items(), *more], **fields)
 
@@ -351,6 +362,13 @@ ZIPS: dict[str, Callable[[bytes, dict[str, bytes]], bytes]] = {
     "an extra field": with_entry(extra=b"\xfe\xca\x01\x00x"),
     "an entry's comment": with_entry(comment=b"evil"),
     "another time": with_entry(date_time=(2026, 1, 1, 0, 0, 0)),
+    "a header before its bytes: another version": before(b"run.py", 4, "<H", 10),
+    "a header before its bytes: another time": before(b"run.py", 10, "<H", 7),
+    "a header before its bytes: another checksum": before(b"run.py", 14, "<L", 7),
+    "a header before its bytes: another size": before(b"run.py", 22, "<L", 7),
+    "made by another system": lambda data, files: patched(data, b"run.py", 5, "<B", 0),
+    "an attribute inside": lambda data, files: patched(data, b"run.py", 36, "<H", 1),
+    "in another order": lambda data, files: zipped([*reversed(files.items())]),
     "many entries": lambda data, files: zipped([*files.items(), *((f"f{i}", b"") for i in range(1100))]),
     "without its manifest": lambda data, files: zipped([(n, d) for n, d in files.items() if n != "manifest.json"]),
     "without its signature": lambda data, files: zipped([(n, d) for n, d in files.items() if n != "manifest.sig"]),
@@ -369,6 +387,18 @@ def test_a_changed_zip_is_refused(name: str, signed: Path, tmp_path: Path, loade
     before = set(tmp_path.parent.rglob("evil"))
     check(tmp_path / "bundle.zip", loaded, "--key", signed / "key.pub")
     assert set(tmp_path.parent.rglob("evil")) == before and not Path("/tmp/evil").exists()
+
+
+def test_what_cannot_be_read_is_refused(
+    signed: Path, tmp_path: Path, loaded: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the folder lost+found of a volume, which root alone may look into."""
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert "the folder cannot be read: Permission denied" in check(signed / "bundle", loaded)
 
 
 def test_there_are_many() -> None:

@@ -191,6 +191,23 @@ def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
         grid(tmp_path, axes)
 
 
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"a": {"1": None, "1_b-2": {"set": {"steps.tune.batch_size": 4}}}, "b": {"3": None, "2_b-3": P["off"]}},
+        {"a": {"x": None, "X": P["off"]}},
+    ],
+)
+def test_two_cells_of_one_folder_are_refused(tmp_path: Path, axes: dict[str, Any]) -> None:
+    """Found from outside: the second run replaced the first, and `plan` ended in E900."""
+    with pytest.raises(InputError, match=r"E119.*two cells would be in one folder"):
+        grid(tmp_path, axes)
+
+
+def test_a_name_never_begins_like_an_option(tmp_path: Path) -> None:
+    assert [*steps_of(grid(tmp_path, {"a.": {"x": None}}))] == ["a.-x"]
+
+
 @pytest.fixture
 def recipe(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> Path:
     given = {"model": {"id": str(tiny_model)}, "task": tiny_task(tiny_data), "steps": STEPS}
@@ -240,6 +257,12 @@ def test_gates_of_a_matrix_are_not_those_of_a_run(recipe: Path, tmp_path: Path) 
     (tmp_path / "run").mkdir()
     done = edgeopt("gate", tmp_path / "run", "--recipe", recipe)
     assert done.code == 2 and ("E120" in done.err or "E131" in done.err)
+    cell = tmp_path / "run" / "cells" / "P-off"
+    cell.mkdir(parents=True)
+    (cell / "report.json").touch()
+    for command in ("gate", "report", "bundle", "compare"):
+        done = edgeopt(command, tmp_path / "run")
+        assert done.code == 2 and "holds runs and is none itself" in done.err and str(cell) in done.err
 
 
 def test_several_processes_are_refused(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
