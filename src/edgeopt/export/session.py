@@ -103,12 +103,15 @@ def input_names(session: InferenceSession) -> list[str]:
     return [i.name for i in session.get_inputs()]
 
 
-def onnx_query(path: Path, options: Options, *, limited: bool = False) -> Callable[[Mapping[str, Any]], Any]:
+def onnx_query(
+    path: Path, options: Options, *, limited: bool = False, named: bool = False
+) -> Callable[[Mapping[str, Any]], Any]:
     """A query that gives the output `logits` of a graph, or its first where none has that name.
 
     Of its feed it takes the inputs that the graph has. limited: a query that takes longer than PATIENCE is broken off;
-    the watch costs a tenth of a millisecond, so not where time is measured. Raises InputError E131 where the graph does
-    not open, and a query E212 where the runtime fails or is broken off.
+    the watch costs a tenth of a millisecond, so not where time is measured. named: there must be an output of that
+    name. Raises InputError E131 where the graph does not open or lacks it, and a query E212 where the runtime fails or
+    is broken off.
     """
     try:
         session = open_session(path, options)
@@ -119,6 +122,9 @@ def onnx_query(path: Path, options: Options, *, limited: bool = False) -> Callab
             "E131", f"{path} cannot be opened by ONNX Runtime: {told(error)}", help="export it again"
         ) from None
     names, outputs = set(input_names(session)), [o.name for o in session.get_outputs()]
+    if named and "logits" not in outputs:
+        help = "edgeopt's and optimum's exports have it"
+        raise bad_input("E131", f"{path} has no output 'logits', but {', '.join(outputs)}", help=help)
     wanted = ["logits" if "logits" in outputs else outputs[0]]
     run = _limited(session) if limited else session.run
 

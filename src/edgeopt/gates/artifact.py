@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeopt.data import Split
 from edgeopt.device import guard
 from edgeopt.export.graph_files import digest_of, files_of, size_of
-from edgeopt.export.session import Options, open_session, told
+from edgeopt.export.session import QUIET, Options, onnx_query, open_session
 from edgeopt.measure.declared import check_declared
 from edgeopt.measure.memory import bounded
 from edgeopt.models.output_names import as_in_rows, named_outputs
@@ -23,6 +24,8 @@ from edgeopt.support.files import file_digest
 from edgeopt.support.paths import is_there
 from edgeopt.support.reading import Reader
 from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.answered import checked
+from edgeopt.tasks.encode import Encoder
 
 TOKENIZER, SESSION = "tokenizer.json", "session.json"
 #: Where a graph may lie: an exported folder's, int8 first, as that is what is shipped; then a state's.
@@ -59,43 +62,31 @@ class Artifact:
 
         Empty where the task has none, or the graph does not say. Raises InputError E211 and E411 as `check` does.
         """
-        if self.labels or not task_of(task).names_outputs:
+        kind = task_of(task)
+        if self.labels or not kind.names_outputs or kind.has_choices:
             return self.labels
         check_declared(self.graph)
         files_of(self.graph)
         try:
             with bounded(size_of(self.graph)):
-                last = next(o.shape[-1] for o in open_session(self.graph).get_outputs() if o.name == "logits")
+                *axes, last = next(o.shape for o in open_session(self.graph).get_outputs() if o.name == "logits")
         except Exception:  # what `check` tells of
             return ()
-        return tuple(map(str, range(last))) if isinstance(last, int) else ()
+        return tuple(map(str, range(last))) if isinstance(last, int) and len(axes) == len(kind.output_axes) else ()
 
-    def check(self, task: Task) -> None:
-        """Refuses a graph that is no model for the task.
+    def check(self, task: Task, rows: Split) -> None:
+        """Ask the graph a query, the first row's.
 
-        Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open, E316
-        where its outputs are not the task's classes.
+        Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open or
+        that does not answer as the task's models do, E316 where its outputs are not the task's classes, E212 where it
+        does not answer, and E311 for the tokenizer.
         """
         check_declared(self.graph)
         files_of(self.graph)
-        try:
-            with bounded(size_of(self.graph)):
-                outputs = {o.name: o.shape for o in open_session(self.graph).get_outputs()}
-        except Exception as error:  # the runtime's exceptions have no base of their own
-            raise bad_input(
-                "E131", f"{self.graph} cannot be opened by ONNX Runtime: {told(error)}", help="export it again"
-            ) from None
-        if "logits" not in outputs:
-            raise bad_input(
-                "E131",
-                f"{self.graph} has no output 'logits', but {', '.join(outputs)}",
-                help="edgeopt's and optimum's exports have it",
-            )
-        last = outputs["logits"][-1]
-        if isinstance(last, int) and task.has_classes and task.outputs not in (None, last):
-            raise bad_input(
-                "E316", f"{self.graph} has {last} outputs, and the task {task.outputs} classes: {', '.join(task.names)}"
-            )
+        encoder = Encoder(self.folder, task.spec.max_length)
+        feed = encoder.pad(task.encode(encoder, rows.texts[:1]).ids[:1])
+        with bounded(size_of(self.graph), task.spec.max_length):
+            checked(onnx_query(self.graph, QUIET, limited=True, named=True), self.graph, task)(feed)
 
 
 def is_run(path: Path) -> bool:

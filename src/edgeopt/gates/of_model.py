@@ -85,9 +85,9 @@ def gate_artifact(
     if issues:
         raise InputError(issues)
     rows, task = asked.rows(_names(asked, candidate, against))
-    candidate.check(task)
+    candidate.check(task, rows)
     if against.artifact is not None:
-        against.artifact.check(task)
+        against.artifact.check(task, rows)
         _check_order(candidate, against.artifact)
     untold = list[str]()
     if against.file is not None and against.path is not None:

@@ -16,6 +16,7 @@ from edgeopt.measure.memory import bounded
 from edgeopt.support import host
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task
+from edgeopt.tasks.answered import checked
 from edgeopt.tasks.encode import Encoder
 
 
@@ -28,7 +29,7 @@ def outputs_of(
     the sums are the same.
     """
     with bounded(size_of(graph), task.spec.max_length):
-        query = onnx_query(graph, {**options, "intra_op_num_threads": 1}, limited=True)
+        query = checked(onnx_query(graph, {**options, "intra_op_num_threads": 1}, limited=True), graph, task)
         return answers_of(query, folder, split, task, progress, title, at_once=host.cpus())
 
 

@@ -26,6 +26,7 @@ from edgeopt.statistics.bounds import Values
 from edgeopt.store.facts import Fact
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.answered import checked
 from edgeopt.tasks.encode import Encoder, Features, Ids, length
 
 
@@ -60,7 +61,7 @@ class Measuring:
         rows: the report split unless others are given.
         """
         started = time.perf_counter()
-        query = file.open(file.exporter.defaults(None))
+        query = checked(file.open(file.exporter.defaults(None)), file.path, self.task)
         outputs = answers_of(query, folder, rows or self.report, self.task, self.progress, f"accuracy of {title}")
         return outputs, time.perf_counter() - started
 

@@ -167,7 +167,9 @@ checkpoint, at most about 30 seconds back: type the same command again.""",
     "E131": """This is not a finished model.
 
 `edgeopt gate` and `edgeopt baseline` measure a folder with tokenizer.json and an ONNX graph that has an
-output `logits`: the `model` folder of a run, another in that layout, or the graph itself. config.json
+output `logits`: the `model` folder of a run, another in that layout, or the graph itself. For each query
+it answers floats of the task's shape: (1, classes) for a text, (1, 1) for a score, (1, tokens, tags),
+(1, choices), or (1, tokens of the summary, words). config.json
 gives the names of the classes, session.json the options that the graph is opened with. In a folder with
 several graphs the one that session.json names first is taken, then the int8 one.
 
@@ -433,7 +435,8 @@ model's folder:
 
 From vocab.txt, vocab.json with merges.txt, or a SentencePiece model alone one is made (the last needs
 sentencepiece: `pip install '.[sentencepiece]'` in the checkout) and compared with those files on the
-rows. A token
+rows. A tokenizer that fails on a text, as without its word for unknown ones, or makes no tokens of it, is
+not that of a model: an encoder's puts special tokens around each text. A token
 without a row among the model's embeddings belongs to another model, or was added without
 `model.resize_token_embeddings(len(tokenizer))`.""",
     "E312": """The model or the dataset cannot be had from the hub.

@@ -312,6 +312,18 @@ class Task(ABC):
 
     # outputs
 
+    def logits_shape(self, feed: Mapping[str, Any]) -> tuple[int | None, ...]:
+        """The shape of the logits for a batch of these inputs; None for an axis that nothing here decides."""
+        texts, target = feed["input_ids"].shape, feed.get("decoder_input_ids")
+        sizes = {
+            "batch": texts[0],
+            "choices": texts[1],
+            "sequence": texts[-1],
+            "target": None if target is None else target.shape[1],
+        }
+        axes = tuple(sizes.get(axis) for axis in self.output_axes.values())
+        return axes if self.has_choices else (*axes, self.outputs if self.names or not self.has_classes else None)
+
     def answer(self, run: Run, feed: Feed, encoder: Encoder) -> Any:
         """The output of one query. run: the graph's logits for a batch, here of one. feed: its inputs."""
         return run(feed)[0]

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeopt.models.truncation import check_side
 from edgeopt.support.errors import bad_input
+from edgeopt.tasks.columns import short
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 #: Inputs of one query: lists of token numbers, or, for a task with choices, a list of such lists.
 Ids = dict[str, list[Any]]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
+_WHOLE = "save the tokenizer as the model was trained with: with its word for unknown ones and its special tokens; or mend the row"
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class Encoder:
     def __init__(self, folder: Path, max_length: int) -> None:
         from tokenizers import Tokenizer
 
-        path = folder / "tokenizer.json"
+        self.path = folder / "tokenizer.json"
         try:
-            self.tokenizer: Any = Tokenizer.from_file(str(path))
+            self.tokenizer: Any = Tokenizer.from_file(str(self.path))
         except Exception as error:  # the library raises bare Exception
-            raise bad_input("E311", f"{path} is not a tokenizer: {error}") from None
+            raise bad_input("E311", f"{self.path} is not a tokenizer: {error}") from None
         check_side(folder, self.tokenizer)
         self.max_length = max_length
         self.tokenizer.no_padding()
@@ -58,8 +60,20 @@ class Encoder:
 
     def ids(self, texts: Sequence[tuple[str, ...]]) -> list[Ids]:
         """Inputs of each row of one or two texts, cut to the length, without padding."""
-        encoded = self.tokenizer.encode_batch([t if len(t) > 1 else t[0] for t in texts])
-        return [_ids(e) for e in encoded]
+        return [_ids(e) for e in self._encoded([t if len(t) > 1 else t[0] for t in texts])]
+
+    def _encoded(self, texts: Sequence[Any], *, words: bool = False) -> list[Any]:
+        """What the tokenizer makes of each text, pair of texts or list of words.
+
+        Raises InputError E311 where it fails on one, or makes no tokens of it: no model has an answer to none.
+        """
+        try:
+            found: list[Any] = self.tokenizer.encode_batch(texts, is_pretokenized=words)
+        except Exception as error:  # the library raises bare Exception
+            raise bad_input("E311", f"{self.path} cannot read the rows' texts: {error}", help=_WHOLE) from None
+        if (none := next((text for text, made in zip(texts, found, strict=True) if not made.ids), None)) is not None:
+            raise bad_input("E311", f"{self.path} makes no tokens of {short(none)}", help=_WHOLE)
+        return found
 
     def windows(self, texts: Sequence[tuple[str, ...]], stride: int) -> Features:
         """Each row as one query or, where it is too long, as several that overlap by `stride` tokens.
@@ -83,7 +97,7 @@ class Encoder:
         # two texts of which the first fills the window: there is nothing to slide, both are cut
         self.tokenizer.enable_truncation(self.max_length, stride=stride if room > stride else 0, strategy=strategy)
         try:
-            first = self.tokenizer.encode(*texts)
+            (first,) = self._encoded([texts if len(texts) > 1 else texts[0]])
         finally:
             self.tokenizer.enable_truncation(self.max_length)
         return [first, *first.overflowing] if room > stride else [first]
@@ -95,7 +109,7 @@ class Encoder:
 
     def words(self, rows: Sequence[tuple[str, ...]]) -> Features:
         """Rows that are lists of words: one query a row, and where each word's first token stands."""
-        encoded = self.tokenizer.encode_batch([list(words) for words in rows], is_pretokenized=True)
+        encoded = self._encoded([list(words) for words in rows], words=True)
         places = []
         for words, encoding in zip(rows, encoded, strict=True):
             first = [-1] * len(words)
@@ -120,10 +134,11 @@ class Encoder:
         on. The model is trained towards the same tokens without the start and with the end. Summaries are cut to
         `max_length`, both special tokens counted.
         """
+        _ = self.ends
         ids = self.ids([(document,) for document, _ in rows])
         self.tokenizer.enable_truncation(max_length)
         try:
-            encoded = self.tokenizer.encode_batch([summary for _, summary in rows])
+            encoded = self._encoded([summary for _, summary in rows])
         finally:
             self.tokenizer.enable_truncation(self.max_length)
         for each, summary in zip(ids, encoded, strict=True):
