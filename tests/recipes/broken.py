@@ -87,6 +87,16 @@ def rename_word(word: str) -> Break:
     return change
 
 
+def retokenize(**parts: Any) -> Break:
+    """The same words, found in texts in another way."""
+
+    def change(folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **parts}))
+
+    return change
+
+
 _CLASSIFIER = {"architectures": ["BertForSequenceClassification"]}
 
 #: models/<name> → what is done to the sound folder
@@ -148,6 +158,9 @@ MODELS: dict[str, list[Break]] = {
     "head-of-two-for-scores": [configure(**_CLASSIFIER)],
     "classes-swapped": [configure(**_CLASSIFIER, id2label={"0": "good", "1": "bad"})],
     "other-words": [configure(**_CLASSIFIER), rename_word("good0")],
+    "other-normalizer": [retokenize(normalizer={"type": "Replace", "pattern": {"String": "good"}, "content": "bad"})],
+    "other-splits": [retokenize(pre_tokenizer={"type": "Digits", "individual_digits": True})],
+    "other-ends": [retokenize(post_processor=None)],
 }
 
 

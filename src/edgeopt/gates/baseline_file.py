@@ -18,15 +18,16 @@ from edgeopt.data import Split, train_at_hand
 from edgeopt.gates.artifact import Artifact
 from edgeopt.gates.request import Request
 from edgeopt.measure.latency import Measured
+from edgeopt.measure.queries import queries_of
 from edgeopt.measure.twin import Twin
-from edgeopt.models.source import find_model
 from edgeopt.results.model import Part, Subject
 from edgeopt.step import registry
 from edgeopt.support import host
-from edgeopt.support.errors import EdgeoptError, InputError, Issue, Place, bad_input
+from edgeopt.support.errors import InputError, Issue, Place, bad_input
 from edgeopt.support.reading import MB, ROUNDING, Reader, first_wrong
 from edgeopt.support.user_files import BASELINE, write_output
 from edgeopt.tasks import Task
+from edgeopt.tasks.encode import tokens_digest
 
 _BASELINE = Reader("baseline", "E132", "make it with `edgeopt baseline`", most=1000 * MB)
 
@@ -34,7 +35,8 @@ _BASELINE = Reader("baseline", "E132", "make it with `edgeopt baseline`", most=1
 class MeasuredTask(Part):
     """The task and the rows that a baseline's outputs are of.
 
-    encoding: max_length and how longer texts are read; tokenizer: SHA-256 of tokenizer.json.
+    encoding: max_length and how longer texts are read; tokenizer: SHA-256 of tokenizer.json; tokens: that of
+    what it makes of the rows, null in files of earlier versions.
     """
 
     type: str
@@ -44,6 +46,7 @@ class MeasuredTask(Part):
     fingerprint: str = Field(description="SHA-256 of the split's rows")
     encoding: dict[str, Any]
     tokenizer: str
+    tokens: str | None = None
 
 
 class TorchReference(Part):
@@ -148,13 +151,15 @@ def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, 
         registry.get(step["use"]).keeps_tokenizer for step in asked.resolved["steps"] if step["use"] in registry.names()
     ):
         pairs.append(("tokenizer", found.tokenizer[:12], candidate.digests()["tokenizer"][:12]))
+    elif found.tokens and found.fingerprint == rows.fingerprint:  # of a student that is another checkpoint
+        pairs.append(("tokenizer", found.tokens[:12], tokens_digest(queries_of(task, rows, candidate.folder).ids)[:12]))
     if made.training is not None:
         pairs.append(("training", made.training, training_of(asked)))
     trained = made.training is not None and made.training.get("finetune") is not None
     learned = _train_rows(asked, task) if trained and made.train else None
     if made.train and learned:
         pairs.append(("train rows", made.train[:12], learned[:12]))
-    here = _fingerprint(asked)
+    here = asked.fingerprint()
     pairs.append(
         ("model", made.fingerprint, here) if here and made.fingerprint else ("model", made.model, asked.model.id)
     )
@@ -201,15 +206,6 @@ def _check_outputs(made: Baseline, place: Place, rows: Split, task: Task) -> Non
     for name, value in made.subject.metrics.items():
         if name in found and not abs(found[name] - value) <= ROUNDING:
             raise _BASELINE.wrong(f"is damaged: it says {name} {value:.4f}, and its outputs {found[name]:.4f}", place)
-
-
-def _fingerprint(asked: Request) -> str | None:
-    """The fingerprint of the recipe's model; None where the model is not here."""
-    try:
-        source = find_model(asked.model, asked.folder)
-    except EdgeoptError:  # a machine that only gates need not have it
-        return None
-    return source.fingerprint()
 
 
 def other_machine(made: Baseline) -> str | None:

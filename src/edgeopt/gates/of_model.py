@@ -27,22 +27,26 @@ from edgeopt.gates.seen import Seen, seen
 from edgeopt.gates.slices import groups_of
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts, sittings
+from edgeopt.measure.queries import same_queries
 from edgeopt.measure.subject import subject_of
 from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Gate, Starts, Subject, SubjectName
 from edgeopt.spec.recipe import GateSpec, Target
 from edgeopt.spec.tasks import MEASURED
 from edgeopt.statistics.bounds import Values
-from edgeopt.support.errors import InputError, Issue, Place, bad_input
+from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.paths import is_there
 from edgeopt.support.progress import Progress
 from edgeopt.support.words import is_integer
 from edgeopt.tasks import Task
-from edgeopt.tasks.encode import Encoder, length
+from edgeopt.tasks.encode import Features, length
 
 Answered = tuple[Values, float]
 #: Bounds that look at the candidate alone.
 _ABSOLUTE = ("min", "max_mb", "max_ms")
+_OTHER_TOKENS = (
+    "gate latency and memory without --against, by max_ms and max_mb; or against a model with the same tokenizer"
+)
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,13 @@ def gate_artifact(
     if issues:
         raise InputError(issues)
     rows, task = asked.rows(_names(asked, candidate, against))
+    untold = list[str]()
+    if against.file is not None and against.path is not None:
+        untold = check_fits(against.file, against.path, asked, candidate, rows, task)
     candidate.check(task, rows)
     if against.artifact is not None:
         against.artifact.check(task, rows)
         _check_order(candidate, against.artifact)
-    untold = list[str]()
-    if against.file is not None and against.path is not None:
-        untold = check_fits(against.file, against.path, asked, candidate, rows, task)
     evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence(
         [spec for spec, _ in gates], max_seconds
     )
@@ -284,11 +288,8 @@ class _Measuring:
             for s in specs
             if s.metric.startswith("latency") and not _apart(s, self.against)
         ]
-        features = self.task.encode(
-            Encoder(self.models.get("baseline", self.candidate).folder, self.task.spec.max_length), self.rows.texts
-        )
+        features = self._features(specs)
         queries = features.ids
-        self._check_tokens(specs, queries)
         latency = self._latency(timed, queries, max_seconds)
         starts: dict[str, Starts] = {}
         if any(s.metric in ("memory.peak", "start.cold") for s in specs):
@@ -330,28 +331,15 @@ class _Measuring:
             groups_of(self.task, self.rows, features),
         )
 
-    def _check_tokens(self, specs: Sequence[GateSpec], queries: list[Any]) -> None:
-        """What is timed reads the same tokens in both models.
+    def _features(self, specs: Sequence[GateSpec]) -> Features:
+        """The rows' queries, on which both models are timed.
 
-        Raises InputError E208 where the candidate's own tokenizer makes others of these rows, which it would be quicker
-        or slower with.
+        Raises InputError E208 where they are timed and the candidate's own tokenizer makes others.
         """
-        if self.against.artifact is None or not any(
-            s.metric.startswith("latency") or s.metric in ("memory.peak", "start.cold") for s in specs
-        ):
-            return
-        own = self.task.encode(Encoder(self.candidate.folder, self.task.spec.max_length), self.rows.texts).ids
-        first = next(
-            (i for i, (a, b) in enumerate(zip(own, queries, strict=False)) if a["input_ids"] != b["input_ids"]), None
-        )
-        if first is not None or len(own) != len(queries):
-            raise bad_input(
-                "E208",
-                "the candidate's tokenizer makes other tokens of these rows than the baseline's, first of row "
-                f"{(first or 0) + 1}, and both are timed on the same",
-                help="gate latency and memory without --against, by max_ms and max_mb; or against a model with the "
-                "same tokenizer",
-            )
+        first = self.models.get("baseline", self.candidate).folder
+        timed = any(s.metric.startswith("latency") or s.metric in ("memory.peak", "start.cold") for s in specs)
+        others = {"candidate": self.candidate.folder} if timed and self.against.artifact else {}
+        return same_queries(self.task, self.rows, first, others, _OTHER_TOKENS)
 
     def _answers(self, name: SubjectName) -> Answered:
         found, started = self.models[name], time.perf_counter()

@@ -10,10 +10,11 @@ from typing import Any
 
 from edgeopt.data import Split, TaskData, load_data, load_reported
 from edgeopt.gates.rows_of_run import damaged, recipe_folders, rows_of
+from edgeopt.models.source import find_model
 from edgeopt.recipe.load import Recipe, load_recipe
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import GateSpec, ModelSpec, Target, TaskSpec
-from edgeopt.support.errors import Path_, Place, bad_input
+from edgeopt.support.errors import EdgeoptError, Path_, Place, bad_input
 from edgeopt.tasks import Task
 
 
@@ -49,6 +50,14 @@ class Request:
     def data(self) -> TaskData:
         """Train and the report split, as `apply` has them. Raises InputError as `load_data` does."""
         return load_data(self.task, self.folder, self.place)
+
+    def fingerprint(self) -> str | None:
+        """That of the recipe's model, where it is here: a machine that only gates need not have it."""
+        try:
+            source = find_model(self.model, self.folder)
+        except EdgeoptError:
+            return None
+        return source.fingerprint()
 
 
 def request_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -> Request:

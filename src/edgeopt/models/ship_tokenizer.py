@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.models.converted import check_conversion, first_difference
-from edgeopt.models.tokenizer import CONFIG_FILE, FILE, INPUTS, Found, Rows, disagreement, plain_config, with_spaces
+from edgeopt.models.tokenizer import CONFIG_FILE, FILE, INPUTS, Found, Rows, as_shipped, disagreement, plain_config
 
 #: Rows on which readings of a tokenizer are compared.
 COMPARED = 2000
@@ -31,7 +31,7 @@ def ship_tokenizer(found: Found, rows: Rows, output: Path, *, words: bool) -> bo
         raise issue
     if found.slow is not None:
         check_conversion(found.folder, found.slow, found.tokenizer, found.stated, rows)
-    text = with_spaces(found.text) if words else found.text
+    text = as_shipped(found, words=words)
     if found.slow is None and text == found.text:
         shutil.copyfile(found.folder / FILE, output / FILE)
     else:

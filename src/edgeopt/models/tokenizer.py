@@ -155,16 +155,17 @@ def untyped(found: Found) -> bool:
     return isinstance(names, list) and "input_ids" in names and "token_type_ids" not in names
 
 
-def with_spaces(text: str) -> str:
-    """A tokenizer.json as it must be for words that are given one by one.
+def as_shipped(found: Found, *, words: bool) -> str:
+    """The tokenizer.json of a model's first state.
 
-    A byte-level one would see no spaces between them; any other is left as it is.
+    words: whether it is given words one by one, and may be told of the spaces between them: a byte-level one would see
+    none, and any other is left as it is.
     """
-    changed = json.loads(text)
+    changed = json.loads(found.text) if words else {}
     parts = [p for p in _parts(changed, "ByteLevel") if not p.get("add_prefix_space", True)]
     for part in parts:
         part["add_prefix_space"] = True
-    return json.dumps(changed, ensure_ascii=False) if parts else text
+    return json.dumps(changed, ensure_ascii=False) if parts else found.text
 
 
 def plain_config(found: Found) -> dict[str, Any]:

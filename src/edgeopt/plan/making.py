@@ -59,11 +59,8 @@ def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
     chains = attempt(issues, lambda: check_order(recipe, source))
     rows = attempt(issues, lambda: inputs.rows(recipe))
     data = attempt(issues, lambda: in_order(recipe, source, rows)) if rows else None
-    classes = data.label_names if data else recipe.head.task.labels
     checkpoints = (
-        attempt(issues, lambda: find_checkpoints(recipe, chains, start_facts(source), source, classes))
-        if chains
-        else None
+        attempt(issues, lambda: find_checkpoints(recipe, chains, start_facts(source), source, data)) if chains else None
     )
     issues += unmatched(recipe, source, checkpoints or {})
     issues += [

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeopt.data import TaskData
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.models.structure import of_config
+from edgeopt.plan.tokens import read_otherwise
 from edgeopt.recipe.load import Recipe
 from edgeopt.spec.recipe import ModelSpec, TrainParams
 from edgeopt.step.contract import fold
@@ -56,12 +57,12 @@ def standing(chains: Chains, name: str) -> PlannedStep | None:
 
 
 def find_checkpoints(
-    recipe: Recipe, chains: Chains, start: Facts, model: ModelSource, classes: Sequence[str] | None
+    recipe: Recipe, chains: Chains, start: Facts, model: ModelSource, data: TaskData | None
 ) -> dict[str, ModelSource]:
     """The checkpoints that steps name.
 
     Raises InputError E207 for a step that is not there or not earlier, E208 for a model that does not fit, and E308 to
-    E315 as `find_model` does. start: facts of the recipe's model. classes: the task's, where they are known.
+    E315 as `find_model` does. start: facts of the recipe's model. data: the rows, where they were read.
     """
     found: dict[str, ModelSource] = {}
     issues: list[Issue] = []
@@ -92,7 +93,7 @@ def find_checkpoints(
                     found[name] = find_model(
                         ModelSpec(id=name), recipe.folder, named.place, head=task_of(recipe.head.task).head
                     )
-                issues += misfits(named, found[name], recipe, model, classes)
+                issues += misfits(named, found[name], recipe, model, data)
             except InputError as error:
                 issues += error.issues
         else:
@@ -131,18 +132,16 @@ def _unfit(named: Named, what: str, help: str) -> Issue:
     )
 
 
-def misfits(
-    named: Named, found: ModelSource, recipe: Recipe, model: ModelSource, classes: Sequence[str] | None
-) -> list[Issue]:
+def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource, data: TaskData | None) -> list[Issue]:
     """What is wrong with a checkpoint for its role, as far as it is known before a download.
 
-    classes: the task's, where the rows were read.
+    data: the rows, where they were read.
     """
     spec, config = recipe.head.task, found.config
     if config is None:
         return []
     issues = []
-    teaches, names = named.reference.role == "teacher", spec.labels if classes is None else classes
+    teaches, names = named.reference.role == "teacher", spec.labels if data is None else data.label_names
     if teaches and not found.has_trained_head:
         issues.append(_unfit(named, "has no trained head", "give a checkpoint that was fine-tuned for the task"))
     elif teaches and (names is not None or not task_type(spec.type).has_classes):
@@ -165,11 +164,11 @@ def misfits(
                 "lower task.max_length",
             )
         )
-    if (named.reference.tokens or not teaches) and not _same_words(found, model):
-        why = "terms of layers compare token by token" if teaches else "both chains are measured with the same tokens"
-        issues.append(
-            _unfit(named, "has another vocabulary than the recipe's model", f"{why}: give one with the same tokenizer")
-        )
+    needed = named.reference.tokens or not teaches or task_type(spec.type).reads_words or task_type(spec.type).writes
+    if needed and (row := read_otherwise(found, model, spec, data)) is not None:
+        why = "what they say is compared token by token" if teaches else "both chains are measured with the same tokens"
+        what = f"makes other tokens of the rows than the recipe's model, first of {row}"
+        issues.append(_unfit(named, what, f"{why}: give one with the same tokenizer"))
     return issues
 
 
@@ -236,25 +235,3 @@ def unmatched(recipe: Recipe, source: ModelSource, checkpoints: Mapping[str, Mod
 def _only_teacher(training: TrainParams) -> str | None:
     names = training.distil.teachers if training.distil else ()
     return names[0] if len(names) == 1 else None
-
-
-def _same_words(a: ModelSource, b: ModelSource) -> bool:
-    """Whether the vocabularies are the same, as far as both are here."""
-    one, other = (_vocabulary(x.folder) if x.folder else None for x in (a, b))
-    return one is None or other is None or one == other
-
-
-def _vocabulary(folder: Path) -> object:
-    """Words and their numbers, as a model's files have them; None where only a library could read them."""
-    try:
-        if (folder / "tokenizer.json").is_file():
-            vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-        elif (folder / "vocab.txt").is_file():
-            vocabulary = {
-                word: i for i, word in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
-            }
-        else:
-            return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return {word: i for i, (word, _) in enumerate(vocabulary)} if isinstance(vocabulary, list) else vocabulary

@@ -16,6 +16,7 @@ from edgeopt.gates.request import Request, request_by
 from edgeopt.measure.accuracy import largest_difference, outputs_of, torch_outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, promise, promise_of_starts, sittings
 from edgeopt.measure.latency_worker import feeds_of
+from edgeopt.measure.queries import queries_of
 from edgeopt.measure.subject import subject_of
 from edgeopt.measure.twin import twin_of, typical
 from edgeopt.plan import check
@@ -29,7 +30,7 @@ from edgeopt.support.files import write_json
 from edgeopt.support.progress import Progress
 from edgeopt.support.publishing import building, turn
 from edgeopt.support.version import __version__
-from edgeopt.tasks.encode import Encoder, length
+from edgeopt.tasks.encode import length, tokens_digest
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _measure(asked: Request, built: Built, progress: Progress) -> tuple[Baseline
         theirs, device = torch_outputs_of(built.torch, rows, task, progress, "accuracy by torch")
         apart = None if outputs.dtype == object else largest_difference(theirs, outputs)
         torch = TorchReference(device=device, metrics=task.metrics(labels, theirs), max_abs_diff=apart)
-    queries = task.encode(Encoder(found.folder, task.spec.max_length), rows.texts).ids
+    queries = queries_of(task, rows, found.folder).ids
     latency: list[Measured] = []
     twin = twin_of(
         found.graph,
@@ -123,6 +124,7 @@ def _measure(asked: Request, built: Built, progress: Progress) -> tuple[Baseline
             fingerprint=rows.fingerprint,
             encoding=dict(task.key()),
             tokenizer=digests["tokenizer"],
+            tokens=tokens_digest(queries),
         ),
         subject=subject_of(found.shown, found.graph, task, labels, answered, starts),
         outputs=[task.plain_output(o, label) for o, label in zip(outputs, labels, strict=True)],

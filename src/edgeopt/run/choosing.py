@@ -37,7 +37,7 @@ def choose(here: Measuring, written: Sequence[Written]) -> Written:
     rows = (data.carve(recipe.head.task.selection)[1] or data.train).first(ROWS)
     progress.say(f"{'export.auto':<22} choosing on {len(rows)} rows that nothing is reported on …")
     files = {"baseline": Runnable(here.baseline / GRAPH), **{name: w.opened_with({}) for name, w in exports.items()}}
-    features = here.features(rows)
+    features = here.features(rows, exports)
     groups = groups_of(task, rows, features)
     gates = [g for g in recipe.head.gates if decidable(g, groups)]
     asked = any(g.metric not in MEASURED for g in gates)

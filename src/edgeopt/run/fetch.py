@@ -39,7 +39,7 @@ def _downloaded(plan: Plan, model: ModelSource, data: TaskData) -> dict[str, Mod
     """The checkpoints that steps name, all of them here. Raises InputError E208 where one turns out not to fit."""
     found = {name: download(source) if source.folder is None else source for name, source in plan.checkpoints.items()}
     named = [n for n in all_references(plan.recipe) if n.reference.name in found]
-    issues = [i for n in named for i in misfits(n, found[n.reference.name], plan.recipe, model, data.label_names)]
+    issues = [i for n in named for i in misfits(n, found[n.reference.name], plan.recipe, model, data)]
     if issues:
         raise InputError(issues)
     return found

@@ -50,12 +50,12 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
     automatic = written[0].place is None
     exports = {w.name if automatic or i else "candidate": w for i, w in enumerate(written)}
     files = {"baseline": Runnable(here.baseline / GRAPH), **{name: w.opened_with({}) for name, w in exports.items()}}
+    features = here.features(report, exports)
+    queries = features.ids
     answers = {
         name: here.answers(file, exports[name].folder if name in exports else here.baseline, name)
         for name, file in files.items()
     }
-    features = here.features(report)
-    queries = features.ids
     latency = here.latencies(files, queries, recipe.targets)
     options = {m.subject: m.session for m in reversed(latency)}  # those of the first target
     files = {name: replace(file, settings=options[name]) for name, file in files.items()}

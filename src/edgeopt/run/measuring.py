@@ -16,6 +16,7 @@ from edgeopt.measure.accuracy import answers_of, largest_difference, outputs_of
 from edgeopt.measure.emissions import country_of
 from edgeopt.measure.energy import measure_energy
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise
+from edgeopt.measure.queries import same_queries
 from edgeopt.models.files import GRAPH
 from edgeopt.recipe.load import Recipe
 from edgeopt.results.model import Emissions, Starts, SubjectName
@@ -27,7 +28,7 @@ from edgeopt.store.facts import Fact
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.answered import checked
-from edgeopt.tasks.encode import Encoder, Features, Ids, length
+from edgeopt.tasks.encode import Features, Ids, length
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ class Measuring:
         """
         return outputs_of(graph, folder, self.report, self.task, self.progress, title, options)
 
-    def features(self, rows: Split) -> Features:
-        return self.task.encode(Encoder(self.baseline, self.task.spec.max_length), rows.texts)
+    def features(self, rows: Split, exports: Mapping[str, Written]) -> Features:
+        """The rows' queries, on which all of these are timed. Raises InputError E208 where one reads other tokens."""
+        folders = {name: each.folder for name, each in exports.items()}
+        return same_queries(self.task, rows, self.baseline, folders, "give a step's student the same tokenizer")
 
     def latencies(
         self,

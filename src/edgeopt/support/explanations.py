@@ -334,11 +334,12 @@ A teacher needs a trained head for the same classes in the same order. For the t
 `cosine`, `attention`, `values`) its tokens must be the student's, and its layers must be there and match: a
 list in `match` has one of the teacher's layers for each of the student's, and attention is compared head by
 head, unless `relation_heads` splits both into as many parts. Logits alone can be learned from a teacher with
-another tokenizer, where the model answers once for a whole text. A student's checkpoint needs the same
-tokenizer as the recipe's model, because both chains are measured with the same tokens.
+another tokenizer, where the model answers once for a whole text. A student's checkpoint must make the same
+tokens of the rows as the recipe's model, because both chains are timed on the same. What both tokenizers
+make of the first 2,000 rows of each split says whether they do, before anything is computed; a vocabulary
+alone does not say it. All rows that are timed are looked at again before they are.
 
-`edgeopt gate` says the same of a candidate whose tokenizer makes other tokens than the baseline's: both are
-timed on the same.""",
+`edgeopt gate` says the same of a candidate whose tokenizer makes other tokens than the baseline's.""",
     "E210": """session.json of a model's folder sets what edgeopt never sets.
 
 It holds the options of ONNX Runtime that a graph was quickest with. Some options of the runtime write

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 #: Inputs of one query: lists of token numbers, or, for a task with choices, a list of such lists.
 Ids = dict[str, list[Any]]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
+#: What of a query is tokens.
+_TOKENS = ("input_ids", "decoder_input_ids")
 _WHOLE = "save the tokenizer as the model was trained with: with its word for unknown ones and its special tokens; or mend the row"
 
 
@@ -43,12 +48,13 @@ class Encoder:
     Raises InputError E311 where it is absent or damaged, E321 where it is to cut texts at their beginning.
     """
 
-    def __init__(self, folder: Path, max_length: int) -> None:
+    def __init__(self, folder: Path, max_length: int, text: str | None = None) -> None:
+        """text: what tokenizer.json is to say, of a folder that has it in another form."""
         from tokenizers import Tokenizer
 
         self.path = folder / "tokenizer.json"
         try:
-            self.tokenizer: Any = Tokenizer.from_file(str(self.path))
+            self.tokenizer: Any = Tokenizer.from_file(str(self.path)) if text is None else Tokenizer.from_str(text)
         except Exception as error:  # the library raises bare Exception
             raise bad_input("E311", f"{self.path} is not a tokenizer: {error}") from None
         check_side(folder, self.tokenizer)
@@ -164,6 +170,20 @@ class Encoder:
         return {
             name: np.array([_padded(r[name], width[name], fill[name]) for r in rows], dtype=np.int64) for name in names
         }
+
+
+def first_other(one: Features, other: Features) -> int | None:
+    """The first row, by its number, of which two tokenizers make other tokens; None where they make the same of all."""
+    nothing: Ids = {}
+    both = enumerate(zip_longest(one.ids, other.ids, fillvalue=nothing))
+    at = next((i for i, (a, b) in both if any(a.get(name) != b.get(name) for name in _TOKENS)), None)
+    return None if at is None else [*one.rows[at:], *other.rows[at:]][0]
+
+
+def tokens_digest(queries: Sequence[Ids]) -> str:
+    """SHA-256 of the tokens of all queries."""
+    found = [[query.get(name) for name in _TOKENS] for query in queries]
+    return hashlib.sha256(json.dumps(found, separators=(",", ":")).encode()).hexdigest()
 
 
 def length(ids: Ids, name: str = "input_ids") -> int:

@@ -22,7 +22,7 @@ from edgeopt.step.transform import StepContext
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input
 from edgeopt.tasks import Task
-from edgeopt.tasks.encode import Encoder
+from edgeopt.tasks.encode import Encoder, Features, first_other
 from edgeopt.tasks.losses import LabelLoss
 from edgeopt.training.distill_terms import (
     cosine_loss,
@@ -223,9 +223,7 @@ def _answers(
             f"the teacher reads the rows in {len(inputs)} windows, and the student in {len(asked)}",
             help="give a teacher with the same tokenizer",
         )
-    if (spec.layered or a_token or writes) and any(
-        x["input_ids"] != y["input_ids"] for x, y in zip(inputs, asked, strict=True)
-    ):
+    if (spec.layered or a_token or writes) and first_other(features, Features(asked, features.rows)) is not None:
         raise bad_input(
             "E208",
             "the teacher's tokenizer makes other tokens than the student's",

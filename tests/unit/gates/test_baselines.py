@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 from helpers import tiny_task, write_rows
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from edgeopt.data import load_data, load_reported
 from edgeopt.gates.artifact import find_artifact
 from edgeopt.gates.baseline_file import check_fits
 from edgeopt.gates.of_model import Against, _check_order, _names, _no_baseline
 from edgeopt.gates.request import Request
+from edgeopt.measure.queries import queries_of
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError
+from edgeopt.tasks.encode import tokens_digest
 
 
 def model(*labels: str, graph: str = "a") -> Any:
@@ -94,6 +98,9 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
     def asked() -> Request:
         return Request("r", model_spec, spec, (), (), tmp_path, resolved, lambda at: None)
 
+    Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    candidate = model()
+    candidate.folder = tmp_path
     outputs = [[1.0, 0.0] if label == 0 else [0.0, 1.0] for label in rows.labels]
     measured = SimpleNamespace(
         type=spec.type,
@@ -102,6 +109,7 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
         split=rows.name,
         fingerprint=rows.fingerprint,
         encoding=dict(task.key()),
+        tokens=None,
     )
     train = load_data(spec, tmp_path).with_classes(task.names).train.fingerprint
 
@@ -115,8 +123,13 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
             outputs=outputs,
             subject=SimpleNamespace(metrics={}),
         )
-        return check_fits(made, Path("b.json"), asked(), model(), rows, task)
+        return check_fits(made, Path("b.json"), asked(), candidate, rows, task)
 
+    assert told(train) == []
+    measured.tokens = "f" * 64  # of what the baseline reads, where a step may bring another tokenizer
+    with pytest.raises(InputError, match=r"E133.*of another tokenizer"):
+        told(train)
+    measured.tokens = tokens_digest(queries_of(task, rows, tmp_path).ids)
     assert told(train) == []
     assert "are not in the file" in told(None)[0]
     with pytest.raises(InputError, match=r"E133(.|\n)*train rows +0000"):
