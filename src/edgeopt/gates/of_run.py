@@ -12,6 +12,7 @@ from edgeopt.gates.evidence import Evidence, read_evidence
 from edgeopt.gates.notes import evidence_notes, warnings
 from edgeopt.gates.request import Request, target_of
 from edgeopt.gates.rows_of_run import damaged, other_rows, recipe_folders
+from edgeopt.gates.same_recipe import another_recipe
 from edgeopt.gates.seen import seen_by
 from edgeopt.gates.slices import LABEL, LENGTH
 from edgeopt.results.changes import changes
@@ -30,9 +31,11 @@ TASK = "task"
 def regate(run: Run, asked: Request, own: Request) -> Decisions:
     """The gates of `asked`, decided on what the run measured. own: what the run itself was asked.
 
-    Raises InputError E115 for evidence that cannot be read, E118 where a gate asks for what the run did not measure: on
-    these rows, with such a target.
+    Raises InputError E115 for evidence that cannot be read, E118 for the recipe of another model, and where a gate asks
+    for what the run did not measure: on these rows, with such a target.
     """
+    if asked is not own and (other := another_recipe(run, asked, own)):
+        raise InputError(other)
     evidence = read_evidence(
         run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate
     )
@@ -108,32 +111,19 @@ def _aimed(spec: GateSpec, asked: Request) -> GateSpec:
 
 
 def _unlike(run: Run, asked: Request, own: Request) -> list[Issue]:
-    """Whether what the run answered is no answer to what is asked: another task, other preprocessing or other rows."""
+    """Whether what the run answered is no answer to what is asked, as the rows are others."""
     if not any(
         spec.metric not in MEASURED or TASK in (spec.sequence, _aimed(spec, asked).sequence) for spec, _ in asked.gates
     ):
         return []
-    differing = [
-        f"task.{name}: {getattr(own.task, name)} → {getattr(asked.task, name)}"
-        for name in _ENCODING
-        if getattr(own.task, name) != getattr(asked.task, name)
-    ]
-    if not differing and (other := _other_rows(run, asked, own)):
-        differing = [f"{other}: the fingerprint of {_shown(asked)} is another"]
-    if not differing:
+    other = _other_rows(run, asked, own)
+    if other is None:
         return []
-    return [
-        Issue(
-            "E118",
-            f"the run was not measured on what the recipe asks: {'; '.join(differing)}",
-            asked.place(("task",)),
-            "apply the recipe",
-        )
-    ]
+    what = f"{other}: the fingerprint of {_shown(asked)} is another"
+    message = f"the run was not measured on what the recipe asks: {what}"
+    return [Issue("E118", message, asked.place(("task",)), "apply the recipe")]
 
 
-#: What of a task decides, besides the rows, what a model answers and what it is held against.
-_ENCODING = ("type", "max_length", "window_stride", "target_length", "pairs")
 #: What decides which rows there are.
 _ROWS = ("dataset", "text", "choices", "label", "labels", "report", "leaks", "missing_label")
 

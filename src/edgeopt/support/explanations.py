@@ -123,7 +123,11 @@ floating-point numbers in another order: a lock holds on the kind of machine tha
 sequence length of the gate must have been in the recipe when it was applied. Apply the recipe again;
 only the measuring is done anew. `edgeopt gate ARTIFACT --against FILE` measures the model and takes the
 baseline's figures from the file: measure that anew with `edgeopt baseline`, with the recipe as it is now.
-Torch runs no finished model, so a gate with `against: torch` needs such a file.""",
+Torch runs no finished model, so a gate with `against: torch` needs such a file.
+
+With --recipe the gates may be another recipe's, but not the model: one that names another, or other baseline,
+steps, exports, seed, lengths or training data, is not what the run was made by, and a verdict on the run is none
+on it. A model that is here is known by its files, however its path is written.""",
     "E119": """The matrix does not fit the recipe.
 
 An axis without a variant, a variant that changes a step which no cell has, an `exclude` that names none of
