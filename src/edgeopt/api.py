@@ -100,13 +100,15 @@ class Planned:
 class Gated:
     """Gates that `gate` decided, each with its verdict and reason.
 
-    name: of the recipe. warnings: what stands beside the verdict.
+    name: of the recipe. warnings: what stands beside the verdict. model: the file that was gated, and what it was
+    compared with.
     """
 
     name: str
     gates: Sequence[Gate]
     warnings: Sequence[str]
     notes: Sequence[str]
+    model: str
 
     @property
     def verdict(self) -> Verdict:
@@ -372,7 +374,7 @@ def gate(
             found = gate_artifact(
                 asked, artifact, find_against(None if against is None else _path(against)), shown, max_seconds
             )
-        return Gated(asked.name, found.gates, found.warnings, found.notes)
+        return Gated(asked.name, found.gates, found.warnings, found.notes, found.model)
 
 
 def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -> Comparison:

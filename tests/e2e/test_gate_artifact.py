@@ -121,8 +121,34 @@ def test_times_of_another_tokenizers_tokens_are_not_compared(made: Made, tmp_pat
     arguments = ("gate", other, "--recipe", made.run.recipe, "--against", made.fp32, "--json")
     done = edgeopt(*arguments)
     assert done.code == 2 and "E208" in done.out and "first of row 1" in done.out
-    done = edgeopt(*arguments, "--set", "gates=[{metric: accuracy, max_drop: 1}]")
-    assert "E208" not in done.out, "what is not timed has its own tokens"
+    done = edgeopt(*arguments, "--set", "gates=[{metric: accuracy, max_drop: 0.9}]")
+    assert done.code != 2 and "E208" not in done.out, "what is not timed has its own tokens"
+
+
+def test_a_model_that_is_compared_with_itself_does_not_pass(made: Made, tmp_path: Path) -> None:
+    import xml.etree.ElementTree as ET
+
+    absolute, compares = "{metric: size, max_mb: 1000}", "{metric: accuracy, max_drop: 0.9}"
+    for baseline in (made.fp32, made.file):
+        arguments = (
+            "gate",
+            made.fp32,
+            "--recipe",
+            made.run.recipe,
+            "--against",
+            baseline,
+            "--junit",
+            tmp_path / "g.xml",
+        )
+        done = edgeopt(*arguments, "--set", f"gates=[{absolute}, {compares}]")
+        assert done.code == 4 and "the baseline is the candidate itself" in done.out, done
+        assert done.out.startswith("model: fp32/onnx/model.onnx against "), done.out
+        told = ET.parse(tmp_path / "g.xml").getroot().find(".//property")
+        assert told is not None and (told.get("value") or "").startswith("fp32/onnx/model.onnx against ")
+        done = edgeopt(*arguments, "--set", f"gates=[{absolute}]", "--json")
+        assert (done.code, done.json["warnings"]) == (0, []), done
+    named = edgeopt("gate", made.run.out, "--json").json["model"]
+    assert named == json.loads((made.run.out / "report.json").read_text())["candidate"]["artifact"]
 
 
 def test_the_recipe_of_the_run_is_the_default(made: Made) -> None:
@@ -385,4 +411,4 @@ def test_apply_and_gate_tell_a_ci_server(made: Made, tmp_path: Path, monkeypatch
     assert annotation.startswith(where), annotation
     summary = (tmp_path / "summary.md").read_text()
     assert summary.startswith("before\n\n## edgeopt: tiny: fail\n") and "size max_mb 1e-06" in summary
-    assert [len(c) for c in ET.parse(tmp_path / "new/gates.xml").getroot()[0]] == [1, 1]
+    assert [len(c) for c in ET.parse(tmp_path / "new/gates.xml").getroot()[0].iter("testcase")] == [1, 1]

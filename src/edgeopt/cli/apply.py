@@ -58,7 +58,7 @@ def command(
     from edgeopt import api
     from edgeopt.gates.decide import EXIT_CODES
     from edgeopt.recipe.expand import Grid
-    from edgeopt.report.suite import Suite
+    from edgeopt.report.suite import Suite, suite_of
     from edgeopt.run.matrix import exit_code
     from edgeopt.run.processes import is_main
 
@@ -79,8 +79,7 @@ def command(
         cells = api.apply_cells(loaded, **told)
         show_finished(cells, as_json=as_json)
         suites = [
-            Suite(r.cell.recipe.head.name, *((r.run.gates, r.reason, r.run.warnings) if r.run else ([], r.reason)))
-            for r in cells.results
+            suite_of(r.run.report) if r.run else Suite(r.cell.recipe.head.name, [], r.reason) for r in cells.results
         ]
         publish(suites, recipe, junit, github=github)
         return exit_code(cells.results)
@@ -88,7 +87,7 @@ def command(
     if not is_main():
         return 0
     report = run.report
-    publish([Suite(report.recipe.name, report.gates, warnings=report.warnings)], recipe, junit, github=github)
+    publish([suite_of(report)], recipe, junit, github=github)
     if as_json:
         head = {"verdict": report.verdict, "kept": run.kept, "report": str(run.folder / "report.json")}
         print_json({**head, **report.model_dump(mode="json", include={"gates", "warnings"})})

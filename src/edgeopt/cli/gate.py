@@ -67,18 +67,18 @@ def command(
     make_way(junit)
     found = api.gate(path, recipe=recipe, set=overrides, against=against, max_seconds=max_seconds, progress=not quiet)
     gates, verdict = found.gates, found.verdict
-    publish([Suite(found.name, gates, warnings=found.warnings)], recipe, junit, github=github)
+    publish([Suite(found.name, gates, warnings=found.warnings, model=found.model)], recipe, junit, github=github)
     if as_json:
         seconds = round(time.monotonic() - started, 1)
         shown = [g.model_dump(mode="json") for g in gates]
-        print_json(
-            {"verdict": verdict, "seconds": seconds, "gates": shown, "warnings": found.warnings, "notes": found.notes}
-        )
+        said = {"gates": shown, "warnings": found.warnings, "notes": found.notes}
+        print_json({"verdict": verdict, "model": found.model, "seconds": seconds, **said})
     else:
+        click.echo(f"model: {found.model}")
         for gate in gates:
             click.echo(f"{gate.verdict:<13} {in_terminal(gate, gates)}: {gate.reason}")
-        for kind, said in (("note", found.notes), ("warning", found.warnings)):
-            for line in said:
+        for kind, lines in (("note", found.notes), ("warning", found.warnings)):
+            for line in lines:
                 click.echo(f"{kind}: {line}")
         click.echo(verdict)
     return EXIT_CODES[verdict]

@@ -24,11 +24,15 @@ _UNDEFINED: tuple[Verdict, ...] = ("fail", "inconclusive")
 
 
 class Decisions(NamedTuple):
-    """Gates that were decided outside of a run, with what `apply` would say besides: warnings and notes."""
+    """Gates that were decided outside of a run, with what `apply` would say besides: warnings and notes.
+
+    model: the file that they are about, and what it was compared with.
+    """
 
     gates: list[Gate]
     warnings: list[str]
     notes: list[str]
+    model: str
 
 
 EXIT_CODES: dict[Verdict, ExitCode] = {

@@ -27,7 +27,7 @@ from edgeopt.gates.seen import Seen, seen
 from edgeopt.gates.slices import groups_of
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.measure.latency import Measured, cold_starts, measure, promise, promise_of_starts, sittings
-from edgeopt.measure.queries import same_queries
+from edgeopt.measure.queries import other_row, queries_of, same_queries
 from edgeopt.measure.subject import subject_of
 from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Gate, Starts, Subject, SubjectName
@@ -39,7 +39,7 @@ from edgeopt.support.paths import is_there
 from edgeopt.support.progress import Progress
 from edgeopt.support.words import is_integer
 from edgeopt.tasks import Task
-from edgeopt.tasks.encode import Features, length
+from edgeopt.tasks.encode import Features, length, tokens_digest
 
 Answered = tuple[Values, float]
 #: Bounds that look at the candidate alone.
@@ -59,6 +59,10 @@ class Against:
     artifact: Artifact | None = None
     file: Baseline | None = None
     path: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        return self.artifact.shown if self.artifact else str(self.path)
 
     @property
     def elsewhere(self) -> str | None:
@@ -100,33 +104,52 @@ def gate_artifact(
         [spec for spec, _ in gates], max_seconds
     )
     found = [_decide(spec, place, evidence, against) for spec, place in gates]
+    if _with_itself(candidate, against, rows, task):
+        found = [gate if gate.kind in _ABSOLUTE else _of_itself(gate) for gate in found]
     beside = [
-        *_no_baseline(candidate, against, evidence),
+        *_quantized(against, evidence),
         *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec)),
     ]
     with progress.during("train is searched for the rows of the gates", after=1.0):
         told = seen(asked, candidate, rows) if any(s.metric not in MEASURED for s, _ in gates) else Seen(0, [])
     beside += row_warnings(rows.name, len(rows), told.leaked, rows.copied)
-    return Decisions(found, beside, [*untold, *(r for r in told.remarks if r not in beside), *evidence_notes(evidence)])
+    notes = [*untold, *(r for r in told.remarks if r not in beside), *evidence_notes(evidence)]
+    model = f"{candidate.shown} against {against.shown}" if against.path else candidate.shown
+    return Decisions(found, beside, notes, model)
 
 
-def _no_baseline(candidate: Artifact, against: Against, evidence: Evidence) -> list[str]:
-    """What stands beside a verdict where the baseline is none: the candidate itself, or a model in int8."""
-    if against.path is None:
+def _with_itself(candidate: Artifact, against: Against, rows: Split, task: Task) -> bool:
+    """Whether the baseline is the candidate: the same graph, behind a tokenizer that makes the same tokens of the rows."""
+    if against.artifact is not None:
+        same = against.artifact.digests()["graph"] == candidate.digests()["graph"]
+        return same and other_row(task, rows, against.artifact.folder, candidate.folder) is None
+    if against.file is None or against.file.graph != candidate.digests()["graph"]:
+        return False
+    tokens = against.file.task.tokens
+    if tokens is None:
+        return against.file.task.tokenizer == candidate.digests()["tokenizer"]
+    return tokens == tokens_digest(queries_of(task, rows, candidate.folder).ids)
+
+
+def _of_itself(gate: Gate) -> Gate:
+    """A gate that compares a model with itself, which cannot pass."""
+    reason = (
+        f"{gate.reason}; the baseline is the candidate itself, the same graph and the same tokens, so that nothing was "
+        "compared: give --against the FP32 model that it was made from"
+    )
+    return gate.model_copy(
+        update={"verdict": "inconclusive" if gate.verdict == "pass" else gate.verdict, "reason": reason}
+    )
+
+
+def _quantized(against: Against, evidence: Evidence) -> list[str]:
+    """What stands beside a verdict where the baseline is int8 already."""
+    if against.path is None or evidence.baseline.precision != "int8":
         return []
-    theirs = against.file.graph if against.file else against.artifact.digests()["graph"] if against.artifact else None
-    if theirs == candidate.digests()["graph"]:
-        return [
-            f"The candidate is compared with itself: {candidate.shown} and the baseline of {against.path} are the "
-            "same graph. Nothing was lost or won, and no gate that compares says anything; give --against the FP32 "
-            "model that it was made from."
-        ]
-    if evidence.baseline.precision == "int8":
-        return [
-            f"The baseline of {against.path} is int8, and a recipe's baseline is FP32: what its own quantization lost "
-            "is in no drop, and what it won in no ratio; give --against the FP32 model."
-        ]
-    return []
+    return [
+        f"The baseline, {against.shown}, is int8, and a recipe's baseline is FP32: what its own quantization lost is "
+        "in no drop, and what it won in no ratio; give --against the FP32 model."
+    ]
 
 
 def _names(asked: Request, candidate: Artifact, against: Against) -> Sequence[str]:

@@ -65,7 +65,8 @@ def regate(run: Run, asked: Request, own: Request) -> Decisions:
         *warnings(evidence, looked_at((spec for spec, _ in gates), own.task)),
         *row_warnings(rows.split, rows.rows, told.leaked, rows.copied or 0),
     ]
-    return Decisions(decided, beside, [*(r for r in told.remarks if r not in beside), *evidence_notes(evidence)])
+    notes = [*(r for r in told.remarks if r not in beside), *evidence_notes(evidence)]
+    return Decisions(decided, beside, notes, run.report.candidate.artifact)
 
 
 def _check_metric(metric: str, evidence: Evidence, folder: Path) -> None:

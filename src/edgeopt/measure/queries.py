@@ -22,17 +22,16 @@ def same_queries(task: Task, rows: Split, baseline: Path, others: Mapping[str, P
     Raises InputError E208 where the tokenizer of one makes other tokens: with those it is slower or quicker than on the
     baseline's.
     """
-    found = queries_of(task, rows, baseline)
     for name, folder in others.items():
-        row = other_row(task, rows, found, baseline, folder)
+        row = other_row(task, rows, baseline, folder)
         if row is not None:
             what = f"the {name}'s tokenizer makes other tokens of the rows than the baseline's, first of row {row + 1}"
             raise bad_input("E208", f"{what} of {rows.name}, and both are timed on the same", help=help)
-    return found
+    return queries_of(task, rows, baseline)
 
 
-def other_row(task: Task, rows: Split, found: Features, baseline: Path, other: Path) -> int | None:
-    """The first row of which the other's tokenizer makes other tokens than those found with the baseline's."""
+def other_row(task: Task, rows: Split, baseline: Path, other: Path) -> int | None:
+    """The first row of which the other's tokenizer makes other tokens than the baseline's."""
     if baseline.joinpath("tokenizer.json").read_bytes() == other.joinpath("tokenizer.json").read_bytes():
         return None
-    return first_other(found, queries_of(task, rows, other))
+    return first_other(queries_of(task, rows, baseline), queries_of(task, rows, other))

@@ -72,6 +72,8 @@ def summary(suites: Sequence[Suite]) -> str:
     for suite in suites:
         parts.append(f"## edgeopt: {escape(suite.name)}: {suite.verdict}{', with a warning' * bool(suite.warnings)}")
         parts += [f"**Warning:** {escape(warning)}" for warning in suite.warnings]
+        if suite.model:
+            parts.append(f"Model: {escape(suite.model)}")
         if suite.problem:
             parts.append(escape(suite.problem))
         elif suite.gates:

@@ -32,6 +32,9 @@ def junit(suites: Sequence[Suite]) -> str:
         cases = ET.SubElement(
             root, "testsuite", {"name": _text(suite.name), **{name: str(count) for name, count in counts.items()}}
         )
+        if suite.model:
+            about = ET.SubElement(cases, "properties")
+            ET.SubElement(about, "property", name="model", value=_text(suite.model))
         for gate in suite.gates:
             case = _case(cases, suite, title(gate))
             if gate.verdict == "pass":

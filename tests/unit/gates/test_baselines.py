@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import tiny_task, write_rows
+from helpers import classification, tiny_task, write_rows
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from edgeopt.data import load_data, load_reported
+from edgeopt.data import Split, load_data, load_reported
 from edgeopt.gates.artifact import find_artifact
 from edgeopt.gates.baseline_file import check_fits
-from edgeopt.gates.of_model import Against, _check_order, _names, _no_baseline
+from edgeopt.gates.of_model import Against, _check_order, _names, _of_itself, _quantized, _with_itself
 from edgeopt.gates.request import Request
 from edgeopt.measure.queries import queries_of
+from edgeopt.results.model import Gate
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError
 from edgeopt.tasks.encode import tokens_digest
@@ -75,17 +77,58 @@ def test_two_orders_are_refused(ours: tuple[str, ...], theirs: tuple[str, ...], 
 
 
 @pytest.mark.parametrize("as_file", [True, False])
-def test_a_baseline_that_is_none_is_said(as_file: bool) -> None:
-    def said(graph: str, precision: str) -> list[str]:
-        against: dict[str, Any] = (
-            {"file": SimpleNamespace(graph=graph)} if as_file else {"artifact": model(graph=graph)}
-        )
+def test_a_baseline_that_is_int8_is_said(as_file: bool) -> None:
+    def said(precision: str) -> list[str]:
+        against: dict[str, Any] = {"file": SimpleNamespace()} if as_file else {"artifact": model()}
         evidence: Any = SimpleNamespace(baseline=SimpleNamespace(precision=precision))
-        return _no_baseline(model(graph="a"), Against(path=Path("base"), **against), evidence)
+        return _quantized(Against(path=Path("base"), **against), evidence)
 
-    assert "compared with itself" in said("a", "int8")[0] and "compared with itself" in said("a", "fp32")[0]
-    assert "is int8, and a recipe's baseline is FP32" in said("b", "int8")[0]
-    assert said("b", "fp32") == [] == _no_baseline(model(), Against(), ASKED)
+    assert "is int8, and a recipe's baseline is FP32" in said("int8")[0]
+    assert said("fp32") == [] == _quantized(Against(), ASKED)
+
+
+@pytest.mark.parametrize(
+    ("graph", "reads", "same"), [("a", "as it does", True), ("b", "as it does", False), ("a", "otherwise", False)]
+)
+@pytest.mark.parametrize("form", ["model", "file", "file of an earlier version"])
+def test_a_baseline_may_be_the_candidate_itself(form: str, graph: str, reads: str, same: bool, tmp_path: Path) -> None:
+    """The same graph, and the same tokens of the rows."""
+    candidate, baseline = model(), model(graph=graph)
+    for each, words in (
+        (candidate, {"x": 0, "y": 1}),
+        (baseline, {"x": 0} if reads == "otherwise" else {"x": 0, "y": 1}),
+    ):
+        each.folder = tmp_path / str(id(each))
+        each.folder.mkdir()
+        Tokenizer(WordLevel(words, unk_token="x")).save(str(each.folder / "tokenizer.json"))
+        digest = hashlib.sha256((each.folder / "tokenizer.json").read_bytes()).hexdigest()
+        each.digests = {"graph": each.digests()["graph"], "tokenizer": digest}.copy
+    rows, task = Split("validation", (("x",), ("y",)), (0, 1)), classification()
+    tokens = tokens_digest(queries_of(task, rows, baseline.folder).ids) if form == "file" else None
+    measured = SimpleNamespace(tokens=tokens, tokenizer=baseline.digests()["tokenizer"])
+    file: Any = SimpleNamespace(graph=graph, task=measured)
+    against = Against(artifact=baseline) if form == "model" else Against(file=file)
+    assert _with_itself(candidate, against, rows, task) is same
+    assert not _with_itself(candidate, Against(), rows, task)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "after"), [("pass", "inconclusive"), ("fail", "fail"), ("inconclusive", "inconclusive")]
+)
+def test_a_gate_that_compares_a_model_with_itself_does_not_pass(verdict: Any, after: str) -> None:
+    gate = Gate(
+        metric="accuracy",
+        verdict=verdict,
+        value=0.0,
+        bound=0.1,
+        kind="max_drop",
+        reason="0.8 → 0.8",
+        low=0,
+        high=0,
+        confidence=0.95,
+    )
+    found = _of_itself(gate)
+    assert found.verdict == after and "0.8 → 0.8; the baseline is the candidate itself" in found.reason
 
 
 def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path) -> None:
