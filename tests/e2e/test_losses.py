@@ -80,10 +80,10 @@ def test_the_gradient_is_that_of_the_whole_batch(
 
 
 def lopsided(folder: Path) -> Path:
-    """Rows of which one in twenty is of class 1, and hardest to tell unless classes count alike.
+    """Rows of which one in twenty is of class 1: to guess 0 is best, unless classes count alike.
 
-    All of class 1 hold a word that an eighth of class 0 holds too: who meets the word does best to guess 0, unless
-    classes count alike. Then 1 is right in all of class 1 and wrong in an eighth of class 0.
+    All of class 1 hold a word that an eighth of class 0 holds too. Where classes count alike, 1 is right in all of
+    class 1 and wrong in an eighth of class 0.
     """
     folder.mkdir()
     for split, many in (("train", 800), ("validation", 200)):

@@ -51,6 +51,7 @@ class Artifact:
 
     @property
     def shown(self) -> str:
+        """The graph's path from its folder's name on, for a reader."""
         return f"{self.folder.name}/{self.graph.relative_to(self.folder).as_posix()}"
 
     def digests(self) -> dict[str, str]:

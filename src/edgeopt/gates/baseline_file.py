@@ -89,6 +89,7 @@ class Baseline(Part):
     environment: dict[str, Any]
 
     def measured(self) -> list[Measured]:
+        """The latencies as what measures gave them. Raises ValueError where they cannot be that."""
         return [Measured.of_json(m) for m in self.latency]
 
 

@@ -136,6 +136,7 @@ class Evidence:
         return ("candidate",) if self.baseline is self.candidate else ("baseline", "candidate")
 
     def outputs(self, side: Side) -> Values:
+        """What the model of a side answered."""
         return self.baseline_logits if side == "baseline" else self.candidate_logits
 
     def broken(self, side: Side) -> str | None:

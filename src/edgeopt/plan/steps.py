@@ -55,6 +55,7 @@ class PlannedStep:
 
     @property
     def contract(self) -> Contract:
+        """What the step requires, adds and removes, with these parameters."""
         return self.transform.contract_of(self.params)
 
 
@@ -80,6 +81,7 @@ class Plan:
 
     @property
     def steps(self) -> list[PlannedStep]:
+        """The steps of both chains in the order of the building."""
         return [step for chain in self.chains.values() for step in chain]
 
 

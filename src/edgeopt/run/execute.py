@@ -48,6 +48,7 @@ class Executed:
     source: ModelSource
 
     def final(self, chain: Chain) -> State:
+        """The last state of a chain, which is exported and measured."""
         return self.chains[chain][-1].state
 
     def lowered(self, chain: Chain) -> State:

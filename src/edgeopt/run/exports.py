@@ -33,13 +33,16 @@ class Written:
 
     @property
     def path(self) -> Path:
+        """The file that is opened."""
         return self.folder / self.exported.artifact
 
     @property
     def exporter(self) -> Exporter:
+        """The exporter that wrote it."""
         return exporter(self.format)
 
     def opened_with(self, options: Mapping[str, Any]) -> Runnable:
+        """The file for opening with these options on top of its own settings."""
         return Runnable(self.path, self.format, {**self.exported.settings, **options})
 
 

@@ -48,6 +48,7 @@ class CellResult:
 
     @property
     def exit_code(self) -> ExitCode:
+        """The exit code that the cell alone would have."""
         if self.error is not None:
             return self.error.exit_code
         assert self.run is not None
@@ -59,6 +60,7 @@ class CellResult:
         return "; ".join(f"{i.code}: {i.message}" for i in self.error.issues) if self.error else ""
 
     def as_json(self) -> dict[str, Any]:
+        """The cell's entry in matrix.json."""
         found: dict[str, Any] = {
             "name": self.cell.name,
             "axes": dict(self.cell.choices),

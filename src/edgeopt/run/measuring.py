@@ -45,10 +45,12 @@ class Measuring:
 
     @cached_property
     def task(self) -> Task:
+        """The task with the classes that the data has."""
         return task_of(self.recipe.head.task, self.executed.data.label_names)
 
     @property
     def report(self) -> Split:
+        """The rows that figures are of."""
         return self.executed.data.report
 
     @property
@@ -102,6 +104,7 @@ class Measuring:
         return cold_starts(files, max(queries, key=length))
 
     def energy(self, files: dict[str, Runnable], queries: list[Ids]) -> Emissions | None:
+        """The energy of each file's answers; None where the recipe does not ask for it."""
         asked = self.recipe.head.emissions
         if not asked:
             return None

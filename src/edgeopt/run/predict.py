@@ -46,6 +46,7 @@ class Predictor:
         self._query = _opened(run)
 
     def __call__(self, texts: Iterable[object], batch_size: int) -> list[Prediction]:
+        """What the model says of each text. Raises InputError E303 or E304 for what is no text."""
         rows = [self.task.read_query(given, Place(f"texts[{i}]")) for i, given in enumerate(texts)]
         if not rows:
             return []

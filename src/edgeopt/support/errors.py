@@ -66,6 +66,7 @@ class Issue:
     context: tuple[str, ...] = field(default=())
 
     def render(self) -> str:
+        """The issue as the terminal shows it: code and message, then a line each for place, context and help."""
         lines = [f"error[{self.code}]: {self.message}"]
         if self.place:
             lines.append(f"  --> {self.place}")
@@ -75,6 +76,7 @@ class Issue:
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, object]:
+        """The issue for a program, as `--json` prints it."""
         place = self.place and {"source": self.place.source, "line": self.place.line, "column": self.place.column}
         return {"code": self.code, "message": self.message, "place": place, "help": self.help}
 

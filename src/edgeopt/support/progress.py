@@ -31,6 +31,7 @@ class Bar:
         self.started = self.shown = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
+        """How much is done, with a note such as the loss of a training."""
         self.done = done
         now = time.monotonic()
         if now - self.shown >= 15 and done < self.total:
@@ -75,6 +76,7 @@ class Progress:
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int) -> Iterator[Bar]:
+        """A bar for a piece of long work, of which `total` is to be done."""
         self._bars += 1
         try:
             if self.drawn:
@@ -87,6 +89,7 @@ class Progress:
             self._bars -= 1
 
     def say(self, text: str) -> None:
+        """A line for the reader; it also goes into the run's log."""
         log.info(text)
 
     @contextlib.contextmanager

@@ -113,6 +113,7 @@ class Reader:
             raise self.missing(path, error) from None
 
     def decode(self, data: bytes, place: Place) -> str:
+        """Bytes as UTF-8. Raises InputError."""
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError:

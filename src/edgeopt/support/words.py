@@ -34,5 +34,5 @@ def as_share(key: str, points: float) -> str:
 
 
 def is_integer(name: str) -> bool:
-    """Whether a name is a whole number, as JSON and YAML write it."""
+    """Whether a name is a whole number, of at most 18 digits."""
     return re.fullmatch(r"-?[0-9]{1,18}", name) is not None

@@ -32,6 +32,7 @@ class StepPair(NamedTuple):
 
     @property
     def any(self) -> Step:
+        """The step of the first run, or of the second alone."""
         step = self.first or self.second
         assert step is not None
         return step

@@ -73,6 +73,7 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
+        """Every metric that a row has, the usual ones first."""
         seen = dict.fromkeys(name for row in self.rows for name in row.metrics)
         return [*(n for n in USUAL if n in seen), *(n for n in seen if n not in USUAL)]
 
