@@ -1,1 +1,1 @@
-"""edgeopt's exporters, one file a runtime, found through the entry-point group `edgeopt.exporters`."""
+"""The exporters of edgeopt, one file a runtime, found through the entry-point group `edgeopt.exporters`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgeopt.export.exporter import Exported, Exporter, ExportInput, Query
 from edgeopt.export.padding import LENGTHS, lengths_of, padded
@@ -17,13 +17,16 @@ from edgeopt.store.facts import Fact, facts
 from edgeopt_exporters.files import copy_texts
 from edgeopt_exporters.module import INPUTS, example, logits_module, method
 
+if TYPE_CHECKING:
+    import torch
+
 MODEL = "model.pte"
 #: What is added to the attention of a padding token.
 _HIDDEN = -1e9
 
 
 class ExecuTorchExporter(Exporter):
-    """model.pte beside config.json and the tokenizer.
+    """Writes model.pte beside config.json and the tokenizer.
 
     The methods share their weights. The attention mask is given as what is added to the scores, shape (1, 1, 1,
     length): XNNPACK's quantizer cannot take the graph that makes it of ones and zeros.
@@ -98,20 +101,21 @@ program = Runtime.get().load_program(folder / file)
 
 def run(feeds):
     # what is added to the attention of each token: nothing, or for padding so much that it is not seen
-    feeds = {{**feeds, "attention_mask": (1 - feeds["attention_mask"][:, None, None, :]).astype(np.float32) * {_HIDDEN}}}
+    feeds = {{**feeds, "attention_mask": (1 - feeds["attention_mask"][:, None, None, :]).astype(np.float32) \
+* {_HIDDEN}}}
     loaded = program.load_method(f"length_{{feeds['input_ids'].shape[1]}}")
     return loaded.execute([torch.from_numpy(feeds[name]) for name in options["{INPUTS}"]])[0].numpy()"""
 
 
 def _prepared(feed: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
-    """The inputs in their order, the mask as what is added to the scores."""
+    """The inputs of the model in their order, the mask as what is added to the scores."""
     import numpy as np
 
     hidden = (1 - feed["attention_mask"][:, None, None, :]).astype(np.float32) * np.float32(_HIDDEN)
     return [hidden if name == "attention_mask" else feed[name] for name in names]
 
 
-def _quantized(module: Any, inputs: tuple[Any, ...]) -> Any:
+def _quantized(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.nn.Module:
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
@@ -121,4 +125,5 @@ def _quantized(module: Any, inputs: tuple[Any, ...]) -> Any:
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
     prepared = prepare_pt2e(module, quantizer)
     prepared(*inputs)
-    return convert_pt2e(prepared)
+    quantized: torch.nn.Module = convert_pt2e(prepared)
+    return quantized

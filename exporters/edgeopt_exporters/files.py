@@ -1,4 +1,4 @@
-"""What the exporters copy from a state."""
+"""The files that exporters copy from a state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeopt.store.store import State
 
 
 def copy_texts(state: State, folder: Path) -> None:
-    """config.json and the tokenizer's files."""
+    """Copy config.json and the tokenizer's files into a folder."""
     for name in (CONFIG, *TOKENIZER_FILES):
         if (state.folder / name).is_file():
             shutil.copyfile(state.folder / name, folder / name)

@@ -20,7 +20,7 @@ MODEL = "model.tflite"
 
 
 class LiteRtExporter(Exporter):
-    """model.tflite beside config.json and the tokenizer. The signatures share their weights."""
+    """Writes model.tflite beside config.json and the tokenizer. The signatures share their weights."""
 
     name = "litert"
     summary = "LiteRT (TensorFlow Lite), int8 weights"
@@ -83,4 +83,5 @@ interpreter = Interpreter(model_path=str(folder / file), num_threads=options["nu
 
 def run(feeds):
     runner = interpreter.get_signature_runner(f"length_{feeds['input_ids'].shape[1]}")
-    return next(iter(runner(**{f"args_{i}": feeds[name].astype(np.int32) for i, name in enumerate(options["inputs"])}).values()))"""
+    return next(iter(runner(**{f"args_{i}": feeds[name].astype(np.int32) \
+for i, name in enumerate(options["inputs"])}).values()))"""

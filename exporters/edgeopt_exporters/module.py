@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeopt.export.exporter import ExportInput
+
+if TYPE_CHECKING:
+    import torch
 
 #: What a file's settings call the names of its inputs, in their order.
 INPUTS = "inputs"
 
 
-def logits_module(given: ExportInput) -> tuple[Any, list[str]]:
+def logits_module(given: ExportInput) -> tuple[torch.nn.Module, list[str]]:
     """The model as a module from its inputs, by position, to logits; and the names of the inputs.
 
     Attention is computed as the graph has it.
@@ -37,7 +40,7 @@ def logits_module(given: ExportInput) -> tuple[Any, list[str]]:
     return Logits().eval(), names
 
 
-def example(names: list[str], length: int) -> dict[str, Any]:
+def example(names: list[str], length: int) -> dict[str, torch.Tensor]:
     """One text of that length, half of it padding."""
     import torch
 
@@ -48,5 +51,5 @@ def example(names: list[str], length: int) -> dict[str, Any]:
 
 
 def method(length: int) -> str:
-    """What a file calls the model for texts of that length."""
+    """The name that a file gives to the model for texts of that length."""
     return f"length_{length}"

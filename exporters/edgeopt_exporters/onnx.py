@@ -16,8 +16,10 @@ FP32, INT8, OPTIMIZED = "model.onnx", "model_quantized.onnx", "model_optimized.o
 
 
 class OnnxExporter(Exporter):
-    """config.json and tokenizer beside onnx/; int8 is `model_quantized.onnx` and float is `model.onnx`, which are the
-    names those loaders look for.
+    """Writes config.json and tokenizer beside onnx/.
+
+    int8 is `model_quantized.onnx` and float is `model.onnx`, which are the names that ONNX Runtime's users, optimum and
+    transformers.js look for.
     """
 
     name = "onnx"

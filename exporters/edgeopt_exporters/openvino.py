@@ -26,7 +26,7 @@ _SET = ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT", "ENABLE_CPU_PINNING", "I
 
 
 class OpenVinoExporter(Exporter):
-    """openvino_model.xml with its weights in openvino_model.bin beside config.json and the tokenizer.
+    """Writes openvino_model.xml with its weights in openvino_model.bin beside config.json and the tokenizer.
 
     The file has dynamic shapes; where queries are padded it is compiled for each length when it is opened.
     """
@@ -72,7 +72,7 @@ class OpenVinoExporter(Exporter):
         names = [i.any_name for i in model.inputs]
         given = {k: options[k] for k in _SET if k in options}
 
-        def compiled(length: int | None) -> Any:
+        def compiled(length: int | None) -> Query:
             if length is not None:
                 model.reshape({name: [1, length] for name in names})
             request = core.compile_model(model, "CPU", given).create_infer_request()
@@ -85,8 +85,7 @@ class OpenVinoExporter(Exporter):
 
         lengths = options.get(LENGTHS)
         if not lengths:
-            run: Query = compiled(None)
-            return run
+            return compiled(None)
         runs = {length: compiled(length) for length in lengths}
         return padded(lambda feed: runs[feed["input_ids"].shape[1]](feed), lengths)
 

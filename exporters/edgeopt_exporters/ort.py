@@ -22,9 +22,10 @@ MODEL, OPERATORS = "model.ort", "required_operators.config"
 
 
 class OrtExporter(Exporter):
-    """The graph is optimized when it is written, for the kind of processor that it is written on, and not when it is
+    """Writes model.ort and required_operators.config, which `build.py --include_ops_by_config` takes.
+
+    The graph is optimized when it is written, for the kind of processor that it is written on, and not when it is
     loaded; there the biases of int8 products become float, which on several threads is quicker.
-    required_operators.config is what `build.py --include_ops_by_config` takes.
     """
 
     name = "ort"

@@ -7,23 +7,27 @@ that MatMulInteger becomes, MatMulIntegerToFloat, adds a float one to the sums a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeopt.export.graph_files import load_graph, save_graph
+from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.tidy import drop_unused
+
+if TYPE_CHECKING:
+    from onnx import TensorProto
 
 
 def float_biases(path: Path) -> None:
-    """Rewrite, in place, the products of a graph that the runtime has optimized which have a bias and a float result."""
+    """Rewrite the products with a bias and a float result, in place, of a graph that the runtime has optimized."""
     from onnx import helper, numpy_helper
 
     model = load_graph(path)
     graph, constants = model.graph, {t.name: t for t in model.graph.initializer}
-    made: dict[str, Any] = {}
+    made: dict[str, TensorProto] = {}
 
-    def constant(name: str, values: Any) -> str:
+    def constant(name: str, values: Array) -> str:
         made[name] = numpy_helper.from_array(values, name)
         return name
 

@@ -23,8 +23,10 @@ FIELD = "transformers.js_config"
 
 
 class TransformersJsExporter(Exporter):
-    """config.json, which names the default data type, tokenizer.json, tokenizer_config.json, and onnx/ with
-    `model.onnx`, `model_quantized.onnx` (q8) or further names of the int8 graph.
+    """Writes config.json, which names the default data type, the tokenizer's files, and the graphs in onnx/.
+
+    The tokenizer's are tokenizer.json and tokenizer_config.json; the graphs are `model.onnx`, `model_quantized.onnx`
+    (q8) or further names of the int8 graph.
     """
 
     name = "transformers-js"

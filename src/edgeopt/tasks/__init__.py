@@ -13,12 +13,12 @@ __all__ = ["TASKS", "Task", "task_of", "task_type", "task_types"]
 
 
 def task_type(name: str) -> type[Task]:
-    """The class of a type's tasks, which answers what is true of all of them. Raises KeyError where there is none."""
+    """The class of a type's tasks, which knows what is true of all of them. Raises KeyError where there is none."""
     return cast(type[Task], TASKS[name])
 
 
 def task_types() -> dict[str, type[Task]]:
-    """The same of all, by name, without the plugins that cannot be used."""
+    """The classes of all types of tasks, by name, without the plugins that cannot be used."""
     return cast(dict[str, type[Task]], TASKS.usable())
 
 

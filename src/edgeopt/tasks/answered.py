@@ -1,4 +1,4 @@
-"""What a graph answers to a query, held against what the task's models answer: floats of one shape, an answer a query."""
+"""A check that a graph answers a query as the task's models do: floats of one shape, an answer a query."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def checked(run: Query, graph: Path, task: Task) -> Query:
     return query
 
 
-def _check(answer: Any, wanted: tuple[int | None, ...], graph: Path, task: Task) -> None:
-    floats = isinstance(answer, np.ndarray) and answer.dtype.kind == "f"
-    if floats and _fits(answer.shape, wanted):
+def _check(answer: object, wanted: tuple[int | None, ...], graph: Path, task: Task) -> None:
+    shape = answer.shape if isinstance(answer, np.ndarray) and answer.dtype.kind == "f" else ()
+    if shape and _fits(shape, wanted):
         return
-    if floats and wanted[-1] is not None and task.has_classes and _fits(answer.shape, (*wanted[:-1], None)):
-        what = f"'logits' has {answer.shape[-1]} numbers, and the task needs {wanted[-1]} of {', '.join(task.names)}"
+    if shape and wanted[-1] is not None and task.has_classes and _fits(shape, (*wanted[:-1], None)):
+        what = f"'logits' has {shape[-1]} numbers, and the task needs {wanted[-1]} of {', '.join(task.names)}"
         raise bad_input("E316", f"{graph}: its output {what}")
-    shape = ", ".join("any" if n is None else str(n) for n in wanted)
-    what = f"'logits' is {_told(answer)}, and {task.spec.type} needs floats of shape ({shape})"
+    needed = ", ".join("any" if n is None else str(n) for n in wanted)
+    what = f"'logits' is {_told(answer)}, and {task.spec.type} needs floats of shape ({needed})"
     raise bad_input("E131", f"{graph}: its output {what}", help=_HELP)
 
 
@@ -49,7 +49,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-def _told(answer: Any) -> str:
+def _told(answer: object) -> str:
     if not isinstance(answer, np.ndarray):
         return f"no array, but {type(answer).__name__}"
     kind = "words" if answer.dtype.kind in "OUS" else str(answer.dtype)

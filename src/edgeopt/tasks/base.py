@@ -22,6 +22,8 @@ from edgeopt.tasks.encode import Encoder, Features, Ids, length
 from edgeopt.tasks.losses import LabelLoss, WeightedCrossEntropy
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from edgeopt.tasks.split import Split
 
 Values = np.ndarray[Any, np.dtype[Any]]
@@ -30,16 +32,18 @@ Feed = dict[str, Values]
 Run = Callable[[Feed], Values]
 #: What a model says of a row: a class, a tag for each word, a score, or a text, None where it could write none.
 Answer = str | float | tuple[str, ...] | None
+#: A checked label: a class, a score, a text, or a number for each of the row's parts.
+Label = str | float | tuple[int, ...]
 #: A label that the loss leaves out.
 IGNORED = -100
 
 
 class Task(ABC):
-    """Base of every task; `names` are the classes, in the order of their numbers, as the train split or the recipe has
-    them.
+    """Base of every task: how it reads rows, encodes them, and measures what a model gives for them.
 
-    A row is a tuple of texts and a label. `encode` makes queries of rows, the model gives an output for each query, and
-    `gather` makes one output a row of them. Labels and outputs of a split are arrays whose first axis is the rows.
+    names: the classes, in the order of their numbers, as the train split or the recipe has them. A row is a tuple of
+    texts and a label. `encode` makes queries of rows, the model gives an output for each query, and `gather` makes one
+    output a row of them. Labels and outputs of a split are arrays whose first axis is the rows.
     """
 
     #: The class of transformers that brings the head.
@@ -103,7 +107,9 @@ class Task(ABC):
     pipeline: ClassVar[str | None] = None
 
     def __init__(self, spec: TaskSpec, names: Sequence[str] = (), *, stated: bool = True) -> None:
-        """stated: whether the order of the names was stated, so that a number in the data may stand for one; not where
+        """Make the task of a recipe's `task`.
+
+        stated: whether the order of the names was stated, so that a number in the data may stand for one; not where
         they were found in the rows.
         """
         self.spec, self.names, self.stated = spec, tuple(names), stated
@@ -127,8 +133,10 @@ class Task(ABC):
         return tuple([columns.text(row[c], c, place) for c in self.columns])
 
     def read_query(self, given: object, place: Place) -> Texts:
-        """The texts of a row as a program gives them: a text, several in the order of the recipe's columns, or a
-        mapping from columns. Raises InputError E303 or E304.
+        """The texts of a row as a program gives it.
+
+        given: a text, several in the order of the recipe's columns, or a mapping from columns. Raises InputError E303
+        or E304.
         """
         names = self.spec.columns
         if isinstance(given, Mapping):
@@ -148,20 +156,23 @@ class Task(ABC):
         return self.texts(row, place)
 
     def read_unlabelled(self, row: columns.Cells, place: Place) -> Sequence[columns.Raw]:
-        """The same of a row whose label, if it has one, is not read. Raises InputError E303 or E304."""
+        """The rows of the task that a row of the data gives whose label, if it has one, is not read.
+
+        Raises InputError E303 or E304.
+        """
         columns.require(row, self.spec.columns, place)
         return [(self.texts(row, place), None, place)]
 
-    def blank(self, texts: Texts) -> Any:
+    def blank(self, texts: Texts) -> Label:
         """What stands in the place of the label where a row has none; no loss may look at it."""
         return 0
 
     def read_all(self, row: columns.Cells, place: Place) -> Sequence[columns.Raw]:
-        """What a row of the data gives: one row of the task, unless the data are documents."""
+        """The rows of the task that a row of the data gives: one, unless the data are documents."""
         return [self.read(row, place)]
 
     def read_plain(self, rows: Sequence[columns.Cells], places: Sequence[Place]) -> list[columns.Raw] | None:
-        """What `read_all` gives for all these rows, where each is right at first sight; else None.
+        """The rows of the task that `read_all` gives for all these rows, where each is right at first sight; else None.
 
         It is a few times as quick as reading them one by one, and says nothing of what is wrong.
         """
@@ -189,16 +200,16 @@ class Task(ABC):
         return self.classes(rows, None)
 
     @abstractmethod
-    def label(self, raw: object, place: Place) -> Any:
-        """The checked label as plain data: a number, or a tuple of numbers. Raises InputError E304."""
+    def label(self, raw: object, place: Place) -> Label:
+        """The checked label as plain data. raw: as `read` gives it. Raises InputError E304."""
 
-    def labels(self, rows: Sequence[columns.Raw]) -> tuple[Any, ...]:
+    def labels(self, rows: Sequence[columns.Raw]) -> tuple[Label, ...]:
         """The checked labels of a split's rows. Raises InputError E304."""
         return tuple([self.label(label, place) for _, label, place in rows])
 
     @cached_property
     def number(self) -> columns.ClassNumbers:
-        """The number of a class, from a label."""
+        """Finds the number of a class from a label."""
         return columns.ClassNumbers(self.names, by_number=self.stated)
 
     def documents(self, labels: Sequence[Any]) -> tuple[int, ...]:
@@ -212,7 +223,7 @@ class Task(ABC):
 
     @property
     def head(self) -> str:
-        """How the name of a model class with the task's head ends."""
+        """The end of the name of a model class with the task's head."""
         return self.auto_class.removeprefix("AutoModel")
 
     @property
@@ -226,7 +237,7 @@ class Task(ABC):
         return len(self.spec.columns)
 
     def head_options(self) -> dict[str, Any]:
-        """What of the model's config follows from the task."""
+        """The options of the model's config that follow from the task."""
         names = dict(enumerate(_shown(self.names)))
         return {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
 
@@ -246,9 +257,11 @@ class Task(ABC):
                 help=f"families: {families}",
             )
 
-    def load(self, folder: Path) -> tuple[Any, list[str], list[str]]:
-        """The model of a checkpoint with the task's head, and the names of the weights that the checkpoint did not
-        have, and of those that it has and no module takes. Random ones are torch's. Raises what transformers raises.
+    def load(self, folder: Path) -> tuple[PreTrainedModel, list[str], list[str]]:
+        """(model, missing, unused): the model of a checkpoint with the task's head, and names of weights.
+
+        missing: those that the checkpoint did not have, whose random values are torch's. unused: those that it has and
+        no module takes. Raises what transformers raises.
         """
         import transformers
 
@@ -269,7 +282,7 @@ class Task(ABC):
         return Features(encoder.ids(texts), list(range(len(texts))))
 
     def targets(self, features: Features, labels: Sequence[Any]) -> list[Any]:
-        """What the model is trained towards, for each query."""
+        """The target that the model is trained towards, for each query."""
         return [labels[row] for row in features.rows]
 
     def class_numbers(self, labels: Sequence[Any]) -> Sequence[int]:
@@ -289,7 +302,7 @@ class Task(ABC):
         return rows, features
 
     def collator(self, encoder: Encoder) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-        """Pads a batch to its own longest query."""
+        """A function that makes a batch of queries, padded to the longest of them."""
         import torch
 
         def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -329,7 +342,7 @@ class Task(ABC):
         return run(feed)[0]
 
     def answer_batch(self, run: Run, queries: Sequence[Ids], encoder: Encoder) -> list[Any]:
-        """The same of several queries at once, padded to the longest."""
+        """The output of each of several queries, asked at once and padded to the longest."""
         return list(run(encoder.pad(queries)))
 
     def gather(self, outputs: Sequence[Values], features: Features) -> Values:
@@ -349,39 +362,37 @@ class Task(ABC):
         """One array of the rows' labels."""
         return np.array(labels)
 
-    def plain_label(self, label: Any) -> Any:
-        """A label of that array as JSON has it."""
+    def plain_label(self, label: Any) -> object:
+        """A label of the array that `stack_labels` makes, as JSON has it."""
         return int(label)
 
-    def plain_output(self, output: Any, label: Any) -> Any:
-        """An output of the rows' array as JSON has it. label: the one of its row."""
+    def plain_output(self, output: Any, label: object) -> object:
+        """An output of the array that `stack` makes, as JSON has it. label: the one of its row."""
         return [float(x) for x in output]
 
     # what was written, read back
 
     @property
     def output_shape(self) -> Any:
-        """What `plain_output` gives, as pydantic checks it: a number a class, or the one score."""
+        """The type of what `plain_output` gives, as pydantic checks it: a number a class, or the one score."""
         count = len(self.names) or 1
         return Annotated[list[float], Field(min_length=count, max_length=count)]
 
     @property
     def label_shape(self) -> Any:
-        """The same of `plain_label`: the number of a class."""
+        """The type of what `plain_label` gives, as pydantic checks it: the number of a class."""
         return Annotated[int, Field(ge=0, lt=len(self.names))]
 
-    def fits(self, label: Any, output: Any) -> bool:
-        """Whether an output of that shape may be one of the row with that label."""
+    def fits(self, label: object, output: object) -> bool:
+        """Whether an output may be one of the row with that label. Both are as JSON has them, in their shapes."""
         return True
 
     @abstractmethod
     def predict(self, outputs: Values) -> Values:
-        """Class numbers or scores."""
+        """The class numbers or scores that the outputs stand for."""
 
     def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
-        """What the outputs say of each row, in the words of its labels, and with which probability, where there is one
-        of each class.
-        """
+        """(answer in the words of the labels, probability) for each row; None where a class has no probability."""
         return [(told, None) for told in self.predict(outputs).tolist()]
 
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
@@ -393,7 +404,7 @@ class Task(ABC):
 
     @property
     def selection_metric(self) -> str:
-        """What a checkpoint is selected by on the rows held out: the first metric, or the loss."""
+        """The metric that a checkpoint is selected by on the rows held out: the first one, or the loss."""
         return "loss" if self.selects_by_loss else self.spec.metric_names[0]
 
     @abstractmethod
@@ -407,12 +418,12 @@ class Task(ABC):
     def more_rows(
         self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float
     ) -> Callable[[float], Bounds]:
-        """The difference's bounds on so many times as many rows like these."""
+        """The bounds that the difference would have on so many times as many rows like these, by that factor."""
         return partial(scaled, self.difference(metric, labels, base, candidate, confidence))
 
     @property
     def slice_metric(self) -> str | None:
-        """What slices of the rows are compared by; None for a task whose rows are not measured apart."""
+        """The metric that slices of the rows are compared by; None for a task whose rows are not measured apart."""
         return self.spec.metric_names[0] if self.spec.sliceable else None
 
     @abstractmethod
@@ -449,9 +460,7 @@ class Task(ABC):
 
     @property
     def information(self) -> str | None:
-        """The metric that is 0 of any answer that reads nothing, however often it answers what; None where there is
-        none.
-        """
+        """The metric that is 0 of any answer that reads nothing, however often it answers what; None: there is none."""
         return None
 
     def metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
@@ -459,8 +468,9 @@ class Task(ABC):
         return {name: self.measure(name, labels, outputs) for name in self.spec.metric_names}
 
     def extra_metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
-        """Of accuracy, precision, recall and f1 those that the task has and the recipe does not ask for: for comparing
-        runs. Gates do not see them.
+        """Those of accuracy, precision, recall and f1 that the task has and the recipe does not ask for.
+
+        They are for comparing runs, and gates do not see them.
         """
         names = [
             n
@@ -470,11 +480,11 @@ class Task(ABC):
         return {name: self.measure(name, labels, outputs) for name in names}
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:
-        """What a reader of the figures should know of the rows. outputs: the candidate's."""
+        """Sentences that a reader of the figures should know about the rows. outputs: the candidate's."""
         return []
 
     def key(self) -> Mapping[str, Any]:
-        """What of the encoding decides a step's result, besides the rows."""
+        """The settings of the encoding that decide a step's result, besides the rows."""
         stride = self.spec.window_stride
         return {"max_length": self.spec.max_length, **({"window_stride": stride} if stride is not None else {})}
 

@@ -55,7 +55,8 @@ def in_heads_order(
             return tuple(classes)  # numbers in their order; another count is refused as such
     elif unnamed:
         raise _differ(
-            "the model's trained head does not name its classes, and those of the rows are words: nothing says which is which",
+            "the model's trained head does not name its classes, and those of the rows are words: "
+            "nothing says which is which",
             classes,
             head,
             source,
@@ -71,7 +72,8 @@ def in_heads_order(
             head,
             source,
             place,
-            "state task.labels in the order of the head's outputs, with the names that the rows have; or start from the bare encoder",
+            "state task.labels in the order of the head's outputs, with the names that the rows have; "
+            "or start from the bare encoder",
         )
     return tuple(spelled.get(low, name) for low, name in zip(ours, head, strict=True))
 

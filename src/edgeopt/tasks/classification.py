@@ -12,12 +12,12 @@ from edgeopt.statistics.bounds import Bounds, paired_proportions
 from edgeopt.statistics.metric_bounds import metric_bounds, metric_difference
 from edgeopt.support.errors import Place
 from edgeopt.tasks import columns
-from edgeopt.tasks.base import Answer, Task, Values
+from edgeopt.tasks.base import Answer, Label, Task, Values
 from edgeopt.tasks.metrics import METRICS
 
 
 class Classification(Task):
-    """One logit a class; the largest is the answer."""
+    """A class for a text or a pair: one logit a class, of which the largest is the answer."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     known_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "precision", "recall", "matthews")
@@ -35,7 +35,7 @@ class Classification(Task):
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         return list(given or columns.classes_of((label, place) for _, label, place in rows))
 
-    def label(self, raw: object, place: Place) -> int:
+    def label(self, raw: object, place: Place) -> Label:
         return self.number(raw, place)
 
     def head_options(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Classification(Task):
         return lambda times: paired_proportions(gained * times, lost * times, len(labels) * times, confidence)
 
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
-        """Always the most frequent class; of two also always class 1, which is the best that is known of F1."""
+        """Outputs that answer always the most frequent class; of two also always class 1, the best known of F1."""
         classes = outputs.shape[-1]
         often = int(np.bincount(labels.astype(int), minlength=classes).argmax())
         return {
@@ -81,8 +81,10 @@ class Classification(Task):
         return self.names[number] if number < len(self.names) else str(number)
 
     def judged_by(self, metric: str) -> str:
-        """Precision, recall and macro averages of a guess depend on how often it guesses which class, and recall is 1
-        where every answer is yes; Matthews' correlation of any guess is 0.
+        """Matthews' correlation in place of precision, recall and macro averages.
+
+        Those of a guess depend on how often it guesses which class, and recall is 1 where every answer is yes;
+        Matthews' correlation of any guess is 0.
         """
         return metric if metric == "accuracy" or (metric == "f1" and len(self.names) == 2) else "matthews"
 

@@ -1,5 +1,6 @@
-"""Links between mentions to clusters, and MUC, B³ and CEAFe of clusters: the CoNLL-2012 score (Pradhan et al. 2014,
-Scoring coreference partitions of predicted mentions, sections 2 and 3).
+"""Clusters out of links between mentions, and MUC, B³ and CEAFe of clusters: the CoNLL-2012 score.
+
+Pradhan et al. 2014, "Scoring coreference partitions of predicted mentions", sections 2 and 3.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def best_first(links: Iterable[tuple[int, int, float]]) -> dict[int, int]:
 
 
 def clusters(cluster_of: Mapping[int, int]) -> Clusters:
-    """Mentions of the same cluster. One that is alone makes none: CoNLL-2012 does not annotate them."""
+    """The clusters out of the cluster of each mention. One that is alone makes none, as CoNLL-2012 annotates none."""
     found: dict[int, set[int]] = {}
     for mention, cluster in cluster_of.items():
         found.setdefault(cluster, set()).add(mention)
@@ -43,7 +44,7 @@ def clusters(cluster_of: Mapping[int, int]) -> Clusters:
 
 
 def muc(key: Clusters, response: Clusters) -> Sums:
-    """Links that are right, of those that hold the clusters together (Vilain et al. 1995)."""
+    """MUC: the links that are right, of those that hold the clusters together (Vilain et al. 1995)."""
     return (*_links(key, response), *_links(response, key))
 
 
@@ -56,7 +57,7 @@ def _links(clusters: Clusters, others: Clusters) -> tuple[float, float]:
 
 
 def b_cubed(key: Clusters, response: Clusters) -> Sums:
-    """For each mention the share of its cluster that is right (Bagga and Baldwin 1998)."""
+    """B³: the share of its cluster that is right, for each mention (Bagga and Baldwin 1998)."""
     return (*_shares(key, response), *_shares(response, key))
 
 
@@ -65,7 +66,7 @@ def _shares(clusters: Clusters, others: Clusters) -> tuple[float, float]:
 
 
 def ceaf_e(key: Clusters, response: Clusters) -> Sums:
-    """Similarity of the clusters in the best one-to-one alignment (Luo 2005, with his φ4)."""
+    """CEAFe: the similarity of the clusters in the best one-to-one alignment (Luo 2005, with his φ4)."""
     from scipy.optimize import linear_sum_assignment
 
     similar = np.array([[2 * len(k & r) / (len(k) + len(r)) for r in response] for k in key]).reshape(
@@ -76,12 +77,12 @@ def ceaf_e(key: Clusters, response: Clusters) -> Sums:
 
 
 def sums(key: Clusters, response: Clusters) -> Values:
-    """What a document adds to the three metrics, shape (12,)."""
+    """The sums that a document adds to MUC, B³ and CEAFe, shape (12,)."""
     return np.array([metric(key, response) for metric in (muc, b_cubed, ceaf_e)]).ravel()
 
 
 def conll_f1(counts: Values) -> Values:
-    """The mean of the three F1, of such sums: (draws, 12) to (draws,)."""
+    """The mean of the F1 of MUC, B³ and CEAFe, out of what `sums` gives: (draws, 12) to (draws,)."""
     found, key, right, response = np.moveaxis(counts.reshape(-1, 3, 4), 2, 0)
     recall, precision = ratio(found, key), ratio(right, response)
     values: Values = ratio(2 * precision * recall, precision + recall).mean(1)

@@ -126,8 +126,9 @@ def classes_of(labels: Iterable[tuple[Any, Place]]) -> list[str]:
 
 
 def value(label: object) -> str:
-    """A label as what it stands for, so that labels of several files compare: 1, 1.0, "1.0" and true are one, and so
-    are an empty text and none at all.
+    """A label as what it stands for, so that labels of several files compare.
+
+    1, 1.0, "1.0" and true are one, and so are an empty text and none at all.
     """
     if label is None or label != label:  # not a number: how tables mark what is not there
         return ""
@@ -145,7 +146,10 @@ def value(label: object) -> str:
 def word(label: object, place: Place) -> str:
     """A class's name or number. Raises InputError E304."""
     if isinstance(label, list | tuple):
-        help = "several classes for one row are multi-label classification, a task that edgeopt does not have yet: give each row one class"
+        help = (
+            "several classes for one row are multi-label classification, a task that edgeopt does not have yet: "
+            "give each row one class"
+        )
         raise bad_input("E304", f"the label is a list: {short(label)}", place=place, help=help)
     name = value(label) if label is None or isinstance(label, SCALAR) else ""
     fraction = isinstance(label, float) or ("." in name and _NUMBER.fullmatch(name))
@@ -169,7 +173,7 @@ class ClassNumbers:
         self._known: dict[tuple[type, Any], int] = {}
 
     def __call__(self, label: object, place: Place) -> int:
-        """Raises InputError E304 where it is none of them."""
+        """The number of the class that a label stands for. Raises InputError E304 where it is none of them."""
         try:
             return self._known[type(label), label]
         except (KeyError, TypeError):  # TypeError: a list, which `word` refuses
@@ -193,7 +197,7 @@ class ClassNumbers:
 
 
 def score(label: object, place: Place) -> float:
-    """A finite number. Raises InputError E304."""
+    """The label as a score, which is a finite number. Raises InputError E304."""
     try:
         value = float(cast(float, label))
     except (TypeError, ValueError, OverflowError):
@@ -209,5 +213,6 @@ def score(label: object, place: Place) -> float:
 
 
 def short(value: object) -> str:
+    """A cell as a message shows it, in 40 characters at most."""
     shown = repr(value)
     return shown if len(shown) <= 40 else shown[:37] + "…"

@@ -22,7 +22,7 @@ _FEW = 20
 
 
 class Coreference(CountedTask, Classification):
-    """Mentions are the gold ones, and each is paired with some that stand before it (`pairs`).
+    """Coreference of gold mentions, each of which is paired with some that stand before it (`pairs`).
 
     A row is a pair: the sentences of the earlier and the later mention, each with its mention between square brackets.
     The model says no or yes.
@@ -44,8 +44,9 @@ class Coreference(CountedTask, Classification):
     told_by_outputs: ClassVar[bool] = False
     annotated: ClassVar[str | None] = "the pairs of coreference are made of annotated mentions"
     reads: ClassVar[str | None] = (
-        "two texts, the sentences of two mentions, the earlier first, each with its mention between square brackets as in "
-        '"[ Ann ] slept ." and "She said [ she ] did ." (words apart by spaces, brackets of the text itself made round),'
+        "two texts, the sentences of two mentions, the earlier first, each with its mention between square brackets "
+        'as in "[ Ann ] slept ." and "She said [ she ] did ." '
+        "(words apart by spaces, brackets of the text itself made round),"
     )
 
     @property
@@ -109,7 +110,7 @@ class Coreference(CountedTask, Classification):
         return [int(x) for x in label]
 
     def counts(self, metric: str, labels: Values, outputs: Values) -> Values:
-        """Of each document: right, predicted and true, or the sums of conll_f1."""
+        """Right, predicted and true of each document, or the sums of conll_f1."""
         order = np.argsort(labels[:, 1], kind="stable")
         documents = np.split(order, np.flatnonzero(np.diff(labels[order, 1])) + 1)
         count = {"conll_f1": _clustered, "accuracy": _right}.get(metric, _same)
@@ -119,7 +120,7 @@ class Coreference(CountedTask, Classification):
         return clusters.conll_f1(counts) if metric == "conll_f1" else super().value(metric, counts)
 
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
-        """No two mentions are one entity, and all are."""
+        """Outputs by which no two mentions are one entity, and by which all are."""
         no, yes = (np.tile(np.eye(2)[c], (len(labels), 1)) for c in (0, 1))
         return {"taking every mention for an entity of its own": no, "taking all mentions for one entity": yes}
 
@@ -131,7 +132,8 @@ class Coreference(CountedTask, Classification):
         best = self.measure("conll_f1", labels, np.eye(2)[labels[:, 0]])
         few = ", so few that bounds are too narrow" if documents < _FEW else ""
         return [
-            f"Coreference is that of gold mentions, {len(_mentions(labels))} in {len(labels)} pairs. Bounds resample the documents, {documents} here{few}. "
+            f"Coreference is that of gold mentions, {len(_mentions(labels))} in {len(labels)} pairs. "
+            f"Bounds resample the documents, {documents} here{few}. "
             f"With every pair right conll_f1 would be {best:.4f}"
             + (": some antecedents are in no pair." if best < 1 else ".")
         ]

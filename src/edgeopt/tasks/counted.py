@@ -14,15 +14,16 @@ from edgeopt.tasks.base import Task, Values
 
 
 class CountedTask(Task):
-    """Bounds are those of a bootstrap of what is counted: of rows, or of documents, whose rows depend on one another."""
+    """Base of tasks whose bounds come from a bootstrap of what is counted: of rows, or of documents of such rows."""
 
     @abstractmethod
     def counts(self, metric: str, labels: Values, outputs: Values) -> Values:
-        """What the metric adds up, shape (rows or documents, counts)."""
+        """The counts that the metric adds up, shape (rows or documents, counts)."""
 
     def value(self, metric: str, counts: Values) -> Values:
-        """Precision, recall, F1 or accuracy of sums of right, predicted and true: (draws, 3) to (draws,); 0 where
-        nothing is there.
+        """Precision, recall, F1 or accuracy out of sums of right, predicted and true: (draws, 3) to (draws,).
+
+        It is 0 where nothing is there.
         """
         right, predicted, true = counts[:, 0].astype(float), counts[:, 1], counts[:, 2]
         top, bottom = {
@@ -50,11 +51,11 @@ class CountedTask(Task):
 
 
 def matches(predicted: Set[Any], true: Set[Any]) -> tuple[int, int, int]:
-    """Right, predicted, true."""
+    """(right, predicted, true): how many are in both sets, in the predicted one, and in the true one."""
     return len(predicted & true), len(predicted), len(true)
 
 
 def ratio(top: Values, bottom: Values) -> Values:
-    """top / bottom, and 0 where bottom is."""
+    """The quotient top / bottom, and 0 where bottom is 0."""
     values: Values = np.divide(top, bottom, out=np.zeros(np.shape(top)), where=bottom > 0)
     return values

@@ -24,12 +24,15 @@ Ids = dict[str, list[Any]]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
 #: What of a query is tokens.
 _TOKENS = ("input_ids", "decoder_input_ids")
-_WHOLE = "save the tokenizer as the model was trained with: with its word for unknown ones and its special tokens; or mend the row"
+_WHOLE = (
+    "save the tokenizer as the model was trained with: with its word for unknown ones and its special tokens; "
+    "or mend the row"
+)
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the model is given for the rows of a split.
+    """The queries that a model is asked for the rows of a split.
 
     ids: inputs of each query, without padding. rows: the number of the row that a query belongs to; a row that is read
     in windows has several. words: for an output a word, where each word's first token stands, -1 for a word that was
@@ -54,7 +57,9 @@ class Encoder:
 
         self.path = folder / "tokenizer.json"
         try:
-            self.tokenizer: Any = Tokenizer.from_file(str(self.path)) if text is None else Tokenizer.from_str(text)
+            self.tokenizer: Tokenizer = (
+                Tokenizer.from_file(str(self.path)) if text is None else Tokenizer.from_str(text)
+            )
         except Exception as error:  # the library raises bare Exception
             raise bad_input("E311", f"{self.path} is not a tokenizer: {error}") from None
         check_side(folder, self.tokenizer)
@@ -68,13 +73,13 @@ class Encoder:
         """Inputs of each row of one or two texts, cut to the length, without padding."""
         return [_ids(e) for e in self._encoded([t if len(t) > 1 else t[0] for t in texts])]
 
-    def _encoded(self, texts: Sequence[Any], *, words: bool = False) -> list[Any]:
+    def _encoded(self, texts: Sequence[Any], *, words: bool = False) -> list[Encoding]:
         """What the tokenizer makes of each text, pair of texts or list of words.
 
         Raises InputError E311 where it fails on one, or makes no tokens of it: no model has an answer to none.
         """
         try:
-            found: list[Any] = self.tokenizer.encode_batch(texts, is_pretokenized=words)
+            found = self.tokenizer.encode_batch(texts, is_pretokenized=words)
         except Exception as error:  # the library raises bare Exception
             raise bad_input("E311", f"{self.path} cannot read the rows' texts: {error}", help=_WHOLE) from None
         if (none := next((text for text, made in zip(texts, found, strict=True) if not made.ids), None)) is not None:
@@ -94,7 +99,7 @@ class Encoder:
                 features.rows.append(row)
         return features
 
-    def _windows(self, texts: tuple[str, ...], stride: int) -> list[Any]:
+    def _windows(self, texts: tuple[str, ...], stride: int) -> list[Encoding]:
         special = self.tokenizer.num_special_tokens_to_add(len(texts) > 1)
         room = self.max_length - special
         if len(texts) > 1:
@@ -126,8 +131,9 @@ class Encoder:
         return Features([_ids(e) for e in encoded], list(range(len(rows))), places)
 
     def choices(self, rows: Sequence[tuple[str, ...]]) -> Features:
-        """Rows of a question and its choices: one query a row, each choice paired with the question, padded to the
-        row's longest.
+        """Rows of a question and its choices: one query a row, each choice paired with the question.
+
+        Choices are padded to the row's longest.
         """
         ids = []
         for question, *choices in rows:
@@ -136,8 +142,9 @@ class Encoder:
         return Features(ids, list(range(len(rows))))
 
     def summaries(self, rows: Sequence[tuple[str, ...]], max_length: int) -> Features:
-        """Rows of a document and its summary: one query a row, which gives the summary's tokens from the start token
-        on. The model is trained towards the same tokens without the start and with the end. Summaries are cut to
+        """Rows of a document and its summary: one query a row, with the summary's tokens from the start token on.
+
+        The model is trained towards the same tokens without the start and with the end. Summaries are cut to
         `max_length`, both special tokens counted.
         """
         _ = self.ends
@@ -187,7 +194,7 @@ def tokens_digest(queries: Sequence[Ids]) -> str:
 
 
 def length(ids: Ids, name: str = "input_ids") -> int:
-    """Tokens of a query; of its longest choice where it has choices."""
+    """How many tokens a query has, or its longest choice where it has choices."""
     values = ids[name]
     return len(values[0]) if isinstance(values[0], list) else len(values)
 

@@ -13,9 +13,11 @@ Values = np.ndarray[Any, np.dtype[Any]]
 def write(
     run: Callable[[dict[str, Values]], Values], feed: Mapping[str, Values], *, start: int, end: int, max_length: int
 ) -> list[int]:
-    """Tokens that the model writes for one query, without start and end: fewer than `max_length` - 1, or as many where
-    no end comes. The same as transformers' generate(num_beams=1, do_sample=False, max_length=max_length). Raises
-    FloatingPointError for logits that are not finite, of which the largest says nothing.
+    """Tokens that the model writes for one query, without start and end.
+
+    They are fewer than `max_length` - 1, or as many where no end comes, and those of transformers'
+    generate(num_beams=1, do_sample=False, max_length=max_length). Raises FloatingPointError for logits that are not
+    finite, of which the largest says nothing.
 
     run: inputs to logits of shape (1, target, vocabulary). feed: the encoder's inputs, shape (1, sequence).
     The graph keeps no keys and values, and reads the document again for each token.

@@ -25,11 +25,14 @@ class LabelLoss(ABC):
 
     @abstractmethod
     def total(self, batches: Sequence[Any]) -> torch.Tensor:
-        """What every label in the batches of one optimizer step weighs together: what their losses are divided by."""
+        """The weight of all labels in the batches of one optimizer step, which their losses are divided by."""
 
     @abstractmethod
     def summed(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The sum. logits: (rows, classes), (rows, tokens, classes) or (rows, 1); labels on the same device."""
+        """The sum of the losses of all labels.
+
+        logits: (rows, classes), (rows, tokens, classes) or (rows, 1). labels: on the same device.
+        """
 
     def __call__(
         self,
@@ -37,7 +40,7 @@ class LabelLoss(ABC):
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """The Trainer's `compute_loss_func`.
+        """The loss of a batch, as the Trainer calls its `compute_loss_func`.
 
         num_items_in_batch: `total` of the optimizer step; None: this batch's own.
         """
@@ -51,7 +54,7 @@ class LabelLoss(ABC):
 
 
 class WeightedCrossEntropy(LabelLoss):
-    """torch's CrossEntropyLoss(weight, label_smoothing)."""
+    """The loss of torch's CrossEntropyLoss(weight, label_smoothing)."""
 
     def __init__(self, weights: Sequence[float] | None, smoothing: float) -> None:
         self.weights, self.smoothing = weights, smoothing
@@ -80,7 +83,7 @@ class WeightedCrossEntropy(LabelLoss):
 
 
 class SquaredError(LabelLoss):
-    """torch's MSELoss, of scores."""
+    """The loss of torch's MSELoss, of scores."""
 
     def total(self, batches: Sequence[Any]) -> torch.Tensor:
         import torch

@@ -14,9 +14,7 @@ Metric = Callable[[Values, Values, int], float]
 
 
 def _confused(name: str) -> Metric:
-    """F1, precision or recall, of class 1 where there are two classes, else the classes' mean; or Matthews'
-    correlation.
-    """
+    """The metric F1, precision or recall, of class 1 of two, else the classes' mean; or Matthews' correlation."""
 
     def metric(truth: Values, predicted: Values, classes: int) -> float:
         truth = truth.astype(int)
@@ -47,7 +45,7 @@ def _spearman(truth: Values, predicted: Values, classes: int) -> float:
 
 
 def ranks(values: Values) -> Values:
-    """Places in the order from 1; equal values share the mean of theirs."""
+    """The place of each value in their order, from 1; equal values share the mean of theirs."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])
 

@@ -14,7 +14,7 @@ from edgeopt.tasks.encode import Encoder, Features
 
 
 class MultipleChoice(Classification):
-    """Every choice is read together with the question and gets one logit.
+    """The right one of several choices: each is read together with the question and gets one logit.
 
     Inputs and logits have the shapes (batch, choices, sequence) and (batch, choices), as transformers' models and
     optimum's exports have them. Every row has as many choices; the classes are their places: A, B, C …

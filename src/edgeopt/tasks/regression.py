@@ -17,7 +17,7 @@ from edgeopt.tasks.losses import LabelLoss, SquaredError
 
 
 class Regression(Classification):
-    """One output, trained by squared error."""
+    """A score for a text or a pair: one output, trained by squared error."""
 
     names_outputs: ClassVar[bool] = False
     known_metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
@@ -32,7 +32,7 @@ class Regression(Classification):
     def classes(self, rows: Sequence[columns.Raw], given: Sequence[str] | None) -> list[str]:
         return []
 
-    def label(self, raw: object, place: Place) -> Any:
+    def label(self, raw: object, place: Place) -> float:
         return columns.score(raw, place)
 
     def head_options(self) -> dict[str, Any]:

@@ -17,8 +17,6 @@ import numpy as np
 _CARVE_SEED = 0
 
 _PLAIN = bytes(range(128)).lower() + bytes(range(128, 256))
-
-
 _DROPPED = bytes(c for c in range(128) if not chr(c).isalnum())
 
 
@@ -53,7 +51,7 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the rows: the same for the same rows in another file or format."""
+        """SHA-256 of the rows, which does not depend on the file or format that they came from."""
         digest = hashlib.sha256()
         for texts, label in zip(self.texts, self.labels, strict=True):
             digest.update(json.dumps([*texts, label], ensure_ascii=False).encode())
@@ -69,6 +67,7 @@ class Split:
         }
 
     def take(self, rows: Sequence[int], name: str) -> Split:
+        """The split of these rows alone, by their numbers."""
         documents = tuple(self.documents[i] for i in rows) if self.documents else ()
         slices = {column: tuple(values[i] for i in rows) for column, values in self.slices.items()}
         return Split(name, tuple(self.texts[i] for i in rows), tuple(self.labels[i] for i in rows), documents, slices)
@@ -82,11 +81,10 @@ class Split:
 
     @cached_property
     def copied(self) -> int:
-        """How many rows are copies of one before, in texts (but for case, spaces and punctuation) and label; of
-        documents those of whole copies.
-        """
-        from edgeopt.tasks.split import bare
+        """How many rows are copies of one before, in texts and label; of documents, rows of whole copies.
 
+        Case, spaces and punctuation make no difference.
+        """
         seen, copies = set[tuple[Any, ...]](), 0
         for unit in self.units():
             content = tuple((bare(self.texts[row]), self.labels[row]) for row in unit)

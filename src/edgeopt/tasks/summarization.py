@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -16,13 +16,17 @@ from edgeopt.tasks.base import IGNORED, Feed, Run, Texts, Values
 from edgeopt.tasks.counted import CountedTask
 from edgeopt.tasks.encode import Encoder, Features, Ids
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class Summarization(CountedTask):
-    """The model is a pair made of one encoder's checkpoint: an encoder that reads the document and a decoder that
-    writes (models/pair.py). A row's texts are the document and the reference; a query shows the decoder the reference,
-    as in training: parity, calibration and latency are those of one such pass. The outputs that count are the texts
-    that the model writes greedily by itself, arrays of str. ROUGE is that of Lin (2004) by Google's rouge-score: F1,
-    stemmed words.
+    """A summary of a document, by a pair made of one encoder's checkpoint.
+
+    The pair is an encoder that reads the document and a decoder that writes (models/pair.py). A row's texts are the
+    document and the reference; a query shows the decoder the reference, as in training: parity, calibration and latency
+    are those of one such pass. The outputs that count are the texts that the model writes greedily by itself, arrays of
+    str. ROUGE is that of Lin (2004) by Google's rouge-score: F1, stemmed words.
     """
 
     auto_class: ClassVar[str] = "EncoderDecoderModel"
@@ -45,6 +49,7 @@ class Summarization(CountedTask):
 
     @property
     def target_length(self) -> int:
+        """The most tokens that a summary may have, both special tokens counted."""
         assert self.spec.target_length is not None
         return self.spec.target_length
 
@@ -62,7 +67,7 @@ class Summarization(CountedTask):
     def outputs(self) -> int | None:
         return None
 
-    def load(self, folder: Path) -> tuple[Any, list[str], list[str]]:
+    def load(self, folder: Path) -> tuple[PreTrainedModel, list[str], list[str]]:
         from edgeopt.models import pair
 
         encoder = Encoder(folder, self.spec.max_length)
@@ -70,7 +75,7 @@ class Summarization(CountedTask):
         return pair.load(folder, start=start, end=end, pad=encoder.pad_id)
 
     def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
-        """A document alone is one whose summary is to be written."""
+        """Queries for the rows, without padding. A document alone is one whose summary is to be written."""
         return encoder.summaries([(*row, "")[:2] for row in texts], self.target_length)
 
     def targets(self, features: Features, labels: Sequence[Any]) -> list[Any]:
@@ -92,7 +97,7 @@ class Summarization(CountedTask):
         return str(encoder.tokenizer.decode(ids))
 
     def answer_batch(self, run: Run, queries: Sequence[Ids], encoder: Encoder) -> list[Any]:
-        """One after another: each text ends where it ends."""
+        """The summary of each query, written one after another: each text ends where it ends."""
         return [self.answer(run, encoder.pad([ids]), encoder) for ids in queries]
 
     def stack(self, outputs: Sequence[Any]) -> Values:
@@ -109,19 +114,19 @@ class Summarization(CountedTask):
     def output_shape(self) -> Any:
         return str | None
 
-    def plain_label(self, label: Any) -> str:
+    def plain_label(self, label: object) -> str:
         return str(label)
 
-    def plain_output(self, output: Any, label: Any) -> str | None:
+    def plain_output(self, output: object, label: object) -> str | None:
         return None if output is None else str(output)
 
     def sound(self, labels: Values, outputs: Values) -> Values:
         return np.array([isinstance(text, str) for text in outputs], dtype=bool)
 
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
-        """What is fluent and of another document: the reference of the row before.
+        """Summaries that are fluent and of another document, and such as have what is in most references.
 
-        And what is in most references: the commonest words, as many as a reference has.
+        The former are the references of the rows before, the latter the commonest words, as many as a reference has.
         """
         words = [text.split() for text in labels]
         counts = Counter(word for text in words for word in set(text))
@@ -148,8 +153,9 @@ class Summarization(CountedTask):
     def notes(self, labels: Values, outputs: Values) -> list[str]:
         words = np.mean([len((text or "").split()) for text in outputs])
         return [
-            "A latency is that of one pass over the document and a whole reference summary. A summary takes a pass for each of its tokens, the last "
-            f"as long as this, as nothing is kept between passes; the candidate's have {words:.0f} words on average."
+            "A latency is that of one pass over the document and a whole reference summary. "
+            "A summary takes a pass for each of its tokens, the last as long as this, as nothing is kept between "
+            f"passes; the candidate's have {words:.0f} words on average."
         ]
 
     def key(self) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from types import GenericAlias
 from typing import Annotated, Any, ClassVar, cast
 
@@ -22,7 +22,7 @@ _BEGINS, _ORDERS = ("B-", "S-", "U-"), 5
 
 
 class TokenClassification(CountedTask):
-    """A word's tag is read off its first token, and it is that token alone which is trained.
+    """A tag for every word, read off its first token, which alone is trained.
 
     A word beyond the length counts as one without a tag. f1, precision and recall are those of whole entities, as
     seqeval counts them; accuracy is that of words. Outputs: (rows, words of the longest row, tags), filled up with nan.
@@ -129,13 +129,13 @@ class TokenClassification(CountedTask):
     def output_shape(self) -> Any:
         return _of_words(super().output_shape)
 
-    def fits(self, label: Any, output: Any) -> bool:
-        return len(label) == len(output)
+    def fits(self, label: object, output: object) -> bool:
+        return len(cast(Sized, label)) == len(cast(Sized, output))  # lists, by their shapes
 
     def plain_label(self, label: Any) -> list[int]:
         return [int(x) for x in label if x != IGNORED]
 
-    def plain_output(self, output: Any, label: Any) -> list[list[float]]:
+    def plain_output(self, output: Any, label: object) -> list[list[float]]:
         # the label says how many words there are: what is filled up behind them is nan, and so may be an output
         return [[float(x) for x in word] for word in output[: int(np.sum(np.asarray(label) != IGNORED))]]
 
@@ -144,8 +144,10 @@ class TokenClassification(CountedTask):
         return whole
 
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
-        """Always the most frequent tag, that of no entity, or one that begins an entity, which finds those of one word;
-        and the rows' own tags in another order, some times, which find what tags drawn as often as these would.
+        """Outputs that answer always one tag, and the rows' own tags in another order, some times.
+
+        The one tag is the most frequent, that of no entity, or one that begins an entity, which finds those of one
+        word. The others find what tags drawn as often as these would.
         """
         words = labels != IGNORED
         often, there = int(np.bincount(labels[words]).argmax()), np.unique(labels[words]).tolist()
@@ -162,11 +164,11 @@ class TokenClassification(CountedTask):
         return found
 
     def predict(self, outputs: Values) -> Values:
-        """Shape (rows, words of the longest row); -100 behind a row's last word."""
+        """The number of each word's tag, shape (rows, words of the longest row); -100 behind a row's last word."""
         return np.where(np.isnan(outputs[..., 0]), IGNORED, outputs.argmax(axis=-1))
 
     def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
-        """A tag for each word."""
+        """A tag for each word of each row, and no probability."""
         return [(tuple(self.names[t] for t in tags if t != IGNORED), None) for tags in self.predict(outputs).tolist()]
 
     def counts(self, metric: str, labels: Values, outputs: Values) -> Values:

@@ -36,12 +36,14 @@ TASK: dict[str, Any] = {"type": "text-classification", "text": "text", "max_leng
 
 
 def step(transform: AnyTransform, params: dict[str, Any], id: str) -> StepSpec:
+    """A step of the recipe, its parameters checked."""
     return StepSpec(id, transform.name, transform, transform.Params.model_validate(params), None)
 
 
 def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
-    """Steps after which the facts hold; TORCH and ONNX are the planner's business, and only a model with a trained head
-    is pruned or exported.
+    """Steps after which the facts hold.
+
+    TORCH and ONNX are the planner's business, and only a model with a trained head is pruned or exported.
     """
     if facts & {Fact.ONNX, Fact.SPARSE, Fact.INT8}:
         facts |= {Fact.TRAINED_HEAD}

@@ -1,4 +1,4 @@
-"""check_exporter: does what an exporter wrote behave like the graph it was given?"""
+"""The conformance test check_exporter: does what an exporter wrote behave like the graph it was given?"""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def _check_variant(
             found = query(feed)
             difference, other = (float(np.abs(found - each(feed)).max()) for each in (expected, exact))
             assert min(difference, other) <= tolerance, (
-                f"{exporter.name} differs from ONNX Runtime by {difference:.2g} in a logit, and from exact sums by {other:.2g}"
+                f"{exporter.name} differs from ONNX Runtime by {difference:.2g} in a logit, "
+                f"and from exact sums by {other:.2g}"
             )
         batch = encoder.pad(rows)
         assert query(batch).shape == expected(batch).shape, f"{exporter.name} does not answer a batch of {len(rows)}"
@@ -92,9 +93,10 @@ def _check_variant(
 
 
 def exact_query(graph: Path, work: Path) -> Query:
-    """The graph's first output where nothing is fused and products of integers are summed exactly, on any processor:
+    """The graph's first output where nothing is fused and products of integers are summed exactly, on any processor.
+
     QDQ nodes compute in float then, and MatMulInteger is written as a product of doubles, which hold sums of up to
-    2^53. work: where it is written.
+    2^53. work: the folder that such a graph is written into.
     """
     import onnx
     from onnx import helper

@@ -1,4 +1,4 @@
-"""check_family: is the anatomy of a family of models that of its models?"""
+"""The conformance test check_family: is the anatomy of a family of models that of its models?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeopt.models.anatomy import FAMILIES, Anatomy, part
 from edgeopt.models.source import CONFIG, find_model
@@ -15,6 +15,10 @@ from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.errors import InputError
 from edgeopt.testing.build import build, steps_towards
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
 
 _CLOSE = 1e-4
 
@@ -49,7 +53,7 @@ def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> St
         ).final("candidate")
 
 
-def _classifier(folder: Path) -> Any:
+def _classifier(folder: Path) -> PreTrainedModel:
     """A model with a head of two classes, every parameter away from where it starts: norms and biases do something."""
     import torch
     import transformers
@@ -64,7 +68,7 @@ def _classifier(folder: Path) -> Any:
     return whole
 
 
-def _missing(whole: Any, anatomy: Anatomy) -> Iterator[str]:
+def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
     """Names that lead to nothing, or to another kind of module."""
     from torch import nn
 
@@ -92,13 +96,14 @@ def _missing(whole: Any, anatomy: Anatomy) -> Iterator[str]:
     for field, holder, name, kind in parts:
         found = None if holder is None else part(holder, str(name))
         if not isinstance(found, kind):
-            yield f"{field}: {name} is {'not there' if found is None else f'a {type(found).__name__} and no {kind.__name__}'}"
+            what = "not there" if found is None else f"a {type(found).__name__} and no {kind.__name__}"
+            yield f"{field}: {name} is {what}"
     if not any(isinstance(part(whole, name), nn.Linear) for name in anatomy.readers):
         yield f"readers: none of {', '.join(anatomy.readers)} is there"
 
 
-def _longest(whole: Any, positions: int | None, words: int) -> None:
-    """A text of as many tokens as the model is said to have positions, and one that is longer by one."""
+def _longest(whole: PreTrainedModel, positions: int | None, words: int) -> None:
+    """Raise AssertionError unless texts are answered up to as many tokens as the model is said to have positions."""
     import torch
 
     if positions is None:
@@ -122,7 +127,7 @@ def _longest(whole: Any, positions: int | None, words: int) -> None:
     )
 
 
-def _cut_is_masked(whole: Any) -> None:
+def _cut_is_masked(whole: PreTrainedModel) -> None:
     import torch
 
     from edgeopt.models.masks import kept, masked, ones

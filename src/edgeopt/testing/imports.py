@@ -1,4 +1,4 @@
-"""What a plugin's module imports."""
+"""A check of what a plugin's module imports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def imports_no_torch(module: str) -> None:
-    """Raises AssertionError where importing the module imports torch: recipes are checked and planned without it."""
+    """Raise AssertionError where importing the module imports torch: recipes are checked and planned without it."""
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if "No module named" in done.stderr:

@@ -1,4 +1,4 @@
-"""check_task: does a task do what edgeopt relies on?"""
+"""The conformance test check_task: does a task do what edgeopt relies on?"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from edgeopt.data import Split
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.models.files import GRAPH
+from edgeopt.plan.steps import Chain
 from edgeopt.run.execute import Executed
 from edgeopt.spec.tasks import TASKS
 from edgeopt.store.facts import Fact
@@ -65,7 +66,7 @@ def _checked(model: Path, data: Path, work: Path, keys: dict[str, Any]) -> State
     again = build(steps, model=model, data=data, store=work / "store", task={**TASK, **keys})
     assert all(d.cached for d in again.chains["candidate"]), "the same recipe was built twice: the key is not stable"
     task, rows = _task_of(executed, keys, data), executed.data.report
-    base, candidate = (_outputs(task, executed, chain, rows) for chain in ("baseline", "candidate"))
+    base, candidate = _outputs(task, executed, "baseline", rows), _outputs(task, executed, "candidate", rows)
     labels = task.stack_labels(rows.labels)
     _written_and_read(task, labels, candidate)
     for metric in task.known_metrics:
@@ -82,7 +83,7 @@ def _task_of(executed: Executed, keys: Mapping[str, Any], data: Path) -> Task:
     return task_of(TaskSpec.model_validate({**TASK, **text, **keys}), executed.data.label_names)
 
 
-def _outputs(task: Task, executed: Executed, chain: Any, rows: Split) -> Values:
+def _outputs(task: Task, executed: Executed, chain: Chain, rows: Split) -> Values:
     folder = executed.final(chain).folder
     outputs = outputs_of(folder / GRAPH, folder, rows, task, Progress(show=False), "")
     assert len(outputs) == len(rows), f"{len(rows)} rows have {len(outputs)} outputs: look at `gather`"
@@ -147,7 +148,7 @@ def _soundness(task: Task, labels: Values, outputs: Values) -> None:
 
 
 def _loss(task: Task, executed: Executed, rows: Split) -> None:
-    """Of a task whose loss is on labels of a batch: the one in `label_loss`, held against the model's own."""
+    """Hold the loss in `label_loss` against the model's own, of a task whose loss is on the labels of a batch."""
     import torch
 
     from edgeopt.models.load import load_model, takes

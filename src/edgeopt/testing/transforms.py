@@ -1,4 +1,4 @@
-"""check_transform: does a transform keep its contract?"""
+"""The conformance test check_transform: does a transform keep its contract?"""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ OTHER_SEED = 271828
 
 
 def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: Path, data: Path, work: Path) -> State:
-    """Run the transform behind the steps that its contract requires, on a small model and rows of yours, and return the
-    state it made. Raises AssertionError naming what is not kept, or what `apply` raises.
+    """Run the transform behind the steps that its contract requires, on a small model and rows of yours.
 
-    Checked: parameters refuse unknown keys; its module imports no torch; the facts it declares are observed
-    in its files; the input state is untouched; the same key gives the same bytes in another store; a second
-    run reuses the state; with `seeded = False` another seed gives the same bytes; the result can be exported and
-    agrees with torch (where it is a torch state).
+    Returns the state it made. Raises AssertionError naming what is not kept, or what `apply` raises.
+
+    Checked: parameters refuse unknown keys; its module imports no torch; the facts it declares are observed in its
+    files; the input state is untouched; the same key gives the same bytes in another store; a second run reuses the
+    state; with `seeded = False` another seed gives the same bytes; the result can be exported and agrees with torch
+    (where it is a torch state).
 
     model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
     validation.jsonl, columns `text` and `label`. work: an empty folder.

@@ -20,8 +20,9 @@ _UNUSED = "original_module"
 
 
 def count(model: nn.Module) -> Told:
-    """Trainable and all parameters, each weight once: of a 4-bit matrix those that it stands for, of a head that an
-    adapter trains the trained one.
+    """Counts of the trainable and of all parameters, each weight once.
+
+    Of a 4-bit matrix the weights that it stands for are counted, of a head that an adapter trains the trained one.
     """
     trainable = total = 0
     for name, parameter in model.named_parameters():
@@ -34,8 +35,9 @@ def count(model: nn.Module) -> Told:
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """Seconds that go into optimizer steps (the device waited for) and into making batches, of this process since it
-    began or resumed.
+    """Measures the seconds that go into optimizer steps, the device waited for, and into making batches.
+
+    They are those of this process since it began or resumed.
     """
 
     def __init__(self) -> None:
@@ -44,7 +46,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
     @contextmanager
     def load(self) -> Iterator[None]:
-        """Around the making of batches."""
+        """Count the block as the making of batches."""
         began = time.perf_counter()
         yield
         self.loading += time.perf_counter() - began
@@ -58,6 +60,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         self.computing += time.perf_counter() - self._began
 
     def figures(self) -> Told:
+        """The seconds of both, for the report."""
         return {"loading_seconds": round(self.loading, 3), "computing_seconds": round(self.computing, 3)}
 
 

@@ -1,4 +1,4 @@
-"""What edgeopt adds to transformers' Trainer while it runs."""
+"""Callbacks of transformers' Trainer: progress, checkpoints, epochs for the sampler, pruned zeros."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPLETE = "complete"
 
 
 class ShowProgress(TrainerCallback):  # type: ignore[misc]
-    """Loss, examples a second and time left; stops at once when the loss is no longer a number."""
+    """Show loss, examples a second and time left, and stop at once when the loss is no longer a number."""
 
     def __init__(self, bar: Bar, rows_a_step: int) -> None:
         self.bar, self.rows_a_step = bar, rows_a_step

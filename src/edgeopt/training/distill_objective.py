@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 
 
 class Distilled(Objective):
-    """spec: the weights.
+    """The weighted sum of the terms that a recipe's `distil` names.
 
-    answers: those of each teacher. matching: None where no term is of layers. scores: the logits are scores.
-    label_loss: on the labels; None: the model's own, of rows that all have one. labeled: the rows of smaller numbers
-    have labels.
+    spec: the weights. answers: those of each teacher. matching: None where no term is of layers. scores: the logits are
+    scores. label_loss: on the labels; None: the model's own, of rows that all have one. labeled: the rows of smaller
+    numbers have labels.
     """
 
     numbered = True
@@ -155,8 +155,9 @@ class Distilled(Objective):
         return relation_loss(relation(ours, ours_too, real, heads), relation(theirs, theirs_too, real, heads), real)
 
     def figures(self) -> dict[str, Any]:
-        """Bytes of the cached answers (0: they were computed in every epoch), and seconds of making or opening the
-        cache.
+        """Bytes of the cached answers, and seconds of making or opening the cache.
+
+        0 bytes: they were computed in every epoch.
         """
         kept = sum(a.bytes for a in self.answers if a.folder is not None)
         return (
@@ -167,7 +168,7 @@ class Distilled(Objective):
 
 
 def kinds(spec: Distil) -> list[str]:
-    """Of what the student's layers are recorded."""
+    """The kinds that are recorded of the student's layers: hidden states, queries, keys, values."""
     given = {"hidden": spec.hidden or spec.cosine, "query": spec.attention, "key": spec.attention, "value": spec.values}
     return [kind for kind, weight in given.items() if weight]
 
@@ -181,9 +182,10 @@ def distilled(
     asked: list[dict[str, Any]],
     label_loss: LabelLoss | None,
 ) -> Distilled | None:
-    """What the training's `distil` asks for, the teachers' answers ready; None where the labels alone are asked for,
-    with a weight of 1. pool: the rows trained on. asked: their inputs, as the student gets them. Raises InputError E208
-    where a teacher and the student do not go together.
+    """The objective of the training's `distil`, the teachers' answers ready.
+
+    None where the labels alone are asked for, with a weight of 1. pool: the rows trained on. asked: their inputs, as
+    the student gets them. Raises InputError E208 where a teacher and the student do not go together.
     """
     spec = params.distil
     if spec is None or (not spec.teachers and spec.labels == 1.0):

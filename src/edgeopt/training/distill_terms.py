@@ -7,7 +7,7 @@ and the attention is not run in another way.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from edgeopt.training.objective import ROW
 
 
 def question(batch: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
-    """A batch without its labels, and those."""
+    """(a batch without its labels and row numbers, its labels)."""
     return {k: v for k, v in batch.items() if k not in (ROW, "labels")}, batch["labels"]
 
 
@@ -32,14 +32,15 @@ _PARTS = {"query": 0, "key": 1, "value": 2}
 
 @contextmanager
 def recorded(model: nn.Module, what: str = "hidden") -> Iterator[list[torch.Tensor]]:
-    """What each layer writes, or its query, key or value, shape (batch, tokens, width); anew with every pass while the
-    block runs. None where a layer has no such part left.
+    """What each layer writes, or its query, key or value, shape (batch, tokens, width), while the block runs.
+
+    It is replaced with every pass. None where a layer has no such part left.
     """
     shape = anatomy(bare(model).config.model_type)
     layers = bare(model).get_submodule(shape.layers)
     found: list[Any] = [None] * len(layers)
 
-    def hook(number: int) -> Any:
+    def hook(number: int) -> Callable[..., None]:
         return lambda module, args, out: found.__setitem__(number, out[0] if isinstance(out, tuple) else out)
 
     sources = [layer if what == "hidden" else part(layer, shape.attention[_PARTS[what]]) for layer in layers]
@@ -54,8 +55,9 @@ def recorded(model: nn.Module, what: str = "hidden") -> Iterator[list[torch.Tens
 def logits_loss(
     student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, temperature: float, *, scores: bool
 ) -> torch.Tensor:
-    """T²·KL(teacher, student) at temperature T, the mean over rows (Hinton et al. 2015), or over words that have a
-    label; of scores the mean squared difference. Logits: (rows, classes) or (rows, tokens, classes).
+    """T²·KL(teacher, student) at temperature T, the mean over rows, or over words that have a label.
+
+    Hinton et al. 2015. Of scores it is the mean squared difference. Logits: (rows, classes) or (rows, tokens, classes).
     """
     student, teacher = student.float(), teacher.float()
     if scores:
@@ -78,8 +80,9 @@ def mean_logits(logits: Sequence[torch.Tensor], temperature: float, *, scores: b
 
 
 def evenly(count: int, parts: int) -> list[int]:
-    """The layers, of `count`, at which each of `parts` equal parts is over, the last layer always: of twelve in six 1,
-    3, 5, 7, 9 and 11.
+    """The layers, of `count`, at which each of `parts` equal parts is over, the last layer always.
+
+    Of twelve in six parts they are 1, 3, 5, 7, 9 and 11.
     """
     return sorted({math.ceil(count * k / parts) - 1 for k in range(1, parts + 1)})
 
@@ -96,8 +99,10 @@ def layer_loss(
     transform: nn.Module,
     alive: Sequence[int],
 ) -> torch.Tensor:
-    """Sum over the teacher's layers of their mean squared distance to the student's that match them (Xia et al. 2022,
-    section 3.2): together the least there is, later ones never to earlier layers, and only to layers that are alive.
+    """Sum over the teacher's layers of their mean squared distance to the student's that match them.
+
+    Layers are matched (Xia et al. 2022, section 3.2) so that the distances together are the least there is, later ones
+    never to earlier layers, and only to layers that are alive.
 
     tokens: the attention mask, whose last axis is the tokens; padding counts for nothing. transform: from the student's
     width to the teacher's. alive: numbers of layers of the student; none: all.
@@ -112,19 +117,20 @@ def layer_loss(
 
 
 def real_tokens(mask: torch.Tensor) -> torch.Tensor:
-    """Where tokens are no padding, shape (texts, tokens); a choice is a text. mask: its last axis is the tokens."""
+    """Which tokens are no padding, shape (texts, tokens); a choice is a text. mask: its last axis is the tokens."""
     return mask.reshape(-1, mask.shape[-1]).bool()
 
 
 def flat(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Of states (texts, tokens, width) those of the real tokens, one after the other; virtual tokens, which stand
-    before the others, are left out.
+    """The states of the real tokens, one after the other, out of states (texts, tokens, width).
+
+    Virtual tokens, which stand before the others, are left out.
     """
     return states[:, -real.shape[1] :][real].float()
 
 
 def padded(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """The reverse of `flat`, with zeros at the padding."""
+    """States (texts, tokens, width) out of those of the real tokens, with zeros at the padding: `flat` undone."""
     out = states.new_zeros(*real.shape, states.shape[-1])
     out[real] = states
     return out
@@ -132,20 +138,23 @@ def padded(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def nearest(students: Sequence[torch.Tensor], teachers: Sequence[torch.Tensor], transform: nn.Module) -> list[int]:
-    """For each of the teacher's states the student's at least squared distance, together the least there is, never
-    going back.
+    """The number of the student's state that each of the teacher's states is matched with.
+
+    The squared distances together are the least there is, where numbers never go back.
     """
     return monotone([[float(F.mse_loss(s, t)) for s in (transform(x) for x in students)] for t in teachers])
 
 
 def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """1 − cosine of the states of each token, the mean (Sanh et al. 2019, section 3). Shapes: (tokens, width)."""
+    """The mean over tokens of 1 − cosine of their states (Sanh et al. 2019, section 3). Shapes: (tokens, width)."""
     return 1 - F.cosine_similarity(student, teacher, dim=-1).mean()
 
 
 def relation(a: torch.Tensor, b: torch.Tensor, real: torch.Tensor, heads: int) -> torch.Tensor:
-    """log softmax(ABᵀ/√d) over the real tokens, shape (texts, heads, tokens, tokens): of query and key the attention,
-    of value and value how values relate (Wang et al. 2020, section 3.2). a, b: (texts, tokens, heads·d).
+    """How each real token relates to the others: log softmax(ABᵀ/√d), shape (texts, heads, tokens, tokens).
+
+    Of query and key it is the attention, of value and value how values relate (Wang et al. 2020, section 3.2). a, b:
+    (texts, tokens, heads·d).
     """
     texts, tokens, width = a.shape
     one, other = (x.float().reshape(texts, tokens, heads, width // heads).transpose(1, 2) for x in (a, b))
@@ -154,13 +163,13 @@ def relation(a: torch.Tensor, b: torch.Tensor, real: torch.Tensor, heads: int) -
 
 
 def relation_loss(student: torch.Tensor, teacher: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """KL(teacher, student) of what `relation` gives, the mean over heads and real tokens."""
+    """KL(teacher, student) of the relations that `relation` gives, the mean over heads and real tokens."""
     each = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)  # (texts, heads, tokens)
     return each.transpose(1, 2)[real].mean()
 
 
 def monotone(costs: Sequence[Sequence[float]]) -> list[int]:
-    """For each row a column, never before that of the row above, at the least sum of costs; of equal ones the first."""
+    """A column for each row, never before that of the row above, at the least sum of costs; of equal ones the first."""
     best: list[tuple[float, list[int]]] = [(0.0, [])] * len(costs[0])
     for row in costs:
         ways: list[tuple[float, list[int]]] = []

@@ -25,7 +25,7 @@ from edgeopt.training.weights import class_weights
 if TYPE_CHECKING:
     import torch
     from torch import nn
-    from transformers import PreTrainedModel, Trainer
+    from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
     from edgeopt.step.transform import StepContext
     from edgeopt.support.progress import Bar
@@ -44,7 +44,7 @@ def train(
     context: StepContext,
     *,
     keep_zeros: bool = False,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[TrainerCallback] = (),
     optimizer: str | None = None,
     objective: Objective | None = None,
 ) -> dict[str, Any]:
@@ -63,7 +63,8 @@ def train(
     torch.set_num_threads(host.cpus())
     if host.is_busy():
         context.progress.say(
-            f"other programs keep this machine busy: {host.cpus()} threads wait for each other; EDGEOPT_THREADS=1 may be quicker"
+            f"other programs keep this machine busy: {host.cpus()} threads wait for each other; "
+            "EDGEOPT_THREADS=1 may be quicker"
         )
     feed, pool, weights = _feed(model, folder, params, context)
     if objective is None and params.distil is not None:
@@ -109,8 +110,10 @@ def train(
 
 @dataclass(frozen=True)
 class _Feed:
-    """What a training is fed: queries with their targets, rows to select a checkpoint by (perhaps none), the loss where
-    it is not the model's own, and how epochs draw from several datasets.
+    """What a training is fed.
+
+    train: queries with their targets. selection: rows to select a checkpoint by, perhaps none. loss: None where it is
+    the model's own. mixture: how epochs draw from several datasets.
     """
 
     task: Task
@@ -150,8 +153,8 @@ def _trainer(
     feed: _Feed,
     checkpoints: Path,
     bar: Bar,
-    masks: dict[Any, Any],
-    more: Sequence[Any],
+    masks: dict[torch.Tensor, torch.Tensor],
+    more: Sequence[TrainerCallback],
     optimizer: str | None,
     clock: Clock,
     objective: Objective | None,
@@ -167,7 +170,7 @@ def _trainer(
     args = _arguments(params, context, checkpoints, bool(select_rows), optimizer, task)
     batch = params.batch_size * max(1, args.world_size)
     sampler = LengthGroupedSampler([length(r) for r in feed.train], batch, args.seed, feed.mixture)
-    callbacks: list[Any] = [
+    callbacks: list[TrainerCallback] = [
         *more,
         FollowEpoch(sampler),
         ShowProgress(bar, batch * params.gradient_accumulation),
@@ -201,20 +204,20 @@ def _trainer(
 
 
 def _numbered(collate: Callable[[list[Any]], dict[str, Any]]) -> Callable[[list[Any]], dict[str, Any]]:
-    """A batch also says which rows of the training it has."""
+    """The collator, whose batches also say which rows of the training they have."""
     import torch
 
     return lambda rows: {**collate(rows), **({ROW: torch.tensor([r[ROW] for r in rows])} if ROW in rows[0] else {})}
 
 
-def _metrics(task: Task, rows: Split, features: Features) -> Any:
+def _metrics(task: Task, rows: Split, features: Features) -> Callable[[EvalPrediction], dict[str, float]]:
     """The task's metrics of what the model gives for the rows, as Trainer asks for them."""
     return lambda p: task.metrics(task.stack_labels(rows.labels), task.gather(p.predictions, features))
 
 
 def _arguments(
     params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None, task: Task
-) -> Any:
+) -> TrainingArguments:
     from transformers import TrainingArguments
 
     return TrainingArguments(

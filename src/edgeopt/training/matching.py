@@ -9,10 +9,11 @@ from edgeopt.training.distill_terms import evenly
 
 
 class Matching:
-    """pairs: (layer of the student, layer of the teacher).
+    """The layers of a student and of its teacher that are compared.
 
-    dynamic: the student's are chosen anew in every batch, by least distance. last: the last layers of both. widths: of
-    what their layers write. Raises InputError E208 where layers cannot be matched.
+    pairs: (layer of the student, layer of the teacher). dynamic: the student's are chosen anew in every batch, by least
+    distance. last: the last layers of both. widths: of what their layers write. Raises InputError E208 where layers
+    cannot be matched.
     """
 
     def __init__(self, spec: Distil, student: Structure, teacher: Structure) -> None:
@@ -65,12 +66,15 @@ class Matching:
             return counts[0]
         wide = [count * structure.dense.head_size for count, (structure, _) in zip(counts, sides, strict=True)]
         if any(w % self.spec.relation_heads for w in wide):
-            message = f"relation_heads: {self.spec.relation_heads} does not divide the width of the attention, {wide[0]} of the student and {wide[1]} of the teacher"
+            message = (
+                f"relation_heads: {self.spec.relation_heads} does not divide the width of the attention, "
+                f"{wide[0]} of the student and {wide[1]} of the teacher"
+            )
             raise bad_input("E208", message, help="give a number that divides both")
         return self.spec.relation_heads
 
     def items(self) -> dict[str, int]:
-        """What of the teacher's layers is looked at, with its width."""
+        """The names of what is looked at of the teacher's layers, such as `hidden-3`, each with its width."""
         out: dict[str, int] = {}
         if self.spec.hidden or self.spec.cosine:
             out |= {f"hidden-{t}": self.teacher.hidden for _, t in self.pairs}

@@ -22,7 +22,7 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def exponent(sampling: Sampling, epoch: int, epochs: int) -> float:
-    """α in an epoch, counted from 0.
+    """The exponent α of an epoch, counted from 0.
 
     The paper counts from 1, α = 1 − .8·(e − 1)/(E − 1), its code from 0: the same numbers. With a single epoch there is
     nothing to anneal: α is 1.
@@ -35,14 +35,15 @@ def exponent(sampling: Sampling, epoch: int, epochs: int) -> float:
 
 
 def probabilities(sizes: Sequence[int], alpha: float) -> list[float]:
-    """N_i^α / Σ N_j^α."""
+    """The share of each dataset: N_i^α / Σ N_j^α."""
     powers = [size**alpha for size in sizes]
     return [p / sum(powers) for p in powers]
 
 
 def whole(shares: Sequence[float], total: int) -> list[int]:
-    """Whole numbers that add up to `total`, in proportion to the shares: rounded down, and what is left given to the
-    largest remainders, the earlier first.
+    """Whole numbers that add up to `total`, in proportion to the shares.
+
+    They are rounded down, and what is left is given to the largest remainders, the earlier first.
     """
     exact = [share * total / sum(shares) for share in shares]
     out = [math.floor(x + 1e-9) for x in exact]
@@ -86,13 +87,19 @@ class Mixture:
         return np.concatenate(passes)[start - first * size :][:count] if passes else np.empty(0, dtype=np.int64)
 
     def rows(self, epoch: int) -> Rows:
-        """The same as numbers into the datasets put one after the other, as a sampler of mixed batches needs them."""
+        """The rows that the epoch draws, as numbers into the datasets put one after the other.
+
+        So a sampler of mixed batches needs them.
+        """
         offsets = np.cumsum([0, *self.sizes[:-1]])
         return np.concatenate([offset + rows for offset, rows in zip(offsets, self.plan(epoch), strict=True)])
 
 
 def mixture_of(sizes: Sequence[int], params: TrainParams, batch: int, seed: int) -> Mixture:
-    """batch: rows of a batch on all devices together, before accumulation."""
+    """The mixture of datasets of these sizes in a training.
+
+    batch: rows of a batch on all devices together, before accumulation.
+    """
     sampling = params.sampling or Sampling()
     step = batch * params.gradient_accumulation
     draws = sampling.steps_per_epoch * step if sampling.steps_per_epoch else sum(sizes)

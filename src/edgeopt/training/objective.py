@@ -32,9 +32,7 @@ class Objective(ABC):
     mean_weight: torch.Tensor | None = None
 
     def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
-        """What the labels of some batches weigh together, where batches weigh unequally; None where they need not be
-        told apart.
-        """
+        """What the labels of some batches weigh together, where batches weigh unequally; None where they do not."""
         return None
 
     @abstractmethod
@@ -45,14 +43,15 @@ class Objective(ABC):
         """
 
     def groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimizer, of parameters of the module that have a rate of their own: it stays as it is over
-        the whole training, and their gradients are not clipped. The other parameters of the module are trained like the
-        model's.
+        """Groups for the optimizer, of parameters of the module that have a rate of their own.
+
+        It stays as it is over the whole training, and their gradients are not clipped. The other parameters of the
+        module are trained like the model's.
         """
         return []
 
     def stepped(self) -> None:  # noqa: B027  most have nothing to do
-        """After each optimizer step."""
+        """Called after each optimizer step."""
 
     def figures(self) -> dict[str, Any]:
         """Facts in numbers, for the report."""
@@ -60,13 +59,13 @@ class Objective(ABC):
 
     @contextmanager
     def inside(self, model: nn.Module) -> Iterator[None]:
-        """Around the whole training: hooks that the loss needs."""
+        """Hooks that the loss needs, for the whole training, which is the block."""
         yield
 
 
 @contextmanager
 def attached(model: nn.Module, objective: Objective | None) -> Iterator[None]:
-    """The model holds the objective's module, and its hooks, while the block runs."""
+    """Let the model hold the objective's module, and its hooks, while the block runs."""
     if objective is None:
         yield
         return

@@ -23,7 +23,7 @@ def parameter_groups(
     layers: int,
     extra: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """Groups for AdamW.
+    """The parameter groups that AdamW is given.
 
     With `layer_decay` d, layer i of n learns at rate·d^(n−i), the embeddings at rate·d^(n+1), and what is new for the
     task at the full rate (Clark et al. 2020, ELECTRA, appendix B). extra: groups that come last as they are; what is in

@@ -33,7 +33,7 @@ _KEPT = Reader("decision", "E157")
 
 @dataclass(frozen=True)
 class Decision:
-    """precision: what `auto` means. why: for people."""
+    """What `precision: auto` means. why: for people."""
 
     precision: Literal["fp32", "bf16"]
     why: str
@@ -51,7 +51,7 @@ def settled(params: P, precision: str) -> P:
 
 
 def asks(params: BaseModel) -> bool:
-    """Whether `precision: auto` stands in parameters."""
+    """Whether `precision: auto` stands anywhere in the parameters."""
     return any(
         (name == "precision" and value == "auto") or (isinstance(value, BaseModel) and asks(value))
         for name, value in params
@@ -77,7 +77,7 @@ def known(config: Mapping[str, Any] | None, measured: Path) -> Decision | None:
 def decide(
     config: Mapping[str, Any] | None, measured: Path, time_both: Callable[[int, int, int], Timings] | None = None
 ) -> Decision:
-    """The same, measured where it is not known, and kept.
+    """The decision for a model, by its config, measured where it is not known, and kept.
 
     time_both: called with the widths and the number of threads.
     """
@@ -94,7 +94,7 @@ def decide(
 
 
 def decisions(measured: Path) -> list[str]:
-    """What was decided on this machine, for the doctor."""
+    """The decisions that were made on this machine, in words, for the doctor."""
     found = []
     for path in sorted(measured.glob("precision-*.json")) if measured.is_dir() else []:
         try:
@@ -122,7 +122,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _about(config: Mapping[str, Any]) -> dict[str, Any]:
-    """This machine, and the widths of a model's layers."""
+    """The facts that a decision depends on: this machine, and the widths of a model's layers."""
     # of a pair of encoder and decoder
     inside: Mapping[str, Any] = encoder if isinstance(encoder := config.get("encoder"), Mapping) else config
     hidden = _number(inside, "hidden_size", "dim", "d_model") or 768
@@ -174,7 +174,7 @@ def _time(hidden: int, inner: int, threads: int) -> Timings:
     torch.set_num_threads(threads)
     rng = torch.Generator().manual_seed(0)  # no number is drawn from the generator that trainings use
 
-    def drawn(*shape: int) -> Any:
+    def drawn(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=rng).div_(shape[-1] ** 0.5).requires_grad_()
 
     weights = [*(drawn(hidden, hidden) for _ in range(4)), drawn(inner, hidden), drawn(hidden, inner)]

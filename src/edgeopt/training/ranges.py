@@ -10,7 +10,9 @@ from edgeopt.models.fake_quant import Quantizers
 
 
 class RangeSchedule(TrainerCallback):  # type: ignore[misc]
-    """In the share `observe` of the steps ranges are observed and nothing is quantized; after the share `freeze_after`
+    """Switches observing and quantizing on and off as the training goes on.
+
+    In the share `observe` of the steps ranges are observed and nothing is quantized; after the share `freeze_after`
     they stay as they are. In between a moving average observes on (averaging: how far an optimizer step moves it), and
     learned ranges learn. All follows from the step's number and the model, so that a resumed training does the same.
     """

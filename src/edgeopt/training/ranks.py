@@ -16,13 +16,12 @@ _TENSORS, _RANKS = "ranks.safetensors", "ranks.json"
 
 
 class AllocateRanks(TrainerCallback):  # type: ignore[misc]
-    """Calls peft's `update_and_allocate` where peft's documentation asks for it: after the step, before the gradients
-    are cleared.
+    """Calls peft's `update_and_allocate` where peft's documentation asks for it.
 
-    The pattern of ranks is kept out of the adapter's config: with it, peft cuts the matrices when an adapter
-    is saved, to nothing where a layer lost all its ranks, and the optimizer's state of a checkpoint would no
-    longer fit. What is masked is zero in the saved matrices all the same. The smoothed importances go into the
-    checkpoint, so that a resumed training takes the same decisions.
+    That is after the step, before the gradients are cleared. The pattern of ranks is kept out of the adapter's config:
+    with it, peft cuts the matrices when an adapter is saved, to nothing where a layer lost all its ranks, and the
+    optimizer's state of a checkpoint would no longer fit. What is masked is zero in the saved matrices all the same.
+    The smoothed importances go into the checkpoint, so that a resumed training takes the same decisions.
     """
 
     def __init__(self, model: PeftModel, tinit: float, tfinal: float) -> None:

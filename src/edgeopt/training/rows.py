@@ -18,10 +18,10 @@ from edgeopt.training.mixture import Mixture, mixture_of
 
 @dataclass(frozen=True)
 class TrainRows:
-    """rows: of all datasets; the first is the task's own.
+    """The rows that a training goes over.
 
-    left_out: of each, rows that are looked at in selection or report. unlabelled: how many rows of the last dataset
-    have no labels: all or none.
+    rows: of all datasets; the first is the task's own. left_out: of each, rows that are looked at in selection or
+    report. unlabelled: how many rows of the last dataset have no labels: all or none.
     """
 
     rows: Split
@@ -32,11 +32,11 @@ class TrainRows:
 
     @property
     def labeled(self) -> int:
-        """How many have labels: they are the first."""
+        """How many of the rows have labels: they are the first."""
         return sum(self.sizes[:-1] if self.unlabelled else self.sizes)
 
     def in_queries(self, rows: Sequence[int]) -> TrainRows:
-        """The same, counted in what the model is asked at once. rows: the row that each query belongs to."""
+        """The rows counted in what the model is asked at once. rows: the row that each query belongs to."""
         dataset = np.searchsorted(np.cumsum(self.sizes), rows, side="right")
         return replace(self, sizes=tuple(int(n) for n in np.bincount(dataset, minlength=len(self.sizes))))
 

@@ -19,9 +19,10 @@ _POOL = 50
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Row numbers, shuffled, then sorted by length within pools of 50 batches; the pools' batches are shuffled again,
-    but the longest comes first so that too large a batch fails at once. mixture: of which rows an epoch consists, where
-    that is not all of them once.
+    """Row numbers, shuffled, then sorted by length within pools of 50 batches.
+
+    The pools' batches are shuffled again, but the longest comes first so that too large a batch fails at once. mixture:
+    of which rows an epoch consists, where that is not all of them once.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, mixture: Mixture | None = None) -> None:
@@ -32,6 +33,7 @@ class LengthGroupedSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be that of an epoch, counted from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -22,9 +22,10 @@ _MULTIPLIERS_RATE, _STEPS = 0.01, 10_000
 
 
 class Sparsify(Objective):
-    """layers·Σ MSE + logits·T²·KL + λ1(ŝ − t) + λ2(ŝ − t)², where ŝ is the sparsity that the gates are expected to give
-    and t what is asked of them: it rises evenly from the model's own to `target` in the share `warmup` of the training.
-    The multipliers λ ascend, so that ŝ comes to t whatever the other terms weigh (section 3.1).
+    """layers·Σ MSE + logits·T²·KL + λ1(ŝ − t) + λ2(ŝ − t)², for the sparsity ŝ of the gates and t asked of them.
+
+    ŝ is what the gates are expected to give; t rises evenly from the model's own to `target` in the share `warmup` of
+    the training. The multipliers λ ascend, so that ŝ comes to t whatever the other terms weigh (section 3.1).
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Sparsify(Objective):
         self.gates.clamp()
 
     def asked(self, done: float) -> float:
-        """The sparsity t, after that share of the training."""
+        """The sparsity t that is asked for after that share of the training."""
         return self.start + (self.target - self.start) * min(1.0, done / self.warmup)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:

@@ -22,7 +22,7 @@ class Teacher:
         self.model, self.scores, self.bf16 = model.eval().requires_grad_(False), scores, bf16
 
     def answer(self, batch: dict[str, Any]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Logits, and what each layer writes, on the batch's device."""
+        """(logits, what each layer writes) for a batch, on its device."""
         logits, inside = self.look(batch, ("hidden",))
         return logits, inside["hidden"]
 
@@ -30,7 +30,7 @@ class Teacher:
     def look(
         self, batch: dict[str, Any], kinds: Collection[str] = ()
     ) -> tuple[torch.Tensor, dict[str, list[torch.Tensor]]]:
-        """Logits, and of each kind that `recorded` takes every layer's, on the batch's device."""
+        """(logits, what each layer has of each of the kinds that `recorded` takes) for a batch, on its device."""
         device = batch["input_ids"].device
         self.model.to(device)
         with ExitStack() as stack, torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
@@ -40,7 +40,7 @@ class Teacher:
 
 
 class DistilLogits(Objective):
-    """The teacher's logits, and no labels."""
+    """An objective that follows the teacher's logits and looks at no labels."""
 
     def __init__(self, teacher: Teacher, temperature: float) -> None:
         self.teacher, self.temperature = teacher, temperature

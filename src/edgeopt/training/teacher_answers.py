@@ -60,6 +60,7 @@ class Answers:
 
     @cached_property
     def teacher(self) -> Teacher:
+        """The teacher, loaded when it is first needed."""
         return self.load()
 
     @cached_property
@@ -70,7 +71,7 @@ class Answers:
 
     @property
     def bytes(self) -> int:
-        """What keeping everything takes."""
+        """How many bytes keeping everything takes."""
         tokens = int(self.tokens.sum())
         return 4 * sum(
             width * (len(self.rows) if item == LOGITS and not self.a_token else tokens)
@@ -92,7 +93,7 @@ class Answers:
         self.seconds = time.perf_counter() - started
 
     def of(self, rows: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
-        """Of each item the rows' values: (tokens, width) without padding, or for the logits as the model gives them."""
+        """The rows' values of each item: (tokens, width) without padding, or the logits as the model gives them."""
         if self.folder is None:
             return self._ask(rows, device, list(self.items))
         out = {}
@@ -172,7 +173,7 @@ class Answers:
 
 
 def name_of(teacher: str, rows: Sequence[Ids], precision: str) -> str:
-    """Of the folder of a teacher's answers: the same for the same teacher (by digest), inputs and precision."""
+    """The name of the folder of a teacher's answers, which follows from teacher (its digest), inputs and precision."""
     digest = hashlib.sha256(json.dumps([teacher, precision]).encode())
     for row in rows:
         digest.update(json.dumps({k: v for k, v in row.items() if k != "labels"}, sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""transformers' Trainer with batches, loss and rates of ours."""
+"""The Trainer of transformers with batches, loss and rates of ours."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgeopt.training.optimizer import constant_rates, parameter_groups
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LambdaLR
     from torch.utils.data import DataLoader
 
     from edgeopt.spec.recipe import TrainParams
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
 
 class OurTrainer(Trainer):  # type: ignore[misc]
-    """sampler: the order of the training rows.
+    """The Trainer of transformers with batches, loss and rates of ours.
 
-    loss: on the labels, where it is not the model's own. objective: what is trained for instead of the labels.
+    sampler: the order of the training rows. loss: on the labels, where it is not the model's own. objective: what is
+    trained for instead of the labels.
     """
 
     def __init__(
@@ -87,8 +89,8 @@ class OurTrainer(Trainer):  # type: ignore[misc]
             self.optimizer = cls(groups, **options)
         return super().create_optimizer(model)
 
-    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> Any:
-        scheduler = super().create_scheduler(num_training_steps, optimizer)
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
+        scheduler: LambdaLR = super().create_scheduler(num_training_steps, optimizer)
         constant_rates(scheduler, len(self.extra))
         return scheduler
 

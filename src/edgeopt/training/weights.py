@@ -27,7 +27,7 @@ def class_weights(params: TrainParams, labels: Sequence[Any], classes: Sequence[
 
 
 def balanced(counts: Sequence[int]) -> list[float]:
-    """n / (k·n_c), scikit-learn's `balanced`: n rows, k classes that occur, n_c rows of the class.
+    """The weights n / (k·n_c), scikit-learn's `balanced`: n rows, k classes that occur, n_c rows of the class.
 
     1 for a class without rows.
     """
@@ -36,9 +36,9 @@ def balanced(counts: Sequence[int]) -> list[float]:
 
 
 def effective_number(counts: Sequence[int], beta: float) -> list[float]:
-    """(1 − β) / (1 − β^n_c), scaled to a mean of 1 over the classes that occur (Cui et al. 2019, equations 3 and 4).
+    """The weights (1 − β) / (1 − β^n_c), scaled to a mean of 1 over the classes that occur.
 
-    1 for a class without rows.
+    Cui et al. 2019, equations 3 and 4. 1 for a class without rows.
     """
     raw = [(1 - beta) / -np.expm1(c * np.log(beta)) for c in counts if c]
     mean = sum(raw) / len(raw)
