@@ -13,6 +13,7 @@ from helpers import WORDS, write_rows
 
 # matrices this small gain nothing from a second thread, and lose much where the machine is busy
 os.environ.setdefault("EDGEOPT_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # what tests ask of torch and numpy themselves
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before edgeopt
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

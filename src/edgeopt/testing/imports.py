@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 
 
+@cache
 def imports_no_torch(module: str) -> None:
     """Raise AssertionError where importing the module imports torch: recipes are checked and planned without it."""
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
