@@ -88,7 +88,7 @@ def rename_word(word: str) -> Break:
 
 
 def retokenize(**parts: Any) -> Break:
-    """The same words, found in texts in another way."""
+    """Words of the texts found in another way."""
 
     def change(folder: Path) -> None:
         path = folder / "tokenizer.json"

@@ -119,7 +119,7 @@ def gate_artifact(
 
 
 def _with_itself(candidate: Artifact, against: Against, rows: Split, task: Task) -> bool:
-    """Whether the baseline is the candidate: the same graph, behind a tokenizer that makes the same tokens of the rows."""
+    """Whether the baseline is the candidate: the same graph behind a tokenizer that makes the rows' tokens alike."""
     if against.artifact is not None:
         same = against.artifact.digests()["graph"] == candidate.digests()["graph"]
         return same and other_row(task, rows, against.artifact.folder, candidate.folder) is None

@@ -52,7 +52,7 @@ class Request:
         return load_data(self.task, self.folder, self.place)
 
     def fingerprint(self) -> str | None:
-        """That of the recipe's model, where it is here: a machine that only gates need not have it."""
+        """The fingerprint of the recipe's model, where that is here: a machine that only gates need not have it."""
         try:
             source = find_model(self.model, self.folder)
         except EdgeoptError:

@@ -16,8 +16,9 @@ _LOOKED_AT = {"dataset", "text", "choices", "label", "labels", "missing_label", 
 
 
 def another_recipe(run: Run, asked: Request, own: Request) -> Issue | None:
-    """E118 for a recipe that says anything else than the run's of how the model was made, with all of it, the first
-    named; None where it does not.
+    """E118 for a recipe that says anything else than the run's of how the model was made; None where it does not.
+
+    The first difference is named in the message, others below it.
     """
     found = [*_model(run, asked, own), *_training(asked, own)]
     if not found:
@@ -33,7 +34,7 @@ def another_recipe(run: Run, asked: Request, own: Request) -> Issue | None:
 
 
 def _model(run: Run, asked: Request, own: Request) -> Iterator[Change]:
-    """By its files where they are here, else by its name."""
+    """The difference in the models: by their files where they are here, else by what the recipes say of them."""
     here, there = asked.fingerprint(), run.lock["model"]
     if here is None or there is None:
         yield from changes(own.resolved["model"], asked.resolved["model"], "model")

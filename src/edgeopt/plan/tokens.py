@@ -12,10 +12,10 @@ from edgeopt.tasks.encode import Encoder, first_other
 
 
 def read_otherwise(one: ModelSource, other: ModelSource, spec: TaskSpec, data: TaskData | None) -> str | None:
-    """The first row of which two checkpoints' tokenizers make other tokens; None: there is none among the first of each
-    split, or models or rows are not here yet.
+    """The first row of which two checkpoints' tokenizers make other tokens; None where there is none to be found.
 
-    Raises InputError E311 where one makes none.
+    Looked at are the first rows of each split, and nothing where models or rows are not here yet. Raises InputError
+    E311 where one makes none.
     """
     if data is None or one.folder is None or other.folder is None:
         return None

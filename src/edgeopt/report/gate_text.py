@@ -56,7 +56,7 @@ def metric(gate: Gate) -> str:
 
 
 def in_terminal(gate: Gate, gates: Sequence[Gate]) -> str:
-    """`latency.p50 max_ms 20 (cpu-1-thread, 32 tokens)`: target, length and reference where the gates are of several."""
+    """`latency.p50 max_ms 20 (cpu-1-thread, 32 tokens)`: target, length and reference where gates are of several."""
     several = len({tuple(_where(g)) for g in gates if g.metric.startswith("latency")}) > 1
     group = ", ".join(_where(gate)) if several and gate.metric.startswith("latency") else ""
     return _named(gate) + f" ({group})" * bool(group)

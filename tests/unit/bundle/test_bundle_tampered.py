@@ -392,7 +392,7 @@ def test_a_changed_zip_is_refused(name: str, signed: Path, tmp_path: Path, loade
 def test_what_cannot_be_read_is_refused(
     signed: Path, tmp_path: Path, loaded: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the folder lost+found of a volume, which root alone may look into."""
+    """Like the folder lost+found of a volume, which root alone may look into."""
 
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")

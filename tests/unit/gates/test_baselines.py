@@ -92,7 +92,7 @@ def test_a_baseline_that_is_int8_is_said(as_file: bool) -> None:
 )
 @pytest.mark.parametrize("form", ["model", "file", "file of an earlier version"])
 def test_a_baseline_may_be_the_candidate_itself(form: str, graph: str, reads: str, same: bool, tmp_path: Path) -> None:
-    """The same graph, and the same tokens of the rows."""
+    """A baseline is the candidate where the graph and the tokens of the rows are the same."""
     candidate, baseline = model(), model(graph=graph)
     for each, words in (
         (candidate, {"x": 0, "y": 1}),

@@ -1,5 +1,6 @@
-"""What a graph answers is held against what the task's models answer, whatever the gates look at; and what a tokenizer
-makes of a row must be tokens.
+"""What a graph answers is held against what the task's models answer, whatever the gates look at.
+
+And what a tokenizer makes of a row must be tokens.
 """
 
 from __future__ import annotations

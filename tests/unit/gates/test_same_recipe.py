@@ -23,7 +23,10 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def told(recipe: Path, other: Path | None = None, *overrides: str, there: str | None = None) -> str | None:
-    """Why the gates of the recipe, or of another, are not those of a run of it. there: fingerprint of the run's model."""
+    """Why the gates of the recipe, or of another, are not those of a run of it.
+
+    there: fingerprint of the run's model.
+    """
     run: Any = SimpleNamespace(lock={"model": there})
     issue = another_recipe(run, request_by(other or recipe, overrides, None), request_by(recipe, (), None))
     return issue and f"{issue.code}: {issue.message} {issue.place}"

@@ -1,4 +1,4 @@
-"""Models are compared on the same tokens: what their tokenizers make of the rows decides, not what is in their files."""
+"""Models are compared on the same tokens: what their tokenizers make of the rows decides, not what their files say."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def test_another_part_of_a_tokenizer_is_seen_in_the_rows(part: str, tmp_path: Pa
     with pytest.raises(InputError) as error:
         same_queries(task, ROWS, baseline, {"candidate": other}, "a mend")
     (issue,) = error.value.issues
-    told = f"the candidate's tokenizer makes other tokens of the rows than the baseline's, first of row {row} of validation"
+    told = (
+        "the candidate's tokenizer makes other tokens of the rows than the baseline's, first of row "
+        f"{row} of validation"
+    )
     assert (issue.code, issue.help) == ("E208", "a mend") and told in issue.message
     assert tokens_digest(queries_of(task, ROWS, baseline).ids) != tokens_digest(queries_of(task, ROWS, other).ids)
 

@@ -404,7 +404,7 @@ def test_no_two_gates_have_one_name() -> None:
 
 @pytest.mark.parametrize("text", ["a|b", "a\\|b", "a\\\\|b", "a\\", "\\`<b>`"])
 def test_a_text_stays_in_its_cell(text: str) -> None:
-    """As GitHub reads tables: a character behind a backslash is none of the table's, be it a backslash itself."""
+    """GitHub reads no character behind a backslash as the table's, be it a backslash itself."""
     line = table(Table([Column("x"), Column("y")], [[text, "end"]])).splitlines()[2]
     cells = re.split(r"\|", re.sub(r"\\.", "", line))
     assert [c.strip() for c in cells][2:] == ["end", ""] and len(cells) == 4
