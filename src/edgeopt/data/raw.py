@@ -22,8 +22,9 @@ _AT_ONCE = 1000
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Within, no search for garbage: rows are so many new objects, with no cycles among them, that it would take half
-    the time.
+    """Within, no search for garbage.
+
+    Rows are so many new objects, with no cycles among them, that it would take half the time.
     """
     on = gc.isenabled()
     gc.disable()

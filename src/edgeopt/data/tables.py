@@ -1,4 +1,4 @@
-"""Rows of csv and tsv files: whether quotation marks are a writer's or the text's, and rows that a stray one swallowed."""
+"""Rows of csv and tsv files: whether quotation marks are a writer's or the text's, and rows that a stray one hides."""
 
 from __future__ import annotations
 
