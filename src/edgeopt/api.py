@@ -374,7 +374,10 @@ def gate(
             found = gate_artifact(
                 asked, artifact, find_against(None if against is None else _path(against)), shown, max_seconds
             )
-        return Gated(asked.name, found.gates, found.warnings, found.notes, found.model)
+        idle = (
+            [] if found.gates else ["There are no gates: nothing is required of the model, and its pass says nothing."]
+        )
+        return Gated(asked.name, found.gates, [*idle, *found.warnings], found.notes, found.model)
 
 
 def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -> Comparison:

@@ -12,7 +12,7 @@ from edgeopt.gates.rows_of_run import recipe_folders
 from edgeopt.models.source import find_model
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import ModelSpec
-from edgeopt.support.errors import InputError
+from edgeopt.support.errors import InputError, bad_input
 
 _FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "LICENCE.md", "COPYING")
 _CARD = re.compile(r"\A---\s*\n.*?^license:\s*[\"']?([\w.+-]{1,60})[\"']?\s*$.*?^---\s*$", re.MULTILINE | re.DOTALL)
@@ -23,10 +23,10 @@ def write_license(given: str | None, run: Run, to: Path) -> License | None:
 
     It is what `given` names, a file or an identifier of SPDX, or what the folder of the run's model says: a license
     file, and `license` in the front matter of its README. None: unknown, because the folder says nothing, is gone, or
-    holds another model now.
+    holds another model now. Raises InputError E144 for what is neither file nor identifier.
     """
     if given is not None:
-        return _found(Path(given), None, to) if Path(given).is_file() else License(id=given, file=None)
+        return _found(Path(given), None, to) if Path(given).is_file() else License(id=_identifier(given), file=None)
     folder = next(_folders(run), None)
     if folder is None:
         return None
@@ -34,6 +34,15 @@ def write_license(given: str | None, run: Run, to: Path) -> License | None:
     card = folder / "README.md"
     found = _CARD.search(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
     return _found(text, found[1] if found else None, to)
+
+
+def _identifier(given: str) -> str:
+    """Raises InputError E144 for a path where no file is."""
+    if not given.strip() or "/" in given or Path(given).exists():
+        raise bad_input(
+            "E144", f"--license {given!r} is neither a file nor an identifier", help="give a file, or one such as MIT"
+        )
+    return given
 
 
 def _folders(run: Run) -> Iterator[Path]:

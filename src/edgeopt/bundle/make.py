@@ -186,7 +186,7 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
         )
         # of a model that the runtime's levels disagree on so far, a wrong refusal beats a wrong pass
         tolerance = min(tolerance, float(f"{most / 2:.3g}"))
-    if tolerance > most:
+    if not tolerance <= most:
         raise bad_input(
             "E144",
             f"a logit may not be off by {tolerance:g}: the largest of these texts is {most:.3g}",

@@ -88,7 +88,8 @@ def check(key: Path, manifest: bytes, signature: bytes | None) -> None:
 
 def _read(key: Path) -> bytes:
     try:
-        return key.read_bytes()[:65536]
+        with key.open("rb") as file:
+            return file.read(65536)
     except OSError as error:
         raise bad_input(
             "E141",

@@ -18,11 +18,14 @@ from edgeopt.results.model import Report
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import InputError, Place, bad_input
+from edgeopt.support.reading import MB
 from edgeopt.tasks import task_of
 from edgeopt.tasks.encode import Encoder
 
 Texts = tuple[str, ...]
 Logits = np.ndarray[Any, np.dtype[np.float32]]
+#: Bytes of a file of texts at most.
+_LARGEST = 16 * MB
 #: Other ways in which the runtime may compute the same graph: what they differ by, other processors may too.
 _WAYS: tuple[dict[str, Any], ...] = (
     {},
@@ -57,7 +60,11 @@ def read_texts(path: Path, need: int) -> list[Texts]:
     need: texts of a query. Raises InputError E144.
     """
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise bad_input("E144", f"--texts {path} is larger than {_LARGEST / MB:g} MB")
+        lines = [line for line in data.decode("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise bad_input("E144", f"--texts {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     found = [_text(line, Place.of(path, number), path.suffix == ".jsonl", need) for number, line in enumerate(lines, 1)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeopt.cli.options import JSON, RUN
+from edgeopt.cli.options import JSON, RUN, Number
 from edgeopt.cli.output import print_json, working
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def command() -> None:
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="How far a logit may be off in the self-test. Default: measured.",
 )
 @click.option("--license", metavar="ID|FILE", help="License of the model. Default: what the model's folder says.")

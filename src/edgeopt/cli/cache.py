@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgeopt.cli.options import JSON, STORE, open_store
+from edgeopt.cli.options import JSON, STORE, Number, open_store
 from edgeopt.cli.output import print_json
 
 
@@ -51,7 +51,7 @@ def list_states(store: Path | None, as_json: bool) -> None:
 @STORE
 @click.option(
     "--older-than",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="DAYS",
     help="Also remove finished steps and teachers' answers older than this.",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from edgeopt.cli.ci import GITHUB, JUNIT, make_way, publish
-from edgeopt.cli.options import JSON, SET
+from edgeopt.cli.options import JSON, SET, Number
 from edgeopt.cli.output import log_to_stderr, print_json
 
 
@@ -27,7 +27,7 @@ from edgeopt.cli.output import log_to_stderr, print_json
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=10.0,
     show_default=True,
     help="Limit on each latency of a model.",

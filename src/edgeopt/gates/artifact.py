@@ -112,7 +112,7 @@ def find_artifact(path: Path) -> Artifact:
         raise bad_input(
             "E131",
             f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}"
-            if path.is_dir()
+            if is_there(path, Path.exists)
             else f"{path} does not exist",
             help=_help_of(path.absolute()),
         )

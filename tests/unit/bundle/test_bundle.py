@@ -465,3 +465,20 @@ def test_openssl_agrees(run: Path, keys: Path, tmp_path: Path) -> None:
     ]
     assert subprocess.run([*verify, "-in", tmp_path / "b" / "manifest.json"], capture_output=True).returncode == 0
     assert subprocess.run([*verify, "-in", tmp_path / "b" / "session.json"], capture_output=True).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--tolerance", "nan", "is no number"),
+        ("--license", "no/such/LICENSE", "neither a file nor an identifier"),
+        ("--license", ".", "neither a file nor an identifier"),
+        ("--license", " ", "neither a file nor an identifier"),
+        ("--texts", "/dev/zero", "is larger than 16 MB"),
+        ("--sign", "/dev/zero", "E141"),
+    ],
+)
+def test_what_is_no_answer_to_a_flag(run: Path, tmp_path: Path, flag: str, value: str, said: str) -> None:
+    """Found from outside: a bundle with such a tolerance could be verified nowhere, and /dev/zero filled the memory."""
+    done = edgeopt("bundle", run, flag, value, "--out", tmp_path / "b")
+    assert done.code == 2 and said in done.err and not (tmp_path / "b").exists()

@@ -124,6 +124,8 @@ def test_rows_that_stand_in_train_are_said_of_a_model_alone(
     assert edgeopt(*args, "--set", "task.leaks=refuse").code == 2
     sized = edgeopt(*args, "--set", "gates=[{metric: size, max_mb: 100}]", "--json").json
     assert sized["warnings"] == [] == sized["notes"], "train is read where a gate looks at answers"
+    idle = edgeopt(*args, "--set", "gates=[]", "--json")
+    assert idle.code == 0 and idle.json["warnings"][0].startswith("There are no gates")
     (project / "data" / "train.jsonl").unlink()
     done = edgeopt(*args)
     assert done.code == 0 and "note: Whether validation rows stand in train was not looked at: dataset" in done.out
