@@ -16,6 +16,10 @@ import pytest
 from helpers import WORDS, edgeopt
 from running import TRAINING, recipe_for
 
+from edgeopt import Run
+from edgeopt.data import load_data
+from edgeopt.spec.recipe import TaskSpec
+
 _GOOD, _BAD, _PLAIN = ([w for w in WORDS if w.startswith(kind)] for kind in ("good", "bad", "word"))
 
 
@@ -105,6 +109,17 @@ def test_it_learns_and_its_metrics_are_those_of_the_predictions(applied: Path) -
 def _clusters(cluster_of: dict[int, int]) -> list[frozenset[int]]:
     found = [frozenset(m for m, c in cluster_of.items() if c == cluster) for cluster in set(cluster_of.values())]
     return [c for c in found if len(c) > 1]
+
+
+def test_a_program_asks_it(applied: Path) -> None:
+    """About pairs of sentences with a marked mention each, as the task makes them of documents."""
+    task = TaskSpec.model_validate(task_over(applied / "data"))
+    pairs = load_data(task, applied).report.texts
+    measured = [row["candidate"] for row in predictions(applied)]
+    told = Run(applied / "run").predict(pairs, batch_size=1)
+    assert len(told) == len(measured)
+    np.testing.assert_allclose([one.logits for one in told], measured, atol=1e-4)
+    assert {one.label for one in told} <= {"no", "yes"}
 
 
 def test_its_gates_decided_again_are_the_same(applied: Path) -> None:

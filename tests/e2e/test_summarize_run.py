@@ -14,6 +14,8 @@ from helpers import edgeopt
 from running import BRIEF, TRAINING, recipe_for
 from summaries import summary_task, write_summaries
 
+from edgeopt import Run
+
 
 @pytest.fixture(scope="module")
 def applied(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -76,6 +78,12 @@ def test_the_graph_writes_what_transformers_generates(applied: Path) -> None:
         written.append(tokenizer.decode(ids, skip_special_tokens=True))
     assert [r["baseline"] for r in rows(applied / "run" / "predictions.jsonl")] == written
     assert len(set(written)) > 3
+
+
+def test_a_program_asks_it(applied: Path) -> None:
+    measured = [row["candidate"] for row in rows(applied / "run" / "predictions.jsonl")]
+    told = Run(applied / "run").predict([row["document"] for row in rows(applied / "data" / "validation.jsonl")])
+    assert [one.label for one in told] == measured
 
 
 def test_its_gates_can_be_decided_again(applied: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from helpers import WORDS, edgeopt
 from running import TRAINING, recipe_for
 
+from edgeopt import Run
 from edgeopt.plan import make_plan
 from edgeopt.recipe.load import load_recipe
 from edgeopt.run.execute import execute
@@ -154,6 +155,30 @@ def test_the_lines_of_the_model_card_serve_it(applied: tuple[str, Path]) -> None
         given = given[1:-1]  # each tiny word is one token, between [CLS] and [SEP]
     # int8 kernels of the quicker session options round otherwise
     np.testing.assert_allclose(given, expected, atol=0.05)
+
+
+def test_a_program_asks_it(applied: tuple[str, Path]) -> None:
+    """Run.predict answers as was measured, whatever the batch and whether a row is a tuple or has columns."""
+    kind, folder = applied
+    run = Run(folder / "run")
+    measured = [
+        json.loads(line)["candidate"] for line in (folder / "run" / "predictions.jsonl").read_text().splitlines()
+    ]
+    rows = [json.loads(line) for line in (folder / "data" / "validation.jsonl").read_text().splitlines()]
+    told = run.predict(rows, batch_size=1)
+    for one, expected in zip(told, measured, strict=True):
+        np.testing.assert_allclose(one.logits, expected, atol=1e-4)
+    names = run.report.task.labels
+    if kind == "token-classification":
+        assert [one.label for one in told] == [tuple(names[int(np.argmax(w))] for w in row) for row in measured]
+        assert run.predict([row["text"] for row in rows])[3].label == told[3].label
+    else:
+        assert {one.label for one in told} <= set("ABC" if kind == "multiple-choice" else names)
+        assert [one.probability for one in told] == pytest.approx(
+            [np.exp(np.max(row)) / np.exp(row).sum() for row in measured], abs=1e-3
+        )
+    if kind == "text-classification":
+        assert run.predict([(row["text"], row["pair"]) for row in rows], batch_size=7)[5].label == told[5].label
 
 
 def test_windows_are_counted_and_said(applied: tuple[str, Path]) -> None:

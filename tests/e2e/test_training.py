@@ -12,6 +12,7 @@ import torch
 from e2e.running import recipe_for
 from helpers import edgeopt
 
+from edgeopt import Run
 from edgeopt.data import load_data
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.load import load_model
@@ -210,3 +211,7 @@ def test_a_regression_end_to_end(tmp_path: Path, tiny_model: Path, tiny_data: Pa
     rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     expected = scipy.stats.pearsonr([r["label"] for r in rows], [r["candidate"][0] for r in rows]).statistic
     assert report["candidate"]["metrics"]["pearson"] == pytest.approx(expected)
+    asked = [json.loads(line) for line in (tiny_data / "validation.jsonl").read_text().splitlines()]
+    told = Run(tmp_path / "run").predict([(row["text"], row["pair"]) for row in asked], batch_size=1)
+    assert [one.label for one in told] == pytest.approx([row["candidate"][0] for row in rows], abs=1e-4)
+    assert {one.probability for one in told} == {None}

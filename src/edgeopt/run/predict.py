@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ class Prediction(NamedTuple):
 
     label: the class by its name; of a regression the score, of token classification a tag for each word, of
     summarization the text that the model wrote. probability: of that class, None where the task has none. logits: what
-    the model gave, a text's are empty.
+    the model gave: shape (classes,), of token classification (words, classes), a text's are empty.
     """
 
     label: Answer
@@ -51,8 +51,10 @@ class Predictor:
         if not rows:
             return []
         features = self.task.encode(self.encoder, rows)
-        outputs = self.task.gather(self._answers(features.ids, batch_size), features)
+        outputs: Sequence[Values] | Values = self.task.gather(self._answers(features.ids, batch_size), features)
         told = self.task.answers(outputs)
+        if self.task.reads_words:  # without what fills them up to the longest row
+            outputs = [output[: len(words)] for output, words in zip(outputs, rows, strict=True)]
         return [Prediction(label, share, _logits(output)) for (label, share), output in zip(told, outputs, strict=True)]
 
     def _answers(self, queries: list[Ids], batch_size: int) -> list[Any]:
