@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,11 +51,12 @@ class Predictor:
         if not rows:
             return []
         features = self.task.encode(self.encoder, rows)
-        outputs: Sequence[Values] | Values = self.task.gather(self._answers(features.ids, batch_size), features)
-        told = self.task.answers(outputs)
+        outputs = self.task.gather(self._answers(features.ids, batch_size), features)
+        logits = [np.asarray(output) if isinstance(output, np.ndarray) else np.empty(0) for output in outputs]
         if self.task.reads_words:  # without what fills them up to the longest row
-            outputs = [output[: len(words)] for output, words in zip(outputs, rows, strict=True)]
-        return [Prediction(label, share, _logits(output)) for (label, share), output in zip(told, outputs, strict=True)]
+            logits = [of_row[: len(words)] for of_row, words in zip(logits, rows, strict=True)]
+        told = self.task.answers(outputs)
+        return [Prediction(label, share, of_row) for (label, share), of_row in zip(told, logits, strict=True)]
 
     def _answers(self, queries: list[Ids], batch_size: int) -> list[Any]:
         """The answers to queries, in their order.
@@ -89,7 +90,3 @@ def _opened(run: Run) -> Query:
 
 def _lengths(kept: Export | None) -> dict[str, Any]:
     return {LENGTHS: kept.lengths} if kept and kept.lengths else {}
-
-
-def _logits(output: object) -> Values:
-    return np.asarray(output) if isinstance(output, np.ndarray) else np.empty(0)
