@@ -303,7 +303,7 @@ def test_what_was_measured_at_one_time_alone_has_no_ratio_of_times(made: Made, t
         (["{model}", "--recipe", "{recipe}"], "E134"),
         (["{fp32}", "--against", "{file}"], "E134"),
         (["{fp32}", "--set", "seed=1"], "E109"),
-        (["{work}", "--recipe", "{recipe}"], "E131"),
+        (["{work}", "--recipe", "{recipe}"], "E115"),  # it holds the run
         (["{model}/config.json", "--recipe", "{recipe}"], "E131"),
         (["{model}", "--recipe", "{recipe}", "--against", "{work}/absent.json"], "E131"),
         (["{model}", "--recipe", "{recipe}", "--against", "{recipe}"], "E132"),

@@ -75,19 +75,21 @@ class Artifact:
             return ()
         return tuple(map(str, range(last))) if isinstance(last, int) and len(axes) == len(kind.output_axes) else ()
 
-    def check(self, task: Task, rows: Split) -> None:
-        """Ask the graph a query, the first row's.
+    def check(self, task: Task, rows: Split, batch: int = 1) -> None:
+        """Ask the graph a query, the first row's, and where it is to be timed on several at once, two.
 
-        Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the runtime does not open or
-        that does not answer as the task's models do, E316 where its outputs are not the task's classes, E212 where it
-        does not answer, and E311 for the tokenizer.
+        batch: how many at most. Raises InputError E211 and E411 for a graph that is not whole, E131 for one that the
+        runtime does not open or that does not answer as the task's models do, E316 where its outputs are not the task's
+        classes, E212 where it does not answer, and E311 for the tokenizer.
         """
         check_declared(self.graph)
         files_of(self.graph)
         encoder = Encoder(self.folder, task.spec.max_length)
-        feed = encoder.pad(task.encode(encoder, rows.texts[:1]).ids[:1])
+        first = task.encode(encoder, rows.texts[:1]).ids[:1]
         with bounded(size_of(self.graph), task.spec.max_length):
-            checked(onnx_query(self.graph, QUIET, limited=True, named=True), self.graph, task)(feed)
+            query = checked(onnx_query(self.graph, QUIET, limited=True, named=True), self.graph, task)
+            for several in range(1, min(batch, 2) + 1):
+                query(encoder.pad(first * several))
 
 
 def is_run(path: Path) -> bool:

@@ -96,9 +96,10 @@ def gate_artifact(
     untold = list[str]()
     if against.file is not None and against.path is not None:
         untold = check_fits(against.file, against.path, asked, candidate, rows, task)
-    candidate.check(task, rows)
+    batch = max((target_of(spec, asked).batch for spec, _ in gates if spec.metric.startswith("latency")), default=1)
+    candidate.check(task, rows, batch)
     if against.artifact is not None:
-        against.artifact.check(task, rows)
+        against.artifact.check(task, rows, batch)
         _check_order(candidate, against.artifact)
     evidence = _Measuring(asked, candidate, against, rows, task, progress).evidence(
         [spec for spec, _ in gates], max_seconds

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from edgeopt.gates.request import Request
+from edgeopt.gates.rows_of_run import recipe_folders
 from edgeopt.results.changes import Change, changes
 from edgeopt.results.sealed import Run
 from edgeopt.support.errors import Issue
+from edgeopt.support.paths import expanded, is_there
 
 #: What of a recipe, besides model and task, makes the file that is measured.
 _MADE = ("baseline", "steps", "export", "seed", "seeds")
 #: What of a task says which rows are looked at and what of them; what gates need of it is looked at with them.
 _LOOKED_AT = {"dataset", "text", "choices", "label", "labels", "missing_label", "leaks", "report", "metrics", "slices"}
+#: Keys of steps and further datasets under which a path may stand.
+_NAMES = ("model", "teacher", "path", "train")
 
 
 def another_recipe(run: Run, asked: Request, own: Request) -> Issue | None:
@@ -20,7 +25,7 @@ def another_recipe(run: Run, asked: Request, own: Request) -> Issue | None:
 
     The first difference is named in the message, others below it.
     """
-    found = [*_model(run, asked, own), *_training(asked, own)]
+    found = [*_model(run, asked, own), *_training(asked, own)] or [*_places(run, asked)]
     if not found:
         return None
     first = found[0].at.partition(".")[0]
@@ -49,3 +54,23 @@ def _training(asked: Request, own: Request) -> Iterator[Change]:
     yield from changes(old, new, "task")
     for part in _MADE:
         yield from changes(own.resolved.get(part), asked.resolved.get(part), part)
+
+
+def _places(run: Run, asked: Request) -> Iterator[Change]:
+    """Models and rows that both recipes name alike, and that are not the same where the recipes stand."""
+    folders = recipe_folders(run)
+    for at, name in [*_named(asked.resolved["steps"], "steps"), *_named(asked.resolved["task"]["train_with"], "task")]:
+        ours = next((path for folder in folders if is_there(path := folder / expanded(name), Path.exists)), None)
+        theirs = asked.folder / expanded(name)
+        if ours is not None and is_there(theirs, Path.exists) and not theirs.samefile(ours):
+            yield Change(at, str(ours), str(theirs))
+
+
+def _named(value: object, at: str, key: str = "") -> Iterator[tuple[str, str]]:
+    """What stands under keys that name a model or rows, each with its path."""
+    if isinstance(value, str) and key in _NAMES:
+        yield at, value
+    elif isinstance(value, dict | list):
+        inside = value.items() if isinstance(value, dict) else ((key, each) for each in value)
+        for inner, each in inside:
+            yield from _named(each, f"{at}.{inner}" if isinstance(value, dict) else at, inner)

@@ -83,7 +83,7 @@ def baseline_of_artifact(asked: Request, artifact: Artifact, progress: Progress)
 def _measure(asked: Request, built: Built, progress: Progress) -> tuple[Baseline, list[Measured]]:
     found = built.artifact
     rows, task = asked.rows(found.classes(asked.task))
-    found.check(task, rows)
+    found.check(task, rows, max(target.batch for target in asked.targets))
     started = time.perf_counter()
     outputs = outputs_of(found.graph, found.folder, rows, task, progress, "accuracy of the baseline")
     answered = outputs, time.perf_counter() - started

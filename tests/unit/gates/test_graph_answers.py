@@ -16,6 +16,11 @@ from helpers import edgeopt
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from edgeopt.data import load_reported
+from edgeopt.gates.artifact import find_artifact
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.support.errors import InputError
+
 WORDS = ["a", "b", "c", "d", "e", "f"]
 #: By task its rows, more of its recipe, and how many numbers its models answer; None: one a choice.
 TASKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], int | None]] = {
@@ -49,7 +54,7 @@ def graph(task: str, *more: Any, type: Any = FLOAT) -> Any:
         nodes.append(node("ReduceSum", ["x", "last"], ["sum"], keepdims=int(width is not None)))
     nodes.append(node("MatMul", ["sum", "weights"], ["sound"]) if width else node("Identity", ["sum"], ["sound"]))
     weights = np.linspace(-1, 2, width or 1, dtype=np.float32)[None]
-    constants = {"first": np.array([0]), "last": np.array([-1]), "weights": weights}
+    constants = {"first": np.array([0]), "one": np.array([1]), "last": np.array([-1]), "weights": weights}
     inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["b", *"cs"[-1 if width else 0 :]])]
     if task == "summarization":
         inputs.append(helper.make_tensor_value_info("decoder_input_ids", TensorProto.INT64, ["b", "t"]))
@@ -141,3 +146,25 @@ def test_a_row_without_tokens_is_refused(task: str, row: Any, more: Any, words: 
     done = gate(tmp_path, task, graph(task), rows=[{**TASKS[task][0][0], **row}], **more)
     assert (done.code, done.json["errors"][0]["code"]) == (2, "E311"), done
     assert words in done.json["errors"][0]["message"]
+
+
+def test_one_answer_to_two_queries_is_seen_where_two_are_timed(tmp_path: Path) -> None:
+    """A graph that answers the first alone is quicker than one that answers both."""
+    first = node("Slice", ["sound", "first", "one", "first"], ["logits"])
+    gate(tmp_path, "text-classification", graph("text-classification", first))
+    spec = TaskSpec.model_validate(
+        {
+            **TASKS["text-classification"][1],
+            "type": "text-classification",
+            "text": "text",
+            "dataset": {"path": "data"},
+            "max_length": 8,
+        }
+    )
+    rows, task = load_reported(spec, tmp_path, ("0", "1"))
+    artifact = find_artifact(tmp_path / "model")
+    artifact.check(task, rows)
+    with pytest.raises(
+        InputError, match=r"float32 of shape \(1, 2\), and text-classification needs floats of shape \(2, 2\)"
+    ):
+        artifact.check(task, rows, batch=8)

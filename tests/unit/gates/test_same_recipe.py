@@ -27,7 +27,8 @@ def told(recipe: Path, other: Path | None = None, *overrides: str, there: str | 
 
     there: fingerprint of the run's model.
     """
-    run: Any = SimpleNamespace(lock={"model": there})
+    place = {"recipe": str(recipe), "relative": "../recipe.yaml", "rows": "files"}
+    run: Any = SimpleNamespace(lock={"model": there, "place": place}, folder=recipe.parent / "run")
     issue = another_recipe(run, request_by(other or recipe, overrides, None), request_by(recipe, (), None))
     return issue and f"{issue.code}: {issue.message} {issue.place}"
 
@@ -87,3 +88,20 @@ def test_a_model_is_known_by_its_files_where_they_are_here(
     assert "model: " in (told(recipe, recipe, there="b" * 64) or "")
     monkeypatch.setattr(Request, "fingerprint", lambda self: None)
     assert "model.id: " in (told(recipe, other, there="a" * 64) or "")
+
+
+def test_what_two_recipes_call_alike_may_be_two_things(tmp_path: Path) -> None:
+    """A student or rows by a relative path, where the recipes stand in two folders."""
+    student = {"id": "small", "use": "distill", "student": {"model": "./student"}, "distil": {"teacher": "baseline"}}
+    recipe = tiny_recipe(tmp_path, steps=[student])
+    (tmp_path / "deeper").mkdir()
+    other = tmp_path / "deeper" / "other.yaml"
+    other.write_text(recipe.read_text())
+    (tmp_path / "student").mkdir()
+    assert told(recipe, other) is None, "nothing is there that could be another"
+    (tmp_path / "deeper" / "student").symlink_to(tmp_path / "student")
+    assert told(recipe, other) is None
+    (tmp_path / "deeper" / "student").unlink()
+    (tmp_path / "deeper" / "student").mkdir()
+    assert "another recipe: steps.student.model: " in (told(recipe, other) or "")
+    assert told(recipe) is None
