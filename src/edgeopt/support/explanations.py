@@ -125,9 +125,9 @@ only the measuring is done anew. `edgeopt gate ARTIFACT --against FILE` measures
 baseline's figures from the file: measure that anew with `edgeopt baseline`, with the recipe as it is now.
 Torch runs no finished model, so a gate with `against: torch` needs such a file.
 
-With --recipe the gates may be another recipe's, but not the model: one that names another, or other baseline,
-steps, exports, seed, lengths or training data, is not what the run was made by, and a verdict on the run is none
-on it. A model that is here is known by its files, however its path is written.""",
+With --recipe the gates may be another recipe's, but not the model: one that names another, or other
+baseline, steps, exports, seed, lengths or training data, is not what the run was made by, and a verdict
+on the run is none on it. A model that is here is known by its files, however its path is written.""",
     "E119": """The matrix does not fit the recipe.
 
 An axis without a variant, a variant that changes a step which no cell has, an `exclude` that names none of
