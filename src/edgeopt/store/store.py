@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -37,6 +38,8 @@ from edgeopt.support.reading import Below, Count, Digest, NotNegative, Reader
 log = logging.getLogger("edgeopt")
 
 MANIFEST = "state.json"
+#: The name of a state, and with an ending that of one that is being built.
+_KEY = re.compile(r"[0-9a-f]{64}(\.[a-z0-9_]+)?")
 
 os.umask(_UMASK)
 FORMAT = 1
@@ -172,7 +175,7 @@ class Store:
     def forget_answers(self, older_than: float) -> int:
         """Remove teachers' answers that were written so many seconds ago or earlier; returns the bytes freed."""
         freed, now = 0, time.time()
-        for folder in list(self.answers.iterdir()) if self.answers.is_dir() else []:
+        for folder in filter(Path.is_dir, self._own("answers")):
             files = [p.stat() for p in folder.iterdir() if p.is_file()]
             if max((f.st_mtime for f in files), default=0.0) <= now - older_than:
                 freed += sum(f.st_size for f in files)
@@ -236,8 +239,12 @@ class Store:
         return {name: why for name in self._names() if isinstance(why := self._read(name), str)}
 
     def _names(self) -> list[str]:
-        root = self.root / "states"
-        return sorted(p.name for p in root.iterdir()) if root.is_dir() else []
+        return [p.name for p in self._own("states")]
+
+    def _own(self, area: str) -> list[Path]:
+        """What a folder of the store has under a key. All else is of somebody who has a `work/` there, and stays."""
+        root = self.root / area
+        return sorted(p for p in root.iterdir() if _KEY.fullmatch(p.name)) if root.is_dir() else []
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -341,8 +348,7 @@ class Store:
         """Remove what crashed runs left in building/ and work/; returns the bytes freed."""
         freed = 0
         for area in ("building", "work"):
-            root = self.root / area
-            for left in list(root.iterdir()) if root.is_dir() else []:
+            for left in self._own(area):
                 key = left.name.partition(".")[0]
                 with contextlib.suppress(Timeout), FileLock(self.root / "locks" / f"{key}.lock", timeout=0):
                     freed += sum(p.stat().st_size for p in left.rglob("*") if p.is_file())

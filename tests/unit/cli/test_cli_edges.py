@@ -46,9 +46,9 @@ def test_no_color(color: bool) -> None:
 def test_gc_leaves_sound_states_of_a_store_in_use(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.prepare()
-    with store.building("k" * 64) as folder:
+    with store.building("a" * 64) as folder:
         (folder / "model.onnx").write_text("x")
-        store.commit(folder, key="k" * 64, parts={}, use="load", facts=frozenset(), figures={}, seconds=1.0)
+        store.commit(folder, key="a" * 64, parts={}, use="load", facts=frozenset(), figures={}, seconds=1.0)
     with store.in_use():
         done = edgeopt("cache", "gc", "--all", "--store", store.root)
         assert "a run is using the store" in done.err

@@ -268,13 +268,27 @@ def test_a_broken_state_is_named_and_removed(store: Store, how: str) -> None:
     assert not list((store.root / "states").iterdir())
 
 
-def test_whatever_lies_among_the_states_goes(store: Store) -> None:
+def test_whatever_lies_under_a_key_goes(store: Store) -> None:
     states = store.root / "states"
-    (states / "notes.txt").write_text("x")
-    (states / "link").symlink_to("/")
-    (states / "empty").mkdir()
+    (states / ("b" * 64)).write_text("x")
+    (states / ("c" * 64)).symlink_to("/")
+    (states / ("d" * 64)).mkdir()
+    (store.root / "answers").mkdir()
+    (store.root / "answers" / ("e" * 64)).write_text("x")
     assert edgeopt("cache", "gc", "--all", "--store", store.root).code == 0
     assert not list(states.iterdir()) and Path("/").is_dir()
+
+
+def test_what_somebody_else_keeps_in_folders_of_such_names_stays(store: Store) -> None:
+    """Found from outside: `--store ~` and `cache gc` removed whatever lay in ~/work."""
+    mine = [store.root / area / "thesis" / "one.tex" for area in ("states", "building", "work", "answers", "locks")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (store.root / "building" / f"{KEY}.left").mkdir()
+    assert edgeopt("cache", "gc", "--all", "--store", store.root).code == 0
+    assert all(path.exists() for path in mine) and not (store.root / "building" / f"{KEY}.left").exists()
+    assert edgeopt("cache", "ls", "--store", store.root, "--json").json == []
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"key": 1, "parts": {}}', '{"key": "x"}', '{"key": "x", "parts": []}'])
