@@ -90,7 +90,7 @@ class ExecuTorchExporter(Exporter):
         return padded(run, options[LENGTHS])
 
     def loading(self, lengths: Sequence[int] | None) -> str:
-        return f"""\\
+        return f"""\
 import torch
 from executorch.extension.pybindings import portable_lib
 from executorch.runtime import Runtime
