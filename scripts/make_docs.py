@@ -248,6 +248,7 @@ def reference() -> str:
         *section("task.dataset", s.DatasetSpec, level=3),
         *section("task.dataset.data_files", s.DataFiles, level=3),
         *section("task.dataset.max_rows", s.MaxRows, level=3),
+        *section("task.dataset.split", s.SplitSpec, level=3),
         *section("task.train_with", s.TrainSource, level=3),
         *section("baseline", s.Baseline),
         *section("training", s.TrainParams),

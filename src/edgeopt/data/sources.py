@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
+from edgeopt.data.drawn import drawn
 from edgeopt.data.files import SUFFIXES, read_rows, stem_and_suffix
 from edgeopt.data.leaks import unleaked
 from edgeopt.data.missing_labels import Labeled
@@ -124,6 +125,7 @@ def load_data(spec: TaskSpec, folder: Path, place_of: PlaceOf = lambda _: None) 
         rows.source,
         dropped=dropped,
         left_out=rows.left_out,
+        drawn=rows.drawn,
     )
 
 
@@ -190,6 +192,7 @@ class _Rows:
         self.names: list[str] | None = None
         at = place_of(_dataset(self.spec))
         with _placed(at):
+            train = train or self.spec.dataset.split is not None
             self._files = None if hub else local_files(self.spec.dataset, folder, train=train)
             if hub is False and self._files is None:
                 raise bad_input(
@@ -202,10 +205,66 @@ class _Rows:
                 self.names, self.source = self._hub.names, self._hub.source
             else:
                 self.source = shown(self.spec.dataset, self._files)
-        self.report = _report_split(self.spec, [*(self._files if self._files is not None else self._hub.splits)], at)
+        have = [*(self._files if self._files is not None else self._hub.splits)]
+        if self._parted and "validation" in have:
+            raise bad_input(
+                "E106",
+                "'task.dataset.split' draws validation rows from train, and the dataset has a validation split",
+                place=place_of(("task", "dataset", "split")),
+                help="take 'split' out; or name the train file alone: `data_files: {train: …}`",
+            )
+        self.report = _report_split(self.spec, [*have, *self._parted], at)
 
     def read(self, split: str) -> list[Raw]:
         """The rows that have a label. Raises InputError E301 to E306, E327."""
+        return self._checked(split) if split not in self._parted else self._part(split, self._train)
+
+    def sliced(self, split: str) -> list[Raw]:
+        """The values of task.slices for each row of a split, in the place of its texts."""
+        if not self.spec.slices:
+            return []
+        read = by_column(self.task, Labeled(self.task))
+        return self._read(split, read) if split not in self._parted else self._part(split, self._read("train", read))
+
+    @property
+    def drawn(self) -> str:
+        """What is to be said of rows that were drawn from train; nothing where none were."""
+        if not (split := self.spec.dataset.split):
+            return ""
+        return (
+            f"{len(self._drawn):,} of the {len(self._train):,} rows of train are the validation rows: "
+            f"task.dataset.split drew them with seed {split.seed}, and no training sees them."
+        )
+
+    @property
+    def _parted(self) -> tuple[str, ...]:
+        """The splits that are parts of the one that the data have."""
+        return ("train", "validation") if self.spec.dataset.split else ()
+
+    @cached_property
+    def _train(self) -> list[Raw]:
+        return self._checked("train")
+
+    @cached_property
+    def _drawn(self) -> set[int]:
+        split = self.spec.dataset.split
+        assert split is not None
+        if found := drawn(split, self.task, self._train):
+            return found
+        raise bad_input(
+            "E305",
+            f"task.dataset.split draws no row: there are {len(self._train):,}, and it asks for {split.validation:g} of "
+            "them; of each class some rows stay, and copies of one text stay together",
+            place=self.place_of(("task", "dataset", "split")),
+            help="ask for a larger share, or give validation rows in a file",
+        )
+
+    def _part(self, split: str, rows: list[Raw]) -> list[Raw]:
+        """The rows of train that are drawn, or those that are left."""
+        return [row for number, row in enumerate(rows) if (number in self._drawn) == (split == "validation")]
+
+    def _checked(self, split: str) -> list[Raw]:
+        """The rows of the data's own split. Raises InputError E301 to E306, E327."""
         reader = Labeled(self.task)
         raw = self._read(split, reader)
         reader.check(split)
@@ -219,10 +278,6 @@ class _Rows:
             )
             raise bad_input("E305", what, place=self.place_of(_dataset(self.spec)), help="give a file with rows in it")
         return raw
-
-    def sliced(self, split: str) -> list[Raw]:
-        """The values of task.slices for each row of a split, in the place of its texts."""
-        return self._read(split, by_column(self.task, Labeled(self.task))) if self.spec.slices else []
 
     def _read(self, split: str, read: Read) -> list[Raw]:
         at = partial(column_place, self.spec, ("task",), self.place_of)
@@ -304,7 +359,8 @@ def _report_split(task: TaskSpec, have: list[str], place: Place | None) -> str:
             "E305",
             f"there is no {task.report or 'validation or test'} split to report on",
             place,
-            "add validation (or test) to task.dataset; figures are never measured on train",
+            "add validation (or test) to task.dataset, or draw it from train: `split: {validation: 0.1}`; figures are "
+            "never measured on train",
         )
     )
 

@@ -81,7 +81,7 @@ class TaskData:
 
     Only training sees `extra`, and `unlabelled`: by the keys of their datasets, rows that are learned from a teacher
     alone. left_out: of each split, how many rows had no label; dropped: how many rows of the report split stood in
-    train and were left out.
+    train and were left out. drawn: what is to be said of a split that was drawn from train.
     """
 
     train: Split
@@ -92,6 +92,7 @@ class TaskData:
     unlabelled: Mapping[str, Extra] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
+    drawn: str = ""
     #: Whether every training leaves the selection rows out, because a later step is decided by them.
     held_out: bool = False
 
@@ -103,8 +104,8 @@ class TaskData:
         return len(shared(self.report, self.train.texts))
 
     def remarks(self) -> list[str]:
-        """What a reader of the rows' number should know: how many stand in train, are copies, or were left out."""
-        name, found = self.report.name, []
+        """What a reader of the rows' number should know: where they are from, and copies, leaks and rows left out."""
+        name, found = self.report.name, [self.drawn] if self.drawn else []
         if self.leaked:
             found.append(_leaked(name, len(self.report), self.leaked))
         if self.report.copied:

@@ -398,7 +398,7 @@ class Task(Part):
         None, description="rows of the split that are copies of others; null where that was not looked at"
     )
     remarks: list[str] = Field(
-        [], description="of the rows: those that stand in train, copies, and those that were left out"
+        [], description="of the rows: those drawn from train, those that stand in train, copies, and those left out"
     )
 
 

@@ -58,6 +58,18 @@ class MaxRows(Strict):
     test: Annotated[int, Field(ge=1)] | None = None
 
 
+class SplitSpec(Strict):
+    """Draw the validation rows from train, where the data have none; they are in no training.
+
+    Of each class the same share is drawn. Copies of one text, but for case, spaces and punctuation, stay together, and
+    so do the rows of a document. The same rows are drawn on every machine, for every `seed` of the recipe, in every
+    order of the file.
+    """
+
+    validation: float = Field(gt=0, lt=1, description="share of train's rows")
+    seed: int = Field(0, ge=0, lt=2**32, description="another seed draws other rows")
+
+
 class DatasetSpec(Strict):
     """A hub dataset (`path`, `name`, `revision`), a local folder as `path`, or `data_files`."""
 
@@ -74,6 +86,11 @@ class DatasetSpec(Strict):
         description="between the cells of csv and tsv files, such as `;`; default: a comma, in tsv files a tab",
     )
     max_rows: MaxRows = MaxRows()
+    split: SplitSpec | None = Field(
+        None,
+        description="where there is no validation file: draws its rows from train, "
+        "see [task.dataset.split](#taskdatasetsplit)",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> DatasetSpec:
@@ -85,6 +102,8 @@ class DatasetSpec(Strict):
             raise ValueError("'delimiter' is a character that stands between cells and in none of them, such as ';'")
         if self.delimiter is not None and (self.name or self.revision):
             raise ValueError("'delimiter' belongs to csv and tsv files, not to a hub dataset")
+        if self.split and self.data_files and self.data_files.validation:
+            raise ValueError("'split' draws validation rows from train, and 'data_files' has a validation file")
         return self
 
 
@@ -95,6 +114,12 @@ class TextSource(Strict):
     text: Annotated[list[str], Field(min_length=1, max_length=2)] | str | None = Field(
         None, description="default: the task's"
     )
+
+    @model_validator(mode="after")
+    def _train_alone(self) -> TextSource:
+        if self.dataset.split:
+            raise ValueError("'dataset.split' is for the task's own dataset; of this one train alone is read, whole")
+        return self
 
 
 class TrainSource(TextSource):

@@ -403,8 +403,12 @@ edgeopt does not have yet. For coreference a row holds a document: a list of sen
     "E305": """A split is missing or empty, or train has one class only.
 
 There must be a train split and one to report on: validation, else test, or the one that `task.report`
-names. Figures are never measured on train. A row of coreference is a pair of gold mentions: a file whose
-last column (or coref_spans) marks none has no rows.""",
+names. Figures are never measured on train. Where there is one file alone, `split` draws rows from it:
+
+    dataset: {data_files: {train: reviews.csv}, split: {validation: 0.1, seed: 0}}
+
+A row of coreference is a pair of gold mentions: a file whose last column (or coref_spans) marks none has
+no rows.""",
     "E306": """A data file is not UTF-8 text.
 
 The place names the line and the byte. Convert the file, for example from Latin-1:
