@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import quick
@@ -25,6 +27,13 @@ def quick_latency() -> Iterator[None]:
     A process that measures, and imports torch for that, takes longer than all else that a tiny recipe does.
     """
     with quick.latency():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """Files of the tests' own process are handed to the operating system alone: no test cuts the power."""
+    with patch("os.fsync"):
         yield
 
 
@@ -55,8 +64,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     BertModel(config).save_pretrained(folder)
     _save_tokenizer(folder)
-    # accelerate collects garbage after each training, and would look through all that these libraries are made of each
-    # time
+    _import_what_trains()
+    # accelerate collects garbage after each training, and would look through all that these libraries are made of
     gc.collect()
     gc.freeze()
     return folder
@@ -85,6 +94,12 @@ def tiny_electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ElectraModel(config).save_pretrained(folder)
     _save_tokenizer(folder)
     return folder
+
+
+def _import_what_trains() -> None:
+    """Import now what trainings and exports do later, so that it is frozen too."""
+    for name in ("datasets", "edgeopt.training.trainer", "onnxruntime.quantization", "peft", "torch.onnx.utils"):
+        import_module(name)
 
 
 def _save_tokenizer(folder: Path) -> None:

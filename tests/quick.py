@@ -20,12 +20,18 @@ with quick.latency():
 
 
 def answer(module: str, task: dict[str, Any]) -> Any:
-    """What the measuring processes would say: 64 samples of each subject at each length, or three starts."""
+    """What the measuring processes would say: 64 samples of each subject at each length, or three starts.
+
+    Where sittings are asked for they are five, each with four openings of the files.
+    """
     if module == "edgeopt.measure.cold_worker":
         return {name: [{"ms": 1.0, "peak_bytes": 10_000_000}] * 3 for name in task["graphs"]}
     assert module == "edgeopt.measure.latency_worker"
-    subjects = [*task["graphs"], *(["baseline-torch"] if task["torch"] else [])]
+    twin = [task["twin"]["name"]] if task.get("twin") else []
+    subjects = [*task["graphs"], *(["baseline-torch"] if task["torch"] else []), *twin]
     same = {"runtime": "onnxruntime", "device": "cpu", "session": {}}
+    if task.get("sittings"):
+        same |= {"sittings": [13, 13, 13, 13, 12], "openings": [4, 3, 3, 3] * 4 + [3] * 4}
     return [
         {**same, "subject": name, "sequence": sequence, "samples": [1.0 + i + 0.001 * n for n in range(64)]}
         for i, name in enumerate(subjects)

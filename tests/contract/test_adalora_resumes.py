@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,21 @@ PARAMS = {"max_steps": 10, "batch_size": 8, "learning_rate": 1e-2, "precision": 
 
 @pytest.mark.parametrize("cut", [4, 8])
 def test_resumed_it_gives_the_same_adapter(
-    cut: int, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cut: int,
+    tiny_model: Path,
+    tiny_data: Path,
+    store: Path,
+    begun: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps = [step(registry.get("adapter.adalora"), PARAMS, "adapt"), step(registry.get("merge"), {}, "merge")]
 
-    def run(store: str) -> State:
-        done = build(steps, model=tiny_model, data=tiny_data, store=tmp_path / store)
+    def run(store: Path) -> State:
+        done = build(steps, model=tiny_model, data=tiny_data, store=store)
         return next(d.state for d in done.chains["candidate"] if d.step.id == "adapt")
 
-    whole = run("whole")
+    whole, other = run(store), Path(shutil.copytree(begun, tmp_path / "other"))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     saves = Checkpoints.on_save
 
@@ -39,7 +46,7 @@ def test_resumed_it_gives_the_same_adapter(
     with monkeypatch.context() as cutting:
         cutting.setattr(Checkpoints, "on_save", save_and_fail)
         with pytest.raises(StepError, match="cut"):
-            run("cut")
-    resumed = run("cut")
+            run(other)
+    resumed = run(other)
     assert resumed.files == whole.files
     assert resumed.figures["ranks"] == whole.figures["ranks"] <= 2 * 6

@@ -1,4 +1,4 @@
-"""Every adapter method keeps its contract, its adapter loads in plain peft, and merging changes the form alone."""
+"""Of every method the adapter loads in plain peft, and merging changes the form alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract.methods import ALL, MERGEABLE, SHORT, STAYS
 from helpers import classification
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -21,45 +22,6 @@ from edgeopt.models.adapter_files import ADAPTER, STAY, method_of
 from edgeopt.models.load import load_model, save_model
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step import registry
-from edgeopt.testing import check_transform
-
-SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 3e-2, "precision": "fp32"}
-MERGEABLE: dict[str, tuple[str, dict[str, Any]]] = {
-    "lora": ("adapter.lora", {"r": 4}),
-    "lora-all-linear": ("adapter.lora", {"r": 4, "target_modules": "all-linear", "dropout": 0.1}),
-    "lora-by-name": ("adapter.lora", {"r": 4, "target_modules": ["query", "output.dense"]}),
-    "lora-rslora": ("adapter.lora", {"r": 4, "use_rslora": True}),
-    "lora-dora": ("adapter.lora", {"r": 4, "use_dora": True}),
-    "lora-bias-all": ("adapter.lora", {"r": 4, "bias": "all"}),
-    "lora-bias-lora-only": ("adapter.lora", {"r": 4, "bias": "lora_only"}),
-    "adalora": ("adapter.adalora", {"init_r": 4, "target_r": 2}),
-    "adalora-few": (
-        "adapter.adalora",
-        {"init_r": 2, "target_r": 1, "tinit": 0.0, "tfinal": 0.25, "target_modules": "all-linear"},
-    ),
-    "ia3": ("adapter.ia3", {}),
-}
-STAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "prompt": ("adapter.prompt", {"virtual_tokens": 5}),
-    "prefix": ("adapter.prefix", {"virtual_tokens": 5}),
-    "bottleneck-houlsby": ("adapter.bottleneck", {"placement": "houlsby", "reduction": 4, "activation": "relu"}),
-    "bottleneck-pfeiffer": ("adapter.bottleneck", {"placement": "pfeiffer", "reduction": 8}),
-}
-PLAIN: dict[str, tuple[str, dict[str, Any]]] = {"bitfit": ("adapter.bitfit", {})}
-ALL = {**MERGEABLE, **STAYS, **PLAIN}
-
-
-@pytest.mark.parametrize("name", ["lora", "lora-dora", "adalora", "adalora-few", "ia3", *STAYS, *PLAIN])
-def test_conformance(name: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    use, params = ALL[name]
-    state = check_transform(registry.get(use), {**SHORT, **params}, model=tiny_model, data=tiny_data, work=tmp_path)
-    assert 0 < state.figures["trainable_parameters"] < state.figures["parameters"]
-    assert (state.figures.get("adapter_bytes", 0) > 0) == (name not in PLAIN)
-    assert state.figures["trainable_share"] == pytest.approx(
-        state.figures["trainable_parameters"] / state.figures["parameters"], abs=1e-6
-    )
-    assert 0 < state.figures["loading_seconds"] + state.figures["computing_seconds"] <= state.figures["train_seconds"]
-    assert state.figures["peak_rss_bytes"] > 1e8
 
 
 @dataclass(frozen=True)

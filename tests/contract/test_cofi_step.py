@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.kinds import Kind
 from e2e.running import recipe_for
 from helpers import edgeopt
 
@@ -34,11 +36,12 @@ def run(model: Path, data: Path, store: Path, *uses: tuple[str, dict[str, Any]],
 
 
 def test_interrupted_in_each_training_it_gives_the_same_bytes(
-    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tiny_data: Path, store: Path, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut within the masks' training, at the start of the recovery, and within that."""
-    whole = run(tiny_model, tiny_data, tmp_path / "a", TUNE, COFI)[1]
-    build([step(registry.get("finetune"), SHORT, "s0")], model=tiny_model, data=tiny_data, store=tmp_path / "b")
+    whole = run(tiny_model, tiny_data, store, TUNE, COFI)[1]
+    other = Path(shutil.copytree(begun, tmp_path / "other"))
+    build([step(registry.get("finetune"), SHORT, "s0")], model=tiny_model, data=tiny_data, store=other)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     seen: list[tuple[int, int]] = []
     usual = ShowProgress.on_step_end
@@ -56,8 +59,8 @@ def test_interrupted_in_each_training_it_gives_the_same_bytes(
         with monkeypatch.context() as patched:
             patched.setattr(ShowProgress, "on_step_end", breaking(at))
             with pytest.raises(KeyboardInterrupt):
-                run(tiny_model, tiny_data, tmp_path / "b", TUNE, COFI)
-    again = run(tiny_model, tiny_data, tmp_path / "b", TUNE, COFI)[1]
+                run(tiny_model, tiny_data, other, TUNE, COFI)
+    again = run(tiny_model, tiny_data, other, TUNE, COFI)[1]
     assert seen[:8] == [*((12, i) for i in range(1, 8)), (12, 7)], (
         "what the last checkpoint lacked was trained again, and no more"
     )
@@ -66,9 +69,9 @@ def test_interrupted_in_each_training_it_gives_the_same_bytes(
     assert again.figures["optimizer_steps"] == whole.figures["optimizer_steps"] == 16
 
 
-@pytest.mark.parametrize("kind", ["bert", "electra"])
+@pytest.mark.parametrize("family", ["bert", "electra"])
 def test_what_is_left_is_what_the_figures_say(
-    kind: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path
+    family: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, store: Path
 ) -> None:
     once = (
         "prune.cofi",
@@ -81,7 +84,8 @@ def test_what_is_left_is_what_the_figures_say(
         },
     )
     twice = ("prune.cofi", {**COFI[1], "sparsity": 0.8, "mask_learning_rate": 0.5})
-    states = run(tiny_model if kind == "bert" else tiny_electra, tiny_data, tmp_path, TUNE, once, twice)
+    model = tiny_model if family == "bert" else tiny_electra
+    states = run(model, tiny_data, store, TUNE, once, twice)
     for state, target in zip(states[1:], (0.6, 0.8), strict=True):
         structure = structure_of(load_model(state.folder))
         asked, shape = state.figures["asked_sparsity"], state.figures["structure"]
@@ -93,34 +97,12 @@ def test_what_is_left_is_what_the_figures_say(
     assert states[1].figures["optimizer_steps"] == 12
     assert states[2].figures["trainable_parameters"] == states[2].figures["parameters"]
     with pytest.raises(InputError) as caught:
-        run(
-            tiny_model if kind == "bert" else tiny_electra,
-            tiny_data,
-            tmp_path,
-            TUNE,
-            once,
-            twice,
-            ("prune.cofi", COFI[1]),
-        )
+        run(model, tiny_data, store, TUNE, once, twice, ("prune.cofi", COFI[1]))
     assert "gone before the step, and it is to reach 0.6" in caught.value.issues[0].message
 
 
-@pytest.mark.parametrize("type_", ["text-regression", "token-classification", "multiple-choice"])
-def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> None:
-    def row(i: int) -> dict[str, Any]:
-        words = ["good1" if (i + k) % 2 else "bad1" for k in range(2 + i % 4)]
-        return {
-            "text-regression": {"text": " ".join(words), "label": i % 5 / 2},
-            "token-classification": {"text": words, "label": ["B-X" if w == "good1" else "O" for w in words]},
-            "multiple-choice": {"text": f"word{i % 7}", "choices": [" ".join(words), "bad2", "good3"], "label": i % 3},
-        }[type_]
-
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "validation"):
-        (data / f"{split}.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(24)))
-    task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
-    states = run(tiny_model, data, tmp_path / "store", TUNE, ("prune.cofi", {**COFI[1], "max_steps": 4}), task=task)
+def test_every_kind_of_task(kind: Kind, tiny_model: Path, store: Path) -> None:
+    states = run(tiny_model, kind.data, store, TUNE, ("prune.cofi", {**COFI[1], "max_steps": 4}), task=kind.task)
     assert states[1].figures["asked_sparsity"]["got"] > 0.4
     assert states[1].figures["train_loss"] >= 0
 

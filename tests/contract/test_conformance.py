@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract import methods
+from contract.methods import ALL, PLAIN, STAYS
 
 from edgeopt.export.exporter import absent, exporter, exporter_names
 from edgeopt.spec.recipe import StepParams
@@ -19,8 +21,9 @@ from edgeopt.testing import check_exporter, check_transform
 from edgeopt.testing.build import build, step, steps_towards
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
-#: every transform but the adapters and Fisher pruning, which test_adapters.py, test_qlora.py and test_pruning.py check
+_FISHER = {"samples": 32, "budget": {"macs": 0.5}}
 PARAMS: dict[str, dict[str, Any]] = {
+    "adapter.qlora": {**SHORT, "learning_rate": 1e-2, "precision": "fp32", "r": 4},
     "distill": {**SHORT, "student": {"last": 1}, "distil": {"labels": 0.5, "hidden": 1.0, "values": 1.0}},
     "finetune": SHORT,
     "merge": {},
@@ -31,28 +34,75 @@ PARAMS: dict[str, dict[str, Any]] = {
     "quantize.qat": {**SHORT, "ranges": "learned", "distil": {"teacher": "baseline"}},
     "quantize.static": {"calibration": {"samples": 8, "method": "moving-average"}},
 }
+#: Every transform, and more than once where its parameters make it another: what it is called here, and as a step.
+STEPS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, params) for name, params in PARAMS.items()},
+    "prune.fisher-macs": ("prune.fisher", _FISHER),
+    "prune.fisher-sparsity": (
+        "prune.fisher",
+        {**_FISHER, "budget": {"sparsity": 0.7}, "rescale": False, "multiple": 1},
+    ),
+    **{
+        name: (ALL[name][0], {**methods.SHORT, **ALL[name][1]})
+        for name in ("lora", "lora-dora", "adalora", "adalora-few", "ia3", *STAYS, *PLAIN)
+    },
+}
 
 
-@pytest.mark.parametrize("name", PARAMS)
-def test_transform(name: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    made = check_transform(registry.get(name), PARAMS[name], model=tiny_model, data=tiny_data, work=tmp_path)
-    assert registry.get(name).contract.adds <= made.facts
-    assert not registry.get(name).contract.removes & made.facts
+@pytest.mark.parametrize("name", STEPS)
+def test_transform(name: str, request: pytest.FixtureRequest, tiny_data: Path, work: Path) -> None:
+    use, params = STEPS[name]
+    if use == "adapter.qlora":
+        pytest.importorskip("bitsandbytes")
+    model = request.getfixturevalue("wide" if use == "adapter.qlora" else "tiny_model")
+    made = check_transform(registry.get(use), params, model=model, data=tiny_data, work=work)
+    assert registry.get(use).contract.adds <= made.facts
+    assert not registry.get(use).contract.removes & made.facts
+    if use.startswith("adapter."):
+        trains_few(made, alone=name not in PLAIN)
+    if use == "prune.fisher":
+        holds_its_budget(made)
+
+
+def trains_few(state: State, *, alone: bool) -> None:
+    """An adapter's figures. alone: whether it is a file beside the base."""
+    assert 0 < state.figures["trainable_parameters"] < state.figures["parameters"]
+    assert (state.figures.get("adapter_bytes", 0) > 0) == alone
+    assert state.figures["trainable_share"] == pytest.approx(
+        state.figures["trainable_parameters"] / state.figures["parameters"], abs=1e-6
+    )
+    assert 0 < state.figures["loading_seconds"] + state.figures["computing_seconds"] <= state.figures["train_seconds"]
+    assert state.figures["peak_rss_bytes"] > 1e8
+
+
+def holds_its_budget(state: State) -> None:
+    from edgeopt.models.load import load_model
+    from edgeopt.models.slicing import structure_of
+
+    shape, budget = state.figures["structure"], state.figures["budget"]
+    assert budget["reached"] <= budget["left"]
+    if budget["kind"] == "macs":
+        assert 0.3 < shape["macs"] / shape["dense_macs"] <= 0.5
+        assert all(n % 8 == 0 for n in shape["neurons"])
+    else:
+        assert 0.7 <= shape["sparsity"] < 0.9
+    model = load_model(state.folder)
+    assert state.figures["parameters"] == sum(p.numel() for p in model.parameters())
+    assert 0 < state.figures["compressed_bytes"] < (state.folder / "model.safetensors").stat().st_size
+    assert (shape["heads"], shape["dense"]["heads"]) == ([x.head_count for x in structure_of(model).layers], 2)
 
 
 def test_no_transform_is_left_out() -> None:
-    assert set(PARAMS) == {name for name in registry.names() if not name.startswith(("adapter.", "prune.fisher"))}
+    assert {use for use, _ in STEPS.values()} == set(registry.names())
 
 
 # the others: test_runtimes.py
 @pytest.mark.parametrize("name", [n for n in exporter_names() if exporter(n).source == "graph"])
 @pytest.mark.parametrize("fact", [Fact.TRAINED_HEAD, Fact.INT8])
-def test_exporter(name: str, fact: Fact, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_exporter(name: str, fact: Fact, tiny_model: Path, tiny_data: Path, store: Path, tmp_path: Path) -> None:
     if lacking := absent(exporter(name)):
         pytest.skip(f"needs {', '.join(lacking)}: make test-runtimes")
-    executed = build(
-        steps_towards(facts(Fact.TRAINED_HEAD, fact)), model=tiny_model, data=tiny_data, store=tmp_path / "store"
-    )
+    executed = build(steps_towards(facts(Fact.TRAINED_HEAD, fact)), model=tiny_model, data=tiny_data, store=store)
     check_exporter(exporter(name), state=executed.final("candidate"), work=tmp_path / "written")
 
 
@@ -114,9 +164,9 @@ class Dicer(Forgetful):
         copy_tokenizer(state.folder, context.output)
 
 
-def test_check_transform_finds_what_a_seed_decides(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_check_transform_finds_what_a_seed_decides(tiny_model: Path, tiny_data: Path, work: Path) -> None:
     with pytest.raises(AssertionError, match=r"says `seeded = False`, and with another seed model.safetensors differs"):
-        check_transform(Dicer(), {}, model=tiny_model, data=tiny_data, work=tmp_path)
+        check_transform(Dicer(), {}, model=tiny_model, data=tiny_data, work=work)
 
 
 @pytest.mark.parametrize(
@@ -128,11 +178,11 @@ def test_check_transform_finds_what_a_seed_decides(tiny_model: Path, tiny_data: 
     ],
 )
 def test_a_broken_contract_is_found_out(
-    transform: Any, code: str, words: str, tiny_model: Path, tiny_data: Path, tmp_path: Path
+    transform: Any, code: str, words: str, tiny_model: Path, tiny_data: Path, store: Path
 ) -> None:
     steps = [*steps_towards(transform.contract.requires), step(transform, {}, "bad")]
     with pytest.raises(StepError) as caught:
-        build(steps, model=tiny_model, data=tiny_data, store=tmp_path / "store")
+        build(steps, model=tiny_model, data=tiny_data, store=store)
     assert caught.value.issues[0].code == code
     assert words in caught.value.issues[0].message
     assert "'bad'" in caught.value.issues[0].message

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from contract.kinds import Kind
 from safetensors.numpy import load_file
 
 from edgeopt.models.load import load_model
@@ -48,19 +49,19 @@ def distill(id: str = "small", **distil: Any) -> Use:
     return (id, "distill", {**SHORT, "student": {"last": 1}, "distil": distil})
 
 
-def test_what_the_key_has_of_a_teacher(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_what_the_key_has_of_a_teacher(tiny_model: Path, tiny_data: Path, store: Path) -> None:
     """The key has the teacher's state, however it is named; its name makes no difference to a training without one."""
     other = ("tune", "finetune", {**SHORT, "learning_rate": 2e-3})
-    one = states(execute(tiny_model, tiny_data, tmp_path, TUNE, distill(teacher="tune")))["small"]
+    one = states(execute(tiny_model, tiny_data, store, TUNE, distill(teacher="tune")))["small"]
     renamed = states(
-        execute(tiny_model, tiny_data, tmp_path, ("first", "finetune", SHORT), distill("second", teacher="first"))
+        execute(tiny_model, tiny_data, store, ("first", "finetune", SHORT), distill("second", teacher="first"))
     )["second"]
     assert one.key == renamed.key
-    alike = states(execute(tiny_model, tiny_data, tmp_path, TUNE, distill(teacher=["tune"])))["small"]
+    alike = states(execute(tiny_model, tiny_data, store, TUNE, distill(teacher=["tune"])))["small"]
     assert alike.key != one.key
     assert alike.digest == one.digest
     # the same input and another teacher: the baseline was trained with other keys
-    baseline = execute(tiny_model, tiny_data, tmp_path, TUNE, distill(teacher="baseline"))
+    baseline = execute(tiny_model, tiny_data, store, TUNE, distill(teacher="baseline"))
     small = states(baseline)["small"]
     assert small.manifest["parts"]["input"] == one.manifest["parts"]["input"]
     assert small.manifest["parts"]["references"] == {"distil.teacher": baseline.torch_state("baseline").digest}
@@ -68,45 +69,46 @@ def test_what_the_key_has_of_a_teacher(tiny_model: Path, tiny_data: Path, tmp_pa
     assert small.digest != one.digest
     assert "references" not in states(baseline)["tune"].manifest["parts"]
     assert "distil" not in states(baseline)["tune"].manifest["parts"]["params"]
-    changed = execute(tiny_model, tiny_data, tmp_path, other, ("again", "finetune", SHORT), distill(teacher="tune"))
+    changed = execute(tiny_model, tiny_data, store, other, ("again", "finetune", SHORT), distill(teacher="tune"))
     assert states(changed)["small"].key not in (one.key, small.key)
 
 
 def test_kept_answers_and_interruptions_change_nothing(
-    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tiny_data: Path, store: Path, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Computed anew for every batch, the teacher gives the same training; cut short and resumed, the same bytes."""
     terms = {"teacher": "tune", "labels": 0.5, "hidden": 1.0, "cosine": 0.5, "attention": 1.0, "values": 1.0}
-    kept = states(execute(tiny_model, tiny_data, tmp_path / "a", TUNE, distill(**terms)))["small"]
-    live = states(execute(tiny_model, tiny_data, tmp_path / "a", TUNE, distill(**terms, cache_gb=0.0)))["small"]
+    kept = states(execute(tiny_model, tiny_data, store, TUNE, distill(**terms)))["small"]
+    live = states(execute(tiny_model, tiny_data, store, TUNE, distill(**terms, cache_gb=0.0)))["small"]
     assert kept.figures["teacher"]["cached_bytes"] > 0
     assert live.figures["teacher"]["cached_bytes"] == 0
     for name, values in weights(kept).items():
         np.testing.assert_allclose(values, weights(live)[name], atol=2e-5, err_msg=name)
+    other = Path(shutil.copytree(begun, tmp_path / "other"))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     usual = ShowProgress.on_step_end
 
     def breaking(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
         usual(self, args, state, control, **more)
-        if state.global_step == 2 and (tmp_path / "b" / "answers").exists():
+        if state.global_step == 2 and (other / "answers").exists():
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(ShowProgress, "on_step_end", breaking)
         with pytest.raises(KeyboardInterrupt):
-            execute(tiny_model, tiny_data, tmp_path / "b", TUNE, distill(**terms))
-    assert states(execute(tiny_model, tiny_data, tmp_path / "b", TUNE, distill(**terms)))["small"].digest == kept.digest
+            execute(tiny_model, tiny_data, other, TUNE, distill(**terms))
+    assert states(execute(tiny_model, tiny_data, other, TUNE, distill(**terms)))["small"].digest == kept.digest
 
 
 def test_any_training_takes_a_teacher_and_students_come_in_every_form(
-    tiny_model: Path, tiny_data: Path, tmp_path: Path
+    tiny_model: Path, tiny_data: Path, store: Path
 ) -> None:
     """Distil while an adapter trains, after pruning, in a recovery; narrow a model; then quantize the last."""
     distil = {"teacher": "tune", "hidden": 1.0, "match": "dynamic"}
     done = execute(
         tiny_model,
         tiny_data,
-        tmp_path,
+        store,
         TUNE,
         ("lora", "adapter.lora", {**SHORT, "r": 2, "distil": {**distil, "values": 1.0}}),
         ("merge", "merge", {}),
@@ -131,7 +133,7 @@ def test_any_training_takes_a_teacher_and_students_come_in_every_form(
 
 
 @pytest.mark.parametrize("use", ["adapter.prompt", "adapter.prefix"])
-def test_virtual_tokens_learn_from_layers(use: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_virtual_tokens_learn_from_layers(use: str, tiny_model: Path, tiny_data: Path, store: Path) -> None:
     """The tokens that stand before a text's own have no counterpart in the teacher."""
     adapt = {
         **SHORT,
@@ -139,19 +141,20 @@ def test_virtual_tokens_learn_from_layers(use: str, tiny_model: Path, tiny_data:
         "learning_rate": 1e-2,
         "distil": {"teacher": "tune", "hidden": 1.0, "attention": 1.0, "values": 1.0},
     }
-    found = states(execute(tiny_model, tiny_data, tmp_path, TUNE, ("adapt", use, adapt)))["adapt"]
+    found = states(execute(tiny_model, tiny_data, store, TUNE, ("adapt", use, adapt)))["adapt"]
     assert 0 < found.figures["train_loss"] < 10
 
 
 def test_heads_that_were_cut_are_uneven_and_labels_need_no_teacher(
-    tiny_model: Path, tiny_data: Path, tmp_path: Path
+    tiny_model: Path, tiny_data: Path, begun: Path, tmp_path: Path
 ) -> None:
+    store = Path(shutil.copytree(begun, tmp_path / "store"))
     alone = {"labels": 1.0, "logits": 0.0}
     done = states(
         execute(
             tiny_model,
             tiny_data,
-            tmp_path,
+            store,
             TUNE,
             ("few", "distill", {**SHORT, "student": {"heads": 1}, "distil": alone}),
             ("short", "prune.layers", {"keep": [1]}),
@@ -161,68 +164,70 @@ def test_heads_that_were_cut_are_uneven_and_labels_need_no_teacher(
     )
     assert Fact.UNEVEN in done["few"].facts
     assert "references" not in done["few"].manifest["parts"]
-    assert not (tmp_path / "answers").exists()
+    assert not (store / "answers").exists()
     again = states(
         execute(
             tiny_model,
             tiny_data,
-            tmp_path,
+            store,
             TUNE,
             ("short", "prune.layers", {"keep": [1]}),
             ("tuned", "finetune", SHORT),
         )
     )
-    same = states(execute(tiny_model, tiny_data, tmp_path, TUNE, distill(**alone)))
+    same = states(execute(tiny_model, tiny_data, store, TUNE, distill(**alone)))
     assert same["small"].files["model.safetensors"] == again["tuned"].files["model.safetensors"], (
         "hard labels alone: what fine-tuning the subset gives"
     )
 
 
-def test_checkpoints_teach_and_learn(tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_checkpoints_teach_and_learn(
+    tiny_model: Path, tiny_electra: Path, tiny_data: Path, store: Path, tmp_path: Path
+) -> None:
     """Checkpoints teach by logits and by layers, and are students.
 
     A tuned ELECTRA, whose tokenizer numbers the words otherwise, teaches a BERT by its logits; one with the same tokens
     by its layers; a checkpoint is a student that replaces a pruned model.
     """
-    tuned = states(execute(tiny_electra, tiny_data, tmp_path / "e", ("tune", "finetune", {**SHORT, "max_steps": 2})))[
+    tuned = states(execute(tiny_electra, tiny_data, store, ("tune", "finetune", {**SHORT, "max_steps": 2})))[
         "tune"
     ].folder
     teacher = shutil.copytree(tuned, tmp_path / "teacher")
     small = distill(teacher=str(teacher), hidden=1.0, attention=1.0)
-    layers = states(execute(tiny_model, tiny_data, tmp_path / "s", TUNE, small))["small"]
+    layers = states(execute(tiny_model, tiny_data, store, TUNE, small))["small"]
     assert layers.figures["teacher"]["cached_bytes"] > 0
     path = teacher / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["good1"], vocabulary["word1"] = vocabulary["word1"], vocabulary["good1"]
     path.write_text(json.dumps(tokenizer))
-    logits = states(execute(tiny_model, tiny_data, tmp_path / "s", TUNE, distill(teacher=str(teacher))))["small"]
+    logits = states(execute(tiny_model, tiny_data, store, TUNE, distill(teacher=str(teacher))))["small"]
     assert logits.figures["teacher"]["cached_bytes"] > 0
     (teacher / "config.json").write_text(
         json.dumps({**json.loads((teacher / "config.json").read_text()), "id2label": {"0": "1", "1": "0"}})
     )
     with pytest.raises(InputError, match="classes in another order"):
-        execute(tiny_model, tiny_data, tmp_path / "s", TUNE, distill(teacher=str(teacher)))
+        execute(tiny_model, tiny_data, store, TUNE, distill(teacher=str(teacher)))
     replaced = (
         "other",
         "distill",
         {**SHORT, "student": {"model": str(tiny_electra)}, "distil": {"teacher": "tune", "cosine": 1.0}},
     )
-    done = states(
-        execute(tiny_model, tiny_data, tmp_path / "s", TUNE, ("zeros", "prune.magnitude", {"amount": 0.3}), replaced)
-    )["other"]
+    done = states(execute(tiny_model, tiny_data, store, TUNE, ("zeros", "prune.magnitude", {"amount": 0.3}), replaced))[
+        "other"
+    ]
     assert json.loads((done.folder / "config.json").read_text())["model_type"] == "electra"
     assert Fact.SPARSE not in done.facts
 
 
-def test_layers_that_do_not_match_are_an_error_of_the_step(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_layers_that_do_not_match_are_an_error_of_the_step(tiny_model: Path, tiny_data: Path, store: Path) -> None:
     with pytest.raises(
         (InputError, StepError), match="'match' names 2 layers of the teacher, and the student has 1"
     ) as caught:
         execute(
             tiny_model,
             tiny_data,
-            tmp_path,
+            store,
             TUNE,
             ("short", "prune.layers", {"keep": [0]}),
             ("small", "distill", {**SHORT, "distil": {"teacher": "tune", "hidden": 1.0, "match": [0, 1]}}),
@@ -230,24 +235,10 @@ def test_layers_that_do_not_match_are_an_error_of_the_step(tiny_model: Path, tin
     assert caught.value.issues[0].code == "E208"
 
 
-@pytest.mark.parametrize("type_", ["text-regression", "token-classification", "multiple-choice"])
-def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> None:
-    def row(i: int) -> dict[str, Any]:
-        words = ["good1" if (i + k) % 2 else "bad1" for k in range(2 + i % 4)]
-        return {
-            "text-regression": {"text": " ".join(words), "label": i % 5 / 2},
-            "token-classification": {"text": words, "label": ["B-X" if w == "good1" else "O" for w in words]},
-            "multiple-choice": {"text": f"word{i % 7}", "choices": [" ".join(words), "bad2", "good3"], "label": i % 3},
-        }[type_]
-
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "validation"):
-        (data / f"{split}.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(24)))
-    task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
+def test_every_kind_of_task(kind: Kind, tiny_model: Path, store: Path) -> None:
     terms = {"teacher": ["tune"], "labels": 0.5, "hidden": 1.0, "values": 1.0, "attention": 1.0}
     small, live = (
-        states(execute(tiny_model, data, tmp_path / "store", TUNE, distill(**terms, cache_gb=gb), task=task))["small"]
+        states(execute(tiny_model, kind.data, store, TUNE, distill(**terms, cache_gb=gb), task=kind.task))["small"]
         for gb in (1.0, 0.0)
     )
     for name, values in weights(small).items():

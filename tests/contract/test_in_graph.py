@@ -70,14 +70,14 @@ def model_of(family: str, tiny_model: Path, tiny_electra: Path, folder: Path) ->
 @pytest.mark.parametrize("family", ["electra", *FAMILIES])
 @pytest.mark.parametrize("use", METHODS)
 def test_the_exported_graph_agrees_with_torch(
-    use: str, family: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, tmp_path: Path
+    use: str, family: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, store: Path, tmp_path: Path
 ) -> None:
     model = model_of(family, tiny_model, tiny_electra, tmp_path / "model")
     if use == "adapter.prefix" and family in ("mpnet", "distilbert"):
         with pytest.raises(InputError, match="takes no keys and values from outside"):
-            build([adapt(use)], model=model, data=tiny_data, store=tmp_path / "store")
+            build([adapt(use)], model=model, data=tiny_data, store=store)
         return
-    done = build([adapt(use)], model=model, data=tiny_data, store=tmp_path / "store")
+    done = build([adapt(use)], model=model, data=tiny_data, store=store)
     adapted, graph = done.torch_state("candidate"), done.final("candidate")
     assert Fact.GRAPH_ADAPTER in adapted.facts
     assert graph.facts == {Fact.ONNX, Fact.TRAINED_HEAD}
@@ -93,25 +93,25 @@ def test_the_exported_graph_agrees_with_torch(
 
 
 @pytest.mark.parametrize("use", METHODS)
-def test_int_8_after_it(use: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_int_8_after_it(use: str, tiny_model: Path, tiny_data: Path, store: Path) -> None:
     done = build(
         [adapt(use), step(registry.get("quantize.static"), {"calibration": {"samples": 16}}, "int8")],
         model=tiny_model,
         data=tiny_data,
-        store=tmp_path,
+        store=store,
     )
     assert done.final("candidate").facts == {Fact.ONNX, Fact.TRAINED_HEAD, Fact.INT8}
 
 
 @pytest.mark.parametrize("use", [*METHODS, "adapter.ia3", "adapter.bitfit"])
-def test_zeros_survive_a_method_that_leaves_them(use: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_zeros_survive_a_method_that_leaves_them(use: str, tiny_model: Path, tiny_data: Path, store: Path) -> None:
     before = [
         step(registry.get("finetune"), SHORT, "tune"),
         step(registry.get("prune.magnitude"), {"amount": 0.3}, "prune"),
     ]
     after = [step(registry.get("merge"), {}, "merge")] if use == "adapter.ia3" else []
     method = step(registry.get(use), {**SHORT, **METHODS.get(use, {})}, "adapt")
-    done = build([*before, method, *after], model=tiny_model, data=tiny_data, store=tmp_path)
+    done = build([*before, method, *after], model=tiny_model, data=tiny_data, store=store)
     for each in done.chains["candidate"][-2:]:
         assert each.state.figures["sparsity"] == pytest.approx(0.3, abs=1e-3)
 

@@ -50,13 +50,15 @@ def trained(use: str, params: dict[str, Any], model: Path, data: Path, store: Pa
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_one_peft_model_holds_them_all(name: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_one_peft_model_holds_them_all(
+    name: str, tiny_model: Path, tiny_data: Path, store: Path, tmp_path: Path
+) -> None:
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
     other_data = write_rows(tmp_path / "other", train=48, validation=32)
     first, second = (
-        trained(use, params, tiny_model, data, tmp_path / "store")
+        trained(use, params, tiny_model, data, store)
         for (use, params), data in zip(PAIRS[name], (tiny_data, other_data), strict=True)
     )
     base = AutoModelForSequenceClassification.from_pretrained(first.state.folder, dtype="float32")
@@ -74,11 +76,13 @@ def test_one_peft_model_holds_them_all(name: str, tiny_model: Path, tiny_data: P
     ), "they answer alike"
 
 
-def test_their_states_share_one_file_of_the_base(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_their_states_share_one_file_of_the_base(
+    tiny_model: Path, tiny_data: Path, store: Path, tmp_path: Path
+) -> None:
     """On the same rows it is one file on the disk; for another task with as many classes, a file of the same digest."""
     other_data = write_rows(tmp_path / "other", train=48, validation=32)
     runs = [({"r": 2}, tiny_data), ({"r": 8}, tiny_data), ({"r": 8}, other_data)]
-    states = [trained("adapter.lora", params, tiny_model, data, tmp_path / "store").state for params, data in runs]
+    states = [trained("adapter.lora", params, tiny_model, data, store).state for params, data in runs]
     assert len({s.folder for s in states}) == 3
     assert len({s.files["model.safetensors"]["sha256"] for s in states}) == 1
     assert len({s.files[f"{ADAPTER}/adapter_model.safetensors"]["sha256"] for s in states}) == 3

@@ -6,10 +6,12 @@ And what a run of it ships.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.kinds import Kind
 from e2e.running import recipe_for
 from helpers import edgeopt
 
@@ -36,12 +38,18 @@ def run(model: Path, data: Path, store: Path, *uses: tuple[str, dict[str, Any]],
 
 @pytest.mark.parametrize("ranges", ["moving-average", "learned"])
 def test_interrupted_in_each_phase_it_gives_the_same_bytes(
-    ranges: str, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ranges: str,
+    tiny_model: Path,
+    tiny_data: Path,
+    store: Path,
+    begun: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Cut while ranges are observed, when quantization begins, when ranges freeze, and behind that."""
     qat = ("quantize.qat", {**QAT, "ranges": ranges, "gradient_accumulation": 2, "gradient_checkpointing": True})
-    whole = run(tiny_model, tiny_data, tmp_path / "a", TUNE, qat)[1]
-    run(tiny_model, tiny_data, tmp_path / "b", TUNE)
+    whole = run(tiny_model, tiny_data, store, TUNE, qat)[1]
+    other = Path(shutil.copytree(begun, tmp_path / "other"))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     saves = Checkpoints.on_save
     for at in (2, 3, 7, 9):
@@ -56,18 +64,18 @@ def test_interrupted_in_each_phase_it_gives_the_same_bytes(
         with monkeypatch.context() as cutting:
             cutting.setattr(Checkpoints, "on_save", save_and_fail)
             with pytest.raises(StepError, match="cut"):
-                run(tiny_model, tiny_data, tmp_path / "b", TUNE, qat)
-    again = run(tiny_model, tiny_data, tmp_path / "b", TUNE, qat)[1]
+                run(tiny_model, tiny_data, other, TUNE, qat)
+    again = run(tiny_model, tiny_data, other, TUNE, qat)[1]
     assert again.digest == whole.digest
 
 
-def test_behind_a_merged_adapter_pruned_and_shortened(tiny_electra: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_behind_a_merged_adapter_pruned_and_shortened(tiny_electra: Path, tiny_data: Path, store: Path) -> None:
     lora = ("adapter.lora", {**SHORT, "r": 2, "learning_rate": 1e-2})
     zeros, shorter = ("prune.magnitude", {"amount": 0.5}), ("prune.layers", {"keep": [1]})
     states = run(
         tiny_electra,
         tiny_data,
-        tmp_path,
+        store,
         lora,
         ("merge", {}),
         zeros,
@@ -85,31 +93,17 @@ def test_behind_a_merged_adapter_pruned_and_shortened(tiny_electra: Path, tiny_d
     assert last.figures["parity"]["compared"] > 16
 
 
-@pytest.mark.parametrize("type_", ["text-regression", "token-classification", "multiple-choice"])
-def test_every_kind_of_task(type_: str, tiny_model: Path, tmp_path: Path) -> None:
-    def row(i: int) -> dict[str, Any]:
-        words = ["good1" if (i + k) % 2 else "bad1" for k in range(2 + i % 4)]
-        return {
-            "text-regression": {"text": " ".join(words), "label": i % 5 / 2},
-            "token-classification": {"text": words, "label": ["B-X" if w == "good1" else "O" for w in words]},
-            "multiple-choice": {"text": f"word{i % 7}", "choices": [" ".join(words), "bad2", "good3"], "label": i % 3},
-        }[type_]
-
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "validation"):
-        (data / f"{split}.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(24)))
-    task = {"type": type_, **({"choices": "choices"} if type_ == "multiple-choice" else {})}
+def test_every_kind_of_task(kind: Kind, tiny_model: Path, store: Path) -> None:
     last = run(
         tiny_model,
-        data,
-        tmp_path / "store",
+        kind.data,
+        store,
         TUNE,
         ("quantize.qat", {**QAT, "distil": {"teacher": "baseline"}}),
-        task=task,
+        task=kind.task,
     )[1]
     assert last.figures["parity"]["max_abs_diff"] < 5e-3
-    assert (last.figures["parity"]["same_predictions"] is None) == (type_ == "text-regression")
+    assert (last.figures["parity"]["same_predictions"] is None) == (kind.type == "text-regression")
 
 
 def test_a_run_ships_the_int8_graph_alone_and_says_how_near_it_is(

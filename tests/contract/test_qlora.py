@@ -16,7 +16,6 @@ from edgeopt.run.execute import Executed
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
-from edgeopt.testing import check_transform
 from edgeopt.testing.build import build, step
 
 pytest.importorskip("bitsandbytes")
@@ -43,27 +42,6 @@ NF4 = (
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "r": 4}
 
 
-@pytest.fixture(scope="module")
-def wide(tiny_electra: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny ELECTRA whose rows are whole blocks of NF4."""
-    from transformers import AutoTokenizer, ElectraConfig, ElectraModel
-
-    folder = tmp_path_factory.mktemp("wide") / "model"
-    torch.manual_seed(0)
-    config = ElectraConfig(
-        vocab_size=100,
-        embedding_size=64,
-        hidden_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=192,
-        max_position_embeddings=64,
-    )
-    ElectraModel(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(tiny_electra).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module", params=[True, False], ids=["double", "single"])
 def done(
     request: pytest.FixtureRequest, wide: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
@@ -79,11 +57,6 @@ def done(
 
 def state(done: Executed, id: str) -> State:
     return next(d.state for d in done.chains["candidate"] if d.step.id == id)
-
-
-def test_conformance(wide: Path, tiny_data: Path, tmp_path: Path) -> None:
-    made = check_transform(registry.get("adapter.qlora"), SHORT, model=wide, data=tiny_data, work=tmp_path)
-    assert {Fact.ADAPTER, Fact.NF4} <= made.facts
 
 
 def test_levels_and_blocks_are_the_references(done: Executed) -> None:

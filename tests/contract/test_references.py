@@ -25,11 +25,9 @@ TRAINED = facts(Fact.TRAINED_HEAD)
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_l1_pruning_is_torchs(scope: str, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_l1_pruning_is_torchs(scope: str, tiny_model: Path, tiny_data: Path, store: Path) -> None:
     steps = [*steps_towards(TRAINED), step(registry.get("prune.magnitude"), {"amount": 0.37, "scope": scope}, "prune")]
-    done = {
-        d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]
-    }
+    done = {d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=store).chains["candidate"]}
     ours = load_model(done["prune"].folder)
     theirs = load_model(done["before-0"].folder)
     modules = [(m, "weight") for _, m in prunable(theirs)]
@@ -61,7 +59,7 @@ def test_mask_counts_are_exact_even_with_ties() -> None:
     assert masks(rising, rising, 0.5, "global")[0].tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_merging_by_hand(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_merging_by_hand(tiny_model: Path, tiny_data: Path, store: Path) -> None:
     lora = {
         "max_steps": 6,
         "batch_size": 8,
@@ -71,9 +69,7 @@ def test_merging_by_hand(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> N
         "target_modules": "all-linear",
     }
     steps = [step(registry.get("adapter.lora"), lora, "lora"), step(registry.get("merge"), {}, "merge")]
-    done = {
-        d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]
-    }
+    done = {d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=store).chains["candidate"]}
     from safetensors.numpy import load_file
 
     base, merged = (load_file(done[i].folder / "model.safetensors") for i in ("lora", "merge"))
@@ -86,12 +82,10 @@ def test_merging_by_hand(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> N
     assert done["merge"].figures["merge_max_abs_diff"] < 1e-5
 
 
-def test_a_saved_adapter_loads_in_plain_peft(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_saved_adapter_loads_in_plain_peft(tiny_model: Path, tiny_data: Path, store: Path) -> None:
     lora = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-2, "r": 2, "use_dora": True}
     steps = [step(registry.get("adapter.lora"), lora, "lora"), step(registry.get("merge"), {}, "merge")]
-    done = {
-        d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=tmp_path).chains["candidate"]
-    }
+    done = {d.step.id: d.state for d in build(steps, model=tiny_model, data=tiny_data, store=store).chains["candidate"]}
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
@@ -105,13 +99,13 @@ def test_a_saved_adapter_loads_in_plain_peft(tiny_model: Path, tiny_data: Path, 
     assert "/" not in (folder / "adapter" / "adapter_config.json").read_text()
 
 
-def test_static_int8_is_scale_times_integer(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_static_int8_is_scale_times_integer(tiny_model: Path, tiny_data: Path, store: Path) -> None:
     """Each dequantized weight is within half a step of the float one.
 
     Matrices are signed, symmetric and per channel, embedding tables unsigned and per tensor.
     """
     steps = [*steps_towards(TRAINED), step(registry.get("quantize.static"), {"calibration": {"samples": 8}}, "int8")]
-    executed = build(steps, model=tiny_model, data=tiny_data, store=tmp_path)
+    executed = build(steps, model=tiny_model, data=tiny_data, store=store)
     floats, quantized = (
         onnx.load(str(s.folder / GRAPH)).graph for s in (executed.lowered("candidate"), executed.final("candidate"))
     )
@@ -138,17 +132,17 @@ def test_static_int8_is_scale_times_integer(tiny_model: Path, tiny_data: Path, t
 @pytest.mark.parametrize("scope", ["mlp", "attention"])
 @pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
 def test_scope_quantizes_that_and_nothing_else(
-    use: str, scope: str, tiny_model: Path, tiny_data: Path, tmp_path: Path
+    use: str, scope: str, tiny_model: Path, tiny_data: Path, store: Path
 ) -> None:
     steps = [*steps_towards(TRAINED), step(registry.get(use), {"scope": scope}, "int8")]
-    state = build(steps, model=tiny_model, data=tiny_data, store=tmp_path).final("candidate")
+    state = build(steps, model=tiny_model, data=tiny_data, store=store).final("candidate")
     hidden, ffn, layers = 32, 64, 2
     expected = layers * (4 * hidden * hidden if scope == "attention" else 2 * hidden * ffn)
     assert weigh(state.folder / GRAPH).int8 == expected
 
 
-def test_sparsity_is_counted_alike_in_tensors_and_graphs(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    done = build(steps_towards(TRAINED | {Fact.SPARSE}), model=tiny_model, data=tiny_data, store=tmp_path)
+def test_sparsity_is_counted_alike_in_tensors_and_graphs(tiny_model: Path, tiny_data: Path, store: Path) -> None:
+    done = build(steps_towards(TRAINED | {Fact.SPARSE}), model=tiny_model, data=tiny_data, store=store)
     torch_state, graph = done.torch_state("candidate"), done.final("candidate")
     assert sparsity_of(torch_state.folder, torch_state.facts) == pytest.approx(graph_sparsity(graph.folder / GRAPH))
     assert weigh(graph.folder / GRAPH).parameters == sum(p.numel() for p in load_model(torch_state.folder).parameters())

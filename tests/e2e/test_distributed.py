@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from e2e.running import recipe_for
+from e2e.running import BRIEF, recipe_for
 from helpers import tiny_task, write_rows
 from safetensors.numpy import load_file
 
@@ -61,7 +61,8 @@ def apply(recipe: Path, folder: Path, launcher: list[str]) -> subprocess.Complet
 @pytest.mark.parametrize(
     "launcher", [pytest.param(name, marks=[pytest.mark.slow] if name == "accelerate" else []) for name in LAUNCHERS]
 )
-def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny_data: Path, launcher: str) -> None:
+def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, launcher: str) -> None:
+    data = write_rows(tmp_path / "data", train=72, validation=24)
     steps = [
         {
             "id": "ft",
@@ -75,7 +76,12 @@ def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, tiny
         {"id": "int8", "use": "quantize.dynamic"},
     ]
     recipe = recipe_for(
-        tmp_path, tiny_model, tiny_data, steps=steps, baseline={"finetune": {"epochs": 1, "batch_size": 8}}
+        tmp_path,
+        tiny_model,
+        data,
+        steps=steps,
+        baseline={"finetune": {"epochs": 1, "batch_size": 8}},
+        targets=[{**BRIEF, "max_seconds": 2}],
     )
     done = apply(recipe, tmp_path, LAUNCHERS[launcher])
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "run" / "report.html")

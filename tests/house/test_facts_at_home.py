@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def said(tree: ast.AST) -> Iterator[ast.Constant]:
             yield node
 
 
+@cache
+def _parsed(text: str) -> ast.Module:
+    """Each rule walks through all modules; they are parsed once."""
+    return ast.parse(text)
+
+
 def elsewhere(
     homes: tuple[str, ...], excepted: Collection[str], source: Path = house.SOURCE
 ) -> Iterator[tuple[str, ast.AST]]:
@@ -67,7 +74,7 @@ def elsewhere(
     for path in sorted(source.rglob("*.py")):
         name = path.relative_to(source).as_posix()
         if not name.startswith(homes) and name not in excepted:
-            yield name, ast.parse(path.read_text(encoding="utf-8"))
+            yield name, _parsed(path.read_text(encoding="utf-8"))
 
 
 def strays(

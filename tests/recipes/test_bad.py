@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def blocks(err: str) -> list[str]:
     return [block for block in re.split(r"(?m)^(?=error\[)", err) if block]
 
 
-def check(case: Case, done: Result) -> None:
+def as_text(case: Case, done: Result) -> None:
     assert done.code == 2, done
     assert done.out == ""
     assert "Traceback" not in done.err
@@ -43,20 +44,7 @@ def check(case: Case, done: Result) -> None:
         assert not [w for w in expected.words if w not in block], block
 
 
-def _without_column(shown: str, expected: str | None) -> str:
-    """A recipe need not state the column it expects."""
-    return shown.rpartition(":")[0] if expected and shown.startswith(f"{expected}:") else shown
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_text(case: Case) -> None:
-    assert case.errors, "say in a comment what is expected"
-    check(case, edgeopt(*arguments(case)))
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_json(case: Case) -> None:
-    done = edgeopt(*arguments(case), "--json")
+def as_json(case: Case, done: Result) -> None:
     assert (done.code, done.err, done.json["exit_code"]) == (2, "", 2)
     assert [e["code"] for e in done.json["errors"]] == [e.code for e in case.errors]
     for error, expected in zip(done.json["errors"], case.errors, strict=True):
@@ -65,9 +53,30 @@ def test_json(case: Case) -> None:
         assert _without_column(shown, expected.place) == (expected.place or "")
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.id in AS_PROCESS], ids=lambda case: case.id)
-def test_process(case: Case) -> None:
-    check(case, edgeopt_process(*arguments(case)))
+def _without_column(shown: str, expected: str | None) -> str:
+    """A recipe need not state the column it expects."""
+    return shown.rpartition(":")[0] if expected and shown.startswith(f"{expected}:") else shown
+
+
+FORMS: dict[str, Callable[[Case], None]] = {
+    "text": lambda case: as_text(case, edgeopt(*arguments(case))),
+    "json": lambda case: as_json(case, edgeopt(*arguments(case), "--json")),
+    "process": lambda case: as_text(case, edgeopt_process(*arguments(case))),
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "case"),
+    [
+        pytest.param(form, case, id=f"{form}-{case.id}")
+        for form in FORMS
+        for case in CASES
+        if form != "process" or case.id in AS_PROCESS
+    ],
+)
+def test_bad_recipe(form: str, case: Case) -> None:
+    assert case.errors, "say in a comment what is expected"
+    FORMS[form](case)
 
 
 def test_there_are_enough() -> None:

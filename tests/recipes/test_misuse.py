@@ -76,27 +76,23 @@ MISUSE = {
 }
 
 
-@pytest.mark.parametrize("line", MISUSE)
-def test_misuse(line: str, here: Path) -> None:
-    done = edgeopt(*line.split())
-    assert done.code == 2, done
-    assert done.out == "" or line.startswith("doctor")  # the doctor has told of the machine by then
-    assert not [words for words in MISUSE[line] if words not in done.err], done.err
-    assert "Traceback" not in done.err
-    assert (here / "foreign" / "thesis.txt").read_text() == "years of work\n"
-    assert not (here / "run").exists()
-
-
 #: Errors of edgeopt's own, of commands that have --json.
 WITH_JSON = [line for line, words in MISUSE.items() if words[0].startswith("E") and not line.startswith("recipes")]
 
 
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("line", WITH_JSON)
-def test_misuse_as_json(line: str) -> None:
-    done = edgeopt(*line.split(), "--json")
-    assert [e["code"] for e in done.json["errors"]] == [MISUSE[line][0]]
-    assert (done.code, done.json["exit_code"], done.err) == (2, 2, "")
+@pytest.mark.parametrize(("line", "form"), [*((x, "text") for x in MISUSE), *((x, "json") for x in WITH_JSON)])
+def test_misuse(line: str, form: str, here: Path) -> None:
+    done = edgeopt(*line.split(), *(["--json"] if form == "json" else []))
+    assert done.code == 2, done
+    if form == "json":
+        assert [e["code"] for e in done.json["errors"]] == [MISUSE[line][0]]
+        assert (done.json["exit_code"], done.err) == (2, "")
+    else:
+        assert done.out == "" or line.startswith("doctor")  # the doctor has told of the machine by then
+        assert not [words for words in MISUSE[line] if words not in done.err], done.err
+        assert "Traceback" not in done.err
+    assert (here / "foreign" / "thesis.txt").read_text() == "years of work\n"
+    assert not (here / "run").exists()
 
 
 @pytest.mark.parametrize(
