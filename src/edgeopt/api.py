@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from edgeopt.results.model import verdict_of
 from edgeopt.run.opened import Run
-from edgeopt.support.errors import EdgeoptError, InputError, StepError, bad_input
+from edgeopt.support.alone import alone
+from edgeopt.support.errors import EdgeoptError, InputError, StepError, bad_input, contained
 from edgeopt.support.progress import Progress, Told, Update, telling
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Cells:
         return comparison_of(self.results)
 
 
+@contained()
 def load(
     recipe: Where | Mapping[str, object], *, set: Values = (), cell: str | None = None, folder: Where | None = None
 ) -> Recipe | Grid:
@@ -170,6 +172,7 @@ def load(
     return expanded(_read_from(recipe, folder), _overrides(set), cell)
 
 
+@contained()
 def validate(recipe: Source, *, set: Values = (), cell: str | None = None, folder: Where | None = None) -> Planned:
     """Check a recipe, the order of its steps, and the data files and model folder that it names.
 
@@ -192,6 +195,7 @@ def validate(recipe: Source, *, set: Values = (), cell: str | None = None, folde
     return Planned(loaded, {"": (check(loaded),)})
 
 
+@contained()
 def plan(
     recipe: Source,
     *,
@@ -222,6 +226,7 @@ def plan(
     return Planned(loaded, {"": make_plans(loaded, kept)})
 
 
+@contained()
 def apply(
     recipe: Source,
     *,
@@ -252,7 +257,7 @@ def apply(
 
     A gate that fails is no error: it is `run.verdict`. Raises InputError before anything is computed, E120 for a recipe
     with a matrix (`apply_cells` takes those), and StepError where a step fails. Under torchrun every process calls it
-    and gets the run.
+    and gets the run. Of several threads one builds at a time, and the others wait.
     """
     from edgeopt.recipe.expand import Grid
     from edgeopt.results.sealed import LOCK
@@ -277,11 +282,13 @@ def apply(
         if not group.is_main:
             group.serve()
             return Run(folder_of_run)
-        done = run(loaded, _store(store), folder_of_run, shown, group, locked=lock, remeasure=remeasure)
+        with alone(shown.say):
+            done = run(loaded, _store(store), folder_of_run, shown, group, locked=lock, remeasure=remeasure)
         group.stop()  # after an error the launcher ends the other processes, which may be in the middle of a step
         return done
 
 
+@contained()
 def apply_cells(
     recipe: Source,
     *,
@@ -322,9 +329,11 @@ def apply_cells(
             )
             raise bad_input("E120", "a recipe with a matrix runs on one process", help=help)
         to = Path(out or Path("runs") / loaded.name).resolve()
-        return Cells(to, run_cells(loaded, _store(store), to, shown, locks=_lock(locked, to), remeasure=remeasure))
+        with alone(shown.say):
+            return Cells(to, run_cells(loaded, _store(store), to, shown, locks=_lock(locked, to), remeasure=remeasure))
 
 
+@contained()
 def gate(
     path: Run | Where,
     *,
@@ -371,15 +380,16 @@ def gate(
 
             artifact = find_artifact(where)
             asked = asked or request_by(None, loose, artifact.run)
-            found = gate_artifact(
-                asked, artifact, find_against(None if against is None else _path(against)), shown, max_seconds
-            )
+            other = find_against(None if against is None else _path(against))
+            with alone(shown.say, builds=False):
+                found = gate_artifact(asked, artifact, other, shown, max_seconds)
         idle = (
             [] if found.gates else ["There are no gates: nothing is required of the model, and its pass says nothing."]
         )
         return Gated(asked.name, found.gates, [*idle, *found.warnings], found.notes, found.model)
 
 
+@contained()
 def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -> Comparison:
     """Put finished runs side by side: metrics, size, speed, and what training cost. Computes nothing.
 
@@ -398,6 +408,7 @@ def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -
         return compared([open_run(path)[:2] for path in distinct], baseline=baseline)
 
 
+@contained()
 def diff(first: Run | Where, second: Run | Where, *, progress: Shown = True) -> Diff:
     """What changed from one finished run to another, and what that did. Nothing is measured anew.
 

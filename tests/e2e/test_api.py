@@ -7,6 +7,7 @@ import importlib
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
 from pathlib import Path
 from types import ModuleType
@@ -209,6 +210,25 @@ def test_progress_is_told_to_a_function(work: Path, tmp_path: Path, capsys: pyte
     bars = {u.text: (u.done, u.total) for u in told if u.done is not None}
     assert bars and all(done == total for done, total in bars.values())
     assert "candidate.prune" in (tmp_path / "run" / "log.txt").read_text() and capsys.readouterr() == ("", "")
+
+
+def test_two_threads_give_the_states_that_two_runs_give(work: Path, tmp_path: Path) -> None:
+    other = {"steps.tune.learning_rate": 2e-3, "steps.prune.amount": 0.6}
+    ways: list[dict[str, Any]] = [{}, other]
+    told: list[str] = []
+
+    def applied(i: int, store: Path) -> edgeopt.Run:
+        def tell(update: Update) -> None:
+            told.append(update.text)
+
+        out = tmp_path / f"{store.name}-{i}"
+        return edgeopt.apply(work / "recipe.yaml", set=ways[i], out=out, store=store, progress=tell)
+
+    with ThreadPoolExecutor(2) as pool:
+        threads = list(pool.map(applied, (0, 1), [tmp_path / "new"] * 2))
+    assert any(text.startswith("waiting for another run of this process") for text in told)
+    for i, run in enumerate(threads):
+        assert run.lock["steps"] == applied(i, work / "store").lock["steps"]
 
 
 def test_a_run_shows_itself_as_the_head_of_its_report(work: Path) -> None:

@@ -24,6 +24,8 @@ BROKEN = {
     "import no_such_module": "ModuleNotFoundError: No module named 'no_such_module'",
     "def": "SyntaxError: invalid syntax",
     "1 / 0": "ZeroDivisionError: division by zero",
+    "raise SystemExit(3)": "SystemExit: 3",
+    "raise GeneratorExit": "GeneratorExit",
     "": "AttributeError: module",
     "Plugin = 5": "5 is no",
 }

@@ -101,18 +101,17 @@ def _main(as_json: bool) -> NoReturn:
         with cli.make_context("edgeopt", sys.argv[1:], color=False if "NO_COLOR" in os.environ else None) as context:
             code = cli.invoke(context)
         sys.stdout.flush()
-        sys.exit(int(code) if isinstance(code, int) else 0)
     except EdgeoptError as error:
         _fail(error, as_json=as_json)
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except click.ClickException as error:
         told = InputError(Issue("E100", error.format_message()))
         if as_json:
             _fail(told, as_json=True)
         error.show()
         tell_error(told, sys.argv[1:])
-        sys.exit(ExitCode.BAD_INPUT)
+        code = ExitCode.BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
         issue = Issue(
             "E130", "interrupted", help="type the same command to go on: finished steps and checkpoints are kept"
@@ -120,11 +119,12 @@ def _main(as_json: bool) -> NoReturn:
         _fail(Interrupted(issue), as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes
-        sys.exit(ExitCode.BROKEN_PIPE)
-    except Exception as error:
+        code = ExitCode.BROKEN_PIPE
+    except BaseException as error:  # SystemExit too, which only the line below may raise
         if os.environ.get("EDGEOPT_DEBUG"):
-            raise
+            raise error if isinstance(error, Exception) else unforeseen(error) from error
         _fail(unforeseen(error), as_json=as_json)
+    sys.exit(int(code) if isinstance(code, int) else 0)
 
 
 def _fail(error: EdgeoptError, *, as_json: bool) -> NoReturn:

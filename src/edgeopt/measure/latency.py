@@ -255,7 +255,7 @@ def run_worker(module: str, task: dict[str, Any]) -> Any:
             f"the measuring process has taken more than {limit / 3600:.0f} hours",
             help="a file of it may not end",
         ) from None
-    if done.returncode != 0:
+    if done.returncode != 0 or not done.stdout:  # an exporter of others may have ended it with 0
         told = re.findall(r"error\[(E\d+)\]: (.*)", done.stderr)
         if told and told[-1][0] == "E212":
             raise bad_input(*told[-1], help="export the model again, or get it again from where it was made")

@@ -31,7 +31,7 @@ from edgeopt.run.seeds import execute_seeds, measure_seeds, summarize, write_see
 from edgeopt.store.store import Store
 from edgeopt.support.errors import StepError
 from edgeopt.support.files import write_json
-from edgeopt.support.progress import Progress
+from edgeopt.support.progress import LOG_OF_RUN, Progress
 from edgeopt.support.publishing import Record, building, disk_errors, publish, recover, turn, writable
 
 #: How the folder of a run is known again, and in which order its files come.
@@ -144,6 +144,7 @@ def _logging_to(path: Path, kept: Path) -> Iterator[None]:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.INFO)
+    handler.set_name(LOG_OF_RUN)
     root = logging.getLogger()
     root.addHandler(handler)
     try:

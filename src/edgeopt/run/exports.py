@@ -68,9 +68,9 @@ def write_exports(
             target.mkdir(parents=True)
             try:
                 exported = made.write(given, target, {**made.known_options, **options})
-            except (EdgeoptError, OSError):
+            except (EdgeoptError, OSError, KeyboardInterrupt):
                 raise
-            except Exception as error:
+            except BaseException as error:
                 text = (
                     f"exporter '{format}' cannot convert the model: "
                     f"{' '.join(str(error).split())[:300] or type(error).__name__}"

@@ -14,21 +14,23 @@ from edgeopt.support.publishing import is_disk_full
 
 @contextmanager
 def step_errors(step: PlannedStep, output: Path) -> Iterator[None]:
-    """Whatever a library raises inside a step becomes one StepError that names the step."""
+    """Whatever is raised inside a step, SystemExit too, becomes one StepError that names the step; but Ctrl-C."""
     try:
         yield
+    except KeyboardInterrupt:
+        raise
     except StepError as error:
         issue = replace(
             error.issues[0], message=_named(step, error.issues[0].message), place=error.issues[0].place or step.place
         )
         raise StepError(issue) from error
     except EdgeoptError as error:
-        raise type(error)(tuple(replace(i, place=i.place or step.place) for i in error.issues)) from error
+        raise error.saying([replace(i, place=i.place or step.place) for i in error.issues]) from error
     except MemoryError as error:
         raise step_failed(
             "E406", f"step '{step.id}' ({step.use}) ran out of memory", help="lower batch_size or max_length"
         ) from error
-    except Exception as error:
+    except BaseException as error:
         if is_disk_full(error, output):
             raise step_failed(
                 "E405",

@@ -152,7 +152,9 @@ class _Cells:
             return
         except EdgeoptError as error:
             failed = CellResult(cell, folder, error=error)
-        except Exception as error:  # the other cells need not suffer from a defect that one brings out
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the other cells need not suffer from a defect that one brings out
             if os.environ.get("EDGEOPT_DEBUG"):
                 raise
             failed = CellResult(cell, folder, error=unforeseen(error))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeopt.results import sealed
 from edgeopt.results.folder import MODEL
+from edgeopt.support.errors import contained
 
 if TYPE_CHECKING:
     from edgeopt.results.model import Gate, Latency, Report, Verdict
@@ -93,6 +94,7 @@ class Run:
         """The folder that is shipped: the model, tokenizer.json, config.json, session.json and the model card."""
         return self.folder / MODEL
 
+    @contained()
     def predict(self, texts: Iterable[object], *, batch_size: int = 32) -> list[Prediction]:
         """Ask the shipped model about texts, with the options of session.json, its tokenizer and its names of classes.
 

@@ -11,10 +11,12 @@ longer text that `edgeopt.support.explanations` holds for the code.
 
 from __future__ import annotations
 
+import copy
 import enum
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -90,6 +92,20 @@ class EdgeoptError(Exception):
         self.issues: tuple[Issue, ...] = (issues,) if isinstance(issues, Issue) else tuple(issues)
         super().__init__("\n".join(issue.render() for issue in self.issues))
 
+    def saying(self, issues: Sequence[Issue]) -> EdgeoptError:
+        """An error of the same kind with these issues in place of its own."""
+        made = copy.copy(self)
+        EdgeoptError.__init__(made, issues)
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For `copy` and `pickle`: the same error, whatever the arguments are that its class is made with."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[EdgeoptError], args: tuple[object, ...]) -> EdgeoptError:
+    return kind.__new__(kind, *args)
+
 
 class InputError(EdgeoptError):
     """Recipe, flag, data file or model folder that the user has to mend."""
@@ -129,11 +145,22 @@ def install(extra: str = "") -> str:
     return f"pip install {what} in the checkout of edgeopt"
 
 
-def unforeseen(error: Exception) -> EdgeoptError:
+@contextmanager
+def contained() -> Iterator[None]:
+    """Within, nothing but Ctrl-C ends the process: a plugin's or a library's SystemExit is an error like any other."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise unforeseen(error) from error
+
+
+def unforeseen(error: BaseException) -> EdgeoptError:
     """The error to show for an exception that nobody raised on purpose.
 
     That is a full disk outside a step, a process that lost the others, a package that an installation without the heavy
-    ones lacks, or a defect of edgeopt.
+    ones lacks, what a plugin or a library would have ended the process with, or a defect of edgeopt.
     """
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in HEAVY:
         return bad_input("E206", f"this needs {error.name}, which is not installed here", help=install())
@@ -149,6 +176,9 @@ def unforeseen(error: Exception) -> EdgeoptError:
                 help="the first error of the launch is the cause",
             )
         )
+    if not isinstance(error, Exception):
+        what = f"something that edgeopt called would have ended the process: {type(error).__name__}: {text}"
+        return step_failed("E401", what, help="it is a plugin or a library; EDGEOPT_DEBUG=1 shows where")
     return StepError(
         Issue(
             "E900",

@@ -544,8 +544,9 @@ WORLD_SIZE is 1 or more, and RANK is less. Something else has set them here. Wit
 out: unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT.""",
     "E401": """A step failed in a way that edgeopt has no better words for.
 
-The message has the library's own words. If the recipe looks right, this is a defect: report it with the
-recipe, everything on stderr, and the output of `edgeopt doctor`.""",
+The message has the library's own words. A step, a plugin or a library that would have ended the process
+has failed too. If the recipe looks right, this is a defect: report it with the recipe, everything on
+stderr, and the output of `edgeopt doctor`.""",
     "E402": """A step changed nothing.
 
 Its output holds the weights that it was given, so the report would credit it with nothing or hide a

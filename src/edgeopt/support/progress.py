@@ -7,6 +7,7 @@ programs a function is called.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import sys
 import threading
@@ -15,9 +16,12 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from edgeopt.support.alone import shared
 from edgeopt.support.visible import one_line, styled
 
 log = logging.getLogger("edgeopt")
+#: What the handler is called that writes a run's log.
+LOG_OF_RUN = "edgeopt-run"
 
 #: Seconds after which what shows nothing says again that it goes on; and from which on it says how long it took.
 REMIND, TOLD = 15.0, 2.0
@@ -116,7 +120,8 @@ class Progress:
                 if not self._bars:
                     self.say(f"  … {time.monotonic() - began:.0f} s so far")
 
-        reminding = threading.Thread(target=remind, daemon=True)
+        # in a copy of our context: what it tells is told from within what we are within
+        reminding = threading.Thread(target=contextvars.copy_context().run, args=(remind,), daemon=True)
         reminding.start()
         try:
             yield
@@ -184,18 +189,32 @@ def telling(*, show: bool) -> Iterator[None]:
 
     The latter only where nobody has said where lines go.
     """
+    with _lines(), _on_stderr() if show else contextlib.nullcontext():
+        yield
+
+
+@shared
+@contextlib.contextmanager
+def _lines() -> Iterator[None]:
     before = log.level
-    shown = None
     if not log.isEnabledFor(logging.INFO):
         log.setLevel(logging.INFO)
-    if show and not any(
-        not isinstance(handler, logging.NullHandler) for handler in [*log.handlers, *logging.getLogger().handlers]
-    ):
-        shown = logging.StreamHandler(sys.stderr)
-        log.addHandler(shown)
     try:
         yield
     finally:
         log.setLevel(before)
-        if shown is not None:
-            log.removeHandler(shown)
+
+
+@shared
+@contextlib.contextmanager
+def _on_stderr() -> Iterator[None]:
+    handlers = [*log.handlers, *logging.getLogger().handlers]
+    if any(not isinstance(h, logging.NullHandler) and h.name != LOG_OF_RUN for h in handlers):
+        yield
+        return
+    shown = logging.StreamHandler(sys.stderr)
+    log.addHandler(shown)
+    try:
+        yield
+    finally:
+        log.removeHandler(shown)

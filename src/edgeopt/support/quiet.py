@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from edgeopt.support.alone import shared
+
 
 @functools.cache
 def quiet_libraries() -> None:
@@ -47,6 +49,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
 
 
+@shared
 @contextmanager
 def hushed() -> Iterator[None]:
     """Within, libraries that were imported before, and read no variables any more, are as quiet as the others."""

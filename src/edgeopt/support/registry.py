@@ -113,7 +113,9 @@ class Registry(Mapping[str, T], Generic[T]):
         help = f"mend or uninstall {_whose(entry)}, or use another {self.what}"
         try:
             return self.make(entry.load(), name)
-        except Exception as error:  # it is somebody else's code
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # it is somebody else's code, which may also try to end the process
             if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in HEAVY:
                 raise  # which `unforeseen` says better
             what = first_line(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {first_line(error)}"
