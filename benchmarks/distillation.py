@@ -29,10 +29,10 @@ from benchmarks.common import (
 
 METRICS = ("accuracy", "f1")
 #: what the student is trained towards; the first is the control
-LOSSES: dict[str, dict[str, Any]] = {
+LOSSES: dict[str, dict[str, float]] = {
     "hard labels": {"labels": 1.0, "logits": 0.0},
-    "logits": {"logits": 1.0, "temperature": 2.0},
-    "logits and layers": {"logits": 1.0, "temperature": 2.0, "hidden": 1.0},
+    "logits": {"logits": 1.0},
+    "logits and layers": {"logits": 1.0, "hidden": 1.0},
 }
 
 
@@ -84,7 +84,7 @@ def recipe(loss: str, seed: int, options: Any, **more: Any) -> dict[str, Any]:
     limit = {"max_rows": {"train": options.max_rows}} if options.max_rows else {}
     return {
         "edgeopt": 1,
-        "name": f"distil-{options.task}-{loss.replace(' ', '-')}-{seed}",
+        "name": f"distill-{options.task}-{loss.replace(' ', '-')}-{seed}",
         "model": {"id": str(options.model.resolve())},
         "task": {
             "type": "text-classification",
@@ -100,7 +100,9 @@ def recipe(loss: str, seed: int, options: Any, **more: Any) -> dict[str, Any]:
                 "use": "distill",
                 "student": {"layers": layers},
                 **student,
-                "distil": {"teacher": "tune", **LOSSES[loss]},
+                "teacher": "tune",
+                "losses": LOSSES[loss],
+                "temperature": 2.0,
             },
         ],
         "targets": [{"name": "bench", "sequence": [128], "queries": 100}],
@@ -153,7 +155,7 @@ def cache(options: Any, work: Path, repeats: int) -> dict[str, Any]:
             filled = recipe("logits and layers", 42, options)
             filled["name"] += f"-{name}-{repeat}"
             filled["steps"][1]["seed"] = 100 + repeat
-            filled["steps"][1]["distil"]["cache_gb"] = gigabytes
+            filled["steps"][1]["cache_gb"] = gigabytes
             step = next(
                 s for s in report_of(applied(filled, work)).steps if s.chain == "candidate" and s.id == "student"
             )

@@ -109,7 +109,7 @@ def methods(options: Any) -> dict[str, list[dict[str, Any]]]:
         "epochs": options.qat_epochs,
         "learning_rate": options.qat_rate,
         "batch_size": 32,
-        "distil": {"teacher": "baseline"},
+        "distill": {"teacher": "baseline"},
     }
     return {
         "fp32": [],

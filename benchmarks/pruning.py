@@ -77,7 +77,7 @@ def main() -> None:
 def variants(options: Any) -> dict[str, list[dict[str, Any]]]:
     """The steps behind the fine-tuning."""
     training = {"learning_rate": options.rate, "batch_size": 32}
-    fisher = {"id": "prune", "use": "prune.fisher", "budget": {"macs": MACS}, "samples": SAMPLES}
+    fisher = {"id": "prune", "use": "prune.fisher", "macs": MACS, "samples": SAMPLES}
     recover = {"id": "recover", "use": "finetune", "epochs": 1, **training}
 
     def cofi(sparsity: float) -> list[dict[str, Any]]:

@@ -58,14 +58,14 @@ MEANINGS = {
     "TaskSpec.type": "classes, a score, the right choice, a tag a word, whether two mentions are one entity, or a text",
     "TaskSpec.dataset": "see [task.dataset](#taskdataset)",
     "TaskSpec.label": "the column with the class (number or name) the score or the summary; coreference has none",
-    "TrainParams.epochs": "passes over train; may be a fraction",
-    "TrainParams.learning_rate": "highest rate, reached after the warm-up",
-    "TrainParams.gradient_accumulation": "batches added up before an optimizer step",
-    "TrainParams.gradient_checkpointing": "compute activations twice instead of keeping them: slower, less memory",
-    "TrainParams.schedule": "of the learning rate after the warm-up",
-    "TrainParams.warmup_ratio": "share of the optimizer steps in which the rate rises",
-    "TrainParams.weight_decay": "AdamW's, not on biases and LayerNorm",
-    "TrainParams.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric (of "
+    "Training.epochs": "passes over train; may be a fraction",
+    "Training.learning_rate": "highest rate, reached after the warm-up",
+    "Training.gradient_accumulation": "batches added up before an optimizer step",
+    "Training.gradient_checkpointing": "compute activations twice instead of keeping them: slower, less memory",
+    "Training.schedule": "of the learning rate after the warm-up",
+    "Training.warmup_ratio": "share of the optimizer steps in which the rate rises",
+    "Training.weight_decay": "AdamW's, not on biases and LayerNorm",
+    "Training.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric (of "
     "summaries: loss) on the selection rows",
     "Baseline.finetune": "training keys, see [training](#training); without it the model must have a trained head",
     "ExportSpec.format": "name of an exporter, or `auto`",
@@ -79,7 +79,7 @@ MEANINGS = {
     "GateSpec.max_ms": "milliseconds",
     "LoraParams.dropout": "on the adapter's input, while training",
     "LoraParams.bias": "which biases are trained besides",
-    "LoraParams.use_rslora": "rank-stabilised scale",
+    "LoraParams.use_rslora": "rank-stabilized scale",
     "LoraParams.use_dora": "train the norms of the weights apart from their directions",
     "LoraParams.learning_rate": "highest rate, reached after the warm-up",
     "DynamicParams.per_channel": "a scale for each output channel instead of one for the matrix",
@@ -144,6 +144,7 @@ def meaning(model: type[BaseModel], key: str) -> str:
 
 
 used: set[str] = set()
+TRAINING_KEYS = "[training keys](#training)"
 
 
 def table(model: type[BaseModel], keys: list[str] | None = None) -> Iterator[str]:
@@ -175,7 +176,7 @@ def section(title: str, model: type[BaseModel], *, level: int = 2) -> Iterator[s
 
 def own_keys(params: type[BaseModel]) -> tuple[list[str], bool]:
     """Keys of a transform that are not the training keys as they stand, and whether it has those."""
-    if not issubclass(params, s.TrainParams):
+    if not issubclass(params, s.Training):
         return list(params.model_fields), False
     common = s.TrainParams.model_fields
     return [k for k, f in params.model_fields.items() if k not in common or f.default != common[k].default], True
@@ -198,12 +199,15 @@ def transform(name: str) -> Iterator[str]:
         yield ""
         yield from table(params, own)
     if trains:
-        yield from ("", "And the [training keys](#training)." if own else "Takes the [training keys](#training).")
+        taken = TRAINING_KEYS if issubclass(params, s.TrainParams) else f"{TRAINING_KEYS} but for `distill`"
+        yield from ("", f"And the {taken}." if own else f"Takes the {taken}.")
     for key in own:
         for nested in nested_models(params.model_fields[key].annotation):
             if nested is s.TrainParams:
-                yield from ("", f"`{key}` takes the [training keys](#training).")
-            elif nested not in (s.EarlyStopping, s.Distil):
+                yield from ("", f"`{key}` takes the {TRAINING_KEYS}.")
+            elif nested is s.Training:
+                yield from ("", f"`{key}` takes the {TRAINING_KEYS} but for `distill`.")
+            elif nested not in (s.EarlyStopping, s.Distillation, s.Losses, s.Unlabelled, s.Target):
                 yield from ("", f"`{key}`: {tidy(nested.__doc__)}", "")
                 yield from table(nested)
     if not own and not trains:
@@ -253,8 +257,9 @@ def reference() -> str:
         *section("baseline", s.Baseline),
         *section("training", s.TrainParams),
         *section("training.sampling", s.Sampling, level=3),
-        *section("training.distil", s.Distil, level=3),
-        *section("training.distil.unlabelled", s.Unlabelled, level=3),
+        *section("training.distill", s.Distillation, level=3),
+        *section("training.distill.losses", s.Losses, level=3),
+        *section("training.distill.unlabelled", s.Unlabelled, level=3),
         "",
         "## steps",
         "",

@@ -69,6 +69,24 @@ def test_interrupted_in_each_training_it_gives_the_same_bytes(
     assert again.figures["optimizer_steps"] == whole.figures["optimizer_steps"] == 16
 
 
+def test_another_teacher_and_other_layers(tiny_model: Path, tiny_electra: Path, tiny_data: Path, store: Path) -> None:
+    """The step before named as its teacher is the default; a deeper teacher, a wider one, layers that stay matched."""
+
+    def cut(**keys: Any) -> State:
+        few = ("prune.cofi", {**COFI[1], "max_steps": 4, "recover": {**SHORT, "max_steps": 2}, **keys})
+        return run(tiny_model, tiny_data, store, TUNE, ("prune.layers", {"keep": [1]}), few)[2]
+
+    usual, named, whole = cut(), cut(teacher="s1"), cut(teacher="s0")
+    assert usual.digest == named.digest and usual.key != named.key
+    assert "references" not in usual.manifest["parts"]
+    assert whole.manifest["parts"]["references"]["teacher"] != named.manifest["parts"]["references"]["teacher"]
+    assert whole.digest != named.digest
+    with pytest.raises(InputError, match="'match' names 2 layers of the teacher, and the student has 1"):
+        cut(teacher="s0", match=[0, 1])
+    tuned = run(tiny_electra, tiny_data, store, TUNE)[0]
+    assert cut(teacher=str(tuned.folder), match=[0]).digest not in (usual.digest, whole.digest)
+
+
 @pytest.mark.parametrize("family", ["bert", "electra"])
 def test_what_is_left_is_what_the_figures_say(
     family: str, tiny_model: Path, tiny_electra: Path, tiny_data: Path, store: Path

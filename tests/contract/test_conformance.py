@@ -21,26 +21,25 @@ from edgeopt.testing import check_exporter, check_transform
 from edgeopt.testing.build import build, step, steps_towards
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3}
-_FISHER = {"samples": 32, "budget": {"macs": 0.5}}
 PARAMS: dict[str, dict[str, Any]] = {
     "adapter.qlora": {**SHORT, "learning_rate": 1e-2, "precision": "fp32", "r": 4},
-    "distill": {**SHORT, "student": {"last": 1}, "distil": {"labels": 0.5, "hidden": 1.0, "values": 1.0}},
+    "distill": {**SHORT, "student": {"last": 1}, "losses": {"labels": 0.5, "hidden": 1.0, "values": 1.0}},
     "finetune": SHORT,
     "merge": {},
     "prune.cofi": {**SHORT, "max_steps": 8, "sparsity": 0.6, "recover": SHORT},
     "prune.layers": {"keep": [1]},
     "prune.magnitude": {"amount": 0.4, "scope": "layer", "recover": SHORT},
     "quantize.dynamic": {},
-    "quantize.qat": {**SHORT, "ranges": "learned", "distil": {"teacher": "baseline"}},
+    "quantize.qat": {**SHORT, "ranges": "learned", "distill": {"teacher": "baseline"}},
     "quantize.static": {"calibration": {"samples": 8, "method": "moving-average"}},
 }
 #: Every transform, and more than once where its parameters make it another: what it is called here, and as a step.
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, params) for name, params in PARAMS.items()},
-    "prune.fisher-macs": ("prune.fisher", _FISHER),
+    "prune.fisher-macs": ("prune.fisher", {"samples": 32, "macs": 0.5}),
     "prune.fisher-sparsity": (
         "prune.fisher",
-        {**_FISHER, "budget": {"sparsity": 0.7}, "rescale": False, "multiple": 1},
+        {"samples": 32, "sparsity": 0.7, "rescale": False, "multiple": 1},
     ),
     **{
         name: (ALL[name][0], {**methods.SHORT, **ALL[name][1]})

@@ -1,4 +1,4 @@
-"""distill and `distil` as steps of a recipe: what learns from whom, and what is in the key.
+"""distill as a step and as a key of any training: what learns from whom, and what is in the key.
 
 Answers that were kept change nothing.
 """
@@ -45,8 +45,8 @@ def weights(state: State) -> dict[str, Any]:
     return dict(load_file(state.folder / "model.safetensors"))
 
 
-def distill(id: str = "small", **distil: Any) -> Use:
-    return (id, "distill", {**SHORT, "student": {"last": 1}, "distil": distil})
+def distill(id: str = "small", **keys: Any) -> Use:
+    return (id, "distill", {**SHORT, "student": {"last": 1}, **keys})
 
 
 def test_what_the_key_has_of_a_teacher(tiny_model: Path, tiny_data: Path, store: Path) -> None:
@@ -64,11 +64,11 @@ def test_what_the_key_has_of_a_teacher(tiny_model: Path, tiny_data: Path, store:
     baseline = execute(tiny_model, tiny_data, store, TUNE, distill(teacher="baseline"))
     small = states(baseline)["small"]
     assert small.manifest["parts"]["input"] == one.manifest["parts"]["input"]
-    assert small.manifest["parts"]["references"] == {"distil.teacher": baseline.torch_state("baseline").digest}
+    assert small.manifest["parts"]["references"] == {"teacher": baseline.torch_state("baseline").digest}
     assert small.key != one.key
     assert small.digest != one.digest
     assert "references" not in states(baseline)["tune"].manifest["parts"]
-    assert "distil" not in states(baseline)["tune"].manifest["parts"]["params"]
+    assert "distill" not in states(baseline)["tune"].manifest["parts"]["params"]
     changed = execute(tiny_model, tiny_data, store, other, ("again", "finetune", SHORT), distill(teacher="tune"))
     assert states(changed)["small"].key not in (one.key, small.key)
 
@@ -77,7 +77,8 @@ def test_kept_answers_and_interruptions_change_nothing(
     tiny_model: Path, tiny_data: Path, store: Path, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Computed anew for every batch, the teacher gives the same training; cut short and resumed, the same bytes."""
-    terms = {"teacher": "tune", "labels": 0.5, "hidden": 1.0, "cosine": 0.5, "attention": 1.0, "values": 1.0}
+    losses = {"labels": 0.5, "hidden": 1.0, "cosine": 0.5, "attention": 1.0, "values": 1.0}
+    terms = {"teacher": "tune", "losses": losses}
     kept = states(execute(tiny_model, tiny_data, store, TUNE, distill(**terms)))["small"]
     live = states(execute(tiny_model, tiny_data, store, TUNE, distill(**terms, cache_gb=0.0)))["small"]
     assert kept.figures["teacher"]["cached_bytes"] > 0
@@ -103,23 +104,27 @@ def test_kept_answers_and_interruptions_change_nothing(
 def test_any_training_takes_a_teacher_and_students_come_in_every_form(
     tiny_model: Path, tiny_data: Path, store: Path
 ) -> None:
-    """Distil while an adapter trains, after pruning, in a recovery; narrow a model; then quantize the last."""
-    distil = {"teacher": "tune", "hidden": 1.0, "match": "dynamic"}
+    """Distill while an adapter trains, after pruning, in a recovery; narrow a model; then quantize the last."""
+    taught = {"teacher": "tune", "match": "dynamic"}
+    block = {**taught, "losses": {"hidden": 1.0, "values": 1.0}}
     done = execute(
         tiny_model,
         tiny_data,
         store,
         TUNE,
-        ("lora", "adapter.lora", {**SHORT, "r": 2, "distil": {**distil, "values": 1.0}}),
+        ("lora", "adapter.lora", {**SHORT, "r": 2, "distill": block}),
         ("merge", "merge", {}),
-        ("cut", "prune.fisher", {"budget": {"sparsity": 0.3}, "multiple": 1}),
-        ("recover", "distill", {**SHORT, "distil": {"attention": 1.0, "relation_heads": 1, **distil}}),
+        ("cut", "prune.fisher", {"sparsity": 0.3, "multiple": 1}),
+        ("recover", "distill", {**SHORT, **taught, "losses": {"attention": 1.0, "hidden": 1.0}, "relation_heads": 1}),
         (
             "zeros",
             "prune.magnitude",
-            {"amount": 0.3, "recover": {**SHORT, "distil": {"teacher": ["baseline", "merge"], "labels": 1.0}}},
+            {
+                "amount": 0.3,
+                "recover": {**SHORT, "distill": {"teacher": ["baseline", "merge"], "losses": {"labels": 1.0}}},
+            },
         ),
-        ("narrow", "distill", {**SHORT, "student": {"hidden": 16, "neurons": 8, "keep": "first"}, "distil": distil}),
+        ("narrow", "distill", {**SHORT, "student": {"hidden": 16, "neurons": 8, "keep": "first"}, **block}),
         ("int8", "quantize.dynamic", {}),
     )
     found = states(done)
@@ -139,7 +144,7 @@ def test_virtual_tokens_learn_from_layers(use: str, tiny_model: Path, tiny_data:
         **SHORT,
         "virtual_tokens": 4,
         "learning_rate": 1e-2,
-        "distil": {"teacher": "tune", "hidden": 1.0, "attention": 1.0, "values": 1.0},
+        "distill": {"teacher": "tune", "losses": {"hidden": 1.0, "attention": 1.0, "values": 1.0}},
     }
     found = states(execute(tiny_model, tiny_data, store, TUNE, ("adapt", use, adapt)))["adapt"]
     assert 0 < found.figures["train_loss"] < 10
@@ -149,14 +154,14 @@ def test_heads_that_were_cut_are_uneven_and_labels_need_no_teacher(
     tiny_model: Path, tiny_data: Path, begun: Path, tmp_path: Path
 ) -> None:
     store = Path(shutil.copytree(begun, tmp_path / "store"))
-    alone = {"labels": 1.0, "logits": 0.0}
+    alone = {"losses": {"labels": 1.0, "logits": 0.0}}
     done = states(
         execute(
             tiny_model,
             tiny_data,
             store,
             TUNE,
-            ("few", "distill", {**SHORT, "student": {"heads": 1}, "distil": alone}),
+            ("few", "distill", {**SHORT, "student": {"heads": 1}, **alone}),
             ("short", "prune.layers", {"keep": [1]}),
             ("tuned", "finetune", SHORT),
             distill(**alone),
@@ -193,7 +198,7 @@ def test_checkpoints_teach_and_learn(
         "tune"
     ].folder
     teacher = shutil.copytree(tuned, tmp_path / "teacher")
-    small = distill(teacher=str(teacher), hidden=1.0, attention=1.0)
+    small = distill(teacher=str(teacher), losses={"hidden": 1.0, "attention": 1.0})
     layers = states(execute(tiny_model, tiny_data, store, TUNE, small))["small"]
     assert layers.figures["teacher"]["cached_bytes"] > 0
     path = teacher / "tokenizer.json"
@@ -211,7 +216,7 @@ def test_checkpoints_teach_and_learn(
     replaced = (
         "other",
         "distill",
-        {**SHORT, "student": {"model": str(tiny_electra)}, "distil": {"teacher": "tune", "cosine": 1.0}},
+        {**SHORT, "student": {"model": str(tiny_electra)}, "teacher": "tune", "losses": {"cosine": 1.0}},
     )
     done = states(execute(tiny_model, tiny_data, store, TUNE, ("zeros", "prune.magnitude", {"amount": 0.3}), replaced))[
         "other"
@@ -230,13 +235,13 @@ def test_layers_that_do_not_match_are_an_error_of_the_step(tiny_model: Path, tin
             store,
             TUNE,
             ("short", "prune.layers", {"keep": [0]}),
-            ("small", "distill", {**SHORT, "distil": {"teacher": "tune", "hidden": 1.0, "match": [0, 1]}}),
+            ("small", "distill", {**SHORT, "teacher": "tune", "losses": {"hidden": 1.0}, "match": [0, 1]}),
         )
     assert caught.value.issues[0].code == "E208"
 
 
 def test_every_kind_of_task(kind: Kind, tiny_model: Path, store: Path) -> None:
-    terms = {"teacher": ["tune"], "labels": 0.5, "hidden": 1.0, "values": 1.0, "attention": 1.0}
+    terms = {"teacher": ["tune"], "losses": {"labels": 0.5, "hidden": 1.0, "values": 1.0, "attention": 1.0}}
     small, live = (
         states(execute(tiny_model, kind.data, store, TUNE, distill(**terms, cache_gb=gb), task=kind.task))["small"]
         for gb in (1.0, 0.0)

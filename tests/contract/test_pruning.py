@@ -45,7 +45,7 @@ def chain(tiny_model: Path, tiny_data: Path, store: Path) -> Any:
 def test_a_latency_budget_is_met_by_a_table_that_is_measured_once(chain: Any, begun: Path, tmp_path: Path) -> None:
     target = {"name": "here", "threads": 1, "sequence": [8]}
     store = Path(shutil.copytree(begun, tmp_path / "store"))
-    cut = ("prune.fisher", {"budget": {"latency": 0.7, "target": target}, "samples": 16})
+    cut = ("prune.fisher", {"latency": 0.7, "target": target, "samples": 16})
     states, _ = chain(TUNE, cut, store=store)
     (path,) = (store / "measured").glob("*.json")
     table = json.loads(path.read_text())
@@ -53,7 +53,7 @@ def test_a_latency_budget_is_met_by_a_table_that_is_measured_once(chain: Any, be
     assert table["neurons_ms"][-1][0] == 64 and all(ms > 0 for _, ms in table["neurons_ms"])
     assert states[1].figures["budget"]["reached"] <= 0.7
     written = path.stat().st_mtime_ns
-    chain(TUNE, ("prune.fisher", {"budget": {"latency": 0.75, "target": target}, "samples": 16}), store=store)
+    chain(TUNE, ("prune.fisher", {"latency": 0.75, "target": target, "samples": 16}), store=store)
     assert path.stat().st_mtime_ns == written
 
 
@@ -66,7 +66,7 @@ def test_a_latency_that_norms_alone_exceed_is_refused(
 
     monkeypatch.setattr(blocks, "table", lambda *_: blocks.Table(np.array([5.0, 6.0, 7.0]), np.linspace(5, 7, 65)))
     with pytest.raises(InputError) as caught:
-        chain(TUNE, ("prune.fisher", {"budget": {"latency": 0.5}, "samples": 16}), store=tmp_path)
+        chain(TUNE, ("prune.fisher", {"latency": 0.5, "samples": 16}), store=tmp_path)
     assert caught.value.issues[0].code == "E106" and "0.71" in caught.value.issues[0].message
 
 
@@ -74,7 +74,7 @@ def test_stacked_with_everything(chain: Any) -> None:
     """prune, recover, prune again, adapt, merge, zeros, int8: shapes and zeros are those of the final graph."""
     states, executed = chain(
         TUNE,
-        ("prune.fisher", {"budget": {"macs": 0.6}, "samples": 32}),
+        ("prune.fisher", {"macs": 0.6, "samples": 32}),
         ("finetune", SHORT),
         ("prune.layers", {"drop": [0]}),
         ("adapter.lora", {**SHORT, "r": 2, "target_modules": "all-linear", "learning_rate": 1e-2}),
@@ -105,7 +105,7 @@ def test_adapters_stand_on_what_is_left(use: str, kind: str, chain: Any, tiny_mo
     }.get(use, {})
     steps = [
         TUNE,
-        ("prune.fisher", {"budget": {"macs": 0.5}, "samples": 32}),
+        ("prune.fisher", {"macs": 0.5, "samples": 32}),
         (use, {**SHORT, "learning_rate": 1e-2, **more}),
     ]
     if use in ("adapter.lora", "adapter.ia3", "adapter.adalora"):
@@ -121,7 +121,7 @@ def test_a_prefix_needs_even_layers(chain: Any) -> None:
     with pytest.raises(InputError) as caught:
         chain(
             TUNE,
-            ("prune.fisher", {"budget": {"macs": 0.5}, "samples": 16}),
+            ("prune.fisher", {"macs": 0.5, "samples": 16}),
             ("adapter.prefix", {**SHORT, "virtual_tokens": 2}),
         )
     assert caught.value.issues[0].code == "E203"
@@ -190,8 +190,8 @@ def test_layers_that_an_earlier_step_dropped_are_not_there(chain: Any) -> None:
 
 
 def test_a_model_that_was_cut_is_where_another_recipe_starts(chain: Any) -> None:
-    states, _ = chain(TUNE, ("prune.fisher", {"budget": {"macs": 0.5}, "samples": 16}))
-    again, _ = chain(TUNE, ("prune.fisher", {"budget": {"macs": 0.25}, "samples": 16}), model=states[1].folder)
+    states, _ = chain(TUNE, ("prune.fisher", {"macs": 0.5, "samples": 16}))
+    again, _ = chain(TUNE, ("prune.fisher", {"macs": 0.25, "samples": 16}), model=states[1].folder)
     shapes = [s.figures["structure"] for s in (states[1], again[1])]
     assert shapes[0]["dense"] == shapes[1]["dense"]
     assert all(later <= earlier for later, earlier in zip(shapes[1]["neurons"], shapes[0]["neurons"], strict=True))

@@ -99,7 +99,7 @@ def test_every_kind_of_task(kind: Kind, tiny_model: Path, store: Path) -> None:
         kind.data,
         store,
         TUNE,
-        ("quantize.qat", {**QAT, "distil": {"teacher": "baseline"}}),
+        ("quantize.qat", {**QAT, "distill": {"teacher": "baseline"}}),
         task=kind.task,
     )[1]
     assert last.figures["parity"]["max_abs_diff"] < 5e-3

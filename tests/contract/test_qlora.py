@@ -194,7 +194,7 @@ def test_on_a_model_that_was_cut(wide: Path, tiny_data: Path, tmp_path: Path) ->
     done = build([tune, shorter, adapt, merge], model=wide, data=tiny_data, store=tmp_path)
     assert len(load_base(state(done, "merge").folder).electra.encoder.layer) == 1
     if not host.has_cuda():
-        narrower = step(registry.get("prune.fisher"), {"budget": {"macs": 0.4}, "samples": 16}, "narrower")
+        narrower = step(registry.get("prune.fisher"), {"macs": 0.4, "samples": 16}, "narrower")
         with pytest.raises(StepError) as caught:
             build([tune, narrower, adapt, merge], model=wide, data=tiny_data, store=tmp_path)
         assert caught.value.issues[0].code == "E408" and "multiple of 64" in caught.value.issues[0].message

@@ -71,7 +71,7 @@ def test_two_processes_share_the_training(tmp_path: Path, tiny_model: Path, laun
             "batch_size": 8,
             "learning_rate": 1e-3,
             "keep_best": True,
-            "distil": {"labels": 1.0, "hidden": 1.0, "values": 1.0},
+            "distill": {"losses": {"labels": 1.0, "hidden": 1.0, "values": 1.0}},
         },
         {"id": "int8", "use": "quantize.dynamic"},
     ]
@@ -121,11 +121,11 @@ def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(
             "sampling": {"method": "uniform"},
         }
         task = tiny_task(tiny_data, max_length=32, train_with=[{"dataset": {"path": str(second)}}])
-        distil = {"labels": 1.0, "unlabelled": {"dataset": {"path": str(second)}}}
+        taught = {"losses": {"labels": 1.0}, "unlabelled": {"dataset": {"path": str(second)}}}
         # YAML's aliases are not read
         chain = [
             {"use": "finetune", **weighted},
-            {"use": "distill", **copy.deepcopy(weighted), "distil": distil},
+            {"use": "distill", **copy.deepcopy(weighted), **taught},
         ]
         recipe = recipe_for(tmp_path, model, tiny_data, task=task, baseline={"finetune": training}, steps=chain)
         folder = tmp_path / str(batch)

@@ -25,7 +25,7 @@ from edgeopt.store.store import Store
 SHORT = {"max_steps": 2, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
 STEPS = [
     {"id": "tune", "use": "finetune", **SHORT, "max_steps": 3},
-    {"id": "prune", "use": "prune.fisher", "budget": {"macs": 0.5}, "samples": 16},
+    {"id": "prune", "use": "prune.fisher", "macs": 0.5, "samples": 16},
     {"id": "drop", "use": "prune.layers", "drop": [1]},
     {"id": "adapt", "use": "adapter.bottleneck", **SHORT},
 ]

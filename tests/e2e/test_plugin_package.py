@@ -126,9 +126,10 @@ def _by_scikit_learn(run: Path, metrics: dict[str, float]) -> None:
 def test_distillation_weights_and_unlabelled_rows_go_by_the_tasks_own_loss(
     tmp_path: Path, tiny_model: Path, grades: Path
 ) -> None:
-    distil = {"teacher": "baseline", "labels": 0.5, "logits": 1.0, "unlabelled": {"dataset": {"path": str(grades)}}}
+    unlabelled = {"dataset": {"path": str(grades)}}
+    distill = {"teacher": "baseline", "losses": {"labels": 0.5, "logits": 1.0}, "unlabelled": unlabelled}
     quick = {**_QUICK, "max_steps": 4}
-    steps = [{"use": "finetune", **quick, "distil": distil, "class_weights": "balanced", "label_smoothing": 0.1}]
+    steps = [{"use": "finetune", **quick, "distill": distill, "class_weights": "balanced", "label_smoothing": 0.1}]
     recipe = recipe_for(
         tmp_path,
         tiny_model,

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.usefixtures("real_latency")
 
 STEPS = [
     {"id": "tune", "use": "finetune", **TRAINING},
-    {"id": "cut", "use": "prune.fisher", "budget": {"macs": 0.5}, "multiple": 8, "samples": 64},
+    {"id": "cut", "use": "prune.fisher", "macs": 0.5, "multiple": 8, "samples": 64},
     {"id": "zero", "use": "prune.magnitude", "amount": 0.4, "scope": "layer"},
-    {"id": "recover", "use": "distill", **TRAINING, "epochs": 1, "distil": {"teacher": "tune", "labels": 0.5}},
+    {"id": "recover", "use": "distill", **TRAINING, "epochs": 1, "teacher": "tune", "losses": {"labels": 0.5}},
     {"id": "int8", "use": "quantize.static", "calibration": {"samples": 16}},
 ]
 

@@ -268,7 +268,7 @@ def test_a_dataset_of_the_hub(hub: list[str], own: Path, tmp_path: Path, tiny_mo
 
 def test_texts_without_labels_of_the_hub(hub: list[str], own: Path, tmp_path: Path, tiny_model: Path) -> None:
     unlabelled = {"dataset": {"path": "someone/reviews"}, "text": "sentence"}
-    steps = [{"use": "finetune"}, {"use": "distill", "distil": {"unlabelled": unlabelled}}]
+    steps = [{"use": "finetune"}, {"use": "distill", "unlabelled": unlabelled}]
     recipe = load_recipe(recipe_for(tmp_path, tiny_model, own, task=tiny_task(own), steps=steps))
     assert make_plan(recipe, Store(tmp_path / "store")).data is None
     assert hub == []

@@ -46,8 +46,8 @@ def steady(tiny_model: Path, tmp_path: Path) -> Path:
     return model
 
 
-def small(model: Path, data: Path, store: Path, *, distil: dict[str, Any], **more: Any) -> State:
-    params = {**SHORT, **more, "distil": {"teacher": "baseline", **distil}}
+def small(model: Path, data: Path, store: Path, **more: Any) -> State:
+    params = {**SHORT, "teacher": "baseline", **more}
     done = build([step(registry.get("distill"), params, "small")], model=model, data=data, store=store)
     return next(d.state for d in done.chains["candidate"] if d.step.id == "small")
 
@@ -63,13 +63,13 @@ def test_a_step_learns_from_texts_alone(steady: Path, tmp_path: Path) -> None:
     """
     data, store = write_rows(tmp_path / "data", train=10, validation=8), tmp_path / "store"
     path = write(tmp_path / "plain.jsonl", texts(6))
-    terms = {"labels": 1.0, "logits": 1.0, **unlabelled(path)}
-    weighted = {"class_weights": {"1": 5.0}, "distil": terms}
+    terms = {"losses": {"labels": 1.0, "logits": 1.0}, **unlabelled(path)}
+    weighted = {"class_weights": {"1": 5.0}, **terms}
     one = small(steady, data, store, **weighted)
     assert one.figures["unlabelled"] == {"source": tmp_path.name, "rows": 6, "left_out": 0}
     assert [s["rows"] for s in one.figures["sources"]] == [10, 6]
     assert one.figures["train_rows"] == 16
-    live = small(steady, data, store, **{**weighted, "distil": {**terms, "cache_gb": 0.0}})
+    live = small(steady, data, store, **weighted, cache_gb=0.0)
     four = small(steady, data, store, **weighted, batch_size=4, gradient_accumulation=4)
     assert (one.figures["teacher"]["cached_bytes"] > 0, live.figures["teacher"]["cached_bytes"]) == (True, 0)
     for name, values in weights(one).items():
@@ -79,16 +79,16 @@ def test_a_step_learns_from_texts_alone(steady: Path, tmp_path: Path) -> None:
 
 def test_the_key_follows_the_texts_and_labels_are_not_read(tiny_model: Path, tmp_path: Path) -> None:
     data, store = write_rows(tmp_path / "data", train=10, validation=8), tmp_path / "store"
-    plain = small(tiny_model, data, store, distil=unlabelled(write(tmp_path / "plain.jsonl", texts(6))))
+    plain = small(tiny_model, data, store, **unlabelled(write(tmp_path / "plain.jsonl", texts(6))))
     labeled = small(
-        tiny_model, data, store, distil=unlabelled(write(tmp_path / "labeled.jsonl", texts(6), label="nonsense"))
+        tiny_model, data, store, **unlabelled(write(tmp_path / "labeled.jsonl", texts(6), label="nonsense"))
     )
     assert plain.key == labeled.key
     assert len(plain.manifest["parts"]["data"]["unlabelled"]) == 1
-    assert "unlabelled" not in plain.manifest["parts"]["params"]["distil"]
-    more = small(tiny_model, data, store, distil=unlabelled(write(tmp_path / "more.jsonl", texts(7))))
+    assert "unlabelled" not in plain.manifest["parts"]["params"]
+    more = small(tiny_model, data, store, **unlabelled(write(tmp_path / "more.jsonl", texts(7))))
     assert more.key != plain.key
-    alone = small(tiny_model, data, store, distil={})
+    alone = small(tiny_model, data, store)
     assert alone.key not in (plain.key, more.key)
     assert alone.digest != plain.digest, "what the teacher says of the texts is learned"
 
@@ -105,7 +105,7 @@ def test_a_run_says_what_it_learned_from(tiny_model: Path, tiny_data: Path, tmp_
             **SHORT,
             "student": {"last": 1},
             "sampling": {"method": "uniform", "steps_per_epoch": 1},
-            "distil": unlabelled(path),
+            **unlabelled(path),
         },
         {"id": "int8", "use": "quantize.dynamic"},
     ]

@@ -203,10 +203,9 @@ def recipes(model: str, data: str) -> list[Row]:
                     "id": "student",
                     "use": "finetune",
                     **train,
-                    "distil": {
+                    "distill": {
                         "teacher": ["baseline", "tune"],
-                        "labels": 0.5,
-                        "logits": 1.0,
+                        "losses": {"labels": 0.5, "logits": 1.0},
                         "temperature": 2.0,
                         "unlabelled": {"dataset": {"path": f"{data}/texts"}, "text": "pair"},
                     },
@@ -240,7 +239,7 @@ def recipes(model: str, data: str) -> list[Row]:
                             "remove": ["cofi"],
                             "insert": [{"before": "qat", "step": {"id": "tune", "use": "finetune"}}],
                         },
-                        "fisher": {"replace": {"cofi": {"use": "prune.fisher", "budget": {"macs": 0.5}}}},
+                        "fisher": {"replace": {"cofi": {"use": "prune.fisher", "sparsity": 0.5}}},
                         "on": None,
                     },
                     "seed": [1, 2],

@@ -1,4 +1,4 @@
-"""The recipes of recipes/papers and recipes/tasks, and those that distil: found, copied, packaged, sound and applied.
+"""The recipes of recipes/papers and recipes/tasks, and those that distill: found, copied, packaged, sound and applied.
 
 They are sound on local data, and applied once a folder.
 """
@@ -20,7 +20,7 @@ from edgeopt.recipe.library import recipe_files, recipes_folder
 from edgeopt.store.store import Store
 
 ROOT = Path(__file__).parents[2]
-PAPERS = {name: path for name, path in recipe_files().items() if "/" in name or name.startswith("distil-")}
+PAPERS = {name: path for name, path in recipe_files().items() if "/" in name or name.startswith("distill-")}
 
 
 def classes(count: int, *columns: str) -> Callable[[int], dict[str, Any]]:
@@ -44,8 +44,8 @@ def document(i: int) -> dict[str, Any]:
 
 #: A row of each task's data, by its number.
 ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "distil-minilm-": classes(2, "sentence1", "sentence2"),
-    "distil-recover": classes(2, "sentence"),
+    "distill-minilm-": classes(2, "sentence1", "sentence2"),
+    "distill-recover": classes(2, "sentence"),
     "papers/a-electra-lora/": classes(2, "sentence1", "sentence2"),
     "papers/a-pruning/": classes(2, "sentence1", "sentence2"),
     "papers/a-quant/": classes(2, "sentence1", "sentence2"),
@@ -130,8 +130,8 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
         ("papers/a-electra-lora/lora", ["steps.adapt.max_steps=2", "steps.adapt.r=16", "steps.adapt.alpha=32"]),
         ("papers/a-pruning/5-row-l2", ["steps.tune.max_steps=2"]),
         ("papers/b-peft/sst5-lora", ["steps.adapt.max_steps=4"]),
-        ("distil-minilm-3-layers", ["steps.tune.max_steps=2", "steps.small.max_steps=4"]),
-        ("distil-recover", ["steps.tune.max_steps=2", "steps.recover.max_steps=4"]),
+        ("distill-minilm-3-layers", ["steps.tune.max_steps=2", "steps.small.max_steps=4"]),
+        ("distill-recover", ["steps.tune.max_steps=2", "steps.recover.max_steps=4"]),
         ("tasks/boolq-windows", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
         ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
     ],
@@ -173,12 +173,12 @@ def test_the_truth_table_has_the_papers_rows(model: Path, tmp_path: Path) -> Non
     assert cells == {
         ("off", "off", "off"): ["tune"],
         ("off", "off", "on"): ["adapt"],
-        ("off", "on", "off"): ["tune", "distil"],
-        ("off", "on", "on"): ["tune", "distil", "adapt"],
+        ("off", "on", "off"): ["tune", "distill"],
+        ("off", "on", "on"): ["tune", "distill", "adapt"],
         ("on", "off", "off"): ["tune", "prune"],
         ("on", "off", "on"): ["tune", "prune", "adapt"],
-        ("on", "on", "off"): ["tune", "prune", "distil"],
-        ("on", "on", "on"): ["tune", "prune", "distil", "adapt"],
+        ("on", "on", "off"): ["tune", "prune", "distill"],
+        ("on", "on", "on"): ["tune", "prune", "distill", "adapt"],
     }
     assert len(done.json["cells"]) == 4 + 4 * 8
 

@@ -17,7 +17,7 @@ from edgeopt.plan.order import load_step
 from edgeopt.plan.references import standing
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
 from edgeopt.recipe.load import Recipe
-from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
+from edgeopt.spec.recipe import Distillation, TaskSpec, Training
 from edgeopt.store.store import State, Store
 from edgeopt.support import host
 from edgeopt.support.errors import Path_
@@ -77,14 +77,14 @@ def key_parts(
     names = sorted(
         {*contract.needs, *(("torch", "transformers", "accelerate") if step.transform.trains(step.params) else ())}
     )
-    references, distils = step.transform.references(step.params), step.transform.distillations(step.params)
+    references, taught = step.transform.references(step.params), step.transform.taught(step.params)
     parts: dict[str, Any] = {
         "input": input_digest,
         "transform": step.use,
         "version": step.transform.version,
         "params": _unnamed(
             step.params.model_dump(mode="json"),
-            [*(r.path for r in references), *((*at, "unlabelled") for at, _ in distils)],
+            [*(r.path for r in references), *((*at, "unlabelled") for at, _ in taught)],
         ),
         "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
         "needs": {name: host.installed(name) for name in names},
@@ -104,8 +104,9 @@ def key_parts(
         parts["data"]["train_with"] = data["train_with"]
     if step.held_out and any(not training.selects for _, training in step.transform.trainings(step.params)):
         parts["data"]["held_out"] = True  # of the others `selection` says it already
-    if unlabelled := [data["unlabelled"][distil.unlabelled.key] for _, distil in distils if distil.unlabelled]:
-        parts["data"]["unlabelled"] = unlabelled
+    unlabelled = [t.unlabelled for _, t in taught if isinstance(t, Distillation) and t.unlabelled]
+    if unlabelled:
+        parts["data"]["unlabelled"] = [data["unlabelled"][source.key] for source in unlabelled]
     if step.transform.compared_on_rows:
         parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key(), **_version(task)}
     return parts
@@ -118,7 +119,7 @@ def _version(task: TaskSpec) -> dict[str, int]:
 
 def seed_of(step: PlannedStep, recipe: Recipe) -> int:
     """The seed that a step draws from: its own where it trains and has one, else the recipe's."""
-    own = getattr(step.params, "seed", None) if isinstance(step.params, TrainedStepParams) else None
+    own = getattr(step.params, "seed", None) if isinstance(step.params, Training) else None
     return recipe.head.seed if own is None else int(own)
 
 
@@ -133,7 +134,7 @@ def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
         for part in path:
             inside = inside[part]
         inside.pop(last, None)
-    return {k: _unnamed(v, ()) if isinstance(v, dict) else v for k, v in params.items() if (k, v) != ("distil", None)}
+    return {k: _unnamed(v, ()) if isinstance(v, dict) else v for k, v in params.items() if (k, v) != ("distill", None)}
 
 
 def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: Store) -> tuple[dict[str, str], str]:

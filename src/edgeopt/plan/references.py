@@ -12,7 +12,7 @@ from edgeopt.models.source import ModelSource, find_model
 from edgeopt.models.structure import of_config
 from edgeopt.plan.tokens import read_otherwise
 from edgeopt.recipe.load import Recipe
-from edgeopt.spec.recipe import ModelSpec, TrainParams
+from edgeopt.spec.recipe import ModelSpec, Taught
 from edgeopt.step.contract import fold
 from edgeopt.step.transform import Reference
 from edgeopt.store.facts import Fact, Facts
@@ -210,17 +210,20 @@ def unmatched(recipe: Recipe, source: ModelSource, checkpoints: Mapping[str, Mod
     """
     issues = []
     for at, training in recipe.trainings():
-        teacher = _only_teacher(training)
+        taught = training.taught
+        if taught is None or not isinstance(taught.match, list):
+            continue
+        teacher = _only_teacher(taught)
         known = source if teacher == BASELINE else checkpoints.get(teacher or "")
-        if known is None or training.distil is None or not isinstance(training.distil.match, list):
+        if known is None:
             continue
         try:
             count = len(of_config(known.config or {}).layers)
         except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
             continue
-        wrong = [n for n in training.distil.match if n >= count]
+        wrong = [n for n in taught.match if n >= count]
         if wrong:
-            place = recipe.document.place((*at, "distil", "match"))
+            place = recipe.document.place((*at, *training.taught_at, "match"))
             issues.append(
                 Issue(
                     "E208",
@@ -232,6 +235,6 @@ def unmatched(recipe: Recipe, source: ModelSource, checkpoints: Mapping[str, Mod
     return issues
 
 
-def _only_teacher(training: TrainParams) -> str | None:
-    names = training.distil.teachers if training.distil else ()
+def _only_teacher(taught: Taught) -> str | None:
+    names = taught.teachers
     return names[0] if len(names) == 1 else None

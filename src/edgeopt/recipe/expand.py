@@ -134,15 +134,18 @@ def _cell(name: str, choices: Mapping[str, str], recipe: Recipe) -> Cell:
 def each_cell(names: Sequence[str], given: Sequence[G], make: Callable[[G], T]) -> list[T]:
     """What is made of each cell.
 
-    Raises InputError with the issues of all, each once: where only some have it, it says which.
+    Raises InputError with the issues of all, each once, whatever mend each cell is shown: where only some have it, it
+    says which.
     """
     out: list[T] = []
     found: dict[Issue, list[str]] = {}
+    same: dict[tuple[str, str, Place | None], Issue] = {}
     for name, cell in zip(names, given, strict=True):
         try:
             out.append(make(cell))
         except InputError as error:
-            for issue in dict.fromkeys(error.issues):
+            alike = [same.setdefault((i.code, i.message, i.place), i) for i in error.issues]
+            for issue in dict.fromkeys(alike):
                 found.setdefault(issue, []).append(name)
     if found:
         raise InputError(

@@ -29,7 +29,7 @@ from edgeopt.spec.recipe import (
     StepParams,
     Target,
     TaskSpec,
-    TrainParams,
+    Training,
     Unlabelled,
 )
 from edgeopt.spec.steps import IMPLIED, default_id
@@ -77,16 +77,16 @@ class Recipe:
     def folder(self) -> Path:
         return self.path.parent
 
-    def trainings(self) -> Iterator[tuple[Path_, TrainParams]]:
+    def trainings(self) -> Iterator[tuple[Path_, Training]]:
         """The parameters of every training, with the path of their keys."""
         return _trainings(self.head, self.steps)
 
     def unlabelled(self) -> list[tuple[Path_, Unlabelled]]:
         """The rows without labels that trainings ask for, with the path of their keys."""
         return [
-            ((*at, "distil", "unlabelled"), t.distil.unlabelled)
+            ((*at, *t.taught_at, "unlabelled"), distillation.unlabelled)
             for at, t in self.trainings()
-            if t.distil is not None and t.distil.unlabelled is not None
+            if (distillation := t.distillation) is not None and distillation.unlabelled is not None
         ]
 
     def formats(self) -> list[tuple[Path_, str]]:
@@ -352,7 +352,7 @@ def _targets(document: Document, head: RecipeHead) -> tuple[Target, ...]:
     return tuple(out)
 
 
-def _trainings(head: RecipeHead, steps: Sequence[StepSpec | None]) -> Iterator[tuple[Path_, TrainParams]]:
+def _trainings(head: RecipeHead, steps: Sequence[StepSpec | None]) -> Iterator[tuple[Path_, Training]]:
     if head.baseline.finetune is not None:
         yield ("baseline", "finetune"), head.baseline.finetune
     for i, step in enumerate(steps):

@@ -267,7 +267,8 @@ def _document(document: Document, choices: list[_Choice], every: Sequence[dict[s
                 and (parts[1] not in present or _is_of_another(out, choice, choices, parts, every))
             ):
                 continue
-            set_value(out, parts, deepcopy(value), document.place((*choice.at, "set", key)))
+            at, said_at = (document.place((*at, "set", key)) for at in (choice.at, choice.place))
+            set_value(out, parts, deepcopy(value), at, said_at)
     return out
 
 

@@ -42,8 +42,11 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         set_value(document, key.strip().split("."), value if parsed.issues else parsed.data, place)
 
 
-def set_value(document: Document, parts: list[str], value: object, place: Place) -> None:
-    """Write a value at a key path, a step by its id, so that errors in it are reported at `place`."""
+def set_value(document: Document, parts: list[str], value: object, place: Place, key: Place | None = None) -> None:
+    """Write a value at a key path, a step by its id, so that errors in it are reported at `place`.
+
+    key: where the path is written, where that is elsewhere: mappings that it makes are reported there.
+    """
     current, at = document.data, ()  # type: Any, Path_
     for i, part in enumerate(parts):
         rest = ".".join(parts[i:])
@@ -76,7 +79,7 @@ def set_value(document: Document, parts: list[str], value: object, place: Place)
             return
         if isinstance(current, dict) and (index not in current or current[index] is None):
             current[index] = {}
-            document.keys[at] = document.values[at] = place
+            document.keys[at] = document.values[at] = key or place
         current = current[index]
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edgeopt.recipe.yaml import Document
+from edgeopt.spec.renamed import said_now
 from edgeopt.spec.steps import address
 from edgeopt.support.errors import Issue, Path_
 from edgeopt.support.words import as_share, closest
@@ -102,9 +103,8 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
         guess = closest(str(at[-1]), known)
         within = dotted(at[:-1], document)
         message = f"unknown key '{at[-1]}'" + (f" in '{within}'" if within else "")
-        return Issue(
-            "E104", message, place, f"did you mean '{guess}'?" if guess else f"known keys: {', '.join(sorted(known))}"
-        )
+        near = f"did you mean '{guess}'?" if guess else f"known keys: {', '.join(sorted(known))}"
+        return Issue("E104", message, place, said_now(str(at[-1]), detail["input"], known) or near)
     if kind == "missing":
         parent = dotted(at[:-1], document)
         return Issue(
@@ -143,6 +143,9 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
     message = message.replace("input should be", "must be")
     if kind in _KINDS:
         message = f"must be {_KINDS[kind]}"
+    if kind == "too_short":
+        least = context["min_length"]
+        message = f"must have at least {least} {'entry' if least == 1 else 'entries'}"
     if kind == "string_pattern_mismatch":
         message = "must be letters, digits, '.', '_' and '-', and start with a letter or digit"
         help = f"write '{guess}'" if (guess := as_name(str(detail["input"]))) else None
@@ -155,7 +158,7 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     if value is None:
         return "empty"
     text = repr(value)

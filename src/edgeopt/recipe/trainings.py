@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from edgeopt.recipe.problems import dotted
 from edgeopt.recipe.yaml import Document
-from edgeopt.spec.recipe import TaskSpec, TrainParams
+from edgeopt.spec.recipe import TaskSpec, Training
 from edgeopt.support.errors import Issue, Path_
 from edgeopt.support.words import closest
 from edgeopt.tasks import task_type
@@ -17,7 +17,7 @@ _Found = list[tuple[Path_, str, str]]
 
 
 def training_issues(
-    document: Document, trainings: Iterable[tuple[Path_, TrainParams]], task: TaskSpec, classes: Sequence[str] | None
+    document: Document, trainings: Iterable[tuple[Path_, Training]], task: TaskSpec, classes: Sequence[str] | None
 ) -> list[Issue]:
     """One issue for each misfit of each training, with its place.
 
@@ -28,14 +28,14 @@ def training_issues(
         for path, message, help in [
             *_loss(params, task, classes),
             *_sampling(params, task),
-            *_distil(at, params, task),
+            *_distillation(at, params, task),
         ]:
             where = (*at, *path)
             issues.append(Issue("E106", f"'{dotted(where, document)}': {message}", document.place(where), help))
     return issues
 
 
-def _loss(params: TrainParams, task: TaskSpec, classes: Sequence[str] | None) -> _Found:
+def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _Found:
     given = params.class_weights
     if not task_type(task.type).has_classes:
         found: _Found = (
@@ -69,10 +69,10 @@ def _loss(params: TrainParams, task: TaskSpec, classes: Sequence[str] | None) ->
     return out
 
 
-def _sampling(params: TrainParams, task: TaskSpec) -> _Found:
+def _sampling(params: Training, task: TaskSpec) -> _Found:
     if params.sampling is None:
         return []
-    if not task.train_with and not (params.distil and params.distil.unlabelled):
+    if not task.train_with and not (params.distillation and params.distillation.unlabelled):
         return [
             (
                 ("sampling",),
@@ -91,37 +91,38 @@ def _sampling(params: TrainParams, task: TaskSpec) -> _Found:
     return []
 
 
-def _distil(at: Path_, params: TrainParams, task: TaskSpec) -> _Found:
-    distil = params.distil
-    if distil is None:
+def _distillation(at: Path_, params: Training, task: TaskSpec) -> _Found:
+    distillation, below = params.distillation, params.taught_at
+    if distillation is None:
         return []
     if at[:1] == ("baseline",):
         return [
             (
-                ("distil",),
+                below,
                 "the baseline is what the candidate is held against, and learns from labels",
                 "put it into a step",
             )
         ]
     found: _Found = []
-    if not distil.labels:
+    if not distillation.losses.labels:
+        labels = ".".join((*below, "losses", "labels"))
         given = {"class_weights": params.class_weights is not None, "label_smoothing": params.label_smoothing > 0}
         found += [
-            ((key,), "is of labels, and distil.labels is 0", "take the key out, or give distil.labels a weight")
+            ((key,), f"is of labels, and {labels} is 0", f"take the key out, or give {labels} a weight")
             for key in given
             if given[key]
         ]
     kind = task_type(task.type)
-    if distil.layered and kind.has_decoder:
+    if distillation.losses.layered and kind.has_decoder:
         found.append(
             (
-                ("distil",),
+                (*below, "losses"),
                 f"terms of layers are of one encoder, and the model of {task.type} has a decoder too",
                 "keep labels and logits",
             )
         )
-    if distil.unlabelled is not None and kind.annotated:
+    if distillation.unlabelled is not None and kind.annotated:
         found.append(
-            (("distil", "unlabelled"), f"{kind.annotated}: the teacher cannot be asked without", "take the key out")
+            ((*below, "unlabelled"), f"{kind.annotated}: the teacher cannot be asked without", "take the key out")
         )
     return found

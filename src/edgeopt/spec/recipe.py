@@ -346,12 +346,67 @@ class Unlabelled(TextSource):
         return self.model_dump_json()
 
 
-class Distil(Strict):
+class Losses(Strict):
+    """The terms of the loss of a distillation, each with its weight; one of weight 0 costs nothing.
+
+    Terms of layers are means over the pairs of layers and over the tokens, padding aside.
+    """
+
+    labels: Share = Field(0.0, description="the loss on the labels")
+    logits: Share = Field(
+        1.0,
+        description="T²·KL of the logits (Hinton et al. 2015); of a regression, the squared distance of the scores",
+    )
+    hidden: Share = Field(
+        0.0,
+        description="the mean squared distance of what matched layers write; "
+        "a linear is learned where the widths differ",
+    )
+    cosine: Share = Field(0.0, description="1 − cosine of the same (Sanh et al. 2019)")
+    attention: Share = Field(0.0, description="the KL of matched layers' attention, softmax(QKᵀ/√d)")
+    values: Share = Field(0.0, description="the KL of the last layers' softmax(VVᵀ/√d) (MiniLM: Wang et al. 2020)")
+
+    @property
+    def layered(self) -> bool:
+        """Whether a term looks inside the teacher, and so needs its tokens to be the student's."""
+        return bool(self.hidden or self.cosine or self.attention or self.values)
+
+    @model_validator(mode="after")
+    def _something(self) -> Losses:
+        if not (self.labels or self.logits or self.layered):
+            raise ValueError("nothing is learned where every weight is 0")
+        return self
+
+
+class Taught(Strict):
+    """Base of what learns from a teacher: the keys that say from which, and how. Which losses there are differs."""
+
+    teacher: Annotated[list[Name], Field(min_length=1)] | Name | None
+    losses: Strict
+    temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided; 1 to 8 are usual")
+    match: Literal["uniform", "dynamic"] | Numbers = Field(
+        "uniform",
+        description="uniform: every k-th layer of the deeper model with one of the other; "
+        "dynamic: the teacher's, evenly spread, each with the student's that "
+        "is nearest now, never back; or for each of the student's layers the teacher's, numbered from 0",
+    )
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers that a term needs."""
+        return (self.teacher,) if isinstance(self.teacher, str) else tuple(self.teacher or ())
+
+    @property
+    def reads_alike(self) -> bool:
+        """Whether a teacher's tokens must be the student's."""
+        return True
+
+
+class Distillation(Taught):
     """Train towards a teacher, besides the labels or in their place.
 
-    The loss is the sum of the terms, each times its weight, and a weight of 0 costs nothing. Terms of layers are means
-    over the pairs of layers and over the tokens, padding aside. What the teacher answers to the training rows is
-    computed once and kept in the store.
+    The loss is the sum of the `losses`. What the teacher answers to the training rows is computed once and kept in the
+    store.
     """
 
     teacher: Annotated[list[Name], Field(min_length=1)] | Name = Field(
@@ -360,28 +415,8 @@ class Distil(Strict):
         "or a checkpoint with a trained head (a folder, or a hub id with its "
         "owner); of a list of them, the mean of their probabilities or scores",
     )
-    labels: Share = Field(0.0, description="weight of the loss on the labels")
-    logits: Share = Field(
-        1.0,
-        description="weight of T²·KL of the logits (Hinton et al. 2015); "
-        "of a regression, of the squared distance of the scores",
-    )
-    temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided; 1 to 8 are usual")
-    hidden: Share = Field(
-        0.0,
-        description="weight of the mean squared distance of what matched layers write; "
-        "a linear is learned where the widths differ",
-    )
-    cosine: Share = Field(0.0, description="weight of 1 − cosine of the same (Sanh et al. 2019)")
-    attention: Share = Field(0.0, description="weight of the KL of matched layers' attention, softmax(QKᵀ/√d)")
-    values: Share = Field(
-        0.0, description="weight of the KL of the last layers' softmax(VVᵀ/√d) (MiniLM: Wang et al. 2020)"
-    )
-    match: Literal["uniform", "dynamic"] | Numbers = Field(
-        "uniform",
-        description="uniform: every k-th layer of the deeper model with one of the other; "
-        "dynamic: the teacher's, evenly spread, each with the student's that "
-        "is nearest now, never back; or for each of the student's layers the teacher's, numbered from 0",
+    losses: Losses = Field(
+        Losses(), description="what is learned, by weight, see [training.distill.losses](#trainingdistilllosses)"
     )
     relation_heads: int | None = Field(
         None,
@@ -390,7 +425,7 @@ class Distil(Strict):
         "default: the heads, where both have as many",
     )
     unlabelled: Unlabelled | None = Field(
-        None, description="more texts, without labels, see [training.distil.unlabelled](#trainingdistilunlabelled)"
+        None, description="more texts, without labels, see [training.distill.unlabelled](#trainingdistillunlabelled)"
     )
     cache_gb: float = Field(
         4.0,
@@ -400,39 +435,34 @@ class Distil(Strict):
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """Names of the teachers that a term needs."""
-        if not (self.logits or self.layered):
-            return ()
-        return (self.teacher,) if isinstance(self.teacher, str) else tuple(self.teacher)
+        return super().teachers if self.losses.logits or self.losses.layered else ()
 
     @property
-    def layered(self) -> bool:
-        """Whether a term looks inside the teacher, and so needs its tokens to be the student's."""
-        return bool(self.hidden or self.cosine or self.attention or self.values)
+    def reads_alike(self) -> bool:
+        return self.losses.layered
 
     @model_validator(mode="after")
-    def _terms_fit(self) -> Distil:
-        if not (self.labels or self.logits or self.layered):
-            raise ValueError("nothing is learned where every weight is 0")
+    def _terms_fit(self) -> Distillation:
+        losses = self.losses
         if self.unlabelled is not None and not self.teachers:
             raise ValueError(
                 "rows that are 'unlabelled' are learned from a teacher: give 'logits', or a term of layers, a weight"
             )
-        if self.layered and len(self.teachers) > 1:
+        if losses.layered and len(self.teachers) > 1:
             raise ValueError(
                 "'hidden', 'cosine', 'attention' and 'values' take one teacher: of several, only the logits have a mean"
             )
-        if self.match == "dynamic" and not self.hidden:
-            raise ValueError("'match: dynamic' goes by the hidden states: give 'hidden' a weight")
-        if self.match != "uniform" and not (self.hidden or self.cosine or self.attention):
-            raise ValueError("'match' belongs to 'hidden', 'cosine' and 'attention'")
-        if self.relation_heads is not None and not (self.attention or self.values):
-            raise ValueError("'relation_heads' belongs to 'attention' and 'values'")
+        if self.match == "dynamic" and not losses.hidden:
+            raise ValueError("'match: dynamic' goes by the hidden states: give 'hidden' a weight in 'losses'")
+        if self.match != "uniform" and not (losses.hidden or losses.cosine or losses.attention):
+            raise ValueError("'match' belongs to 'hidden', 'cosine' and 'attention' of 'losses'")
+        if self.relation_heads is not None and not (losses.attention or losses.values):
+            raise ValueError("'relation_heads' belongs to 'attention' and 'values' of 'losses'")
         return self
 
 
-class TrainParams(Strict):
-    """What every trained step takes. Rates and counts are those of transformers' TrainingArguments."""
+class Training(Strict):
+    """What every training takes, whatever it learns from."""
 
     epochs: float = Field(3.0, gt=0)
     max_steps: int | None = Field(None, ge=1, description="optimizer steps; overrides epochs")
@@ -460,7 +490,6 @@ class TrainParams(Strict):
         None, description="how rows of several datasets are drawn, see [training.sampling](#trainingsampling)"
     )
     early_stopping: EarlyStopping | None = None
-    distil: Distil | None = Field(None, description="learn from a teacher, see [training.distil](#trainingdistil)")
     keep_best: bool = Field(
         False,
         description="keep the checkpoint that is best on the selection split, by the first metric; "
@@ -472,6 +501,37 @@ class TrainParams(Strict):
     def selects(self) -> bool:
         """Whether rows must be held out of train to choose a checkpoint by."""
         return self.keep_best or self.early_stopping is not None
+
+    @property
+    def taught(self) -> Taught | None:
+        """What it learns from a teacher; None: it learns from the labels alone."""
+        return self if isinstance(self, Taught) else None
+
+    @property
+    def taught_at(self) -> tuple[str, ...]:
+        """Where, below its own keys, those of `taught` are."""
+        return ()
+
+    @property
+    def distillation(self) -> Distillation | None:
+        """What it learns from a teacher with the losses that every training may have."""
+        return found if isinstance(found := self.taught, Distillation) else None
+
+
+class TrainParams(Training):
+    """What every trained step takes. Rates and counts are those of transformers' TrainingArguments."""
+
+    distill: Distillation | None = Field(
+        None, description="learn from a teacher, see [training.distill](#trainingdistill)"
+    )
+
+    @property
+    def taught(self) -> Taught | None:
+        return self.distill
+
+    @property
+    def taught_at(self) -> tuple[str, ...]:
+        return ("distill",)
 
 
 class Baseline(Strict):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from edgeopt.results.figures import Told, told
-from edgeopt.spec.recipe import Distil, StepParams, TaskSpec, TrainParams
+from edgeopt.spec.recipe import StepParams, TaskSpec, Taught, Training
 from edgeopt.step.contract import Contract
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Transform(ABC, Generic[P]):
     summary: ClassVar[str]
     Params: ClassVar[type[StepParams]]
     contract: ClassVar[Contract]
-    #: Which parameters hold TrainParams: "" for the step's own, else the name of the field; several in a tuple.
+    #: Which parameters hold a Training: "" for the step's own, else the name of the field; several in a tuple.
     training: ClassVar[str | tuple[str, ...] | None] = None
     #: Whether the result depends on the seed. Where it does not, recipes that differ in their seed share the state.
     seeded: ClassVar[bool] = True
@@ -110,11 +110,11 @@ class Transform(ABC, Generic[P]):
         """Whether these parameters make the step train, and so run on every process of the group."""
         return bool(self.trainings(params))
 
-    def trainings(self, params: P) -> list[tuple[str, TrainParams]]:
+    def trainings(self, params: P) -> list[tuple[str, Training]]:
         """The trainings that these parameters ask for, each with the field that holds it."""
         fields = (self.training,) if isinstance(self.training, str) else self.training or ()
         found = [(field, getattr(params, field) if field else params) for field in fields]
-        return [(field, training) for field, training in found if isinstance(training, TrainParams)]
+        return [(field, training) for field, training in found if isinstance(training, Training)]
 
     def judges(self, params: P) -> bool:
         """Whether the step decides something by the selection rows (`context.data.carve`).
@@ -126,18 +126,20 @@ class Transform(ABC, Generic[P]):
     def references(self, params: P) -> list[Reference]:
         """The models that the step needs besides its input: the teachers of its trainings."""
         found = []
-        for at, distil in self.distillations(params):
-            path, several = (*at, "teacher"), isinstance(distil.teacher, list)
+        for at, taught in self.taught(params):
+            path, several = (*at, "teacher"), isinstance(taught.teacher, list)
             found += [
-                Reference((*path, i) if several else path, name, "teacher", distil.layered)
-                for i, name in enumerate(distil.teachers)
+                Reference((*path, i) if several else path, name, "teacher", taught.reads_alike)
+                for i, name in enumerate(taught.teachers)
             ]
         return found
 
-    def distillations(self, params: P) -> list[tuple[tuple[str, ...], Distil]]:
-        """The distillations that its trainings ask for, each with its path below the step."""
+    def taught(self, params: P) -> list[tuple[tuple[str, ...], Taught]]:
+        """What its trainings learn from teachers, each with the path of its keys below the step."""
         return [
-            ((*((at,) if at else ()), "distil"), t.distil) for at, t in self.trainings(params) if t.distil is not None
+            ((*((at,) if at else ()), *t.taught_at), taught)
+            for at, t in self.trainings(params)
+            if (taught := t.taught) is not None
         ]
 
     def contract_of(self, params: P) -> Contract:

@@ -26,8 +26,9 @@ YAML leaves open which of the two counts, so edgeopt takes neither. Remove one."
     "E104": """There is a key, or an exporter's option, that edgeopt does not know.
 
 Unknown keys are refused everywhere, because a misspelled key that is skipped changes the result without a
-word. The message names the closest key where there is one. docs/recipe.md lists all keys; `edgeopt
-schema` prints them as a JSON schema, which editors use to complete and to check:
+word. The message names the closest key where there is one. Where a key is written in another form now, it
+shows that form. docs/recipe.md lists all keys; `edgeopt schema` prints them as a JSON schema, which editors
+use to complete and to check:
 
     # yaml-language-server: $schema=recipe-v1.json""",
     "E105": """A key that must be there is missing.
@@ -187,7 +188,7 @@ digest finds accidents; it does not say who wrote the file.""",
 
 Two models are compared on the same rows, read in the same way, or not at all. The lines under the message
 say what differs: the rows of the report split, their number and order included; max_length and how longer
-texts are read; tokenizer.json (unless the recipe distils, as a student may have one of its own); classes;
+texts are read; tokenizer.json (unless the recipe distills, as a student may have one of its own); classes;
 the recipe's model, how the baseline was trained from it and on which rows, and the seed. Measure it anew:
 
     edgeopt baseline RECIPE --out baseline.json""",
@@ -329,7 +330,7 @@ An edgeopt that was installed without its dependencies, with those of requiremen
 gates and checks recipes, and needs torch and the others for the rest: `pip install .`.""",
     "E207": """A step names another step, or a model, that it cannot have.
 
-`distil.teacher` is `baseline`, the id of a step that stands before this one in the recipe, or a checkpoint: a
+A `teacher` is `baseline`, the id of a step that stands before this one in the recipe, or a checkpoint: a
 folder, or a hub id with its owner (`google-bert/bert-base-uncased`, not `bert-base-uncased`, which would be
 taken for a step). A later step is not there yet when this one trains.""",
     "E208": """A teacher or a student does not fit.

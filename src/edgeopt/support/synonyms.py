@@ -21,7 +21,9 @@ _MEANT = {
     "keep_best": "load_best_model_at_end save_best best best_checkpoint",
     "class_weights": "weights class_weight loss_weights pos_weight",
     "seed": "random_seed rng random_state",
-    "distil": "distill distillation kd knowledge_distillation",
+    "teacher": "teacher_model teachers",
+    "losses": "loss terms",
+    "hidden": "layers hidden_states hidden_state",
     "temperature": "temp tau t",
     # adapters and pruning
     "r": "rank lora_r lora_rank dim",

@@ -1,4 +1,4 @@
-"""The objective of a recipe's `distil`: a weighted sum of what the labels, the teacher's logits and its layers ask."""
+"""The objective of a distillation: a weighted sum of what the labels, the teacher's logits and its layers ask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeopt.models.load import load_model, takes_of
 from edgeopt.models.parts import bare
 from edgeopt.models.slicing import structure_of
 from edgeopt.models.source import structure_in
-from edgeopt.spec.recipe import Distil, TrainParams
+from edgeopt.spec.recipe import Distillation, Losses, Training
 from edgeopt.step.transform import StepContext
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input
@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 
 
 class Distilled(Objective):
-    """The weighted sum of the terms that a recipe's `distil` names.
+    """The weighted sum of the terms that a distillation names.
 
-    spec: the weights. answers: those of each teacher. matching: None where no term is of layers. scores: the logits are
-    scores. label_loss: on the labels; None: the model's own, of rows that all have one. labeled: the rows of smaller
-    numbers have labels.
+    spec: the losses and the temperature. answers: those of each teacher. matching: None where no term is of layers.
+    scores: the logits are scores. label_loss: on the labels; None: the model's own, of rows that all have one. labeled:
+    the rows of smaller numbers have labels.
     """
 
     numbered = True
 
     def __init__(
         self,
-        spec: Distil,
+        spec: Distillation,
         answers: Sequence[Answers],
         matching: Matching | None,
         *,
@@ -68,16 +68,11 @@ class Distilled(Objective):
         label_loss: LabelLoss | None,
         labeled: float = math.inf,
     ) -> None:
-        self.spec, self.answers, self.matching, self.scores, self.label_loss, self.labeled = (
-            spec,
-            answers,
-            matching,
-            scores,
-            label_loss,
-            labeled,
-        )
+        losses = self.losses = spec.losses
+        self.temperature, self.answers, self.matching = spec.temperature, answers, matching
+        self.scores, self.label_loss, self.labeled = scores, label_loss, labeled
         self.transform: nn.Module = nn.Identity()
-        if matching is not None and (spec.hidden or spec.cosine) and matching.widths[0] != matching.widths[1]:
+        if matching is not None and (losses.hidden or losses.cosine) and matching.widths[0] != matching.widths[1]:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 self.transform = self.module = nn.Linear(*matching.widths)
@@ -86,33 +81,33 @@ class Distilled(Objective):
     @contextmanager
     def inside(self, model: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
-            self._written = {kind: stack.enter_context(recorded(model, kind)) for kind in kinds(self.spec)}
+            self._written = {kind: stack.enter_context(recorded(model, kind)) for kind in kinds(self.losses)}
             yield
 
     def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
-        if self.label_loss is None or not self.spec.labels:
+        if self.label_loss is None or not self.losses.labels:
             return None
         return self.label_loss.total([{"labels": b["labels"][b[ROW] < self.labeled]} for b in batches])
 
     def loss(self, model: nn.Module, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
         asked, labels = question(batch)
-        own = self.spec.labels > 0 and self.label_loss is None
+        own = self.losses.labels > 0 and self.label_loss is None
         output = model(**asked, labels=labels) if own else model(**asked)
         told = [a.of(batch[ROW].tolist(), labels.device) for a in self.answers]
         terms: list[torch.Tensor] = []
-        if self.spec.labels:
+        if self.losses.labels:
             terms.append(
-                self.spec.labels
+                self.losses.labels
                 * (
                     output.loss
                     if self.label_loss is None
                     else self._on_labels(self.label_loss, output.logits, labels, batch[ROW])
                 )
             )
-        if self.spec.logits:
-            wanted = mean_logits([t[LOGITS] for t in told], self.spec.temperature, scores=self.scores)
+        if self.losses.logits:
+            wanted = mean_logits([t[LOGITS] for t in told], self.temperature, scores=self.scores)
             terms.append(
-                self.spec.logits * logits_loss(output.logits, wanted, labels, self.spec.temperature, scores=self.scores)
+                self.losses.logits * logits_loss(output.logits, wanted, labels, self.temperature, scores=self.scores)
             )
         if self.matching is not None:
             terms += self._layers(told[0], real_tokens(asked["attention_mask"]), self.matching)
@@ -126,25 +121,25 @@ class Distilled(Objective):
 
     def _layers(self, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching) -> Iterator[torch.Tensor]:
         """Each term of layers, with its weight."""
-        spec, pairs = self.spec, matching.pairs
+        losses, pairs = self.losses, matching.pairs
         written: dict[int, torch.Tensor] = {}
-        if spec.hidden or spec.cosine:
+        if losses.hidden or losses.cosine:
             layers = sorted({s for s, _ in pairs}) if not matching.dynamic else range(len(self._written["hidden"]))
             written = {i: self.transform(flat(self._written["hidden"][i], real)).float() for i in layers}
         if matching.dynamic:
             teachers = [t for _, t in pairs]
             chosen = nearest(list(written.values()), [told[f"hidden-{t}"] for t in teachers], nn.Identity())
             pairs = list(zip(chosen, teachers, strict=True))
-        if spec.hidden:
-            yield spec.hidden * _mean([F.mse_loss(written[s], told[f"hidden-{t}"]) for s, t in pairs])
-        if spec.cosine:
-            yield spec.cosine * _mean([cosine_loss(written[s], told[f"hidden-{t}"]) for s, t in pairs])
-        if spec.attention:
-            yield spec.attention * _mean(
+        if losses.hidden:
+            yield losses.hidden * _mean([F.mse_loss(written[s], told[f"hidden-{t}"]) for s, t in pairs])
+        if losses.cosine:
+            yield losses.cosine * _mean([cosine_loss(written[s], told[f"hidden-{t}"]) for s, t in pairs])
+        if losses.attention:
+            yield losses.attention * _mean(
                 [self._relation(("query", "key"), s, t, told, real, matching) for s, t in pairs]
             )
-        if spec.values:
-            yield spec.values * self._relation(("value", "value"), *matching.last, told, real, matching)
+        if losses.values:
+            yield losses.values * self._relation(("value", "value"), *matching.last, told, real, matching)
 
     def _relation(
         self, of: tuple[str, str], s: int, t: int, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching
@@ -167,31 +162,38 @@ class Distilled(Objective):
         )
 
 
-def kinds(spec: Distil) -> list[str]:
+def kinds(losses: Losses) -> list[str]:
     """The kinds that are recorded of the student's layers: hidden states, queries, keys, values."""
-    given = {"hidden": spec.hidden or spec.cosine, "query": spec.attention, "key": spec.attention, "value": spec.values}
+    given = {
+        "hidden": losses.hidden or losses.cosine,
+        "query": losses.attention,
+        "key": losses.attention,
+        "value": losses.values,
+    }
     return [kind for kind, weight in given.items() if weight]
 
 
 def distilled(
     model: PreTrainedModel,
-    params: TrainParams,
+    params: Training,
     context: StepContext,
     task: Task,
     pool: TrainRows,
     asked: list[dict[str, Any]],
     label_loss: LabelLoss | None,
 ) -> Distilled | None:
-    """The objective of the training's `distil`, the teachers' answers ready.
+    """The objective of the training's distillation, the teachers' answers ready.
 
     None where the labels alone are asked for, with a weight of 1. pool: the rows trained on. asked: their inputs, as
     the student gets them. Raises InputError E208 where a teacher and the student do not go together.
     """
-    spec = params.distil
-    if spec is None or (not spec.teachers and spec.labels == 1.0):
+    spec = params.distillation
+    if spec is None or (not spec.teachers and spec.losses.labels == 1.0):
         return None
     states = [context.states[name] for name in spec.teachers]
-    matching = Matching(spec, structure_of(bare(model)), structure_in(states[0].folder)) if spec.layered else None
+    matching = (
+        Matching(spec, structure_of(bare(model)), structure_in(states[0].folder)) if spec.losses.layered else None
+    )
     answers = [_answers(spec, state, matching, params, context, task, pool.rows, asked) for state in states]
     for each in answers:
         each.prepare()
@@ -204,10 +206,10 @@ def distilled(
 
 
 def _answers(
-    spec: Distil,
+    spec: Distillation,
     state: State,
     matching: Matching | None,
-    params: TrainParams,
+    params: Training,
     context: StepContext,
     task: Task,
     rows: Split,
@@ -225,13 +227,13 @@ def _answers(
             f"the teacher reads the rows in {len(inputs)} windows, and the student in {len(asked)}",
             help="give a teacher with the same tokenizer",
         )
-    if (spec.layered or a_token or writes) and first_other(features, Features(asked, features.rows)) is not None:
+    if (spec.losses.layered or a_token or writes) and first_other(features, Features(asked, features.rows)) is not None:
         raise bad_input(
             "E208",
             "the teacher's tokenizer makes other tokens than the student's",
             help="give another teacher, or keep labels and logits of texts",
         )
-    items = {**({LOGITS: len(task.names) or 1} if spec.logits else {}), **(matching.items() if matching else {})}
+    items = {**({LOGITS: len(task.names) or 1} if spec.losses.logits else {}), **(matching.items() if matching else {})}
     folder = (context.answers or context.work / "answers") / name_of(state.digest, inputs, precision)
     found = Answers(
         load, inputs, task.collator(encoder), items, a_token=a_token, folder=folder, progress=context.progress

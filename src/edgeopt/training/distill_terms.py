@@ -87,17 +87,12 @@ def evenly(count: int, parts: int) -> list[int]:
     return sorted({math.ceil(count * k / parts) - 1 for k in range(1, parts + 1)})
 
 
-def quarters(count: int) -> list[int]:
-    """The layers, of so many, at which a quarter each is over: of twelve 2, 5, 8 and 11."""
-    return evenly(count, 4)
-
-
 def layer_loss(
     students: Sequence[torch.Tensor],
     teachers: Sequence[torch.Tensor],
     tokens: torch.Tensor,
     transform: nn.Module,
-    alive: Sequence[int],
+    alive: Sequence[int] | None,
 ) -> torch.Tensor:
     """Sum over the teacher's layers of their mean squared distance to the student's that match them.
 
@@ -105,12 +100,13 @@ def layer_loss(
     never to earlier layers, and only to layers that are alive.
 
     tokens: the attention mask, whose last axis is the tokens; padding counts for nothing. transform: from the student's
-    width to the teacher's. alive: numbers of layers of the student; none: all.
+    width to the teacher's. alive: numbers of layers of the student, empty: all; None: each layer of the student is
+    matched already, with the teacher's in its place.
     """
     real = real_tokens(tokens)
-    able = list(alive) or list(range(len(students)))
+    able = list(alive or range(len(students)))
     wanted = [flat(t, real) for t in teachers]
-    chosen = nearest([flat(students[i], real) for i in able], wanted, transform)
+    chosen = able if alive is None else nearest([flat(students[i], real) for i in able], wanted, transform)
     return torch.stack(
         [F.mse_loss(transform(flat(students[able[i]], real)), t) for i, t in zip(chosen, wanted, strict=True)]
     ).sum()

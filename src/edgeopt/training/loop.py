@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeopt.data import Split
 from edgeopt.models.load import takes
 from edgeopt.results.figures import Told
-from edgeopt.spec.recipe import TrainParams
+from edgeopt.spec.recipe import Training
 from edgeopt.step.transform import TrainedAlong
 from edgeopt.support import host
 from edgeopt.tasks import Task, task_of
@@ -40,7 +40,7 @@ CHECKPOINT_SECONDS = 30.0
 def train(
     model: PreTrainedModel,
     folder: Path,
-    params: TrainParams,
+    params: Training,
     context: StepContext,
     *,
     keep_zeros: bool = False,
@@ -67,7 +67,7 @@ def train(
             "EDGEOPT_THREADS=1 may be quicker"
         )
     feed, pool, weights = _feed(model, folder, params, context)
-    if objective is None and params.distil is not None:
+    if objective is None and params.distillation is not None:
         from edgeopt.training.distill_objective import distilled
 
         objective = distilled(model, params, context, feed.task, pool, feed.train, feed.loss)
@@ -126,7 +126,7 @@ class _Feed:
 
 
 def _feed(
-    model: PreTrainedModel, folder: Path, params: TrainParams, context: StepContext
+    model: PreTrainedModel, folder: Path, params: Training, context: StepContext
 ) -> tuple[_Feed, TrainRows, list[float] | None]:
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
     pool, selection = gather_rows(context.data, params, context.task.selection)
@@ -148,7 +148,7 @@ def _feed(
 
 def _trainer(
     model: PreTrainedModel,
-    params: TrainParams,
+    params: Training,
     context: StepContext,
     feed: _Feed,
     checkpoints: Path,
@@ -216,7 +216,7 @@ def _metrics(task: Task, rows: Split, features: Features) -> Callable[[EvalPredi
 
 
 def _arguments(
-    params: TrainParams, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None, task: Task
+    params: Training, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None, task: Task
 ) -> TrainingArguments:
     from transformers import TrainingArguments
 

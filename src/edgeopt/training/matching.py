@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 from edgeopt.models.structure import Structure
-from edgeopt.spec.recipe import Distil
+from edgeopt.spec.recipe import Distillation
 from edgeopt.support.errors import bad_input
 from edgeopt.training.distill_terms import evenly
+
+
+def matched(match: Literal["uniform", "dynamic"] | Sequence[int], ours: int, theirs: int) -> list[tuple[int, int]]:
+    """Pairs (layer of the student, layer of the teacher); with `dynamic` only the teacher's hold, at most four.
+
+    ours, theirs: how many layers they have. Raises InputError E208 where a list does not fit them.
+    """
+    if isinstance(match, str):
+        count = min(ours, theirs, *((4,) if match == "dynamic" else ()))
+        return list(zip(evenly(ours, count), evenly(theirs, count), strict=True))
+    if len(match) != ours:
+        raise bad_input(
+            "E208",
+            f"'match' names {len(match)} layers of the teacher, and the student has {ours} layers",
+            help="name one for each",
+        )
+    if wrong := [n for n in match if n >= theirs]:
+        raise bad_input(
+            "E208",
+            f"the teacher has no layer {wrong[0]}: it has {theirs}, numbered from 0",
+            help=f"layers: 0 to {theirs - 1}",
+        )
+    return list(enumerate(match))
 
 
 class Matching:
@@ -16,36 +42,25 @@ class Matching:
     cannot be matched.
     """
 
-    def __init__(self, spec: Distil, student: Structure, teacher: Structure) -> None:
-        self.spec, self.student, self.teacher = spec, student, teacher
+    def __init__(self, spec: Distillation, student: Structure, teacher: Structure) -> None:
+        self.losses, self.relation_heads, self.student, self.teacher = (
+            spec.losses,
+            spec.relation_heads,
+            student,
+            teacher,
+        )
         self.dynamic = spec.match == "dynamic"
         self.widths = (student.hidden, teacher.hidden)
         ours, theirs = len(student.layers), len(teacher.layers)
         self.last = (ours - 1, theirs - 1)
-        if isinstance(spec.match, list):
-            if len(spec.match) != ours:
-                raise bad_input(
-                    "E208",
-                    f"'match' names {len(spec.match)} layers of the teacher, and the student has {ours} layers",
-                    help="name one for each",
-                )
-            if wrong := [n for n in spec.match if n >= theirs]:
-                raise bad_input(
-                    "E208",
-                    f"the teacher has no layer {wrong[0]}: it has {theirs}, numbered from 0",
-                    help=f"layers: 0 to {theirs - 1}",
-                )
-            self.pairs = list(enumerate(spec.match))
-        else:
-            count = min(ours, theirs, *((4,) if self.dynamic else ()))
-            self.pairs = list(zip(evenly(ours, count), evenly(theirs, count), strict=True))
+        self.pairs = matched(spec.match, ours, theirs)
         for s, t in self.related():
             self.heads(s, t)
 
     def related(self) -> list[tuple[int, int]]:
         """The pairs whose attention or values are compared; where pairs change, all that may be."""
         pairs = [(s, t) for s in range(len(self.student.layers)) for _, t in self.pairs] if self.dynamic else self.pairs
-        return [*(pairs if self.spec.attention else ()), *([self.last] if self.spec.values else ())]
+        return [*(pairs if self.losses.attention else ()), *([self.last] if self.losses.values else ())]
 
     def heads(self, s: int, t: int) -> int:
         """Relation heads of a pair of layers."""
@@ -55,7 +70,7 @@ class Matching:
             raise bad_input(
                 "E208", "a layer without heads has no attention to compare", help="set 'attention' and 'values' to 0"
             )
-        if self.spec.relation_heads is None:
+        if self.relation_heads is None:
             if counts[0] != counts[1]:
                 message = f"layer {s} of the student has {counts[0]} heads, and layer {t} of the teacher {counts[1]}"
                 raise bad_input(
@@ -65,25 +80,25 @@ class Matching:
                 )
             return counts[0]
         wide = [count * structure.dense.head_size for count, (structure, _) in zip(counts, sides, strict=True)]
-        if any(w % self.spec.relation_heads for w in wide):
+        if any(w % self.relation_heads for w in wide):
             message = (
-                f"relation_heads: {self.spec.relation_heads} does not divide the width of the attention, "
+                f"relation_heads: {self.relation_heads} does not divide the width of the attention, "
                 f"{wide[0]} of the student and {wide[1]} of the teacher"
             )
             raise bad_input("E208", message, help="give a number that divides both")
-        return self.spec.relation_heads
+        return self.relation_heads
 
     def items(self) -> dict[str, int]:
         """The names of what is looked at of the teacher's layers, such as `hidden-3`, each with its width."""
         out: dict[str, int] = {}
-        if self.spec.hidden or self.spec.cosine:
+        if self.losses.hidden or self.losses.cosine:
             out |= {f"hidden-{t}": self.teacher.hidden for _, t in self.pairs}
         inside = (
             {("query", t) for _, t in self.pairs} | {("key", t) for _, t in self.pairs}
-            if self.spec.attention
+            if self.losses.attention
             else set()
         )
-        inside |= {("value", self.last[1])} if self.spec.values else set()
+        inside |= {("value", self.last[1])} if self.losses.values else set()
         return out | {
             f"{kind}-{t}": self.teacher.layers[t].head_count * self.teacher.dense.head_size
             for kind, t in sorted(inside)

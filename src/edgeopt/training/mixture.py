@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.spec.recipe import Sampling, TrainParams
+from edgeopt.spec.recipe import Sampling, Training
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -95,7 +95,7 @@ class Mixture:
         return np.concatenate([offset + rows for offset, rows in zip(offsets, self.plan(epoch), strict=True)])
 
 
-def mixture_of(sizes: Sequence[int], params: TrainParams, batch: int, seed: int) -> Mixture:
+def mixture_of(sizes: Sequence[int], params: Training, batch: int, seed: int) -> Mixture:
     """The mixture of datasets of these sizes in a training.
 
     batch: rows of a batch on all devices together, before accumulation.

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeopt.data import Split, TaskData
 from edgeopt.data.extra import without
-from edgeopt.spec.recipe import TrainParams
+from edgeopt.spec.recipe import Training
 from edgeopt.support.errors import bad_input
 from edgeopt.training.mixture import Mixture, mixture_of
 
@@ -40,7 +40,7 @@ class TrainRows:
         dataset = np.searchsorted(np.cumsum(self.sizes), rows, side="right")
         return replace(self, sizes=tuple(int(n) for n in np.bincount(dataset, minlength=len(self.sizes))))
 
-    def mixture(self, params: TrainParams, batch: int, seed: int) -> Mixture | None:
+    def mixture(self, params: Training, batch: int, seed: int) -> Mixture | None:
         """How epochs draw from several datasets; None where there is one. batch: rows on all devices together."""
         return mixture_of(self.sizes, params, batch, seed) if len(self.sizes) > 1 else None
 
@@ -57,7 +57,7 @@ class TrainRows:
         }
 
 
-def gather_rows(data: TaskData, params: TrainParams, share: float) -> tuple[TrainRows, Split | None]:
+def gather_rows(data: TaskData, params: Training, share: float) -> tuple[TrainRows, Split | None]:
     """(the rows to train on, the rows to select a checkpoint by).
 
     share: of the task's train rows that are held out where a checkpoint is selected, or something later is decided by
@@ -65,7 +65,7 @@ def gather_rows(data: TaskData, params: TrainParams, share: float) -> tuple[Trai
     else.
     """
     own, selection = data.carve(share) if params.selects or data.held_out else (data.train, None)
-    unlabelled = params.distil and params.distil.unlabelled
+    unlabelled = params.distillation and params.distillation.unlabelled
     extra = [*data.extra, *([data.unlabelled[unlabelled.key]] if unlabelled else [])]
     parts = [own, *(e.rows if selection is None else without(e.rows, selection) for e in extra)]
     left_out = [0, *(e.left_out + len(e.rows) - len(kept) for e, kept in zip(extra, parts[1:], strict=True))]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -12,7 +12,8 @@ from torch import nn
 from edgeopt.models.hard_concrete import HardConcrete
 from edgeopt.models.masks import Masks, masked
 from edgeopt.models.slicing import structure_of
-from edgeopt.training.distill_terms import layer_loss, logits_loss, quarters, question, recorded
+from edgeopt.training.distill_terms import layer_loss, logits_loss, question, recorded
+from edgeopt.training.matching import matched
 from edgeopt.training.objective import Objective
 from edgeopt.training.teacher import Teacher
 
@@ -22,10 +23,11 @@ _MULTIPLIERS_RATE, _STEPS = 0.01, 10_000
 
 
 class Sparsify(Objective):
-    """layers·Σ MSE + logits·T²·KL + λ1(ŝ − t) + λ2(ŝ − t)², for the sparsity ŝ of the gates and t asked of them.
+    """hidden·Σ MSE + logits·T²·KL + λ1(ŝ − t) + λ2(ŝ − t)², for the sparsity ŝ of the gates and t asked of them.
 
     ŝ is what the gates are expected to give; t rises evenly from the model's own to `target` in the share `warmup` of
-    the training. The multipliers λ ascend, so that ŝ comes to t whatever the other terms weigh (section 3.1).
+    the training. The multipliers λ ascend, so that ŝ comes to t whatever the other terms weigh (section 3.1). match:
+    which layers are compared; with `dynamic` (section 3.2) only those whose attention is not closed.
     """
 
     def __init__(
@@ -36,17 +38,19 @@ class Sparsify(Objective):
         target: float,
         warmup: float,
         rate: float,
-        layers: float,
+        hidden: float,
         logits: float,
         temperature: float,
+        match: Literal["uniform", "dynamic"] | Sequence[int] = "dynamic",
     ) -> None:
-        structure = structure_of(model)
+        structure, theirs = structure_of(model), structure_of(teacher.model)
         self.teacher, self.warmup, self.rate = teacher, warmup, rate
         self.start, self.target = 1 - structure.weights / structure.dense.structure.weights, target
-        self.layers, self.logits, self.temperature = layers, logits, temperature
+        self.hidden, self.logits, self.temperature = hidden, logits, temperature
+        self.dynamic, self.pairs = match == "dynamic", matched(match, len(structure.layers), len(theirs.layers))
         self.gates = HardConcrete(structure)
         self.multipliers = nn.Parameter(torch.zeros(2))
-        self.transform = nn.Linear(structure.hidden, structure.hidden)
+        self.transform = nn.Linear(structure.hidden, theirs.hidden)
         nn.init.eye_(self.transform.weight)
         nn.init.zeros_(self.transform.bias)
         self.module = nn.Module()
@@ -81,14 +85,14 @@ class Sparsify(Objective):
         assert self._masks.mha is not None
         alive = torch.nonzero(self._masks.mha.detach()).flatten().tolist()
         near = layer_loss(
-            self._written,
-            [teachers[i] for i in quarters(len(teachers))],
+            self._written if self.dynamic else [self._written[s] for s, _ in self.pairs],
+            [teachers[t] for _, t in self.pairs],
             asked["attention_mask"],
             self.transform,
-            alive,
+            alive if self.dynamic else None,
         )
         answers = logits_loss(student, teacher, labels, self.temperature, scores=self.teacher.scores)
         gap = self.gates.sparsity() - self.asked(step / steps)
         linear, square = self.multipliers * max(1.0, _STEPS / steps)
-        total: torch.Tensor = self.layers * near + self.logits * answers + linear * gap + square * gap**2
+        total: torch.Tensor = self.hidden * near + self.logits * answers + linear * gap + square * gap**2
         return total

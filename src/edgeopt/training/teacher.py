@@ -39,7 +39,7 @@ class Teacher:
         return logits, inside
 
 
-class DistilLogits(Objective):
+class DistillLogits(Objective):
     """An objective that follows the teacher's logits and looks at no labels."""
 
     def __init__(self, teacher: Teacher, temperature: float) -> None:

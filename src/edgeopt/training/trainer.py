@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
     from torch.utils.data import DataLoader
 
-    from edgeopt.spec.recipe import TrainParams
+    from edgeopt.spec.recipe import Training
     from edgeopt.tasks.losses import LabelLoss
     from edgeopt.training.accounting import Clock
     from edgeopt.training.objective import Objective
@@ -32,7 +32,7 @@ class OurTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(
         self,
-        params: TrainParams,
+        params: Training,
         sampler: LengthGroupedSampler,
         clock: Clock,
         loss: LabelLoss | None,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.spec.recipe import TrainParams
+from edgeopt.spec.recipe import Training
 
 
-def class_weights(params: TrainParams, labels: Sequence[Any], classes: Sequence[str]) -> list[float] | None:
+def class_weights(params: Training, labels: Sequence[Any], classes: Sequence[str]) -> list[float] | None:
     """The weight of each class, in the order of the class numbers; None where the recipe asks for none.
 
     labels: the class numbers that are trained towards.

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
-from edgeopt.spec.recipe import Distil, Numbers, Strict, TaskSpec, TrainedStepParams
+from edgeopt.spec.recipe import Distillation, Numbers, StepParams, Strict, TaskSpec, Training
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, Reference, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
@@ -79,14 +79,11 @@ class Student(Strict):
         return list(range(self.first)) if self.first is not None else list(range(count))[-(self.last or count) :]
 
 
-class DistillParams(TrainedStepParams):
+class DistillParams(StepParams, Distillation, Training):
     """The student, and what it learns from."""
 
     student: Student = Field(
         Student(), description="see the table below; default: the model that the step is given, whole"
-    )
-    distil: Distil = Field(
-        Distil(), description="the teacher and the terms of the loss, see [training.distil](#trainingdistil)"
     )
 
 
@@ -94,7 +91,7 @@ class Distill(Transform[DistillParams]):
     """Train a student towards a teacher.
 
     The student is the model itself, to recover what pruning cost; a part of its layers or of its width; or another
-    checkpoint. With `distil: {labels: 1, logits: 0}` it learns from the labels alone, without a teacher.
+    checkpoint. With `losses: {labels: 1, logits: 0}` it learns from the labels alone, without a teacher.
     """
 
     name = "distill"
@@ -128,7 +125,7 @@ class Distill(Transform[DistillParams]):
 
     def check(self, params: DistillParams, task: TaskSpec) -> Found:
         found: Found = []
-        student, match = params.student, params.distil.match
+        student, match = params.student, params.match
         if student.shortens or student.narrows:
             found += [
                 (("student",), message, "leave 'student' out, or give another checkpoint in 'model'")
@@ -136,7 +133,7 @@ class Distill(Transform[DistillParams]):
             ]
         if isinstance(match, list) and student.count is not None and len(match) != student.count:
             what = f"'match' names {len(match)} layers of the teacher, and the student has {student.count} layers"
-            found.append((("distil", "match"), what, "name one for each"))
+            found.append((("match",), what, "name one for each"))
         return found
 
     def fit(self, params: DistillParams, task: TaskSpec, model: ModelSource) -> Found:

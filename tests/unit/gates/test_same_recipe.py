@@ -92,7 +92,7 @@ def test_a_model_is_known_by_its_files_where_they_are_here(
 
 def test_what_two_recipes_call_alike_may_be_two_things(tmp_path: Path) -> None:
     """A student or rows by a relative path, where the recipes stand in two folders."""
-    student = {"id": "small", "use": "distill", "student": {"model": "./student"}, "distil": {"teacher": "baseline"}}
+    student = {"id": "small", "use": "distill", "student": {"model": "./student"}, "teacher": "baseline"}
     recipe = tiny_recipe(tmp_path, steps=[student])
     (tmp_path / "deeper").mkdir()
     other = tmp_path / "deeper" / "other.yaml"

@@ -283,7 +283,7 @@ steps:
   - {id: prune, use: prune.magnitude, amount: 0.3}
 matrix:
   axes:
-    how: {magnitude: , fisher: {replace: {prune: {use: prune.fisher, budget: {macs: 0.5}}}}}
+    how: {magnitude: , fisher: {replace: {prune: {use: prune.fisher, macs: 0.5}}}}
     steps.prune.amount: [0.1, 0.2]
 """
 
@@ -308,7 +308,7 @@ def test_a_value_that_no_step_of_that_id_takes_is_a_mistake(tmp_path: Path) -> N
 
 def test_a_value_for_a_step_that_takes_it_too(tmp_path: Path) -> None:
     other = "{use: prune.magnitude, amount: 0.5, scope: layer}"
-    (tmp_path / "recipe.yaml").write_text(REPLACED.replace("{use: prune.fisher, budget: {macs: 0.5}}", other))
+    (tmp_path / "recipe.yaml").write_text(REPLACED.replace("{use: prune.fisher, macs: 0.5}", other))
     grid = load(tmp_path / "recipe.yaml")
     assert isinstance(grid, Grid)
     assert [getattr(cell.recipe.steps[1].params, "amount", None) for cell in grid.cells] == [0.1, 0.2, 0.1, 0.2]

@@ -86,7 +86,13 @@ def found(text: str) -> list[Issue]:
         ("rate: true", "E106", "r.yaml:1:1", "'rate' is True: must be a number", None),
         ("'on': 1", "E106", "r.yaml:1:1", "'on' is 1: must be true or false", None),
         ("amount: 1.0", "E106", "r.yaml:1:1", "'amount' is 1.0: must be a whole number", None),
-        ("inner:\n  samples: []\n", "E106", "r.yaml:2:3", "'inner.samples' is a list: must be a whole number", None),
+        (
+            "inner:\n  samples: []\n",
+            "E106",
+            "r.yaml:2:3",
+            "'inner.samples' is an empty list: must be a whole number",
+            None,
+        ),
     ],
 )
 def test_one_issue_a_mistake(text: str, code: str, place: str, message: str, help: str | None) -> None:

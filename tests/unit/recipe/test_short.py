@@ -82,7 +82,7 @@ def test_a_mistake_in_a_short_form_is_at_its_line(tmp_path: Path, text: str, lin
 
 
 def test_an_empty_list_of_metrics_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'task.metrics' is a list: list should have at least 1 item"):
+    with pytest.raises(InputError, match=r"'task.metrics' is an empty list: must have at least 1 entry"):
         resolved(tmp_path, HEAD + MODEL, "task.metrics=[]")
 
 
@@ -144,7 +144,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path, setting: str) -> Non
 @pytest.mark.parametrize("teacher", ['""', '[""]', "[]"])
 def test_a_teacher_has_a_name(tmp_path: Path, teacher: str) -> None:
     with pytest.raises(InputError, match=r"E106(.|\n)*teacher"):
-        resolved(tmp_path, HEAD + MODEL + f"steps: [{{use: finetune, distil: {{teacher: {teacher}}}}}]\n")
+        resolved(tmp_path, HEAD + MODEL + f"steps: [{{use: finetune, distill: {{teacher: {teacher}}}}}]\n")
 
 
 @pytest.mark.parametrize(

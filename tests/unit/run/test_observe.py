@@ -21,7 +21,7 @@ from edgeopt.support.errors import StepError
 from edgeopt.transforms.adapters.lora import ranks
 from edgeopt.transforms.distill import Student, _sizes
 from edgeopt.transforms.prune.budget import counted
-from edgeopt.transforms.prune.fisher import Budget, held
+from edgeopt.transforms.prune.fisher import FisherParams, held
 from edgeopt.transforms.prune.layers import DropLayers, LayersParams
 from edgeopt.transforms.quantize.common import covers
 
@@ -167,10 +167,10 @@ def test_a_budget_is_held_against_the_sizes_in_the_files(kind: str, tmp_path: Pa
     """
     costs = counted(DENSE.structure, None if kind == "sparsity" else 128)
     half = shaped(tmp_path / "half", *(Layer(i, (0, 1), 32) for i in range(3)))
-    assert held(Budget.model_validate({kind: 0.5}), half, costs, costs.dense) == pytest.approx(0.5)
+    assert held(FisherParams.model_validate({kind: 0.5}), half, costs, costs.dense) == pytest.approx(0.5)
     more = shaped(tmp_path / "more", *(Layer(i, (0, 1), 33) for i in range(3)))
     with pytest.raises(StepError, match=f"of the layers' {kind} is left, and the budget is 0.5"):
-        held(Budget.model_validate({kind: 0.5}), more, costs, costs.dense)
+        held(FisherParams.model_validate({kind: 0.5}), more, costs, costs.dense)
 
 
 def test_a_budget_that_the_clock_does_not_confirm_is_said() -> None:

@@ -17,11 +17,11 @@ from unit.models.test_slicing import MASKS, shared
 from edgeopt.models.hard_concrete import LEAST, MOST, HardConcrete, open_probability, sampled, weights_left
 from edgeopt.models.masks import Masks, kept, masked, ones
 from edgeopt.models.slicing import cut, structure_of
-from edgeopt.training.distill_terms import layer_loss, logits_loss, monotone, quarters, recorded
+from edgeopt.training.distill_terms import evenly, layer_loss, logits_loss, monotone, recorded
 from edgeopt.training.objective import NAME, attached
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 from edgeopt.training.sparsify import Sparsify
-from edgeopt.training.teacher import DistilLogits, Teacher
+from edgeopt.training.teacher import DistillLogits, Teacher
 
 
 def sparsify(model: Any, target: float = 0.6, **changes: Any) -> Sparsify:
@@ -29,7 +29,7 @@ def sparsify(model: Any, target: float = 0.6, **changes: Any) -> Sparsify:
     return Sparsify(
         model,
         teacher,
-        **{"target": target, "warmup": 0.5, "rate": 0.1, "layers": 0.9, "logits": 0.1, "temperature": 2.0, **changes},
+        **{"target": target, "warmup": 0.5, "rate": 0.1, "hidden": 0.9, "logits": 0.1, "temperature": 2.0, **changes},
     )
 
 
@@ -237,7 +237,7 @@ def trained(model: Any, objective: Sparsify, steps: int) -> float:
 @pytest.mark.parametrize("target", [0.5, 0.8])
 def test_the_multipliers_bring_the_sparsity_to_the_target(target: float) -> None:
     model = tiny("bert")
-    objective = sparsify(model, target, warmup=0.3, layers=0.1)
+    objective = sparsify(model, target, warmup=0.3, hidden=0.1)
     assert trained(model, objective, 300) == pytest.approx(target, abs=0.01)
     assert float(objective.multipliers[1].detach()) > 0, "the square's multiplier only ever rises"
     assert NAME not in dict(model.named_modules())
@@ -276,7 +276,7 @@ def test_rates_of_masks_stay_and_those_of_weights_fall() -> None:
     [(12, [2, 5, 8, 11]), (6, [1, 2, 4, 5]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0]), (24, [5, 11, 17, 23])],
 )
 def test_a_layer_of_every_quarter(count: int, expected: list[int]) -> None:
-    assert quarters(count) == expected
+    assert evenly(count, 4) == expected
 
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**31))
@@ -300,7 +300,7 @@ def test_a_teacher_with_open_gates_is_itself(family: str) -> None:
         logits = model(**inputs()).logits
         tokens = inputs()["attention_mask"]
         assert float(
-            layer_loss(written, [layers[i] for i in quarters(3)], tokens, identity, [0, 1, 2])
+            layer_loss(written, [layers[i] for i in evenly(3, 4)], tokens, identity, [0, 1, 2])
         ) == pytest.approx(0, abs=1e-9)
     assert float(logits_loss(logits, answer, torch.tensor([0, 1]), 2.0, scores=False)) == pytest.approx(0, abs=1e-6)
 
@@ -325,6 +325,33 @@ def test_layers_are_matched_among_the_living_and_padding_counts_for_nothing() ->
     )
 
 
+def test_layers_that_are_matched_already_stay_so() -> None:
+    torch.manual_seed(0)
+    layers = [torch.randn(2, 5, 4) for _ in range(3)]
+    tokens = torch.ones(2, 5, dtype=torch.long)
+    swapped = [layers[2], layers[0]]
+    mean = torch.nn.functional.mse_loss
+    by_hand = mean(layers[2], layers[0]) + mean(layers[0], layers[1])
+    assert float(layer_loss(swapped, layers[:2], tokens, torch.nn.Identity(), None)) == pytest.approx(float(by_hand))
+
+
+@pytest.mark.parametrize(
+    ("match", "pairs"),
+    [
+        ("dynamic", [(0, 0), (1, 1), (2, 2)]),
+        ("uniform", [(0, 0), (1, 1), (2, 2)]),
+        ([2, 2, 0], [(0, 2), (1, 2), (2, 0)]),
+    ],
+)
+def test_which_layers_follow_which(match: Any, pairs: list[tuple[int, int]]) -> None:
+    model = tiny("bert")
+    objective = sparsify(model, match=match)
+    assert (objective.pairs, objective.dynamic) == (pairs, match == "dynamic")
+    with attached(model, objective):
+        loss = objective.loss(model, {**inputs(), "labels": torch.tensor([0, 1])}, 0, 1)
+    assert torch.isfinite(loss)
+
+
 def test_the_logits_loss_by_hand() -> None:
     teacher, student = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.0]])
     p = 1 / (1 + math.exp(-1))
@@ -340,7 +367,7 @@ def test_the_logits_loss_by_hand() -> None:
 
 def test_the_teacher_neither_learns_nor_drops_out() -> None:
     model = tiny("bert")
-    objective = DistilLogits(Teacher(copy.deepcopy(model).train(), scores=False, bf16=False), 2.0)
+    objective = DistillLogits(Teacher(copy.deepcopy(model).train(), scores=False, bf16=False), 2.0)
     loss = objective.loss(model.eval(), {**inputs(), "labels": torch.tensor([0, 1])}, 0, 1)
     assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
     assert not any(p.requires_grad for p in objective.teacher.model.parameters())

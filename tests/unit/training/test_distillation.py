@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.narrow import narrower
 from edgeopt.models.slicing import cut, keep_layers, structure_of
-from edgeopt.spec.recipe import Distil
+from edgeopt.spec.recipe import Distillation
 from edgeopt.support.errors import InputError
 from edgeopt.support.progress import Progress
 from edgeopt.training.distill_objective import Distilled
@@ -175,8 +175,14 @@ def test_a_narrower_student_keeps_the_largest(family: str) -> None:
         narrower(model, heads=3)
 
 
+def given(**spec: Any) -> Distillation:
+    """A distillation, of which the weights of the losses are given beside the other keys."""
+    others = {k: spec.pop(k) for k in ("match", "relation_heads") if k in spec}
+    return Distillation.model_validate({"losses": spec, **others})
+
+
 def matching(student: Any, teacher: Any, **spec: Any) -> Matching:
-    return Matching(Distil(**spec), structure_of(student), structure_of(teacher))
+    return Matching(given(**spec), structure_of(student), structure_of(teacher))
 
 
 def shorter(model: Any, *layers: int) -> Any:
@@ -248,10 +254,10 @@ def answers(model: Any, folder: Path | None, items: dict[str, int]) -> Answers:
 
 
 def objective(student: Any, teacher: Any, folder: Path | None = None, **spec: Any) -> Distilled:
-    given = Distil(**spec)
-    found = Matching(given, structure_of(student), structure_of(teacher)) if given.layered else None
+    wanted = given(**spec)
+    found = Matching(wanted, structure_of(student), structure_of(teacher)) if wanted.losses.layered else None
     items = {"logits": 2, **(found.items() if found else {})}
-    return Distilled(given, [answers(teacher, folder, items)], found, scores=False, seed=0, label_loss=None)
+    return Distilled(wanted, [answers(teacher, folder, items)], found, scores=False, seed=0, label_loss=None)
 
 
 def loss(student: Any, distilled: Distilled, rows: list[int]) -> torch.Tensor:

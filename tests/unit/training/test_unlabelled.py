@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from edgeopt.data import TaskData, load_data
 from edgeopt.data.extra import with_unlabelled
-from edgeopt.spec.recipe import Distil, Sampling, TaskSpec, TrainParams, Unlabelled
+from edgeopt.spec.recipe import Distillation, Losses, Sampling, TaskSpec, TrainParams, Unlabelled
 from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks.losses import LabelLoss, SquaredError, WeightedCrossEntropy
 from edgeopt.training.distill_objective import Distilled
@@ -41,7 +41,7 @@ class Student(nn.Module):
 def objective(teacher: torch.Tensor, loss: LabelLoss, *, scores: bool = False) -> Distilled:
     told = cast("Answers", SimpleNamespace(of=lambda rows, device: {"logits": teacher[rows]}))
     return Distilled(
-        Distil(labels=0.5, logits=0.3, temperature=2.0),
+        Distillation(losses=Losses(labels=0.5, logits=0.3), temperature=2.0),
         [told],
         None,
         scores=scores,
@@ -139,7 +139,7 @@ def test_a_step_without_a_label_is_the_teachers_alone() -> None:
 def loaded(task: dict[str, Any], *paths: Path, **more: Any) -> tuple[TaskData, list[Unlabelled]]:
     spec = TaskSpec.model_validate(task)
     sources = [Unlabelled.model_validate({"dataset": {"data_files": {"train": str(path)}, **more}}) for path in paths]
-    named = [(("steps", 0, "distil", "unlabelled"), s) for s in sources]
+    named = [(("steps", 0, "unlabelled"), s) for s in sources]
     return with_unlabelled(
         load_data(spec, Path()), spec, named, Path(), lambda path: Place(".".join(map(str, path)))
     ), sources
@@ -168,10 +168,12 @@ def test_the_rows_and_what_is_left_out(own: Path, tmp_path: Path) -> None:
     data, (source, _) = loaded(tiny_task(own), path, path)
     (extra,) = data.unlabelled.values()
     assert (len(extra.rows), extra.left_out) == (12, 1)
-    params = TrainParams(distil=Distil(unlabelled=source))
+    params = TrainParams(distill=Distillation(unlabelled=source))
     rows, _ = gather_rows(data, params, 0.3)
     assert (rows.sizes, rows.left_out, rows.labeled, rows.unlabelled) == ((10, 12), (0, 1), 10, 12)
-    assert gather_rows(data, TrainParams(distil=Distil()), 0.3)[0].sizes == (10,), "another training does not see them"
+    assert gather_rows(data, TrainParams(distill=Distillation()), 0.3)[0].sizes == (10,), (
+        "another training does not see them"
+    )
     rows, selection = gather_rows(data, params.model_copy(update={"keep_best": True}), 0.3)
     assert selection is not None
     assert (rows.sizes, rows.left_out, rows.labeled) == ((6, 8), (0, 5), 6)
@@ -183,7 +185,7 @@ def test_the_rows_and_what_is_left_out(own: Path, tmp_path: Path) -> None:
     held = write(tmp_path / "held.jsonl", [{"text": t} for (t,) in selection.texts])
     data, (source,) = loaded(tiny_task(own), held)
     with pytest.raises(InputError, match=r"E305[\s\S]*are held out of train for selection"):
-        gather_rows(data, TrainParams(keep_best=True, distil=Distil(unlabelled=source)), 0.3)
+        gather_rows(data, TrainParams(keep_best=True, distill=Distillation(unlabelled=source)), 0.3)
 
 
 def test_the_key_is_that_of_the_texts(own: Path, tmp_path: Path) -> None:

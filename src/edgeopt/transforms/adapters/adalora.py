@@ -63,7 +63,7 @@ class AdaLora(Adapter[AdaLoraParams]):
                     "their sum must be less than 1",
                 )
             )
-        for key in ("class_weights", "label_smoothing", "distil"):
+        for key in ("class_weights", "label_smoothing", "distill"):
             if getattr(params, key):  # peft adds the orthogonality to the loss that the model computes, and to no other
                 found.append(
                     (

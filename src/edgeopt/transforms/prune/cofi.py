@@ -1,4 +1,4 @@
-"""Structured pruning that is learned: CoFi (Xia et al. 2022), with distillation from the model as it was.
+"""Structured pruning that is learned: CoFi (Xia et al. 2022), with distillation from a teacher.
 
 The cut model is kept in the work folder, so that an interrupted recovery does not learn the masks again.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.results.figures import Told
-from edgeopt.spec.recipe import Strict, TaskSpec, TrainedStepParams, TrainParams
+from edgeopt.spec.recipe import Name, Numbers, Share, StepParams, Strict, TaskSpec, Taught, Training
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
@@ -36,22 +36,44 @@ _CUT, _FIGURES = "cut", "figures.json"
 _SUMS = ("train_seconds", "loading_seconds", "computing_seconds", "optimizer_steps")
 
 
-class Distillation(Strict):
-    """What the loss is made of: layers·Σ MSE of the hidden states + logits·T²·KL of the logits.
+class CofiLosses(Strict):
+    """The terms that follow the teacher, each with its weight; labels are not learned from."""
 
-    In a regression it is the MSE of the scores instead of the KL.
-    """
-
-    layers: float = Field(0.9, ge=0, description="weight of the hidden states; 0.9, 0.7 and 0.5 are the paper's")
-    logits: float = Field(0.1, ge=0, description="weight of the logits; 0.1, 0.3 and 0.5 are the paper's")
-    temperature: float = Field(
-        2.0, gt=0, description="T, by which both models' logits are divided; `recover` has it too"
+    hidden: Share = Field(
+        0.9,
+        description="of matched layers' hidden states, the sum of their mean squared distances; "
+        "0.9, 0.7 and 0.5 are the paper's",
+    )
+    logits: Share = Field(
+        0.1,
+        description="T²·KL of the logits, of a regression the squared distance of the scores; "
+        "0.1, 0.3 and 0.5 are the paper's",
     )
 
+    @model_validator(mode="after")
+    def _something(self) -> CofiLosses:
+        if not (self.hidden or self.logits):
+            raise ValueError("nothing is learned where both weights are 0")
+        return self
 
-class CofiParams(TrainedStepParams):
+
+class CofiParams(StepParams, Taught, Training):
     """How much goes, and how the masks are learned."""
 
+    teacher: Name | None = Field(
+        None,
+        description="`baseline`, the id of an earlier step, or a checkpoint with a trained head and the same "
+        "tokenizer; default: the model that the step is given, as it was",
+    )
+    losses: CofiLosses = Field(
+        CofiLosses(), description="see the table below; `recover` follows the logits alone, at the same temperature"
+    )
+    match: Literal["uniform", "dynamic"] | Numbers = Field(
+        "dynamic",
+        description="layers of `losses.hidden`. dynamic: four of the teacher's, evenly spread, each with the one of "
+        "the student's that is nearest now and not closed, never back; uniform: every k-th layer of the deeper "
+        "model with one of the other; or for each of the student's layers the teacher's, numbered from 0",
+    )
     sparsity: float = Field(gt=0, lt=1, description="share of the weights in the dense model's layers that goes")
     epochs: float = Field(
         20.0,
@@ -70,20 +92,25 @@ class CofiParams(TrainedStepParams):
         0.1, gt=0, lt=1, description="of the masks' log α, the same over the whole training; log α has a range of 9.2"
     )
     multiple: Multiple = Field("auto", description=DESCRIPTION.format(", and the hidden dimensions,"))
-    distillation: Distillation = Field(Distillation(), description="see the table below")
-    recover: TrainParams | None = Field(
-        TrainParams(epochs=20.0, learning_rate=2e-5),
+    recover: Training | None = Field(
+        Training(epochs=20.0, learning_rate=2e-5),
         description="fine-tune what is left with the teacher's logits; null: not at all. "
         "Its own keys have the defaults of [training](#training)",
     )
+
+    @model_validator(mode="after")
+    def _match_fits(self) -> CofiParams:
+        if self.match != "dynamic" and not self.losses.hidden:
+            raise ValueError("'match' belongs to 'hidden' of 'losses'")
+        return self
 
 
 class CofiPrune(Transform[CofiParams]):
     """Learn which hidden dimensions, heads, neurons and whole blocks the model can do without, and cut them away.
 
-    Meanwhile it follows the layers and logits of the model as it was, and what is left is trained towards the same
-    logits. No labels are used. The sparsity asked for is reached as nearly as one threshold on the masks allows;
-    figures and a note say where it was not.
+    Meanwhile it follows the layers and logits of a teacher, by default of the model as it was, and what is left is
+    trained towards the same logits. No labels are used. The sparsity asked for is reached as nearly as one threshold on
+    the masks allows; figures and a note say where it was not.
     """
 
     name = "prune.cofi"
@@ -102,10 +129,6 @@ class CofiPrune(Transform[CofiParams]):
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)
         for field, training in self.trainings(params):
-            if training.distil is not None:
-                found.append(
-                    (_at(field, "distil"), "the step has a teacher of its own", "give its keys in 'distillation'")
-                )
             given = {
                 "class_weights": training.class_weights is not None,
                 "label_smoothing": training.label_smoothing > 0,
@@ -128,8 +151,6 @@ class CofiPrune(Transform[CofiParams]):
                         "give it to 'recover', or take it out",
                     )
                 )
-        if not (params.distillation.layers or params.distillation.logits):
-            found.append((("distillation",), "nothing is learned where both weights are 0", "give one of them"))
         return found
 
     def fit(self, params: CofiParams, task: TaskSpec, model: ModelSource) -> Found:
@@ -142,11 +163,19 @@ class CofiPrune(Transform[CofiParams]):
         from edgeopt.models.files import copy_tokenizer
         from edgeopt.models.load import load_base, load_model, save_model
         from edgeopt.training import train
-        from edgeopt.training.teacher import DistilLogits, Teacher
+        from edgeopt.training.teacher import DistillLogits, Teacher
 
-        def teacher(training: TrainParams) -> Teacher:
+        teaches = state if params.teacher is None else context.states[params.teacher]
+        if not _asked_alike(teaches, state):
+            raise bad_input(
+                "E208",
+                "the teacher reads token types and the model does not, or the other way round",
+                help="give a teacher of the same family, or leave 'teacher' out",
+            )
+
+        def teacher(training: Training) -> Teacher:
             bf16 = training.precision == "bf16"
-            return Teacher(load_model(state.folder), scores=not task_type(context.task.type).softmax, bf16=bf16)
+            return Teacher(load_model(teaches.folder), scores=not task_type(context.task.type).softmax, bf16=bf16)
 
         zeros, cut = Fact.SPARSE in state.facts, context.work / _CUT
         model: Any = None
@@ -164,7 +193,7 @@ class CofiPrune(Transform[CofiParams]):
             model = load_base(cut)
             context.figures.update(json.loads((cut / _FIGURES).read_text(encoding="utf-8")))
         if params.recover is not None:
-            objective = DistilLogits(teacher(params.recover), params.distillation.temperature)
+            objective = DistillLogits(teacher(params.recover), params.temperature)
             within = replace(context, work=context.work / "recover")
             _add(
                 context.figures,
@@ -208,6 +237,13 @@ def problems(sparsity: float, structure: Structure) -> Found:
     return []
 
 
+def _asked_alike(teacher: State, student: State) -> bool:
+    """Whether both have a use for the same of a batch: the teacher is asked what the student is."""
+    from edgeopt.models.load import takes_of
+
+    return "token_type_ids" not in takes_of(teacher.folder) ^ takes_of(student.folder)
+
+
 def _at(field: str, key: str) -> tuple[str, ...]:
     return (field, key) if field else (key,)
 
@@ -227,7 +263,9 @@ def _learn(
         target=params.sparsity,
         warmup=params.sparsity_warmup,
         rate=params.mask_learning_rate,
-        **params.distillation.model_dump(),
+        temperature=params.temperature,
+        match=params.match,
+        **params.losses.model_dump(),
     )
     context.figures.update(train(model, state.folder, params, context, keep_zeros=zeros, objective=objective))
     dense = structure_of(model).dense

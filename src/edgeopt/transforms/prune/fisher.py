@@ -13,9 +13,8 @@ from pydantic import Field, model_validator
 
 from edgeopt.models.source import structure_in
 from edgeopt.recipe.library import target_files
-from edgeopt.results.figures import Budget as Spent
-from edgeopt.results.figures import Told
-from edgeopt.spec.recipe import StepParams, Strict, Target, TaskSpec
+from edgeopt.results.figures import Budget, Told
+from edgeopt.spec.recipe import Mended, StepParams, Target, TaskSpec
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
@@ -37,21 +36,32 @@ _BATCHES, _LARGEST_BATCH = 64, 32
 _FIT_ROWS = 512
 
 
-class Budget(Strict):
-    """How much is left, as exactly one of `macs`, `sparsity` and `latency`."""
+class FisherParams(StepParams):
+    """How much is left, as exactly one of `macs`, `sparsity` and `latency`, and what it is judged by."""
 
     macs: float | None = Field(
         None, gt=0, lt=1, description="share of the layers' multiply-accumulates that is left, for a text of 128 tokens"
     )
     sparsity: float | None = Field(
-        None, gt=0, lt=1, description="share of the weights in the layers' matrices that goes"
+        None, gt=0, lt=1, description="or the share of the weights in the layers' matrices that goes"
     )
     latency: float | None = Field(
-        None, gt=0, lt=1, description="share of the layers' time on `target` that is left, by a table measured there"
+        None,
+        gt=0,
+        lt=1,
+        description="or the share of the layers' time on `target` that is left, by a table measured there",
     )
     target: str | Target | None = Field(
-        None, description="with `latency`: name of a device profile, or a profile; default cpu-1-thread"
+        None,
+        description="with `latency`: name of a device profile, or a profile, see [targets](#targets); "
+        "default: cpu-1-thread",
     )
+    samples: int = Field(
+        2048, ge=1, description="rows of train that the importance of heads and neurons is estimated from"
+    )
+    multiple: Multiple = Field("auto", description=DESCRIPTION.format(""))
+    rescale: bool = Field(True, description="scale what is left so that each layer's output is nearest the dense one's")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the gradients; auto: as in training")
 
     @property
     def kind(self) -> Literal["macs", "sparsity", "latency"]:
@@ -64,30 +74,21 @@ class Budget(Strict):
         return self.macs or self.latency or 1 - (self.sparsity or 0.0)
 
     @model_validator(mode="after")
-    def _one_budget(self) -> Budget:
-        if sum(value is not None for value in (self.macs, self.sparsity, self.latency)) != 1:
-            raise ValueError("give exactly one of 'macs', 'sparsity' and 'latency'")
+    def _one_budget(self) -> FisherParams:
+        given = [key for key in ("macs", "sparsity", "latency") if getattr(self, key) is not None]
+        if len(given) != 1:
+            help = f"keep one of {', '.join(given)}" if given else "say how much is left, such as `macs: 0.5`"
+            raise Mended("give exactly one of 'macs', 'sparsity' and 'latency'", help)
         if self.target is not None and self.latency is None:
             raise ValueError("'target' belongs to 'latency'")
         return self
 
 
-class FisherParams(StepParams):
-    """How much is left, and what it is judged by."""
-
-    budget: Budget = Field(description="see the table below")
-    samples: int = Field(
-        2048, ge=1, description="rows of train that the importance of heads and neurons is estimated from"
-    )
-    multiple: Multiple = Field("auto", description=DESCRIPTION.format(""))
-    rescale: bool = Field(True, description="scale what is left so that each layer's output is nearest the dense one's")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the gradients; auto: as in training")
-
-
 class FisherPrune(Transform[FisherParams]):
     """Cut away the heads and neurons that the loss feels least, to a budget, and scale what is left.
 
-    Minutes on a CPU; a short fine-tune behind it wins back most of what it costs.
+    The budget is exactly one of `macs`, `sparsity` and `latency`. It takes minutes on a CPU, and a short fine-tune
+    behind it wins back most of what it costs.
     """
 
     name = "prune.fisher"
@@ -103,11 +104,11 @@ class FisherPrune(Transform[FisherParams]):
     )
 
     def check(self, params: FisherParams, task: TaskSpec) -> Found:
-        name, known = params.budget.target, target_files()
+        name, known = params.target, target_files()
         if isinstance(name, str) and name not in known:
             guess = closest(name, known)
             help = f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}, or write one in place"
-            return [(("budget", "target"), f"there is no target '{name}'", help)]
+            return [(("target",), f"there is no target '{name}'", help)]
         return of_one_stack(self.name, task)
 
     def apply(self, state: State, params: FisherParams, context: StepContext) -> None:
@@ -124,7 +125,7 @@ class FisherPrune(Transform[FisherParams]):
         torch.set_num_threads(host.cpus())
         model: Any = load_model(state.folder)
         multiple = resolved(params.multiple, structure_of(model).dense.neurons)
-        costs, dense = _costs(model, params.budget, context)
+        costs, dense = _costs(model, params, context)
         model = model.to("cuda" if host.has_cuda() else "cpu")
         batches, rows = _batches(model, state.folder, params.samples, context)
         with context.progress.bar("gradients", len(batches)) as bar:
@@ -134,14 +135,14 @@ class FisherPrune(Transform[FisherParams]):
             [(g**2).sum(0) for g in heads],
             [(g**2).sum(0) for g in neurons],
             costs,
-            params.budget.left * dense,
+            params.left * dense,
             multiple,
         )
         if counts is None:
             least = costs.total([0] * len(heads), [0] * len(neurons)) / dense
             raise bad_input(
                 "E106",
-                f"budget.{params.budget.kind} cannot be met: norms and biases alone take {least:.2f}",
+                f"'{params.kind}' cannot be met: norms and biases alone take {least:.2f}",
                 help="allow more",
             )
         masks = ones(model, gates=False, hidden=False)
@@ -165,18 +166,18 @@ class FisherPrune(Transform[FisherParams]):
         copy_tokenizer(state.folder, context.output)
         context.figures.update(fisher_rows=rows, fisher_batches=len(batches))
         context.told["multiple"] = multiple
-        reached = held(params.budget, context.output, costs, dense)
-        budget: Spent = {"kind": params.budget.kind, "left": params.budget.left, "reached": round(reached, 4)}
-        if params.budget.kind == "latency":
+        reached = held(params, context.output, costs, dense)
+        budget: Budget = {"kind": params.kind, "left": params.left, "reached": round(reached, 4)}
+        if params.kind == "latency":
             with context.progress.during("the layers that are left are timed", SECONDS, most=True):
-                budget["measured"] = round(share_of_time(model, _profile(params.budget.target or "cpu-1-thread")), 4)
+                budget["measured"] = round(share_of_time(model, _profile(params.target or "cpu-1-thread")), 4)
         context.told["budget"] = budget
 
     def observe(self, before: State, after: Path, params: FisherParams) -> Told:
         return {**shape_figures(after), **size_figures(after)}
 
 
-def held(budget: Budget, folder: Path, costs: Costs, dense: float) -> float:
+def held(params: FisherParams, folder: Path, costs: Costs, dense: float) -> float:
     """The share of the dense layers' cost that the layers of the written model have.
 
     Their sizes are read from its files. In milliseconds it is the table's. costs: of the layers before the cut. Raises
@@ -184,27 +185,27 @@ def held(budget: Budget, folder: Path, costs: Costs, dense: float) -> float:
     """
     layers = structure_in(folder).layers
     reached = costs.total([x.head_count for x in layers], [x.neuron_count for x in layers]) / dense
-    if not reached <= budget.left + 1e-9:
+    if not reached <= params.left + 1e-9:
         raise step_failed(
             "E403",
-            f"{reached:.3f} of the layers' {budget.kind} is left, and the budget is {budget.left:g}",
+            f"{reached:.3f} of the layers' {params.kind} is left, and the budget is {params.left:g}",
             help="report it with the recipe",
         )
     return reached
 
 
-def _costs(model: PreTrainedModel, budget: Budget, context: StepContext) -> tuple[Costs, float]:
+def _costs(model: PreTrainedModel, params: FisherParams, context: StepContext) -> tuple[Costs, float]:
     """Costs of the layers as they are, and what the dense model's cost together, in the budget's unit."""
     from edgeopt.models.slicing import structure_of
 
     structure = structure_of(model)
-    if budget.kind != "latency":
-        tokens = TOKENS if budget.kind == "macs" else None
+    if params.kind != "latency":
+        tokens = TOKENS if params.kind == "macs" else None
         return counted(structure, tokens), counted(structure.dense.structure, tokens).dense
     from edgeopt.measure.blocks import SECONDS, table
 
     with context.progress.during("each size of a layer is timed, once on a machine", SECONDS, most=True):
-        times = table(model, _profile(budget.target or "cpu-1-thread"), context.shared)
+        times = table(model, _profile(params.target or "cpu-1-thread"), context.shared)
     costs = Costs(
         [times.heads[: x.head_count + 1] for x in structure.layers],
         [times.neurons[: x.neuron_count + 1] for x in structure.layers],
