@@ -10,12 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import plugins
 import pytest
 from helpers import edgeopt, tiny_recipe, tiny_task
 
+from edgeopt.plan.keys import key_parts
+from edgeopt.plan.lookup import _changed
+from edgeopt.plan.steps import PlannedStep
+from edgeopt.recipe.load import load_recipe
 from edgeopt.spec.tasks import TASKS
 from edgeopt.step import registry
 
@@ -120,6 +125,105 @@ def test_a_transform_is_registered_by_its_own_name(install: Install) -> None:
     install("misnamed", "transform", "other", "from edgeopt.transforms.finetune import Finetune as Plugin")
     fault = registry.TRANSFORMS.fault("other")
     assert fault is not None and "the transform registered as 'other' calls itself 'finetune'" in fault.message
+
+
+OK = {
+    "transform": """
+class Plugin(Transform):
+    name = "mine"
+    summary = "does nothing"
+    Params = StepParams
+    contract = Contract()
+    def apply(self, state, params, context): ...
+""",
+    "exporter": """
+class Plugin(Exporter):
+    name = "mine"
+    summary = "writes nothing"
+    requires = facts(Fact.ONNX)
+    needs = ()
+    options = {"level": 1}
+    def write(self, given, folder, options): ...
+""",
+    "task": """
+class Plugin(CountedTask):
+    auto_class = "AutoModelForSequenceClassification"
+    known_metrics = default_metrics = ("accuracy",)
+    def label(self, raw, place): ...
+    def predict(self, outputs): ...
+    def counts(self, metric, labels, outputs): ...
+    def trivial(self, labels, outputs): ...
+""",
+    "family": "Plugin = bert_like('mine', readers=('classifier',))",
+}
+IMPORTS = "from edgeopt.plugins import *\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "instead", "said"),
+    [
+        ("transform", "contract = Contract()", "", "Plugin lacks contract"),
+        ("transform", "Params = StepParams", "", "Plugin lacks Params"),
+        ("transform", "Params = StepParams", "Params = dict", "and must be type[StepParams]"),
+        ("transform", 'summary = "does nothing"', "", "Plugin lacks summary"),
+        ("transform", "def apply", "def aply", "abstract method apply"),
+        ("exporter", "requires = facts(Fact.ONNX)", "", "Plugin lacks requires"),
+        ("exporter", 'summary = "writes nothing"', "", "Plugin lacks summary"),
+        ("exporter", '{"level": 1}', '["level"]', "options of Plugin is ['level'], and must be dict[str, Any]"),
+        ("exporter", "needs = ()", "needs = 'onnx'", "needs of Plugin is 'onnx', and must be tuple[str, ...]"),
+        ("task", "def label", "def lable", "Plugin lacks label"),
+        ("task", "auto_class", "autoclass", "Plugin lacks auto_class"),
+        ("task", "(CountedTask)", "", "Plugin derives from no class of edgeopt.plugins"),
+        ("family", "('classifier',)", "('classifier', 3)", "readers of Anatomy is "),
+        ("family", "bert_like('mine', readers=('classifier',))", "Anatomy(base='mine')", "missing 8 required"),
+    ],
+)
+def test_a_plugin_that_states_too_little_is_an_error_where_it_is_named_and_nowhere_else(
+    kind: str, line: str, instead: str, said: str, tmp_path: Path, install: Install
+) -> None:
+    assert line in OK[kind]
+    package = f"little_{kind}_{abs(hash((line, instead)))}"
+    install(package, kind, "mine", IMPORTS + OK[kind].replace(line, instead))
+    done = edgeopt("validate", recipe_with(kind, "mine", tmp_path))
+    assert done.code == 2 and done.err.count("error[E122]") == 1 and said in done.err, done.err
+    for command in ("schema", "exporters", "doctor"):
+        assert edgeopt(command).code == 0
+
+
+@pytest.mark.parametrize("kind", OK)
+def test_doctor_lists_every_plugin(kind: str, install: Install) -> None:
+    install(f"healthy_{kind}", kind, "mine", IMPORTS + OK[kind])
+    shown = edgeopt("doctor").out
+    assert f"the {kind} 'mine' of healthy_{kind} 1.0 (healthy_{kind}:Plugin)" in shown, shown
+
+
+def parts_of(use: str, type: str, folder: Path) -> dict[str, Any]:
+    """What the key of a step of that transform is made of, in a recipe of that task."""
+    folder.mkdir()
+    recipe = load_recipe(tiny_recipe(folder, task=tiny_task("data", type=type), steps=[{"use": use}]), ())
+    step = PlannedStep(use, use, "candidate", registry.get(use), recipe.steps[0].params, None)
+    plan: Any = SimpleNamespace(recipe=recipe)
+    return key_parts(step, "0", plan, {"labels": ["0", "1"], "fingerprint": "0"})
+
+
+def test_a_plugins_code_is_in_the_keys_of_what_it_makes(tmp_path: Path, install: Install) -> None:
+    for kind in ("transform", "task"):
+        install(f"edited_{kind}", kind, "mine", IMPORTS + OK[kind])
+    first, tuned = (parts_of(use, "mine", tmp_path / use) for use in ("mine", "finetune"))
+    assert first["plugin"]["package"] == "edited_transform 1.0" and "plugin" not in tuned
+    assert tuned["task"]["plugin"]["package"] == "edited_task 1.0"
+    assert first == parts_of("mine", "mine", tmp_path / "again")
+    for kind in ("transform", "task"):
+        (tmp_path / "site" / f"edited_{kind}.py").write_text(f"{IMPORTS}{OK[kind]}\n# edited", encoding="utf-8")
+        del sys.modules[f"edited_{kind}"]
+    plugins.registry.forget()
+    second, later = (parts_of(use, "mine", tmp_path / f"later-{use}") for use in ("mine", "finetune"))
+    assert _changed(first, second) == "the transform's code changed"
+    assert _changed(tuned, later) == "the task's code changed"
+    ours = parts_of("finetune", "text-classification", tmp_path / "ours")
+    assert "plugin" not in ours and ours["task"] == {"type": "text-classification", "labels": ["0", "1"]}
+    assert _changed({}, {"plugin": second["plugin"]}) == "the transform's code changed"
+    assert _changed({"plugin": {"package": "a 1"}}, {"plugin": {"package": "a 2"}}) == "package a 1 → a 2"
 
 
 TASK = """

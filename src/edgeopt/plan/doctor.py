@@ -34,13 +34,13 @@ class Finding:
 
 
 def diagnose(store: Store) -> list[Finding]:
-    """The machine, the packages, the exporters, the plugins that cannot be used, and the store."""
+    """The machine, the packages, the exporters, the plugins of other packages, and the store."""
     found = [Finding("edgeopt", "ok", __version__), *_machine(store), *(_package(p) for p in CORE)]
     for name, made in sorted(EXPORTERS.usable().items()):
         lacking = absent(made)
         text = f"needs {', '.join(lacking)}" if lacking else made.summary
         found.append(Finding(f"exporter {name}", "warn" if lacking else "ok", text))
-    return found + [Finding("plugin", "warn", fault.message) for registry in every() for fault in registry.faults()]
+    return [*found, *_plugins()]
 
 
 def diagnose_recipe(recipe: Path, overrides: Sequence[str], store: Store) -> list[Finding]:
@@ -56,6 +56,15 @@ def diagnose_recipe(recipe: Path, overrides: Sequence[str], store: Store) -> lis
 def _package(name: str) -> Finding:
     version = host.installed(name)
     return Finding(name, "ok" if version else "missing", version or "not installed")
+
+
+def _plugins() -> list[Finding]:
+    healthy = [
+        Finding("plugin", "ok", f"the {registry.what} '{name}' of {whose}")
+        for registry in every()
+        for name, whose in sorted(registry.installed().items())
+    ]
+    return healthy + [Finding("plugin", "warn", fault.message) for registry in every() for fault in registry.faults()]
 
 
 def _machine(store: Store) -> list[Finding]:

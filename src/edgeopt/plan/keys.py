@@ -18,11 +18,12 @@ from edgeopt.plan.references import standing
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
 from edgeopt.recipe.load import Recipe
 from edgeopt.spec.recipe import Distillation, TaskSpec, Training
+from edgeopt.step.registry import TRANSFORMS
 from edgeopt.store.store import State, Store
 from edgeopt.support import host
 from edgeopt.support.errors import Path_
 from edgeopt.support.files import key_of
-from edgeopt.tasks import task_of
+from edgeopt.tasks import TASKS, task_of, task_type
 
 
 def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
@@ -89,10 +90,12 @@ def key_parts(
         "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
         "needs": {name: host.installed(name) for name in names},
     }
+    if plugin := TRANSFORMS.origin(step.use, step.transform):
+        parts["plugin"] = plugin
     if references:
         parts["references"] = {".".join(map(str, r.path)): (others or {})[r.name] for r in references}
     if contract.data is not None or step.transform.shaped_by_task:
-        parts["task"] = {"type": task.type, "labels": data["labels"], **_version(task)}
+        parts["task"] = {"type": task.type, "labels": data["labels"], **_edition(task)}
     if contract.data is not None:
         parts["data"] = {
             "fingerprint": data["fingerprint"],
@@ -108,13 +111,14 @@ def key_parts(
     if unlabelled:
         parts["data"]["unlabelled"] = [data["unlabelled"][source.key] for source in unlabelled]
     if step.transform.compared_on_rows:
-        parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key(), **_version(task)}
+        parts["parity"] = {"fingerprint": data["fingerprint"], **task_of(task).key(), **_edition(task)}
     return parts
 
 
-def _version(task: TaskSpec) -> dict[str, int]:
-    version = task_of(task).version
-    return {"version": version} if version > 1 else {}
+def _edition(task: TaskSpec) -> dict[str, Any]:
+    kind = task_type(task.type)
+    plugin = TASKS.origin(task.type, kind)
+    return {**({"version": kind.version} if kind.version > 1 else {}), **({"plugin": plugin} if plugin else {})}
 
 
 def seed_of(step: PlannedStep, recipe: Recipe) -> int:

@@ -64,7 +64,13 @@ def look_up(step: PlannedStep, parts: dict[str, Any], recipe: Recipe, store: Sto
 
 _WORDS = {
     "input": "its input",
-    "version": "edgeopt's transform",
+    "version": "the transform's version",
+    "plugin": "the transform's code",
+    "plugin.source": "the transform's code",
+    "task.plugin": "the task's code",
+    "task.plugin.source": "the task's code",
+    "parity.plugin": "the task's code",
+    "parity.plugin.source": "the task's code",
     "data.fingerprint": "the training rows",
     "data.train_with": "the rows of task.train_with",
     "data.unlabelled": "the rows without labels",
@@ -87,10 +93,10 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             elif path in _WORDS:
                 found.append(f"{_WORDS[path]} changed")
             else:
-                found.append(f"{path.removeprefix('params.')} {_short(a)} → {_short(b)}")
+                found.append(f"{path.removeprefix('params.').replace('plugin.', '')} {_short(a)} → {_short(b)}")
 
     walk(old, new, "")
-    return "; ".join(found) or "its key changed"
+    return "; ".join(dict.fromkeys(found)) or "its key changed"
 
 
 def _short(value: object) -> str:

@@ -160,11 +160,12 @@ of its cells.""",
 
 Transforms, exporters, tasks and families of models are also found in other packages, by entry points. One
 of them is used only where a recipe names it, so a plugin that is broken stops no other recipe. Its module
-cannot be imported, it is not what it is registered as, or two packages (or a package and edgeopt itself)
-have a plugin of the same name, so that what runs would depend on chance.
+cannot be imported, it is not what it is registered as, it lacks a class variable or a method that its base
+class asks for, or two packages (or a package and edgeopt itself) have a plugin of the same name, so that
+what runs would depend on chance.
 
-Mend the package, uninstall it, or rename the plugin. `edgeopt doctor` lists every plugin that is installed
-and cannot be used. docs/plugins.md says what a plugin is made of, and how to test one.""",
+Mend the package, uninstall it, or rename the plugin. `edgeopt doctor` lists every plugin that is installed,
+and what is wrong with it. docs/plugins.md says what a plugin is made of, and how to test one.""",
     "E130": """The run was interrupted, by Ctrl-C or SIGTERM.
 
 Nothing half-written is left. Finished steps are in the store, and training goes on from its last

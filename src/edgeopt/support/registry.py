@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
+from edgeopt.support.declared import check_declared
 from edgeopt.support.errors import HEAVY, InputError, Issue, Place
+from edgeopt.support.origin import source_of
 from edgeopt.support.words import first_line
 
 T = TypeVar("T")
@@ -78,6 +80,19 @@ class Registry(Mapping[str, T], Generic[T]):
             return error
         return None
 
+    def origin(self, name: str, made: object) -> dict[str, str]:
+        """Which code a plugin's results are of, for the keys: its source, and its package. Empty for edgeopt's own.
+
+        made: the thing of that name.
+        """
+        source = source_of(made)
+        packages = {f"{e.dist.name} {e.dist.version}" for e in _plugins(self.group).get(name, ()) if e.dist}
+        return {} if source is None else {"source": source, **({"package": min(packages)} if packages else {})}
+
+    def installed(self) -> dict[str, str]:
+        """Where the plugins are from that other packages add and that can be used, by their names."""
+        return {name: _whose(e) for name, (e, *_) in _plugins(self.group).items() if _is_others(e) and self.find(name)}
+
     @contextmanager
     def holding(self, name: str, given: object) -> Iterator[None]:
         """Within, the name stands for what is given, as if a package had registered it: for conformance tests.
@@ -85,7 +100,7 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises TypeError.
         """
         before = self._made.get(name)
-        self._made[name] = self.make(given, name)
+        self._made[name] = self._checked(given, name)
         try:
             yield
         finally:
@@ -112,7 +127,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def _loaded(self, entry: EntryPoint, name: str) -> T:
         help = f"mend or uninstall {_whose(entry)}, or use another {self.what}"
         try:
-            return self.make(entry.load(), name)
+            return self._checked(entry.load(), name)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # it is somebody else's code, which may also try to end the process
@@ -120,6 +135,12 @@ class Registry(Mapping[str, T], Generic[T]):
                 raise  # which `unforeseen` says better
             what = first_line(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {first_line(error)}"
             raise Unusable(f"the {self.what} '{name}' of {_whose(entry)} cannot be used: {what}", help) from error
+
+    def _checked(self, given: object, name: str) -> T:
+        made = self.make(given, name)
+        check_declared(made)
+        source_of(made)  # now, as it may be edited while this process runs
+        return made
 
 
 def instance_of(kind: type[Any], what: str) -> Callable[[object, str], Any]:
@@ -169,6 +190,10 @@ def _resolved(given: object) -> object:
         return given
     module, _, attribute = given.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _is_others(entry: EntryPoint) -> bool:
+    return entry.dist is None or entry.dist.name != "edgeopt"
 
 
 def _whose(entry: EntryPoint) -> str:
