@@ -18,6 +18,7 @@ from edgeopt.support.visible import guarded
 
 #: command: (module, one line of help), in the order in which a newcomer meets them
 COMMANDS = {
+    "init": ("init", "Propose a first recipe for a file of rows and a model."),
     "apply": ("apply", "Run a recipe: build, export, measure, decide the gates."),
     "plan": ("plan", "Show the steps of a recipe and what is cached."),
     "validate": ("validate", "Check a recipe, its data and its model folder. Computes nothing."),
@@ -70,7 +71,7 @@ class LazyGroup(click.Group):
 _HELP = """Declarative optimization of transformer encoders for CPUs, phones and browsers.
 
 \b
-edgeopt recipes copy quickstart my.yaml
+edgeopt init reviews.csv --out my.yaml    # or: recipes copy quickstart my.yaml
 edgeopt apply my.yaml --out run
 
 Exit codes: 0 pass, 1 a gate failed, 2 bad input or usage, 3 a step failed, 4 inconclusive, 130 interrupted.

@@ -32,7 +32,8 @@ PlaceOf = Callable[[Path_], Place | None]
 
 #: More classes than this, of fewer than two rows each, are taken for something else.
 _MANY = 1000
-_FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
+#: What the files of a split are called.
+FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
 def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files | None:
@@ -60,7 +61,7 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
             raise bad_input("E301", f"dataset folder {root} does not exist", help=help)
         return None
     found: Files = {}
-    for split, names in _FOLDER_NAMES.items():
+    for split, names in FOLDER_NAMES.items():
         matches = sorted(
             p for p in root.iterdir() if (found_name := stem_and_suffix(p))[0] in names and found_name[1] in SUFFIXES
         )
@@ -256,7 +257,8 @@ class _Rows:
             f"task.dataset.split draws no row: there are {len(self._train):,}, and it asks for {split.validation:g} of "
             "them; of each class some rows stay, and copies of one text stay together",
             place=self.place_of(("task", "dataset", "split")),
-            help="ask for a larger share, or give validation rows in a file",
+            help="ask for a larger share, or give validation rows in a file; where the labels are scores, task.type "
+            "text-regression",
         )
 
     def _part(self, split: str, rows: list[Raw]) -> list[Raw]:

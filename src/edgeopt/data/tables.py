@@ -115,14 +115,20 @@ def _ragged(path: Path, line: int, cells: list[str], header: list[str], delimite
     )
 
 
-def delimiter_guess(columns: Iterable[object]) -> str | None:
-    """What to do where the names of all columns were read as one because something else stands between them."""
+def header_delimiter(columns: Iterable[object]) -> str | None:
+    """What stands between the names of columns that were read as one; None where nothing seems to."""
     only, *others = [str(c) for c in columns] or [""]
     found = max(_DELIMITERS, key=only.count)
-    if others or found not in only:
+    return None if others or found not in only else found
+
+
+def delimiter_guess(columns: Iterable[object]) -> str | None:
+    """What to do where the names of all columns were read as one because something else stands between them."""
+    only = [str(c) for c in columns]
+    if (found := header_delimiter(only)) is None:
         return None
     return (
-        f"the header looks like {only.count(found) + 1} columns with {_DELIMITERS[found]} between them: "
+        f"the header looks like {only[0].count(found) + 1} columns with {_DELIMITERS[found]} between them: "
         f"set task.dataset.delimiter: {_DELIMITERS[found]}"
     )
 

@@ -16,7 +16,7 @@ from edgeopt.gates.slices import Worst, parts_of, worst
 from edgeopt.results.model import Gate, Verdict
 from edgeopt.spec.recipe import GateSpec
 from edgeopt.statistics.bounds import Bounds, sure
-from edgeopt.statistics.power import POWER, rows_needed, scaled
+from edgeopt.statistics.power import POWER, rounded, rows_needed, scaled
 from edgeopt.support.errors import ExitCode
 
 #: Of a metric that the candidate's outputs do not have, and of one that the baseline's do not.
@@ -180,15 +180,9 @@ def _open(
         return None, f": {what}, and no number of rows like these does: what was seen is the margin itself"
     return (
         needed,
-        f": {what}; about {_rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on "
+        f": {what}; about {rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on "
         "these",
     )
-
-
-def _rounded(count: int) -> int:
-    """A number of rows to two significant digits, rounded up."""
-    unit = int(10 ** max(len(str(count)) - 2, 0))
-    return -(-count // unit) * unit
 
 
 def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: int | None) -> Gate:

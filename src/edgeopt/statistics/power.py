@@ -47,3 +47,9 @@ def rows_needed(bounds_of: Callable[[float], Bounds], rows: int, margin: float, 
     while math.ceil(rows * low) < math.ceil(rows * high) and low < (middle := math.sqrt(low * high)) < high:
         low, high = (low, middle) if settles(middle) else (middle, high)
     return math.ceil(rows * high)
+
+
+def rounded(count: int) -> int:
+    """A number of rows to two significant digits, rounded up."""
+    unit = int(10 ** max(len(str(count)) - 2, 0))
+    return -(-count // unit) * unit

@@ -1,0 +1,1 @@
+"""A first recipe for data and a model that somebody has: `edgeopt init`. `propose.py` puts it together."""

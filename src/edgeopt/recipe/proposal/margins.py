@@ -1,0 +1,108 @@
+"""What loss of a metric a number of rows can certify, by the bounds that decide the gate.
+
+Nobody knows yet how two models will answer. Two are made up that do equally well: of `CHANGED` of the rows one of them
+is right and the other wrong, and as often the other way round; of scores, the second's are off the first's by a
+twentieth of the labels' spread. What the task's own bounds say of these two decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeopt.data import Split
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.power import rows_needed
+from edgeopt.tasks import Task
+from edgeopt.tasks.base import IGNORED, Values
+
+#: A share of the rows that the second model gets wrong and the first right, and the other way round. In
+#: benchmarks/results/int8_methods_*.md int8 did that to 1.2 % of SST-2's rows and 1.7 % of MRPC's.
+CHANGED = 0.015
+#: Margins that a person would write.
+_MARGINS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2)
+#: Rows that the two models are made up on, at least and at most: what more rows tell is reckoned from these.
+_FEWEST, _MOST = 50, 1500
+#: The share of answers that both get wrong, and of the labels' spread how far scores are off, and off each other.
+_WRONG, _NOISE, _MOVED = 0.1, 0.5, 0.05
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Which margins how many rows can certify. needed: for each margin the rows, least first."""
+
+    metric: str
+    needed: dict[float, int]
+
+    def certified(self, rows: int) -> float | None:
+        """The least margin that so many rows can certify; None where they can certify none that says anything."""
+        return next((margin for margin, needed in self.needed.items() if needed <= rows), None)
+
+    @staticmethod
+    def assumed(task: Task) -> str:
+        """What is taken for granted of the two models, in words."""
+        if task.scores:
+            return f"if int8 moves scores by {_MOVED:.0%} of their spread"
+        return f"if int8 mends {CHANGED:.1%} of the answers and spoils as many"
+
+
+def margins(task: Task, split: Split, rows: int, *more: float) -> Margins:
+    """The margins of the task's first metric that rows like these can certify, about as many as `rows`.
+
+    more: further margins to look at.
+    """
+    metric = task.spec.metric_names[0]
+    confidence = GateSpec(metric=metric, max_drop=0.01).confidence
+    labels, base, candidate = _two_models(task, split, min(max(rows, _FEWEST), _MOST))
+    wider = task.more_rows(metric, labels, base, candidate, confidence)
+
+    def drop(rows: float) -> Bounds:
+        found = wider(rows / len(labels))
+        return Bounds(-found.value, -found.high, -found.low)
+
+    needed = {m: rows_needed(drop, 1, m, confidence) for m in sorted({*_MARGINS, *more})}
+    least = task.fewest_rows(metric)
+    return Margins(metric, {m: max(rows, least) for m, rows in needed.items() if rows is not None})
+
+
+def _two_models(task: Task, split: Split, count: int) -> tuple[Values, Values, Values]:
+    """Labels, and the outputs of two models that do equally well on them."""
+    rng = np.random.default_rng(0)
+    labels = task.stack_labels([split.labels[row] for row in rng.integers(0, len(split), count)])
+    if not task.has_classes:
+        noise = _apart(rng.normal(size=(2, count)), labels)
+        both = (_NOISE * noise[0], np.sqrt(_NOISE**2 - _MOVED**2) * noise[0] + _MOVED * noise[1])
+        first, second = ((labels + (float(np.std(labels)) or 1.0) * each)[:, None] for each in both)
+        return labels, first, second
+    places = np.argwhere(_asked(labels))
+    wrong, changed = (max(round(share * len(places)), 1) for share in (_WRONG, CHANGED))
+    order = rng.permutation(places)
+    first, second = order[:wrong], np.concatenate([order[changed:wrong], order[wrong : wrong + changed]])
+    return labels, _answers(labels, first, len(task.names)), _answers(labels, second, len(task.names))
+
+
+def _apart(noise: Values, labels: Values) -> Values:
+    """The noise without what it has in common with the labels or with itself, each of mean 0 and deviation 1."""
+    basis, _ = np.linalg.qr(np.stack([np.ones(len(labels)), labels, *noise], axis=1))
+    return np.asarray(basis[:, 2:].T * np.sqrt(len(labels)))
+
+
+def _asked(labels: Values) -> Values:
+    """Which labels are answers that count: of tags all but the most frequent, that of no entity."""
+    if labels.ndim == 1:
+        return np.ones(len(labels), dtype=bool)
+    words = labels != IGNORED
+    tagged = words & (labels != np.bincount(labels[words]).argmax())
+    return np.asarray(tagged if tagged.any() else words)
+
+
+def _answers(labels: Values, wrong: Values, classes: int) -> Values:
+    """Outputs that are right but in these places, shape (places, axes of the labels), where they say another class."""
+    given = labels.copy()
+    at = tuple(wrong.T)
+    given[at] = (given[at] + 1) % classes
+    outputs = np.eye(classes)[np.where(given == IGNORED, 0, given)]
+    outputs[given == IGNORED] = np.nan
+    return np.asarray(outputs)
