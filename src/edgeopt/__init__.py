@@ -11,6 +11,7 @@ no torch.
 """
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -33,15 +34,35 @@ if TYPE_CHECKING:
     from edgeopt.api import load as load
     from edgeopt.api import plan as plan
     from edgeopt.api import validate as validate
+    from edgeopt.recipe.expand import Grid as Grid
+    from edgeopt.recipe.load import Recipe as Recipe
+    from edgeopt.report.compare.diff import Diff as Diff
+    from edgeopt.report.compare.runs import Comparison as Comparison
+    from edgeopt.results.model import Gate as Gate
+    from edgeopt.results.model import Latency as Latency
+    from edgeopt.results.model import Report as Report
+    from edgeopt.run.predict import Prediction as Prediction
+    from edgeopt.support.errors import Issue as Issue
+    from edgeopt.support.progress import Update as Update
 
 __all__ = [
     "Cells",
+    "Comparison",
+    "Diff",
     "EdgeoptError",
+    "Gate",
     "Gated",
+    "Grid",
     "InputError",
+    "Issue",
+    "Latency",
     "Planned",
+    "Prediction",
+    "Recipe",
+    "Report",
     "Run",
     "StepError",
+    "Update",
     "__version__",
     "apply",
     "apply_cells",
@@ -52,16 +73,29 @@ __all__ = [
     "plan",
     "validate",
 ]
+#: What the functions give, and are told, for a program to name: of each the module that it is in.
+_GIVEN = {
+    "Comparison": "edgeopt.report.compare.runs",
+    "Diff": "edgeopt.report.compare.diff",
+    "Gate": "edgeopt.results.model",
+    "Grid": "edgeopt.recipe.expand",
+    "Issue": "edgeopt.support.errors",
+    "Latency": "edgeopt.results.model",
+    "Prediction": "edgeopt.run.predict",
+    "Recipe": "edgeopt.recipe.load",
+    "Report": "edgeopt.results.model",
+    "Update": "edgeopt.support.progress",
+}
 
 switch_off()
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'edgeopt' has no attribute '{name}'")
-    from edgeopt import api
+if not TYPE_CHECKING:  # which would take any name for one that is here
 
-    return getattr(api, name)
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'edgeopt' has no attribute '{name}'")
+        return getattr(import_module(_GIVEN.get(name, "edgeopt.api")), name)
 
 
 def __dir__() -> list[str]:

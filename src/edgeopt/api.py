@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edgeopt.results.model import verdict_of
+from edgeopt.run.arguments import checked
 from edgeopt.run.opened import Run
 from edgeopt.support.alone import alone
-from edgeopt.support.errors import EdgeoptError, InputError, StepError, bad_input, contained
+from edgeopt.support.errors import EdgeoptError, InputError, StepError, bad_input
+from edgeopt.support.paths import is_there
 from edgeopt.support.progress import Progress, Told, Update, telling
 
 if TYPE_CHECKING:
@@ -58,8 +60,8 @@ __all__ = [
 ]
 
 Where = str | os.PathLike[str]
-#: What `--set` takes: values by key path, or texts `key.path=value`.
-Values = Mapping[str, object] | Sequence[str]
+#: What `--set` takes: values by key path, or a text `key.path=value` or several.
+Values = Mapping[str, object] | str | Sequence[str]
 #: Whether a bar and lines on stderr show how far it is; or a function that is told.
 Shown = bool | Callable[[Update], object]
 
@@ -145,7 +147,7 @@ class Cells:
         return comparison_of(self.results)
 
 
-@contained()
+@checked
 def load(
     recipe: Where | Mapping[str, object], *, set: Values = (), cell: str | None = None, folder: Where | None = None
 ) -> Recipe | Grid:
@@ -155,9 +157,14 @@ def load(
     >>> recipe.head.name, [step.id for step in recipe.steps], recipe.steps[-1].params.amount
     ('tiny', ['tune', 'prune'], 0.5)
 
-    recipe: a file, or a mapping that holds what a file would. set: values by key path, a step by its id. cell: of a
-    matrix this one, as the recipe that it is; without it the result is all of them. folder: what relative paths in a
-    mapping are relative to, by default the working directory.
+    recipe: a file, or a mapping that holds what a file would. set: values by key path, a step by its id; or texts
+    `key.path=value`. cell: of a matrix this one, as the recipe that it is; without it the result is a `Grid`, whose
+    `cells` have each its `name` and its `recipe`. folder: what relative paths in a mapping are relative to, by default
+    the working directory.
+
+    >>> grid = load("recipe.yaml", set={"matrix": {"axes": {"steps.prune.amount": [0.3, 0.6]}}})
+    >>> [(cell.name, cell.recipe.steps[-1].params.amount) for cell in grid.cells]
+    [('amount-0.3', 0.3), ('amount-0.6', 0.6)]
 
     Raises InputError with everything that is wrong, each at its place:
 
@@ -167,12 +174,10 @@ def load(
     ...     print(error.issues[-1].place, error.issues[-1].help)
     <dict>:steps.0.use did you mean 'prune.magnitude'?
     """
-    from edgeopt.recipe.expand import load as expanded
-
-    return expanded(_read_from(recipe, folder), _overrides(set), cell)
+    return _loaded(recipe, set, cell, folder)
 
 
-@contained()
+@checked
 def validate(recipe: Source, *, set: Values = (), cell: str | None = None, folder: Where | None = None) -> Planned:
     """Check a recipe, the order of its steps, and the data files and model folder that it names.
 
@@ -195,7 +200,7 @@ def validate(recipe: Source, *, set: Values = (), cell: str | None = None, folde
     return Planned(loaded, {"": (check(loaded),)})
 
 
-@contained()
+@checked
 def plan(
     recipe: Source,
     *,
@@ -226,7 +231,7 @@ def plan(
     return Planned(loaded, {"": make_plans(loaded, kept)})
 
 
-@contained()
+@checked
 def apply(
     recipe: Source,
     *,
@@ -288,7 +293,7 @@ def apply(
         return done
 
 
-@contained()
+@checked
 def apply_cells(
     recipe: Source,
     *,
@@ -333,7 +338,7 @@ def apply_cells(
             return Cells(to, run_cells(loaded, _store(store), to, shown, locks=_lock(locked, to), remeasure=remeasure))
 
 
-@contained()
+@checked
 def gate(
     path: Run | Where,
     *,
@@ -389,7 +394,7 @@ def gate(
         return Gated(asked.name, found.gates, [*idle, *found.warnings], found.notes, found.model)
 
 
-@contained()
+@checked
 def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -> Comparison:
     """Put finished runs side by side: metrics, size, speed, and what training cost. Computes nothing.
 
@@ -403,12 +408,14 @@ def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -
     from edgeopt.report.compare.runs import compare as compared
     from edgeopt.results.sealed import open_run
 
+    if not runs:
+        raise bad_input("E100", "compare needs runs, and none is given", help='compare("runs/one", "runs/other")')
     distinct = list({path.resolve(): path for path in map(_path, runs)}.values())
     with _working(progress) as shown, shown.during(f"the files of {len(distinct)} runs are checked", after=1.0):
         return compared([open_run(path)[:2] for path in distinct], baseline=baseline)
 
 
-@contained()
+@checked
 def diff(first: Run | Where, second: Run | Where, *, progress: Shown = True) -> Diff:
     """What changed from one finished run to another, and what that did. Nothing is measured anew.
 
@@ -437,10 +444,11 @@ def _working(progress: Shown) -> Iterator[Progress]:
 
 def _loaded(recipe: Source, set: Values, cell: str | None, folder: Where | None) -> Recipe | Grid:
     from edgeopt.recipe.expand import Grid
+    from edgeopt.recipe.expand import load as expanded
     from edgeopt.recipe.load import Recipe
 
     if not isinstance(recipe, Recipe | Grid):
-        return load(recipe, set=set, cell=cell, folder=folder)
+        return expanded(_read_from(recipe, folder), _overrides(set), cell)
     if set or cell is not None or folder is not None:
         raise bad_input("E100", "the recipe is loaded already", help="give set, cell and folder to load")
     return recipe
@@ -465,7 +473,10 @@ def _read_from(recipe: Where | Mapping[str, object], folder: Where | None) -> Pa
     from edgeopt.recipe.given import Given
 
     if isinstance(recipe, Mapping):
-        return Given(recipe, Path(folder or "."))
+        base = Path(folder or ".")
+        if not is_there(base, Path.is_dir):
+            raise bad_input("E100", f"the argument folder must be a folder that is there, and {base} is not")
+        return Given(recipe, base)
     if folder is not None:
         raise bad_input(
             "E100",
@@ -478,7 +489,7 @@ def _read_from(recipe: Where | Mapping[str, object], folder: Where | None) -> Pa
 def _overrides(set: Values) -> Sequence[str]:
     from edgeopt.recipe.given import as_overrides
 
-    return as_overrides(set) if isinstance(set, Mapping) else set
+    return as_overrides(set) if isinstance(set, Mapping) else [set] if isinstance(set, str) else set
 
 
 def _lock(locked: bool | Where, default: Path) -> Path | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeopt.results import sealed
 from edgeopt.results.folder import MODEL
-from edgeopt.support.errors import contained
+from edgeopt.run.arguments import checked
 
 if TYPE_CHECKING:
     from edgeopt.results.model import Gate, Latency, Report, Verdict
@@ -34,6 +34,7 @@ class Run:
     #: Whether `apply` found it finished, and built and measured nothing.
     kept: bool = False
 
+    @checked
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._run = sealed.open_run(Path(folder))
 
@@ -94,7 +95,7 @@ class Run:
         """The folder that is shipped: the model, tokenizer.json, config.json, session.json and the model card."""
         return self.folder / MODEL
 
-    @contained()
+    @checked
     def predict(self, texts: Iterable[object], *, batch_size: int = 32) -> list[Prediction]:
         """Ask the shipped model about texts, with the options of session.json, its tokenizer and its names of classes.
 
@@ -110,7 +111,7 @@ class Run:
         """
         if isinstance(texts, str):
             texts = [texts]
-        return self._predictor(texts, max(batch_size, 1))
+        return self._predictor(texts, batch_size)
 
     @cached_property
     def _predictor(self) -> Predictor:
