@@ -35,13 +35,13 @@ def write_page(run: Path, out: Path) -> None:
     page cannot ask, E114 for a folder that is not a page's, and what `install` raises.
     """
     found = open_run(run)
-    report, graph, columns = found.report, _graph(found.folder, found.report), _columns(found)
+    report, (graph, tokenizer), columns = found.report, _files(found.folder, found.report), _columns(found)
     writable(out, (INDEX, ABOUT))
     with taken(out, PAGE) as folder:
         install(folder / "lib")
         copy_graph(graph, folder / GRAPH)
         model = [path.name for path in files_of(folder / GRAPH)]
-        shutil.copyfile(_tokenizer(graph), folder / "tokenizer.json")
+        shutil.copyfile(tokenizer, folder / "tokenizer.json")
         for name in _SCRIPTS:
             shutil.copyfile(ASSETS / name, folder / name)
         about = _about(
@@ -70,7 +70,8 @@ def _own_files(page: Path) -> dict[str, str]:
 PAGE = Record(ABOUT, (INDEX,), _own_files)
 
 
-def _graph(run: Path, report: Report) -> Path:
+def _files(run: Path, report: Report) -> tuple[Path, Path]:
+    """The graph, and the tokenizer at the top of the export's folder, wherever in it the exporter puts the graph."""
     kind, path = report.task.type, run / report.candidate.artifact
     if not task_type(kind).typed:
         shown = " and ".join(name for name, each in task_types().items() if each.typed)
@@ -85,17 +86,14 @@ def _graph(run: Path, report: Report) -> Path:
             f"a page runs ONNX, and the first export of {run} is {path.name}",
             help="put `{format: onnx}` first in `export`",
         )
-    if not path.is_file() or not _tokenizer(path).is_file():
+    tokenizer = run / Path(report.candidate.artifact).parts[0] / "tokenizer.json"
+    if not path.is_file() or not tokenizer.is_file():
         raise bad_input(
             "E115",
             f"the run {run} is damaged: {path.name} or its tokenizer.json is not there",
             help="apply the recipe again",
         )
-    return path
-
-
-def _tokenizer(graph: Path) -> Path:
-    return graph.parent.parent / "tokenizer.json"
+    return path, tokenizer
 
 
 def _columns(run: Run) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         target=report.latency[0].target if report.latency else "the target",
         made_on=f"{report.environment.get('cpu')}, onnxruntime "
         f"{report.environment.get('packages', {}).get('onnxruntime')}",
-        hub=_hub_fields(report, quantized),
+        hub=_hub_fields(report, quantized, kept is None or kept.format in _LAYOUT),
         figures=table(tables.figures(report)),
         bounds=tables.BOUNDS,
         gates=table(tables.gates(report)) if report.gates else "",
@@ -66,9 +66,12 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
     )
 
 
-def _hub_fields(report: Report, quantized: bool) -> dict[str, str | list[str]]:
-    """Front matter the hub reads. Local paths are left out: the hub would look for them."""
-    tags = ["edgeopt", "onnxruntime", "transformers.js", report.task.type]
+def _hub_fields(report: Report, quantized: bool, laid_out: bool) -> dict[str, str | list[str]]:
+    """Front matter the hub reads. Local paths are left out: the hub would look for them.
+
+    laid_out: transformers.js finds its files in the folder.
+    """
+    tags = ["edgeopt", "onnxruntime", *(["transformers.js"] if laid_out else []), report.task.type]
     fields: dict[str, str | list[str]] = {"library_name": "onnx", "tags": [*tags, "int8"] if quantized else tags}
     if pipeline := task_type(report.task.type).pipeline:
         fields["pipeline_tag"] = pipeline

@@ -27,6 +27,8 @@ from edgeopt.support import host
 from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.support.files import key_of
 from edgeopt.support.progress import Progress
+from edgeopt.tasks import task_of
+from edgeopt.tasks.probe import probe
 from edgeopt.training.precision import asks, decide, known
 
 
@@ -84,6 +86,8 @@ class Execution:
 
     def run(self) -> Executed:
         with variant_errors(self.plan.recipe.variant):
+            task = task_of(self.plan.recipe.head.task, self.data.label_names)
+            probe(task, task.stack_labels(self.data.report.labels))
             for chain in self.plan.chains:
                 self._walk(chain)
         return Executed(self.done, self.data, self.plan.source)

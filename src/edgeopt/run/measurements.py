@@ -56,6 +56,9 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         name: here.answers(file, exports[name].folder if name in exports else here.baseline, name)
         for name, file in files.items()
     }
+    labels = task.stack_labels(report.labels)
+    for outputs, _ in answers.values():
+        task.metrics(labels, outputs)  # fails before anything is timed where a plugin's task has a metric that is none
     latency = here.latencies(files, queries, recipe.targets)
     options = {m.subject: m.session for m in reversed(latency)}  # those of the first target
     files = {name: replace(file, settings=options[name]) for name, file in files.items()}
@@ -66,7 +69,6 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         )
     with here.progress.during(*promise_of_starts(files)):
         starts = here.starts(files, queries)
-    labels = task.stack_labels(report.labels)
 
     def figures(name: str, shown: str, like: Path | None = None, precision: Precision | None = None) -> Subject:
         return subject_of(shown, files[name].path, task, labels, answers[name], starts[name], like, precision)

@@ -261,7 +261,7 @@ it, a plan shows the step as stale, and the next run builds it anew; `edgeopt ca
 
 `edgeopt page` shows one label or one score for a text or a pair of texts, so the task has to be
 text-classification or text-regression; and it runs an ONNX file, so the first export of the recipe has to be
-`{format: onnx}`.""",
+one that writes it, as `{format: onnx}` does.""",
     "E162": """npm is not installed.
 
 The page's libraries, onnxruntime-web and the tokenizers, come from npm when the page is written, in the
@@ -557,8 +557,9 @@ a scope with nothing to quantize. Give it parameters that do something, or remov
     "E403": """A step did not do what it declared, or undid what an earlier one did.
 
 After each step edgeopt looks into the files: the files of a torch module or a graph are there or gone,
-zeros are still zeros, the int8 weights are there. With edgeopt's own transforms this is a defect: report
-it with the recipe. With one of your own, its contract or its `apply` is wrong.""",
+zeros are still zeros, the int8 weights are there; and a metric lies within its range. With edgeopt's own
+transforms and tasks this is a defect: report it with the recipe. With one of your own, its contract or its
+`apply` is wrong, or the task's `measure` or `ranges`; `edgeopt.testing` has tests that say which.""",
     "E404": """The model before and after does not compute the same.
 
 The export to ONNX is compared with torch, and a merge with the adapter it folds in, on real rows of

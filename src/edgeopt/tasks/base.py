@@ -16,7 +16,7 @@ from edgeopt.spec.recipe import TaskSpec
 from edgeopt.statistics.bounds import Bounds
 from edgeopt.statistics.metric_bounds import FEWEST_SCORES
 from edgeopt.statistics.power import scaled
-from edgeopt.support.errors import Place, bad_input
+from edgeopt.support.errors import Place, bad_input, step_failed
 from edgeopt.tasks import columns
 from edgeopt.tasks.encode import Encoder, Features, Ids, length
 from edgeopt.tasks.losses import LabelLoss, WeightedCrossEntropy
@@ -464,8 +464,28 @@ class Task(ABC):
         return None
 
     def metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
-        """Every metric that the recipe asks for."""
-        return {name: self.measure(name, labels, outputs) for name in self.spec.metric_names}
+        """Every metric that the recipe asks for. Raises StepError E403 where one is none, as a plugin's may be."""
+        return {name: self.measured(name, labels, outputs) for name in self.spec.metric_names}
+
+    def measured(self, metric: str, labels: Values, outputs: Values) -> float:
+        """A metric within its range; not a number only where outputs are none. Raises StepError E403."""
+        value, (low, high) = self.measure(metric, labels, outputs), self.ranges.get(metric, (0.0, 1.0))
+        a_number = isinstance(value, float | int | np.number)
+        if a_number and (low <= value <= high or (value != value and self._has_none(metric, labels, outputs))):
+            return float(value)
+        raise step_failed(
+            "E403",
+            f"the metric {metric} of the task {self.spec.type} is {value!r}, and must be between {low:g} and {high:g}",
+            help=f"mend `measure` of {type(self).__name__}, or state the metric's range in `ranges`",
+        )
+
+    def _has_none(self, metric: str, labels: Values, outputs: Values) -> bool:
+        """Whether outputs, labels or the task say that there is no such metric of them."""
+        return (
+            not self.sound(labels, outputs).all()
+            or self.unmeasurable(metric, labels) is not None
+            or self.undefined(metric, labels, outputs) is not None
+        )
 
     def extra_metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
         """Those of accuracy, precision, recall and f1 that the task has and the recipe does not ask for.
@@ -477,7 +497,7 @@ class Task(ABC):
             for n in ("accuracy", "precision", "recall", "f1")
             if n in self.spec.known_metrics and n not in self.spec.metric_names
         ]
-        return {name: self.measure(name, labels, outputs) for name in names}
+        return {name: self.measured(name, labels, outputs) for name in names}
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:
         """Sentences that a reader of the figures should know about the rows. outputs: the candidate's."""

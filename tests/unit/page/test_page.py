@@ -31,7 +31,7 @@ def write_run(folder: Path, report: Report, columns: list[str]) -> Path:
     task = {"type": report.task.type, "dataset": {"path": "data"}, "text": columns[0] if len(columns) == 1 else columns}
     if report.task.type == "multiple-choice":
         task["choices"] = "choices"
-    (folder / "model" / "onnx" / "model_quantized.onnx").write_bytes(GRAPH)
+    (folder / report.candidate.artifact).write_bytes(GRAPH)
     (folder / "model" / "tokenizer.json").write_text("{}")
     return seal_run(folder, {"lock": 1, "recipe": {"resolved": {"task": task}}})
 
@@ -120,6 +120,15 @@ def test_weights_beside_the_graph_are_on_the_page(run: Path, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("fetched")
+@pytest.mark.usefixtures("fetched")
+def test_a_plugins_graph_may_lie_anywhere_in_its_folder(tmp_path: Path) -> None:
+    made = report()
+    candidate = made.candidate.model_copy(update={"artifact": "model/network.onnx"})
+    run = write_run(tmp_path / "run", made.model_copy(update={"candidate": candidate}), ["text"])
+    done = edgeopt("page", run)
+    assert done.code == 0 and (run / "page" / "model.onnx").read_bytes() == GRAPH, done.err
+
+
 def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     evil = "</script><img src=x onerror=alert(1)>"
     made = report(labels=[evil, "b"])

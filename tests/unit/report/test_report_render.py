@@ -207,6 +207,26 @@ def test_card_front_matter() -> None:
     assert "base_model" not in render_card(regression(), pair=True, quantized=True)
 
 
+def test_only_folders_in_its_layout_are_tagged_transformers_js() -> None:
+    def tagged(format: str) -> bool:
+        sample = sample_report()
+        kept = Export(
+            name=format,
+            format=format,
+            runtime="onnxruntime",
+            subject="candidate",
+            made_of="graph",
+            lengths=None,
+            figures=sample.candidate,
+            max_abs_diff=0.0,
+            verdict="pass",
+        )
+        card = render_card(sample.model_copy(update={"exports": [kept]}), pair=True, quantized=True)
+        return '"transformers.js"' in card
+
+    assert [tagged(name) for name in ("onnx", "transformers-js", "ort", "flat")] == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [

@@ -10,10 +10,13 @@ import pytest
 from helpers import WORDS
 
 from edgeopt.spec.recipe import TaskSpec
+from edgeopt.spec.tasks import TASKS
 from edgeopt.statistics.metric_bounds import counted_bounds, counted_difference, metric_difference
-from edgeopt.support.errors import InputError, Place
+from edgeopt.support.errors import InputError, Place, StepError
 from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.classification import Classification
 from edgeopt.tasks.encode import Encoder, Features
+from edgeopt.tasks.probe import probe
 
 HERE = Place("rows.jsonl", 3)
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -176,3 +179,35 @@ def test_tags_that_are_numbers_need_names() -> None:
     with pytest.raises(InputError, match="entities cannot be told"):
         make("token-classification").classes(rows, None)
     assert make("token-classification").classes(rows, TAGS) == TAGS
+
+
+class Fivefold(Classification):
+    def measure(self, metric: str, labels: Any, outputs: Any) -> float:
+        return 5 * super().measure(metric, labels, outputs)
+
+
+class Nothing(Classification):
+    def measure(self, metric: str, labels: Any, outputs: Any) -> float:
+        return float("nan")
+
+
+@pytest.mark.parametrize(("kind", "said"), [(Fivefold, "is 2.5, and"), (Nothing, "is nan, and")])
+def test_a_metric_that_is_none_is_named_before_anything_is_built(kind: type[Classification], said: str) -> None:
+    labels = np.array([0, 1, 1, 0])
+    with TASKS.holding("mine", kind):
+        task = make("mine", ("0", "1"), metrics=["accuracy"])
+        for asked in (lambda: task.metrics(labels, np.eye(2)[[0, 0, 0, 0]]), lambda: probe(task, labels)):
+            with pytest.raises(StepError, match=f"E403.*the metric accuracy of the task mine {said} must be between 0"):
+                asked()
+        broken = np.full((4, 2), np.nan)
+        if kind is Nothing:
+            assert np.isnan(task.metrics(labels, broken)["accuracy"])
+
+
+def test_a_probe_leaves_alone_what_it_cannot_know() -> None:
+    class Odd(Classification):
+        def trivial(self, labels: Any, outputs: Any) -> Any:
+            raise IndexError
+
+    with TASKS.holding("mine", Odd):
+        probe(make("mine", ("0", "1")), np.array([0, 1]))
