@@ -158,11 +158,8 @@ EXPORTERS: Registry[Exporter] = Registry("edgeopt.exporters", "exporter", {}, in
 
 
 def exporter(name: str) -> Exporter:
-    """The installed exporter of that name.
-
-    Raises KeyError where there is none, and Unusable for a plugin that cannot be used.
-    """
-    return EXPORTERS[name]
+    """The installed exporter of that name. Raises InputError E122 where there is none, or it cannot be used."""
+    return EXPORTERS.needed(name)
 
 
 def exporter_names() -> list[str]:

@@ -38,6 +38,7 @@ TOKENIZER_FILES = (
 _PADDING = 1
 _WANTED = (CONFIG, WEIGHTS, INDEX, ADAPTER_FILE, "model-*.safetensors")
 _AGAIN = "copy or download the file again"
+_KNOWN = "families: {}; others are those of plugins that are installed (docs/plugins.md), and none here has this one"
 _PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
 
 
@@ -275,7 +276,7 @@ def check_folder(source: ModelSource) -> None:
             "E313" if remote else "E314",
             f"model type {model_type!r} {what}",
             place=Place.of(path),
-            help=f"families: {', '.join(FAMILIES)}",
+            help=_KNOWN.format(", ".join(FAMILIES)),
         )
     if (fault := FAMILIES.fault(model_type)) is not None:
         raise InputError(fault.at(Place.of(path)))
@@ -286,7 +287,7 @@ def check_folder(source: ModelSource) -> None:
             "E314",
             "the model's encoder or decoder is not of a family edgeopt knows",
             place=Place.of(path),
-            help=f"families: {', '.join(FAMILIES)}",
+            help=_KNOWN.format(", ".join(FAMILIES)),
         )
     if FIELD in config:
         try:

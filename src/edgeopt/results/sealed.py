@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from edgeopt.results.coherent import incoherence
 from edgeopt.results.locked import LockOfRun
 from edgeopt.results.model import Report
+from edgeopt.spec.tasks import TASKS
 from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.support.files import file_digest, key_of
 from edgeopt.support.reading import Reader
@@ -97,11 +98,21 @@ def open_run(path: Path) -> Run:
     wrong += [f"{name} {why}" for name, why in _differences(folder, listed, report.seal.files)]
     if wrong:
         raise _changed(folder, wrong)
+    _check_task(lock, Place.of(folder / LOCK))
     # as it was written, and yet it may not be what edgeopt writes
     _LOCK.check(lock, LockOfRun, Place.of(folder / LOCK))
     if problem := incoherence(report):
         raise _REPORT.wrong(f"is damaged: {problem}", Place.of(folder / REPORT))
     return Run(folder, report, lock)
+
+
+def _check_task(lock: Mapping[str, Any], place: Place) -> None:
+    """Raises InputError E122 for a task of a plugin that is not here: it alone knows what may be in a lock."""
+    task: object = None
+    with suppress(KeyError, TypeError):
+        task = lock["recipe"]["resolved"]["task"]["type"]
+    if isinstance(task, str):
+        TASKS.needed(task, place)
 
 
 def check_none_below(path: Path) -> None:

@@ -156,7 +156,7 @@ of its cells.""",
     "E121": """There is no cell of that name.
 
 `edgeopt plan RECIPE` lists the cells of a matrix. A recipe without `matrix` has none.""",
-    "E122": """A plugin that the recipe names cannot be used.
+    "E122": """A plugin that the recipe or a run names cannot be used, or is not installed here.
 
 Transforms, exporters, tasks and families of models are also found in other packages, by entry points. One
 of them is used only where a recipe names it, so a plugin that is broken stops no other recipe. Its module
@@ -164,7 +164,8 @@ cannot be imported, it is not what it is registered as, it lacks a class variabl
 class asks for, or two packages (or a package and edgeopt itself) have a plugin of the same name, so that
 what runs would depend on chance.
 
-Mend the package, uninstall it, or rename the plugin. `edgeopt doctor` lists every plugin that is installed,
+A run whose task or exporter is a plugin's is opened where that package is installed. Mend the package,
+uninstall it, or rename the plugin. `edgeopt doctor` lists every plugin that is installed,
 and what is wrong with it. docs/plugins.md says what a plugin is made of, and how to test one.""",
     "E130": """The run was interrupted, by Ctrl-C or SIGTERM.
 

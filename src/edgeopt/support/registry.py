@@ -64,6 +64,18 @@ class Registry(Mapping[str, T], Generic[T]):
         """What has this name; None where there is none, or none that can be used."""
         return self[name] if name in self and self.fault(name) is None else None
 
+    def needed(self, name: str, place: Place | None = None) -> T:
+        """What has this name. Raises InputError E122 where no installed package has it, or it cannot be used."""
+        if name not in self:
+            raise Unusable(
+                f"the {self.what} '{name}' is of a plugin that is not installed here",
+                f"install the package whose entry points '{self.group}' name it",
+                place,
+            )
+        if (fault := self.fault(name)) is not None:
+            raise InputError(fault.at(place))
+        return self[name]
+
     def usable(self) -> dict[str, T]:
         """All but the plugins that cannot be used."""
         return {name: self[name] for name in self if self.fault(name) is None}

@@ -12,6 +12,7 @@ import pytest
 from bundles import MODEL, make_run
 from helpers import edgeopt, seal_run
 
+from edgeopt.export.exporter import Runnable
 from edgeopt.report.write import write_report
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import open_run
@@ -123,6 +124,28 @@ def test_many_changes_are_counted(run: Path) -> None:
         open_run(run)
 
 
+def test_a_run_of_a_plugins_task_says_which_plugin_is_missing(run: Path) -> None:
+    lock = json.loads((run / "recipe.lock").read_text())
+    lock["recipe"]["resolved"]["task"]["type"] = "graded"
+    write_lock(run, lock)
+    for command in ("report", "gate", "compare"):
+        done = edgeopt(command, run)
+        assert done.code == 2 and "error[E122]: the task 'graded' is of a plugin that is not installed here" in done.err
+
+
+def test_a_missing_exporter_is_named() -> None:
+    with pytest.raises(InputError, match=r"E122.*the exporter 'gone' is of a plugin that is not installed here"):
+        Runnable(Path("model.bin"), "gone", {}).open({})
+
+
+def write_lock(run: Path, lock: object) -> None:
+    """Put a lock in place of the run's, as if it had been sealed."""
+    (run / "recipe.lock").write_text(json.dumps(lock))
+    report = json.loads((run / "report.json").read_text())
+    report["seal"]["files"]["recipe.lock"] = hashlib.sha256((run / "recipe.lock").read_bytes()).hexdigest()
+    (run / "report.json").write_text(json.dumps(report))
+
+
 @pytest.mark.parametrize(
     "files",
     [
@@ -134,11 +157,7 @@ def test_many_changes_are_counted(run: Path) -> None:
     ],
 )
 def test_a_lock_that_lists_no_files_is_refused(run: Path, files: object) -> None:
-    lock = json.loads((run / "recipe.lock").read_text())
-    (run / "recipe.lock").write_text(json.dumps({**lock, "files": files}))
-    report = json.loads((run / "report.json").read_text())
-    report["seal"]["files"]["recipe.lock"] = hashlib.sha256((run / "recipe.lock").read_bytes()).hexdigest()
-    (run / "report.json").write_text(json.dumps(report))
+    write_lock(run, {**json.loads((run / "recipe.lock").read_text()), "files": files})
     with pytest.raises(InputError, match="does not list the files"):
         open_run(run)
 
