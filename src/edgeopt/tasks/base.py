@@ -392,8 +392,16 @@ class Task(ABC):
         """The class numbers or scores that the outputs stand for."""
 
     def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
-        """(answer in the words of the labels, probability) for each row; None where a class has no probability."""
-        return [(told, None) for told in self.predict(outputs).tolist()]
+        """(answer in the words of the labels, probability) for each row; None where a class has no probability.
+
+        The numbers that `predict` gives are classes, by their names, where the task has classes.
+        """
+        told = self.predict(outputs)
+        classes = self.has_classes and bool(self.names) and np.issubdtype(told.dtype, np.integer)
+        return [(self._name(answer) if classes else answer, None) for answer in told.tolist()]
+
+    def _name(self, number: int) -> str:
+        return self.names[number] if 0 <= number < len(self.names) else str(number)
 
     def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
         """(predictions that differ, predictions); None where predictions are not classes."""

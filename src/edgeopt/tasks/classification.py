@@ -77,9 +77,6 @@ class Classification(Task):
             for c in ({often, 1} if classes == 2 else {often})
         }
 
-    def _name(self, number: int) -> str:
-        return self.names[number] if number < len(self.names) else str(number)
-
     def judged_by(self, metric: str) -> str:
         """Matthews' correlation in place of precision, recall and macro averages.
 

@@ -20,7 +20,8 @@ from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.base import Values
+from edgeopt.tasks.base import IGNORED, Values
+from edgeopt.tasks.counted import CountedTask
 from edgeopt.tasks.encode import Encoder
 from edgeopt.testing.build import TASK, build, steps_towards
 from edgeopt.testing.imports import imports_no_torch
@@ -40,11 +41,11 @@ def check_task(
     Returns the graph's state. Raises AssertionError naming what is not kept, or what `apply` raises.
 
     Checked: its class states metrics and imports no torch; labels and outputs are written to a run's folder and read
-    back as they were; every metric is a number within its range, the same whatever the order of the rows; bounds hold
-    the value, are wider the surer they are, and a model differs from itself by 0; answers that read nothing have the
-    outputs' form; outputs that are no numbers are found; the loss on the labels is that of the model's class, adds up
-    over parts of a batch, and moves when it is weighed by classes; the graph answers as torch does, and the same recipe
-    is found in the store the second time.
+    back as they were; every metric is a number within its range, the same whatever the order of the rows; `predict` and
+    `answers` give classes that there are, and `counts` a row each; bounds hold the value, are wider the surer they are,
+    and a model differs from itself by 0; answers that read nothing have the outputs' form; outputs that are no numbers
+    are found; the loss on the labels is that of the model's class, adds up over parts of a batch, and moves when it is
+    weighed by classes; the graph answers as torch does, and the same recipe is found in the store the second time.
 
     model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
     validation.jsonl. keys: of the recipe's `task`, in place of `text: text`, `label: label` and `max_length: 32`. work:
@@ -69,6 +70,8 @@ def _checked(model: Path, data: Path, work: Path, keys: dict[str, Any]) -> State
     base, candidate = _outputs(task, executed, "baseline", rows), _outputs(task, executed, "candidate", rows)
     labels = task.stack_labels(rows.labels)
     _written_and_read(task, labels, candidate)
+    _answers(task, candidate)
+    _counts(task, labels, candidate)
     for metric in task.known_metrics:
         _metric(task, metric, labels, base, candidate)
     _soundness(task, labels, candidate)
@@ -105,6 +108,33 @@ def _written_and_read(task: Task, labels: Values, outputs: Values) -> None:
     )
 
 
+def _answers(task: Task, outputs: Values) -> None:
+    """Hold `predict` and `answers` against the classes that there are."""
+    named = task.has_classes and bool(task.names)
+    numbers = np.asarray(task.predict(outputs))
+    if named and np.issubdtype(numbers.dtype, np.integer):
+        odd = sorted({*numbers.ravel().tolist()} - {IGNORED, *range(len(task.names))})
+        assert not odd, f"`predict` gives class {odd[0]}, and there are classes 0 to {len(task.names) - 1}"
+    told = task.answers(outputs)
+    assert len(told) == len(outputs), f"`answers` has {len(told)} answers for {len(outputs)} rows"
+    for answer, share in told:
+        for name in answer if isinstance(answer, tuple) else (answer,):
+            assert not named or name in task.names, (
+                f"`answers` gives {name!r}, and the classes are {', '.join(task.names)}"
+            )
+        assert share is None or 0 <= share <= 1, f"`answers` gives a probability of {share!r}"
+
+
+def _counts(task: Task, labels: Values, outputs: Values) -> None:
+    if isinstance(task, CountedTask):
+        units = len(set(task.documents(labels.tolist()))) or len(labels)
+        for metric in task.known_metrics:
+            shape = np.shape(task.counts(metric, labels, outputs))
+            assert len(shape) == 2 and shape[0] == units, (
+                f"`counts` of {metric} has shape {shape}, and must have a row for each of {units}"
+            )
+
+
 def _metric(task: Task, metric: str, labels: Values, base: Values, candidate: Values) -> None:
     low, high = task.ranges.get(metric, (0.0, 1.0))
     value, before = (task.measure(metric, labels, x) for x in (candidate, base))
@@ -131,7 +161,9 @@ def _metric(task: Task, metric: str, labels: Values, base: Values, candidate: Va
         )
         widths.append(found.high - found.low)
     assert widths[0] <= widths[1], f"bounds of {metric} are narrower with more confidence"
-    for name, answers in task.trivial(labels, candidate).items():
+    trivial = task.trivial(labels, candidate)
+    assert trivial, "`trivial` has no answers that read nothing"
+    for name, answers in trivial.items():
         assert answers.shape[0] == len(labels) and answers.shape[1:] == candidate.shape[1:], (
             f"'{name}' has not the outputs' form"
         )

@@ -9,8 +9,12 @@ import pytest
 from helpers import tiny_task
 
 from edgeopt.spec.recipe import TaskSpec
+from edgeopt.spec.tasks import TASKS
 from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks import Task, task_of
+from edgeopt.tasks.regression import Regression
+from edgeopt.testing.tasks import _answers as check_answers
+from edgeopt.testing.tasks import _counts as check_counts
 
 AT = Place("texts[0]")
 
@@ -25,6 +29,41 @@ def test_classes_go_by_their_names_with_their_probability() -> None:
         ("yes", pytest.approx(0.75)),
     ]
     assert task("multiple-choice", ("A", "B"), choices="choices").answers(np.array([[0.0, 9.0]]))[0][0] == "B"
+
+
+class Ordered(Regression):
+    has_classes = True
+
+    def predict(self, outputs: Any) -> Any:
+        return (outputs > 0).sum(-1)
+
+
+def test_a_plugin_answers_with_the_names_of_its_classes() -> None:
+    with TASKS.holding("mine", Ordered):
+        made = task("mine", ("poor", "fair", "good"))
+    answers = Task.answers(made, np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]))
+    assert answers == [("good", None), ("poor", None), ("fair", None)]
+
+
+def test_check_task_finds_answers_and_counts_that_are_none() -> None:
+    outputs, labels = np.eye(3)[[0, 1, 2, 1]], np.array([0, 1, 2, 2])
+    made = task("text-classification", ("a", "b", "c"))
+    check_answers(made, outputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "predict", lambda outputs: outputs.argmax(-1) + 1)
+        with pytest.raises(AssertionError, match="`predict` gives class 3, and there are classes 0 to 2"):
+            check_answers(made, outputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "answers", lambda outputs: [(3, None)] * 4)
+        with pytest.raises(AssertionError, match="`answers` gives 3, and the classes are a, b, c"):
+            check_answers(made, outputs)
+    counted = task("token-classification", ("O", "B-X"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counted, "counts", lambda metric, labels, outputs: np.zeros((3, 2)))
+        with pytest.raises(
+            AssertionError, match=r"`counts` of \w+ has shape \(3, 2\), and must have a row for each of 4"
+        ):
+            check_counts(counted, labels, outputs)
 
 
 def test_scores_tags_and_texts_have_none() -> None:

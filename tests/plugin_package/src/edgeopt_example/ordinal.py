@@ -87,7 +87,7 @@ class OrdinalRegression(CountedTask):
 
     def counts(self, metric: str, labels: Values, outputs: Values) -> Values:
         size = len(self.names)
-        return np.eye(size * size)[labels.astype(int) * size + self.predict(outputs)]
+        return np.asarray(np.eye(size * size)[labels.astype(int) * size + self.predict(outputs)])
 
     def value(self, metric: str, counts: Values) -> Values:
         size = len(self.names)

@@ -43,7 +43,8 @@ class RoundWeights(Transform[RoundParams]):
         model = load_model(state.folder)
         with torch.no_grad():
             for _, layer in prunable(model):
-                layer.weight.copy_(rounded(layer.weight, params.bits))
+                weight: Any = layer.weight
+                weight.copy_(rounded(weight, params.bits))
         save_model(model, context.output)
         copy_tokenizer(state.folder, context.output)
 
