@@ -65,8 +65,8 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
                 d.metric,
                 f"{base.metrics[d.metric]:.4f}",
                 f"{candidate.metrics[d.metric]:.4f}",
-                f"{d.delta:+.4f}",
-                f"{d.low:+.4f} to {d.high:+.4f}",
+                f"{d.delta:+z.4f}",
+                f"{d.low:+z.4f} to {d.high:+z.4f}",
             )
         )
     rows.append(

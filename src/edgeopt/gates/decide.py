@@ -142,7 +142,7 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
         )
     drop = _drop(difference, scale)
     verdict = _judge(drop, lambda v: v <= bound, smaller_is_better=True)
-    reason = f"{shown}; drop {drop.value:+.4f}, at most {drop.high:+.4f} with {sure(spec.confidence)} confidence"
+    reason = f"{shown}; drop {drop.value:+z.4f}, at most {drop.high:+z.4f} with {sure(spec.confidence)} confidence"
     needed, open = None, ""
     if verdict == "inconclusive":
         more = evidence.task.more_rows(
@@ -203,7 +203,7 @@ def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: 
     base, candidate = (task.measure(spec.metric, evidence.labels[rows], x[rows]) for x in outputs[1:])
     reason = (
         f"of {found.slices} slices {found.slice} drops most: {spec.metric} {base:.4f} → {candidate:.4f} on "
-        f"{len(rows)} rows; drop {found.drop.value:+.4f}, that of every slice at most {found.drop.high:+.4f} with "
+        f"{len(rows)} rows; drop {found.drop.value:+z.4f}, that of every slice at most {found.drop.high:+z.4f} with "
         f"{sure(spec.confidence)} confidence"
     )
     needed, open = _open_slice(spec, verdict, evidence, found, bound)

@@ -61,12 +61,12 @@ def _drifts(latency: Sequence[Measured]) -> list[str]:
         alone = drift(m.samples, None, m.openings)
         if drifted(alone):
             notes.append(
-                f"{place}: the latency of {m.subject} changed by {alone.value - 1:+.0%} from the first half of the "
+                f"{place}: the latency of {m.subject} changed by {alone.value - 1:+z.0%} from the first half of the "
                 "rounds to the second."
             )
         if m is not base and drifted(change := drift(m.samples, base.samples, m.openings)):
             notes.append(
-                f"{place}: the ratio of {m.subject} to the baseline drifted by {change.value - 1:+.0%}: gates on it "
+                f"{place}: the ratio of {m.subject} to the baseline drifted by {change.value - 1:+z.0%}: gates on it "
                 "have wider bounds."
             )
     return notes

@@ -76,7 +76,7 @@ def process(spec: GateSpec, baseline: Subject, candidate: Subject, latency: list
     if bounds is None:
         value = new / old if kind == "max_ratio" else new / scale
         bounds = Bounds(value, value, value)
-    shown = f"{old / scale:.1f} → {new / scale:.1f} {unit}"
+    shown = f"{_short(old / scale)} → {_short(new / scale)} {unit}"
     timed = next((m for m in latency if spec.target in (None, m.target)), None)
     if kind == "max_ms" and (why := elsewhere(timed.named, timed.processor) if timed else "no target was measured"):
         return Decided(bounds, "inconclusive", f"{shown}; {why}")
@@ -88,6 +88,11 @@ def process(spec: GateSpec, baseline: Subject, candidate: Subject, latency: list
             "quieter machine"
         )
     return Decided(bounds, verdict, shown)
+
+
+def _short(value: float) -> str:
+    """One digit behind the point, and of what is small three digits in all."""
+    return f"{value:.1f}" if value >= 10 else f"{value:#.3g}"
 
 
 def _figure(subject: Subject, metric: str) -> float | None:
@@ -159,7 +164,7 @@ def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
         doubts.append((f"{queries} queries: {percentile} needs {needed}", "raise the target's queries and max_seconds"))
     for what, change in _drifts(kind, base, candidate).items():
         bounds = wider(bounds, change)
-        drifting = f"{what} drifted by {change.value - 1:+.0%} from the first half to the second"
+        drifting = f"{what} drifted by {change.value - 1:+z.0%} from the first half to the second"
         doubts.append((drifting, "measure again on a quieter machine, or raise max_seconds"))
     if why := "; ".join(candidate.unfit) or (kind == "max_ms" and elsewhere(candidate.named, candidate.processor)):
         return Decided(bounds, "inconclusive", f"{shown}; {why}", place)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from edgeopt.recipe.yaml import MAX_DEPTH, Document, parse
 from edgeopt.support.errors import Issue, Path_, Place, bad_input
+from edgeopt.support.words import a
 
 #: Where the file's name would stand in messages, in the lock and in the report.
 NAME = "<dict>"
@@ -67,7 +68,7 @@ def _plain(document: Document, value: object, at: Path_) -> object:
     document.issues.append(
         Issue(
             "E102",
-            f"a {type(value).__name__} has no place in a recipe",
+            f"{a(type(value).__name__)} has no place in a recipe",
             place,
             "give text, a number, true or false, a list or a mapping",
         )

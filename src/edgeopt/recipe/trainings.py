@@ -9,7 +9,7 @@ from edgeopt.recipe.problems import dotted
 from edgeopt.recipe.yaml import Document
 from edgeopt.spec.recipe import TaskSpec, Training
 from edgeopt.support.errors import Issue, Path_
-from edgeopt.support.words import closest
+from edgeopt.support.words import a, closest
 from edgeopt.tasks import task_type
 
 #: path below the training's keys, message, help
@@ -39,10 +39,10 @@ def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _F
     given = params.class_weights
     if not task_type(task.type).has_classes:
         found: _Found = (
-            [(("class_weights",), f"a {task.type} has no classes", "take the key out")] if given is not None else []
+            [(("class_weights",), f"{a(task.type)} has no classes", "take the key out")] if given is not None else []
         )
         return found + (
-            [(("label_smoothing",), f"a {task.type} has no classes", "take the key out")]
+            [(("label_smoothing",), f"{a(task.type)} has no classes", "take the key out")]
             if params.label_smoothing
             else []
         )

@@ -21,15 +21,15 @@ def _signed(text: str) -> str:
 
 def metric(value: float | None) -> str:
     """A metric, to four digits."""
-    return ABSENT if value is None else _signed(f"{value:.4f}")
+    return ABSENT if value is None else _signed(f"{value:z.4f}")
 
 
 def points(name: str, value: float, *, sign: bool = True) -> str:
     """A difference of metric `name`: in points (hundredths) for a score, in its own unit for an error."""
     plus = "+" if sign else ""
     if name in ERRORS:
-        return _signed(f"{value:{plus}.4f}")
-    return _signed(f"{value * 100:{plus}.2f}")
+        return _signed(f"{value:{plus}z.4f}")
+    return _signed(f"{value * 100:{plus}z.2f}")
 
 
 def points_unit(name: str) -> str:

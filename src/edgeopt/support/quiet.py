@@ -52,8 +52,15 @@ def quiet_libraries() -> None:
 @shared
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Within, libraries that were imported before, and read no variables any more, are as quiet as the others."""
+    """Within, libraries that were imported before, and read no variables any more, are as quiet as the others.
+
+    What they warn of goes to the log and fails nothing, whoever has asked for errors in place of warnings (`python -W
+    error`): a step would fail because a library calls what is deprecated.
+    """
     with ExitStack() as after:
+        after.enter_context(warnings.catch_warnings())
+        if any(action == "error" for action, *_ in warnings.filters):
+            warnings.filterwarnings("default", module="(?!edgeopt)")
         if transformers := sys.modules.get("transformers"):
             logger = logging.getLogger("transformers")
             after.callback(logger.setLevel, logger.level)

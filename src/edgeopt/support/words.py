@@ -28,6 +28,11 @@ def first_line(error: BaseException) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
+def a(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[:1] in 'aeiouAEIOU' else 'a'} {noun}"
+
+
 def as_share(key: str, points: float) -> str:
     """What to write for a bound that was given in points of a hundred."""
     return f"metrics are shares: for {points:g} points write `{key}: {points / 100:g}`"

@@ -14,6 +14,7 @@ from edgeopt.spec.recipe import ModelSpec
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.errors import InputError
+from edgeopt.support.words import a
 from edgeopt.testing.build import build, steps_towards
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
     for field, holder, name, kind in parts:
         found = None if holder is None else part(holder, str(name))
         if not isinstance(found, kind):
-            what = "not there" if found is None else f"a {type(found).__name__} and no {kind.__name__}"
+            what = "not there" if found is None else f"{a(type(found).__name__)} and no {kind.__name__}"
             yield f"{field}: {name} is {what}"
     if not any(isinstance(part(whole, name), nn.Linear) for name in anatomy.readers):
         yield f"readers: none of {', '.join(anatomy.readers)} is there"
