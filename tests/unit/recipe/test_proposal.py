@@ -288,6 +288,20 @@ def test_a_checkpoint_says_what_it_was_trained_for(tmp_path: Path, config: Row, 
     assert task_by_head(ModelSource("m", None, tmp_path, True)) == task
 
 
+def test_a_head_that_scores_is_for_labels_that_are_numbers(tmp_path: Path) -> None:
+    for name, label in (("numbers", "{}"), ("words", "class {}")):
+        write(tmp_path / f"{name}.csv", [{"text": t, "label": label.format(i % 2)} for i, t in enumerate(texts(60))])
+    with patch("edgeopt.recipe.proposal.sizes.task_by_head", return_value="text-regression"):
+        assert "text-regression, guessed: the model's trained head is for it" in init(tmp_path, "numbers.csv").out
+        assert "text-classification, guessed" in init(tmp_path, "words.csv", "--out", "b.yaml").out
+
+
+def test_no_number_of_rows_certifies_no_drop_at_all(tmp_path: Path) -> None:
+    write(tmp_path / "r.csv", reviews())
+    assert proposed(tmp_path, "r.csv", "--max-drop", "0")["gates"][0] == {"metric": "accuracy", "max_drop": 0}
+    assert "no number of rows can certify 0" in (tmp_path / "recipe.yaml").read_text().replace("\n  # ", " ")
+
+
 def test_what_rows_can_certify_is_what_the_gates_bounds_say() -> None:
     task = task_of(
         TaskSpec.model_validate({"type": "text-classification", "dataset": {"path": "x"}, "text": "t"}), "ab"

@@ -135,8 +135,9 @@ class _Maker:
         name = asked.model or self.ask("Model: a folder, or an id of the hub", guess)
         source = sizes.source_of(name, self.folder)
         by_head = sizes.task_by_head(source)
-        scalar = {by_head, by_label} <= {columns.task_for("classes"), columns.task_for("scores")}
-        if asked.task is None and by_head and scalar:
+        numbers = columns.kind_of(columns.values(self.table, self.label)) == "number"
+        one = {by_head, by_label} <= {columns.task_for("classes"), columns.task_for("scores")}
+        if asked.task is None and by_head and one and (numbers or not task_type(by_head).scores):
             kind, why = by_head, "the model's trained head is for it"
         guessed, kind = kind, kind if asked.task else _known(self.ask("Task", kind))
         if asked.task or kind != guessed:
@@ -268,7 +269,11 @@ class _Maker:
         drop = self._drop(margin, metric)
         if drop is not None and (margin is None or drop < margin):
             needed = certain.needed.get(drop)
-            said += f"; {drop:g} takes {f'about {rounded(needed):,} rows' if needed else 'more rows than there are'}"
+            said += (
+                f"; {drop:g} takes about {rounded(needed):,} rows"
+                if needed
+                else f"; no number of rows can certify {drop:g}"
+            )
         self.say("gates", said)
         gates: list[dict[str, Any]] = []
         if drop is None:
