@@ -54,7 +54,7 @@ def load(source: Path | Given, overrides: Sequence[str] = (), cell: str | None =
     document, path = read_document(source, overrides), path_of(source)
     if document.data.get("matrix") is None:
         if cell is not None:
-            raise bad_input("E121", f"there is no cell '{cell}': the recipe has no matrix", help="leave --cell out")
+            raise bad_input("E121", f"there is no cell '{cell}': the recipe has no matrix", help="name no cell")
         return checked(document, path, overrides)
     before = len(document.issues)
     head, wrong = head_of(document)
