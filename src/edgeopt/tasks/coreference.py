@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import count
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -53,14 +55,19 @@ class Coreference(CountedTask, Classification):
     def query_texts(self) -> int:
         return 2
 
+    @cached_property
+    def _rows_read(self) -> count[int]:
+        """Numbers of the rows of the data: those of a JSON list on one line all have one place."""
+        return count()
+
     def read_all(self, row: columns.Cells, place: Place) -> list[columns.Raw]:
-        (column,), spec = self.spec.columns, self.spec.pairing
+        (column,), spec, number = self.spec.columns, self.spec.pairing, next(self._rows_read)
         columns.require(row, (column,), place)
         found: list[columns.Raw] = []
         for part, (sentences, mentions) in enumerate(read_document(row[column], column, place)):
             texts = [marked(sentences[m.sentence], m, spec.context) for m in mentions]
             for later, earlier in pairs(mentions, spec):
-                label = (part, later, earlier, mentions[later].entity, mentions[earlier].entity)
+                label = ((number, part), later, earlier, mentions[later].entity, mentions[earlier].entity)
                 found.append(((texts[earlier], texts[later]), label, place))
         return found
 
@@ -89,8 +96,8 @@ class Coreference(CountedTask, Classification):
     def labels(self, rows: Sequence[columns.Raw]) -> tuple[tuple[int, ...], ...]:
         numbers: dict[Any, int] = {}
         return tuple(
-            (int(later == earlier), numbers.setdefault((place, part), len(numbers)), *mentions, later, earlier)
-            for _, (part, *mentions, later, earlier), place in rows
+            (int(later == earlier), numbers.setdefault((place, document), len(numbers)), *mentions, later, earlier)
+            for _, (document, *mentions, later, earlier), place in rows
         )
 
     def documents(self, labels: Sequence[Any]) -> tuple[int, ...]:

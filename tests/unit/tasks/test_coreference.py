@@ -150,6 +150,19 @@ def test_a_row_is_two_marked_sentences_and_knows_its_clusters(tmp_path: Path) ->
         task.classes(rows[4:], None)
 
 
+def test_documents_of_one_line_are_documents(tmp_path: Path) -> None:
+    """A JSON list may stand on one line, where every row has the same place."""
+    for name, end in (("a.json", ", "), ("b.json", ",\n")):
+        (tmp_path / name).write_text("[" + end.join(json.dumps({"sentences": d}) for d in (FIRST, SECOND, FIRST)) + "]")
+    splits = [
+        load_data(
+            spec(dataset={"data_files": {"train": name, "validation": name}}, pairs={"max_antecedents": 1}), tmp_path
+        ).report
+        for name in ("a.json", "b.json")
+    ]
+    assert splits[0] == splits[1] and set(splits[0].documents) == {0, 1, 2}
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
