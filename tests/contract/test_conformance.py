@@ -168,6 +168,56 @@ def test_check_transform_finds_what_a_seed_decides(tiny_model: Path, tiny_data: 
         check_transform(Dicer(), {}, model=tiny_model, data=tiny_data, work=work)
 
 
+class Untidy(Dicer):
+    """Does what it says, and more."""
+
+    name = "test.untidy"
+    seeded = True
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        super().apply(state, params, context)
+        (context.output.parent / "stray").write_text("x")
+
+
+class Scribbler(Untidy):
+    name = "test.scribbler"
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        Dicer.apply(self, state, params, context)
+        (state.folder / "note").write_text("x")
+
+
+class Uncertain(Dicer):
+    name = "test.uncertain"
+    seeded = True
+
+    def observe(self, before: State, after: Path, params: StepParams) -> dict[str, Any]:
+        return {"share": float("nan")}
+
+
+class Failing(Dicer):
+    name = "test.failing"
+
+    def apply(self, state: State, params: StepParams, context: StepContext) -> None:
+        raise ValueError("boom")
+
+
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [
+        (Untidy(), "stray was written beside `context.output`"),
+        (Scribbler(), "note was written by a later step"),
+        (Uncertain(), "a figure is no number"),
+        (Failing(), "boom"),
+    ],
+)
+def test_check_transform_finds_what_is_written_elsewhere_and_raises_assertions(
+    transform: Any, said: str, tiny_model: Path, tiny_data: Path, work: Path
+) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check_transform(transform, {}, model=tiny_model, data=tiny_data, work=work)
+
+
 @pytest.mark.parametrize(
     ("transform", "code", "words"),
     [

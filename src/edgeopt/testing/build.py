@@ -54,6 +54,12 @@ def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
     ]
 
 
+def prefix_step() -> StepSpec:
+    """A short prefix tuning, which not every family of models takes."""
+    params = {"max_steps": 2, "batch_size": 4, "virtual_tokens": 2, "learning_rate": 1e-2}
+    return step(registry.get("adapter.prefix"), params, "prefix")
+
+
 def build(
     steps: Sequence[StepSpec],
     *,

@@ -14,8 +14,9 @@ from edgeopt.spec.recipe import ModelSpec
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.errors import InputError
-from edgeopt.support.words import a
-from edgeopt.testing.build import build, steps_towards
+from edgeopt.support.words import a, first_line
+from edgeopt.testing.build import build, prefix_step, steps_towards
+from edgeopt.testing.failing import failing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 _CLOSE = 1e-4
 
 
+@failing
 def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> State:
     """Look for every part of the anatomy in a small model of the family, cut it, and take it from fine-tuning to int8.
 
-    Returns the last state. Raises AssertionError naming the part that is not there, or what `apply` raises.
+    Returns the last state. Raises AssertionError naming the part that is not there.
 
     Checked: every name leads to what it should (linears, norms, tables), and the config states the sizes that the
     weights have; a text of the longest length is answered, and a longer one is not; heads, neurons, hidden dimensions
-    and blocks that are cut leave what masking them leaves; the model is trained, pruned to zeros, exported and
-    quantized, and agrees with torch.
+    and blocks that are cut leave what masking them leaves; prefix tuning works where `takes_prefix` says so; the model
+    is trained, pruned to zeros, exported and quantized, and agrees with torch.
 
     model: a folder with config.json, model.safetensors and tokenizer of a bare encoder of the family, with two layers
     or more of two heads or more. data: a folder with train.jsonl and validation.jsonl, columns `text` and `label`.
@@ -49,9 +51,18 @@ def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> St
             raise AssertionError(f"the anatomy of {model_type} is not that of its models: {'; '.join(missing)}")
         _longest(whole, source.positions, whole.config.vocab_size)
         _cut_is_masked(whole)
+        if anatomy.takes_prefix:
+            _takes_prefix(model, data, work)
         return build(
             steps_towards(frozenset({Fact.SPARSE, Fact.INT8})), model=model, data=data, store=work / "store"
         ).final("candidate")
+
+
+def _takes_prefix(model: Path, data: Path, work: Path) -> None:
+    try:
+        build([prefix_step()], model=model, data=data, store=work / "store")
+    except Exception as error:
+        raise AssertionError(f"`takes_prefix` is not true of the family: {first_line(error)}") from error
 
 
 def _classifier(folder: Path) -> PreTrainedModel:

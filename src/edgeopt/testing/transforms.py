@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,33 @@ from edgeopt.run.execute import Done, Executed
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step.transform import AnyTransform, StepContext
 from edgeopt.store.facts import Fact
-from edgeopt.store.store import State, Store
+from edgeopt.store.store import MANIFEST, State, Store
+from edgeopt.support.declared import check_declared
 from edgeopt.support.files import file_digest
 from edgeopt.support.progress import Progress
 from edgeopt.testing.build import TASK, build, step, steps_towards
+from edgeopt.testing.failing import failing
 from edgeopt.testing.imports import imports_no_torch
 
 OTHER_SEED = 271828
 
 
+@failing
 def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: Path, data: Path, work: Path) -> State:
     """Run the transform behind the steps that its contract requires, on a small model and rows of yours.
 
-    Returns the state it made. Raises AssertionError naming what is not kept, or what `apply` raises.
+    Returns the state it made. Raises AssertionError naming what is not kept.
 
     Checked: parameters refuse unknown keys; its module imports no torch; the facts it declares are observed in its
-    files; the input state is untouched; the same key gives the same bytes in another store; a second run reuses the
-    state; with `seeded = False` another seed gives the same bytes; the result can be exported and agrees with torch
-    (where it is a torch state).
+    files; the input state is untouched, and nothing is written but into `context.output`; figures are numbers; the same
+    key gives the same bytes in another store; a second run reuses the state; with `seeded = False` another seed gives
+    the same bytes; the result can be exported and agrees with torch (where it is a torch state).
 
     model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
     validation.jsonl, columns `text` and `label`. work: an empty folder.
     """
     _refuses_unknown_keys(transform, params)
+    check_declared(transform)
     imports_no_torch(type(transform).__module__)
     before = steps_towards(transform.contract.requires)
     under_test = step(transform, params, "under-test")
@@ -53,6 +58,9 @@ def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: P
         assert damaged is None, (
             f"step '{each.step.id}' no longer has the files it had: {damaged} was changed by a later step"
         )
+        _nothing_beside(each.state, each.step.id)
+    _wrote_where_it_may(opened)
+    _finite(made)
     again = build(steps, model=model, data=data, store=work / "a")
     assert all(d.cached for d in again.chains["candidate"]), "the same recipe was built twice: the key is not stable"
     # what it was given is the same to the byte, and what it kept to be quicker is gone
@@ -64,6 +72,24 @@ def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: P
     if not transform.seeded:
         _draws_nothing(done["under-test"], _input_of(first, "under-test"), first, work / "drawn")
     return made
+
+
+def _nothing_beside(state: State, id: str) -> None:
+    found = {path.relative_to(state.folder).as_posix() for path in state.folder.rglob("*") if path.is_file()}
+    more = sorted(found - {*state.files, MANIFEST})
+    assert not more, f"step '{id}' has a file that it had not: {more[0]} was written by a later step"
+
+
+def _wrote_where_it_may(store: Store) -> None:
+    left = sorted(path.name for path in (store.root / "building").iterdir())
+    assert not left, f"{left[0]} was written beside `context.output`"
+
+
+def _finite(state: State) -> None:
+    try:
+        json.dumps(state.figures, allow_nan=False)
+    except ValueError:
+        raise AssertionError(f"a figure is no number: {state.figures}") from None
 
 
 def _input_of(executed: Executed, step_id: str) -> State:
