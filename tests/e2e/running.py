@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,3 +29,9 @@ def recipe_for(folder: Path, model: Path, data: Path, **changes: Any) -> Path:
     """Write a recipe over the fixtures `tiny_model` and `tiny_data`; `changes` replace its top-level keys."""
     given = {"task": tiny_task(data, max_length=32), "baseline": {"finetune": TRAINING}, "targets": [BRIEF], **changes}
     return tiny_recipe(folder, model={"id": str(model)}, **given)
+
+
+def apply_command(recipe: Path, folder: Path, *more: str, launcher: Sequence[str] = ()) -> list[str]:
+    """`edgeopt apply` as a process of its own, into folder/run with folder/store."""
+    places = ("--out", str(folder / "run"), "--store", str(folder / "store"))
+    return [sys.executable, *launcher, "-m", "edgeopt", "apply", str(recipe), *places, *more]

@@ -7,12 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from e2e.running import BRIEF, recipe_for
+from e2e.running import BRIEF, apply_command, recipe_for
 from helpers import tiny_task, write_rows
 from safetensors.numpy import load_file
 
@@ -38,18 +37,7 @@ LAUNCHERS = {
 
 
 def apply(recipe: Path, folder: Path, launcher: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        *launcher,
-        "-m",
-        "edgeopt",
-        "apply",
-        str(recipe),
-        "--out",
-        str(folder / "run"),
-        "--store",
-        str(folder / "store"),
-    ]
+    command = apply_command(recipe, folder, launcher=launcher)
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )

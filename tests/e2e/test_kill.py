@@ -6,35 +6,18 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from e2e.running import recipe_for
+from e2e.running import apply_command, recipe_for
 
 REPOSITORY = Path(__file__).parents[2]
 #: Moments at any time, and while measuring, of the twenty kills.
 KILLS, MEASURING = 12, 8
 #: Latency is not what is tested here, so it is measured as briefly as a target allows.
 BRIEF = "targets=[{name: brief, queries: 64, max_seconds: 5, sequence: [16]}]"
-
-
-def command(recipe: Path, folder: Path, *more: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "edgeopt",
-        "apply",
-        str(recipe),
-        "--out",
-        str(folder / "run"),
-        "--store",
-        str(folder / "store"),
-        "--quiet",
-        *more,
-    ]
 
 
 def digest(folder: Path) -> str:
@@ -97,7 +80,7 @@ def survives(recipe: Path, more: list[str], work: Path, kills: int, seed: int, m
     are of the first seconds in which it measures, and begin from that of the undisturbed run.
     """
     started = time.monotonic()
-    subprocess.run(command(recipe, work / "whole", *more), check=True, capture_output=True)
+    subprocess.run(apply_command(recipe, work / "whole", "--quiet", *more), check=True, capture_output=True)
     duration = time.monotonic() - started
     expected = digest(work / "whole")
     rng = random.Random(seed)
@@ -108,8 +91,8 @@ def survives(recipe: Path, more: list[str], work: Path, kills: int, seed: int, m
         folder = work / f"killed-{i}"
         if measured:
             shutil.copytree(work / "whole" / "store", folder / "store")
-        during = kill_after(moment, command(recipe, folder, *more), measuring=measured)
-        done = subprocess.run(command(recipe, folder, *more), capture_output=True, text=True)
+        during = kill_after(moment, apply_command(recipe, folder, "--quiet", *more), measuring=measured)
+        done = subprocess.run(apply_command(recipe, folder, "--quiet", *more), capture_output=True, text=True)
         assert done.returncode == 0, f"after a kill at {moment:.1f} s: {done.stderr}"
         assert digest(folder) == expected, f"killed at {moment:.1f} s: another model"
         assert not list((folder / "store" / "building").iterdir())

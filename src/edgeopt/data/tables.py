@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from edgeopt.data.lines import text_lines
 from edgeopt.support.errors import InputError, Place, bad_input
+from edgeopt.support.words import is_number
 
 #: What separates cells in files that are called csv.
 _DELIMITERS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'"}
@@ -57,9 +58,10 @@ def _quoted(path: Path) -> bool:
         return False
     taken: list[str] = []
     reader = csv.reader((taken.append(line) or line for line in text_lines(path)), delimiter="\t", strict=True)  # type: ignore[func-returns-value]
-    every = False
+    every = spans = False
     try:
         for number, cells in enumerate(reader):
+            spans = spans or len(taken) > 1
             source = "".join(taken).rstrip("\r\n")
             taken.clear()
             every = every or (number == 0 and source == _written(cells, csv.QUOTE_ALL))
@@ -67,7 +69,7 @@ def _quoted(path: Path) -> bool:
                 return False
     except csv.Error:
         return False
-    return every or _swallowed(path, "\t") is None
+    return every or not spans or _swallowed(path, "\t") is None
 
 
 def _written(cells: list[str], quoting: Literal[0, 1]) -> str:
@@ -183,12 +185,4 @@ def _alike(cells: list[str], seen: set[str]) -> bool:
     """Whether cells are values of a column that has those seen: the same, or numbers where they are many numbers."""
     if not cells or not all(cells):
         return False
-    return all(cell in seen for cell in cells) or (len(seen) > _FEW and all(map(_is_number, (*cells, *seen))))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return all(cell in seen for cell in cells) or (len(seen) > _FEW and all(map(is_number, (*cells, *seen))))

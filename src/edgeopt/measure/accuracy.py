@@ -17,12 +17,13 @@ from edgeopt.support import host
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task
 from edgeopt.tasks.answered import checked
+from edgeopt.tasks.base import Values
 from edgeopt.tasks.encode import Encoder
 
 
 def outputs_of(
     graph: Path, folder: Path, split: Split, task: Task, progress: Progress, title: str, options: Options = QUIET
-) -> np.ndarray[Any, np.dtype[Any]]:
+) -> Values:
     """The task's outputs by a graph in ONNX Runtime, as `answers_of` gives them. options: the session's.
 
     A thread for each processor answers rows by itself: on short texts that is quicker than all of them on one row, and
@@ -33,9 +34,7 @@ def outputs_of(
         return answers_of(query, folder, split, task, progress, title, at_once=host.cpus())
 
 
-def torch_outputs_of(
-    folder: Path, split: Split, task: Task, progress: Progress, title: str
-) -> tuple[np.ndarray[Any, np.dtype[Any]], str]:
+def torch_outputs_of(folder: Path, split: Split, task: Task, progress: Progress, title: str) -> tuple[Values, str]:
     """The task's outputs by the FP32 model that torch runs, on the GPU where there is one; and what ran it."""
     from edgeopt.measure.latency_worker import torch_opener
 
@@ -46,7 +45,7 @@ def torch_outputs_of(
 
 def answers_of(
     query: Query, folder: Path, split: Split, task: Task, progress: Progress, title: str, *, at_once: int = 1
-) -> np.ndarray[Any, np.dtype[Any]]:
+) -> Values:
     """The task's outputs for the rows of a split, the first axis is the rows. folder: where tokenizer.json is.
 
     One row a query and without padding, as a device serves them: the logits of a dynamically quantized graph depend on
@@ -64,7 +63,7 @@ def answers_of(
     return task.gather(out, features)
 
 
-def largest_difference(one: np.ndarray[Any, np.dtype[Any]], other: np.ndarray[Any, np.dtype[Any]]) -> float:
+def largest_difference(one: Values, other: Values) -> float:
     """Largest difference of a number in two models' outputs; infinite where one is not finite and the other another.
 
     What fills both up, behind a row's last word, is no number in either.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,19 @@ def subject_of(
     starts: Starts | None,
     like: Path | None = None,
     precision: Precision | None = None,
+    metrics: Mapping[str, float] | None = None,
 ) -> Subject:
     """A report's entry of one model, by its file.
 
     answered: its outputs on the rows that have these labels and how many seconds they took; without it there are no
     metrics, and without starts neither memory nor cold start. like: the graph whose weights the file holds, where it is
-    none itself.
+    none itself. metrics: those of the outputs, where they are measured already.
     """
     weights = weigh(like or file)
     outputs, seconds = answered or (np.empty(0), None)
     return Subject(
         artifact=shown,
-        metrics=task.metrics(labels, outputs) if answered else {},
+        metrics=dict(metrics or task.metrics(labels, outputs)) if answered else {},
         extra=task.extra_metrics(labels, outputs) if answered else {},
         inference_seconds=None if seconds is None else round(seconds, 3),
         size_bytes=size_of(file),

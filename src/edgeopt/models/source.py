@@ -16,7 +16,7 @@ from edgeopt.models.anatomy import FAMILIES, PAIR, family
 from edgeopt.models.output_names import as_in_rows, named_outputs
 from edgeopt.models.sizes import misfit
 from edgeopt.models.structure import FIELD, Structure, of_config
-from edgeopt.models.tokenizer import check_size, check_types, disagreement, read_tokenizer
+from edgeopt.models.tokenizer import as_shipped, check_size, check_types, disagreement, read_tokenizer
 from edgeopt.spec.recipe import ModelSpec
 from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.support.paths import expanded, is_there, looks_local, nearest, not_here
@@ -138,6 +138,15 @@ class ModelSource:
         if self.folder is None:
             return None
         return disagreement(read_tokenizer(self.folder, str(self.stacks[0].get("model_type"))), rows)
+
+    def tokenizer_as_shipped(self, *, reads_words: bool) -> str:
+        """What tokenizer.json of the model's first state will say. reads_words: whether rows are lists of words.
+
+        The model must be here. Raises InputError E311 where its tokenizer cannot be read.
+        """
+        assert self.folder is not None
+        found = read_tokenizer(self.folder, str(self.stacks[0].get("model_type")))
+        return as_shipped(found, words=reads_words and not self.has_trained_head)
 
     def shapes(self) -> dict[str, list[int]]:
         """The shape of every tensor of the safetensors files, by its name. Raises InputError E309, E310 or E315."""

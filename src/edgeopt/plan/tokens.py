@@ -5,9 +5,8 @@ from __future__ import annotations
 from edgeopt.data import TaskData
 from edgeopt.models.ship_tokenizer import COMPARED
 from edgeopt.models.source import ModelSource
-from edgeopt.models.tokenizer import as_shipped, read_tokenizer
 from edgeopt.spec.recipe import TaskSpec
-from edgeopt.tasks import Task, task_of
+from edgeopt.tasks import task_of
 from edgeopt.tasks.encode import Encoder, first_other
 
 
@@ -20,7 +19,7 @@ def read_otherwise(one: ModelSource, other: ModelSource, spec: TaskSpec, data: T
     if data is None or one.folder is None or other.folder is None:
         return None
     task = task_of(spec, data.label_names)
-    said = [_as_shipped(source, task) for source in (one, other)]
+    said = [source.tokenizer_as_shipped(reads_words=task.reads_words) for source in (one, other)]
     if said[0] == said[1]:
         return None
     encoders = [Encoder(f, spec.max_length, text) for f, text in zip((one.folder, other.folder), said, strict=True)]
@@ -30,10 +29,3 @@ def read_otherwise(one: ModelSource, other: ModelSource, spec: TaskSpec, data: T
         if row is not None:
             return f"row {row + 1} of {split.name}"
     return None
-
-
-def _as_shipped(source: ModelSource, task: Task) -> str:
-    """What tokenizer.json of the model's first state will say."""
-    assert source.folder is not None
-    found = read_tokenizer(source.folder, str(source.stacks[0].get("model_type")))
-    return as_shipped(found, words=task.reads_words and not source.has_trained_head)

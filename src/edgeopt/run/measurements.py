@@ -57,8 +57,8 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         for name, file in files.items()
     }
     labels = task.stack_labels(report.labels)
-    for outputs, _ in answers.values():
-        task.metrics(labels, outputs)  # fails before anything is timed where a plugin's task has a metric that is none
+    # fails before anything is timed where a plugin's task has a metric that is none
+    metrics = {name: task.metrics(labels, outputs) for name, (outputs, _) in answers.items()}
     latency = here.latencies(files, queries, recipe.targets)
     options = {m.subject: m.session for m in reversed(latency)}  # those of the first target
     files = {name: replace(file, settings=options[name]) for name, file in files.items()}
@@ -71,7 +71,9 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         starts = here.starts(files, queries)
 
     def figures(name: str, shown: str, like: Path | None = None, precision: Precision | None = None) -> Subject:
-        return subject_of(shown, files[name].path, task, labels, answers[name], starts[name], like, precision)
+        return subject_of(
+            shown, files[name].path, task, labels, answers[name], starts[name], like, precision, metrics[name]
+        )
 
     measured = [
         MeasuredExport(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from math import comb
-from typing import Any
 
 import numpy as np
 
-Values = np.ndarray[Any, np.dtype[Any]]
+from edgeopt.statistics.bounds import Values
+
 #: Bins of the calibration error, as in Guo et al. (2017).
 BINS = 15
 

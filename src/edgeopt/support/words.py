@@ -38,6 +38,15 @@ def as_share(key: str, points: float) -> str:
     return f"metrics are shares: for {points:g} points write `{key}: {points / 100:g}`"
 
 
+def is_number(text: str) -> bool:
+    """Whether Python reads the text as a number; nan is one."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_integer(name: str) -> bool:
     """Whether a name is a whole number, of at most 18 digits."""
     return re.fullmatch(r"-?[0-9]{1,18}", name) is not None

@@ -14,6 +14,7 @@ from pydantic import Field
 from edgeopt.models.anatomy import FAMILIES, Anatomy, family
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.bounds import Values as Values
 from edgeopt.statistics.metric_bounds import FEWEST_SCORES
 from edgeopt.statistics.power import scaled
 from edgeopt.support.errors import Place, bad_input, step_failed
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from edgeopt.tasks.split import Split
 
-Values = np.ndarray[Any, np.dtype[Any]]
 Texts = tuple[str, ...]
 Feed = dict[str, Values]
 Run = Callable[[Feed], Values]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from edgeopt.statistics.bounds import Values
 from edgeopt.statistics.metric_bounds import is_constant, margin_metric, moderate
 
-Values = np.ndarray[Any, np.dtype[Any]]
 Metric = Callable[[Values, Values, int], float]
 
 

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from filelock import FileLock
 
+from edgeopt.statistics.bounds import Values
 from edgeopt.support import host
 from edgeopt.support.progress import Progress
 from edgeopt.tasks.encode import Ids, length
 from edgeopt.training.distill_terms import flat, padded, real_tokens
 from edgeopt.training.teacher import Teacher
 
-_Values = np.ndarray[Any, np.dtype[Any]]
 _BATCH = 32
 LOGITS = "logits"
 
@@ -56,7 +56,7 @@ class Answers:
         self.load, self.rows, self.collate, self.items = load, rows, collate, items
         self.a_token, self.folder, self.progress = a_token, folder, progress
         self.seconds = 0.0
-        self._kept: dict[str, _Values] = {}
+        self._kept: dict[str, Values] = {}
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -64,7 +64,7 @@ class Answers:
         return self.load()
 
     @cached_property
-    def tokens(self) -> _Values:
+    def tokens(self) -> Values:
         """How many tokens each row has; of choices all together."""
         masks = [r["attention_mask"] for r in self.rows]
         return np.array([sum(map(sum, m)) if isinstance(m[0], list) else sum(m) for m in masks], dtype=np.int64)
@@ -126,7 +126,7 @@ class Answers:
             and kept.size == rows * self.items[item]
         )
 
-    def _starts(self, item: str) -> _Values:
+    def _starts(self, item: str) -> Values:
         counts = np.ones(len(self.rows), dtype=np.int64) if item == LOGITS and not self.a_token else self.tokens
         return np.concatenate([[0], np.cumsum(counts)])
 

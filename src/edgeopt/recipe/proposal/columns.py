@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from edgeopt.recipe.proposal.files import Table
-from edgeopt.support.words import is_integer
+from edgeopt.support.words import is_integer, is_number
 from edgeopt.tasks import Task, task_types
 from edgeopt.tasks.columns import SCALAR, require, value
 
@@ -173,10 +174,7 @@ def _numbered(names: set[str]) -> bool:
 
 
 def _is_number(cell: object) -> bool:
-    try:
-        return isinstance(cell, bool) or float(str(cell)) == float(str(cell))
-    except ValueError:
-        return False
+    return isinstance(cell, bool) or (is_number(str(cell)) and not math.isnan(float(str(cell))))
 
 
 def _words(cells: Iterable[object]) -> bool:

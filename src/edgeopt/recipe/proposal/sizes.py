@@ -11,7 +11,6 @@ import numpy as np
 
 from edgeopt.data import Split
 from edgeopt.models.source import ModelSource, find_model
-from edgeopt.models.tokenizer import as_shipped, read_tokenizer
 from edgeopt.recipe.proposal.files import relative
 from edgeopt.spec.recipe import ModelSpec
 from edgeopt.support.paths import expanded, is_there
@@ -80,8 +79,7 @@ def lengths(source: ModelSource, task: Task, split: Split) -> Lengths:
     if source.folder is None:
         found = [math.ceil(_TOKENS_A_WORD * sum(len(t.split()) for t in row)) + 2 for row in texts]
     else:
-        tokenizer = read_tokenizer(source.folder, str(source.stacks[0].get("model_type")))
-        text = as_shipped(tokenizer, words=task.reads_words and not source.has_trained_head)
+        text = source.tokenizer_as_shipped(reads_words=task.reads_words)
         found = [length(ids) for ids in task.encode(Encoder(source.folder, _LONGEST, text), texts).ids]
     usual = math.ceil(np.percentile(found, 99))
     most = min(source.positions or _MOST, _MOST)

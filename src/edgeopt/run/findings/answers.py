@@ -11,6 +11,7 @@ from edgeopt.gates.evidence import Evidence
 from edgeopt.results.model import Agreement, Flip, ScoreChange, ScoreChanges, Slice, Slices
 from edgeopt.spec.recipe import Diagnostics
 from edgeopt.statistics import agreement as of
+from edgeopt.statistics.bounds import Values
 
 _CHARACTERS = 300
 Texts = Sequence[tuple[str, ...]]
@@ -31,7 +32,7 @@ def agreement(evidence: Evidence, texts: Texts, asked: Diagnostics) -> Agreement
     )
     differ = int(np.sum(before != after))
 
-    def flips(rows: of.Values) -> list[Flip]:
+    def flips(rows: Values) -> list[Flip]:
         surest = rows[np.argsort(-candidate[rows].max(1), kind="stable")][: asked.flips]
         return [
             Flip(
