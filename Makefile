@@ -7,7 +7,7 @@ DEMO := build/quickstart
 # one place for pip's flags: no prompts, no nagging about pip itself
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: setup demo test test-slow test-browser test-interop test-runtimes check bench clean
+.PHONY: setup demo test test-slow test-browser test-interop test-runtimes check bench dist clean
 
 setup: $(STAMP)
 
@@ -60,5 +60,12 @@ bench: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m benchmarks.int8_speed
 	@$(BIN)/python -m benchmarks.training_loop
 
+# a source archive, and the wheel that is built from it; both are built apart, by packages of their own
+dist:
+	@test -x build/dist/bin/python || $(PYTHON) -m venv build/dist
+	@build/dist/bin/python -m pip --disable-pip-version-check --no-input install --quiet build
+	@rm -rf dist
+	@build/dist/bin/python -m build --outdir dist
+
 clean:
-	rm -rf build runs $(VENV)
+	rm -rf build dist runs $(VENV)

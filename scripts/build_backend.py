@@ -15,7 +15,11 @@ from typing import Any
 
 from setuptools import build_meta
 
-_NEEDED = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "src", "exporters", "scripts")
+_NEEDED = (
+    *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "MANIFEST.in"),
+    *("constraints.txt", "requirements-gate.txt"),
+    *("src", "exporters", "scripts", "recipes", "schema"),
+)
 
 
 def _writable(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.support.errors import install
+from edgeopt.support.installation import install
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(

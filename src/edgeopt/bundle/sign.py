@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.bundle.manifest import SIGNATURE
-from edgeopt.support.errors import bad_input, install
+from edgeopt.support.errors import bad_input
+from edgeopt.support.installation import install
 
 LENGTH = 64
 

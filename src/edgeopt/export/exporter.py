@@ -17,7 +17,7 @@ from edgeopt.export.session import Options
 from edgeopt.store.facts import Facts
 from edgeopt.store.store import State
 from edgeopt.support import host
-from edgeopt.support.errors import install
+from edgeopt.support.installation import install
 from edgeopt.support.registry import Registry, instance_of
 
 #: dynamic: not at all. buckets: to the next of 32, 64, 128, …. max_length: all to the same length. Where a query is

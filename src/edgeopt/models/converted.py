@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeopt.support import host
-from edgeopt.support.errors import InputError, Place, bad_input, install
+from edgeopt.support.errors import InputError, Place, bad_input
+from edgeopt.support.installation import install
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -16,7 +16,8 @@ from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
 from edgeopt.spec.recipe import AUTO, TaskSpec
 from edgeopt.support import host
-from edgeopt.support.errors import HEAVY, InputError, Issue, Place, bad_input, install
+from edgeopt.support.errors import HEAVY, InputError, Issue, Place, bad_input
+from edgeopt.support.installation import install
 from edgeopt.support.words import closest
 from edgeopt.tasks import task_of, task_type
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sysconfig
 from pathlib import Path
+
+from edgeopt.support.installation import shipped
 
 
 def recipes_folder() -> Path:
     """The folder that holds quickstart.yaml and targets/."""
-    checkout = Path(__file__).parents[3] / "recipes"
-    return checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "edgeopt" / "recipes"
+    return shipped("recipes")
 
 
 def recipe_files() -> dict[str, Path]:

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from edgeopt.support.installation import install
+
 Path_ = tuple[str | int, ...]
 
 
@@ -137,12 +139,6 @@ def step_failed(code: str, message: str, *, help: str | None = None) -> StepErro
 
 #: Dependencies that a machine which only gates does without, by the names that they are installed and imported by.
 HEAVY = ("torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "pyarrow", "scipy")
-
-
-def install(extra: str = "") -> str:
-    """How edgeopt is installed, with an extra: from its checkout, as it is on no package index."""
-    what = f"'.[{extra}]'" if extra else "."
-    return f"pip install {what} in the checkout of edgeopt"
 
 
 @contextmanager
