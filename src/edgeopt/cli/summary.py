@@ -104,6 +104,21 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
                 f"{s.low:.2f} to {s.high:.2f}",
             )
         )
+    from edgeopt.report.tables import by_length
+
+    base_qps = {(t.target, t.sequence): t.qps for t in report.throughput if t.subject == "baseline"}
+    for t in report.throughput:
+        if t.subject == "candidate" and t.ratio is not None:
+            length = "own lengths" if t.sequence == "task" else f"{t.sequence} tokens"
+            rows.append(
+                (
+                    f"queries a second {t.target}, {length}, batches of {t.batch}{by_length(t)}",
+                    f"{base_qps[t.target, t.sequence]:.4g}",
+                    f"{t.qps:.4g}",
+                    f"{t.ratio:.2f}× as many",
+                    f"{t.ratio_low:.2f} to {t.ratio_high:.2f}",
+                )
+            )
     return rows + [(name, old, new, change, bounds) for name, old, new, change, bounds in energy.figures(report)]
 
 

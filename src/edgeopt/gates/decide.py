@@ -45,8 +45,8 @@ EXIT_CODES: dict[Verdict, ExitCode] = {
 def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Gate:
     """Decide one gate. Values are in the unit of the bound: metric, MB, ms or a ratio."""
     kind, bound = spec.bound
-    if spec.metric.startswith("latency."):
-        found = latency_gates.latency(spec, evidence.latency)
+    if spec.timed:
+        found = latency_gates.timed(spec, evidence.latency)
         return _gate(spec, kind, bound, line, found.bounds, found.verdict, found.reason, **found.place)
     if spec.metric in ("size", "memory.peak", "start.cold"):
         found = latency_gates.process(spec, evidence.baseline, evidence.candidate, evidence.latency)

@@ -96,7 +96,7 @@ def gate_artifact(
     untold = list[str]()
     if against.file is not None and against.path is not None:
         untold = check_fits(against.file, against.path, asked, candidate, rows, task)
-    batch = max((target_of(spec, asked).batch for spec, _ in gates if spec.metric.startswith("latency")), default=1)
+    batch = max((target_of(spec, asked).batch for spec, _ in gates if spec.timed), default=1)
     candidate.check(task, rows, batch)
     if against.artifact is not None:
         against.artifact.check(task, rows, batch)
@@ -194,8 +194,8 @@ def _check_order(candidate: Artifact, baseline: Artifact) -> None:
 
 
 def _resolved(spec: GateSpec, asked: Request) -> GateSpec:
-    """A gate on latency, with the target and the length that it takes by default."""
-    if not spec.metric.startswith("latency"):
+    """A gate on what is timed, with the target and the length that it takes by default."""
+    if not spec.timed:
         return spec
     target = target_of(spec, asked)
     return spec.model_copy(update={"target": target.name, "sequence": spec.sequence or target.sequence[0]})
@@ -211,7 +211,7 @@ def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: A
             place,
             "give --against: the FP32 model's folder, or a file of `edgeopt baseline`",
         )
-    if not spec.metric.startswith("latency"):
+    if not spec.timed:
         return None
     if against.artifact is not None:
         if spec.against == "torch":
@@ -235,14 +235,14 @@ def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: A
 def _measured_there(spec: GateSpec, target: Target, against: Against) -> Measured | None:
     """The latency of a baseline file that a gate is against."""
     name = "baseline-torch" if spec.against == "torch" else "baseline"
-    wanted = (name, target.name, target.threads, target.batch, spec.sequence)
+    wanted = (name, target.name, target.threads, target.batch, target.order, spec.sequence)
     found = against.file.measured() if against.file else []
-    return next((m for m in found if (m.subject, m.target, m.threads, m.batch, m.sequence) == wanted), None)
+    return next((m for m in found if (m.subject, m.target, m.threads, m.batch, m.order, m.sequence) == wanted), None)
 
 
 def _of_machine(spec: GateSpec) -> bool:
     """Whether the gate is on what another machine would do differently."""
-    return spec.metric.startswith("latency") or spec.metric in ("memory.peak", "start.cold")
+    return spec.timed or spec.metric in ("memory.peak", "start.cold")
 
 
 def _apart(spec: GateSpec, against: Against) -> bool:
@@ -269,7 +269,7 @@ def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Ag
         f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 "
         "model's folder, so that both are measured here; or bound what this machine may take"
     )
-    more = {"sequence": spec.sequence, "against": spec.against} if spec.metric.startswith("latency") else {}
+    more = {"sequence": spec.sequence, "against": spec.against} if spec.timed else {}
     return Gate(
         metric=spec.metric,
         verdict="inconclusive",
@@ -307,11 +307,7 @@ class _Measuring:
         answered = (
             {name: self._answers(name) for name in self.models} if any(s.metric not in MEASURED for s in specs) else {}
         )
-        timed = [
-            (target_of(s, self.asked), s.sequence)
-            for s in specs
-            if s.metric.startswith("latency") and not _apart(s, self.against)
-        ]
+        timed = [(target_of(s, self.asked), s.sequence) for s in specs if s.timed and not _apart(s, self.against)]
         features = self._features(specs)
         queries = features.ids
         latency = self._latency(timed, queries, max_seconds)
@@ -361,7 +357,7 @@ class _Measuring:
         Raises InputError E208 where they are timed and the candidate's own tokenizer makes others.
         """
         first = self.models.get("baseline", self.candidate).folder
-        timed = any(s.metric.startswith("latency") or s.metric in ("memory.peak", "start.cold") for s in specs)
+        timed = any(s.timed or s.metric in ("memory.peak", "start.cold") for s in specs)
         others = {"candidate": self.candidate.folder} if timed and self.against.artifact else {}
         return same_queries(self.task, self.rows, first, others, _OTHER_TOKENS)
 

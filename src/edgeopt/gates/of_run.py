@@ -55,7 +55,7 @@ def regate(run: Run, asked: Request, own: Request) -> Decisions:
     ]
     if issues:
         raise InputError(issues)
-    if any(spec.metric.startswith("latency") for spec, _ in gates):
+    if any(spec.timed for spec, _ in gates):
         _check_times(run, evidence)
     for metric in {spec.metric for spec, _ in gates} - {*MEASURED}:
         _check_metric(metric, evidence, run.folder)
@@ -102,12 +102,11 @@ def _aimed(spec: GateSpec, asked: Request) -> GateSpec:
 
     The run's own first ones may be others.
     """
-    if not spec.metric.startswith("latency") and spec.bound[0] != "max_ms":
+    if not spec.timed and not spec.of_device:
         return spec
     target = target_of(spec, asked)
-    timed = spec.metric.startswith("latency")
     return spec.model_copy(
-        update={"target": target.name, "sequence": spec.sequence or target.sequence[0] if timed else spec.sequence}
+        update={"target": target.name, "sequence": spec.sequence or target.sequence[0] if spec.timed else spec.sequence}
     )
 
 
@@ -168,7 +167,7 @@ def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Request
         return None if spec.metric in report.candidate.metrics else spec.metric
     if spec.target is not None and (other := _other_target(spec, asked, own)):
         return other
-    if not spec.metric.startswith("latency"):
+    if not spec.timed:
         return None
     found = [m for m in report.latency if spec.target in (None, m.target)]
     if not found:

@@ -1,4 +1,4 @@
-"""Gates on what was timed or weighed: latency, cold start, memory and size.
+"""Gates on what was timed or weighed: latency, throughput, cold start, memory and size.
 
 Besides the bounds of the measurement, a verdict needs that it can be believed. What makes it doubtful, too few queries
 for the percentile or a drift, moves the bounds as far out as the value may be at worst: a bound of the gate that is
@@ -29,6 +29,7 @@ from edgeopt.statistics.latency_bounds import (
     order_bounds,
     ratio_bounds,
     t_quantile,
+    typical,
     wider,
 )
 from edgeopt.statistics.latency_bounds import percentile_bounds as bounds_of
@@ -36,7 +37,8 @@ from edgeopt.statistics.latency_bounds import percentile_bounds as bounds_of
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
 #: Queries below which a percentile says nothing: MLPerf inference rules, early stopping. With fewer, more than one
 #: slower query is not to be expected with 99 % confidence. For p50 that would be 11; 64 leave each opening some.
-MIN_QUERIES = {"p50": 64, "p90": 64, "p99": 662}
+#: A throughput is of all batches together: two of each of ten openings.
+MIN_QUERIES = {"p50": 64, "p90": 64, "p99": 662, "qps": 20}
 #: By how much all openings of a file may be quicker or slower together, where too few queries tell
 #: (benchmarks/results/latency_honesty.md has some percent).
 _UNSEEN = 1.25
@@ -45,6 +47,8 @@ _FEW_STARTS = 9
 #: By what share a value may be beside its bound and be it: a logarithm and back is no further off.
 _ROUNDING = 1e-9
 _SMALLER = ("max_ms", "max_mb", "max_ratio")
+#: Bounds on what is timed that look at the candidate alone.
+_ALONE = ("max_ms", "min")
 _MOST = 100_000
 _ONE_TIME = (
     "the baseline was measured in one sitting, at another time, and nothing says what differs between times: measure "
@@ -131,62 +135,82 @@ def _of_few(bounds: Bounds, samples: Sequence[Values], confidence: float) -> Bou
     return Bounds(bounds.value, min(bounds.low, bounds.value / far), max(bounds.high, bounds.value * far))
 
 
-def latency(spec: GateSpec, measured: list[Measured]) -> Decided:
-    """Decide a gate on a percentile of latency, in ms or as a ratio to the baseline's on the same target and length."""
+def timed(spec: GateSpec, measured: list[Measured]) -> Decided:
+    """Decide a gate on a percentile of latency, or on queries a second, which the mean latency of a batch is made into.
+
+    It is in its own unit, or as a ratio to the baseline's on the same target and length.
+    """
     kind, bound = spec.bound
-    percentile = spec.metric.partition(".")[2]
+    figure = spec.metric.partition(".")[2]
     target = spec.target or measured[0].target
     sequence = spec.sequence or next(m.sequence for m in measured if m.target == target)
     found = {m.subject: m for m in measured if m.target == target and m.sequence == sequence}
     base, candidate = found["baseline-torch" if spec.against == "torch" else "baseline"], found["candidate"]
     place = {"target": target, "sequence": sequence, "against": spec.against}
-    q, compared = (
-        PERCENTILES[percentile],
-        {"max_ms": [candidate], "max_ratio": [candidate, base], "min_speedup": [base, candidate]}[kind],
-    )
+    q = PERCENTILES.get(figure)
+    compared = [candidate] if kind in _ALONE else [candidate, base] if kind == "max_ratio" else [base, candidate]
     if broken := next((b for m in compared if (b := _broken(m))), None):
         return Decided(None, "fail", broken, place)
-    queries, needed = min(len(m.samples) for m in compared), MIN_QUERIES[percentile]
-    shown = (
-        f"{np.percentile(base.samples, q):.2f} → {np.percentile(candidate.samples, q):.2f} ms over {queries} queries"
-    )
+    queries, needed = min(len(m.samples) for m in compared), MIN_QUERIES[figure]
+    asked = "queries" if candidate.batch == 1 else f"batches of {candidate.batch}"
+    shown = f"{_both(base, candidate, q)} over {queries} {asked}"
     twins = {m.apart: m for m in measured if (m.subject, m.target, m.sequence) == (TWIN, target, sequence)}
     if (bounds := _bounds(kind, base, candidate, q, spec.confidence, twins)) is None:
         return Decided(None, "inconclusive", _ONE_TIME, place)
     doubts: list[tuple[str, str]] = []
     if math.isinf(bounds.high) and not base.apart and queries > 1:
-        bounds = of_few_queries(
-            Bounds(bounds.value, bounds.value, bounds.value), [m.samples for m in compared], q, spec.confidence
-        )
+        bounds = of_few_queries(Bounds(*[bounds.value] * 3), [m.samples for m in compared], q, spec.confidence)
         doubts.append(("the file was opened once, and another opening may be quicker or slower", "raise max_seconds"))
     if queries < needed:
         bounds = of_few_queries(bounds, [m.samples for m in compared], q, spec.confidence)
-        doubts.append((f"{queries} queries: {percentile} needs {needed}", "raise the target's queries and max_seconds"))
+        doubts.append((f"{queries} {asked}: {figure} needs {needed}", "raise the target's queries and max_seconds"))
     for what, change in _drifts(kind, base, candidate).items():
         bounds = wider(bounds, change)
         drifting = f"{what} drifted by {change.value - 1:+z.0%} from the first half to the second"
         doubts.append((drifting, "measure again on a quieter machine, or raise max_seconds"))
-    if why := "; ".join(candidate.unfit) or (kind == "max_ms" and elsewhere(candidate.named, candidate.processor)):
+    if kind == "min":
+        bounds = Bounds(*(_per_second(candidate, ms) for ms in (bounds.value, bounds.high, bounds.low)))
+    if why := "; ".join(candidate.unfit) or (kind in _ALONE and elsewhere(candidate.named, candidate.processor)):
         return Decided(bounds, "inconclusive", f"{shown}; {why}", place)
     verdict = _judge(bounds, kind, bound)
     if verdict == "inconclusive":
-        shown += f"; {'; '.join(f'{what}; {mend}' for what, mend in doubts) or _open(bounds, bound, queries)}"
+        shown += f"; {'; '.join(f'{what}; {mend}' for what, mend in doubts) or _open(bounds, bound, queries, asked)}"
     elif doubts:
         shown += (
             f"; {'; '.join(what for what, _ in doubts)}: at worst {bounds.low:.4g} to {bounds.high:.4g}, which "
             "decides it all the same"
         )
-    elif kind == "min_speedup":
-        shown += f"; at least {bounds.low:.2f}× with {sure(spec.confidence)} confidence"
+    elif kind in ("min_speedup", "min"):
+        least = f"{bounds.low:.2f}×" if kind == "min_speedup" else f"{bounds.low:.4g} a second"
+        shown += f"; at least {least} with {sure(spec.confidence)} confidence"
     return Decided(bounds, verdict, shown, place)
 
 
-def of_few_queries(bounds: Bounds, compared: Sequence[Values], percentile: float, confidence: float) -> Bounds:
+def _both(base: Measured, candidate: Measured, q: float | None) -> str:
+    """What a gate looks at, of the baseline and the candidate."""
+    old, new = (typical(m.samples, q) for m in (base, candidate))
+    if q is None:
+        return f"{_per_second(base, old):.4g} → {_per_second(candidate, new):.4g} queries a second"
+    return f"{old:.2f} → {new:.2f} ms"
+
+
+def _per_second(measured: Measured, ms: float) -> float:
+    """Queries a second, where a batch takes so many milliseconds."""
+    return measured.batch * 1000 / ms if ms > 0 else math.inf
+
+
+def of_few_queries(bounds: Bounds, compared: Sequence[Values], percentile: float | None, confidence: float) -> Bounds:
     """Bounds on a percentile of fewer queries than it needs, as far out as the order of the samples allows.
 
     They are of the percentile of the one that is `compared`, or of the ratio of the first's to the second's; each
-    sample has its share of the error, and what no opening shows is added.
+    sample has its share of the error, and what no opening shows is added. A mean may be as far out as any sample.
     """
+    if percentile is None:
+        far = [(float(np.min(x)), float(np.max(x))) if len(x) > 1 else (0.0, math.inf) for x in compared]
+        low, high = far[0]
+        for least, most in far[1:]:
+            low, high = low / most, high / least if least > 0 else math.inf
+        return Bounds(bounds.value, min(bounds.low, low / _UNSEEN), max(bounds.high, high * _UNSEEN))
     each = max(confidence, 0.95)
     each = 1 - (1 - each) / len(compared)
     over, *under = [order_bounds(samples, percentile, each) for samples in compared]
@@ -207,14 +231,14 @@ def _broken(m: Measured) -> str | None:
 
 
 def _bounds(
-    kind: str, base: Measured, candidate: Measured, q: float, confidence: float, twins: Mapping[bool, Measured]
+    kind: str, base: Measured, candidate: Measured, q: float | None, confidence: float, twins: Mapping[bool, Measured]
 ) -> Bounds | None:
-    """Bounds of a percentile of latency, or of a ratio of two.
+    """Bounds of a percentile or the mean of latency, or of a ratio of two.
 
     None where the samples do not say what differs between two times. twins: those measured beside the baseline (True)
     and the candidate, where that was at two times.
     """
-    if kind == "max_ms":
+    if kind in _ALONE:
         return bounds_of(candidate.samples, q, confidence, candidate.sittings or candidate.openings)
     over, under = (candidate, base) if kind == "max_ratio" else (base, candidate)
     if not base.apart:
@@ -237,7 +261,7 @@ def _drifts(kind: str, base: Measured, candidate: Measured) -> dict[str, Bounds]
 
     Where that was in several sittings at two times, a drift is one of the things that differ between them.
     """
-    if kind == "max_ms":
+    if kind in _ALONE:
         found = {"the latency": drift(candidate.samples, None, candidate.openings)}
     elif base.apart:
         return {}
@@ -246,8 +270,8 @@ def _drifts(kind: str, base: Measured, candidate: Measured) -> dict[str, Bounds]
     return {what: change for what, change in found.items() if drifted(change)}
 
 
-def _open(bounds: Bounds, bound: float, queries: int) -> str:
-    """How many queries would bring the interval to one side of the bound, if the value stays.
+def _open(bounds: Bounds, bound: float, queries: int, asked: str) -> str:
+    """How many queries, or batches, would bring the interval to one side of the bound, if the value stays.
 
     Its width falls with the square root.
     """
@@ -255,5 +279,5 @@ def _open(bounds: Bounds, bound: float, queries: int) -> str:
     gap = abs(bound - bounds.value)
     wanted = math.inf if gap == 0 else queries * (reach / gap) ** 2
     if wanted > _MOST:
-        return f"too near to {bound:g} for any number of queries to tell"
-    return f"about {math.ceil(wanted / 100) * 100:,} queries would tell: raise the target's queries and max_seconds"
+        return f"too near to {bound:g} for any number of {asked} to tell"
+    return f"about {math.ceil(wanted / 100) * 100:,} {asked} would tell: raise the target's queries and max_seconds"

@@ -60,7 +60,7 @@ SITTINGS, _OPENINGS = 5, 4
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples of one subject on one target at one sequence: milliseconds, one a round.
+    """Samples of one subject on one target at one sequence: milliseconds a batch, one a round.
 
     Rounds of different subjects with the same number were measured next to each other.
     """
@@ -76,6 +76,8 @@ class Measured:
     sequence: int | Literal["task"]
     session: dict[str, Any]
     samples: Samples
+    #: How rows came into batches.
+    order: Literal["data", "length"] = "data"
     #: The runtime's default options' median over that of `session`, with its bounds; None where those are the defaults.
     gain: tuple[NotNegative, NotNegative, NotNegative] | None = None
     #: Milliseconds in which other programs had the processor meanwhile, in no sample of one thread; how often a drift
@@ -125,7 +127,7 @@ def unpaired(latency: Sequence[Measured]) -> str | None:
     for (target, sequence), found in places.items():
         if absent := [name for name in ("baseline", "candidate") if name not in found]:
             return f"there is no {absent[0]} on {target} at {sequence}"
-        if len({(len(m.samples), m.openings, m.sittings, m.threads, m.batch) for m in found.values()}) > 1:
+        if len({(len(m.samples), m.openings, m.sittings, m.threads, m.batch, m.order) for m in found.values()}) > 1:
             return f"the subjects on {target} at {sequence} have other numbers of rounds, openings, threads or rows"
     return None
 
@@ -162,6 +164,7 @@ def measure(
         "target": target.name,
         "threads": target.threads,
         "batch": target.batch,
+        "order": target.order,
         "named": target.device,
         "processor": host.cpu_name(),
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def measured(task: dict[str, Any]) -> list[dict[str, Any]]:
     """
     target = task["target"]
     pin(target["threads"])
-    feeds = {str(s): feeds_of(task["rows"], s, target["batch"]) for s in target["sequence"]}
+    feeds = {str(s): feeds_of(task["rows"], s, target["batch"], target["order"]) for s in target["sequence"]}
     probe = feeds[str(target["sequence"][0])]
     total = target["max_seconds"] * len(feeds)  # of all that follows, but for the start of torch
     openers: dict[str, Callable[[], Query]] = {}
@@ -162,15 +163,23 @@ def pin(threads: int) -> None:
         os.sched_setaffinity(0, have[-min(threads, len(have)) :])
 
 
-def feeds_of(rows: list[dict[str, list[Any]]], sequence: int | str, batch: int) -> list[Feed]:
+def feeds_of(
+    rows: list[dict[str, list[Any]]], sequence: int | str, batch: int, order: Literal["data", "length"] = "data"
+) -> list[Feed]:
     """Batches of real token ids: at their own lengths ("task"), or repeated or cut to a fixed length.
 
-    What a decoder is given keeps its length.
+    What a decoder is given keeps its length. order: in which rows come into batches. Sorted ones are asked in random
+    order, so that any number of them stands for all; rows that fill no batch are left out before they are sorted, as
+    else the longest would be.
     """
     out: list[Feed] = []
+    if sorting := order == "length":
+        rows = sorted(rows[: len(rows) // batch * batch] or rows, key=_read)
     for start in range(0, max(len(rows) - batch + 1, 1), batch):
         part = [rows[(start + i) % len(rows)] for i in range(batch)]
         out.append({name: _batch(name, part, sequence) for name in part[0]})
+    if sorting:
+        random.Random(0).shuffle(out)
     return out
 
 
@@ -178,6 +187,11 @@ def _batch(name: str, rows: list[dict[str, list[Any]]], sequence: int | str) -> 
     own = sequence == "task" or name.startswith("decoder_")
     width = max(_tokens(r[name]) for r in rows) if own else int(sequence)
     return np.array([_fitted(r[name], width, repeat=not own) for r in rows], dtype=np.int64)
+
+
+def _read(row: dict[str, list[Any]]) -> int:
+    """How many tokens of a row an encoder reads."""
+    return max(_tokens(values) for name, values in row.items() if not name.startswith("decoder_"))
 
 
 def _tokens(values: list[Any]) -> int:

@@ -479,13 +479,14 @@ def _cross_checks(
                     f"its sequences: {', '.join(map(str, target.sequence))}",
                 )
             )
-        if gate.max_ms is not None and target and target.device is None:
+        if gate.of_device and target and target.device is None:
+            what, ratio = ("milliseconds", "max_ratio") if gate.max_ms else ("queries a second", "min_speedup")
             document.issues.append(
                 Issue(
                     "E111",
-                    f"milliseconds are those of one device, and target '{target.name}' names none",
-                    document.place((*at, "max_ms")),
-                    "write the target in place with `device:`, part of the processor's name, or bound `max_ratio`, "
+                    f"{what} are those of one device, and target '{target.name}' names none",
+                    document.place((*at, gate.bound[0])),
+                    f"write the target in place with `device:`, part of the processor's name, or bound `{ratio}`, "
                     "which holds anywhere",
                 )
             )

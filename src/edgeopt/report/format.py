@@ -82,6 +82,11 @@ def milliseconds(value: float | None) -> str:
     return ABSENT if value is None else f"{significant(value)} ms"
 
 
+def per_second(value: float | None) -> str:
+    """Queries a second, to three significant digits."""
+    return ABSENT if value is None else f"{significant(value)}/s"
+
+
 def ratio(value: float) -> str:
     """A ratio to three significant digits: `3.28×`."""
     return f"{significant(value)}×"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edgeopt.report import format as fmt
 from edgeopt.results.model import Gate
+from edgeopt.spec.tasks import THROUGHPUT, TIMED
 from edgeopt.statistics.bounds import sure
 
 #: The confidence that a gate has where none is given.
@@ -23,7 +24,7 @@ def unit(gate: Gate) -> Callable[[float], str]:
     """How a gate's value and bound are shown."""
     if gate.kind == "max_drop":
         return lambda value: fmt.points(gate.metric, value, sign=False) + fmt.points_unit(gate.metric)
-    return UNITS.get(gate.kind, fmt.metric)
+    return fmt.per_second if (gate.metric, gate.kind) == (THROUGHPUT, "min") else UNITS.get(gate.kind, fmt.metric)
 
 
 def bound(gate: Gate) -> str:
@@ -57,8 +58,8 @@ def metric(gate: Gate) -> str:
 
 def in_terminal(gate: Gate, gates: Sequence[Gate]) -> str:
     """`latency.p50 max_ms 20 (cpu-1-thread, 32 tokens)`: target, length and reference where gates are of several."""
-    several = len({tuple(_where(g)) for g in gates if g.metric.startswith("latency")}) > 1
-    group = ", ".join(_where(gate)) if several and gate.metric.startswith("latency") else ""
+    several = len({tuple(_where(g)) for g in gates if g.metric in TIMED}) > 1
+    group = ", ".join(_where(gate)) if several and gate.metric in TIMED else ""
     return _named(gate) + f" ({group})" * bool(group)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 from edgeopt.results.figures import Told
-from edgeopt.results.model import Difference, Latency, Place, Report, Speedup, SubjectName
+from edgeopt.results.model import Difference, Latency, Place, Report, Speedup, SubjectName, Throughput
+from edgeopt.spec.tasks import TIMED
 
 T = TypeVar("T")
 
@@ -19,9 +20,9 @@ def places(report: Report) -> list[Place]:
 
 
 def main_place(report: Report) -> Place | None:
-    """The place of the first latency gate, else the first one measured."""
+    """The place of the first gate on what is timed, else the first one measured."""
     timed = places(report)
-    for gate in (gate for gate in report.gates if gate.metric.startswith("latency.")):
+    for gate in (gate for gate in report.gates if gate.metric in TIMED):
         for place in timed:
             if gate.target == place.target and gate.sequence in (None, place.sequence):
                 return place
@@ -41,6 +42,12 @@ def difference(report: Report, metric: str) -> Difference | None:
 def latency(report: Report, subject: SubjectName, place: Place) -> Latency | None:
     """A subject's latency at a place; None where it was not measured."""
     rows = (r for r in report.latency if r.subject == subject and Place(r.target, r.sequence) == place)
+    return next(rows, None)
+
+
+def throughput(report: Report, subject: SubjectName, place: Place) -> Throughput | None:
+    """A subject's queries a second at a place; None where they are not reported."""
+    rows = (t for t in report.throughput if t.subject == subject and Place(t.target, t.sequence) == place)
     return next(rows, None)
 
 

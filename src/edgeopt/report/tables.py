@@ -26,9 +26,10 @@ from edgeopt.report import (
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile
 from edgeopt.report.table import Column, Table, numbers
-from edgeopt.results.model import Latency, Parity, Place, Report, Speedup, Subject
+from edgeopt.results.model import Latency, Parity, Place, Report, Speedup, Subject, Throughput
 from edgeopt.statistics.bounds import percentile_ratio
 
+LATENCY = "Where a batch has several rows, a latency is that of the batch."
 BOUNDS = (
     "Change is candidate against the FP32 ONNX baseline, on the same rows and machine. Each bound is one-sided "
     "at 95 %. A point is 0.01 of the metric. MB is 10^6 bytes."
@@ -101,6 +102,46 @@ def _times(report: Report, place: Place) -> Iterator[list[str]]:
         old, new = _at(before, percentile), _at(after, percentile)
         change, bounds = speed(old, new, headline.speedup(report, place, percentile))
         yield [f"{percentile}, {place}", fmt.milliseconds(old), fmt.milliseconds(new), change, bounds]
+    yield from _throughput(report, place)
+
+
+def _throughput(report: Report, place: Place) -> Iterator[list[str]]:
+    before, after = (headline.throughput(report, subject, place) for subject in ("baseline", "candidate"))
+    if before and after and after.ratio:
+        bounds = fmt.interval(after.ratio_low, after.ratio_high, fmt.ratio)
+        change = f"{fmt.ratio(after.ratio)} as many"
+        what = f"queries a second, {place}, batches of {after.batch}{by_length(after)}"
+        yield [what, fmt.per_second(before.qps), fmt.per_second(after.qps), change, bounds]
+
+
+def by_length(found: Throughput) -> str:
+    """What is said of batches of rows that were sorted by length; nothing of others."""
+    return " by length" if found.order == "length" else ""
+
+
+def throughput(report: Report) -> Table:
+    """Queries a second of every subject, and how many times the baseline's."""
+    columns = [Column("Subject"), Column("Target"), Column("Sequence"), Column("Rows in batches")]
+    names = ("Batch", "Queries a second", "95 % bounds", "Against the baseline", "95 % bounds", "Batches")
+    columns += [Column(name, "number") for name in names]
+    orders = {"data": "as in the data", "length": "by length"}
+    rows = [
+        [
+            *(t.subject, t.target, fmt.sequence(t.sequence), orders[t.order], str(t.batch)),
+            *(fmt.per_second(t.qps), fmt.interval(t.low, t.high, fmt.per_second)),
+            fmt.ABSENT if t.ratio is None else fmt.ratio(t.ratio),
+            *(fmt.interval(t.ratio_low, t.ratio_high, fmt.ratio), fmt.count(t.batches)),
+        ]
+        for t in report.throughput
+    ]
+    return Table(columns, rows)
+
+
+THROUGHPUT = (
+    "The queries of all measured batches over the seconds that these took, one batch after another, on the target's "
+    "threads. A query is a row, or a window where rows are read in windows. Real rows: padded to the longest of their "
+    "batch (task rows), or repeated or cut to a fixed length."
+)
 
 
 def _at(row: Latency | None, percentile: Percentile) -> float | None:
@@ -244,7 +285,8 @@ def details(report: Report) -> list[Section]:
         Section("Slices", row_tables.slices(report), row_tables.slices_note(report), long=True),
         Section("Seeds", spread.table(report), spread.NOTE),
         Section("Exports", exports.table(report), exports.note(report)),
-        Section("Latency", latency(report)),
+        Section("Latency", latency(report), LATENCY if any(m.batch > 1 for m in report.latency) else ""),
+        Section("Throughput", throughput(report), THROUGHPUT),
         Section("Share of the arithmetic limit", limit.table(report), limit.NOTE),
         Section("Devices", devices.table(report.devices), devices.NOTE),
         Section("Where the speed comes from", factors.table(report), factors.NOTE),

@@ -137,7 +137,7 @@ class Export(Part):
 
 
 class Latency(Part):
-    """Latency of one subject on one target at one sequence length, in milliseconds a query.
+    """Latency of one subject on one target at one sequence length, in milliseconds a query, which is a batch.
 
     p99 is null below 662 queries: fewer say nothing about it.
     """
@@ -154,6 +154,27 @@ class Latency(Part):
     p99_ms: Positive | None
     queries: Number
     session: dict[str, Any] = Field(default={}, description="runtime options it ran with")
+
+
+class Throughput(Part):
+    """Queries a second of one subject on one target at one sequence length, answered in batches.
+
+    It is the queries of all measured batches over the seconds that these took, with its one-sided 95 % bounds. ratio:
+    that over the baseline's, from paired batches; null for the baseline itself.
+    """
+
+    subject: SubjectName
+    target: str
+    sequence: int | Literal["task"]
+    batch: Number
+    order: Literal["data", "length"]
+    batches: Number
+    qps: Positive
+    low: NotNegative
+    high: float = Field(ge=0)
+    ratio: Positive | None = None
+    ratio_low: NotNegative | None = None
+    ratio_high: float | None = Field(None, ge=0)
 
 
 class Speedup(Part):
@@ -470,6 +491,7 @@ class Report(Part):
     slices: Slices | None = None
     latency: list[Latency]
     speedups: list[Speedup]
+    throughput: list[Throughput] = Field([], description="on targets with a batch of several, or with a gate on it")
     exports: list[Export] = []
     chosen_by_speed: bool = Field(
         False, description="whether the candidate is the fastest of several exports, as `export: auto` asks"

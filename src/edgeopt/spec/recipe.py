@@ -6,11 +6,12 @@ transform brings its own words with it.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edgeopt.spec.tasks import MEASURED, TASKS, GateMetric, TaskMetric, TaskType, range_of
+from edgeopt.spec.tasks import MEASURED, TASKS, THROUGHPUT, TIMED, GateMetric, TaskMetric, TaskType, range_of
 from edgeopt.support.words import as_share
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -569,11 +570,20 @@ class Target(Strict):
         description="the one that the device has, where it has one alone; default: each export is measured in its own",
     )
     threads: int = Field(1, ge=1, le=256)
-    batch: int = Field(1, ge=1, le=1024)
-    sequence: list[Annotated[int, Field(ge=4, le=8192)] | Literal["task"]] = Field(
-        default=[128, "task"], min_length=1, description="token lengths; 'task': the report split's own lengths"
+    batch: int = Field(1, ge=1, le=1024, description="rows that are answered at once, as a server batches them")
+    order: Literal["data", "length"] = Field(
+        "data",
+        description="how rows come into batches: as they stand in the data, or sorted by length, so that little is "
+        "padded",
     )
-    queries: int = Field(700, ge=64, le=1_000_000, description="per subject and sequence; p90 needs 64, p99 needs 662")
+    sequence: list[Annotated[int, Field(ge=4, le=8192)] | Literal["task"]] = Field(
+        default=[128, "task"],
+        min_length=1,
+        description="token lengths; 'task': the report split's own lengths, in a batch padded to its longest",
+    )
+    queries: int = Field(
+        700, ge=64, le=1_000_000, description="per subject and sequence, each a batch; p90 needs 64, p99 needs 662"
+    )
     max_seconds: float = Field(
         60.0,
         gt=0,
@@ -617,10 +627,12 @@ class GateSpec(Strict):
     metric: GateMetric
     max_drop: float | None = Field(None, ge=0, description="baseline minus candidate, absolute")
     max_drop_relative: float | None = Field(None, ge=0, lt=1, description="the same, as a share of the baseline")
-    min: float | None = None
+    min: float | None = Field(None, description="the candidate's metric, or queries a second, by itself")
     max_mb: float | None = Field(None, gt=0, description="10^6 bytes")
     max_ms: float | None = Field(None, gt=0)
-    min_speedup: float | None = Field(None, gt=0, description="baseline's latency / candidate's")
+    min_speedup: float | None = Field(
+        None, gt=0, description="baseline's latency / candidate's, or its queries a second"
+    )
     max_ratio: float | None = Field(None, gt=0, description="candidate / baseline")
     confidence: float = Field(0.95, ge=0.5, lt=1, description="one-sided; .5 compares the point estimates")
     target: str | None = Field(None, description="default: the first target")
@@ -639,6 +651,16 @@ class GateSpec(Strict):
         (found,) = [(k, v) for k in BOUNDS if (v := getattr(self, k)) is not None]
         return found
 
+    @property
+    def timed(self) -> bool:
+        """Whether it is on what is timed on a target at one of its lengths."""
+        return self.metric in TIMED
+
+    @property
+    def of_device(self) -> bool:
+        """Whether its bound is of one device's speed: milliseconds, or queries a second."""
+        return self.max_ms is not None or (self.metric == THROUGHPUT and self.min is not None)
+
     @model_validator(mode="after")
     def _one_bound_that_fits(self) -> GateSpec:
         given = [k for k in BOUNDS if getattr(self, k) is not None]
@@ -649,8 +671,8 @@ class GateSpec(Strict):
             raise Mended(f"a gate on {self.metric} takes exactly one of {', '.join(allowed)}", help)
         if given[0] not in allowed:
             raise ValueError(f"{given[0]} does not fit {self.metric}, which takes one of {', '.join(allowed)}")
-        if not self.metric.startswith("latency") and (self.sequence is not None or self.against == "torch"):
-            raise ValueError("'sequence' and 'against' belong to a gate on latency")
+        if not self.timed and (self.sequence is not None or self.against == "torch"):
+            raise ValueError("'sequence' and 'against' belong to a gate on latency or throughput")
         if self.slice is not None and (self.metric in MEASURED or self.max_drop is None):
             raise ValueError("'slice' belongs to a gate on a metric of the task, with max_drop")
         if why := _decided_already(self.metric, *self.bound):
@@ -668,7 +690,7 @@ _ABSURD = 1000.0
 def _decided_already(metric: str, kind: str, bound: float) -> str | None:
     """Why a bound decides nothing, because no model can fail it, or pass it."""
     low, high = range_of(metric)
-    between = f"{metric} is between {low:g} and {high:g}"
+    between = f"{metric} is between {low:g} and {high:g}" if math.isfinite(high) else f"{metric} is more than {low:g}"
     if kind == "max_drop" and bound >= high - low:
         return f"'max_drop: {bound:g}' cannot fail: {between}, and no drop is larger than {high - low:g}"
     if kind == "min" and bound <= low:
@@ -699,7 +721,9 @@ def bounds_of(metric: str) -> tuple[str, ...]:
     """Which bounds a gate on this metric may state."""
     if metric == "size" or metric == "memory.peak":
         return ("max_mb", "max_ratio")
-    if metric.startswith("latency"):
+    if metric == THROUGHPUT:
+        return ("min", "min_speedup")
+    if metric in TIMED:
         return ("max_ms", "min_speedup", "max_ratio")
     if metric == "start.cold":
         return ("max_ms", "max_ratio")

@@ -5,6 +5,7 @@ The task's class says it, which is imported when it is asked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar, Protocol, cast
 
@@ -14,7 +15,12 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, c
 
 from edgeopt.support.registry import Registry
 
-MEASURED = ("size", "latency.p50", "latency.p90", "latency.p99", "memory.peak", "start.cold")
+#: Queries that are answered a second, in batches.
+THROUGHPUT = "throughput.qps"
+#: What is timed on a target, at one of its lengths.
+TIMED = ("latency.p50", "latency.p90", "latency.p99", THROUGHPUT)
+#: What every task can be gated on besides its own metrics.
+MEASURED = ("size", *TIMED, "memory.peak", "start.cold")
 
 
 class TaskKind(Protocol):
@@ -74,7 +80,9 @@ def _metrics(*more: str) -> Iterator[str]:
 
 
 def range_of(metric: str) -> tuple[float, float]:
-    """The least and the most that a metric of a task can be."""
+    """The least and the most that a metric can be."""
+    if metric in MEASURED:
+        return 0.0, math.inf
     kind = next((kind for kind in _kinds() if metric in kind.known_metrics), None)
     return kind.ranges.get(metric, (0.0, 1.0)) if kind else (0.0, 1.0)
 

@@ -1,5 +1,7 @@
 """Bounds on latencies that were measured over several openings of their files. numpy alone.
 
+A function that takes a percentile, such as 50.0, takes None for the mean.
+
 Where a file's weights come to lie in memory is drawn anew whenever it is opened, and makes it some percent quicker or
 slower as long as it is open (benchmarks/results/latency_honesty.md). However many queries one opening answers, they do
 not tell that apart from the file. So the openings are what is resampled: the rounds of one are left out at a time (the
@@ -34,7 +36,7 @@ LARGEST, CONFIDENCE = 0.05, 0.995
 
 
 def ratio_bounds(
-    over: Values, under: Values, percentile: float, confidence: float, openings: Sequence[int] = ()
+    over: Values, under: Values, percentile: float | None, confidence: float, openings: Sequence[int] = ()
 ) -> Bounds:
     """A percentile of the one over that of the other, samples of the same rounds, with its bounds.
 
@@ -43,7 +45,7 @@ def ratio_bounds(
     rounds = min(len(over), len(under))
 
     def statistic(keep: Values) -> float:
-        top, bottom = (float(np.percentile(x[:rounds][keep], percentile)) for x in (over, under))
+        top, bottom = (typical(x[:rounds][keep], percentile) for x in (over, under))
         return math.log(top / bottom)
 
     return _jackknife(statistic, rounds, openings).bounds(confidence)
@@ -60,7 +62,7 @@ class Beside(NamedTuple):
     sittings: Sequence[int]
 
 
-def between_times(over: Beside, under: Beside, percentile: float, confidence: float) -> Bounds | None:
+def between_times(over: Beside, under: Beside, percentile: float | None, confidence: float) -> Bounds | None:
     """A percentile of the one over that of the other, which were measured at two times, each by its ratio to the twin.
 
     The error between occasions is that between the sittings of either time, a sitting being a unit, and OCCASION, for
@@ -76,7 +78,7 @@ def between_times(over: Beside, under: Beside, percentile: float, confidence: fl
     return _Estimate(top.value - bottom.value, math.sqrt(square), freedom).bounds(confidence)
 
 
-def _of_sittings(found: Beside, percentile: float) -> _Estimate:
+def _of_sittings(found: Beside, percentile: float | None) -> _Estimate:
     """The percentile's ratio to the twin's, of all rounds.
 
     Its error is the larger of the jackknife's, which sees how one ratio comes of several sittings, and of what the
@@ -87,7 +89,7 @@ def _of_sittings(found: Beside, percentile: float) -> _Estimate:
         return _Estimate(0.0, math.inf, 0)
 
     def statistic(keep: Values) -> float:
-        top, bottom = (float(np.percentile(x[:rounds][keep], percentile)) for x in (found.samples, found.twin))
+        top, bottom = (typical(x[:rounds][keep], percentile) for x in (found.samples, found.twin))
         return math.log(top / bottom)
 
     whole = _jackknife(statistic, rounds, sittings)
@@ -95,7 +97,14 @@ def _of_sittings(found: Beside, percentile: float) -> _Estimate:
     return whole._replace(error=max(whole.error, float(each.std(ddof=1)) / math.sqrt(len(each))))
 
 
-def percentile_bounds(samples: Values, percentile: float, confidence: float, openings: Sequence[int] = ()) -> Bounds:
+def typical(samples: Values, percentile: float | None) -> float:
+    """A percentile of the samples, or their mean."""
+    return float(np.mean(samples) if percentile is None else np.percentile(samples, percentile))
+
+
+def percentile_bounds(
+    samples: Values, percentile: float | None, confidence: float, openings: Sequence[int] = ()
+) -> Bounds:
     """A percentile of latencies with its bounds."""
     return _percentile(samples, percentile, openings).bounds(confidence)
 
@@ -193,8 +202,8 @@ def _jackknife(statistic: Callable[[Values], float], rounds: int, openings: Sequ
     return _Estimate(value, error, len(parts) - 1)
 
 
-def _percentile(samples: Values, percentile: float, openings: Sequence[int]) -> _Estimate:
-    return _jackknife(lambda keep: math.log(float(np.percentile(samples[keep], percentile))), len(samples), openings)
+def _percentile(samples: Values, percentile: float | None, openings: Sequence[int]) -> _Estimate:
+    return _jackknife(lambda keep: math.log(typical(samples[keep], percentile)), len(samples), openings)
 
 
 def _around(value: float, half: float) -> Bounds:

@@ -66,6 +66,7 @@ _MEANT = {
     "latency.p50": "latency median p50 speed latency_ms inference_time time ms",
     "latency.p90": "p90 p95 latency.p95 tail",
     "latency.p99": "p99 p999 latency.p999",
+    "throughput.qps": "qps throughput queries_per_second rps rows_per_second samples_per_second",
     "memory.peak": "memory ram rss peak_memory mem",
     "start.cold": "cold_start startup start load_time cold",
     "text-classification": "classification sequence_classification sentiment classify text_pair_classification nli",

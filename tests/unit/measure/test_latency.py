@@ -23,6 +23,7 @@ from edgeopt.gates import timed as latency_gates
 from edgeopt.gates.notes import latency_notes
 from edgeopt.measure import arithmetic, clock, rounds
 from edgeopt.measure.latency import Measured, unpaired
+from edgeopt.measure.latency_worker import feeds_of
 from edgeopt.measure.profile import elsewhere, unfit
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.load import load_recipe
@@ -101,7 +102,7 @@ def decide(
         measured(subject, samples, openings=openings, **(more or {}))
         for subject, samples in (("baseline", base), ("candidate", candidate))
     ]
-    return latency_gates.latency(GateSpec(metric=metric, **spec), rows)
+    return latency_gates.timed(GateSpec(metric=metric, **spec), rows)
 
 
 # the clock
@@ -408,7 +409,7 @@ def test_a_ratio_to_another_time_is_by_the_twin() -> None:
     then, now = occasion(rng), occasion(rng, 0.5)
 
     def decided(*subjects: Measured) -> latency_gates.Decided:
-        return latency_gates.latency(gate, list(subjects))
+        return latency_gates.timed(gate, list(subjects))
 
     def both(subject: SubjectName, found: Beside, slower: float, **more: Any) -> list[Measured]:
         return [
@@ -721,3 +722,77 @@ def test_the_report_has_the_shares() -> None:
         "50.0 %",
     ]
     assert not any("limit" in name for name in (row[0] for row in figures(sample_report()).rows))
+
+
+# throughput
+
+BATCH = {"batch": 16, "named": "EPYC", "processor": "AMD EPYC"}
+
+
+def test_queries_a_second_are_all_of_them_over_the_time_that_they_took() -> None:
+    """Batches of unlike lengths: the mean counts, which a median of 10 ms would hide."""
+    samples, openings = np.tile([10.0, 10.0, 40.0], 20), (6,) * 10
+    found = decide(samples, samples / 2, openings, "throughput.qps", BATCH, min=1500)
+    assert found.verdict == "pass" and found.bounds == pytest.approx((1600, 1600, 1600))
+    assert found.reason.startswith("800 → 1600 queries a second over 60 batches of 16; at least 1600 a second")
+    faster = decide(samples, samples / 2, openings, "throughput.qps", BATCH, min_speedup=1.9)
+    assert faster.verdict == "pass" and faster.bounds == pytest.approx((2, 2, 2))
+    assert decide(samples, samples / 2, openings, "throughput.qps", BATCH, min_speedup=2.1).verdict == "fail"
+    assert decide(samples, samples / 2, openings, "throughput.qps", BATCH, min=1601).verdict == "fail"
+
+
+@pytest.mark.parametrize("openings", [10, 4])
+def test_bounds_of_a_mean_hold_as_often_as_they_say(openings: int) -> None:
+    rng = np.random.default_rng(openings)
+    found = []
+    for _ in range(200):
+        base, candidate, sizes = pair(rng, 40, 1.3, openings=openings)
+        found.append(ratio_bounds(candidate, base, None, 0.95, sizes))
+    assert np.mean([b.low > 1.3 for b in found]) < 0.10
+    assert np.mean([b.high < 1.3 for b in found]) < 0.10
+
+
+@pytest.mark.parametrize(
+    ("bound", "verdict"),
+    [
+        ({"min": 100}, "pass"),
+        ({"min": 2900}, "inconclusive"),
+        ({"min": 9000}, "fail"),
+        ({"min_speedup": 1.9}, "inconclusive"),
+    ],
+)
+def test_few_batches_decide_only_a_bound_far_away(bound: dict[str, float], verdict: str) -> None:
+    found = decide(*steady_pair(0.5, 19), (2,) * 9 + (1,), "throughput.qps", BATCH, **bound)
+    assert (found.verdict, "19 batches of 16: qps needs 20" in found.reason) == (verdict, True)
+    one = decide([10.0], [1.0], (1,), "throughput.qps", BATCH, min=1)
+    assert one.verdict == "inconclusive" and one.bounds is not None and one.bounds.low == 0
+
+
+def test_queries_a_second_are_those_of_the_named_device() -> None:
+    elsewhere_ = {**BATCH, "named": None}
+    found = decide(*steady_pair(0.5), metric="throughput.qps", more=elsewhere_, min=10)
+    assert found.verdict == "inconclusive" and "names none" in found.reason
+    assert decide(*steady_pair(0.5), metric="throughput.qps", more=elsewhere_, min_speedup=1.5).verdict == "pass"
+
+
+def test_throughput_of_two_times_is_by_the_twin() -> None:
+    rng = np.random.default_rng(3)
+    found = [between_times(occasion(rng, 1.3), occasion(rng), None, 0.95) for _ in range(100)]
+    assert np.mean([b.low > 1.3 or b.high < 1.3 for b in found if b]) < 0.2
+
+
+def rows_of(lengths: list[int]) -> list[dict[str, list[int]]]:
+    return [{"input_ids": [n] * n, "attention_mask": [1] * n} for n in lengths]
+
+
+def test_batches_are_of_rows_as_they_come_or_sorted() -> None:
+    """Sorted ones are asked in random order, and what fills no batch is left out before: else it were the longest."""
+    rows = rows_of([*range(20, 4, -1), 99])
+    came = [feed["input_ids"].shape for feed in feeds_of(rows, "task", 4)]
+    assert came == [(4, 20), (4, 16), (4, 12), (4, 8)]
+    ordered = feeds_of(rows_of([8, 20, 5, 19, 7, 18, 6, 17, 99]), "task", 4, "length")
+    assert sorted(feed["input_ids"].shape for feed in ordered) == [(4, 8), (4, 20)]
+    many = [feed["input_ids"].shape[1] for feed in feeds_of(rows_of(list(range(5, 85))), "task", 4, "length")]
+    assert many != sorted(many) and sorted(many) == list(range(8, 85, 4))
+    assert [feed["input_ids"].shape for feed in feeds_of(rows_of([5, 9]), "task", 4, "length")] == [(4, 9)]
+    assert {feed["input_ids"].shape for feed in feeds_of(rows, 32, 4, "length")} == {(4, 32)}

@@ -170,12 +170,15 @@ def row_of(name: str, report: Report, role: Chain, place: Place | None) -> Row:
     subject: Subject = getattr(report, role)
     own = place or headline.main_place(report)
     latency, faster = (headline.latency(report, role, own), headline.speedup(report, own)) if own else (None, None)
+    many = headline.throughput(report, role, own) if own else None
     values: dict[str, float | None] = {
         **_cost(_trained(report, role)),
         "inference_seconds": subject.inference_seconds,
         "exported_bytes": subject.size_bytes,
         "p50_milliseconds": latency.p50_ms if latency else None,
         "speedup_ratio": faster.ratio if faster and role == "candidate" else None,
+        "queries_per_second": many.qps if many else None,
+        "throughput_ratio": many.ratio if many else None,
         "p50_share": 1 / faster.ratio if faster and role == "candidate" else 1.0 if faster else None,
         "building_seconds": sum(step.seconds for step in report.steps if step.chain == role) or None,
         "inference_kwh": used.kwh if (used := energy.inference(report, role)) else None,

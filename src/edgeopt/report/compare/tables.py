@@ -19,6 +19,8 @@ RESULT: dict[str, tuple[str, Show]] = {
     "exported_bytes": ("Exported", fmt.megabytes),
     "p50_milliseconds": ("p50", fmt.milliseconds),
     "speedup_ratio": ("Speed-up", fmt.ratio),
+    "queries_per_second": ("Queries a second", fmt.per_second),
+    "throughput_ratio": ("Throughput", fmt.ratio),
     "inference_kwh": ("Energy of 1,000", fmt.energy),
     "inference_co2eq_grams": ("CO2eq of 1,000", fmt.grams),
 }
@@ -135,6 +137,8 @@ def notes(found: Comparison) -> list[str]:
             f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run. Each "
             "run was timed at a moment of its own: compare speed-ups, not milliseconds."
         )
+    if any(row.values["queries_per_second"] is not None for row in found.rows):
+        out.append(f"Queries a second: at {found.place}, in batches; throughput: times that of the run's own baseline.")
     if any(row.deviations for row in found.rows):
         out.append(
             "Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of "

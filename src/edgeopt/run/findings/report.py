@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -34,13 +35,16 @@ from edgeopt.results.model import (
     Step,
     SubjectName,
     Task,
+    Throughput,
     verdict_of,
 )
 from edgeopt.run.execute import Done, Executed
 from edgeopt.run.findings import answers as compared
 from edgeopt.run.findings.notes import run_notes, seed_notes
 from edgeopt.run.measurements import Measurements
-from edgeopt.statistics.latency_bounds import ratio_bounds
+from edgeopt.spec.recipe import GateSpec
+from edgeopt.spec.tasks import THROUGHPUT
+from edgeopt.statistics.latency_bounds import percentile_bounds, ratio_bounds
 from edgeopt.support import host
 from edgeopt.support.errors import Place
 from edgeopt.support.version import __version__
@@ -96,6 +100,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         slices=compared.by_slice(evidence, CONFIDENCE) if whole else None,
         latency=[_latency(m) for m in evidence.latency],
         speedups=speedups,
+        throughput=throughputs(evidence.latency, recipe.head.gates),
         exports=_exports(measured),
         chosen_by_speed=measured.kept.place is None,
         sessions=_sessions(evidence.latency),
@@ -200,6 +205,33 @@ def _speedups(latency: list[Measured]) -> list[Speedup]:
                         high=b.high,
                     )
                 )
+    return out
+
+
+def throughputs(latency: list[Measured], gates: list[GateSpec]) -> list[Throughput]:
+    """Queries a second of every subject, on targets with a batch of several, and where a gate is on them."""
+    gated = {g.target or latency[0].target for g in gates if g.metric == THROUGHPUT}
+    bases = {(m.target, m.sequence): m for m in latency if m.subject == "baseline"}
+    out = []
+    for m in latency:
+        if m.batch == 1 and m.target not in gated:
+            continue
+        base, took = bases[m.target, m.sequence], percentile_bounds(m.samples, None, CONFIDENCE, m.openings)
+        faster = None if m is base else ratio_bounds(base.samples, m.samples, None, CONFIDENCE, m.openings)
+        out.append(
+            Throughput(
+                subject=m.subject,
+                target=m.target,
+                sequence=_sequence(m),
+                batch=m.batch,
+                order=m.order,
+                batches=len(m.samples),
+                qps=m.batch * 1000 / took.value,
+                low=m.batch * 1000 / took.high,
+                high=m.batch * 1000 / took.low if took.low > 0 else math.inf,
+                **(dict(zip(("ratio", "ratio_low", "ratio_high"), faster, strict=True)) if faster else {}),
+            )
+        )
     return out
 
 
