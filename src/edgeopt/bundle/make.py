@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.bundle.archive import write_zip
+from edgeopt.bundle.found import found_of
 from edgeopt.bundle.license import write_license
 from edgeopt.bundle.manifest import (
     MANIFEST,
@@ -32,6 +34,7 @@ from edgeopt.bundle.manifest import (
     write_manifest,
 )
 from edgeopt.bundle.requirements import requirements
+from edgeopt.bundle.sbom import beside, check_free, write_sbom
 from edgeopt.bundle.sign import sign
 from edgeopt.bundle.texts import Logits, check_measured, logits_of, probe_logits, read_texts, rows_of_run, tolerance_of
 from edgeopt.bundle.verify import DEVICE, most_tolerance
@@ -71,12 +74,14 @@ class Wanted:
 def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
     """Write the bundle of the run to a folder, or to a zip where `out` ends in .zip: whole, or not at all.
 
-    The same run gives the same bytes. Raises InputError E114, E115, E141, E144.
+    Beside it its bill of materials is written. The same run gives the same bytes. Raises InputError E114, E115, E141,
+    E144.
     """
     zipped = out.suffix == ".zip"
     if zipped and (out.exists() or out.is_symlink()) and not _is_bundle(out):
         raise bad_input("E114", f"--out {out} is there and is no bundle", help="give a new name")
     writable(out.with_name(f"{out.name}.new") if zipped and out.exists() else out, (MANIFEST, SELFTEST))
+    check_free(beside(out))
     found, task = _read(run)
     with taken(out, BUNDLE) as folder:
         if not zipped:
@@ -90,6 +95,7 @@ def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
             _publish_zip(folder, out)
         else:
             publish(folder, out, BUNDLE)
+    write_sbom(beside(out), manifest, hashlib.sha256(data).hexdigest())
     return manifest
 
 
@@ -234,6 +240,7 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
             if g.metric.startswith(DECIDED) and g.bound[0] in _BOUNDS and g.target in (None, target.name)
         ],
         packages={name: str(versions[name]) for name in ("onnxruntime", "tokenizers", "numpy") if versions.get(name)},
+        found=found_of(run),
         files=files,
     )
 

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edgeopt.results.model import Verdict
 from edgeopt.spec.recipe import GateSpec, Target
 from edgeopt.support.errors import InputError, bad_input
+from edgeopt.support.reading import Finite
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 SESSION, TOKENIZER, SELFTEST, REQUIREMENTS = "session.json", "tokenizer.json", "selftest.json", "requirements.txt"
@@ -53,11 +55,65 @@ class License(Part):
     file: Literal["LICENSE"] | None
 
 
+class Source(Part):
+    """What the model was made of: a name of the hub, or the last part of a local path, and the SHA-256 of its content.
+
+    sha256: None where the run does not say it.
+    """
+
+    name: str
+    sha256: Digest | None
+
+
+class Decided(Part):
+    """A gate of the run, as it was decided."""
+
+    metric: str
+    kind: str = Field(description="which bound: max_drop, min_speedup, max_mb, …")
+    bound: Finite
+    value: Finite | None
+    verdict: Verdict
+    reason: str
+    target: str | None
+    sequence: int | str | None
+    slice: str | None
+
+
+class Median(Part):
+    """The median latency of a query in milliseconds, of the model and of the FP32 baseline."""
+
+    target: str
+    sequence: int | str
+    model_ms: Finite
+    baseline_ms: Finite | None
+
+
+class Found(Part):
+    """What the run found of the model, on `rows` rows of `split`. A metric is None where it is no number.
+
+    start: the checkpoint that the recipe starts from. size_bytes: of the graph and its weights.
+    """
+
+    verdict: Verdict
+    start: Source
+    dataset: Source
+    split: str
+    rows: int
+    metrics: dict[str, Finite | None]
+    baseline: dict[str, Finite | None]
+    size_bytes: int
+    baseline_bytes: int
+    latency: list[Median]
+    gates: list[Decided]
+    warnings: list[str]
+
+
 class Manifest(Part):
     """What a bundle says of itself.
 
     labels: names of the logits in order, empty for a score. lock: SHA-256 of the run's recipe.lock. gates: the run's
-    bounds that a device can decide by itself. packages: the versions it was tried with.
+    bounds that a device can decide by itself. packages: the versions it was tried with. found: None in bundles of
+    earlier versions.
     """
 
     bundle: Literal[1] = 1
@@ -73,6 +129,7 @@ class Manifest(Part):
     target: Target
     gates: list[GateSpec]
     packages: dict[str, str]
+    found: Found | None = None
     files: dict[str, File] = Field(max_length=MAX_FILES)
 
 

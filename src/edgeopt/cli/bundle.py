@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeopt.cli.options import JSON, RUN, Number
-from edgeopt.cli.output import print_json, working
+from edgeopt.cli.output import echo_json, print_json, working
 
 if TYPE_CHECKING:
     from edgeopt.bundle.manifest import Manifest
@@ -23,6 +23,7 @@ _HELP = """Pack RUN so that it serves anywhere with Python, onnxruntime and toke
 \b
 edgeopt bundle RUN [--out FOLDER|FILE.zip] [--sign KEY]   (edgeopt bundle make -h lists the options)
 edgeopt bundle verify BUNDLE [--key KEY.pub]
+edgeopt bundle sbom BUNDLE
 edgeopt bundle keygen KEY
 """
 
@@ -40,7 +41,7 @@ class RunOrCommand(click.Group):
     cls=RunOrCommand,
     help=_HELP,
     options_metavar="",
-    subcommand_metavar="RUN [OPTIONS] | verify BUNDLE | keygen KEY",
+    subcommand_metavar="RUN [OPTIONS] | verify BUNDLE | sbom BUNDLE | keygen KEY",
 )
 def command() -> None:
     """`edgeopt bundle`, of which everything else here is a subcommand."""
@@ -86,8 +87,12 @@ def make(
     license: str | None,
     as_json: bool,
 ) -> None:
-    """Write the bundle of RUN: model, tokenizer, run.py to serve it, texts with their logits, and a manifest."""
+    """Write the bundle of RUN: model, tokenizer, run.py to serve it, texts with their logits, and a manifest.
+
+    Beside it its bill of materials in CycloneDX 1.6: bundle.cdx.json of bundle.zip.
+    """
     from edgeopt.bundle.make import Wanted, make_bundle
+    from edgeopt.bundle.sbom import beside
     from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
@@ -97,7 +102,7 @@ def make(
     if manifest.license is None:
         click.echo("warning: the license of the model is unknown; --license ID or --license FILE says it", err=True)
     if as_json:
-        print_json({"bundle": str(to), **manifest.model_dump(mode="json")})
+        print_json({"bundle": str(to), "sbom": str(beside(to)), **manifest.model_dump(mode="json")})
         return
     _show(manifest, "signed" if key else "not signed")
     click.echo(to)
@@ -141,6 +146,18 @@ def verify(bundle: Path, key: Path | None, as_json: bool) -> None:
             f"(at most {tested['tolerance']:g})"
         )
         click.echo(f"whole       {found.digest}")
+
+
+@command.command("sbom")
+@BUNDLE
+@KEY
+def sbom(bundle: Path, key: Path | None) -> None:
+    """Print the bill of materials of BUNDLE, in CycloneDX 1.6, once every byte of it is checked."""
+    from edgeopt.bundle.sbom import sbom as bill_of
+    from edgeopt.bundle.verify import verified
+
+    with verified(bundle, key) as found:
+        echo_json(bill_of(found.manifest, found.digest).removesuffix("\n"))
 
 
 @command.command("keygen")

@@ -98,7 +98,8 @@ disk with room:
     "E114": """The output cannot be written there.
 
 --out must be a new or empty folder, or the folder of an earlier run, whose own files are then replaced:
-yours stay. A folder of anything else is never touched. A bundle replaces a bundle that holds nothing more.
+yours stay. A folder of anything else is never touched. A bundle replaces a bundle that holds nothing more,
+and its bill of materials (bundle.cdx.json) one that edgeopt wrote.
 `edgeopt recipes copy` never overwrites a file. `--junit`, and --out of `edgeopt compare` and `edgeopt
 baseline`, are plain files: edgeopt writes no device, no pipe (use stdout) and through no link, and has its
 files whole or not at all.""",

@@ -429,7 +429,7 @@ def test_out_is_never_something_else(run: Path, bundle: Path, tmp_path: Path) ->
     shutil.copytree(bundle, tmp_path / "bundle")
     assert edgeopt("bundle", run, "--count", 2, "--out", tmp_path / "bundle").code == 0, "an earlier bundle is replaced"
     assert len(json.loads((tmp_path / "bundle" / "selftest.json").read_text())["texts"]) == 2
-    assert {p.name for p in tmp_path.iterdir()} == {"mine.zip", "folder", "bundle"}
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.zip", "folder", "bundle", "bundle.cdx.json"}
 
 
 @pytest.mark.parametrize(
