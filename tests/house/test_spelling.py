@@ -20,6 +20,7 @@ FOREIGN = {
     "tests/unit/recipe/test_short.py",
     "tests/unit/spec/test_renamed.py",
     "tests/recipes/bad/schema/use-misspelled.yaml",
+    "tests/recipes/bad/by-hand/old-word.yaml",
     "src/edgeopt/bundle/license.py",
 }
 #: Old words that an error names, and results with the recipes of their time.

@@ -4,6 +4,7 @@
     # expect: E302 at ../files/rows.jsonl:2                 a line of another file, relative to this one
     # expect: E109 at --set seed, "key.path=value"          a flag
     # set: seed                                             a --set that the command is given
+    # mend: epoch: 3 => epochs: 3                           what the message says to write; then the recipe is right
 
 One `expect` for each error, in the order of the output. Nothing else may be reported.
 """
@@ -32,6 +33,7 @@ class Case:
     path: Path
     flags: tuple[str, ...]
     errors: tuple[Expected, ...]
+    mends: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -43,14 +45,17 @@ def all_cases() -> list[Case]:
 
 
 def _read(path: Path) -> Case:
-    errors, flags = [], []
+    errors, flags, mends = [], [], []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         key, _, rest = line.partition(": ")
         if key == "# expect":
             errors.append(_expected(rest, path.relative_to(BAD)))
         elif key == "# set":
             flags += ["--set", rest]
-    return Case(path.relative_to(BAD), tuple(flags), tuple(errors))
+        elif key == "# mend":
+            wrong, _, right = rest.replace("\\n", "\n").replace("\\t", "\t").partition(" => ")
+            mends.append((wrong, right))
+    return Case(path.relative_to(BAD), tuple(flags), tuple(errors), tuple(mends))
 
 
 def _expected(text: str, recipe: Path) -> Expected:

@@ -79,6 +79,23 @@ def test_bad_recipe(form: str, case: Case) -> None:
     FORMS[form](case)
 
 
+BY_HAND = [case for case in CASES if case.mends]
+
+
+@pytest.mark.parametrize("case", BY_HAND, ids=[case.id for case in BY_HAND])
+def test_the_mend_works(case: Case) -> None:
+    """What the messages of a recipe written by hand say to write makes it a right one."""
+    wrong = Path("bad", case.path)
+    text = "".join(line for line in wrong.read_text().splitlines(True) if not line.startswith("#"))
+    for old, new in case.mends:
+        assert old in text
+        text = text.replace(old, new, 1)
+    mended = wrong.with_suffix(".mended.yaml")
+    mended.write_text(text)
+    done = edgeopt("validate", mended)
+    assert (done.code, done.err) == (0, "")
+
+
 def test_there_are_enough() -> None:
-    assert len(CASES) >= 55
+    assert len(CASES) >= 55 and len(BY_HAND) >= 50
     assert len([c for c in CASES if c.id in AS_PROCESS]) == len(AS_PROCESS)

@@ -259,7 +259,7 @@ def test_a_task_of_a_plugin_is_known_wherever_a_recipe_is_checked(tmp_path: Path
     )
     gates = [{"metric": "kappa", "min": -2}, {"metric": "kapa", "min": 0.5}]
     done = edgeopt("validate", tiny_recipe(tmp_path, task=tiny_task("data", type="mine", metrics=["f1"]), gates=gates))
-    assert "f1: not a metric of mine, which has accuracy, kappa" in done.err and "kappa is between -1 and 1" in done.err
+    assert "metrics of mine: accuracy, kappa" in done.err and "kappa is between -1 and 1" in done.err
     assert "'gates.1.metric' is 'kapa'" in done.err and "did you mean 'kappa'?" in done.err
     done = edgeopt("validate", tiny_recipe(tmp_path, task=tiny_task("data", type="mien")))
     assert "error[E106]: 'task.type' is 'mien', and must be text-classification, " in done.err and "or mine" in done.err

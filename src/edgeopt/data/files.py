@@ -14,7 +14,7 @@ from edgeopt.data.json_rows import json_rows
 from edgeopt.data.lines import numbered_lines, opened
 from edgeopt.data.tables import table_rows
 from edgeopt.support.errors import Place, bad_input
-from edgeopt.support.paths import is_there
+from edgeopt.support.paths import is_there, nearest
 
 #: (line in the file, row); for parquet the number of the row, from 1; a row of a conll file is a document
 Row = tuple[int, dict[str, Any]]
@@ -30,9 +30,9 @@ def read_rows(path: Path, delimiter: str | None = None) -> Iterator[Row]:
     """
     if not is_there(path, Path.is_file):
         what = "is a folder, not a data file" if is_there(path, Path.is_dir) else "does not exist"
-        raise bad_input(
-            "E301", f"data file {path} {what}", help=f"give a file of {_FORMATS}, absolute or relative to the recipe"
-        )
+        near = nearest(path.name, path.parent, Path.is_file)
+        help = f"{near} give a data file ({_FORMATS}), by a path from the recipe's folder or an absolute one".lstrip()
+        raise bad_input("E301", f"data file {Place.of(path).source} {what}", help=help)
     _, suffix = stem_and_suffix(path)
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {
         ".jsonl": json_rows,
@@ -46,7 +46,7 @@ def read_rows(path: Path, delimiter: str | None = None) -> Iterator[Row]:
     if reader is None:
         raise bad_input(
             "E302",
-            f"data file {path} is not one of {_FORMATS}",
+            f"data file {Place.of(path).source} is not {_FORMATS}",
             place=Place.of(path),
             help="convert it, or rename it to end in the format it has",
         )

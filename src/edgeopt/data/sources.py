@@ -50,7 +50,7 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
     if is_there(root, Path.is_file):
         raise bad_input(
             "E301",
-            f"dataset path {root} is a file",
+            f"dataset path {Place.of(root).source} is a file",
             help="give its folder, or name the file in task.dataset.data_files.train",
         )
     if not is_there(root, Path.is_dir):
@@ -58,7 +58,7 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
             help = (
                 f"{nearest(spec.path, folder)} give a folder with train.jsonl and validation.jsonl, or a hub id"
             ).lstrip()
-            raise bad_input("E301", f"dataset folder {root} does not exist", help=help)
+            raise bad_input("E301", f"dataset folder {Place.of(root).source} does not exist", help=help)
         return None
     found: Files = {}
     for split, names in FOLDER_NAMES.items():
@@ -197,7 +197,8 @@ class _Rows:
             self._files = None if hub else local_files(self.spec.dataset, folder, train=train)
             if hub is False and self._files is None:
                 raise bad_input(
-                    "E301", f"dataset folder {folder / expanded(self.spec.dataset.path or '')} does not exist"
+                    "E301",
+                    f"dataset folder {Place.of(folder / expanded(self.spec.dataset.path or '')).source} does not exist",
                 )
             if self._files is None:
                 from edgeopt.data.hub import open_hub

@@ -245,7 +245,7 @@ def find_model(
     if looks_local(spec.id):
         raise bad_input(
             "E308",
-            f"model folder {path} does not exist",
+            f"model folder {Place.of(path).source} does not exist",
             place=place,
             help=(
                 f"{nearest(spec.id, folder)} give a folder in transformers' format "

@@ -18,7 +18,7 @@ from edgeopt.spec.recipe import AUTO, TaskSpec
 from edgeopt.support import host
 from edgeopt.support.errors import HEAVY, InputError, Issue, Place, bad_input
 from edgeopt.support.installation import install
-from edgeopt.support.words import closest
+from edgeopt.support.words import meant
 from edgeopt.tasks import task_of, task_type
 
 T = TypeVar("T")
@@ -57,13 +57,12 @@ def export_issues(recipe: Recipe) -> list[Issue]:
         for key, value in spec.options.items():
             place = recipe.document.place(("export", i, "options", key))
             if key not in known:
-                guess = closest(key, known)
                 issues.append(
                     Issue(
                         "E104",
                         f"exporter '{spec.format}' has no option '{key}'",
                         place,
-                        f"did you mean '{guess}'?" if guess else f"its options: {', '.join(sorted(known)) or 'none'}",
+                        meant(key, sorted(known), "its options"),
                     )
                 )
             elif type(value) is not type(known[key]) or (

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeopt.export.exporter import EXPORTERS, exporter_names
+from edgeopt.recipe import mends
 from edgeopt.recipe.given import Given, as_document
 from edgeopt.recipe.library import recipe_files, target_files
 from edgeopt.recipe.override import apply_overrides
@@ -38,7 +39,7 @@ from edgeopt.step import registry
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import AnyTransform
 from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
-from edgeopt.support.words import closest
+from edgeopt.support.words import closest, meant
 from edgeopt.tasks import task_type, task_types
 
 _RESERVED = {"baseline", *IMPLIED}
@@ -210,15 +211,11 @@ def _read(path: Path) -> str:
 def head_of(document: Document) -> tuple[RecipeHead, set[str]]:
     """The recipe but for its steps, and which of its keys are wrong: those hold a stand-in or their default."""
     data = dict(document.data)
-    if not isinstance(data.get("steps", []), list):
-        document.issues.append(
-            Issue(
-                "E106",
-                "'steps' must be a list: order is meaning",
-                document.place(("steps",)),
-                "write each step as `- {id: …, use: …}`",
-            )
-        )
+    steps = data.get("steps", [])
+    if not isinstance(steps, list):
+        help = mends.entries(steps, "use") if isinstance(steps, dict) else "write each step as `- use: …`"
+        message = "'steps' must be a list, because steps run in order"
+        document.issues.append(Issue("E106", message, document.place(("steps",)), help))
     data["steps"] = []
     try:
         return RecipeHead.model_validate(data), set()
@@ -250,32 +247,25 @@ def _step(document: Document, i: int, entry: object, seen: dict[str, int]) -> St
     at = ("steps", i)
     place = document.values.get(at)
     if not isinstance(entry, dict):
-        document.issues.append(Issue("E106", f"step {i + 1} must be a mapping with `id` and `use`", place))
+        help = mends.step(entry, registry.names(), _closest_transform) or "write `- use: …`, and keys below it"
+        document.issues.append(Issue("E106", f"step {i + 1} must be a mapping with `use`", place, help))
         return None
     use = entry.get("use")
     if not isinstance(use, str):
         guess = closest("use", entry) if "use" not in entry else None
-        document.issues.append(
-            Issue(
-                "E105",
-                f"step {i + 1} does not say which transform it uses",
-                place,
-                f"did you mean 'use' where it says '{guess}'?"
-                if guess
-                else f"add `use:` with one of {', '.join(registry.names())}",
+        help = (
+            f"did you mean 'use' where it says '{guess}'?"
+            if guess
+            else (
+                mends.step(entry, registry.names(), _closest_transform)
+                or f"add `use:` with one of {', '.join(registry.names())}"
             )
         )
+        document.issues.append(Issue("E105", f"step {i + 1} does not say which transform it uses", place, help))
         return None
     if use not in registry.names():
-        guess = closest(use, registry.names())
-        document.issues.append(
-            Issue(
-                "E107",
-                f"there is no transform '{use}'",
-                document.place((*at, "use")),
-                f"did you mean '{guess}'?" if guess else f"transforms: {', '.join(registry.names())}",
-            )
-        )
+        help = meant(use, registry.names(), "transforms")
+        document.issues.append(Issue("E107", f"there is no transform '{use}'", document.place((*at, "use")), help))
         return None
     if (fault := registry.TRANSFORMS.fault(use)) is not None:
         document.issues.append(fault.at(document.place((*at, "use"))))
@@ -289,6 +279,10 @@ def _step(document: Document, i: int, entry: object, seen: dict[str, int]) -> St
         document.issues += from_pydantic(error, transform.Params, document, at)
         return None
     return StepSpec(step_id, use, transform, params, place) if step_id else None
+
+
+def _closest_transform(word: str) -> str | None:
+    return closest(word, registry.names())
 
 
 def _step_id(document: Document, i: int, entry: dict[str, Any], use: str, seen: dict[str, int]) -> str | None:
@@ -337,15 +331,8 @@ def _targets(document: Document, head: RecipeHead) -> tuple[Target, ...]:
         elif entry in known:
             out.append(Target.model_validate(parse(known[entry].read_text(encoding="utf-8"), known[entry]).data))
         else:
-            guess = closest(entry, known)
-            document.issues.append(
-                Issue(
-                    "E111",
-                    f"there is no target '{entry}'",
-                    document.place(("targets", i)),
-                    f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}, or write one in place",
-                )
-            )
+            help = meant(entry, known, "targets")
+            document.issues.append(Issue("E111", f"there is no target '{entry}'", document.place(("targets", i)), help))
     names = [t.name for t in out]
     for name in sorted({n for n in names if names.count(n) > 1}):
         document.issues.append(Issue("E110", f"two targets are named '{name}'", document.place(("targets",))))
@@ -376,8 +363,7 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
                 Issue("E110", f"two exports have the format '{name}'", document.place(at), "keep one of the two")
             )
         elif name not in known and name != AUTO:
-            guess = closest(name, [*known, AUTO])
-            help = f"did you mean '{guess}'?" if guess else f"exporters: {', '.join(known) or 'none installed'}"
+            help = meant(name, [*known, AUTO] if known else (), "exporters", none="none is installed")
             document.issues.append(Issue("E112", f"there is no exporter '{name}'", document.place(at), help))
         elif name != AUTO and (fault := EXPORTERS.fault(name)) is not None:
             document.issues.append(fault.at(document.place(at)))
@@ -464,9 +450,9 @@ def _cross_checks(
             document.issues.append(
                 Issue(
                     "E111",
-                    f"the gate's target '{gate.target}' is not among the recipe's",
+                    f"the gate's target '{gate.target}' is not among the recipe's `targets`",
                     document.place((*at, "target")),
-                    f"targets: {', '.join(by_name)}",
+                    f"{meant(gate.target, by_name, 'targets')}; add it to `targets`, or name one of them",
                 )
             )
         target = by_name.get(gate.target) if gate.target else (targets[0] if targets else None)
@@ -480,14 +466,14 @@ def _cross_checks(
                 )
             )
         if gate.of_device and target and target.device is None:
-            what, ratio = ("milliseconds", "max_ratio") if gate.max_ms else ("queries a second", "min_speedup")
+            instead = "max_ratio: 0.5" if gate.max_ms else "min_speedup: 1.5"
             document.issues.append(
                 Issue(
                     "E111",
-                    f"{what} are those of one device, and target '{target.name}' names none",
+                    f"'{gate.bound[0]}' needs a target that names its device, and '{target.name}' names none",
                     document.place((*at, gate.bound[0])),
-                    f"write the target in place with `device:`, part of the processor's name, or bound `{ratio}`, "
-                    "which holds anywhere",
+                    f"give `{instead}` instead, which holds on any machine; or write out a target with `device:`, "
+                    "part of the processor's name",
                 )
             )
     if "task" not in wrong:

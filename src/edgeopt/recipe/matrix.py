@@ -21,7 +21,7 @@ from edgeopt.spec.recipe import NAME, Matrix, Value, Variant
 from edgeopt.spec.steps import address
 from edgeopt.step import registry
 from edgeopt.support.errors import Issue, Path_
-from edgeopt.support.words import closest
+from edgeopt.support.words import meant
 
 #: Combinations that a matrix may have.
 LARGEST = 256
@@ -213,8 +213,7 @@ def _variant_issues(document: Document, choice: _Choice, ids: list[str]) -> Iter
             named.append((parts[1], at))
     for step, at in named:
         if step not in ids:
-            guess = closest(step, ids)
-            help = f"did you mean '{guess}'?" if guess else f"steps: {', '.join(dict.fromkeys(ids)) or 'none'}"
+            help = meant(step, ids, "steps")
             yield Issue("E119", f"{choice.said}: there is no step '{step}'", document.place((*choice.place, *at)), help)
 
 
@@ -227,9 +226,8 @@ def _exclude_issues(document: Document, matrix: Matrix, axes: Mapping[str, Mappi
             known = axes.get(axis, axes)
             word, wrong = (_label(value), "variant") if axis in axes else (axis, "axis")
             if word not in known:
-                guess = closest(word, known)
                 of = f" of axis '{axis}'" if axis in axes else ""
-                help = f"did you mean '{guess}'?" if guess else f"there is {', '.join(known)}"
+                help = meant(word, known, "variants" if wrong == "variant" else "axes")
                 yield Issue("E119", f"there is no {wrong} '{word}'{of}", document.place((*at, axis)), help)
 
 

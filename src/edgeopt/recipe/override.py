@@ -9,7 +9,7 @@ from typing import Any
 from edgeopt.recipe.yaml import Document, parse
 from edgeopt.spec.steps import address
 from edgeopt.support.errors import Issue, Path_, Place
-from edgeopt.support.words import closest
+from edgeopt.support.words import meant
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
@@ -57,14 +57,13 @@ def set_value(document: Document, parts: list[str], value: object, place: Place,
             found = _index(current, part)
             if found is None:
                 ids = [name for item in current if (name := address(item)) is not None]
-                guess = closest(part, ids)
                 where = ".".join(parts[:i])
                 document.issues.append(
                     Issue(
                         "E109",
                         f"'{where}' has no entry '{part}'",
                         place,
-                        f"did you mean '{guess}'?" if guess else f"entries: {', '.join(ids) or _numbers(current)}",
+                        meant(part, ids, "entries", none=_numbers(current)),
                     )
                 )
                 return

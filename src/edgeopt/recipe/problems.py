@@ -8,11 +8,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from edgeopt.recipe import mends
 from edgeopt.recipe.yaml import Document
+from edgeopt.spec.recipe import Strict
 from edgeopt.spec.renamed import said_now
 from edgeopt.spec.steps import address
 from edgeopt.support.errors import Issue, Path_
-from edgeopt.support.words import as_share, closest
+from edgeopt.support.words import as_share, closest, meant
 
 
 def from_pydantic(error: ValidationError, model: type[BaseModel], document: Document, root: Path_ = ()) -> list[Issue]:
@@ -99,19 +101,19 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
     kind, context, name = detail["type"], detail.get("ctx", {}), dotted(at, document)
     place = document.place(at)
     if kind == "extra_forbidden":
-        known = _fields_at(model, detail["loc"][:-1]) | ({"id", "use"} if root and len(detail["loc"]) == 1 else set())
-        guess = closest(str(at[-1]), known)
+        known = _fields_at(model, detail["loc"][:-1], document.at(at[:-1]))
+        known |= {"id", "use"} if root and len(detail["loc"]) == 1 else set()
         within = dotted(at[:-1], document)
         message = f"unknown key '{at[-1]}'" + (f" in '{within}'" if within else "")
-        near = f"did you mean '{guess}'?" if guess else f"known keys: {', '.join(sorted(known))}"
-        return Issue("E104", message, place, said_now(str(at[-1]), detail["input"], known) or near)
+        near = said_now(str(at[-1]), detail["input"], known) or meant(str(at[-1]), sorted(known), "known keys", most=0)
+        return Issue("E104", message, place, near)
     if kind == "missing":
         parent = dotted(at[:-1], document)
         return Issue(
             "E105",
             f"key '{at[-1]}' is missing" + (f" in '{parent}'" if parent else ""),
             document.place(at[:-1]),
-            f"add `{at[-1]}:`" + (f" below '{parent}'" if parent else ""),
+            f"add `{at[-1]}:`" + (f" below '{parent}'" if parent else "") if at != ("edgeopt",) else "add `edgeopt: 1`",
         )
     if kind == "literal_error":
         if at == ("edgeopt",):
@@ -136,9 +138,10 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
     if kind == "unusable_plugin":
         return Issue("E122", str(context["message"]), place, str(context["help"]))
     if kind == "value_error":
-        help = getattr(context["error"], "help", None)
-        return Issue("E106", f"'{name}': {context['error']}" if name else str(context["error"]), place, help)
-    help = None
+        error = context["error"]
+        place = document.place((*at, *_named_key(str(error), at, document)))
+        return Issue("E106", f"'{name}': {error}" if name else str(error), place, getattr(error, "help", None))
+    help = _mend(detail, at, model)
     message = detail["msg"][:1].lower() + detail["msg"][1:]
     message = message.replace("input should be", "must be")
     if kind in _KINDS:
@@ -152,6 +155,33 @@ def _issue(detail: ErrorDetails, at: Path_, model: type[BaseModel], document: Do
     if kind == "less_than" and at[-1:] == ("max_drop_relative",):
         help = as_share("max_drop_relative", detail["input"])
     return Issue("E106", f"'{name or 'the recipe'}' is {_shown(detail['input'])}: {message}", place, help)
+
+
+def _named_key(message: str, at: Path_, document: Document) -> Path_:
+    """The key of a block that a message about the block begins with, as in `'labels' names classes`."""
+    found = re.match(r"'(\w+)", message)
+    return (found[1],) if found and (*at, found[1]) in document.keys else ()
+
+
+def _mend(detail: ErrorDetails, at: Path_, model: type[BaseModel]) -> str | None:
+    """What to write in place of a value that is of another kind, or out of range."""
+    kind, value, key = detail["type"], detail["input"], at[-1] if at else ""
+    if kind == "string_type":
+        return mends.text(value)
+    if not isinstance(key, str):
+        return None
+    if kind in ("less_than", "less_than_equal"):
+        context = detail.get("ctx", {})
+        return mends.share(key, value, context.get("lt", context.get("le")))
+    if kind in ("int_type", "float_type"):
+        return mends.number(key, value, whole=kind == "int_type")
+    if kind == "bool_type":
+        return mends.switch(key, value)
+    inner = _model_at(model, detail["loc"])
+    needed = [name for name, field in inner.model_fields.items() if field.is_required()] if inner else []
+    if kind == "list_type":
+        return mends.listed(key, value, needed[0] if needed else None)
+    return mends.mapping(key, value, inner.model_fields if inner else (), needed) if kind == "model_type" else None
 
 
 def _shown(value: object) -> str:
@@ -180,14 +210,26 @@ def dotted(path: Path_, document: Document) -> str:
     return ".".join(parts)
 
 
-def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> set[str]:
-    """The known keys of the (possibly nested, possibly optional) model that a loc leads to."""
-    current: type[BaseModel] = model
+def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...], given: object = None) -> set[str]:
+    """The known keys of the (possibly nested, possibly optional) model that a loc leads to.
+
+    given: the keys and values that stand there; keys that do not go with them are left out.
+    """
+    current = model
+    for i in range(len(loc)):
+        current = _model_at(current, loc[i : i + 1]) or current
+    unfit = current.unfit(given) if issubclass(current, Strict) and isinstance(given, dict) else set()
+    return {*current.model_fields} - unfit
+
+
+def _model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The model of the key that a loc leads to, or of the entries of its list; None where that is none."""
+    current: type[BaseModel] | None = model
     for part in loc:
-        field = current.model_fields.get(part) if isinstance(part, str) else None
+        field = current.model_fields.get(part) if current and isinstance(part, str) else None
         nested = _model_types(field.annotation) if field else []
-        current = nested[0] if nested else current
-    return set(current.model_fields)
+        current = nested[0] if nested else None if isinstance(part, str) else current
+    return current
 
 
 def _model_types(annotation: object) -> list[type[BaseModel]]:

@@ -21,7 +21,7 @@ def spell_out(document: Document) -> None:
     for path in LISTS:
         holder = _holder(document.data, path)
         value = None if holder is None else holder.get(path[-1])
-        if holder is not None and isinstance(value, str | dict):
+        if holder is not None and (isinstance(value, str) or (isinstance(value, dict) and not _of_entries(value))):
             holder[path[-1]] = [value]
             _copy_places(document, path, (*path, 0))
     for path, key in MAPPINGS.items():
@@ -36,6 +36,11 @@ def spell_out(document: Document) -> None:
             if isinstance(entry, str):
                 entries[i] = {key: entry}
                 _copy_places(document, (*path, i), (*path, i, key))
+
+
+def _of_entries(value: dict[str, Any]) -> bool:
+    """Whether a mapping is no entry but has entries by name, which is refused with the list that it should be."""
+    return bool(value) and all(isinstance(each, dict) for each in value.values())
 
 
 def _holder(data: object, path: tuple[str, ...]) -> dict[str, Any] | None:

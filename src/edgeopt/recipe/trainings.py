@@ -9,7 +9,7 @@ from edgeopt.recipe.problems import dotted
 from edgeopt.recipe.yaml import Document
 from edgeopt.spec.recipe import TaskSpec, Training
 from edgeopt.support.errors import Issue, Path_
-from edgeopt.support.words import a, closest
+from edgeopt.support.words import a, meant
 from edgeopt.tasks import task_type
 
 #: path below the training's keys, message, help
@@ -58,14 +58,7 @@ def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _F
     out: _Found = []
     for name in given:
         if name not in classes:
-            guess = closest(name, classes)
-            out.append(
-                (
-                    ("class_weights", name),
-                    f"there is no class '{name}'",
-                    f"did you mean '{guess}'?" if guess else f"classes: {', '.join(classes)}",
-                )
-            )
+            out.append((("class_weights", name), f"there is no class '{name}'", meant(name, classes, "classes")))
     return out
 
 

@@ -22,6 +22,32 @@ _FALSE = re.compile(r"false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9][0-9_]*")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 MAX_DEPTH = 32
+#: What PyYAML says (the beginning of it), what that means, and how to mend it.
+_PLAIN = (
+    (
+        "mapping values are not allowed here",
+        "a key cannot stand here",
+        "start the line in the same column as the keys above it; put quotes around a value that has ': ' in it",
+    ),
+    (
+        "could not find expected ':'",
+        "a line here or just above has no colon",
+        "write `key: value`, with a space after the colon",
+    ),
+    ("found character '\\t'", "there is a tab", "indent with spaces: YAML takes no tabs"),
+    (
+        "found character",
+        "a value begins with a character that YAML keeps for itself",
+        "put quotes around the value",
+    ),
+    (
+        "expected <block end>, but found",
+        "this line does not fit the lines above it",
+        "start it in the same column as they do; entries of a list each begin with a dash, keys of a mapping never do",
+    ),
+    ("found unexpected end of stream", "a quote is not closed", "add the closing quotation mark"),
+    ("expected ',' or '", "a bracket is not closed, or a comma is missing", "check the brackets on the lines above"),
+)
 
 
 def scalar(text: str) -> Any:
@@ -64,6 +90,14 @@ class Document:
     values: dict[Path_, Place] = field(default_factory=dict)
     issues: list[Issue] = field(default_factory=list)
 
+    def at(self, path: Path_) -> Any:
+        """The value at a path; None where there is none."""
+        found = self.data
+        for part in path:
+            known = isinstance(found, dict) or (isinstance(found, list) and isinstance(part, int) and part < len(found))
+            found = (found.get(part) if isinstance(found, dict) else found[part]) if known else None
+        return found
+
     def place(self, path: Path_) -> Place:
         """The key's place where there is one, else the value's, else the nearest parent's."""
         while path:
@@ -72,6 +106,14 @@ class Document:
                 return found
             path = path[:-1]
         return self.values.get((), Place(self.source, 1))
+
+
+def _in_plain_words(problem: str, place: Place) -> tuple[str, Place, str]:
+    """What PyYAML says, as message, place and help."""
+    for begins, means, help in _PLAIN:
+        if problem.startswith(begins):
+            return f"this is not YAML: {means}", place, help
+    return f"this is not YAML: {problem}", place, "check the indentation, quotes and brackets at that place"
 
 
 def parse(text: str, path: Path) -> Document:
@@ -88,14 +130,7 @@ def parse(text: str, path: Path) -> Document:
             return document
         problem = error.problem or error.context or ""
         problem = f"{error.context}, {problem}" if problem.startswith("but ") else problem
-        document.issues.append(
-            Issue(
-                "E102",
-                f"this is not YAML: {problem}",
-                place,
-                "check the indentation, quotes and brackets at that place",
-            )
-        )
+        document.issues.append(Issue("E102", *_in_plain_words(problem, place)))
         return document
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

@@ -7,6 +7,7 @@ transform brings its own words with it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -24,6 +25,11 @@ class Strict(BaseModel):
     """Base of every part of a recipe: frozen, unknown keys refused, no silent conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    @classmethod
+    def unfit(cls, given: Mapping[str, object]) -> set[str]:
+        """Keys that do not go with the others that are given, and so are not what a misspelled one meant."""
+        return set()
 
 
 class ModelSpec(Strict):
@@ -262,8 +268,9 @@ class TaskSpec(Strict):
     def _metrics_fit(self) -> TaskSpec:
         wrong = [m for m in self.metrics or () if m not in self.known_metrics]
         if wrong:
-            raise ValueError(
-                f"{', '.join(wrong)}: not a metric of {self.type}, which has {', '.join(self.known_metrics)}"
+            raise Mended(
+                f"'metrics' names {', '.join(wrong)}, which {self.type} does not have",
+                f"metrics of {self.type}: {', '.join(self.known_metrics)}",
             )
         if not TASKS[self.type].has_classes and (self.labels or any(source.labels for source in self.train_with)):
             raise ValueError(f"'labels' names classes; a {self.type.removeprefix('text-')} has none")
@@ -645,6 +652,11 @@ class GateSpec(Strict):
     )
     against: Literal["onnx", "torch"] = Field("onnx", description="which FP32 baseline a speed-up is against")
 
+    @classmethod
+    def unfit(cls, given: Mapping[str, object]) -> set[str]:
+        """Bounds that a gate on this metric does not take."""
+        return {*BOUNDS} - {*bounds_of(str(given["metric"]))} if "metric" in given else set()
+
     @property
     def bound(self) -> tuple[str, float]:
         """The one bound's key and value."""
@@ -677,7 +689,7 @@ class GateSpec(Strict):
             raise ValueError("'slice' belongs to a gate on a metric of the task, with max_drop")
         if why := _decided_already(self.metric, *self.bound):
             key, bound = self.bound
-            raise Mended(why, as_share(key, bound) if key in ("max_drop", "min") and bound > 1 else None)
+            raise Mended(why, as_share(key, bound) if key in ("max_drop", "min") and bound >= 1 else None)
         if self.slice == "label" and self.metric != "accuracy":
             raise ValueError(f"'slice: label' takes accuracy: among rows of one label {self.metric} says nothing")
         return self

@@ -62,8 +62,11 @@ def _on_the_step(keys: _Keys, example: _Keys) -> str:
 
 def _shown(keys: _Keys, example: _Keys) -> str:
     """The keys as they stand in a recipe, on one line; the example where that is too long."""
-    text, short = (
-        yaml.safe_dump(dict(k), default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**31).strip()[1:-1]
-        for k in (keys, example)
-    )
+    text, short = (in_flow(dict(k))[1:-1] for k in (keys, example))
     return text if len(text) <= _LONGEST else short
+
+
+def in_flow(value: dict[str, Any] | list[Any]) -> str:
+    """A mapping or a list as YAML on one line."""
+    dumped = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**31)
+    return str(dumped).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +25,11 @@ def looks_local(name: str) -> bool:
     return not _HUB_ID.fullmatch(name)
 
 
-def nearest(name: str, folder: Path) -> str:
-    """`did you mean models/minilm-l3?` where a folder beside the one named is called almost like it; else nothing."""
+def nearest(name: str, folder: Path, kind: Callable[[Path], bool] = Path.is_dir) -> str:
+    """`did you mean models/minilm-l3?` where a folder (or a file) beside the one named is called almost like it."""
     path = folder / expanded(name)
     try:
-        guess = closest(path.name, [p.name for p in path.parent.iterdir() if p.is_dir()])
+        guess = closest(path.name, [p.name for p in path.parent.iterdir() if kind(p)])
     except (OSError, ValueError):
         guess = None
     return f"did you mean {Path(name).parent / guess}?" if guess else ""
@@ -36,7 +37,16 @@ def nearest(name: str, folder: Path) -> str:
 
 def not_here(name: str, folder: Path) -> str:
     """What to say of a name that may be the hub's: that no folder has it, and which folder has almost the same."""
-    return ": ".join(filter(None, ["there is no folder of that name here", nearest(name, folder)]))
+    near = nearest(name, folder) or _in_working_directory(name, folder)
+    return ": ".join(filter(None, ["there is no folder of that name here", near]))
+
+
+def _in_working_directory(name: str, folder: Path) -> str:
+    """What to write where a folder lies in the working directory, and paths are relative to another one."""
+    path = Path.cwd() / name
+    if not is_there(path, Path.is_dir):
+        return ""
+    return f"did you mean {os.path.relpath(path, folder)}? paths are relative to the recipe's folder"
 
 
 def expanded(path: str) -> Path:

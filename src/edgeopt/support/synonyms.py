@@ -69,9 +69,10 @@ _MEANT = {
     "throughput.qps": "qps throughput queries_per_second rps rows_per_second samples_per_second",
     "memory.peak": "memory ram rss peak_memory mem",
     "start.cold": "cold_start startup start load_time cold",
-    "text-classification": "classification sequence_classification sentiment classify text_pair_classification nli",
+    "text-classification": "classification sequence_classification sentiment sentiment_analysis classify nli "
+    "text_pair_classification",
     "text-regression": "regression sts similarity sentence_similarity",
-    "token-classification": "ner pos tagging sequence_labeling",
+    "token-classification": "ner pos tagging sequence_labeling named_entity_recognition",
     "multiple-choice": "mc swag choice",
     "summarization": "summary summarize summarisation seq2seq",
     "coreference": "coref coreference_resolution",

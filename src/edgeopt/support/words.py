@@ -22,6 +22,19 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def meant(word: str, choices: Iterable[str], what: str, none: str = "none", most: int = 8) -> str:
+    """What a word that is none of the choices most likely means, and which there are.
+
+    most: more choices than that are not listed beside a guess. none: said where there are no choices.
+    """
+    known = list(dict.fromkeys(choices))
+    guess = closest(word, known)
+    there = f"{what}: {', '.join(known) or none}"
+    if guess is None:
+        return there
+    return f"did you mean '{guess}'?" + (f" {there}" if len(known) <= most else "")
+
+
 def first_line(error: BaseException) -> str:
     """An error's text on one line of at most 200 characters; its class where it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -35,7 +48,8 @@ def a(noun: str) -> str:
 
 def as_share(key: str, points: float) -> str:
     """What to write for a bound that was given in points of a hundred."""
-    return f"metrics are shares: for {points:g} points write `{key}: {points / 100:g}`"
+    said = f"{points:g} point{'' if points == 1 else 's'}"
+    return f"metrics are fractions, not percentages: for {said} write `{key}: {points / 100:g}`"
 
 
 def is_number(text: str) -> bool:

@@ -73,7 +73,7 @@ def test_later_ones_win() -> None:
     [
         ("name", "for example --set steps.prune.amount=0.3"),
         ("=y", "for example --set steps.prune.amount=0.3"),
-        ("steps.prun.amount=1", "did you mean 'prune'?"),
+        ("steps.prun.amount=1", "did you mean 'prune'? entries: prune, static"),
         ("steps.zzz.amount=1", "entries: prune, static"),
         ("targets.7=x", "entries: mine"),
         ("name.first=y", None),

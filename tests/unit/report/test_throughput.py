@@ -105,7 +105,7 @@ def test_a_recipe_gates_it_on_a_target_with_a_batch(tmp_path: Path) -> None:
     [
         ({"max_ms": 5}, {}, "E100", "max_ms does not fit throughput.qps, which takes one of min, min_speedup"),
         ({"min": 0}, {}, "E100", "'min: 0' cannot fail: throughput.qps is more than 0"),
-        ({"min": 500}, {"device": None}, "E111", "queries a second are those of one device"),
+        ({"min": 500}, {"device": None}, "E111", "'min' needs a target that names its device"),
         ({"min_speedup": 2, "sequence": 64}, {}, "E111", "is not measured at sequence 64"),
         ({"min_speedup": 2, "slice": "worst"}, {}, "E100", "'slice' belongs to a gate on a metric of the task"),
         ({"min_speedup": 2}, {"order": "sorted"}, "E100", "must be data or length"),

@@ -23,7 +23,7 @@ from edgeopt.recipe.proposal.margins import Margins, margins
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.statistics.power import rounded
 from edgeopt.support.errors import InputError, bad_input
-from edgeopt.support.words import closest
+from edgeopt.support.words import meant
 from edgeopt.tasks import Task, task_of, task_type
 
 #: Asks for a value: (what is asked, guess).
@@ -255,9 +255,7 @@ class _Maker:
         known = target_files()
         target = self.asked.target or self.ask(f"Target: {', '.join(known)}", "cpu-1-thread")
         if target not in known:
-            guess = closest(target, known)
-            help = f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}"
-            raise bad_input("E111", f"there is no target '{target}'", help=help)
+            raise bad_input("E111", f"there is no target '{target}'", help=meant(target, known, "targets"))
         self.say("target", self._of(target, given=self.asked.target is not None))
         return target
 
@@ -309,9 +307,7 @@ def _known(task: str) -> str:
     tasks = columns.proposed_tasks()
     if task in tasks:
         return task
-    guess = closest(task, tasks)
-    help = f"did you mean '{guess}'?" if guess else f"tasks: {', '.join(tasks)}"
-    raise bad_input("E100", f"init proposes no recipe for the task '{task}'", help=help)
+    raise bad_input("E100", f"init proposes no recipe for the task '{task}'", help=meant(task, tasks, "tasks"))
 
 
 def _share(rows: int, certain: Margins, wanted: float) -> float:

@@ -21,7 +21,7 @@ from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import bad_input, step_failed
-from edgeopt.support.words import closest
+from edgeopt.support.words import meant
 from edgeopt.tasks import task_of
 from edgeopt.transforms.prune.budget import Costs, choose, counted
 from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
@@ -106,9 +106,7 @@ class FisherPrune(Transform[FisherParams]):
     def check(self, params: FisherParams, task: TaskSpec) -> Found:
         name, known = params.target, target_files()
         if isinstance(name, str) and name not in known:
-            guess = closest(name, known)
-            help = f"did you mean '{guess}'?" if guess else f"targets: {', '.join(known)}, or write one in place"
-            return [(("target",), f"there is no target '{name}'", help)]
+            return [(("target",), f"there is no target '{name}'", meant(name, known, "targets"))]
         return of_one_stack(self.name, task)
 
     def apply(self, state: State, params: FisherParams, context: StepContext) -> None:
