@@ -7,7 +7,7 @@ DEMO := build/quickstart
 # one place for pip's flags: no prompts, no nagging about pip itself
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: setup demo test test-slow test-browser test-interop test-runtimes check bench dist clean
+.PHONY: setup demo test test-slow test-browser test-interop test-runtimes check docs bench dist clean
 
 setup: $(STAMP)
 
@@ -55,6 +55,13 @@ check: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python scripts/make_docs.py --check
+	@$(BIN)/python -m pytest tests/house/test_documents.py
+
+# the documents as a site in build/site; its packages (20 MB) come with the first call
+docs: $(STAMP)
+	@$(BIN)/python -c 'import material, mkdocstrings_handlers' 2>/dev/null || $(PIP) -c constraints.txt -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 bench: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m benchmarks.int8_speed

@@ -1,8 +1,9 @@
 """Write the generated documents, or look whether they are as they would be written.
 
-They are docs/recipe.md and schema/recipe-v1.json from the code that checks recipes, docs/measured.md from the results
-of the benchmarks, and requirements-gate.txt from pyproject.toml. With --check nothing is written: exit code 1 where a
-file is not what would be written.
+docs/reference/recipe.md and schema/recipe-v1.json come from the code that checks recipes, commands.md and errors.md
+beside it from the code of the commands and the errors, docs/benchmarks/ from the results of the benchmarks, and
+requirements-gate.txt from pyproject.toml. With --check nothing is written, and the exit code is 1 where a file is not
+what would be written.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from click.testing import CliRunner
+from pages.benchmarks import benchmarks
+from pages.reference import commands, errors
 from pydantic import BaseModel
 
 from edgeopt.cli import cli
@@ -237,7 +239,7 @@ def reference() -> str:
         "",
         "Made by `scripts/make_docs.py` from the code that checks recipes; do not edit. The same as a JSON schema for "
         "editors:",
-        "[schema/recipe-v1.json](../schema/recipe-v1.json), or `edgeopt schema`.",
+        "[schema/recipe-v1.json](../../schema/recipe-v1.json), or `edgeopt schema`.",
         "",
         "Paths are absolute or relative to the recipe. Unknown keys are refused. Any value can be overridden on the "
         "command",
@@ -297,88 +299,24 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-RESULTS = ROOT / "benchmarks" / "results"
-#: Task and model of each table of int8 methods.
-INT8_TABLES = [(task, model) for task in ("mrpc", "sst2", "stsb") for model in ("minilm-l6", "electra-l6")]
-#: What one epoch of CoFi's pruning is in its paper (Xia et al. 2022, table 5): rows of the task, epochs.
-COFI_PAPER = {"pruning_sst2": (67_349, 20), "pruning_mrpc": (3_668, 100)}
-
-
-def result(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def int8_row(task: str, model: str, method: str) -> dict[str, float]:
-    """Change of the first metric, and its bounds."""
-    found: dict[str, float] = next(iter(result(f"int8_methods_{task}_{model}")["results"][method]["metrics"].values()))
-    return found
-
-
-def int8_change(task: str, model: str, method: str) -> str:
-    row = int8_row(task, model, method)
-    return f"{row['change']:+.4f}{'' if row['change_low'] <= 0 <= row['change_high'] else ' *'}"
-
-
-def qat_losses() -> int:
-    """In how many tables QAT changed the metric for the worse of plain min-max calibration."""
-    return sum(int8_row(*table, "qat")["change"] < int8_row(*table, "static-minmax")["change"] for table in INT8_TABLES)
-
-
-def cofi_share(name: str) -> str:
-    """The optimizer steps of our trainings of masks over the paper's, of batches of one size."""
-    found = result(name)
-    rows, epochs = COFI_PAPER[name]
-    trained = rows if found["train_rows"] == "all" else found["train_rows"]
-    return f"1/{rows * epochs / (trained * found['settings']['cofi-90'][0]['epochs']):.0f}"
-
-
-def gate_errors() -> Iterator[tuple[str, int, float, float]]:
-    """For a planted drop of just the margin: metric, rows, and the shares of samples that passed and failed."""
-    found = result("gate_simulation")
-    return ((g["metric"], g["rows"], g["pass"], g["fail"]) for g in found["gates"] if g["drop"] == found["margin"])
-
-
-def measured() -> str:
-    """Tables of what the benchmarks measured."""
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOT / "scripts" / "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    methods = [
-        m
-        for m in result("int8_methods_mrpc_minilm-l6")["results"]
-        if m != "fp32" and not m.endswith((".ort", "default session"))
-    ]
-    return templates.get_template("measured.md.j2").render(
-        result=result,
-        int8_tables=INT8_TABLES,
-        int8_methods=methods,
-        int8_change=int8_change,
-        qat_losses=qat_losses,
-        cofi_share=cofi_share,
-        gate_errors=gate_errors,
-    )
-
-
 def light() -> str:
     """The dependencies without those that a machine which only gates does without."""
     given = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     kept = [line for line in given if re.split("[<>=]", line)[0] not in HEAVY]
     head = (
-        "# What `edgeopt gate` needs, where edgeopt itself is installed with --no-deps (docs/ci.md). Made by "
-        "scripts/make_docs.py."
+        "# What `edgeopt gate` needs, where edgeopt itself is installed with --no-deps (docs/how-to/gate-in-ci.md). "
+        "Made by scripts/make_docs.py."
     )
     return "\n".join([head, *kept]) + "\n"
 
 
 def files() -> dict[Path, str]:
     return {
-        ROOT / "docs" / "recipe.md": reference(),
+        ROOT / "docs" / "reference" / "recipe.md": reference(),
+        ROOT / "docs" / "reference" / "commands.md": commands(),
+        ROOT / "docs" / "reference" / "errors.md": errors(),
         ROOT / "schema" / "recipe-v1.json": CliRunner().invoke(cli, ["schema"], catch_exceptions=False).stdout,
-        ROOT / "docs" / "measured.md": measured(),
+        **{ROOT / "docs" / "benchmarks" / name: text for name, text in benchmarks().items()},
         ROOT / "requirements-gate.txt": light(),
     }
 

@@ -1,8 +1,8 @@
 """All that another package's transform, exporter, task or family of models imports.
 
-docs/plugins.md has an example of each. These names stay as they are from one minor version to the next; what else is in
-edgeopt may move. Nothing here imports torch: do that within the methods that need it, because a recipe is checked and
-planned without it. Conformance tests for a plugin are in `edgeopt.testing`.
+docs/how-to/plugins.md has an example of each. These names stay as they are from one minor version to the next. What
+else is in edgeopt may move. Nothing here imports torch: do that within the methods that need it, because a recipe is
+checked and planned without it. Conformance tests for a plugin are in `edgeopt.testing`.
 
     >>> from edgeopt.plugins import bert_like
     >>> bert_like("ernie", readers=("classifier",)).layers

@@ -159,9 +159,9 @@ def test_every_example_of_the_docstrings_is_true(module: ModuleType, work: Path)
 def test_the_document_says_what_is_so(
     work: Path, tiny_model: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every block of docs/python.md, one after another in one program."""
+    """Every block of docs/how-to/python.md, one after another in one program."""
     blocks = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.M | re.S
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8"), re.M | re.S
     )
     for name, there in (("model", tiny_model), ("data", tiny_data)):
         (work / name).symlink_to(there)

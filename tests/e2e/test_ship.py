@@ -263,7 +263,7 @@ def test_what_cannot_be_reached(device: Device, runs: list[Path], tmp_path: Path
 
 @pytest.mark.slow
 def test_an_environment_that_pip_made(server: sshd.Server, runs: list[Path], tmp_path: Path) -> None:
-    """The lines of docs/shipping.md."""
+    """The lines of docs/how-to/ship.md."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "nlp"], check=True)
     pip = [
         tmp_path / "nlp" / "bin" / "pip",

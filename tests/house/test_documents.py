@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from edgeopt.support.installation import install
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
-    p.relative_to(ROOT) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/papers/*/README.md")]
+    p.relative_to(ROOT)
+    for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/papers/*/README.md")]
 )
-#: Made by scripts/make_docs.py: of the code that checks recipes, and of the results of the benchmarks.
-MADE = {Path("docs/recipe.md"), Path("docs/measured.md")}
+#: Made by scripts/make_docs.py from the code and from the results of the benchmarks.
+MADE = {
+    p for p in DOCUMENTS if p.parts[:2] == ("docs", "benchmarks") or p.name in ("recipe.md", "commands.md", "errors.md")
+}
+#: The pages whose examples show what a run printed.
+SHOWING = {Path("docs/tutorial.md")}
 #: Of the pages that a user reads, those whose figures are settings, limits and defaults alone.
-READ = [p for p in DOCUMENTS if p not in MADE and p.name != "CHANGELOG.md" and "papers" not in p.parts]
+READ = [p for p in DOCUMENTS if p not in MADE | SHOWING and p.name != "CHANGELOG.md" and "papers" not in p.parts]
 
 _UNIT = r"(?:ms|kB|MB|GB|s|seconds?|min|minutes?|points?|times|×|%)"
 FIGURE = re.compile(rf"(?<![\w.])(?:[-+−±]?\d[\d,]*(?:\.\d+)?\s?{_UNIT}(?!\w)|[-+−±]?\d*\.\d{{2,}}(?![\w.]))")
@@ -58,8 +65,8 @@ def test_measured_figures_stand_only_in_pages_that_are_made_from_results(path: P
         text = re.sub(setting, "", text)
     found = [text[max(m.start() - 50, 0) : m.end() + 20] for m in FIGURE.finditer(text)]
     assert not found, (
-        f"{path}: move these into docs/measured.md, whose template reads benchmarks/results, or add what is a setting "
-        f"to SETTINGS: {found}"
+        f"{path}: move these into a template of docs/benchmarks/, which reads benchmarks/results, or add what is a "
+        f"setting to SETTINGS: {found}"
     )
 
 
@@ -83,6 +90,22 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert other.exists(), f"{path}: {target}"
         if anchor and other.suffix == ".md":
             assert anchor in anchors(other), f"{path}: {target}"
+
+
+def test_every_page_has_its_place_on_the_site() -> None:
+    """A page that is in no menu is found by nobody, and `make docs` refuses it."""
+
+    def pages(entry: object) -> list[str]:
+        if isinstance(entry, str):
+            return [entry]
+        given = entry.values() if isinstance(entry, dict) else entry
+        assert isinstance(given, Iterable)
+        return [page for each in given for page in pages(each)]
+
+    listed = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    written = {p.relative_to("docs").as_posix() for p in DOCUMENTS if p.parts[0] == "docs"}
+    assert len(set(listed)) == len(listed)
+    assert set(listed) - {"index.md"} == written, "put each page into `nav` of mkdocs.yml (README.md is index.md)"
 
 
 #: Those that name files of this repository.

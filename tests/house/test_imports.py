@@ -138,7 +138,7 @@ main()
 def test_a_machine_that_only_gates_can_check_and_plan(
     line: str, code: int, tmp_path: Path, tiny_model: Path, tiny_data: Path
 ) -> None:
-    """What docs/ci.md promises and its pre-commit hook needs; the quickstart was refused for want of peft and torch."""
+    """docs/how-to/gate-in-ci.md promises it. The quickstart was refused for want of peft and torch."""
     steps = [
         {"use": "adapter.lora"},
         {"use": "merge"},

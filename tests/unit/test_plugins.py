@@ -266,7 +266,7 @@ def test_a_task_of_a_plugin_is_known_wherever_a_recipe_is_checked(tmp_path: Path
 
 
 def test_the_documents_examples_are_the_package_that_is_tested() -> None:
-    text = (plugins.EXAMPLE.parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    text = (plugins.EXAMPLE.parents[1] / "docs" / "how-to" / "plugins.md").read_text(encoding="utf-8")
     shown = re.findall(r"^```(?:python|toml)\n(.*?)^```", text, flags=re.M | re.S)
     files = [p for p in plugins.EXAMPLE.rglob("*") if p.suffix in (".py", ".toml") and p.name != "__init__.py"]
     assert sorted(shown) == sorted(p.read_text(encoding="utf-8") for p in files)

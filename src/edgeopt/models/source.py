@@ -38,7 +38,7 @@ TOKENIZER_FILES = (
 _PADDING = 1
 _WANTED = (CONFIG, WEIGHTS, INDEX, ADAPTER_FILE, "model-*.safetensors")
 _AGAIN = "copy or download the file again"
-_KNOWN = "families: {}; others are those of plugins that are installed (docs/plugins.md), and none here has this one"
+_KNOWN = "families: {}; others are those of plugins (docs/how-to/plugins.md), and none here has this one"
 _PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
 
 

@@ -27,8 +27,8 @@ YAML leaves open which of the two counts, so edgeopt takes neither. Remove one."
 
 Unknown keys are refused everywhere, because a misspelled key that is skipped changes the result without a
 word. The message names the closest key where there is one. Where a key is written in another form now, it
-shows that form. docs/recipe.md lists all keys; `edgeopt schema` prints them as a JSON schema, which editors
-use to complete and to check:
+shows that form. docs/reference/recipe.md lists all keys. `edgeopt schema` prints them as a JSON schema, which
+editors use to complete and to check:
 
     # yaml-language-server: $schema=recipe-v1.json""",
     "E105": """A key that must be there is missing.
@@ -48,7 +48,7 @@ A step needs `use`, the name of its transform.""",
 
 It has the wrong type, is out of range, is not one of the words allowed, or does not fit with another
 value; the message says which. Two traps of YAML: a number in quotes is text ("3" is not 3), and a list
-needs brackets or dashes. docs/recipe.md has the type and range of every key.""",
+needs brackets or dashes. docs/reference/recipe.md has the type and range of every key.""",
     "E107": """There is no transform of that name.
 
 `use:` names a transform, for example `adapter.lora` or `quantize.static`. The message lists those that
@@ -167,7 +167,7 @@ what runs would depend on chance.
 
 A run whose task or exporter is a plugin's is opened where that package is installed. Mend the package,
 uninstall it, or rename the plugin. `edgeopt doctor` lists every plugin that is installed,
-and what is wrong with it. docs/plugins.md says what a plugin is made of, and how to test one.""",
+and what is wrong with it. docs/how-to/plugins.md says what a plugin is made of, and how to test one.""",
     "E130": """The run was interrupted, by Ctrl-C or SIGTERM.
 
 Nothing half-written is left. Finished steps are in the store, and training goes on from its last

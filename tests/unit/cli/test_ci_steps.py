@@ -1,4 +1,4 @@
-"""The action and the examples of docs/ci.md, run by their own shell lines with stand-ins for pip and edgeopt."""
+"""The action and the examples of docs/how-to/gate-in-ci.md, run with stand-ins for pip and edgeopt."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from edgeopt.cli.gate import command as gate
 
 ROOT = Path(__file__).parents[3]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+PAGE = ROOT / "docs" / "how-to" / "gate-in-ci.md"
 EXAMPLES = [
-    yaml.safe_load(block)
-    for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/ci.md").read_text(encoding="utf-8"), re.DOTALL)
+    yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 ]
 #: Writes down how it was called, an argument a line.
 STAND_IN = '#!/bin/sh\nprintf "%s\\n" "$(basename "$0")" "$@" >> "$CALLS"\necho >> "$CALLS"\nexit "${CODE:-0}"\n'
@@ -144,6 +144,6 @@ def test_the_hooks_before_a_commit(bench: Path) -> None:
 
 
 def test_the_commands_of_the_page_have_their_options() -> None:
-    text = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     for line in re.findall(r"`edgeopt baseline ([^`]*)`", text):
         assert {a for a in line.split() if a.startswith("--")} <= options_of(baseline)

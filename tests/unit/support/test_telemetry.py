@@ -85,7 +85,7 @@ def printed() -> dict[str, str]:
         **cards,
         **{
             p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8")
-            for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+            for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
         },
     }
     blocks = {

@@ -1,0 +1,80 @@
+"""Pages of what was measured, each from a template and the JSON files in benchmarks/results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+TEMPLATES = ROOT / "scripts" / "templates"
+#: Task and model of each table of int8 methods.
+INT8_TABLES = [(task, model) for task in ("mrpc", "sst2", "stsb") for model in ("minilm-l6", "electra-l6")]
+#: What one epoch of CoFi's pruning is in its paper (Xia et al. 2022, table 5): rows of the task, epochs.
+COFI_PAPER = {"pruning_sst2": (67_349, 20), "pruning_mrpc": (3_668, 100)}
+
+
+def result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def int8_row(task: str, model: str, method: str) -> dict[str, float]:
+    """Change of the first metric, and its bounds."""
+    found: dict[str, float] = next(iter(result(f"int8_methods_{task}_{model}")["results"][method]["metrics"].values()))
+    return found
+
+
+def int8_change(task: str, model: str, method: str) -> str:
+    row = int8_row(task, model, method)
+    return f"{row['change']:+.4f}{'' if row['change_low'] <= 0 <= row['change_high'] else ' *'}"
+
+
+def qat_losses() -> int:
+    """In how many tables QAT changed the metric for the worse of plain min-max calibration."""
+    return sum(int8_row(*table, "qat")["change"] < int8_row(*table, "static-minmax")["change"] for table in INT8_TABLES)
+
+
+def cofi_share(name: str) -> str:
+    """The optimizer steps of our trainings of masks over the paper's, of batches of one size."""
+    found = result(name)
+    rows, epochs = COFI_PAPER[name]
+    trained = rows if found["train_rows"] == "all" else found["train_rows"]
+    return f"1/{rows * epochs / (trained * found['settings']['cofi-90'][0]['epochs']):.0f}"
+
+
+def gate_errors() -> Iterator[tuple[str, int, float, float]]:
+    """For a planted drop of just the margin: metric, rows, and the shares of samples that passed and failed."""
+    found = result("gate_simulation")
+    return ((g["metric"], g["rows"], g["pass"], g["fail"]) for g in found["gates"] if g["drop"] == found["margin"])
+
+
+def benchmarks() -> dict[str, str]:
+    """The text of each page by its name."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.globals.update(
+        result=result,
+        int8_tables=INT8_TABLES,
+        int8_methods=[
+            m
+            for m in result("int8_methods_mrpc_minilm-l6")["results"]
+            if m != "fp32" and not m.endswith((".ort", "default session"))
+        ],
+        int8_change=int8_change,
+        qat_losses=qat_losses,
+        cofi_share=cofi_share,
+        gate_errors=gate_errors,
+    )
+    names = sorted(path.name for path in (TEMPLATES / "benchmarks").glob("*.md.j2"))
+    return {
+        name.removesuffix(".j2"): templates.get_template(f"benchmarks/{name}").render().lstrip("\n") for name in names
+    }
