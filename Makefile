@@ -27,8 +27,9 @@ $(DEMO)/validation.jsonl: scripts/quickstart_assets.py | $(STAMP)
 demo: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/edgeopt apply recipes/quickstart.yaml --out runs/quickstart
 
+# in the order of the folders: the longest files first. By the number of their tests those would come last, and one alone
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m pytest -m slow

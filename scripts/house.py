@@ -11,6 +11,7 @@ import ast
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "edgeopt"
@@ -55,12 +56,18 @@ def modules_of(source: Path) -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The tree of a module's text, which several rules walk through."""
+    return ast.parse(text)
+
+
 def imports_of(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
     """The modules among those known that a file imports anywhere.
 
     `from a import b` imports a.b, if there is such a module, else a.
     """
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module:

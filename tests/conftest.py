@@ -17,6 +17,7 @@ from helpers import WORDS, write_rows
 os.environ.setdefault("EDGEOPT_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what tests ask of torch and numpy themselves
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before edgeopt
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-
-#: The same for a process of its own: `python -c QUICK apply …`.
-QUICK = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import quick
-from edgeopt.cli import main
-with quick.latency():
-    main()
-"""
 
 
 def answer(module: str, task: dict[str, Any]) -> Any:

@@ -31,7 +31,13 @@ def recipe_for(folder: Path, model: Path, data: Path, **changes: Any) -> Path:
     return tiny_recipe(folder, model={"id": str(model)}, **given)
 
 
-def apply_command(recipe: Path, folder: Path, *more: str, launcher: Sequence[str] = ()) -> list[str]:
+def apply_command(
+    recipe: Path,
+    folder: Path,
+    *more: str,
+    launcher: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "edgeopt"),
+) -> list[str]:
     """`edgeopt apply` as a process of its own, into folder/run with folder/store."""
     places = ("--out", str(folder / "run"), "--store", str(folder / "store"))
-    return [sys.executable, *launcher, "-m", "edgeopt", "apply", str(recipe), *places, *more]
+    return [sys.executable, *launcher, *program, "apply", str(recipe), *places, *more]

@@ -379,6 +379,7 @@ def test_the_train_split_need_not_be_there(made: Made, tmp_path: Path, tiny_data
     assert done.code in (0, 1, 4), done
 
 
+@pytest.mark.usefixtures("made_up")
 def test_a_finished_model_may_be_the_baseline(made: Made, tmp_path: Path, tiny_model: Path) -> None:
     """The baseline is made without torch, of classes with names."""
     data = write_rows(tmp_path / "named", train=4, validation=16)

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from e2e.running import recipe_for
-from helpers import edgeopt, edgeopt_process
-from quick import QUICK
+from helpers import edgeopt
 
 from edgeopt.data import load_data
 from edgeopt.spec.recipe import TaskSpec
@@ -52,7 +51,9 @@ def test_a_cached_hub_model_is_the_same_model(
     assert hub["steps"][0]["key"]
 
 
-def test_apply_from_the_cache_needs_no_network(hub_home: Path, tmp_path: Path, tiny_data: Path) -> None:
+def test_apply_from_the_cache_needs_no_network(
+    hub_home: Path, tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = recipe_for(
         tmp_path,
         Path("someone/tiny"),
@@ -60,17 +61,11 @@ def test_apply_from_the_cache_needs_no_network(hub_home: Path, tmp_path: Path, t
         baseline={"finetune": {"max_steps": 3}},
         steps=[{"use": "finetune", "max_steps": 3}],
     )
-    done = edgeopt_process(
-        "apply",
-        recipe,
-        "--out",
-        tmp_path / "run",
-        "--store",
-        tmp_path / "store",
-        python=("-c", QUICK),
-        HF_HOME=str(hub_home),
-        HF_HUB_OFFLINE="1",
-    )
+    monkeypatch.setenv("HF_HOME", str(hub_home))
+    # what a new process would read from that: to import torch there takes longer than the run
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub_home / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "run" / "report.json").read_text())["model"] == "someone/tiny"
 

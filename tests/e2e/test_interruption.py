@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from e2e.running import recipe_for
 from e2e.test_kill import digest, survives
-from helpers import edgeopt, tiny_task, write_rows
-from quick import QUICK
+from helpers import Copied, edgeopt, tiny_task, write_rows
 
 from edgeopt.models import load
 from edgeopt.training import loop
@@ -110,33 +108,15 @@ def test_kill_nine_three_times(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(recipe: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "edgeopt",
-        "apply",
-        str(recipe),
-        "--out",
-        str(tmp_path / "run"),
-        "--store",
-        str(tmp_path / "store"),
-    ]
-    # a shell that runs the tests in the background has told its children to ignore Ctrl-C
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = Copied("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
     while not list((tmp_path / "store").glob("building/*")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert err.count("error[") == 1
-    assert out == ""
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    done = process.result()
+    assert done.code == 130, done
+    assert "Traceback" not in done.err
+    assert done.err.count("error[") == 1
+    assert done.out == ""
     assert not (tmp_path / "run").exists()
     assert not list((tmp_path / "store" / "building").iterdir())
 
@@ -160,23 +140,11 @@ def test_a_full_disk_is_said_and_leaves_nothing(
 
 
 def test_two_runs_at_once_on_one_store(recipe: Path, tmp_path: Path) -> None:
-    def start(name: str) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-c",
-            QUICK,
-            "apply",
-            str(recipe),
-            "--out",
-            str(tmp_path / name),
-            "--store",
-            str(tmp_path / "store"),
-        ]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    processes = [start("a"), start("b"), start("b")]  # two of them into one folder, too
-    ended = [(p.communicate(timeout=300), p.returncode) for p in processes]
-    assert [code for _, code in ended] == [0, 0, 0], ended
+    # two of them into one folder, too
+    names = ("a", "b", "b")
+    processes = [Copied("apply", recipe, "--out", tmp_path / name, "--store", tmp_path / "store") for name in names]
+    ended = [process.result() for process in processes]
+    assert [done.code for done in ended] == [0, 0, 0], ended
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("a", "b")]
     keys = [[(s["key"], s["digest"]) for s in r["steps"]] for r in reports]
     assert keys[0] == keys[1]

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,7 @@ from unittest.mock import patch
 
 import pytest
 from e2e.running import recipe_for
-from helpers import Result, edgeopt
-from quick import QUICK
+from helpers import Copied, Result, edgeopt
 
 from edgeopt.store.store import Store
 
@@ -229,8 +226,7 @@ def test_kill_in_the_middle_and_the_same_command(table: Table, tmp_path: Path) -
         str(a)
         for a in table.command(tmp_path / "run", tmp_path / "store", "--set", "matrix.exclude=[{P: on}]", "--quiet")
     ]
-    command = [sys.executable, "-c", QUICK, *arguments]
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = Copied(*arguments)
     try:
         for _ in range(6000):
             if (tmp_path / "run" / "cells" / NAMES[0]).exists() or process.poll() is not None:

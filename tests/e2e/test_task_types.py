@@ -216,6 +216,12 @@ def test_virtual_tokens_have_no_place_there(kind: str, use: str, tiny_model: Pat
 _SHORT = {"max_steps": 12, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32"}
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for adaptations that begin with the same model and rows."""
+    return tmp_path_factory.mktemp("begun") / "store"
+
+
 @pytest.mark.parametrize("family", ["bert", "electra"])
 @pytest.mark.parametrize(
     ("kind", "step"),
@@ -229,7 +235,7 @@ _SHORT = {"max_steps": 12, "batch_size": 8, "learning_rate": 1e-2, "precision": 
     ids=lambda x: x if isinstance(x, str) else x["use"],
 )
 def test_other_heads_are_adapted_and_exported(
-    kind: str, step: dict[str, Any], family: str, request: pytest.FixtureRequest, tmp_path: Path
+    kind: str, step: dict[str, Any], family: str, begun: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """The export compares logits with torch on real rows, and the adapter is read from its files there."""
     model = request.getfixturevalue("tiny_model" if family == "bert" else "tiny_electra")
@@ -251,7 +257,7 @@ def test_other_heads_are_adapted_and_exported(
             baseline={"finetune": {**_SHORT, "max_steps": 2}},
         )
     )
-    store = Store(tmp_path / "store")
+    store = Store(begun)
     done = execute(make_plan(recipe, store), store, Progress(show=False), Group())
     assert done.final("candidate").figures["parity"]["max_abs_diff"] < 1e-4
     trained = done.chains["candidate"][1].state

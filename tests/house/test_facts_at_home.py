@@ -51,33 +51,37 @@ RULES = {
 ASKED = {"tasks": ("task.type", "spec.type"), "families": ("model_type",), "transforms": (".use", "['use']")}
 
 
-def said(tree: ast.AST) -> Iterator[ast.Constant]:
+@cache
+def said(text: str) -> list[ast.Constant]:
     """The strings of a module that are no docstrings."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [*ast.walk(house.parsed(text))]
     docs = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
-            yield node
+    return [n for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in docs]
 
 
 @cache
-def _parsed(text: str) -> ast.Module:
-    """Each rule walks through all modules; they are parsed once."""
-    return ast.parse(text)
+def compared(text: str) -> list[tuple[ast.Compare, list[str]]]:
+    """The comparisons of a module, each with the text of its sides."""
+    return [
+        (node, [ast.unparse(side) for side in (node.left, *node.comparators)])
+        for node in ast.walk(house.parsed(text))
+        if isinstance(node, ast.Compare)
+    ]
 
 
 def elsewhere(
     homes: tuple[str, ...], excepted: Collection[str], source: Path = house.SOURCE
-) -> Iterator[tuple[str, ast.AST]]:
-    """Every module outside the homes and the exceptions."""
+) -> Iterator[tuple[str, str]]:
+    """Every module outside the homes and the exceptions, and its text."""
     for path in sorted(source.rglob("*.py")):
         name = path.relative_to(source).as_posix()
         if not name.startswith(homes) and name not in excepted:
-            yield name, _parsed(path.read_text(encoding="utf-8"))
+            yield name, path.read_text(encoding="utf-8")
 
 
 def strays(
@@ -87,8 +91,8 @@ def strays(
     known = {*names, *(f"{n.partition('.')[0]}." for n in names if "." in n)}
     return [
         f"{name}:{c.lineno} {c.value}"
-        for name, tree in elsewhere(homes, excepted, source)
-        for c in said(tree)
+        for name, text in elsewhere(homes, excepted, source)
+        for c in said(text)
         if c.value in known
     ]
 
@@ -103,9 +107,8 @@ def test_nobody_else_compares_the_name(rule: str) -> None:
     """Two tasks may be held against each other, as `a.type != b.type`."""
     _, homes, _ = RULES[rule]
     found = []
-    for name, tree in elsewhere(homes, ()):
-        for node in (n for n in ast.walk(tree) if isinstance(n, ast.Compare)):
-            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+    for name, text in elsewhere(homes, ()):
+        for node, sides in compared(text):
             asks = [s for s in sides if s.endswith(ASKED[rule])]
             if asks and len(asks) < len(sides) and sides[-1] != "registry.names()":
                 found.append(f"{name}:{node.lineno} {ast.unparse(node)}")
@@ -135,8 +138,8 @@ def test_a_stray_name_is_found(tmp_path: Path) -> None:
 def test_agreed_figures_are_read_and_written_as_the_record() -> None:
     """By `told`, so that a type checker knows their names and what stands under each."""
     found = []
-    for name, tree in elsewhere((), ()):
-        for node in ast.walk(tree):
+    for name, text in elsewhere((), ()):
+        for node in ast.walk(house.parsed(text)):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)

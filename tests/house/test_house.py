@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from scripts import house
 
 ROOT = Path(__file__).parents[2]
-GRAPH = house.graph_of(house.SOURCE)
+
+
+@pytest.fixture(scope="module")
+def graph() -> house.Graph:
+    return house.graph_of(house.SOURCE)
 
 
 def test_every_package_has_its_place_and_its_caption() -> None:
@@ -21,12 +26,12 @@ def test_every_package_has_its_place_and_its_caption() -> None:
     assert len(house.loose(house.SOURCE)) <= 3
 
 
-def test_nothing_imports_against_the_order() -> None:
-    assert house.against(GRAPH) == []
+def test_nothing_imports_against_the_order(graph: house.Graph) -> None:
+    assert house.against(graph) == []
 
 
-def test_nothing_imports_in_a_circle() -> None:
-    assert house.circles(house.of_rooms(GRAPH)) == [] and house.circles(GRAPH) == []
+def test_nothing_imports_in_a_circle(graph: house.Graph) -> None:
+    assert house.circles(house.of_rooms(graph)) == [] and house.circles(graph) == []
 
 
 def test_the_script_counts(tmp_path: Path) -> None:

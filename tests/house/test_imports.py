@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib
+from functools import cache
 from pathlib import Path
 
 import pytest
 from helpers import edgeopt, edgeopt_process, tiny_recipe, tiny_task
+from scripts.house import parsed
 
 from edgeopt.support.errors import HEAVY as REFUSED
 
@@ -15,9 +17,10 @@ SOURCE = Path(__file__).parents[2] / "src" / "edgeopt"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
+@cache
 def imported(path: Path, *, top_level: bool) -> set[str]:
     """Modules that a file imports; at the top: outside functions and `if TYPE_CHECKING`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path.read_text(encoding="utf-8"))
     nodes = tree.body if top_level else list(ast.walk(tree))
     out = set()
     for node in nodes:
@@ -100,7 +103,7 @@ def test_commands_do_what_they_do_through_the_api(command: str) -> None:
 
 def test_nothing_evaluates_or_unpickles() -> None:
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "yaml.load"}, (

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import edgeopt, edgeopt_process, tiny_recipe, tiny_task
+from helpers import Copied, edgeopt, tiny_recipe, tiny_task
 
 
 @pytest.fixture
@@ -116,9 +116,7 @@ def test_misuse(line: str, form: str, here: Path) -> None:
 def test_hub_out_of_reach(flags: list[str], words: list[str], here: Path) -> None:
     """A run ends before anything is computed; a hub name is no mistake until then, so validate lets it pass."""
     assert edgeopt("validate", "recipe.yaml", *flags).code == 0
-    done = edgeopt_process(
-        "apply", "recipe.yaml", "--out", "run", *flags, cwd=here, HF_HUB_OFFLINE="1", HF_HOME=str(here / "hub")
-    )
+    done = Copied("apply", "recipe.yaml", "--out", "run", *flags, cwd=here).result()
     assert (done.code, done.out) == (2, ""), done
     assert not [w for w in words if w not in done.err], done.err
     assert "Traceback" not in done.err

@@ -47,6 +47,10 @@ def in_sittings(task: dict[str, Any], count: int) -> list[dict[str, Any]]:
         {"torch", "transformers"} if task["torch"] else set()
     ):
         importlib.import_module(module)
+    if task["torch"]:
+        from edgeopt.models.model_class import model_class
+
+        model_class(Path(task["torch"]))  # transformers loads no model's code before it is asked for the class
     parts: list[list[dict[str, Any]]] = []
     for _ in range(count):
         parts.append(in_child(partial(_sitting, task), "a sitting")["measured"])

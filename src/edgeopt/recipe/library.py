@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+from edgeopt.spec.recipe import Target
 from edgeopt.support.installation import shipped
 
 
@@ -27,3 +29,11 @@ def recipe_files() -> dict[str, Path]:
 def target_files() -> dict[str, Path]:
     """Device profiles by name."""
     return {p.stem: p for p in sorted((recipes_folder() / "targets").glob("*.yaml"))}
+
+
+@cache
+def shipped_target(path: Path) -> Target:
+    """One of those profiles, read once: every cell of a matrix asks for it."""
+    from edgeopt.recipe.yaml import parse
+
+    return Target.model_validate(parse(path.read_text(encoding="utf-8"), path).data)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from edgeopt.export.exporter import EXPORTERS, exporter_names
 from edgeopt.recipe import mends
 from edgeopt.recipe.given import Given, as_document
-from edgeopt.recipe.library import recipe_files, target_files
+from edgeopt.recipe.library import recipe_files, shipped_target, target_files
 from edgeopt.recipe.override import apply_overrides
 from edgeopt.recipe.problems import as_name, from_pydantic
 from edgeopt.recipe.short import spell_out
@@ -329,7 +329,7 @@ def _targets(document: Document, head: RecipeHead) -> tuple[Target, ...]:
         if isinstance(entry, Target):
             out.append(entry)
         elif entry in known:
-            out.append(Target.model_validate(parse(known[entry].read_text(encoding="utf-8"), known[entry]).data))
+            out.append(shipped_target(known[entry]))
         else:
             help = meant(entry, known, "targets")
             document.issues.append(Issue("E111", f"there is no target '{entry}'", document.place(("targets", i)), help))

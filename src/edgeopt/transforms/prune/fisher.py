@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from edgeopt.models.source import structure_in
-from edgeopt.recipe.library import target_files
+from edgeopt.recipe.library import shipped_target, target_files
 from edgeopt.results.figures import Budget, Told
 from edgeopt.spec.recipe import Mended, StepParams, Target, TaskSpec
 from edgeopt.step.contract import Contract
@@ -212,12 +212,7 @@ def _costs(model: PreTrainedModel, params: FisherParams, context: StepContext) -
 
 
 def _profile(target: str | Target) -> Target:
-    from edgeopt.recipe.yaml import parse
-
-    if isinstance(target, Target):
-        return target
-    path = target_files()[target]
-    return Target.model_validate(parse(path.read_text(encoding="utf-8"), path).data)
+    return target if isinstance(target, Target) else shipped_target(target_files()[target])
 
 
 def _batches(
