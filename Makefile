@@ -61,7 +61,7 @@ check: $(STAMP)
 # the documents as a site in build/site; its packages (20 MB) come with the first call
 docs: $(STAMP)
 	@$(BIN)/python -c 'import material, mkdocstrings_handlers' 2>/dev/null || $(PIP) -c constraints.txt -e '.[docs]'
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
 
 bench: $(STAMP) $(DEMO)/validation.jsonl

@@ -156,7 +156,8 @@ def table(model: type[BaseModel], keys: list[str] | None = None) -> Iterator[str
     for key, node in full["properties"].items():
         if keys is None or key in keys:
             default = "required" if key in required else shown(default_of(model, key))
-            yield f"| `{key}` | {type_of(node)} | {default} | {tidy(meaning(model, key))} |"
+            what = tidy(meaning(model, key)).replace("|", "\\|")
+            yield f"| `{key}` | {type_of(node)} | {default} | {what} |"
 
 
 def default_of(model: type[BaseModel], key: str) -> Any:

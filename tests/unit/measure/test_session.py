@@ -33,6 +33,7 @@ from edgeopt.support.errors import InputError
 from edgeopt.support.telemetry import ORT_LINES
 
 HIDDEN = 16
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "load.md"
 
 
 @pytest.fixture(scope="module")
@@ -207,19 +208,17 @@ def _as_threads(options: dict[str, Any]) -> dict[str, Any]:
     return {} if type(number) in (int, bool) else {"setattr": lambda *_: None, "min": lambda *_: None}
 
 
-def test_the_readme_has_the_same_lines() -> None:
-    assert option_lines() in (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+def test_the_documents_have_the_same_lines() -> None:
+    assert option_lines() in PAGE.read_text(encoding="utf-8")
 
 
 def test_options_are_set_in_one_place() -> None:
-    """What opens sessions here and in a bundle calls guard.py, from whose lines those of card and README are made."""
+    """What opens sessions calls guard.py. The lines of card and documents are made of its own."""
     source, root = Path(edgeopt.__file__).parent, Path(__file__).parents[3]
     files = [p for folder in (source, root / "exporters") for p in folder.rglob("*.*") if p.suffix in (".py", ".j2")]
     assert [p.name for p in files if "disable_specified_optimizers" in p.read_text(encoding="utf-8")] == ["guard.py"]
     assert "session_options(onnxruntime, options)" in (source / "device" / "run.py").read_text(encoding="utf-8")
-    assert all(
-        ORT_LINES in path.read_text(encoding="utf-8") for path in (source / "device" / "run.py", root / "README.md")
-    )
+    assert all(ORT_LINES in path.read_text(encoding="utf-8") for path in (source / "device" / "run.py", PAGE))
 
 
 def test_changes_add_up() -> None:

@@ -1,4 +1,4 @@
-"""Every error code is explained, every explanation is of a code, and the README says the same as the code."""
+"""Every error code is explained, every explanation is of a code, and the documents say the same as the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgeopt.cli import COMMANDS, cli
+from edgeopt.cli import cli
 from edgeopt.cli.explain import command as explain
 from edgeopt.support.errors import EdgeoptError, ExitCode
 from edgeopt.support.explanations import EXPLANATIONS
@@ -23,12 +23,7 @@ def codes_in_sources() -> set[str]:
     return {code for path in files for code in re.findall(r'"(E[1-49]\d\d)"', path.read_text(encoding="utf-8"))}
 
 
-def section(text: str, heading: str) -> str:
-    """What stands below a heading of a Markdown text, up to the next of the same level."""
-    return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = ROOT / "docs" / "reference"
 
 
 def test_every_code_is_explained_and_every_explanation_is_of_a_code() -> None:
@@ -72,17 +67,14 @@ def test_explain_refuses_a_code_that_is_none() -> None:
     assert caught.value.exit_code == ExitCode.BAD_INPUT
 
 
-def test_readme_has_the_exit_codes() -> None:
-    rows = re.findall(r"^\| (\d+) \| ([^|]+?) \|", section(README, "Exit codes"), re.MULTILINE)
+def test_the_documents_have_the_exit_codes() -> None:
+    text = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([^|]+?) \|", text, re.MULTILINE)
     assert {name: int(code) for code, name in rows} == {e.name.lower().replace("_", " "): int(e) for e in ExitCode}
 
 
-def test_readme_has_every_command() -> None:
-    named = re.findall(r"^\| `edgeopt (\w+)", section(README, "Commands"), re.MULTILINE)
-    assert sorted(set(named)) == sorted(COMMANDS)
-
-
-def test_readme_has_every_transform() -> None:
-    named = re.findall(r"^\| `([\w.]+)` \|", section(README, "Transforms"), re.MULTILINE)
+def test_the_documents_have_every_transform() -> None:
+    text = (REFERENCE / "transforms.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
     schema = json.loads(CliRunner().invoke(cli, ["schema"]).stdout)
     assert sorted(named) == [name.removeprefix("step-") for name in sorted(schema["$defs"]) if name.startswith("step-")]
