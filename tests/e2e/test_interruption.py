@@ -57,12 +57,6 @@ def undisturbed(recipe: Path, tmp_path: Path) -> str:
     return digest(tmp_path / "whole")
 
 
-@pytest.fixture
-def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-
-
-@pytest.mark.usefixtures("checkpoint_often")
 @pytest.mark.parametrize(
     ("recipe", "at"),
     # two in the default tests: each is two runs, half a minute
@@ -88,7 +82,8 @@ def test_training_cut_in_the_middle_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
 
     arguments = ("apply", recipe, "--out", tmp_path / "cut" / "run", "--store", tmp_path / "cut" / "store")
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched:  # the others have no checkpoint until this has ended
+        patched.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
         patched.setattr(ShowProgress, "on_step_end", cut)
         done = edgeopt(*arguments)
     assert done.code == 130
