@@ -51,7 +51,6 @@ MEANINGS = {
     "DatasetSpec.revision": "branch, tag or commit of the hub dataset",
     "DatasetSpec.data_files": "files instead of `path`, see [task.dataset.data_files](#taskdatasetdata_files)",
     "DatasetSpec.max_rows": "see [task.dataset.max_rows](#taskdatasetmax_rows)",
-    "DataFiles.train": "one file or several",
     "DataFiles.validation": "the split that is reported on",
     "DataFiles.test": "reported on where there is no validation, or with `task.report: test`",
     "MaxRows.train": "rows",

@@ -101,16 +101,26 @@ def is_local(spec: DatasetSpec, folder: Path) -> bool:
     return spec.path is None or looks_local(spec.path) or is_there(folder / expanded(spec.path), Path.exists)
 
 
-def load_data(spec: TaskSpec, folder: Path, place_of: PlaceOf = lambda _: None) -> TaskData:
+def load_data(
+    spec: TaskSpec,
+    folder: Path,
+    place_of: PlaceOf = lambda _: None,
+    *,
+    train: bool = True,
+    names: Callable[[], Sequence[str]] = tuple,
+) -> TaskData:
     """Read and check train and the report split. place_of: where the recipe's keys stand.
 
-    Raises InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split, E327 for rows
-    without a label, E328 where rows of the report split stand in train and may not, E312 where the hub cannot be
-    reached.
+    train: whether it must be there. names: of the model's classes, which are asked for where it is not. Raises
+    InputError: E301-E306 for what is wrong with a file, E305 for an empty or missing split, E327 for rows without a
+    label, E328 where rows of the report split stand in train and may not, E312 where the hub cannot be reached.
     """
     task, at = task_of(spec), place_of(_dataset(spec))
-    rows = _Rows(task, folder, place_of)
+    rows = _Rows(task, folder, place_of, train=train)
     report = rows.report
+    if not train and "train" not in rows.splits:
+        reported, task = load_reported(spec, folder, names(), place_of)
+        return TaskData(Split("train", (), ()), reported, tuple(task.names), rows.source)
     raw = {name: rows.read(name) for name in ("train", report)}
     values = {column: tuple(values) for column, values in slices_of(spec, rows.sliced(report), at).items()}
     given = spec.labels or rows.names
@@ -181,8 +191,8 @@ def _listed(spec: TaskSpec, place_of: PlaceOf) -> Place | None:
 class _Rows:
     """The raw rows of a task's splits.
 
-    source: what the dataset is called. names: those of the class numbers, where the hub states them. report: which
-    split is reported on. left_out: of each split, how many rows had no label.
+    source: what the dataset is called. names: those of the class numbers, where the hub states them. splits: those
+    that there are. report: which split is reported on. left_out: of each split, how many rows had no label.
     """
 
     def __init__(
@@ -208,6 +218,7 @@ class _Rows:
             else:
                 self.source = shown(self.spec.dataset, self._files)
         have = [*(self._files if self._files is not None else self._hub.splits)]
+        self.splits = [*have, *self._parted]
         if self._parted and "validation" in have:
             raise bad_input(
                 "E106",
@@ -215,7 +226,7 @@ class _Rows:
                 place=place_of(("task", "dataset", "split")),
                 help="take 'split' out; or name the train file alone: `data_files: {train: …}`",
             )
-        self.report = _report_split(self.spec, [*have, *self._parted], at)
+        self.report = _report_split(self.spec, self.splits, at)
 
     def read(self, split: str) -> list[Raw]:
         """The rows that have a label. Raises InputError E301 to E306, E327."""
@@ -320,7 +331,7 @@ def rows_of(paths: Sequence[Path], read: Read, column_place: ColumnPlace, delimi
 
 def shown(spec: DatasetSpec, files: Files) -> str:
     """What a dataset of files is called: its path, or the folder of its first file."""
-    return str(spec.path or files["train"][0].parent.name or ".")
+    return str(spec.path or next(iter(files.values()))[0].parent.name or ".")
 
 
 def split_of(name: str, rows: list[Raw], task: Task, at: Place | None = None) -> Split:

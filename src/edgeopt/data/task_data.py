@@ -96,6 +96,11 @@ class TaskData:
     #: Whether every training leaves the selection rows out, because a later step is decided by them.
     held_out: bool = False
 
+    @property
+    def sampled(self) -> Split:
+        """The rows that a graph is held against its model on: of train, or reported ones where there is no train."""
+        return self.train if len(self.train) else self.report
+
     @cached_property
     def leaked(self) -> int:
         """How many rows of the report split stand in train."""
@@ -106,6 +111,8 @@ class TaskData:
     def remarks(self) -> list[str]:
         """What a reader of the rows' number should know: where they are from, and copies, leaks and rows left out."""
         name, found = self.report.name, [self.drawn] if self.drawn else []
+        if not len(self.train):
+            found.append(f"There is no train split: whether {name} rows stand in it was not looked at.")
         if self.leaked:
             found.append(_leaked(name, len(self.report), self.leaked))
         if self.report.copied:
@@ -125,9 +132,10 @@ class TaskData:
             f" + {len(e.rows)} of {e.source}{kind} ({e.left_out} that {self.report.name} has too left out)"
             for e, kind in found
         )
+        train = f"{len(self.train)} train{more} and " if len(self.train) else ""
         return "; ".join(
             [
-                f"{len(self.train)} train{more} and {len(self.report)} {self.report.name} rows",
+                f"{train}{len(self.report)} {self.report.name} rows",
                 *(r.rstrip(".") for r in self.remarks()),
             ]
         )
@@ -174,7 +182,7 @@ class TaskData:
             {"unlabelled": {key: e.rows.fingerprint for key, e in self.unlabelled.items()}} if self.unlabelled else {}
         )
         return {
-            "fingerprint": self.train.fingerprint,
+            "fingerprint": self.sampled.fingerprint,
             "split": which,
             "labels": list(self.label_names),
             **extra,

@@ -31,7 +31,7 @@ from edgeopt.measure.queries import other_row, queries_of, same_queries
 from edgeopt.measure.subject import subject_of
 from edgeopt.measure.twin import TWIN
 from edgeopt.results.model import Gate, Starts, Subject, SubjectName
-from edgeopt.spec.recipe import GateSpec, Target
+from edgeopt.spec.recipe import ABSOLUTE, GateSpec, Target
 from edgeopt.spec.tasks import MEASURED
 from edgeopt.statistics.bounds import Values
 from edgeopt.support.errors import InputError, Issue, Place
@@ -42,8 +42,6 @@ from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Features, length, tokens_digest
 
 Answered = tuple[Values, float]
-#: Bounds that look at the candidate alone.
-_ABSOLUTE = ("min", "max_mb", "max_ms")
 _OTHER_TOKENS = (
     "gate latency and memory without --against, by max_ms and max_mb; or against a model with the same tokenizer"
 )
@@ -106,7 +104,7 @@ def gate_artifact(
     )
     found = [_decide(spec, place, evidence, against) for spec, place in gates]
     if _with_itself(candidate, against, rows, task):
-        found = [gate if gate.kind in _ABSOLUTE else _of_itself(gate) for gate in found]
+        found = [gate if gate.kind in ABSOLUTE else _of_itself(gate) for gate in found]
     beside = [
         *_quantized(against, evidence),
         *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec)),
@@ -202,7 +200,7 @@ def _resolved(spec: GateSpec, asked: Request) -> GateSpec:
 
 
 def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: Against) -> Issue | None:
-    if spec.bound[0] in _ABSOLUTE:
+    if spec.bound[0] in ABSOLUTE:
         return None
     if against.path is None:
         return Issue(
@@ -247,14 +245,14 @@ def _of_machine(spec: GateSpec) -> bool:
 
 def _apart(spec: GateSpec, against: Against) -> bool:
     """Whether the gate compares figures of two machines, which nothing can decide."""
-    return _of_machine(spec) and spec.bound[0] not in _ABSOLUTE and against.elsewhere is not None
+    return _of_machine(spec) and spec.bound[0] not in ABSOLUTE and against.elsewhere is not None
 
 
 def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Against) -> Gate:
     line = place.line if place else None
     if not _apart(spec, against):
         gate = decide(spec, evidence, line=line)
-        if against.file is None or not _of_machine(spec) or spec.bound[0] in _ABSOLUTE:
+        if against.file is None or not _of_machine(spec) or spec.bound[0] in ABSOLUTE:
             return gate
         reason = f"{gate.reason}; the baseline's is of {against.file.created[:10]}, not measured side by side"
         if spec.metric == "start.cold":

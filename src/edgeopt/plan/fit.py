@@ -14,7 +14,7 @@ from edgeopt.export.exporter import absent, exporter, install_command
 from edgeopt.measure.emissions import COUNTRY, PACKAGE, country_of
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
-from edgeopt.spec.recipe import AUTO, TaskSpec
+from edgeopt.spec.recipe import ABSOLUTE, AUTO, TaskSpec
 from edgeopt.support import host
 from edgeopt.support.errors import HEAVY, InputError, Issue, Place, bad_input
 from edgeopt.support.installation import install
@@ -199,6 +199,27 @@ def step_issues(recipe: Recipe, source: ModelSource) -> list[Issue]:
                 Issue("E106", f"step '{step.id}': {message}", recipe.document.place(("steps", i, *path)), help)
             )
     return issues
+
+
+def itself_issues(recipe: Recipe) -> list[Issue]:
+    """Gates that would hold a model against itself: without steps, and with the baseline as it is.
+
+    Another runtime than the baseline's, or torch, is something to compare with.
+    """
+    if recipe.steps or recipe.head.baseline.finetune or recipe.head.export[0].format != "onnx":
+        return []
+    return [
+        Issue(
+            "E112",
+            f"the gate on {gate.metric} compares the model with itself: there are no steps, and the baseline is the "
+            "model as it is",
+            recipe.document.place(("gates", i, gate.bound[0])),
+            "bound the model by itself, with min, max_mb or max_ms; or hold it against another one with "
+            "`edgeopt gate MODEL --recipe FILE --against BASELINE`",
+        )
+        for i, gate in enumerate(recipe.head.gates)
+        if gate.bound[0] not in ABSOLUTE and gate.against != "torch"
+    ]
 
 
 def check_runnable(recipe: Recipe) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from edgeopt.data import TaskData, is_local, load_data
@@ -17,6 +17,8 @@ from edgeopt.tasks import task_of
 from edgeopt.tasks.class_order import in_heads_order
 
 T = TypeVar("T")
+#: Asks for the names of a model's classes.
+Names = Callable[[], Sequence[str]]
 
 
 class Inputs:
@@ -35,7 +37,7 @@ class Inputs:
 
     def rows(self, recipe: Recipe) -> TaskData | None:
         """The rows that a recipe names; None where they are the hub's. Raises InputError as `load_rows` does."""
-        found: TaskData | None = self._once(recipe.rows_key, lambda: _local_data(recipe))
+        found: TaskData | None = self._once(recipe.rows_key, lambda: _local_data(recipe, self.model))
         return found
 
     def _once(self, key: str, find: Callable[[], T]) -> T:
@@ -45,16 +47,16 @@ class Inputs:
         return found
 
 
-def _local_data(recipe: Recipe) -> TaskData | None:
+def _local_data(recipe: Recipe, model: Callable[[Recipe], ModelSource]) -> TaskData | None:
     """The rows, read and checked, where they are files; None where they are the hub's.
 
-    Of a recipe that names both, the files are looked at all the same.
+    model: finds the recipe's. Of a recipe that names both, the files are looked at all the same.
     """
     task, folder = recipe.head.task, recipe.folder
     if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for _, s in other_sources(recipe)))):
-        return _rows(recipe)
+        return _rows(recipe, lambda: model(recipe).names)
     if is_local(task.dataset, folder):
-        _task_rows(recipe)
+        _task_rows(recipe, lambda: model(recipe).names)
     local_digests(task, other_sources(recipe), folder, recipe.document.place)
     return None
 
@@ -84,9 +86,9 @@ def other_sources(recipe: Recipe) -> list[tuple[Path_, TextSource]]:
     return [*((("task", "train_with", i), s) for i, s in enumerate(recipe.head.task.train_with)), *recipe.unlabelled()]
 
 
-def load_rows(recipe: Recipe) -> TaskData:
+def load_rows(recipe: Recipe, source: ModelSource) -> TaskData:
     """All rows, from files or the hub, read and checked. Raises InputError as `load_data` and `with_extra` do."""
-    return _rows(recipe)
+    return _rows(recipe, lambda: source.names)
 
 
 def in_order(recipe: Recipe, source: ModelSource, data: TaskData) -> TaskData:
@@ -102,10 +104,10 @@ def in_order(recipe: Recipe, source: ModelSource, data: TaskData) -> TaskData:
     return data
 
 
-def _rows(recipe: Recipe) -> TaskData:
+def _rows(recipe: Recipe, names: Names) -> TaskData:
     task, folder, place_of = recipe.head.task, recipe.folder, recipe.document.place
     return with_unlabelled(
-        with_extra(_task_rows(recipe), task, folder, place_of), task, recipe.unlabelled(), folder, place_of
+        with_extra(_task_rows(recipe, names), task, folder, place_of), task, recipe.unlabelled(), folder, place_of
     )
 
 
@@ -116,5 +118,5 @@ def check_classes(recipe: Recipe, data: TaskData) -> None:
         raise InputError(issues)
 
 
-def _task_rows(recipe: Recipe) -> TaskData:
-    return load_data(recipe.head.task, recipe.folder, recipe.document.place)
+def _task_rows(recipe: Recipe, names: Names) -> TaskData:
+    return load_data(recipe.head.task, recipe.folder, recipe.document.place, train=recipe.reads_train, names=names)

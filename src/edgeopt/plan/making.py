@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeopt.models.source import ModelSource
-from edgeopt.plan.fit import attempt, emissions_issues, export_issues, fit_issues, step_issues
+from edgeopt.plan.fit import attempt, emissions_issues, export_issues, fit_issues, itself_issues, step_issues
 from edgeopt.plan.inputs import Inputs, in_order
 from edgeopt.plan.lookup import look_up_chain
 from edgeopt.plan.order import check_order, start_facts
@@ -68,6 +68,7 @@ def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
         *fit_issues(recipe, source, data),
         *step_issues(recipe, source),
         *emissions_issues(recipe),
+        *itself_issues(recipe),
     ]
     if issues or chains is None:
         raise InputError(issues)

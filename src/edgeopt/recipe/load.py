@@ -95,9 +95,17 @@ class Recipe:
         return list(format_places(self.head))
 
     @property
+    def reads_train(self) -> bool:
+        """Whether a step, the baseline or a choice reads train; where none does, the data need not have it."""
+        task, auto = self.head.task, any(spec.format == AUTO for spec in self.head.export)
+        asked = auto or self.head.baseline.finetune is not None or bool(task.train_with) or task.leaks != "report"
+        return asked or any(step.contract.data is not None for step in self.steps)
+
+    @property
     def rows_key(self) -> str:
         """A text that is equal for recipes of one file exactly where they have the same rows."""
-        return repr((self.head.task, sorted(source.key for _, source in self.unlabelled())))
+        known = None if self.reads_train else self.head.model  # which names the classes
+        return repr((self.head.task, sorted(source.key for _, source in self.unlabelled()), known))
 
     def resolved(self) -> dict[str, Any]:
         """Everything the recipe says, defaults filled in, as plain data: what the lock holds.

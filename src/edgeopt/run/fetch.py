@@ -24,7 +24,7 @@ def fetch(plan: Plan, store: Store) -> Plan:
         # only now is it known whether the checkpoint has a trained head, and what else it has
         check_order(plan.recipe, source)
     if data is None:
-        data = in_order(plan.recipe, source, load_rows(plan.recipe))
+        data = in_order(plan.recipe, source, load_rows(plan.recipe, source))
         store.remember_source(hub_data_name(plan.recipe), data.key("train"))
     elif source is not plan.source:
         data = in_order(plan.recipe, source, data)  # only now is it known in which order the head has them

@@ -49,9 +49,15 @@ class DataFiles(Strict):
     Paths are absolute, or relative to the recipe.
     """
 
-    train: Name | Files
+    train: Name | Files | None = Field(None, description="needed where a step or the baseline reads it")
     validation: Name | Files | None = None
     test: Name | Files | None = None
+
+    @model_validator(mode="after")
+    def _any(self) -> DataFiles:
+        if not (self.train or self.validation or self.test):
+            raise ValueError("'data_files' names no file: give train and validation, or where nothing trains one alone")
+        return self
 
 
 class MaxRows(Strict):
@@ -126,6 +132,8 @@ class TextSource(Strict):
     def _train_alone(self) -> TextSource:
         if self.dataset.split:
             raise ValueError("'dataset.split' is for the task's own dataset; of this one train alone is read, whole")
+        if self.dataset.data_files and not self.dataset.data_files.train:
+            raise ValueError("'dataset.data_files' names no train, which alone is read of this dataset")
         return self
 
 
@@ -726,6 +734,8 @@ _EXAMPLES = {
     "min_speedup": 1.5,
     "max_ratio": 0.5,
 }
+#: Bounds that look at the candidate alone.
+ABSOLUTE = ("min", "max_mb", "max_ms")
 BOUNDS = ("max_drop", "max_drop_relative", "min", "max_mb", "max_ms", "min_speedup", "max_ratio")
 
 

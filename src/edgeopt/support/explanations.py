@@ -84,11 +84,14 @@ may name only targets of the recipe, and only sequence lengths that the target l
 
 A bound in milliseconds says nothing on another machine, so it needs a target with `device`: part of the
 processor's name as `edgeopt doctor` shows it. On any other machine that gate is inconclusive.""",
-    "E112": """There is no such exporter, or the task does not measure what a gate asks for.
+    "E112": """There is no such exporter, or a gate asks for what is not measured or compares a model with itself.
 
 For an exporter: `edgeopt exporters` lists those that are installed. For a metric: add it to `task.metrics`,
 or take it out of the gate. accuracy, f1, precision, recall and matthews belong to classification,
-pearson and spearman to regression, conll_f1 to coreference.""",
+pearson and spearman to regression, conll_f1 to coreference.
+
+A recipe without steps, and without `baseline.finetune`, gates a finished model as it is. It is its own baseline
+then, so that no drop and no ratio says anything: bound it by `min`, `max_mb` or `max_ms`.""",
     "E113": """The store of finished steps cannot be written.
 
 The store is ~/.cache/edgeopt, or what EDGEOPT_STORE or --store says. Give a folder of your own on a

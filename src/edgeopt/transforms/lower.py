@@ -84,7 +84,7 @@ def lower(
     for each in (traced, model):
         each.set_attn_implementation("eager")
     task = task_of(context.task, context.data.label_names)
-    rows = sample_rows(context.data.train, state.folder, task)
+    rows = sample_rows(context.data.sampled, state.folder, task)
     path = context.output / GRAPH
     with tempfile.TemporaryDirectory(dir=context.work) as scratch:
         _export(traced, rows, task, Path(scratch) / GRAPH)
@@ -110,7 +110,7 @@ def lower(
     context.figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters")})
     parity: Parity = {"max_abs_diff": difference, "tolerance": tolerance, "rows": len(rows.rows)}
     if relative:
-        more = sample_rows(context.data.train, state.folder, task, COMPARED)
+        more = sample_rows(context.data.sampled, state.folder, task, COMPARED)
         parity |= {"same_predictions": same_predictions(model, open_session(path), more), "compared": len(more.rows)}
     context.told["parity"] = parity
 

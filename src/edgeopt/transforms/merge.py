@@ -37,7 +37,7 @@ class Merge(Transform[StepParams]):
         from edgeopt.models.load import load_base, load_model, save_model
 
         base = load_base(state.folder)
-        rows = sample_rows(context.data.train, state.folder, task_of(context.task, context.data.label_names))
+        rows = sample_rows(context.data.sampled, state.folder, task_of(context.task, context.data.label_names))
         if Fact.NF4 in state.facts:
             from edgeopt.models.nf4 import dequantized
 

@@ -46,6 +46,10 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
         note for done in executed.chains["candidate"] for note in _unlabelled_notes(done, executed.data.report.name)
     ]
     notes += evidence_notes(evidence)
+    if not recipe.steps and recipe.head.baseline.finetune is None:
+        notes.append(
+            "The recipe has no steps, so that candidate and baseline are the same model: no change says anything."
+        )
     if not recipe.head.gates:
         notes.append("The recipe has no gates: everything was measured and nothing was required.")
     return notes

@@ -87,7 +87,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
             window_stride=task.window_stride,
             queries_per_row=round(measured.queries / len(data.report), 3),
             fingerprint=data.report.fingerprint,
-            leaked=data.leaked,
+            leaked=data.leaked if len(data.train) else None,
             copied=data.report.copied,
             remarks=data.remarks(),
         ),
