@@ -90,18 +90,16 @@ def _kind(form: str) -> Kind:
 
 def show_comparison(found: Comparison, file: io.StringIO | None = None) -> None:
     """Print the tables of a comparison on the terminal, or into a file."""
-    from rich.text import Text
-
-    from edgeopt.cli.drawing import draw, open_console
+    from edgeopt.cli.drawing import open_console, show, tell
     from edgeopt.report.compare.tables import notes, tables
 
     console = open_console(file, width=200)
     for warning in found.warnings:
-        console.print(Text.assemble(("warning", "yellow"), f": {warning}"))
+        tell(console, f"warning: {warning}", "yellow")
     for heading, table in tables(found):
-        console.print(draw(table, heading))
+        show(console, table, heading)
     for note in notes(found):
-        console.print(note)
+        tell(console, note)
 
 
 def _warn(found: Comparison) -> None:

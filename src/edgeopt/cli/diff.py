@@ -24,7 +24,7 @@ def command(first: Path, second: Path, as_json: bool) -> None:
     Exit code 0, whatever differs; 2 where a RUN is not the whole folder of a run.
     """
     from edgeopt import api
-    from edgeopt.cli.drawing import draw, open_console
+    from edgeopt.cli.drawing import open_console, show, tell
     from edgeopt.report.compare.diff_tables import notes, plain, tables
 
     log_to_stderr()
@@ -34,12 +34,12 @@ def command(first: Path, second: Path, as_json: bool) -> None:
         return
     console = open_console(width=160)
     for warning in found.warnings:
-        console.print(f"warning: {warning}", style="yellow")
+        tell(console, f"warning: {warning}", "yellow")
     for heading, table in tables(found):
         if table.rows:
-            console.print(draw(table, heading))
+            show(console, table, heading)
         elif heading != "Gates":
             console.print(f"{heading}: the same")
     for note in notes(found):
-        console.print(f"note: {note}")
+        tell(console, f"note: {note}")
     console.print(f"verdict: {' → '.join(verdict or 'no gates' for verdict in found.verdicts)}")

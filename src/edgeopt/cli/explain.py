@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import click
 
 from edgeopt.cli.options import JSON
-from edgeopt.cli.output import print_json
+from edgeopt.cli.output import print_json, say
 from edgeopt.support.errors import ExitCode, bad_input
 
 
@@ -21,8 +24,8 @@ def command(code: str | None, as_json: bool) -> None:
             print_json({"errors": EXPLANATIONS, "exit_codes": {e.name.lower(): int(e) for e in ExitCode}})
             return
         for name, text in EXPLANATIONS.items():
-            click.echo(f"{name}  {text.splitlines()[0]}")
-        click.echo("exit codes: " + ", ".join(f"{int(e)} {e.name.lower().replace('_', ' ')}" for e in ExitCode))
+            say(f"{name}  {text.splitlines()[0]}")
+        say("exit codes: " + ", ".join(f"{int(e)} {e.name.lower().replace('_', ' ')}" for e in ExitCode))
         return
     code = f"E{code}" if code.isdecimal() else code.upper()
     found = EXPLANATIONS.get(code)
@@ -31,4 +34,6 @@ def command(code: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"code": code, "text": found})
     else:
-        click.echo(f"{code}: {found}")
+        # on a terminal paragraphs are as wide as that; what is indented stays as it is
+        text = re.sub(r"(?<=\S)\n(?=[^\s|*-])", " ", found) if sys.stdout.isatty() else found
+        say(f"{code}: {text}", hang="")

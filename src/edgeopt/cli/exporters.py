@@ -36,7 +36,7 @@ def command(as_json: bool) -> None:
             ]
         )
         return
-    from edgeopt.cli.drawing import draw, open_console
+    from edgeopt.cli.drawing import open_console, show
     from edgeopt.report.table import Column, Table
 
     columns = [Column(name) for name in ("Exporter", "Runtime", "Converts", "Queries", "Here", "What it writes")]
@@ -46,12 +46,16 @@ def command(as_json: bool) -> None:
             e.runtime,
             _CONVERTS[e.source],
             ", ".join(_PADDINGS[p] for p in e.paddings),
-            install_command(e) if absent(e) else "ok",
+            "absent" if absent(e) else "ok",
             e.summary,
         ]
         for e in made
     ]
-    open_console().print(draw(Table(columns, rows), "Exporters"))
+    console = open_console()
+    show(console, Table(columns, rows), "Exporters")
+    for e in made:
+        if absent(e):  # a line by itself, which can be copied
+            click.echo(f"{e.name} needs: {install_command(e)}")
 
 
 _CONVERTS = {"graph": "the graph, int8 or FP32", "torch": "the FP32 model, to int8"}

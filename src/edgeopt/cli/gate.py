@@ -9,7 +9,7 @@ import click
 
 from edgeopt.cli.ci import GITHUB, JUNIT, make_way, publish
 from edgeopt.cli.options import JSON, SET, Number
-from edgeopt.cli.output import log_to_stderr, print_json
+from edgeopt.cli.output import log_to_stderr, print_json, say
 
 
 @click.command("gate")
@@ -74,11 +74,11 @@ def command(
         said = {"gates": shown, "warnings": found.warnings, "notes": found.notes}
         print_json({"verdict": verdict, "model": found.model, "seconds": seconds, **said})
     else:
-        click.echo(f"model: {found.model}")
+        say(f"model: {found.model}")
         for gate in gates:
-            click.echo(f"{gate.verdict:<13} {in_terminal(gate, gates)}: {gate.reason}")
+            say(f"{gate.verdict:<13} {in_terminal(gate, gates)}: {gate.reason}")
         for kind, lines in (("note", found.notes), ("warning", found.warnings)):
             for line in lines:
-                click.echo(f"{kind}: {line}")
-        click.echo(verdict)
+                say(f"{kind}: {line}")
+        say(verdict)
     return EXIT_CODES[verdict]

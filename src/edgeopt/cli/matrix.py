@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeopt.cli.output import print_json, show_error
+from edgeopt.cli.output import print_json, say, show_error
 from edgeopt.support.errors import StepError
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def show_cells(grid: Grid, planned: Planned, *, as_json: bool) -> None:
         print_json({"name": grid.name, "combinations": grid.combinations, "cells": cells, "distinct": steps})
         return
     same = grid.combinations - len(grid.cells)
-    click.echo(
+    say(
         f"{len(grid.cells)} cells"
         + (f" of {grid.combinations} combinations: the others come out the same" if same else "")
     )
     _echo([_cell(i, cell.name, by_seed) for i, (cell, by_seed) in enumerate(zip(grid.cells, plans, strict=True), 1)])
     total = sum(len(plan.steps) for by_seed in plans for plan in by_seed)
     cached = sum(s.step.status == "cached" for s in shared)
-    click.echo(f"\n{len(shared)} distinct steps for the {total} of all cells, {cached} of them cached:")
+    say(f"\n{len(shared)} distinct steps for the {total} of all cells, {cached} of them cached:")
     _echo([_step(s) for s in shared])
 
 
@@ -87,4 +87,4 @@ def _echo(rows: list[list[str]]) -> None:
     """Print rows in columns, each as wide as its longest entry."""
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(f"{text:<{width}}" for text, width in zip(row, wide, strict=True)).rstrip())
+        say("  ".join(f"{text:<{width}}" for text, width in zip(row, wide, strict=True)).rstrip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,25 @@ def show_error(error: EdgeoptError, *, as_json: bool) -> None:
     if as_json:
         print_json({"errors": [i.as_json() for i in error.issues], "exit_code": int(error.exit_code)})
         return
+    from edgeopt.cli.drawing import fitted
+
     for issue in error.issues:
         head, *rest = issue.render().split("\n")
+        if sys.stderr.isatty():
+            head = fitted(head, shutil.get_terminal_size((80, 24)).columns)
         echo_styled((head, {"fg": "red", "bold": True}), err=True)
         for line in rest:
-            click.echo(line, err=True)
+            say(line, err=True)
+
+
+def say(text: str, *, err: bool = False, hang: str = "  ") -> None:
+    """Print a text, on a terminal wrapped between words. hang: what further lines begin with."""
+    from edgeopt.cli.drawing import fitted
+
+    if (sys.stderr if err else sys.stdout).isatty():
+        width = shutil.get_terminal_size().columns
+        text = "\n".join(fitted(line, width, hang=hang) for line in text.split("\n"))
+    click.echo(text, err=err)
 
 
 def echo_styled(*parts: tuple[str, dict[str, Any]], err: bool = False) -> None:

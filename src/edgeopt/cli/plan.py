@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE
-from edgeopt.cli.output import print_json
+from edgeopt.cli.output import print_json, say
 from edgeopt.cli.plan_json import plan_as_json
 
 if TYPE_CHECKING:
@@ -50,23 +50,23 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         note = f", {step.note}" if step.note else ""
         why = f"  — {step.why}" if step.why else ""
         key = (step.key or "")[:12]
-        click.echo(
+        say(
             f"{f'{step.chain}.{step.id}':<{wide}}  {step.use:<{wide_use}}  {step.status:<6}  {key:<12}  "
             f"{by}{step.transform.summary}{note}{why}"
         )
     if len(plans) > 1:
-        click.echo(
+        say(
             f"seeds: the steps above are those of seed {plan.recipe.head.seed}, "
             "whose model is exported, timed and gated; the same with"
         )
         for other in plans[1:]:
-            click.echo(f"  {_in_short(other)}")
+            say(f"  {_in_short(other)}")
     head = plan.recipe.head
     if plan.source.folder is None:
-        click.echo(f"model: {model_in_words(plan.source)}")
+        say(f"model: {model_in_words(plan.source)}")
     if plan.data is None or head.task.train_with or plan.recipe.unlabelled():
-        click.echo(f"data: {rows_in_words(plan.recipe, plan.data)}")
-    click.echo(
+        say(f"data: {rows_in_words(plan.recipe, plan.data)}")
+    say(
         f"export: {', '.join(e.format for e in head.export)}   "
         f"targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}"
     )

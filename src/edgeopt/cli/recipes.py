@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgeopt.cli.options import JSON
-from edgeopt.cli.output import print_json
+from edgeopt.cli.output import print_json, say
 from edgeopt.support.errors import bad_input
 
 
@@ -52,7 +52,7 @@ def list_recipes(as_json: bool) -> None:
         return
     wide = max(map(len, known), default=0)
     for name, (_, text) in known.items():
-        click.echo(f"{name:<{wide}}  {text}")
+        say(f"{name:<{wide}}  {text}")
 
 
 @command.command("show")

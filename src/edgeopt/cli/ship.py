@@ -137,17 +137,17 @@ def _gate(text: str) -> GateSpec:
 
 
 def _show(shipped: Shipped, kept: Path | None) -> None:
-    from edgeopt.cli.drawing import draw, open_console
+    from edgeopt.cli.drawing import open_console, show, tell
     from edgeopt.report import devices
 
     console = open_console()
     for note in shipped.notes:
-        console.print(f"note: {note}")
+        tell(console, f"note: {note}")
     if shipped.device is None:
         click.echo(f"the device can take it: {(shipped.total - shipped.resumed) / 1e6:.1f} MB to copy, nothing was")
         return
     device = shipped.device
-    console.print(draw(devices.table([device], brief=True), f"on {device.name}"))
+    show(console, devices.table([device], brief=True), f"on {device.name}")
     for gate in device.gates:
         click.echo(f"{gate.verdict:<13} {gate.metric} {gate.kind} {gate.bound:g}: {gate.reason}")
     click.echo(f"{'current' if device.switched else 'not switched'}: {device.path}/versions/{device.bundle[:16]}")

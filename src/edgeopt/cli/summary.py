@@ -2,56 +2,36 @@
 
 from __future__ import annotations
 
-from edgeopt.results.model import Report, SubjectName, Verdict
-
-_Color: dict[Verdict, str] = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+from edgeopt.results.model import Report, SubjectName
 
 
 def show_summary(report: Report) -> None:
-    """Baseline, candidate and change of each figure, then the gates, then the verdict."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from edgeopt.cli.drawing import draw, open_console
-    from edgeopt.report import devices, spread
+    """Baseline, candidate and change of each figure, then exports and gates, then the verdict."""
+    from edgeopt.cli.drawing import COLORS, open_console, show, tell
+    from edgeopt.report import devices, exports, spread
     from edgeopt.report.gate_text import in_terminal
+    from edgeopt.report.table import Column, Table, numbers
 
     console = open_console()
     leaked = f", {report.task.leaked:,} of them in train too" if report.task.leaked else ""
-    table = Table(
-        title=f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows{leaked}",
-        title_justify="left",
-    )
-    for name, side in (
-        ("", "left"),
-        ("FP32 baseline", "right"),
-        ("candidate", "right"),
-        ("change", "right"),
-        ("95 % bounds", "right"),
-    ):
-        table.add_column(name, justify="right" if side == "right" else "left")
-    for row in _rows(report):
-        table.add_row(*row)
-    console.print(table)
+    title = f"{report.recipe.name}: {report.task.dataset}, {report.task.rows} {report.task.split} rows{leaked}"
+    columns = numbers("", "FP32 baseline", "candidate", "change", "95 % bounds")
+    show(console, Table(columns, [list(row) for row in _rows(report)]), title)
     if report.seeds:
-        console.print(draw(spread.table(report), "seeds: the change in points of 0.01"))
+        show(console, spread.table(report), "seeds: the change in points of 0.01")
+    if report.exports:
+        show(console, exports.brief(report), "exports, the fastest first")
     if report.gates:
-        gates = Table(title="gates", title_justify="left")
-        for name in ("", "gate", "evidence"):
-            gates.add_column(name)
-        for gate in report.gates:
-            gates.add_row(Text(gate.verdict, _Color[gate.verdict]), in_terminal(gate, report.gates), gate.reason)
-        console.print(gates)
+        found = [[g.verdict, in_terminal(g, report.gates), g.reason] for g in report.gates]
+        show(console, Table([Column("", "verdict"), Column("gate"), Column("evidence")], found), "gates")
     if report.devices:
-        console.print(draw(devices.table(report.devices, brief=True), "on the devices it was shipped to"))
+        show(console, devices.table(report.devices, brief=True), "on the devices it was shipped to")
     for note in report.notes:
-        console.print(f"note: {note}")
+        tell(console, f"note: {note}")
     for warning in report.warnings:  # beside the verdict, whose green they take
-        console.print(f"warning: {warning}", style="bold yellow")
-    console.print(
-        report.verdict,
-        style=f"bold {'yellow' if report.warnings and report.verdict == 'pass' else _Color[report.verdict]}",
-    )
+        tell(console, f"warning: {warning}", "bold yellow")
+    color = "yellow" if report.warnings and report.verdict == "pass" else COLORS[report.verdict]
+    console.print(report.verdict, style=f"bold {color}")
 
 
 def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:

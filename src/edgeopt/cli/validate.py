@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeopt.cli.options import JSON, RECIPE, SET
-from edgeopt.cli.output import print_json
+from edgeopt.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from edgeopt.plan import Plan
@@ -41,7 +41,7 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
             ]
             print_json({"valid": True, "name": loaded.name, "cells": cells, **_inputs(plan)})
         else:
-            click.echo(f"{recipe}: valid; {len(loaded.cells)} cells; of the first data: {_words(plan)}")
+            say(f"{recipe}: valid; {len(loaded.cells)} cells; of the first data: {_words(plan)}")
     elif as_json:
         print_json(
             {
@@ -53,7 +53,7 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
             }
         )
     else:
-        click.echo(f"{recipe}: valid; {len(loaded.steps)} steps; data: {_words(plan)}")
+        say(f"{recipe}: valid; {len(loaded.steps)} steps; data: {_words(plan)}")
 
 
 def _words(plan: Plan) -> str:

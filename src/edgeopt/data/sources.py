@@ -127,10 +127,10 @@ def load_data(
     classes = task.classes(raw["train"], given)
     _check_classes(classes, len(raw["train"]), bool(given), at)
     limits, task = spec.dataset.max_rows.model_dump(), task_of(spec, classes, stated=bool(given))
-    train, reported = (split_of(name, raw[name], task, _listed(spec, place_of)) for name in ("train", report))
-    reported, dropped = unleaked(spec, replace(reported, slices=values), train, place_of(("task", "leaks")))
+    learned, reported = (split_of(name, raw[name], task, _listed(spec, place_of)) for name in ("train", report))
+    reported, dropped = unleaked(spec, replace(reported, slices=values), learned, place_of(("task", "leaks")))
     return TaskData(
-        train.first(limits["train"]),
+        learned.first(limits["train"]),
         reported.first(limits[report]),
         tuple(classes),
         rows.source,

@@ -153,7 +153,8 @@ def timed(spec: GateSpec, measured: list[Measured]) -> Decided:
         return Decided(None, "fail", broken, place)
     queries, needed = min(len(m.samples) for m in compared), MIN_QUERIES[figure]
     asked = "queries" if candidate.batch == 1 else f"batches of {candidate.batch}"
-    shown = f"{_both(base, candidate, q)} over {queries} {asked}"
+    counted = f"{queries} {asked}" if queries > 1 else f"one {asked.replace('ies', 'y').replace('es', '', 1)}"
+    shown = f"{_both(base, candidate, q)} over {counted}"
     twins = {m.apart: m for m in measured if (m.subject, m.target, m.sequence) == (TWIN, target, sequence)}
     if (bounds := _bounds(kind, base, candidate, q, spec.confidence, twins)) is None:
         return Decided(None, "inconclusive", _ONE_TIME, place)
@@ -163,7 +164,7 @@ def timed(spec: GateSpec, measured: list[Measured]) -> Decided:
         doubts.append(("the file was opened once, and another opening may be quicker or slower", "raise max_seconds"))
     if queries < needed:
         bounds = of_few_queries(bounds, [m.samples for m in compared], q, spec.confidence)
-        doubts.append((f"{queries} {asked}: {figure} needs {needed}", "raise the target's queries and max_seconds"))
+        doubts.append((f"{counted}: {figure} needs {needed}", "raise the target's queries and max_seconds"))
     for what, change in _drifts(kind, base, candidate).items():
         bounds = wider(bounds, change)
         drifting = f"{what} drifted by {change.value - 1:+z.0%} from the first half to the second"

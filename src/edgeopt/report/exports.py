@@ -31,6 +31,20 @@ def table(report: Report) -> Table:
     return Table(columns, [_row(report, each, metric, places) for each in _by_speed(report)])
 
 
+def brief(report: Report) -> Table:
+    """What fits on a terminal of each export that was kept, with the folder that it is in."""
+    metric, place = headline.first_metric(report), headline.main_place(report)
+    columns = [Column("Export", "code"), Column("Folder", "code"), Column("Size", "number")]
+    columns += [Column(metric or "Metric", "number"), Column(f"p50, {place}", "number"), Column("Gates", "verdict")]
+    rows = []
+    for each in _by_speed(report):
+        f, timed = each.figures, headline.latency(report, each.subject, place) if place else None
+        folder, metrics = f"{f.artifact.partition('/')[0]}/", f.metrics
+        shown = [fmt.megabytes(f.size_bytes), fmt.metric(metrics[metric]) if metric else fmt.ABSENT]
+        rows.append([each.name, folder, *shown, fmt.milliseconds(timed.p50_ms if timed else None), each.verdict])
+    return Table(columns, rows)
+
+
 def _row(report: Report, each: Export, metric: str | None, places: list[Place]) -> list[str]:
     f = each.figures
     row = [
