@@ -37,6 +37,7 @@ ORDER = (
     "report",
     "run",
     "bundle",
+    "predict",
     "page",
     "ship",
     "testing",

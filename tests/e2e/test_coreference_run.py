@@ -111,12 +111,17 @@ def _clusters(cluster_of: dict[int, int]) -> list[frozenset[int]]:
     return [c for c in found if len(c) > 1]
 
 
-def test_a_program_asks_it(applied: Path) -> None:
+def test_a_program_and_a_file_ask_it(applied: Path, tmp_path: Path) -> None:
     """About pairs of sentences with a marked mention each, as the task makes them of documents."""
     task = TaskSpec.model_validate(task_over(applied / "data"))
     pairs = load_data(task, applied).report.texts
     measured = [row["candidate"] for row in predictions(applied)]
     told = Run(applied / "run").predict(pairs, batch_size=1)
+    rows = "".join(json.dumps({"earlier": one, "later": other}) + "\n" for one, other in pairs)
+    (tmp_path / "pairs.jsonl").write_text(rows)
+    done = edgeopt("predict", applied / "run", tmp_path / "pairs.jsonl", "--batch-size", 1)
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert [(r["prediction"], r["logits"]) for r in found] == [(p.label, p.logits.tolist()) for p in told]
     assert len(told) == len(measured)
     np.testing.assert_allclose([one.logits for one in told], measured, atol=1e-4)
     assert {one.label for one in told} <= {"no", "yes"}

@@ -82,6 +82,9 @@ def test_the_graph_writes_what_transformers_generates(applied: Path) -> None:
 
 def test_a_program_asks_it(applied: Path) -> None:
     measured = [row["candidate"] for row in rows(applied / "run" / "predictions.jsonl")]
+    done = edgeopt("predict", applied / "run", applied / "data" / "validation.jsonl")
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert [row["prediction"] for row in found] == measured and "logits" not in found[0]
     told = Run(applied / "run").predict([row["document"] for row in rows(applied / "data" / "validation.jsonl")])
     assert [one.label for one in told] == measured
 

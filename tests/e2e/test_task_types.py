@@ -123,6 +123,32 @@ def test_its_gates_can_be_decided_again(applied: tuple[str, Path]) -> None:
     assert done.json["gates"][0]["low"] == report["gates"][0]["low"]
 
 
+def test_predict_answers_a_file_as_it_was_measured(applied: tuple[str, Path], tmp_path: Path) -> None:
+    """Of lists too, whose rows differ in length; a row that does not fit is refused before any is answered."""
+    kind, folder = applied
+    rows, report = folder / "data" / "validation.jsonl", json.loads((folder / "run" / "report.json").read_text())
+    measured = [
+        json.loads(line)["candidate"] for line in (folder / "run" / "predictions.jsonl").read_text().splitlines()
+    ]
+    for size in (1, 8):
+        done = edgeopt("predict", folder / "run", rows, "--batch-size", size, "--quiet")
+        assert done.code == 0, done.err
+        found = [json.loads(line) for line in done.out.splitlines()]
+        assert [{k: r[k] for k in ("text", "label")} for r in found] == [
+            {k: json.loads(line)[k] for k in ("text", "label")} for line in rows.read_text().splitlines()
+        ]
+        for row, logits in zip(found, measured, strict=True):
+            np.testing.assert_allclose(row["logits"], logits, atol=1e-5 if size == 1 else 0.05)
+            best = np.argmax(row["logits"], axis=-1)
+            names = report["task"]["labels"]
+            assert row["prediction"] == ([names[b] for b in best] if kind == "token-classification" else names[best])
+            assert ("probability" in row) is (kind != "token-classification")
+    odd = {"multiple-choice": {"text": "word1", "choices": ["good1"]}, "token-classification": {"text": "word1"}}
+    with (tmp_path / "odd.jsonl").open("w") as file:
+        file.write(json.dumps(odd.get(kind, {"text": "word1"})) + "\n")
+    assert edgeopt("predict", folder / "run", tmp_path / "odd.jsonl").code == 2
+
+
 def test_the_lines_of_the_model_card_serve_it(applied: tuple[str, Path]) -> None:
     """The card's first program, with a row of ours in place of its example, answers as predictions.jsonl does."""
     kind, folder = applied

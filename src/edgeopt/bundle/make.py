@@ -42,6 +42,7 @@ from edgeopt.export.graph_files import copy_model
 from edgeopt.gates.artifact import options_of
 from edgeopt.gates.rows_of_run import damaged
 from edgeopt.measure.declared import check_declared
+from edgeopt.measure.graph import mixes_batches
 from edgeopt.results.sealed import LOCK, Run, open_run
 from edgeopt.spec.recipe import GateSpec, Target, TaskSpec
 from edgeopt.support.errors import InputError, bad_input
@@ -212,6 +213,7 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
 
 def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> Manifest:
     report, lock = run.report, run.lock
+    model = report.candidate.artifact.removeprefix("model/")
     resolved = lock["recipe"]["resolved"]
     target = Target.model_validate(resolved["targets"][0])
     gates = [GateSpec.model_validate(g) for g in resolved["gates"]]
@@ -227,10 +229,16 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
         edgeopt=__version__,
         name=report.recipe.name,
         created=report.created,
-        task=Task(type=task.type, texts=task_of(task).query_texts, max_length=task.max_length),
+        task=Task(
+            type=task.type,
+            texts=task_of(task).query_texts,
+            columns=list(task.columns),
+            max_length=task.max_length,
+        ),
         labels=report.task.labels,
-        model=report.candidate.artifact.removeprefix("model/"),
+        model=model,
         precision=report.candidate.precision,
+        alone=mixes_batches(folder / model),
         lock=file_digest(run.folder / LOCK),
         license=found,
         target=target,

@@ -45,6 +45,7 @@ class Task(Part):
 
     type: str
     texts: int = Field(ge=1, le=2, description="how many make one query")
+    columns: list[str] = Field([], max_length=2, description="what the recipe's rows call the texts")
     max_length: int = Field(ge=1, le=MAX_LENGTH)
 
 
@@ -111,9 +112,9 @@ class Found(Part):
 class Manifest(Part):
     """What a bundle says of itself.
 
-    labels: names of the logits in order, empty for a score. lock: SHA-256 of the run's recipe.lock. gates: the run's
-    bounds that a device can decide by itself. packages: the versions it was tried with. found: None in bundles of
-    earlier versions.
+    labels: names of the logits in order, empty for a score. alone: whether each query is asked by itself, because what
+    it gets would depend on what shares its batch. lock: SHA-256 of the run's recipe.lock. gates: the bounds that a
+    device can decide by itself. packages: the versions it was tried with. found: None in bundles of earlier versions.
     """
 
     bundle: Literal[1] = 1
@@ -124,6 +125,7 @@ class Manifest(Part):
     labels: list[str]
     model: str
     precision: Literal["fp32", "int8"]
+    alone: bool = False
     lock: Digest
     license: License | None
     target: Target

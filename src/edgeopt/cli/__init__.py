@@ -23,6 +23,7 @@ COMMANDS = {
     "plan": ("plan", "Show the steps of a recipe and what is cached."),
     "validate": ("validate", "Check a recipe, its data and its model folder. Computes nothing."),
     "gate": ("gate", "Decide gates on a finished run or model; the exit code is the verdict."),
+    "predict": ("predict", "Let a finished model answer the rows of a file."),
     "baseline": ("baseline", "Measure the FP32 model into a file that gate compares with elsewhere."),
     "report": ("report", "Show the report of a finished run."),
     "compare": ("compare", "Put finished runs side by side: metrics, size, speed, cost of training."),

@@ -23,17 +23,17 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".conll")
 _FORMATS = "csv, tsv, jsonl, json, parquet or conll, each also with .gz"
 
 
-def read_rows(path: Path, delimiter: str | None = None) -> Iterator[Row]:
+def read_rows(path: Path, delimiter: str | None = None, suffix: str | None = None) -> Iterator[Row]:
     """Rows of a data file. delimiter: between the cells of a csv or tsv file; None: a comma, a tab.
 
-    Raises InputError E301 (absent), E302 (malformed), E306 (not UTF-8).
+    suffix: of its format, where its name does not say. Raises InputError E301 (absent), E302 (malformed), E306 (not
+    UTF-8).
     """
     if not is_there(path, Path.is_file):
         what = "is a folder, not a data file" if is_there(path, Path.is_dir) else "does not exist"
         near = nearest(path.name, path.parent, Path.is_file)
         help = f"{near} give a data file ({_FORMATS}), by a path from the recipe's folder or an absolute one".lstrip()
         raise bad_input("E301", f"data file {Place.of(path).source} {what}", help=help)
-    _, suffix = stem_and_suffix(path)
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {
         ".jsonl": json_rows,
         ".json": json_rows,
@@ -42,7 +42,7 @@ def read_rows(path: Path, delimiter: str | None = None) -> Iterator[Row]:
         ".parquet": _parquet,
         ".conll": _conll,
     }
-    reader = readers.get(suffix)
+    reader = readers.get(suffix or stem_and_suffix(path)[1])
     if reader is None:
         raise bad_input(
             "E302",

@@ -42,10 +42,11 @@ class Model:
         """The label and its probability; of a regression the score and None."""
         return self.answers([texts])[0]
 
-    def answers(self, queries: Sequence[Query], batch_size: int = 32) -> list[Answer]:
+    def answers(self, queries: Sequence[Query], batch_size: int | None = None) -> list[Answer]:
         """What `answer` says of each query, in their order. A query: a text, or a tuple of the two of a pair.
 
         Queries of like length share a batch, which is padded to its longest, so that little is computed in vain.
+        batch_size: by default 32, and 1 where what a query gets would depend on what shares its batch.
         """
         logits = self.all_logits(queries, batch_size)
         if not self.about["labels"]:
@@ -57,12 +58,12 @@ class Model:
         """The model's outputs for one text, or for the two of a pair, one number for each label."""
         return self.all_logits([texts])[0]
 
-    def all_logits(self, queries: Sequence[Query], batch_size: int = 32) -> list[Any]:
+    def all_logits(self, queries: Sequence[Query], batch_size: int | None = None) -> list[Any]:
         """What `logits` gives for each query, in their order, computed as `answers` does."""
-        encoded = self._encoded(queries)
+        encoded, size = self._encoded(queries), (1 if self.about["alone"] else 32) if batch_size is None else batch_size
         order, found = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids)), [None] * len(encoded)
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
             rows = self.session.run(["logits"], self._feed([encoded[i] for i in batch]))[0]
             for i, row in zip(batch, rows, strict=True):
                 found[i] = row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,3 +56,12 @@ def weigh(path: Path) -> Weights:
         nonzero += int(np.count_nonzero(values))
         int8 += values.size if tensor.data_type in eights else 0
     return Weights(total, nonzero, int8, size_of(path))
+
+
+def mixes_batches(path: Path) -> bool:
+    """Whether what a query gets depends on what shares its batch: dynamic quantization scales by all that is in it.
+
+    Of an .onnx or an .ort file, in which operators stand by their names.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(b"DynamicQuantize") >= 0

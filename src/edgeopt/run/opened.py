@@ -96,7 +96,7 @@ class Run:
         return self.folder / MODEL
 
     @checked
-    def predict(self, texts: Iterable[object], *, batch_size: int = 32) -> list[Prediction]:
+    def predict(self, texts: Iterable[object], *, batch_size: int | None = None) -> list[Prediction]:
         """Ask the shipped model about texts, with the options of session.json, its tokenizer and its names of classes.
 
         >>> answers = Run("runs/tiny").predict(["good1 word2 good3", "bad4 word5"])
@@ -104,8 +104,9 @@ class Run:
         True
 
         A text is a string; where the recipe's rows have several, a tuple in the order of its columns, or a mapping from
-        columns to texts; for token classification a list of words. batch_size: how many share a pass through the model.
-        What a dynamically quantized model answers depends a little on that: with 1 it is what was measured.
+        columns to texts; for token classification a list of words. batch_size: how many share a pass through the model,
+        by default 32. What a dynamically quantized model answers depends on what shares the pass, and it was measured
+        with one text a pass, which is its default.
 
         Raises InputError E303 or E304 for what is no text, with the place `texts[3]`.
         """
@@ -115,9 +116,9 @@ class Run:
 
     @cached_property
     def _predictor(self) -> Predictor:
-        from edgeopt.run.predict import Predictor
+        from edgeopt.run.predict import Predictor, asked_of_run
 
-        return Predictor(self._run)
+        return Predictor(asked_of_run(self._run))
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.verdict})"

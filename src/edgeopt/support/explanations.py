@@ -102,8 +102,8 @@ disk with room:
 
 --out must be a new or empty folder, or the folder of an earlier run, whose own files are then replaced:
 yours stay. A folder of anything else is never touched. A bundle replaces a bundle that holds nothing more,
-and its bill of materials (bundle.cdx.json) one that edgeopt wrote.
-`edgeopt recipes copy` never overwrites a file. `--junit`, and --out of `edgeopt compare` and `edgeopt
+and its bill of materials (bundle.cdx.json) one that edgeopt wrote. `edgeopt recipes copy` never overwrites a
+file, and `edgeopt predict` only with --overwrite. `--junit`, and --out of `edgeopt compare` and `edgeopt
 baseline`, are plain files: edgeopt writes no device, no pipe (use stdout) and through no link, and has its
 files whole or not at all.""",
     "E115": """This is not the folder of a finished run, or its files are damaged.
@@ -198,7 +198,7 @@ texts are read; tokenizer.json (unless the recipe distills, as a student may hav
 the recipe's model, how the baseline was trained from it and on which rows, and the seed. Measure it anew:
 
     edgeopt baseline RECIPE --out baseline.json""",
-    "E134": """A finished model alone is not enough to decide this.
+    "E134": """A finished model alone is not enough for this.
 
 The rows and the gates are those of a recipe: --recipe FILE, unless the model lies in the folder of a run. A
 gate that compares (max_drop, min_speedup, max_ratio) needs the baseline:
@@ -206,7 +206,9 @@ gate that compares (max_drop, min_speedup, max_ratio) needs the baseline:
     edgeopt gate model --recipe mine.yaml --against fp32-model      # measured here, side by side
     edgeopt gate model --recipe mine.yaml --against baseline.json   # of `edgeopt baseline`
 
-Without --against only `min`, `max_mb` and `max_ms` can be decided.""",
+Without --against only `min`, `max_mb` and `max_ms` can be decided.
+
+`edgeopt predict` needs the recipe for the task and its columns, unless the model lies in a run or a bundle.""",
     "E140": """There is no bundle.
 
 `edgeopt bundle RUN` writes one, to RUN/bundle.zip or where `--out` says, a folder or a .zip.""",

@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 _UMASK = os.umask(0o022)
 
@@ -35,6 +36,16 @@ def write_text(path: Path, text: str) -> None:
 
     Raises OSError, also where no plain file lies there.
     """
+    with appearing(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def appearing(path: Path, *, overwrite: bool = True) -> Iterator[TextIO]:
+    """A file to write into, which is at `path` once the block has ended, and not at all where it raised.
+
+    overwrite: whether a file that is there meanwhile is replaced. Raises OSError as `write_text` does.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() or (path.exists() and not path.is_file()):
         # a rename would put a file in the place of a device or a link
@@ -42,11 +53,15 @@ def write_text(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_UMASK)  # mkstemp makes files that nobody else may read
-        os.replace(name, path)
+        if not overwrite:
+            os.link(name, path)  # unlike a rename it fails where there is one
+            os.unlink(name)
+        else:
+            os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)

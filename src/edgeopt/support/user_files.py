@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from edgeopt.support.errors import bad_input
-from edgeopt.support.files import write_text
+from edgeopt.support.files import appearing, write_text
 
 #: Bytes that a kind is recognized by.
 _ENOUGH = 4096
@@ -35,28 +39,57 @@ def check_output(flag: str, path: Path, kind: Kind) -> None:
     Raises InputError E156 where a file lies there that edgeopt did not write as such, E114 where nothing can be
     written: a device, a pipe, a link, a folder, or a place without leave or room.
     """
+    found = _there(flag, path)
+    if found is not None and found.st_size and not _is(kind, path):
+        raise bad_input(
+            "E156",
+            f"{flag} {path} is there, and is no {kind.name} that edgeopt wrote",
+            help="give another name, or remove the file: what is not edgeopt's is never overwritten",
+        )
+    _check_room(flag, path)
+
+
+def check_new(flag: str, path: Path, *, overwrite: bool) -> None:
+    """Refuse, before anything is computed, a place where a file is, or can not be written.
+
+    overwrite: whether the user asked to replace a file that is there. Raises InputError E114.
+    """
+    if _there(flag, path) is not None and not overwrite:
+        raise bad_input("E114", f"{flag} {path} is there already", help="give another name, or --overwrite")
+    _check_room(flag, path)
+
+
+@contextmanager
+def new_output(flag: str, path: Path, *, overwrite: bool) -> Iterator[TextIO]:
+    """The file to write into, which is there, whole, once the block has ended. Raises as `check_new` does."""
+    check_new(flag, path, overwrite=overwrite)
+    try:
+        with appearing(path, overwrite=overwrite) as file:
+            yield file
+    except FileExistsError:
+        check_new(flag, path, overwrite=overwrite)
+        raise
+
+
+def _there(flag: str, path: Path) -> os.stat_result | None:
+    """The plain file at a path, None where there is nothing. Raises InputError E114 for anything else."""
     try:
         found = path.lstat()
     except FileNotFoundError:
-        found = None
+        return None
     except (OSError, ValueError) as error:
         raise _unwritable(flag, path, getattr(error, "strerror", None) or str(error)) from None
-    if found is not None:
-        if not stat.S_ISREG(found.st_mode):
-            what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}.get(
-                stat.S_IFMT(found.st_mode), "a device or a pipe"
-            )
-            raise bad_input(
-                "E114",
-                f"{flag} {path} is {what}, and edgeopt writes into plain files alone",
-                help="give the name of a file",
-            )
-        if found.st_size and not _is(kind, path):
-            raise bad_input(
-                "E156",
-                f"{flag} {path} is there, and is no {kind.name} that edgeopt wrote",
-                help="give another name, or remove the file: what is not edgeopt's is never overwritten",
-            )
+    if not stat.S_ISREG(found.st_mode):
+        what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}.get(stat.S_IFMT(found.st_mode), "a device or a pipe")
+        raise bad_input(
+            "E114",
+            f"{flag} {path} is {what}, and edgeopt writes into plain files alone",
+            help="give the name of a file",
+        )
+    return found
+
+
+def _check_room(flag: str, path: Path) -> None:
     parent = next(p for p in path.absolute().parents if p.exists() or p == p.parent)
     try:
         with tempfile.TemporaryFile(dir=parent):

@@ -236,6 +236,11 @@ class Task(ABC):
         """Texts that make one query."""
         return len(self.spec.columns)
 
+    @property
+    def query_columns(self) -> tuple[str, ...]:
+        """The columns of a row that `read_query` takes as a mapping."""
+        return self.spec.columns
+
     def head_options(self) -> dict[str, Any]:
         """The options of the model's config that follow from the task."""
         names = dict(enumerate(_shown(self.names)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import count
 from typing import Annotated, Any, ClassVar
@@ -71,8 +71,15 @@ class Coreference(CountedTask, Classification):
                 found.append(((texts[earlier], texts[later]), label, place))
         return found
 
+    @property
+    def query_columns(self) -> tuple[str, ...]:
+        return ("earlier", "later")
+
     def read_query(self, given: object, place: Place) -> Texts:
         """The two sentences of a pair, each with its mention between square brackets."""
+        if isinstance(given, Mapping):
+            columns.require(given, self.query_columns, place)
+            given = [given[column] for column in self.query_columns]
         earlier, later, *more = columns.texts(given, "pair", place, least=2)
         if more:
             raise bad_input("E304", f"a pair is two texts, and not {len(more) + 2}", place=place)
