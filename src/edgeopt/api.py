@@ -243,6 +243,7 @@ def apply(
     locked: bool | Where = False,
     remeasure: bool = False,
     emissions: bool = False,
+    track: str | None = None,
     progress: Shown = True,
 ) -> Run:
     """Run a recipe: build what is not built yet, export, measure against the FP32 baseline, decide the gates.
@@ -256,9 +257,9 @@ def apply(
 
     recipe, set, cell, folder: as for `load`. out: the folder of the run, by default runs/NAME in the working directory.
     store: where finished steps are kept. locked: refuse to differ from the lock of an earlier run, OUT/recipe.lock or
-    the one given. remeasure: measure again what is finished. emissions: also measure energy. progress: True shows a bar
-    in a notebook and on a terminal, and lines on stderr elsewhere; a function is called with an `Update(text, done,
-    total, note)`.
+    the one given. remeasure: measure again what is finished. emissions: also measure energy. track: the tracker that is
+    told of the finished run, `mlflow` or `wandb`. progress: True shows a bar in a notebook and on a terminal, and lines
+    on stderr elsewhere; a function is called with an `Update(text, done, total, note)`.
 
     A gate that fails is no error: it is `run.verdict`. Raises InputError before anything is computed, E120 for a recipe
     with a matrix (`apply_cells` takes those), and StepError where a step fails. Under torchrun every process calls it
@@ -269,6 +270,7 @@ def apply(
     from edgeopt.run.apply import run
     from edgeopt.run.lock import read_lock
     from edgeopt.run.processes import Group
+    from edgeopt.track.tracking import tracking
 
     with _working(progress) as shown:
         loaded = _loaded(recipe, set, cell, folder)
@@ -288,7 +290,9 @@ def apply(
             group.serve()
             return Run(folder_of_run)
         with alone(shown.say):
+            tracked = tracking(track, shown.say)
             done = run(loaded, _store(store), folder_of_run, shown, group, locked=lock, remeasure=remeasure)
+            tracked.run(done)
         group.stop()  # after an error the launcher ends the other processes, which may be in the middle of a step
         return done
 
@@ -304,6 +308,7 @@ def apply_cells(
     locked: bool | Where = False,
     remeasure: bool = False,
     emissions: bool = False,
+    track: str | None = None,
     progress: Shown = True,
 ) -> Cells:
     """Run every cell of a recipe with a matrix, each into OUT/cells/NAME, and put them side by side in OUT.
@@ -321,6 +326,7 @@ def apply_cells(
     from edgeopt.recipe.expand import Grid
     from edgeopt.run.matrix import run_cells
     from edgeopt.run.processes import Group
+    from edgeopt.track.tracking import tracking
 
     with _working(progress) as shown:
         loaded = _loaded(recipe, set, None, folder)
@@ -335,7 +341,8 @@ def apply_cells(
             raise bad_input("E120", "a recipe with a matrix runs on one process", help=help)
         to = Path(out or Path("runs") / loaded.name).resolve()
         with alone(shown.say):
-            return Cells(to, run_cells(loaded, _store(store), to, shown, locks=_lock(locked, to), remeasure=remeasure))
+            kept, tracked, locks = _store(store), tracking(track, shown.say), _lock(locked, to)
+            return Cells(to, run_cells(loaded, kept, to, shown, tracked, locks=locks, remeasure=remeasure))
 
 
 @checked

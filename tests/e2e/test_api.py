@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -25,6 +25,9 @@ import edgeopt
 from edgeopt import api
 from edgeopt.run import opened
 from edgeopt.support.progress import Update
+from edgeopt.track.record import Record
+from edgeopt.track.tracker import Tracker
+from edgeopt.track.tracking import TRACKERS
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
@@ -279,3 +282,37 @@ def test_a_type_checker_knows_which_names_there_are() -> None:
     here = next(each for each in body if isinstance(each, ast.If) and ast.unparse(each.test) == "TYPE_CHECKING")
     imported = [alias.asname for each in here.body if isinstance(each, ast.ImportFrom) for alias in each.names]
     assert sorted([*map(str, imported), "__version__"]) == edgeopt.__all__
+
+
+class Told(Tracker):
+    """A tracker that is told, and may die."""
+
+    name = "told"
+    records: ClassVar[list[Record]] = []
+    dies: ClassVar[bool] = False
+
+    def open(self) -> None:
+        """Is there."""
+
+    def log(self, record: Record, parent: str | None) -> str:
+        if self.dies:
+            raise ConnectionError("gone")
+        self.records.append(record)
+        return record.name
+
+
+def test_a_tracker_is_told_of_a_run_and_never_loses_it(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TRACKERS, "told", f"{__name__}:Told")
+    options: dict[str, Any] = {"store": work / "store", "out": tmp_path, "track": "told", "progress": False}
+    run = edgeopt.apply(work / "recipe.yaml", **options)
+    (record,) = Told.records
+    assert record.tags["edgeopt.verdict"] == run.verdict == "pass"
+    assert record.params["steps.prune.amount"] == "0.3" and "steps/candidate/tune/train_loss" in record.metrics
+    monkeypatch.setattr(Told, "dies", True)
+    more = ["--store", work / "store", "--out", tmp_path, "--track", "told"]
+    done = command("apply", work / "recipe.yaml", *more)
+    assert done.code == 0 and "warning: told takes no more: gone" in done.err
+    refused = command("apply", work / "recipe.yaml", *more[:-1], "tensorboard")
+    assert refused.code == 2 and "error[E147]" in refused.err

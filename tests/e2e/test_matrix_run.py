@@ -10,6 +10,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -246,3 +247,27 @@ def test_kill_in_the_middle_and_the_same_command(table: Table, tmp_path: Path) -
     assert digests(tmp_path / "run") == {name: whole[name] for name in NAMES[:4]}
     assert not list((tmp_path / "store" / "building").iterdir())
     assert not [p for p in (tmp_path / "run" / "cells").iterdir() if p.name.startswith(".")]
+
+
+def test_a_tracker_is_told_of_every_cell_below_one_run(table: Table) -> None:
+    from edgeopt import api
+    from edgeopt.track import tracking
+    from edgeopt.track.record import Record
+
+    told: list[tuple[Record, str | None]] = []
+
+    def log(record: Record, parent: str | None) -> str:
+        told.append((record, parent))
+        return record.name
+
+    kept = SimpleNamespace(name="told", where="here", open=lambda: None, log=log)
+    with (
+        patch.object(tracking, "TRACKERS", {"told": "edgeopt.track.tracking:told"}),
+        patch.object(tracking, "told", lambda: kept, create=True),
+    ):
+        cells = api.apply_cells(table.recipe, out=table.out, store=table.store, track="told", progress=False)
+    assert set(cells.runs) == set(NAMES)
+    first, *middle, last = told
+    assert (first[0].status, last[0].status) == ("running", "finished") and first[0].key == last[0].key
+    assert [(r.name, above) for r, above in middle] == [(name, first[0].name) for name in cells.runs]
+    assert [path.name for path in last[0].files] == ["comparison.html", "comparison.json"]

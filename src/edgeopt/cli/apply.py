@@ -28,6 +28,7 @@ from edgeopt.cli.output import log_to_stderr, print_json
 )
 @click.option("--remeasure", is_flag=True, help="Measure again what is finished and unchanged.")
 @click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, as `emissions: {}` in the recipe.")
+@click.option("--track", metavar="mlflow|wandb", help="Tell that tracker of the finished run: docs/tracking.md.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JUNIT
 @GITHUB
@@ -42,6 +43,7 @@ def command(
     lock_file: Path | None,
     remeasure: bool,
     emissions: bool,
+    track: str | None,
     quiet: bool,
     junit: Path | None,
     github: bool,
@@ -71,6 +73,7 @@ def command(
         "locked": lock_file or locked,
         "remeasure": remeasure,
         "emissions": emissions,
+        "track": track,
         "progress": not quiet,
     }
     if isinstance(loaded, Grid):

@@ -148,7 +148,10 @@ class Parity(TypedDict):
 
 
 class Told(TypedDict, total=False):
-    """The agreed figures of a step; each is there where it is true of the step."""
+    """The agreed figures of a step; each is there where it is true of the step.
+
+    curves: of a training by name, such as `loss`, its values by optimizer step.
+    """
 
     structure: Annotated[Structure, AfterValidator(_a_number_a_layer)]
     asked_sparsity: AskedSparsity
@@ -159,6 +162,7 @@ class Told(TypedDict, total=False):
     selection: Selected
     unlabelled: Unlabelled
     parity: Parity
+    curves: dict[str, list[tuple[Count, Finite]]]
     kept_float: list[str]
     sparsity: Annotated[float, Field(ge=0, le=1)]
     multiple: _Size

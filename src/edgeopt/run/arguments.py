@@ -88,6 +88,7 @@ _KINDS: Mapping[str, tuple[str, Is]] = {
     **dict.fromkeys(("path", "against"), ("a run, a model or the path of one", _is_run)),
     **dict.fromkeys(("baseline", "remeasure", "emissions"), _BOOL),
     "locked": ("True, False or a path", _one_of(bool, str, os.PathLike)),
+    "track": ("the name of a tracker", _one_of(str)),
     "max_seconds": ("a number of seconds", _is_time),
     "batch_size": ("a whole number from 1", _is_count),
     "progress": ("True, False or a function", lambda value: isinstance(value, bool) or callable(value)),

@@ -18,7 +18,7 @@ from edgeopt.plan import Plan, check_classes
 from edgeopt.plan.matrix import check_cells
 from edgeopt.recipe.expand import Cell, Grid, each_cell
 from edgeopt.report.compare.runs import Comparison, compare
-from edgeopt.report.compare.write import write_comparison
+from edgeopt.report.compare.write import NAME, write_comparison
 from edgeopt.results.sealed import LOCK
 from edgeopt.run.apply import Application
 from edgeopt.run.fetch import fetch
@@ -30,6 +30,7 @@ from edgeopt.support.errors import EdgeoptError, ExitCode, unforeseen
 from edgeopt.support.files import write_json
 from edgeopt.support.progress import Progress
 from edgeopt.support.publishing import turn, writable
+from edgeopt.track.tracking import Tracking
 
 #: How far the cells are; also what marks a folder as that of a matrix.
 MATRIX, CELLS = "matrix.json", "cells"
@@ -96,12 +97,19 @@ def comparison_of(results: Sequence[CellResult]) -> Comparison:
 
 
 def run_cells(
-    grid: Grid, store: Store, out: Path, progress: Progress, *, locks: Path | None = None, remeasure: bool = False
+    grid: Grid,
+    store: Store,
+    out: Path,
+    progress: Progress,
+    tracked: Tracking,
+    *,
+    locks: Path | None = None,
+    remeasure: bool = False,
 ) -> list[CellResult]:
     """Run what is not finished, each cell into a whole run folder of its own, and write matrix.json and the comparison.
 
-    A cell that fails does not keep the others from running. locks: the folder of a matrix, whose cells' locks are those
-    that this one's may not differ from. Raises InputError before any compute.
+    A cell that fails does not keep the others from running. tracked: is told of each run. locks: the folder of a
+    matrix, whose cells' locks are those that this one's may not differ from. Raises InputError before any compute.
     """
     writable(out, (MATRIX,), but=(CELLS,))
     plans = check_cells(grid)
@@ -110,12 +118,17 @@ def run_cells(
     each_cell([c.name for c in grid.cells], list(zip(grid.cells, plans, strict=True)), cells.check_early)
     out.mkdir(parents=True, exist_ok=True)  # so that the lock is in it for everybody
     with turn(out):
+        tracked.begin(grid.name, {cell.name: cell.recipe.digest for cell in grid.cells}, out)
         cells.write_state()
         for i, (cell, plan) in enumerate(zip(grid.cells, plans, strict=True), 1):
             progress.say(f"cell {i} of {len(grid.cells)}: {cell.name}")
             cells.run(cell, plan)
             cells.write_state()
+            if (done := cells.results[-1].run) is not None:
+                tracked.run(done, cell.name)
         write_comparison(comparison_of(cells.results), out)
+        failed = {each.cell.name: each.reason for each in cells.results if each.error}
+        tracked.end(failed, [out / f"{NAME}.html", out / f"{NAME}.json"], out)
     return cells.results
 
 

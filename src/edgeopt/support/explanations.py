@@ -242,6 +242,24 @@ tokenizers, numpy, disk, or an instruction that the target names under `instruct
 model would be slow or wrong there: bundle a run for a target that does not name it. Or the folder has a
 `current` or a `history.json` that no ship made, which is never replaced. `edgeopt ship --dry-run` looks at
 all of this and copies nothing.""",
+    "E146": """The push was refused, and nothing was sent.
+
+An address is `mlflow:NAME`, a registered model of MLflow's, or `hf:OWNER/NAME` and perhaps `@REVISION`, a
+branch of a repository. What is refused:
+
+- a run whose verdict is fail: `--even-failed` pushes it, with that verdict in card and tags;
+- a bundle that does not say its verdict, because an earlier version made it: bundle the run again;
+- a repository that all can read, without `--public`;
+- a revision that holds another bundle, without `--replace`, files of no bundle, or a tag.
+
+docs/push.md has the whole.""",
+    "E147": """The tracker cannot be reached, or there is none of that name.
+
+`apply --track` takes `mlflow` or `wandb`. The tracker is reached before anything is computed, so that a wrong
+address costs no training. For MLflow look at MLFLOW_TRACKING_URI and, where the server asks for them,
+MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; for Weights & Biases `wandb login`, or WANDB_MODE=offline.
+A tracker that is lost later costs nothing but a warning: type the same command again, and the finished run is
+told.""",
     "E150": """A file of the run is not what was written when the run was made.
 
 recipe.lock holds the SHA-256 of the model, of the predictions and of everything else that was measured;
@@ -333,6 +351,11 @@ and token-classification counts its entities with seqeval:
 and `emissions` measures energy with codecarbon:
 
     pip install '.[emissions]'
+
+`apply --track` and `edgeopt push` tell MLflow or Weights & Biases by their own clients:
+
+    pip install '.[mlflow]'
+    pip install '.[wandb]'
 
 An edgeopt that was installed without its dependencies, with those of requirements-gate.txt alone, decides
 gates and checks recipes, and needs torch and the others for the rest: `pip install .`.""",
@@ -623,6 +646,11 @@ not sent again. Where another ship to the same folder is at work, wait for it.""
 The bundle arrived whole, but its model answers its own test texts otherwise there, or does not load. It was
 removed again, and what was current still is. The usual reason is a processor on which int8 sums overflow
 (quantize with `reduce_range`) or another version of ONNX Runtime.""",
+    "E422": """The registry or hub could not be reached, or refused the push.
+
+The message has what its client said, without your token. Look at the address, at the token (HF_TOKEN, or what
+`hf auth login` keeps; MLFLOW_TRACKING_TOKEN) and whether it may write there, and at the connection. A push is one
+commit, or one version: either it is there whole, or nothing is. Type the same command again.""",
     "E900": """A defect of edgeopt itself.
 
 Something happened that nobody foresaw. What was finished is kept. Type the same command with EDGEOPT_DEBUG=1

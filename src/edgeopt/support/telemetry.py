@@ -10,8 +10,15 @@ import os
 import sys
 
 #: By the variable that each reads. onnxruntime from 1.29 on keeps a device id and a database below the home folder and
-#: sends them; huggingface_hub says who asks; datasets counts what is loaded.
-VARIABLES = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
+#: sends them; huggingface_hub says who asks; datasets counts what is loaded; mlflow counts calls; wandb
+#: sends its errors.
+VARIABLES = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "WANDB_ERROR_REPORTING": "false",
+}
 #: Importing openvino sends an event to Google Analytics by this package, of which it has a stub where there is none. No
 #: variable switches it off; this file says "1" where its user agreed.
 _OPENVINO, _AGREED = "openvino_telemetry", "~/intel/openvino_telemetry"

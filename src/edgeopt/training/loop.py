@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Seconds between checkpoints: what a crash can cost.
 CHECKPOINT_SECONDS = 30.0
+#: Points of a curve at most, and what transformers logs of an evaluation that is no metric.
+_MOST_POINTS, _NO_METRIC = 200, ("_runtime", "_per_second", "_time")
 
 
 def train(
@@ -93,6 +95,7 @@ def train(
         "train_seconds": round(seconds, 3),
         "examples_per_second": round(result.metrics.get("train_samples_per_second", 0.0), 1),
         "train_loss": round(float(result.training_loss), 5),
+        "curves": curves(trainer.state.log_history),
         **clock.figures(),
         **peaks(),
         **count(model),
@@ -255,6 +258,20 @@ def _arguments(
         remove_unused_columns=False,
         label_names=["labels"],
     )
+
+
+def curves(history: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[int, float]]]:
+    """What transformers logged while it trained, by optimizer step: the loss, and the metrics of the selection rows.
+
+    Of a long training every so many points are kept, and the last.
+    """
+    found: dict[str, list[tuple[int, float]]] = {}
+    for entry in history:
+        for name, value in entry.items():
+            if name == "loss" or (name.startswith("eval_") and not name.endswith(_NO_METRIC)):
+                found.setdefault(name, []).append((int(entry["step"]), round(float(value), 5)))
+    every = {name: -(-len(points) // _MOST_POINTS) for name, points in found.items()}
+    return {name: points[:: -every[name]][::-1] for name, points in found.items()}
 
 
 def _last_complete(checkpoints: Path, marker: str) -> str | None:
