@@ -21,6 +21,8 @@ from typing import IO, Protocol
 from edgeopt.bundle.manifest import MAX_BYTES, MAX_FILES, is_safe, refused
 from edgeopt.support.errors import bad_input
 
+#: What a push and a hub put beside a bundle's files in a folder (push/hub.py), and its client leaves there: never read.
+BESIDE = ("README.md", "sbom.cdx.json", ".gitattributes", ".cache")
 _MODE = (stat.S_IFREG | 0o644) << 16
 
 
@@ -125,6 +127,8 @@ def _walk(root: Path, below: str) -> Iterator[tuple[str, int]]:
         entries = list(scanned)
     for entry in entries:
         name = f"{below}/{entry.name}" if below else entry.name
+        if name in BESIDE:
+            continue
         if not is_safe(name):
             raise refused(f"{name!r} is not a name that a bundle has")
         found = entry.stat(follow_symlinks=False)

@@ -31,6 +31,7 @@ COMMANDS = {
     "page": ("page", "Write a static page on which the model answers in the browser."),
     "bundle": ("bundle", "Pack a finished run so that it serves anywhere; check what was packed."),
     "ship": ("ship", "Bring a bundle to a device, prove it there, and make it current."),
+    "push": ("push", "Push a bundle to MLflow's registry or to a repository of a hub."),
     "recipes": ("recipes", "List, show and copy the recipes that come with edgeopt."),
     "exporters": ("exporters", "List what a model can be exported for, and what that needs."),
     "explain": ("explain", "Explain an error code."),

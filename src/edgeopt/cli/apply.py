@@ -28,7 +28,7 @@ from edgeopt.cli.output import log_to_stderr, print_json
 )
 @click.option("--remeasure", is_flag=True, help="Measure again what is finished and unchanged.")
 @click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, as `emissions: {}` in the recipe.")
-@click.option("--track", metavar="mlflow|wandb", help="Tell that tracker of the finished run: docs/tracking.md.")
+@click.option("--track", metavar="mlflow|wandb", help="Tell that tracker of the finished run: docs/how-to/tracking.md.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JUNIT
 @GITHUB

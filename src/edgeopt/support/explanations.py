@@ -252,14 +252,14 @@ branch of a repository. What is refused:
 - a repository that all can read, without `--public`;
 - a revision that holds another bundle, without `--replace`, files of no bundle, or a tag.
 
-docs/push.md has the whole.""",
+docs/how-to/push.md has the whole.""",
     "E147": """The tracker cannot be reached, or there is none of that name.
 
 `apply --track` takes `mlflow` or `wandb`. The tracker is reached before anything is computed, so that a wrong
-address costs no training. For MLflow look at MLFLOW_TRACKING_URI and, where the server asks for them,
-MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; for Weights & Biases `wandb login`, or WANDB_MODE=offline.
-A tracker that is lost later costs nothing but a warning: type the same command again, and the finished run is
-told.""",
+address costs no training. For MLflow look at MLFLOW_TRACKING_URI and, where the server asks for them, at
+MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD. For Weights & Biases type `wandb login`, or set
+WANDB_MODE=offline. A tracker that is lost later costs a warning alone: type the same command again, and the
+finished run is told.""",
     "E150": """A file of the run is not what was written when the run was made.
 
 recipe.lock holds the SHA-256 of the model, of the predictions and of everything else that was measured;
@@ -648,9 +648,9 @@ removed again, and what was current still is. The usual reason is a processor on
 (quantize with `reduce_range`) or another version of ONNX Runtime.""",
     "E422": """The registry or hub could not be reached, or refused the push.
 
-The message has what its client said, without your token. Look at the address, at the token (HF_TOKEN, or what
-`hf auth login` keeps; MLFLOW_TRACKING_TOKEN) and whether it may write there, and at the connection. A push is one
-commit, or one version: either it is there whole, or nothing is. Type the same command again.""",
+The message has what its client said, without your token. Look at the address, at the token (HF_TOKEN, or
+what `hf auth login` keeps; MLFLOW_TRACKING_TOKEN) and whether it may write there, and at the connection. A
+push is one commit, or one version: it is there whole, or not at all. Type the same command again.""",
     "E900": """A defect of edgeopt itself.
 
 Something happened that nobody foresaw. What was finished is kept. Type the same command with EDGEOPT_DEBUG=1

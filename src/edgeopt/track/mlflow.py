@@ -13,8 +13,13 @@ from edgeopt.track.tracker import Tracker
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: What the client waits for a server that does not answer, where the user has not set it: its defaults are minutes.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+#: What is set where the user has not: the client waits minutes for a server that does not answer, and prints to stdout,
+#: where --json is.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 #: How many metrics and parameters one call may hold, and how long a value may be.
 _METRICS, _PARAMS, _LONGEST = 1000, 100, 500
 
@@ -27,7 +32,7 @@ class MlflowTracker(Tracker):
     experiment: str
 
     def open(self) -> None:
-        for variable, value in _PATIENCE.items():
+        for variable, value in _SETTINGS.items():
             os.environ.setdefault(variable, value)
         import mlflow
 

@@ -98,6 +98,6 @@ def tracking(name: str | None, say: Callable[[str], object]) -> Tracking:
         raise bad_input(
             "E147",
             f"{name} cannot be reached: {safe_line(error)}",
-            help="nothing was computed; mend its address (docs/tracking.md), or leave out --track",
+            help="nothing was computed; mend its address (docs/how-to/tracking.md), or leave out --track",
         ) from None
     return Tracking(tracker, say)
