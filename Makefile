@@ -62,7 +62,7 @@ check: $(STAMP)
 docs: $(STAMP)
 	@$(BIN)/python -c 'import material, mkdocstrings_handlers' 2>/dev/null || $(PIP) -c constraints.txt -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "build/site/index.html"
+	@echo "build/site/index.html; with search: python3 -m http.server -d build/site"
 
 bench: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/python -m benchmarks.int8_speed
