@@ -42,46 +42,46 @@ MEANINGS = {
     "RecipeHead.task": "what is learned and on which rows, see [task](#task)",
     "RecipeHead.baseline": "the FP32 reference, see [baseline](#baseline)",
     "RecipeHead.steps": "the transforms in order, see [steps](#steps)",
-    "RecipeHead.export": "what is written, a list, or `auto` for the fastest of all formats; the first is the "
+    "RecipeHead.export": "what is written: a list, or `auto` for the fastest of all formats; the first one is the "
     "candidate, see [export](#export)",
-    "RecipeHead.targets": "what latency is measured on: names of device profiles, or profiles written in place, see "
+    "RecipeHead.targets": "where latency is measured: names of device profiles, or profiles written here, see "
     "[targets](#targets)",
     "RecipeHead.gates": "what must be true of the result, see [gates](#gates)",
-    "RecipeHead.seed": "of every random choice; a trained step may have its own",
+    "RecipeHead.seed": "seed of every random choice; a trained step may have its own",
     "DatasetSpec.revision": "branch, tag or commit of the hub dataset",
-    "DatasetSpec.data_files": "files instead of `path`, see [task.dataset.data_files](#taskdatasetdata_files)",
+    "DatasetSpec.data_files": "files in place of `path`, see [task.dataset.data_files](#taskdatasetdata_files)",
     "DatasetSpec.max_rows": "see [task.dataset.max_rows](#taskdatasetmax_rows)",
     "DataFiles.validation": "the split that is reported on",
     "DataFiles.test": "reported on where there is no validation, or with `task.report: test`",
-    "MaxRows.train": "rows",
-    "MaxRows.validation": "rows",
-    "MaxRows.test": "rows",
+    "MaxRows.train": "at most this many rows",
+    "MaxRows.validation": "at most this many rows",
+    "MaxRows.test": "at most this many rows",
     "TaskSpec.type": "classes, a score, the right choice, a tag a word, whether two mentions are one entity, or a text",
     "TaskSpec.dataset": "see [task.dataset](#taskdataset)",
-    "TaskSpec.label": "the column with the class (number or name) the score or the summary; coreference has none",
+    "TaskSpec.label": "the column with the class (number or name), the score or the summary; coreference has none",
     "Training.epochs": "passes over train; may be a fraction",
-    "Training.learning_rate": "highest rate, reached after the warm-up",
-    "Training.gradient_accumulation": "batches added up before an optimizer step",
-    "Training.gradient_checkpointing": "compute activations twice instead of keeping them: slower, less memory",
-    "Training.schedule": "of the learning rate after the warm-up",
-    "Training.warmup_ratio": "share of the optimizer steps in which the rate rises",
-    "Training.weight_decay": "AdamW's, not on biases and LayerNorm",
-    "Training.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric (of "
-    "summaries: loss) on the selection rows",
+    "Training.learning_rate": "the highest rate, reached after the warm-up",
+    "Training.gradient_accumulation": "batches that are added up before an optimizer step",
+    "Training.gradient_checkpointing": "compute activations twice and do not keep them: slower, less memory",
+    "Training.schedule": "how the learning rate falls after the warm-up",
+    "Training.warmup_ratio": "share of the optimizer steps during which the rate rises",
+    "Training.weight_decay": "weight decay of AdamW; not on biases and LayerNorm",
+    "Training.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric on the "
+    "selection rows; for summaries, without a lower loss",
     "Baseline.finetune": "training keys, see [training](#training); without it the model must have a trained head",
-    "ExportSpec.format": "name of an exporter, or `auto`",
-    "ExportSpec.options": "the exporter's own",
-    "Target.name": "what gates call it",
-    "Target.description": "for people",
-    "Target.threads": "pinned to as many processors",
-    "GateSpec.metric": "what is bounded, see below",
+    "ExportSpec.format": "the name of an exporter, or `auto`",
+    "ExportSpec.options": "options of the exporter",
+    "Target.name": "the name that gates use",
+    "Target.description": "a description for people",
+    "Target.threads": "threads; the process is pinned to as many processors",
+    "GateSpec.metric": "what has the bound, see below",
     "GateSpec.max_ms": "milliseconds",
-    "LoraParams.dropout": "on the adapter's input, while training",
-    "LoraParams.bias": "which biases are trained besides",
-    "LoraParams.use_rslora": "rank-stabilized scale",
-    "LoraParams.use_dora": "train the norms of the weights apart from their directions",
-    "LoraParams.learning_rate": "highest rate, reached after the warm-up",
-    "DynamicParams.per_channel": "a scale for each output channel instead of one for the matrix",
+    "LoraParams.dropout": "dropout on the adapter's input while training",
+    "LoraParams.bias": "which biases are trained too",
+    "LoraParams.use_rslora": "use the rank-stabilized scale",
+    "LoraParams.use_dora": "train the norms of the weights separately from their directions",
+    "LoraParams.learning_rate": "the highest rate, reached after the warm-up",
+    "DynamicParams.per_channel": "one scale for each output channel, and not one for the matrix",
     "StaticParams.calibration": "see the table below",
 }
 
@@ -191,7 +191,7 @@ def transform(name: str) -> Iterator[str]:
     contract, params = found.contract, found.Params
     yield from ("", f"### {name}", "", tidy(type(found).__doc__), "")
     yield (
-        f"Needs: {facts(contract.requires)}. Brings: {facts(contract.adds)}. Takes away: {facts(contract.removes)}. "
+        f"Needs: {facts(contract.requires)}. Adds: {facts(contract.adds)}. Removes: {facts(contract.removes)}. "
         f"Refuses: {facts(contract.forbids)}."
     )
     own, trains = own_keys(params)
@@ -224,7 +224,7 @@ def gates() -> Iterator[str]:
     yield from section("gates", s.GateSpec)
     yield from (
         "",
-        "Each gate states exactly one bound, and which it may be depends on the metric:",
+        "Each gate states exactly one bound. The metric decides which bounds are possible:",
         "",
         "| Metric | Bounds |",
         "|---|---|",
@@ -237,13 +237,13 @@ def reference() -> str:
     lines = [
         "# Every key of a recipe",
         "",
-        "Made by `scripts/make_docs.py` from the code that checks recipes; do not edit. The same as a JSON schema for "
-        "editors:",
+        "`scripts/make_docs.py` writes this page from the code that checks recipes. Do not edit it. The same as a JSON "
+        "schema for editors:",
         "[schema/recipe-v1.json](../../schema/recipe-v1.json), or `edgeopt schema`.",
         "",
-        "Paths are absolute or relative to the recipe. Unknown keys are refused. Any value can be overridden on the "
+        "Paths are absolute, or relative to the recipe. Unknown keys are refused. `--set` overrides any value on the "
         "command",
-        "line, a step by its id: `--set steps.int8.calibration.samples=64`.",
+        "line, and names a step by its id: `--set steps.int8.calibration.samples=64`.",
         "",
         *table(s.RecipeHead),
         *section("model", s.ModelSpec),
@@ -263,10 +263,9 @@ def reference() -> str:
         "",
         "## steps",
         "",
-        "A list, because order is meaning. Each entry has `use` (the transform), may have `id` (default: the last "
-        "word of",
-        "`use`; it must be unique, and `baseline`, `load` and `onnx` are taken), and the transform's own keys beside "
-        "them.",
+        "A list, because the order has a meaning. Each entry has `use` (the transform) and the keys of the transform.",
+        "It may have an `id`, which must be unique. The default is the last word of `use`. `baseline`, `load` and",
+        "`onnx` are taken.",
         "edgeopt puts the export to ONNX before the first step that needs a graph.",
         *(line for name in registry.names() for line in transform(name)),
         *section("export", s.ExportSpec),
@@ -289,9 +288,8 @@ def reference() -> str:
         *section("A variant of an axis", s.Variant, level=3),
         *section("insert", s.Insert, level=4),
         "",
-        "Each cell is a recipe of its own, without `matrix`. `--set` is applied before the cells are made, so that "
-        "what a variant",
-        f"sets wins. At most {LARGEST} combinations, those that are excluded among them.",
+        "Each cell is a recipe of its own, without `matrix`. `--set` is applied before the cells are made, so a value",
+        f"of a variant wins. At most {LARGEST} combinations are possible, including the excluded ones.",
     ]
     unused = sorted(set(MEANINGS) - used)
     if unused:
