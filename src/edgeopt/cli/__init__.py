@@ -18,6 +18,7 @@ from edgeopt.support.visible import guarded
 
 #: command: (module, one line of help), in the order in which a newcomer meets them
 COMMANDS = {
+    "quickstart": ("quickstart", "Lay out a first recipe with a real model and real rows."),
     "init": ("init", "Propose a first recipe for a file of rows and a model."),
     "apply": ("apply", "Run a recipe: build, export, measure, decide the gates."),
     "plan": ("plan", "Show the steps of a recipe and what is cached."),

