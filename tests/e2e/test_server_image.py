@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from bundles import make_run
+from e2e.test_server import SERVER, instructions
 from helpers import edgeopt
-from unit.server.test_server import SERVER, instructions
 
 pytestmark = pytest.mark.slow
 

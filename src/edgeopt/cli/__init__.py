@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from edgeopt.cli.ci import tell_error
+from edgeopt.cli.completing import COMPLETE
 from edgeopt.cli.output import show_error
 from edgeopt.support.errors import EdgeoptError, ExitCode, InputError, Interrupted, Issue, unforeseen
 from edgeopt.support.version import __version__
@@ -39,6 +40,7 @@ COMMANDS = {
     "schema": ("schema", "Print the JSON schema of recipes."),
     "doctor": ("doctor", "Show versions, processor, memory, and what a recipe would need."),
     "cache": ("cache", "List and clean the store of finished steps."),
+    "completion": ("completion", "Print what makes bash, zsh or fish complete edgeopt's words."),
 }
 
 
@@ -91,6 +93,10 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every error ends in one message and a documented exit code."""
+    if asked := os.environ.get(COMPLETE):
+        from edgeopt.cli.shells import complete
+
+        sys.exit(complete(cli, asked))
     signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgeopt.cli import completing
 from edgeopt.cli.options import JSON, SET, STORE, open_store
 from edgeopt.cli.output import log_to_stderr, print_json
 from edgeopt.support.errors import bad_input
@@ -17,6 +18,7 @@ from edgeopt.support.errors import bad_input
 @click.option(
     "--recipe",
     type=click.Path(path_type=Path),
+    shell_complete=completing.recipe_files,
     help="Of an ARTIFACT: whose rows and targets it is measured with. Default: its run's.",
 )
 @click.option(

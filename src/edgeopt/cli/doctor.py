@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeopt.cli import completing
 from edgeopt.cli.options import JSON, SET, STORE, open_store
 from edgeopt.cli.output import echo_styled, print_json
 from edgeopt.support.errors import ExitCode
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor")
-@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.argument("recipe", type=click.Path(path_type=Path), required=False, shell_complete=completing.recipe_files)
 @SET
 @STORE
 @JSON

@@ -7,13 +7,14 @@ import sys
 
 import click
 
+from edgeopt.cli import completing
 from edgeopt.cli.options import JSON
 from edgeopt.cli.output import print_json, say
 from edgeopt.support.errors import ExitCode, bad_input
 
 
 @click.command("explain")
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=completing.codes)
 @JSON
 def command(code: str | None, as_json: bool) -> None:
     """Explain an error CODE such as E201, or 201; without one, list the codes and the exit codes."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeopt.cli import completing
 from edgeopt.cli.ci import GITHUB, JUNIT, make_way, publish
 from edgeopt.cli.options import JSON, SET, Number
 from edgeopt.cli.output import log_to_stderr, print_json, say
@@ -17,6 +18,7 @@ from edgeopt.cli.output import log_to_stderr, print_json, say
 @click.option(
     "--recipe",
     type=click.Path(path_type=Path),
+    shell_complete=completing.recipe_files,
     help="Decide this recipe's gates. Default: those the run was made with.",
 )
 @SET

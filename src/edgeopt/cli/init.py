@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeopt.cli import completing
 from edgeopt.cli.options import Number
 from edgeopt.support.errors import InputError, bad_input
 
@@ -28,7 +29,9 @@ _WIDTH = 79
 )
 @click.option("--labels", metavar="A,B,…", help="Names of the classes, in the order of their numbers.")
 @click.option("--model", metavar="FOLDER|ID", help="Folder in transformers' format, or id of the hub.")
-@click.option("--target", metavar="NAME", help="Device profile: cpu-1-thread, mobile …")
+@click.option(
+    "--target", metavar="NAME", shell_complete=completing.targets, help="Device profile: cpu-1-thread, mobile …"
+)
 @click.option("--max-drop", type=Number(min=0), help="How much of the metric may be lost, as 0.01.")
 @click.option(
     "--out",

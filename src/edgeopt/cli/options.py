@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeopt.cli import completing
+
 if TYPE_CHECKING:
     from edgeopt.store.store import Store
 
@@ -21,7 +23,7 @@ class Number(click.FloatRange):
         return found
 
 
-RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+RECIPE = click.argument("recipe", type=click.Path(path_type=Path), shell_complete=completing.recipe_files)
 RUN = click.argument("run", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 SET = click.option(
@@ -29,6 +31,7 @@ SET = click.option(
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=completing.values,
     help="Override a value, for example steps.int8.calibration.samples=64. Repeatable.",
 )
 CELL = click.option(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from edgeopt.cli import completing
 from edgeopt.cli.output import log_to_stderr
 
 
@@ -17,7 +18,12 @@ from edgeopt.cli.output import log_to_stderr
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write here. Default: stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is at --out.")
 @click.option("--text", multiple=True, metavar="COLUMN", help="Column of the texts, where the rows call it otherwise.")
-@click.option("--recipe", type=click.Path(path_type=Path), help="Of a model that lies in no run: whose task it has.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    shell_complete=completing.recipe_files,
+    help="Of a model that lies in no run: whose task it has.",
+)
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 4096),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgeopt.cli import completing
 from edgeopt.cli.options import JSON
 from edgeopt.cli.output import print_json, say
 from edgeopt.support.errors import bad_input
@@ -56,7 +57,7 @@ def list_recipes(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.recipes)
 def show(name: str) -> None:
     """Print a recipe."""
     click.echo(_find(name).read_text(encoding="utf-8"), nl=False)
@@ -90,7 +91,7 @@ def _moved(source: Path, target: Path) -> str:
 
 
 @command.command("copy")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.recipes)
 @click.argument("target", type=click.Path(path_type=Path), default=None, required=False)
 def copy(name: str, target: Path | None) -> None:
     """Copy a recipe to TARGET (default: its name, here). Never overwrites; relative paths in it are adjusted."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeopt.spec.recipe import Target
 from edgeopt.support.installation import shipped
+
+if TYPE_CHECKING:
+    from edgeopt.spec.recipe import Target
 
 
 def recipes_folder() -> Path:
@@ -35,5 +38,6 @@ def target_files() -> dict[str, Path]:
 def shipped_target(path: Path) -> Target:
     """One of those profiles, read once: every cell of a matrix asks for it."""
     from edgeopt.recipe.yaml import parse
+    from edgeopt.spec.recipe import Target
 
     return Target.model_validate(parse(path.read_text(encoding="utf-8"), path).data)

@@ -90,8 +90,8 @@ For an exporter: `edgeopt exporters` lists those that are installed. For a metri
 or take it out of the gate. accuracy, f1, precision, recall and matthews belong to classification,
 pearson and spearman to regression, conll_f1 to coreference.
 
-A recipe without steps, and without `baseline.finetune`, gates a finished model as it is. It is its own baseline
-then, so that no drop and no ratio says anything: bound it by `min`, `max_mb` or `max_ms`.""",
+A recipe without steps, and without `baseline.finetune`, gates a finished model as it is. It is its own
+baseline then, so that no drop and no ratio says anything: bound it by `min`, `max_mb` or `max_ms`.""",
     "E113": """The store of finished steps cannot be written.
 
 The store is ~/.cache/edgeopt, or what EDGEOPT_STORE or --store says. Give a folder of your own on a

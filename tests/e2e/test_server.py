@@ -15,7 +15,7 @@ import pytest
 from bundles import make_run
 from helpers import edgeopt
 
-SERVER = Path(__file__).parents[3] / "examples" / "server"
+SERVER = Path(__file__).parents[2] / "examples" / "server"
 #: Modules of the example and of the bundle, which other tests have of other folders.
 OWN = ("app", "batching", "run", "guard")
 
