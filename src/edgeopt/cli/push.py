@@ -40,6 +40,8 @@ def command(
     assert manifest.found is not None
     if manifest.found.verdict != "pass":
         click.echo(f"warning: the verdict of what was pushed is {manifest.found.verdict}", err=True)
+    if manifest.license is None:
+        click.echo("warning: the license of the model is unknown; `edgeopt bundle RUN --license …` says it", err=True)
     if as_json:
         print_json(
             {
