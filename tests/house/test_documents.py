@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
+import edgeopt
 from edgeopt.support.installation import install
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +108,14 @@ def test_every_page_has_its_place_on_the_site() -> None:
     assert len(set(listed)) == len(listed)
     ours = {page for page in listed if not page.startswith("repository/")} - {"index.md"}  # README.md is index.md
     assert ours == written, "put each page into `nav` of mkdocs.yml"
+
+
+def test_the_python_reference_has_every_name_of_the_package() -> None:
+    """`make docs` fills the page from the docstrings of what it names."""
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    named = dict(found.rpartition(".")[::-2] for found in re.findall(r"^::: ([\w.]+)$", text, re.M))
+    assert set(named) == set(edgeopt.__all__) - {"__version__"}
+    assert not [name for name, module in named.items() if not hasattr(import_module(module), name)]
 
 
 def test_the_readme_is_short() -> None:
