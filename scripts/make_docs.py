@@ -56,7 +56,8 @@ MEANINGS = {
     "MaxRows.train": "at most this many rows",
     "MaxRows.validation": "at most this many rows",
     "MaxRows.test": "at most this many rows",
-    "TaskSpec.type": "classes, a score, the right choice, a tag a word, whether two mentions are one entity, or a text",
+    "TaskSpec.type": "classes, a score, the right choice, a tag per word, whether two mentions are one "
+    "entity, or a text",
     "TaskSpec.dataset": "see [task.dataset](#taskdataset)",
     "TaskSpec.label": "the column with the class (number or name), the score or the summary; coreference has none",
     "Training.epochs": "passes over train; may be a fraction",

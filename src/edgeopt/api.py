@@ -277,8 +277,8 @@ def apply(
         if isinstance(loaded, Grid):
             raise bad_input(
                 "E120",
-                "one recipe is needed here, and this one has a matrix",
-                help="name one cell of it, or use apply_cells",
+                "one recipe is needed here, but this one has a matrix",
+                help="name one cell, or use apply_cells",
             )
         loaded = loaded.metered() if emissions else loaded
         folder_of_run = Path(out or Path("runs") / loaded.head.name).resolve()
@@ -331,14 +331,14 @@ def apply_cells(
     with _working(progress) as shown:
         loaded = _loaded(recipe, set, None, folder)
         if not isinstance(loaded, Grid):
-            raise bad_input("E120", "the recipe has no matrix", help="use apply, which takes it as it is")
+            raise bad_input("E120", "the recipe has no matrix", help="use apply")
         loaded = loaded.metered() if emissions else loaded
         if Group.launched() > 1:
             help = (
-                "apply each cell by itself, with --cell NAME; then the matrix on one process, which finds them "
-                "finished in OUT/cells"
+                "apply each cell with --cell NAME first, then the matrix with one process, which finds the "
+                "cells finished in OUT/cells"
             )
-            raise bad_input("E120", "a recipe with a matrix runs on one process", help=help)
+            raise bad_input("E120", "a recipe with a matrix runs in one process", help=help)
         to = Path(out or Path("runs") / loaded.name).resolve()
         with alone(shown.say):
             kept, tracked, locks = _store(store), tracking(track, shown.say), _lock(locked, to)
@@ -396,7 +396,7 @@ def gate(
             with alone(shown.say, builds=False):
                 found = gate_artifact(asked, artifact, other, shown, max_seconds)
         idle = (
-            [] if found.gates else ["There are no gates: nothing is required of the model, and its pass says nothing."]
+            [] if found.gates else ["There are no gates, so nothing is required of the model and a pass means nothing."]
         )
         return Gated(asked.name, found.gates, [*idle, *found.warnings], found.notes, found.model)
 
@@ -416,7 +416,7 @@ def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -
     from edgeopt.results.sealed import open_run
 
     if not runs:
-        raise bad_input("E100", "compare needs runs, and none is given", help='compare("runs/one", "runs/other")')
+        raise bad_input("E100", "compare needs runs, but none were given", help='compare("runs/one", "runs/other")')
     distinct = list({path.resolve(): path for path in map(_path, runs)}.values())
     with _working(progress) as shown, shown.during(f"the files of {len(distinct)} runs are checked", after=1.0):
         return compared([open_run(path)[:2] for path in distinct], baseline=baseline)
@@ -482,13 +482,13 @@ def _read_from(recipe: Where | Mapping[str, object], folder: Where | None) -> Pa
     if isinstance(recipe, Mapping):
         base = Path(folder or ".")
         if not is_there(base, Path.is_dir):
-            raise bad_input("E100", f"the argument folder must be a folder that is there, and {base} is not")
+            raise bad_input("E100", f"the argument folder must be an existing folder, but {base} is not")
         return Given(recipe, base)
     if folder is not None:
         raise bad_input(
             "E100",
-            "a folder is given for a recipe that is a file",
-            help="paths in a file are relative to it: leave the folder out",
+            "folder= was given for a recipe that is a file",
+            help="paths in a file are relative to that file: leave folder= out",
         )
     return Path(recipe)
 

@@ -141,7 +141,7 @@ def test_the_report_says_that_a_sparsity_was_not_reached(tiny_model: Path, tiny_
     found = next(s["figures"]["asked_sparsity"] for s in report["steps"] if s["id"] == "cut")
     assert found == {"asked": 0.6, "learned": pytest.approx(0.006, abs=1e-3), "got": 0.625, "reached": False}
     assert (
-        "'cut' was asked for a sparsity of 0.6 and reached 0.625: no threshold on its masks comes nearer."
+        "'cut' was asked for a sparsity of 0.6 and reached 0.625: no threshold on its masks comes closer."
         in report["notes"]
     )
     assert "sparsity asked for, and reached" in (tmp_path / "run" / "report.md").read_text()

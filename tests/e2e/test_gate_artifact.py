@@ -152,7 +152,7 @@ def test_a_model_that_is_compared_with_itself_does_not_pass(made: Made, tmp_path
             tmp_path / "g.xml",
         )
         done = edgeopt(*arguments, "--set", f"gates=[{absolute}, {compares}]")
-        assert done.code == 4 and "the baseline is the candidate itself" in done.out, done
+        assert done.code == 4 and "the baseline is the same model as the candidate" in done.out, done
         assert done.out.startswith("model: fp32/onnx/model.onnx against "), done.out
         told = ET.parse(tmp_path / "g.xml").getroot().find(".//property")
         assert told is not None and (told.get("value") or "").startswith("fp32/onnx/model.onnx against ")
@@ -356,7 +356,7 @@ def test_a_graph_that_does_not_open_or_fit(made: Made, tmp_path: Path) -> None:
     shutil.copytree(made.fp32, tmp_path / "model")
     (tmp_path / "model/onnx/model.onnx").write_bytes(b"no graph")
     done = edgeopt("gate", tmp_path / "model", "--recipe", made.run.recipe, "--against", made.fp32)
-    assert done.code == 2 and "E211" in done.err and "it is not a whole ONNX file" in done.err
+    assert done.code == 2 and "E211" in done.err and "it is not a complete ONNX file" in done.err
     done = made.gate("--set", "task.labels=['0', '1', '2']", against=made.fp32)
     assert done.json["errors"][0]["code"] == "E316"
 

@@ -52,11 +52,11 @@ MISUSE = {
     "apply absent.yaml": ["E101"],
     "doctor absent.yaml": ["E101"],
     "recipes show quickstat": ["E101", "did you mean 'quickstart'?"],
-    "recipes copy quickstart recipe.yaml": ["E114", "recipe.yaml is there already"],
+    "recipes copy quickstart recipe.yaml": ["E114", "recipe.yaml already exists"],
     "recipes copy quickstart no/such/folder.yaml": ["E114", "cannot be written: No such file or directory"],
     # the folder of a run
     "apply recipe.yaml --out file": ["E114", "is a file", "give a folder"],
-    "apply recipe.yaml --out foreign": ["E114", "holds files that no run of edgeopt made"],
+    "apply recipe.yaml --out foreign": ["E114", "has files that do not belong to a run of edgeopt"],
     "apply recipe.yaml --out file/below": ["E114", "cannot be written"],
     "apply recipe.yaml --store file --out run": ["E113", "cannot be written"],
     "report absent": ["E115", "there is no report at absent", "apply --out"],
@@ -65,7 +65,7 @@ MISUSE = {
     "report empty": ["E115", "there is no report at empty/report.json", "apply --out"],
     "report corrupt": ["E115", "the report is not JSON", "corrupt/report.json:1:"],
     "report other": ["E115", "the report is damaged: edgeopt is missing"],
-    "gate empty": ["E131", "there is no report.json and no tokenizer.json"],
+    "gate empty": ["E131", "it has no report.json and no tokenizer.json"],
     "gate corrupt": ["E115", "the report is not JSON"],
     "gate file": ["E131", "is not a graph with tokenizer.json beside it"],
     # locks
@@ -102,7 +102,7 @@ def test_misuse(line: str, form: str, here: Path) -> None:
             ["--set", "model.id=nobody/no-such-model"],
             [
                 "E312",
-                "no folder of that name here; model 'nobody/no-such-model' cannot be had",
+                "no folder of that name here; model 'nobody/no-such-model' cannot be loaded",
                 "--set model.id=FOLDER",
             ],
         ),

@@ -83,7 +83,7 @@ def test_a_broken_plugin_is_one_error_where_it_is_named(
         done.err
     )
     assert f"error[E122]: the {kind} 'mine' of {package} 1.0" in done.err and said in done.err
-    assert f"mend or uninstall {package}" in done.err and "Traceback" not in done.err
+    assert f"fix or uninstall {package}" in done.err and "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("kind", NAMED)

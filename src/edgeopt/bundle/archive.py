@@ -45,14 +45,18 @@ def opened(path: Path) -> Iterator[Source]:
         yield _Folder(path, dict(_walk(path, "")))
         return
     if not path.is_file():
-        raise bad_input("E140", f"{path} is neither a folder nor a file", help="give what `edgeopt bundle RUN` wrote")
+        raise bad_input(
+            "E140",
+            f"{path} is neither a folder nor a file",
+            help="give the folder or the zip that `edgeopt bundle RUN` wrote",
+        )
     with _readable(path.name):
         path.open("rb").close()
     try:
         with zipfile.ZipFile(path) as archive:
             yield _Zip(archive, _entries(archive, path))
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise refused(f"{path.name} is not a whole zip: {error}") from None
+        raise refused(f"{path.name} is not a complete zip: {error}") from None
 
 
 @contextmanager
@@ -154,13 +158,13 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
         if not is_safe(name):
             raise refused(f"{name!r} is no plain path inside the bundle")
         if name.lower() in map(str.lower, sizes):
-            raise refused(f"{name} stands twice in the zip")
+            raise refused(f"{name} is in the zip twice")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise refused(f"{name} is compressed, and a bundle's files never are")
+            raise refused(f"{name} is compressed, which files of a bundle never are")
         if entry.header_offset != end or name < max(sizes, default=""):
-            raise refused("something stands between the zip's entries, or they are in another order")
+            raise refused("there is data between the zip's entries, or they are out of order")
         if end + entry.file_size > min(MAX_BYTES, whole) or len(sizes) == MAX_FILES:
-            raise refused("its entries claim more than there is, or than a bundle may hold")
+            raise refused("its entries declare more data than there is, or than a bundle may have")
         before, line = _headers(name, entry.file_size, entry.CRC, end)
         if _bytes(path, end, len(before)) != before:
             raise refused(f"{name} is not a plain file as `edgeopt bundle` writes it")
@@ -169,7 +173,7 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
         sizes[name] = entry.file_size
     last = _end(listed, end)
     if archive.start_dir != end or _bytes(path, end, len(last) + 1) != last:
-        raise refused("something stands behind the zip's entries, or before them")
+        raise refused("there is data before or after the zip's entries")
     return sizes
 
 

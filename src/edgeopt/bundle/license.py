@@ -40,7 +40,9 @@ def _identifier(given: str) -> str:
     """Raises InputError E144 for a path where no file is."""
     if not given.strip() or "/" in given or Path(given).exists():
         raise bad_input(
-            "E144", f"--license {given!r} is neither a file nor an identifier", help="give a file, or one such as MIT"
+            "E144",
+            f"--license {given!r} is neither a file nor an identifier",
+            help="give a file, or an identifier such as MIT",
         )
     return given
 

@@ -80,7 +80,7 @@ def make_bundle(run: Path, out: Path, wanted: Wanted) -> Manifest:
     """
     zipped = out.suffix == ".zip"
     if zipped and (out.exists() or out.is_symlink()) and not _is_bundle(out):
-        raise bad_input("E114", f"--out {out} is there and is no bundle", help="give a new name")
+        raise bad_input("E114", f"--out {out} exists and is not a bundle", help="give a new name")
     writable(out.with_name(f"{out.name}.new") if zipped and out.exists() else out, (MANIFEST, SELFTEST))
     check_free(beside(out))
     found, task = _read(run)
@@ -126,7 +126,7 @@ def _nothing_else(out: Path) -> None:
         if path.is_file() and not is_nothing(name) and (name not in own or file_digest(path) != own[name]):
             raise bad_input(
                 "E114",
-                f"--out {out} holds {name}, which is not of the bundle that lies there",
+                f"--out {out} has the file {name}, which does not belong to the bundle there",
                 help="move it away, or give a new folder",
             )
 
@@ -158,7 +158,7 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
     if artifact.suffix not in (".onnx", ".ort") or not artifact.is_file():
         raise bad_input(
             "E144",
-            f"{report.candidate.artifact} is no file that ONNX Runtime opens",
+            f"ONNX Runtime cannot open {report.candidate.artifact}",
             help="let the recipe's first export be `onnx`",
         )
     return run, task

@@ -135,9 +135,7 @@ class Manifest(Part):
     files: dict[str, File] = Field(max_length=MAX_FILES)
 
 
-def refused(
-    message: str, help: str = "get the bundle again from where it was made, or make it anew with `edgeopt bundle`"
-) -> InputError:
+def refused(message: str, help: str = "copy the bundle again, or make a new one with `edgeopt bundle`") -> InputError:
     """The error E142 of a bundle that is not opened."""
     return bad_input("E142", f"the bundle is refused: {message}", help=help)
 

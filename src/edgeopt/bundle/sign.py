@@ -36,7 +36,7 @@ def make_key(path: Path) -> Path:
                 out.write(data)
     except OSError as error:
         help = (
-            "a key is never replaced: give another name"
+            "keys are never overwritten: give another name"
             if isinstance(error, FileExistsError)
             else "give a file in a folder of your own"
         )
@@ -75,14 +75,14 @@ def check(key: Path, manifest: bytes, signature: bytes | None) -> None:
         raise bad_input(
             "E141",
             f"the bundle is refused: it has no {SIGNATURE}, and --key asks for one",
-            help="ask for a signed one: `bundle --sign KEY`",
+            help="get a bundle that was made with `edgeopt bundle RUN --sign KEY`",
         )
     try:
         loaded.verify(signature, manifest)
     except InvalidSignature:
         raise bad_input(
             "E141",
-            f"the bundle is refused: {SIGNATURE} is not by the key {key}",
+            f"the bundle is refused: {SIGNATURE} was not made with the key {key}",
             help="check the key, or get the bundle again",
         ) from None
 

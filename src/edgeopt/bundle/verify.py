@@ -100,7 +100,7 @@ def _manifest(source: Source, key: Path | None) -> tuple[Manifest, bytes, bytes 
     if SIGNATURE in source.sizes:
         signature = _bytes(source, SIGNATURE, sign.LENGTH + 1)
         if len(signature) != sign.LENGTH:
-            raise refused(f"{SIGNATURE} has another length than {sign.LENGTH}")
+            raise refused(f"{SIGNATURE} is not {sign.LENGTH} bytes long")
     if key is not None:
         sign.check(key, data, signature)
     return read_manifest(data), data, signature
@@ -134,7 +134,7 @@ def _copy(source: Source, name: str, to: Path, size: int, sha256: str) -> None:
             digest.update(data)
             out.write(data)
     if left != 0 or digest.hexdigest() != sha256:
-        raise refused(f"{name} is not what {MANIFEST} says: it was changed")
+        raise refused(f"{name} was changed: it does not match {MANIFEST}")
 
 
 def _check_graph(path: Path) -> None:
@@ -150,7 +150,7 @@ def _check_graph(path: Path) -> None:
 def _check_session(path: Path, model: str) -> None:
     found = _json(path)
     if not isinstance(found, dict) or not set(found) <= {model}:
-        raise refused(f"{SESSION} has options of another file than {model}")
+        raise refused(f"{SESSION} has options for a file other than {model}")
     if wrong := guard.problem(found.get(model, {})):
         raise refused(f"{SESSION} has options of ONNX Runtime that edgeopt does not set: {wrong}")
 
@@ -204,7 +204,7 @@ def selftest(folder: Path) -> dict[str, Any]:
         raise bad_input(
             "E143",
             f"the bundle is refused: {failure(found)}",
-            help="on this processor, or with these versions, the model computes something else",
+            help="on this processor or with these versions, the model gives different answers",
         )
     return found
 

@@ -22,20 +22,20 @@ COMMANDS = {
     "quickstart": ("quickstart", "Lay out a first recipe with a real model and real rows."),
     "init": ("init", "Propose a first recipe for a file of rows and a model."),
     "apply": ("apply", "Run a recipe: build, export, measure, decide the gates."),
-    "plan": ("plan", "Show the steps of a recipe and what is cached."),
+    "plan": ("plan", "Show the steps of a recipe and which are cached."),
     "validate": ("validate", "Check a recipe, its data and its model folder. Computes nothing."),
     "gate": ("gate", "Decide gates on a finished run or model; the exit code is the verdict."),
     "predict": ("predict", "Let a finished model answer the rows of a file."),
-    "baseline": ("baseline", "Measure the FP32 model into a file that gate compares with elsewhere."),
+    "baseline": ("baseline", "Measure the FP32 model, for comparisons with gate --against."),
     "report": ("report", "Show the report of a finished run."),
     "compare": ("compare", "Put finished runs side by side: metrics, size, speed, cost of training."),
-    "diff": ("diff", "Show what changed between two finished runs, and what that did."),
-    "page": ("page", "Write a static page on which the model answers in the browser."),
+    "diff": ("diff", "Show what changed between two finished runs, and the effect."),
+    "page": ("page", "Write a static page that runs the model in the browser."),
     "bundle": ("bundle", "Pack a finished run so that it serves anywhere; check what was packed."),
-    "ship": ("ship", "Bring a bundle to a device, prove it there, and make it current."),
+    "ship": ("ship", "Copy a bundle to a device, test it there, and make it current."),
     "push": ("push", "Push a bundle to MLflow's registry or to a repository of a hub."),
     "recipes": ("recipes", "List, show and copy the recipes that come with edgeopt."),
-    "exporters": ("exporters", "List what a model can be exported for, and what that needs."),
+    "exporters": ("exporters", "List the export formats and the packages they need."),
     "explain": ("explain", "Explain an error code."),
     "schema": ("schema", "Print the JSON schema of recipes."),
     "doctor": ("doctor", "Show versions, processor, memory, and what a recipe would need."),
@@ -124,7 +124,7 @@ def _main(as_json: bool) -> NoReturn:
         code = ExitCode.BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
         issue = Issue(
-            "E130", "interrupted", help="type the same command to go on: finished steps and checkpoints are kept"
+            "E130", "interrupted", help="type the same command to resume: finished steps and checkpoints are kept"
         )
         _fail(Interrupted(issue), as_json=as_json)
     except BrokenPipeError:

@@ -19,15 +19,15 @@ from edgeopt.cli.output import log_to_stderr, print_json
 @SET
 @CELL
 @STORE
-@click.option("--locked", is_flag=True, help="Refuse to differ from the lock of an earlier run.")
+@click.option("--locked", is_flag=True, help="Fail if the run would differ from the lock of an earlier run.")
 @click.option(
     "--lock",
     "lock_file",
     type=click.Path(path_type=Path),
-    help="That lock; of a matrix the folder of an earlier run. Default: OUT/recipe.lock, or OUT.",
+    help="The lock to compare with; for a matrix, the folder of the earlier run. Default: OUT/recipe.lock, or OUT.",
 )
-@click.option("--remeasure", is_flag=True, help="Measure again what is finished and unchanged.")
-@click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, as `emissions: {}` in the recipe.")
+@click.option("--remeasure", is_flag=True, help="Repeat the measurements of a finished, unchanged run.")
+@click.option("--emissions", is_flag=True, help="Also measure energy and CO2eq, like `emissions: {}` in the recipe.")
 @click.option("--track", metavar="mlflow|wandb", help="Tell that tracker of the finished run: docs/how-to/tracking.md.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JUNIT

@@ -19,13 +19,13 @@ from edgeopt.support.errors import bad_input
     "--recipe",
     type=click.Path(path_type=Path),
     shell_complete=completing.recipe_files,
-    help="Of an ARTIFACT: whose rows and targets it is measured with. Default: its run's.",
+    help="For an ARTIFACT: the recipe with the rows and targets to measure it on. Default: that of its run.",
 )
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Of a RECIPE: also write the FP32 model here, for --against elsewhere.",
+    help="For a RECIPE: also write the FP32 model here, for use with --against.",
 )
 @SET
 @STORE
@@ -61,16 +61,16 @@ def command(
     check_output("--out", out, BASELINE)
     if source.suffix in (".yaml", ".yml"):
         if recipe is not None:
-            raise bad_input("E100", "--recipe belongs to a finished model: the recipe is given already")
+            raise bad_input("E100", "--recipe only applies to a finished model, and a recipe was given")
         if model is not None and model.exists():
-            raise bad_input("E114", f"--model {model} is there already", help="give a new folder")
+            raise bad_input("E114", f"--model {model} already exists", help="give a new folder")
         made = baseline_of_recipe(source, overrides, open_store(store), model, Progress(show=not quiet))
     else:
         from edgeopt.gates.artifact import find_artifact
         from edgeopt.gates.request import request_by
 
         if model is not None:
-            raise bad_input("E100", "--model belongs to a recipe: a finished model is there already")
+            raise bad_input("E100", "--model only applies to a recipe, and a finished model was given")
         artifact = find_artifact(source)
         made = baseline_of_artifact(request_by(recipe, overrides, artifact.run), artifact, Progress(show=not quiet))
     digest = write_baseline(made, out)

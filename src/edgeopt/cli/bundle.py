@@ -18,7 +18,7 @@ BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 KEY = click.option("--key", type=click.Path(path_type=Path), help="Public key that must have signed the bundle.")
 
 
-_HELP = """Pack RUN so that it serves anywhere with Python, onnxruntime and tokenizers, and cannot be changed unseen.
+_HELP = """Pack RUN to serve anywhere with Python, onnxruntime and tokenizers, protected against unnoticed changes.
 
 \b
 edgeopt bundle RUN [--out FOLDER|FILE.zip] [--sign KEY]   (edgeopt bundle make -h lists the options)
@@ -61,14 +61,14 @@ def command() -> None:
 @click.option(
     "--texts",
     type=click.Path(path_type=Path),
-    help="Texts for the self-test: a text a line, or .jsonl. Default: rows of the report split.",
+    help="Texts for the self-test: one per line, or .jsonl. Default: rows of the report split.",
 )
 @click.option(
     "--count",
     type=click.IntRange(1, 256),
     default=32,
     show_default=True,
-    help="Rows of the report split for the self-test.",
+    help="Number of rows of the report split for the self-test.",
 )
 @click.option(
     "--tolerance",
@@ -97,10 +97,10 @@ def make(
 
     quiet_libraries()
     to = (out or run / "bundle.zip").absolute()
-    with working("the files of the run are checked and copied, and the model asked its test texts in several ways"):
+    with working("checking and copying the files of the run, and testing the model on its test texts"):
         manifest = make_bundle(run, to, Wanted(texts, count, tolerance, key, license))
     if manifest.license is None:
-        click.echo("warning: the license of the model is unknown; --license ID or --license FILE says it", err=True)
+        click.echo("warning: the license of the model is unknown; set it with --license ID or --license FILE", err=True)
     if as_json:
         print_json({"bundle": str(to), "sbom": str(beside(to)), **manifest.model_dump(mode="json")})
         return
@@ -121,12 +121,12 @@ def verify(bundle: Path, key: Path | None, as_json: bool) -> None:
     from edgeopt.bundle.verify import selftest, verified
 
     with ExitStack() as stack:
-        with working("every byte is checked, and the model asked its test texts"):
+        with working("checking every byte, and testing the model on its test texts"):
             found = stack.enter_context(verified(bundle, key))
             tested = selftest(found.folder)
         signed = {
             None: "not signed",
-            False: "signed, and by whom was not checked: give --key",
+            False: "signed, but the signature was not checked: give --key",
             True: f"signed by {key}",
         }[found.signed]
         if as_json:

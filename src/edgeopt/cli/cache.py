@@ -53,16 +53,18 @@ def list_states(store: Path | None, as_json: bool) -> None:
     "--older-than",
     type=Number(min=0),
     metavar="DAYS",
-    help="Also remove finished steps and teachers' answers older than this.",
+    help="Also remove finished steps and cached answers of teachers older than this many days.",
 )
-@click.option("--all", "everything", is_flag=True, help="Also remove every finished step and what teachers answered.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also remove all finished steps and all cached answers of teachers."
+)
 def collect(store: Path | None, older_than: float | None, everything: bool) -> None:
     """Remove damaged steps and what interrupted runs left; sound steps only while no run uses the store."""
     opened = open_store(store)
     opened.prepare()
     freed, removed = opened.sweep(), 0
     if (everything or older_than is not None) and opened.is_in_use():
-        click.echo("a run is using the store: only what is damaged or left over is removed", err=True)
+        click.echo("a run is using the store, so only damaged and leftover files are removed", err=True)
         everything, older_than = False, None
     if everything or older_than is not None:
         freed += opened.forget_answers(0.0 if everything or older_than is None else older_than * 86400)

@@ -23,7 +23,7 @@ JUNIT = click.option(
 GITHUB = click.option(
     "--github",
     is_flag=True,
-    help="Also annotate the gates' lines, and append to the step's summary, in GitHub Actions.",
+    help="In GitHub Actions: also annotate the lines of the gates, and append to the job summary.",
 )
 _COMMANDS = ("apply", "gate")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--baseline/--no-baseline",
     default=True,
     show_default=True,
-    help="Rows for the runs' FP32 baselines, one that they share once.",
+    help="Also show the FP32 baselines. A baseline that runs have in common is shown once.",
 )
 @JSON
 def command(runs: tuple[Path, ...], form: str, out: Path | None, baseline: bool, as_json: bool) -> None:

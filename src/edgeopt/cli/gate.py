@@ -19,20 +19,20 @@ from edgeopt.cli.output import log_to_stderr, print_json, say
     "--recipe",
     type=click.Path(path_type=Path),
     shell_complete=completing.recipe_files,
-    help="Decide this recipe's gates. Default: those the run was made with.",
+    help="Use the gates of this recipe. Default: the gates of the run.",
 )
 @SET
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
-    help="What a model is compared with: another model, or a file of `edgeopt baseline`.",
+    help="Model to compare with, or a file from `edgeopt baseline`.",
 )
 @click.option(
     "--max-seconds",
     type=Number(0, min_open=True),
     default=10.0,
     show_default=True,
-    help="Limit on each latency of a model.",
+    help="Time limit in seconds for each latency measurement.",
 )
 @JUNIT
 @GITHUB

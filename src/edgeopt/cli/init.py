@@ -22,25 +22,30 @@ _WIDTH = 79
 
 @click.command("init")
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--text", multiple=True, metavar="COLUMN", help="Column of the texts; twice for pairs.")
-@click.option("--label", metavar="COLUMN", help="Column of the class, the score, the tags or the right choice.")
+@click.option("--text", multiple=True, metavar="COLUMN", help="Column with the texts; give it twice for pairs.")
+@click.option("--label", metavar="COLUMN", help="Column with the class, the score, the tags or the right choice.")
 @click.option(
-    "--task", metavar="TYPE", help="text-classification, text-regression, token-classification, multiple-choice."
+    "--task",
+    metavar="TYPE",
+    help="Task: text-classification, text-regression, token-classification or multiple-choice.",
 )
 @click.option("--labels", metavar="A,B,…", help="Names of the classes, in the order of their numbers.")
-@click.option("--model", metavar="FOLDER|ID", help="Folder in transformers' format, or id of the hub.")
+@click.option("--model", metavar="FOLDER|ID", help="Model: a folder in transformers' format, or a hub id.")
 @click.option(
-    "--target", metavar="NAME", shell_complete=completing.targets, help="Device profile: cpu-1-thread, mobile …"
+    "--target",
+    metavar="NAME",
+    shell_complete=completing.targets,
+    help="Device profile, such as cpu-1-thread or mobile.",
 )
-@click.option("--max-drop", type=Number(min=0), help="How much of the metric may be lost, as 0.01.")
+@click.option("--max-drop", type=Number(min=0), help="Largest allowed drop of the metric; 0.01 is one point.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("recipe.yaml"),
     show_default=True,
-    help="The recipe to write. Never overwrites.",
+    help="Recipe file to write. Existing files are never overwritten.",
 )
-@click.option("--yes", is_flag=True, help="Ask nothing: take every guess.")
+@click.option("--yes", is_flag=True, help="Ask nothing and accept all guesses.")
 def command(
     data: tuple[Path, ...],
     text: tuple[str, ...],
@@ -89,9 +94,11 @@ def _asking() -> Ask | None:
 def _free(path: Path) -> None:
     """Raises InputError E114 where a file is there already."""
     if path.exists() or path.is_symlink():
-        raise bad_input("E114", f"{path} is there already", help="give another name: --out FILE")
+        raise bad_input("E114", f"{path} already exists", help="give another name: --out FILE")
     if not path.parent.is_dir():
-        raise bad_input("E114", f"there is no folder {path.parent}", help="make it, or give another: --out FILE")
+        raise bad_input(
+            "E114", f"there is no folder {path.parent}", help="create it, or choose another place with --out FILE"
+        )
 
 
 def _write(path: Path, text: str) -> None:

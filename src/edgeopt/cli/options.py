@@ -34,9 +34,7 @@ SET = click.option(
     shell_complete=completing.values,
     help="Override a value, for example steps.int8.calibration.samples=64. Repeatable.",
 )
-CELL = click.option(
-    "--cell", metavar="NAME", help="Of a recipe with a matrix: this cell alone, as the recipe that it is."
-)
+CELL = click.option("--cell", metavar="NAME", help="For a recipe with a matrix: use only this cell.")
 STORE = click.option(
     "--store",
     type=click.Path(path_type=Path),

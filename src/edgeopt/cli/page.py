@@ -13,13 +13,13 @@ from edgeopt.cli.output import working
 @click.command("page")
 @RUN
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the page. Default: RUN/page.")
-@click.option("--serve", is_flag=True, help="Serve it on this machine, until Ctrl-C.")
+@click.option("--serve", is_flag=True, help="Serve the page on this machine until Ctrl-C.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="Where --serve listens; 0 takes a free port.",
+    help="Port for --serve; 0 takes any free port.",
 )
 def command(run: Path, out: Path | None, serve: bool, port: int) -> None:
     """Write a static page on which the model of RUN answers what is typed.
@@ -31,7 +31,7 @@ def command(run: Path, out: Path | None, serve: bool, port: int) -> None:
     from edgeopt.page.serve import HOST, server
 
     folder = out or (run if run.is_dir() else run.parent) / "page"
-    with working("writing the page; npm fetches its libraries, from its cache where they are there", 15):
+    with working("writing the page; npm installs its libraries", 15):
         write_page(run, folder)
     click.echo(folder / "index.html")
     if not serve:

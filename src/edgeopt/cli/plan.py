@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: Path | None, as_json: bool) -> None:
     """Show the steps of RECIPE in order, with what the planner adds, and for each whether it is cached.
 
-    A RECIPE with a matrix: its cells, and each step that is built for them, with how many cells share it.
+    For a RECIPE with a matrix, show its cells and their steps, and how many cells share each step.
 
     Computes and downloads nothing.
     """
@@ -56,8 +56,8 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         )
     if len(plans) > 1:
         say(
-            f"seeds: the steps above are those of seed {plan.recipe.head.seed}, "
-            "whose model is exported, timed and gated; the same with"
+            f"seeds: the steps above are for seed {plan.recipe.head.seed}, "
+            "whose model is exported, timed and gated; the other seeds:"
         )
         for other in plans[1:]:
             say(f"  {_in_short(other)}")

@@ -102,7 +102,7 @@ def copy(name: str, target: Path | None) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(_moved(source, path))
     except FileExistsError:
-        raise bad_input("E114", f"{path} is there already", help="give another name") from None
+        raise bad_input("E114", f"{path} already exists", help="give another name") from None
     except OSError as error:
         raise bad_input("E114", f"{path} cannot be written: {error.strerror}") from None
     click.echo(path)

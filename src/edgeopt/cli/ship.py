@@ -23,33 +23,37 @@ if TYPE_CHECKING:
     "url",
     metavar="URL",
     required=True,
-    help="ssh://[user@]host[:port]/folder, or adb://serial/folder. /~/folder is below the home.",
+    help="ssh://[user@]host[:port]/folder or adb://serial/folder. /~/folder is relative to the home folder.",
 )
 @click.option(
-    "--python", default="python3", show_default=True, help="The device's Python, such as that of an environment."
+    "--python", default="python3", show_default=True, help="Python on the device, for example in a virtual environment."
 )
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
-    help="The run whose report gets the measurements. Default: the folder of BUNDLE, where it is one.",
+    help="Run whose report gets the measurements. Default: the folder of BUNDLE, if it is a run.",
 )
 @click.option(
     "--gate",
     "gates",
     multiple=True,
     metavar="METRIC=BOUND",
-    help="A bound besides the run's: latency.p50=20 (ms), memory.peak=90 (MB). Repeatable.",
+    help="Additional bound, such as latency.p50=20 (ms) or memory.peak=90 (MB). Repeatable.",
 )
 @click.option(
-    "--keep", type=click.IntRange(1, 100), default=3, show_default=True, help="Versions that stay on the device."
+    "--keep",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    help="Number of versions to keep on the device.",
 )
 @KEY
-@click.option("--dry-run", is_flag=True, help="Check bundle and device, and copy nothing.")
-@click.option("--rollback", is_flag=True, help="No BUNDLE: make the version before current again.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Of ssh, as in its URL.")
-@click.option("--identity", "-i", metavar="FILE", help="Private key of ssh.")
+@click.option("--dry-run", is_flag=True, help="Check the bundle and the device, but copy nothing.")
+@click.option("--rollback", is_flag=True, help="Without BUNDLE: go back to the previous version.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of ssh, as in the URL.")
+@click.option("--identity", "-i", metavar="FILE", help="Private key for ssh.")
 @click.option(
-    "--option", "-o", "options", multiple=True, metavar="KEY=VALUE", help="Option of ssh, as for `ssh -o`. Repeatable."
+    "--option", "-o", "options", multiple=True, metavar="KEY=VALUE", help="Option for ssh, as in `ssh -o`. Repeatable."
 )
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @JSON

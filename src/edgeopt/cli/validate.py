@@ -41,7 +41,7 @@ def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
             ]
             print_json({"valid": True, "name": loaded.name, "cells": cells, **_inputs(plan)})
         else:
-            say(f"{recipe}: valid; {len(loaded.cells)} cells; of the first data: {_words(plan)}")
+            say(f"{recipe}: valid; {len(loaded.cells)} cells; data of the first: {_words(plan)}")
     elif as_json:
         print_json(
             {

@@ -33,8 +33,8 @@ def documents(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[in
                 raise _bad(
                     path,
                     number,
-                    f"the document that began in line {begin} has not ended",
-                    "write #end document before it",
+                    f"the document that begins in line {begin} has not ended",
+                    "write #end document before this line",
                 )
             begin = number
         elif line.startswith("#end document") or not line:
@@ -45,7 +45,7 @@ def documents(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[in
                 raise _bad(
                     path,
                     number,
-                    "a document ends that has not begun",
+                    "a document ends here that has not begun",
                     "write #begin document (name); part 000 before it",
                 )
             if line:
@@ -55,14 +55,14 @@ def documents(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[in
         elif not line.startswith("#"):
             if begin is None:
                 raise _bad(
-                    path, number, "this word stands in no document", "write #begin document (name); part 000 before it"
+                    path, number, "this word is outside a document", "write #begin document (name); part 000 before it"
                 )
             sentence.add(line.split(), number)
     if begin is not None:
         raise _bad(
             path,
             begin,
-            "the document does not end: #end document is not there",
+            "the document does not end: #end document is missing",
             "the file may have been cut short: copy it again",
         )
 
@@ -79,7 +79,7 @@ class _Sentence:
             raise _bad(
                 self.path,
                 line,
-                f"this line has {len(columns)} columns, and needs {_LEAST} at least",
+                f"this line has {len(columns)} columns, but needs at least {_LEAST}",
                 "CoNLL-2012 has 12 or more, the entities last",
             )
         here = len(self.words)

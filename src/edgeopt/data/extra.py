@@ -75,7 +75,7 @@ def _load(
             "E305",
             f"all rows of {name} are in the {data.report.name} split too",
             place=place_of(at),
-            help="take the dataset out",
+            help="remove the dataset",
         )
     return Extra(name, kept.first(source.dataset.max_rows.train), len(rows) - len(kept), no_label)
 

@@ -32,7 +32,9 @@ def read_rows(path: Path, delimiter: str | None = None, suffix: str | None = Non
     if not is_there(path, Path.is_file):
         what = "is a folder, not a data file" if is_there(path, Path.is_dir) else "does not exist"
         near = nearest(path.name, path.parent, Path.is_file)
-        help = f"{near} give a data file ({_FORMATS}), by a path from the recipe's folder or an absolute one".lstrip()
+        help = (
+            f"{near} give a data file ({_FORMATS}); the path is relative to the recipe's folder, or absolute".lstrip()
+        )
         raise bad_input("E301", f"data file {Place.of(path).source} {what}", help=help)
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {
         ".jsonl": json_rows,

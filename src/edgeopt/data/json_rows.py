@@ -81,7 +81,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
             "E302",
             f"this line {what}: {_what(error)}",
             place=Place.of(path, number, getattr(error, "colno", None)),
-            help="JSON Lines holds one whole object a line; a JSON file may also be one list of objects",
+            help="JSON Lines has one complete object per line; a JSON file may also be one list of objects",
         ) from None
     if not isinstance(row, dict):
         help = 'write one object a line: {"text": …, "label": …}'
@@ -93,7 +93,8 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def _list(path: Path, line: int, begin: str, rest: Iterable[tuple[int, str]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a list. line: on which it begins. begin: that line. rest: those that follow."""
-    text, ends = begin + "".join(more for _, more in rest), "a list holds objects with commas between, and ends with ]"
+    text = begin + "".join(more for _, more in rest)
+    ends = "put commas between the objects of a list, and end it with ]"
     at = counted = 0
 
     def bad(message: str, help: str) -> InputError:
@@ -125,7 +126,7 @@ def _list(path: Path, line: int, begin: str, rest: Iterable[tuple[int, str]]) ->
         comma, at = after(end)
         if not comma and text[at : at + 1] != "]":
             whole = at < len(text)
-            what = "goes on without a comma" if whole else "does not end: the file may have been cut short"
+            what = "continues without a comma" if whole else "does not end: the file may have been cut short"
             raise bad(f"the list {what}", f"{ends}; JSON lines have no brackets around them")
     comma, at = after(at + 1)
     if comma or at < len(text):

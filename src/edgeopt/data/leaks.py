@@ -26,22 +26,22 @@ def unleaked(spec: TaskSpec, report: Split, train: Split, place: Place | None) -
     """
     if spec.leaks == "report" or not (found := shared(report, train.texts)):
         return report, 0
-    what = f"{len(found):,} of {len(report):,} rows of the {report.name} split stand in train"
+    what = f"{len(found):,} of {len(report):,} rows of the {report.name} split are also in train"
     if spec.leaks == "refuse":
         first = " / ".join(report.texts[found[0]])
         raise bad_input(
             "E328",
             f"{what}, row {found[0] + 1} the first: {first if len(first) <= 80 else first[:79] + '…'}",
             place=place,
-            help="take them out of train or of the report split; `task.leaks: drop` leaves them out of the report "
-            "split",
+            help="remove them from train or from the report split, or set `task.leaks: drop` to leave them "
+            "out of the report split",
         )
     if len(found) == len(report):
         raise bad_input(
             "E305",
-            f"all {len(report):,} rows of the {report.name} split stand in train",
+            f"all {len(report):,} rows of the {report.name} split are also in train",
             place=place,
-            help="give rows that train does not have",
+            help="report on rows that are not in train",
         )
     gone = set(found)
     return report.take([row for row in range(len(report)) if row not in gone], report.name), len(found)

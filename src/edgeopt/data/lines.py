@@ -52,4 +52,4 @@ def _no_text(path: Path) -> InputError:
                 )
             if "\0" in text:
                 return bad_input("E306", "a NUL byte: this is not a text file", place=Place.of(path, number))
-    return bad_input("E306", "it changed while it was read", place=Place.of(path))
+    return bad_input("E306", "the file changed while it was read", place=Place.of(path))

@@ -67,12 +67,12 @@ class Labeled:
         help = (
             "the hub hides the labels of its test splits: report on a split with labels, task.report: validation"
             if every
-            else "`task.missing_label: -1` leaves these rows out; where -1 is a class, name all classes in task.labels"
+            else "`task.missing_label: -1` leaves these rows out; if -1 is a class, name all classes in task.labels"
         )
         of = f"all {self.read} rows" if every else f"{self.left_out} of {self.read} rows"
         raise bad_input(
             "E327",
-            f"the label of {of} of the {split} split is -1, which stands for no label",
+            f"the label of {of} of the {split} split is -1, which means no label",
             place=self.first,
             help=help,
         )

@@ -49,8 +49,9 @@ def slices_of(spec: TaskSpec, rows: Sequence[Raw], place: Place | None) -> dict[
         if len(set(values)) > MOST:
             raise bad_input(
                 "E304",
-                f"column '{column}' of task.slices has {len(set(values)):,} different values, and may have {MOST}",
+                f"column '{column}' of task.slices has {len(set(values)):,} different values; at most {MOST} "
+                f"are allowed",
                 place=place,
-                help="name a column that puts many rows together",
+                help="name a column with few values",
             )
     return found

@@ -222,9 +222,9 @@ class _Rows:
         if self._parted and "validation" in have:
             raise bad_input(
                 "E106",
-                "'task.dataset.split' draws validation rows from train, and the dataset has a validation split",
+                "'task.dataset.split' draws validation rows from train, but the dataset already has a validation split",
                 place=place_of(("task", "dataset", "split")),
-                help="take 'split' out; or name the train file alone: `data_files: {train: …}`",
+                help="remove 'split', or name only the train file: `data_files: {train: …}`",
             )
         self.report = _report_split(self.spec, self.splits, at)
 
@@ -246,7 +246,7 @@ class _Rows:
             return ""
         return (
             f"{len(self._drawn):,} of the {len(self._train):,} rows of train are the validation rows: "
-            f"task.dataset.split drew them with seed {split.seed}, and no training sees them."
+            f"task.dataset.split drew them with seed {split.seed}, and they are not used for training."
         )
 
     @property
@@ -348,9 +348,9 @@ def split_of(name: str, rows: list[Raw], task: Task, at: Place | None = None) ->
         odd = next((label for _, label, place in rows if place == issue.place), None)
         if at is None or sum(label == odd for _, label, _ in rows) < 2:
             raise
-        message = f"{issue.message}, which task.labels lists, in {issue.place} and further rows"
+        message = f"{issue.message}, which task.labels lists, in {issue.place} and other rows"
         raise InputError(
-            replace(issue, message=message, place=at, help="list every class of the data, each as the rows have it")
+            replace(issue, message=message, place=at, help="list every class of the data, spelled as in the rows")
         ) from None
     return Split(name, tuple(texts for texts, _, _ in rows), labels, task.documents(labels))
 

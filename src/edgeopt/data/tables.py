@@ -108,10 +108,10 @@ def _blank(cells: list[str]) -> bool:
 
 
 def _ragged(path: Path, line: int, cells: list[str], header: list[str], delimiter: str) -> InputError:
-    quote = "quote cells that hold the separator, and give every row every cell"
+    quote = "put quotes around cells that contain the separator, and give every row all cells"
     return bad_input(
         "E302",
-        f"this row has {len(cells)} cells, the header {len(header)}",
+        f"this row has {len(cells)} cells, but the header has {len(header)}",
         place=Place.of(path, line),
         help=delimiter_guess(header) or (_TABS if delimiter == "\t" else quote),
     )

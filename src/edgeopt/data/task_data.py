@@ -32,13 +32,13 @@ def row_warnings(name: str, rows: int, leaked: int, copied: int) -> list[str]:
 
 
 def _leaked(name: str, rows: int, leaked: int) -> str:
-    return f"{leaked:,} of the {rows:,} {name} rows stand in train too: a model may know their answers by heart."
+    return f"{leaked:,} of the {rows:,} {name} rows are also in train: a model may have memorized their answers."
 
 
 def _copied(name: str, rows: int, copied: int) -> str:
     return (
-        f"{copied:,} of the {rows:,} {name} rows are copies of others: bounds count each as a row of its own, and are "
-        "as much too narrow."
+        f"{copied:,} of the {rows:,} {name} rows are copies of others: bounds count each as a separate row, "
+        f"so they are too narrow."
     )
 
 
@@ -118,7 +118,7 @@ class TaskData:
         if self.report.copied:
             found.append(_copied(name, len(self.report), self.report.copied))
         if self.dropped:
-            found.append(f"{self.dropped:,} {name} rows that stand in train were left out, as task.leaks asks.")
+            found.append(f"{self.dropped:,} {name} rows that are also in train were left out, as task.leaks asks.")
         without = [f"{count:,} {split} rows" for split, count in self.left_out.items()]
         without += [f"{e.no_label:,} rows of {e.source}" for e in self.extra if e.no_label]
         if without:

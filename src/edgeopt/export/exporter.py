@@ -176,13 +176,13 @@ def unfit(
     was made from a torch model in float32 as it is.
     """
     if lacking := made.requires - facts:
-        return f"needs {', '.join(sorted(lacking))}, which the last step does not leave"
+        return f"needs {', '.join(sorted(lacking))}, which the last step does not provide"
     if in_the_way := made.forbids & facts:
         return f"cannot take {', '.join(sorted(in_the_way))}, which the last step leaves"
     if made.source == "torch" and not float_graph:
         return "quantizes the float model itself, and this one was trained in int8"
     if made.padding(options) != "dynamic" and not flat:
-        return f"has fixed shapes, which {task} has no use for"
+        return f"has fixed shapes, which do not work for {task}"
     return None
 
 

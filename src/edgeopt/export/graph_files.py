@@ -240,7 +240,7 @@ def _beside(path: Path, model: ModelProto) -> list[Path]:
         file = found.setdefault(name, path.parent / name)
         if not _plain(name) or not file.is_file() or file.resolve() != path.parent.resolve() / name:
             raise _unreadable(
-                path, f"the weights of {tensor.name!r} are to be in {name!r}, which is no file in its folder"
+                path, f"the weights of {tensor.name!r} are to be in {name!r}, which is not a file in its folder"
             )
         offset, length = (int(v) if (v := at.get(k, "0")).isdecimal() else -1 for k in ("offset", "length"))
         size = bytes_of(tensor)
@@ -261,7 +261,7 @@ def _plain(name: str) -> bool:
 def _unreadable(path: Path, why: str) -> Exception:
     return bad_input(
         "E411",
-        f"{path} is not a whole ONNX graph: {why}",
+        f"{path} is not a complete ONNX graph: {why}",
         help="export or copy it again, with every file that belongs to it",
     )
 

@@ -33,7 +33,7 @@ QUIET: Options = {"session.intra_op.allow_spinning": "0"}
 #: Seconds that one query may take where rows are answered: the largest encoder takes a minute for one on the slowest
 #: device.
 PATIENCE = 600.0
-_AGAIN = "export the model again, or get it again from where it was made"
+_AGAIN = "export the model again, or copy it again"
 #: Options that change which kernels compute the graph, and so the last digits of its logits.
 KERNELS = (OPTIMIZERS, LEVEL)
 
@@ -124,7 +124,7 @@ def onnx_query(
     names, outputs = set(input_names(session)), [o.name for o in session.get_outputs()]
     if named and "logits" not in outputs:
         help = "edgeopt's and optimum's exports have it"
-        raise bad_input("E131", f"{path} has no output 'logits', but {', '.join(outputs)}", help=help)
+        raise bad_input("E131", f"{path} has no output 'logits'; its outputs are {', '.join(outputs)}", help=help)
     wanted = ["logits" if "logits" in outputs else outputs[0]]
     run = _limited(session) if limited else session.run
 

@@ -113,7 +113,7 @@ def find_artifact(path: Path) -> Artifact:
         check_none_below(path)
         raise bad_input(
             "E131",
-            f"{path} is neither a run nor a finished model: there is no {REPORT} and no {TOKENIZER}"
+            f"{path} is neither a run nor a finished model: it has no {REPORT} and no {TOKENIZER}"
             if is_there(path, Path.exists)
             else f"{path} does not exist",
             help=_help_of(path.absolute()),
@@ -162,7 +162,7 @@ def options_of(folder: Path, file: str) -> dict[str, Any] | None:
         raise bad_input(
             "E210",
             f"{folder / SESSION} is refused: {wrong}",
-            help="remove it to open the model with the runtime's own options, or export again",
+            help="remove it to open the model with the runtime's default options, or export again",
         )
     options: dict[str, Any] = found[file]
     return options

@@ -117,7 +117,7 @@ def read_baseline(path: Path) -> Baseline:
     if digest != _digest(content) or text != _canonical({**content, "sha256": digest}):
         raise bad_input(
             "E132",
-            "the baseline is not as it was written: its SHA-256 does not fit",
+            "the baseline file was changed: its SHA-256 does not match",
             place=Place.of(path),
             help="copy the file again",
         )
@@ -170,7 +170,7 @@ def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, 
             "E133",
             f"the baseline is of another {' and '.join(c.split()[0] for c in context)}",
             Place.of(path),
-            "measure it anew with `edgeopt baseline`, with this recipe and these rows",
+            "measure it again with `edgeopt baseline`, with this recipe and these rows",
             context,
         )
         raise InputError(issue)

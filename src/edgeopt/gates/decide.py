@@ -138,7 +138,7 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
     scale = abs(base) if kind == "max_drop_relative" else 1.0
     if scale == 0.0:
         return _gate(
-            spec, kind, bound, line, None, "inconclusive", f"{shown}; a share of zero is not defined: use max_drop"
+            spec, kind, bound, line, None, "inconclusive", f"{shown}; a share of zero is undefined: use max_drop"
         )
     drop = _drop(difference, scale)
     verdict = _judge(drop, lambda v: v <= bound, smaller_is_better=True)
@@ -195,7 +195,7 @@ def _slices(spec: GateSpec, slice: str, bound: float, evidence: Evidence, line: 
         reason = (
             f"all of {len(parts)} slices have too few rows for a drop of {bound:g}"
             if parts
-            else "the rows are one slice"
+            else "all rows are in one slice"
         )
         return _gate(spec, "max_drop", bound, line, None, "inconclusive", reason, **more)
     verdict = _judge(found.drop, lambda v: v <= bound, smaller_is_better=True)

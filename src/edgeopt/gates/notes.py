@@ -36,9 +36,9 @@ def _busy(latency: Sequence[Measured]) -> list[str]:
         took = sum(float(np.sum(m.samples)) for m in those) + (waited if threads == 1 else 0)
         if waited > _QUIET * took:
             more = (
-                "That time is in no latency."
+                "The latencies do not include that time."
                 if threads == 1
-                else "That time is in the latencies, as of several threads the others go on meanwhile."
+                else "The latencies include that time, because with several threads the others keep running."
             )
             notes.append(
                 f"{target}: other programs had the processor for {waited / took * 100:.1f} % of the time in which "
@@ -101,8 +101,7 @@ def warnings(evidence: Evidence, metrics: Iterable[str]) -> list[str]:
     flaws = [flaw for side in evidence.sides if (flaw := evidence.broken(side))]
     if flaws:
         return [
-            f"{flaw[0].upper()}{flaw[1:]}: every gate that looks at them fails, and no figure made of them means "
-            "anything."
+            f"{flaw[0].upper()}{flaw[1:]}: every gate on them fails, and figures computed from them mean nothing."
             for flaw in flaws
         ]
     found = {}
@@ -131,11 +130,12 @@ def _mend(evidence: Evidence, poor: dict[str, Standing]) -> str:
     more = "report on more rows, or " if few else ""
     if "candidate" not in poor:
         return (
-            f"the candidate is compared with a model that has learned nothing that is seen here; {more}train the "
+            f"the candidate is compared with a model that has learned nothing measurable on these rows; "
+            f"{more}train the "
             "baseline longer"
         )
     if "baseline" in poor or len(evidence.sides) == 1:
-        return f"{more}train longer, or with another learning rate"
+        return f"{more}train longer, or change the learning rate"
     if evidence.candidate.precision == "int8":
         return f"the baseline is better; {more}set `policy: auto` on quantize.static, or use quantize.qat"
     return f"the baseline is better; {more}prune less, or train longer"

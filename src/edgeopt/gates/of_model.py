@@ -43,7 +43,8 @@ from edgeopt.tasks.encode import Features, length, tokens_digest
 
 Answered = tuple[Values, float]
 _OTHER_TOKENS = (
-    "gate latency and memory without --against, by max_ms and max_mb; or against a model with the same tokenizer"
+    "use gates on latency and memory that need no --against (max_ms, max_mb), or compare with a model with "
+    "the same tokenizer"
 )
 
 
@@ -133,8 +134,8 @@ def _with_itself(candidate: Artifact, against: Against, rows: Split, task: Task)
 def _of_itself(gate: Gate) -> Gate:
     """A gate that compares a model with itself, which cannot pass."""
     reason = (
-        f"{gate.reason}; the baseline is the candidate itself, the same graph and the same tokens, so that nothing was "
-        "compared: give --against the FP32 model that it was made from"
+        f"{gate.reason}; the baseline is the same model as the candidate, so nothing was compared: give "
+        f"--against the FP32 model that it was made from"
     )
     return gate.model_copy(
         update={"verdict": "inconclusive" if gate.verdict == "pass" else gate.verdict, "reason": reason}
@@ -146,8 +147,8 @@ def _quantized(against: Against, evidence: Evidence) -> list[str]:
     if against.path is None or evidence.baseline.precision != "int8":
         return []
     return [
-        f"The baseline, {against.shown}, is int8, and a recipe's baseline is FP32: what its own quantization lost is "
-        "in no drop, and what it won in no ratio; give --against the FP32 model."
+        f"The baseline, {against.shown}, is int8, and a recipe's baseline is FP32: drops and ratios do not "
+        f"show what its own quantization changed. Give --against the FP32 model."
     ]
 
 
@@ -205,7 +206,7 @@ def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: A
     if against.path is None:
         return Issue(
             "E134",
-            f"the gate on {spec.metric} compares, and there is nothing to compare with",
+            f"the gate on {spec.metric} compares with a baseline, and none was given",
             place,
             "give --against: the FP32 model's folder, or a file of `edgeopt baseline`",
         )
@@ -215,7 +216,7 @@ def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: A
         if spec.against == "torch":
             return Issue(
                 "E118",
-                "the gate is against torch, which a finished model is not run by",
+                "the gate is against torch, which cannot run a finished model",
                 place,
                 "give a file of `edgeopt baseline`, or against: onnx",
             )
@@ -225,7 +226,7 @@ def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: A
             "E118",
             f"the baseline has no latency against {spec.against} on target '{spec.target}' at sequence {spec.sequence}",
             place,
-            "measure it anew with `edgeopt baseline`, with this recipe",
+            "measure it again with `edgeopt baseline` and this recipe",
         )
     return None
 
@@ -257,15 +258,15 @@ def _decide(spec: GateSpec, place: Place | None, evidence: Evidence, against: Ag
         reason = f"{gate.reason}; the baseline's is of {against.file.created[:10]}, not measured side by side"
         if spec.metric == "start.cold":
             reason += (
-                ": nothing says what differs between two times, so give --against the FP32 model's folder, or a bound "
-                "of max_ms"
+                ": measurements from two different times cannot be compared, so give --against the folder of "
+                "the FP32 model, or use max_ms"
             )
             return gate.model_copy(update={"verdict": "inconclusive", "low": None, "high": None, "reason": reason})
         return gate.model_copy(update={"reason": reason})
     kind, bound = spec.bound
     reason = (
         f"the baseline was measured on another machine ({against.elsewhere}): for a ratio give --against the FP32 "
-        "model's folder, so that both are measured here; or bound what this machine may take"
+        "model's folder, so that both are measured here; or use max_ms or max_mb"
     )
     more = {"sequence": spec.sequence, "against": spec.against} if spec.timed else {}
     return Gate(

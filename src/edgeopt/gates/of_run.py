@@ -92,7 +92,7 @@ def _check_times(run: Run, evidence: Evidence) -> None:
         raise damaged(
             run.folder,
             ValueError(
-                f"the report has a latency of {lost[0].subject} on {lost[0].target}, and there are no samples of it"
+                f"the report has a latency of {lost[0].subject} on {lost[0].target}, but its samples are missing"
             ),
         )
 
@@ -120,7 +120,7 @@ def _unlike(run: Run, asked: Request, own: Request) -> list[Issue]:
     if other is None:
         return []
     what = f"{other}: the fingerprint of {_shown(asked)} is another"
-    message = f"the run was not measured on what the recipe asks: {what}"
+    message = f"the run was not measured as the recipe asks: {what}"
     return [Issue("E118", message, asked.place(("task",)), "apply the recipe")]
 
 

@@ -69,10 +69,10 @@ def request_by(recipe: Path | None, overrides: Sequence[str], run: Run | None) -
     if recipe is not None:
         return request_of(load_recipe(recipe, overrides))
     if overrides:
-        raise bad_input("E109", "values to set need a recipe: without one the gates are those of the run")
+        raise bad_input("E109", "--set needs --recipe: without one, the gates of the run are used")
     if run is None:
         raise bad_input(
-            "E134", "a finished model brings neither rows nor gates", help="give --recipe FILE, which names both"
+            "E134", "a finished model has neither rows nor gates", help="give --recipe FILE, which has both"
         )
     return _locked(run)
 

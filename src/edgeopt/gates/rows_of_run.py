@@ -44,10 +44,14 @@ def rows_of(run: Run, task: TaskSpec) -> tuple[Split, Task]:
         if other is None:
             return rows, made
         found.append(f"the {other} of {'the hub' if hub else folder} are others now")
-    help = "bring them back there, or name them: --recipe FILE for gate and baseline, --texts FILE for a bundle"
+    help = "restore them, or name them: --recipe FILE for gate and baseline, --texts FILE for a bundle"
     raise InputError(
         Issue(
-            "E151", f"the rows that {run.folder} was measured on are not there", None, help, tuple(dict.fromkeys(found))
+            "E151",
+            f"the rows that {run.folder} was measured on were not found",
+            None,
+            help,
+            tuple(dict.fromkeys(found)),
         )
     )
 

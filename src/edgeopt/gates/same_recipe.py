@@ -33,7 +33,7 @@ def another_recipe(run: Run, asked: Request, own: Request) -> Issue | None:
         "E118",
         f"the run was made by another recipe: {found[0]}",
         asked.place((first,)),
-        "apply this recipe; or decide its gates alone, in a copy of the run's own recipe",
+        "apply this recipe, or put its gates into a copy of the run's own recipe",
         tuple(map(str, found[1:10])),
     )
 

@@ -51,8 +51,8 @@ _SMALLER = ("max_ms", "max_mb", "max_ratio")
 _ALONE = ("max_ms", "min")
 _MOST = 100_000
 _ONE_TIME = (
-    "the baseline was measured in one sitting, at another time, and nothing says what differs between times: measure "
-    "it anew with `edgeopt baseline`, or give --against the FP32 model's folder, so that both are measured side by "
+    "the baseline was measured once, at another time, so the two cannot be compared: measure it again with "
+    "`edgeopt baseline`, or give --against the folder of the FP32 model, so that both are measured side by "
     "side"
 )
 
@@ -161,7 +161,9 @@ def timed(spec: GateSpec, measured: list[Measured]) -> Decided:
     doubts: list[tuple[str, str]] = []
     if math.isinf(bounds.high) and not base.apart and queries > 1:
         bounds = of_few_queries(Bounds(*[bounds.value] * 3), [m.samples for m in compared], q, spec.confidence)
-        doubts.append(("the file was opened once, and another opening may be quicker or slower", "raise max_seconds"))
+        doubts.append(
+            ("the file was opened only once, and another time it may be faster or slower", "raise max_seconds")
+        )
     if queries < needed:
         bounds = of_few_queries(bounds, [m.samples for m in compared], q, spec.confidence)
         doubts.append((f"{counted}: {figure} needs {needed}", "raise the target's queries and max_seconds"))
@@ -177,10 +179,8 @@ def timed(spec: GateSpec, measured: list[Measured]) -> Decided:
     if verdict == "inconclusive":
         shown += f"; {'; '.join(f'{what}; {mend}' for what, mend in doubts) or _open(bounds, bound, queries, asked)}"
     elif doubts:
-        shown += (
-            f"; {'; '.join(what for what, _ in doubts)}: at worst {bounds.low:.4g} to {bounds.high:.4g}, which "
-            "decides it all the same"
-        )
+        worst = f"at worst {bounds.low:.4g} to {bounds.high:.4g}, which still decides it"
+        shown += f"; {'; '.join(what for what, _ in doubts)}: {worst}"
     elif kind in ("min_speedup", "min"):
         least = f"{bounds.low:.2f}×" if kind == "min_speedup" else f"{bounds.low:.4g} a second"
         shown += f"; at least {least} with {sure(spec.confidence)} confidence"

@@ -89,9 +89,7 @@ def check_declared(path: Path) -> None:
 
 def refused(path: Path, why: str) -> InputError:
     """The error E211 of a graph that is not opened."""
-    return bad_input(
-        "E211", f"{path} is refused: {why}", help="get it again from where it was made, or export it again"
-    )
+    return bad_input("E211", f"{path} is refused: {why}", help="copy it again, or export it again")
 
 
 class _Reader:
@@ -240,9 +238,9 @@ class _Reader:
             elif wire in (_EIGHT, _FOUR):
                 at += 8 if wire == _EIGHT else 4
             else:
-                raise _Wrong("it is not a whole ONNX file")
+                raise _Wrong("it is not a complete ONNX file")
             if at > end or not number:
-                raise _Wrong("it is not a whole ONNX file")
+                raise _Wrong("it is not a complete ONNX file")
             yield _Field(number, wire, value, start, at)
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
@@ -254,4 +252,4 @@ class _Reader:
             if byte < 128:
                 return value & (1 << 64) - 1, at
             shift += 7
-        raise _Wrong("it is not a whole ONNX file")
+        raise _Wrong("it is not a complete ONNX file")

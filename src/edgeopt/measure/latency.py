@@ -256,16 +256,16 @@ def run_worker(module: str, task: dict[str, Any]) -> Any:
         raise step_failed(
             "E409",
             f"the measuring process has taken more than {limit / 3600:.0f} hours",
-            help="a file of it may not end",
+            help="one of its files may never finish",
         ) from None
     if done.returncode != 0 or not done.stdout:  # an exporter of others may have ended it with 0
         told = re.findall(r"error\[(E\d+)\]: (.*)", done.stderr)
         if told and told[-1][0] == "E212":
-            raise bad_input(*told[-1], help="export the model again, or get it again from where it was made")
+            raise bad_input(*told[-1], help="export the model again, or copy it again")
         tail = [told[-1][1]] if told else done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise step_failed(
             "E409",
             f"the measuring process failed with exit status {done.returncode}: {tail[0]}",
-            help="a negative status is a signal: -9 is most often too little memory",
+            help="a negative status is a signal: -9 usually means too little memory",
         )
     return json.loads(done.stdout)

@@ -33,7 +33,7 @@ def unfit(target: Target) -> list[str]:
 def elsewhere(named: str | None, processor: str) -> str | None:
     """Why a bound in milliseconds cannot be decided on a processor; None where it can. named: the target's device."""
     if named is None:
-        return "milliseconds are those of one device, and the target names none: add `device`, or bound a ratio"
+        return "this bound needs a target that names its device, and this one names none: add `device`, or use a ratio"
     if named.casefold() not in processor.casefold():
         return (
             f"measured on {processor or 'an unknown processor'}, and the target is for {named}: "

@@ -72,7 +72,7 @@ def check_conversion(
         for text in row:
             made, other = tokenizer.encode(text, add_special_tokens=False).ids, reference(text)
             if made != other:
-                what = f"the tokenizer that {slow} is converted to reads a row otherwise than {slow} itself"
+                what = f"the tokenizer converted from {slow} reads a row differently than {slow} itself"
                 raise _differ(what, folder / slow, number, text, ("converted", made), (slow, other), _ELSEWHERE)
 
 
@@ -97,7 +97,7 @@ def undecided(
     cased = json.loads(tokenizer.to_str())
     cased["normalizer"] |= {"lowercase": False}
     return first_difference(
-        f"{WORDS} has words with capitals, and nothing states whether texts are lowered",
+        f"{WORDS} has words with capitals, but nothing says whether texts are lowercased",
         folder / WORDS,
         ("lowered", tokenizer),
         ("as they are", Tokenizer.from_str(json.dumps(cased))),
@@ -315,10 +315,10 @@ def _sentence_pieces(folder: Path, name: str, model_type: str) -> Tokenizer:
     if host.installed("sentencepiece") is None:
         raise bad_input(
             "E206",
-            f"the tokenizer is in {name} alone, which needs sentencepiece to be read, and that is not installed here",
+            f"the tokenizer only exists as {name}, and sentencepiece, which can read it, is not installed here",
             place=Place.of(folder / name),
-            help=f"{install('sentencepiece')}; or save it where sentencepiece is, with "
-            "`tokenizer.save_pretrained(folder)`: tokenizer.json needs none",
+            help=f"{install('sentencepiece')}; or call `tokenizer.save_pretrained(folder)` on a machine that "
+            f"has sentencepiece: it writes tokenizer.json, which needs none",
         )
     from edgeopt.support.quiet import quiet_libraries
 

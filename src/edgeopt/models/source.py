@@ -38,7 +38,7 @@ TOKENIZER_FILES = (
 _PADDING = 1
 _WANTED = (CONFIG, WEIGHTS, INDEX, ADAPTER_FILE, "model-*.safetensors")
 _AGAIN = "copy or download the file again"
-_KNOWN = "families: {}; others are those of plugins (docs/how-to/plugins.md), and none here has this one"
+_KNOWN = "families: {}; plugins can add others (docs/how-to/plugins.md), but none here adds this one"
 _PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
 
 
@@ -280,7 +280,9 @@ def check_folder(source: ModelSource) -> None:
     model_type = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         remote = isinstance(config, dict) and "auto_map" in config
-        what = "brings its own code, which edgeopt never runs" if remote else "is not an encoder family edgeopt knows"
+        what = (
+            "comes with its own code, which edgeopt never runs" if remote else "is not an encoder family edgeopt knows"
+        )
         raise bad_input(
             "E313" if remote else "E314",
             f"model type {model_type!r} {what}",
@@ -309,7 +311,7 @@ def check_folder(source: ModelSource) -> None:
             "E315",
             wrong,
             place=Place.of(path),
-            help="the folder mixes two models, or config.json was changed: copy both files again",
+            help="the folder has files of two models, or config.json was changed: copy both files again",
         )
     _check_tokenizer(source, shapes)
 
@@ -339,9 +341,9 @@ def _no_adapter(source: ModelSource) -> None:
     if (source.folder / WEIGHTS).is_file() or (source.folder / INDEX).is_file():
         raise bad_input(
             "E317",
-            f"model folder {source.folder} holds a model and {what}, and which of them is meant is not said",
+            f"model folder {source.folder} has both a model and {what}, so it is not clear which one is meant",
             place=source.place,
-            help=f"for the model alone take {ADAPTER_FILE} out of the folder; else {merge}",
+            help=f"to use only the model, remove {ADAPTER_FILE} from the folder; otherwise {merge}",
         )
     raise bad_input(
         "E317",
@@ -377,7 +379,7 @@ def _check_safetensors(path: Path) -> dict[str, list[int]]:
     Raises InputError E309 where it is absent, and E315 where it was cut short by a download or a copy.
     """
     if not path.is_file():
-        raise bad_input("E309", f"{path.name}, which the index names, is absent", place=Place.of(path), help=_AGAIN)
+        raise bad_input("E309", f"{path.name}, which the index names, is missing", place=Place.of(path), help=_AGAIN)
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)
@@ -434,7 +436,7 @@ def download(source: ModelSource) -> ModelSource:
     except (OSError, ValueError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
         raise bad_input(
             "E312",
-            f"{source.absent}; model '{source.id}' cannot be had from the hub: {first_line(error)}",
+            f"{source.absent}; model '{source.id}' cannot be loaded from the hub: {first_line(error)}",
             place=source.place,
             help="give a local folder instead: --set model.id=FOLDER (absolute, or relative to the recipe)",
         ) from None

@@ -39,8 +39,8 @@ _STATED = {
 #: The special tokens by transformers' names of them.
 SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _FILES = (FILE, CONFIG_FILE, ADDED, SPECIAL, converted.WORDS, converted.BPE, converted.MERGES, *converted.SENTENCEPIECE)
-_AGAIN = "save it anew with `tokenizer.save_pretrained(folder)`, or copy the file again"
-_WHICH = "change the one that is wrong: the model must read texts as it did when it was trained"
+_AGAIN = "save it again with `tokenizer.save_pretrained(folder)`, or copy the file again"
+_WHICH = "fix the one that is wrong: the model must read texts as in its training"
 #: What a model is given, by the name that tokenizer_config.json has for the list.
 INPUTS = "model_input_names"
 _SAME = object()

@@ -32,8 +32,8 @@ def check_side(folder: Path, tokenizer: Tokenizer, stated: Mapping[str, Any] | N
         if isinstance(side, str) and side.lower() == "left":
             raise bad_input(
                 "E321",
-                f"{name} says that long texts are cut at their beginning ({key} is {json.dumps(side)}), "
-                "and edgeopt cuts their end",
+                f"{name} says that long texts lose their beginning ({key} is {json.dumps(side)}), but edgeopt "
+                f"cuts their end",
                 place=Place.of(folder / name),
-                help=f'set {key} to "right" if the model was trained so; else cut the texts of the data',
+                help=f'set {key} to "right" if the model was trained that way; otherwise cut the texts in the data',
             )

@@ -44,7 +44,7 @@ def export_issues(recipe: Recipe) -> list[Issue]:
                 issues.append(
                     Issue(
                         "E205",
-                        f"target '{target.name}' has {target.runtime} alone, and '{name}' is for {made.runtime}",
+                        f"target '{target.name}' only has {target.runtime}, but '{name}' is for {made.runtime}",
                         place,
                         help,
                     )
@@ -101,7 +101,7 @@ def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> li
         issues.append(
             Issue(
                 "E106",
-                f"task.max_target_length is {task.target_length}, and the model has {source.positions} positions",
+                f"task.max_target_length is {task.target_length}, but the model only has {source.positions} positions",
                 recipe.document.place(("task", "max_target_length")),
                 f"set task.max_target_length to {source.positions} or less",
             )
@@ -110,7 +110,7 @@ def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> li
         issues.append(
             Issue(
                 "E106",
-                f"task.max_length is {task.max_length}, and the model has {source.positions} positions",
+                f"task.max_length is {task.max_length}, but the model only has {source.positions} positions",
                 recipe.document.place(("task", "max_length")),
                 f"set task.max_length to {source.positions} or less",
             )
@@ -121,7 +121,8 @@ def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> li
             issues.append(
                 Issue(
                     "E106",
-                    f"target '{target.name}' measures {longest} tokens, and the model has {source.positions} positions",
+                    f"target '{target.name}' measures {longest} tokens, but the model only has "
+                    f"{source.positions} positions",
                     recipe.document.place(("targets", i)),
                     f"write a target whose sequence is {source.positions} or less, or 'task'",
                 )
@@ -144,13 +145,13 @@ def _head_misfit(task: TaskSpec, source: ModelSource, wanted: int | None) -> tup
         return None
     if source.problem == "multi_label_classification":
         return (
-            "the model's trained head says yes or no for each of its classes (multi_label_classification), which no "
-            "task of edgeopt does",
+            "the model's trained head says yes or no for each class (multi_label_classification), which "
+            "edgeopt does not support yet",
             f"{bare}, for one class a text or a score",
         )
     if have == 1 and kind.has_classes:
         return (
-            "the model's trained head has one output, a score as cross-encoders give it, and classes need one each",
+            "the model's trained head has one output, a score as in cross-encoders, but classes need one output each",
             f"use task.type text-regression, whose label is the score wanted; or {bare}",
         )
     if kind.scores and have == 1 and source.problem == "single_label_classification":
@@ -162,7 +163,7 @@ def _head_misfit(task: TaskSpec, source: ModelSource, wanted: int | None) -> tup
     if wanted is not None and have != wanted:
         return (
             f"the model's trained head has {have} outputs, and the data needs {wanted}",
-            f"{bare}, or give data with the classes it was trained for",
+            f"{bare}, or use data with the classes that it was trained for",
         )
     return None
 

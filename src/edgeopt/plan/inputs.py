@@ -66,7 +66,7 @@ def model_in_words(source: ModelSource) -> str:
     if source.local:
         return source.id
     return (
-        f"{source.id}, of the hub, in its cache"
+        f"{source.id}, from the hub's cache on this machine"
         if source.folder
         else f"{source.id} on the hub, not checked; {source.absent}"
     )

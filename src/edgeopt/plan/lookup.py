@@ -31,7 +31,7 @@ def look_up_chain(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Sto
         assert digest is not None
         assert data is not None
         if asks(step.params):
-            behind = "what `precision: auto` means here is measured first"
+            behind = "`precision: auto` is measured first"
             steps[i] = replace(step, status="new", why=behind)
             continue
         others, missing = other_digests(step, plan, data, store)

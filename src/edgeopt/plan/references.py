@@ -73,12 +73,14 @@ def find_checkpoints(
         before = ids[: ids.index(named.step)]
         if role == "teacher" and (name == BASELINE or name in before):
             if name != BASELINE and Fact.TRAINED_HEAD not in facts[ids.index(name)]:
-                issues.append(_unfit(named, "has no trained head", "name a step behind one that trains, or `baseline`"))
+                issues.append(
+                    _unfit(named, "has no trained head", "name a step after a step that trains, or `baseline`")
+                )
         elif role == "teacher" and name in ids:
             what = (
                 "is the step itself"
                 if name == named.step
-                else "stands behind it, and leaves no torch module"
+                else "leaves no torch module"
                 if _lowers(chain, name)
                 else "stands behind it"
             )
@@ -166,8 +168,9 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
         )
     needed = named.reference.tokens or not teaches or task_type(spec.type).reads_words or task_type(spec.type).writes
     if needed and (row := read_otherwise(found, model, spec, data)) is not None:
-        why = "what they say is compared token by token" if teaches else "both chains are measured with the same tokens"
-        what = f"makes other tokens of the rows than the recipe's model, first of {row}"
+        compared = "their answers are compared token by token"
+        why = compared if teaches else "both chains are measured with the same tokens"
+        what = f"makes other tokens than the recipe's model, first in {row}"
         issues.append(_unfit(named, what, f"{why}: give one with the same tokenizer"))
     return issues
 

@@ -135,9 +135,9 @@ def load_recipe(source: Path | Given, overrides: Sequence[str] = ()) -> Recipe:
     if document.data.get("matrix") is not None:
         raise bad_input(
             "E120",
-            "one recipe is needed here, and this file has a matrix of them",
+            "one recipe is needed here, but this file has a matrix",
             place=document.place(("matrix",)),
-            help="`--set matrix=null` takes the recipe without it",
+            help="`--set matrix=null` removes the matrix",
         )
     return checked(document, path_of(source), overrides)
 
@@ -203,7 +203,7 @@ def _read(path: Path) -> str:
     if len(raw) > _LARGEST:
         raise bad_input(
             "E101",
-            f"{path} is larger than 1 MB: this is no recipe",
+            f"{path} is larger than 1 MB, too large for a recipe",
             place=Place.of(path),
             help="give the YAML file, not the data",
         )
@@ -311,7 +311,7 @@ def _step_id(document: Document, i: int, entry: dict[str, Any], use: str, seen: 
         return None
     if step_id in _RESERVED:
         document.issues.append(
-            Issue("E110", f"'{step_id}' is an id of edgeopt's own", document.place(at), "choose another id")
+            Issue("E110", f"the step id '{step_id}' is reserved", document.place(at), "choose another id")
         )
         return None
     if step_id in seen:
@@ -382,9 +382,9 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
             document.issues.append(
                 Issue(
                     "E106",
-                    "'auto' is not the first export",
+                    "'auto' must be the first export",
                     document.place(("export", i)),
-                    "the first is the one that is measured",
+                    "move it to the top: the first export is the candidate",
                 )
             )
         for key, given in (
@@ -421,7 +421,7 @@ def _cross_checks(
                 "E106",
                 "both 'seed' and 'seeds' are given",
                 place,
-                "keep one of the two; --set seeds=null takes them out",
+                "keep one of the two; `--set seeds=null` removes the seeds",
             )
         )
     _check_exports(document, head)

@@ -72,7 +72,7 @@ def combinations(document: Document, matrix: Matrix) -> list[Combination]:
         document.issues.append(
             Issue(
                 "E119",
-                f"the axes make {count} combinations, and {LARGEST} are the most",
+                f"the axes make {count} combinations; at most {LARGEST} are allowed",
                 place,
                 "split the matrix into several recipes",
             )
@@ -84,7 +84,7 @@ def combinations(document: Document, matrix: Matrix) -> list[Combination]:
     kept = [c for c in chosen if not any(_matches(c, given) for given in matrix.exclude)]
     if not kept:
         document.issues.append(
-            Issue("E119", "`exclude` leaves no combination", document.place(("matrix", "exclude")), "take an entry out")
+            Issue("E119", "`exclude` leaves no combination", document.place(("matrix", "exclude")), "remove an entry")
         )
     every = _entries(document, matrix)
     return [Combination(c, _document(document, [axes[axis][name] for axis, name in c.items()], every)) for c in kept]
@@ -104,7 +104,7 @@ def _choices(document: Document, axis: str, variants: dict[str, Variant | None] 
     at: Path_ = ("matrix", "axes", axis)
     if not variants:
         document.issues.append(
-            Issue("E119", f"axis '{axis}' has no variant", document.place(at), "give it some, or take it out")
+            Issue("E119", f"axis '{axis}' has no variant", document.place(at), "add variants, or remove the axis")
         )
     named = dict(variants) if isinstance(variants, dict) else {}
     out = {
@@ -128,7 +128,7 @@ def _choices(document: Document, axis: str, variants: dict[str, Variant | None] 
     ]:
         if not re.fullmatch(NAME, name):
             help = (
-                "it becomes a part of the cells' names: write the axis as a mapping of names to variants"
+                "values become part of the cells' names: write the axis as a mapping of names to variants"
                 if name != axis
                 else None
             )
@@ -292,7 +292,7 @@ def _steps(out: Document, base: list[Any], choices: list[_Choice], document: Doc
                 out.issues.append(
                     Issue(
                         "E119",
-                        f"there is no step '{step}' to insert another at",
+                        f"there is no step '{step}' to insert before or after",
                         place,
                         "name a step that every cell of this variant has",
                     )

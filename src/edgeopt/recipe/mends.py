@@ -67,7 +67,7 @@ def mapping(key: str, value: object, known: Collection[str], needed: Sequence[st
         return f"take the dash below `{key}:` away"
     if not known:
         return None
-    example = ", ".join(f"{k}: …" for k in needed)
+    example = ", ".join(f"{k}: …" for k in needed or list(known)[:1])
     return (f"write `{key}: {{{example}}}`; " if example else "") + f"known keys: {', '.join(known)}"
 
 

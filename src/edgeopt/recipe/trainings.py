@@ -39,10 +39,10 @@ def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _F
     given = params.class_weights
     if not task_type(task.type).has_classes:
         found: _Found = (
-            [(("class_weights",), f"{a(task.type)} has no classes", "take the key out")] if given is not None else []
+            [(("class_weights",), f"{a(task.type)} has no classes", "remove the key")] if given is not None else []
         )
         return found + (
-            [(("label_smoothing",), f"{a(task.type)} has no classes", "take the key out")]
+            [(("label_smoothing",), f"{a(task.type)} has no classes", "remove the key")]
             if params.label_smoothing
             else []
         )
@@ -69,15 +69,15 @@ def _sampling(params: Training, task: TaskSpec) -> _Found:
         return [
             (
                 ("sampling",),
-                "there is one dataset only to draw from",
-                "name more in task.train_with, or take the key out",
+                "there is only one dataset to draw from",
+                "add more in task.train_with, or remove the key",
             )
         ]
     if params.sampling.method == "annealed" and params.max_steps is None and math.ceil(params.epochs) < 2:
         return [
             (
                 ("sampling", "method"),
-                "one epoch has nothing to anneal",
+                "annealing needs more than one epoch",
                 "give more epochs; sampling.steps_per_epoch makes them shorter",
             )
         ]
@@ -92,8 +92,8 @@ def _distillation(at: Path_, params: Training, task: TaskSpec) -> _Found:
         return [
             (
                 below,
-                "the baseline is what the candidate is held against, and learns from labels",
-                "put it into a step",
+                "the baseline is what the candidate is compared with, so it only learns from labels",
+                "put it in a step",
             )
         ]
     found: _Found = []
@@ -101,7 +101,7 @@ def _distillation(at: Path_, params: Training, task: TaskSpec) -> _Found:
         labels = ".".join((*below, "losses", "labels"))
         given = {"class_weights": params.class_weights is not None, "label_smoothing": params.label_smoothing > 0}
         found += [
-            ((key,), f"is of labels, and {labels} is 0", f"take the key out, or give {labels} a weight")
+            ((key,), f"needs labels, but {labels} is 0", f"remove the key, or give {labels} a weight")
             for key in given
             if given[key]
         ]
@@ -110,12 +110,12 @@ def _distillation(at: Path_, params: Training, task: TaskSpec) -> _Found:
         found.append(
             (
                 (*below, "losses"),
-                f"terms of layers are of one encoder, and the model of {task.type} has a decoder too",
+                f"layer losses need a single encoder, but the model of {task.type} also has a decoder",
                 "keep labels and logits",
             )
         )
     if distillation.unlabelled is not None and kind.annotated:
         found.append(
-            ((*below, "unlabelled"), f"{kind.annotated}: the teacher cannot be asked without", "take the key out")
+            ((*below, "unlabelled"), f"{kind.annotated}: the teacher cannot be asked without", "remove the key")
         )
     return found

@@ -10,8 +10,8 @@ from edgeopt.report.table import Table, numbers
 from edgeopt.results.model import Report, Step
 
 NOTE = (
-    "Seconds of loading are those that the training waited for batches, of computing those of the optimizer steps. A "
-    "training that was interrupted counts from its last checkpoint. Peak memory is that of the whole process."
+    "Loading is the time that the training waited for batches; computing is the time of the optimizer steps. "
+    "An interrupted training counts from its last checkpoint. Peak memory is that of the whole process."
 )
 
 

@@ -11,9 +11,9 @@ from edgeopt.report.table import Column, Table
 from edgeopt.results.model import Device
 
 NOTE = (
-    "Measured by edgeopt ship on the device itself, with the options of session.json. The logits are those of the "
-    "bundle's self-test, against what they were where it was packed; a device on which they or a gate are out of "
-    "bounds is not switched."
+    "Measured by edgeopt ship on the device itself, with the options of session.json. Logits are those of "
+    "the bundle's self-test, compared with the machine that packed it. A device is not switched to a version "
+    "whose logits or gates are out of bounds."
 )
 
 

@@ -116,8 +116,8 @@ def note(report: Report) -> str:
     parts = [f"By CodeCarbon: {'. Or: '.join(ways)}."]
     if any(each["estimated"] for each in found) or (report.emissions and report.emissions.estimated):
         parts.append(
-            "Estimated is as good as those watts, which CODECARBON_FORCE_CPU_POWER sets; the ratio of two models does "
-            "not depend on them."
+            "Estimates are only as good as these watts, which CODECARBON_FORCE_CPU_POWER sets. The ratio of "
+            "two models does not depend on them."
         )
     if found:
         parts.append("Steps: their process and those it starts, when they were built.")

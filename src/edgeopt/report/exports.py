@@ -93,8 +93,8 @@ def _by_speed(report: Report) -> list[Export]:
 def note(report: Report) -> str:
     """How to read the table, and which export was chosen and by how much."""
     text = (
-        "All files answered the same queries in turn, each with the options it is quickest with. A logit's difference "
-        "is from what the file was made of."
+        "All files answered the same queries in turn, each with its fastest options. Differences of logits "
+        "are against the model that the file was made from."
     )
     kept = next((e for e in report.exports if e.subject == "candidate"), None)
     if kept is not None and kept.made_of == "torch":

@@ -8,9 +8,9 @@ from edgeopt.report.table import Table, numbers
 from edgeopt.results.model import Report, Speedup
 
 NOTE = (
-    "p50 of all three files in the same rounds: the dense FP32 baseline over the cut model before it is quantized, "
-    "that over its int8 file, and their product. What the multiply-accumulates that are left promise is for the "
-    "layers alone, at 128 tokens."
+    "p50 of all three files in the same rounds: the dense FP32 baseline divided by the pruned model before "
+    "quantization, that divided by its int8 file, and the product of both. The speed that the remaining "
+    "multiply-accumulates promise is for the layers only, at 128 tokens."
 )
 
 

@@ -78,14 +78,14 @@ def last_figure(report: Report, figure: Callable[[Told], T | None]) -> T | None:
 def sentence(report: Report) -> str:
     """What the verdict rests on, in one line: the gates, and rows that make them say less."""
     leaked = (
-        f" {report.task.leaked:,} of the {report.task.rows:,} rows stand in train too." if report.task.leaked else ""
+        f" {report.task.leaked:,} of the {report.task.rows:,} rows are also in train." if report.task.leaked else ""
     )
     return _gates(report) + leaked
 
 
 def _gates(report: Report) -> str:
     if not report.gates:
-        return "No gates: the figures were measured, nothing was required of them."
+        return "No gates: everything was measured, but nothing was required."
     passed = sum(gate.verdict == "pass" for gate in report.gates)
     total = len(report.gates)
     return f"{passed} of {total} gate{'' if total == 1 else 's'} passed."

@@ -17,8 +17,8 @@ from edgeopt.results.model import Limit, Place, Report, Subject
 NOTE = (
     "Multiply-accumulates of the layers (4nd² + 2n²d + 2ndf each, of n tokens, d hidden, f neurons) over p50, against "
     "the quickest product of matrices that ONNX Runtime computes here with as many threads, of float32 or of 8-bit "
-    "integers as the file's weights are. What is missing to 100 % goes to norms, softmax, activation functions, "
-    "embeddings, (de)quantizing, and products too small to be quick."
+    "integers as the file's weights are. The rest up to 100 % is spent on norms, softmax, activation "
+    "functions, embeddings, (de)quantizing, and products that are too small to be fast."
 )
 
 

@@ -9,10 +9,10 @@ from edgeopt.results.model import Report
 #: Nodes of the ranking that are shown besides those that stayed in float.
 SHOWN = 12
 TRIED = (
-    "In the order in which they were tried, on rows of train that checkpoints are selected by; nothing of the report "
-    "split was looked at. KL is that of the int8 logits from the float ones, in nats; of a score, the squared "
-    "difference over the scores' variance. Of what the margin is on the bounds stand beside, at 95 % for all remedies "
-    "together."
+    "In the order in which they were tried, on the train rows that also select checkpoints. The report split "
+    "was not used. KL is that of the int8 logits from the float ones, in nats; for a score, the squared "
+    "difference divided by the scores' variance. Bounds are shown for the figure that has the margin, at 95 "
+    "% for all settings together."
 )
 _HELD = {True: "holds", False: "missed", None: "cannot tell"}
 SENSITIVITY = (

@@ -10,8 +10,9 @@ from edgeopt.report.table import Column, Table, numbers
 from edgeopt.results.model import Flip, Report
 
 AGREEMENT_NOTE = (
-    "Diagnostics, of which no gate is made: a large p of McNemar's test is no evidence that the models are equally "
-    "good. Flips are rows that one model alone answers rightly. KL is of the baseline's probabilities from the "
+    "These are diagnostics and no gate uses them. A large p in McNemar's test does not show that the models "
+    "are equally good. Flips are rows that only one of the models answers correctly. KL is of the baseline's "
+    "probabilities from the "
     "candidate's; probability loyalty is the mean of 1 − √JS, 1 where both are the same (Xu et al. 2021); calibration "
     "error is that of 15 bins of equal width (Guo et al. 2017)."
 )
@@ -72,7 +73,7 @@ def flips(found: Sequence[Flip]) -> Table:
 def flips_note(shown: int, of: int) -> str:
     """What is said below a table of flips: how many of how many are shown, and in which order."""
     return (
-        f"Those that the candidate is surest of first{f'; {shown} of {of}' if shown < of else ''}. Rows are numbered "
+        f"Sorted by the candidate's confidence{f'; {shown} of {of}' if shown < of else ''}. Rows are numbered "
         "from 0, as in predictions.jsonl."
     )
 

@@ -13,8 +13,9 @@ from edgeopt.results.model import Report, Starts
 from edgeopt.statistics.bounds import percentile_bounds
 
 CHOICES_NOTE = (
-    "Each change of ONNX Runtime's options was kept where it made this graph quicker on this target beyond noise; "
-    "what came of it was measured against the default options once more, in other rounds. session.json has the "
+    "A change of ONNX Runtime's options was kept if it made this graph faster on this target by more than "
+    "noise. The chosen options were then measured again, against the defaults and in other rounds. "
+    "session.json has the "
     "candidate's on the first target."
 )
 #: Attributes of the session in words; others are shown by name.

@@ -29,7 +29,7 @@ from edgeopt.report.table import Column, Table, numbers
 from edgeopt.results.model import Latency, Parity, Place, Report, Speedup, Subject, Throughput
 from edgeopt.statistics.bounds import percentile_ratio
 
-LATENCY = "Where a batch has several rows, a latency is that of the batch."
+LATENCY = "If a batch has several rows, the latency is that of the whole batch."
 BOUNDS = (
     "Change is candidate against the FP32 ONNX baseline, on the same rows and machine. Each bound is one-sided "
     "at 95 %. A point is 0.01 of the metric. MB is 10^6 bytes."

@@ -80,7 +80,7 @@ class SplitSpec(Strict):
     """
 
     validation: float = Field(gt=0, lt=1, description="share of train's rows")
-    seed: int = Field(0, ge=0, lt=2**32, description="another seed draws other rows")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the draw; another seed draws other rows")
 
 
 class DatasetSpec(Strict):
@@ -96,34 +96,37 @@ class DatasetSpec(Strict):
         None,
         min_length=1,
         max_length=1,
-        description="between the cells of csv and tsv files, such as `;`; default: a comma, in tsv files a tab",
+        description="character between the cells of csv and tsv files, such as `;`; default: a comma, or a tab in tsv "
+        "files",
     )
     max_rows: MaxRows = MaxRows()
     split: SplitSpec | None = Field(
         None,
-        description="where there is no validation file: draws its rows from train, "
-        "see [task.dataset.split](#taskdatasetsplit)",
+        description="draws validation rows from train if there is no validation file, see "
+        "[task.dataset.split](#taskdatasetsplit)",
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> DatasetSpec:
         if (self.path is None) == (self.data_files is None):
-            raise ValueError("give either 'path' (hub id or folder) or 'data_files', not both and not neither")
+            raise ValueError("give exactly one of 'path' (hub id or folder) and 'data_files'")
         if self.data_files is not None and (self.name or self.revision):
             raise ValueError("'name' and 'revision' belong to a hub dataset, not to 'data_files'")
         if self.delimiter is not None and self.delimiter in "\"'\r\n\0 ":
-            raise ValueError("'delimiter' is a character that stands between cells and in none of them, such as ';'")
+            raise ValueError(
+                "'delimiter' is one character that separates cells, such as ';', but no quote, space or line break"
+            )
         if self.delimiter is not None and (self.name or self.revision):
             raise ValueError("'delimiter' belongs to csv and tsv files, not to a hub dataset")
         if self.split and self.data_files and self.data_files.validation:
-            raise ValueError("'split' draws validation rows from train, and 'data_files' has a validation file")
+            raise ValueError("'split' draws validation rows from train, but 'data_files' already has a validation file")
         return self
 
 
 class TextSource(Strict):
     """Rows of another dataset."""
 
-    dataset: DatasetSpec = Field(description="as the task's; only its train split is read")
+    dataset: DatasetSpec = Field(description="same keys as the task's; only its train split is read")
     text: Annotated[list[str], Field(min_length=1, max_length=2)] | str | None = Field(
         None, description="default: the task's"
     )
@@ -131,7 +134,9 @@ class TextSource(Strict):
     @model_validator(mode="after")
     def _train_alone(self) -> TextSource:
         if self.dataset.split:
-            raise ValueError("'dataset.split' is for the task's own dataset; of this one train alone is read, whole")
+            raise ValueError(
+                "'dataset.split' only applies to the task's own dataset; all train rows of this one are used"
+            )
         if self.dataset.data_files and not self.dataset.data_files.train:
             raise ValueError("'dataset.data_files' names no train, which alone is read of this dataset")
         return self
@@ -145,7 +150,7 @@ class TrainSource(TextSource):
 
     label: str | None = Field(None, description="default: the task's")
     labels: list[str] | None = Field(
-        None, min_length=1, description="which of the task's classes each class number of this dataset is"
+        None, min_length=1, description="the task's class for each class number of this dataset, in order"
     )
 
 
@@ -156,10 +161,13 @@ class PairsSpec(Strict):
     """
 
     max_antecedents: int = Field(
-        10, ge=1, description="pairs a mention at most: with the nearest ones before it, and always with the nearest"
+        10,
+        ge=1,
+        description="largest number of pairs per mention: with the nearest mentions before it, and always with the "
+        "nearest one",
     )
-    window: int = Field(5, ge=0, description="sentences before its own in which these may stand")
-    context: int = Field(25, ge=0, description="words that are kept on either side of a mention, within its sentence")
+    window: int = Field(5, ge=0, description="how many sentences back these mentions may be")
+    context: int = Field(25, ge=0, description="words kept on each side of a mention, within its sentence")
 
 
 class TaskSpec(Strict):
@@ -168,67 +176,69 @@ class TaskSpec(Strict):
     type: TaskType
     dataset: DatasetSpec
     text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
-        description="one column, or two for a sentence pair; "
-        "for token-classification a column that holds lists of words; "
-        "for coreference one that holds a document's sentences (`sentences` in conll files and CoNLL-2012 on the hub); "
-        "for summarization the document"
+        description="one column, or two for a sentence pair. For token-classification, a column with lists "
+        "of words; for "
+        "coreference, a column with a document's sentences (`sentences` in conll files and CoNLL-2012 on the "
+        "hub); "
+        "for summarization, the document"
     )
     choices: Annotated[list[str], Field(min_length=2)] | str | None = Field(
         None,
-        description="multiple-choice: one column that holds the list of choices (or {label, text}), "
-        "or a column for each",
+        description="multiple-choice: one column with the list of choices (or {label, text}), or one column per choice",
     )
     pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
     label: str = "label"
     labels: list[str] | None = Field(
         None,
         min_length=2,
-        description="class names, in the order of the class numbers, which are the outputs of a trained head",
+        description="class names, in the order of the class numbers; for a trained head, in the order of its outputs",
     )
     missing_label: int | str | None = Field(
         None,
-        description="what stands in the label column where there is no label, -1 for example: "
-        "such rows are left out and counted; default: none may be missing",
+        description="value in the label column of rows without a label, such as -1; these rows are left out "
+        "and counted; "
+        "default: every row must have a label",
     )
     leaks: Literal["report", "drop", "refuse"] = Field(
         "report",
-        description="rows of the report split whose text stands in train: "
-        "counted and said, left out of the report split, or refused",
+        description="what to do with rows of the report split whose text is also in train: report their number, drop "
+        "them from the report split, or refuse to run",
     )
     metrics: list[TaskMetric] | None = Field(
         None,
         min_length=1,
-        description="default: accuracy, f1; pearson, spearman; accuracy; f1, accuracy for tags; conll_f1, f1; "
-        "or rouge1, rouge2, rougeL",
+        description="default, by task: accuracy, f1 (text-classification); pearson, spearman "
+        "(text-regression); accuracy "
+        "(multiple-choice); f1, accuracy (token-classification); conll_f1, f1 (coreference); rouge1, rouge2, "
+        "rougeL (summarization)",
     )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
     max_target_length: int | None = Field(
         None,
         ge=4,
         le=1024,
-        description="summarization: tokens of a summary, its two special ones included; "
-        "longer ones are cut; default: 64",
+        description="summarization: tokens per summary, including two special ones; longer summaries are "
+        "cut; default: 64",
     )
     long_text: Literal["truncate", "window"] = Field(
         "truncate",
-        description="what happens beyond max_length: cut off, or read in overlapping windows whose logits are averaged",
+        description="longer texts are cut, or read in overlapping windows whose logits are averaged",
     )
     stride: int | None = Field(
-        None, ge=1, description="tokens that neighboring windows share; default: a quarter of max_length"
+        None, ge=1, description="tokens that neighboring windows have in common; default: a quarter of max_length"
     )
     report: Literal["validation", "test"] | None = Field(None, description="split that every figure is measured on")
     selection: float = Field(
         0.1,
         gt=0,
         lt=0.5,
-        description="share of train held out where a checkpoint, int8 remedies (`policy: auto`) "
-        "or the export are chosen",
+        description="share of train that is held out to choose a checkpoint, int8 settings (`policy: auto`) "
+        "or the export",
     )
     slices: list[str] | None = Field(
         None,
         min_length=1,
-        description="columns of the data, of few values each, by which differences are shown besides; "
-        "by label and by length they are anyway. "
+        description="columns with few values; the report also shows differences by these, besides label and length. "
         "Their values are kept in the run folder",
     )
     train_with: list[TrainSource] = Field(
@@ -281,7 +291,7 @@ class TaskSpec(Strict):
                 f"metrics of {self.type}: {', '.join(self.known_metrics)}",
             )
         if not TASKS[self.type].has_classes and (self.labels or any(source.labels for source in self.train_with)):
-            raise ValueError(f"'labels' names classes; a {self.type.removeprefix('text-')} has none")
+            raise ValueError(f"'labels' names classes, but a {self.type.removeprefix('text-')} has none")
         twice = [name for i, name in enumerate(self.labels or ()) if name in (self.labels or ())[:i]]
         if twice:
             raise ValueError(f"'labels' names {twice[0]!r} twice")
@@ -290,13 +300,13 @@ class TaskSpec(Strict):
     @model_validator(mode="after")
     def _keys_fit(self) -> TaskSpec:
         if (self.type == "multiple-choice") != (self.choices is not None):
-            raise ValueError("'choices' belongs to multiple-choice, which needs it: the column that holds them")
+            raise ValueError("multiple-choice needs 'choices', the column with the choices; other tasks do not take it")
         if self.type != "coreference" and self.pairs is not None:
             raise ValueError(f"'pairs' belongs to coreference, not to {self.type}")
         if self.type == "coreference" and self.missing_label is not None:
-            raise ValueError("'missing_label' is not for coreference, whose documents bring their entities")
+            raise ValueError("coreference does not take 'missing_label', because its documents contain the entities")
         if self.type == "coreference" and self.labels:
-            raise ValueError("'labels' names classes; those of coreference are no and yes")
+            raise ValueError("coreference does not take 'labels': its classes are no and yes")
         if self.type in ("multiple-choice", "token-classification", "coreference", "summarization") and not isinstance(
             self.text, str
         ):
@@ -308,14 +318,15 @@ class TaskSpec(Strict):
                 f"'long_text: window' belongs to a classification or regression of texts, not to {self.type}"
             )
         if self.slices and not self.sliceable:
-            raise ValueError(f"'slices' is not for {self.type}, whose rows are not measured apart")
+            raise ValueError(f"{self.type} does not take 'slices', because its rows are not measured separately")
         if taken := sorted({*(self.slices or ())} & {*GROUPINGS, "worst"}):
             raise ValueError(f"'slices' names columns, and {taken[0]!r} is a word of edgeopt's own: rename the column")
         if self.stride is not None and self.long_text != "window":
             raise ValueError("'stride' belongs to 'long_text: window'")
         if self.stride is not None and self.stride > self.max_length // 2:
             raise ValueError(
-                f"'stride' is {self.stride}, and windows of {self.max_length} tokens may share at most half of them"
+                f"'stride' is {self.stride}, but windows of {self.max_length} tokens may have at most half of "
+                f"them in common"
             )
         return self
 
@@ -323,7 +334,7 @@ class TaskSpec(Strict):
 class EarlyStopping(Strict):
     """Stop when the first metric of the task has not risen on the selection split."""
 
-    patience: int = Field(2, ge=1, description="evaluations (one an epoch) without a rise")
+    patience: int = Field(2, ge=1, description="evaluations in a row without improvement; there is one per epoch")
 
 
 class Sampling(Strict):
@@ -337,9 +348,9 @@ class Sampling(Strict):
     method: Literal["proportional", "uniform", "annealed"] = Field(
         "proportional", description="α = 1; α = 0; α from large to small"
     )
-    anneal_by: float = Field(0.8, gt=0, le=1, description="how much α falls over the epochs; 0.8 is the paper's")
+    anneal_by: float = Field(0.8, gt=0, le=1, description="how much α falls over the epochs; the paper uses 0.8")
     steps_per_epoch: int | None = Field(
-        None, ge=1, description="optimizer steps an epoch; default: as many as the rows of all datasets make"
+        None, ge=1, description="optimizer steps per epoch; default: as many as all rows of all datasets need"
     )
 
 
@@ -371,14 +382,14 @@ class Losses(Strict):
     labels: Share = Field(0.0, description="the loss on the labels")
     logits: Share = Field(
         1.0,
-        description="T²·KL of the logits (Hinton et al. 2015); of a regression, the squared distance of the scores",
+        description="T²·KL of the logits (Hinton et al. 2015); for a regression, squared distance of the scores",
     )
     hidden: Share = Field(
         0.0,
-        description="the mean squared distance of what matched layers write; "
-        "a linear is learned where the widths differ",
+        description="mean squared distance between the outputs of matched layers; if widths differ, a linear layer is "
+        "learned between them",
     )
-    cosine: Share = Field(0.0, description="1 − cosine of the same (Sanh et al. 2019)")
+    cosine: Share = Field(0.0, description="1 − cosine between the outputs of matched layers (Sanh et al. 2019)")
     attention: Share = Field(0.0, description="the KL of matched layers' attention, softmax(QKᵀ/√d)")
     values: Share = Field(0.0, description="the KL of the last layers' softmax(VVᵀ/√d) (MiniLM: Wang et al. 2020)")
 
@@ -390,7 +401,7 @@ class Losses(Strict):
     @model_validator(mode="after")
     def _something(self) -> Losses:
         if not (self.labels or self.logits or self.layered):
-            raise ValueError("nothing is learned where every weight is 0")
+            raise ValueError("every weight is 0, so nothing is learned")
         return self
 
 
@@ -399,12 +410,14 @@ class Taught(Strict):
 
     teacher: Annotated[list[Name], Field(min_length=1)] | Name | None
     losses: Strict
-    temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided; 1 to 8 are usual")
+    temperature: float = Field(
+        2.0, gt=0, description="temperature T that divides the logits of both models; usually 1 to 8"
+    )
     match: Literal["uniform", "dynamic"] | Numbers = Field(
         "uniform",
-        description="uniform: every k-th layer of the deeper model with one of the other; "
-        "dynamic: the teacher's, evenly spread, each with the student's that "
-        "is nearest now, never back; or for each of the student's layers the teacher's, numbered from 0",
+        description="which layers are compared. uniform: every k-th layer of the deeper model; dynamic: evenly spread "
+        "layers of the teacher, each with the layer of the student that is currently nearest, in order; or a "
+        "list: for each layer of the student, the number of the teacher's layer, from 0",
     )
 
     @property
@@ -427,26 +440,28 @@ class Distillation(Taught):
 
     teacher: Annotated[list[Name], Field(min_length=1)] | Name = Field(
         "baseline",
-        description="`baseline` (its last torch model), the id of an earlier step, "
-        "or a checkpoint with a trained head (a folder, or a hub id with its "
-        "owner); of a list of them, the mean of their probabilities or scores",
+        description="`baseline` (its last torch model), the id of an earlier step, or a checkpoint with a trained head "
+        "(a folder, or a hub id with its owner). For a list, the mean of their probabilities or scores is "
+        "used",
     )
     losses: Losses = Field(
-        Losses(), description="what is learned, by weight, see [training.distill.losses](#trainingdistilllosses)"
+        Losses(), description="weights of the losses, see [training.distill.losses](#trainingdistilllosses)"
     )
     relation_heads: int | None = Field(
         None,
         ge=1,
-        description="parts that Q, K and V are split into, which must divide both models'; "
-        "default: the heads, where both have as many",
+        description="number of parts that Q, K and V are split into; must divide the width in both models; "
+        "default: the "
+        "number of heads, if both have the same",
     )
     unlabelled: Unlabelled | None = Field(
-        None, description="more texts, without labels, see [training.distill.unlabelled](#trainingdistillunlabelled)"
+        None, description="more texts without labels, see [training.distill.unlabelled](#trainingdistillunlabelled)"
     )
     cache_gb: float = Field(
         4.0,
         ge=0,
-        description="largest cache of the teacher's answers, in 10^9 bytes; what needs more is computed in every epoch",
+        description="size limit of the cache of the teacher's answers, in 10^9 bytes; larger sets of answers are "
+        "computed again in every epoch",
     )
 
     @property
@@ -462,14 +477,15 @@ class Distillation(Taught):
         losses = self.losses
         if self.unlabelled is not None and not self.teachers:
             raise ValueError(
-                "rows that are 'unlabelled' are learned from a teacher: give 'logits', or a term of layers, a weight"
+                "'unlabelled' rows are learned from the teacher: give 'logits' or a layer loss a weight in 'losses'"
             )
         if losses.layered and len(self.teachers) > 1:
             raise ValueError(
-                "'hidden', 'cosine', 'attention' and 'values' take one teacher: of several, only the logits have a mean"
+                "'hidden', 'cosine', 'attention' and 'values' need a single teacher; only logits can be "
+                "averaged over several"
             )
         if self.match == "dynamic" and not losses.hidden:
-            raise ValueError("'match: dynamic' goes by the hidden states: give 'hidden' a weight in 'losses'")
+            raise ValueError("'match: dynamic' compares hidden states: give 'hidden' a weight in 'losses'")
         if self.match != "uniform" and not (losses.hidden or losses.cosine or losses.attention):
             raise ValueError("'match' belongs to 'hidden', 'cosine' and 'attention' of 'losses'")
         if self.relation_heads is not None and not (losses.attention or losses.values):
@@ -483,33 +499,36 @@ class Training(Strict):
     epochs: float = Field(3.0, gt=0)
     max_steps: int | None = Field(None, ge=1, description="optimizer steps; overrides epochs")
     learning_rate: float = Field(5e-5, gt=0, lt=1)
-    batch_size: int = Field(32, ge=1, description="rows a step on each device, before accumulation")
+    batch_size: int = Field(32, ge=1, description="rows per step on each device, before accumulation")
     gradient_accumulation: int = Field(1, ge=1)
     gradient_checkpointing: bool = False
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0, lt=1)
-    layerwise_lr_decay: float | None = Field(None, gt=0, le=1, description="rate factor a layer, from the head down")
+    layerwise_lr_decay: float | None = Field(
+        None, gt=0, le=1, description="factor of the learning rate per layer, from the head down"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where a measurement here, at the model's widths, finds it quicker"
+        "auto", description="auto: bf16 if a measurement on this machine, at the model's sizes, finds it faster"
     )
     class_weights: Literal["balanced", "effective-number"] | dict[str, Weight] | list[Weight] | None = Field(
         None,
-        description="of each class in the loss: balanced is n/(k·n_c), effective-number (1−β)/(1−β^n_c), "
-        "or weights by class name or number",
+        description="weight of each class in the loss: balanced is n/(k·n_c), effective-number is (1−β)/(1−β^n_c), or "
+        "give weights by class name or number",
     )
     effective_beta: float = Field(
-        0.999, gt=0, lt=1, description="β of effective-number; nearer to 1 weighs rare classes more"
+        0.999, gt=0, lt=1, description="β of effective-number; closer to 1 gives rare classes more weight"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that is spread over all classes")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of each label that is spread evenly over all classes"
+    )
     sampling: Sampling | None = Field(
         None, description="how rows of several datasets are drawn, see [training.sampling](#trainingsampling)"
     )
     early_stopping: EarlyStopping | None = None
     keep_best: bool = Field(
         False,
-        description="keep the checkpoint that is best on the selection split, by the first metric; "
-        "of summaries, by the loss",
+        description="keep the best checkpoint on the selection split, by the first metric (for summaries, by the loss)",
     )
     seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
 
@@ -570,8 +589,8 @@ class ExportSpec(Strict):
     options: dict[str, Any] = {}
     formats: Annotated[list[str], Field(min_length=1)] | None = Field(
         None,
-        description="with `format: auto`: what it measures; "
-        "default: every exporter that can be run here and takes the model",
+        description="with `format: auto`: the formats to try; default: every exporter that runs here and "
+        "takes the model",
     )
 
 
@@ -582,49 +601,47 @@ class Target(Strict):
     description: str = ""
     runtime: str | None = Field(
         None,
-        description="the one that the device has, where it has one alone; default: each export is measured in its own",
+        description="runtime of the device, if it has only one; default: each export is measured in its own runtime",
     )
     threads: int = Field(1, ge=1, le=256)
-    batch: int = Field(1, ge=1, le=1024, description="rows that are answered at once, as a server batches them")
+    batch: int = Field(1, ge=1, le=1024, description="rows that are answered at once, as a server does with a batch")
     order: Literal["data", "length"] = Field(
         "data",
-        description="how rows come into batches: as they stand in the data, or sorted by length, so that little is "
-        "padded",
+        description="order of the rows in batches: as in the data, or sorted by length, which needs little padding",
     )
     sequence: list[Annotated[int, Field(ge=4, le=8192)] | Literal["task"]] = Field(
         default=[128, "task"],
         min_length=1,
-        description="token lengths; 'task': the report split's own lengths, in a batch padded to its longest",
+        description="lengths in tokens; 'task' uses the lengths of the report split, in a batch padded to its longest",
     )
     queries: int = Field(
-        700, ge=64, le=1_000_000, description="per subject and sequence, each a batch; p90 needs 64, p99 needs 662"
+        700, ge=64, le=1_000_000, description="queries per model and length, each a batch; p90 needs 64, p99 needs 662"
     )
     max_seconds: float = Field(
         60.0,
         gt=0,
         le=86_400,
-        description="limit for each length, of search, warm-up and openings too; "
-        "a slow model or noisy machine leaves gates open",
+        description="time limit for each length, including warm-up and loading; a slow model or a noisy machine may "
+        "leave gates inconclusive",
     )
     instructions: list[str] = Field(
         default=[],
-        description="CPU flags that the device has, by Linux's names, a bar between alternatives; "
-        "a machine that lacks one decides no latency gate",
+        description="CPU flags of the device, by their Linux names, with a bar between alternatives; on a machine that "
+        "lacks one, latency gates are inconclusive",
     )
     without: list[str] = Field(
         default=[],
-        description="CPU flags that the device lacks: a machine that has one of them decides no latency gate",
+        description="CPU flags that the device lacks; on a machine that has one, latency gates are inconclusive",
     )
     device: str | None = Field(
         None,
         min_length=1,
-        description="the one processor that bounds in milliseconds are for: "
-        "part of its name, as `edgeopt doctor` shows it",
+        description="processor that bounds in milliseconds apply to: part of its name, as `edgeopt doctor` shows it",
     )
     memory_mb: float | None = Field(
         None,
         gt=0,
-        description="memory of the device, 10^6 bytes: every recipe with this target has a gate `memory.peak` of it",
+        description="memory of the device in 10^6 bytes; adds a gate on `memory.peak` to every recipe with this target",
     )
 
 
@@ -640,25 +657,30 @@ class GateSpec(Strict):
     """A bound on one measurement of the candidate, alone or against the baseline."""
 
     metric: GateMetric
-    max_drop: float | None = Field(None, ge=0, description="baseline minus candidate, absolute")
-    max_drop_relative: float | None = Field(None, ge=0, lt=1, description="the same, as a share of the baseline")
+    max_drop: float | None = Field(
+        None, ge=0, description="largest allowed loss: baseline minus candidate, as a fraction (one point is 0.01)"
+    )
+    max_drop_relative: float | None = Field(
+        None, ge=0, lt=1, description="largest allowed loss as a share of the baseline's metric"
+    )
     min: float | None = Field(None, description="the candidate's metric, or queries a second, by itself")
     max_mb: float | None = Field(None, gt=0, description="10^6 bytes")
     max_ms: float | None = Field(None, gt=0)
     min_speedup: float | None = Field(
-        None, gt=0, description="baseline's latency / candidate's, or its queries a second"
+        None, gt=0, description="baseline's latency divided by the candidate's, or its queries a second"
     )
     max_ratio: float | None = Field(None, gt=0, description="candidate / baseline")
-    confidence: float = Field(0.95, ge=0.5, lt=1, description="one-sided; .5 compares the point estimates")
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, description="confidence of the one-sided bound; 0.5 compares the measured values alone"
+    )
     target: str | None = Field(None, description="default: the first target")
-    sequence: int | Literal["task"] | None = Field(None, description="default: the target's first")
+    sequence: int | Literal["task"] | None = Field(None, description="default: the first of the target")
     slice: str | None = Field(
         None,
-        description="the bound is on the slice that drops most: "
-        "of all (`worst`), or of those by `label` (accuracy alone), by `length` or by a column "
-        "of task.slices; takes max_drop",
+        description="the bound must hold on the slice that drops most: among all slices (`worst`), or among those by "
+        "`label` (accuracy only), by `length`, or by a column of task.slices; needs max_drop",
     )
-    against: Literal["onnx", "torch"] = Field("onnx", description="which FP32 baseline a speed-up is against")
+    against: Literal["onnx", "torch"] = Field("onnx", description="FP32 baseline that a speed-up is measured against")
 
     @classmethod
     def unfit(cls, given: Mapping[str, object]) -> set[str]:
@@ -692,14 +714,16 @@ class GateSpec(Strict):
         if given[0] not in allowed:
             raise ValueError(f"{given[0]} does not fit {self.metric}, which takes one of {', '.join(allowed)}")
         if not self.timed and (self.sequence is not None or self.against == "torch"):
-            raise ValueError("'sequence' and 'against' belong to a gate on latency or throughput")
+            raise ValueError("'sequence' and 'against' only apply to gates on latency or throughput")
         if self.slice is not None and (self.metric in MEASURED or self.max_drop is None):
-            raise ValueError("'slice' belongs to a gate on a metric of the task, with max_drop")
+            raise ValueError("'slice' only applies to gates on a metric of the task, with max_drop")
         if why := _decided_already(self.metric, *self.bound):
             key, bound = self.bound
             raise Mended(why, as_share(key, bound) if key in ("max_drop", "min") and bound >= 1 else None)
         if self.slice == "label" and self.metric != "accuracy":
-            raise ValueError(f"'slice: label' takes accuracy: among rows of one label {self.metric} says nothing")
+            raise ValueError(
+                f"'slice: label' only works with accuracy, because {self.metric} means nothing among rows of one label"
+            )
         return self
 
 
@@ -760,13 +784,14 @@ class EmissionsSpec(Strict):
     """
 
     country: str | None = Field(
-        None, description="three letters of ISO 3166, whose mix of electricity counts; default: `EDGEOPT_COUNTRY`"
+        None, description="country whose electricity is used, as three letters of ISO 3166; default: `EDGEOPT_COUNTRY`"
     )
     seconds: float = Field(
         10.0,
         ge=1,
         le=3600,
-        description="how long each model answers queries; the shorter, the wider the bounds: publish 60 or more",
+        description="how long each model answers queries; shorter times give wider bounds, so publish results of 60 or "
+        "more",
     )
 
 
@@ -774,11 +799,14 @@ class Diagnostics(Strict):
     """What the report lists beside the figures. Changes no key and no model."""
 
     flips: int = Field(
-        10, ge=0, le=1000, description="answers that changed, at most, of each kind; of scores those that changed most"
+        10,
+        ge=0,
+        le=1000,
+        description="largest number of changed answers to list, per kind; for scores, those that changed most",
     )
     texts: bool = Field(
         True,
-        description="show their texts, 300 characters of each; false where the run folder goes where the data may not",
+        description="show 300 characters of each text; set false if the run folder goes where the data may not",
     )
 
 
@@ -796,14 +824,14 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class Insert(Strict):
     """A step that a variant brings."""
 
-    before: str | None = Field(None, description="id of the step that it goes before")
+    before: str | None = Field(None, description="id of the step to insert before")
     after: str | None = Field(None, description="or after")
     step: dict[str, Any] = Field(description="as an entry of `steps`")
 
     @model_validator(mode="after")
     def _one_place(self) -> Insert:
         if (self.before is None) == (self.after is None):
-            raise ValueError("give the step's place as 'before' or 'after' another one's id, not both and not neither")
+            raise ValueError("give exactly one of 'before' and 'after', the id of another step")
         return self
 
 
@@ -816,12 +844,14 @@ class Variant(Strict):
     """
 
     replace: dict[str, dict[str, Any]] = Field(
-        default={}, description="a step's id: the step in its place, which keeps the id unless it has one"
+        default={},
+        description="steps by the id of the step they replace; a replacement keeps that id unless it has its own",
     )
-    insert: list[Insert] = Field(default=[], description="steps that the others do not have")
-    remove: list[str] = Field(default=[], description="ids of steps that are not there")
+    insert: list[Insert] = Field(default=[], description="steps that only this variant has")
+    remove: list[str] = Field(default=[], description="ids of steps to remove")
     set: dict[str, Any] = Field(
-        default={}, description="values by key, a step by its id, as `--set` takes them: `{steps.prune.sparsity: 0.6}`"
+        default={},
+        description="values by key, as `--set` takes them, with a step by its id: `{steps.prune.sparsity: 0.6}`",
     )
 
 
@@ -836,12 +866,12 @@ class Matrix(Strict):
 
     axes: dict[str, dict[str, Variant | None] | list[Value]] = Field(
         min_length=1,
-        description="a name: its variants by name, see below; or a key as `--set` takes it: "
-        "the values that it has, as in `seed: [1, 2, 3]`",
+        description="either a name, with its variants by name (see below), or a key as `--set` takes it, with its "
+        "values, as in `seed: [1, 2, 3]`",
     )
     exclude: list[dict[str, Value]] = Field(
         default=[],
-        description="combinations that are left out: the variant of one axis or of several, as in `{prune: off}`",
+        description="combinations to leave out, by the variant of one or more axes, as in `{prune: off}`",
     )
 
 
@@ -862,14 +892,15 @@ class RecipeHead(Strict):
         None, description="`{}` or with keys: also measure energy, see [emissions](#emissions)"
     )
     diagnostics: Diagnostics = Field(
-        Diagnostics(), description="how many changed answers the report lists, see [diagnostics](#diagnostics)"
+        Diagnostics(), description="how many changed answers the report shows, see [diagnostics](#diagnostics)"
     )
     seed: Seed = 42
     seeds: list[Seed] | None = Field(
         None,
         min_length=2,
-        description="instead of `seed`: both chains are built and their metrics measured with each; "
-        "the first's model is exported, timed and gated",
+        description="instead of `seed`: both chains are built and measured once per seed; the model of the "
+        "first seed is "
+        "exported, timed and gated",
     )
     matrix: Matrix | None = Field(None, description="several recipes in one, see [matrix](#matrix)")
 

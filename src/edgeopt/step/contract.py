@@ -54,9 +54,9 @@ class Folded:
 _BRING = {
     Fact.TORCH: "no step can bring a torch module back from an ONNX graph",
     Fact.ONNX: "the lowering to ONNX is added by the planner",
-    Fact.TRAINED_HEAD: "put a step that trains before it: finetune or adapter.lora",
-    Fact.ADAPTER: "put an adapter step before it: adapter.lora",
-    Fact.GRAPH_ADAPTER: "put an adapter step before it: adapter.bottleneck",
+    Fact.TRAINED_HEAD: "put a step that trains, such as finetune or adapter.lora, before it",
+    Fact.ADAPTER: "put an adapter step, such as adapter.lora, before it",
+    Fact.GRAPH_ADAPTER: "put an adapter step, such as adapter.bottleneck, before it",
     Fact.NF4: "put adapter.qlora before it",
     Fact.SPARSE: "put prune.magnitude before it",
     Fact.UNEVEN: "put prune.fisher before it",
@@ -65,11 +65,12 @@ _BRING = {
 #: How to be rid of a fact that a step forbids.
 _SHED = {
     Fact.ADAPTER: "put a `merge` step between '{earlier}' and '{step}'",
-    Fact.GRAPH_ADAPTER: "move '{step}' above '{earlier}', whose adapter cannot be merged and goes into the graph",
+    Fact.GRAPH_ADAPTER: "move '{step}' above '{earlier}', whose adapter cannot be merged and is exported "
+    "inside the graph",
     Fact.NF4: "put a `merge` step between '{earlier}' and '{step}': it merges into float weights",
     Fact.SPARSE: "move '{step}' above '{earlier}': what it learns would fill the zeros when it is merged",
     Fact.INT8: "a graph is quantized once: remove '{step}' or '{earlier}'",
-    Fact.UNEVEN: "remove '{step}' or '{earlier}': it needs as many heads in every layer",
+    Fact.UNEVEN: "remove '{step}' or '{earlier}': prefix tuning needs the same number of heads in every layer",
     Fact.ONNX: "move '{step}' above '{earlier}'",
 }
 
@@ -138,7 +139,7 @@ def _too_late(step: Placed, fact: Fact, bringer: Placed, rest: Sequence[Placed])
     before = next(s for s in rest if not _is_implied(s))
     return Issue(
         "E202",
-        f"{_name(step)} needs {_a(fact)}, which '{bringer.id}' brings only later",
+        f"{_name(step)} needs {_a(fact)}, which '{bringer.id}' only provides later",
         step.place,
         f"move '{bringer.id}' above '{before.id}'",
         _rows((step, "requires", fact), (bringer, "adds", fact)),
@@ -150,7 +151,7 @@ def _missing(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
     if taker is None:
         return Issue(
             "E202",
-            f"{_name(step)} needs {_a(fact)}, and nothing before it brings one",
+            f"{_name(step)} needs {_a(fact)}, and no earlier step provides one",
             step.place,
             _BRING[fact],
             _rows((step, "requires", fact)),

@@ -43,9 +43,7 @@ _KEY = re.compile(r"[0-9a-f]{64}(\.[a-z0-9_]+)?")
 
 os.umask(_UMASK)
 FORMAT = 1
-_BROKEN = Reader(
-    "state", "E157", "`edgeopt cache gc` removes it, and the next run builds the step anew", not_finite=True
-)
+_BROKEN = Reader("state", "E157", "`edgeopt cache gc` removes it, and the next run rebuilds the step", not_finite=True)
 _MEMORY = Reader("memory of the store", "E157")
 
 

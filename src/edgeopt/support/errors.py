@@ -173,12 +173,12 @@ def unforeseen(error: BaseException) -> EdgeoptError:
             )
         )
     if not isinstance(error, Exception):
-        what = f"something that edgeopt called would have ended the process: {type(error).__name__}: {text}"
+        what = f"code that edgeopt called tried to end the process: {type(error).__name__}: {text}"
         return step_failed("E401", what, help="it is a plugin or a library; EDGEOPT_DEBUG=1 shows where")
     return StepError(
         Issue(
             "E900",
-            f"a defect of edgeopt: {type(error).__name__}: {text}",
+            f"a bug in edgeopt: {type(error).__name__}: {text}",
             help="report it with the output of the same command under EDGEOPT_DEBUG=1",
         )
     )

@@ -62,8 +62,8 @@ def writable(out: Path, ours: Sequence[str], but: Sequence[str] = ()) -> None:
         if not is_ours and any(name not in but and not is_nothing(name) for name in there):
             raise bad_input(
                 "E114",
-                f"--out {out} holds files that no run of edgeopt made",
-                help="give a new or empty folder, or that of an earlier run",
+                f"--out {out} has files that do not belong to a run of edgeopt",
+                help="give a new or empty folder, or the folder of an earlier run",
             )
         if not out.is_dir():
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -259,7 +259,7 @@ class _Aside:
         target = next(p for n in range(1, 1_000_000) if not os.path.lexists(p := self.out / f"changed-{n}" / name))
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(self.out / name, target)
-        log.info("%s is not as it was written: kept as %s", self.out / name, target)
+        log.info("%s was changed since it was written: kept as %s", self.out / name, target)
 
 
 def _names(folder: Path) -> list[str]:

@@ -137,7 +137,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._loaded(found[0], name)
 
     def _loaded(self, entry: EntryPoint, name: str) -> T:
-        help = f"mend or uninstall {_whose(entry)}, or use another {self.what}"
+        help = f"fix or uninstall {_whose(entry)}, or use another {self.what}"
         try:
             return self._checked(entry.load(), name)
         except KeyboardInterrupt:

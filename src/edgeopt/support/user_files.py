@@ -44,7 +44,7 @@ def check_output(flag: str, path: Path, kind: Kind) -> None:
         raise bad_input(
             "E156",
             f"{flag} {path} is there, and is no {kind.name} that edgeopt wrote",
-            help="give another name, or remove the file: what is not edgeopt's is never overwritten",
+            help="give another name, or remove the file: edgeopt only overwrites its own files",
         )
     _check_room(flag, path)
 
@@ -83,7 +83,7 @@ def _there(flag: str, path: Path) -> os.stat_result | None:
         what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}.get(stat.S_IFMT(found.st_mode), "a device or a pipe")
         raise bad_input(
             "E114",
-            f"{flag} {path} is {what}, and edgeopt writes into plain files alone",
+            f"{flag} {path} is {what}, but edgeopt only writes plain files",
             help="give the name of a file",
         )
     return found

@@ -35,7 +35,7 @@ def in_heads_order(
                 head,
                 "task.labels",
                 place,
-                "give task.labels in the head's order; or mend id2label in the model's config.json, if that is wrong",
+                "give task.labels in the head's order; or fix id2label in the model's config.json, if it is wrong",
             )
         return tuple(classes)
     if len({name.casefold() for name in head}) < len(head):
@@ -45,7 +45,7 @@ def in_heads_order(
             head,
             source,
             place,
-            "mend id2label in the model's config.json, or state task.labels in the order of the head's outputs",
+            "fix id2label in the model's config.json, or state task.labels in the order of the head's outputs",
         )
     if numbers:
         known = {*head} if unnamed else {str(i) for i in range(len(head))}

@@ -57,7 +57,7 @@ def text(value: object, column: str, place: Place) -> str:
             "E304",
             f"the text in column '{column}' is {what}",
             place=place,
-            help="give every row a text, or take the row out",
+            help="give every row a text, or remove the row",
         )
     if not value.isascii():
         whole(value, column, place)
@@ -192,7 +192,7 @@ class ClassNumbers:
         shown = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
         help = "the classes are those of the train split, or of task.labels"
         if stands and not self.by_number:
-            help = "which class a number stands for is not known: name them in that order in task.labels"
+            help = "it is not known which class each number means: list the classes in that order in task.labels"
         raise NoClass(Issue("E304", f"the label {short(word(label, place))} is not one of {shown}", place, help))
 
 

@@ -70,7 +70,7 @@ class MultipleChoice(Classification):
                 return known.index(name)
         raise bad_input(
             "E304",
-            f"the label {columns.short(label)} is none of the {len(choices)} choices",
+            f"the label {columns.short(label)} is not one of the {len(choices)} choices",
             place=place,
             help="give the right choice's letter, its number from 0, or its text",
         )
@@ -93,7 +93,7 @@ class MultipleChoice(Classification):
                     "E304",
                     f"the row has {len(texts) - 1} choices, and the first row of train {len(self.names)}",
                     place=place,
-                    help="give every row as many choices, or take the row out",
+                    help="give every row the same number of choices, or remove the row",
                 )
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:

@@ -28,21 +28,25 @@ class Student(Strict):
 
     layers: Literal["alternate"] | Numbers | None = Field(
         None,
-        description="numbers of the layers that stay, from 0; "
-        "alternate: every second, the last among them: 1, 3, 5, 7, 9 and 11 of twelve",
+        description="numbers of the layers to keep, from 0; alternate: every second layer including the "
+        "last, such as 1, "
+        "3, 5, 7, 9 and 11 of twelve",
     )
-    first: int | None = Field(None, ge=1, description="instead: so many layers from the start")
-    last: int | None = Field(None, ge=1, description="instead: so many layers at the end")
-    hidden: int | None = Field(None, ge=1, description="hidden dimensions that stay")
-    heads: int | None = Field(None, ge=1, description="attention heads that stay in each layer")
-    neurons: int | None = Field(None, ge=1, description="neurons of the feed-forward that stay in each layer")
+    first: int | None = Field(None, ge=1, description="or: number of layers to keep from the start")
+    last: int | None = Field(None, ge=1, description="or: number of layers to keep at the end")
+    hidden: int | None = Field(None, ge=1, description="hidden dimensions to keep")
+    heads: int | None = Field(None, ge=1, description="attention heads to keep in each layer")
+    neurons: int | None = Field(None, ge=1, description="feed-forward neurons to keep in each layer")
     keep: Literal["norm", "first"] = Field(
-        "norm", description="which of `hidden`, `heads` and `neurons`: those of the largest weights (L2), or the first"
+        "norm",
+        description="which `hidden`, `heads` and `neurons` to keep: those with the largest weights (L2), or the first",
     )
     model: str | None = Field(
         None,
         min_length=1,
-        description="instead of all: a checkpoint (a folder, or a hub id with its owner), which gets the task's head",
+        description="or, in place of all other keys: a checkpoint (a folder, or a hub id with its owner), "
+        "which gets the "
+        "task's head",
     )
 
     @model_validator(mode="after")
@@ -52,7 +56,9 @@ class Student(Strict):
         if isinstance(self.layers, list) and len(set(self.layers)) < len(self.layers):
             raise ValueError("a layer is named twice")
         if self.model is not None and (self.narrows or self.shortens):
-            raise ValueError("'model' is a student as it is: the other keys are of the model that the step is given")
+            raise ValueError(
+                "'model' is a complete student: leave out the other keys, which cut the student from the step's input"
+            )
         return self
 
     @property
@@ -82,9 +88,7 @@ class Student(Strict):
 class DistillParams(StepParams, Distillation, Training):
     """The student, and what it learns from."""
 
-    student: Student = Field(
-        Student(), description="see the table below; default: the model that the step is given, whole"
-    )
+    student: Student = Field(Student(), description="see the table below; default: the whole model that the step gets")
 
 
 class Distill(Transform[DistillParams]):
@@ -95,7 +99,7 @@ class Distill(Transform[DistillParams]):
     """
 
     name = "distill"
-    summary = "train the model, a part of it or another one towards a teacher"
+    summary = "train the model, a part of it or another model to match a teacher"
     Params = DistillParams
     contract = Contract(
         requires=facts(Fact.TORCH),

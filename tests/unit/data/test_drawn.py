@@ -143,10 +143,12 @@ def test_what_a_split_does_not_go_with(tmp_path: Path) -> None:
     for name in ("train", "validation"):
         write(tmp_path / "data" / f"{name}.jsonl", ROWS)
     files = {"train": "data/train.jsonl", "validation": "data/validation.jsonl"}
-    assert "'data_files' has a validation file" in refused({"dataset": {"data_files": files, **split}}, tmp_path)
-    assert "the dataset has a validation split" in refused({"dataset": {"path": "data", **split}}, tmp_path)
+    assert "'data_files' already has a validation file" in refused(
+        {"dataset": {"data_files": files, **split}}, tmp_path
+    )
+    assert "the dataset already has a validation split" in refused({"dataset": {"path": "data", **split}}, tmp_path)
     more = {"dataset": {"path": "data"}, "train_with": [{"dataset": {"path": "data", **split}}]}
-    assert "of this one train alone is read" in refused(more, tmp_path)
+    assert "all train rows of this one are used" in refused(more, tmp_path)
     for share in (0, 1, 500):
         assert "split.validation" in refused({"dataset": {"path": "data", "split": {"validation": share}}}, tmp_path)
 

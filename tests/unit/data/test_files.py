@@ -180,7 +180,7 @@ def test_a_list_of_objects(tmp_path: Path, name: str, content: str, lines: list[
     ("content", "line", "words"),
     [
         ('[\n{"a": 1},\n2]', 3, "is a int, not an object"),
-        ('[{"a": 1}\n{"a": 2}]', 2, "goes on without a comma"),
+        ('[{"a": 1}\n{"a": 2}]', 2, "continues without a comma"),
         ('[\n{"a": 1},\n{"a": 2}', 3, "does not end"),
         ('[\n{"a": 1},\n', 3, "not JSON"),
         ('[{"a": 1}]\n\n{"a": 1}', 3, "something follows the list"),
@@ -435,7 +435,7 @@ def write_json(folder: Path, name: str, labels: list[Any]) -> str:
 @pytest.mark.parametrize(
     ("train", "validation", "words"),
     [
-        (["no", "yes"], ["1"], "which class a number stands for is not known"),
+        (["no", "yes"], ["1"], "it is not known which class each number means"),
         (["01", "02"], ["1"], "is not one of 01, 02"),
         (["0.25", "0.5"], ["0.25"], "must be a class number or name"),
         ([0.25, 1], [1], "must be a class number or name"),
@@ -544,7 +544,7 @@ def write_texts(folder: Path, texts: dict[str, list[str]]) -> dict[str, str]:
 def test_rows_that_stand_in_train_are_counted(tmp_path: Path) -> None:
     loaded = load_data(task(write_texts(tmp_path, TEXTS)), tmp_path)
     assert (loaded.leaked, len(loaded.report)) == (3, 4)
-    assert "3 of the 4 validation rows stand in train too" in loaded.summary()
+    assert "3 of the 4 validation rows are also in train" in loaded.summary()
     assert load_data(task(write_texts(tmp_path, {"train": ["a", "b"], "validation": ["c"]})), tmp_path).remarks() == []
 
 
@@ -556,11 +556,11 @@ def test_rows_that_stand_in_train_are_left_out_or_refused(tmp_path: Path) -> Non
     assert reported.fingerprint == loaded.report.fingerprint
     for load in (lambda spec: load_data(spec, tmp_path), lambda spec: load_reported(spec, tmp_path, ("0", "1"))):
         with pytest.raises(
-            InputError, match="3 of 4 rows of the validation split stand in train, row 1 the first: a good film"
+            InputError, match="3 of 4 rows of the validation split are also in train, row 1 the first: a good film"
         ):
             load(task(files, leaks="refuse"))
     same = write_texts(tmp_path, {"train": ["a", "b"], "validation": ["b", "a"]})
-    with pytest.raises(InputError, match="all 2 rows of the validation split stand in train"):
+    with pytest.raises(InputError, match="all 2 rows of the validation split are also in train"):
         load_data(task(same, leaks="drop"), tmp_path)
 
 
@@ -570,7 +570,7 @@ def test_copies_are_counted_and_many_stand_beside_the_verdict(tmp_path: Path) ->
     assert loaded.report.copied == 2  # labels are in turn: 0, 1, 0, 1, 0, 1
     assert "2 of the 6 validation rows are copies of others" in loaded.summary()
     assert [w.partition(":")[0] for w in row_warnings("test", 100, 2, 6)] == [
-        "2 of the 100 test rows stand in train too",
+        "2 of the 100 test rows are also in train",
         "6 of the 100 test rows are copies of others",
     ]
     assert row_warnings("test", 100, 0, 5) == []
@@ -615,7 +615,7 @@ def test_labels_of_the_recipe_that_are_not_those_of_the_data(tmp_path: Path) -> 
         "E304",
         "r.yaml:4:3",
     ) and "label 'negative' is not one of pos, neg" in issue.message
-    assert "train.csv:3 and further rows" in issue.message
+    assert "train.csv:3 and other rows" in issue.message
     (tmp_path / "train.csv").write_text("text,label\na,pos\nb,neg\nc,negative\n")
     with pytest.raises(InputError) as caught:
         load_data(spec, tmp_path, lambda path: Place("r.yaml", 4, 3) if path == ("task", "labels") else None)

@@ -128,7 +128,7 @@ def test_a_gate_that_compares_a_model_with_itself_does_not_pass(verdict: Any, af
         confidence=0.95,
     )
     found = _of_itself(gate)
-    assert found.verdict == after and "0.8 → 0.8; the baseline is the candidate itself" in found.reason
+    assert found.verdict == after and "0.8 → 0.8; the baseline is the same model as the candidate" in found.reason
 
 
 def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path) -> None:

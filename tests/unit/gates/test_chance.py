@@ -190,7 +190,8 @@ def test_a_collapsed_baseline_passes_no_drop() -> None:
     assert decide(GateSpec(metric="accuracy", min=0.7), said).verdict == "pass"  # looks at the candidate alone
     (warning,) = warnings(said, ["accuracy"])
     assert warning.endswith(
-        "the candidate is compared with a model that has learned nothing that is seen here; train the baseline longer."
+        "the candidate is compared with a model that has learned nothing measurable on these rows; "
+        "train the baseline longer."
     )
 
 
@@ -310,8 +311,7 @@ def test_one_output_that_is_no_number_fails_every_gate_that_looks_at_it(wrong: f
         assert decide(GateSpec(metric="accuracy", max_drop=0.5, slice="worst"), said).verdict == "fail"
         (warning,) = warnings(said, ["accuracy"])  # a gate on size or latency stands beside it
         assert (
-            warning.startswith(f"2 of 1000 rows have an output of the {side}")
-            and "every gate that looks at them fails" in warning
+            warning.startswith(f"2 of 1000 rows have an output of the {side}") and "every gate on them fails" in warning
         )
 
 

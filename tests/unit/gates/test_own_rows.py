@@ -118,7 +118,7 @@ def test_rows_that_stand_in_train_are_said_of_a_model_alone(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     args = ("gate", tmp_path / "model", "--recipe", project / "recipe.yaml")
     done = edgeopt(*args, "--junit", tmp_path / "gates.xml", "--github")
-    said = "32 of the 32 validation rows stand in train too: a model may know their answers by heart."
+    said = "32 of the 32 validation rows are also in train: a model may have memorized their answers."
     assert done.code == 0 and f"\nwarning: {said}\npass" in done.out and f"::{said}" in done.err
     assert said in (tmp_path / "gates.xml").read_text() and said in (tmp_path / "summary.md").read_text()
     assert edgeopt(*args, "--set", "task.leaks=refuse").code == 2

@@ -159,10 +159,10 @@ def told(asked: Request, run: Any = None) -> tuple[int, list[str]]:
 def test_a_finished_models_rows_are_looked_for_in_the_recipes_train(tmp_path: Path) -> None:
     """Found from outside: `gate ARTIFACT` said nothing where every row stood in train."""
     write(tmp_path / "data", ROWS, train=[*ROWS[:2], ("t", 0, "x")])
-    beside = ["2 of the 3 validation rows stand in train too: a model may know their answers by heart."]
+    beside = ["2 of the 3 validation rows are also in train: a model may have memorized their answers."]
     loaded = load_data(spec(), tmp_path)
     assert told(asked(spec(), tmp_path)) == (2, beside) == (loaded.leaked, loaded.remarks())
-    dropped = "2 validation rows that stand in train were left out, as task.leaks asks."
+    dropped = "2 validation rows that are also in train were left out, as task.leaks asks."
     assert told(asked(spec(leaks="drop"), tmp_path)) == (0, [dropped])
     with pytest.raises(InputError, match="E328"):
         told(asked(spec(leaks="refuse"), tmp_path))

@@ -129,7 +129,7 @@ def test_a_deep_graph_and_what_is_no_graph(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(wrapped(7, graph))
     assert "nested" in refusal(tmp_path / "model.onnx")
     (tmp_path / "model.onnx").write_bytes(b"\x3a\xff\xff\xff\xff\x0f" + b"x" * 100)
-    assert "not a whole ONNX file" in refusal(tmp_path / "model.onnx")
+    assert "not a complete ONNX file" in refusal(tmp_path / "model.onnx")
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(InputError, match="E131"):
         check_declared(tmp_path / "model.onnx")

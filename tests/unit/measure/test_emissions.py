@@ -325,7 +325,7 @@ def test_every_rendering_has_it_and_none_without(tmp_path: Path) -> None:
         return [render_html(report), render_markdown(report), render_card(report, pair=True, quantized=True)]
 
     assert all(
-        "energy of 1,000 inferences, estimated" in page and "1.50 Wh" in page and "Estimated is as good" in page
+        "energy of 1,000 inferences, estimated" in page and "1.50 Wh" in page and "Estimates are only as good" in page
         for page in drawn(sample())
     )
     assert not any("CO2eq" in page for page in drawn(sample_report()))

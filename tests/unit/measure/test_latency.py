@@ -173,12 +173,12 @@ def test_one_opening_says_nothing_of_others() -> None:
     assert ratio_bounds(base, candidate, 50.0, 0.95, (400,))[1:] == (0.0, math.inf)
     near = decide(base, 0.97 * candidate, (400,), min_speedup=1.0)
     assert near.verdict == "inconclusive" and near.reason.endswith(
-        "the file was opened once, and another opening may be quicker or slower; raise max_seconds"
+        "the file was opened only once, and another time it may be faster or slower; raise max_seconds"
     )
     # of a run that does not say how it was opened
     assert decide(base, 0.97 * candidate, min_speedup=1.0).verdict == "pass"
     far = decide(base, candidate / 2, (400,), min_speedup=1.5)
-    assert far.verdict == "pass" and "the file was opened once" in far.reason
+    assert far.verdict == "pass" and "the file was opened only once" in far.reason
     assert decide(base, candidate * 2, (400,), max_ratio=1.2).verdict == "fail"
 
 
@@ -490,7 +490,7 @@ def test_notes_say_how_busy_and_what_drifted() -> None:
             measured("candidate", candidate * slope, waited_ms=0.0),
         ]
     )
-    assert "other programs had the processor for 6" in notes[0] and "in no latency" in notes[0]
+    assert "other programs had the processor for 6" in notes[0] and "do not include that time" in notes[0]
     assert "began anew 2 times" in notes[1]
     assert "latency of candidate changed by +2" in notes[2]
     assert "gates on it have wider bounds" in notes[3]

@@ -185,7 +185,7 @@ def test_a_messy_file_and_everything_that_is_said(tmp_path: Path) -> None:
             "E304",
             "for classes use --task text-classification",
         ),
-        (reviews(), ["--task", "multiple-choice"], "E106", "'choices' belongs to multiple-choice"),
+        (reviews(), ["--task", "multiple-choice"], "E106", "multiple-choice needs 'choices'"),
         (reviews(), ["--task", "regression"], "E100", "did you mean 'text-regression'?"),
         (reviews(), ["--target", "mob"], "E111", "did you mean 'mobile'?"),
         (reviews(), ["--max-drop", "5"], "E106", "max_drop: 0.05"),
@@ -248,7 +248,7 @@ def test_paths_are_relative_to_the_recipe_and_no_file_is_overwritten(tmp_path: P
     found = parse((tmp_path / "recipes/recipe.yaml").read_text(), tmp_path / "x").data
     assert found["task"]["dataset"]["data_files"] == {"train": "../r.csv"}
     again = init(tmp_path, "r.csv", "--out", "recipes/recipe.yaml")
-    assert (again.code, "[E114]: recipes/recipe.yaml is there already" in again.err) == (2, True)
+    assert (again.code, "[E114]: recipes/recipe.yaml already exists" in again.err) == (2, True)
     assert "[E114]: there is no folder nowhere" in init(tmp_path, "r.csv", "--out", "nowhere/a.yaml").err
 
 

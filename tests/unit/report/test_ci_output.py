@@ -141,7 +141,7 @@ def test_the_light_requirements_are_pyprojects_without_what_trains() -> None:
 
 def test_a_warning_beside_the_verdict_reaches_every_form() -> None:
     """Rows of the report split that stand in train: nobody who reads the CI server alone may miss it."""
-    said = "12 of 200 validation rows stand in train too"
+    said = "12 of 200 validation rows are also in train"
     suites = [Suite("x", [gate("pass")], warnings=(said,)), Suite("none", [], warnings=(said,))]
     assert [suite.findtext("system-out") for suite in etree.fromstring(junit(suites).encode())] == [
         f"WARNING: {said}"

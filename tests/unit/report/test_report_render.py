@@ -388,7 +388,7 @@ def test_rows_that_stand_in_train_are_said_wherever_the_verdict_is(capsys: pytes
     task = sample_report().task
     remark = "5 validation rows that stand in train"
     leaked = sample_report(task=task.model_copy(update={"leaked": 3, "remarks": [remark]}))
-    said = f"3 of the {task.rows:,} rows stand in train too."
+    said = f"3 of the {task.rows:,} rows are also in train."
     card = render_card(leaked, pair=False, quantized=True)
     assert said in render_markdown(leaked) and said in render_html(leaked) and said in card and remark in card
     show_summary(leaked)

@@ -107,7 +107,7 @@ def test_a_recipe_gates_it_on_a_target_with_a_batch(tmp_path: Path) -> None:
         ({"min": 0}, {}, "E100", "'min: 0' cannot fail: throughput.qps is more than 0"),
         ({"min": 500}, {"device": None}, "E111", "'min' needs a target that names its device"),
         ({"min_speedup": 2, "sequence": 64}, {}, "E111", "is not measured at sequence 64"),
-        ({"min_speedup": 2, "slice": "worst"}, {}, "E100", "'slice' belongs to a gate on a metric of the task"),
+        ({"min_speedup": 2, "slice": "worst"}, {}, "E100", "'slice' only applies to gates on a metric of the task"),
         ({"min_speedup": 2}, {"order": "sorted"}, "E100", "must be data or length"),
         ({"min_speedup": 2, "metric": "qps"}, {}, "E100", "did you mean 'throughput.qps'?"),
     ],

@@ -106,7 +106,7 @@ def test_the_worst_slice_decides_and_small_ones_are_named() -> None:
     alone = decided(
         "accuracy", *(x[:400] for x in columns), max_drop=0.05, slice="domain", groups={"domain": ["good"] * 400}
     )
-    assert (alone.verdict, alone.reason) == ("inconclusive", "the rows are one slice")
+    assert (alone.verdict, alone.reason) == ("inconclusive", "all rows are in one slice")
 
 
 def test_a_small_slice_does_not_pass_and_may_fail() -> None:

@@ -95,7 +95,7 @@ def test_pairs(first: str, second: str) -> None:
     if (first in (D, S, Q)) and second == M:
         expected = "E201+E202"  # neither a torch module nor an adapter is left
     if first in ("prune.fisher", "prune.cofi") and second == "adapter.prefix":
-        expected = "E203"  # it needs as many heads in every layer
+        expected = "E203"  # the same number of heads in every layer
     assert "+".join(sorted(codes(uses, FINE_TUNED))) == expected
 
 
@@ -200,7 +200,7 @@ def test_an_adapter_that_cannot_be_merged_says_so() -> None:
         "remove 'merge': the adapter of 'adapt' cannot be merged, and is exported inside the graph",
     )
     (issue,) = fold(BARE, [Step(G, "adapt", 3), Step(P, "prune", 4)]).issues
-    assert issue.help == "move 'prune' above 'adapt', whose adapter cannot be merged and goes into the graph"
+    assert issue.help == "move 'prune' above 'adapt', whose adapter cannot be merged and is exported inside the graph"
 
 
 def test_an_nf4_base_and_its_adapter_are_one_issue() -> None:

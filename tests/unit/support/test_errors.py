@@ -51,7 +51,7 @@ def test_no_command_ends_where_something_below_it_wants_that(
 
     monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: ends)
     done = command("doctor")
-    assert done.code == 3 and "error[E401]: something that edgeopt called would have ended the process" in done.err
+    assert done.code == 3 and "error[E401]: code that edgeopt called tried to end the process" in done.err
     assert type(raised).__name__ in done.err
 
 

@@ -235,7 +235,7 @@ def test_a_users_folder_that_begins_as_ours_do_stays(tmp_path: Path) -> None:
     for folder in (tmp_path / ".a.building-site.notes", tmp_path / "a" / ".edgeopt-building-notes"):
         folder.mkdir(parents=True)
         (folder / "mine").touch()
-    with pytest.raises(InputError, match="holds files that no run of edgeopt made"):
+    with pytest.raises(InputError, match="has files that do not belong to a run of edgeopt"):
         writable(tmp_path / "a", ("recipe.lock",))
     put(tmp_path / "a", "first")
     assert (tmp_path / ".a.building-site.notes" / "mine").exists()
@@ -323,8 +323,8 @@ def test_two_processes_take_turns_whatever_their_store(tmp_path: Path, there: bo
     ("make", "said"),
     [
         (lambda out: out.write_text("mine"), "is a file"),
-        (lambda out: (out.mkdir(), (out / "mine.txt").write_text("mine")), "no run of edgeopt made"),
-        (lambda out: (out.mkdir(), (out / "report.json").write_text("{}")), "no run of edgeopt made"),
+        (lambda out: (out.mkdir(), (out / "mine.txt").write_text("mine")), "do not belong to a run of edgeopt"),
+        (lambda out: (out.mkdir(), (out / "report.json").write_text("{}")), "do not belong to a run of edgeopt"),
     ],
 )
 def test_what_is_not_ours_is_refused_before_anything_is_computed(

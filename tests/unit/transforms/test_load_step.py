@@ -149,6 +149,6 @@ def test_an_adapter_in_the_hubs_cache_is_seen(
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "/elsewhere"}')
     asked: dict[str, Any] = {}
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda id, **more: asked.update(more) or str(folder))
-    with pytest.raises(InputError, match=r"E317(.|\n)*holds a model and an adapter \(LORA\)"):
+    with pytest.raises(InputError, match=r"E317(.|\n)*has both a model and an adapter \(LORA\)"):
         download(ModelSource("owner/name", None, None, False))
     assert "adapter_config.json" in asked["allow_patterns"]

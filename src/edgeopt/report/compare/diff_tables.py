@@ -112,7 +112,7 @@ def notes(found: Diff) -> list[str]:
             "the speed-up is over the baseline of the same run."
         )
     else:
-        out.append("The runs share no target and length, so that their latencies are not shown.")
+        out.append("The runs have no target and length in common, so their latencies are not shown.")
     return out
 
 

@@ -158,12 +158,13 @@ def notes(found: Comparison) -> list[str]:
     for front in pareto.fronts(found):
         names = ", ".join(row.name for row in front.best)
         out.append(
-            f"Pareto front of {front.metric} and {front.heading}: {names}. What is better than one of these in the "
-            "one is worse in the other."
+            f"Pareto front of {front.metric} and {front.heading}: {names}. A run that beats one of these in "
+            f"one of the two is worse in the other."
         )
     out += pareto.withheld(found)
     out.append(
-        "Where several steps train: seconds are added, of parameters and memory the largest counts, of files the last."
+        "If several steps train, seconds are added up. Parameters and memory are the largest of the steps, "
+        "and the file size is that of the last."
     )
     return out
 

@@ -64,13 +64,14 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         if policy and policy["held"] is None:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
             notes.append(
-                f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: of the "
-                f"remedies that cost no speed the one with the least KL was shipped ({policy['chosen']})."
+                f"{policy['queries']} selection rows cannot tell whether '{done.step.id}' is within {margin}: "
+                f"of the settings that cost no speed, the one with the smallest KL was shipped "
+                f"({policy['chosen']})."
             )
         if policy and policy["held"] is False:
             margin = ", ".join(f"{name} {value:g}" for name, value in policy["tolerance"].items() if name != "rows")
             notes.append(
-                f"No remedy of '{done.step.id}' came within {margin}; the nearest was shipped ({policy['chosen']}). "
+                f"No setting of '{done.step.id}' came within {margin}; the closest was shipped ({policy['chosen']}). "
                 "Train with quantization in the loop: quantize.qat."
             )
     return notes

@@ -40,7 +40,7 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
             else ""
         )
         notes.append(
-            f"Trained with {len(extra.rows)} rows of {extra.source} besides{left_out}. Nothing is measured on them."
+            f"Trained with {len(extra.rows)} rows of {extra.source} as well{left_out}. Nothing is measured on them."
         )
     notes += [
         note for done in executed.chains["candidate"] for note in _unlabelled_notes(done, executed.data.report.name)
@@ -51,7 +51,7 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
             "The recipe has no steps, so that candidate and baseline are the same model: no change says anything."
         )
     if not recipe.head.gates:
-        notes.append("The recipe has no gates: everything was measured and nothing was required.")
+        notes.append("The recipe has no gates: everything was measured, but nothing was required.")
     return notes
 
 
@@ -78,13 +78,13 @@ def _sparsity_notes(done: Done) -> list[str]:
         return []
     if not asked["reached"]:
         return [
-            f"'{done.step.id}' was asked for a sparsity of {asked['asked']:g} and reached {asked['got']:.3f}: no "
-            "threshold on its masks comes nearer."
+            f"'{done.step.id}' was asked for a sparsity of {asked['asked']:g} and reached {asked['got']:.3f}: "
+            f"no threshold on its masks comes closer."
         ]
     if abs(asked["learned"] - asked["asked"]) > TOLERANCE:
         return [
             f"The masks of '{done.step.id}' had come to a sparsity of {asked['learned']:.3f} when their training "
-            f"ended, and {asked['asked']:g} was cut all the same: more epochs may keep more of the metric."
+            f"ended, and {asked['asked']:g} was pruned anyway: more epochs may keep more of the metric."
         ]
     return []
 

@@ -24,17 +24,17 @@ class AdaLoraParams(TargetedParams):
     `tinit` and `tfinal` are shares of the optimizer steps, because their number follows from the rows.
     """
 
-    init_r: int = Field(12, ge=1, le=1024, description="rank of every matrix at the start")
-    target_r: int = Field(8, ge=1, le=1024, description="average rank at the end")
+    init_r: int = Field(12, ge=1, le=1024, description="initial rank of every matrix")
+    target_r: int = Field(8, ge=1, le=1024, description="average rank per matrix at the end")
     alpha: float = Field(32, gt=0, description="scale: alpha / init_r")
-    dropout: float = Field(0.0, ge=0, lt=1, description="on the adapter's input, while training")
-    tinit: float = Field(0.1, ge=0, lt=1, description="share of the steps before ranks are taken away")
-    tfinal: float = Field(0.3, ge=0, lt=1, description="share of the steps at the end in which the ranks stay")
-    delta_t: int = Field(1, ge=1, description="optimizer steps between two reallocations")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input during training")
+    tinit: float = Field(0.1, ge=0, lt=1, description="share of the steps before ranks are reduced")
+    tfinal: float = Field(0.3, ge=0, lt=1, description="share of the steps at the end in which ranks stay fixed")
+    delta_t: int = Field(1, ge=1, description="optimizer steps between two reallocations of ranks")
     beta1: float = Field(0.85, gt=0, lt=1, description="smoothing of a rank's importance")
     beta2: float = Field(0.85, gt=0, lt=1, description="smoothing of the importance's uncertainty")
     orth_reg_weight: float = Field(0.5, ge=0, description="how strongly the singular vectors are kept orthogonal")
-    learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate, reached after the warm-up")
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest learning rate, reached after the warm-up")
 
 
 class AdaLora(Adapter[AdaLoraParams]):
@@ -52,14 +52,14 @@ class AdaLora(Adapter[AdaLoraParams]):
                 (
                     ("target_r",),
                     f"target_r is {params.target_r}, more than init_r, {params.init_r}",
-                    "ranks are only taken away: lower target_r",
+                    "ranks are only ever reduced: lower target_r",
                 )
             )
         if params.tinit + params.tfinal >= 1:
             found.append(
                 (
                     ("tfinal",),
-                    "tinit and tfinal leave no step in which ranks are taken away",
+                    "tinit and tfinal leave no steps in which ranks are reduced",
                     "their sum must be less than 1",
                 )
             )
@@ -68,7 +68,7 @@ class AdaLora(Adapter[AdaLoraParams]):
                 found.append(
                     (
                         (key,),
-                        f"{key} would replace the loss that AdaLoRA adds its own term to",
+                        f"{key} would replace the loss, to which AdaLoRA adds a term of its own",
                         "take the key out, or use adapter.lora",
                     )
                 )

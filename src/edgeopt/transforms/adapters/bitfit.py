@@ -22,7 +22,10 @@ class BitFitParams(TrainedStepParams):
     """How biases and head are trained: BitFit has no keys but those of a training."""
 
     learning_rate: float = Field(
-        1e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; biases take larger ones than matrices"
+        1e-3,
+        gt=0,
+        lt=1,
+        description="highest learning rate, reached after the warm-up; biases need higher rates than matrices",
     )
 
 
@@ -33,7 +36,7 @@ class BitFit(Transform[BitFitParams]):
     """
 
     name = "adapter.bitfit"
-    summary = "train biases and head, every matrix frozen"
+    summary = "train biases and head, with all matrices frozen"
     Params = BitFitParams
     contract = Contract(
         requires=facts(Fact.TORCH),

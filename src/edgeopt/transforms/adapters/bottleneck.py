@@ -20,12 +20,14 @@ class BottleneckParams(TrainedStepParams):
 
     placement: Literal["houlsby", "pfeiffer"] = Field(
         "pfeiffer",
-        description="houlsby: behind the projections of attention and feed-forward; "
-        "pfeiffer: behind the feed-forward's alone",
+        description="houlsby: after the projections of attention and of feed-forward; pfeiffer: only after that of "
+        "feed-forward",
     )
-    reduction: int = Field(16, ge=1, le=1024, description="width of the layers divided by the width in between")
-    activation: Literal["relu", "gelu", "silu", "tanh"] = Field("gelu", description="between the two matrices")
-    learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest rate, reached after the warm-up")
+    reduction: int = Field(16, ge=1, le=1024, description="width of the layers divided by the width of the bottleneck")
+    activation: Literal["relu", "gelu", "silu", "tanh"] = Field(
+        "gelu", description="activation between the two matrices"
+    )
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="highest learning rate, reached after the warm-up")
 
 
 class BottleneckAdapter(Adapter[BottleneckParams]):

@@ -21,7 +21,10 @@ class Ia3Params(TrainedStepParams):
     """How the vectors are trained, and the head besides them; where they are is the paper's choice."""
 
     learning_rate: float = Field(
-        3e-3, gt=0, lt=1, description="highest rate, reached after the warm-up; vectors take larger ones than matrices"
+        3e-3,
+        gt=0,
+        lt=1,
+        description="highest learning rate, reached after the warm-up; vectors need higher rates than matrices",
     )
 
 

@@ -18,7 +18,7 @@ class LoraParams(TargetedParams):
     """LoRA's parameters, in peft's words; the head is trained besides the adapter."""
 
     r: int = Field(16, ge=1, le=1024, description="rank")
-    alpha: float = Field(32, gt=0, description="scale: alpha / r, with rsLoRA alpha / √r")
+    alpha: float = Field(32, gt=0, description="scale: alpha / r (with rsLoRA: alpha / √r)")
     dropout: float = Field(0.0, ge=0, lt=1)
     bias: Literal["none", "all", "lora_only"] = "none"
     use_rslora: bool = False

@@ -47,7 +47,9 @@ class TargetedParams(TrainedStepParams):
     """Parameters of a method that adapts linear layers of choice."""
 
     target_modules: Literal["attention", "all-linear"] | list[str] = Field(
-        "attention", description="attention: query, key and value; all-linear: every linear of the encoder; or names"
+        "attention",
+        description="attention: query, key and value; all-linear: every linear layer of the encoder; or a "
+        "list of names",
     )
 
 

@@ -34,15 +34,15 @@ class QloraParams(LoraParams):
     """LoRA's parameters, and those of the 4-bit base."""
 
     target_modules: Literal["attention", "all-linear"] | list[str] = Field(
-        "all-linear", description="attention: query, key and value; all-linear: every linear of the encoder; or names"
+        "all-linear",
+        description="attention: query, key and value; all-linear: every linear layer of the encoder; or a "
+        "list of names",
     )
-    double_quant: bool = Field(True, description="quantize the scales too: 0.127 instead of 0.5 bits a weight")
+    double_quant: bool = Field(True, description="also quantize the scales: 0.127 instead of 0.5 bits per weight")
     compute_dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="what the 4-bit weights are expanded to for a product"
+        "float32", description="type that the 4-bit weights are expanded to for computing"
     )
-    paged_optimizer: bool = Field(
-        False, description="AdamW whose state can be paged out to the host's memory; on CUDA only"
-    )
+    paged_optimizer: bool = Field(False, description="AdamW that can move its state to the host's memory; CUDA only")
 
 
 class Qlora(Adapter[QloraParams]):

@@ -31,9 +31,9 @@ class VirtualTokensParams(TrainedStepParams):
     """How many tokens are learned; the head is trained besides them."""
 
     virtual_tokens: int = Field(
-        20, ge=1, le=512, description="learned tokens before the text; they take positions of the model"
+        20, ge=1, le=512, description="number of learned tokens before the text; they use up positions of the model"
     )
-    learning_rate: float = Field(1e-2, gt=0, lt=1, description="highest rate, reached after the warm-up")
+    learning_rate: float = Field(1e-2, gt=0, lt=1, description="highest learning rate, reached after the warm-up")
 
 
 class _VirtualTokens(Adapter[VirtualTokensParams]):
@@ -44,11 +44,11 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
         kind = task_type(task.type)
         if not kind.one_output:  # where each token has an output, tokens that are not the text's have no place
             why = (
-                "two stacks of layers would need tokens"
+                "both of its stacks of layers would need tokens"
                 if kind.has_decoder
-                else "virtual tokens would take the outputs of the text's"
+                else "virtual tokens would take the place of the text's outputs"
             )
-            return [((), f"{self.name} has no place in {task.type}: {why}", "use adapter.lora or adapter.bottleneck")]
+            return [((), f"{self.name} does not work for {task.type}: {why}", "use adapter.lora or adapter.bottleneck")]
         return []
 
     def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
@@ -128,7 +128,7 @@ class Prefix(_VirtualTokens):
             return [
                 (
                     (),
-                    f"{self.name} has no place in {task.type}: its model hands no keys and values on to the encoder",
+                    f"{self.name} does not work for {task.type}: its model passes no keys and values to the encoder",
                     "use adapter.prompt",
                 )
             ]
@@ -140,7 +140,8 @@ class Prefix(_VirtualTokens):
             return [
                 (
                     ("use",),
-                    f"{self.name} does not work with {kind}, whose attention takes no keys and values from outside",
+                    f"{self.name} does not work with {kind}, because its attention takes no keys and values "
+                    f"from outside",
                     "use adapter.prompt",
                 )
             ]
@@ -155,7 +156,7 @@ class Prefix(_VirtualTokens):
         if any(layer.head_count != structure.dense.heads for layer in structure.layers):
             raise step_failed(
                 "E408",
-                f"{self.name} needs as many heads in every layer, and some are cut away",
+                f"{self.name} needs the same number of heads in every layer, but some were removed",
                 help="use adapter.prompt",
             )
         return PrefixTuningConfig(token_dim=model.config.hidden_size, **_shape(model, params), **for_task(model))

@@ -41,19 +41,20 @@ class CofiLosses(Strict):
 
     hidden: Share = Field(
         0.9,
-        description="of matched layers' hidden states, the sum of their mean squared distances; "
-        "0.9, 0.7 and 0.5 are the paper's",
+        description="sum of the mean squared distances between hidden states of matched layers; the paper "
+        "uses 0.9, 0.7 "
+        "and 0.5",
     )
     logits: Share = Field(
         0.1,
-        description="T²·KL of the logits, of a regression the squared distance of the scores; "
-        "0.1, 0.3 and 0.5 are the paper's",
+        description="T²·KL of the logits, or for a regression the squared distance of the scores; the paper uses 0.1, "
+        "0.3 and 0.5",
     )
 
     @model_validator(mode="after")
     def _something(self) -> CofiLosses:
         if not (self.hidden or self.logits):
-            raise ValueError("nothing is learned where both weights are 0")
+            raise ValueError("both weights are 0, so nothing is learned")
         return self
 
 
@@ -63,39 +64,45 @@ class CofiParams(StepParams, Taught, Training):
     teacher: Name | None = Field(
         None,
         description="`baseline`, the id of an earlier step, or a checkpoint with a trained head and the same "
-        "tokenizer; default: the model that the step is given, as it was",
+        "tokenizer; "
+        "default: the model that the step gets, before pruning",
     )
     losses: CofiLosses = Field(
-        CofiLosses(), description="see the table below; `recover` follows the logits alone, at the same temperature"
+        CofiLosses(), description="see the table below; `recover` only uses the logits, at the same temperature"
     )
     match: Literal["uniform", "dynamic"] | Numbers = Field(
         "dynamic",
-        description="layers of `losses.hidden`. dynamic: four of the teacher's, evenly spread, each with the one of "
-        "the student's that is nearest now and not closed, never back; uniform: every k-th layer of the deeper "
-        "model with one of the other; or for each of the student's layers the teacher's, numbered from 0",
+        description="layers compared by `losses.hidden`. dynamic: four evenly spread layers of the teacher, each with "
+        "the student's nearest layer that is not pruned, in order; uniform: every k-th layer of the deeper "
+        "model; or a list: for each layer of the student, the number of the teacher's layer, from 0",
     )
-    sparsity: float = Field(gt=0, lt=1, description="share of the weights in the dense model's layers that goes")
+    sparsity: float = Field(gt=0, lt=1, description="share of the weights in the dense model's layers to remove")
     epochs: float = Field(
         20.0,
         gt=0,
         description="passes over train; the paper takes 100 for small datasets such as MRPC, 20 for large ones",
     )
-    learning_rate: float = Field(2e-5, gt=0, lt=1, description="highest rate of the weights, reached after the warm-up")
+    learning_rate: float = Field(
+        2e-5, gt=0, lt=1, description="highest learning rate of the weights, reached after the warm-up"
+    )
     sparsity_warmup: float = Field(
         0.2,
         gt=0,
         le=1,
-        description="share of the training in which the sparsity that is asked of the masks rises to `sparsity`; "
-        "the paper: 0.1 to 0.2",
+        description="share of the training in which the target of the masks rises to `sparsity`; the paper uses 0.1 to "
+        "0.2",
     )
     mask_learning_rate: float = Field(
-        0.1, gt=0, lt=1, description="of the masks' log α, the same over the whole training; log α has a range of 9.2"
+        0.1,
+        gt=0,
+        lt=1,
+        description="learning rate of the masks' log α, constant over the training; log α has a range of 9.2",
     )
     multiple: Multiple = Field("auto", description=DESCRIPTION.format(", and the hidden dimensions,"))
     recover: Training | None = Field(
         Training(epochs=20.0, learning_rate=2e-5),
-        description="fine-tune what is left with the teacher's logits; null: not at all. "
-        "Its own keys have the defaults of [training](#training)",
+        description="fine-tune the pruned model with the teacher's logits; null skips this. Its keys have the defaults "
+        "of [training](#training)",
     )
 
     @model_validator(mode="after")
@@ -115,7 +122,7 @@ class CofiPrune(Transform[CofiParams]):
 
     name = "prune.cofi"
     version = 2
-    summary = "learn which dimensions, heads, neurons and blocks to cut, to a sparsity"
+    summary = "learn which dimensions, heads, neurons and blocks to remove, up to a sparsity"
     Params = CofiParams
     contract = Contract(
         requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
@@ -136,7 +143,7 @@ class CofiPrune(Transform[CofiParams]):
             found += [
                 (
                     _at(field, key),
-                    f"'{key}' is of labels, and only the teacher's logits are learned from",
+                    f"'{key}' needs labels, but this step only learns from the teacher's logits",
                     "take the key out",
                 )
                 for key in given
@@ -148,7 +155,7 @@ class CofiPrune(Transform[CofiParams]):
                     (
                         (key,),
                         f"'{key}' would end before the sparsity is reached",
-                        "give it to 'recover', or take it out",
+                        "move it to 'recover', or remove it",
                     )
                 )
         return found
@@ -169,7 +176,7 @@ class CofiPrune(Transform[CofiParams]):
         if not _asked_alike(teaches, state):
             raise bad_input(
                 "E208",
-                "the teacher reads token types and the model does not, or the other way round",
+                "only one of teacher and model reads token types",
                 help="give a teacher of the same family, or leave 'teacher' out",
             )
 

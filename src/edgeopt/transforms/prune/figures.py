@@ -26,7 +26,7 @@ def of_one_stack(name: str, task: TaskSpec) -> Found:
     return [
         (
             (),
-            f"{name} cuts an encoder, and the model of {task.type} has a decoder too",
+            f"{name} only prunes encoders, but the model of {task.type} also has a decoder",
             "use prune.magnitude with granularity: unstructured",
         )
     ]

@@ -40,28 +40,31 @@ class FisherParams(StepParams):
     """How much is left, as exactly one of `macs`, `sparsity` and `latency`, and what it is judged by."""
 
     macs: float | None = Field(
-        None, gt=0, lt=1, description="share of the layers' multiply-accumulates that is left, for a text of 128 tokens"
+        None, gt=0, lt=1, description="share of the layers' multiply-accumulates to keep, for a text of 128 tokens"
     )
     sparsity: float | None = Field(
-        None, gt=0, lt=1, description="or the share of the weights in the layers' matrices that goes"
+        None, gt=0, lt=1, description="or: share of the weights in the layers' matrices to remove"
     )
     latency: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="or the share of the layers' time on `target` that is left, by a table measured there",
+        description="or: share of the layers' time on `target` to keep, by a table measured on this machine",
     )
     target: str | Target | None = Field(
         None,
-        description="with `latency`: name of a device profile, or a profile, see [targets](#targets); "
-        "default: cpu-1-thread",
+        description="with `latency`: a device profile or its name, see [targets](#targets); default: cpu-1-thread",
     )
     samples: int = Field(
-        2048, ge=1, description="rows of train that the importance of heads and neurons is estimated from"
+        2048, ge=1, description="number of train rows from which the importance of heads and neurons is estimated"
     )
     multiple: Multiple = Field("auto", description=DESCRIPTION.format(""))
-    rescale: bool = Field(True, description="scale what is left so that each layer's output is nearest the dense one's")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the gradients; auto: as in training")
+    rescale: bool = Field(
+        True, description="rescale the remaining parts so that each layer's output is closest to the dense layer's"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="precision of the gradients; auto: as in training"
+    )
 
     @property
     def kind(self) -> Literal["macs", "sparsity", "latency"]:
@@ -77,7 +80,7 @@ class FisherParams(StepParams):
     def _one_budget(self) -> FisherParams:
         given = [key for key in ("macs", "sparsity", "latency") if getattr(self, key) is not None]
         if len(given) != 1:
-            help = f"keep one of {', '.join(given)}" if given else "say how much is left, such as `macs: 0.5`"
+            help = f"keep one of {', '.join(given)}" if given else "say how much to keep, such as `macs: 0.5`"
             raise Mended("give exactly one of 'macs', 'sparsity' and 'latency'", help)
         if self.target is not None and self.latency is None:
             raise ValueError("'target' belongs to 'latency'")
@@ -93,7 +96,7 @@ class FisherPrune(Transform[FisherParams]):
 
     name = "prune.fisher"
     version = 2
-    summary = "cut heads and neurons to a budget, by Fisher information"
+    summary = "remove heads and neurons to meet a budget, by Fisher information"
     Params = FisherParams
     contract = Contract(
         requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),

@@ -22,12 +22,14 @@ class LayersParams(StepParams):
     """Which layers stay: either list, numbered from 0 as the step gets the model. The others keep their weights."""
 
     drop: Numbers | None = Field(None, description="layers that go")
-    keep: Numbers | None = Field(None, description="layers that stay; their order is the model's")
+    keep: Numbers | None = Field(
+        None, description="numbers of the layers to keep, from 0; they stay in the model's order"
+    )
 
     @model_validator(mode="after")
     def _one_list(self) -> LayersParams:
         if (self.drop is None) == (self.keep is None):
-            raise ValueError("give either 'drop' or 'keep', a list of layer numbers")
+            raise ValueError("give exactly one of 'drop' and 'keep', a list of layer numbers")
         given = self.drop or self.keep or []
         if len(set(given)) < len(given):
             raise ValueError("a layer is named twice")
@@ -95,7 +97,7 @@ def problems(params: LayersParams, count: int) -> Found:
         ]
     left = sum(stays(params, n) for n in range(count))
     if left == 0:
-        return [((key,), "every layer is dropped", "leave one at least")]
+        return [((key,), "every layer is dropped", "keep at least one")]
     if left == count:
-        return [((key,), "every layer is kept: the step would change nothing", "leave out the layers that go")]
+        return [((key,), "every layer is kept: the step would change nothing", "leave out the layers to remove")]
     return []

@@ -24,28 +24,32 @@ if TYPE_CHECKING:
 class MagnitudeParams(StepParams):
     """What is set to zero: `amount` of the weights of the encoder's linear layers."""
 
-    amount: float = Field(gt=0, lt=1, description="share of the weights (or of the rows or columns) that become zero")
+    amount: float = Field(gt=0, lt=1, description="share of the weights (or of the rows or columns) to set to zero")
     granularity: Literal["unstructured", "row", "column"] = Field(
         "unstructured",
-        description="single weights; or whole rows (outputs) or columns (inputs) of the matrices, "
-        "cut away where nothing else reads them",
+        description="single weights, or whole rows (outputs) or columns (inputs) of the matrices; these are removed if "
+        "nothing else reads them",
     )
     criterion: Literal["l1", "l2", "random"] = Field(
-        "l1", description="the smallest go first: by absolute value, by the norm of a row or column, or by lot"
+        "l1",
+        description="what is pruned first: the smallest by absolute value or by the norm of a row or column, "
+        "or a random "
+        "choice",
     )
     scope: Literal["layer", "global"] = Field(
         "global",
-        description="compare within each matrix, or across the model (rows and columns by the mean of their weights)",
+        description="compare within each matrix, or across the whole model (rows and columns by the mean of their "
+        "weights)",
     )
     steps: int = Field(
-        1, ge=1, le=100, description="prune in so many steps, most of it early, each followed by `recover`"
+        1, ge=1, le=100, description="number of pruning steps, most pruning early, each followed by `recover`"
     )
-    recover: TrainParams | None = Field(None, description="fine-tune afterwards, the zeros kept")
+    recover: TrainParams | None = Field(None, description="fine-tune afterwards, keeping the zeros")
 
     @model_validator(mode="after")
     def _steps_recover(self) -> MagnitudeParams:
         if self.steps > 1 and self.recover is None:
-            raise ValueError("'steps' without 'recover' would come to the same as one step: give 'recover'")
+            raise ValueError("'steps' without 'recover' gives the same result as one step: add 'recover'")
         return self
 
 

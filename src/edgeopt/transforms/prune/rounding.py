@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Multiple = Literal["auto", 1, 8, 16, 32]
-DESCRIPTION = "the neurons that a layer keeps{} are a multiple of it; auto: 16, and less in a layer of fewer than 256"
+DESCRIPTION = "the number of neurons{} in a layer is a multiple of this; auto: 16, or less below 256 neurons"
 #: What auto is. ONNX Runtime on x86 with AVX-512 takes 3 to 5 % longer at sizes just above a multiple of 16 than
 #: between them, FP32 and int8, up to 3 % at other multiples of 8, and no more at 16 than at 32
 #: (benchmarks/kernel_sizes.py).

@@ -32,14 +32,15 @@ class Calibration(Strict):
     samples: int = Field(256, ge=1, description="rows")
     method: Method = Field(
         "minmax",
-        description="minmax: the widest range seen; moving-average: the mean of the rows' ranges; percentile, entropy "
-        "and mse cut off what is rare, which may be outlying channels that matter",
+        description="how ranges are chosen. minmax: the widest range seen; moving-average: the mean of the "
+        "rows' ranges; "
+        "percentile, entropy and mse cut off rare values, which may be outliers that matter",
     )
     percentile: float | None = Field(
         None,
         gt=50,
         le=100,
-        description="with `method: percentile`: share of the values inside, in percent; default 99.999",
+        description="with `method: percentile`: percentage of the values inside the range; default: 99.999",
     )
 
     @model_validator(mode="after")

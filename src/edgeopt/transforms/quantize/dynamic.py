@@ -29,7 +29,8 @@ class DynamicParams(StepParams):
     word_table: WordTable = Field("int8", description=WORD_TABLE)
     per_channel: bool = True
     reduce_range: bool = Field(
-        False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8"
+        False,
+        description="use 7 bits for weights, for x86 processors without VNNI, where sums of 8-bit products overflow",
     )
 
 

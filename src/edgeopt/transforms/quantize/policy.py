@@ -30,15 +30,14 @@ CONFIDENCE = 1 - 0.05 / 9
 class Tolerance(Strict):
     """How near is near enough, on the rows that checkpoints are selected by: exactly one of the three."""
 
-    max_drop: float | None = Field(None, ge=0, lt=1, description="of the task's first metric")
+    max_drop: float | None = Field(None, ge=0, lt=1, description="largest drop of the task's first metric")
     kl: float | None = Field(
         None,
         gt=0,
-        description="mean KL divergence of the logits from the float ones, in nats; "
-        "of scores their squared error ratio",
+        description="largest mean KL divergence from the float logits, in nats; for scores, the squared error ratio",
     )
-    agreement: float | None = Field(None, gt=0, le=1, description="share of predictions that stay the same")
-    rows: int = Field(2048, ge=1, description="at most so many rows are looked at")
+    agreement: float | None = Field(None, gt=0, le=1, description="smallest share of predictions that stay the same")
+    rows: int = Field(2048, ge=1, description="largest number of rows to compare")
 
     @model_validator(mode="after")
     def _one_margin(self) -> Tolerance:

@@ -38,28 +38,36 @@ TOLERANCE = 0.1
 class QatParams(TrainedStepParams):
     """What is quantized, and how the ranges of activations are found."""
 
-    scope: Block = Field("all", description="all: embeddings and head too; mlp or attention: those alone")
+    scope: Block = Field(
+        "all", description="all: the whole model with embeddings and head; mlp or attention: only those blocks"
+    )
     ranges: Literal["moving-average", "learned"] = Field(
         "moving-average",
-        description="of activations; learned: from the ranges first seen on, by gradient (LSQ: Esser et al. 2020)",
+        description="ranges of activations; learned: start with the observed ranges and train them by gradient (LSQ: "
+        "Esser et al. 2020)",
     )
     range_learning_rate: float = Field(
         1e-3,
         gt=0,
         lt=1,
-        description="highest rate of learned ranges: of the share of a range that an optimizer step moves it",
+        description="highest learning rate of learned ranges, as the share of its size that a range moves "
+        "per optimizer "
+        "step",
     )
     averaging: float = Field(
         0.05,
         gt=0,
         le=1,
-        description="how far an optimizer step moves a range towards the smallest and largest value it saw",
+        description="how far a range moves per optimizer step towards the smallest and largest value it saw",
     )
     observe: float = Field(
-        0.1, ge=0, lt=1, description="share of the training in which ranges are observed before anything is quantized"
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of the training in which ranges are only observed, before quantization starts",
     )
     freeze_after: float = Field(
-        0.8, gt=0, le=1, description="share of the training after which ranges stay as they are"
+        0.8, gt=0, le=1, description="share of the training after which ranges no longer change"
     )
 
 
@@ -90,7 +98,7 @@ class Qat(Transform[QatParams]):
             found.append(
                 (
                     (),
-                    f"{self.name} trains an encoder, and the model of {task.type} has a decoder too",
+                    f"{self.name} only trains encoders, but the model of {task.type} also has a decoder",
                     "use quantize.static or quantize.dynamic",
                 )
             )
@@ -100,7 +108,7 @@ class Qat(Transform[QatParams]):
                     ("freeze_after",),
                     f"ranges are observed for {params.observe:g} of the training, "
                     f"and kept after {params.freeze_after:g}",
-                    "let 'freeze_after' be more than 'observe'",
+                    "make 'freeze_after' larger than 'observe'",
                 )
             )
         return found

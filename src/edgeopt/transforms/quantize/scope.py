@@ -26,7 +26,7 @@ class Patterns(Strict):
     A pattern matches whole parts of a name between slashes, and `*` any letters within one.
     """
 
-    include: list[Pattern] = Field(default=[], description="these alone; default: all")
+    include: list[Pattern] = Field(default=[], description="quantize only these; default: all")
     exclude: list[Pattern] = Field(default=[], description="these not")
 
     @model_validator(mode="after")
@@ -41,10 +41,10 @@ Scope = Block | Patterns
 #: How the word table is stored.
 WordTable = Literal["int8", "int4"]
 WORD_TABLE = (
-    "of the word table, where the scope has it; int4: blocks of 32 with a scale each, half the bytes; "
-    "onnxruntime alone reads it"
+    "format of the word table, if the scope includes it; int4: blocks of 32 with one scale each, half the "
+    "bytes, only read by onnxruntime"
 )
-SCOPE = "all: embeddings and head too; mlp or attention: those blocks alone; or patterns, see the table below"
+SCOPE = "all: embeddings and head, too; mlp or attention: only those blocks; or patterns, see the table below"
 
 
 def in_block(name: str, block: Block) -> bool:

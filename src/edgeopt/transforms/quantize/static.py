@@ -42,30 +42,37 @@ class StaticParams(StepParams):
 
     calibration: Calibration = Calibration()
     activations: Literal["asymmetric", "symmetric"] = Field(
-        "asymmetric", description="whether zero may lie anywhere in the 8 bits, or in their middle"
+        "asymmetric", description="zero point anywhere in the 8 bits (asymmetric) or in the middle (symmetric)"
     )
     activations_16bit: list[Pattern] = Field(
         default=[],
-        description="patterns of activations that get 16 bits: exact, and slow where there is no such kernel",
+        description="patterns of activations that get 16 bits: more exact, but slow without a kernel for it",
     )
     reduce_range: bool = Field(
-        False, description="weights in 7 bits, for x86 processors without VNNI, whose sums overflow with 8"
+        False,
+        description="use 7 bits for weights, for x86 processors without VNNI, where sums of 8-bit products overflow",
     )
     scope: Scope = Field("all", description=SCOPE)
     word_table: WordTable = Field("int8", description=WORD_TABLE)
     smoothquant: SmoothQuant | None = Field(
-        None, description="move outlying channels of activations into the weights, see the table below"
+        None, description="move outliers of activations into the weights, see the table below"
     )
-    bias_correction: bool = Field(False, description="take what rounding the weights shifts on average off the biases")
+    bias_correction: bool = Field(
+        False, description="correct the biases for the average shift that rounding the weights causes"
+    )
     exclude_worst: int | None = Field(
-        None, ge=1, description="so many nodes stay in float: those that alone in int8 change the logits most (KL)"
+        None,
+        ge=1,
+        description="number of nodes that stay in float: those whose int8 version changes the logits most (KL)",
     )
-    exclude_above: float | None = Field(None, gt=0, description="instead: the nodes whose KL is above this, in nats")
+    exclude_above: float | None = Field(
+        None, gt=0, description="or: keep nodes in float whose KL is above this, in nats"
+    )
     policy: Literal["fixed", "auto"] = Field(
         "fixed",
-        description="auto: try remedies, cheapest first, until `tolerance` is sure to hold on rows that every training "
-        "leaves out; where these cannot tell, the nearest of those that cost no speed; "
-        "suggests QAT where all are sure to miss it",
+        description="auto: try settings, cheapest first, until `tolerance` certainly holds on rows that no training "
+        "uses; if these rows cannot tell, take the closest setting that costs no speed; suggests QAT if all "
+        "settings miss `tolerance`",
     )
     tolerance: policies.Tolerance | None = Field(None, description="with `policy: auto`; default: max_drop 0.005")
 
