@@ -23,6 +23,7 @@ from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter
 
 from edgeopt.export.exporter import Runnable
 from edgeopt.export.session import Options
+from edgeopt.measure.graph import mixes_batches
 from edgeopt.measure.profile import unfit
 from edgeopt.measure.twin import TWIN, Twin
 from edgeopt.results.model import Number, Starts, SubjectName
@@ -90,8 +91,8 @@ class Measured:
     sittings: Parts = ()
     #: Whether it was measured at another time than the others, so that its rounds are no pairs with theirs.
     apart: bool = False
-    #: Why this machine cannot stand for the target; for bounds in milliseconds: the target's device, and the processor
-    #: measured on.
+    #: Why this machine cannot stand for the target, or these times not for the model whose metrics were measured; for
+    #: bounds in milliseconds: the target's device, and the processor measured on.
     unfit: tuple[str, ...] = ()
     named: str | None = None
     processor: str = ""
@@ -168,7 +169,25 @@ def measure(
         "named": target.device,
         "processor": host.cpu_name(),
     }
-    return [Measured(**{**r, "samples": np.array(r["samples"])}, **about, unfit=tuple(unfit(target))) for r in results]
+    lacks = unfit(target)
+    return [
+        Measured(
+            **{**r, "samples": np.array(r["samples"])},
+            **about,
+            unfit=(*lacks, *_mixed(graphs.get(r["subject"]), target)),
+        )
+        for r in results
+    ]
+
+
+def _mixed(file: Runnable | None, target: Target) -> list[str]:
+    """Why a file's times say nothing of the model whose metrics were measured; empty where they do."""
+    if target.batch == 1 or file is None or not file.path.is_file() or not mixes_batches(file.path):
+        return []
+    return [
+        f"dynamic quantization scales by all that is in a batch: in batches of {target.batch} the model gives other "
+        "answers than those that its metrics were measured on; take quantize.static, or a target with batch: 1"
+    ]
 
 
 def sittings(

@@ -19,9 +19,10 @@ from helpers import tiny_recipe
 from onnx import TensorProto, helper, numpy_helper
 from report_sample import TARGET, sample_report
 
+from edgeopt.export.exporter import Runnable
 from edgeopt.gates import timed as latency_gates
 from edgeopt.gates.notes import latency_notes
-from edgeopt.measure import arithmetic, clock, rounds
+from edgeopt.measure import arithmetic, clock, latency, rounds
 from edgeopt.measure.latency import Measured, unpaired
 from edgeopt.measure.latency_worker import feeds_of
 from edgeopt.measure.profile import elsewhere, unfit
@@ -479,6 +480,22 @@ def test_a_machine_that_is_not_like_the_target_decides_nothing() -> None:
     assert latency_notes([measured("baseline", np.ones(64), unfit=("it lacks it",))]) == [
         "Target here decides no latency gate here: it lacks it."
     ]
+
+
+def test_batches_of_a_graph_that_mixes_them_decide_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers in a batch are others than those whose metrics the gates look at; alone, they are the same."""
+    (tmp_path / "fp32.onnx").write_bytes(b"graph")
+    (tmp_path / "int8.onnx").write_bytes(b"a DynamicQuantizeLinear of a graph")
+    graphs = {"baseline": Runnable(tmp_path / "fp32.onnx"), "candidate": Runnable(tmp_path / "int8.onnx")}
+    common = {"runtime": "onnxruntime", "device": "cpu", "sequence": 8, "session": {}, "samples": [1.0] * 64}
+    monkeypatch.setattr(latency, "run_worker", lambda *_: [{"subject": s, **common} for s in graphs])
+    for batch, wanted in ((1, "pass"), (4, "inconclusive")):
+        found = latency.measure(Target(name="here", batch=batch, sequence=[8]), graphs, None, [])
+        assert not found[0].unfit and bool(found[1].unfit) == (batch > 1)
+        for metric in ("latency.p50", "throughput.qps"):
+            decided = latency_gates.timed(GateSpec(metric=metric, min_speedup=0.5, target="here", sequence=8), found)
+            assert decided.verdict == wanted
+            assert ("in batches of 4 the model gives other answers" in decided.reason) == (batch > 1)
 
 
 def test_notes_say_how_busy_and_what_drifted() -> None:
