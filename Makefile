@@ -7,7 +7,7 @@ DEMO := build/quickstart
 # one place for pip's flags: no prompts, no nagging about pip itself
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: setup demo test test-slow test-browser test-interop test-runtimes check docs bench dist clean
+.PHONY: setup demo test test-slow test-browser test-interop test-runtimes test-lowest test-newest check docs bench dist clean
 
 setup: $(STAMP)
 
@@ -51,6 +51,16 @@ test-runtimes:
 	@build/runtimes/bin/python -m pip install --quiet -c constraints-runtimes.txt litert-torch ai-edge-litert ai-edge-quantizer
 	@build/runtimes/bin/python -m pip install --quiet -c constraints-runtimes.txt -e '.[dev,executorch]'
 	@build/runtimes/bin/python -m pytest -m runtimes
+
+# the tests with the lowest versions that pyproject.toml admits, and with the newest of the index, each in an environment
+# of its own (2 GB, or 6 where the index's torch brings CUDA). TESTS=tests/contract runs some of them
+test-lowest: WITH := -c build/lowest.txt
+test-newest: WITH := --upgrade --upgrade-strategy eager
+test-lowest test-newest: test-%:
+	@test -x build/$*/bin/python || $(PYTHON) -m venv build/$*
+	@$(PYTHON) scripts/lowest_constraints.py > build/lowest.txt
+	@build/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet $(WITH) -e '.[dev]'
+	@build/$*/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,8 +232,7 @@ def _arguments(
         per_device_eval_batch_size=params.batch_size if task.selects_by_loss else max(32, params.batch_size),
         prediction_loss_only=task.selects_by_loss,
         gradient_accumulation_steps=params.gradient_accumulation,
-        activation_checkpointing=params.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
+        **_checkpointing(params.gradient_checkpointing, TrainingArguments),
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(params.schedule, params.schedule),
         warmup_steps=params.warmup_ratio,
         weight_decay=params.weight_decay,
@@ -272,6 +271,13 @@ def curves(history: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[int, 
                 found.setdefault(name, []).append((int(entry["step"]), round(float(value), 5)))
     every = {name: -(-len(points) // _MOST_POINTS) for name, points in found.items()}
     return {name: points[:: -every[name]][::-1] for name, points in found.items()}
+
+
+def _checkpointing(wanted: bool, arguments: type[Any]) -> dict[str, Any]:
+    """Recomputing activations, by the name that this transformers has for it: the newer one where it is known."""
+    known = {each.name for each in fields(arguments)}
+    name = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    return {name: wanted, f"{name}_kwargs": {"use_reentrant": False} if wanted else None}
 
 
 def _last_complete(checkpoints: Path, marker: str) -> str | None:
