@@ -87,7 +87,7 @@ def _apply(work: Path) -> Path:
     }
     recipe = tiny_recipe(
         work,
-        name="movie-snippets",
+        name="messages",
         model={"id": str(data / "model")},
         task=task,
         targets=[BRIEF],

@@ -25,6 +25,7 @@ from edgeopt.run.exports import Written
 from edgeopt.spec.recipe import Target
 from edgeopt.statistics.bounds import Values
 from edgeopt.store.facts import Fact
+from edgeopt.support import host
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.answered import checked
@@ -64,8 +65,11 @@ class Measuring:
         rows: the report split unless others are given.
         """
         started = time.perf_counter()
-        query = checked(file.open(file.exporter.defaults(None)), file.path, self.task)
-        outputs = answers_of(query, folder, rows or self.report, self.task, self.progress, f"accuracy of {title}")
+        options, at_once = file.exporter.for_rows(host.cpus())
+        query = checked(file.open(options), file.path, self.task)
+        outputs = answers_of(
+            query, folder, rows or self.report, self.task, self.progress, f"accuracy of {title}", at_once=at_once
+        )
         return outputs, time.perf_counter() - started
 
     def outputs(self, graph: Path, folder: Path, title: str, options: Options) -> Values:

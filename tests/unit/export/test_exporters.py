@@ -15,7 +15,7 @@ from helpers import edgeopt, tiny_recipe, tiny_task
 
 from edgeopt.export.exporter import ExportInput, exporter, exporter_names, unfit
 from edgeopt.export.padding import lengths_of, padded
-from edgeopt.export.session import onnx_query, save_optimized
+from edgeopt.export.session import QUIET, onnx_query, save_optimized
 from edgeopt.models.files import GRAPH
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact, facts
@@ -226,6 +226,11 @@ def test_a_plan_refuses_a_format_whose_package_is_missing(
     line = next(i for i, text in enumerate(recipe.read_text().splitlines(), 1) if "openvino" in text)
     assert done.code == 2
     assert "E206" in done.err and f"recipe.yaml:{line}" in done.err and "pip install '.[openvino]'" in done.err
+
+
+def test_onnxruntime_alone_answers_several_rows_at_once() -> None:
+    assert exporter("ort").for_rows(3) == ({**QUIET, "intra_op_num_threads": 1}, 3)
+    assert exporter("openvino").for_rows(3) == (exporter("openvino").defaults(None), 1)
 
 
 def test_what_does_not_fit_an_exporter() -> None:

