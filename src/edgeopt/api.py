@@ -1,11 +1,11 @@
-"""What a Python program calls, and all that the command line is built on.
+"""The Python API. The command line is built on it.
 
     EdgeoptError
-    ├── InputError      recipe, value, data file, model or run folder that the caller can mend
+    ├── InputError      a recipe, value, data file, model or run folder that the caller can fix
     └── StepError       a step ran and failed, or did not do what it declared
 
-Nothing here ends the process or prints to stdout. An error has one or more `issues`: code, message, place and help. The
-place in a recipe that is given as a mapping is `<dict>:steps.0.use`.
+Nothing here ends the process or prints to stdout. Every error has one or more `issues`, each with a code, a message, a
+place and help. For a recipe that was passed as a mapping, a place looks like `<dict>:steps.0.use`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edgeopt.run.matrix import CellResult
     from edgeopt.store.store import Store
 
-    #: A file, a mapping that holds what a file would, or what `load` gave.
+    #: A recipe file, a mapping with the same content, or the result of `load`.
     Source: TypeAlias = "Where | Mapping[str, object] | Recipe | Grid"
 
 __all__ = [
@@ -60,9 +60,9 @@ __all__ = [
 ]
 
 Where = str | os.PathLike[str]
-#: What `--set` takes: values by key path, or a text `key.path=value` or several.
+#: As for `--set`: a mapping from key paths to values, or one or more strings `key.path=value`.
 Values = Mapping[str, object] | str | Sequence[str]
-#: Whether a bar and lines on stderr show how far it is; or a function that is told.
+#: Whether to show progress on stderr, or a function to call with each `Update`.
 Shown = bool | Callable[[Update], object]
 
 
@@ -70,8 +70,8 @@ Shown = bool | Callable[[Update], object]
 class Planned:
     """What `apply` would do.
 
-    recipe: checked, its defaults filled in. cells: of each cell of a matrix a plan for each of its seeds; a recipe
-    without a matrix is the one cell, named ''.
+    recipe: the checked recipe, with its defaults filled in. cells: maps the name of each cell of a matrix to its plans,
+    one for each seed. A recipe without a matrix has a single cell, named ''.
     """
 
     recipe: Recipe | Grid
@@ -79,20 +79,21 @@ class Planned:
 
     @property
     def plans(self) -> Sequence[Plan]:
-        """The plans of the first cell, or of the recipe that has no matrix: one a seed."""
+        """The plans of the first cell, or of a recipe without a matrix. There is one plan for each seed."""
         return next(iter(self.cells.values()))
 
     @property
     def steps(self) -> Sequence[PlannedStep]:
-        """Every step in the order of the building, with `chain`, `id`, `use`, `status`, `why` and `key`.
+        """Every step in the order in which it is built, with `chain`, `id`, `use`, `status`, `why` and `key`.
 
-        They are of the first seed, and of a matrix each that any cell has, once. status: cached, new or stale.
+        These are the steps of the first seed. For a matrix they are the steps of all cells, and a step that several
+        cells share is listed once. status: `cached`, `new` or `stale`.
         """
         return [shared.step for shared in self.shared] if self.shared else self.plans[0].steps
 
     @cached_property
     def shared(self) -> Sequence[SharedStep]:
-        """Each step of a matrix that is built once, with the cells that have it; nothing of a recipe without one."""
+        """Each distinct step of a matrix, with the cells that use it. Empty for a recipe without a matrix."""
         from edgeopt.plan.matrix import shared_steps
         from edgeopt.recipe.expand import Grid
 
@@ -101,10 +102,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Gated:
-    """Gates that `gate` decided, each with its verdict and reason.
+    """The gates that `gate` decided, each with its verdict and reason.
 
-    name: of the recipe. warnings: what stands beside the verdict. model: the file that was gated, and what it was
-    compared with.
+    name: the recipe's name. warnings: what to know before trusting the verdict. model: which file was gated, and what
+    it was compared with.
     """
 
     name: str
@@ -115,15 +116,15 @@ class Gated:
 
     @property
     def verdict(self) -> Verdict:
-        """`fail` where a gate failed, else `inconclusive` where one is open, else `pass`."""
+        """`fail` if any gate failed, else `inconclusive` if any gate is undecided, else `pass`."""
         return verdict_of(list(self.gates))
 
 
 @dataclass(frozen=True)
 class Cells:
-    """What came out of a matrix.
+    """The results of a matrix.
 
-    folder: where the cells' runs and their comparison are. results: of each cell its run, or the error.
+    folder: holds the runs of the cells and their comparison. results: for each cell, its run or its error.
     """
 
     folder: Path
@@ -131,12 +132,12 @@ class Cells:
 
     @property
     def runs(self) -> dict[str, Run]:
-        """The runs of the cells that are finished, by name."""
+        """The runs of the finished cells, by cell name."""
         return {r.cell.name: r.run for r in self.results if r.run is not None}
 
     @property
     def errors(self) -> dict[str, EdgeoptError]:
-        """By name, why a cell has no run."""
+        """The errors of the cells that have no run, by cell name."""
         return {r.cell.name: r.error for r in self.results if r.error is not None}
 
     @property
@@ -151,22 +152,22 @@ class Cells:
 def load(
     recipe: Where | Mapping[str, object], *, set: Values = (), cell: str | None = None, folder: Where | None = None
 ) -> Recipe | Grid:
-    """Read a recipe and check its words; neither data nor model are looked at.
+    """Read a recipe and check its keys and values. Does not look at the data or the model.
 
     >>> recipe = load("recipe.yaml", set={"steps.prune.amount": 0.5})
     >>> recipe.head.name, [step.id for step in recipe.steps], recipe.steps[-1].params.amount
     ('tiny', ['tune', 'prune'], 0.5)
 
-    recipe: a file, or a mapping that holds what a file would. set: values by key path, a step by its id; or texts
-    `key.path=value`. cell: of a matrix this one, as the recipe that it is; without it the result is a `Grid`, whose
-    `cells` have each its `name` and its `recipe`. folder: what relative paths in a mapping are relative to, by default
-    the working directory.
+    recipe: a recipe file, or a mapping with the same content. set: a mapping from key paths to values, or strings
+    `key.path=value`. A key path names a step by its id. cell: the name of one cell of a matrix, which is loaded as a
+    recipe of its own. Without it, a recipe with a matrix is loaded as a `Grid`, and each of its `cells` has a `name`
+    and a `recipe`. folder: the folder for relative paths in a mapping. The default is the working directory.
 
     >>> grid = load("recipe.yaml", set={"matrix": {"axes": {"steps.prune.amount": [0.3, 0.6]}}})
     >>> [(cell.name, cell.recipe.steps[-1].params.amount) for cell in grid.cells]
     [('amount-0.3', 0.3), ('amount-0.6', 0.6)]
 
-    Raises InputError with everything that is wrong, each at its place:
+    Raises InputError, which lists every mistake with its place:
 
     >>> try:
     ...     load({"edgeopt": 1, "name": "x", "model": "m", "task": {}, "steps": [{"use": "prun.magnitude"}]})
@@ -181,14 +182,14 @@ def load(
 def validate(recipe: Source, *, set: Values = (), cell: str | None = None, folder: Where | None = None) -> Planned:
     """Check a recipe, the order of its steps, and the data files and model folder that it names.
 
-    Computes and downloads nothing.
+    Nothing is computed or downloaded.
 
     >>> found = validate("recipe.yaml")
     >>> found.plans[0].data.summary()
     '64 train and 32 validation rows'
 
-    What it takes is as for `load`, which it also takes the result of. What is found of rows and model is in `plans`; no
-    store is looked into. Raises InputError with everything that is wrong at once.
+    The arguments are those of `load`. recipe may also be the result of `load`. What was found out about the rows and
+    the model is in `plans` of the result. The store is not read. Raises InputError, which lists every mistake at once.
     """
     from edgeopt.plan import check
     from edgeopt.plan.matrix import check_cells
@@ -209,17 +210,17 @@ def plan(
     folder: Where | None = None,
     store: Where | None = None,
 ) -> Planned:
-    """The steps of a recipe in order, with those that edgeopt adds, and for each whether it is built already.
+    """List the steps of a recipe in order, including those that edgeopt adds, and say which are already built.
 
-    Computes nothing.
+    Nothing is computed.
 
     >>> [(step.chain, step.id, step.status) for step in plan("recipe.yaml", store="store").steps][-2:]
     [('candidate', 'prune', 'cached'), ('candidate', 'onnx', 'cached')]
     >>> plan("recipe.yaml", set={"steps.prune.amount": 0.5}, store="store").steps[-2].why
     'amount 0.3 → 0.5'
 
-    What it takes is as for `validate`. store: where finished steps are kept, by default ~/.cache/edgeopt, or
-    EDGEOPT_STORE. Raises InputError as `validate` does.
+    The other arguments are those of `validate`. store: the folder in which finished steps are kept. The default is
+    EDGEOPT_STORE, or ~/.cache/edgeopt if that is not set. Raises InputError as `validate` does.
     """
     from edgeopt.plan import make_plans
     from edgeopt.plan.matrix import plan_cells
@@ -246,24 +247,25 @@ def apply(
     track: str | None = None,
     progress: Shown = True,
 ) -> Run:
-    """Run a recipe: build what is not built yet, export, measure against the FP32 baseline, decide the gates.
+    """Run a recipe: build the steps, export, measure against the FP32 baseline, and decide the gates.
 
     >>> run = apply("recipe.yaml", out="runs/tiny", store="store", progress=False)
     >>> run.verdict, run.kept
     ('pass', True)
 
-    Call it again to resume: finished steps are taken from the store, and a run that is finished and unchanged is given
-    back as it is, with `kept` true.
+    Call it again to resume. Finished steps are taken from the store. If the run is finished and nothing has changed, it
+    is returned as it is, and its `kept` is true.
 
-    recipe, set, cell, folder: as for `load`. out: the folder of the run, by default runs/NAME in the working directory.
-    store: where finished steps are kept. locked: refuse to differ from the lock of an earlier run, OUT/recipe.lock or
-    the one given. remeasure: measure again what is finished. emissions: also measure energy. track: the tracker that is
-    told of the finished run, `mlflow` or `wandb`. progress: True shows a bar in a notebook and on a terminal, and lines
-    on stderr elsewhere; a function is called with an `Update(text, done, total, note)`.
+    recipe, set, cell, folder: as for `load`. out: the folder of the run. The default is runs/NAME in the working
+    directory. store: the folder in which finished steps are kept. locked: stop if anything differs from the lock of an
+    earlier run. True means OUT/recipe.lock, and a path names another lock. remeasure: measure a finished run again.
+    emissions: also measure energy. track: send the finished run to a tracker, `mlflow` or `wandb`. progress: True shows
+    a bar in a notebook and on a terminal, and lines on stderr elsewhere. A function is called with an
+    `Update(text, done, total, note)`.
 
-    A gate that fails is no error: it is `run.verdict`. Raises InputError before anything is computed, E120 for a recipe
-    with a matrix (`apply_cells` takes those), and StepError where a step fails. Under torchrun every process calls it
-    and gets the run. Of several threads one builds at a time, and the others wait.
+    A failed gate is not an error. It shows in `run.verdict`. Raises InputError before anything is computed, and
+    StepError if a step fails. A recipe with a matrix is InputError E120: use `apply_cells`. Under torchrun every
+    process calls `apply` and gets the run. If several threads call it, one builds at a time and the others wait.
     """
     from edgeopt.recipe.expand import Grid
     from edgeopt.results.sealed import LOCK
@@ -311,17 +313,17 @@ def apply_cells(
     track: str | None = None,
     progress: Shown = True,
 ) -> Cells:
-    """Run every cell of a recipe with a matrix, each into OUT/cells/NAME, and put them side by side in OUT.
+    """Run every cell of a recipe with a matrix into OUT/cells/NAME, and compare the cells in OUT.
 
     >>> axes = {"axes": {"steps.prune.amount": [0.3, 0.6]}}
     >>> cells = apply_cells("recipe.yaml", set={"matrix": axes}, out="runs/cells", store="store", progress=False)
     >>> [(name, run.verdict) for name, run in cells.runs.items()], cells.errors
     ([('amount-0.3', 'pass'), ('amount-0.6', 'pass')], {})
 
-    A cell that is finished and unchanged is left alone, and one that fails does not stop the others: its error is in
-    `errors`. locked: the folder of an earlier run of the matrix, from whose locks the cells' may not differ; True: OUT.
-    All else is as for `apply`. Raises InputError where nothing could be tried: E120 on several processes, and for a
-    recipe without a matrix.
+    A finished and unchanged cell is not run again. A cell that fails does not stop the others, and its error is in
+    `errors`. locked: the folder of an earlier run of the matrix. No cell may differ from its lock there. True means
+    OUT. The other arguments are those of `apply`. Raises InputError if no cell could be tried. With several processes,
+    and for a recipe without a matrix, that is E120.
     """
     from edgeopt.recipe.expand import Grid
     from edgeopt.run.matrix import run_cells
@@ -356,7 +358,7 @@ def gate(
     max_seconds: float = 10.0,
     progress: Shown = True,
 ) -> Gated:
-    """Decide gates on a run, on what it measured; or on a finished model, which is measured here.
+    """Decide gates on what a run measured, or measure a finished model here and decide gates on that.
 
     Neither needs torch.
 
@@ -364,12 +366,13 @@ def gate(
     >>> found.verdict, [(gate.metric, gate.verdict) for gate in found.gates]
     ('pass', [('size', 'pass')])
 
-    path: a run, or a finished model: a folder with tokenizer.json and an ONNX graph, or the graph. recipe: whose gates
-    are decided and on whose rows, as for `load`; by default those that the run was made with. set: values in that
-    recipe. against: what a model is compared with, another model or a file of `edgeopt baseline`. max_seconds: the
-    limit of each latency of a model.
+    path: a run or a finished model. A finished model is an ONNX graph, or a folder with an ONNX graph and
+    tokenizer.json. recipe: the recipe whose gates are decided on its rows, given as for `load`. The default is the
+    recipe of the run. set: values in that recipe. against: what a model is compared with: another model, or a file
+    written by `edgeopt baseline`. max_seconds: the time limit in seconds for each latency of a model.
 
-    A gate that fails is no error: it is the verdict. Raises InputError where gates cannot be decided on what is given.
+    A failed gate is not an error. It shows in the verdict. Raises InputError if the gates cannot be decided on what was
+    given.
     """
     from edgeopt.gates.artifact import find_artifact, is_run
     from edgeopt.gates.request import request_by, request_of
@@ -403,14 +406,14 @@ def gate(
 
 @checked
 def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -> Comparison:
-    """Put finished runs side by side: metrics, size, speed, and what training cost. Computes nothing.
+    """Compare finished runs by metrics, size, speed and the cost of training. Nothing is computed.
 
     >>> found = compare("runs/tiny", "runs/other", progress=False)
     >>> [(row.name, row.role) for row in found.rows]
     [('full fine-tune, FP32', 'baseline'), ('tiny', 'candidate'), ('other', 'candidate')]
 
-    baseline: rows for the runs' FP32 baselines, one that they share once. Which figures cannot be compared is in
-    `warnings`. Raises InputError for what is no run.
+    baseline: whether the FP32 baselines get rows too. A baseline that several runs share gets one row. `warnings` of
+    the result says which figures cannot be compared. Raises InputError if a folder is not a run.
     """
     from edgeopt.report.compare.runs import compare as compared
     from edgeopt.results.sealed import open_run
@@ -424,14 +427,14 @@ def compare(*runs: Run | Where, baseline: bool = True, progress: Shown = True) -
 
 @checked
 def diff(first: Run | Where, second: Run | Where, *, progress: Shown = True) -> Diff:
-    """What changed from one finished run to another, and what that did. Nothing is measured anew.
+    """Show what changed between two finished runs, and what effect it had. Nothing is measured again.
 
     >>> found = diff("runs/tiny", "runs/other", progress=False)
     >>> [str(change) for change in found.recipe]
     ['name: "tiny" → "other"', 'steps.prune.amount: 0.3 → 0.6']
 
-    In `recipe`, `inputs`, `environment` and `steps` is what changed; in `figures`, with paired bounds, and in `gates`
-    what came of it. Raises InputError for what is no run.
+    `recipe`, `inputs`, `environment` and `steps` of the result say what changed. `figures`, with paired bounds, and
+    `gates` say what effect it had. Raises InputError if a folder is not a run.
     """
     from edgeopt.report.compare.diff import diff as differences
 

@@ -1,8 +1,8 @@
-"""All that another package's transform, exporter, task or family of models imports.
+"""Everything that a plugin imports: a transform, exporter, task or model family in another package.
 
-docs/how-to/plugins.md has an example of each. These names stay as they are from one minor version to the next. What
-else is in edgeopt may move. Nothing here imports torch: do that within the methods that need it, because a recipe is
-checked and planned without it. Conformance tests for a plugin are in `edgeopt.testing`.
+docs/how-to/plugins.md has an example of each. These names stay the same between minor versions. Anything else in
+edgeopt may move. Nothing here imports torch, because recipes are checked and planned without it. A plugin should import
+torch inside the methods that need it. `edgeopt.testing` has conformance tests for plugins.
 
     >>> from edgeopt.plugins import bert_like
     >>> bert_like("ernie", readers=("classifier",)).layers

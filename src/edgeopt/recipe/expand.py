@@ -30,9 +30,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """All that a file with a matrix stands for.
+    """A recipe with a matrix, expanded into its cells.
 
-    combinations: of the axes' variants, without what is excluded; those whose recipes are the same are one cell.
+    combinations: the number of combinations of the axes' variants, without excluded ones. Combinations with the same
+    recipe are one cell.
     """
 
     name: str

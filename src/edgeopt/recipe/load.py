@@ -63,7 +63,7 @@ class StepSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe without mistakes of form. `folder` is what its relative paths are relative to."""
+    """A checked recipe. Its relative paths are relative to `folder`."""
 
     path: Path
     head: RecipeHead

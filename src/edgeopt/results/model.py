@@ -1,6 +1,6 @@
-"""report.json, version 1: the measurements, the verdict and where they come from.
+"""report.json, version 1: the measurements, the verdict, and where they come from.
 
-Markdown, HTML and the model card are renderings of this and of nothing else.
+Markdown, HTML and the model card are made from this alone.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ def _fraction(value: float) -> float:
     return value
 
 
-#: A fraction or a correlation; not a number where a model's answers are none.
+#: A fraction or a correlation. NaN if the model's answers are not numbers.
 Metric = Annotated[float, AfterValidator(_fraction)]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
-#: candidate-fp32: the candidate before it was quantized, measured where its layers were cut too.
+#: candidate-fp32: the candidate before quantization. It is measured if its layers were also cut.
 SUBJECTS = ("candidate", "candidate-fp32", "baseline", "baseline-torch")
-#: One of those; further exports go by the names that `exports` gives them.
+#: One of `SUBJECTS`, or the name that `exports` gives to a further export.
 SubjectName = str
 
 
 class Part(BaseModel):
-    """A part of the report: nothing in it changes, and it has no other fields."""
+    """Base of every part of the report. It cannot be changed, and other fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Gate(Part):
-    """One decided gate. `value` is what the bound is compared with: a drop, a ratio, MB or ms."""
+    """One decided gate. `value` is compared with `bound`. It is a drop, a ratio, a speed, or a size in MB or ms."""
 
     metric: str
     verdict: Verdict
     value: Finite | None
     bound: Finite
-    kind: str = Field(description="which bound: max_drop, min_speedup, max_mb, …")
+    kind: str = Field(description="the kind of bound: max_drop, min_speedup, max_mb, …")
     reason: str
     low: float | None = Field(None, description="one-sided lower bound on `value` at `confidence`")
     high: float | None = Field(None, description="one-sided upper bound on `value` at `confidence`")
@@ -53,28 +53,30 @@ class Gate(Part):
     sequence: int | Literal["task"] | None = None
     against: str | None = None
     slice: str | None = Field(
-        None, description="which slices the bound is on the worst of: worst (all), label, length or a column"
+        None,
+        description="the slices whose worst one is held to the bound: label, length or a column, or worst for all",
     )
     rows_needed: int | None = Field(
         None,
-        description="where rows leave it open: how many, of the slice where there are slices, would settle it in 80 "
-        "of 100 samples",
+        description="if there are too few rows to decide: how many rows (of the slice, if there are slices) would "
+        "decide it in 80 of 100 samples",
     )
-    line: int | None = Field(None, ge=1, le=LARGEST_INTEGER, description="line of the recipe")
+    line: int | None = Field(None, ge=1, le=LARGEST_INTEGER, description="line in the recipe")
 
 
 class Starts(Part):
-    """Opening a file and answering one query, each time in a fresh process with the options of session.json.
+    """Opening a file and answering one query, each time in a new process with the options in session.json.
 
-    Those of the same number were measured next to each other.
+    Both lists have one value for each process. Values of different files at the same index were measured one right
+    after the other.
     """
 
-    ms: list[Positive] = Field(min_length=1, description="from opening the file to the first answer")
-    peak_bytes: list[Count] = Field(min_length=1, description="largest resident size of the process")
+    ms: list[Positive] = Field(min_length=1, description="milliseconds from opening the file to the first answer")
+    peak_bytes: list[Count] = Field(min_length=1, description="largest resident set size of the process")
 
 
 class OptimizedGraph(Part):
-    """The candidate's graph as the runtime optimized it for this processor, saved to make each start quicker."""
+    """The candidate's graph, optimized by the runtime for this processor and saved so that each start is quicker."""
 
     artifact: Below
     size_bytes: Count
@@ -82,10 +84,10 @@ class OptimizedGraph(Part):
 
 
 class SessionChoice(Part):
-    """The options that a graph was measured with on a target, and what they bring.
+    """The runtime options that a graph was measured with on a target, and how much they help.
 
-    That is the p50 of the runtime's default options over theirs, with its one-sided 95 % bounds. ratio, low and high
-    are null where the defaults were kept.
+    ratio: the p50 with the default options over the p50 with these. low, high: its one-sided 95 % bounds. All three are
+    null if the defaults were kept.
     """
 
     subject: SubjectName
@@ -97,15 +99,15 @@ class SessionChoice(Part):
 
 
 class Subject(Part):
-    """A measured artifact: the ONNX file that is shipped, or the FP32 baseline exported the same way."""
+    """A measured artifact: the file that is shipped, or the FP32 baseline, exported in the same way."""
 
     artifact: Below
     metrics: dict[str, Metric]
     extra: dict[str, Metric] = Field(
-        {}, description="accuracy, precision, recall and f1 of a classification, those that the task does not name"
+        {}, description="of accuracy, precision, recall and f1 of a classification, those that the recipe does not name"
     )
     inference_seconds: NotNegative | None = Field(
-        None, description="every row of the split one at a time, from text to logits, opening the file included"
+        None, description="seconds for all rows of the split, one at a time, from text to logits, opening included"
     )
     size_bytes: Number
     parameters: Count
@@ -122,24 +124,23 @@ class Export(Part):
     name: str
     format: str
     runtime: str
-    subject: SubjectName = Field(
-        description="what it is called among the latencies; the one that is in model/ is `candidate`"
-    )
+    subject: SubjectName = Field(description="its name among the latencies; the export in model/ is `candidate`")
     made_of: Literal["graph", "torch"] = Field(
-        description="whether the candidate's graph was converted, or the float model, which the exporter quantized"
+        description="graph: the candidate's graph was converted; torch: the exporter converted (and may quantize) "
+        "the float model"
     )
-    lengths: list[int] | None = Field(description="tokens to which queries are padded; null: they are not")
+    lengths: list[int] | None = Field(description="lengths in tokens to which queries are padded; null: no padding")
     figures: Subject
     max_abs_diff: float | None = Field(
-        description="largest difference of a logit from what it was made of, on the report split"
+        description="largest difference of a logit from the model it was made of, on the report split"
     )
-    verdict: Verdict = Field(description="what the gates say of it")
+    verdict: Verdict = Field(description="verdict of the gates on this export")
 
 
 class Latency(Part):
-    """Latency of one subject on one target at one sequence length, in milliseconds a query, which is a batch.
+    """Latency of one subject on one target at one sequence length, in milliseconds per query. A query is one batch.
 
-    p99 is null below 662 queries: fewer say nothing about it.
+    p99_ms is null for fewer than 662 queries, which are too few to bound it.
     """
 
     subject: SubjectName
@@ -153,14 +154,14 @@ class Latency(Part):
     p90_ms: Positive
     p99_ms: Positive | None
     queries: Number
-    session: dict[str, Any] = Field(default={}, description="runtime options it ran with")
+    session: dict[str, Any] = Field(default={}, description="the runtime options")
 
 
 class Throughput(Part):
-    """Queries a second of one subject on one target at one sequence length, answered in batches.
+    """Queries per second of one subject on one target at one sequence length, answered in batches.
 
-    It is the queries of all measured batches over the seconds that these took, with its one-sided 95 % bounds. ratio:
-    that over the baseline's, from paired batches; null for the baseline itself.
+    qps: the queries in all measured batches, divided by the seconds that these took. low, high: its one-sided 95 %
+    bounds. ratio: qps over the baseline's qps, with bounds from paired batches. It is null for the baseline itself.
     """
 
     subject: SubjectName
@@ -178,12 +179,12 @@ class Throughput(Part):
 
 
 class Speedup(Part):
-    """One subject's latency over that of another, mostly the baseline's over the candidate's.
+    """How many times as fast `of` is as `against`: the latency of `against` over the latency of `of`.
 
-    The one-sided 95 % bounds are from paired rounds.
+    low, high: one-sided 95 % bounds from paired rounds.
     """
 
-    of: SubjectName = Field("candidate", description="which subject it is the speed-up of")
+    of: SubjectName = Field("candidate", description="the subject whose speedup this is")
     against: SubjectName
     target: str
     sequence: int | Literal["task"]
@@ -194,10 +195,10 @@ class Speedup(Part):
 
 
 class Limit(Part):
-    """How much of the machine's arithmetic a file makes use of on a target at a fixed length.
+    """The share of the machine's peak arithmetic that a file reaches on a target at a fixed length.
 
-    It sets its layers' multiply-accumulates over its p50 against those of the quickest product of matrices in the same
-    precision on as many threads.
+    macs_per_second: the multiply-accumulates of its layers, divided by its p50. peak_per_second: those of the fastest
+    matrix product in the same precision on the same number of threads.
     """
 
     subject: SubjectName
@@ -220,43 +221,42 @@ class Difference(Part):
 
 
 class Flip(Part):
-    """A row that both models answer differently. probability: the candidate's, of its answer."""
+    """A row to which the models give different answers. probability: the candidate's, for its own answer."""
 
     row: int
     label: str
     baseline: str
     candidate: str
     probability: float
-    texts: list[str] = Field(description="at most 300 characters of each; empty where the recipe wants none")
+    texts: list[str] = Field(description="at most 300 characters of each text; empty if the recipe turns texts off")
 
 
 class Agreement(Part):
-    """How far both models answer alike, row by row. Diagnostics: no verdict is made of them."""
+    """How far the answers of both models agree, row by row. These are diagnostics and decide no verdict."""
 
     rows: int
-    gained: int = Field(description="positive flips: rows that the candidate alone answers rightly")
-    lost: int = Field(description="negative flips: rows that the baseline alone answers rightly")
-    other: int = Field(description="rows that both answer wrongly, and differently")
+    gained: int = Field(description="positive flips: rows that only the candidate answers correctly")
+    lost: int = Field(description="negative flips: rows that only the baseline answers correctly")
+    other: int = Field(description="rows that both answer wrongly, with different answers")
     mcnemar_p: float = Field(
-        description="McNemar's exact test, two-sided; a large p is no evidence that the models are equally good"
+        description="McNemar's exact test, two-sided; a large p does not show that the models are equally good"
     )
     kl: float = Field(description="mean KL(baseline || candidate) of the classes' probabilities, in nats")
     loyalty: float = Field(
-        description="probability loyalty, mean of 1 - √JS in base 2 (Xu et al. 2021): 1 where the probabilities are "
-        "the same"
+        description="probability loyalty, mean of 1 - √JS in base 2 (Xu et al. 2021); 1 means equal probabilities"
     )
     calibration_error_baseline: float = Field(
         description="expected calibration error, 15 bins of equal width (Guo et al. 2017)"
     )
     calibration_error_candidate: float
     negative: list[Flip] = Field(
-        description="negative flips, those that the candidate is surest of first; of many the first"
+        description="negative flips, sorted by the candidate's confidence, highest first; a long list is cut"
     )
-    positive: list[Flip] = Field(description="positive flips, in the same order")
+    positive: list[Flip] = Field(description="positive flips, sorted and cut in the same way")
 
 
 class ScoreChange(Part):
-    """A row whose score is another one from the candidate than from the baseline."""
+    """A row to which the models give different scores."""
 
     row: int
     label: float
@@ -266,11 +266,11 @@ class ScoreChange(Part):
 
 
 class ScoreChanges(Part):
-    """How far the candidate's scores are from the baseline's, in the unit of the labels."""
+    """How far the candidate's scores differ from the baseline's, in the unit of the labels."""
 
     mean_absolute: float
     largest_absolute: float
-    correlation: float = Field(description="Pearson's, of both models' scores")
+    correlation: float = Field(description="Pearson correlation between the scores of both models")
     error_baseline: float = Field(description="mean absolute distance from the labels")
     error_candidate: float
     largest: list[ScoreChange]
@@ -279,7 +279,7 @@ class ScoreChanges(Part):
 class Slice(Part):
     """Candidate minus baseline on the rows of one slice, with its one-sided 95 % bounds.
 
-    Null where there are too few rows.
+    The figures are null if there are too few rows.
     """
 
     grouping: str = Field(description="label, length, or a column of task.slices")
@@ -290,14 +290,14 @@ class Slice(Part):
     delta: float | None = None
     low: float | None = None
     high: float | None = None
-    p: float | None = Field(None, description="two-sided, of no difference, corrected by Holm for all slices")
+    p: float | None = Field(None, description="two-sided p for no difference, with Holm's correction over all slices")
 
 
 class Slices(Part):
     """The task's metric on each slice of the rows."""
 
     metric: str
-    smallest: int = Field(description="rows below which a slice is only counted")
+    smallest: int = Field(description="a slice with fewer rows is only counted")
     slices: list[Slice]
 
 
@@ -309,19 +309,19 @@ class Parity(Part):
     tolerance: float
     rows: int
     same_predictions: float | None = Field(
-        None, description="of a graph that was trained in int8: share of rows with the same prediction in both"
+        None, description="for a graph that was trained in int8: share of rows with the same prediction in both"
     )
-    compared: int | None = Field(None, description="rows of which predictions were compared")
+    compared: int | None = Field(None, description="number of rows whose predictions were compared")
 
 
 class Step(Part):
-    """One executed (or reused) step. Size, sparsity and parameters are those of the state it left."""
+    """One step that was executed or reused. Size, sparsity and parameters describe the state that it made."""
 
     id: str
     use: str
     key: str
     cached: bool
-    seconds: NotNegative = Field(description="time it took when it was built, cached or not")
+    seconds: NotNegative = Field(description="time to build it; for a cached step, when it was built")
     chain: Literal["baseline", "candidate"]
     digest: str
     size_bytes: Count
@@ -329,34 +329,35 @@ class Step(Part):
 
     @property
     def told(self) -> Told:
-        """The step's figures that are agreed on, as a record."""
+        """The figures with agreed names, as a typed record."""
         return told(self.figures)
 
 
 class InferenceEnergy(Part):
-    """Energy of 1,000 queries above that of idling as long.
+    """Energy of 1,000 queries, minus the energy of idling for the same time.
 
-    It is the mean of the blocks with its one-sided 95 % bounds (Student's t). gross_kwh: idling included.
+    kwh: the mean over the blocks. low, high: its one-sided 95 % bounds (Student's t). gross_kwh: with idling included.
     """
 
     subject: Literal["baseline", "candidate"]
-    queries: int = Field(description="how many were answered while it was measured")
+    queries: int = Field(description="number of queries answered during the measurement")
     kwh: float
     low: float
     high: float
     gross_kwh: float
-    co2eq_g: float = Field(description="grams, of `kwh`")
+    co2eq_g: float = Field(description="grams of CO2eq for `kwh`")
 
 
 class Emissions(Part):
-    """Energy of inferences of both models, measured in the same blocks of time.
+    """Energy of inference with both models, measured in the same blocks of time.
 
-    ratio: baseline over candidate with its one-sided 95 % bounds, null where a block used no more than idling.
+    ratio: baseline over candidate. ratio_low, ratio_high: its one-sided 95 % bounds. All three are null if some block
+    used no more energy than idling.
     """
 
-    country: str = Field(description="ISO 3166, three letters")
-    g_per_kwh: float = Field(description="grams of CO2eq a kWh of the country's electricity")
-    estimated: bool = Field(description="whether processors or GPUs have no counter of energy here")
+    country: str = Field(description="three-letter code from ISO 3166")
+    g_per_kwh: float = Field(description="grams of CO2eq per kWh of electricity in the country")
+    estimated: bool = Field(description="true if the processors or GPUs here have no energy counter")
     how: str
     target: str
     seconds: float = Field(description="how long each model answered")
@@ -377,7 +378,7 @@ class SeedResult(Part):
 
 
 class Spread(Part):
-    """A metric over the seeds: means and sample standard deviations (n − 1); the difference is paired by seed."""
+    """A metric over the seeds: means and sample standard deviations (n − 1). The difference is paired by seed."""
 
     metric: str
     baseline_mean: float
@@ -389,7 +390,7 @@ class Spread(Part):
 
 
 class Seeds(Part):
-    """Every seed of the recipe, the first first: the rest of the report is about that one's models."""
+    """Every seed of the recipe, in order. The rest of the report is about the models of the first seed."""
 
     results: list[SeedResult]
     spreads: list[Spread]
@@ -404,29 +405,27 @@ class Task(Part):
     rows: Number
     labels: list[str]
     max_length: Number
-    max_target_length: int | None = Field(None, description="tokens of a summary, where the task is to write one")
+    max_target_length: int | None = Field(None, description="for summarization: longest summary in tokens")
     window_stride: int | None = Field(
-        None, description="tokens that neighboring windows share, where long texts are read in windows"
+        None, description="if long texts are read in windows: tokens that neighboring windows share"
     )
-    queries_per_row: float = Field(
-        1.0, description="windows that a row is read in, on average: a latency is that of one"
-    )
+    queries_per_row: float = Field(1.0, description="average number of windows per row; a latency is for one window")
     fingerprint: str | None = Field(None, description="SHA-256 of the split's rows")
     leaked: int | None = Field(
-        None, description="rows of the split whose text stands in train; null where that was not looked at"
+        None, description="rows of the split whose text is also in train; null if that was not checked"
     )
     copied: int | None = Field(
-        None, description="rows of the split that are copies of others; null where that was not looked at"
+        None, description="rows of the split that are copies of other rows; null if that was not checked"
     )
     remarks: list[str] = Field(
-        [], description="of the rows: those drawn from train, those that stand in train, copies, and those left out"
+        [], description="remarks on the rows: drawn from train, also in train, copies, or left out"
     )
 
 
 class RecipeInfo(Part):
-    """The recipe that the run was made of.
+    """The recipe of the run.
 
-    source: its file. digest: SHA-256 of the resolved recipe. overrides: each --set.
+    source: its file. digest: SHA-256 of the resolved recipe. overrides: the values of --set.
     """
 
     name: str
@@ -436,10 +435,10 @@ class RecipeInfo(Part):
 
 
 class Device(Part):
-    """What a device measured of the bundle that was shipped to it.
+    """What a device measured for the bundle that was shipped to it.
 
-    max_abs_diff: of a logit in the self-test. switched: whether it became the device's current one; it does not where a
-    gate fails.
+    max_abs_diff: largest difference of a logit in the self-test. switched: whether the bundle became the current one on
+    the device. It does not if a gate fails.
     """
 
     name: str
@@ -458,10 +457,10 @@ class Device(Part):
 
 
 class Seal(Part):
-    """What a change shows by: SHA-256 of all else that report.json says, and of the files that belong to it.
+    """Digests that reveal any change to the run.
 
-    report.json is hashed as JSON with sorted keys. recipe.lock is one of the files, and has those of all other files of
-    the run.
+    content: SHA-256 of the rest of report.json, as JSON with sorted keys. files: SHA-256 of the files that belong to
+    it. One of these is recipe.lock, which has the digests of all other files of the run.
     """
 
     content: str
@@ -469,7 +468,7 @@ class Seal(Part):
 
 
 class Report(Part):
-    """The whole report. `schema_version` rises when a field changes its meaning or goes."""
+    """The whole report. `schema_version` is raised when a field changes its meaning or is removed."""
 
     schema_version: Literal[1] = 1
     edgeopt: str
@@ -479,22 +478,24 @@ class Report(Part):
     model: str
     model_fingerprint: str | None = Field(
         None,
-        description="SHA-256 over the weights, the config and the tokenizer of the model that the recipe starts from",
+        description="SHA-256 of the weights, config and tokenizer of the model that the recipe starts from",
     )
     task: Task
     gates: list[Gate]
     baseline: Subject
     candidate: Subject
     differences: list[Difference]
-    agreement: Agreement | None = Field(None, description="of a classification and of multiple choice")
-    changes: ScoreChanges | None = Field(None, description="of a regression")
+    agreement: Agreement | None = Field(None, description="for classification and multiple choice")
+    changes: ScoreChanges | None = Field(None, description="for regression")
     slices: Slices | None = None
     latency: list[Latency]
     speedups: list[Speedup]
-    throughput: list[Throughput] = Field([], description="on targets with a batch of several, or with a gate on it")
+    throughput: list[Throughput] = Field(
+        [], description="for targets with batches of several, or with a gate on throughput"
+    )
     exports: list[Export] = []
     chosen_by_speed: bool = Field(
-        False, description="whether the candidate is the fastest of several exports, as `export: auto` asks"
+        False, description="whether the candidate was chosen as the fastest of several exports by `export: auto`"
     )
     sessions: list[SessionChoice] = []
     limits: list[Limit] = []
@@ -504,26 +505,26 @@ class Report(Part):
     environment: dict[str, Any]
     seeds: Seeds | None = None
     emissions: Emissions | None = Field(
-        None, description="where the recipe asks for it; what a step took is among its figures"
+        None, description="if the recipe asks for it; the energy of a step is among its figures"
     )
     devices: list[Device] = Field([], description="added by `edgeopt ship`")
     warnings: list[str] = Field(
         [],
-        description="what stands beside the verdict: outputs that are no numbers, models that are not better than "
-        "chance, rows in train or many times",
+        description="reasons to doubt the verdict: outputs that are not numbers, models no better than chance, rows "
+        "that are also in train or occur many times",
     )
     notes: list[str] = []
     seal: Seal | None = None
 
 
 def verdict_of(gates: list[Gate]) -> Verdict:
-    """A failed gate fails the run; else an inconclusive one leaves it open."""
+    """`fail` if any gate failed, else `inconclusive` if any gate is inconclusive, else `pass`."""
     verdicts = {g.verdict for g in gates}
     return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
 
 
 class Place(NamedTuple):
-    """Where a latency was taken: a target and a sequence length."""
+    """Where a latency was measured: a target and a sequence length."""
 
     target: str
     sequence: int | Literal["task"]
@@ -533,5 +534,5 @@ class Place(NamedTuple):
 
 
 def tokens_in_words(length: int | Literal["task"]) -> str:
-    """`task` means: rows of the task at their own lengths, not padded to one."""
+    """The length in words. `task` means rows of the task at their own lengths, without padding to a fixed length."""
     return "task rows" if length == "task" else f"{length} tokens"

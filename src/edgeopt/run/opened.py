@@ -1,4 +1,4 @@
-"""A finished run as a Python program holds it."""
+"""`Run`, the object for a finished run in a Python program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A finished run: its verdict, its figures, and its model, which answers texts.
+    """A finished run: its verdict, its figures, and its model, which makes predictions for texts.
 
     >>> run = Run("runs/tiny")
     >>> run.verdict, sorted(run.metrics)
@@ -26,12 +26,11 @@ class Run:
     >>> run.model_dir.name
     'model'
 
-    Opening checks every file of the folder against its digest, as the commands do. Raises InputError E115 for what is
-    no run's folder, and E150 where a file of it is not as it was written. In a notebook a run shows itself as the head
-    of its report.
+    Opening a run checks every file in its folder against its digest, as the commands do. Raises InputError E115 if the
+    folder is not a run, and E150 if a file was changed. In a notebook, a run is shown as the top of its report.
     """
 
-    #: Whether `apply` found it finished, and built and measured nothing.
+    #: Whether the run was already finished, so that `apply` did not build or measure anything.
     kept: bool = False
 
     @checked
@@ -40,24 +39,24 @@ class Run:
 
     @classmethod
     def of(cls, run: sealed.Run, *, kept: bool = False) -> Run:
-        """A run that was just opened or written, whose files need not be checked again."""
+        """Wrap a run that was just opened or written. Its files are not checked again."""
         made = cls.__new__(cls)
         made._run, made.kept = run, kept
         return made
 
     @property
     def folder(self) -> Path:
-        """Where everything is: model, report, predictions, lock and log."""
+        """The run's folder, with the model, report, predictions, lock and log."""
         return self._run.folder
 
     @property
     def report(self) -> Report:
-        """All that report.json says, as typed records."""
+        """The content of report.json, as typed records."""
         return self._run.report
 
     @property
     def lock(self) -> dict[str, Any]:
-        """What recipe.lock says: the recipe with its defaults, and the digests of all that decided the result."""
+        """The content of recipe.lock: the recipe with its defaults, and digests of all that affects the result."""
         return self._run.lock
 
     @property
@@ -67,48 +66,48 @@ class Run:
 
     @property
     def verdict(self) -> Verdict:
-        """`pass`, `fail` or `inconclusive`: that of all gates together."""
+        """The verdict of all gates together: `pass`, `fail` or `inconclusive`."""
         return self.report.verdict
 
     @property
     def gates(self) -> Sequence[Gate]:
-        """Every gate with its verdict, its bound and the reason."""
+        """Every gate, with its verdict, its bound and the reason."""
         return self.report.gates
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The optimized model's metrics by their names. The FP32 baseline's are `run.report.baseline.metrics`."""
+        """The optimized model's metrics, by name. For the FP32 baseline, see `run.report.baseline.metrics`."""
         return self.report.candidate.metrics
 
     @property
     def latency(self) -> Sequence[Latency]:
-        """Milliseconds a query: `subject` says of which model, `target` and `sequence` where and at which length."""
+        """Latencies in milliseconds per query, each with its model (`subject`), `target` and length (`sequence`)."""
         return self.report.latency
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What stands beside the verdict."""
+        """What to know before trusting the verdict."""
         return self.report.warnings
 
     @property
     def model_dir(self) -> Path:
-        """The folder that is shipped: the model, tokenizer.json, config.json, session.json and the model card."""
+        """The folder to ship, with the model, tokenizer.json, config.json, session.json and the model card."""
         return self.folder / MODEL
 
     @checked
     def predict(self, texts: Iterable[object], *, batch_size: int | None = None) -> list[Prediction]:
-        """Ask the shipped model about texts, with the options of session.json, its tokenizer and its names of classes.
+        """Predict with the shipped model, using its tokenizer, its class names and the options in session.json.
 
         >>> answers = Run("runs/tiny").predict(["good1 word2 good3", "bad4 word5"])
         >>> answers[0].label in ("0", "1") and 0.5 <= answers[0].probability <= 1
         True
 
-        A text is a string; where the recipe's rows have several, a tuple in the order of its columns, or a mapping from
-        columns to texts; for token classification a list of words. batch_size: how many share a pass through the model,
-        by default 32. What a dynamically quantized model answers depends on what shares the pass, and it was measured
-        with one text a pass, which is its default.
+        A text is a string. If the rows of the recipe have several texts, give a tuple in the order of the columns, or a
+        mapping from column to text. For token classification, give a list of words. batch_size: how many texts go
+        through the model together. The default is 32. For a dynamically quantized model the default is 1: its answers
+        depend on what else is in the batch, and it was measured one text at a time.
 
-        Raises InputError E303 or E304 for what is no text, with the place `texts[3]`.
+        Raises InputError E303 or E304 for something that is not a text. The place of the error looks like `texts[3]`.
         """
         if isinstance(texts, str):
             texts = [texts]

@@ -33,11 +33,12 @@ _BATCHES, _ROWS = 64, 1024
 
 
 class Prediction(NamedTuple):
-    """What the model says of one text.
+    """The prediction for one text.
 
-    label: the class by its name; of a regression the score, of token classification a tag for each word, of
-    summarization the text that the model wrote. probability: of that class, None where the task has none. logits: what
-    the model gave: shape (classes,), of token classification (words, classes), a text's are empty.
+    label: the name of the class. For regression it is the score, for token classification one tag for each word, and
+    for summarization the text that the model wrote. probability: the probability of that class, or None if the task has
+    none. logits: the output of the model, with shape (classes,). For token classification the shape is (words,
+    classes). For summarization the array is empty.
     """
 
     label: Answer

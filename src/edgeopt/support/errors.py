@@ -39,7 +39,7 @@ class ExitCode(enum.IntEnum):
 
 
 class Place(NamedTuple):
-    """Where something stands: a file with a 1-based line and column, or a flag of the command line."""
+    """A place: a file with a line and a column, both counted from 1, or a command line option."""
 
     source: str
     line: int | None = None
@@ -61,7 +61,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing wrong: its code, what it is, where, how to mend it, and lines that show why."""
+    """One problem: its code, what is wrong, where it is, how to fix it, and lines that show why."""
 
     code: str
     message: str
@@ -70,7 +70,7 @@ class Issue:
     context: tuple[str, ...] = field(default=())
 
     def render(self) -> str:
-        """The issue as the terminal shows it: code and message, then a line each for place, context and help."""
+        """The issue as shown on a terminal: the code and message, then separate lines for place, context and help."""
         lines = [f"error[{self.code}]: {self.message}"]
         if self.place:
             lines.append(f"  --> {self.place}")
@@ -80,7 +80,7 @@ class Issue:
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, object]:
-        """The issue for a program, as `--json` prints it."""
+        """The issue as a dict, in the form that `--json` prints."""
         place = self.place and {"source": self.place.source, "line": self.place.line, "column": self.place.column}
         return {"code": self.code, "message": self.message, "place": place, "help": self.help}
 

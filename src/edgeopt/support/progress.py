@@ -134,9 +134,10 @@ class Progress:
 
 
 class Update(NamedTuple):
-    """What a run tells a program while it works: a line of text, or how far a piece of long work is.
+    """What a run reports while it works: a line of text, or the progress of a long task.
 
-    Of the work it says its title, how much of how much is done, and a note, such as the loss of a training.
+    text: the line, or the title of the task. done, total: how much of the task is done, and how much there is. note: a
+    detail, such as the training loss.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""Conformance tests that the author of a transform, an exporter, a task or a family calls from a test of their own."""
+"""Conformance tests for authors of a transform, exporter, task or model family, to call from their own tests."""
 
 from edgeopt.testing.exporters import check_exporter
 from edgeopt.testing.families import check_family

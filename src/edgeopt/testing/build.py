@@ -1,4 +1,4 @@
-"""A recipe made in memory, and executed: what both conformance tests stand on."""
+"""Build a recipe in memory and execute it. The conformance tests use this."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ TASK: dict[str, Any] = {"type": "text-classification", "text": "text", "max_leng
 
 
 def step(transform: AnyTransform, params: dict[str, Any], id: str) -> StepSpec:
-    """A step of the recipe, its parameters checked."""
+    """A step for the recipe. Its parameters are checked."""
     return StepSpec(id, transform.name, transform, transform.Params.model_validate(params), None)
 
 
 def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
-    """Steps after which the facts hold.
+    """The steps that make the facts true.
 
-    TORCH and ONNX are the planner's business, and only a model with a trained head is pruned or exported.
+    TORCH and ONNX are left to the planner. A model is pruned or exported only if its head is trained.
     """
     if facts & {Fact.ONNX, Fact.SPARSE, Fact.INT8}:
         facts |= {Fact.TRAINED_HEAD}
@@ -55,7 +55,7 @@ def steps_towards(facts: frozenset[Fact]) -> list[StepSpec]:
 
 
 def prefix_step() -> StepSpec:
-    """A short prefix tuning, which not every family of models takes."""
+    """A short prefix tuning. Not every model family supports it."""
     params = {"max_steps": 2, "batch_size": 4, "virtual_tokens": 2, "learning_rate": 1e-2}
     return step(registry.get("adapter.prefix"), params, "prefix")
 
@@ -70,9 +70,9 @@ def build(
     label: str = "label",
     task: Mapping[str, Any] | None = None,
 ) -> Executed:
-    """Execute the steps on a model folder and a dataset folder. task: keys in place of those of a classification.
+    """Execute the steps on a model folder and a dataset folder.
 
-    Raises what `apply` would.
+    task: keys of the recipe's `task`, which replace those of a classification task. Raises the same errors as `apply`.
     """
     head = RecipeHead.model_validate(
         {

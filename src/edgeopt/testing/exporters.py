@@ -1,4 +1,4 @@
-"""The conformance test check_exporter: does what an exporter wrote behave like the graph it was given?"""
+"""The conformance test check_exporter: does the exported file behave like the graph that it was made from?"""
 
 from __future__ import annotations
 
@@ -36,17 +36,25 @@ def check_exporter(
     torch: State | None = None,
     tolerance: float = TOLERANCE,
 ) -> Exported:
-    """Write the state with the exporter, in each of its variants, and run what was written.
+    """Export the state with each variant of the exporter, and run the exported files.
 
-    Raises AssertionError. fp32, torch: as in `ExportInput`; fp32 is the state itself where it is not given.
+    fp32, torch: as in `ExportInput`. The default of fp32 is the state itself. Returns what the default variant
+    exported. Raises AssertionError if a check fails.
 
-    Checked: it declares facts that the state has; it writes into its folder alone and leaves the state as it was; the
-    artifact and tokenizer.json are there; two writes give the same bytes (but for the artifact of one that is not
-    `reproducible`); its logits are those of the state's graph (of that of `fp32`, where it converts the torch model)
-    within the tolerance, for rows of several lengths, on all processors and on one thread; and a batch of several rows
-    is answered. Logits of a graph are what ONNX Runtime gives, or what the graph says without rounding of sums: they
-    are two things where the processor has no int8 dot product, as there ONNX Runtime adds products of bytes in 16 bits,
-    which overflow (its own documentation of `reduce_range`). Returns what the default variant gave.
+    The checks:
+
+    - The state has the facts that the exporter requires, and none that it forbids.
+    - The exporter writes only into its own folder, and does not change the state.
+    - The artifact and tokenizer.json exist.
+    - Exporting twice gives the same bytes. The artifact of an exporter that is not `reproducible` may differ.
+    - The logits agree with those of the state's graph within the tolerance. For an exporter that converts the torch
+      model, they agree with the graph of `fp32`. This holds for rows of several lengths, on all processors and on one
+      thread.
+    - The exported file answers a batch of several rows.
+
+    The logits of a graph may be those of ONNX Runtime or those with exact sums. The two differ on processors without an
+    int8 dot product: there ONNX Runtime adds products of bytes in 16 bits, which overflow. See its documentation of
+    `reduce_range`.
     """
     assert exporter.requires <= state.facts, (
         f"{exporter.name} needs {sorted(exporter.requires - state.facts)}, which this state lacks"
@@ -95,10 +103,10 @@ def _check_variant(
 
 
 def exact_query(graph: Path, work: Path) -> Query:
-    """The graph's first output where nothing is fused and products of integers are summed exactly, on any processor.
+    """The graph's first output, computed without fusions and with exact sums of integer products, on any processor.
 
-    QDQ nodes compute in float then, and MatMulInteger is written as a product of doubles, which hold sums of up to
-    2^53. work: the folder that such a graph is written into.
+    QDQ nodes then compute in float. MatMulInteger becomes a product of doubles, which are exact up to 2^53. work: the
+    folder for the rewritten graph.
     """
     import onnx
     from onnx import helper

@@ -1,4 +1,4 @@
-"""What a conformance test raises: AssertionError, whatever a plugin raised."""
+"""Conformance tests raise AssertionError, whatever the plugin raised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def failing(check: Callable[P, T]) -> Callable[P, T]:
-    """The check, which raises AssertionError for every error, in the words of the one that it comes from."""
+    """Wrap the check so that every error becomes an AssertionError with the original message."""
 
     @functools.wraps(check)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""The conformance test check_family: is the anatomy of a family of models that of its models?"""
+"""The conformance test check_family: does the anatomy of a model family match its models?"""
 
 from __future__ import annotations
 
@@ -27,18 +27,22 @@ _CLOSE = 1e-4
 
 @failing
 def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> State:
-    """Look for every part of the anatomy in a small model of the family, cut it, and take it from fine-tuning to int8.
+    """Find every part of the anatomy in a small model of the family, cut the model, fine-tune it and quantize it.
 
-    Returns the last state. Raises AssertionError naming the part that is not there.
+    Returns the last state. Raises AssertionError, which names the part that is missing or wrong.
 
-    Checked: every name leads to what it should (linears, norms, tables), and the config states the sizes that the
-    weights have; a text of the longest length is answered, and a longer one is not; heads, neurons, hidden dimensions
-    and blocks that are cut leave what masking them leaves; prefix tuning works where `takes_prefix` says so; the model
-    is trained, pruned to zeros, exported and quantized, and agrees with torch.
+    The checks:
 
-    model: a folder with config.json, model.safetensors and tokenizer of a bare encoder of the family, with two layers
-    or more of two heads or more. data: a folder with train.jsonl and validation.jsonl, columns `text` and `label`.
-    work: an empty folder.
+    - Every name leads to the right kind of module (linear layer, norm or embedding table). The config states the sizes
+      that the weights have.
+    - The model answers a text of the longest length, and no longer one.
+    - Cutting heads, neurons, hidden dimensions and blocks has the same effect as masking them.
+    - Prefix tuning works if `takes_prefix` is true.
+    - The model can be trained, pruned to zeros, exported and quantized, and agrees with torch.
+
+    model: a folder with config.json, model.safetensors and the tokenizer of a bare encoder of the family. It has at
+    least two layers with at least two heads each. data: a folder with train.jsonl and validation.jsonl, with columns
+    `text` and `label`. work: an empty folder.
     """
     model_type = str(json.loads((model / CONFIG).read_text(encoding="utf-8"))["model_type"])
     with FAMILIES.holding(model_type, anatomy):
@@ -66,7 +70,7 @@ def _takes_prefix(model: Path, data: Path, work: Path) -> None:
 
 
 def _classifier(folder: Path) -> PreTrainedModel:
-    """A model with a head of two classes, every parameter away from where it starts: norms and biases do something."""
+    """A model with a two-class head. Every parameter is moved off its initial value, so norms and biases matter."""
     import torch
     import transformers
 
@@ -81,7 +85,7 @@ def _classifier(folder: Path) -> PreTrainedModel:
 
 
 def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
-    """Names that lead to nothing, or to another kind of module."""
+    """Names that lead to nothing, or to the wrong kind of module."""
     from torch import nn
 
     layers = part(whole, anatomy.layers)
@@ -115,7 +119,7 @@ def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
 
 
 def _longest(whole: PreTrainedModel, positions: int | None, words: int) -> None:
-    """Raise AssertionError unless texts are answered up to as many tokens as the model is said to have positions."""
+    """Raise AssertionError unless the model answers texts of up to as many tokens as it is said to have positions."""
     import torch
 
     if positions is None:

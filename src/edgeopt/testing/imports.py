@@ -9,7 +9,7 @@ from functools import cache
 
 @cache
 def imports_no_torch(module: str) -> None:
-    """Raise AssertionError where importing the module imports torch: recipes are checked and planned without it."""
+    """Raise AssertionError if importing the module imports torch. Recipes are checked and planned without torch."""
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if "No module named" in done.stderr:

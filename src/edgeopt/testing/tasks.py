@@ -1,4 +1,4 @@
-"""The conformance test check_task: does a task do what edgeopt relies on?"""
+"""The conformance test check_task: does a task do everything that edgeopt relies on?"""
 
 from __future__ import annotations
 
@@ -38,20 +38,25 @@ _CONFIDENCES = (0.8, 0.95)
 def check_task(
     task: type[Task], *, model: Path, data: Path, work: Path, keys: Mapping[str, Any] | None = None
 ) -> State:
-    """Train the task for two steps on a small model and rows of yours, quantize it, and look at its answers.
+    """Train the task for two steps on your small model and rows, quantize the model, and check its answers.
 
-    Returns the graph's state. Raises AssertionError naming what is not kept.
+    Returns the state of the graph. Raises AssertionError, which names the check that failed.
 
-    Checked: its class states metrics and imports no torch; labels and outputs are written to a run's folder and read
-    back as they were; every metric is a number within its range, the same whatever the order of the rows; `predict` and
-    `answers` give classes that there are, and `counts` a row each; bounds hold the value, are wider the surer they are,
-    and a model differs from itself by 0; answers that read nothing have the outputs' form; outputs that are no numbers
-    are found; the loss on the labels is that of the model's class, adds up over parts of a batch, and moves when it is
-    weighed by classes; the graph answers as torch does, and the same recipe is found in the store the second time.
+    The checks:
 
-    model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
-    validation.jsonl. keys: of the recipe's `task`, in place of `text: text`, `label: label` and `max_length: 32`. work:
-    an empty folder.
+    - The task's class states its metrics and imports no torch.
+    - Labels and outputs are the same after they were written to a run's folder and read back.
+    - Every metric is a number within its range and does not depend on the order of the rows.
+    - `predict` and `answers` give classes that exist. `counts` has one row for each row of the data.
+    - Bounds contain the value, and get wider with more confidence. A model differs from itself by 0.
+    - Trivial answers, which ignore the text, have the same form as the outputs.
+    - Outputs that are not numbers are found.
+    - The loss on the labels is that of the model's class. It adds up over parts of a batch. Class weights change it.
+    - The graph gives the same answers as torch. The second run of the same recipe finds it in the store.
+
+    model: a folder with config.json, model.safetensors and the tokenizer. data: a folder with train.jsonl and
+    validation.jsonl. keys: keys of the recipe's `task`, which replace `text: text`, `label: label` and `max_length:
+    32`. work: an empty folder.
     """
     imports_no_torch(task.__module__)
     try:
@@ -111,7 +116,7 @@ def _written_and_read(task: Task, labels: Values, outputs: Values) -> None:
 
 
 def _answers(task: Task, outputs: Values) -> None:
-    """Hold `predict` and `answers` against the classes that there are."""
+    """Check that `predict` and `answers` give classes that exist."""
     named = task.has_classes and bool(task.names)
     numbers = np.asarray(task.predict(outputs))
     if named and np.issubdtype(numbers.dtype, np.integer):
@@ -182,7 +187,7 @@ def _soundness(task: Task, labels: Values, outputs: Values) -> None:
 
 
 def _loss(task: Task, executed: Executed, rows: Split) -> None:
-    """Hold the loss in `label_loss` against the model's own, of a task whose loss is on the labels of a batch."""
+    """Compare `label_loss` with the model's own loss, for a task whose loss is on the labels of a batch."""
     import torch
 
     from edgeopt.models.load import load_model, takes

@@ -1,4 +1,4 @@
-"""The conformance test check_transform: does a transform keep its contract?"""
+"""The conformance test check_transform: does a transform do what its contract says?"""
 
 from __future__ import annotations
 
@@ -26,17 +26,24 @@ OTHER_SEED = 271828
 
 @failing
 def check_transform(transform: AnyTransform, params: dict[str, Any], *, model: Path, data: Path, work: Path) -> State:
-    """Run the transform behind the steps that its contract requires, on a small model and rows of yours.
+    """Run the transform on your small model and rows, after the steps that its contract requires.
 
-    Returns the state it made. Raises AssertionError naming what is not kept.
+    Returns the state that the transform made. Raises AssertionError, which names the check that failed.
 
-    Checked: parameters refuse unknown keys; its module imports no torch; the facts it declares are observed in its
-    files; the input state is untouched, and nothing is written but into `context.output`; figures are numbers; the same
-    key gives the same bytes in another store; a second run reuses the state; with `seeded = False` another seed gives
-    the same bytes; the result can be exported and agrees with torch (where it is a torch state).
+    The checks:
 
-    model: a folder with config.json, model.safetensors, tokenizer. data: a folder with train.jsonl and
-    validation.jsonl, columns `text` and `label`. work: an empty folder.
+    - The parameters refuse unknown keys.
+    - The module imports no torch.
+    - The facts that the transform declares are found in its files.
+    - The input state is unchanged, and files are written only into `context.output`.
+    - The figures are numbers.
+    - The same key gives the same bytes in another store.
+    - A second run reuses the state.
+    - With `seeded = False`, another seed gives the same bytes.
+    - A torch state can be exported, and the graph agrees with torch.
+
+    model: a folder with config.json, model.safetensors and the tokenizer. data: a folder with train.jsonl and
+    validation.jsonl, with columns `text` and `label`. work: an empty folder.
     """
     _refuses_unknown_keys(transform, params)
     check_declared(transform)
@@ -93,7 +100,7 @@ def _finite(state: State) -> None:
 
 
 def _input_of(executed: Executed, step_id: str) -> State:
-    """The state that a step of the candidate was given."""
+    """The input state of a step of the candidate."""
     chain = executed.chains["candidate"]
     return chain[next(i for i, d in enumerate(chain) if d.step.id == step_id) - 1].state
 

@@ -72,11 +72,11 @@ class GatePair(NamedTuple):
 
 @dataclass(frozen=True)
 class Diff:
-    """What differs between two runs.
+    """The differences between two runs.
 
-    names: of the runs. verdicts: empty where a run has no gates. inputs: fingerprints of model and rows. place: where
-    latencies are of, None without one that both runs share. unpaired: why metrics have no bounds. flips: of the
-    candidates' predictions how many differ, of how many.
+    names: the names of the runs. verdicts: their verdicts, empty for a run without gates. inputs: fingerprints of the
+    model and rows. place: the target and length of the latencies, or None if the runs share none. unpaired: why the
+    metrics have no bounds. flips: how many predictions of the candidates differ, and how many there are.
     """
 
     names: tuple[str, str]

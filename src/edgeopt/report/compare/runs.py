@@ -52,13 +52,13 @@ METRICS, TIMES, CO2EQ = "metrics", "seconds, latencies and energy", "CO2eq"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side, and what a reader should know of them.
+    """Runs side by side, and what a reader should know about them.
 
-    place: where latency was taken, None where the runs share no such place. differing: names of facts that do.
-    incomparable: `METRICS` and `TIMES`, where the runs differ in what these must share. one_baseline: whether all are
-    ratios to a baseline of the same shape, so that these can be ranked. notes: each run's own, with the rows that have
-    it. failed: what should have been a row and why it is none, by name. sweep: the axis that the candidates lie along,
-    where there is one.
+    place: the target and length of the latencies, or None if the runs share none. differing: names of the facts in
+    which the runs differ. incomparable: contains `METRICS` or `TIMES` if the runs differ in something that these depend
+    on. one_baseline: whether all ratios are to a baseline of the same shape, so that they can be ranked. notes: maps
+    each note to the rows it applies to. failed: maps the name of a run that could not become a row to the reason.
+    sweep: the axis along which the candidates differ, if there is one.
     """
 
     rows: list[Row]
