@@ -151,6 +151,12 @@ def test_the_architecture_is_short_and_names_files() -> None:
     assert {"cli/apply.py", "run/execute.py", "report/write.py"} <= set(NAMED.findall(text))
 
 
+def test_the_changelog_says_nothing_twice() -> None:
+    """Merges of CHANGELOG.md keep the lines of both sides, also those that one side changed."""
+    lines = [line for line in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines() if len(line) > 40]
+    assert not sorted({line for line in lines if lines.count(line) > 1})
+
+
 def test_no_text_says_to_install_edgeopt_from_an_index() -> None:
     """On an index there is no edgeopt: whoever types that gets an error, or somebody else's package."""
     files = [
