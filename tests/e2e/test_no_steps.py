@@ -63,6 +63,38 @@ def test_what_would_compare_it_with_itself_is_refused(
     assert edgeopt("plan", recipe(tmp_path, classifier, reported, gates=[gate], export="ort")).code == 0
 
 
+def test_a_finished_run_without_steps_passes_no_gate_that_compares(
+    tmp_path: Path, classifier: Path, reported: Path
+) -> None:
+    """Its own recipe may have none; another one's, and the gates of `export: auto`, meet the same model."""
+    size, torch = (
+        {"metric": "size", "max_ratio": 1.5},
+        {"metric": "latency.p50", "min_speedup": 0.1, "against": "torch"},
+    )
+    auto = {"gates": [size, torch, *GATES], "export": {"format": "auto", "formats": ["onnx"]}}
+    store = ("--store", tmp_path / "store")
+    file = recipe(tmp_path, classifier, reported, seeds=[1, 2])
+    assert edgeopt("apply", file, "--out", tmp_path / "run", *store).code == 0
+    recipe(tmp_path, classifier, reported, seeds=[1, 2], gates=[size, torch, *GATES])
+    found = edgeopt("gate", tmp_path / "run", "--recipe", file, "--json")
+    assert found.code == 4, found.out + found.err
+    first, *others = found.json["gates"]
+    assert first["verdict"] == "inconclusive" and "nothing was compared" in first["reason"]
+    assert [gate["verdict"] for gate in others] == ["pass"] * 3
+    file = recipe(tmp_path, classifier, tiny_train(tmp_path, reported), **auto)
+    assert edgeopt("apply", file, "--out", tmp_path / "auto", *store).code == 4
+    gates = json.loads((tmp_path / "auto" / "report.json").read_text())["gates"]
+    assert [gate["verdict"] for gate in gates] == ["inconclusive", "pass", "pass", "pass"]
+
+
+def tiny_train(folder: Path, reported: Path) -> Path:
+    """A folder that has the reported rows, and train."""
+    made = folder / "both"
+    shutil.copytree(reported, made)
+    shutil.copy(reported / "validation.jsonl", made / "train.jsonl")
+    return made
+
+
 def test_a_model_may_have_classes_that_the_reported_rows_lack(tmp_path: Path, classifier: Path, reported: Path) -> None:
     rows = [line for line in (reported / "validation.jsonl").open() if json.loads(line)["label"] == 1]
     (tmp_path / "rows").mkdir()

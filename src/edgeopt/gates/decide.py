@@ -44,6 +44,22 @@ EXIT_CODES: dict[Verdict, ExitCode] = {
 
 def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Gate:
     """Decide one gate. Values are in the unit of the bound: metric, MB, ms or a ratio."""
+    gate = _decided(spec, evidence, line)
+    return _of_itself(gate) if evidence.same and spec.compares_exports else gate
+
+
+def _of_itself(gate: Gate) -> Gate:
+    """A gate that compares a model with itself, which cannot pass."""
+    reason = (
+        f"{gate.reason}; the baseline is the same model as the candidate, so nothing was compared: "
+        "`edgeopt gate MODEL --against` takes the FP32 model that it was made from"
+    )
+    return gate.model_copy(
+        update={"verdict": "inconclusive" if gate.verdict == "pass" else gate.verdict, "reason": reason}
+    )
+
+
+def _decided(spec: GateSpec, evidence: Evidence, line: int | None) -> Gate:
     kind, bound = spec.bound
     if spec.timed:
         found = latency_gates.timed(spec, evidence.latency)

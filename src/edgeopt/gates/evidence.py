@@ -15,6 +15,7 @@ from edgeopt.gates.slices import Groups
 from edgeopt.measure.latency import Measured, unpaired
 from edgeopt.results.folder import LATENCIES, PREDICTIONS
 from edgeopt.results.model import Subject
+from edgeopt.results.sealed import Run
 from edgeopt.statistics.bounds import Bounds, Values
 from edgeopt.support.errors import Place
 from edgeopt.support.reading import Count, Reader, first_wrong
@@ -90,8 +91,9 @@ def read_answers(folder: Path, task: Task) -> Answers:
     return Answers(task.stack_labels([r.label for r in rows]), baseline, candidate, groups)
 
 
-def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subject) -> Evidence:
+def read_evidence(run: Run, task: Task) -> Evidence:
     """The evidence that a run left in its folder. Raises InputError E115 where it is damaged."""
+    folder, report = run.folder, run.report
     answers = read_answers(folder, task)
     path = folder / LATENCIES
     try:
@@ -105,8 +107,27 @@ def read_evidence(folder: Path, task: Task, baseline: Subject, candidate: Subjec
     if why := unpaired(latency):
         raise _LATENCIES.wrong(f"is damaged: {why}", Place.of(path))
     return Evidence(
-        task, answers.labels, answers.baseline, answers.candidate, baseline, candidate, latency, answers.groups
+        task,
+        answers.labels,
+        answers.baseline,
+        answers.candidate,
+        report.baseline,
+        report.candidate,
+        latency,
+        answers.groups,
+        _made_alike(run),
     )
+
+
+def _made_alike(run: Run) -> bool:
+    """Whether a run's candidate is its baseline: both chains have the same states, and the same kind of file."""
+    steps = run.lock.get("steps") or {}
+    baseline, candidate = (  # of several seeds a name begins with the seed
+        {step["digest"] for name, step in steps.items() if chain in name.split(".")[:2]}
+        for chain in ("baseline", "candidate")
+    )
+    kept = next((each.format for each in run.report.exports if each.subject == "candidate"), "onnx")
+    return bool(candidate) and baseline == candidate and kept == "onnx"
 
 
 @dataclass(frozen=True)
@@ -122,6 +143,8 @@ class Evidence:
     latency: list[Measured]
     #: By length and by the columns of task.slices: the slice of each row.
     groups: Groups = field(default_factory=dict)
+    #: Whether both are one model in one runtime, so that comparing them says nothing.
+    same: bool = False
 
     #: What was found out once: of each side its standing by metric, and its flaw.
     known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)

@@ -104,8 +104,6 @@ def gate_artifact(
         [spec for spec, _ in gates], max_seconds
     )
     found = [_decide(spec, place, evidence, against) for spec, place in gates]
-    if _with_itself(candidate, against, rows, task):
-        found = [gate if gate.kind in ABSOLUTE else _of_itself(gate) for gate in found]
     beside = [
         *_quantized(against, evidence),
         *warnings(evidence, looked_at((spec for spec, _ in gates), task.spec)),
@@ -129,17 +127,6 @@ def _with_itself(candidate: Artifact, against: Against, rows: Split, task: Task)
     if tokens is None:
         return against.file.task.tokenizer == candidate.digests()["tokenizer"]
     return tokens == tokens_digest(queries_of(task, rows, candidate.folder).ids)
-
-
-def _of_itself(gate: Gate) -> Gate:
-    """A gate that compares a model with itself, which cannot pass."""
-    reason = (
-        f"{gate.reason}; the baseline is the same model as the candidate, so nothing was compared: give "
-        f"--against the FP32 model that it was made from"
-    )
-    return gate.model_copy(
-        update={"verdict": "inconclusive" if gate.verdict == "pass" else gate.verdict, "reason": reason}
-    )
 
 
 def _quantized(against: Against, evidence: Evidence) -> list[str]:
@@ -348,6 +335,7 @@ class _Measuring:
             subjects["candidate"],
             latency,
             groups_of(self.task, self.rows, features),
+            _with_itself(self.candidate, self.against, self.rows, self.task),
         )
 
     def _features(self, specs: Sequence[GateSpec]) -> Features:

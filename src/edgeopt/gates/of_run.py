@@ -36,9 +36,7 @@ def regate(run: Run, asked: Request, own: Request) -> Decisions:
     """
     if asked is not own and (other := another_recipe(run, asked, own)):
         raise InputError(other)
-    evidence = read_evidence(
-        run.folder, task_of(own.task, run.report.task.labels), run.report.baseline, run.report.candidate
-    )
+    evidence = read_evidence(run, task_of(own.task, run.report.task.labels))
     if len(evidence.labels) != run.report.task.rows:
         raise damaged(run.folder, ValueError(f"{len(evidence.labels)} of {run.report.task.rows} predictions are there"))
     if asked is not own:  # the slices that the recipe names, and no others

@@ -172,18 +172,17 @@ def feeds_of(
 ) -> list[Feed]:
     """Batches of real token ids: at their own lengths ("task"), or repeated or cut to a fixed length.
 
-    What a decoder is given keeps its length. order: in which rows come into batches. Sorted ones are asked in random
-    order, so that any number of them stands for all; rows that fill no batch are left out before they are sorted, as
-    else the longest would be.
+    What a decoder is given keeps its length. order: in which rows come into batches. Batches are asked in random order,
+    so that any number of them stands for all, whatever order the data has; rows that fill no batch are left out before
+    they are sorted, as else the longest would be.
     """
     out: list[Feed] = []
-    if sorting := order == "length":
+    if order == "length":
         rows = sorted(rows[: len(rows) // batch * batch] or rows, key=_read)
     for start in range(0, max(len(rows) - batch + 1, 1), batch):
         part = [rows[(start + i) % len(rows)] for i in range(batch)]
         out.append({name: _batch(name, part, sequence) for name in part[0]})
-    if sorting:
-        random.Random(0).shuffle(out)
+    random.Random(0).shuffle(out)
     return out
 
 

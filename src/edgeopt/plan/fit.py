@@ -14,7 +14,7 @@ from edgeopt.export.exporter import absent, exporter, install_command
 from edgeopt.measure.emissions import COUNTRY, PACKAGE, country_of
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.recipe.load import Recipe
-from edgeopt.spec.recipe import ABSOLUTE, AUTO, TaskSpec
+from edgeopt.spec.recipe import AUTO, TaskSpec
 from edgeopt.support import host
 from edgeopt.support.errors import HEAVY, InputError, Issue, Place, bad_input
 from edgeopt.support.installation import install
@@ -219,7 +219,7 @@ def itself_issues(recipe: Recipe) -> list[Issue]:
             "`edgeopt gate MODEL --recipe FILE --against BASELINE`",
         )
         for i, gate in enumerate(recipe.head.gates)
-        if gate.bound[0] not in ABSOLUTE and gate.against != "torch"
+        if gate.compares_exports
     ]
 
 

@@ -39,7 +39,10 @@ class MeasuredExport:
 
 
 class Reference(NamedTuple):
-    """What every export is held against. latency: of all subjects. groups: the slices of the rows."""
+    """What every export is held against.
+
+    latency: of all subjects. groups: the slices of the rows. alike: whether the model that is exported is the baseline.
+    """
 
     task: Task
     labels: Any
@@ -47,13 +50,22 @@ class Reference(NamedTuple):
     figures: Subject
     latency: list[Measured]
     groups: Groups
+    alike: bool = False
 
 
 def evidence_for(export: MeasuredExport, base: Reference) -> Evidence:
     """What the gates look at, with this export as the candidate."""
     latency = [replace(m, subject="candidate") if m.subject == export.subject else m for m in base.latency]
     return Evidence(
-        base.task, base.labels, base.outputs, export.outputs, base.figures, export.figures, latency, base.groups
+        base.task,
+        base.labels,
+        base.outputs,
+        export.outputs,
+        base.figures,
+        export.figures,
+        latency,
+        base.groups,
+        base.alike and export.written.format == "onnx",
     )
 
 

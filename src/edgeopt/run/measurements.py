@@ -93,6 +93,7 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         figures("baseline", "baseline/model.onnx"),
         latency,
         groups_of(task, report, features),
+        here.alike,
     )
     judged = verdicts(measured, reference, recipe.head.gates)
     kept = next(e for e in measured if e.written is chosen)

@@ -59,6 +59,11 @@ class Measuring:
         """The folder of the FP32 baseline's graph."""
         return self.executed.final("baseline").folder
 
+    @property
+    def alike(self) -> bool:
+        """Whether the candidate is the baseline: no step has made another model of it."""
+        return self.executed.final("candidate").digest == self.executed.final("baseline").digest
+
     def answers(self, file: Runnable, folder: Path, title: str, rows: Split | None = None) -> tuple[Values, float]:
         """Outputs with the runtime's default options, and the seconds that they took.
 

@@ -83,6 +83,11 @@ class SplitSpec(Strict):
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the draw; another seed draws other rows")
 
 
+def is_delimiter(text: str) -> bool:
+    """Whether a text is one character that may stand between cells."""
+    return len(text) == 1 and text not in "\"'\r\n\0 "
+
+
 class DatasetSpec(Strict):
     """A hub dataset (`path`, `name`, `revision`), a local folder as `path`, or `data_files`."""
 
@@ -112,7 +117,7 @@ class DatasetSpec(Strict):
             raise ValueError("give exactly one of 'path' (hub id or folder) and 'data_files'")
         if self.data_files is not None and (self.name or self.revision):
             raise ValueError("'name' and 'revision' belong to a hub dataset, not to 'data_files'")
-        if self.delimiter is not None and self.delimiter in "\"'\r\n\0 ":
+        if self.delimiter is not None and not is_delimiter(self.delimiter):
             raise ValueError(
                 "'delimiter' is one character that separates cells, such as ';', but no quote, space or line break"
             )
@@ -697,6 +702,11 @@ class GateSpec(Strict):
     def timed(self) -> bool:
         """Whether it is on what is timed on a target at one of its lengths."""
         return self.metric in TIMED
+
+    @property
+    def compares_exports(self) -> bool:
+        """Whether it holds the candidate against the baseline that is exported as it is, and not torch's."""
+        return self.bound[0] not in ABSOLUTE and self.against != "torch"
 
     @property
     def of_device(self) -> bool:

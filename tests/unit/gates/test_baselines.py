@@ -15,7 +15,8 @@ from tokenizers.models import WordLevel
 from edgeopt.data import Split, load_data, load_reported
 from edgeopt.gates.artifact import find_artifact
 from edgeopt.gates.baseline_file import check_fits
-from edgeopt.gates.of_model import Against, _check_order, _names, _of_itself, _quantized, _with_itself
+from edgeopt.gates.decide import _of_itself
+from edgeopt.gates.of_model import Against, _check_order, _names, _quantized, _with_itself
 from edgeopt.gates.request import Request
 from edgeopt.measure.queries import queries_of
 from edgeopt.results.model import Gate
