@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,7 @@ def command(
     log_to_stderr(quiet=quiet)
     if out is not None:
         check_new("--out", out, overwrite=overwrite)
-    asking = Asking(batch_size, to or _format(out), prefix, logits)
+    asking = Asking(batch_size, to or _format(out), prefix, logits, shown=out is None)
     progress = Progress(show=not quiet)
     with opened(model, recipe, text) as asked, rows_of(file, asked.task, given, delimiter) as rows:
         found = count_rows(asked, rows, asking, progress)
@@ -91,6 +92,8 @@ def _lines(out: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], obj
     from edgeopt.support.visible import visible_json
 
     if out is None:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8")  # as files are: no locale may lose a character of a row
         yield lambda text: click.echo(visible_json(text), nl=False)
         return
     with new_output("--out", out, overwrite=overwrite) as file:

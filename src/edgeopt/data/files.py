@@ -23,10 +23,13 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".conll")
 _FORMATS = "csv, tsv, jsonl, json, parquet or conll, each also with .gz"
 
 
-def read_rows(path: Path, delimiter: str | None = None, suffix: str | None = None) -> Iterator[Row]:
+def read_rows(
+    path: Path, delimiter: str | None = None, suffix: str | None = None, *, blank: bool = False
+) -> Iterator[Row]:
     """Rows of a data file. delimiter: between the cells of a csv or tsv file; None: a comma, a tab.
 
-    suffix: of its format, where its name does not say. Raises InputError E301 (absent), E302 (malformed), E306 (not
+    suffix: of its format, where its name does not say. blank: whether rows of a table that have empty cells alone are
+    given, too. Raises InputError E301 (absent), E302 (malformed), E306 (not
     UTF-8).
     """
     if not is_there(path, Path.is_file):
@@ -39,8 +42,8 @@ def read_rows(path: Path, delimiter: str | None = None, suffix: str | None = Non
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {
         ".jsonl": json_rows,
         ".json": json_rows,
-        ".csv": partial(table_rows, delimiter=delimiter or ","),
-        ".tsv": partial(table_rows, delimiter=delimiter or "\t"),
+        ".csv": partial(table_rows, delimiter=delimiter or ",", blank=blank),
+        ".tsv": partial(table_rows, delimiter=delimiter or "\t", blank=blank),
         ".parquet": _parquet,
         ".conll": _conll,
     }

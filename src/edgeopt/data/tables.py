@@ -23,8 +23,10 @@ _TABS = (
 _FEW = 50
 
 
-def table_rows(path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table below its header, each with the line that it begins on; empty ones are left out.
+def table_rows(path: Path, delimiter: str, *, blank: bool = False) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table below its header, each with the line that it begins on.
+
+    blank: whether those with empty cells alone are given, too; else they are left out, as empty lines are.
 
     Raises InputError E302 for a row that is not as the header says, or that has swallowed others because of a stray
     quotation mark; E306 for what is not text.
@@ -37,7 +39,7 @@ def table_rows(path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, str]
     else:
         reader = _reader(path, delimiter)
     rows = 0
-    for row in _rows(path, reader, delimiter):
+    for row in _rows(path, reader, delimiter, blank=blank):
         rows += 1
         yield row
     if reader.line_num > rows + 1 and delimiter != "\t" and (found := _swallowed(path, delimiter)):
@@ -79,13 +81,13 @@ def _written(cells: list[str], quoting: Literal[0, 1]) -> str:
     return out.getvalue()[:-1]
 
 
-def _rows(path: Path, reader: Any, delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path: Path, reader: Any, delimiter: str, *, blank: bool) -> Iterator[tuple[int, dict[str, str]]]:
     header: list[str] = []
     line = 1
     try:
         for cells in reader:
-            if len(cells) == len(header):
-                if (cells[0] and not cells[0].isspace()) or not _blank(cells):
+            if cells and len(cells) == len(header):
+                if blank or (cells[0] and not cells[0].isspace()) or not _blank(cells):
                     yield line, dict(zip(header, cells, strict=True))
             elif not _blank(cells):
                 if header:

@@ -34,7 +34,7 @@ def answer(prediction: Prediction, names: Sequence[str], prefix: str) -> dict[st
         PROBABILITY: prediction.probability,
         LOGITS: prediction.logits.tolist(),
     }
-    return {name: _finite(told[name.removeprefix(prefix)]) for name in names}
+    return {name: told[name.removeprefix(prefix)] for name in names}
 
 
 def head(columns: Sequence[str], format: str) -> str:
@@ -44,6 +44,7 @@ def head(columns: Sequence[str], format: str) -> str:
 
 def line(row: Mapping[str, Any], columns: Sequence[str], format: str) -> str:
     """A row with its end of line. columns: all, of a table whose rows need not each have every one."""
+    row = {name: _finite(value) for name, value in row.items()}
     if format == "csv":
         return _cells([_cell(row.get(name)) for name in columns])
     return _utf8(json.dumps(row, ensure_ascii=False, default=str)) + "\n"
@@ -51,8 +52,8 @@ def line(row: Mapping[str, Any], columns: Sequence[str], format: str) -> str:
 
 def _cells(cells: Sequence[object]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells)
-    return _utf8(out.getvalue())
+    csv.writer(out, lineterminator="\r\n").writerow(cells)  # it quotes what has one of the terminator's characters
+    return _utf8(out.getvalue().removesuffix("\r\n") + "\n")
 
 
 def _cell(value: object) -> object:
@@ -67,6 +68,8 @@ def _utf8(text: str) -> str:
 
 def _finite(value: Any) -> Any:
     """The value with null for what is no number, as JSON has none."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

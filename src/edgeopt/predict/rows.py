@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from edgeopt.data.files import SUFFIXES, read_rows, stem_and_suffix
 from edgeopt.data.lines import numbered_lines
 from edgeopt.data.tables import header_delimiter
+from edgeopt.spec.recipe import is_delimiter
 from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.support.paths import is_there
 from edgeopt.tasks import Task
@@ -63,17 +64,27 @@ class Rows:
             if self.format == TEXT[1:]:
                 yield from self._lines()
             else:
-                yield from read_rows(self.path, self.delimiter, f".{self.format}")
+                yield from read_rows(self.path, self.delimiter, f".{self.format}", blank=True)
         except InputError as error:
             here = str(Place.of(self.path))
             raise InputError([replace(i, place=_called(i.place, here, self.source)) for i in error.issues]) from None
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """A text a line, in the one column that the task reads; of words, as spaces part them."""
+        """A text a line, in the one column that the task reads; of words, as spaces part them.
+
+        Lines without one are none at the end of a file, and before it an error: left out they would shift the others.
+        """
         (column,) = self.task.query_columns
+        blank: int | None = None
         for line, text in numbered_lines(self.path):
             text = text.rstrip("\r\n")
-            if text and not text.isspace():
+            if not text or text.isspace():
+                blank = blank or line
+            elif blank:
+                raise bad_input(
+                    "E304", "this line has no text", place=Place.of(self.path, blank), help="take the line out"
+                )
+            else:
                 yield line, {column: text.split() if self.task.reads_words else text}
 
     def _no_column(self, error: NoColumn) -> InputError:
@@ -91,17 +102,18 @@ def _called(place: Place | None, here: str, source: str) -> Place | None:
 
 @contextmanager
 def rows_of(path: Path, task: Task, format: str | None, delimiter: str | None) -> Iterator[Rows]:
-    """The rows of a file, or with `-` of stdin, while the block runs.
+    """The rows of a file, or with `-` of stdin, while the block runs. Those of a pipe are kept till then.
 
     format: of the file, where its name does not say; of stdin txt. Raises InputError E301 for a file that is not there,
     E302 for a format that is none or does not fit the task.
     """
-    if str(path) == "-":
+    stdin = str(path) == "-"
+    if stdin or is_there(path, Path.is_fifo):
         with tempfile.TemporaryDirectory(prefix="edgeopt-rows-") as folder:
             kept = Path(folder) / f"rows.{format or TEXT[1:]}"
-            with kept.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-            yield _rows(kept, STDIN, format or TEXT[1:], delimiter, task)
+            with kept.open("wb") as file, nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as given:
+                shutil.copyfileobj(given, file)
+            yield _rows(kept, STDIN if stdin else str(path), format or TEXT[1:], delimiter, task)
         return
     if not is_there(path, Path.is_file):
         what = "is a folder" if is_there(path, Path.is_dir) else "does not exist"
@@ -116,19 +128,26 @@ def _rows(path: Path, source: str, format: str, delimiter: str | None, task: Tas
     if format == TEXT[1:] and len(task.query_columns) > 1:
         shown = ", ".join(task.query_columns)
         raise bad_input("E302", f"a txt file has one text a line, and this model reads {shown}", help=_SEVERAL)
+    if delimiter is not None and (format not in ("csv", "tsv") or not is_delimiter(delimiter)):
+        what = "belongs to csv and tsv" if is_delimiter(delimiter) else "is a character that stands in no cell"
+        raise bad_input("E100", f"--delimiter {what}", help="such as ';'; --from says what the rows are")
     return Rows(path, source, format, delimiter, task)
 
 
 _SEVERAL = "give csv or jsonl, whose rows have these columns; of stdin with --from"
 
 
-def looked_over(rows: Rows, taken: Sequence[str]) -> tuple[int, list[str]]:
+def looked_over(
+    rows: Rows, taken: Sequence[str], check: Callable[[dict[str, Any]], object] = lambda row: None
+) -> tuple[int, list[str]]:
     """How many rows there are, and every column that one has, in the order in which they appear.
 
-    taken: columns to be added. Raises what reading raises, and InputError E100 where the rows have one of those.
+    taken: columns to be added. check: is given every row. Raises what reading raises, and InputError E100 where the
+    rows have one of those.
     """
     count, columns = 0, dict[str, None]()
     for row, _ in rows:
+        check(row)
         count += 1
         columns.update(dict.fromkeys(row))
     if both := [name for name in taken if name in columns]:

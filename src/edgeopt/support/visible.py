@@ -33,6 +33,11 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.split("\n")))
 
 
+def harmless(text: str) -> bool:
+    """Whether a text is shown as it is: nothing in it is written out, and no line of it is a command."""
+    return visible(text) == text and "##[" not in text and not _COMMAND.search(text)
+
+
 def visible_json(text: str) -> str:
     """JSON that says the same and commands nothing."""
     return text.translate(_IN_JSON).replace("##[", "##\\u005b")

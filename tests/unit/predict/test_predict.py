@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,12 @@ from house.test_imports import GATE_ALONE
 
 from edgeopt import Run
 from edgeopt.bundle import make
+from edgeopt.cli.predict import _lines
 from edgeopt.measure.graph import mixes_batches
-from edgeopt.run.predict import Asked, Predictor
+from edgeopt.predict import records
+from edgeopt.predict.rows import rows_of
+from edgeopt.results.sealed import open_run
+from edgeopt.run.predict import Asked, Predictor, asked_of_run
 
 TEXTS = [" ".join(["good1", "bad2", "word3"][i % 3] for i in range(n)) for n in (9, 1, 14, 3, 2, 30, 5)]
 
@@ -129,6 +135,68 @@ def test_out_is_whole_or_not_there_and_never_replaced_unasked(
     assert out.read_text() == first and sorted(out.parent.iterdir()) == before
     assert edgeopt("predict", run, file, "--out", tmp_path / "other.jsonl").code == 130
     assert not [p for p in tmp_path.rglob("*") if "other" in p.name]
+
+
+def test_no_row_is_left_out_because_it_is_empty(run: Path, tmp_path: Path) -> None:
+    """What is left out would shift all rows behind it; blank lines at the end of a txt file are none."""
+    for name, text, line in (
+        ("a.txt", "good1\n\nbad1\n", 2),
+        ("b.csv", 'text\ngood1\n""\nbad1\n', 3),
+        ("c.csv", "n,text\n1,good1\n,\n2,bad1\n", 3),
+    ):
+        (tmp_path / name).write_text(text)
+        refused(edgeopt("predict", run, tmp_path / name), "E304", f"{name}:{line}")
+    (tmp_path / "d.csv").write_text("\n\ntext\ngood1\n\nbad1\n")
+    assert [row["text"] for row in lines(edgeopt("predict", run, tmp_path / "d.csv"))] == ["good1", "bad1"]
+
+
+def test_rows_are_valid_json_and_no_locale_changes_them(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "good1", "v": [NaN, {"w": 1e999}, "hé😀"]}\n')
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "latin-1"))
+    with rows_of(tmp_path / "rows.jsonl", Predictor(asked_of_run(open_run(run))).task, None, None) as rows:
+        (found,) = rows
+    with _lines(None, overwrite=False) as put:
+        put(records.line(found[0], ["text", "v"], "jsonl"))
+    sys.stdout.flush()
+    assert json.loads(raw.getvalue())["v"] == [None, {"w": None}, "hé😀"] and b"NaN" not in raw.getvalue()
+
+
+@pytest.mark.parametrize("text", ["##[x]", "::x", "a\u200fb", "a\rb", "a\n ::x"])
+def test_csv_on_stdout_has_every_text_as_it_is_or_is_refused(run: Path, tmp_path: Path, text: str) -> None:
+    file = write(tmp_path / "rows.jsonl", [{"id": text, "text": "good1"}])
+    refused(edgeopt("predict", run, file, "--to", "csv"), "E100", "--out FILE")
+    assert edgeopt("predict", run, file, "--out", tmp_path / "a.csv").code == 0
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as made:
+        assert next(csv.DictReader(made))["id"] == text
+    assert lines(edgeopt("predict", run, file))[0]["id"] == text
+
+
+def test_a_pipe_is_read_as_stdin_is(run: Path, file: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(file.read_bytes()))
+    writer.start()
+    found = edgeopt("predict", run, tmp_path / "pipe", "--from", "jsonl")
+    writer.join()
+    assert lines(found) == lines(edgeopt("predict", run, file))
+
+
+def test_a_file_that_changes_meanwhile_leaves_no_answers(
+    run: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeopt.predict.file.looked_over", lambda *_: (len(TEXTS) - 1, ["n", "text", "label"]))
+    refused(edgeopt("predict", run, file, "--out", tmp_path / "out.jsonl"), "E306", "changed while it was read")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter"), [("rows.csv", ";;"), ("rows.csv", ""), ("rows.csv", '"'), ("rows.jsonl", ";")]
+)
+def test_a_delimiter_is_one_character_of_a_table(run: Path, tmp_path: Path, name: str, delimiter: str) -> None:
+    (tmp_path / name).write_text("")
+    refused(edgeopt("predict", run, tmp_path / name, "--delimiter", delimiter), "E100", "--delimiter")
 
 
 def test_columns_of_the_same_name_are_never_lost(run: Path, file: Path, tmp_path: Path) -> None:
