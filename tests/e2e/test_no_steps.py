@@ -42,6 +42,7 @@ def test_a_finished_model_is_gated_as_it_is(tmp_path: Path, classifier: Path, re
     assert "no train split: whether validation rows stand in it was not looked at" in done.out
     again = edgeopt("gate", tmp_path / "run", "--recipe", file)
     assert again.code == 0, again.out + again.err
+    assert again.out.count("was not looked at") == 1, again.out
     assert edgeopt("gate", tmp_path / "run" / "model").code == 0
 
 

@@ -208,10 +208,12 @@ def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: A
                 "give a file of `edgeopt baseline`, or against: onnx",
             )
         return None
-    if against.elsewhere is None and _measured_there(spec, target_of(spec, asked), against) is None:
+    target = target_of(spec, asked)
+    if against.elsewhere is None and _measured_there(spec, target, against) is None:
         return Issue(
             "E118",
-            f"the baseline has no latency against {spec.against} on target '{spec.target}' at sequence {spec.sequence}",
+            f"the baseline has no latency against {spec.against} on target '{spec.target}' at sequence {spec.sequence} "
+            f"with threads {target.threads}, batch {target.batch}, order {target.order}",
             place,
             "measure it again with `edgeopt baseline` and this recipe",
         )

@@ -13,6 +13,8 @@ from edgeopt.results.model import Task
 from edgeopt.results.sealed import Run
 from edgeopt.support.errors import InputError, bad_input
 
+_NOT_LOOKED = "was not looked at"
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -42,7 +44,8 @@ def seen(asked: Request, candidate: Artifact, rows: Split) -> Seen:
 
 def seen_by(task: Task) -> Seen:
     """What a run saw of its own rows."""
-    untold = [_untold(task.split, "the report does not say")] if task.leaked is None else []
+    said = any(_NOT_LOOKED in remark for remark in task.remarks)  # of a recipe without train
+    untold = [_untold(task.split, "the report does not say")] if task.leaked is None and not said else []
     return Seen(task.leaked or 0, [*untold, *task.remarks])
 
 
@@ -61,4 +64,4 @@ def _of_run(run: Run, asked: Request) -> TaskData:
 
 
 def _untold(name: str, why: str) -> str:
-    return f"Whether {name} rows stand in train was not looked at: {why}."
+    return f"Whether {name} rows stand in train {_NOT_LOOKED}: {why}."
