@@ -312,7 +312,9 @@ def gate(base: list[float], candidate: list[float], **spec: Any) -> Any:
     timed = SimpleNamespace(target="here", named="EPYC", processor="AMD EPYC")
     return decide(
         GateSpec(metric="start.cold", **spec),
-        cast(Evidence, SimpleNamespace(baseline=subject(base), candidate=subject(candidate), latency=[timed])),
+        cast(
+            Evidence, SimpleNamespace(baseline=subject(base), candidate=subject(candidate), latency=[timed], same=False)
+        ),
     )
 
 
