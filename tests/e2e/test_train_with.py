@@ -54,7 +54,7 @@ def test_rows_of_the_report_split_are_left_out(own: Path, tmp_path: Path) -> Non
     path = write(tmp_path / "more.jsonl", [{"text": t, "label": "bad"} for t in texts])
     (extra,) = loaded(tiny_task(own, train_with=[source(path)])).extra
     assert [t for (t,) in extra.rows.texts] == ["a fine film", "row 3", "?"]
-    assert (extra.left_out, extra.source) == (3, tmp_path.name)
+    assert (extra.left_out, extra.source) == (3, "more.jsonl")
     (few,) = loaded(tiny_task(own, train_with=[source(path, dataset={"max_rows": {"train": 2}})])).extra
     assert (len(few.rows), few.left_out) == (2, 3)
 
@@ -166,11 +166,12 @@ def test_a_run_says_what_it_trained_on(recipe: Path, tmp_path: Path) -> None:
     assert figures["class_weights"] == {"0": 1.0, "1": 1.0}
     assert figures["optimizer_steps"] == 12
     assert (
-        "Trained with 20 rows of more besides; 10 more are in validation too and were left out. Nothing is measured "
+        "Trained with 20 rows of more as well; 10 more are in validation too and were left out. Nothing is measured "
         "on them." in report["notes"]
     )
     assert len((tmp_path / "run" / "predictions.jsonl").read_text().splitlines()) == 96
-    data = load_rows(load_recipe(recipe))
+    made = make_plan(load_recipe(recipe), Store(tmp_path / "store"))
+    data = load_rows(made.recipe, made.source)
     lock = json.loads((tmp_path / "run" / "recipe.lock").read_text())
     assert lock["data"] == {
         "train": data.train.fingerprint,
@@ -247,11 +248,11 @@ def test_a_dataset_of_the_hub(hub: list[str], own: Path, tmp_path: Path, tiny_mo
         in edgeopt("plan", recipe, "--store", tmp_path / "store").out
     )
     assert hub == []
-    data = load_rows(plan.recipe)
+    data = load_rows(plan.recipe, plan.source)
     assert hub == ["someone/reviews"]
     assert [(e.source, e.rows.labels, e.left_out) for e in data.extra] == [
         ("someone/reviews", (1, 0), 1),
-        (tmp_path.name, (0,), 0),
+        ("more.jsonl", (0,), 0),
     ]
 
     from edgeopt.plan import data_key, hub_data_name
@@ -270,9 +271,10 @@ def test_texts_without_labels_of_the_hub(hub: list[str], own: Path, tmp_path: Pa
     unlabelled = {"dataset": {"path": "someone/reviews"}, "text": "sentence"}
     steps = [{"use": "finetune"}, {"use": "distill", "unlabelled": unlabelled}]
     recipe = load_recipe(recipe_for(tmp_path, tiny_model, own, task=tiny_task(own), steps=steps))
-    assert make_plan(recipe, Store(tmp_path / "store")).data is None
+    plan = make_plan(recipe, Store(tmp_path / "store"))
+    assert plan.data is None
     assert hub == []
-    (found,) = load_rows(recipe).unlabelled.values()
+    (found,) = load_rows(recipe, plan.source).unlabelled.values()
     assert (found.source, found.rows.texts, found.rows.labels, found.left_out) == (
         "someone/reviews",
         (("from the hub",), ("as well",)),

@@ -66,7 +66,7 @@ def test_a_step_learns_from_texts_alone(steady: Path, tmp_path: Path) -> None:
     terms = {"losses": {"labels": 1.0, "logits": 1.0}, **unlabelled(path)}
     weighted = {"class_weights": {"1": 5.0}, **terms}
     one = small(steady, data, store, **weighted)
-    assert one.figures["unlabelled"] == {"source": tmp_path.name, "rows": 6, "left_out": 0}
+    assert one.figures["unlabelled"] == {"source": "plain.jsonl", "rows": 6, "left_out": 0}
     assert [s["rows"] for s in one.figures["sources"]] == [10, 6]
     assert one.figures["train_rows"] == 16
     live = small(steady, data, store, **weighted, cache_gb=0.0)
@@ -116,7 +116,7 @@ def test_a_run_says_what_it_learned_from(tiny_model: Path, tiny_data: Path, tmp_
     figures = next(s["figures"] for s in report["steps"] if s["id"] == "small")
     assert [s["drawn"] for s in figures["sources"]] == [[8, 8, 8], [8, 8, 8]]
     note = (
-        f"Step 'small' also learned from its teacher on 20 rows of {tmp_path.name} without labels; 3 more are in "
+        "Step 'small' also learned from its teacher on 20 rows of texts.jsonl without labels; 3 more are in "
         "validation, or held out"
     )
     assert any(n.startswith(note) for n in report["notes"])
@@ -124,7 +124,7 @@ def test_a_run_says_what_it_learned_from(tiny_model: Path, tiny_data: Path, tmp_
     write(tmp_path / "texts.jsonl", texts(21))
     plan = edgeopt("plan", recipe, "--store", tmp_path / "store")
     assert (
-        f"data: 256 train + 21 of {tmp_path.name} without labels (0 that validation has too left out) and 96 "
+        "data: 256 train + 21 of texts.jsonl without labels (0 that validation has too left out) and 96 "
         "validation rows" in plan.out
     )
     (line,) = (line for line in plan.out.splitlines() if line.startswith("candidate.small"))

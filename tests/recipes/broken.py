@@ -121,6 +121,7 @@ MODELS: dict[str, list[Break]] = {
     "remote-code": [configure(model_type="mine", auto_map={"AutoModel": "code.Mine"})],
     "pickle-only": [remove(WEIGHTS), write("pytorch_model.bin", b"\x80\x04.")],
     "no-weights": [remove(WEIGHTS)],
+    "onnx-only": [remove(WEIGHTS), write("model.onnx", b"")],
     "truncated": [cut],
     "garbage": [write(WEIGHTS, b"\xff" * 64)],
     "empty-weights": [write(WEIGHTS, b"")],

@@ -26,6 +26,7 @@ def here(tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.
     (tmp_path / "broken.lock").write_text("{")
     (tmp_path / "foreign.lock").write_text('{"lock": 99}')
     (tmp_path / "huge.yaml").write_text("edgeopt: 1\n" + "# filler\n" * 200_000)
+    (tmp_path / "reviews.csv").write_text("body,stars\nfine,1\n")
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGEOPT_STORE", str(tmp_path / "store"))
@@ -48,6 +49,7 @@ MISUSE = {
     "validate empty": ["E101", "cannot be read: Is a directory"],
     "validate loop.yaml": ["E101", "cannot be read: Too many levels of symbolic links"],
     "validate huge.yaml": ["E101", "larger than 1 MB"],
+    "apply reviews.csv": ["E101", "reviews.csv is data, not a recipe", "`edgeopt init reviews.csv`"],
     "plan absent.yaml": ["E101"],
     "apply absent.yaml": ["E101"],
     "doctor absent.yaml": ["E101"],
@@ -66,6 +68,7 @@ MISUSE = {
     "report corrupt": ["E115", "the report is not JSON", "corrupt/report.json:1:"],
     "report other": ["E115", "the report is damaged: edgeopt is missing"],
     "gate empty": ["E131", "it has no report.json and no tokenizer.json"],
+    "gate absent": ["E131", "absent does not exist", "the folder that `edgeopt apply --out` wrote"],
     "gate corrupt": ["E115", "the report is not JSON"],
     "gate file": ["E131", "is not a graph with tokenizer.json beside it"],
     # locks

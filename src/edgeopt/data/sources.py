@@ -20,7 +20,7 @@ from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
 from edgeopt.support.paths import expanded, is_there, looks_local, nearest
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.class_order import in_heads_order
-from edgeopt.tasks.columns import NoClass, Raw, Read
+from edgeopt.tasks.columns import SCALAR, NoClass, Raw, Read, value
 from edgeopt.tasks.split import Split
 
 Files = dict[str, list[Path]]
@@ -264,13 +264,21 @@ class _Rows:
         assert split is not None
         if found := drawn(split, self.task, self._train):
             return found
+        rows = len(self._train)
+        classes = len({value(label) for _, label, _ in self._train if isinstance(label, SCALAR)})
+        why = (
+            f"there are {rows:,}, and it asks for {split.validation:g} of them; each class keeps some rows in train, "
+            "and copies of one text stay together"
+        )
+        help = "ask for a larger share, or give validation rows in a file"
+        if self.task.one_class and 2 * classes > rows > 1:
+            why = f"the label column has {classes:,} different values in {rows:,} rows, and each keeps a row in train"
+            help = "name the column of the classes in task.label; for scores use task.type text-regression"
         raise bad_input(
             "E305",
-            f"task.dataset.split draws no row: there are {len(self._train):,}, and it asks for {split.validation:g} of "
-            "them; of each class some rows stay, and copies of one text stay together",
+            f"task.dataset.split draws no row: {why}",
             place=self.place_of(("task", "dataset", "split")),
-            help="ask for a larger share, or give validation rows in a file; where the labels are scores, task.type "
-            "text-regression",
+            help=help,
         )
 
     def _part(self, split: str, rows: list[Raw]) -> list[Raw]:
@@ -330,8 +338,9 @@ def rows_of(paths: Sequence[Path], read: Read, column_place: ColumnPlace, delimi
 
 
 def shown(spec: DatasetSpec, files: Files) -> str:
-    """What a dataset of files is called: its path, or the folder of its first file."""
-    return str(spec.path or next(iter(files.values()))[0].parent.name or ".")
+    """What a dataset of files is called: its path, the name of its only file, or the folder of its first."""
+    first, *others = (path for paths in files.values() for path in paths)
+    return str(spec.path or (first.parent.name or "." if others else first.name))
 
 
 def split_of(name: str, rows: list[Raw], task: Task, at: Place | None = None) -> Split:

@@ -31,7 +31,10 @@ TOKENIZER, SESSION = "tokenizer.json", "session.json"
 #: Where a graph may lie: an exported folder's, int8 first, as that is what is shipped; then a state's.
 _GRAPHS = ("onnx/model_quantized.onnx", "onnx/model.onnx", "model_quantized.onnx", "model.onnx")
 _READER = Reader("file beside the model", "E131", "export the model again", not_finite=True)
-_HELP = "give the `model` folder of a run, a folder with tokenizer.json and an ONNX graph, or the graph itself"
+_HELP = (
+    "give a run, its `model` folder, another folder with tokenizer.json and an ONNX graph, or the graph itself; a run "
+    "is the folder that `edgeopt apply --out` wrote"
+)
 
 
 @dataclass(frozen=True)

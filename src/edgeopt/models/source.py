@@ -209,7 +209,9 @@ class ModelSource:
             "E309",
             f"model folder {self.folder} has no {WEIGHTS}",
             place=self.place,
-            help="save the model with `model.save_pretrained(folder)`",
+            help="a recipe starts from safetensors; to gate a finished ONNX model: `edgeopt gate MODEL --recipe FILE`"
+            if any([*self.folder.glob("*.onnx"), *self.folder.glob("onnx/*.onnx")])
+            else "save the model with `model.save_pretrained(folder)`",
         )
 
 

@@ -91,7 +91,9 @@ class Rows:
         (issue,) = error.issues
         found = header_delimiter(error.have)
         help = (
-            f"the header looks like several: give --delimiter {found!r}" if found else f"{issue.help}; or give --text"
+            f"the header looks like several: give --delimiter {found!r}"
+            if found
+            else f"{issue.help}; name yours with --text"
         )
         return InputError(replace(issue, help=help))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edgeopt.data.files import SUFFIXES, stem_and_suffix
 from edgeopt.export.exporter import EXPORTERS, exporter_names
 from edgeopt.recipe import mends
 from edgeopt.recipe.given import Given, as_document
@@ -200,6 +201,13 @@ def _read(path: Path) -> str:
         raise bad_input("E101", f"recipe {path} does not exist", help=hint) from None
     except OSError as error:
         raise bad_input("E101", f"recipe {path} cannot be read: {error.strerror}") from None
+    if stem_and_suffix(path)[1] in {*SUFFIXES} - {".json"}:  # JSON is YAML, too
+        raise bad_input(
+            "E101",
+            f"{path} is data, not a recipe",
+            place=Place.of(path),
+            help=f"write a recipe for it: `edgeopt init {path}`",
+        )
     if len(raw) > _LARGEST:
         raise bad_input(
             "E101",

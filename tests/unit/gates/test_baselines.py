@@ -196,7 +196,7 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
 def test_the_model_of_a_run_that_is_no_onnx_has_a_help_that_fits(tmp_path: Path) -> None:
     (tmp_path / "run" / "model").mkdir(parents=True)
     (tmp_path / "run" / "model" / "tokenizer.json").write_text("{}")
-    with pytest.raises(InputError, match=r"E131(.|\n)*give the `model` folder of a run"):
+    with pytest.raises(InputError, match=r"E131(.|\n)*give a run, its `model` folder"):
         find_artifact(tmp_path / "run" / "model")
     (tmp_path / "run" / "report.json").write_text('{"candidate": {"artifact": "model/openvino_model.xml"}}')
     for path in (tmp_path / "run" / "model", tmp_path / "run"):

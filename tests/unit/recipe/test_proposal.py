@@ -143,6 +143,19 @@ def test_formats(tmp_path: Path, name: str) -> None:
     assert found["name"] == "r"
 
 
+def test_it_says_where_one_answer_is_right_for_most_rows(tmp_path: Path) -> None:
+    write(
+        tmp_path / "rows.jsonl",
+        [{"text": t, "label": "bad" if i % 20 == 0 else "good"} for i, t in enumerate(texts(400))],
+    )
+    said = "of the validation rows are 'good'"
+    done = init(tmp_path, "rows.jsonl")
+    assert f"95% {said}: a gate on a drop passes only" in " ".join(done.out.split())
+    assert f"label: label # 2 classes: bad, good; 95% {said}" in (tmp_path / "recipe.yaml").read_text()
+    write(tmp_path / "even.jsonl", [{"text": t, "label": i % 2} for i, t in enumerate(texts(400))])
+    assert "always answering" not in init(tmp_path, "even.jsonl", "--out", "even.yaml").out
+
+
 def test_a_messy_file_and_everything_that_is_said(tmp_path: Path) -> None:
     rows = [{**row, "stars": "" if i % 10 == 0 else row["stars"]} for i, row in enumerate(reviews())]
     write(tmp_path / "reviews.csv", rows, ";")
@@ -178,7 +191,12 @@ def test_a_messy_file_and_everything_that_is_said(tmp_path: Path) -> None:
         ([{"text": " ", "label": i % 2} for i in range(50)], [], "E304", "the text in column 'text' is empty"),
         (reviews(), ["--label", "star"], "E303", "did you mean 'stars'?"),
         (reviews(), ["--text", "review"], "E303", "columns: id, Review Text, stars, date"),
-        (reviews(), ["--label", "id", "--task", "text-classification"], "E305", "scores, --task text-regression"),
+        (
+            reviews(),
+            ["--label", "id", "--task", "text-classification"],
+            "E305",
+            "for scores use --task text-regression",
+        ),
         (
             reviews(),
             ["--label", "date", "--task", "text-regression"],
@@ -192,7 +210,7 @@ def test_a_messy_file_and_everything_that_is_said(tmp_path: Path) -> None:
         (reviews(), ["--model", "./nothing"], "E308", "does not exist"),
         ([{"text": "only"}], [], "E303", "no column looks like labels"),
         ([{"a": 1.5, "b": 2}] * 9, [], "E303", "name it: --text COLUMN; columns: a, b"),
-        ([{"text": t, "label": t} for t in texts(50)], [], "E305", "of each class some rows stay"),
+        ([{"text": t, "label": t} for t in texts(50)], [], "E305", "50 different values in 50 rows"),
     ],
 )
 def test_what_cannot_be_proposed_is_said_and_nothing_is_written(

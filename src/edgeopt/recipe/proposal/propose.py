@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ Tell = Callable[[str, str], object]
 #: Shares of one file that may be drawn to report on; the drop that a gate should decide where nobody says.
 _SHARES, _DROP = (0.1, 0.2), 0.01
 _FILE_SIZE, _SPEEDUP = 0.35, 1.2
+#: A share of the reported rows of one class from which on that is said.
+_UNEVEN = 0.8
 #: Keys of a recipe that a message speaks of, and the options that say the same here.
 _OPTIONS = {"label": "--label", "text": "--text", "type": "--task", "labels": "--labels"}
 _KEY = re.compile(rf"\btask\.({'|'.join(_OPTIONS)})\b")
@@ -227,9 +230,20 @@ class _Maker:
             shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
             self.say("classes", f"{len(names):,}: {shown}")
             self.comments["label"] = f"{len(names):,} classes: {shown}"
+            self._say_uneven(data)
         if (missing := self._missing) is not None:
             self.comments["missing_label"] = "rows with this label have none, and are left out"
             self.say("", f"guessed: a row whose label is {'empty' if missing == '' else missing} has none")
+
+    def _say_uneven(self, data: TaskData) -> None:
+        """Says it where one answer is right for most of the reported rows: a model is held against that answer."""
+        if not task_type(self.type).one_class:
+            return
+        (often, count), *_ = Counter(data.report.labels).most_common(1)
+        if (share := count / len(data.report)) > _UNEVEN:
+            told = f"{share:.0%} of the {data.report.name} rows are '{data.label_names[often]}'"
+            self.say("", f"{told}: a gate on a drop passes only if the models do better than always answering that")
+            self.comments["label"] += f"; {told}"
 
     def _say_lengths(self, found: sizes.Lengths) -> None:
         told = f"99 of 100 texts have at most {found.usual:,} tokens, the longest {found.longest:,}"
