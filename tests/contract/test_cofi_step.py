@@ -144,4 +144,4 @@ def test_the_report_says_that_a_sparsity_was_not_reached(tiny_model: Path, tiny_
         "'cut' was asked for a sparsity of 0.6 and reached 0.625: no threshold on its masks comes closer."
         in report["notes"]
     )
-    assert "sparsity asked for, and reached" in (tmp_path / "run" / "report.md").read_text()
+    assert "sparsity requested and reached" in (tmp_path / "run" / "report.md").read_text()

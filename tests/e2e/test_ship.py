@@ -226,7 +226,7 @@ def test_two_ships_at_once_and_a_shell_that_greets(device: Device, runs: list[Pa
     with open(device.root / ".lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = device.ship(runs[1] / "bundle.zip")
-    assert done.code == 3 and "another ship" in done.err and not (device.root / "incoming").exists()
+    assert done.code == 3 and "another `edgeopt ship`" in done.err and not (device.root / "incoming").exists()
     greeting = tmp_path / "python"  # lines on stdout before the agent's, as a .bashrc may print
     greeting.write_text(f'#!/bin/sh\necho "Welcome!"\nexec "{device.python}" "$@"\n')
     greeting.chmod(0o755)
@@ -248,7 +248,7 @@ def test_a_device_that_does_not_fit_is_told_before_the_copy(device: Device, runs
     assert done.code == 2 and "there is no python-of-nowhere on the device" in done.err
     (device.root / "current").mkdir(parents=True)
     done = device.ship(runs[1] / "bundle.zip")
-    assert done.code == 2 and "has current, which no ship put there" in done.err
+    assert done.code == 2 and "has current, which `edgeopt ship` did not make" in done.err
 
 
 def test_what_cannot_be_reached(device: Device, runs: list[Path], tmp_path: Path) -> None:

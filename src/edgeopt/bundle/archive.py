@@ -134,7 +134,7 @@ def _walk(root: Path, below: str) -> Iterator[tuple[str, int]]:
         if name in BESIDE:
             continue
         if not is_safe(name):
-            raise refused(f"{name!r} is not a name that a bundle has")
+            raise refused(f"{name!r} is not a valid name for a file of a bundle")
         found = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
             yield from _walk(root, name)
@@ -156,15 +156,15 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
     for entry in archive.infolist():
         name = entry.orig_filename  # filename is cut at a zero byte
         if not is_safe(name):
-            raise refused(f"{name!r} is no plain path inside the bundle")
+            raise refused(f"{name!r} is not a plain path inside the bundle")
         if name.lower() in map(str.lower, sizes):
             raise refused(f"{name} is in the zip twice")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise refused(f"{name} is compressed, which files of a bundle never are")
+            raise refused(f"{name} is compressed, but files of a bundle never are")
         if entry.header_offset != end or name < max(sizes, default=""):
             raise refused("there is data between the zip's entries, or they are out of order")
         if end + entry.file_size > min(MAX_BYTES, whole) or len(sizes) == MAX_FILES:
-            raise refused("its entries declare more data than there is, or than a bundle may have")
+            raise refused("its entries declare more data than the zip holds or a bundle may hold")
         before, line = _headers(name, entry.file_size, entry.CRC, end)
         if _bytes(path, end, len(before)) != before:
             raise refused(f"{name} is not a plain file as `edgeopt bundle` writes it")

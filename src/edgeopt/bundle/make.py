@@ -196,7 +196,7 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
     if not tolerance <= most:
         raise bad_input(
             "E144",
-            f"a logit may not be off by {tolerance:g}: the largest of these texts is {most:.3g}",
+            f"the tolerance {tolerance:g} is too large: the most for these texts is {most:.3g}",
             help="give a smaller --tolerance",
         )
     (folder / REQUIREMENTS).write_text(requirements(run.report.environment.get("packages", {})), encoding="utf-8")
@@ -224,7 +224,7 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
         if p.is_file()
     }
     if sum(f.size for f in files.values()) > MAX_BYTES or not all(map(is_safe, files)):
-        raise bad_input("E144", f"a bundle holds {MAX_BYTES / 1e9:g} GB at most, in files of plain names")
+        raise bad_input("E144", f"a bundle holds at most {MAX_BYTES / 1e9:g} GB, in files with plain names")
     return Manifest(
         edgeopt=__version__,
         name=report.recipe.name,

@@ -41,11 +41,11 @@ class File(Part):
 
 
 class Task(Part):
-    """What the model does, as far as run.py must know it."""
+    """What run.py must know about the model's task."""
 
     type: str
-    texts: int = Field(ge=1, le=2, description="how many make one query")
-    columns: list[str] = Field([], max_length=2, description="what the recipe's rows call the texts")
+    texts: int = Field(ge=1, le=2, description="number of texts in one query")
+    columns: list[str] = Field([], max_length=2, description="names of the text columns in the recipe's rows")
     max_length: int = Field(ge=1, le=MAX_LENGTH)
 
 
@@ -70,7 +70,7 @@ class Decided(Part):
     """A gate of the run, as it was decided."""
 
     metric: str
-    kind: str = Field(description="which bound: max_drop, min_speedup, max_mb, …")
+    kind: str = Field(description="the kind of bound: max_drop, min_speedup, max_mb, …")
     bound: Finite
     value: Finite | None
     verdict: Verdict
@@ -161,7 +161,7 @@ def read_manifest(data: bytes) -> Manifest:
         raise refused(f"{MANIFEST} is not readable: {' '.join(str(error).split())[:200]}") from None
     names = list(found.files)
     if bad := next((n for n in names if not is_safe(n)), None):
-        raise refused(f"{MANIFEST} names {bad!r}, which is no plain path inside the bundle")
+        raise refused(f"{MANIFEST} names {bad!r}, which is not a plain path inside the bundle")
     if len({n.lower() for n in (*names, MANIFEST, SIGNATURE)}) != len(names) + 2:
         raise refused(f"{MANIFEST} names a file twice")
     if absent := next((n for n in (found.model, *REQUIRED) if n not in found.files), None):
@@ -174,5 +174,5 @@ def read_manifest(data: bytes) -> Manifest:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return found

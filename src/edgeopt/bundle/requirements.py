@@ -1,4 +1,4 @@
-"""With which versions a bundle was made, and with which bundles were tested: its requirements.txt."""
+"""A bundle's requirements.txt: the versions that bundles were tested with, and those that this one was made with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TESTED = {"onnxruntime": ("1.23.0", "1.31.1"), "tokenizers": ("0.20.0", "0.23.3"
 
 def requirements(made: Mapping[str, Any]) -> str:
     """Lines for pip. made: versions by package, those that the run was made with."""
-    lines = ["# what bundles of edgeopt were tested with; the comment has what this one was made with"]
+    lines = ["# tested with bundles of edgeopt; the comments show the versions that this one was made with"]
     for name, (first, last) in TESTED.items():
         lines.append(f"{name}>={first},<={last}" + (f"  # {made[name]}" if made.get(name) else ""))
     return "\n".join(lines) + "\n"

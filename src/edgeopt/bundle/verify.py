@@ -94,7 +94,7 @@ def _manifest(source: Source, key: Path | None) -> tuple[Manifest, bytes, bytes 
     if MANIFEST not in source.sizes:
         raise refused(f"there is no {MANIFEST}")
     if source.sizes[MANIFEST] > MAX_MANIFEST:
-        raise refused(f"{MANIFEST} is larger than any")
+        raise refused(f"{MANIFEST} is larger than any manifest")
     data = _bytes(source, MANIFEST, MAX_MANIFEST)
     signature = None
     if SIGNATURE in source.sizes:
@@ -120,7 +120,7 @@ def _same_names(source: Source, manifest: Manifest) -> None:
         raise refused(f"{', '.join(added[:5])} is not in {MANIFEST}")
     for name, entry in manifest.files.items():
         if source.sizes[name] != entry.size:
-            raise refused(f"{name} has {source.sizes[name]} bytes, and {MANIFEST} says {entry.size}")
+            raise refused(f"{name} has {source.sizes[name]} bytes, but {MANIFEST} says {entry.size}")
 
 
 def _copy(source: Source, name: str, to: Path, size: int, sha256: str) -> None:
@@ -166,7 +166,7 @@ def _check_selftest(path: Path, manifest: Manifest) -> None:
     except (KeyError, TypeError):
         good = False
     if not good:
-        raise refused(f"{SELFTEST} is not of the form that edgeopt writes")
+        raise refused(f"{SELFTEST} does not have the form that edgeopt writes")
 
 
 def most_tolerance(logits: Iterable[Iterable[float]]) -> float:
@@ -219,7 +219,7 @@ def failure(found: dict[str, Any]) -> str:
     else:
         what = (
             f"a logit of text {found['worst'] + 1} of {found['texts']} differs by {found['max_abs_diff']:.3g}, "
-            f"and may by {found['tolerance']:.3g}"
+            f"but only {found['tolerance']:.3g} is allowed"
         )
     here, made = found.get("packages", {}), found.get("made", {})
     others = [

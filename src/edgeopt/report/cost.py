@@ -10,7 +10,7 @@ from edgeopt.report.table import Table, numbers
 from edgeopt.results.model import Report, Step
 
 NOTE = (
-    "Loading is the time that the training waited for batches; computing is the time of the optimizer steps. "
+    "Loading is the time that the training waited for batches. Computing is the time of the optimizer steps. "
     "An interrupted training counts from its last checkpoint. Peak memory is that of the whole process."
 )
 
@@ -44,7 +44,7 @@ _FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
     ("share trained", lambda step: step.told.get("trainable_share"), fmt.share),
     ("loading", lambda step: step.told.get("loading_seconds"), fmt.duration),
     ("computing", lambda step: step.told.get("computing_seconds"), fmt.duration),
-    ("training in all", lambda step: step.told.get("train_seconds"), fmt.duration),
+    ("training in total", lambda step: step.told.get("train_seconds"), fmt.duration),
     ("examples a second", lambda step: step.told.get("examples_per_second"), fmt.significant),
     ("peak memory", lambda step: step.told.get("peak_rss_bytes"), fmt.megabytes),
     ("peak memory of the GPU", lambda step: step.told.get("peak_gpu_bytes"), fmt.megabytes),

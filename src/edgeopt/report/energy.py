@@ -40,11 +40,11 @@ def _change(found: Emissions, before: InferenceEnergy, after: InferenceEnergy) -
     """
     low, high = found.ratio_low, found.ratio_high
     if not (before.low > 0 and after.low > 0) or low is None or high is None:
-        return "not told from idling", fmt.ABSENT
+        return "too close to idling", fmt.ABSENT
     ends = (low, high) if before.kwh >= after.kwh else (1 / high, 1 / low)  # of the ratio that `change` says
     shown = fmt.interval(*ends, fmt.ratio)
     return (
-        "no difference told" if ends[0] <= 1 <= ends[1] else fmt.shrink(before.kwh, after.kwh, ("less", "more"))
+        "no clear difference" if ends[0] <= 1 <= ends[1] else fmt.shrink(before.kwh, after.kwh, ("less", "more"))
     ), shown
 
 
@@ -113,21 +113,21 @@ def note(report: Report) -> str:
     ways = dict.fromkeys([each["how"] for each in found] + ([report.emissions.how] if report.emissions else []))
     if not ways:
         return ""
-    parts = [f"By CodeCarbon: {'. Or: '.join(ways)}."]
+    parts = [f"Measured by CodeCarbon: {'. Or: '.join(ways)}."]
     if any(each["estimated"] for each in found) or (report.emissions and report.emissions.estimated):
         parts.append(
-            "Estimates are only as good as these watts, which CODECARBON_FORCE_CPU_POWER sets. The ratio of "
-            "two models does not depend on them."
+            "Estimates are only as good as these watts. CODECARBON_FORCE_CPU_POWER sets them. The ratio of two models "
+            "does not depend on them."
         )
     if found:
-        parts.append("Steps: their process and those it starts, when they were built.")
+        parts.append("The energy of a step is that of its process and its child processes when it was built.")
     return " ".join([*parts, *([_inferences(report.emissions)] if report.emissions else [])])
 
 
 def _inferences(found: Emissions) -> str:
     return (
-        f"Inferences: real rows at their own lengths, one at a time with the threads of {found.target}; each model "
-        f"answered for {found.seconds:g} s in {found.blocks} blocks, and what idling takes, "
-        f"{fmt.significant(found.idle_watts)} W, is subtracted. The bounds are Student's t over the blocks, of the "
-        f"measurement alone. Electricity of {found.country}: {found.g_per_kwh:.0f} g CO2eq a kWh."
+        f"Inferences are on real rows at their own lengths, one at a time, with the threads of {found.target}. Each "
+        f"model answered for {found.seconds:g} s in {found.blocks} blocks. The power of idling, "
+        f"{fmt.significant(found.idle_watts)} W, is subtracted. The bounds are Student's t over the blocks and cover "
+        f"the measurement only. Electricity in {found.country}: {found.g_per_kwh:.0f} g CO2eq per kWh."
     )

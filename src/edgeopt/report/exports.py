@@ -98,14 +98,14 @@ def note(report: Report) -> str:
     )
     kept = next((e for e in report.exports if e.subject == "candidate"), None)
     if kept is not None and kept.made_of == "torch":
-        text += f" {kept.name} is made of the float model: int8 that a step brought is not in it."
+        text += f" {kept.name} is made from the float model. It does not contain the int8 quantization of a step."
     if not report.chosen_by_speed or kept is None:
         return text
     chosen = (
-        "of those with the best verdict the quickest over the lengths of the first target, on rows and in rounds that "
-        "served this choice alone"
+        "Of the exports with the best verdict, it was the fastest over the lengths of the first target. The rows and "
+        "rounds of this choice were used for nothing else."
     )
-    return f"{text} `export: auto` kept {kept.name}: {chosen}.{_gain(report, kept)}"
+    return f"{text} `export: auto` kept {kept.name}. {chosen}{_gain(report, kept)}"
 
 
 def _bounded(gain: Speedup) -> str:

@@ -8,9 +8,9 @@ from edgeopt.report.table import Table, numbers
 from edgeopt.results.model import Report, Speedup
 
 NOTE = (
-    "p50 of all three files in the same rounds: the dense FP32 baseline divided by the pruned model before "
-    "quantization, that divided by its int8 file, and the product of both. The speed that the remaining "
-    "multiply-accumulates promise is for the layers only, at 128 tokens."
+    "Ratios of p50, with all three files timed in the same rounds. The first is the dense FP32 baseline over the "
+    "pruned model before quantization. The second is that model over its int8 file. Then comes the product of both. "
+    "The speed that the remaining multiply-accumulates promise is for the layers only, at 128 tokens."
 )
 
 

@@ -94,7 +94,7 @@ def append_summary(text: str) -> str | None:
     """Append to the step's summary. Returns why it was not, as outside GitHub Actions: no verdict depends on it."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
-        return "GITHUB_STEP_SUMMARY is not set: there is no step whose summary could be appended to"
+        return "GITHUB_STEP_SUMMARY is not set, so there is no step summary to append to"
     try:
         with open(path, "a", encoding="utf-8", errors="replace", opener=_plain_file) as file:
             file.write(text)
@@ -111,7 +111,7 @@ def _plain_file(path: str, flags: int) -> int:
     handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "it is no plain file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     return handle
 
 

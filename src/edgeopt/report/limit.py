@@ -15,10 +15,11 @@ from edgeopt.report.table import Column, Table
 from edgeopt.results.model import Limit, Place, Report, Subject
 
 NOTE = (
-    "Multiply-accumulates of the layers (4nd² + 2n²d + 2ndf each, of n tokens, d hidden, f neurons) over p50, against "
-    "the quickest product of matrices that ONNX Runtime computes here with as many threads, of float32 or of 8-bit "
-    "integers as the file's weights are. The rest up to 100 % is spent on norms, softmax, activation "
-    "functions, embeddings, (de)quantizing, and products that are too small to be fast."
+    "Each layer has 4nd² + 2n²d + 2ndf multiply-accumulates, for n tokens, d hidden dimensions and f neurons. Their "
+    "number is divided by p50 and compared with the fastest matrix product that ONNX Runtime computes here with the "
+    "same number of threads. That product is in float32 or 8-bit integers, like the file's weights. The rest up to "
+    "100 % is spent on norms, softmax, activation functions, embeddings, (de)quantizing, and products that are too "
+    "small to be fast."
 )
 
 

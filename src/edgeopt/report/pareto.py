@@ -64,10 +64,7 @@ def withheld(found: Comparison) -> list[str]:
     if TIMES in found.incomparable:
         return ["No Pareto front of latency: the runs' latencies are not comparable."]
     if not found.one_baseline:
-        return [
-            "No Pareto front of latency: each run was timed in a sitting of its own, and their baselines are of "
-            "different sizes."
-        ]
+        return ["No Pareto front of latency: the runs were timed separately, and their baselines have different sizes."]
     return []
 
 

@@ -10,14 +10,14 @@ from edgeopt.results.model import Report
 SHOWN = 12
 TRIED = (
     "In the order in which they were tried, on the train rows that also select checkpoints. The report split "
-    "was not used. KL is that of the int8 logits from the float ones, in nats; for a score, the squared "
-    "difference divided by the scores' variance. Bounds are shown for the figure that has the margin, at 95 "
-    "% for all settings together."
+    "was not used. KL is the divergence of the int8 logits from the float logits, in nats. For a score, it is the "
+    "squared difference divided by the variance of the scores. Bounds are shown for the figure that has the margin, "
+    "at 95 % for all settings together."
 )
 _HELD = {True: "holds", False: "missed", None: "cannot tell"}
 SENSITIVITY = (
-    "KL of the logits when this part alone is int8, on calibration rows: first every block, then the nodes of those "
-    "blocks that could hold one of the worst. A node is named as in the graph."
+    "KL of the logits if only this part is int8, on calibration rows. First come all blocks, then the nodes of the "
+    "blocks that could contain one of the worst. Nodes have their names from the graph."
 )
 
 

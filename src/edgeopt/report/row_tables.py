@@ -11,10 +11,9 @@ from edgeopt.results.model import Flip, Report
 
 AGREEMENT_NOTE = (
     "These are diagnostics and no gate uses them. A large p in McNemar's test does not show that the models "
-    "are equally good. Flips are rows that only one of the models answers correctly. KL is of the baseline's "
-    "probabilities from the "
-    "candidate's; probability loyalty is the mean of 1 − √JS, 1 where both are the same (Xu et al. 2021); calibration "
-    "error is that of 15 bins of equal width (Guo et al. 2017)."
+    "are equally good. Flips are rows that only one of the models answers correctly. KL is the divergence of the "
+    "baseline's probabilities from the candidate's. Probability loyalty is the mean of 1 − √JS, and 1 means equal "
+    "probabilities (Xu et al. 2021). The calibration error uses 15 bins of equal width (Guo et al. 2017)."
 )
 CHANGES_NOTE = "In the unit of the labels. Errors are mean absolute distances from the labels."
 
@@ -121,7 +120,7 @@ def slices_note(report: Report) -> str:
     if report.slices is None:
         return ""
     return (
-        f"{report.slices.metric}, changes in points of 0.01, each bound one-sided at 95 % for its slice alone. p is "
-        f"of no difference, corrected by Holm for all slices. Slices of fewer than {report.slices.smallest} rows are "
-        "only counted."
+        f"{report.slices.metric}, with changes in points of 0.01. Each bound is one-sided at 95 % for its slice alone. "
+        "p is for no difference, with Holm's correction over all slices. Slices of fewer than "
+        f"{report.slices.smallest} rows are only counted."
     )

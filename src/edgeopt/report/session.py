@@ -79,12 +79,12 @@ def _median(values: Sequence[float], show: Callable[[float], str]) -> tuple[str,
 def starts_note(report: Report) -> str:
     """What the figures are of, and where the optimized graph may be used."""
     note = (
-        "Medians over fresh processes with the file in the page cache and the options of session.json, from opening "
-        "the file to the first answer."
+        "Medians over new processes, from opening the file to the first answer. The file is in the page cache, and the "
+        "options are those of session.json."
     )
     if report.optimized is None:
         return note
     return (
-        f"{note} {report.optimized.artifact} is for the processor and the ONNX Runtime of the environment below, and "
-        "for no other."
+        f"{note} {report.optimized.artifact} is only for the processor and the ONNX Runtime version in the environment "
+        "below."
     )

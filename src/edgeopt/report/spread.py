@@ -8,7 +8,7 @@ from edgeopt.report import format as fmt
 from edgeopt.report.table import Table, numbers
 from edgeopt.results.model import Report, Seeds, Spread
 
-NOTE = "Mean ± sample standard deviation (n − 1) over the seeds; the change is paired by seed, in points of 0.01."
+NOTE = "Mean ± sample standard deviation (n − 1) over the seeds. The change is paired by seed, in points of 0.01."
 
 
 def spread_of(report: Report, metric: str) -> Spread | None:

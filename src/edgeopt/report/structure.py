@@ -45,7 +45,7 @@ def table(report: Report) -> Table:
         if asked:
             rows.append(
                 [
-                    "sparsity asked for, and reached",
+                    "sparsity requested and reached",
                     fmt.ABSENT,
                     fmt.share(asked["got"]),
                     f"of {fmt.share(asked['asked'])}",
@@ -57,7 +57,7 @@ def table(report: Report) -> Table:
         promised = shape["promised_speedup"]
         rows.append(
             [
-                "speed that these promise",
+                "speed that these MACs promise",
                 fmt.ABSENT,
                 fmt.ABSENT,
                 fmt.ABSENT if promised is None else f"{fmt.ratio(promised)} as fast",

@@ -138,9 +138,9 @@ def throughput(report: Report) -> Table:
 
 
 THROUGHPUT = (
-    "The queries of all measured batches over the seconds that these took, one batch after another, on the target's "
-    "threads. A query is a row, or a window where rows are read in windows. Real rows: padded to the longest of their "
-    "batch (task rows), or repeated or cut to a fixed length."
+    "The number of queries in all measured batches, divided by the seconds that these took. Batches ran one after "
+    "another on the target's threads. A query is a row, or a window if rows are read in windows. The rows are real. "
+    "Task rows are padded to the longest of their batch. For a fixed length, rows are repeated or cut."
 )
 
 

@@ -87,7 +87,7 @@ class Agent:
                 break
             except OSError:
                 if time.monotonic() > end:
-                    raise Refused("another ship to this folder of the device is at work") from None
+                    raise Refused("another `edgeopt ship` to this folder of the device is running") from None
                 time.sleep(0.05)
         if files is None:
             return {}
@@ -126,7 +126,7 @@ class Agent:
         for name, (size, sha256) in files.items():
             if self.file(name).stat().st_size != size or digest(self.file(name)) != sha256:
                 self.file(name).unlink()
-                raise Refused(name + " arrived damaged; what else arrived is kept")
+                raise Refused(name + " arrived damaged; the other files that arrived are kept")
         final = self.version()
         final.parent.mkdir(exist_ok=True)
         damaged = self.root / "incoming" / (self.id + ".damaged")
@@ -198,7 +198,7 @@ class Agent:
     def link(self, id: str, history: list[str]) -> None:
         """Let `current` be a version and write the history down; at every moment it is the old one or the new one."""
         if found := self.foreign():
-            raise Refused(f"{' and '.join(found)} is there and no ship made it: edgeopt does not replace it")
+            raise Refused(f"{' and '.join(found)} exists, but `edgeopt ship` did not make it, so it is not replaced")
         beside, listed = self.root / ".edgeopt-current", self.root / ".edgeopt-history"
         if beside.is_symlink():
             beside.unlink()
@@ -242,7 +242,7 @@ class Agent:
     def file(self, name: str) -> Path:
         """Where a file arrives. Raises Refused for a name that leads out of the bundle."""
         if name.startswith("/") or not set(name.split("/")).isdisjoint({"", ".", ".."}):
-            raise Refused(name + " is no path inside the bundle")
+            raise Refused(name + " is not a path inside the bundle")
         return self.incoming() / name
 
 

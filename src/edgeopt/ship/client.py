@@ -75,7 +75,7 @@ class Client:
             return _REPLY.check(reply, shape, _DEVICE)
         except InputError as error:
             raise step_failed(
-                "E420", f"the device answers something else than was asked: {error.issues[0].message}"
+                "E420", f"the answer of the device does not fit the question: {error.issues[0].message}"
             ) from None
 
     def _lost(self) -> Exception:
@@ -83,7 +83,7 @@ class Client:
         return step_failed(
             "E420",
             f"the connection to the device was lost{': ' * bool(why)}{why}",
-            help="type the same command again: it goes on where it was",
+            help="run the same command again: it continues where it stopped",
         )
 
 

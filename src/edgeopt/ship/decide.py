@@ -120,7 +120,7 @@ def _decide(spec: GateSpec, measured: dict[str, Any], manifest: Manifest) -> Gat
             np.array([s[key] for s in measured["starts"]]) / scale, 50.0, spec.confidence, block=1
         )
     if not np.isfinite([bounds.value, bounds.low]).all():
-        return Gate(**about, verdict="fail", value=None, reason="what was measured is no number")
+        return Gate(**about, verdict="fail", value=None, reason="the measured value is not a number")
     verdict = "pass" if bounds.high <= bound else "inconclusive" if bounds.low <= bound else "fail"
     reason = (
         f"{bounds.value:.4g} {unit} on the device, "

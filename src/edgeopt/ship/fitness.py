@@ -19,7 +19,7 @@ def issues(probe: Probe, manifest: Manifest, size: int) -> list[Issue]:
         found.append(
             Issue(
                 "E145",
-                f"the device has Python {probe['python']}, and a bundle needs {PYTHON[0]}.{PYTHON[1]}",
+                f"the device has Python {probe['python']}, but a bundle needs {PYTHON[0]}.{PYTHON[1]}",
                 help="--python names another one",
             )
         )
@@ -38,7 +38,7 @@ def issues(probe: Probe, manifest: Manifest, size: int) -> list[Issue]:
         found.append(
             Issue(
                 "E145",
-                f"the target '{manifest.target.name}' names instructions, and {what}",
+                f"the target '{manifest.target.name}' needs instructions, but {what}",
                 help="bundle a run that was made for such a device",
             )
         )
@@ -46,7 +46,7 @@ def issues(probe: Probe, manifest: Manifest, size: int) -> list[Issue]:
         found.append(
             Issue(
                 "E145",
-                f"the device has {probe['free_bytes'] / 1e6:.1f} MB free, and {need / 1e6:.1f} MB are needed",
+                f"the device has {probe['free_bytes'] / 1e6:.1f} MB free, but {need / 1e6:.1f} MB are needed",
                 help="free some, or lower --keep",
             )
         )
@@ -55,14 +55,14 @@ def issues(probe: Probe, manifest: Manifest, size: int) -> list[Issue]:
             Issue(
                 "E145",
                 "the folder on the device cannot be written",
-                help="make it there for the user that ssh logs in as",
+                help="create it there for the user that ssh logs in as",
             )
         )
     if probe["foreign"]:
         found.append(
             Issue(
                 "E145",
-                f"the folder on the device has {' and '.join(probe['foreign'])}, which no ship put there",
+                f"the folder on the device has {' and '.join(probe['foreign'])}, which `edgeopt ship` did not make",
                 help="give another folder",
             )
         )
@@ -77,5 +77,5 @@ def notes(probe: Probe, manifest: Manifest) -> list[str]:
         if probe["packages"].get(name) not in (None, version)
     ]
     if probe["cpus"] < manifest.target.threads:
-        found.append(f"{probe['cpus']} processors on the device, and the target has {manifest.target.threads} threads")
+        found.append(f"{probe['cpus']} processors on the device, but the target has {manifest.target.threads} threads")
     return found

@@ -120,11 +120,11 @@ def _copy(client: Client, bundle: Bundle, progress: Progress) -> tuple[int, int]
     files = {name: (size, _digest(bundle.folder / name, size)) for name, size in bundle.files.items()}
     there = client.get(Begun, "begin", files=files)
     if there["whole"]:
-        progress.say("the device has this version")
+        progress.say("the device already has this version")
         return 0, sum(bundle.files.values())
     offsets = {name: _offset(bundle.folder / name, *there["have"].get(name, (0, ""))) for name in files}
     resumed, left = sum(offsets.values()), sum(size - offsets[name] for name, (size, _) in files.items())
-    progress.say(f"copying {left / 1e6:.1f} MB{f'; {resumed / 1e6:.1f} MB are there' * bool(resumed)}")
+    progress.say(f"copying {left / 1e6:.1f} MB{f'; {resumed / 1e6:.1f} MB are already there' * bool(resumed)}")
     sent = 0
     with progress.bar("copying (kB)", left // 1000) as bar:
 
@@ -185,7 +185,7 @@ def _failed(why: str) -> Exception:
     return step_failed(
         "E421",
         f"on the device {why}",
-        help="what was current there before still is; `edgeopt bundle verify` tries the bundle here",
+        help="the current version on the device did not change; `edgeopt bundle verify` tests the bundle here",
     )
 
 
@@ -226,6 +226,6 @@ def check_run(run: Path, manifest: Manifest) -> None:
     if seal is None or seal.files[LOCK] != manifest.lock:
         raise bad_input(
             "E145",
-            f"the bundle was not made of the run {run}: their locks differ",
-            help="bundle the run again, or give its own --run",
+            f"the bundle was not made from the run {run}: their locks differ",
+            help="bundle the run again, or give the run of the bundle as --run",
         )

@@ -92,12 +92,12 @@ def transport_of(
     url: str, port: int | None = None, identity: str | None = None, options: Sequence[str] = ()
 ) -> Transport:
     """ssh://[user@]host[:port]/path or adb://serial/path. Raises InputError E145."""
-    help = "give ssh://user@host/folder or adb://serial/folder; /~/folder is below the home"
+    help = "give ssh://user@host/folder or adb://serial/folder; /~/folder is below the home directory"
     try:
         parts = urlsplit(url)
         there = parts.port
     except ValueError as error:
-        raise bad_input("E145", f"--to {url!r} is no address: {error}", help=help) from None
+        raise bad_input("E145", f"--to {url!r} is not an address: {error}", help=help) from None
     path = unquote(parts.path).rstrip("/")
     host, user = parts.hostname or "", unquote(parts.username) if parts.username else None
     if (
@@ -109,11 +109,11 @@ def transport_of(
         or parts.query
         or parts.fragment
     ):
-        raise bad_input("E145", f"--to {url!r} is no address of a device", help=help)
+        raise bad_input("E145", f"--to {url!r} is not the address of a device", help=help)
     if parts.password is not None or (user is not None and (parts.scheme == "adb" or not _USER.fullmatch(user))):
         raise bad_input(
             "E145",
-            f"--to {url.replace(parts.password or ' ', '…')!r}: a user's name and nothing else stands before the @",
+            f"--to {url.replace(parts.password or ' ', '…')!r}: only a user name may come before the @",
             help="let ssh ask for the password, or use a key",
         )
     if parts.scheme == "adb":

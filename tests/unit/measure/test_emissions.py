@@ -129,9 +129,9 @@ def test_no_less_is_said_where_the_bounds_do_not(tmp_path: Path) -> None:
         assert rows["energy of 1,000 inferences, estimated"][2:] == rows["CO2eq of 1,000 inferences, estimated"][2:]
         return rows["energy of 1,000 inferences, estimated"][2:]
 
-    assert changes(-1e-5, ratio=2.0, ratio_low=1.5, ratio_high=3.0) == ["not told from idling", fmt.ABSENT]
-    assert changes(1e-5, ratio=None, ratio_low=None, ratio_high=None) == ["not told from idling", fmt.ABSENT]
-    assert changes(1e-5, ratio=2.0, ratio_low=0.7, ratio_high=5.0) == ["no difference told", "[0.700×, 5.00×]"]
+    assert changes(-1e-5, ratio=2.0, ratio_low=1.5, ratio_high=3.0) == ["too close to idling", fmt.ABSENT]
+    assert changes(1e-5, ratio=None, ratio_low=None, ratio_high=None) == ["too close to idling", fmt.ABSENT]
+    assert changes(1e-5, ratio=2.0, ratio_low=0.7, ratio_high=5.0) == ["no clear difference", "[0.700×, 5.00×]"]
     assert changes(1e-5, ratio=2.0, ratio_low=1.5, ratio_high=3.0) == ["2.00× less", "[1.50×, 3.00×]"]
 
 
@@ -292,7 +292,7 @@ def test_the_report_has_steps_sums_and_inferences() -> None:
     note = energy.note(sample())
     assert all(
         part in note
-        for part in ("by a table", "10 s in 5 blocks", "14.0 W", "200 g CO2eq a kWh", "CODECARBON_FORCE_CPU_POWER")
+        for part in ("by a table", "10 s in 5 blocks", "14.0 W", "200 g CO2eq per kWh", "CODECARBON_FORCE_CPU_POWER")
     )
 
 

@@ -233,7 +233,7 @@ def test_no_front_over_runs_that_are_not_comparable(tmp_path: Path, runs: list[P
     found, words = pareto(sample_report(environment={**LORA.environment, "cpu": "another"}))
     assert found == {"exported size:"} and "No Pareto front of latency" in words
     found, words = pareto(sample_report(baseline=LORA.baseline.model_copy(update={"size_bytes": 400_000_000})))
-    assert found == {"exported size:"} and "baselines are of different sizes" in words
+    assert found == {"exported size:"} and "baselines have different sizes" in words
 
 
 def test_the_notes_of_the_runs_are_kept(tmp_path: Path) -> None:

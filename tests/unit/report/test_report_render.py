@@ -293,7 +293,7 @@ def test_session_options_and_starts_are_shown_and_a_run_without_them_is_too() ->
         "[90.0 MB, 91.0 MB]",
         "3",
     ]
-    assert "for no other" in sections["Start-up"].note
+    assert "is only for the processor" in sections["Start-up"].note
     cold = next(row for row in tables.figures(report).rows if row[0] == "cold start")
     assert cold[4] == "[2.00×, 2.00×]"  # in each round one took twice as long as the other
     card = render_card(report, pair=False, quantized=True)

@@ -34,7 +34,7 @@ def test_mean_and_deviation_are_shown(render: Any) -> None:
 def test_the_picture_has_two_dots_a_seed_and_two_for_the_means() -> None:
     parsed = Balanced(render_html(sample_report(seeds=seeds())))
     assert (parsed.count["svg"], parsed.count["circle"]) == (3, 3 + 2 * 3 + 2)
-    assert "All else on this page is of seed 1." in parsed.text
+    assert "Everything else on this page is from seed 1." in parsed.text
 
 
 def test_summary_against_numpy() -> None:
@@ -75,7 +75,7 @@ def test_cost_of_training_has_a_column_a_trained_step() -> None:
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["trained parameters"] == ["22.71 M", "443,906"]
     assert rows["share trained"] == ["100 %", "1.92 %"]
-    assert rows["training in all"] == ["6 min 37 s", "6 min 12 s"]
+    assert rows["training in total"] == ["6 min 37 s", "6 min 12 s"]
     assert rows["adapter alone"] == ["–", "1.78 MB"]
     assert rows["checkpoint"] == ["90.9 MB", "96.2 MB"]
     assert "peak memory of the GPU" not in rows

@@ -139,7 +139,7 @@ def test_text_says_what_is_the_same_and_that_latencies_are_not_paired(tmp_path: 
         "1.15× smaller",
         "2.00× shorter",
         "not side by side",
-        "11 of 40 differ",
+        "11 of 40 predictions of the candidates differ",
         "fail: 12.50 points, drop ≤ 2.00 points",
         "verdict: pass → fail",
     ]:
@@ -149,8 +149,8 @@ def test_text_says_what_is_the_same_and_that_latencies_are_not_paired(tmp_path: 
 @pytest.mark.parametrize(
     ("lock", "task", "reason"),
     [
-        ({"data": {"train": "t" * 64, "report": "x" * 64}}, {}, "they were measured on other rows"),
-        ({"data": None}, {}, "they were measured on other rows"),
+        ({"data": {"train": "t" * 64, "report": "x" * 64}}, {}, "they were measured on different rows"),
+        ({"data": None}, {}, "they were measured on different rows"),
         ({}, {"labels": ["no", "yes"]}, "their classes differ"),
         ({}, {"type": "text-regression"}, "their tasks differ"),
     ],
@@ -193,7 +193,7 @@ def _other_recipe(path: Path) -> None:
     ("name", "damage", "said"),
     [
         ("report.json", Path.unlink, "there is no report at"),
-        ("recipe.lock", _other_recipe, "another recipe's"),
+        ("recipe.lock", _other_recipe, "another recipe"),
         ("predictions.jsonl", _cut, "is not JSON"),
         ("predictions.jsonl", lambda path: path.write_text(""), "is empty"),
         (

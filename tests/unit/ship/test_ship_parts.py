@@ -134,7 +134,7 @@ def fit(**changes: Any) -> Any:
         ({"flags": []}, "flags cannot be read"),
         ({"free_bytes": 10_999_999}, "11.0 MB are needed"),
         ({"writable": False}, "cannot be written"),
-        ({"foreign": ["current", "history.json"]}, "has current and history.json, which no ship put there"),
+        ({"foreign": ["current", "history.json"]}, "has current and history.json, which `edgeopt ship` did not make"),
     ],
 )
 def test_what_a_device_lacks(changes: dict[str, Any], say: str) -> None:
@@ -157,7 +157,7 @@ def test_notes() -> None:
     )
     assert found == [
         "onnxruntime 1.20.0 on the device, 1.31.1 when the run was made",
-        "1 processors on the device, and the target has 4 threads",
+        "1 processors on the device, but the target has 4 threads",
     ]
 
 
@@ -278,7 +278,7 @@ def test_what_somebody_else_made_is_never_replaced(tmp_path: Path, name: str, co
     talk = Talk(tmp_path, A)
     assert (talk.found["foreign"], talk.found["current"], talk.found["history"]) == ([name], None, [])
     assert "error" not in talk.ask(do="begin", files={})
-    assert f"{name} is there and no ship made it" in talk.ask(do="switch", keep=1)["error"]
+    assert f"{name} exists, but `edgeopt ship` did not make it" in talk.ask(do="switch", keep=1)["error"]
     talk.end()
     assert (os.readlink(path) if name == "current" else path.read_text()) == content
 
@@ -308,7 +308,7 @@ def test_a_device_that_answers_something_else_is_one_error(shape: Any, reply: An
 def test_the_lock_is_free_when_the_connection_goes(tmp_path: Path) -> None:
     one, other = Talk(tmp_path, A), Talk(tmp_path, B)
     assert "error" not in one.ask(do="begin")
-    assert "another ship" in other.ask(do="begin", wait=0)["error"]
+    assert "another `edgeopt ship`" in other.ask(do="begin", wait=0)["error"]
     one.process.kill()
     one.end()
     assert "error" not in other.ask(do="begin")
@@ -333,14 +333,14 @@ def test_a_check_ends_with_the_connection(tmp_path: Path) -> None:
 def test_no_name_leaves_the_folder(tmp_path: Path) -> None:
     talk = Talk(tmp_path / "root", A)
     for name in ("../evil", "/tmp/evil", "a/../../b", "", "a//b", "."):
-        assert "no path" in talk.ask(do="put", name=name, offset=0, size=0)["error"]
+        assert "not a path" in talk.ask(do="put", name=name, offset=0, size=0)["error"]
     talk.send(
         json.dumps({"do": "put", "name": "../evil", "offset": 0, "size": 100_000}).encode()
         + b"\n"
         + b"{}\n" * 33_333
         + b"x"
     )
-    assert "no path" in json.loads(talk._line())["error"]
+    assert "not a path" in json.loads(talk._line())["error"]
     assert talk.ask(do="previous") == {"id": None}, "the bytes of a file that is refused are no requests"
     talk.end()
     assert list(tmp_path.rglob("evil")) == []

@@ -126,7 +126,7 @@ def read_run(path: Path) -> Run:
     run = open_run(path)
     try:
         if run.lock["recipe"]["digest"] != run.report.recipe.digest:
-            raise ValueError(f"{LOCK} is another recipe's")
+            raise ValueError(f"{LOCK} belongs to another recipe")
         if absent := {"model", "data"} - {*run.lock}:
             raise KeyError(*absent)
     except (ValueError, KeyError, TypeError) as error:
@@ -145,7 +145,7 @@ def _other_rows(a: Run, b: Run) -> str | None:
     if a.report.task.labels != b.report.task.labels:
         return "their classes differ"
     rows = [run.lock["data"] and run.lock["data"].get("report") for run in (a, b)]
-    return None if rows[0] == rows[1] and rows[0] else "they were measured on other rows"
+    return None if rows[0] == rows[1] and rows[0] else "they were measured on different rows"
 
 
 class _Paired(NamedTuple):

@@ -103,13 +103,13 @@ def notes(found: Diff) -> list[str]:
     if found.unpaired:
         out = [f"Metrics have no bounds: {found.unpaired}."]
     else:
-        changed = f"; of the candidates' predictions {found.flips[0]} of {found.flips[1]} differ" if found.flips else ""
-        out = [f"Bounds of metrics are one-sided at 95 %, from both runs' answers to the same rows{changed}."]
+        changed = f" {found.flips[0]} of {found.flips[1]} predictions of the candidates differ." if found.flips else ""
+        out = [f"Bounds of metrics are one-sided at 95 %, from both runs' answers to the same rows.{changed}"]
     if found.place:
         out.append(
-            f"p50 is at {found.place} and, like every time here, was taken in each run by itself, not side by side: "
-            "what the machine did otherwise in the second is part of the change. The baseline's p50 shows how much; "
-            "the speed-up is over the baseline of the same run."
+            f"p50 is at {found.place}. The runs were timed separately, not side by side, so a change of the machine's "
+            "speed between them is part of the change. The baseline's p50 shows how much that is. Each speed-up is "
+            "over the baseline of the same run."
         )
     else:
         out.append("The runs have no target and length in common, so their latencies are not shown.")

@@ -20,8 +20,8 @@ from edgeopt.report.svg import cut
 from edgeopt.report.templating import environment
 
 _BOUNDS = (
-    "Gray: the FP32 baseline. Bars: one-sided 95 % bounds of the paired difference from it; of a run with several "
-    "seeds, one standard deviation of the difference."
+    "Gray: the FP32 baseline. Bars: one-sided 95 % bounds of the paired difference from it. For a run with several "
+    "seeds, they are one standard deviation of the difference."
 )
 
 
@@ -63,7 +63,7 @@ def _pictures(found: Comparison) -> list[tuple[str, str, str]]:
 
     Trained parameters tell the runs of a sweep apart only where they differ.
     """
-    bars = "Gray: the FP32 baseline. Bars: one standard deviation over the seeds, where a run has several."
+    bars = "Gray: the FP32 baseline. Bars: one standard deviation over the seeds, for runs with several seeds."
     metric = pareto.first_metric(found)
     alike = len({row.values["trained_parameters"] for row in found.rows if row.role == "candidate"}) == 1
     points = [] if metric is None else [_point(row, metric) for row in found.rows if row.values["trained_parameters"]]

@@ -131,35 +131,38 @@ def _metric(row: Row, name: str) -> str:
 
 def notes(found: Comparison) -> list[str]:
     """What the columns mean, as far as these runs need it."""
-    out = ["Inference: every row of the split, one at a time, on all processors. MB is 10^6 bytes."]
+    out = ["Inference is the time for all rows of the split, one at a time, on all processors. MB is 10^6 bytes."]
     if found.place:
         out.append(
-            f"p50 and speed-up: at {found.place}; the speed-up is over the FP32 ONNX baseline of the same run. Each "
-            "run was timed at a moment of its own: compare speed-ups, not milliseconds."
+            f"p50 and speed-up are at {found.place}. The speed-up is over the FP32 ONNX baseline of the same run. The "
+            "runs were timed at different times, so compare speed-ups, not milliseconds."
         )
     if any(row.values["queries_per_second"] is not None for row in found.rows):
-        out.append(f"Queries a second: at {found.place}, in batches; throughput: times that of the run's own baseline.")
+        out.append(
+            f"Queries a second are at {found.place}, in batches. Throughput is relative to the run's own baseline."
+        )
     if any(row.deviations for row in found.rows):
         out.append(
-            "Metrics with ±: mean and sample standard deviation (n − 1) over the run's seeds; everything else is of "
-            "its first seed."
+            "Metrics with ± are means and sample standard deviations (n − 1) over the seeds of the run. Everything "
+            "else is from its first seed."
         )
     if found.sweep:
         out.append(
-            f"By {found.sweep.axis}: change and bounds are against the run's own FP32 baseline, the bounds one-sided "
-            "at 95 % from the paired rows; of a run with several seeds, one standard deviation of the difference "
+            f"By {found.sweep.axis}: the change is from the run's own FP32 baseline, with one-sided 95 % bounds from "
+            "the paired rows. For a run with several seeds, the bounds are one standard deviation of the difference, "
             "paired by seed."
         )
     if any(row.values[name] is not None for row in found.rows for name in ("inference_kwh", "making_kwh")):
         out.append(
-            "Energy and CO2eq: by CodeCarbon; how is in each run's report. Of 1,000: inferences, above idling. All "
-            "steps: those of the chain, when they were built, left out where one of them was not metered."
+            "Energy and CO2eq are measured by CodeCarbon. Each run's report says how. Of 1,000 means 1,000 inferences, "
+            "without the energy of idling. All steps means building all steps of the chain. It is left out if one of "
+            "them was not metered."
         )
     for front in pareto.fronts(found):
         names = ", ".join(row.name for row in front.best)
         out.append(
-            f"Pareto front of {front.metric} and {front.heading}: {names}. A run that beats one of these in "
-            f"one of the two is worse in the other."
+            f"Pareto front of {front.metric} and {front.heading}: {names}. Any run that is better than one of these "
+            "in one figure is worse in the other."
         )
     out += pareto.withheld(found)
     out.append(
