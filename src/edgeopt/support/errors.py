@@ -91,7 +91,8 @@ class EdgeoptError(Exception):
     exit_code = ExitCode.STEP_FAILED
 
     def __init__(self, issues: Issue | Sequence[Issue]) -> None:
-        self.issues: tuple[Issue, ...] = (issues,) if isinstance(issues, Issue) else tuple(issues)
+        # several checks may meet the same problem, which is told once
+        self.issues: tuple[Issue, ...] = (issues,) if isinstance(issues, Issue) else tuple(dict.fromkeys(issues))
         super().__init__("\n".join(issue.render() for issue in self.issues))
 
     def saying(self, issues: Sequence[Issue]) -> EdgeoptError:

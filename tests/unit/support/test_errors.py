@@ -62,3 +62,7 @@ def test_no_function_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeopt.recipe.expand.load", ends)
     with pytest.raises(edgeopt.StepError, match="SystemExit: 0"):
         edgeopt.load({})
+
+
+def test_a_problem_that_two_checks_meet_is_told_once() -> None:
+    assert InputError([*ISSUES, ISSUES[0]]).issues == ISSUES

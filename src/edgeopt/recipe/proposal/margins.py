@@ -45,7 +45,7 @@ class Margins:
         """What is taken for granted of the two models, in words."""
         if task.scores:
             return f"if int8 moves scores by {_MOVED:.0%} of their spread"
-        return f"if int8 mends {CHANGED:.1%} of the answers and spoils as many"
+        return f"if int8 corrects {CHANGED:.1%} of the answers and breaks as many"
 
 
 def margins(task: Task, split: Split, rows: int, *more: float) -> Margins:

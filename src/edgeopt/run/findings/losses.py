@@ -40,7 +40,7 @@ def int8_notes(steps: Sequence[Done], evidence: Evidence, speedups: Sequence[Spe
         if platform.machine().lower() in ("x86_64", "amd64") and wide:
             notes.append(
                 "This CPU has no int8 dot product (VNNI): sums of products of 8-bit numbers may overflow 16 bits "
-                "here (saturate), and the accuracy is another than on a device that has it. Set `reduce_range: true` "
+                "here (saturate). So the accuracy may differ from that of a device with VNNI. Set `reduce_range: true` "
                 f"on '{wide[-1]}' (weights in 7 bits), or measure on the device."
             )
         else:
