@@ -137,4 +137,4 @@ def test_virtual_tokens_have_no_place_where_each_token_has_an_output() -> None:
         transform = registry.get(use)
         ((path, message, _),) = transform.check(transform.Params(), task)
         assert path == ()
-        assert "no place in token-classification" in message
+        assert "does not work for token-classification" in message

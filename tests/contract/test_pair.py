@@ -268,7 +268,7 @@ def test_virtual_tokens_have_no_place_there(use: str, tiny_model: Path, data: Pa
         "validate", tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=summary_task(data), steps=[{"use": use}])
     )
     assert done.code == 2
-    assert "no place in summarization" in done.err
+    assert "does not work for summarization" in done.err
 
 
 def test_a_pair_is_for_summaries_alone(
