@@ -236,7 +236,7 @@ def test_virtual_tokens_have_no_place_there(kind: str, use: str, tiny_model: Pat
     recipe = recipe_for(tmp_path, tiny_model, tmp_path / "data", task=task, steps=[{"use": use}])
     done = edgeopt("validate", recipe)
     assert done.code == 2
-    assert f"no place in {kind}" in done.err
+    assert f"does not work for {kind}" in done.err
 
 
 _SHORT = {"max_steps": 12, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32"}

@@ -339,8 +339,10 @@ def rows_of(paths: Sequence[Path], read: Read, column_place: ColumnPlace, delimi
 
 def shown(spec: DatasetSpec, files: Files) -> str:
     """What a dataset of files is called: its path, the name of its only file, or the folder of its first."""
+    if spec.path is not None:
+        return spec.path
     first, *others = (path for paths in files.values() for path in paths)
-    return str(spec.path or (first.parent.name or "." if others else first.name))
+    return first.parent.name or "." if others else first.name
 
 
 def split_of(name: str, rows: list[Raw], task: Task, at: Place | None = None) -> Split:
