@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -14,6 +15,8 @@ import traceback
 from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -81,65 +84,78 @@ def edgeopt_process(
 
 
 class Copied:
-    """The command line in a copy of this process: its memory, signals and output are its own, as a user's process has.
+    """The command line in a copy of a process that has loaded torch and transformers, and has done nothing else.
 
-    It has loaded already what we have: torch and transformers take a new process longer than all that a tiny recipe
-    does. Latencies are made up there as here, and it leads a process group. What libraries read from the environment
-    when they are loaded cannot be told to it.
+    Its memory, signals and output are its own, as a user's process has. Loading takes a new process longer than all
+    that a tiny recipe does. Not a copy of the tests' own process: threads of trainings before are not copied with it,
+    and it crashes. Latencies are made up there as here, and it leads a process group.
     """
 
     def __init__(self, *args: object, cwd: Path | None = None, program: Callable[[], object] | None = None) -> None:
         """program: another one's command line, which is told the arguments."""
-        self._files = [_nameless(), _nameless()]
-        self._code: int | None = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 1
-            try:
-                os.setsid()
-                for number, file in enumerate(self._files, 1):
-                    os.dup2(file, number)
-                code = _alone([*map(str, args)], cwd, program)
-            finally:  # never back into the tests
-                os._exit(code)
+        self._files = [Path(tempfile.mkdtemp()) / name for name in ("out", "err")]
+        self._process = _copies().Process(
+            target=_copy,
+            args=([*map(str, args)], cwd or Path.cwd(), program, self._files, dict(os.environ)),
+        )
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
 
     def poll(self) -> int | None:
         """The exit status, or the signal that ended it as a negative number; None while it runs."""
-        if self._code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self._code = os.waitstatus_to_exitcode(status) if pid else None
-        return self._code
+        return self._process.exitcode
 
     def wait(self) -> int:
-        if self._code is None:
-            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return self._code
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
 
     def result(self) -> Result:
         """What it left, once it has ended."""
-        code, texts = self.wait(), []
-        for file in self._files:
-            os.lseek(file, 0, os.SEEK_SET)
-            with os.fdopen(file, encoding="utf-8") as text:
-                texts.append(text.read())
-        return Result(code, *texts)
+        return Result(self.wait(), *(file.read_text(encoding="utf-8") for file in self._files))
 
 
-def _nameless() -> int:
-    """A file that is gone when nobody has it open."""
-    number, name = tempfile.mkstemp()
-    os.unlink(name)
-    return number
+@cache
+def _copies() -> multiprocessing.context.ForkServerContext:
+    """Where copies are made: a process, started with the first of them, that loads what a run loads and then waits."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["preloaded"])
+    with patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(sys.path)}):
+        forkserver.ensure_running()
+    return context
 
 
-def _alone(args: list[str], cwd: Path | None, program: Callable[[], object] | None) -> int:
+def _copy(
+    args: list[str],
+    cwd: Path,
+    program: Callable[[], object] | None,
+    files: list[Path],
+    environment: dict[str, str],
+) -> None:
+    import quick
+
+    code = 1
+    try:
+        os.setsid()
+        os.environ.clear()
+        os.environ.update(environment)
+        for number, file in enumerate(files, 1):
+            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+        with quick.latency(), patch("os.fsync"):
+            code = _alone(args, cwd, program)
+    finally:
+        os._exit(code)
+
+
+def _alone(args: list[str], cwd: Path, program: Callable[[], object] | None) -> int:
     """Run the command line with the process's own stdout and stderr, and give its exit status."""
     from edgeopt.cli import main
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background were told to ignore Ctrl-C
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode, 1) for n, mode in enumerate("rww"))
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", 1) for n in (1, 2))
     sys.argv = ["edgeopt", *args]
-    os.chdir(cwd or Path.cwd())
+    os.chdir(cwd)
     try:
         (program or main)()
     except SystemExit as end:

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -15,8 +16,16 @@ from e2e.running import apply_command, recipe_for
 from helpers import Copied, Result, tiny_task, write_rows
 from safetensors.numpy import load_file
 
+
+def free_port() -> str:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
 LAUNCHERS = {
-    "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29511"],
+    "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()],
     # without --multi_gpu accelerate starts one process on a machine that has no GPU
     "accelerate": [
         "-m",
@@ -27,7 +36,7 @@ LAUNCHERS = {
         "--num_machines",
         "1",
         "--main_process_port",
-        "29512",
+        free_port(),
         "--mixed_precision",
         "no",
         "--dynamo_backend",
@@ -36,13 +45,8 @@ LAUNCHERS = {
 }
 
 
-#: `edgeopt` as a script, for a process that may be a copy of one that has trained.
-SCRIPT = """
-from accelerate.state import AcceleratorState
-from edgeopt.cli import main
-AcceleratorState._reset_state(reset_partial_state=True)
-main()
-"""
+#: `edgeopt` as a script.
+SCRIPT = "from edgeopt.cli import main\nmain()\n"
 
 
 def apply(recipe: Path, folder: Path, launcher: list[str]) -> Result:
@@ -55,7 +59,7 @@ def apply(recipe: Path, folder: Path, launcher: list[str]) -> Result:
 
 
 def apply_in_copies(recipe: Path, folder: Path, torchrun: list[str]) -> Result:
-    """By torchrun in a copy of this process, which starts copies: three imports of torch would take half a minute."""
+    """By torchrun in a copied process, which starts copies: three imports of torch would take half a minute."""
     from torch.distributed.run import main
 
     (folder / "launched.py").write_text(SCRIPT)
