@@ -63,7 +63,7 @@ def messages(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def without_copies(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of messages that are the same but for case, digits, spaces and punctuation, the first."""
+    """The first of all messages that are the same but for case, digits, spaces and punctuation."""
     kept: dict[str, tuple[str, str]] = {}
     for text, label in found:
         kept.setdefault(re.sub(r"[\W\d_]+", "", text.lower()), (text, label))
