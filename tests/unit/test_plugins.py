@@ -166,7 +166,7 @@ IMPORTS = "from edgeopt.plugins import *\n"
         ("transform", "Params = StepParams", "", "Plugin lacks Params"),
         ("transform", "Params = StepParams", "Params = dict", "and must be type[StepParams]"),
         ("transform", 'summary = "does nothing"', "", "Plugin lacks summary"),
-        ("transform", "def apply", "def aply", "abstract method apply"),
+        ("transform", "def apply", "def aply", "abstract method"),
         ("exporter", "requires = facts(Fact.ONNX)", "", "Plugin lacks requires"),
         ("exporter", 'summary = "writes nothing"', "", "Plugin lacks summary"),
         ("exporter", '{"level": 1}', '["level"]', "options of Plugin is ['level'], and must be dict[str, Any]"),

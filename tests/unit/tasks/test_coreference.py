@@ -82,7 +82,7 @@ _BEGIN, _END = "#begin document (d); part 000\n", "#end document\n"
         (_BEGIN + "d 0 0 word\n" + _END, 2, "4 columns, but needs at least 5"),
         (_word("-"), 1, "is outside a document"),
         ("\n" + _END, 2, "a document ends here that has not begun"),
-        (_BEGIN + _word("-") + _BEGIN + _END, 3, "began in line 1 has not ended"),
+        (_BEGIN + _word("-") + _BEGIN + _END, 3, "begins in line 1 has not ended"),
         ("\n" + _BEGIN + _word("-"), 2, "does not end"),
     ],
 )

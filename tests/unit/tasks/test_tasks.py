@@ -158,7 +158,7 @@ def test_choices_may_stand_in_columns() -> None:
 @pytest.mark.parametrize(
     ("kind", "row", "message"),
     [
-        ("multiple-choice", {"choices": ["x", "y"], "label": "C"}, "none of the 2 choices"),
+        ("multiple-choice", {"choices": ["x", "y"], "label": "C"}, "not one of the 2 choices"),
         ("multiple-choice", {"choices": "x", "label": "A"}, "not a list"),
         ("multiple-choice", {"choices": ["x"], "label": "A"}, "must have 2 at least"),
         ("multiple-choice", {"choices": ["x", ""], "label": "A"}, "empty"),
