@@ -18,6 +18,7 @@ os.environ.setdefault("EDGEOPT_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what tests ask of torch and numpy themselves
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before edgeopt
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub
+os.environ.pop("COLUMNS", None)  # xdist's processes have that of its terminal; what is printed here goes to none
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 

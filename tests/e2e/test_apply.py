@@ -203,7 +203,7 @@ def test_the_report_says_what_the_options_bring_and_how_long_starts_take(applied
     assert report.candidate.starts is not None
     assert report.candidate.cold_start_ms == np.median(report.candidate.starts.ms)
     text = (applied.out / "report.md").read_text()
-    assert "## Session options" in text and "model/onnx/model_optimized.onnx is for the processor" in text
+    assert "## Session options" in text and "model/onnx/model_optimized.onnx is only for the processor" in text
 
 
 def test_gates_on_starts_have_bounds(applied: Applied) -> None:
