@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
 from edgeopt.results.model import Report, SubjectName
 
 
@@ -74,32 +77,36 @@ def _rows(report: Report) -> list[tuple[str, str, str, str, str]]:
         # parts of a speed-up are in the report
         if s.of != "candidate" or s.against not in shown or old is None or new is None:
             continue
-        length = "own lengths" if s.sequence == "task" else f"{s.sequence} tokens"
         rows.append(
             (
-                f"p50 {s.target}, {length}, against {shown[s.against]}",
+                f"p50 {s.target}, {_length(s.sequence)}, against {shown[s.against]}",
                 f"{old:.2f} ms",
                 f"{new:.2f} ms",
                 f"{s.ratio:.2f}× as fast",
                 f"{s.low:.2f} to {s.high:.2f}",
             )
         )
+    rows += _throughput(report)
+    return rows + [(name, old, new, change, bounds) for name, old, new, change, bounds in energy.figures(report)]
+
+
+def _throughput(report: Report) -> Iterator[tuple[str, str, str, str, str]]:
     from edgeopt.report.tables import by_length
 
-    base_qps = {(t.target, t.sequence): t.qps for t in report.throughput if t.subject == "baseline"}
+    base = {(t.target, t.sequence): t.qps for t in report.throughput if t.subject == "baseline"}
     for t in report.throughput:
         if t.subject == "candidate" and t.ratio is not None:
-            length = "own lengths" if t.sequence == "task" else f"{t.sequence} tokens"
-            rows.append(
-                (
-                    f"queries a second {t.target}, {length}, batches of {t.batch}{by_length(t)}",
-                    f"{base_qps[t.target, t.sequence]:.4g}",
-                    f"{t.qps:.4g}",
-                    f"{t.ratio:.2f}× as many",
-                    f"{t.ratio_low:.2f} to {t.ratio_high:.2f}",
-                )
+            yield (
+                f"queries a second {t.target}, {_length(t.sequence)}, batches of {t.batch}{by_length(t)}",
+                f"{base[t.target, t.sequence]:.4g}",
+                f"{t.qps:.4g}",
+                f"{t.ratio:.2f}× as many",
+                f"{t.ratio_low:.2f} to {t.ratio_high:.2f}",
             )
-    return rows + [(name, old, new, change, bounds) for name, old, new, change, bounds in energy.figures(report)]
+
+
+def _length(sequence: int | Literal["task"]) -> str:
+    return "own lengths" if sequence == "task" else f"{sequence} tokens"
 
 
 def _bytes(n: int) -> str:

@@ -169,20 +169,20 @@ def measure(
         "named": target.device,
         "processor": host.cpu_name(),
     }
-    lacks = unfit(target)
+    lacks, mixed = unfit(target), {name: _mixed(file, target) for name, file in graphs.items()}
     return [
         Measured(
             **{**r, "samples": np.array(r["samples"])},
             **about,
-            unfit=(*lacks, *_mixed(graphs.get(r["subject"]), target)),
+            unfit=(*lacks, *mixed.get(r["subject"], ())),
         )
         for r in results
     ]
 
 
-def _mixed(file: Runnable | None, target: Target) -> list[str]:
+def _mixed(file: Runnable, target: Target) -> list[str]:
     """Why a file's times say nothing of the model whose metrics were measured; empty where they do."""
-    if target.batch == 1 or file is None or not file.path.is_file() or not mixes_batches(file.path):
+    if target.batch == 1 or not file.path.is_file() or not mixes_batches(file.path):
         return []
     return [
         f"dynamic quantization scales by all that is in a batch: in batches of {target.batch} the model gives other "
