@@ -23,17 +23,6 @@ _KINDS = {"machine-learning-model", "library", "application", "file", "data"}
 _SERIAL = re.compile("urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    return make_run(tmp_path_factory.mktemp("made"), tiny_data)
-
-
-@pytest.fixture(scope="module")
-def bundle(run: Path) -> Path:
-    make_bundle(run, run.parent / "bundle.zip", Wanted(count=4, license="apache-2.0"))
-    return run.parent / "bundle.zip"
-
-
 @pytest.fixture
 def bill(bundle: Path) -> Any:
     return json.loads(beside(bundle).read_text(encoding="utf-8"))

@@ -19,17 +19,6 @@ from edgeopt.support.secrets import hidden
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    return make_run(tmp_path_factory.mktemp("made"), tiny_data)
-
-
-@pytest.fixture(scope="module")
-def bundle(run: Path) -> Path:
-    make_bundle(run, run.parent / "bundle.zip", Wanted(count=4, license="apache-2.0"))
-    return run.parent / "bundle.zip"
-
-
-@pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
     """A bundle of another model, which also has a license file."""
     made = tmp_path_factory.mktemp("other")

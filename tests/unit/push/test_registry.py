@@ -15,11 +15,6 @@ from edgeopt.device.edgeopt_bundle import Served
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    return make_run(tmp_path_factory.mktemp("made"), tiny_data)
-
-
-@pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> dict[str, Path]:
     """Of a classification, of a pair and of a regression."""
     made = tmp_path_factory.mktemp("bundles")
@@ -52,14 +47,9 @@ def test_without_mlflow_it_is_one_error(run: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """MLflow's client on a store of files, as far as this machine has one."""
-    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed: pip install '.[mlflow]'")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+def registry(mlflow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """MLflow's client on a store of files, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri((tmp_path / "store").as_uri())
     return mlflow
 
 

@@ -23,18 +23,6 @@ LEAF = Record(
 )
 
 
-@pytest.fixture
-def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """MLflow on a store of files in a folder of the test's."""
-    found = pytest.importorskip("mlflow", reason="mlflow is not installed: pip install '.[mlflow]'")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-    found.set_tracking_uri((tmp_path / "store").as_uri())
-    return found
-
-
 def test_mlflow_keeps_all_of_a_record_once(mlflow: Any, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("<p>")
     record = Record(**{**vars(LEAF), "files": [tmp_path / "report.html"]})
