@@ -179,7 +179,7 @@ def distilled(
     context: StepContext,
     task: Task,
     pool: TrainRows,
-    asked: list[dict[str, Any]],
+    asked: Sequence[dict[str, Any]],
     label_loss: LabelLoss | None,
 ) -> Distilled | None:
     """The objective of the training's distillation, the teachers' answers ready.
@@ -213,7 +213,7 @@ def _answers(
     context: StepContext,
     task: Task,
     rows: Split,
-    asked: list[dict[str, Any]],
+    asked: Sequence[dict[str, Any]],
 ) -> Answers:
     precision = "bf16" if params.precision == "bf16" else "fp32"
     load = partial(_teacher, state, scores=not task.softmax, bf16=precision == "bf16")
@@ -227,7 +227,9 @@ def _answers(
             f"the teacher reads the rows in {len(inputs)} windows, and the student in {len(asked)}",
             help="give a teacher with the same tokenizer",
         )
-    if (spec.losses.layered or a_token or writes) and first_other(features, Features(asked, features.rows)) is not None:
+    if (spec.losses.layered or a_token or writes) and first_other(
+        features, Features(list(asked), features.rows)
+    ) is not None:
         raise bad_input(
             "E208",
             "the teacher's tokenizer makes other tokens than the student's",

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeopt.data import Split
-from edgeopt.models.load import takes
 from edgeopt.results.figures import Told
 from edgeopt.spec.recipe import Training
 from edgeopt.step.transform import TrainedAlong
 from edgeopt.support import host
-from edgeopt.tasks import Task, task_of
-from edgeopt.tasks.encode import Encoder, Features, length
-from edgeopt.tasks.losses import LabelLoss
+from edgeopt.training.feed import Feed, task_feed
 from edgeopt.training.objective import ROW, attached
-from edgeopt.training.rows import TrainRows, gather_rows
-from edgeopt.training.weights import class_weights
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-    from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+    from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
     from edgeopt.step.transform import StepContext
     from edgeopt.support.progress import Bar
     from edgeopt.training.accounting import Clock
-    from edgeopt.training.mixture import Mixture
     from edgeopt.training.objective import Objective
 
 #: Seconds between checkpoints: what a crash can cost.
@@ -49,13 +42,14 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     optimizer: str | None = None,
     objective: Objective | None = None,
+    feed: Feed | None = None,
 ) -> dict[str, Any]:
     """Train the parameters that require a gradient, in place. keep_zeros: pruned weights stay zero.
 
     folder: where tokenizer.json is. callbacks: transformers', called before ours, so that what they save is in a
     checkpoint before it counts as whole. optimizer: transformers' name of one, where not its default. objective: what
-    is trained for instead of the labels. Returns figures: seconds, examples a second, steps, parameters, memory. Raises
-    StepError E407 when the loss is not a number.
+    is trained for instead of the labels. feed: what it is trained on, in place of the task's rows. Returns figures:
+    seconds, examples a second, steps, parameters, memory. Raises StepError E407 when the loss is not a number.
     """
     import torch
 
@@ -68,11 +62,13 @@ def train(
             f"other programs keep this machine busy: {host.cpus()} threads wait for each other; "
             "EDGEOPT_THREADS=1 may be quicker"
         )
-    feed, pool, weights = _feed(model, folder, params, context)
-    if objective is None and params.distillation is not None:
-        from edgeopt.training.distill_objective import distilled
+    if feed is None:
+        found = task_feed(model, folder, params, context)
+        feed = found.feed
+        if objective is None and params.distillation is not None:
+            from edgeopt.training.distill_objective import distilled
 
-        objective = distilled(model, params, context, feed.task, pool, feed.train, feed.loss)
+            objective = distilled(model, params, context, found.task, found.pool, feed.rows, feed.loss)
     clock = Clock()
     forget_peaks()
     checkpoints = context.work / "checkpoints"
@@ -90,7 +86,6 @@ def train(
         raise TrainedAlong
     _finite(model)
     return {
-        "train_rows": len(pool.rows),
         "optimizer_steps": trainer.state.global_step,
         "train_seconds": round(seconds, 3),
         "examples_per_second": round(result.metrics.get("train_samples_per_second", 0.0), 1),
@@ -99,61 +94,18 @@ def train(
         **clock.figures(),
         **peaks(),
         **count(model),
-        **pool.figures(feed.mixture, trainer.state.epoch),
-        **(
-            {"class_weights": dict(zip(context.data.label_names, (round(w, 6) for w in weights), strict=True))}
-            if weights
-            else {}
-        ),
+        **feed.figures(trainer.state.epoch),
         "precision": "bf16" if params.precision == "bf16" else "fp32",
-        **_best(trainer, context),
+        **_best(trainer, feed),
         **(objective.figures() if objective else {}),
     }
-
-
-@dataclass(frozen=True)
-class _Feed:
-    """What a training is fed.
-
-    train: queries with their targets. selection: rows to select a checkpoint by, perhaps none. loss: None where it is
-    the model's own. mixture: how epochs draw from several datasets.
-    """
-
-    task: Task
-    encoder: Encoder
-    accepted: set[str]
-    train: list[dict[str, Any]]
-    selection: Split
-    loss: LabelLoss | None
-    mixture: Mixture | None
-
-
-def _feed(
-    model: PreTrainedModel, folder: Path, params: Training, context: StepContext
-) -> tuple[_Feed, TrainRows, list[float] | None]:
-    task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
-    pool, selection = gather_rows(context.data, params, context.task.selection)
-    weights = class_weights(params, task.class_numbers(pool.rows.labels[: pool.labeled]), task.names)
-    accepted = takes(model)
-    train_rows, features = task.training_rows(encoder, pool.rows, accepted)
-    pool = pool.in_queries(features.rows)
-    feed = _Feed(
-        task,
-        encoder,
-        accepted,
-        train_rows,
-        selection or pool.rows.take([], "selection"),
-        task.label_loss(weights, params.label_smoothing) if weights or params.label_smoothing else None,
-        pool.mixture(params, params.batch_size * context.processes, context.seed),
-    )
-    return feed, pool, weights
 
 
 def _trainer(
     model: PreTrainedModel,
     params: Training,
     context: StepContext,
-    feed: _Feed,
+    feed: Feed,
     checkpoints: Path,
     bar: Bar,
     masks: dict[torch.Tensor, torch.Tensor],
@@ -168,11 +120,9 @@ def _trainer(
     from edgeopt.training.sampler import LengthGroupedSampler
     from edgeopt.training.trainer import OurTrainer
 
-    task = feed.task
-    select_rows, select_features = task.training_rows(feed.encoder, feed.selection, feed.accepted)
-    args = _arguments(params, context, checkpoints, bool(select_rows), optimizer, task)
+    args = _arguments(params, context, checkpoints, feed, optimizer)
     batch = params.batch_size * max(1, args.world_size)
-    sampler = LengthGroupedSampler([length(r) for r in feed.train], batch, args.seed, feed.mixture)
+    sampler = LengthGroupedSampler(feed.lengths, batch, args.seed, feed.mixture)
     callbacks: list[TrainerCallback] = [
         *more,
         FollowEpoch(sampler),
@@ -193,12 +143,12 @@ def _trainer(
         objective,
         model=model,
         args=args,
-        data_collator=_numbered(task.collator(feed.encoder)),
-        train_dataset=[{**row, ROW: i} for i, row in enumerate(feed.train)]
+        data_collator=feed.collate,
+        train_dataset=[{**row, ROW: i} for i, row in enumerate(feed.rows)]
         if objective is not None and objective.numbered
-        else feed.train,
-        eval_dataset=select_rows or None,
-        compute_metrics=None if task.selects_by_loss else _metrics(task, feed.selection, select_features),
+        else feed.rows,
+        eval_dataset=feed.selection or None,
+        compute_metrics=feed.metrics,
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
@@ -206,22 +156,12 @@ def _trainer(
     return trainer
 
 
-def _numbered(collate: Callable[[list[Any]], dict[str, Any]]) -> Callable[[list[Any]], dict[str, Any]]:
-    """The collator, whose batches also say which rows of the training they have."""
-    import torch
-
-    return lambda rows: {**collate(rows), **({ROW: torch.tensor([r[ROW] for r in rows])} if ROW in rows[0] else {})}
-
-
-def _metrics(task: Task, rows: Split, features: Features) -> Callable[[EvalPrediction], dict[str, float]]:
-    """The task's metrics of what the model gives for the rows, as Trainer asks for them."""
-    return lambda p: task.metrics(task.stack_labels(rows.labels), task.gather(p.predictions, features))
-
-
 def _arguments(
-    params: Training, context: StepContext, checkpoints: Path, selects: bool, optimizer: str | None, task: Task
+    params: Training, context: StepContext, checkpoints: Path, feed: Feed, optimizer: str | None
 ) -> TrainingArguments:
     from transformers import TrainingArguments
+
+    selects, by_loss = bool(feed.selection), feed.metrics is None
 
     return TrainingArguments(
         output_dir=str(checkpoints),
@@ -229,8 +169,8 @@ def _arguments(
         max_steps=params.max_steps or -1,
         learning_rate=params.learning_rate,
         per_device_train_batch_size=params.batch_size,
-        per_device_eval_batch_size=params.batch_size if task.selects_by_loss else max(32, params.batch_size),
-        prediction_loss_only=task.selects_by_loss,
+        per_device_eval_batch_size=params.batch_size if by_loss else max(32, params.batch_size),
+        prediction_loss_only=by_loss,
         gradient_accumulation_steps=params.gradient_accumulation,
         **_checkpointing(params.gradient_checkpointing, TrainingArguments),
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(params.schedule, params.schedule),
@@ -244,8 +184,8 @@ def _arguments(
         eval_strategy="epoch" if selects else "no",
         save_strategy="epoch" if selects else "no",
         load_best_model_at_end=selects,
-        metric_for_best_model=task.selection_metric if selects else None,
-        greater_is_better=not task.selects_by_loss if selects else None,
+        metric_for_best_model=feed.metric if selects else None,
+        greater_is_better=not by_loss if selects else None,
         save_total_limit=2,
         logging_strategy="steps",
         logging_steps=10,
@@ -312,8 +252,8 @@ def _finite(model: nn.Module) -> None:
             )
 
 
-def _best(trainer: Trainer, context: StepContext) -> Told:
+def _best(trainer: Trainer, feed: Feed) -> Told:
     if trainer.state.best_metric is None:
         return {}
-    metric, value = task_of(context.task).selection_metric, round(float(trainer.state.best_metric), 5)
-    return {"selection": {"metric": metric, "value": value, "step": trainer.state.best_global_step}}
+    value = round(float(trainer.state.best_metric), 5)
+    return {"selection": {"metric": feed.metric, "value": value, "step": trainer.state.best_global_step}}

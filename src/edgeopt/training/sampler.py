@@ -8,6 +8,7 @@ batches. This one gives the same order however often training was cut.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -25,7 +26,13 @@ class LengthGroupedSampler(Sampler[int]):
     of which rows an epoch consists, where that is not all of them once.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, mixture: Mixture | None = None) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]],
+        batch_size: int,
+        seed: int,
+        mixture: Mixture | None = None,
+    ) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
