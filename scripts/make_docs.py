@@ -67,8 +67,8 @@ MEANINGS = {
     "Training.schedule": "how the learning rate falls after the warm-up",
     "Training.warmup_ratio": "share of the optimizer steps during which the rate rises",
     "Training.weight_decay": "weight decay of AdamW; not on biases and LayerNorm",
-    "Training.early_stopping": "`{patience: N}` (default 2): stop after N epochs without a better first metric on the "
-    "selection rows; for summaries, without a lower loss",
+    "Training.early_stopping": "`{patience: N}` (default 2): stop after N evaluations without a better first metric on "
+    "the selection rows; for summaries, without a lower loss",
     "Baseline.finetune": "training keys, see [training](#training); without it the model must have a trained head",
     "ExportSpec.format": "the name of an exporter, or `auto`",
     "ExportSpec.options": "options of the exporter",
@@ -77,7 +77,6 @@ MEANINGS = {
     "Target.threads": "threads; the process is pinned to as many processors",
     "GateSpec.metric": "what has the bound, see below",
     "GateSpec.max_ms": "milliseconds",
-    "LoraParams.dropout": "dropout on the adapter's input while training",
     "LoraParams.bias": "which biases are trained too",
     "LoraParams.use_rslora": "use the rank-stabilized scale",
     "LoraParams.use_dora": "train the norms of the weights separately from their directions",

@@ -33,6 +33,12 @@ def head_of(model: PreTrainedModel | PeftModel) -> list[str]:
     ]
 
 
+def embeddings_of(model: PreTrainedModel | PeftModel) -> list[str]:
+    """Names, as they end, of the modules that make vectors of tokens: the tables and their norm."""
+    shape = anatomy(bare(model).config.model_type)
+    return [*shape.tables, shape.embedding_norm]
+
+
 def layer_count(config: PreTrainedConfig) -> int:
     """Layers of the encoder, or of a pair's decoder."""
     return int(getattr(config, "decoder", config).num_hidden_layers)

@@ -223,8 +223,17 @@ def itself_issues(recipe: Recipe) -> list[Issue]:
     ]
 
 
-def check_runnable(recipe: Recipe) -> None:
-    """Raises InputError E206 where packages are absent that running a recipe needs, and checking it does not."""
+def check_runnable(recipe: Recipe, processes: int = 1) -> None:
+    """Raises InputError E206 where packages are absent that running a recipe needs, and checking it does not.
+
+    And E106 where several processes are to train with a batch that is to be found: those that have enough memory would
+    wait forever for the one that has not.
+    """
+    for at, training in recipe.trainings() if processes > 1 else ():
+        if training.batch_size == "auto":
+            place = recipe.document.place((*at, "batch_size"))
+            what = f"a batch that fits cannot be found by {processes} processes"
+            raise bad_input("E106", what, place=place, help="give batch_size a number, or train with one process")
     wanted = {"torch", "transformers", *(name for step in recipe.steps for name in step.contract.needs)} & {*HEAVY}
     if lacking := sorted(name for name in wanted if host.installed(name) is None):
         what = f"running a recipe needs {', '.join(lacking)}, which is not installed here"

@@ -115,6 +115,10 @@ def key_parts(
     return parts
 
 
+#: Parameters with the value by which they ask for nothing: a training without them is the one that it always was.
+_NOTHING = {"distill": None, "dropout": None, "freeze": "none", "eval_steps": None}
+
+
 def _edition(task: TaskSpec) -> dict[str, Any]:
     kind = task_type(task.type)
     plugin = TASKS.origin(task.type, kind)
@@ -128,7 +132,7 @@ def seed_of(step: PlannedStep, recipe: Recipe) -> int:
 
 
 def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
-    """Parameters without a distillation that is not asked for, and without what is named, whose digests count.
+    """Parameters without those that ask for nothing, and without what is named, whose digests count.
 
     named: other models and rows.
     """
@@ -138,7 +142,11 @@ def _unnamed(params: dict[str, Any], named: Sequence[Path_]) -> dict[str, Any]:
         for part in path:
             inside = inside[part]
         inside.pop(last, None)
-    return {k: _unnamed(v, ()) if isinstance(v, dict) else v for k, v in params.items() if (k, v) != ("distill", None)}
+    return {
+        k: _unnamed(v, ()) if isinstance(v, dict) else v
+        for k, v in params.items()
+        if not (k in _NOTHING and v == _NOTHING[k])
+    }
 
 
 def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: Store) -> tuple[dict[str, str], str]:

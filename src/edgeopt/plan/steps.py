@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -71,6 +72,8 @@ class Plan:
     checkpoints: dict[str, ModelSource] = field(default_factory=dict)
     #: What `precision: auto` means for the model here; None: it is not measured yet.
     precision: Decision | None = None
+    #: Rows of a batch that the trainings with `batch_size: auto` begin with, by the step's full name and training.
+    batches: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def decided(self, precision: Decision | None) -> Plan:
         """The plan with `precision: auto` replaced in its steps, where it is known what that means."""

@@ -77,7 +77,8 @@ def _unions(details: list[ErrorDetails]) -> list[ErrorDetails]:
         ]
         if not inside:
             names = " or ".join(dict.fromkeys(str(_expected(m)) for m in members))
-            kept.append({**members[0], "type": "union", "loc": union, "msg": f"Input should be {names}"})
+            fit = {"members": [m["type"] for m in members]}
+            kept.append({**members[0], "type": "union", "loc": union, "msg": f"Input should be {names}", "ctx": fit})
     return kept
 
 
@@ -166,6 +167,8 @@ def _named_key(message: str, at: Path_, document: Document) -> Path_:
 def _mend(detail: ErrorDetails, at: Path_, model: type[BaseModel]) -> str | None:
     """What to write in place of a value that is of another kind, or out of range."""
     kind, value, key = detail["type"], detail["input"], at[-1] if at else ""
+    if kind == "union" and "int_type" in detail["ctx"]["members"]:
+        kind = "int_type"
     if kind == "string_type":
         return mends.text(value)
     if not isinstance(key, str):

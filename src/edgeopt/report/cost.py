@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeopt.report import format as fmt
@@ -38,6 +38,11 @@ def step_name(step: Step, report: Report) -> str:
     return f"{step.chain}.{step.id}" if len(chains) == 1 else f"{step.id}, both chains"
 
 
+def batches(found: Mapping[str, int]) -> str:
+    """`8`, or `32, recover 8`: of each training with `batch_size: auto` the rows that it came to."""
+    return ", ".join(str(rows) if name == "." else f"{name} {rows}" for name, rows in found.items())
+
+
 _FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
     ("trained parameters", lambda step: step.told.get("trainable_parameters"), fmt.count),
     ("all parameters", lambda step: step.told.get("parameters"), fmt.count),
@@ -50,6 +55,7 @@ _FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
     ("peak memory of the GPU", lambda step: step.told.get("peak_gpu_bytes"), fmt.megabytes),
     ("checkpoint", lambda step: step.size_bytes, fmt.megabytes),
     ("adapter alone", lambda step: step.told.get("adapter_bytes"), fmt.megabytes),
+    ("rows of a batch", lambda step: step.told.get("batches"), batches),
     ("precision", lambda step: step.told.get("precision"), str),
     ("chosen because", lambda step: step.told.get("precision_chosen"), str),
 ]

@@ -150,6 +150,7 @@ class Parity(TypedDict):
 class Told(TypedDict, total=False):
     """The agreed figures of a step; each is there where it is true of the step.
 
+    batches: rows of a batch that the trainings with `batch_size: auto` came to, by their folder; `.` is the step's own.
     curves: of a training by name, such as `loss`, its values by optimizer step.
     """
 
@@ -178,6 +179,7 @@ class Told(TypedDict, total=False):
     peak_rss_bytes: Count
     peak_gpu_bytes: Count
     adapter_bytes: Count
+    batches: dict[str, Annotated[int, Field(ge=1, le=2**20)]]
     precision: str
     precision_chosen: str
 

@@ -65,6 +65,7 @@ class _Recipe(BaseModel):
 class _Step(_Open):
     key: str
     digest: str
+    batches: dict[str, int] = {}
 
 
 class _Place(_Open):

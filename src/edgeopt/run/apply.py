@@ -21,7 +21,7 @@ from edgeopt.run.choosing import choose
 from edgeopt.run.exports import keep, write_exports
 from edgeopt.run.fetch import fetch
 from edgeopt.run.findings.report import build_report
-from edgeopt.run.lock import check_lock, make_lock, place_of
+from edgeopt.run.lock import batches_in, check_lock, make_lock, place_of
 from edgeopt.run.measurements import measure_all, write_measurements
 from edgeopt.run.measuring import Measuring
 from edgeopt.run.opened import Run
@@ -77,10 +77,11 @@ class Application:
 
     def run(self) -> Run:
         """Carry the plan out. Raises as the function `run` does."""
-        check_runnable(self.plan.recipe)
+        check_runnable(self.plan.recipe, self.group.size)
         self.store.prepare()
         if self.locked is not None:
             check_lock(self.locked, make_lock(self.plan.recipe, self.plan.source, self.plan.data), early=True)
+            self.plan.batches = batches_in(self.locked)
         with turn(self.out), disk_errors(self.out):
             recover(self.out, RUN)
             if not (self.out / REPORT).exists() or self.remeasure:

@@ -16,6 +16,7 @@ from edgeopt.models.source import WEIGHTS, ModelSource
 from edgeopt.plan import Chain, Plan, PlannedStep, full_name, key_parts, load_step, look_up, memory_of, seed_of
 from edgeopt.plan.references import standing
 from edgeopt.results.figures import told
+from edgeopt.run.applied import apply
 from edgeopt.run.failures import step_errors, variant_errors
 from edgeopt.run.fetch import fetch
 from edgeopt.run.observe import observe_facts, observe_told
@@ -29,6 +30,7 @@ from edgeopt.support.files import key_of
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import task_of
 from edgeopt.tasks.probe import probe
+from edgeopt.training.batches import begin_with
 from edgeopt.training.precision import asks, decide, known
 
 
@@ -180,11 +182,13 @@ class Execution:
 
     def _context(self, step: PlannedStep, output: Path, others: Mapping[str, State]) -> StepContext:
         assert step.key is not None
+        work = self.store.work(step.key)
+        begin_with(work, self.plan.batches.get(full_name(self.plan.recipe.variant, step.chain, step.id), {}))
         return StepContext(
             self.plan.recipe.head.task,
             replace(self.data, held_out=step.held_out),
             output,
-            self.store.work(step.key),
+            work,
             seed_of(step, self.plan.recipe),
             self.progress,
             self.group.size,
@@ -200,7 +204,7 @@ class Execution:
             started = time.monotonic()
             host.forget_peak_memory()
             self.group.announce(step.use, before, step.params, context)
-            step.transform.apply(before, step.params, context)
+            apply(step, before, context)
             facts = _facts_after(step, before, context)
             _changed_something(before, context.output, step)
             figures = {**context.figures, **step.transform.observe(before, context.output, step.params)}

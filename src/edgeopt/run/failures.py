@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeopt.plan import PlannedStep
 from edgeopt.support.errors import EdgeoptError, StepError, step_failed
+from edgeopt.support.memory import ran_out
 from edgeopt.support.publishing import is_disk_full
 
 
@@ -26,11 +27,11 @@ def step_errors(step: PlannedStep, output: Path) -> Iterator[None]:
         raise StepError(issue) from error
     except EdgeoptError as error:
         raise error.saying([replace(i, place=i.place or step.place) for i in error.issues]) from error
-    except MemoryError as error:
-        raise step_failed(
-            "E406", f"step '{step.id}' ({step.use}) ran out of memory", help="lower batch_size or max_length"
-        ) from error
     except BaseException as error:
+        if ran_out(error):
+            raise step_failed(
+                "E406", f"step '{step.id}' ({step.use}) ran out of memory", help="lower batch_size or max_length"
+            ) from error
         if is_disk_full(error, output):
             raise step_failed(
                 "E405",

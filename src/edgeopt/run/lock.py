@@ -13,6 +13,7 @@ from edgeopt.models.source import ModelSource
 from edgeopt.plan import Chain, full_name
 from edgeopt.recipe.load import Recipe
 from edgeopt.results.changes import changes
+from edgeopt.results.figures import told
 from edgeopt.results.locked import SLICES, Lock
 from edgeopt.run.execute import Done
 from edgeopt.run.exports import automatic
@@ -57,6 +58,7 @@ def make_lock(
                 "key": d.step.key,
                 "digest": d.state.digest,
                 **{name: d.step.parts[name] for name in ("processes",) if name in d.step.parts},
+                **({"batches": found} if (found := told(d.state.figures).get("batches")) else {}),
             }
             for variant, both in chains.items()
             for chain, done in both.items()
@@ -87,6 +89,11 @@ def read_lock(path: Path) -> dict[str, Any]:
     lock: dict[str, Any] = _GIVEN.json(path)
     _GIVEN.check(lock, Lock, Place.of(path))
     return lock
+
+
+def batches_in(path: Path) -> dict[str, dict[str, int]]:
+    """Rows of a batch that the trainings with `batch_size: auto` came to, by the step's full name and training."""
+    return {name: found for name, step in (read_lock(path)["steps"] or {}).items() if (found := step.get("batches"))}
 
 
 def check_lock(path: Path, now: dict[str, Any], *, early: bool = False) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from edgeopt.spec.tasks import MEASURED, TASKS, THROUGHPUT, TIMED, GateMetric, TaskMetric, TaskType, range_of
 from edgeopt.support.words import as_share
@@ -339,7 +339,11 @@ class TaskSpec(Strict):
 class EarlyStopping(Strict):
     """Stop when the first metric of the task has not risen on the selection split."""
 
-    patience: int = Field(2, ge=1, description="evaluations in a row without improvement; there is one per epoch")
+    patience: int = Field(
+        2,
+        ge=1,
+        description="evaluations in a row without improvement; there is one per epoch, or one every `eval_steps`",
+    )
 
 
 class Sampling(Strict):
@@ -498,13 +502,21 @@ class Distillation(Taught):
         return self
 
 
+#: Rows of a batch where a recipe does not say it, and what `batch_size: auto` begins with.
+BATCH = 32
+
+
 class Training(Strict):
     """What every training takes, whatever it learns from."""
 
     epochs: float = Field(3.0, gt=0)
     max_steps: int | None = Field(None, ge=1, description="optimizer steps; overrides epochs")
     learning_rate: float = Field(5e-5, gt=0, lt=1)
-    batch_size: int = Field(32, ge=1, description="rows per step on each device, before accumulation")
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        BATCH,
+        description="rows per step on each device, before accumulation; auto: 32, halved each time that memory runs "
+        "out, with `gradient_accumulation` doubled",
+    )
     gradient_accumulation: int = Field(1, ge=1)
     gradient_checkpointing: bool = False
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -512,6 +524,17 @@ class Training(Strict):
     weight_decay: float = Field(0.01, ge=0, lt=1)
     layerwise_lr_decay: float | None = Field(
         None, gt=0, le=1, description="factor of the learning rate per layer, from the head down"
+    )
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="probability of every dropout in the model during this training; default: those of its config, "
+        "which stays as it is",
+    )
+    freeze: Literal["none", "embeddings", "encoder"] = Field(
+        "none",
+        description="what stays as it is. embeddings: the embedding tables and their norm; encoder: all but the head",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 if a measurement on this machine, at the model's sizes, finds it faster"
@@ -535,7 +558,50 @@ class Training(Strict):
         False,
         description="keep the best checkpoint on the selection split, by the first metric (for summaries, by the loss)",
     )
+    eval_steps: int | None = Field(
+        None,
+        ge=1,
+        description="optimizer steps between evaluations for `keep_best` and `early_stopping`; default: one per epoch",
+    )
     seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
+    _found: int = PrivateAttr(BATCH)
+
+    @model_validator(mode="after")
+    def _keys_have_a_use(self) -> Training:
+        if self.eval_steps is not None and not self.selects:
+            raise ValueError("'eval_steps' belongs to 'keep_best' and 'early_stopping': without them nothing is chosen")
+        if self.freeze == "encoder":
+            if self.layerwise_lr_decay is not None:
+                raise ValueError(
+                    "'layerwise_lr_decay' gives layers rates, and 'freeze: encoder' leaves them as they are"
+                )
+            if self.distillation is not None and self.distillation.losses.layered:
+                raise ValueError(
+                    "'hidden', 'cosine', 'attention' and 'values' of 'losses' train layers, and 'freeze: encoder' "
+                    "leaves them as they are: keep 'labels' and 'logits'"
+                )
+        return self
+
+    @property
+    def batch(self) -> int:
+        """Rows of a batch on each device, with `auto` those that were found to fit."""
+        return self._found if self.batch_size == "auto" else self.batch_size
+
+    @property
+    def accumulation(self) -> int:
+        """Batches before an optimizer step, with `auto` as many as make its rows those of a batch that was not cut."""
+        return self.gradient_accumulation * (BATCH // self._found if self.batch_size == "auto" else 1)
+
+    def with_batch(self, rows: int) -> Self:
+        """The training with the rows that `auto` stands for: 32, 16, 8, 4, 2 or 1."""
+        found = self.model_copy()
+        found._found = rows
+        return found
+
+    @property
+    def model_dropout(self) -> float | None:
+        """The probability that the model's dropouts get; None: they keep those of its config."""
+        return self.dropout
 
     @property
     def selects(self) -> bool:

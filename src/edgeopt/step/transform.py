@@ -32,6 +32,17 @@ class TrainedAlong(Exception):
     """Raised by the training loop in every process but the first: its part of the step is done."""
 
 
+class BatchTooLarge(Exception):
+    """Raised by the training loop where memory ran out and a smaller batch may be tried: apply the step anew.
+
+    rows: of the batch that was too large.
+    """
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(f"memory ran out with batches of {rows} rows")
+        self.rows = rows
+
+
 @dataclass
 class StepContext:
     """What a transform gets besides its input state and parameters.

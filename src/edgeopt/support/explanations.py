@@ -626,6 +626,7 @@ Free space and type the same command again. Finished steps are kept. Nothing hal
     "E406": """There was not enough memory.
 
 Lower `batch_size` and raise `gradient_accumulation` by the same factor, which gives nearly the same result.
+On a GPU, `batch_size: auto` does that for you.
 Or lower `task.max_length`, or set `gradient_checkpointing: true`. `edgeopt doctor recipe.yaml` estimates what
 a recipe needs.""",
     "E407": """Training diverged: the loss or a weight is not a number.

@@ -8,7 +8,8 @@ _MEANT = {
     "learning_rate": "lr rate base_lr max_lr peak_lr eta step_size",
     "epochs": "epoch num_epochs n_epochs num_train_epochs train_epochs max_epochs",
     "max_steps": "steps num_steps n_steps max_train_steps train_steps iterations iters",
-    "batch_size": "bs batch batchsize train_batch_size per_device_train_batch_size mini_batch_size",
+    "batch_size": "bs batch batchsize train_batch_size per_device_train_batch_size mini_batch_size "
+    "auto_find_batch_size",
     "gradient_accumulation": "gradient_accumulation_steps grad_accum accumulation accumulation_steps "
     "accumulate_grad_batches",
     "schedule": "scheduler lr_scheduler lr_scheduler_type lr_schedule scheduler_type",
@@ -16,6 +17,8 @@ _MEANT = {
     "weight_decay": "wd decay l2",
     "layerwise_lr_decay": "llrd layer_decay lr_decay layer_lr_decay",
     "precision": "dtype fp16 bf16 amp mixed_precision torch_dtype",
+    "freeze": "frozen freeze_embeddings freeze_encoder freeze_base freeze_layers",
+    "eval_steps": "evaluation_steps eval_every eval_interval eval_strategy save_steps",
     "label_smoothing": "smoothing label_smoothing_factor",
     "early_stopping": "patience early_stop earlystopping",
     "keep_best": "load_best_model_at_end save_best best best_checkpoint",
@@ -28,7 +31,7 @@ _MEANT = {
     # adapters and pruning
     "r": "rank lora_r lora_rank dim",
     "alpha": "lora_alpha scaling",
-    "dropout": "lora_dropout",
+    "dropout": "lora_dropout hidden_dropout_prob hidden_dropout dropout_prob dropout_rate",
     "target_modules": "modules targets lora_target target_layers",
     "virtual_tokens": "num_virtual_tokens prompt_length prefix_length n_tokens length tokens",
     "amount": "ratio sparsity fraction rate percent",

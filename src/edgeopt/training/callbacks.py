@@ -80,6 +80,41 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
+class StopEarly(TrainerCallback):  # type: ignore[misc]
+    """Stop when so many evaluations in a row have not been better than the best one.
+
+    transformers' own counts anew when training resumes. Here all follows from the state, which is in the checkpoints:
+    one that was written when it was time to stop stops at once.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        control.should_training_stop |= self._since_best(args, state) >= self.patience
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float],
+        **_: Any,
+    ) -> None:
+        value = metrics[f"eval_{args.metric_for_best_model}"]
+        better = state.best_metric is None or (
+            value > state.best_metric if args.greater_is_better else value < state.best_metric
+        )
+        if not better and self._since_best(args, state) >= self.patience:
+            control.should_training_stop = True
+
+    def _since_best(self, args: TrainingArguments, state: TrainerState) -> int:
+        """Evaluations behind the best one; none where no checkpoint may be the best yet."""
+        name = f"eval_{args.metric_for_best_model}"
+        best = state.best_global_step
+        return sum(name in entry and entry["step"] > best for entry in state.log_history) if best else 0
+
+
 class FollowEpoch(TrainerCallback):  # type: ignore[misc]
     """Tell the sampler the epoch. accelerate does not, for the batches skipped when training resumes."""
 

@@ -70,7 +70,7 @@ def task_feed(model: PreTrainedModel, folder: Path, params: Training, context: S
     pool = pool.in_queries(features.rows)
     chosen = selection or pool.rows.take([], "selection")
     select_rows, select_features = task.training_rows(encoder, chosen, accepted)
-    mixture = pool.mixture(params, params.batch_size * context.processes, context.seed)
+    mixture = pool.mixture(params, params.batch * context.processes, context.seed)
 
     def figures(epochs: float) -> dict[str, Any]:
         named = zip(context.data.label_names, (round(w, 6) for w in weights or ()), strict=True) if weights else ()

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeopt.results.figures import Told
-from edgeopt.spec.recipe import Training
+from edgeopt.spec.recipe import BATCH, Training
 from edgeopt.step.transform import TrainedAlong
 from edgeopt.support import host
+from edgeopt.training.batches import fitted, fitting
 from edgeopt.training.feed import Feed, task_feed
+from edgeopt.training.held import held
 from edgeopt.training.objective import ROW, attached
 
 if TYPE_CHECKING:
@@ -49,8 +51,26 @@ def train(
     folder: where tokenizer.json is. callbacks: transformers', called before ours, so that what they save is in a
     checkpoint before it counts as whole. optimizer: transformers' name of one, where not its default. objective: what
     is trained for instead of the labels. feed: what it is trained on, in place of the task's rows. Returns figures:
-    seconds, examples a second, steps, parameters, memory. Raises StepError E407 when the loss is not a number.
+    seconds, examples a second, steps, parameters, memory. Raises StepError E407 when the loss is not a number, and
+    BatchTooLarge where a smaller batch may be tried.
     """
+    params, checkpoints = fitted(params, context), context.work / "checkpoints"
+    with fitting(params, context, checkpoints), held(model, params):
+        return _train(model, folder, params, context, checkpoints, keep_zeros, callbacks, optimizer, objective, feed)
+
+
+def _train(
+    model: PreTrainedModel,
+    folder: Path,
+    params: Training,
+    context: StepContext,
+    checkpoints: Path,
+    keep_zeros: bool,
+    callbacks: Sequence[TrainerCallback],
+    optimizer: str | None,
+    objective: Objective | None,
+    feed: Feed | None,
+) -> dict[str, Any]:
     import torch
 
     from edgeopt.training.accounting import Clock, count, forget_peaks, peaks
@@ -71,7 +91,6 @@ def train(
             objective = distilled(model, params, context, found.task, found.pool, feed.rows, feed.loss)
     clock = Clock()
     forget_peaks()
-    checkpoints = context.work / "checkpoints"
     masks = frozen_zeros(model) if keep_zeros else {}
     with context.progress.bar("train", 1) as bar, attached(model, objective):
         trainer = _trainer(
@@ -114,25 +133,25 @@ def _trainer(
     clock: Clock,
     objective: Objective | None,
 ) -> Trainer:
-    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+    from transformers import PrinterCallback, ProgressCallback
 
-    from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress, Stepped
+    from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress, Stepped, StopEarly
     from edgeopt.training.sampler import LengthGroupedSampler
     from edgeopt.training.trainer import OurTrainer
 
     args = _arguments(params, context, checkpoints, feed, optimizer)
-    batch = params.batch_size * max(1, args.world_size)
+    batch = params.batch * max(1, args.world_size)
     sampler = LengthGroupedSampler(feed.lengths, batch, args.seed, feed.mixture)
     callbacks: list[TrainerCallback] = [
         *more,
         FollowEpoch(sampler),
-        ShowProgress(bar, batch * params.gradient_accumulation),
+        ShowProgress(bar, batch * params.accumulation),
         Checkpoints(CHECKPOINT_SECONDS),
     ]
     if masks:
         callbacks.append(KeepZeros(masks))
     if params.early_stopping:
-        callbacks.append(EarlyStoppingCallback(params.early_stopping.patience))
+        callbacks.append(StopEarly(params.early_stopping.patience))
     if objective is not None:
         callbacks.append(Stepped(objective))
     trainer = OurTrainer(
@@ -162,16 +181,17 @@ def _arguments(
     from transformers import TrainingArguments
 
     selects, by_loss = bool(feed.selection), feed.metrics is None
-
+    every = "epoch" if params.eval_steps is None else "steps"
+    found = params.batch_size == "auto"  # what fits in training is not known to fit more often in evaluation
     return TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=params.epochs,
         max_steps=params.max_steps or -1,
         learning_rate=params.learning_rate,
-        per_device_train_batch_size=params.batch_size,
-        per_device_eval_batch_size=params.batch_size if by_loss else max(32, params.batch_size),
+        per_device_train_batch_size=params.batch,
+        per_device_eval_batch_size=params.batch if found or by_loss else max(BATCH, params.batch),
         prediction_loss_only=by_loss,
-        gradient_accumulation_steps=params.gradient_accumulation,
+        gradient_accumulation_steps=params.accumulation,
         **_checkpointing(params.gradient_checkpointing, TrainingArguments),
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(params.schedule, params.schedule),
         warmup_steps=params.warmup_ratio,
@@ -181,8 +201,10 @@ def _arguments(
         ddp_backend="gloo" if context.processes > 1 and not host.has_cuda() else None,
         ddp_find_unused_parameters=False,
         seed=context.seed,
-        eval_strategy="epoch" if selects else "no",
-        save_strategy="epoch" if selects else "no",
+        eval_strategy=every if selects else "no",
+        save_strategy=every if selects else "no",
+        eval_steps=params.eval_steps,
+        save_steps=params.eval_steps or TrainingArguments.save_steps,
         load_best_model_at_end=selects,
         metric_for_best_model=feed.metric if selects else None,
         greater_is_better=not by_loss if selects else None,
@@ -253,7 +275,7 @@ def _finite(model: nn.Module) -> None:
 
 
 def _best(trainer: Trainer, feed: Feed) -> Told:
-    if trainer.state.best_metric is None:
+    if not trainer.state.best_global_step:
         return {}
     value = round(float(trainer.state.best_metric), 5)
     return {"selection": {"metric": feed.metric, "value": value, "step": trainer.state.best_global_step}}

@@ -101,7 +101,7 @@ def mixture_of(sizes: Sequence[int], params: Training, batch: int, seed: int) ->
     batch: rows of a batch on all devices together, before accumulation.
     """
     sampling = params.sampling or Sampling()
-    step = batch * params.gradient_accumulation
+    step = batch * params.accumulation
     draws = sampling.steps_per_epoch * step if sampling.steps_per_epoch else sum(sizes)
     epochs = (
         math.ceil(params.max_steps * step / (math.ceil(draws / step) * step))

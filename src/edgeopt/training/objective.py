@@ -53,6 +53,13 @@ class Objective(ABC):
     def stepped(self) -> None:  # noqa: B027  most have nothing to do
         """Called after each optimizer step."""
 
+    def complete(self, step: int, steps: int) -> bool:
+        """Whether a checkpoint after so many optimizer steps has what the training is for, and may be kept as the best.
+
+        The metric of the selection rows need not see that: that of a model which is still to be made smaller does not.
+        """
+        return True
+
     def figures(self) -> dict[str, Any]:
         """Facts in numbers, for the report."""
         return {}

@@ -72,6 +72,16 @@ class OurTrainer(Trainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, *args, **options)
         return self.objective.loss(model, inputs, self.state.global_step, self.state.max_steps)
 
+    def _run_epoch(self, *args: Any, **options: Any) -> None:
+        # a checkpoint of the last step would be trained a step further, and that be compared with the best
+        if not self.control.should_training_stop and self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **options)
+
+    def _determine_best_metric(self, *args: Any, **options: Any) -> bool:
+        if self.objective is not None and not self.objective.complete(self.state.global_step, self.state.max_steps):
+            return False
+        return bool(super()._determine_best_metric(*args, **options))
+
     def create_optimizer(self, model: nn.Module | None = None) -> Any:
         if getattr(self, "optimizer", None) is None and (self.params.layerwise_lr_decay is not None or self.extra):
             target = self.model if model is None else model

@@ -11,14 +11,14 @@ from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step.transform import Figures, Found
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
-from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
+from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, LowRankParams, for_task, peft_model, targets
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
 
-class AdaLoraParams(TargetedParams):
+class AdaLoraParams(LowRankParams):
     """AdaLoRA's parameters, in peft's words.
 
     `tinit` and `tfinal` are shares of the optimizer steps, because their number follows from the rows.
@@ -27,7 +27,6 @@ class AdaLoraParams(TargetedParams):
     init_r: int = Field(12, ge=1, le=1024, description="initial rank of every matrix")
     target_r: int = Field(8, ge=1, le=1024, description="average rank per matrix at the end")
     alpha: float = Field(32, gt=0, description="scale: alpha / init_r")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input during training")
     tinit: float = Field(0.1, ge=0, lt=1, description="share of the steps before ranks are reduced")
     tfinal: float = Field(0.3, ge=0, lt=1, description="share of the steps at the end in which ranks stay fixed")
     delta_t: int = Field(1, ge=1, description="optimizer steps between two reallocations of ranks")

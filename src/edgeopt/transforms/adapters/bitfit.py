@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from edgeopt.spec.recipe import TrainedStepParams
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
+from edgeopt.transforms.adapters.method import AdapterParams, freeze_all_but_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class BitFitParams(TrainedStepParams):
+class BitFitParams(AdapterParams):
     """How biases and head are trained: BitFit has no keys but those of a training."""
 
     learning_rate: float = Field(
@@ -71,8 +71,6 @@ class BitFit(Transform[BitFitParams]):
 
 def freeze_all_but_biases(model: PreTrainedModel) -> None:
     """Let only biases and the head require a gradient."""
-    from edgeopt.transforms.adapters.method import freeze_all_but_head
-
     freeze_all_but_head(model)
     for name, parameter in model.named_parameters():
         if name.endswith(".bias"):

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from edgeopt.spec.recipe import TrainedStepParams
 from edgeopt.step.contract import Contract
-from edgeopt.transforms.adapters.method import STAYS, Adapter
+from edgeopt.transforms.adapters.method import STAYS, Adapter, AdapterParams
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class BottleneckParams(TrainedStepParams):
+class BottleneckParams(AdapterParams):
     """Where the networks are and how narrow; the head is trained besides them."""
 
     placement: Literal["houlsby", "pfeiffer"] = Field(

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from edgeopt.models.anatomy import anatomy
-from edgeopt.spec.recipe import TrainedStepParams
 from edgeopt.step.contract import Contract
 from edgeopt.store.facts import Fact, facts
-from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, for_task, peft_model
+from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, AdapterParams, for_task, peft_model
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
 
-class Ia3Params(TrainedStepParams):
+class Ia3Params(AdapterParams):
     """How the vectors are trained, and the head besides them; where they are is the paper's choice."""
 
     learning_rate: float = Field(

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, TargetedParams, for_task, peft_model, targets
+from edgeopt.transforms.adapters.method import MERGEABLE, Adapter, LowRankParams, for_task, peft_model, targets
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
 
 
-class LoraParams(TargetedParams):
+class LoraParams(LowRankParams):
     """LoRA's parameters, in peft's words; the head is trained besides the adapter."""
 
     r: int = Field(16, ge=1, le=1024, description="rank")
     alpha: float = Field(32, gt=0, description="scale: alpha / r (with rsLoRA: alpha / √r)")
-    dropout: float = Field(0.0, ge=0, lt=1)
     bias: Literal["none", "all", "lora_only"] = "none"
     use_rslora: bool = False
     use_dora: bool = False

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.parts import head_of, is_inside
-from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
+from edgeopt.spec.recipe import Mended, TaskSpec, TrainedStepParams
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel, TaskType
     from transformers import PreTrainedModel
 
-P = TypeVar("P", bound=TrainedStepParams)
+P = TypeVar("P", bound="AdapterParams")
 
 #: Of a method that changes matrices: merging it would fill the zeros of a pruned one.
 MERGEABLE = Contract(
@@ -43,7 +43,21 @@ STAYS = Contract(
 )
 
 
-class TargetedParams(TrainedStepParams):
+class AdapterParams(TrainedStepParams):
+    """Parameters of a method that leaves the model's weights as they are."""
+
+    @field_validator("freeze")
+    @classmethod
+    def _is_frozen(cls, freeze: str) -> str:
+        if freeze != "none":
+            raise Mended(
+                "an adapter's step itself says what is trained, and leaves the matrices of the encoder as they are",
+                "leave 'freeze' out",
+            )
+        return freeze
+
+
+class TargetedParams(AdapterParams):
     """Parameters of a method that adapts linear layers of choice."""
 
     target_modules: Literal["attention", "all-linear"] | list[str] = Field(
@@ -51,6 +65,21 @@ class TargetedParams(TrainedStepParams):
         description="attention: query, key and value; all-linear: every linear layer of the encoder; or a "
         "list of names",
     )
+
+
+class LowRankParams(TargetedParams):
+    """Parameters of a method with a dropout of its own, which is what `dropout` says there."""
+
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="dropout on the adapter's input during training; the model's own stays as its config says",
+    )
+
+    @property
+    def model_dropout(self) -> None:
+        return None
 
 
 class Adapter(Transform[P]):

@@ -14,20 +14,20 @@ from pydantic import Field
 from edgeopt.models.anatomy import family
 from edgeopt.models.parts import head_of
 from edgeopt.models.source import ModelSource
-from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
+from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Found
 from edgeopt.store.facts import Fact, facts
 from edgeopt.support.errors import step_failed
 from edgeopt.tasks import task_type
-from edgeopt.transforms.adapters.method import STAYS, Adapter, for_task
+from edgeopt.transforms.adapters.method import STAYS, Adapter, AdapterParams, for_task
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
 
-class VirtualTokensParams(TrainedStepParams):
+class VirtualTokensParams(AdapterParams):
     """How many tokens are learned; the head is trained besides them."""
 
     virtual_tokens: int = Field(

@@ -12,11 +12,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edgeopt.models.files import GRAPH
 from edgeopt.models.source import WEIGHTS
-from edgeopt.spec.recipe import TaskSpec, TrainedStepParams
+from edgeopt.spec.recipe import Mended, TaskSpec, TrainedStepParams
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
@@ -69,6 +69,16 @@ class QatParams(TrainedStepParams):
     freeze_after: float = Field(
         0.8, gt=0, le=1, description="share of the training after which ranges no longer change"
     )
+
+    @field_validator("freeze")
+    @classmethod
+    def _weights_learn(cls, freeze: str) -> str:
+        if freeze == "encoder":
+            raise Mended(
+                "the step trains weights to bear the rounding, and would train the head alone",
+                "leave 'freeze' out, or use quantize.static",
+            )
+        return freeze
 
 
 class Qat(Transform[QatParams]):
