@@ -59,7 +59,6 @@ MEANINGS = {
     "TaskSpec.type": "classes, a score, the right choice, a tag per word, whether two mentions are one "
     "entity, or a text",
     "TaskSpec.dataset": "see [task.dataset](#taskdataset)",
-    "TaskSpec.label": "the column with the class (number or name), the score or the summary; coreference has none",
     "Training.epochs": "passes over train; may be a fraction",
     "Training.learning_rate": "the highest rate, reached after the warm-up",
     "Training.gradient_accumulation": "batches that are added up before an optimizer step",
@@ -249,6 +248,7 @@ def reference() -> str:
         *section("model", s.ModelSpec),
         *section("task", s.TaskSpec),
         *section("task.pairs", s.PairsSpec, level=3),
+        *section("task.prompts", s.PromptsSpec, level=3),
         *section("task.dataset", s.DatasetSpec, level=3),
         *section("task.dataset.data_files", s.DataFiles, level=3),
         *section("task.dataset.max_rows", s.MaxRows, level=3),

@@ -50,7 +50,7 @@ class ExecuTorchExporter(Exporter):
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        copy_texts(given.state, folder)
+        copy_texts(given, folder)
         model, names = logits_module(given)
         lengths = lengths_of(self.padding(options), given.max_length)
         programs = {}

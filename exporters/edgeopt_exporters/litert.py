@@ -39,7 +39,7 @@ class LiteRtExporter(Exporter):
         import litert_torch
         import torch
 
-        copy_texts(given.state, folder)
+        copy_texts(given, folder)
         model, names = logits_module(given)
         lengths = lengths_of(self.padding(options), given.max_length)
         converter: Any = litert_torch

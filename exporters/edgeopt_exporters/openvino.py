@@ -44,7 +44,7 @@ class OpenVinoExporter(Exporter):
     def write(self, given: ExportInput, folder: Path, options: Mapping[str, Any]) -> Exported:
         import openvino
 
-        copy_texts(given.state, folder)
+        copy_texts(given, folder)
         model = openvino.Core().read_model(given.state.folder / GRAPH)
         openvino.save_model(model, folder / MODEL, compress_to_fp16=False)
         text = (folder / MODEL).read_text(encoding="utf-8")

@@ -46,7 +46,7 @@ class OrtExporter(Exporter):
             raise ValueError(
                 f"the format holds 2 GB at most, and the graph has {size_of(given.state.folder / GRAPH) / 1e9:.2f} GB"
             )
-        copy_texts(given.state, folder)
+        copy_texts(given, folder)
         target = folder / MODEL
         # blocked layouts are for one processor, and for convolutions
         left_out = ["NchwcTransformer", *options["disabled_optimizers"]]

@@ -40,7 +40,7 @@ class TransformersJsExporter(Exporter):
     }
 
     def write(self, given: ExportInput, folder: Path, options: Mapping[str, Any]) -> Exported:
-        copy_texts(given.state, folder)
+        copy_texts(given, folder)
         quantized = Fact.INT8 in given.state.facts
         dtypes = list(options["dtypes"]) if quantized else ["fp32"]
         for dtype in dtypes:

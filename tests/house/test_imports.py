@@ -48,6 +48,7 @@ TORCH_ONLY = {
     "training/teacher_answers.py",
     "training/teacher.py",
     "models/narrow.py",
+    "models/embedder.py",
     "models/fake_quant.py",
     "training/ranges.py",
     "training/sparsify.py",

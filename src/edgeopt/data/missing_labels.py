@@ -20,7 +20,7 @@ class Labeled:
 
     def __init__(self, task: Task) -> None:
         spec = task.spec
-        self.task, self.column, self.stated = task, spec.label, spec.missing_label is not None
+        self.task, self.column, self.stated = task, task.label_column, spec.missing_label is not None
         self.mark: str | None = value(spec.missing_label) if self.stated else None
         if not self.stated and task.has_labels and task.has_classes and _USUAL not in map(value, spec.labels or ()):
             self.mark = _USUAL

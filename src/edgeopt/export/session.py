@@ -34,6 +34,8 @@ QUIET: Options = {"session.intra_op.allow_spinning": "0"}
 #: device.
 PATIENCE = 600.0
 _AGAIN = "export the model again, or copy it again"
+#: Outputs of a graph that are looked for, where it has several.
+OUTPUTS = ("logits", "sentence_embedding")
 #: Options that change which kernels compute the graph, and so the last digits of its logits.
 KERNELS = (OPTIMIZERS, LEVEL)
 
@@ -103,10 +105,15 @@ def input_names(session: InferenceSession) -> list[str]:
     return [i.name for i in session.get_inputs()]
 
 
+def output_names(session: InferenceSession) -> list[str]:
+    """The names of a graph's outputs, the one that answers first."""
+    return sorted((o.name for o in session.get_outputs()), key=lambda name: name not in OUTPUTS)
+
+
 def onnx_query(
-    path: Path, options: Options, *, limited: bool = False, named: bool = False
+    path: Path, options: Options, *, limited: bool = False, named: str | None = None
 ) -> Callable[[Mapping[str, Any]], Any]:
-    """A query that gives the output `logits` of a graph, or its first where none has that name.
+    """A query that gives the output of a graph that has one of the names of OUTPUTS, or its first where none has.
 
     Of its feed it takes the inputs that the graph has. limited: a query that takes longer than PATIENCE is broken off;
     the watch costs a tenth of a millisecond, so not where time is measured. named: there must be an output of that
@@ -121,11 +128,11 @@ def onnx_query(
         raise bad_input(
             "E131", f"{path} cannot be opened by ONNX Runtime: {told(error)}", help="export it again"
         ) from None
-    names, outputs = set(input_names(session)), [o.name for o in session.get_outputs()]
-    if named and "logits" not in outputs:
+    names, outputs = set(input_names(session)), output_names(session)
+    if named is not None and named not in outputs:
         help = "edgeopt's and optimum's exports have it"
-        raise bad_input("E131", f"{path} has no output 'logits'; its outputs are {', '.join(outputs)}", help=help)
-    wanted = ["logits" if "logits" in outputs else outputs[0]]
+        raise bad_input("E131", f"{path} has no output '{named}'; its outputs are {', '.join(outputs)}", help=help)
+    wanted = outputs[:1] if named is None else [named]
     run = _limited(session) if limited else session.run
 
     def query(feed: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from edgeopt.data import Split
 from edgeopt.device import guard
 from edgeopt.export.graph_files import digest_of, files_of, size_of
-from edgeopt.export.session import QUIET, Options, onnx_query, open_session
+from edgeopt.export.session import OUTPUTS, QUIET, Options, onnx_query, open_session
 from edgeopt.measure.declared import check_declared
 from edgeopt.measure.memory import bounded
 from edgeopt.models.output_names import as_in_rows, named_outputs
@@ -73,7 +73,7 @@ class Artifact:
         files_of(self.graph)
         try:
             with bounded(size_of(self.graph)):
-                *axes, last = next(o.shape for o in open_session(self.graph).get_outputs() if o.name == "logits")
+                *axes, last = next(o.shape for o in open_session(self.graph).get_outputs() if o.name in OUTPUTS)
         except Exception:  # what `check` tells of
             return ()
         return tuple(map(str, range(last))) if isinstance(last, int) and len(axes) == len(kind.output_axes) else ()
@@ -90,7 +90,7 @@ class Artifact:
         encoder = Encoder(self.folder, task.spec.max_length)
         first = task.encode(encoder, rows.texts[:1]).ids[:1]
         with bounded(size_of(self.graph), task.spec.max_length):
-            query = checked(onnx_query(self.graph, QUIET, limited=True, named=True), self.graph, task)
+            query = checked(onnx_query(self.graph, QUIET, limited=True, named=task.graph_outputs[0]), self.graph, task)
             for several in range(1, min(batch, 2) + 1):
                 query(encoder.pad(first * several))
 

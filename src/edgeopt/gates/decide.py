@@ -45,7 +45,8 @@ EXIT_CODES: dict[Verdict, ExitCode] = {
 def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Gate:
     """Decide one gate. Values are in the unit of the bound: metric, MB, ms or a ratio."""
     gate = _decided(spec, evidence, line)
-    return _of_itself(gate) if evidence.same and spec.compares_exports else gate
+    compares = spec.compares_exports or spec.metric in evidence.task.beside_baseline
+    return _of_itself(gate) if evidence.same and compares else gate
 
 
 def _of_itself(gate: Gate) -> Gate:
@@ -74,12 +75,14 @@ def _decided(spec: GateSpec, evidence: Evidence, line: int | None) -> Gate:
         if spec.slice is None
         else _slices(spec, spec.slice, bound, evidence, line)
     )
-    return gate if kind == "min" or gate.verdict != "pass" else _held_against_chance(spec.metric, gate, evidence)
+    alone = kind == "min" and spec.metric not in evidence.task.beside_baseline
+    return gate if alone or gate.verdict != "pass" else _held_against_chance(spec.metric, gate, evidence)
 
 
 def _flawed(spec: GateSpec, kind: str, evidence: Evidence) -> tuple[Verdict, str] | None:
     """The verdict of a gate whose outputs are no numbers, or do not have its metric, and why; None: no such flaw."""
-    looked: tuple[Side, ...] = ("candidate",) if kind == "min" else ("baseline", "candidate")
+    alone = kind == "min" and spec.metric not in evidence.task.beside_baseline
+    looked: tuple[Side, ...] = ("candidate",) if alone else ("baseline", "candidate")
     broken = [flaw for side in looked if (flaw := evidence.broken(side))]
     if broken:
         return "fail", "; ".join(broken)

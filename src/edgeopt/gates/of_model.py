@@ -38,7 +38,7 @@ from edgeopt.support.errors import InputError, Issue, Place
 from edgeopt.support.paths import is_there
 from edgeopt.support.progress import Progress
 from edgeopt.support.words import is_integer
-from edgeopt.tasks import Task
+from edgeopt.tasks import Task, task_type
 from edgeopt.tasks.encode import Features, length, tokens_digest
 
 Answered = tuple[Values, float]
@@ -188,7 +188,15 @@ def _resolved(spec: GateSpec, asked: Request) -> GateSpec:
 
 
 def _undecidable(spec: GateSpec, place: Place | None, asked: Request, against: Against) -> Issue | None:
-    if spec.bound[0] in ABSOLUTE:
+    beside = spec.metric in task_type(asked.task.type).beside_baseline
+    if beside and against.file is not None:
+        return Issue(
+            "E118",
+            f"the gate on {spec.metric} compares with the baseline's own outputs, which a baseline file does not have",
+            place,
+            "give --against the FP32 model's folder",
+        )
+    if spec.bound[0] in ABSOLUTE and not (beside and against.path is None):
         return None
     if against.path is None:
         return Issue(
@@ -305,6 +313,9 @@ class _Measuring:
             with self.progress.during(*promise_of_starts(files)):
                 starts = cold_starts(files, max(queries, key=length))
         labels = self.task.stack_labels(self.rows.labels)
+        raw = answered.get("baseline", answered.get("candidate"))
+        if raw is not None:
+            answered = {n: (self.task.compared(given, raw[0]), took) for n, (given, took) in answered.items()}
         subjects = {
             n: subject_of(a.shown, a.graph, self.task, labels, answered.get(n), starts.get(n))
             for n, a in self.models.items()

@@ -15,7 +15,7 @@ from edgeopt.recipe.load import Recipe, load_recipe
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import GateSpec, ModelSpec, Target, TaskSpec
 from edgeopt.support.errors import EdgeoptError, Path_, Place, bad_input
-from edgeopt.tasks import Task
+from edgeopt.tasks import Task, task_type
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Request:
     def fingerprint(self) -> str | None:
         """The fingerprint of the recipe's model, where that is here: a machine that only gates need not have it."""
         try:
-            source = find_model(self.model, self.folder)
+            source = find_model(self.model, self.folder, embeds=task_type(self.task.type).embeds)
         except EdgeoptError:
             return None
         return source.fingerprint()

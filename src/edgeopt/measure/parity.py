@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeopt.data import Split
-from edgeopt.export.session import input_names
+from edgeopt.export.session import input_names, output_names
 from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder, Ids, length
 
@@ -58,15 +58,17 @@ def onnx_logits(session: InferenceSession, sample: ParityRows) -> Logits:
     return np.concatenate([answer(batch).ravel() for batch in sample.batches()])
 
 
-def same_predictions(model: PreTrainedModel | PeftModel, session: InferenceSession, sample: ParityRows) -> float | None:
+def same_predictions(
+    model: PreTrainedModel | PeftModel, session: InferenceSession, sample: ParityRows, *, softmax: bool
+) -> float | None:
     """The share of rows, each alone, to which torch and ONNX Runtime give the same classes.
 
-    None where the model gives a score.
+    None where the model gives a score, or an embedding.
     """
+    if not softmax:
+        return None
     torch_answer, onnx_answer = _torch_answers(model, sample.encoder), _onnx_answers(session, sample.encoder)
     pairs = [(torch_answer([row]), onnx_answer([row])) for row in sample.rows]
-    if pairs[0][0].size == 1:
-        return None
     return float(np.mean([np.array_equal(a.argmax(-1), b.argmax(-1)) for a, b in pairs]))
 
 
@@ -87,10 +89,10 @@ def _torch_answers(model: PreTrainedModel | PeftModel, encoder: Encoder) -> Call
 
 
 def _onnx_answers(session: InferenceSession, encoder: Encoder) -> Callable[[list[Ids]], Logits]:
-    names = input_names(session)
+    names, wanted = input_names(session), output_names(session)[:1]
 
     def answer(batch: list[Ids]) -> Logits:
-        logits: Logits = session.run(["logits"], {k: v for k, v in encoder.pad(batch).items() if k in names})[0]
+        logits: Logits = session.run(wanted, {k: v for k, v in encoder.pad(batch).items() if k in names})[0]
         return logits
 
     return answer

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeopt.models.sentence import has_field
 from edgeopt.models.source import CONFIG
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ def model_class(folder: Path) -> type[PreTrainedModel]:
 
     from edgeopt.models.slicing import class_for
 
+    if has_field(folder):
+        from edgeopt.models.embedder import embedder_class
+
+        return embedder_class(folder)
     (name,) = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
     if name == "EncoderDecoderModel":
         from edgeopt.models.pair import EncoderDecoderModel

@@ -35,8 +35,18 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "spiece.model",
 )
+#: What sentence-transformers keeps beside an encoder, and in folders of its modules.
+MODULES, PROMPTS, LENGTH = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
+_OF_MODULES = ("[0-9]*_*/config.json", "[0-9]*_*/model.safetensors")
 _PADDING = 1
-_WANTED = (CONFIG, WEIGHTS, INDEX, ADAPTER_FILE, "model-*.safetensors")
+_WANTED = (
+    CONFIG,
+    WEIGHTS,
+    INDEX,
+    ADAPTER_FILE,
+    "model-*.safetensors",
+    *(MODULES, PROMPTS, LENGTH, "*_Pooling/config.json", "*_Dense/config.json", "*_Dense/model.safetensors"),
+)
 _AGAIN = "copy or download the file again"
 _KNOWN = "families: {}; plugins can add others (docs/how-to/plugins.md), but none here adds this one"
 _PICKLES = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
@@ -65,6 +75,8 @@ class ModelSource:
     head: str = "ForSequenceClassification"
     #: That no folder has the name, which may be the hub's, and which folder has almost the same.
     absent: str = "there is no folder of that name here"
+    #: Whether the modules of sentence-transformers belong to it.
+    embeds: bool = False
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -159,7 +171,8 @@ class ModelSource:
         if self.folder is None:
             return None
         digest = hashlib.sha256()
-        for name in (CONFIG, *TOKENIZER_FILES, *self.weights()):
+        modules = module_files(self.folder) if self.embeds else []
+        for name in (CONFIG, *TOKENIZER_FILES, *self.weights(), *modules):
             path = self.folder / name
             if path.is_file():
                 found = path.stat()
@@ -215,6 +228,14 @@ class ModelSource:
         )
 
 
+def module_files(folder: Path) -> list[str]:
+    """Names of the files that sentence-transformers keeps beside the encoder of a folder."""
+    if not (folder / MODULES).is_file():
+        return []
+    inside = sorted(p.relative_to(folder).as_posix() for pattern in _OF_MODULES for p in folder.glob(pattern))
+    return [MODULES, PROMPTS, LENGTH, *inside]
+
+
 def _positions(config: dict[str, Any]) -> int | None:
     most = config.get("max_position_embeddings")
     if not isinstance(most, int):
@@ -229,15 +250,20 @@ def _positions(config: dict[str, Any]) -> int | None:
 
 
 def find_model(
-    spec: ModelSpec, folder: Path, place: Place | None = None, *, head: str = ModelSource.head
+    spec: ModelSpec,
+    folder: Path,
+    place: Place | None = None,
+    *,
+    head: str = ModelSource.head,
+    embeds: bool = ModelSource.embeds,
 ) -> ModelSource:
     """The model that a recipe names: a local folder (relative to `folder`), which is checked at once, or a hub id.
 
-    head: see ModelSource. Raises InputError E308-E315.
+    head, embeds: see ModelSource. Raises InputError E308-E315.
     """
     path = folder / expanded(spec.id)
     if is_there(path, Path.is_dir):
-        source = ModelSource(spec.id, None, path.resolve(), True, place, head)
+        source = ModelSource(spec.id, None, path.resolve(), True, place, head, embeds=embeds)
         check_folder(source)
         return source
     if is_there(path, Path.exists):
@@ -254,7 +280,8 @@ def find_model(
                 "(absolute, or relative to the recipe) or a hub id"
             ).lstrip(),
         )
-    return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head, not_here(spec.id, folder))
+    absent = not_here(spec.id, folder)
+    return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head, absent, embeds)
 
 
 def structure_in(folder: Path) -> Structure:
@@ -442,6 +469,6 @@ def download(source: ModelSource) -> ModelSource:
             place=source.place,
             help="give a local folder instead: --set model.id=FOLDER (absolute, or relative to the recipe)",
         ) from None
-    found = ModelSource(source.id, source.revision, Path(folder), False, source.place, source.head, source.absent)
+    found = replace(source, folder=Path(folder))
     check_folder(found)
     return found

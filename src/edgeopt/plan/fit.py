@@ -130,7 +130,8 @@ def fit_issues(recipe: Recipe, source: ModelSource, data: TaskData | None) -> li
     wanted = None if data is None else task_of(task, data.label_names).outputs
     if misfit := _head_misfit(task, source, wanted):
         issues.append(Issue("E316", misfit[0], recipe.document.place(("model", "id")), misfit[1]))
-    if data is not None and (doubt := attempt(issues, lambda: source.doubts((*data.train.texts, *data.report.texts)))):
+    rows = [] if data is None else task_of(task).queries([*data.train.texts, *data.report.texts])
+    if rows and (doubt := attempt(issues, lambda: source.doubts(rows))):
         issues += doubt.issues
     return issues
 
@@ -219,7 +220,7 @@ def itself_issues(recipe: Recipe) -> list[Issue]:
             "`edgeopt gate MODEL --recipe FILE --against BASELINE`",
         )
         for i, gate in enumerate(recipe.head.gates)
-        if gate.compares_exports
+        if gate.compares_exports or gate.metric in task_type(recipe.head.task.type).beside_baseline
     ]
 
 

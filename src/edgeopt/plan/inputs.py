@@ -13,7 +13,7 @@ from edgeopt.recipe.trainings import training_issues
 from edgeopt.spec.recipe import TextSource
 from edgeopt.support.errors import InputError, Path_
 from edgeopt.support.paths import not_here
-from edgeopt.tasks import task_of
+from edgeopt.tasks import task_of, task_type
 from edgeopt.tasks.class_order import in_heads_order
 
 T = TypeVar("T")
@@ -32,7 +32,8 @@ class Inputs:
         spec, task = recipe.head.model, recipe.head.task
         place = recipe.document.place(("model", "id"))
         return self._once(
-            f"{spec!r} {task.type}", lambda: find_model(spec, recipe.folder, place, head=task_of(task).head)
+            f"{spec!r} {task.type}",
+            lambda: find_model(spec, recipe.folder, place, head=task_of(task).head, embeds=task_type(task.type).embeds),
         )
 
     def rows(self, recipe: Recipe) -> TaskData | None:

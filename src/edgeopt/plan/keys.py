@@ -96,6 +96,8 @@ def key_parts(
         parts["references"] = {".".join(map(str, r.path)): (others or {})[r.name] for r in references}
     if contract.data is not None or step.transform.shaped_by_task:
         parts["task"] = {"type": task.type, "labels": data["labels"], **_edition(task)}
+        if made := dict(task_of(task).made()):
+            parts["task"]["made"] = made
     if contract.data is not None:
         parts["data"] = {
             "fingerprint": data["fingerprint"],

@@ -92,8 +92,13 @@ def find_checkpoints(
         elif "/" in name or is_there(recipe.folder / expanded(name), Path.exists):
             try:
                 if name not in found:
+                    task = recipe.head.task
                     found[name] = find_model(
-                        ModelSpec(id=name), recipe.folder, named.place, head=task_of(recipe.head.task).head
+                        ModelSpec(id=name),
+                        recipe.folder,
+                        named.place,
+                        head=task_of(task).head,
+                        embeds=task_type(task.type).embeds,
                     )
                 issues += misfits(named, found[name], recipe, model, data)
             except InputError as error:

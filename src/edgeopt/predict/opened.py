@@ -115,10 +115,12 @@ def _renamed(task: Task, text: Sequence[str]) -> Task:
     if not text:
         return task
     own = task.spec.columns[: 1 if isinstance(task.spec.text, str) else len(task.spec.text)]
+    if task.embeds:  # of two texts each is read by itself
+        own = task.query_columns
     if len(text) != len(own) or not set(own) <= set(task.query_columns):
         shown = ", ".join(task.query_columns)
         raise bad_input(
             "E100", f"--text names {', '.join(text)}, and this model reads {shown}", help="give --text as often as that"
         )
     spec = task.spec.model_copy(update={"text": text[0] if len(text) == 1 else list(text)})
-    return task_of(spec, task.names)
+    return task.over(spec)

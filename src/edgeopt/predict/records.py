@@ -21,6 +21,8 @@ Written = Callable[[Mapping[str, Any], Prediction], str]
 
 def added(task: Task, prefix: str, *, logits: bool) -> list[str]:
     """The names of the columns that are added to the rows of a task."""
+    if task.vector is not None:
+        return [prefix + task.vector]
     names = [PREDICTION]
     names += [PROBABILITY] if task.one_class or (task.softmax and task.one_output) else []
     names += [LOGITS] if logits and not task.writes else []
@@ -32,9 +34,9 @@ def answer(prediction: Prediction, names: Sequence[str], prefix: str) -> dict[st
     told = {
         PREDICTION: prediction.label,
         PROBABILITY: prediction.probability,
-        LOGITS: prediction.logits.tolist(),
     }
-    return {name: told[name.removeprefix(prefix)] for name in names}
+    # logits, by whatever name the task has for them
+    return {name: told.get(name.removeprefix(prefix), prediction.logits.tolist()) for name in names}
 
 
 def head(columns: Sequence[str], format: str) -> str:

@@ -43,6 +43,8 @@ def render_card(report: Report, *, pair: bool, quantized: bool) -> str:
         choices=task.has_choices,
         words=task.reads_words,
         writes=task.writes,
+        embeds=task.embeds,
+        sentence_transformers=task.embeds and (made is None or made.name in _LAYOUT),
         sequence_classification=task.one_query
         and not report.task.window_stride
         and (made is None or made.name in _LAYOUT),

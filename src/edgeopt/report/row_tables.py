@@ -17,6 +17,11 @@ AGREEMENT_NOTE = (
 )
 CHANGES_NOTE = "In the unit of the labels. Errors are mean absolute distances from the labels."
 
+CLOSENESS_NOTE = (
+    "A row counts with the mean of its texts. Where a search index was filled by the baseline, these cosines say how "
+    "well the candidate's embeddings stand in for the baseline's."
+)
+
 
 def agreement(report: Report) -> Table:
     """How far both models answer alike, or how far their scores lie apart."""
@@ -43,6 +48,13 @@ def agreement(report: Report) -> Table:
             ["correlation of the scores", fmt.metric(scores.correlation)],
             ["mean error", f"{fmt.significant(scores.error_baseline)} → {fmt.significant(scores.error_candidate)}"],
         ]
+    elif near := report.closeness:
+        rows = [
+            ["mean cosine of both models' embeddings", fmt.metric(near.mean)],
+            ["one row in twenty has at most", fmt.metric(near.worst_twentieth)],
+            ["least", fmt.metric(near.least)],
+            ["of one embedding for all texts", fmt.metric(near.constant)],
+        ]
     else:
         rows = []
     return Table(numbers("What", "Value"), rows)
@@ -50,7 +62,7 @@ def agreement(report: Report) -> Table:
 
 def agreement_note(report: Report) -> str:
     """The note below the table of agreement, or of changed scores."""
-    return AGREEMENT_NOTE if report.agreement else CHANGES_NOTE
+    return AGREEMENT_NOTE if report.agreement else CLOSENESS_NOTE if report.closeness else CHANGES_NOTE
 
 
 def flips(found: Sequence[Flip]) -> Table:
@@ -89,6 +101,13 @@ def largest_changes(report: Report) -> Table:
             for c in found
         ],
     )
+
+
+def furthest(report: Report) -> Table:
+    """Rows whose embeddings moved most, each with its texts."""
+    columns = [Column("Row", "number"), Column("Cosine", "number"), Column("Text", "below")]
+    found = report.closeness.furthest if report.closeness else []
+    return Table(columns, [[str(m.row), fmt.metric(m.agreement), " | ".join(m.texts)] for m in found])
 
 
 def slices(report: Report) -> Table:

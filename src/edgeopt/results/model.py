@@ -255,6 +255,24 @@ class Agreement(Part):
     positive: list[Flip] = Field(description="positive flips, sorted and cut in the same way")
 
 
+class Moved(Part):
+    """A row whose embeddings moved. agreement: the mean cosine of both models' embeddings of its texts."""
+
+    row: int
+    agreement: float
+    texts: list[str]
+
+
+class Closeness(Part):
+    """How near the candidate's embeddings are to the baseline's of the same texts, by their cosine, row by row."""
+
+    mean: float
+    worst_twentieth: float = Field(description="one row in twenty is at most that near")
+    least: float
+    constant: float = Field(description="what the mean would be of one embedding for all texts, the baseline's mean")
+    furthest: list[Moved] = Field(description="the rows that moved most, furthest first; a long list is cut")
+
+
 class ScoreChange(Part):
     """A row to which the models give different scores."""
 
@@ -487,6 +505,7 @@ class Report(Part):
     differences: list[Difference]
     agreement: Agreement | None = Field(None, description="for classification and multiple choice")
     changes: ScoreChanges | None = Field(None, description="for regression")
+    closeness: Closeness | None = Field(None, description="for embedding")
     slices: Slices | None = None
     latency: list[Latency]
     speedups: list[Speedup]

@@ -28,11 +28,13 @@ from edgeopt.run.opened import Run
 from edgeopt.run.processes import Group
 from edgeopt.run.resume import why_again
 from edgeopt.run.seeds import execute_seeds, measure_seeds, summarize, write_seeds
+from edgeopt.spec.recipe import TaskSpec
 from edgeopt.store.store import Store
 from edgeopt.support.errors import StepError
 from edgeopt.support.files import write_json
 from edgeopt.support.progress import LOG_OF_RUN, Progress
 from edgeopt.support.publishing import Record, building, disk_errors, publish, recover, turn, writable
+from edgeopt.tasks import task_type
 
 #: How the folder of a run is known again, and in which order its files come.
 RUN = Record(LOCK, ("report.md", "report.html", "model/README.md", REPORT), own_files, export_folders)
@@ -110,7 +112,7 @@ class Application:
             # the log is closed: nothing is written to any file of the run from here on
             lock = {**lock, "place": place_of(recipe, self.out), "files": files_of(folder)}
             write_json(folder / LOCK, lock)
-            report = write_report(report, folder, pair=len(recipe.head.task.columns) > 1)
+            report = write_report(report, folder, pair=_reads_pairs(recipe.head.task))
             publish(folder, self.out, RUN)
         return Run.of(sealed.Run(self.out, report, lock))
 
@@ -172,3 +174,8 @@ def _logging_to(path: Path, kept: Path) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
+
+
+def _reads_pairs(task: TaskSpec) -> bool:
+    """Whether two texts are read together."""
+    return len(task.columns) > 1 and not task_type(task.type).embeds

@@ -56,13 +56,14 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         name: here.answers(file, exports[name].folder if name in exports else here.baseline, name)
         for name, file in files.items()
     }
-    labels = task.stack_labels(report.labels)
+    labels, raw = task.stack_labels(report.labels), {name: outputs for name, (outputs, _) in answers.items()}
+    answers = {name: (task.compared(outputs, raw["baseline"]), took) for name, (outputs, took) in answers.items()}
     # fails before anything is timed where a plugin's task has a metric that is none
     metrics = {name: task.metrics(labels, outputs) for name, (outputs, _) in answers.items()}
     latency = here.latencies(files, queries, recipe.targets)
     options = {m.subject: m.session for m in reversed(latency)}  # those of the first target
     files = {name: replace(file, settings=options[name]) for name, file in files.items()}
-    served = None if automatic else serve(here, written[0], options["candidate"], answers["candidate"][0])
+    served = None if automatic else serve(here, written[0], options["candidate"], raw["candidate"])
     if served and served.optimized is not None:
         files["optimized"] = Runnable(
             written[0].folder / served.optimized, settings=served.sessions[served.optimized.as_posix()]
@@ -80,7 +81,7 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
             w,
             name,
             answers[name][0],
-            here.difference(w, answers[name][0]),
+            here.difference(w, raw[name]),
             options[name],
             figures(name, f"{w.place or MODEL}/{w.exported.artifact.as_posix()}", w.source, w.exported.precision),
         )
@@ -98,14 +99,14 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
     judged = verdicts(measured, reference, recipe.head.gates)
     kept = next(e for e in measured if e.written is chosen)
     emissions = here.energy({"baseline": files["baseline"], "candidate": files[kept.subject]}, queries)
-    served = served or serve(here, kept.written, kept.options, kept.outputs)
+    served = served or serve(here, kept.written, kept.options, raw[kept.subject])
     optimized = None
     if served.optimized is not None:
         size = size_of(files["optimized"].path)
         optimized = OptimizedGraph(
             artifact=f"{MODEL}/{served.optimized.as_posix()}", size_bytes=size, starts=starts["optimized"]
         )
-    notes = [*served.notes, *_window_notes(len(queries), len(report))]
+    notes = [*served.notes, *(_window_notes(len(queries), len(report)) if task.spec.window_stride else [])]
     all_exports = [(replace(e, subject="candidate") if e is kept else e, judged[e.subject]) for e in measured]
     return Measurements(
         evidence_for(kept, reference),

@@ -35,10 +35,11 @@ _BATCHES, _ROWS = 64, 1024
 class Prediction(NamedTuple):
     """The prediction for one text.
 
-    label: the name of the class. For regression it is the score, for token classification one tag for each word, and
-    for summarization the text that the model wrote. probability: the probability of that class, or None if the task has
-    none. logits: the output of the model, with shape (classes,). For token classification the shape is (words,
-    classes). For summarization the array is empty.
+    label: the name of the class. For regression it is the score, for token classification one tag for each word, for
+    summarization the text that the model wrote, and for embedding None. probability: the probability of that class, or
+    None if the task has none. logits: the output of the model, with shape (classes,). For token classification the
+    shape is (words, classes), and for embedding it is the embedding, with shape (dimensions,). For summarization the
+    array is empty.
     """
 
     label: Answer
@@ -92,6 +93,8 @@ class Predictor:
         features = self.task.encode(self.encoder, rows)
         outputs = self.task.gather(self._outputs(features, batch_size, told), features)
         logits = [np.asarray(output) if isinstance(output, np.ndarray) else np.empty(0) for output in outputs]
+        if self.task.embeds:
+            logits = [of_row[0] for of_row in logits]
         if self.task.reads_words:  # without what fills them up to the longest row
             logits = [of_row[: len(words)] for of_row, words in zip(logits, rows, strict=True)]
         answers = self.task.answers(outputs)
@@ -141,7 +144,7 @@ def onnx_asked(folder: Path, graph: Path, task: Task, options: Options | None) -
     Raises InputError E131 where it does not open; a query E131, E212 or E316.
     """
     options = options or QUIET
-    query = checked(onnx_query(graph, options, limited=True, named=True), graph, task)
+    query = checked(onnx_query(graph, options, limited=True, named=task.graph_outputs[0]), graph, task)
     return Asked(folder, task, query, mixes_batches(graph), _at_once(options))
 
 

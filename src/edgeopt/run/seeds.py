@@ -47,6 +47,8 @@ def measure_seeds(plan: Plan, executed: Sequence[Executed], evidence: Evidence, 
         return []
     done = [SeedLogits(seeds[0], evidence.baseline_logits, evidence.candidate_logits)]
     finals: dict[Chain, Values] = {"baseline": evidence.baseline_logits, "candidate": evidence.candidate_logits}
+    if task.embeds:  # the evidence has what is made of the outputs
+        finals = {}
     seen = {executed[0].final(chain).digest: logits for chain, logits in finals.items()}
 
     def run(seed: int, each: Executed, chain: Chain) -> Values:
@@ -63,7 +65,8 @@ def measure_seeds(plan: Plan, executed: Sequence[Executed], evidence: Evidence, 
         return seen[state.digest]
 
     for seed, each in zip(seeds[1:], executed[1:], strict=True):
-        done.append(SeedLogits(seed, run(seed, each, "baseline"), run(seed, each, "candidate")))
+        base, candidate = run(seed, each, "baseline"), run(seed, each, "candidate")
+        done.append(SeedLogits(seed, task.compared(base, base), task.compared(candidate, base)))
         progress.say(f"{f'seed-{seed}':<22} metrics measured")
     return done
 

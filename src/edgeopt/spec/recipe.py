@@ -175,6 +175,17 @@ class PairsSpec(Strict):
     context: int = Field(25, ge=0, description="words kept on each side of a mention, within its sentence")
 
 
+class PromptsSpec(Strict):
+    """What stands before a text, as the model was trained with, such as `query: ` and `passage: `."""
+
+    query: str = Field("", description="before the texts of the first column")
+    passage: str = Field("", description="before the texts of the second column")
+
+
+#: Keys of a task that say how an embedding is made.
+_EMBEDS = ("pooling", "normalize", "prompts", "dimensions")
+
+
 class TaskSpec(Strict):
     """What the model is asked to do, and on which rows."""
 
@@ -192,7 +203,11 @@ class TaskSpec(Strict):
         description="multiple-choice: one column with the list of choices (or {label, text}), or one column per choice",
     )
     pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
-    label: str = "label"
+    label: str | None = Field(
+        None,
+        description="the column with the class (number or name), the score or the summary; coreference has none; "
+        "default: `label`. For embedding the similarity of two texts; without this key its rows have no labels",
+    )
     labels: list[str] | None = Field(
         None,
         min_length=2,
@@ -215,7 +230,26 @@ class TaskSpec(Strict):
         description="default, by task: accuracy, f1 (text-classification); pearson, spearman "
         "(text-regression); accuracy "
         "(multiple-choice); f1, accuracy (token-classification); conll_f1, f1 (coreference); rouge1, rouge2, "
-        "rougeL (summarization)",
+        "rougeL (summarization); spearman, pearson (embedding), or agreement where its rows have no labels",
+    )
+    pooling: Literal["mean", "cls", "last", "max"] | None = Field(
+        None,
+        description="embedding: how the states of a text's tokens become one; default: as the model's folder says in "
+        "modules.json, else mean",
+    )
+    normalize: bool | None = Field(
+        None,
+        description="embedding: whether embeddings are made of length 1; default: as the model's folder says, else "
+        "true",
+    )
+    prompts: PromptsSpec | None = Field(
+        None, description="embedding: see [task.prompts](#taskprompts); default: as the model's folder says"
+    )
+    dimensions: int | None = Field(
+        None,
+        ge=1,
+        description="embedding: how many numbers of an embedding are kept, the first ones; default: all. Only a model "
+        "that was trained for it (Matryoshka) loses little",
     )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
     max_target_length: int | None = Field(
@@ -275,7 +309,9 @@ class TaskSpec(Strict):
     @property
     def metric_names(self) -> tuple[str, ...]:
         """What the task is measured by, in the recipe's order, or the task's defaults."""
-        return tuple(dict.fromkeys(self.metrics or ())) or TASKS[self.type].default_metrics
+        kind = TASKS[self.type]
+        default = kind.default_metrics if self.label else kind.unlabelled_metrics
+        return tuple(dict.fromkeys(self.metrics or ())) or default
 
     @property
     def target_length(self) -> int | None:
@@ -286,6 +322,30 @@ class TaskSpec(Strict):
     def window_stride(self) -> int | None:
         """Tokens that neighboring windows share; None where long texts are cut."""
         return None if self.long_text == "truncate" else self.stride or self.max_length // 4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_label(cls, given: Any) -> Any:
+        """The usual column of the labels, for a task whose rows must have some."""
+        if not isinstance(given, dict) or "label" in given:
+            return given
+        kind = TASKS.find(name) if isinstance(name := given.get("type"), str) and name in TASKS else None
+        return given if kind is None or kind.unlabelled_metrics else {**given, "label": "label"}
+
+    @model_validator(mode="after")
+    def _embedding_fits(self) -> TaskSpec:
+        kind = TASKS[self.type]
+        if self.label is None and not kind.unlabelled_metrics:
+            raise ValueError(f"'label' must name a column: {self.type} has no rows without labels")
+        if not kind.embeds and (given := [key for key in _EMBEDS if getattr(self, key) is not None]):
+            raise ValueError(f"'{given[0]}' belongs to embedding, not to {self.type}")
+        if kind.embeds and self.label and len(self.columns) != 2:
+            raise ValueError("'label' is the similarity of two texts: give 'text' two columns, or leave 'label' out")
+        if wrong := [m for m in self.metrics or () if not self.label and m not in kind.unlabelled_metrics]:
+            raise ValueError(
+                f"'metrics' names {', '.join(wrong)}, which compares with labels: name their column in 'label'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _metrics_fit(self) -> TaskSpec:

@@ -32,6 +32,8 @@ class TaskKind(Protocol):
     has_classes: ClassVar[bool]
     sliced: ClassVar[bool]
     windowed: ClassVar[bool]
+    embeds: ClassVar[bool]
+    unlabelled_metrics: ClassVar[tuple[str, ...]]
 
 
 _OURS = {
@@ -41,6 +43,7 @@ _OURS = {
     "token-classification": "edgeopt.tasks.token_classification:TokenClassification",
     "coreference": "edgeopt.tasks.coreference:Coreference",
     "summarization": "edgeopt.tasks.summarization:Summarization",
+    "embedding": "edgeopt.tasks.embedding:Embedding",
 }
 
 

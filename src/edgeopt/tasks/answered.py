@@ -35,11 +35,12 @@ def _check(answer: object, wanted: tuple[int | None, ...], graph: Path, task: Ta
     shape = answer.shape if isinstance(answer, np.ndarray) and answer.dtype.kind == "f" else ()
     if shape and _fits(shape, wanted):
         return
+    name = task.graph_outputs[0]
     if shape and wanted[-1] is not None and task.has_classes and _fits(shape, (*wanted[:-1], None)):
-        what = f"'logits' has {shape[-1]} numbers, and the task needs {wanted[-1]} of {', '.join(task.names)}"
+        what = f"'{name}' has {shape[-1]} numbers, and the task needs {wanted[-1]} of {', '.join(task.names)}"
         raise bad_input("E316", f"{graph}: its output {what}")
     needed = ", ".join("any" if n is None else str(n) for n in wanted)
-    what = f"'logits' is {_told(answer)}, and {task.spec.type} needs floats of shape ({needed})"
+    what = f"'{name}' is {_told(answer)}, and {task.spec.type} needs floats of shape ({needed})"
     raise bad_input("E131", f"{graph}: its output {what}", help=_HELP)
 
 

@@ -69,6 +69,16 @@ class Task(ABC):
     default_metrics: ClassVar[tuple[str, ...]]
     #: The least and the most that a metric can be, where that is not 0 and 1.
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    #: What rows without labels can be measured by; empty: there must be labels.
+    unlabelled_metrics: ClassVar[tuple[str, ...]] = ()
+    #: Metrics that compare with the baseline's outputs, whatever a gate's bound.
+    beside_baseline: ClassVar[tuple[str, ...]] = ()
+    #: Whether what the model gives for a text is its embedding, and each text of a row is read by itself.
+    embeds: ClassVar[bool] = False
+    #: What a file of answers calls the outputs, where they are the answer; None: answers are words or scores.
+    vector: ClassVar[str | None] = None
+    #: Names of the exported graph's outputs, the one that counts first; a second is the last layer's states.
+    graph_outputs: ClassVar[tuple[str, ...]] = ("logits",)
     #: Whether parts of the rows are measured apart.
     sliced: ClassVar[bool] = True
     #: Whether long texts may be read in windows, whose outputs are averaged.
@@ -113,16 +123,16 @@ class Task(ABC):
         they were found in the rows.
         """
         self.spec, self.names, self.stated = spec, tuple(names), stated
-        self.columns, self.label_column = spec.columns, spec.label
+        self.columns, self.label_column = spec.columns, spec.label or ""
 
     # rows
 
     def read(self, row: columns.Cells, place: Place) -> columns.Raw:
         """The texts of a row and its raw label. Raises InputError E303 or E304."""
         try:
-            texts, label = self.texts(row, place), row[self.label_column]
+            texts, label = self.texts(row, place), row[self.label_column] if self.label_column else None
         except KeyError:
-            columns.require(row, (*self.columns, self.label_column), place)
+            columns.require(row, (*self.columns, *filter(None, [self.label_column])), place)
             raise
         if isinstance(label, str) and not label.isascii():
             columns.whole(label, self.label_column, place)
@@ -155,6 +165,10 @@ class Task(ABC):
         columns.require(row, names, place)
         return self.texts(row, place)
 
+    def over(self, spec: TaskSpec) -> Task:
+        """The task that reads its rows' texts from other columns."""
+        return type(self)(spec, self.names)
+
     def read_unlabelled(self, row: columns.Cells, place: Place) -> Sequence[columns.Raw]:
         """The rows of the task that a row of the data gives whose label, if it has one, is not read.
 
@@ -180,7 +194,7 @@ class Task(ABC):
             return None
         try:
             texts = [[row[column] for row in rows] for column in self.columns]
-            labels = [row[self.label_column] for row in rows]
+            labels: list[Any] = [row[self.label_column] if self.label_column else None for row in rows]
         except KeyError:
             return None
         kinds = set(map(type, labels))
@@ -230,6 +244,10 @@ class Task(ABC):
     def outputs(self) -> int | None:
         """Outputs that a trained head must have; None where the classes do not decide it."""
         return len(self.names) or 1
+
+    def queries(self, texts: Sequence[Texts]) -> list[Texts]:
+        """The texts of each query that rows make: those of a row are one, unless they are read apart."""
+        return list(texts)
 
     @property
     def query_texts(self) -> int:
@@ -358,6 +376,10 @@ class Task(ABC):
         for row, output in zip(features.rows, outputs, strict=True):
             found.setdefault(row, []).append(np.asarray(output))
         return self.stack([np.mean(windows, axis=0, dtype=np.float64) for windows in found.values()])
+
+    def compared(self, outputs: Values, baseline: Values) -> Values:
+        """What metrics are measured of, beside the baseline's outputs on the same rows: of most tasks the outputs."""
+        return outputs
 
     def stack(self, outputs: Sequence[Any]) -> Values:
         """One array of the rows' outputs."""
@@ -515,6 +537,10 @@ class Task(ABC):
     def notes(self, labels: Values, outputs: Values) -> list[str]:
         """Sentences that a reader of the figures should know about the rows. outputs: the candidate's."""
         return []
+
+    def made(self) -> Mapping[str, Any]:
+        """The settings that decide what the model of a checkpoint is, besides the classes."""
+        return {}
 
     def key(self) -> Mapping[str, Any]:
         """The settings of the encoding that decide a step's result, besides the rows."""

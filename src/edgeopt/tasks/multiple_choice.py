@@ -39,12 +39,12 @@ class MultipleChoice(Classification):
 
     def read(self, row: columns.Cells, place: Place) -> columns.Raw:
         spec = self.spec
-        columns.require(row, (*spec.columns, spec.label), place)
+        columns.require(row, (*spec.columns, self.label_column), place)
         question, *choices = self.texts(row, place)
         given = row[spec.choices] if isinstance(spec.choices, str) else None
         named = given.get("label") if isinstance(given, Mapping) else None
         marks = tuple(named) if isinstance(named, list | tuple) else ()
-        return (question, *choices), self._answer(row[spec.label], marks, tuple(choices), place), place
+        return (question, *choices), self._answer(row[self.label_column], marks, tuple(choices), place), place
 
     def texts(self, row: columns.Cells, place: Place) -> Texts:
         column, *others = self.spec.columns

@@ -54,7 +54,7 @@ class Summarization(CountedTask):
         return self.spec.target_length
 
     def read(self, row: columns.Cells, place: Place) -> columns.Raw:
-        (column,), label = self.spec.columns, self.spec.label
+        (column,), label = self.spec.columns, self.label_column
         columns.require(row, (column, label), place)
         document, summary = row[column], columns.text(row[label], label, place)
         # XSum has documents that are empty, and a dataset of the hub cannot be mended

@@ -42,13 +42,13 @@ class TokenClassification(CountedTask):
     def read(self, row: columns.Cells, place: Place) -> columns.Raw:
         spec = self.spec
         (column,) = spec.columns
-        columns.require(row, (column, spec.label), place)
-        words, tags = self.texts(row, place), row[spec.label]
+        columns.require(row, (column, self.label_column), place)
+        words, tags = self.texts(row, place), row[self.label_column]
         if not isinstance(tags, (list, tuple)) or len(tags) != len(words):
             what = f"{len(tags)} tags" if isinstance(tags, (list, tuple)) else f"no list: {columns.short(tags)}"
             raise bad_input(
                 "E304",
-                f"column '{spec.label}' has {what}, and '{column}' {len(words)} words",
+                f"column '{self.label_column}' has {what}, and '{column}' {len(words)} words",
                 place=place,
                 help="give every word one tag",
             )

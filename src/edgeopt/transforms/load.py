@@ -66,7 +66,7 @@ class Load(Transform[StepParams]):
                 help="the model that edgeopt would load is not the one that was trained: see `edgeopt explain E319`",
             )
         check_size(found, model.get_input_embeddings().num_embeddings)
-        rows = [texts for split in (context.data.train, context.data.report) for texts in split.texts]
+        rows = task.queries([texts for split in (context.data.train, context.data.report) for texts in split.texts])
         if untyped(found) and any(len(texts) > 1 for texts in rows) and one_type(model):
             found = replace(found, stated={**found.stated, INPUTS: None})
         save_model(model, context.output)

@@ -111,7 +111,10 @@ def lower(
     parity: Parity = {"max_abs_diff": difference, "tolerance": tolerance, "rows": len(rows.rows)}
     if relative:
         more = sample_rows(context.data.sampled, state.folder, task, COMPARED)
-        parity |= {"same_predictions": same_predictions(model, open_session(path), more), "compared": len(more.rows)}
+        parity |= {
+            "same_predictions": same_predictions(model, open_session(path), more, softmax=task.softmax),
+            "compared": len(more.rows),
+        }
     context.told["parity"] = parity
 
 
@@ -126,14 +129,19 @@ def _export(model: PreTrainedModel, rows: ParityRows, task: Task, path: Path) ->
     example = rows.encoder.pad(rows.rows[-2:])
     names = [n for n in example if n in accepted]
 
-    class Logits(torch.nn.Module):
+    outputs = task.graph_outputs
+
+    class Outputs(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).logits
-            return logits
+        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            given = dict(zip(names, inputs, strict=True))
+            if len(outputs) == 1:
+                return (self.model(**given).logits,)
+            found = self.model(**given, output_hidden_states=True)
+            return found.logits, found.hidden_states[-1]
 
     inner = ("choices", "sequence") if example["input_ids"].ndim == 3 else ("sequence",)
     axes = {
@@ -144,13 +152,17 @@ def _export(model: PreTrainedModel, rows: ParityRows, task: Task, path: Path) ->
         warnings.simplefilter("ignore")
         # the wrapper in evaluation mode too: exporting one left in training mode flips the model back
         torch.onnx.export(
-            Logits().eval(),
+            Outputs().eval(),
             tuple(torch.from_numpy(example[n]) for n in names),
             str(path),
             dynamo=False,
             opset_version=OPSET,
             input_names=names,
-            output_names=["logits"],
-            dynamic_axes={**axes, "logits": task.output_axes},
+            output_names=[*outputs],
+            dynamic_axes={
+                **axes,
+                **{name: {0: "batch", 1: "sequence"} for name in outputs},
+                outputs[0]: task.output_axes,
+            },
             do_constant_folding=True,
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeopt.gates import slices
 from edgeopt.gates.evidence import Evidence
-from edgeopt.results.model import Agreement, Flip, ScoreChange, ScoreChanges, Slice, Slices
+from edgeopt.results.model import Agreement, Closeness, Flip, Moved, ScoreChange, ScoreChanges, Slice, Slices
 from edgeopt.spec.recipe import Diagnostics
 from edgeopt.statistics import agreement as of
 from edgeopt.statistics.bounds import Values
@@ -84,6 +84,23 @@ def changes(evidence: Evidence, texts: Texts, asked: Diagnostics) -> ScoreChange
                 texts=_shown(texts[i], asked),
             )
             for i in most
+        ],
+    )
+
+
+def closeness(evidence: Evidence, texts: Texts, asked: Diagnostics) -> Closeness | None:
+    """How far the embeddings moved, and the rows where most; None for other tasks. texts: of every row."""
+    if not evidence.task.embeds:
+        return None
+    near, constant = evidence.candidate_logits[:, -2], evidence.baseline_logits[:, -1]
+    order = np.argsort(near, kind="stable")
+    return Closeness(
+        mean=float(near.mean()),
+        worst_twentieth=float(np.quantile(near, 0.05)),
+        least=float(near.min()),
+        constant=float(constant.mean()),
+        furthest=[
+            Moved(row=int(i), agreement=float(near[i]), texts=_shown(texts[i], asked)) for i in order[: asked.flips]
         ],
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.data import Split
-from edgeopt.export.session import input_names, open_session
+from edgeopt.export.session import input_names, open_session, output_names
 from edgeopt.statistics.bootstrap import bootstrap
 from edgeopt.statistics.bounds import Bounds
 from edgeopt.statistics.metric_bounds import proportion
@@ -28,10 +28,10 @@ _KEPT = 50_000_000
 class Judged:
     """How an int8 graph compares with the float one, for each unit: a row, or a document of dependent rows.
 
-    kls: of the float logits' distribution to the int8 one, mean over its queries, in nats; of a score the squared
-    difference over the float scores' variance. same: share of its queries (of tokens, where each has logits) whose
-    largest logit is the same; None for scores. difference: of the task's first metric, int8 minus float, at a
-    confidence; None where it was not measured.
+    kls: of the float logits' distribution to the int8 one, mean over its queries, in nats; of scores and embeddings the
+    squared difference over the float ones' variance. same: share of its queries (of tokens, where each has logits)
+    whose largest logit is the same; None for scores and embeddings. difference: of the task's first metric, int8 minus
+    float, at a confidence; None where it was not measured.
     """
 
     kls: Array
@@ -45,7 +45,7 @@ class Judged:
 
     @property
     def agreement(self) -> float | None:
-        """The share of predictions that are the same, mean over the units; None for scores."""
+        """The share of predictions that are the same, mean over the units; None for scores and embeddings."""
         return None if self.same is None else float(self.same.mean())
 
     @property
@@ -100,7 +100,7 @@ class Judge:
         kls = self._by_unit([self._kl(a, b) for a, b in zip(self.logits, found, strict=True)])
         same = (
             [float(np.mean(a.argmax(-1) == b.argmax(-1))) for a, b in zip(self.logits, found, strict=True)]
-            if self.logits[0].shape[-1] > 1
+            if self.task.softmax and self.logits[0].shape[-1] > 1
             else None
         )
         return Judged(
@@ -118,12 +118,12 @@ class Judge:
     def _run(self, graph: Path) -> tuple[list[Any], list[Array]]:
         """The task's outputs, where the metric is measured, and the logits, one query at a time."""
         session = open_session(graph)
-        names = input_names(session)
+        names, wanted = input_names(session), output_names(session)[:1]
         outputs: list[Any] = []
         logits: list[Array] = []
 
         def run(feed: dict[str, Array]) -> Array:
-            logits.append(session.run(["logits"], feed)[0])
+            logits.append(session.run(wanted, feed)[0])
             return logits[-1]
 
         kept = 0
@@ -139,11 +139,12 @@ class Judge:
         return outputs, logits
 
     def _difference(self, outputs: list[Any]) -> Callable[[float], Bounds]:
-        labels, found = self.task.stack_labels(self.split.labels), self.task.gather(outputs, self.features)
-        return partial(self.task.difference, self.task.spec.metric_names[0], labels, self.base, found)
+        task, labels = self.task, self.task.stack_labels(self.split.labels)
+        before, after = (task.compared(x, self.base) for x in (self.base, task.gather(outputs, self.features)))
+        return partial(task.difference, task.spec.metric_names[0], labels, before, after)
 
     def _kl(self, base: Array, other: Array) -> float:
-        if base.shape[-1] == 1:
+        if not self.task.softmax or base.shape[-1] == 1:
             return float(np.mean((base - other) ** 2)) / self.variance
         p, q = _log_softmax(base), _log_softmax(other)
         return float((np.exp(p) * (p - q)).sum(-1).mean())

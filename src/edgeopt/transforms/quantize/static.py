@@ -116,7 +116,7 @@ class StaticQuantize(Transform[StaticParams]):
                     "give tolerance: {kl: 0.01}",
                 )
             ]
-        if task_type(task.type).scores and params.margin.agreement is not None:
+        if not task_type(task.type).softmax and params.margin.agreement is not None:
             return [(("tolerance", "agreement"), "a score is never quite the same", "give max_drop or kl")]
         return []
 

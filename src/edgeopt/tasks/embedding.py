@@ -1,0 +1,233 @@
+"""The embedding of a text, by which texts are compared: sentence-transformers' models, on pairs with a similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from edgeopt.models.sentence import Sentence, sentence_in, stated
+from edgeopt.statistics.bounds import Bounds
+from edgeopt.statistics.metric_bounds import (
+    counted_bounds,
+    counted_difference,
+    is_constant,
+    metric_bounds,
+    metric_difference,
+)
+from edgeopt.support.errors import Place
+from edgeopt.support.reading import Finite
+from edgeopt.tasks import columns
+from edgeopt.tasks.base import Answer, Label, Task, Texts, Values
+from edgeopt.tasks.encode import Encoder, Features
+from edgeopt.tasks.metrics import METRICS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from edgeopt.spec.recipe import TaskSpec
+
+#: Columns of what is compared, from the end: the cosine to the baseline's embedding, and that of a constant.
+_AGREEMENT, _CONSTANT = -2, -1
+
+
+class Embedding(Task):
+    """A vector for each text. Of a row of two texts the cosine of both is what is held against the label.
+
+    An output of the model is an array (texts of the row, width). Of it and the baseline's `compared` makes the numbers
+    that metrics are of: the cosine of a pair, the mean cosine to the baseline's embeddings of the same texts, and what
+    that would be of one embedding for all texts, the baseline's mean.
+    """
+
+    auto_class: ClassVar[str] = "AutoModel"
+    known_metrics: ClassVar[tuple[str, ...]] = ("spearman", "pearson", "agreement")
+    default_metrics: ClassVar[tuple[str, ...]] = ("spearman", "pearson", "agreement")
+    unlabelled_metrics: ClassVar[tuple[str, ...]] = ("agreement",)
+    beside_baseline: ClassVar[tuple[str, ...]] = ("agreement",)
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(known_metrics, (-1.0, 1.0))
+    graph_outputs: ClassVar[tuple[str, ...]] = ("sentence_embedding", "last_hidden_state")
+    embeds: ClassVar[bool] = True
+    vector: ClassVar[str | None] = "embedding"
+    has_classes: ClassVar[bool] = False
+    softmax: ClassVar[bool] = False
+    takes_prefix: ClassVar[bool] = False
+    reads: ClassVar[str | None] = "a text"
+    pipeline: ClassVar[str | None] = "sentence-similarity"
+
+    #: Whether single texts are those of the second column, whose prompt stands before them.
+    passages = False
+
+    # rows
+
+    def over(self, spec: TaskSpec) -> Embedding:
+        made = Embedding(spec)
+        made.passages = spec.text in self.spec.columns[1:]
+        return made
+
+    def label(self, raw: object, place: Place) -> Label:
+        return columns.score(raw, place) if self.spec.label else 0.0
+
+    def queries(self, texts: Sequence[Texts]) -> list[Texts]:
+        return [(text,) for row in texts for text in row]
+
+    @property
+    def query_texts(self) -> int:
+        return 1
+
+    @property
+    def query_columns(self) -> tuple[str, ...]:
+        """The column whose texts are embedded: of two the first."""
+        return self.spec.columns[:1]
+
+    def read_query(self, given: object, place: Place) -> Texts:
+        """One text, or the first column of a row."""
+        if isinstance(given, Mapping):
+            columns.require(given, self.query_columns, place)
+            given = given[self.query_columns[0]]
+        return (columns.text(given, self.query_columns[0], place),)
+
+    # model
+
+    @property
+    def outputs(self) -> int | None:
+        return None
+
+    def head_options(self) -> dict[str, Any]:
+        return {}
+
+    def made(self) -> Mapping[str, Any]:
+        spec = self.spec
+        prompts = {} if spec.prompts is None else {"query": spec.prompts.query, "passage": spec.prompts.passage}
+        asked = {"pooling": spec.pooling, "normalize": spec.normalize, "dimensions": spec.dimensions, **prompts}
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def sentence(self, folder: Path) -> Sentence:
+        """How the model of a folder makes embeddings, with what the recipe states in the place of what the folder says.
+
+        Raises InputError E315 or E326.
+        """
+        return stated(sentence_in(folder) or Sentence(), self.made())
+
+    def load(self, folder: Path) -> tuple[PreTrainedModel, list[str], list[str]]:
+        from edgeopt.models import embedder
+
+        return embedder.load(folder, self.sentence(folder))
+
+    # features
+
+    def encode(self, encoder: Encoder, texts: Sequence[Texts]) -> Features:
+        sentence = self.sentence(encoder.path.parent)
+        read = [(sentence.read(text, passage=self.passages or i > 0),) for row in texts for i, text in enumerate(row)]
+        return Features(encoder.ids(read), [number for number, row in enumerate(texts) for _ in row])
+
+    # outputs
+
+    def gather(self, outputs: Sequence[Values], features: Features) -> Values:
+        """The embeddings of each row's texts, (rows, texts, width)."""
+        whole = np.stack([np.asarray(output) for output in outputs])
+        return whole.reshape(features.rows[-1] + 1, -1, whole.shape[-1])
+
+    def compared(self, outputs: Values, baseline: Values) -> Values:
+        """(rows, 2 or 3): see the class. A row with an embedding of no finite numbers has none."""
+        ours, theirs = (_unit(x) for x in (outputs, baseline))
+        middle = _unit(np.nanmean(theirs.reshape(-1, theirs.shape[-1]), axis=0))
+        # an embedding of another width says nothing in the other's space
+        alike = np.einsum("rtd,rtd->rt", ours, theirs) if ours.shape == theirs.shape else np.zeros(ours.shape[:2])
+        found = [alike.mean(1), (theirs @ middle).mean(1)]
+        if outputs.shape[1] == 2:
+            found.insert(0, np.einsum("rd,rd->r", ours[:, 0], ours[:, 1]))
+        whole = np.clip(np.stack(found, axis=1), -1.0, 1.0)
+        whole[~np.isfinite(outputs).all(axis=(1, 2))] = np.nan
+        return np.asarray(whole)
+
+    def stack_labels(self, labels: Sequence[Any]) -> Values:
+        return np.array(labels, dtype=float)
+
+    def plain_label(self, label: Any) -> float:
+        return float(label)
+
+    @property
+    def label_shape(self) -> Any:
+        return Finite
+
+    @property
+    def output_shape(self) -> Any:
+        count = 1 + len(self.spec.columns)
+        return Annotated[list[float], Field(min_length=count, max_length=count)]
+
+    def predict(self, outputs: Values) -> Values:
+        """The cosine of each pair; where rows are single texts, that to the baseline's embedding."""
+        return np.asarray(outputs[:, 0], dtype=float)
+
+    def answers(self, outputs: Values) -> list[tuple[Answer, float | None]]:
+        return [(None, None)] * len(outputs)
+
+    def flips(self, before: Values, after: Values) -> tuple[int, int] | None:
+        return None
+
+    # metrics
+
+    def measure(self, metric: str, labels: Values, outputs: Values) -> float:
+        if metric == "agreement":
+            return float(np.mean(outputs[:, _AGREEMENT]))
+        return METRICS[metric](labels, self.predict(outputs), 0)
+
+    def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
+        if metric == "agreement":
+            return counted_difference(_counts(base), _counts(candidate), _mean, confidence)
+        return metric_difference(metric, labels, self.predict(base), self.predict(candidate), 0, confidence)
+
+    def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
+        if metric == "agreement":
+            return counted_bounds(_counts(outputs), _mean, confidence)
+        return metric_bounds(metric, labels, self.predict(outputs), 0, confidence)
+
+    def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
+        same = np.zeros_like(outputs)
+        same[:, _AGREEMENT] = same[:, _CONSTANT] = outputs[:, _CONSTANT]
+        return {"one embedding for all texts": same}
+
+    def unmeasurable(self, metric: str, labels: Values) -> str | None:
+        if metric == "agreement" or np.ptp(labels) > 0:
+            return None
+        return f"the labels of all {len(labels)} rows are the same, and no correlation with them is defined"
+
+    def undefined(self, metric: str, labels: Values, outputs: Values) -> str | None:
+        if metric == "agreement" or not is_constant(self.predict(outputs)):
+            return None
+        return "pairs all have the same cosine, and its correlation is not defined"
+
+    def extra_metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
+        names = [n for n in self.unlabelled_metrics if n not in self.spec.metric_names]
+        return {name: self.measured(name, labels, outputs) for name in names}
+
+    def notes(self, labels: Values, outputs: Values) -> list[str]:
+        found = []
+        if len(self.spec.columns) > 1:
+            found.append("A latency is that of one text; a row of the data has two.")
+        if not outputs[:, _AGREEMENT].any():
+            found.append(
+                "The candidate's embeddings have another width than the baseline's: an index of the one cannot be "
+                "searched with the other, and their agreement is 0."
+            )
+        return found
+
+
+def _unit(values: Values) -> Values:
+    """The vectors of length 1; one of length 0 stays."""
+    values = np.asarray(values, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        length = np.linalg.norm(values, axis=-1, keepdims=True)
+        return np.asarray(values / np.where(length > 0, length, 1.0))
+
+
+def _counts(outputs: Values) -> Values:
+    """What each row adds to the mean agreement, and a one."""
+    return np.stack([outputs[:, _AGREEMENT], np.ones(len(outputs))], axis=1)
+
+
+def _mean(counts: Values) -> Values:
+    return np.asarray(counts[:, 0] / counts[:, 1])

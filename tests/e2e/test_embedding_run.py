@@ -1,0 +1,120 @@
+"""An embedding model from its folder to report, gates, answers and a folder that sentence-transformers reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import edgeopt, tiny_recipe
+from running import BRIEF
+from scipy.stats import spearmanr
+
+from edgeopt import Run
+
+
+@pytest.fixture(scope="module")
+def run(tiny_model: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("embedding")
+    model = folder / "model"
+    shutil.copytree(tiny_model, model)
+    pooling = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+    kinds = ("Transformer", "Pooling", "Normalize")
+    modules = [{"idx": i, "path": f"{i}_{k}" if i else "", "type": f"models.{k}"} for i, k in enumerate(kinds)]
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (model / "modules.json").write_text(json.dumps(modules))
+    task = {"type": "embedding", "dataset": {"path": str(tiny_data)}, "text": ["text", "pair"], "label": "score"}
+    recipe = tiny_recipe(
+        folder,
+        model={"id": str(model)},
+        task={**task, "max_length": 32, "prompts": {"query": "word1 ", "passage": "word2 "}},
+        baseline={},
+        steps=[{"use": "quantize.dynamic"}],
+        targets=[BRIEF],
+        gates=[{"metric": "agreement", "min": 0.9}, {"metric": "size", "max_ratio": 0.9}],
+        export=[{"format": "onnx", "options": {"torch": True}}],
+    )
+    done = edgeopt("apply", recipe, "--out", folder / "run", "--store", folder / "store", "--quiet")
+    assert done.code == 0, done.err
+    return folder / "run"
+
+
+def test_figures_are_those_of_the_predictions(run: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == report["task"]["rows"] and report["task"]["queries_per_row"] == 2.0
+    for side in ("baseline", "candidate"):
+        cosine, agreement, _ = np.array([row[side] for row in rows]).T
+        metrics = report[side]["metrics"]
+        assert metrics["spearman"] == pytest.approx(spearmanr([row["label"] for row in rows], cosine)[0])
+        assert metrics["agreement"] == pytest.approx(agreement.mean())
+    assert report["baseline"]["metrics"]["agreement"] == pytest.approx(1.0)
+    assert report["closeness"]["least"] == pytest.approx(min(row["candidate"][1] for row in rows))
+    assert "Embeddings that moved most" in (run / "report.md").read_text()
+
+
+def test_its_gates_are_decided_again_and_on_the_model_alone(run: Path) -> None:
+    assert edgeopt("gate", run).code == 0
+    model, float_graph = run / "model", run / "model" / "onnx" / "model.onnx"
+    assert edgeopt("gate", model, "--against", float_graph).code == 0
+    alone = edgeopt("gate", model)
+    assert alone.code == 2 and "agreement compares with a baseline" in alone.err
+
+
+def test_a_gate_on_agreement_with_itself_is_inconclusive(run: Path) -> None:
+    graph = run / "model" / "onnx" / "model.onnx"
+    done = edgeopt("gate", graph, "--against", graph, "--json")
+    (gate,) = [g for g in done.json["gates"] if g["metric"] == "agreement"]
+    assert gate["verdict"] == "inconclusive" and "nothing was compared" in gate["reason"]
+
+
+def test_answers_are_the_embeddings_of_the_graph(run: Path) -> None:
+    import onnxruntime as ort
+    from tokenizers import Tokenizer
+
+    session = ort.InferenceSession(run / "model" / "onnx" / "model_quantized.onnx")
+    assert [o.name for o in session.get_outputs()] == ["sentence_embedding", "last_hidden_state"]
+    encoded = Tokenizer.from_file(str(run / "model" / "tokenizer.json")).encode("word1 good1 word3")
+    feed = {"input_ids": encoded.ids, "attention_mask": encoded.attention_mask, "token_type_ids": encoded.type_ids}
+    feed = {i.name: np.array([feed[i.name]]) for i in session.get_inputs()}
+    vector, tokens = session.run(None, feed)
+    (answer,) = Run(run).predict(["good1 word3"])
+    assert np.allclose(answer.logits, vector[0]) and answer.label is None
+    mean = tokens[0].mean(0)
+    assert np.allclose(vector[0], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_a_file_of_rows_gets_embeddings_with_the_prompt_of_their_column(run: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"text": "good1", "pair": "good1"}) + "\n")
+    found = []
+    for column in ("text", "pair"):
+        done = edgeopt("predict", run, rows, "--text", column)
+        assert done.code == 0, done.err
+        found.append(json.loads(done.out)["embedding"])
+    assert len(found[0]) == 32 and found[0] != found[1]
+
+
+def test_the_folder_is_one_of_sentence_transformers(run: Path) -> None:
+    folder = run / "model"
+    kinds = [m["type"].rpartition(".")[2] for m in json.loads((folder / "modules.json").read_text())]
+    assert kinds == ["Transformer", "Pooling", "Normalize"]
+    assert (folder / "model.safetensors").is_file()
+    prompts = json.loads((folder / "config_sentence_transformers.json").read_text())["prompts"]
+    assert prompts == {"query": "word1 ", "passage": "word2 ", "document": "word2 "}
+    assert "sentence_embedding" in (folder / "README.md").read_text()
+
+
+def test_nothing_else_serves_it_and_says_so(run: Path, tmp_path: Path) -> None:
+    assert "E161" in edgeopt("page", run, "--out", tmp_path / "page").err
+    assert "E144" in edgeopt("bundle", run, "--out", tmp_path / "bundle.zip").err
+
+
+def test_a_gate_on_agreement_without_steps_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    task = {"type": "embedding", "dataset": {"path": str(tiny_data)}, "text": "text"}
+    gates = [{"metric": "agreement", "min": 0.9}]
+    recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=task, baseline={}, steps=[], gates=gates)
+    assert "E112" in edgeopt("plan", recipe).err
