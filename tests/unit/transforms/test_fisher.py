@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import copy
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from families import inputs, logits, tiny
+from helpers import tiny_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeopt.data import load_data
+from edgeopt.models.load import load_model
 from edgeopt.models.masks import kept, masked, ones
-from edgeopt.models.slicing import cut
+from edgeopt.models.slicing import cut, structure_of
 from edgeopt.models.structure import Dense
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step.transform import StepContext
+from edgeopt.store.store import State
+from edgeopt.support.progress import Progress
 from edgeopt.transforms.prune.budget import Costs, choose, counted
+from edgeopt.transforms.prune.figures import TOKENS
+from edgeopt.transforms.prune.fisher import FisherParams, FisherPrune
 from edgeopt.transforms.prune.importance import gradients, rearranged
 from edgeopt.transforms.prune.rescale import fold, rescale
 
@@ -184,3 +194,51 @@ def test_a_factor_that_is_beyond_belief_is_not_taken(monkeypatch: pytest.MonkeyP
     masks.heads[1][0] = 0
     rescale(model, masks, [inputs()], nothing)
     assert masks.heads[1].tolist() == [0, 1, 1, 1]
+
+
+def planted(kind: str, seed: int, source: Path, folder: Path) -> tuple[Any, list[list[int]], list[list[int]]]:
+    """A classifier in which some heads and neurons are of no use, and the numbers of those that are, layer by layer.
+
+    silent: they write nothing. unheard: they write more than all others, the same into every dimension, which the
+    LayerNorm behind takes out.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=2, num_attention_heads=4).eval()
+    useful: tuple[list[list[int]], list[list[int]]] = ([], [])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        for number, layer in enumerate(model.bert.encoder.layer):
+            blocks = ((layer.attention.output.dense, 4, 1 + number), (layer.output.dense, 64, 20))
+            for (linear, parts, many), left in zip(blocks, useful, strict=True):
+                useless = torch.randperm(parts)[:many]
+                columns = linear.weight.view(linear.out_features, parts, -1)
+                written = 0.0 if kind == "silent" else 3 * torch.randn(1, many, columns.shape[-1])
+                columns[:, useless] = torch.as_tensor(written).expand_as(columns[:, useless])
+                left.append(sorted({*range(parts)} - {*useless.tolist()}))
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return model, *useful
+
+
+@pytest.mark.parametrize(("kind", "rescale"), [("silent", True), ("silent", False), ("unheard", False)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_is_of_no_use_goes_and_the_answers_stay(
+    kind: str, rescale: bool, seed: int, tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    """Asked for as little as is of use, it keeps exactly that, whatever the size of the weights."""
+    model, heads, neurons = planted(kind, seed, tiny_model, tmp_path / "model")
+    task = TaskSpec.model_validate(tiny_task(tiny_data, max_length=32))
+    context = StepContext(task, load_data(task, tiny_data), tmp_path / "out", tmp_path, 3, Progress(show=False))
+    context.output.mkdir()
+    costs = counted(structure_of(model), TOKENS)
+    share = costs.total([*map(len, heads)], [*map(len, neurons)]) / costs.dense
+    state = State(tmp_path / "model", {"digest": "", "facts": [], "figures": {}, "files": {}})
+    FisherPrune().apply(state, FisherParams(macs=share + 1e-9, multiple=1, rescale=rescale, precision="fp32"), context)
+    left = load_model(context.output)
+    assert [list(layer.heads or ()) for layer in structure_of(left).layers] == heads
+    for ours, theirs, stay in zip(left.bert.encoder.layer, model.bert.encoder.layer, neurons, strict=True):
+        assert torch.equal(ours.intermediate.dense.weight, theirs.intermediate.dense.weight[stay])
+    torch.testing.assert_close(logits(left), logits(model), atol=2e-4, rtol=1e-3)
