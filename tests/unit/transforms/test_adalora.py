@@ -51,8 +51,8 @@ def test_ranks_go_where_they_are_of_use(layer: int, tiny_model: Path, tiny_data:
     work, out = tmp_path / "work", tmp_path / "out"
     work.mkdir(), out.mkdir()
     context = StepContext(task, load_data(task, tiny_data), out, work, 3, Progress(show=False))
-    # as many ranks are asked for as query, key and value of the other layer have in the beginning; what keeps the
+    # half the ranks are asked for that query, key and value of the other layer begin with; what keeps the
     # singular vectors orthogonal counts as need too (Zhang et al. 2023), in matrices this small as much as the loss
-    keys: dict[str, Any] = {"init_r": 4, "target_r": 2, "max_steps": 40, "batch_size": 16, "precision": "fp32"}
+    keys: dict[str, Any] = {"init_r": 4, "target_r": 1, "max_steps": 40, "batch_size": 16, "precision": "fp32"}
     AdaLora().apply(state, AdaLoraParams(**keys, learning_rate=2e-2, orth_reg_weight=0.01), context)
-    assert ranks(out / "adapter") == {layer: 0, 1 - layer: 12}
+    assert ranks(out / "adapter") == {layer: 0, 1 - layer: 6}
