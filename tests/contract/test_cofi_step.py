@@ -21,6 +21,7 @@ from edgeopt.support.errors import InputError
 from edgeopt.testing.build import build, step
 from edgeopt.training import loop
 from edgeopt.training.callbacks import ShowProgress
+from edgeopt.transforms.prune import cofi_training
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
 TUNE = ("finetune", SHORT)
@@ -119,6 +120,29 @@ def test_what_is_left_is_what_the_figures_say(
     assert "gone before the step, and it is to reach 0.6" in caught.value.issues[0].message
 
 
+def test_the_best_checkpoint_is_one_that_has_reached_the_sparsity(
+    tiny_model: Path, tiny_data: Path, store: Path
+) -> None:
+    keys = {**COFI[1], "keep_best": True, "eval_steps": 2, "sparsity_warmup": 0.5, "recover": None}
+    cut = run(tiny_model, tiny_data, store, TUNE, ("prune.cofi", keys))[1]
+    assert cut.figures["selection"]["step"] >= 6
+    assert cut.figures["asked_sparsity"]["reached"]
+    assert [step for step, _ in cut.figures["curves"]["sparsity"]] == list(range(1, 13))
+
+
+def test_a_recovery_may_learn_from_labels_and_from_another_teacher(
+    tiny_model: Path, tiny_data: Path, store: Path
+) -> None:
+    def recovered(**keys: Any) -> State:
+        few = {**COFI[1], "max_steps": 4, "recover": {**SHORT, "max_steps": 2, **keys}}
+        return run(tiny_model, tiny_data, store, TUNE, ("prune.cofi", few))[1]
+
+    own, labels = recovered(), recovered(distill={"losses": {"labels": 1, "logits": 0}})
+    other = recovered(distill={"teacher": "s0", "losses": {"logits": 1, "attention": 0}})
+    assert len({own.digest, labels.digest, other.digest}) == 3
+    assert own.figures["structure"] == labels.figures["structure"] == other.figures["structure"]
+
+
 def test_every_kind_of_task(kind: Kind, tiny_model: Path, store: Path) -> None:
     states = run(tiny_model, kind.data, store, TUNE, ("prune.cofi", {**COFI[1], "max_steps": 4}), task=kind.task)
     assert states[1].figures["asked_sparsity"]["got"] > 0.4
@@ -126,22 +150,27 @@ def test_every_kind_of_task(kind: Kind, tiny_model: Path, store: Path) -> None:
 
 
 def test_the_report_says_that_a_sparsity_was_not_reached(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Masks that cannot learn are all alike, so that neurons go first and no cut comes near what was asked.
-
-    They are half of the weights; then goes a head, an eighth, at a time.
-    """
+    """Neurons in blocks that are too coarse for the sparsity."""
     steps = [
         {"id": "tune", "use": TUNE[0], **SHORT},
-        {"id": "cut", "use": COFI[0], **COFI[1], "mask_learning_rate": 1e-12, "max_steps": 2, "recover": None},
+        {"id": "coarse", "use": COFI[0], **COFI[1], "multiple": 32, "max_steps": 2, "recover": None},
     ]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps)
     done = edgeopt("apply", recipe, "--out", tmp_path / "run", "--store", tmp_path / "store")
     assert done.code == 0, done.err
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    found = next(s["figures"]["asked_sparsity"] for s in report["steps"] if s["id"] == "cut")
-    assert found == {"asked": 0.6, "learned": pytest.approx(0.006, abs=1e-3), "got": 0.625, "reached": False}
-    assert (
-        "'cut' was asked for a sparsity of 0.6 and reached 0.625: no threshold on its masks comes closer."
-        in report["notes"]
-    )
+    found = {s["id"]: s["figures"]["asked_sparsity"] for s in report["steps"] if "asked_sparsity" in s["figures"]}
+    assert not found["coarse"]["reached"]
+    assert any("'coarse' was asked for a sparsity of 0.6 and reached" in note for note in report["notes"])
     assert "sparsity requested and reached" in (tmp_path / "run" / "report.md").read_text()
+    assert "Sparsity in coarse" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_more_than_its_masks_can_learn_is_told(
+    tiny_model: Path, tiny_data: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In long trainings a closed gate still opens in 5 of 100 draws, so that heads and neurons come to .95 at most."""
+    monkeypatch.setattr(cofi_training, "_LONG", 1)
+    keys = {**COFI[1], "sparsity": 0.98, "masks": ["heads", "neurons"], "max_steps": 2, "recover": None}
+    asked = run(tiny_model, tiny_data, store, TUNE, ("prune.cofi", keys))[1].figures["asked_sparsity"]
+    assert asked["learned"] == pytest.approx(0.9525, abs=2e-3)

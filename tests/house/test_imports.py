@@ -51,6 +51,7 @@ TORCH_ONLY = {
     "models/embedder.py",
     "models/fake_quant.py",
     "training/ranges.py",
+    "training/follow.py",
     "training/sparsify.py",
     "models/hard_concrete.py",
     "training/ranks.py",

@@ -42,6 +42,11 @@ class Masks:
     ffn: torch.Tensor | None = None
     hidden: torch.Tensor | None = None
 
+    def of(self, kind: str) -> torch.Tensor:
+        """The masks of a kind that there is, one after the other."""
+        found = getattr(self, kind)
+        return torch.cat(found) if isinstance(found, list) else found
+
     def tensors(self) -> list[torch.Tensor]:
         """All masks that there are, kind after kind."""
         return [

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgeopt.report import charts, exports, gate_text, headline, seed_chart, structure, tables
+from edgeopt.report import charts, curve_charts, exports, gate_text, headline, seed_chart, structure, tables
 from edgeopt.report import format as fmt
 from edgeopt.report.templating import environment
 from edgeopt.results.model import Report
@@ -39,6 +39,7 @@ def render_html(report: Report) -> str:
             seeds=seeds,
             exports=bars,
             survival=structure.picture(report),
+            trainings=list(curve_charts.trainings(report)),
             gates=tables.gates(report),
             figures=tables.figures(report),
             bounds=tables.BOUNDS,

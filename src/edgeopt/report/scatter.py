@@ -64,7 +64,7 @@ def scatter(
     y = _y_axis(points, level)
     marks = [part for point in points for part in _mark(point, x, y)]
     below = [
-        *_grid(x, y, across, up, shown),
+        *grid(x, y, across, up, shown),
         *(_level(level, y) if level else []),
         *(_joints(points, x, y) if joined else []),
     ]
@@ -116,7 +116,8 @@ def _y_axis(points: Sequence[Point], level: Level | None) -> Scale:
     return Scale(middle - span * 0.8, middle + span * 0.8, PLOT.bottom, PLOT.top)
 
 
-def _grid(x: Scale, y: Scale, across: str, up: str, shown: Callable[[float], str] | None) -> list[str]:
+def grid(x: Scale, y: Scale, across: str, up: str, shown: Callable[[float], str] | None = None) -> list[str]:
+    """Both axes of a plot, with their ticks and what they are. shown: how a tick of x is written."""
     places, heights = x.ticks, y.ticks
     show = shown or (lambda v: f"{v:.{decimals(places)}f}")
     parts = [svg.line(PLOT.left, y(v), PLOT.right, y(v), "grid") for v in heights]
@@ -125,7 +126,8 @@ def _grid(x: Scale, y: Scale, across: str, up: str, shown: Callable[[float], str
     parts += [svg.text(x(v), PLOT.bottom + 18, show(v), "tick", "middle") for v in places]
     parts.append(svg.line(PLOT.left, PLOT.bottom, PLOT.right, PLOT.bottom, "axis"))
     parts.append(svg.text(PLOT.right, PLOT.bottom + 37, across, "tick", "end"))
-    parts.append(svg.text(PLOT.left - 50, PLOT.bottom + 37, f"↑ {svg.cut(up, 16)}", "tick"))
+    if up:
+        parts.append(svg.text(PLOT.left - 50, PLOT.bottom + 37, f"↑ {svg.cut(up, 16)}", "tick"))
     return parts
 
 

@@ -147,6 +147,10 @@ class Parity(TypedDict):
     compared: NotRequired[int]
 
 
+#: Names of curves of a training that learns masks: the sparsity that was asked of them, and what they gave.
+ASKED_CURVE, SPARSITY_CURVE = "asked_sparsity", "sparsity"
+
+
 class Told(TypedDict, total=False):
     """The agreed figures of a step; each is there where it is true of the step.
 
@@ -156,6 +160,7 @@ class Told(TypedDict, total=False):
 
     structure: Annotated[Structure, AfterValidator(_a_number_a_layer)]
     asked_sparsity: AskedSparsity
+    masks: list[str]
     budget: Budget
     emissions: Emitted
     policy: Policy

@@ -109,7 +109,7 @@ def _train(
         "train_seconds": round(seconds, 3),
         "examples_per_second": round(result.metrics.get("train_samples_per_second", 0.0), 1),
         "train_loss": round(float(result.training_loss), 5),
-        "curves": curves(trainer.state.log_history),
+        "curves": {**curves(trainer.state.log_history), **(objective.curves() if objective else {})},
         **clock.figures(),
         **peaks(),
         **count(model),

@@ -43,11 +43,15 @@ class Objective(ABC):
         """
 
     def groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimizer, of parameters of the module that have a rate of their own.
+        """Groups for the optimizer, of parameters of the module that have a rate of their own, which `rates` gives.
 
         It stays as it is over the whole training, and their gradients are not clipped. The other parameters of the
         module are trained like the model's.
         """
+        return []
+
+    def rates(self, steps: int) -> list[float]:
+        """The learning rate of each group in a training of so many optimizer steps."""
         return []
 
     def stepped(self) -> None:  # noqa: B027  most have nothing to do
@@ -60,8 +64,17 @@ class Objective(ABC):
         """
         return True
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The model as a checkpoint of now is to be judged, while the block runs."""
+        yield
+
     def figures(self) -> dict[str, Any]:
         """Facts in numbers, for the report."""
+        return {}
+
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        """Values by optimizer step, each with its name, for the report; besides the loss."""
         return {}
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""A frozen model that answers, and the objective of its logits alone."""
+"""A frozen model that answers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edgeopt.training.distill_terms import logits_loss, question, recorded
-from edgeopt.training.objective import Objective
+from edgeopt.training.distill_terms import recorded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,16 +36,3 @@ class Teacher:
             inside = {kind: stack.enter_context(recorded(self.model, kind)) for kind in kinds}
             logits = self.model(**batch).logits
         return logits, inside
-
-
-class DistillLogits(Objective):
-    """An objective that follows the teacher's logits and looks at no labels."""
-
-    def __init__(self, teacher: Teacher, temperature: float) -> None:
-        self.teacher, self.temperature = teacher, temperature
-
-    def loss(self, model: nn.Module, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
-        asked, labels = question(batch)
-        return logits_loss(
-            model(**asked).logits, self.teacher.answer(asked)[0], labels, self.temperature, scores=self.teacher.scores
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from transformers import Trainer
@@ -77,6 +78,11 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         if not self.control.should_training_stop and self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **options)
 
+    def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+        with self.objective.evaluating() if self.objective is not None else nullcontext():
+            found: dict[str, float] = super().evaluate(*args, **options)
+        return found
+
     def _determine_best_metric(self, *args: Any, **options: Any) -> bool:
         if self.objective is not None and not self.objective.complete(self.state.global_step, self.state.max_steps):
             return False
@@ -100,6 +106,9 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         return super().create_optimizer(model)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
+        rates = self.objective.rates(num_training_steps) if self.objective else []
+        for group, rate in zip(self.optimizer.param_groups[-len(rates) :] if rates else (), rates, strict=True):
+            group["lr"] = rate
         scheduler: LambdaLR = super().create_scheduler(num_training_steps, optimizer)
         constant_rates(scheduler, len(self.extra))
         return scheduler

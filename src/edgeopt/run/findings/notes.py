@@ -79,12 +79,12 @@ def _sparsity_notes(done: Done) -> list[str]:
     if not asked["reached"]:
         return [
             f"'{done.step.id}' was asked for a sparsity of {asked['asked']:g} and reached {asked['got']:.3f}: "
-            f"no threshold on its masks comes closer."
+            f"whole heads, blocks and multiples of neurons come no closer."
         ]
     if abs(asked["learned"] - asked["asked"]) > TOLERANCE:
         return [
-            f"The masks of '{done.step.id}' had come to a sparsity of {asked['learned']:.3f} when their training "
-            f"ended, and {asked['asked']:g} was pruned anyway: more epochs may keep more of the metric."
+            f"The masks of '{done.step.id}' came to a sparsity of {asked['learned']:.3f} while they were learned, and "
+            f"{asked['asked']:g} was cut: what went last was not learned. Add hidden and blocks to its 'masks'."
         ]
     return []
 

@@ -8,120 +8,48 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any
 
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.results.figures import Told
-from edgeopt.spec.recipe import Name, Numbers, Share, StepParams, Strict, TaskSpec, Taught, Training
+from edgeopt.spec.recipe import (
+    TaskSpec,
+    Training,
+)
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.tasks import task_type
-from edgeopt.transforms.prune.figures import TOLERANCE, of_one_stack, shape_figures, size_figures
-from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
+from edgeopt.transforms.prune.cofi_params import CofiParams
+from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
     from edgeopt.training.teacher import Teacher
 
 #: The model behind the first training, in the work folder, and what is known of it.
 _CUT, _FIGURES = "cut", "figures.json"
+#: The map between the widths, which the recovery goes on from; there too.
+_TRANSFORM = "transform.safetensors"
 #: Figures of trainings that add up.
 _SUMS = ("train_seconds", "loading_seconds", "computing_seconds", "optimizer_steps")
-
-
-class CofiLosses(Strict):
-    """The terms that follow the teacher, each with its weight; labels are not learned from."""
-
-    hidden: Share = Field(
-        0.9,
-        description="sum of the mean squared distances between hidden states of matched layers; the paper "
-        "uses 0.9, 0.7 "
-        "and 0.5",
-    )
-    logits: Share = Field(
-        0.1,
-        description="T²·KL of the logits, or for a regression the squared distance of the scores; the paper uses 0.1, "
-        "0.3 and 0.5",
-    )
-
-    @model_validator(mode="after")
-    def _something(self) -> CofiLosses:
-        if not (self.hidden or self.logits):
-            raise ValueError("both weights are 0, so nothing is learned")
-        return self
-
-
-class CofiParams(StepParams, Taught, Training):
-    """How much goes, and how the masks are learned."""
-
-    teacher: Name | None = Field(
-        None,
-        description="`baseline`, the id of an earlier step, or a checkpoint with a trained head and the same "
-        "tokenizer; "
-        "default: the model that the step gets, before pruning",
-    )
-    losses: CofiLosses = Field(
-        CofiLosses(), description="see the table below; `recover` only uses the logits, at the same temperature"
-    )
-    match: Literal["uniform", "dynamic"] | Numbers = Field(
-        "dynamic",
-        description="layers compared by `losses.hidden`. dynamic: four evenly spread layers of the teacher, each with "
-        "the student's nearest layer that is not pruned, in order; uniform: every k-th layer of the deeper "
-        "model; or a list: for each layer of the student, the number of the teacher's layer, from 0",
-    )
-    sparsity: float = Field(gt=0, lt=1, description="share of the weights in the dense model's layers to remove")
-    epochs: float = Field(
-        20.0,
-        gt=0,
-        description="passes over train; the paper takes 100 for small datasets such as MRPC, 20 for large ones",
-    )
-    learning_rate: float = Field(
-        2e-5, gt=0, lt=1, description="highest learning rate of the weights, reached after the warm-up"
-    )
-    sparsity_warmup: float = Field(
-        0.2,
-        gt=0,
-        le=1,
-        description="share of the training in which the target of the masks rises to `sparsity`; the paper uses 0.1 to "
-        "0.2",
-    )
-    mask_learning_rate: float = Field(
-        0.1,
-        gt=0,
-        lt=1,
-        description="learning rate of the masks' log α, constant over the training; log α has a range of 9.2",
-    )
-    multiple: Multiple = Field("auto", description=DESCRIPTION.format(", and the hidden dimensions,"))
-    recover: Training | None = Field(
-        Training(epochs=20.0, learning_rate=2e-5),
-        description="fine-tune the pruned model with the teacher's logits; null skips this. Its keys have the defaults "
-        "of [training](#training)",
-    )
-
-    @model_validator(mode="after")
-    def _match_fits(self) -> CofiParams:
-        if self.match != "dynamic" and not self.losses.hidden:
-            raise ValueError("'match' belongs to 'hidden' of 'losses'")
-        return self
 
 
 class CofiPrune(Transform[CofiParams]):
     """Learn which hidden dimensions, heads, neurons and whole blocks the model can do without, and cut them away.
 
     Meanwhile it follows the layers and logits of a teacher, by default of the model as it was, and what is left is
-    trained towards the same logits. No labels are used. The sparsity asked for is reached as nearly as one threshold on
-    the masks allows; figures and a note say where it was not.
+    trained on towards the same layers and logits. Labels serve to rank heads and neurons at most. Curves hold the
+    ramp: at each hundredth of the training the sparsity that was asked of the masks and what they gave.
     """
 
     name = "prune.cofi"
-    version = 2
+    version = 3
     summary = "learn which dimensions, heads, neurons and blocks to remove, up to a sparsity"
     Params = CofiParams
     contract = Contract(
@@ -136,6 +64,7 @@ class CofiPrune(Transform[CofiParams]):
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)
         for field, training in self.trainings(params):
+            taught = training.distillation
             given = {
                 "class_weights": training.class_weights is not None,
                 "label_smoothing": training.label_smoothing > 0,
@@ -143,21 +72,20 @@ class CofiPrune(Transform[CofiParams]):
             found += [
                 (
                     _at(field, key),
-                    f"'{key}' needs labels, but this step only learns from the teacher's logits",
-                    "take the key out",
+                    f"'{key}' needs labels, but this training only learns from the teacher",
+                    "take the key out, or give labels a weight in `recover: {distill: {losses: {labels: 1}}}`",
                 )
                 for key in given
-                if given[key]
+                if given[key] and not (taught and taught.losses.labels)
             ]
-        for key in ("keep_best", "early_stopping"):
-            if getattr(params, key):
-                found.append(
-                    (
-                        (key,),
-                        f"'{key}' would end before the sparsity is reached",
-                        "move it to 'recover', or remove it",
-                    )
+        if params.early_stopping:
+            found.append(
+                (
+                    ("early_stopping",),
+                    "'early_stopping' could end before the sparsity is reached",
+                    "use 'keep_best', which chooses among checkpoints that have reached it, or move it to 'recover'",
                 )
+            )
         return found
 
     def fit(self, params: CofiParams, task: TaskSpec, model: ModelSource) -> Found:
@@ -170,7 +98,8 @@ class CofiPrune(Transform[CofiParams]):
         from edgeopt.models.files import copy_tokenizer
         from edgeopt.models.load import load_base, load_model, save_model
         from edgeopt.training import train
-        from edgeopt.training.teacher import DistillLogits, Teacher
+        from edgeopt.training.teacher import Teacher
+        from edgeopt.transforms.prune.cofi_training import follow, learn
 
         teaches = state if params.teacher is None else context.states[params.teacher]
         if not _asked_alike(teaches, state):
@@ -186,24 +115,27 @@ class CofiPrune(Transform[CofiParams]):
 
         zeros, cut = Fact.SPARSE in state.facts, context.work / _CUT
         model: Any = None
+        transform: Any = None
         if not cut.exists():
             model = load_model(state.folder)
             # an earlier step may have cut it
             for _, message, help in problems(params.sparsity, structure_in(state.folder)):
                 raise bad_input("E106", message, help=help)
             within = replace(context, work=context.work / "masks", helps=context.helps and params.recover is None)
-            _learn(model, teacher(params), state, params, within, zeros)
+            transform = learn(model, teacher(params), state, params, within, zeros)
             if not context.helps:
-                _remember(model, cut, context.figures)
+                _remember(model, transform, cut, context.figures)
         # from the folder even where nothing was interrupted: the same either way
         if model is None or not context.helps:
-            model = load_base(cut)
+            model, transform = load_base(cut), _remembered(cut)
             context.figures.update(json.loads((cut / _FIGURES).read_text(encoding="utf-8")))
         if params.recover is not None:
-            objective = DistillLogits(teacher(params.recover), params.temperature)
+            objective = None
+            if params.recover.distill is None:
+                objective = follow(model, teacher(params.recover), structure_in(state.folder), params, transform)
             within = replace(context, work=context.work / "recover")
             _add(
-                context.figures,
+                context,
                 train(model, state.folder, params.recover, within, keep_zeros=zeros, objective=objective),
             )
         save_model(model, context.output)
@@ -255,53 +187,41 @@ def _at(field: str, key: str) -> tuple[str, ...]:
     return (field, key) if field else (key,)
 
 
-def _learn(
-    model: PreTrainedModel, teacher: Teacher, state: State, params: CofiParams, context: StepContext, zeros: bool
-) -> None:
-    """Train weights and masks together, and cut away what the masks close; in place."""
-    from edgeopt.models.masks import kept
-    from edgeopt.models.slicing import cut, structure_of
-    from edgeopt.training import train
-    from edgeopt.training.sparsify import Sparsify
-
-    objective = Sparsify(
-        model,
-        teacher,
-        target=params.sparsity,
-        warmup=params.sparsity_warmup,
-        rate=params.mask_learning_rate,
-        temperature=params.temperature,
-        match=params.match,
-        **params.losses.model_dump(),
-    )
-    context.figures.update(train(model, state.folder, params, context, keep_zeros=zeros, objective=objective))
-    dense = structure_of(model).dense
-    multiple = resolved(params.multiple, dense.neurons), resolved(params.multiple, dense.hidden)
-    cut(model, kept(model, objective.gates.binary((1 - params.sparsity) * dense.structure.weights, *multiple)))
-    got = 1 - structure_of(model).weights / dense.structure.weights
-    context.told["multiple"] = multiple[0]
-    context.told["asked_sparsity"] = {
-        "asked": params.sparsity,
-        "learned": round(float(objective.gates.sparsity().detach()), 4),
-        "got": round(got, 4),
-        "reached": abs(got - params.sparsity) <= TOLERANCE,
-    }
-
-
-def _remember(model: PreTrainedModel, folder: Path, figures: Figures) -> None:
+def _remember(model: PreTrainedModel, transform: nn.Linear, folder: Path, figures: Figures) -> None:
     """Keep what is left and its figures, so that an interrupted run goes on behind the first training."""
+    from safetensors.torch import save_model as save_module
+
     from edgeopt.models.load import save_model
 
     part = folder.with_suffix(".part")
     part.mkdir(exist_ok=True)
     save_model(model, part)
+    save_module(transform, str(part / _TRANSFORM))
     (part / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
     part.replace(folder)
 
 
-def _add(figures: Figures, last: Figures) -> None:
-    """Update the figures with those of the last training, but add up seconds and steps, and keep the larger peaks."""
+def _remembered(folder: Path) -> nn.Linear:
+    from safetensors.torch import load_file
+    from torch import nn
+
+    weights = load_file(folder / _TRANSFORM)
+    transform = nn.Linear(*reversed(weights["weight"].shape))
+    transform.load_state_dict(weights)
+    return transform
+
+
+def _add(context: StepContext, last: Figures) -> None:
+    """Update the figures with those of the last training, but add up seconds and steps, and keep the larger peaks.
+
+    Its curves go on where those of the first end.
+    """
+    figures, curves = context.figures, context.told["curves"]
     before = {k: figures[k] for k in (*_SUMS, "peak_rss_bytes", "peak_gpu_bytes") if k in figures}
+    steps = figures["optimizer_steps"]
     figures.update(last)
+    for name, points in context.told["curves"].items():
+        curves[name] = [*curves.get(name, []), *((step + steps, value) for step, value in points)]
+    context.told["curves"] = curves
     for key, value in before.items():
         figures[key] = round(value + last[key], 3) if key in _SUMS else max(value, last.get(key, 0))

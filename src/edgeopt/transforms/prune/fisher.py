@@ -22,7 +22,6 @@ from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.support.words import meant
-from edgeopt.tasks import task_of
 from edgeopt.transforms.prune.budget import Costs, choose, counted
 from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
@@ -30,8 +29,6 @@ from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-#: Gradients that the Fisher matrix is estimated from, as many as the paper's 2,048 rows give in batches of 32.
-_BATCHES, _LARGEST_BATCH = 64, 32
 #: Rows that the factors of what is left are fitted on: each gives tokens · width equations.
 _FIT_ROWS = 512
 
@@ -120,7 +117,7 @@ class FisherPrune(Transform[FisherParams]):
         from edgeopt.models.load import load_model, save_model
         from edgeopt.models.masks import kept, ones
         from edgeopt.models.slicing import cut, structure_of
-        from edgeopt.transforms.prune.importance import gradients, rearranged
+        from edgeopt.transforms.prune.importance import batches, gradients, rearranged
         from edgeopt.transforms.prune.rescale import fold, rescale
 
         torch.set_num_threads(host.cpus())
@@ -128,10 +125,10 @@ class FisherPrune(Transform[FisherParams]):
         multiple = resolved(params.multiple, structure_of(model).dense.neurons)
         costs, dense = _costs(model, params, context)
         model = model.to("cuda" if host.has_cuda() else "cpu")
-        batches, rows = _batches(model, state.folder, params.samples, context)
-        with context.progress.bar("gradients", len(batches)) as bar:
+        asked, rows = batches(model, state.folder, params.samples, context)
+        with context.progress.bar("gradients", len(asked)) as bar:
             bf16 = params.precision == "bf16"
-            heads, neurons = gradients(model, batches, bf16=bf16, tick=bar.update)
+            heads, neurons = gradients(model, asked, bf16=bf16, tick=bar.update)
         counts = choose(
             [(g**2).sum(0) for g in heads],
             [(g**2).sum(0) for g in neurons],
@@ -156,7 +153,7 @@ class FisherPrune(Transform[FisherParams]):
         if params.rescale:
             some = [
                 {k: v for k, v in batch.items() if k != "labels"}
-                for batch in batches[: max(1, _FIT_ROWS // len(next(iter(batches[0].values()))))]
+                for batch in asked[: max(1, _FIT_ROWS // len(next(iter(asked[0].values()))))]
             ]
             with context.progress.bar("rescale", len(heads)) as bar:
                 rescale(model, masks, some, bar.update)
@@ -165,7 +162,7 @@ class FisherPrune(Transform[FisherParams]):
         cut(model, left_over)
         save_model(model.to("cpu"), context.output)
         copy_tokenizer(state.folder, context.output)
-        context.figures.update(fisher_rows=rows, fisher_batches=len(batches))
+        context.figures.update(fisher_rows=rows, fisher_batches=len(asked))
         context.told["multiple"] = multiple
         reached = held(params, context.output, costs, dense)
         budget: Budget = {"kind": params.kind, "left": params.left, "reached": round(reached, 4)}
@@ -216,18 +213,3 @@ def _costs(model: PreTrainedModel, params: FisherParams, context: StepContext) -
 
 def _profile(target: str | Target) -> Target:
     return target if isinstance(target, Target) else shipped_target(target_files()[target])
-
-
-def _batches(
-    model: PreTrainedModel, folder: Path, samples: int, context: StepContext
-) -> tuple[list[dict[str, Any]], int]:
-    """Rows of train with their labels, about 64 batches of them, and how many rows."""
-    from edgeopt.models.load import takes
-    from edgeopt.tasks.encode import Encoder
-
-    split = context.data.calibration(samples, context.task.selection, context.seed)
-    task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
-    rows, _ = task.training_rows(encoder, split, takes(model))
-    collate = task.collator(encoder)
-    size = max(1, min(_LARGEST_BATCH, len(rows) // _BATCHES))
-    return [collate(rows[i : i + size]) for i in range(0, len(rows), size)], len(rows)

@@ -7,11 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeopt.tasks import task_of
 from edgeopt.transforms.prune.budget import Array
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from transformers import PreTrainedModel
+
+    from edgeopt.step.transform import StepContext
+
+
+#: Gradients that the Fisher matrix is estimated from, as many as the paper's 2,048 rows give in batches of 32.
+_BATCHES, _LARGEST_BATCH = 64, 32
+
+
+def batches(
+    model: PreTrainedModel, folder: Path, samples: int, context: StepContext
+) -> tuple[list[dict[str, Any]], int]:
+    """Rows of train with their labels, about 64 batches of them, and how many rows."""
+    from edgeopt.models.load import takes
+    from edgeopt.tasks.encode import Encoder
+
+    split = context.data.calibration(samples, context.task.selection, context.seed)
+    task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
+    rows, _ = task.training_rows(encoder, split, takes(model))
+    collate = task.collator(encoder)
+    size = max(1, min(_LARGEST_BATCH, len(rows) // _BATCHES))
+    return [collate(rows[i : i + size]) for i in range(0, len(rows), size)], len(rows)
 
 
 def gradients(
