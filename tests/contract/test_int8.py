@@ -171,6 +171,35 @@ def test_a_word_table_in_4_bits_computes_what_its_rounded_numbers_do(
     np.testing.assert_allclose(logits(made, floats.folder, rows), logits(model, floats.folder, rows), atol=1e-6)
 
 
+def test_matrices_in_4_bits_compute_what_their_rounded_numbers_do(
+    floats: State, make: Make, tiny_data: Path, tmp_path: Path
+) -> None:
+    """The dequantized matrices are those of a search by numpy; the rest of the graph is that of int8."""
+    from edgeopt.models.four_bits import rounded, scales
+
+    four, eight = (make(weights=bits).folder / GRAPH for bits in ("int4", "int8"))
+    graph = onnx.load(str(four)).graph
+    assert {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT4} == {
+        n.input[0] for n in graph.node if n.op_type == "Cast" and "int4" in n.input[0]
+    }
+    wanted, found = (qdq.dequantized(path) for path in (eight, four))
+    assert wanted.keys() == found.keys()
+    float_graph = qdq.load(floats.folder / GRAPH).graph
+    constants = {t.name: numpy_helper.to_array(t) for t in float_graph.initializer}
+    for node in weighted(float_graph):
+        if node.op_type == "MatMul" and "/layer." in node.name:
+            rows = constants[node.input[1]].T
+            steps = scales(rows)
+            np.testing.assert_allclose(found[node.name].T, rounded(rows, steps) * steps[:, None], atol=1e-6)
+    assert sum(not np.array_equal(found[n], wanted[n]) for n in found) == 6 * 2, "pooler and head stay in 8 bits"
+    assert size_of(four) < size_of(eight)
+    report = make(weights="int4", bias_correction=True, smoothquant={"alpha": 0.5}).figures
+    assert report["corrected_biases"] > 0
+    with pytest.raises(EdgeoptError) as caught:
+        make(weights="int4", scope={"include": ["pooler"]})
+    assert caught.value.issues[0].code == "E402" and "int4" in str(caught.value)
+
+
 @pytest.mark.parametrize("use", ["quantize.static", "quantize.dynamic"])
 def test_a_pattern_that_matches_nothing_is_refused(use: str, make: Make) -> None:
     with pytest.raises(EdgeoptError) as caught:

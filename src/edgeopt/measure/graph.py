@@ -45,7 +45,8 @@ def weigh(path: Path) -> Weights:
     skip |= {i.name for i in model.graph.initializer if i.name.endswith(("_scale", "_zero_point"))}
     # a quantized product's bias is a 32-bit integer with a scale of its own
     biases = {node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    floats, eights = {TensorProto.FLOAT, TensorProto.FLOAT16}, {TensorProto.INT8, TensorProto.UINT8, TensorProto.UINT4}
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16}
+    eights = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4}
     total = nonzero = int8 = 0
     for tensor in model.graph.initializer:
         weight = tensor.data_type in floats | eights or tensor.name in biases

@@ -1,8 +1,8 @@
 """Linears and embedding tables that compute as their int8 selves will, and learn through the rounding.
 
-Weights are signed 8 bit, symmetric, a scale for each output channel; activations and tables unsigned 8 bit, asymmetric,
-a scale for each tensor. Only what a product reads is quantized, so that the sum of a residual stays in float. A bias is
-a multiple of the product of both scales, as int8 kernels add it up in 32 bits.
+Weights are signed 8 bit (or 4), symmetric, a scale for each output channel; activations and tables unsigned 8 bit,
+asymmetric, a scale for each tensor. Only what a product reads is quantized, so that the sum of a residual stays in
+float. A bias is a multiple of the product of both scales, as int8 kernels add it up in 32 bits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeopt.models.anatomy import anatomy
+from edgeopt.models.four_bits import S4, four_bits, scales
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,15 +61,16 @@ class FakeQuantize(torch.autograd.Function):
 class Quantizers:
     """Which linears and tables of a model are quantized, and what all of them do now.
 
-    linears: by name, each with the range of its input. tables: the embeddings. quantize, observe: in training;
-    evaluation always quantizes, so that what is measured and selected is the model in int8. real: which tokens of the
-    batch are no padding, shape (rows, tokens).
+    linears: by name, each with the range of its input. tables: the embeddings. calibrate: nothing is quantized, and
+    ranges are observed; else all is quantized, in evaluation too, so that what is measured and selected is the model in
+    int8. observe: ranges are observed in training besides. real: which tokens of the batch are no padding, shape (rows,
+    tokens).
     """
 
     linears: dict[str, tuple[FakeQuantLinear, Activation]] = field(default_factory=dict)
     tables: dict[str, FakeQuantEmbedding] = field(default_factory=dict)
-    quantize: bool = False
-    observe: bool = True
+    calibrate: bool = False
+    observe: bool = False
     real: torch.Tensor | None = None
 
     @property
@@ -111,12 +113,9 @@ class Activation(nn.Module):
         return scale, zero
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training and self.quantizers.observe:
+        if self.quantizers.calibrate or (self.training and self.quantizers.observe):
             self._see(x.detach())
-        if self.quantizers.quantize or not self.training:
-            return quantize(x, *self.grid(), 0, U8)
-        # several processes wait for a gradient of every parameter
-        return x if self.growth is None else x + 0 * self.growth
+        return x if self.quantizers.calibrate else quantize(x, *self.grid(), 0, U8)
 
     def _see(self, x: torch.Tensor) -> None:
         real = self.quantizers.real
@@ -159,27 +158,40 @@ def _between(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch
 class FakeQuantLinear(nn.Linear):
     """A linear whose weight and bias, and whose input where it has an `input_range` of its own, are quantized.
 
-    read: the range of its input, its own or not, in a tuple because it is not a part of this module.
+    read: the range of its input, its own or not, in a tuple because it is not a part of this module. most: the
+    largest integer of a weight. reach: the share of a channel's largest weight that it stands for.
     """
 
     quantizers: Quantizers
     input_range: Activation | None
     read: tuple[Activation]
+    most: int = S8
+    reach: torch.Tensor | float = 1.0
+
+    def in_four_bits(self) -> None:
+        """Keep the weight in 4 bits from now on, each channel cut off where that costs least."""
+        rows = self.weight.detach().cpu().numpy()
+        largest = torch.from_numpy(rows).abs().amax(1)
+        steps = torch.from_numpy(scales(rows))
+        self.most = S4
+        self.reach = torch.where(largest > 0, steps * S4 / largest, 1.0).unsqueeze(1).to(self.weight.device)
 
     def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The weight's scales, shape (out_features, 1), and zero point. A channel of zeros has scale 1."""
-        scale = self.weight.detach().abs().amax(1, keepdim=True) / S8
+        scale = self.weight.detach().abs().amax(1, keepdim=True) * self.reach / self.most
         return torch.where(scale > 0, scale, 1.0), torch.zeros_like(scale[:1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.input_range is not None:
             x = self.input_range(x)
+        if self.quantizers.calibrate:
+            return super().forward(x)
         if not self.training:
             return self._in_integers(x)
-        if not self.quantizers.quantize:
-            return super().forward(x)
         return F.linear(
-            x, quantize(self.weight, *self.grid(), -S8, S8), None if self.bias is None else self._rounded_bias()
+            x,
+            quantize(self.weight, *self.grid(), -self.most, self.most),
+            None if self.bias is None else self._rounded_bias(),
         )
 
     def _unit(self) -> torch.Tensor:
@@ -194,7 +206,7 @@ class FakeQuantLinear(nn.Linear):
         """
         (weights, _), step, scale = self.grid(), self.read[0].grid()[0], self._unit()
         bias = None if self.bias is None else (self.bias / scale).round()
-        return F.linear((x / step).round(), (self.weight / weights).round().clamp(-S8, S8), bias) * scale
+        return F.linear((x / step).round(), (self.weight / weights).round().clamp(-self.most, self.most), bias) * scale
 
     def _rounded_bias(self) -> torch.Tensor:
         """The bias in whole units of the output's sum; its gradient is that of the bias itself."""
@@ -215,14 +227,16 @@ class FakeQuantEmbedding(nn.Embedding):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         rows = super().forward(ids)
-        return quantize(rows, *self.grid(), 0, U8) if self.quantizers.quantize or not self.training else rows
+        return rows if self.quantizers.calibrate else quantize(rows, *self.grid(), 0, U8)
 
 
-def fake_quantized(model: PreTrainedModel, wanted: Callable[[str], bool], *, learned: float = 0.0) -> Quantizers:
+def fake_quantized(
+    model: PreTrainedModel, wanted: Callable[[str], bool], *, learned: float = 0.0, int4: bool = False
+) -> Quantizers:
     """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantized ones, in place.
 
     They keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an
-    Activation.
+    Activation. int4: the weights of the layers have 4 bits.
     """
     found, shape = Quantizers(), anatomy(model.config.model_type)
     tables = {f"{shape.base}.{name}" for name in shape.tables}
@@ -232,6 +246,8 @@ def fake_quantized(model: PreTrainedModel, wanted: Callable[[str], bool], *, lea
             module.__class__ = FakeQuantLinear
             module.quantizers, module.input_range = found, Activation(found, learned=learned)
             module.read = (module.input_range,)
+            if int4 and four_bits(graph_name(name)):
+                module.in_four_bits()
             found.linears[name] = module, module.input_range
         elif name in tables:
             module.__class__ = FakeQuantEmbedding

@@ -664,6 +664,11 @@ class Training(Strict):
         return self.dropout
 
     @property
+    def vector_rate(self) -> float | None:
+        """The learning rate of biases and norms; None: that of the weights."""
+        return None
+
+    @property
     def selects(self) -> bool:
         """Whether rows must be held out of train to choose a checkpoint by."""
         return self.keep_best or self.early_stopping is not None

@@ -21,12 +21,14 @@ def parameter_groups(
     layer_decay: float | None,
     anatomy: Anatomy,
     layers: int,
+    vector_rate: float | None = None,
     extra: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """The parameter groups that AdamW is given.
 
     With `layer_decay` d, layer i of n learns at rate·d^(n−i), the embeddings at rate·d^(n+1), and what is new for the
-    task at the full rate (Clark et al. 2020, ELECTRA, appendix B). extra: groups that come last as they are; what is in
+    task at the full rate (Clark et al. 2020, ELECTRA, appendix B). vector_rate: that of biases and norms, where it is
+    another. extra: groups that come last as they are; what is in
     them is in no other.
     """
     apart = {id(p) for group in extra for p in group["params"]}
@@ -35,10 +37,9 @@ def parameter_groups(
         if not parameter.requires_grad or id(parameter) in apart:
             continue
         scale = 1.0 if layer_decay is None else layer_decay ** _depth(name, anatomy, layers)
-        key = (scale, name in decayed)
-        group = groups.setdefault(
-            key, {"params": [], "lr": learning_rate * scale, "weight_decay": weight_decay if key[1] else 0.0}
-        )
+        rate = learning_rate if vector_rate is None or parameter.dim() != 1 else vector_rate
+        key = (rate * scale, name in decayed)
+        group = groups.setdefault(key, {"params": [], "lr": key[0], "weight_decay": weight_decay if key[1] else 0.0})
         group["params"].append(parameter)
     return [*groups.values(), *extra]
 

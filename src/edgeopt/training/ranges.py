@@ -1,38 +1,51 @@
-"""When ranges are observed, quantized with, and left as they are, while a model is trained for int8."""
+"""The ranges of a model that is trained for int8: measured before, and kept, followed or learned while it trains."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from edgeopt.models.fake_quant import Quantizers
 
 
-class RangeSchedule(TrainerCallback):  # type: ignore[misc]
-    """Switches observing and quantizing on and off as the training goes on.
+def calibrate(model: nn.Module, quantizers: Quantizers, batches: Iterable[dict[str, Any]]) -> None:
+    """Give every quantizer the widest range that its tensor has on the batches, in float and without dropout.
 
-    In the share `observe` of the steps ranges are observed and nothing is quantized; after the share `freeze_after`
-    they stay as they are. In between a moving average observes on (averaging: how far an optimizer step moves it), and
-    learned ranges learn. All follows from the step's number and the model, so that a resumed training does the same.
+    So the training begins where static quantization ends, and from its first step on it sees the rounding.
+    """
+    model.eval()
+    quantizers.calibrate = True
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                model(**batch)
+    finally:
+        quantizers.calibrate = False
+    for each in quantizers.ranges:
+        each.average(1.0)
+
+
+class RangeSchedule(TrainerCallback):  # type: ignore[misc]
+    """Lets ranges change up to the share `freeze_after` of the steps, where they change at all.
+
+    follow: how far an optimizer step moves a range towards what it saw; 0: ranges stay, or learn. All follows from the
+    step's number and the model, so that a resumed training does the same.
     """
 
-    def __init__(
-        self, quantizers: Quantizers, *, learned: bool, averaging: float, observe: float, freeze_after: float
-    ) -> None:
-        self.quantizers, self.learned, self.averaging = quantizers, learned, averaging
-        self.observe, self.freeze_after = observe, freeze_after
+    def __init__(self, quantizers: Quantizers, *, follow: float, freeze_after: float) -> None:
+        self.quantizers, self.follow, self.freeze_after = quantizers, follow, freeze_after
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        first = max(1, int(self.observe * state.max_steps))  # with no step at all there would be no ranges
-        last = max(first, int(self.freeze_after * state.max_steps))
-        step = state.global_step
-        self.quantizers.quantize = step >= first
-        self.quantizers.observe = step < (first if self.learned else last)
-        if step >= last:
+        moving = state.global_step < int(self.freeze_after * state.max_steps)
+        self.quantizers.observe = moving and self.follow > 0
+        if not moving:
             for each in self.quantizers.ranges:
                 each.freeze()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         for each in self.quantizers.ranges:
-            each.average(self.averaging)
+            each.average(self.follow)

@@ -89,7 +89,9 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         return bool(super()._determine_best_metric(*args, **options))
 
     def create_optimizer(self, model: nn.Module | None = None) -> Any:
-        if getattr(self, "optimizer", None) is None and (self.params.layerwise_lr_decay is not None or self.extra):
+        if getattr(self, "optimizer", None) is None and (
+            self.params.layerwise_lr_decay is not None or self.params.vector_rate is not None or self.extra
+        ):
             target = self.model if model is None else model
             cls, options = self.get_optimizer_cls_and_kwargs(self.args, target)
             groups = parameter_groups(
@@ -100,6 +102,7 @@ class OurTrainer(Trainer):  # type: ignore[misc]
                 layer_decay=self.params.layerwise_lr_decay,
                 anatomy=anatomy(bare(target).config.model_type),
                 layers=layer_count(bare(target).config),
+                vector_rate=self.params.vector_rate,
                 extra=self.extra,
             )
             self.optimizer = cls(groups, **options)

@@ -15,9 +15,18 @@ import torch
 from families import FAMILIES, inputs, logits, tiny
 from torch import nn
 
-from edgeopt.models.fake_quant import U8, Activation, FakeQuantLinear, Quantizers, fake_quantized, graph_name, quantize
+from edgeopt.models.fake_quant import (
+    U8,
+    Activation,
+    FakeQuantize,
+    FakeQuantLinear,
+    Quantizers,
+    fake_quantized,
+    graph_name,
+    quantize,
+)
 from edgeopt.models.slicing import Kept, KeptLayer, cut
-from edgeopt.training.ranges import RangeSchedule
+from edgeopt.training.ranges import RangeSchedule, calibrate
 
 
 def test_rounding_by_hand() -> None:
@@ -62,6 +71,74 @@ def test_the_gradient_of_the_step_is_the_papers() -> None:
     assert float(step.grad) == pytest.approx(expected / (4 * 6 * 255) ** 0.5, rel=1e-4)
 
 
+def missed(broken: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
+    """How far a linear in 4 bits is from itself in float, as a share of its answers: rounded, and trained.
+
+    Its 32 inputs are made of 4, so that many other integers answer the same, and rounding finds none of them.
+    """
+    torch.manual_seed(0)
+    made = torch.randn(64, 4) @ torch.randn(4, 32)
+    wanted = torch.nn.functional.linear(made, weight := torch.randn(8, 32))
+    quantizers = Quantizers()
+    linear: Any = nn.Linear(32, 8, bias=False)
+    linear.__class__, linear.quantizers = FakeQuantLinear, quantizers
+    linear.input_range = seen(quantizers, float(made.min()), float(made.max()))
+    linear.read = (linear.input_range,)
+    linear.weight.data = weight.clone()
+    linear.in_four_bits()
+    if broken:
+        monkeypatch.setattr(FakeQuantize, "backward", staticmethod(lambda ctx, gradient: (0 * gradient, *[None] * 4)))
+
+    def error() -> float:
+        with torch.no_grad():
+            return float((linear.eval()(made) - wanted).pow(2).mean() / wanted.pow(2).mean())
+
+    before = error()
+    adam = torch.optim.Adam(linear.parameters(), lr=3e-2)
+    linear.train()
+    for step in range(100):
+        adam.param_groups[0]["lr"] = 3e-2 * (1 - step / 100)
+        adam.zero_grad()
+        (linear(made) - wanted).pow(2).mean().backward()
+        adam.step()
+    return before, error()
+
+
+def test_training_through_the_rounding_beats_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What QAT is for; and that the gradient through the rounding is what does it."""
+    rounded, trained = missed(False, monkeypatch)
+    assert trained < rounded / 2
+    rounded, trained = missed(True, monkeypatch)
+    assert trained == rounded
+
+
+def test_biases_and_norms_may_have_a_rate_of_their_own() -> None:
+    from edgeopt.models.anatomy import anatomy
+    from edgeopt.training.optimizer import parameter_groups
+    from edgeopt.transforms.quantize.qat import QatParams
+
+    model = tiny("bert")
+    eight, four, own = (
+        QatParams.model_validate(given)
+        for given in ({}, {"weights": "int4"}, {"weights": "int4", "learning_rate": 0.1, "bias_learning_rate": 0.2})
+    )
+    assert [(p.learning_rate, p.vector_rate) for p in (eight, four, own)] == [(5e-6, None), (1e-5, 5e-4), (0.1, 0.2)]
+    groups = parameter_groups(
+        model,
+        {n for n, p in model.named_parameters() if p.dim() > 1},
+        learning_rate=four.learning_rate,
+        weight_decay=0.01,
+        layer_decay=None,
+        anatomy=anatomy("bert"),
+        layers=3,
+        vector_rate=four.vector_rate,
+    )
+    assert {(g["lr"], g["weight_decay"]): {p.dim() for p in g["params"]} for g in groups} == {
+        (1e-5, 0.01): {2},
+        (5e-4, 0.0): {1},
+    }
+
+
 def seen(quantizers: Quantizers, low: float, high: float) -> Activation:
     """The quantizer of a tensor that had these values."""
     found = Activation(quantizers, learned=0.0)
@@ -72,7 +149,7 @@ def seen(quantizers: Quantizers, low: float, high: float) -> Activation:
 
 def test_weights_have_a_scale_for_each_channel_and_every_weight_learns() -> None:
     linear: Any = nn.Linear(3, 3, bias=False)
-    quantizers = Quantizers(quantize=True)
+    quantizers = Quantizers()
     linear.__class__, linear.quantizers, linear.input_range, linear.read = (
         FakeQuantLinear,
         quantizers,
@@ -86,14 +163,14 @@ def test_weights_have_a_scale_for_each_channel_and_every_weight_learns() -> None
     assert torch.equal(linear.weight.grad, torch.ones(3, 3)), "the largest too, which is at the end of the range"
     torch.testing.assert_close(linear.eval()(torch.eye(3)).T, out)
     linear.train()
-    quantizers.quantize = False
+    quantizers.calibrate = True
     assert torch.equal(linear(torch.eye(3)).T, linear.weight), "before quantization begins"
 
 
 def test_evaluation_sums_integers_without_an_error() -> None:
     """64-bit integers by numpy, scaled once, where float sums of the rounded values would be off in the last digits."""
     rng = np.random.default_rng(0)
-    quantizers = Quantizers(quantize=True)
+    quantizers = Quantizers()
     linear: Any = nn.Linear(384, 16)
     linear.__class__, linear.quantizers, linear.input_range = FakeQuantLinear, quantizers, seen(quantizers, -1.3, 2.9)
     linear.read = (linear.input_range,)
@@ -112,7 +189,7 @@ def test_evaluation_sums_integers_without_an_error() -> None:
 
 
 def test_a_range_follows_what_is_seen_and_always_holds_zero() -> None:
-    one = Activation(Quantizers(), learned=0.0).train()
+    one = Activation(Quantizers(observe=True), learned=0.0).train()
     one(torch.tensor([2.0, 10.0]))
     one(torch.tensor([3.0, 12.0]))
     one.average(0.5)
@@ -131,7 +208,7 @@ def test_a_range_follows_what_is_seen_and_always_holds_zero() -> None:
 
 
 def test_padding_does_not_widen_a_range() -> None:
-    quantizers = Quantizers(real=torch.tensor([[True, True], [True, False]]))
+    quantizers = Quantizers(observe=True, real=torch.tensor([[True, True], [True, False]]))
     one = Activation(quantizers, learned=0.0).train()
     one(torch.tensor([[[1.0], [2.0]], [[3.0], [-50.0]]]))
     one.average(1.0)
@@ -139,7 +216,7 @@ def test_padding_does_not_widen_a_range() -> None:
 
 
 def test_a_frozen_learned_range_no_longer_learns() -> None:
-    one = Activation(Quantizers(quantize=True, observe=False), learned=2.0).train()
+    one = Activation(Quantizers(), learned=2.0).train()
     assert one.growth is not None
     one.low.fill_(-1.0)
     one.high.fill_(1.55)
@@ -153,15 +230,15 @@ def test_a_frozen_learned_range_no_longer_learns() -> None:
     assert one.growth.grad == 0, "it is there, as several processes need one of every parameter"
 
 
-@pytest.mark.parametrize(("learned", "observed"), [(False, 16), (True, 4)])
-def test_the_schedule(learned: bool, observed: int) -> None:
-    quantizers = Quantizers(linears={"x": (None, Activation(Quantizers(), learned=learned))})  # type: ignore[dict-item]
-    schedule = RangeSchedule(quantizers, learned=learned, averaging=0.1, observe=0.2, freeze_after=0.8)
+@pytest.mark.parametrize(("follow", "observed"), [(0.0, 0), (0.1, 16)])
+def test_the_schedule(follow: float, observed: int) -> None:
+    quantizers = Quantizers(linears={"x": (None, Activation(Quantizers(), learned=0.0))})  # type: ignore[dict-item]
+    schedule = RangeSchedule(quantizers, follow=follow, freeze_after=0.8)
     seen = []
     for step in range(20):
         schedule.on_step_begin(None, SimpleNamespace(global_step=step, max_steps=20), None)  # type: ignore[arg-type]
-        seen.append((quantizers.observe, quantizers.quantize, bool(quantizers.ranges[0].frozen)))
-    assert seen == [(i < observed, i >= 4, i >= 16) for i in range(20)]
+        seen.append((quantizers.observe, bool(quantizers.ranges[0].frozen)))
+    assert seen == [(i < observed, i >= 16) for i in range(20)]
 
 
 def test_query_key_and_value_share_a_range_and_keep_their_names() -> None:
@@ -178,17 +255,10 @@ def test_query_key_and_value_share_a_range_and_keep_their_names() -> None:
     assert set(quantizers.tables) == {f"bert.embeddings.{n}_embeddings" for n in ("word", "position", "token_type")}
 
 
-def observed(model: Any, wanted: Any = lambda name: True, *, learned: float = 0.0) -> Quantizers:
+def observed(model: Any, wanted: Any = lambda name: True, *, learned: float = 0.0, int4: bool = False) -> Quantizers:
     """The model, in place, in int8 with ranges from one batch."""
-    quantizers = fake_quantized(model, wanted, learned=learned)
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    model(**inputs())
-    for each in quantizers.ranges:
-        each.average(1.0)
-    model.eval()
+    quantizers = fake_quantized(model, wanted, learned=learned, int4=int4)
+    calibrate(model, quantizers, [inputs()])
     return quantizers
 
 

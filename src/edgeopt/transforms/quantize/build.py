@@ -17,7 +17,7 @@ from edgeopt.support.progress import Progress
 from edgeopt.transforms.quantize import bias, qdq, smooth
 from edgeopt.transforms.quantize.calibrate import Feeds, Method, activations, observe, observer, range_of
 from edgeopt.transforms.quantize.observers import Array, Channels, Range, Ranging
-from edgeopt.transforms.quantize.scope import Scope, WordTable, excluded, matching, weighted
+from edgeopt.transforms.quantize.scope import Scope, Weights, WordTable, excluded, matching, weighted
 from edgeopt.transforms.quantize.tables import word_tables
 
 #: Largest difference of a logit that smoothing may make in float32, for logits of about one.
@@ -77,6 +77,7 @@ class Builder:
         reduce_range: bool,
         wide: Sequence[str],
         word_table: WordTable,
+        weights: Weights,
         scratch: Path,
         progress: Progress,
     ) -> None:
@@ -89,7 +90,9 @@ class Builder:
         self.names = [n.name for n in weighted(structure) if n.name not in self.excluded]
         self.tensors = activations(structure, self.excluded)
         int4 = word_tables(structure, self.excluded) if word_table == "int4" else []
-        self.form = qdq.Format(symmetric, reduce_range, sorted(matching(wide, self.tensors, "activations_16bit")), int4)
+        self.form = qdq.Format(
+            symmetric, reduce_range, sorted(matching(wide, self.tensors, "activations_16bit")), int4, weights == "int4"
+        )
         self.seen: dict[float | None, _Seen] = {}
         self.ranges: dict[tuple[float | None, Method], dict[str, Range]] = {}
         self.counts: dict[str, int] = {}

@@ -17,7 +17,7 @@ from edgeopt.step.transform import Figures
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
-from edgeopt.transforms.quantize.scope import Scope, WordTable, excluded, weighted
+from edgeopt.transforms.quantize.scope import Scope, Weights, WordTable, excluded, weighted
 from edgeopt.transforms.quantize.tables import word_tables
 
 
@@ -71,19 +71,25 @@ def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_
         raise step_failed("E403", "no word table is in 4 bits", help="report it with the recipe")
 
 
-def observe(before: State, after: Path, file: str = GRAPH) -> Figures:
+def observe(before: State, after: Path, file: str = GRAPH, *, weights: Weights = "int8") -> Figures:
     """Share of the weights that are int8 in the written graph, and its size as a share of `file` of the state before.
 
-    Raises StepError E402 where there is none.
+    Raises StepError E402 where there is none, or none in 4 bits where that was asked for.
     """
-    from edgeopt.export.graph_files import size_of
+    from onnx import TensorProto
+
+    from edgeopt.export.graph_files import size_of, structure_of
     from edgeopt.measure.graph import weigh
 
-    weights = weigh(after / GRAPH)
-    if not weights.int8:
+    found = weigh(after / GRAPH)
+    if not found.int8:
         raise step_failed("E402", "no weight of the graph became int8", help="widen `scope`")
+    if weights == "int4" and all(
+        t.data_type != TensorProto.INT4 for t in structure_of(after / GRAPH).graph.initializer
+    ):
+        raise step_failed("E402", "no matrix of the layers became int4", help="widen `scope`")
     return {
-        "int8_share": round(weights.int8 / weights.parameters, 4),
+        "int8_share": round(found.int8 / found.parameters, 4),
         "size_ratio": round(size_of(after / GRAPH) / size_of(before.folder / file), 4),
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeopt.export.graph_files import load_graph, save_graph
+from edgeopt.transforms.quantize.int4_weights import newer, pack
 from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.token_rows import as_rows
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 class Integers:
     """A tensor in 8 bits, which stands for (values − zero)·scale.
 
-    scale: float32, of no axis, or of one entry for each row of values.
+    scale: float32, of no axis, or of one entry for each row of values. int4: whether 4 bits hold the values.
     """
 
     values: Array
     scale: Array
     zero: Array
+    int4: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dic
     the rows are dequantized that were looked up.
     """
     model = load_graph(path)
+    four = [name for name, (weight, _) in linears.items() if weight.int4]
+    if four:
+        model = newer(model)
     made = _Graph(model.graph)
     for name in sorted(linears, key=made.position):
         made.linear(name, *linears[name])
@@ -55,6 +60,7 @@ def write_qdq(path: Path, linears: dict[str, tuple[Integers, Grid]], tables: dic
         made.table(name, table)
     made.place()
     as_rows(model)
+    pack(model, [made.product(name) for name in four])
     save_graph(model, path)
 
 
@@ -72,7 +78,11 @@ class _Graph:
 
     def position(self, name: str) -> int:
         """The place of a module's product among the nodes of the graph."""
-        return self.order[self._named(name, "MatMul", "Gemm").name]
+        return self.order[self.product(name)]
+
+    def product(self, name: str) -> str:
+        """The name of a module's product."""
+        return str(self._named(name, "MatMul", "Gemm").name)
 
     def linear(self, name: str, weight: Integers, grid: Grid) -> None:
         """Let the product of a module read integers on both sides, and add its bias apart."""

@@ -9,62 +9,96 @@ float.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgeopt.models.files import GRAPH
 from edgeopt.models.source import WEIGHTS
-from edgeopt.spec.recipe import Mended, TaskSpec, TrainedStepParams
+from edgeopt.spec.recipe import Distillation, Mended, TaskSpec, TrainedStepParams
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
-from edgeopt.tasks import task_type
+from edgeopt.tasks import task_of, task_type
 from edgeopt.transforms.quantize import common
-from edgeopt.transforms.quantize.scope import Block, in_block, weighted
+from edgeopt.transforms.quantize.scope import INT4, Block, Weights, in_block, weighted
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from edgeopt.models.fake_quant import Activation, FakeQuantEmbedding, FakeQuantLinear, Quantizers
 
 #: Largest difference of a logit between torch and ONNX Runtime, as a share of the largest logit: a value that the one
 #: rounds up and the other down, after sums in another order, is one integer off from there on. 0.1 to 4 % are usual;
 #: torch is as far from itself where its attention adds up in another order.
 TOLERANCE = 0.1
+#: Rows that ranges are measured on, and how many of them at once.
+ROWS, _BATCH = 256, 16
+#: The learning rate: Adam moves every weight by about as much in each step, and a step of 8 bits is small.
+RATE = 5e-6
+#: The rates with 4 bits. A short training mends the most in the biases and norms, which are few.
+INT4_RATES = {"learning_rate": 1e-5, "bias_learning_rate": 5e-4}
+#: By which name the step's input is its own teacher; and how soft its answers are, so that rows it is sure of count.
+BEFORE, TEMPERATURE = "before", 8.0
 
 
 class QatParams(TrainedStepParams):
-    """What is quantized, and how the ranges of activations are found."""
+    """What is quantized, what it learns from, and what becomes of the ranges of activations.
 
+    The defaults keep the model where it is: rounding moves it little, and so must the training. Dropout, and a rate
+    that is right for fine-tuning, move it further than 8 bits do.
+    """
+
+    learning_rate: float = Field(
+        RATE,
+        gt=0,
+        lt=1,
+        description="default: 5e-6, or 1e-5 with `weights: int4`; more moves the model, not its rounding",
+    )
+    bias_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="rate of biases and norms, which stay in float; default: `learning_rate`, or 5e-4 with "
+        "`weights: int4`, where they mend the most",
+    )
+    dropout: float | None = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability of every dropout in the model during this training; null: those of its config",
+    )
+    distill: Distillation | None = Field(
+        None,
+        description="learn from a teacher or the labels, see [training.distill](#trainingdistill); default: learn what "
+        "the model answered before the step, by the logits at temperature 8",
+    )
     scope: Block = Field(
         "all", description="all: the whole model with embeddings and head; mlp or attention: only those blocks"
     )
-    ranges: Literal["moving-average", "learned"] = Field(
-        "moving-average",
-        description="ranges of activations; learned: start with the observed ranges and train them by gradient (LSQ: "
-        "Esser et al. 2020)",
+    weights: Weights = Field("int8", description=INT4)
+    ranges: Literal["calibrated", "moving-average", "learned"] = Field(
+        "calibrated",
+        description="ranges of activations; all start with the widest seen on 256 rows. calibrated: they stay; "
+        "moving-average: they follow what is seen; learned: train them by gradient (LSQ: Esser et al. 2020)",
     )
     range_learning_rate: float = Field(
         1e-3,
         gt=0,
         lt=1,
-        description="highest learning rate of learned ranges, as the share of its size that a range moves "
-        "per optimizer "
-        "step",
+        description="highest learning rate of learned ranges, as the share of its size that a range moves per "
+        "optimizer step",
     )
     averaging: float = Field(
         0.05,
         gt=0,
         le=1,
-        description="how far a range moves per optimizer step towards the smallest and largest value it saw",
-    )
-    observe: float = Field(
-        0.1,
-        ge=0,
-        lt=1,
-        description="share of the training in which ranges are only observed, before quantization starts",
+        description="how far a moving average goes per optimizer step towards the smallest and largest value it saw",
     )
     freeze_after: float = Field(
         0.8, gt=0, le=1, description="share of the training after which ranges no longer change"
@@ -80,17 +114,28 @@ class QatParams(TrainedStepParams):
             )
         return freeze
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rate(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("weights") == "int4":
+            return {**INT4_RATES, **given}
+        return given
+
+    @property
+    def vector_rate(self) -> float | None:
+        return self.bias_learning_rate
+
 
 class Qat(Transform[QatParams]):
-    """Train every weight while weights and activations are rounded as int8 will round them, and export that.
+    """Train every weight while weights and activations are rounded as the graph rounds them, and export that.
 
     ONNX Runtime computes what was trained, but for the order of sums. Evaluation, and so the choice of a checkpoint, is
     of the rounded model. Zeros that an earlier step pruned stay zero.
     """
 
     name = "quantize.qat"
-    version = 3  # one token type is no input
-    summary = "train through the rounding; int8 weights and activations"
+    version = 4  # ranges are measured before, and the model before is the teacher
+    summary = "train through the rounding; int8 activations, int8 or int4 weights"
     Params = QatParams
     contract = Contract(
         requires=facts(Fact.TORCH, Fact.TRAINED_HEAD),
@@ -112,38 +157,43 @@ class Qat(Transform[QatParams]):
                     "use quantize.static or quantize.dynamic",
                 )
             )
-        if params.freeze_after < params.observe:
-            found.append(
+        if params.distill is None:
+            found += [
                 (
-                    ("freeze_after",),
-                    f"ranges are observed for {params.observe:g} of the training, "
-                    f"and kept after {params.freeze_after:g}",
-                    "make 'freeze_after' larger than 'observe'",
+                    (key,),
+                    "needs labels, but without `distill` the step learns from the model",
+                    "give distill: {losses: {labels: 1}}",
                 )
-            )
+                for key in ("class_weights", "label_smoothing")
+                if getattr(params, key)
+            ]
         return found
 
     def apply(self, state: State, params: QatParams, context: StepContext) -> None:
         from edgeopt.models.fake_quant import fake_quantized
         from edgeopt.models.load import load_base
         from edgeopt.training import train
-        from edgeopt.training.ranges import RangeSchedule
+        from edgeopt.training.ranges import RangeSchedule, calibrate
         from edgeopt.transforms.lower import lower
 
-        model, learned = load_base(state.folder), params.ranges == "learned"
-        rate = params.range_learning_rate / params.learning_rate if learned else 0.0
-        quantizers = fake_quantized(model, lambda name: in_block(name, params.scope), learned=rate)
+        model = load_base(state.folder)
+        rate = params.range_learning_rate / params.learning_rate if params.ranges == "learned" else 0.0
+        quantizers = fake_quantized(
+            model, lambda name: in_block(name, params.scope), learned=rate, int4=params.weights == "int4"
+        )
         if not quantizers.linears:
             raise step_failed(
                 "E402", f"the model has nothing to quantize in its {params.scope} part", help="widen `scope`"
             )
+        calibrate(model, quantizers, _batches(state.folder, model, context))
         schedule = RangeSchedule(
             quantizers,
-            learned=learned,
-            averaging=params.averaging,
-            observe=params.observe,
+            follow=params.averaging if params.ranges == "moving-average" else 0.0,
             freeze_after=params.freeze_after,
         )
+        if params.distill is None:  # a teacher that the recipe need not name, because it is the step's input
+            params = params.model_copy(update={"distill": Distillation(teacher=BEFORE, temperature=TEMPERATURE)})
+            context = replace(context, states={**context.states, BEFORE: state})
         context.figures.update(
             train(model, state.folder, params, context, keep_zeros=Fact.SPARSE in state.facts, callbacks=[schedule])
         )
@@ -166,12 +216,26 @@ class Qat(Transform[QatParams]):
                 f"{len(left)} parts that were to be int8 are still float: {', '.join(left[:5])}",
                 help="report it with the recipe",
             )
-        return common.observe(before, after, WEIGHTS)
+        return common.observe(before, after, WEIGHTS, weights=params.weights)
+
+
+def _batches(folder: Path, model: PreTrainedModel, context: StepContext) -> Iterator[dict[str, Any]]:
+    """The rows that ranges are measured on, without their labels."""
+    from edgeopt.models.load import takes
+    from edgeopt.tasks.encode import Encoder
+
+    task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
+    split = context.data.calibration(ROWS, context.task.selection, context.seed)
+    rows, _ = task.training_rows(encoder, split, takes(model))
+    collate = task.collator(encoder)
+    for start in range(0, len(rows), _BATCH):
+        yield {k: v for k, v in collate(rows[start : start + _BATCH]).items() if k != "labels"}
 
 
 def write(path: Path, quantizers: Quantizers) -> None:
     """Rewrite the exported graph of a model with the integers and grids of its quantizers."""
-    from edgeopt.models.fake_quant import S8, U8, graph_name
+    from edgeopt.models.fake_quant import U8, graph_name
+    from edgeopt.models.four_bits import S4
     from edgeopt.transforms.quantize.int8_graph import Grid, Integers, write_qdq
 
     def integers(module: FakeQuantLinear | FakeQuantEmbedding, low: int, high: int, kind: str) -> Integers:
@@ -179,7 +243,7 @@ def write(path: Path, quantizers: Quantizers) -> None:
         values = (module.weight.detach() / scale).round().add(zero).clamp(low, high)
         if scale.dim():
             scale, zero = scale.flatten(), zero.expand_as(scale).flatten()
-        return Integers(values.numpy().astype(kind), scale.numpy(), zero.numpy().astype(kind))
+        return Integers(values.numpy().astype(kind), scale.numpy(), zero.numpy().astype(kind), int4=high == S4)
 
     def grid(module: Activation) -> Grid:
         scale, zero = (t.detach().numpy() for t in module.grid())
@@ -188,6 +252,9 @@ def write(path: Path, quantizers: Quantizers) -> None:
     # the exporter wraps the model, and names its nodes after that
     write_qdq(
         path,
-        {f"/model{graph_name(n)}": (integers(m, -S8, S8, "int8"), grid(r)) for n, (m, r) in quantizers.linears.items()},
+        {
+            f"/model{graph_name(n)}": (integers(m, -m.most, m.most, "int8"), grid(r))
+            for n, (m, r) in quantizers.linears.items()
+        },
         {f"/model{graph_name(n)}": integers(m, 0, U8, "uint8") for n, m in quantizers.tables.items()},
     )

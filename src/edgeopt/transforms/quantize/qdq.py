@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeopt.export.graph_files import bare, load_graph, save_graph
 from edgeopt.export.tied import untie
+from edgeopt.transforms.quantize.int4_weights import matrices, newer, pack, round_to
 from edgeopt.transforms.quantize.observers import Array, Range
 from edgeopt.transforms.quantize.scope import OPERATORS, weighted
 from edgeopt.transforms.quantize.tables import to_int4
@@ -25,13 +26,14 @@ class Format:
     """How the numbers of an int8 graph are written.
 
     symmetric: activations have their zero in the middle. reduce_range: weights in 7 bits. wide: activations in 16 bits.
-    int4: nodes that look up rows of tables in 4 bits.
+    int4: nodes that look up rows of tables in 4 bits. int4_weights: matrices of the layers in 4 bits.
     """
 
     symmetric: bool = False
     reduce_range: bool = False
     wide: Sequence[str] = ()
     int4: Sequence[str] = ()
+    int4_weights: bool = False
 
 
 def load(path: Path) -> ModelProto:
@@ -70,6 +72,9 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range], excluded: Sequence[
         *(n.name for n in model.graph.node if n.op_type == "MatMul" and n.name not in constant),
     ]
     overrides = {name: [{"quant_type": QuantType.QUInt16}] for name in form.wide}
+    floats = matrices(model.graph, left_out) if form.int4_weights else {}
+    if floats:
+        model = newer(model)
     own = update_opset_version(model, QuantType.QInt8, QuantType.QUInt8, tensor_quant_overrides=overrides)
     data = {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
@@ -91,7 +96,9 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range], excluded: Sequence[
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     made = quantizer.model.model
+    int4_weights = round_to(made.graph, floats)
     as_rows(made)
+    pack(made, int4_weights)
     to_int4(made, [name for name in form.int4 if name not in excluded])
     save_graph(made, path)
 
@@ -102,6 +109,9 @@ def dequantized(path: Path) -> dict[str, Array]:
 
     graph = load_graph(path).graph
     constants = {t.name: t for t in graph.initializer}
+    constants |= {
+        n.output[0]: constants[n.input[0]] for n in graph.node if n.op_type == "Cast" and n.input[0] in constants
+    }
     scales = {n.output[0]: n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
     found = {}
     for node in graph.node:

@@ -44,6 +44,12 @@ WORD_TABLE = (
     "format of the word table, if the scope includes it; int4: blocks of 32 with one scale each, half the "
     "bytes, only read by onnxruntime"
 )
+#: How the matrices of the layers are stored.
+Weights = Literal["int8", "int4"]
+INT4 = (
+    "format of the layers' matrices; int4: half of their bytes, as fast as int8, read by runtimes of ONNX opset 21, "
+    "and much less exact"
+)
 SCOPE = "all: embeddings and head, too; mlp or attention: only those blocks; or patterns, see the table below"
 
 

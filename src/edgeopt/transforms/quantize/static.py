@@ -19,7 +19,7 @@ from edgeopt.transforms.quantize import policy as policies
 from edgeopt.transforms.quantize.build import Builder, Remedies
 from edgeopt.transforms.quantize.calibrate import Calibration, feeds
 from edgeopt.transforms.quantize.judge import Judge
-from edgeopt.transforms.quantize.scope import SCOPE, WORD_TABLE, Pattern, Scope, WordTable
+from edgeopt.transforms.quantize.scope import INT4, SCOPE, WORD_TABLE, Pattern, Scope, Weights, WordTable
 from edgeopt.transforms.quantize.sensitivity import Ranking, rank
 
 #: Calibration rows that the sensitivity of nodes is measured on.
@@ -54,6 +54,7 @@ class StaticParams(StepParams):
     )
     scope: Scope = Field("all", description=SCOPE)
     word_table: WordTable = Field("int8", description=WORD_TABLE)
+    weights: Weights = Field("int8", description=INT4)
     smoothquant: SmoothQuant | None = Field(
         None, description="move outliers of activations into the weights, see the table below"
     )
@@ -83,6 +84,8 @@ class StaticParams(StepParams):
             raise ValueError(f"'policy: auto' chooses {', '.join(remedies)} itself: leave them out")
         if self.policy == "fixed" and self.tolerance is not None:
             raise ValueError("'tolerance' belongs to 'policy: auto'")
+        if self.reduce_range and self.weights == "int4":
+            raise ValueError("'reduce_range' is for weights of 8 bits: sums of 4-bit weights do not overflow")
         if self.exclude_worst is not None and self.exclude_above is not None:
             raise ValueError("give 'exclude_worst' or 'exclude_above', not both")
         return self
@@ -140,6 +143,7 @@ class StaticQuantize(Transform[StaticParams]):
                 reduce_range=params.reduce_range,
                 wide=params.activations_16bit,
                 word_table=params.word_table,
+                weights=params.weights,
                 progress=context.progress,
             )
 
@@ -194,4 +198,4 @@ class StaticQuantize(Transform[StaticParams]):
         common.finish(state, context.output, context.figures, params.scope, params.word_table)
 
     def observe(self, before: State, after: Path, params: StaticParams) -> Figures:
-        return common.observe(before, after)
+        return common.observe(before, after, weights=params.weights)
