@@ -46,10 +46,10 @@ def trainings(report: Report) -> Iterator[Figure]:
 def _lines(curves: Mapping[str, tuple[str, Curve]]) -> Markup:
     """A picture of curves, each by its class in the page's style with its name, over optimizer steps."""
     points = [point for _, curve in curves.values() for point in curve]
-    values = [v for _, v in points]
-    room = max(max(values) - min(values), 1e-6) * 0.08
+    values = [v for _, v in points] + [0.0]  # from zero, so that heights are ratios
+    room = max(max(values) - min(values), 0.01) * 0.08
     x = Scale(0, max(step for step, _ in points), PLOT.left, PLOT.right)
-    y = Scale(min(values) - room, max(values) + room, PLOT.bottom, PLOT.top + 18)
+    y = Scale(min(values) - (room if min(values) < 0 else 0), max(values) + room, PLOT.bottom, PLOT.top + 18)
     parts = grid(x, y, "optimizer step", "")
     left = PLOT.left + 8
     for kind, (name, curve) in curves.items():
