@@ -26,6 +26,7 @@ ORDER = (
     "export",
     "tasks",
     "data",
+    "corpus",
     "results",
     "step",
     "measure",

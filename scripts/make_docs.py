@@ -27,6 +27,7 @@ from edgeopt.export.exporter import exporter, exporter_names
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.matrix import LARGEST
 from edgeopt.spec import recipe as s
+from edgeopt.spec.corpus import CorpusFiles, CorpusSpec
 from edgeopt.spec.tasks import MEASURED, TASKS
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact
@@ -206,7 +207,7 @@ def transform(name: str) -> Iterator[str]:
                 yield from ("", f"`{key}` takes the {TRAINING_KEYS}.")
             elif nested is s.Training:
                 yield from ("", f"`{key}` takes the {TRAINING_KEYS} but for `distill`.")
-            elif nested not in (s.EarlyStopping, s.Distillation, s.Losses, s.Unlabelled, s.Target):
+            elif nested not in (CorpusSpec, s.EarlyStopping, s.Distillation, s.Losses, s.Unlabelled, s.Target):
                 yield from ("", f"`{key}`: {tidy(nested.__doc__)}", "")
                 yield from table(nested)
     if not own and not trains:
@@ -260,6 +261,11 @@ def reference() -> str:
         *section("training.distill", s.Distillation, level=3),
         *section("training.distill.losses", s.Losses, level=3),
         *section("training.distill.unlabelled", s.Unlabelled, level=3),
+        *section("corpus", CorpusSpec),
+        "",
+        "`data_files` takes:",
+        "",
+        *table(CorpusFiles),
         "",
         "## steps",
         "",

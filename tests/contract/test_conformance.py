@@ -26,6 +26,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "distill": {**SHORT, "student": {"last": 1}, "losses": {"labels": 0.5, "hidden": 1.0, "values": 1.0}},
     "finetune": SHORT,
     "merge": {},
+    "pretrain.mlm": {**SHORT, "corpus": {"path": "DATA"}, "max_length": 16},
     "prune.cofi": {**SHORT, "max_steps": 8, "sparsity": 0.6, "recover": SHORT},
     "prune.layers": {"keep": [1]},
     "prune.magnitude": {"amount": 0.4, "scope": "layer", "recover": SHORT},
@@ -53,6 +54,8 @@ def test_transform(name: str, request: pytest.FixtureRequest, tiny_data: Path, w
     use, params = STEPS[name]
     if use == "adapter.qlora":
         pytest.importorskip("bitsandbytes")
+    if "corpus" in params:
+        params = {**params, "corpus": {"path": str(tiny_data)}}
     model = request.getfixturevalue("wide" if use == "adapter.qlora" else "tiny_model")
     made = check_transform(registry.get(use), params, model=model, data=tiny_data, work=work)
     assert registry.get(use).contract.adds <= made.facts

@@ -43,6 +43,7 @@ TORCH_ONLY = {
     "training/sampler.py",
     "training/accounting.py",
     "training/trainer.py",
+    "training/masked_words.py",
     "training/distill_terms.py",
     "training/distill_objective.py",
     "training/teacher_answers.py",

@@ -53,10 +53,13 @@ def list_states(store: Path | None, as_json: bool) -> None:
     "--older-than",
     type=Number(min=0),
     metavar="DAYS",
-    help="Also remove finished steps and cached answers of teachers older than this many days.",
+    help="Also remove finished steps, cached answers of teachers and tokenized texts older than this many days.",
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="Also remove all finished steps and all cached answers of teachers."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also remove all finished steps, all cached answers of teachers and all tokenized texts.",
 )
 def collect(store: Path | None, older_than: float | None, everything: bool) -> None:
     """Remove damaged steps and what interrupted runs left; sound steps only while no run uses the store."""

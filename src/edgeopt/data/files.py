@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,15 @@ def read_rows(
             place=Place.of(path),
             help="convert it, or rename it to end in the format it has",
         )
-    try:
+    with readable(path):
         yield from reader(path)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Within, a file that is cut short or cannot be read is an InputError E302 or E301."""
+    try:
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         what = "is cut short" if isinstance(error, EOFError) else "is not what gzip writes"
         raise bad_input(

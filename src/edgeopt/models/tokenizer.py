@@ -193,6 +193,20 @@ def plain_config(found: Found) -> dict[str, Any]:
     }
 
 
+def mask_token(found: Found) -> int:
+    """The number of the token that hides others. Raises InputError E311 where there is none."""
+    word = plain_config(found).get("mask_token")
+    number = found.tokenizer.token_to_id(word) if isinstance(word, str) else None
+    if number is None:
+        raise bad_input(
+            "E311",
+            "the tokenizer has no mask token, by which a pre-training hides tokens",
+            place=Place.of(found.folder / FILE),
+            help="add one, such as [MASK], and save model and tokenizer again",
+        )
+    return int(number)
+
+
 def _content(token: object) -> object:
     """The text of a special token, which is that text or an object that holds it."""
     return token.get("content") if isinstance(token, dict) else token

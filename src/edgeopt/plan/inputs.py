@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+from edgeopt.corpus.documents import looked_at
+from edgeopt.corpus.source import Corpus, find_corpus
 from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.data.extra import local_digests, with_extra, with_unlabelled
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.trainings import training_issues
+from edgeopt.spec.corpus import CorpusSpec
 from edgeopt.spec.recipe import TextSource
 from edgeopt.support.errors import InputError, Path_
 from edgeopt.support.paths import not_here
@@ -39,6 +43,11 @@ class Inputs:
     def rows(self, recipe: Recipe) -> TaskData | None:
         """The rows that a recipe names; None where they are the hub's. Raises InputError as `load_rows` does."""
         found: TaskData | None = self._once(recipe.rows_key, lambda: _local_data(recipe, self.model))
+        return found
+
+    def corpus(self, spec: CorpusSpec, folder: Path) -> Corpus:
+        """The plain text that a recipe of that folder names, looked at. Raises InputError as `find_corpus` does."""
+        found: Corpus = self._once(f"corpus {spec!r} {folder}", lambda: looked_at(find_corpus(spec, folder)))
         return found
 
     def _once(self, key: str, find: Callable[[], T]) -> T:

@@ -85,7 +85,11 @@ def key_parts(
         "version": step.transform.version,
         "params": _unnamed(
             step.params.model_dump(mode="json"),
-            [*(r.path for r in references), *((*at, "unlabelled") for at, _ in taught)],
+            [
+                *(r.path for r in references),
+                *((*at, "unlabelled") for at, _ in taught),
+                *((("corpus",),) if step.transform.corpus(step.params) else ()),
+            ],
         ),
         "seed": seed_of(step, plan.recipe) if step.transform.seeded else None,
         "needs": {name: host.installed(name) for name in names},
@@ -105,9 +109,12 @@ def key_parts(
             "selection": task.selection,
             **task_of(task).key(),
         }
-    if step.transform.trains(step.params) and data.get("train_with"):
+    if (text := step.transform.corpus(step.params)) is not None:
+        parts["corpus"] = {**(plan.corpora[step.id].key() or {}), "pack": text.pack}
+    trainings = step.transform.trainings(step.params) if contract.data is not None else []
+    if trainings and data.get("train_with"):
         parts["data"]["train_with"] = data["train_with"]
-    if step.held_out and any(not training.selects for _, training in step.transform.trainings(step.params)):
+    if step.held_out and any(not training.selects for _, training in trainings):
         parts["data"]["held_out"] = True  # of the others `selection` says it already
     unlabelled = [t.unlabelled for _, t in taught if isinstance(t, Distillation) and t.unlabelled]
     if unlabelled:

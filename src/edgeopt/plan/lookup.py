@@ -34,6 +34,10 @@ def look_up_chain(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Sto
             behind = "`precision: auto` is measured first"
             steps[i] = replace(step, status="new", why=behind)
             continue
+        if step.transform.corpus(step.params) is not None and plan.corpora[step.id].key() is None:
+            behind = "the corpus is not downloaded yet"
+            steps[i] = replace(step, status="new", why=behind)
+            continue
         others, missing = other_digests(step, plan, data, store)
         if missing:
             behind = f"'{missing}' is not built yet"
@@ -74,6 +78,9 @@ _WORDS = {
     "data.fingerprint": "the training rows",
     "data.train_with": "the rows of task.train_with",
     "data.unlabelled": "the rows without labels",
+    "corpus.train": "the text",
+    "corpus.validation": "the held-out text",
+    "corpus.hub": "the text",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeopt.models.source import ModelSource
+from edgeopt.plan.corpora import find_corpora
 from edgeopt.plan.fit import attempt, emissions_issues, export_issues, fit_issues, itself_issues, step_issues
 from edgeopt.plan.inputs import Inputs, in_order
 from edgeopt.plan.lookup import look_up_chain
@@ -25,7 +26,8 @@ def make_plans(recipe: Recipe, store: Store) -> list[Plan]:
 
 def looked_up(plan: Plan, store: Store) -> list[Plan]:
     """A plan for each seed, with what the store holds of it."""
-    plans = plans_by_seed(plan.decided(known(plan.source.config, store.measured)))
+    corpora = {id: corpus.recalled(store.recall_source(corpus.named)) for id, corpus in plan.corpora.items()}
+    plans = plans_by_seed(replace(plan, corpora=corpora).decided(known(plan.source.config, store.measured)))
     for plan in plans:
         for chain, steps in plan.chains.items():
             look_up_chain(plan, chain, steps, store)
@@ -62,6 +64,7 @@ def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
     checkpoints = (
         attempt(issues, lambda: find_checkpoints(recipe, chains, start_facts(source), source, data)) if chains else None
     )
+    corpora = attempt(issues, lambda: find_corpora(recipe, inputs))
     issues += unmatched(recipe, source, checkpoints or {})
     issues += [
         *export_issues(recipe),
@@ -72,4 +75,4 @@ def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
     ]
     if issues or chains is None:
         raise InputError(issues)
-    return Plan(recipe, source, data, chains, checkpoints or {})
+    return Plan(recipe, source, data, chains, checkpoints or {}, corpora or {})

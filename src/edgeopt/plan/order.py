@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from edgeopt.export.exporter import exporter, unfit
@@ -38,7 +39,21 @@ def check_order(recipe: Recipe, source: ModelSource) -> dict[Chain, list[Planned
     if issues:
         raise InputError(issues)
     chains = {name: _noted(chain, fold(start, chain).before) for name, chain in chains.items()}
-    return hold_out({name: [replace(load_step(LOAD), chain=name), *chain] for name, chain in chains.items()}, recipe)
+    return hold_out({name: _with_loads(chain, name) for name, chain in chains.items()}, recipe)
+
+
+def _with_loads(steps: Sequence[PlannedStep], chain: Chain) -> list[PlannedStep]:
+    """The steps, with a load before the first that needs the task's head, and behind what leaves another one."""
+    out: list[PlannedStep] = []
+    loaded, taken = False, {step.id for step in steps}
+    for step in steps:
+        if not loaded and not step.transform.other_head:
+            id = next(name for n in count(1) if (name := LOAD if n == 1 else f"{LOAD}-{n}") not in taken)
+            out.append(replace(load_step(id), chain=chain))
+            taken.add(id)
+        loaded = not step.transform.other_head
+        out.append(step)
+    return out
 
 
 def load_step(id: str) -> PlannedStep:

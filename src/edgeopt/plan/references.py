@@ -67,7 +67,8 @@ def find_checkpoints(
     found: dict[str, ModelSource] = {}
     issues: list[Issue] = []
     chain = chains["candidate"]
-    ids, facts = [s.id for s in chain], fold(start, chain[1:]).before
+    ids, folded = [s.id for s in chain], fold(start, chain)
+    facts = [*folded.before[1:], folded.after]
     for named in all_references(recipe):
         name, role = named.reference.name, named.reference.role
         before = ids[: ids.index(named.step)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from edgeopt.corpus.source import Corpus
 from edgeopt.data import TaskData
 from edgeopt.models.source import ModelSource
 from edgeopt.recipe.load import Recipe
@@ -70,6 +71,8 @@ class Plan:
     chains: dict[Chain, list[PlannedStep]]
     #: Checkpoints that steps name, besides the recipe's model.
     checkpoints: dict[str, ModelSource] = field(default_factory=dict)
+    #: Plain text that steps read, by the steps' ids.
+    corpora: dict[str, Corpus] = field(default_factory=dict)
     #: What `precision: auto` means for the model here; None: it is not measured yet.
     precision: Decision | None = None
     #: Rows of a batch that the trainings with `batch_size: auto` begin with, by the step's full name and training.

@@ -134,6 +134,26 @@ class Unlabelled(TypedDict):
     left_out: int
 
 
+class Corpus(TypedDict):
+    """Plain text that a step was trained on.
+
+    rows: of the length asked for. held_out_documents, held_out_tokens: that it was not trained on. bytes: of the tokens
+    in the store, where `address` says which they are. seconds: that it took to make them. tokens_seen: over all epochs.
+    """
+
+    name: str
+    documents: Count
+    tokens: Count
+    rows: Count
+    held_out_documents: Count
+    held_out_tokens: Count
+    characters: Count
+    bytes: Count
+    seconds: NotNegative
+    address: str
+    tokens_seen: Count
+
+
 class Parity(TypedDict):
     """How far a graph is from the model that it was made of.
 
@@ -167,6 +187,7 @@ class Told(TypedDict, total=False):
     sensitivity: Sensitivity
     selection: Selected
     unlabelled: Unlabelled
+    corpus: Corpus
     parity: Parity
     curves: dict[str, list[tuple[Count, Finite]]]
     kept_float: list[str]

@@ -195,6 +195,8 @@ class Execution:
             shared=self.store.measured,
             answers=self.store.answers,
             states=others,
+            corpus=self.plan.corpora.get(step.id) if step.chain == "candidate" else None,
+            corpora=self.store.corpora,
         )
 
     def _apply(self, step: PlannedStep, before: State, context: StepContext) -> tuple[Facts, dict[str, Any], float]:
@@ -238,7 +240,7 @@ def _given(source: ModelSource) -> State:
     """A checkpoint as the input of the step that reads it."""
     digest = source.fingerprint()
     assert source.folder is not None and digest is not None
-    return State(source.folder, {"digest": digest, "facts": [], "figures": {}, "files": {}})
+    return State(source.folder, {"digest": digest, "facts": [Fact.TORCH], "figures": {}, "files": {}})
 
 
 def _width(plan: Plan) -> int:

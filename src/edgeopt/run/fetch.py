@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgeopt.corpus.source import Corpus
 from edgeopt.data import TaskData
 from edgeopt.models.source import ModelSource, download
 from edgeopt.plan import Plan, check_order, hub_data_name, in_order, load_rows
@@ -32,7 +33,17 @@ def fetch(plan: Plan, store: Store) -> Plan:
         issues = fit_issues(plan.recipe, source, data)
         if issues:
             raise InputError(issues)
-    return replace(plan, source=source, data=data, checkpoints=_downloaded(plan, source, data))
+    checkpoints = _downloaded(plan, source, data)
+    return replace(plan, source=source, data=data, checkpoints=checkpoints, corpora=_asked(plan, store))
+
+
+def _asked(plan: Plan, store: Store) -> dict[str, Corpus]:
+    """The plain text that steps read, of the hub's the commit known. Raises InputError E312."""
+    found = {id: corpus.asked() for id, corpus in plan.corpora.items()}
+    for corpus in found.values():
+        if corpus.on_hub:
+            store.remember_source(corpus.named, {"fingerprint": corpus.commit, "labels": []})
+    return found
 
 
 def _downloaded(plan: Plan, model: ModelSource, data: TaskData) -> dict[str, ModelSource]:

@@ -160,7 +160,9 @@ def _missing(step: Placed, fact: Fact, history: list[Placed]) -> Issue:
         "E201",
         f"{_name(step)} cannot run after '{taker.id}'",
         step.place,
-        f"move '{step.id}' above '{taker.id}'",
+        f"put a step that trains on the task, such as finetune, behind '{taker.id}'"
+        if fact is Fact.TRAINED_HEAD
+        else f"move '{step.id}' above '{taker.id}'",
         _rows((taker, "removes", fact), (step, "requires", fact)),
     )
 

@@ -17,6 +17,7 @@ _OURS = {
     "adapter.bottleneck": "edgeopt.transforms.adapters.bottleneck:BottleneckAdapter",
     "adapter.bitfit": "edgeopt.transforms.adapters.bitfit:BitFit",
     "merge": "edgeopt.transforms.merge:Merge",
+    "pretrain.mlm": "edgeopt.transforms.pretrain.mlm:PretrainMlm",
     "prune.cofi": "edgeopt.transforms.prune.cofi:CofiPrune",
     "prune.fisher": "edgeopt.transforms.prune.fisher:FisherPrune",
     "prune.layers": "edgeopt.transforms.prune.layers:DropLayers",

@@ -17,8 +17,10 @@ from edgeopt.spec.recipe import StepParams, TaskSpec, Taught, Training
 from edgeopt.step.contract import Contract
 
 if TYPE_CHECKING:
+    from edgeopt.corpus.source import Corpus
     from edgeopt.data import TaskData
     from edgeopt.models.source import ModelSource
+    from edgeopt.spec.corpus import CorpusSpec
     from edgeopt.store.store import State
     from edgeopt.support.progress import Progress
 
@@ -55,6 +57,7 @@ class StepContext:
     shared: a folder of the store for what is measured of this machine, kept between runs; None: there is none.
     answers: a folder of the store for what teachers answer, kept between runs; None: it is kept in `work`.
     states: the states that the step's references name.
+    corpus: the plain text that the step reads. corpora: a folder of the store for texts in tokens, as `answers` is.
     """
 
     task: TaskSpec
@@ -69,6 +72,8 @@ class StepContext:
     shared: Path | None = None
     answers: Path | None = None
     states: Mapping[str, State] = field(default_factory=dict)
+    corpus: Corpus | None = None
+    corpora: Path | None = None
 
     @property
     def told(self) -> Told:
@@ -108,6 +113,8 @@ class Transform(ABC, Generic[P]):
     shaped_by_task: ClassVar[bool] = False
     #: Whether what it wrote is compared with the model on report rows, so that these belong to the key.
     compared_on_rows: ClassVar[bool] = False
+    #: Whether it leaves the model with another head than the task's, so that the planner loads it again behind it.
+    other_head: ClassVar[bool] = False
 
     def check(self, params: P, task: TaskSpec) -> Found:
         """What parameters and task together make impossible."""
@@ -152,6 +159,10 @@ class Transform(ABC, Generic[P]):
             for at, t in self.trainings(params)
             if (taught := t.taught) is not None
         ]
+
+    def corpus(self, params: P) -> CorpusSpec | None:
+        """The plain text that the step reads."""
+        return None
 
     def contract_of(self, params: P) -> Contract:
         """The contract with these parameters, where it depends on them."""

@@ -8,6 +8,7 @@
 <root>/sources/<name>.json                 what a hub name turned out to be, so that plan needs no network
 <root>/measured/<name>.json                how long pieces of a model take on this machine
 <root>/answers/<key>/<item>.npy            what a teacher answers to the rows of a training
+<root>/corpora/<key>/<piece>/              plain text in tokens
 """
 
 from __future__ import annotations
@@ -170,11 +171,16 @@ class Store:
         """The folder of what teachers answer to the rows of trainings."""
         return self.root / "answers"
 
+    @property
+    def corpora(self) -> Path:
+        """The folder of plain text in tokens."""
+        return self.root / "corpora"
+
     def forget_answers(self, older_than: float) -> int:
-        """Remove teachers' answers that were written so many seconds ago or earlier; returns the bytes freed."""
+        """Remove teachers' answers and texts in tokens that are so many seconds old; returns the bytes freed."""
         freed, now = 0, time.time()
-        for folder in filter(Path.is_dir, self._own("answers")):
-            files = [p.stat() for p in folder.iterdir() if p.is_file()]
+        for folder in filter(Path.is_dir, [*self._own("answers"), *self._own("corpora")]):
+            files = [p.stat() for p in folder.rglob("*") if p.is_file()]
             if max((f.st_mtime for f in files), default=0.0) <= now - older_than:
                 freed += sum(f.st_size for f in files)
                 shutil.rmtree(folder, ignore_errors=True)

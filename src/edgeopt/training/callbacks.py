@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from edgeopt.support.progress import Bar
 if TYPE_CHECKING:
     import torch
 
+    from edgeopt.training.feed import Epochs
     from edgeopt.training.objective import Objective
-    from edgeopt.training.sampler import LengthGroupedSampler
 
 COMPLETE = "complete"
 
@@ -116,13 +116,14 @@ class StopEarly(TrainerCallback):  # type: ignore[misc]
 
 
 class FollowEpoch(TrainerCallback):  # type: ignore[misc]
-    """Tell the sampler the epoch. accelerate does not, for the batches skipped when training resumes."""
+    """Tell the sampler, and what else asks, the epoch. accelerate does not, for the batches that resuming skips."""
 
-    def __init__(self, sampler: LengthGroupedSampler) -> None:
-        self.sampler = sampler
+    def __init__(self, followers: Sequence[Epochs]) -> None:
+        self.followers = followers
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.sampler.set_epoch(math.floor((state.epoch or 0.0) + 1e-9))
+        for each in self.followers:
+            each.set_epoch(math.floor((state.epoch or 0.0) + 1e-9))
 
 
 class Stepped(TrainerCallback):  # type: ignore[misc]

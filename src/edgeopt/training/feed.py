@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from edgeopt.training.mixture import Mixture
 
 Batch = dict[str, Any]
+
+
+class Epochs(Protocol):
+    """What is told of the epoch that begins, as batches may differ by it."""
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
 Metrics = Callable[["EvalPrediction"], dict[str, float]]
 
 
@@ -37,7 +45,7 @@ class Feed:
     under ROW which they are where the rows do. selection: queries to select a checkpoint by, perhaps none. metrics: of
     what the model gives for those; None: their loss selects. metric: the name of what selects. loss: on the labels;
     None where it is the model's own. mixture: how epochs draw from several datasets. figures: of how many epochs were
-    trained, what is told of the rows.
+    trained, what is told of the rows. follows: what is told of every epoch.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -49,6 +57,7 @@ class Feed:
     metric: str = "loss"
     loss: LabelLoss | None = None
     mixture: Mixture | None = None
+    follows: Sequence[Epochs] = ()
 
 
 @dataclass(frozen=True)

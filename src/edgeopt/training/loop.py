@@ -144,7 +144,7 @@ def _trainer(
     sampler = LengthGroupedSampler(feed.lengths, batch, args.seed, feed.mixture)
     callbacks: list[TrainerCallback] = [
         *more,
-        FollowEpoch(sampler),
+        FollowEpoch([sampler, *feed.follows]),
         ShowProgress(bar, batch * params.accumulation),
         Checkpoints(CHECKPOINT_SECONDS),
     ]

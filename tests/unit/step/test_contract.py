@@ -48,20 +48,21 @@ F, L, M, P, D, S, Q = (
     "quantize.qat",
 )
 
-V, G = "adapter.ia3", "adapter.bottleneck"
+V, G, T = "adapter.ia3", "adapter.bottleneck", "pretrain.mlm"
 
 #: What is wrong with the second step right after the first; the first is made legal by what PREPARE puts before it.
-#: rows: first; columns: F, L, V, G, M, P, D, S, Q; "": nothing
+#: rows: first; columns: F, L, V, G, M, P, D, S, Q, T; "": nothing
 TABLE = {
-    F: ["", "", "", "", "E202", "", "", "", ""],
-    L: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203", "E203"],
-    V: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203", "E203"],
-    G: ["E203", "E203", "E203", "E203", "E203", "E203", "", "", "E203"],
-    M: ["", "", "", "", "E201", "", "", "", ""],
-    P: ["", "E203", "", "", "E202", "", "", "", ""],
-    D: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201"],
-    S: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201"],
-    Q: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201"],
+    F: ["", "", "", "", "E202", "", "", "", "", ""],
+    L: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203", "E203", "E203"],
+    V: ["E203", "E203", "E203", "E203", "", "E203", "E203", "E203", "E203", "E203"],
+    G: ["E203", "E203", "E203", "E203", "E203", "E203", "", "", "E203", "E203"],
+    M: ["", "", "", "", "E201", "", "", "", "", ""],
+    P: ["", "E203", "", "", "E202", "", "", "", "", ""],
+    D: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201", "E201"],
+    S: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201", "E201"],
+    T: ["", "", "", "", "E202", "E201", "E201", "E201", "E201", ""],
+    Q: ["E201", "E201", "E201", "E201", "E201", "E201", "E203", "E203", "E201", "E201"],
 }
 #: Transforms that may stand where another of the table may.
 LIKE = {
@@ -76,7 +77,7 @@ LIKE = {
     "adapter.prefix": G,
 }
 PREPARE = {M: [L], D: ["lower.onnx"], S: ["lower.onnx"]}
-ORDER = [F, L, V, G, M, P, D, S, Q]
+ORDER = [F, L, V, G, M, P, D, S, Q, T]
 ALL = [*ORDER, *LIKE]
 
 
@@ -96,6 +97,8 @@ def test_pairs(first: str, second: str) -> None:
         expected = "E201+E202"  # neither a torch module nor an adapter is left
     if first in ("prune.fisher", "prune.cofi") and second == "adapter.prefix":
         expected = "E203"  # the same number of heads in every layer
+    if first == T and second in ("prune.fisher", "prune.cofi"):
+        expected = "E201"  # they look at the loss on the labels
     assert "+".join(sorted(codes(uses, FINE_TUNED))) == expected
 
 

@@ -1,0 +1,1 @@
+"""Trainings on plain text."""

@@ -1,0 +1,42 @@
+"""What every training on plain text takes."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from edgeopt.spec.corpus import CorpusSpec
+from edgeopt.spec.recipe import StepParams, Strict, Training
+
+#: Keys of a training that are about labels, or choose a checkpoint by them.
+_ON_LABELS = ("class_weights", "label_smoothing", "sampling", "early_stopping", "keep_best")
+
+
+class PretrainParams(StepParams, Training):
+    """Training keys but those that are about labels, and the text."""
+
+    corpus: CorpusSpec = Field(description="the text, see [corpus](#corpus)")
+    max_length: int = Field(128, ge=8, le=8192, description="tokens of a row")
+
+    @model_validator(mode="after")
+    def _no_labels(self) -> PretrainParams:
+        defaults = Training.model_fields
+        wrong = [key for key in _ON_LABELS if getattr(self, key) != defaults[key].default]
+        if wrong:
+            raise ValueError(f"'{wrong[0]}' belongs to a training on labels; plain text has none")
+        if self.freeze == "encoder":
+            raise ValueError("'freeze: encoder' leaves nothing for plain text to train")
+        return self
+
+
+class Replace(Strict):
+    """What becomes of a token that is to be guessed: shares that add up to 1."""
+
+    mask: float = Field(0.8, ge=0, le=1, description="share that becomes the mask token")
+    random: float = Field(0.1, ge=0, le=1, description="share that becomes any token")
+    keep: float = Field(0.1, ge=0, le=1, description="share that stays as it is")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Replace:
+        if abs(self.mask + self.random + self.keep - 1) > 1e-6:
+            raise ValueError(f"'mask', 'random' and 'keep' add up to {self.mask + self.random + self.keep:g}, not to 1")
+        return self
