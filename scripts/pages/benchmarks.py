@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import jinja2
@@ -14,6 +15,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 TEMPLATES = ROOT / "scripts" / "templates"
 #: Task and model of each table of int8 methods.
 INT8_TABLES = [(task, model) for task in ("mrpc", "sst2", "stsb") for model in ("minilm-l6", "electra-l6")]
+#: What benchmarks.qat compares, in the order of its columns.
+QAT_WAYS = ("static", "float-then-static", "qat")
 #: What one epoch of CoFi's pruning is in its paper (Xia et al. 2022, table 5): rows of the task, epochs.
 COFI_PAPER = {"pruning_sst2": (67_349, 20), "pruning_mrpc": (3_668, 100)}
 
@@ -37,6 +40,31 @@ def int8_change(task: str, model: str, method: str) -> str:
 def qat_losses() -> int:
     """In how many tables QAT changed the metric for the worse of plain min-max calibration."""
     return sum(int8_row(*table, "qat")["change"] < int8_row(*table, "static-minmax")["change"] for table in INT8_TABLES)
+
+
+def qat_rows(bits: str) -> Iterator[tuple[str, int, list[str], list[str]]]:
+    """Table, seeds, and for each way the change of the metric and the distance, for tables that have all ways."""
+    for name, seeds in sorted(result("qat")["tables"].items()):
+        whole = [s for s in seeds.values() if all(f"{way}-{bits}" in s for way in QAT_WAYS)]
+        if whole:
+            changes = [[s[f"{way}-{bits}"]["metric"] - s["fp32"]["metric"] for s in whole] for way in QAT_WAYS]
+            distances = [[s[f"{way}-{bits}"]["distance"] for s in whole] for way in QAT_WAYS]
+            yield name, len(whole), [_spread(c, "+.4f") for c in changes], [_spread(d, ".4f") for d in distances]
+
+
+def qat_paired(bits: str, other: str, what: str) -> tuple[float, float, int]:
+    """Mean and standard deviation over all pairs of what QAT has more than another way, and the number of pairs."""
+    found = [
+        s[f"qat-{bits}"][what] - s[f"{other}-{bits}"][what]
+        for seeds in result("qat")["tables"].values()
+        for s in seeds.values()
+        if all(f"{way}-{bits}" in s for way in QAT_WAYS)
+    ]
+    return mean(found), stdev(found) if len(found) > 1 else 0.0, len(found)
+
+
+def _spread(values: list[float], form: str) -> str:
+    return f"{mean(values):{form}}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
 def cofi_share(name: str) -> str:
@@ -71,6 +99,8 @@ def benchmarks() -> dict[str, str]:
         ],
         int8_change=int8_change,
         qat_losses=qat_losses,
+        qat_rows=qat_rows,
+        qat_paired=qat_paired,
         cofi_share=cofi_share,
         gate_errors=gate_errors,
     )
