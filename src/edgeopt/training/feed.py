@@ -112,10 +112,9 @@ def _numbered(collate: Callable[[list[Any]], Batch]) -> Callable[[list[Any]], Ba
 
 def _metrics(task: Task, rows: Split, features: Features) -> Metrics:
     """The task's metrics of what the model gives for the rows, as Trainer asks for them."""
-    labels = task.stack_labels(rows.labels)
 
     def metrics(found: EvalPrediction) -> dict[str, float]:
         outputs = task.gather(found.predictions, features)
-        return task.metrics(labels, task.compared(outputs, outputs))
+        return task.metrics(task.stack_labels(rows.labels), task.compared(outputs, outputs))
 
     return metrics
