@@ -247,6 +247,7 @@ def reference() -> str:
         "",
         *table(s.RecipeHead),
         *section("model", s.ModelSpec),
+        *section("model.tokenizer.train", s.TokenizerTraining, level=3),
         *section("task", s.TaskSpec),
         *section("task.pairs", s.PairsSpec, level=3),
         *section("task.prompts", s.PromptsSpec, level=3),

@@ -162,7 +162,7 @@ def check_fits(made: Baseline, path: Path, asked: Request, candidate: Artifact, 
         pairs.append(("train rows", made.train[:12], learned[:12]))
     here = asked.fingerprint()
     pairs.append(
-        ("model", made.fingerprint, here) if here and made.fingerprint else ("model", made.model, asked.model.id)
+        ("model", made.fingerprint, here) if here and made.fingerprint else ("model", made.model, asked.model.named)
     )
     context = tuple(f"{what:<10} {old} ≠ {new}" for what, old, new in pairs if old != new)
     if context:

@@ -44,7 +44,7 @@ def _model(run: Run, asked: Request, own: Request) -> Iterator[Change]:
     if here is None or there is None:
         yield from changes(own.resolved["model"], asked.resolved["model"], "model")
     elif here != there:
-        named = own.model.id, asked.model.id
+        named = own.model.named, asked.model.named
         same = named[0] == named[1]
         yield Change("model", f"files {there[:12]}", f"files {here[:12]}") if same else Change("model.id", *named)
 

@@ -11,6 +11,7 @@ from edgeopt.corpus.source import Corpus, find_corpus
 from edgeopt.data import TaskData, is_local, load_data
 from edgeopt.data.extra import local_digests, with_extra, with_unlabelled
 from edgeopt.models.source import ModelSource, find_model
+from edgeopt.plan.begun import find_begun
 from edgeopt.recipe.load import Recipe
 from edgeopt.recipe.trainings import training_issues
 from edgeopt.spec.corpus import CorpusSpec
@@ -35,9 +36,11 @@ class Inputs:
         """The model that a recipe names. Raises InputError as `find_model` does."""
         spec, task = recipe.head.model, recipe.head.task
         place = recipe.document.place(("model", "id"))
+        head, embeds = task_of(task).head, task_type(task.type).embeds
+        if spec.config is not None:
+            return self._once(f"{spec!r} {task.type} {recipe.head.seed}", lambda: find_begun(recipe, head))
         return self._once(
-            f"{spec!r} {task.type}",
-            lambda: find_model(spec, recipe.folder, place, head=task_of(task).head, embeds=task_type(task.type).embeds),
+            f"{spec!r} {task.type}", lambda: find_model(spec, recipe.folder, place, head=head, embeds=embeds)
         )
 
     def rows(self, recipe: Recipe) -> TaskData | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from edgeopt.models.begun import Begun
 from edgeopt.plan.keys import data_key, key_parts, memory_of, other_digests
 from edgeopt.plan.steps import Chain, Plan, PlannedStep
 from edgeopt.recipe.load import Recipe
@@ -18,7 +19,7 @@ def look_up_chain(plan: Plan, chain: Chain, steps: list[PlannedStep], store: Sto
     """Gives each step of a chain, in place, its key and its state, as far as the states before it are known."""
     digest, data = plan.source.fingerprint(), data_key(plan, store)
     behind = (
-        "the model is not downloaded yet"
+        ("the model is not begun yet" if isinstance(plan.source, Begun) else "the model is not downloaded yet")
         if digest is None
         else "the dataset is not downloaded yet"
         if data is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgeopt.models.begun import Begun
 from edgeopt.models.source import ModelSource
 from edgeopt.plan.corpora import find_corpora
 from edgeopt.plan.fit import attempt, emissions_issues, export_issues, fit_issues, itself_issues, step_issues
@@ -27,6 +28,8 @@ def make_plans(recipe: Recipe, store: Store) -> list[Plan]:
 def looked_up(plan: Plan, store: Store) -> list[Plan]:
     """A plan for each seed, with what the store holds of it."""
     corpora = {id: corpus.recalled(store.recall_source(corpus.named)) for id, corpus in plan.corpora.items()}
+    if isinstance(plan.source, Begun):
+        plan = replace(plan, source=plan.source.kept_in(store.begun))
     plans = plans_by_seed(replace(plan, corpora=corpora).decided(known(plan.source.config, store.measured)))
     for plan in plans:
         for chain, steps in plan.chains.items():
@@ -57,7 +60,7 @@ def check(recipe: Recipe, inputs: Inputs | None = None) -> Plan:
     inputs = inputs or Inputs()
     spec = recipe.head.model
     found = attempt(issues, lambda: inputs.model(recipe))
-    source = found or ModelSource(spec.id, spec.revision, None, False)  # the order can be checked without it
+    source = found or ModelSource(spec.named, spec.revision, None, False)  # the order can be checked without it
     chains = attempt(issues, lambda: check_order(recipe, source))
     rows = attempt(issues, lambda: inputs.rows(recipe))
     data = attempt(issues, lambda: in_order(recipe, source, rows)) if rows else None

@@ -113,7 +113,7 @@ def _measure(asked: Request, built: Built, progress: Progress) -> tuple[Baseline
         edgeopt=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         recipe=asked.name,
-        model=asked.model.id,
+        model=asked.model.named,
         fingerprint=built.source,
         training=training_of(asked) if built.source else None,
         train=built.train,

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from edgeopt.corpus.source import Corpus
 from edgeopt.data import TaskData
+from edgeopt.models.begun import Begun
 from edgeopt.models.source import ModelSource, download
 from edgeopt.plan import Plan, check_order, hub_data_name, in_order, load_rows
 from edgeopt.plan.fit import fit_issues
 from edgeopt.plan.references import all_references, misfits
+from edgeopt.run.begin import begin
 from edgeopt.store.store import Store
 from edgeopt.support.errors import InputError
 
@@ -21,7 +23,7 @@ def fetch(plan: Plan, store: Store) -> Plan:
     """
     source, data = plan.source, plan.data
     if source.folder is None:
-        source = download(source)
+        source = begin(source, plan.recipe, store) if isinstance(source, Begun) else download(source)
         # only now is it known whether the checkpoint has a trained head, and what else it has
         check_order(plan.recipe, source)
     if data is None:

@@ -32,15 +32,66 @@ class Strict(BaseModel):
         return set()
 
 
-class ModelSpec(Strict):
-    """A pretrained encoder: hub id or local folder (absolute, or relative to the recipe)."""
-
-    id: str = Field(min_length=1, description="hub id, or a local folder in transformers' format")
-    revision: str | None = Field(None, description="hub branch, tag or commit")
-
-
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
+
+
+class TokenizerTraining(Strict):
+    """A tokenizer trained on text, by the tokenizers library. The same text gives the same tokenizer."""
+
+    files: Name | Files = Field(description="text to train it on, in the formats of [corpus](#corpus)")
+    text: Name = Field("text", description="column of the text, where the files have columns")
+    vocab: int = Field(30_522, ge=300, le=1_000_000, description="number of tokens, at most")
+    algorithm: Literal["wordpiece", "bpe"] = Field(
+        "wordpiece", description="BERT's pieces of words, or RoBERTa's pairs of bytes"
+    )
+    lowercase: bool = Field(True, description="read texts in small letters without accents")
+
+
+class NewTokenizer(Strict):
+    """A tokenizer that is trained."""
+
+    train: TokenizerTraining = Field(description="see [model.tokenizer.train](#modeltokenizertrain)")
+
+
+class ModelSpec(Strict):
+    """A pretrained encoder (hub id or local folder), or `config` and `tokenizer`: one that begins from random weights.
+
+    Paths are absolute, or relative to the recipe. Random weights are drawn from the recipe's `seed`, with several seeds
+    from the first.
+    """
+
+    id: str = Field("", description="hub id, or a local folder in transformers' format")
+    revision: str | None = Field(None, description="hub branch, tag or commit")
+    config: str | dict[str, str | int | float | bool] | None = Field(
+        None,
+        description="name of a shape, such as bert-tiny or electra-small; or numbers in the words of transformers' "
+        "configs: `{model_type: bert, num_hidden_layers: 4, …}`, `{like: electra-small, num_hidden_layers: 4}`",
+    )
+    tokenizer: Name | NewTokenizer | None = Field(
+        None, description="with `config`: a folder with a tokenizer, or `{train: …}`"
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> ModelSpec:
+        if bool(self.id) == (self.config is not None):
+            raise ValueError("give exactly one of 'id' (hub id or folder) and 'config' (to begin from random weights)")
+        if self.config is None and self.tokenizer is not None:
+            raise ValueError("'tokenizer' belongs to 'config'; a pretrained model has its own")
+        if self.config is not None and self.tokenizer is None:
+            raise ValueError("'config' needs 'tokenizer': a folder that has one, or {train: {files: …}}")
+        if self.config is not None and self.revision is not None:
+            raise ValueError("'revision' belongs to a hub id, not to 'config'")
+        return self
+
+    @property
+    def named(self) -> str:
+        """How it is called in a report."""
+        if self.config is None:
+            return self.id
+        if isinstance(self.config, str):
+            return self.config
+        return str(self.config.get("like", self.config.get("model_type", "a new model")))
 
 
 class DataFiles(Strict):

@@ -9,6 +9,7 @@
 <root>/measured/<name>.json                how long pieces of a model take on this machine
 <root>/answers/<key>/<item>.npy            what a teacher answers to the rows of a training
 <root>/corpora/<key>/<piece>/              plain text in tokens
+<root>/begun/<key>/                        a model with random weights, and its tokenizer
 """
 
 from __future__ import annotations
@@ -176,10 +177,19 @@ class Store:
         """The folder of plain text in tokens."""
         return self.root / "corpora"
 
+    @property
+    def begun(self) -> Path:
+        """The folder of models that are begun from nothing."""
+        return self.root / "begun"
+
     def forget_answers(self, older_than: float) -> int:
-        """Remove teachers' answers and texts in tokens that are so many seconds old; returns the bytes freed."""
+        """Remove what is kept to be quicker and is so many seconds old; returns the bytes freed.
+
+        That is teachers' answers, texts in tokens, and models that are begun from nothing.
+        """
         freed, now = 0, time.time()
-        for folder in filter(Path.is_dir, [*self._own("answers"), *self._own("corpora")]):
+        kept = [each for area in ("answers", "corpora", "begun") for each in self._own(area)]
+        for folder in filter(Path.is_dir, kept):
             files = [p.stat() for p in folder.rglob("*") if p.is_file()]
             if max((f.st_mtime for f in files), default=0.0) <= now - older_than:
                 freed += sum(f.st_size for f in files)

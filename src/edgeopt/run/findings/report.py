@@ -74,7 +74,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
             digest=recipe.digest,
             overrides=list(recipe.overrides),
         ),
-        model=recipe.head.model.id,
+        model=recipe.head.model.named,
         model_fingerprint=executed.source.fingerprint(),
         task=Task(
             type=task.type,
