@@ -27,6 +27,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "finetune": SHORT,
     "merge": {},
     "pretrain.mlm": {**SHORT, "corpus": {"path": "DATA"}, "max_length": 16},
+    "pretrain.rtd": {**SHORT, "corpus": {"path": "DATA"}, "max_length": 16, "auxiliary": {"width": 0.5}},
     "prune.cofi": {**SHORT, "max_steps": 8, "sparsity": 0.6, "recover": SHORT},
     "prune.layers": {"keep": [1]},
     "prune.magnitude": {"amount": 0.4, "scope": "layer", "recover": SHORT},
@@ -56,7 +57,8 @@ def test_transform(name: str, request: pytest.FixtureRequest, tiny_data: Path, w
         pytest.importorskip("bitsandbytes")
     if "corpus" in params:
         params = {**params, "corpus": {"path": str(tiny_data)}}
-    model = request.getfixturevalue("wide" if use == "adapter.qlora" else "tiny_model")
+    models = {"adapter.qlora": "wide", "pretrain.rtd": "tiny_electra"}
+    model = request.getfixturevalue(models.get(use, "tiny_model"))
     made = check_transform(registry.get(use), params, model=model, data=tiny_data, work=work)
     assert registry.get(use).contract.adds <= made.facts
     assert not registry.get(use).contract.removes & made.facts

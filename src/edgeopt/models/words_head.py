@@ -1,7 +1,8 @@
-"""A model with a head that guesses words: read from any torch folder, and kept as transformers has such a model.
+"""A model with a head of a pre-training: read from any torch folder, and kept as transformers has such a model.
 
-The head is the folder's own where it has one; else it is new. Its last matrix is that of the word embeddings. What a
-pooler has learned is kept in the folder, as the class with this head has none and a task's may have one.
+The head is the folder's own where it has one; else it is new. It guesses words, by the word embeddings, or says of each
+token whether it was replaced. What a pooler has learned is kept in the folder, as the class with this head has none and
+a task's may have one.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+#: Families that transformers has with a head that says which tokens were replaced.
+DETECTORS = ("electra",)
+#: Classes of transformers with a head that guesses words, and with one that says which tokens were replaced.
+FOR_WORDS, FOR_DETECTION = "AutoModelForMaskedLM", "AutoModelForPreTraining"
 
-def with_words_head(folder: Path) -> tuple[PreTrainedModel, bool]:
-    """The encoder of a torch folder with a head that guesses words, and whether that is the folder's.
 
-    What is new is drawn from torch's generator. Raises InputError E314 for a family without such a head, or a model
-    that lost dimensions which the head reads, and E315 where the folder lacks weights of the encoder.
+def with_head(folder: Path, kind: str) -> tuple[PreTrainedModel, bool]:
+    """The encoder of a torch folder with another head, and whether that is the folder's.
+
+    kind: FOR_WORDS or FOR_DETECTION. What is new is drawn from torch's generator. Raises InputError E314 for a family
+    without such a head, or a model that lost dimensions which the head reads, and E315 where the folder lacks weights
+    of the encoder.
     """
     quiet_libraries()
     import transformers
@@ -31,12 +38,12 @@ def with_words_head(folder: Path) -> tuple[PreTrainedModel, bool]:
 
     _check_width(folder)
     try:
-        model, info = class_for(transformers.AutoModelForMaskedLM, folder).from_pretrained(
+        model, info = class_for(getattr(transformers, kind), folder).from_pretrained(
             folder, local_files_only=True, dtype="float32", output_loading_info=True
         )
     except (ValueError, KeyError) as error:
         raise bad_input(
-            "E314", f"transformers has no model of this kind that guesses words: {' '.join(str(error).split())[:200]}"
+            "E314", f"transformers has no model of this kind with such a head: {' '.join(str(error).split())[:200]}"
         ) from None
     base = f"{model.base_model_prefix}."
     missing = sorted(info["missing_keys"])

@@ -166,10 +166,14 @@ def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: St
     found = {}
     for reference in step.transform.references(step.params):
         stands = standing(plan.chains, reference.name)
-        state = stands.state if stands else _checkpoint_state(reference.name, plan, data, store)
-        if state is None:
+        if stands is None and reference.role == "auxiliary":  # which is used as it is
+            digest = plan.checkpoints[reference.name].fingerprint()
+        else:
+            state = stands.state if stands else _checkpoint_state(reference.name, plan, data, store)
+            digest = None if state is None else state.digest
+        if digest is None:
             return {}, reference.name
-        found[reference.name] = state.digest
+        found[reference.name] = digest
     return found, ""
 
 

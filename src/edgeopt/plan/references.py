@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgeopt.data import TaskData
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.models.structure import of_config
+from edgeopt.models.tokenizer import read_tokenizer
 from edgeopt.plan.tokens import read_otherwise
 from edgeopt.recipe.load import Recipe
 from edgeopt.spec.recipe import ModelSpec, Taught
@@ -72,7 +73,11 @@ def find_checkpoints(
     for named in all_references(recipe):
         name, role = named.reference.name, named.reference.role
         before = ids[: ids.index(named.step)]
-        if role == "teacher" and (name == BASELINE or name in before):
+        if role == "auxiliary" and name in ids:
+            if name not in before or not chain[ids.index(name)].transform.other_head:
+                help = "name an earlier pretrain.mlm, or a checkpoint that guesses words"
+                issues.append(_unfit(named, "is no earlier pre-training", help))
+        elif role == "teacher" and (name == BASELINE or name in before):
             if name != BASELINE and Fact.TRAINED_HEAD not in facts[ids.index(name)]:
                 issues.append(
                     _unfit(named, "has no trained head", "name a step after a step that trains, or `baseline`")
@@ -149,6 +154,8 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
     if config is None:
         return []
     issues = []
+    if named.reference.role == "auxiliary":
+        return _other_words(named, found, model)
     teaches, names = named.reference.role == "teacher", spec.labels if data is None else data.label_names
     if teaches and not found.has_trained_head:
         issues.append(_unfit(named, "has no trained head", "give a checkpoint that was fine-tuned for the task"))
@@ -179,6 +186,16 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
         what = f"makes other tokens than the recipe's model, first in {row}"
         issues.append(_unfit(named, what, f"{why}: give one with the same tokenizer"))
     return issues
+
+
+def _other_words(named: Named, found: ModelSource, model: ModelSource) -> list[Issue]:
+    """An auxiliary model whose tokens are numbered otherwise than the model's."""
+    if found.folder is None or model.folder is None:
+        return []
+    one, other = (read_tokenizer(s.folder, str(s.model_type)).tokenizer for s in (found, model) if s.folder)
+    if one.get_vocab() == other.get_vocab():
+        return []
+    return [_unfit(named, "has another vocabulary than the recipe's model", "give one with the same tokenizer")]
 
 
 def _misnamed(named: Named, found: ModelSource, names: Sequence[str], *, stated: bool) -> list[Issue]:

@@ -136,6 +136,9 @@ class Execution:
         """
         found: dict[str, State] = {}
         for reference in step.transform.references(step.params):
+            if reference.role == "auxiliary" and standing(self.plan.chains, reference.name) is None:
+                found[reference.name] = _given(self.plan.checkpoints[reference.name])
+                continue
             state = self._named(reference.name)
             if reference.role == "teacher" and Fact.TRAINED_HEAD not in state.facts:
                 help = "name a step behind one that trains, or `baseline`"

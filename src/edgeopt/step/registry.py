@@ -18,6 +18,7 @@ _OURS = {
     "adapter.bitfit": "edgeopt.transforms.adapters.bitfit:BitFit",
     "merge": "edgeopt.transforms.merge:Merge",
     "pretrain.mlm": "edgeopt.transforms.pretrain.mlm:PretrainMlm",
+    "pretrain.rtd": "edgeopt.transforms.pretrain.rtd:PretrainRtd",
     "prune.cofi": "edgeopt.transforms.prune.cofi:CofiPrune",
     "prune.fisher": "edgeopt.transforms.prune.fisher:FisherPrune",
     "prune.layers": "edgeopt.transforms.prune.layers:DropLayers",

@@ -90,7 +90,7 @@ class Reference:
 
     path: tuple[str | int, ...]
     name: str
-    role: Literal["teacher", "student"]
+    role: Literal["teacher", "student", "auxiliary"]
     tokens: bool = False
 
 

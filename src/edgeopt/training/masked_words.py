@@ -1,24 +1,20 @@
-"""The objective of masked language modeling, and how well a model guesses words of texts that it was not trained on."""
+"""The objective of masked language modeling."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from edgeopt.training.held_out import OnText
 from edgeopt.training.masking import IGNORED
-from edgeopt.training.objective import ROW, Objective
+from edgeopt.training.objective import ROW
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedModel
-
-#: How often a training looks at the held-out rows.
-_LOOKS = 10
 
 
 class Picked:
@@ -43,7 +39,7 @@ class Picked:
         return output
 
 
-class MaskedWords(Objective):
+class MaskedWords(OnText):
     """Cross-entropy of the hidden tokens, each counting the same over the batches of an optimizer step."""
 
     def __init__(self) -> None:
@@ -72,45 +68,10 @@ class MaskedWords(Objective):
         finally:
             self.picked.positions = None
 
+    def tally(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, float]:
+        scores, wanted = self.scores(model, batch)
+        loss = float(F.cross_entropy(scores, wanted, reduction="sum"))
+        return {"loss": loss, "right": float((scores.argmax(-1) == wanted).sum()), "count": len(wanted)}
 
-class HeldOut(TrainerCallback):  # type: ignore[misc]
-    """Says, some ten times in a training, how well the model guesses words of rows that it is not trained on.
-
-    rows: all of them are looked at, each time with the same tokens hidden.
-    """
-
-    def __init__(
-        self, objective: MaskedWords, rows: Sequence[dict[str, Any]], collate: Callable[..., Any], batch: int
-    ) -> None:
-        self.objective, self.rows, self.collate, self.batch = objective, rows, collate, batch
-        self.found: list[tuple[int, dict[str, float]]] = []
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
-    ) -> None:
-        if state.global_step == 0:
-            self._look(state, given["model"])
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
-        every = max(1, state.max_steps // _LOOKS)
-        if state.global_step % every == 0 or state.global_step == state.max_steps:
-            self._look(state, given["model"])
-
-    def _look(self, state: TrainerState, model: PreTrainedModel) -> None:
-        if self.rows and state.is_world_process_zero:
-            state.log_history.append({"step": state.global_step, **self.measure(model)})
-
-    @torch.no_grad()
-    def measure(self, model: PreTrainedModel) -> dict[str, float]:
-        """Mean cross-entropy of the hidden tokens of all rows, and the share of them that is guessed."""
-        training, loss, right, count = model.training, 0.0, 0, 0
-        model.eval()
-        for at in range(0, len(self.rows), self.batch):
-            batch = self.collate(self.rows[at : at + self.batch])
-            batch = {name: value.to(model.device) for name, value in batch.items()}
-            scores, wanted = self.objective.scores(model, batch)
-            loss += float(F.cross_entropy(scores, wanted, reduction="sum"))
-            right += int((scores.argmax(-1) == wanted).sum())
-            count += len(wanted)
-        model.train(training)
-        return {"eval_held_out_loss": loss / max(count, 1), "eval_held_out_accuracy": right / max(count, 1)}
+    def shares(self, sums: Mapping[str, float]) -> dict[str, float]:
+        return {name: sums[of] / max(sums["count"], 1) for name, of in (("loss", "loss"), ("accuracy", "right"))}

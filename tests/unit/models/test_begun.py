@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +34,8 @@ def text(tmp_path: Path) -> Path:
 
 
 def recipe(folder: Path, data: Path, tokenizer: Any, config: Any = TINY, **more: Any) -> Path:
-    model = {"config": config, "tokenizer": tokenizer}
-    steps = [{"use": "finetune", "max_steps": 2}]
-    return tiny_recipe(folder, model=model, task=tiny_task(data, max_length=32), steps=steps, **more)
+    given = {"steps": [{"use": "finetune", "max_steps": 2}], "task": tiny_task(data, max_length=32), **more}
+    return tiny_recipe(folder, model={"config": config, "tokenizer": tokenizer}, **given)
 
 
 def made(path: Path, store: Path) -> Path:
@@ -112,10 +112,10 @@ def test_the_folder_is_a_checkpoint_and_made_once(tmp_path: Path, tiny_data: Pat
     plan = make_plan(load_recipe(path), opened)
     assert plan.source.folder == folder
     assert plan.chains["candidate"][0].key
-    other = made(recipe(tmp_path, tiny_data, {"train": {"files": text.name, "vocab": 400}}, seed=7), tmp_path / "store")
-    assert other != folder
     again = made(path, tmp_path / "elsewhere")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in again.iterdir()}
+    other = made(recipe(tmp_path, tiny_data, {"train": {"files": text.name, "vocab": 400}}, seed=7), tmp_path / "store")
+    assert other != folder
 
 
 def test_a_given_tokenizer_is_kept(tmp_path: Path, tiny_data: Path, tiny_model: Path) -> None:
@@ -144,3 +144,18 @@ def test_a_model_is_an_id_or_a_config(tmp_path: Path, tiny_data: Path) -> None:
         done = edgeopt("validate", path)
         assert done.code == 2
         assert "error[E106]" in done.err
+
+
+def test_it_is_pre_trained_fine_tuned_and_exported(tmp_path: Path, tiny_data: Path, text: Path) -> None:
+    short = {"max_steps": 3, "batch_size": 4, "precision": "fp32"}
+    steps = [
+        {"use": "pretrain.mlm", "corpus": {"data_files": text.name, "documents": "line"}, "max_length": 16, **short},
+        {"use": "finetune", **short},
+    ]
+    path = recipe(tmp_path, tiny_data, {"train": {"files": text.name, "vocab": 400}}, steps=steps, gates=[])
+    done = edgeopt("apply", path, "--out", tmp_path / "run", "--store", tmp_path / "store")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["model"] == "bert-tiny"
+    assert [s["use"] for s in report["steps"] if s["chain"] == "candidate"][:2] == ["pretrain.mlm", "load"]
+    assert any("On held-out text the loss" in note for note in report["notes"])

@@ -71,6 +71,7 @@ LIKE = {
     "adapter.qlora": L,
     "adapter.bitfit": F,
     "prune.layers": F,
+    "pretrain.rtd": T,
     "prune.fisher": F,
     "prune.cofi": F,
     "adapter.prompt": G,
@@ -97,7 +98,7 @@ def test_pairs(first: str, second: str) -> None:
         expected = "E201+E202"  # neither a torch module nor an adapter is left
     if first in ("prune.fisher", "prune.cofi") and second == "adapter.prefix":
         expected = "E203"  # the same number of heads in every layer
-    if first == T and second in ("prune.fisher", "prune.cofi"):
+    if LIKE.get(first, first) == T and second in ("prune.fisher", "prune.cofi"):
         expected = "E201"  # they look at the loss on the labels
     assert "+".join(sorted(codes(uses, FINE_TUNED))) == expected
 

@@ -21,7 +21,8 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from edgeopt.training.masked_words import HeldOut, MaskedWords
+from edgeopt.training.held_out import HeldOut
+from edgeopt.training.masked_words import MaskedWords
 from edgeopt.training.masking import IGNORED, MaskedBatches, Masking, follows_a_word
 from edgeopt.training.objective import ROW, attached
 
@@ -147,7 +148,7 @@ def test_held_out_words_are_guessed_without_a_change_of_the_model() -> None:
     model = BertForMaskedLM(BertConfig(**SIZES)).train()
     rows = [{"input_ids": np.arange(5, 5 + n), ROW: i} for i, n in enumerate((40, 6, 7, 30))]
     batches, objective = MaskedBatches(masking(share=0.4), 0), MaskedWords()
-    looks = HeldOut(objective, rows, batches.held_out, 2)
+    looks = HeldOut(objective, rows, batches.held_out)
     with attached(model, objective):
         state = torch.get_rng_state()
         found = looks.measure(model)

@@ -7,7 +7,7 @@ from pydantic import Field
 from edgeopt.models.source import ModelSource
 from edgeopt.models.tokenizer import mask_token, read_tokenizer
 from edgeopt.spec.corpus import CorpusSpec
-from edgeopt.spec.recipe import BATCH, TaskSpec
+from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
@@ -55,21 +55,22 @@ class PretrainMlm(Transform[MlmParams]):
 
     def apply(self, state: State, params: MlmParams, context: StepContext) -> None:
         from edgeopt.models.files import copy_tokenizer
-        from edgeopt.models.words_head import save_with_pooler, with_words_head
+        from edgeopt.models.words_head import FOR_WORDS, save_with_pooler, with_head
         from edgeopt.support.quiet import quiet_libraries
 
         quiet_libraries()
         import torch
 
         from edgeopt.training import train
-        from edgeopt.training.masked_words import HeldOut, MaskedWords
+        from edgeopt.training.held_out import HeldOut
+        from edgeopt.training.masked_words import MaskedWords
         from edgeopt.training.text_feed import text_feed
 
         torch.manual_seed(context.seed)
-        model, has_head = with_words_head(state.folder)
+        model, has_head = with_head(state.folder, FOR_WORDS)
         text = text_feed(state.folder, params, params.mask, params.replace, context, whole_word=params.whole_word)
         objective = MaskedWords()
-        looks = HeldOut(objective, text.held_out, text.batches.held_out, BATCH)
+        looks = HeldOut(objective, text.held_out, text.batches.held_out)
         figures = train(
             model,
             state.folder,

@@ -1,0 +1,140 @@
+"""The objective of replaced token detection: an auxiliary model fills hidden tokens in, and the model says which.
+
+Joint (ELECTRA: Clark et al. 2020): a narrower generator is trained along, on the same embeddings. Frozen
+(Fast-ELECTRA): any model that guesses words, which a temperature makes guess worse at first:
+T = 1 + (T0 − 1)·exp(−u/τ), u the share of the training that is done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from edgeopt.training.held_out import OnText
+from edgeopt.training.masked_words import Picked
+from edgeopt.training.masking import IGNORED
+from edgeopt.training.objective import ROW
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def temperature_at(share: float, start: float, decay: float) -> float:
+    """The temperature when so much of the training is done."""
+    return 1.0 + (start - 1.0) * math.exp(-share / decay)
+
+
+def drawn(scores: torch.Tensor, temperature: float, generator: torch.Generator | None = None) -> torch.Tensor:
+    """A word for each row of scores, drawn from softmax(scores / temperature), by Gumbel noise in float32."""
+    noise = torch.empty_like(scores, dtype=torch.float32).exponential_(generator=generator).log().neg()
+    return (scores.float() / temperature + noise).argmax(-1)
+
+
+class ReplacedTokens(OnText):
+    """Cross-entropy of what is replaced and what is not over all tokens, and of a joint generator's guesses.
+
+    auxiliary: the model that guesses. joint: whether it is trained along. weight: of the detection's loss. start,
+    decay: of the temperature.
+    """
+
+    def __init__(
+        self,
+        auxiliary: PreTrainedModel,
+        *,
+        joint: bool,
+        weight: float,
+        start: float = 1.0,
+        decay: float = 1.0,
+    ) -> None:
+        self.auxiliary, self.joint, self.weight_of_detection = auxiliary, joint, weight
+        self.start, self.decay = start, decay
+        self.picked = Picked()
+        if joint:
+            self.module = auxiliary
+        else:
+            auxiliary.eval().requires_grad_(False)
+
+    @contextmanager
+    def inside(self, model: nn.Module) -> Iterator[None]:
+        with self.picked.inside(self.auxiliary):
+            yield
+
+    def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
+        """How many tokens are guessed, and how many are judged."""
+        guessed = torch.stack([(batch["labels"] != IGNORED).sum() for batch in batches]).sum()
+        judged = torch.stack([batch["attention_mask"].sum() for batch in batches]).sum()
+        return torch.stack([guessed, judged]).float()
+
+    def loss(self, model: nn.Module, batch: dict[str, Any], step: int, steps: int) -> torch.Tensor:
+        temperature = temperature_at(step / max(steps, 1), self.start, self.decay)
+        scores, wanted, filled, replaced = self.filled_in(batch, temperature)
+        own = torch.tensor([len(wanted), int(batch["attention_mask"].sum())], dtype=torch.float32)
+        guessed, judged = (own if self.mean_weight is None else self.mean_weight).clamp(min=1.0).to(scores.device)
+        answers = model(input_ids=filled, attention_mask=batch["attention_mask"]).logits
+        detection: torch.Tensor = detection_loss(answers, replaced, batch["attention_mask"]) / judged
+        if not self.joint:
+            return detection
+        guesses: torch.Tensor = F.cross_entropy(scores, wanted, reduction="sum") / guessed
+        return guesses + self.weight_of_detection * detection
+
+    def filled_in(
+        self, batch: dict[str, Any], temperature: float, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(scores of the words for the hidden tokens, those tokens, the batch filled in, which tokens are replaced)."""
+        self.auxiliary.to(batch["input_ids"].device)
+        labels = batch["labels"]
+        chosen = labels != IGNORED
+        self.picked.positions = chosen
+        try:
+            with torch.set_grad_enabled(self.joint and torch.is_grad_enabled()):
+                asked = {name: value for name, value in batch.items() if name not in ("labels", ROW)}
+                scores = self.auxiliary(**asked).logits.squeeze(0).float()
+        finally:
+            self.picked.positions = None
+        original = torch.where(chosen, labels, batch["input_ids"])
+        filled = original.clone()
+        filled[chosen] = drawn(scores.detach(), temperature, generator)
+        return scores, labels[chosen], filled, filled != original
+
+    def tally(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, float]:
+        noise = torch.Generator(batch["input_ids"].device).manual_seed(int(batch[ROW][0]))
+        training = self.auxiliary.training
+        self.auxiliary.eval()
+        scores, wanted, filled, replaced = self.filled_in(batch, 1.0, noise)
+        self.auxiliary.train(training)
+        judged = batch["attention_mask"].bool()
+        answers = model(input_ids=filled, attention_mask=batch["attention_mask"]).logits
+        said, truly = answers[judged] > 0, replaced[judged]
+        return {
+            "loss": float(detection_loss(answers, replaced, batch["attention_mask"])),
+            "tokens": int(judged.sum()),
+            "right": int((said == truly).sum()),
+            "said": int(said.sum()),
+            "replaced": int(truly.sum()),
+            "found": int((said & truly).sum()),
+            "guessed": int((scores.argmax(-1) == wanted).sum()),
+            "hidden": len(wanted),
+        }
+
+    def shares(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Loss and accuracy of the detection, precision and recall of what is replaced, the auxiliary's accuracy."""
+        of = {
+            "loss": ("loss", "tokens"),
+            "accuracy": ("right", "tokens"),
+            "precision": ("found", "said"),
+            "recall": ("found", "replaced"),
+            "auxiliary_accuracy": ("guessed", "hidden"),
+        }
+        return {name: sums[a] / max(sums[b], 1) for name, (a, b) in of.items()}
+
+
+def detection_loss(answers: torch.Tensor, replaced: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The sum over all tokens but padding of the cross-entropy of what is replaced."""
+    judged = mask.bool()
+    return F.binary_cross_entropy_with_logits(answers.float()[judged], replaced[judged].float(), reduction="sum")
