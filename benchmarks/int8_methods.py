@@ -23,11 +23,11 @@ from benchmarks.common import TASKS, applied, arguments, evidence_of, report_of,
 from benchmarks.int8_latency import DEFAULT, SEQUENCE, THREADS, measured
 from benchmarks.int8_peers import made_of
 from edgeopt.data import TaskData
+from edgeopt.data.sources import load_data
 from edgeopt.export.exporter import ExportInput, exporter
 from edgeopt.measure.accuracy import outputs_of
 from edgeopt.models.files import GRAPH
-from edgeopt.plan import load_rows
-from edgeopt.recipe.load import load_recipe
+from edgeopt.recipe.load import Recipe, load_recipe
 from edgeopt.store.store import Store
 from edgeopt.support.progress import Progress
 from edgeopt.tasks import Task, task_of
@@ -64,7 +64,7 @@ def main() -> None:
     runs = {
         name: applied(recipe(name, step, options), work) for name, step in steps.items() if name in ("fp32", *wanted)
     }
-    data = load_rows(load_recipe(_path(runs["fp32"])))
+    data = _rows(load_recipe(_path(runs["fp32"])))
     made = {name: peer(name, runs["fp32"], data, options, work) for name in peers if name in wanted}
     files = {name: run / report_of(run).candidate.artifact for name, run in runs.items()} | {
         name: f / made_of(f)["file"] for name, f in made.items()
@@ -147,7 +147,11 @@ def _path(run: Path) -> Path:
 
 def _task(run: Path) -> Task:
     recipe = load_recipe(_path(run))
-    return task_of(recipe.head.task, load_rows(recipe).label_names)
+    return task_of(recipe.head.task, _rows(recipe).label_names)
+
+
+def _rows(recipe: Recipe) -> TaskData:
+    return load_data(recipe.head.task, recipe.folder)
 
 
 def report_rows(run: Path, data: TaskData) -> list[dict[str, list[int]]]:

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from benchmarks.common import report_of
+from edgeopt.data.sources import load_data
 from edgeopt.measure.cold_worker import peak_bytes
-from edgeopt.plan import load_rows
 from edgeopt.recipe.load import load_recipe
 from edgeopt.step.transform import StepContext
 from edgeopt.store.store import Store
@@ -33,7 +33,8 @@ def main() -> None:
         output, work = Path(scratch) / "output", Path(scratch) / "work"
         output.mkdir()
         work.mkdir()
-        context = StepContext(recipe.head.task, load_rows(recipe), output, work, recipe.head.seed, Progress(show=False))
+        rows = load_data(recipe.head.task, recipe.folder)
+        context = StepContext(recipe.head.task, rows, output, work, recipe.head.seed, Progress(show=False))
         started = time.monotonic()
         last.transform.apply(state, last.params, context)
         print(json.dumps({"seconds": round(time.monotonic() - started, 1), "peak_bytes": peak_bytes()}))
