@@ -258,6 +258,7 @@ def reference() -> str:
         *section("task.train_with", s.TrainSource, level=3),
         *section("baseline", s.Baseline),
         *section("training", s.TrainParams),
+        *section("training.losses", s.EmbeddingLosses, level=3),
         *section("training.sampling", s.Sampling, level=3),
         *section("training.distill", s.Distillation, level=3),
         *section("training.distill.losses", s.Losses, level=3),

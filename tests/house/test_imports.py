@@ -49,6 +49,7 @@ TORCH_ONLY = {
     "models/generator.py",
     "training/distill_terms.py",
     "training/distill_objective.py",
+    "training/gradient_cache.py",
     "training/teacher_answers.py",
     "training/teacher.py",
     "models/narrow.py",

@@ -228,6 +228,11 @@ def _write_dense(folder: Path, layer: Dense, tensors: dict[str, Any]) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
+def embedding_width(config: Mapping[str, Any]) -> int:
+    """Numbers of an embedding of the model with this config."""
+    return Sentence.from_json(config[FIELD]).width(_hidden(config))
+
+
 def _hidden(config: Mapping[str, Any]) -> int:
     return int(config.get("hidden_size", config.get("dim", 0)))
 

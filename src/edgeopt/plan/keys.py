@@ -125,7 +125,7 @@ def key_parts(
 
 
 #: Parameters with the value by which they ask for nothing: a training without them is the one that it always was.
-_NOTHING = {"distill": None, "dropout": None, "freeze": "none", "eval_steps": None}
+_NOTHING = {"distill": None, "losses": None, "dropout": None, "freeze": "none", "eval_steps": None}
 
 
 def _edition(task: TaskSpec) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def training_issues(
         for path, message, help in [
             *_loss(params, task, classes),
             *_sampling(params, task),
+            *_pairs(at, params, task),
             *_distillation(at, params, task),
         ]:
             where = (*at, *path)
@@ -60,6 +61,31 @@ def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _F
         if name not in classes:
             out.append((("class_weights", name), f"there is no class '{name}'", meant(name, classes, "classes")))
     return out
+
+
+def _pairs(at: Path_, params: Training, task: TaskSpec) -> _Found:
+    """What of the losses on pairs does not fit the task's rows."""
+    kind, spec, texts = task_type(task.type), params.of_pairs, len(task.columns)
+    if not kind.embeds:
+        return [(("losses",), f"{a(task.type)} has no losses on pairs", "remove the key")] if spec else []
+    taught = params.distillation
+    labels = taught.losses.labels if taught is not None else 1.0
+    if texts < 2 and labels:
+        what = "texts without a pair say nothing to learn"
+        return [((), what, "give task.text two columns, or a teacher: distill: {teacher: …}")]
+    if texts < 2 and params.selects:
+        key = "keep_best" if params.keep_best else "early_stopping"
+        return [((key,), "texts without a pair have nothing that a checkpoint is selected by", "remove the key")]
+    if spec is None:
+        return []
+    found: _Found = []
+    if not labels:
+        found.append((("losses",), "the training only learns from its teacher", "give distill.losses.labels a weight"))
+    if (spec.cosent or spec.cosine) and not task.label:
+        found.append((("losses",), "'cosent' and 'cosine' need labels", "name their column in task.label"))
+    if spec.mini_batch_size and taught is not None:
+        found.append((("losses", "mini_batch_size"), "does not work with a teacher", "remove the key"))
+    return found
 
 
 def _sampling(params: Training, task: TaskSpec) -> _Found:

@@ -242,8 +242,9 @@ class TaskSpec(Strict):
 
     type: TaskType
     dataset: DatasetSpec
-    text: Annotated[list[str], Field(min_length=1, max_length=2)] | str = Field(
-        description="one column, or two for a sentence pair. For token-classification, a column with lists "
+    text: Annotated[list[str], Field(min_length=1, max_length=3)] | str = Field(
+        description="one column, or two for a sentence pair. For embedding also three: a text, one like it, and one "
+        "unlike it. For token-classification, a column with lists "
         "of words; for "
         "coreference, a column with a document's sentences (`sentences` in conll files and CoNLL-2012 on the "
         "hub); "
@@ -296,11 +297,13 @@ class TaskSpec(Strict):
     prompts: PromptsSpec | None = Field(
         None, description="embedding: see [task.prompts](#taskprompts); default: as the model's folder says"
     )
-    dimensions: int | None = Field(
+    dimensions: (
+        Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | Annotated[int, Field(ge=1)] | None
+    ) = Field(
         None,
-        ge=1,
-        description="embedding: how many numbers of an embedding are kept, the first ones; default: all. Only a model "
-        "that was trained for it (Matryoshka) loses little",
+        description="embedding: how many numbers of an embedding are kept, the first ones; default: all. A list "
+        "keeps as many as its largest number; trained steps add the losses of all (Matryoshka), and the metrics of "
+        "the smaller ones are in the report",
     )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
     max_target_length: int | None = Field(
@@ -390,6 +393,8 @@ class TaskSpec(Strict):
             raise ValueError(f"'label' must name a column: {self.type} has no rows without labels")
         if not kind.embeds and (given := [key for key in _EMBEDS if getattr(self, key) is not None]):
             raise ValueError(f"'{given[0]}' belongs to embedding, not to {self.type}")
+        if not kind.embeds and not isinstance(self.text, str) and len(self.text) > 2:
+            raise ValueError(f"'text' names {len(self.text)} columns, and {self.type} reads two at most")
         if kind.embeds and self.label and len(self.columns) != 2:
             raise ValueError("'label' is the similarity of two texts: give 'text' two columns, or leave 'label' out")
         if wrong := [m for m in self.metrics or () if not self.label and m not in kind.unlabelled_metrics]:
@@ -502,7 +507,8 @@ class Losses(Strict):
     labels: Share = Field(0.0, description="the loss on the labels")
     logits: Share = Field(
         1.0,
-        description="T²·KL of the logits (Hinton et al. 2015); for a regression, squared distance of the scores",
+        description="T²·KL of the logits (Hinton et al. 2015); for a regression, squared distance of the scores; for "
+        "embedding that of the embeddings, behind a learned linear layer if widths differ",
     )
     hidden: Share = Field(
         0.0,
@@ -725,6 +731,11 @@ class Training(Strict):
         return self.keep_best or self.early_stopping is not None
 
     @property
+    def of_pairs(self) -> EmbeddingLosses | None:
+        """The losses of an embedding model on pairs; None: the task's own."""
+        return None
+
+    @property
     def taught(self) -> Taught | None:
         """What it learns from a teacher; None: it learns from the labels alone."""
         return self if isinstance(self, Taught) else None
@@ -740,12 +751,51 @@ class Training(Strict):
         return found if isinstance(found := self.taught, Distillation) else None
 
 
+class EmbeddingLosses(Strict):
+    """The terms of the loss of an embedding model on pairs, each with its weight.
+
+    They are those of sentence-transformers. Without this key: `cosent` where rows have labels, else `contrastive`.
+    """
+
+    contrastive: Share = Field(
+        0.0,
+        description="the first text of a row is told from the second texts of the other rows of the batch, and from "
+        "all third texts (MultipleNegativesRankingLoss)",
+    )
+    cosent: Share = Field(0.0, description="pairs with higher labels get higher cosines (CoSENTLoss)")
+    cosine: Share = Field(
+        0.0,
+        description="squared distance between the cosine and the label, which is brought to the range from 0 to 1 "
+        "(CosineSimilarityLoss)",
+    )
+    scale: float = Field(20.0, gt=0, description="what cosines are multiplied by in `contrastive` and `cosent`")
+    mini_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="rows that are computed at once. The batch is computed in parts, twice, with the gradients of the "
+        "whole (GradCache), so that a large batch needs the memory of a small one; default: the whole batch",
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> EmbeddingLosses:
+        if not (self.contrastive or self.cosent or self.cosine):
+            raise ValueError("every weight is 0, so nothing is learned")
+        return self
+
+
 class TrainParams(Training):
     """What every trained step takes. Rates and counts are those of transformers' TrainingArguments."""
 
+    losses: EmbeddingLosses | None = Field(
+        None, description="of an embedding model on pairs, see [training.losses](#traininglosses)"
+    )
     distill: Distillation | None = Field(
         None, description="learn from a teacher, see [training.distill](#trainingdistill)"
     )
+
+    @property
+    def of_pairs(self) -> EmbeddingLosses | None:
+        return self.losses
 
     @property
     def taught(self) -> Taught | None:

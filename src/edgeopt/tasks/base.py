@@ -23,8 +23,10 @@ from edgeopt.tasks.encode import Encoder, Features, Ids, length
 from edgeopt.tasks.losses import LabelLoss, WeightedCrossEntropy
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
+    from edgeopt.spec.recipe import Training
     from edgeopt.tasks.split import Split
 
 Texts = tuple[str, ...]
@@ -341,6 +343,23 @@ class Task(ABC):
         Otherwise a training asks the model itself, which must come to the same.
         """
         return WeightedCrossEntropy(weights, smoothing)
+
+    def training_loss(
+        self, params: Training, weights: Sequence[float] | None, labels: Sequence[Any]
+    ) -> LabelLoss | None:
+        """The loss of a training on the labels of its rows; None where it is the model's own."""
+        if weights or params.label_smoothing:
+            return self.label_loss(weights, params.label_smoothing)
+        return None
+
+    def mean_loss(self, model: PreTrainedModel, batch: dict[str, Any], labels: Sequence[Any]) -> torch.Tensor:
+        """The mean loss of a batch, as a training without further keys has it. labels: of all rows."""
+        loss: torch.Tensor = model(**batch).loss
+        return loss
+
+    def answer_numbers(self, folder: Path) -> int:
+        """How many numbers the model of a folder answers a row with."""
+        return len(self.names) or 1
 
     def label_batch(self, labels: list[Any], width: int) -> Values:
         """Labels of a batch whose queries are padded to `width` tokens."""

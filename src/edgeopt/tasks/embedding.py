@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from edgeopt.models.sentence import Sentence, sentence_in, stated
+from edgeopt.models.sentence import Sentence, embedding_width, sentence_in, stated
+from edgeopt.models.source import CONFIG
+from edgeopt.spec.recipe import EmbeddingLosses
 from edgeopt.statistics.bounds import Bounds
 from edgeopt.statistics.metric_bounds import (
     counted_bounds,
@@ -23,12 +26,16 @@ from edgeopt.support.reading import Finite
 from edgeopt.tasks import columns
 from edgeopt.tasks.base import Answer, Label, Task, Texts, Values
 from edgeopt.tasks.encode import Encoder, Features
+from edgeopt.tasks.losses import LabelLoss
 from edgeopt.tasks.metrics import METRICS
+from edgeopt.tasks.pair_losses import PairLoss
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
-    from edgeopt.spec.recipe import TaskSpec
+    from edgeopt.spec.recipe import TaskSpec, Training
+    from edgeopt.tasks.split import Split
 
 #: Columns of what is compared, from the end: the cosine to the baseline's embedding, and that of a constant.
 _AGREEMENT, _CONSTANT = -2, -1
@@ -101,7 +108,8 @@ class Embedding(Task):
     def made(self) -> Mapping[str, Any]:
         spec = self.spec
         prompts = {} if spec.prompts is None else {"query": spec.prompts.query, "passage": spec.prompts.passage}
-        asked = {"pooling": spec.pooling, "normalize": spec.normalize, "dimensions": spec.dimensions, **prompts}
+        kept = max(spec.dimensions) if isinstance(spec.dimensions, list) else spec.dimensions
+        asked = {"pooling": spec.pooling, "normalize": spec.normalize, "dimensions": kept, **prompts}
         return {name: value for name, value in asked.items() if value is not None}
 
     def sentence(self, folder: Path) -> Sentence:
@@ -123,6 +131,57 @@ class Embedding(Task):
         read = [(sentence.read(text, passage=self.passages or i > 0),) for row in texts for i, text in enumerate(row)]
         return Features(encoder.ids(read), [number for number, row in enumerate(texts) for _ in row])
 
+    def training_rows(
+        self, encoder: Encoder, split: Split, accepted: Collection[str]
+    ) -> tuple[list[dict[str, Any]], Features]:
+        """One query a row, of all its texts, which the model reads one by one."""
+        flat = self.encode(encoder, split.texts).ids
+        texts, rows = len(split.texts[0]) if len(split) else 1, []
+        for number, label in enumerate(split.labels):
+            padded = encoder.pad(flat[number * texts : (number + 1) * texts])
+            rows.append({**{n: v.tolist() for n, v in padded.items() if n in accepted}, "labels": label})
+        return rows, Features(rows, list(range(len(rows))))
+
+    def training_loss(
+        self, params: Training, weights: Sequence[float] | None, labels: Sequence[Any]
+    ) -> LabelLoss | None:
+        spec = params.of_pairs or self._usual_loss
+        if spec is None:
+            return None
+        return PairLoss(spec, self.sizes, min(labels, default=0.0), max(labels, default=1.0))
+
+    def label_loss(self, weights: Sequence[float] | None = None, smoothing: float = 0.0) -> LabelLoss:
+        assert self._usual_loss is not None
+        return PairLoss(self._usual_loss, self.sizes)
+
+    def mean_loss(self, model: PreTrainedModel, batch: dict[str, Any], labels: Sequence[Any]) -> torch.Tensor:
+        loss = self.label_loss()
+        return loss({"logits": model(**batch).logits}, batch["labels"])
+
+    @property
+    def _usual_loss(self) -> EmbeddingLosses | None:
+        """What pairs are trained by where a recipe does not say; None: single texts say nothing by themselves."""
+        if len(self.spec.columns) < 2:
+            return None
+        return EmbeddingLosses(cosent=1.0) if self.spec.label else EmbeddingLosses(contrastive=1.0)
+
+    def label_batch(self, labels: list[Any], width: int) -> Values:
+        return np.array(labels, dtype=np.float32)
+
+    def answer_numbers(self, folder: Path) -> int:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return len(self.spec.columns) * embedding_width(config)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of an embedding that are asked for, the most first; empty: all, and no fewer."""
+        given = self.spec.dimensions
+        return tuple(sorted({*given}, reverse=True)) if isinstance(given, list) else ()
+
+    @property
+    def selection_metric(self) -> str:
+        return self.spec.metric_names[0] if self.spec.label else "loss"
+
     # outputs
 
     def gather(self, outputs: Sequence[Values], features: Features) -> Values:
@@ -131,14 +190,15 @@ class Embedding(Task):
         return whole.reshape(features.rows[-1] + 1, -1, whole.shape[-1])
 
     def compared(self, outputs: Values, baseline: Values) -> Values:
-        """(rows, 2 or 3): see the class. A row with an embedding of no finite numbers has none."""
+        """(rows, 2 or more): see the class. A row with an embedding of no finite numbers has none."""
         ours, theirs = (_unit(x) for x in (outputs, baseline))
         middle = _unit(np.nanmean(theirs.reshape(-1, theirs.shape[-1]), axis=0))
         # an embedding of another width says nothing in the other's space
         alike = np.einsum("rtd,rtd->rt", ours, theirs) if ours.shape == theirs.shape else np.zeros(ours.shape[:2])
         found = [alike.mean(1), (theirs @ middle).mean(1)]
         if outputs.shape[1] == 2:
-            found.insert(0, np.einsum("rd,rd->r", ours[:, 0], ours[:, 1]))
+            cut = [_unit(outputs[..., :size]) for size in self.sizes[1:]]
+            found[:0] = [np.einsum("rd,rd->r", each[:, 0], each[:, 1]) for each in (ours, *cut)]
         whole = np.clip(np.stack(found, axis=1), -1.0, 1.0)
         whole[~np.isfinite(outputs).all(axis=(1, 2))] = np.nan
         return np.asarray(whole)
@@ -155,7 +215,7 @@ class Embedding(Task):
 
     @property
     def output_shape(self) -> Any:
-        count = 1 + len(self.spec.columns)
+        count = 2 + (1 + len(self.sizes[1:])) * (len(self.spec.columns) == 2)
         return Annotated[list[float], Field(min_length=count, max_length=count)]
 
     def predict(self, outputs: Values) -> Values:
@@ -202,12 +262,25 @@ class Embedding(Task):
 
     def extra_metrics(self, labels: Values, outputs: Values) -> dict[str, float]:
         names = [n for n in self.unlabelled_metrics if n not in self.spec.metric_names]
-        return {name: self.measured(name, labels, outputs) for name in names}
+        found = {name: self.measured(name, labels, outputs) for name in names}
+        return {**found, **self._at_sizes(labels, outputs)}
+
+    def _at_sizes(self, labels: Values, outputs: Values) -> dict[str, float]:
+        """The correlations of embeddings of fewer numbers, where the recipe asks for some."""
+        names = [name for name in self.spec.metric_names if name not in self.unlabelled_metrics]
+        return {
+            f"{name}@{size}": METRICS[name](labels, outputs[:, column], 0)
+            for column, size in enumerate(self.sizes[1:], 1)
+            for name in names
+            if len(self.spec.columns) == 2
+        }
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:
         found = []
         if len(self.spec.columns) > 1:
-            found.append("A latency is that of one text; a row of the data has two.")
+            found.append(f"A latency is that of one text; a row of the data has {len(self.spec.columns)}.")
+        if shown := ", ".join(f"{name} {value:.4f}" for name, value in self._at_sizes(labels, outputs).items()):
+            found.append(f"The candidate's embeddings cut to their first numbers: {shown}.")
         if not outputs[:, _AGREEMENT].any():
             found.append(
                 "The candidate's embeddings have another width than the baseline's: an index of the one cannot be "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,8 +16,9 @@ from torch.nn import functional as F
 from edgeopt.data import Split
 from edgeopt.models.load import load_model, takes_of
 from edgeopt.models.parts import bare
+from edgeopt.models.sentence import embedding_width
 from edgeopt.models.slicing import structure_of
-from edgeopt.models.source import structure_in
+from edgeopt.models.source import CONFIG, structure_in
 from edgeopt.spec.recipe import Distillation, Losses, Training
 from edgeopt.step.transform import StepContext
 from edgeopt.store.store import State
@@ -51,8 +53,8 @@ class Distilled(Objective):
     """The weighted sum of the terms that a distillation names.
 
     spec: the losses and the temperature. answers: those of each teacher. matching: None where no term is of layers.
-    scores: the logits are scores. label_loss: on the labels; None: the model's own, of rows that all have one. labeled:
-    the rows of smaller numbers have labels.
+    scores: the logits are scores, or embeddings of these widths in student and teacher. label_loss: on the labels;
+    None: the model's own, of rows that all have one. labeled: the rows of smaller numbers have labels.
     """
 
     numbered = True
@@ -67,15 +69,22 @@ class Distilled(Objective):
         seed: int,
         label_loss: LabelLoss | None,
         labeled: float = math.inf,
+        widths: tuple[int, int] = (1, 1),
     ) -> None:
         losses = self.losses = spec.losses
         self.temperature, self.answers, self.matching = spec.temperature, answers, matching
         self.scores, self.label_loss, self.labeled = scores, label_loss, labeled
         self.transform: nn.Module = nn.Identity()
+        self.projection: nn.Module = nn.Identity()
         if matching is not None and (losses.hidden or losses.cosine) and matching.widths[0] != matching.widths[1]:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 self.transform = self.module = nn.Linear(*matching.widths)
+        if losses.logits and widths[0] != widths[1]:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.projection = nn.Linear(*widths)
+            self.module = nn.ModuleList([self.projection, *([self.module] if self.module is not None else [])])
         self._written: dict[str, list[torch.Tensor]] = {}
 
     @contextmanager
@@ -107,7 +116,8 @@ class Distilled(Objective):
         if self.losses.logits:
             wanted = mean_logits([t[LOGITS] for t in told], self.temperature, scores=self.scores)
             terms.append(
-                self.losses.logits * logits_loss(output.logits, wanted, labels, self.temperature, scores=self.scores)
+                self.losses.logits
+                * logits_loss(self.projection(output.logits), wanted, labels, self.temperature, scores=self.scores)
             )
         if self.matching is not None:
             terms += self._layers(told[0], real_tokens(asked["attention_mask"]), self.matching)
@@ -200,9 +210,33 @@ def distilled(
     scores = not task.softmax
     if pool.unlabelled and label_loss is None:  # the model's own is a mean over all rows of a batch
         label_loss = task.label_loss()
-    return Distilled(
-        spec, answers, matching, scores=scores, seed=context.seed, label_loss=label_loss, labeled=pool.labeled
+    made = Distilled(
+        spec,
+        answers,
+        matching,
+        scores=scores,
+        seed=context.seed,
+        label_loss=label_loss,
+        labeled=pool.labeled,
+        widths=_widths(model, states, task, spec),
     )
+    if task.embeds:
+        made.on_selection = label_loss
+    return made
+
+
+def _widths(model: PreTrainedModel, states: Sequence[State], task: Task, spec: Distillation) -> tuple[int, int]:
+    """Numbers of an embedding of the student and of its teachers; 1 and 1 for another task.
+
+    Raises InputError E208 where teachers differ.
+    """
+    if not task.embeds or not spec.losses.logits:
+        return 1, 1
+    theirs = {embedding_width(json.loads((state.folder / CONFIG).read_text(encoding="utf-8"))) for state in states}
+    if len(theirs) > 1:
+        what = f"the teachers' embeddings have {' and '.join(map(str, sorted(theirs)))} numbers, and have no mean"
+        raise bad_input("E208", what, help="give one teacher")
+    return embedding_width(bare(model).config.to_dict()), theirs.pop()
 
 
 def _answers(
@@ -235,7 +269,10 @@ def _answers(
             "the teacher's tokenizer makes other tokens than the student's",
             help="give another teacher, or keep labels and logits of texts",
         )
-    items = {**({LOGITS: len(task.names) or 1} if spec.losses.logits else {}), **(matching.items() if matching else {})}
+    items = {
+        **({LOGITS: task.answer_numbers(state.folder)} if spec.losses.logits else {}),
+        **(matching.items() if matching else {}),
+    }
     folder = (context.answers or context.work / "answers") / name_of(state.digest, inputs, precision)
     found = Answers(
         load, inputs, task.collator(encoder), items, a_token=a_token, folder=folder, progress=context.progress

@@ -57,11 +57,12 @@ def logits_loss(
 ) -> torch.Tensor:
     """T²·KL(teacher, student) at temperature T, the mean over rows, or over words that have a label.
 
-    Hinton et al. 2015. Of scores it is the mean squared difference. Logits: (rows, classes) or (rows, tokens, classes).
+    Hinton et al. 2015. Of scores and embeddings it is the mean squared distance. Logits: (rows, classes) or (rows,
+    tokens, classes).
     """
     student, teacher = student.float(), teacher.float()
     if scores:
-        return F.mse_loss(student, teacher)
+        return F.mse_loss(student, teacher) * student.shape[-1]
     if student.dim() == 3:
         words = labels != IGNORED
         student, teacher = student[:, -words.shape[1] :][words], teacher[:, -words.shape[1] :][words]

@@ -95,9 +95,9 @@ def task_feed(model: PreTrainedModel, folder: Path, params: Training, context: S
         _numbered(task.collator(encoder)),
         figures,
         select_rows,
-        None if task.selects_by_loss else _metrics(task, chosen, select_features),
+        None if task.selection_metric == "loss" else _metrics(task, chosen, select_features),
         task.selection_metric,
-        task.label_loss(weights, params.label_smoothing) if weights or params.label_smoothing else None,
+        task.training_loss(params, weights, pool.rows.labels[: pool.labeled]),
         mixture,
     )
     return TaskFeed(feed, task, pool)

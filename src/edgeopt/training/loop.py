@@ -89,6 +89,10 @@ def _train(
             from edgeopt.training.distill_objective import distilled
 
             objective = distilled(model, params, context, found.task, found.pool, feed.rows, feed.loss)
+        if objective is None and feed.loss is not None and params.of_pairs and params.of_pairs.mini_batch_size:
+            from edgeopt.training.gradient_cache import Cached
+
+            objective = Cached(feed.loss, params.of_pairs.mini_batch_size)
     clock = Clock()
     forget_peaks()
     masks = frozen_zeros(model) if keep_zeros else {}

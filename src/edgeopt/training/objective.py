@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgeopt.tasks.losses import LabelLoss
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -27,6 +29,9 @@ class Objective(ABC):
     module: nn.Module | None = None
     #: Whether a batch is to hold the numbers of its rows, under ROW.
     numbered = False
+
+    #: The loss by which a checkpoint is selected, of a model that has none of its own.
+    on_selection: LabelLoss | None = None
 
     #: The mean of `weight` over the batches of an optimizer step, of all processes; None: each batch counts by itself.
     mean_weight: torch.Tensor | None = None

@@ -69,6 +69,11 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         return len(self.sampler) if dataloader.dataset is self.train_dataset else int(super().num_examples(dataloader))
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+        if self.objective is not None and not model.training and self.objective.on_selection is not None:
+            labels = inputs.pop("labels")
+            outputs = model(**inputs)
+            loss = self.objective.on_selection(outputs, labels)
+            return (loss, outputs) if options.get("return_outputs", args[:1] == (True,)) else loss
         if self.objective is None or not model.training:
             return super().compute_loss(model, inputs, *args, **options)
         return self.objective.loss(model, inputs, self.state.global_step, self.state.max_steps)

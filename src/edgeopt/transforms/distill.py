@@ -17,6 +17,7 @@ from edgeopt.step.transform import Figures, Found, Reference, StepContext, Trans
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input, step_failed
+from edgeopt.tasks import task_type
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
 if TYPE_CHECKING:
@@ -135,6 +136,9 @@ class Distill(Transform[DistillParams]):
                 (("student",), message, "leave 'student' out, or give another checkpoint in 'model'")
                 for _, message, _ in of_one_stack(self.name, task)
             ]
+        if student.hidden is not None and task_type(task.type).embeds:
+            what = f"a narrower student of {task.type} would give embeddings of another width"
+            found.append((("student", "hidden"), what, "leave 'hidden' out, or give another checkpoint in 'model'"))
         if isinstance(match, list) and student.count is not None and len(match) != student.count:
             what = f"'match' names {len(match)} layers of the teacher, and the student has {student.count} layers"
             found.append((("match",), what, "name one for each"))

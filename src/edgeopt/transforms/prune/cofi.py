@@ -63,6 +63,8 @@ class CofiPrune(Transform[CofiParams]):
 
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)
+        if task_type(task.type).embeds:
+            found.append(((), f"{self.name} does not work for {task.type}", "use prune.fisher or prune.layers"))
         for field, training in self.trainings(params):
             taught = training.distillation
             given = {

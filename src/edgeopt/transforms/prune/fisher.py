@@ -22,6 +22,7 @@ from edgeopt.store.store import State
 from edgeopt.support import host
 from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.support.words import meant
+from edgeopt.tasks import task_type
 from edgeopt.transforms.prune.budget import Costs, choose, counted
 from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
@@ -107,6 +108,8 @@ class FisherPrune(Transform[FisherParams]):
         name, known = params.target, target_files()
         if isinstance(name, str) and name not in known:
             return [(("target",), f"there is no target '{name}'", meant(name, known, "targets"))]
+        if task_type(task.type).embeds and len(task.columns) < 2:
+            return [((), f"{self.name} needs pairs, whose loss tells what matters", "give task.text two columns")]
         return of_one_stack(self.name, task)
 
     def apply(self, state: State, params: FisherParams, context: StepContext) -> None:
@@ -117,7 +120,7 @@ class FisherPrune(Transform[FisherParams]):
         from edgeopt.models.load import load_model, save_model
         from edgeopt.models.masks import kept, ones
         from edgeopt.models.slicing import cut, structure_of
-        from edgeopt.transforms.prune.importance import batches, gradients, rearranged
+        from edgeopt.transforms.prune.importance import batches, gradients, loss_of, rearranged
         from edgeopt.transforms.prune.rescale import fold, rescale
 
         torch.set_num_threads(host.cpus())
@@ -128,7 +131,7 @@ class FisherPrune(Transform[FisherParams]):
         asked, rows = batches(model, state.folder, params.samples, context)
         with context.progress.bar("gradients", len(asked)) as bar:
             bf16 = params.precision == "bf16"
-            heads, neurons = gradients(model, asked, bf16=bf16, tick=bar.update)
+            heads, neurons = gradients(model, asked, bf16=bf16, tick=bar.update, mean_loss=loss_of(context))
         counts = choose(
             [(g**2).sum(0) for g in heads],
             [(g**2).sum(0) for g in neurons],

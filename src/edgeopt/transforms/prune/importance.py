@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
     from edgeopt.step.transform import StepContext
 
 
+#: Of a model and a batch on its device the mean loss.
+Loss = Callable[["PreTrainedModel", dict[str, Any]], "torch.Tensor"]
 #: Gradients that the Fisher matrix is estimated from, as many as the paper's 2,048 rows give in batches of 32.
 _BATCHES, _LARGEST_BATCH = 64, 32
+#: Rows of a batch at least where a loss compares them with one another: that of one alone is 0.
+_FEWEST_COMPARED = 8
 
 
 def batches(
@@ -34,12 +39,24 @@ def batches(
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
     rows, _ = task.training_rows(encoder, split, takes(model))
     collate = task.collator(encoder)
-    size = max(1, min(_LARGEST_BATCH, len(rows) // _BATCHES))
+    least = _FEWEST_COMPARED if task.embeds else 1
+    size = max(least, min(_LARGEST_BATCH, len(rows) // _BATCHES))
     return [collate(rows[i : i + size]) for i in range(0, len(rows), size)], len(rows)
 
 
+def loss_of(context: StepContext) -> Loss:
+    """The mean loss of a batch by the task."""
+    task = task_of(context.task, context.data.label_names)
+    return partial(task.mean_loss, labels=context.data.train.labels)
+
+
 def gradients(
-    model: PreTrainedModel, batches: Sequence[dict[str, Any]], *, bf16: bool, tick: Callable[[int], None]
+    model: PreTrainedModel,
+    batches: Sequence[dict[str, Any]],
+    *,
+    bf16: bool,
+    tick: Callable[[int], None],
+    mean_loss: Loss = lambda model, batch: model(**batch).loss,
 ) -> tuple[list[Array], list[Array]]:
     """Gradients of each batch's mean loss with respect to masks on the heads and on the neurons.
 
@@ -61,7 +78,7 @@ def gradients(
     with masked(model, masks):
         for number, batch in enumerate(batches, 1):
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                loss = model(**{k: v.to(device) for k, v in batch.items()}).loss
+                loss = mean_loss(model, {k: v.to(device) for k, v in batch.items()})
             for tensor, gradient in zip(alive, torch.autograd.grad(loss, alive), strict=True):
                 rows[id(tensor)].append(gradient.double().cpu().numpy())
             tick(number)

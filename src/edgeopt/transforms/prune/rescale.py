@@ -84,12 +84,14 @@ class _Reached(Exception):
 
 
 def _call_of(model: PreTrainedModel, layer: nn.Module, batch: dict[str, Any]) -> _Call:
+    from edgeopt.training.distill_terms import real_tokens
+
     found: list[_Call] = []
     device = next(model.parameters()).device
     inputs = {k: v.to(device) for k, v in batch.items()}
 
     def take(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        found.append(_Call(args, options, inputs["attention_mask"].bool()))
+        found.append(_Call(args, options, real_tokens(inputs["attention_mask"])))
         raise _Reached
 
     hook = layer.register_forward_pre_hook(take, with_kwargs=True)
