@@ -1,9 +1,9 @@
 """Write the generated documents, or look whether they are as they would be written.
 
 docs/reference/recipe.md and schema/recipe-v1.json come from the code that checks recipes, commands.md and errors.md
-beside it from the code of the commands and the errors, docs/benchmarks/ from the results of the benchmarks, and
-requirements-gate.txt from pyproject.toml. With --check nothing is written, and the exit code is 1 where a file is not
-what would be written.
+beside it from the code of the commands and the errors, docs/benchmarks/ and the cases that `edgeopt plan` tells from
+the results of the benchmarks, and requirements-gate.txt from pyproject.toml. With --check nothing is written, and the
+exit code is 1 where a file is not what would be written.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from click.testing import CliRunner
 from pages.benchmarks import benchmarks
+from pages.measured import measured
 from pages.reference import commands, errors
 from pydantic import BaseModel
 
@@ -323,6 +324,7 @@ def files() -> dict[Path, str]:
         ROOT / "docs" / "reference" / "errors.md": errors(),
         ROOT / "schema" / "recipe-v1.json": CliRunner().invoke(cli, ["schema"], catch_exceptions=False).stdout,
         **{ROOT / "docs" / "benchmarks" / name: text for name, text in benchmarks().items()},
+        ROOT / "src" / "edgeopt" / "plan" / "measured.json": measured(),
         ROOT / "requirements-gate.txt": light(),
     }
 

@@ -61,6 +61,7 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         )
         for other in plans[1:]:
             say(f"  {_in_short(other)}")
+    _tell_measured(plan)
     head = plan.recipe.head
     if plan.source.folder is None:
         say(f"model: {model_in_words(plan.source)}")
@@ -70,6 +71,17 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         f"export: {', '.join(e.format for e in head.export)}   "
         f"targets: {', '.join(t.name for t in plan.recipe.targets)}   gates: {len(head.gates)}"
     )
+
+
+def _tell_measured(plan: Plan) -> None:
+    """What steps like these kept and took in a benchmark, where one is near."""
+    from edgeopt.plan.measured import advice
+
+    told = advice(plan)
+    if told:
+        say("measured for steps like these; near cases, no promise for this recipe:")
+    for each in told:
+        say(f"  {each.line()}")
 
 
 def _in_short(plan: Plan) -> str:

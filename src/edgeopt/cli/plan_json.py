@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 def plan_as_json(plans: Sequence[Plan]) -> dict[str, object]:
     """What `edgeopt plan --json` prints. plans: one a seed."""
+    from edgeopt.plan.measured import advice
+
     by_seed = [{"seed": p.recipe.head.seed, "steps": [step_as_json(s) for s in p.steps]} for p in plans]
-    found = {"name": plans[0].recipe.head.name, **_extra(plans[0].data), "steps": by_seed[0]["steps"]}
+    told = [each.as_json() for each in advice(plans[0])]
+    found = {"name": plans[0].recipe.head.name, **_extra(plans[0].data), "steps": by_seed[0]["steps"], "measured": told}
     return {**found, "seeds": by_seed} if len(plans) > 1 else found
 
 

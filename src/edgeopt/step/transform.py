@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgeopt.corpus.source import Corpus
     from edgeopt.data import TaskData
     from edgeopt.models.source import ModelSource
+    from edgeopt.models.structure import Structure
     from edgeopt.spec.corpus import CorpusSpec
     from edgeopt.store.store import State
     from edgeopt.support.progress import Progress
@@ -162,6 +163,13 @@ class Transform(ABC, Generic[P]):
 
     def corpus(self, params: P) -> CorpusSpec | None:
         """The plain text that the step reads."""
+        return None
+
+    def leaves(self, params: P, shape: Structure) -> float | None:
+        """Share of the layers' weights that these parameters leave of a model of that shape.
+
+        None: they do not say it, or the step cuts nothing.
+        """
         return None
 
     def contract_of(self, params: P) -> Contract:

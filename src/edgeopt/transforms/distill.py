@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from edgeopt.models.source import ModelSource, structure_in
-from edgeopt.models.structure import Structure, of_config
+from edgeopt.models.structure import Structure, of_config, weights_of
 from edgeopt.spec.recipe import Distillation, Numbers, StepParams, Strict, TaskSpec, Training
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, Reference, StepContext, Transform
@@ -149,6 +149,14 @@ class Distill(Transform[DistillParams]):
             return problems(params.student, of_config(model.config or {}).dense.structure)
         except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
             return []
+
+    def leaves(self, params: DistillParams, shape: Structure) -> float | None:
+        student, dense = params.student, shape.dense
+        if not (student.shortens or student.narrows):
+            return None
+        of_layer = replace(shape, hidden=student.hidden or shape.hidden)
+        left = weights_of(of_layer, student.heads or dense.heads, student.neurons or dense.neurons)
+        return len(student.numbers(len(shape.layers))) * left / shape.weights
 
     def apply(self, state: State, params: DistillParams, context: StepContext) -> None:
         from edgeopt.models.files import copy_tokenizer

@@ -96,6 +96,9 @@ class CofiPrune(Transform[CofiParams]):
         except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
             return []
 
+    def leaves(self, params: CofiParams, shape: Structure) -> float | None:
+        return 1 - params.sparsity
+
     def apply(self, state: State, params: CofiParams, context: StepContext) -> None:
         from edgeopt.models.files import copy_tokenizer
         from edgeopt.models.load import load_base, load_model, save_model

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from edgeopt.models.source import structure_in
+from edgeopt.models.structure import Structure
 from edgeopt.recipe.library import shipped_target, target_files
 from edgeopt.results.figures import Budget, Told
 from edgeopt.spec.recipe import Mended, StepParams, Target, TaskSpec
@@ -111,6 +112,9 @@ class FisherPrune(Transform[FisherParams]):
         if task_type(task.type).embeds and len(task.columns) < 2:
             return [((), f"{self.name} needs pairs, whose loss tells what matters", "give task.text two columns")]
         return of_one_stack(self.name, task)
+
+    def leaves(self, params: FisherParams, shape: Structure) -> float | None:
+        return params.macs if params.sparsity is None else 1 - params.sparsity
 
     def apply(self, state: State, params: FisherParams, context: StepContext) -> None:
         import torch

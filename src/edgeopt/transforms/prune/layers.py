@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from edgeopt.models.source import ModelSource, structure_in
-from edgeopt.models.structure import of_config
+from edgeopt.models.structure import Structure, of_config
 from edgeopt.results.figures import Told
 from edgeopt.spec.recipe import Numbers, StepParams, TaskSpec
 from edgeopt.step.contract import Contract
@@ -52,6 +52,10 @@ class DropLayers(Transform[LayersParams]):
             return problems(params, len(of_config(model.config or {}).layers))
         except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
             return []
+
+    def leaves(self, params: LayersParams, shape: Structure) -> float | None:
+        count = len(shape.layers)
+        return sum(stays(params, n) for n in range(count)) / count
 
     def apply(self, state: State, params: LayersParams, context: StepContext) -> None:
         from edgeopt.models.files import copy_tokenizer
