@@ -124,3 +124,18 @@ def test_what_cannot_be_learned_is_said_before_anything_is_computed(
     recipe = tiny_recipe(tmp_path, model={"id": str(tiny_model)}, task=given, steps=steps, baseline={})
     done = edgeopt("plan", recipe, "--store", tmp_path / "store")
     assert done.code == 2 and why in " ".join(done.err.split()), done.err
+
+
+def test_layers_are_dropped_and_a_training_through_the_rounding_is_an_embedder(
+    tiny_model: Path, pairs: Path, tmp_path: Path
+) -> None:
+    steps = [
+        {"use": "finetune", "losses": {"cosent": 1.0}, "max_steps": 4, **SHORT},
+        {"use": "prune.layers", "keep": [1]},
+        {"use": "quantize.qat", "max_steps": 2, "batch_size": 8},
+    ]
+    task = {"text": ["a", "b"], "label": "score"}
+    found = applied(tmp_path, tiny_model, pairs, steps, {**SHORT, "max_steps": 2}, **task)
+    by_id = {done.step.id: done.state for done in found.chains["candidate"]}
+    assert by_id["layers"].figures["structure"]["macs"] < by_id["layers"].figures["structure"]["dense_macs"]
+    assert found.lowered("candidate").figures["parity"]["max_abs_diff"] < 0.2
