@@ -573,9 +573,10 @@ was trained on beginnings, write "right". If it was trained on ends, cut the tex
 and before each query.""",
     "E326": """The folder of sentence-transformers has modules that edgeopt does not read.
 
-For `task.type: embedding` edgeopt reads modules.json: a Transformer in the folder itself, one Pooling (mean, cls,
-lasttoken or max, of the prompt too), Dense layers, and Normalize. Other modules, or another order of them, would
-make other embeddings. Without modules.json, `task.pooling` and `task.normalize` say how embeddings are made.""",
+For `task.type: embedding` edgeopt reads modules.json: a Transformer in the folder itself, one Pooling (mean,
+cls, lasttoken or max, of the prompt too), Dense layers, and Normalize. Other modules, or another order of
+them, would make other embeddings. Without modules.json, `task.pooling` and `task.normalize` say how
+embeddings are made.""",
     "E327": """Rows have no label: it is -1.
 
 SNLI uses -1 for rows that its annotators did not agree on. The hub uses it to hide the labels of test splits.

@@ -137,7 +137,7 @@ def test_the_rows_that_a_baseline_was_trained_on_are_the_recipes(tmp_path: Path)
     spec = TaskSpec.model_validate(tiny_task("data"))
     rows, task = load_reported(spec, tmp_path, ("bad", "good"))
     resolved = {"baseline": {"finetune": {"max_steps": 4}}, "seed": 0, "steps": [{"use": "distill"}]}
-    model_spec: Any = SimpleNamespace(id=str(tmp_path / "gone"))
+    model_spec: Any = SimpleNamespace(id=str(tmp_path / "gone"), named=str(tmp_path / "gone"))
 
     def asked() -> Request:
         return Request("r", model_spec, spec, (), (), tmp_path, resolved, lambda at: None)

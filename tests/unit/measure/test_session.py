@@ -313,7 +313,14 @@ def gate(base: list[float], candidate: list[float], **spec: Any) -> Any:
     return decide(
         GateSpec(metric="start.cold", **spec),
         cast(
-            Evidence, SimpleNamespace(baseline=subject(base), candidate=subject(candidate), latency=[timed], same=False)
+            Evidence,
+            SimpleNamespace(
+                baseline=subject(base),
+                candidate=subject(candidate),
+                latency=[timed],
+                same=False,
+                task=SimpleNamespace(beside_baseline=()),
+            ),
         ),
     )
 

@@ -22,7 +22,7 @@ def counted(use: str, **given: Any) -> dict[str, Any]:
     return _unnamed(params.model_dump(mode="json"), [])
 
 
-@pytest.mark.parametrize("use", ["finetune", "distill", "quantize.qat", "adapter.bottleneck", "prune.magnitude"])
+@pytest.mark.parametrize("use", ["finetune", "distill", "adapter.bottleneck", "prune.magnitude"])
 def test_a_training_without_later_keys_is_the_one_that_it_was(use: str) -> None:
     def names(params: dict[str, Any]) -> set[str]:
         return {*params, *(name for value in params.values() if isinstance(value, dict) for name in names(value))}

@@ -61,7 +61,12 @@ def test_a_setting_reaches_into_a_short_form(tmp_path: Path) -> None:
         tmp_path, HEAD + "model: m\ntargets: mobile\n", "model.id=n", "task.metrics=accuracy", "export=ort"
     )
     assert (found["model"]["id"], found["task"]["metrics"], found["export"][0]["format"]) == ("n", ["accuracy"], "ort")
-    assert resolved(tmp_path, HEAD + MODEL, "model=n")["model"] == {"id": "n", "revision": None}
+    assert resolved(tmp_path, HEAD + MODEL, "model=n")["model"] == {
+        "id": "n",
+        "revision": None,
+        "config": None,
+        "tokenizer": None,
+    }
 
 
 @pytest.mark.parametrize(

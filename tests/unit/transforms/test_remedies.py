@@ -77,6 +77,7 @@ def errors(floats: Path, scratch: Path, remedies: Remedies) -> Array:
         reduce_range=False,
         wide=[],
         word_table="int8",
+        weights="int8",
         scratch=scratch,
         progress=Progress(show=False),
     )
