@@ -24,12 +24,12 @@ def said_now(key: str, value: object, known: Collection[str]) -> str | None:
 
     known: the keys that there are in its place.
     """
-    if key in _TEACHER and "losses" in known:
-        return _on_the_step(_with_losses(value), _TAUGHT)
     if key in _TEACHER and "distill" in known:
         return f"write `{_shown({'distill': _with_losses(value)}, {'distill': _TAUGHT})}`"
     if key in Distillation.model_fields and "distill" in known:
         return f"write `{_shown({'distill': {key: value}}, {'distill': _TAUGHT})}`"
+    if key in _TEACHER and "losses" in known:
+        return _on_the_step(_with_losses(value), _TAUGHT)
     if key == "budget" and "macs" in known:
         return _on_the_step(_mapping(value, _BUDGET), _BUDGET)
     if key in _LOSSES and "losses" in known:

@@ -32,7 +32,6 @@ def shown(key: str, value: object, known: Any) -> Any:
         ("finetune", "distil", {**OLD, "unlabelled": TEXTS}),
         ("quantize.qat", "distil", {"teacher": "baseline", "temperature": 4}),
         ("quantize.qat", "distil", {}),
-        ("finetune", "losses", {"hidden": 1.0}),
         ("adapter.lora", "teacher", "baseline"),
         ("prune.cofi", "distillation", {"layers": 0.7, "logits": 0.3, "temperature": 4.0}),
         ("prune.fisher", "budget", {"sparsity": 0.5}),
