@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from edgeopt.spec.recipe import Distillation, Losses
+from edgeopt.spec.recipe import Distillation, EmbeddingLosses, Losses
 
 #: What was the weight of a loss among a teacher's other keys: its name in `losses`.
 _LOSSES = {**{name: name for name in Losses.model_fields}, "layers": "hidden"}
@@ -28,6 +28,8 @@ def said_now(key: str, value: object, known: Collection[str]) -> str | None:
         return f"write `{_shown({'distill': _with_losses(value)}, {'distill': _TAUGHT})}`"
     if key in Distillation.model_fields and "distill" in known:
         return f"write `{_shown({'distill': {key: value}}, {'distill': _TAUGHT})}`"
+    if key in Losses.model_fields and set(known) == set(EmbeddingLosses.model_fields):
+        return f"write `{_shown({'distill': {'losses': {key: value}}}, {'distill': _TAUGHT})}`"
     if key in _TEACHER and "losses" in known:
         return _on_the_step(_with_losses(value), _TAUGHT)
     if key == "budget" and "macs" in known:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeopt.spec.recipe import Losses, TrainParams
+from edgeopt.spec.recipe import EmbeddingLosses, Losses, TrainParams
 from edgeopt.spec.renamed import said_now
 from edgeopt.step import registry
 
@@ -45,6 +45,12 @@ def test_what_is_shown_is_what_the_step_takes(use: str, key: str, value: object)
     params = registry.get(use).Params
     also = {"sparsity": 0.5} if use == "prune.cofi" else {}
     params.model_validate({**also, **shown(key, value, params.model_fields)})
+
+
+def test_a_loss_towards_a_teacher_among_those_on_pairs_is_told_its_place() -> None:
+    found = shown("hidden", 1.0, EmbeddingLosses.model_fields)
+    assert found == {"distill": {"losses": {"hidden": 1.0}}}
+    registry.get("finetune").Params.model_validate(found)
 
 
 def test_weights_go_into_losses_and_all_else_stays() -> None:
