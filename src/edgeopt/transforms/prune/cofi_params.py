@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.spec.recipe import Distillation, Name, Numbers, Share, StepParams, Strict, Taught, Training, TrainParams
+from edgeopt.spec.recipe import (
+    Distillation,
+    Mended,
+    Name,
+    Numbers,
+    Share,
+    StepParams,
+    Strict,
+    Taught,
+    Training,
+    TrainParams,
+)
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple
 
 #: What a mask may stand for.
@@ -95,8 +106,9 @@ class CofiParams(StepParams, Taught, Training):
         None,
         gt=0,
         lt=1,
-        description="learning rate of the masks' log α, constant over the training; log α has a range of 9.2. Default: "
-        "0.01, as in the paper, and in trainings of less than 2,000 steps 20 / steps, at most 0.1",
+        description="learning rate of the masks' log α, constant over the training; log α has a range of 9.2, "
+        "and of 11.5 in short trainings. Default: 0.01, as in the paper, and in trainings of less than 2,000 steps "
+        "20 / steps, at most 0.1",
     )
     multiple: Multiple = Field("auto", description=DESCRIPTION.format(", and the hidden dimensions,"))
     weight_decay: float = Field(0.0, ge=0, lt=1)
@@ -107,7 +119,10 @@ class CofiParams(StepParams, Taught, Training):
     )
 
     @model_validator(mode="after")
-    def _match_fits(self) -> CofiParams:
+    def _keys_fit(self) -> CofiParams:
         if self.match != "dynamic" and not self.losses.hidden:
             raise ValueError("'match' belongs to 'hidden' of 'losses'")
+        if self.start == "fisher" and self.masks != "auto" and not {"heads", "neurons"} & {*self.masks}:
+            what = "'start: fisher' ranks heads and neurons, and 'masks' has neither"
+            raise Mended(what, "add heads or neurons to 'masks', or leave 'start' out")
         return self
