@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.cutting import cut_at
 from safetensors.numpy import load_file
 from transformers import AutoModelForMaskedLM
 
@@ -14,10 +15,8 @@ from edgeopt.run.execute import Executed
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
-from edgeopt.support.errors import InputError, StepError
+from edgeopt.support.errors import InputError
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.training import loop
-from edgeopt.training.callbacks import Checkpoints
 
 PARAMS = {
     "max_steps": 6,
@@ -95,18 +94,8 @@ def test_behind_another_step_the_model_is_loaded_again(tiny_model: Path, tiny_da
 def test_resumed_it_gives_the_same_bytes(
     cut: int, whole: Executed, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    saves = Checkpoints.on_save
-
-    def save_and_fail(self: Checkpoints, args: Any, state: Any, control: Any, **more: Any) -> None:
-        saves(self, args, state, control, **more)
-        if args.max_steps == PARAMS["max_steps"] and state.global_step == cut:
-            raise RuntimeError("cut")
-
-    with monkeypatch.context() as cutting:
-        cutting.setattr(Checkpoints, "on_save", save_and_fail)
-        with pytest.raises(StepError, match="cut"):
-            run(tiny_model, tiny_data, tmp_path)
+    with cut_at(monkeypatch, cut, of=PARAMS["max_steps"]):
+        run(tiny_model, tiny_data, tmp_path)
     resumed = pretrained(run(tiny_model, tiny_data, tmp_path))
     assert resumed.files == pretrained(whole).files
     assert resumed.figures["curves"] == pretrained(whole).figures["curves"]

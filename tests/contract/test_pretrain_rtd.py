@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.cutting import cut_at
 from safetensors.numpy import load_file
 
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
-from edgeopt.support.errors import InputError, StepError
+from edgeopt.support.errors import InputError
 from edgeopt.testing.build import build, step, steps_towards
-from edgeopt.training import loop
-from edgeopt.training.callbacks import Checkpoints
 
 PARAMS = {"max_steps": 4, "batch_size": 4, "learning_rate": 1e-3, "precision": "fp32", "max_length": 16}
 TASK = steps_towards(frozenset({Fact.TRAINED_HEAD}))
@@ -30,18 +29,8 @@ def test_joint_training_is_cut_and_goes_on_to_the_same_bytes(
     tiny_electra: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(tiny_electra, tiny_data, tmp_path / "whole")
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    saves = Checkpoints.on_save
-
-    def save_and_fail(self: Checkpoints, args: Any, state: Any, control: Any, **more: Any) -> None:
-        saves(self, args, state, control, **more)
-        if args.max_steps == PARAMS["max_steps"] and state.global_step == 2:
-            raise RuntimeError("cut")
-
-    with monkeypatch.context() as cutting:
-        cutting.setattr(Checkpoints, "on_save", save_and_fail)
-        with pytest.raises(StepError, match="cut"):
-            run(tiny_electra, tiny_data, tmp_path / "cut")
+    with cut_at(monkeypatch, 2, of=PARAMS["max_steps"]):
+        run(tiny_electra, tiny_data, tmp_path / "cut")
     resumed = run(tiny_electra, tiny_data, tmp_path / "cut")
     assert resumed.files == whole.files
     assert resumed.figures["curves"] == whole.figures["curves"]

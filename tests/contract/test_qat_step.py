@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.cutting import cut_at
 from contract.kinds import Kind
 from e2e.running import recipe_for
 from helpers import edgeopt
@@ -22,8 +23,6 @@ from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
 from edgeopt.support.errors import StepError
 from edgeopt.testing.build import build, step
-from edgeopt.training import loop
-from edgeopt.training.callbacks import Checkpoints
 
 SHORT = {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32"}
 TUNE = ("finetune", SHORT)
@@ -50,21 +49,9 @@ def test_interrupted_in_each_phase_it_gives_the_same_bytes(
     qat = ("quantize.qat", {**QAT, "ranges": ranges, "gradient_accumulation": 2, "gradient_checkpointing": True})
     whole = run(tiny_model, tiny_data, store, TUNE, qat)[1]
     other = Path(shutil.copytree(begun, tmp_path / "other"))
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    saves = Checkpoints.on_save
     for at in (2, 3, 7, 9):
-
-        def save_and_fail(
-            self: Checkpoints, args: Any, state: Any, control: Any, *, _at: int = at, **more: Any
-        ) -> None:
-            saves(self, args, state, control, **more)
-            if args.max_steps == QAT["max_steps"] and state.global_step == _at:
-                raise RuntimeError("cut")
-
-        with monkeypatch.context() as cutting:
-            cutting.setattr(Checkpoints, "on_save", save_and_fail)
-            with pytest.raises(StepError, match="cut"):
-                run(tiny_model, tiny_data, other, TUNE, qat)
+        with cut_at(monkeypatch, at, of=QAT["max_steps"]):
+            run(tiny_model, tiny_data, other, TUNE, qat)
     again = run(tiny_model, tiny_data, other, TUNE, qat)[1]
     assert again.digest == whole.digest
 

@@ -129,8 +129,4 @@ def _of_hub(corpus: Corpus) -> Iterator[str]:
         for row in loaded:
             yield _text(row, spec.columns, place)
     except (OSError, ValueError, HfHubHTTPError, RuntimeError) as error:
-        raise bad_input(
-            "E312",
-            f"{corpus.absent}; dataset '{corpus.name}' cannot be loaded from the hub: {first_line(error)}",
-            help="give local files instead: corpus: {data_files: …}",
-        ) from None
+        raise corpus.not_loaded(error) from None

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.data.files import SUFFIXES, stem_and_suffix
-from edgeopt.data.sources import FOLDER_NAMES
+from edgeopt.data.sources import FOLDER_NAMES, local_folder
 from edgeopt.spec.corpus import CorpusFiles, CorpusSpec
-from edgeopt.support.errors import Place, bad_input
+from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.support.files import key_of
-from edgeopt.support.paths import expanded, is_there, looks_local, nearest, not_here
+from edgeopt.support.paths import expanded, is_there, nearest, not_here
 from edgeopt.support.words import first_line
 
 #: Files of text alone; the others are tables.
@@ -72,6 +72,14 @@ class Corpus:
         """The corpus with the commit that the store remembers of its hub dataset, if any."""
         return replace(self, commit=known["fingerprint"]) if known and self.on_hub else self
 
+    def not_loaded(self, error: Exception) -> InputError:
+        """What to say of a hub dataset that cannot be had."""
+        return bad_input(
+            "E312",
+            f"{self.absent}; dataset '{self.name}' cannot be loaded from the hub: {first_line(error)}",
+            help="give local files instead: corpus: {data_files: …}",
+        )
+
     def asked(self) -> Corpus:
         """The corpus with the commit of its hub dataset. Raises InputError E312 where the hub cannot be reached."""
         if not self.on_hub or self.commit is not None:
@@ -83,11 +91,7 @@ class Corpus:
         try:
             found = HfApi().dataset_info(self.spec.path, revision=self.spec.revision).sha
         except (OSError, ValueError, HfHubHTTPError, RuntimeError) as error:
-            raise bad_input(
-                "E312",
-                f"{self.absent}; dataset '{self.name}' cannot be loaded from the hub: {first_line(error)}",
-                help="give local files instead: corpus: {data_files: …}",
-            ) from None
+            raise self.not_loaded(error) from None
         return replace(self, commit=found)
 
 
@@ -101,19 +105,14 @@ def find_corpus(spec: CorpusSpec, folder: Path) -> Corpus:
         train, validation = (_listed(names, folder) for names in (given.train, given.validation))
         return Corpus(spec, train, validation)
     assert spec.path is not None
-    root = folder / expanded(spec.path)
-    if is_there(root, Path.is_file):
-        raise bad_input(
-            "E301",
-            f"corpus path {Place.of(root).source} is a file",
-            help="name it in corpus.data_files, or give its folder",
-        )
-    if is_there(root, Path.is_dir):
-        return Corpus(spec, *_in_folder(root))
-    if looks_local(spec.path):
-        help = f"{nearest(spec.path, folder)} give a folder of text files, or a hub id".lstrip()
-        raise bad_input("E301", f"corpus folder {Place.of(root).source} does not exist", help=help)
-    return Corpus(spec, absent=not_here(spec.path, folder))
+    root = local_folder(
+        spec.path,
+        folder,
+        "corpus",
+        of_a_file="name it in corpus.data_files, or give its folder",
+        give="give a folder of text files, or a hub id",
+    )
+    return Corpus(spec, absent=not_here(spec.path, folder)) if root is None else Corpus(spec, *_in_folder(root))
 
 
 def _listed(names: str | list[str] | None, folder: Path) -> tuple[Path, ...]:

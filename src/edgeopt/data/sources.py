@@ -36,6 +36,23 @@ _MANY = 1000
 FOLDER_NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
+def local_folder(path: str, folder: Path, what: str, *, of_a_file: str, give: str) -> Path | None:
+    """The folder that a path relative to `folder` names; None where there is none, and the path may be a hub id.
+
+    what: what the folder is to hold. of_a_file, give: what to do about a file in its place, and about nothing there.
+    Raises InputError E301 for these.
+    """
+    root = folder / expanded(path)
+    if is_there(root, Path.is_file):
+        raise bad_input("E301", f"{what} path {Place.of(root).source} is a file", help=of_a_file)
+    if is_there(root, Path.is_dir):
+        return root
+    if looks_local(path):
+        help = f"{nearest(path, folder)} {give}".lstrip()
+        raise bad_input("E301", f"{what} folder {Place.of(root).source} does not exist", help=help)
+    return None
+
+
 def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files | None:
     """Files of each split where the dataset is local, else None.
 
@@ -46,19 +63,14 @@ def local_files(spec: DatasetSpec, folder: Path, *, train: bool = True) -> Files
         given = spec.data_files.model_dump(exclude_none=True)
         return {split: [folder / expanded(p) for p in ([v] if isinstance(v, str) else v)] for split, v in given.items()}
     assert spec.path is not None
-    root = folder / expanded(spec.path)
-    if is_there(root, Path.is_file):
-        raise bad_input(
-            "E301",
-            f"dataset path {Place.of(root).source} is a file",
-            help="give its folder, or name the file in task.dataset.data_files.train",
-        )
-    if not is_there(root, Path.is_dir):
-        if looks_local(spec.path):
-            help = (
-                f"{nearest(spec.path, folder)} give a folder with train.jsonl and validation.jsonl, or a hub id"
-            ).lstrip()
-            raise bad_input("E301", f"dataset folder {Place.of(root).source} does not exist", help=help)
+    root = local_folder(
+        spec.path,
+        folder,
+        "dataset",
+        of_a_file="give its folder, or name the file in task.dataset.data_files.train",
+        give="give a folder with train.jsonl and validation.jsonl, or a hub id",
+    )
+    if root is None:
         return None
     found: Files = {}
     for split, names in FOLDER_NAMES.items():

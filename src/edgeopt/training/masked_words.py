@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
+from edgeopt.tasks.base import IGNORED
+from edgeopt.training.distill_terms import question
 from edgeopt.training.held_out import OnText
-from edgeopt.training.masking import IGNORED
-from edgeopt.training.objective import ROW
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,10 +60,9 @@ class MaskedWords(OnText):
 
     def scores(self, model: nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """(scores of all words, the word) for each hidden token of a batch."""
-        labels = batch["labels"]
+        asked, labels = question(batch)
         self.picked.positions = chosen = labels != IGNORED
         try:
-            asked = {name: value for name, value in batch.items() if name not in ("labels", ROW)}
             return model(**asked).logits.squeeze(0).float(), labels[chosen]
         finally:
             self.picked.positions = None

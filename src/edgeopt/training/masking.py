@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeopt.tasks.base import IGNORED
 from edgeopt.training.objective import ROW
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-#: transformers' mark of a position that is not guessed.
-IGNORED = -100
 #: The epoch of what is drawn for held-out rows, which is always the same.
 HELD_OUT = 2**32 - 1
 Ids = np.ndarray[Any, np.dtype[np.int64]]

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgeopt.tasks.base import IGNORED
+from edgeopt.training.distill_terms import question
 from edgeopt.training.held_out import OnText
 from edgeopt.training.masked_words import Picked
-from edgeopt.training.masking import IGNORED
 from edgeopt.training.objective import ROW
 
 if TYPE_CHECKING:
@@ -88,12 +89,11 @@ class ReplacedTokens(OnText):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """(scores of the words for the hidden tokens, those tokens, the batch filled in, which tokens are replaced)."""
         self.auxiliary.to(batch["input_ids"].device)
-        labels = batch["labels"]
+        asked, labels = question(batch)
         chosen = labels != IGNORED
         self.picked.positions = chosen
         try:
             with torch.set_grad_enabled(self.joint and torch.is_grad_enabled()):
-                asked = {name: value for name, value in batch.items() if name not in ("labels", ROW)}
                 scores = self.auxiliary(**asked).logits.squeeze(0).float()
         finally:
             self.picked.positions = None

@@ -21,9 +21,10 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
+from edgeopt.tasks.base import IGNORED
 from edgeopt.training.held_out import HeldOut
 from edgeopt.training.masked_words import MaskedWords
-from edgeopt.training.masking import IGNORED, MaskedBatches, Masking, follows_a_word
+from edgeopt.training.masking import MaskedBatches, Masking, follows_a_word
 from edgeopt.training.objective import ROW, attached
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}

@@ -11,8 +11,9 @@ import torch
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
 from edgeopt.models.generator import generator_of
+from edgeopt.tasks.base import IGNORED
 from edgeopt.training.held_out import HeldOut
-from edgeopt.training.masking import IGNORED, MaskedBatches, Masking
+from edgeopt.training.masking import MaskedBatches, Masking
 from edgeopt.training.objective import NAME, ROW, attached
 from edgeopt.training.replaced_tokens import ReplacedTokens, drawn, temperature_at
 

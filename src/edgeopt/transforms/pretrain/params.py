@@ -11,23 +11,6 @@ from edgeopt.spec.recipe import StepParams, Strict, Training
 _ON_LABELS = ("class_weights", "label_smoothing", "sampling", "early_stopping", "keep_best")
 
 
-class PretrainParams(StepParams, Training):
-    """Training keys but those that are about labels, and the text."""
-
-    corpus: CorpusSpec = Field(description="the text, see [corpus](#corpus)")
-    max_length: int = Field(128, ge=8, le=8192, description="tokens of a row")
-
-    @model_validator(mode="after")
-    def _no_labels(self) -> PretrainParams:
-        defaults = Training.model_fields
-        wrong = [key for key in _ON_LABELS if getattr(self, key) != defaults[key].default]
-        if wrong:
-            raise ValueError(f"'{wrong[0]}' belongs to a training on labels; plain text has none")
-        if self.freeze == "encoder":
-            raise ValueError("'freeze: encoder' leaves nothing for plain text to train")
-        return self
-
-
 class Replace(Strict):
     """What becomes of a token that is to be guessed: shares that add up to 1."""
 
@@ -39,4 +22,28 @@ class Replace(Strict):
     def _whole(self) -> Replace:
         if abs(self.mask + self.random + self.keep - 1) > 1e-6:
             raise ValueError(f"'mask', 'random' and 'keep' add up to {self.mask + self.random + self.keep:g}, not to 1")
+        return self
+
+
+class PretrainParams(StepParams, Training):
+    """Training keys but those that are about labels, and the text. A class of it says how tokens are hidden."""
+
+    corpus: CorpusSpec = Field(description="the text, see [corpus](#corpus)")
+    max_length: int = Field(128, ge=8, le=8192, description="tokens of a row")
+    mask: float
+    replace: Replace
+
+    @property
+    def by_words(self) -> bool:
+        """Whether whole words are hidden instead of single tokens."""
+        return False
+
+    @model_validator(mode="after")
+    def _no_labels(self) -> PretrainParams:
+        defaults = Training.model_fields
+        wrong = [key for key in _ON_LABELS if getattr(self, key) != defaults[key].default]
+        if wrong:
+            raise ValueError(f"'{wrong[0]}' belongs to a training on labels; plain text has none")
+        if self.freeze == "encoder":
+            raise ValueError("'freeze: encoder' leaves nothing for plain text to train")
         return self

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from edgeopt.models.source import ModelSource
-from edgeopt.models.words_head import DETECTORS
-from edgeopt.spec.corpus import CorpusSpec
+from edgeopt.models.words_head import DETECTORS, FOR_DETECTION, FOR_WORDS
 from edgeopt.spec.recipe import Name, Strict, TaskSpec
-from edgeopt.step.contract import Contract
-from edgeopt.step.transform import Found, Reference, StepContext, Transform
-from edgeopt.store.facts import Fact, facts
-from edgeopt.store.store import State
+from edgeopt.step.transform import Found, Reference, StepContext
 from edgeopt.support.errors import bad_input
-from edgeopt.transforms.pretrain.mlm import no_mask, not_a_pair, too_long
 from edgeopt.transforms.pretrain.params import PretrainParams, Replace
+from edgeopt.transforms.pretrain.pretraining import Pretraining
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -74,7 +70,7 @@ class RtdParams(PretrainParams):
         return self
 
 
-class PretrainRtd(Transform[RtdParams]):
+class PretrainRtd(Pretraining[RtdParams]):
     """Train an ELECTRA to tell which tokens of plain text another model has replaced (Clark et al. 2020).
 
     The other one is trained along, or stays as it is (Fast-ELECTRA: Dong et al. 2024). It leaves a model with a head
@@ -84,79 +80,34 @@ class PretrainRtd(Transform[RtdParams]):
     name = "pretrain.rtd"
     summary = "train on plain text by telling which tokens were replaced"
     Params = RtdParams
-    contract = Contract(
-        requires=facts(Fact.TORCH),
-        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
-        removes=facts(Fact.TRAINED_HEAD),
-        needs=("torch", "transformers", "tokenizers"),
-    )
-    training = ""
-    other_head = True
-
-    def corpus(self, params: RtdParams) -> CorpusSpec:
-        return params.corpus
+    head = FOR_DETECTION
+    head_figure = "detection_head"
 
     def references(self, params: RtdParams) -> list[Reference]:
         return [] if params.frozen is None else [Reference(("auxiliary",), params.frozen, "auxiliary", tokens=True)]
 
-    def check(self, params: RtdParams, task: TaskSpec) -> Found:
-        return not_a_pair(self.name, task)
-
     def fit(self, params: RtdParams, task: TaskSpec, model: ModelSource) -> Found:
         kind = model.model_type
-        other = [] if kind in (None, *DETECTORS) else [_undetecting(str(kind))]
-        return [*too_long(params, model), *no_mask(model), *other]
+        return [*super().fit(params, task, model), *([] if kind in (None, *DETECTORS) else [_undetecting(str(kind))])]
 
-    def apply(self, state: State, params: RtdParams, context: StepContext) -> None:
-        from edgeopt.models.files import copy_tokenizer
-        from edgeopt.models.words_head import FOR_DETECTION, save_with_pooler, with_head
-        from edgeopt.support.quiet import quiet_libraries
+    def objective(self, model: PreTrainedModel, params: RtdParams, context: StepContext) -> ReplacedTokens:
+        from edgeopt.models.generator import generator_of
+        from edgeopt.models.words_head import with_head
+        from edgeopt.training.replaced_tokens import ReplacedTokens
 
-        quiet_libraries()
-        import torch
-
-        from edgeopt.training import train
-        from edgeopt.training.held_out import HeldOut
-        from edgeopt.training.text_feed import text_feed
-
-        torch.manual_seed(context.seed)
-        model, has_head = with_head(state.folder, FOR_DETECTION)
-        objective = _objective(model, params, context)
-        text = text_feed(state.folder, params, params.mask, params.replace, context)
-        looks = HeldOut(objective, text.held_out, text.batches.held_out)
-        figures = train(
-            model,
-            state.folder,
-            params,
-            context,
-            keep_zeros=Fact.SPARSE in state.facts,
-            callbacks=[looks],
-            objective=objective,
-            feed=text.feed,
-        )
-        context.figures.update({**figures, "detection_head": "the checkpoint's" if has_head else "new"})
-        save_with_pooler(model, state.folder, context.output)
-        copy_tokenizer(state.folder, context.output)
-
-
-def _objective(model: PreTrainedModel, params: RtdParams, context: StepContext) -> ReplacedTokens:
-    from edgeopt.models.generator import generator_of
-    from edgeopt.models.words_head import FOR_WORDS, with_head
-    from edgeopt.training.replaced_tokens import ReplacedTokens
-
-    if params.frozen is None:
-        joint = params.joint
-        made = generator_of(model, joint.width, share=joint.share_embeddings)
-        return ReplacedTokens(made, joint=True, weight=joint.weight)
-    auxiliary, guesses = with_head(context.states[params.frozen].folder, FOR_WORDS)
-    if not guesses:
-        raise bad_input(
-            "E208",
-            f"the auxiliary model '{params.frozen}' has no head that guesses words",
-            help="name an earlier pretrain.mlm, or a checkpoint that was saved with that head",
-        )
-    heat = params.temperature or Temperature()
-    return ReplacedTokens(auxiliary, joint=False, weight=1.0, start=heat.start, decay=heat.decay)
+        if params.frozen is None:
+            joint = params.joint
+            made = generator_of(model, joint.width, share=joint.share_embeddings)
+            return ReplacedTokens(made, joint=True, weight=joint.weight)
+        auxiliary, guesses = with_head(context.states[params.frozen].folder, FOR_WORDS)
+        if not guesses:
+            raise bad_input(
+                "E208",
+                f"the auxiliary model '{params.frozen}' has no head that guesses words",
+                help="name an earlier pretrain.mlm, or a checkpoint that was saved with that head",
+            )
+        heat = params.temperature or Temperature()
+        return ReplacedTokens(auxiliary, joint=False, weight=1.0, start=heat.start, decay=heat.decay)
 
 
 def _undetecting(kind: str) -> tuple[tuple[str, ...], str, str]:

@@ -1,0 +1,108 @@
+"""What every training on plain text shares: the task's head replaced, rows of the corpus, and text that is held out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from edgeopt.models.source import ModelSource
+from edgeopt.models.tokenizer import mask_token, read_tokenizer
+from edgeopt.spec.corpus import CorpusSpec
+from edgeopt.spec.recipe import TaskSpec
+from edgeopt.step.contract import Contract
+from edgeopt.step.transform import Found, StepContext, Transform
+from edgeopt.store.facts import Fact, facts
+from edgeopt.store.store import State
+from edgeopt.support.errors import InputError
+from edgeopt.tasks import task_type
+from edgeopt.transforms.pretrain.params import PretrainParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from edgeopt.training.held_out import OnText
+
+P = TypeVar("P", bound=PretrainParams)
+
+
+class Pretraining(Transform[P]):
+    """Base of the trainings on plain text. Each leaves a model with the head that it trains, in transformers' format.
+
+    head: which of `words_head`. head_figure: the figure that says whether the checkpoint had it.
+    """
+
+    contract = Contract(
+        requires=facts(Fact.TORCH),
+        forbids=facts(Fact.ADAPTER, Fact.GRAPH_ADAPTER),
+        removes=facts(Fact.TRAINED_HEAD),
+        needs=("torch", "transformers", "tokenizers"),
+    )
+    training = ""
+    other_head = True
+    head: ClassVar[str]
+    head_figure: ClassVar[str]
+
+    @abstractmethod
+    def objective(self, model: PreTrainedModel, params: P, context: StepContext) -> OnText:
+        """What the model, which has the head, is trained for."""
+
+    def corpus(self, params: P) -> CorpusSpec:
+        return params.corpus
+
+    def check(self, params: P, task: TaskSpec) -> Found:
+        if not task_type(task.type).has_decoder:
+            return []
+        what = f"{self.name} trains an encoder, but the model of {task.type} also has a decoder"
+        return [((), what, "remove the step")]
+
+    def fit(self, params: P, task: TaskSpec, model: ModelSource) -> Found:
+        return [*_too_long(params, model), *_no_mask(model)]
+
+    def apply(self, state: State, params: P, context: StepContext) -> None:
+        from edgeopt.models.files import copy_tokenizer
+        from edgeopt.models.words_head import save_with_pooler, with_head
+        from edgeopt.support.quiet import quiet_libraries
+
+        quiet_libraries()
+        import torch
+
+        from edgeopt.training import train
+        from edgeopt.training.held_out import HeldOut
+        from edgeopt.training.text_feed import text_feed
+
+        torch.manual_seed(context.seed)
+        model, has_head = with_head(state.folder, self.head)
+        objective = self.objective(model, params, context)
+        text = text_feed(state.folder, params, params.mask, params.replace, context, whole_word=params.by_words)
+        figures = train(
+            model,
+            state.folder,
+            params,
+            context,
+            keep_zeros=Fact.SPARSE in state.facts,
+            callbacks=[HeldOut(objective, text.held_out, text.batches.held_out)],
+            objective=objective,
+            feed=text.feed,
+        )
+        context.figures.update({**figures, self.head_figure: "the checkpoint's" if has_head else "new"})
+        save_with_pooler(model, state.folder, context.output)
+        copy_tokenizer(state.folder, context.output)
+
+
+def _no_mask(model: ModelSource) -> Found:
+    """Why the model's tokenizer hides no tokens."""
+    if model.folder is None:
+        return []
+    try:
+        mask_token(read_tokenizer(model.folder, str(model.model_type)))
+    except InputError as error:
+        return [((), issue.message, issue.help or "") for issue in error.issues]
+    return []
+
+
+def _too_long(params: PretrainParams, model: ModelSource) -> Found:
+    """Why rows of that length do not go into the model."""
+    if model.positions is None or params.max_length <= model.positions:
+        return []
+    what = f"max_length is {params.max_length}, but the model only has {model.positions} positions"
+    return [(("max_length",), what, f"set it to {model.positions} or less")]
