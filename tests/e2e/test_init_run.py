@@ -28,6 +28,11 @@ def test_a_file_and_a_model_come_to_a_verdict(tmp_path: Path, tiny_model: Path) 
     valid = edgeopt("validate", recipe)
     assert (valid.code, "40 of the 200 rows of train are the validation rows" in valid.out) == (0, True)
 
+    cut = tmp_path / "cut.yaml"
+    cut.write_text(recipe.read_text().replace("  # - {id:", "  - {id:"))
+    assert [step["use"] for step in parse(cut.read_text(), cut).data["steps"]][1:3] == ["prune.fisher", "distill"]
+    assert edgeopt("validate", cut).code == 0
+
     run, store = tmp_path / "run", tmp_path / "store"
     applied = edgeopt("apply", recipe, "--out", run, "--store", store)
     assert applied.code in (0, 4), applied.err
