@@ -28,10 +28,10 @@ def run(model: Path, data: Path, store: Path, use: str = "pretrain.rtd", **keys:
 def test_joint_training_is_cut_and_goes_on_to_the_same_bytes(
     tiny_electra: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(tiny_electra, tiny_data, tmp_path / "whole")
+    whole = run(tiny_electra, tiny_data, tmp_path / "whole", bias_correction=False)
     with cut_at(monkeypatch, 2, of=PARAMS["max_steps"]):
-        run(tiny_electra, tiny_data, tmp_path / "cut")
-    resumed = run(tiny_electra, tiny_data, tmp_path / "cut")
+        run(tiny_electra, tiny_data, tmp_path / "cut", bias_correction=False)
+    resumed = run(tiny_electra, tiny_data, tmp_path / "cut", bias_correction=False)
     assert resumed.files == whole.files
     assert resumed.figures["curves"] == whole.figures["curves"]
     names = load_file(whole.folder / "model.safetensors").keys()
@@ -52,3 +52,33 @@ def test_a_frozen_model_with_the_same_tokenizer_fills_in(
 def test_another_model_than_an_electra_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="this one is 'bert'"):
         run(tiny_model, tiny_data, tmp_path)
+
+
+def test_tokens_replaced_before_the_training_give_the_same_bytes(
+    tiny_electra: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auxiliary = run(tiny_electra, tiny_data, tmp_path / "mlm", "pretrain.mlm").folder
+    rows = int(run(tiny_electra, tiny_data, tmp_path / "mlm", "pretrain.mlm").figures["train_rows"])
+    keys = {"auxiliary": str(auxiliary), "batch_size": 8, "gradient_accumulation": 2, "max_steps": rows // 16 + 5}
+    online = run(tiny_electra, tiny_data, tmp_path / "online", **keys)
+    with cut_at(monkeypatch, 3, of=keys["max_steps"]):
+        run(tiny_electra, tiny_data, tmp_path / "offline", offline=True, **keys)
+    offline = run(tiny_electra, tiny_data, tmp_path / "offline", offline=True, **keys)
+    assert offline.files == online.files
+    assert offline.figures["curves"] == online.figures["curves"]
+    assert offline.key != online.key
+    made = offline.figures["corruption"]
+    assert made["rows"] > rows
+    assert made["bytes"] > 2 * made["rows"] + 2 * made["words"] > 0
+
+
+def test_offline_needs_what_stays_as_it_is_and_an_order(tmp_path: Path) -> None:
+    from pydantic import ValidationError
+
+    from edgeopt.transforms.pretrain.rtd import RtdParams
+
+    given = {"corpus": {"data_files": "a.txt"}, "offline": True}
+    with pytest.raises(ValidationError, match="needs an auxiliary model that stays"):
+        RtdParams.model_validate(given)
+    with pytest.raises(ValidationError, match="'batch_size' in numbers"):
+        RtdParams.model_validate({**given, "auxiliary": "guesser", "batch_size": "auto"})

@@ -125,7 +125,15 @@ def key_parts(
 
 
 #: Parameters with the value by which they ask for nothing: a training without them is the one that it always was.
-_NOTHING = {"distill": None, "losses": None, "dropout": None, "freeze": "none", "eval_steps": None}
+_NOTHING = {
+    "distill": None,
+    "losses": None,
+    "dropout": None,
+    "freeze": "none",
+    "eval_steps": None,
+    "offline": False,
+    "bias_correction": True,
+}
 
 
 def _edition(task: TaskSpec) -> dict[str, Any]:

@@ -43,6 +43,11 @@ def batches(found: Mapping[str, int]) -> str:
     return ", ".join(str(rows) if name == "." else f"{name} {rows}" for name, rows in found.items())
 
 
+def _corruption(step: Step, figure: str) -> Any:
+    """A figure of what was replaced in the text before the training."""
+    return step.told.get("corruption", {}).get(figure)
+
+
 _FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
     ("trained parameters", lambda step: step.told.get("trainable_parameters"), fmt.count),
     ("all parameters", lambda step: step.told.get("parameters"), fmt.count),
@@ -50,6 +55,8 @@ _FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
     ("loading", lambda step: step.told.get("loading_seconds"), fmt.duration),
     ("computing", lambda step: step.told.get("computing_seconds"), fmt.duration),
     ("training in total", lambda step: step.told.get("train_seconds"), fmt.duration),
+    ("tokens replaced before, processor", lambda step: _corruption(step, "processor_seconds"), fmt.duration),
+    ("tokens replaced before, kept", lambda step: _corruption(step, "bytes"), fmt.megabytes),
     ("examples a second", lambda step: step.told.get("examples_per_second"), fmt.significant),
     ("peak memory", lambda step: step.told.get("peak_rss_bytes"), fmt.megabytes),
     ("peak memory of the GPU", lambda step: step.told.get("peak_gpu_bytes"), fmt.megabytes),

@@ -154,6 +154,20 @@ class Corpus(TypedDict):
     tokens_seen: Count
 
 
+class Corruption(TypedDict):
+    """Tokens that a model replaced before a training, and kept in the store.
+
+    rows: of all epochs. words: tokens that were drawn. processor_seconds: of all threads together, when it was made.
+    """
+
+    rows: Count
+    words: Count
+    bytes: Count
+    seconds: NotNegative
+    processor_seconds: NotNegative
+    address: str
+
+
 class Parity(TypedDict):
     """How far a graph is from the model that it was made of.
 
@@ -188,6 +202,7 @@ class Told(TypedDict, total=False):
     selection: Selected
     unlabelled: Unlabelled
     corpus: Corpus
+    corruption: Corruption
     parity: Parity
     curves: dict[str, list[tuple[Count, Finite]]]
     kept_float: list[str]

@@ -726,6 +726,11 @@ class Training(Strict):
         return None
 
     @property
+    def corrects_bias(self) -> bool:
+        """Whether Adam corrects its moments for beginning at zero; False: as ELECTRA has it."""
+        return True
+
+    @property
     def selects(self) -> bool:
         """Whether rows must be held out of train to choose a checkpoint by."""
         return self.keep_best or self.early_stopping is not None

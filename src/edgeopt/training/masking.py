@@ -7,7 +7,7 @@ token is chosen by itself with the same chance, as transformers' DataCollatorFor
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from edgeopt.training.objective import ROW
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+#: Key of a batch under which each of its tokens has a number between 0 and 1, by which a word is drawn for it.
+LUCK = "luck"
 #: The epoch of what is drawn for held-out rows, which is always the same.
 HELD_OUT = 2**32 - 1
 Ids = np.ndarray[Any, np.dtype[np.int64]]
@@ -52,6 +54,10 @@ class Masking:
         hidden = np.where(chosen & (kind < self.mask), self.token, ids)
         return np.where(chosen & (kind >= self.mask) & (kind < self.mask + self.random), other, hidden), labels
 
+    def luck(self, size: int, row: int, epoch: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """For each token of a row a number between 0 and 1, by which a word may be drawn for it."""
+        return np.random.default_rng([self.seed, epoch, row, 1]).random(size)
+
     def _drawn(self, draw: np.random.Generator, ids: Ids, free: np.ndarray[Any, np.dtype[np.bool_]]) -> Any:
         luck = draw.random(len(ids)) < self.share
         if self.follows is None:
@@ -62,7 +68,12 @@ class Masking:
 
 
 class MaskedBatches:
-    """Makes a batch of rows of a corpus, padded, with tokens hidden; told of the epoch as the sampler is."""
+    """Makes a batch of rows of a corpus, padded, with tokens hidden; told of the epoch as the sampler is.
+
+    draws: whether a batch also has LUCK.
+    """
+
+    draws = False
 
     def __init__(self, masking: Masking, pad: int) -> None:
         self.masking, self.pad, self.epoch = masking, pad, 0
@@ -84,13 +95,19 @@ class MaskedBatches:
 
         width = max(len(row["input_ids"]) for row in rows)
         ids, labels = np.full((len(rows), width), self.pad), np.full((len(rows), width), IGNORED)
-        mask = np.zeros((len(rows), width), np.int64)
+        mask, luck = np.zeros((len(rows), width), np.int64), np.zeros((len(rows), width))
         for i, row in enumerate(rows):
             size = len(row["input_ids"])
-            ids[i, :size], labels[i, :size] = self.masking.hide(row["input_ids"], row[ROW], epoch)
+            ids[i, :size], labels[i, :size] = self.made(row, epoch)
             mask[i, :size] = 1
-        arrays = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+            if self.draws:
+                luck[i, :size] = self.masking.luck(size, row[ROW], epoch)
+        arrays = {"input_ids": ids, "attention_mask": mask, "labels": labels, **({LUCK: luck} if self.draws else {})}
         return {name: torch.from_numpy(a) for name, a in arrays.items()} | {ROW: torch.tensor([r[ROW] for r in rows])}
+
+    def made(self, row: Mapping[str, Any], epoch: int) -> tuple[Ids, Ids]:
+        """(what the model is shown of a row, what it is to say of each token)."""
+        return self.masking.hide(row["input_ids"], row[ROW], epoch)
 
 
 def follows_a_word(tokenizer: Tokenizer) -> np.ndarray[Any, np.dtype[np.bool_]]:

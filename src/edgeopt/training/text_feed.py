@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,15 +47,23 @@ class OnText(Protocol):
 
 @dataclass(frozen=True)
 class TextFeed:
-    """Rows of a corpus for a training. batches: makes batches of them. held_out: rows that are only looked at."""
+    """Rows of a corpus for a training. batches: makes batches of them. held_out: rows that are only looked at.
+
+    address: of the corpus in tokens.
+    """
 
     feed: Feed
     batches: MaskedBatches
     held_out: Sequence[dict[str, Any]]
+    address: str
+
+    def with_batches(self, batches: MaskedBatches) -> TextFeed:
+        """The same rows, in batches that something else makes."""
+        return replace(self, feed=replace(self.feed, collate=batches, follows=(batches,)), batches=batches)
 
 
 def text_feed(
-    folder: Path, params: OnText, share: float, replace: Shares, context: StepContext, *, whole_word: bool = False
+    folder: Path, params: OnText, share: float, shares: Shares, context: StepContext, *, whole_word: bool = False
 ) -> TextFeed:
     """The rows of the step's corpus, with a share of their tokens hidden. folder: where tokenizer.json is.
 
@@ -75,8 +83,8 @@ def text_feed(
     train, held = parts["train"], parts["held"]
     masking = Masking(
         share,
-        replace.mask,
-        replace.random,
+        shares.mask,
+        shares.random,
         mask_token(found),
         tokenizer.get_vocab_size(),
         special_tokens(tokenizer, frame),
@@ -91,7 +99,7 @@ def text_feed(
 
     feed = Feed(train, train.lengths, batches, figures, follows=(batches,))
     chosen = np.linspace(0, len(held) - 1, min(_LOOKED_AT, len(held))).round().astype(int).tolist()
-    return TextFeed(feed, batches, [held[i] for i in chosen])
+    return TextFeed(feed, batches, [held[i] for i in chosen], made.folder.name)
 
 
 def _told(made: Shards, train: CorpusRows, held: CorpusRows) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from transformers import Trainer
 
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.parts import bare, layer_count
+from edgeopt.training.adam import UncorrectedAdam
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         self.params, self.sampler, self.clock, self.objective = params, sampler, clock, objective
         self.loss = loss if objective is None else None
         self.extra = objective.groups() if objective else []
-        super().__init__(compute_loss_func=self.loss, **options)
+        adam = None if params.corrects_bias else (UncorrectedAdam, {"lr": params.learning_rate})
+        super().__init__(compute_loss_func=self.loss, optimizer_cls_and_kwargs=adam, **options)
         # models that take **kwargs are thought to divide by the rows of the whole optimizer step; ours return each
         # batch's mean
         self.model_accepts_loss_kwargs = False
@@ -98,7 +100,7 @@ class OurTrainer(Trainer):  # type: ignore[misc]
             self.params.layerwise_lr_decay is not None or self.params.vector_rate is not None or self.extra
         ):
             target = self.model if model is None else model
-            cls, options = self.get_optimizer_cls_and_kwargs(self.args, target)
+            cls, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, target)
             groups = parameter_groups(
                 target,
                 set(self.get_decay_parameter_names(target)),

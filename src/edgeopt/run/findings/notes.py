@@ -86,6 +86,12 @@ def _text_notes(done: Done, report: Split) -> list[str]:
             f"'{done.step.id}' was trained on {text['tokens_seen']:,} tokens of {text['name']}. On held-out text the "
             f"loss of its guesses went from {losses[0][1]:.3f} to {losses[-1][1]:.3f}."
         )
+    if made := known.get("corruption"):
+        notes.append(
+            f"For '{done.step.id}' the auxiliary model replaced tokens of {made['rows']:,} rows before the training. "
+            f"That took {made['processor_seconds']:,.1f} s of processor time, once, and takes "
+            f"{made['bytes'] / 1e6:,.2f} MB in the store. The training's own figures leave it out."
+        )
     seen = rows_seen(Store(done.state.folder.parents[1]).corpora / text["address"], report)
     if seen is None:
         notes.append(

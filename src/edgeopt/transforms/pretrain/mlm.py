@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from edgeopt.training.masked_words import MaskedWords
+    from edgeopt.training.text_feed import TextFeed
 
 
 class MlmParams(PretrainParams):
@@ -42,7 +43,9 @@ class PretrainMlm(Pretraining[MlmParams]):
     head = FOR_WORDS
     head_figure = "words_head"
 
-    def objective(self, model: PreTrainedModel, params: MlmParams, context: StepContext) -> MaskedWords:
+    def objective(
+        self, model: PreTrainedModel, params: MlmParams, context: StepContext, text: TextFeed
+    ) -> tuple[MaskedWords, TextFeed]:
         from edgeopt.training.masked_words import MaskedWords
 
-        return MaskedWords()
+        return MaskedWords(), text

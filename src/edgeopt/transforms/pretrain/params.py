@@ -30,8 +30,17 @@ class PretrainParams(StepParams, Training):
 
     corpus: CorpusSpec = Field(description="the text, see [corpus](#corpus)")
     max_length: int = Field(128, ge=8, le=8192, description="tokens of a row")
+    bias_correction: bool = Field(
+        True,
+        description="of Adam's moments. false: as ELECTRA was trained, with an epsilon of 1e-6, where the first steps "
+        "are larger and warm-up matters more",
+    )
     mask: float
     replace: Replace
+
+    @property
+    def corrects_bias(self) -> bool:
+        return self.bias_correction
 
     @property
     def by_words(self) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from edgeopt.training.held_out import OnText
+    from edgeopt.training.text_feed import TextFeed
 
 P = TypeVar("P", bound=PretrainParams)
 
@@ -43,8 +44,10 @@ class Pretraining(Transform[P]):
     head_figure: ClassVar[str]
 
     @abstractmethod
-    def objective(self, model: PreTrainedModel, params: P, context: StepContext) -> OnText:
-        """What the model, which has the head, is trained for."""
+    def objective(
+        self, model: PreTrainedModel, params: P, context: StepContext, text: TextFeed
+    ) -> tuple[OnText, TextFeed]:
+        """What the model, which has the head, is trained for, and on what: the text, or what is made of it."""
 
     def corpus(self, params: P) -> CorpusSpec:
         return params.corpus
@@ -72,8 +75,8 @@ class Pretraining(Transform[P]):
 
         torch.manual_seed(context.seed)
         model, has_head = with_head(state.folder, self.head)
-        objective = self.objective(model, params, context)
-        text = text_feed(state.folder, params, params.mask, params.replace, context, whole_word=params.by_words)
+        plain = text_feed(state.folder, params, params.mask, params.replace, context, whole_word=params.by_words)
+        objective, text = self.objective(model, params, context, plain)
         figures = train(
             model,
             state.folder,

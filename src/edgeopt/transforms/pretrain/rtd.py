@@ -17,7 +17,9 @@ from edgeopt.transforms.pretrain.pretraining import Pretraining
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from edgeopt.training.held_out import OnText
     from edgeopt.training.replaced_tokens import ReplacedTokens
+    from edgeopt.training.text_feed import TextFeed
 
 JOINT = "joint"
 
@@ -52,6 +54,11 @@ class RtdParams(PretrainParams):
     temperature: Temperature | None = Field(
         None, description="of an auxiliary model that stays as it is; default: `{start: 2.0, decay: 0.1}`"
     )
+    offline: bool = Field(
+        False,
+        description="let an auxiliary model that stays as it is replace the tokens once, before the training, and keep "
+        "them in the store: same result, without the auxiliary model in memory; needs a `batch_size` in numbers",
+    )
 
     @property
     def frozen(self) -> str | None:
@@ -67,7 +74,16 @@ class RtdParams(PretrainParams):
     def _of_the_frozen(self) -> RtdParams:
         if self.temperature is not None and self.frozen is None:
             raise ValueError("'temperature' belongs to an auxiliary model that stays as it is")
+        if self.offline and self.frozen is None:
+            raise ValueError("'offline' needs an auxiliary model that stays as it is: one that learns guesses anew")
+        if self.offline and self.batch_size == "auto":
+            raise ValueError("'offline' needs a 'batch_size' in numbers: it decides which row comes when")
         return self
+
+    @property
+    def heat(self) -> Temperature:
+        """The temperature of an auxiliary model that stays as it is."""
+        return self.temperature or Temperature()
 
 
 class PretrainRtd(Pretraining[RtdParams]):
@@ -78,6 +94,7 @@ class PretrainRtd(Pretraining[RtdParams]):
     """
 
     name = "pretrain.rtd"
+    version = 2
     summary = "train on plain text by telling which tokens were replaced"
     Params = RtdParams
     head = FOR_DETECTION
@@ -90,24 +107,64 @@ class PretrainRtd(Pretraining[RtdParams]):
         kind = model.model_type
         return [*super().fit(params, task, model), *([] if kind in (None, *DETECTORS) else [_undetecting(str(kind))])]
 
-    def objective(self, model: PreTrainedModel, params: RtdParams, context: StepContext) -> ReplacedTokens:
-        from edgeopt.models.generator import generator_of
-        from edgeopt.models.words_head import with_head
-        from edgeopt.training.replaced_tokens import ReplacedTokens
-
+    def objective(
+        self, model: PreTrainedModel, params: RtdParams, context: StepContext, text: TextFeed
+    ) -> tuple[OnText, TextFeed]:
         if params.frozen is None:
+            from edgeopt.models.generator import generator_of
+            from edgeopt.training.replaced_tokens import ReplacedTokens
+
             joint = params.joint
             made = generator_of(model, joint.width, share=joint.share_embeddings)
-            return ReplacedTokens(made, joint=True, weight=joint.weight)
-        auxiliary, guesses = with_head(context.states[params.frozen].folder, FOR_WORDS)
-        if not guesses:
-            raise bad_input(
-                "E208",
-                f"the auxiliary model '{params.frozen}' has no head that guesses words",
-                help="name an earlier pretrain.mlm, or a checkpoint that was saved with that head",
-            )
-        heat = params.temperature or Temperature()
-        return ReplacedTokens(auxiliary, joint=False, weight=1.0, start=heat.start, decay=heat.decay)
+            return ReplacedTokens(made, joint=True, weight=joint.weight), text
+        text.batches.draws = True
+        return _offline(params, context, text) if params.offline else (_frozen(params, context), text)
+
+
+def _frozen(params: RtdParams, context: StepContext) -> ReplacedTokens:
+    """What an auxiliary model that stays as it is replaces."""
+    from edgeopt.models.words_head import with_head
+    from edgeopt.training.replaced_tokens import ReplacedTokens
+
+    auxiliary, guesses = with_head(context.states[str(params.frozen)].folder, FOR_WORDS)
+    if not guesses:
+        raise bad_input(
+            "E208",
+            f"the auxiliary model '{params.frozen}' has no head that guesses words",
+            help="name an earlier pretrain.mlm, or a checkpoint that was saved with that head",
+        )
+    return ReplacedTokens(auxiliary, joint=False, weight=1.0, start=params.heat.start, decay=params.heat.decay)
+
+
+def _offline(params: RtdParams, context: StepContext, text: TextFeed) -> tuple[OnText, TextFeed]:
+    """The text with its tokens replaced, which is made where the store does not have it."""
+    from edgeopt.training.corrupted import CorruptedBatches, Detection
+    from edgeopt.training.corrupting import Corruption, corrupt, told
+    from edgeopt.training.schedule import Schedule
+
+    schedule = Schedule(
+        text.feed.lengths,
+        params.batch,
+        params.accumulation,
+        context.processes,
+        context.seed,
+        params.epochs,
+        params.max_steps,
+    )
+    asked = Corruption(
+        {"corpus": text.address, "max_length": params.max_length, "pack": params.corpus.pack},
+        context.states[str(params.frozen)].digest,
+        text.batches,
+        schedule,
+        text.feed.rows,
+        text.held_out,
+        params.heat.start,
+        params.heat.decay,
+    )
+    root = context.corpora or context.work / "corpora"
+    folder, whole = corrupt(asked, root, lambda: _frozen(params, context), context.progress)
+    batches = CorruptedBatches(folder, text.batches, schedule, text.held_out)
+    return Detection(schedule.steps, whole, told(folder, whole)), text.with_batches(batches)
 
 
 def _undetecting(kind: str) -> tuple[tuple[str, ...], str, str]:
