@@ -159,14 +159,14 @@ class FakeQuantLinear(nn.Linear):
     """A linear whose weight and bias, and whose input where it has an `input_range` of its own, are quantized.
 
     read: the range of its input, its own or not, in a tuple because it is not a part of this module. most: the
-    largest integer of a weight. reach: the share of a channel's largest weight that it stands for.
+    largest integer of a weight. reach: in 4 bits, the share of each channel's largest weight that it stands for.
     """
 
     quantizers: Quantizers
     input_range: Activation | None
     read: tuple[Activation]
     most: int = S8
-    reach: torch.Tensor | float = 1.0
+    reach: torch.Tensor
 
     def in_four_bits(self) -> None:
         """Keep the weight in 4 bits from now on, each channel cut off where that costs least."""
@@ -174,11 +174,14 @@ class FakeQuantLinear(nn.Linear):
         largest = torch.from_numpy(rows).abs().amax(1)
         steps = torch.from_numpy(scales(rows))
         self.most = S4
-        self.reach = torch.where(largest > 0, steps * S4 / largest, 1.0).unsqueeze(1).to(self.weight.device)
+        reach = torch.where(largest > 0, steps * S4 / largest, 1.0).unsqueeze(1).to(self.weight.device)
+        # a buffer, to go with the weight to a GPU; in no file, because it follows from the weights at the start
+        self.register_buffer("reach", reach, persistent=False)
 
     def grid(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The weight's scales, shape (out_features, 1), and zero point. A channel of zeros has scale 1."""
-        scale = self.weight.detach().abs().amax(1, keepdim=True) * self.reach / self.most
+        largest = self.weight.detach().abs().amax(1, keepdim=True)
+        scale = (largest * self.reach if self.most == S4 else largest) / self.most
         return torch.where(scale > 0, scale, 1.0), torch.zeros_like(scale[:1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

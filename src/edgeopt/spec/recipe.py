@@ -34,6 +34,7 @@ class Strict(BaseModel):
 
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class TokenizerTraining(Strict):
@@ -131,7 +132,7 @@ class SplitSpec(Strict):
     """
 
     validation: float = Field(gt=0, lt=1, description="share of train's rows")
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of the draw; another seed draws other rows")
+    seed: Seed = Field(0, description="seed of the draw; another seed draws other rows")
 
 
 def is_delimiter(text: str) -> bool:
@@ -680,7 +681,7 @@ class Training(Strict):
         ge=1,
         description="optimizer steps between evaluations for `keep_best` and `early_stopping`; default: one per epoch",
     )
-    seed: int | None = Field(None, ge=0, description="default: the recipe's seed")
+    seed: Seed | None = Field(None, description="default: the step's seed, which by default is the recipe's")
     _found: int = PrivateAttr(BATCH)
 
     @model_validator(mode="after")
@@ -1063,9 +1064,6 @@ class StepParams(Strict):
 
 class TrainedStepParams(StepParams, TrainParams):
     """Base of the parameters of a transform that trains."""
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Insert(Strict):

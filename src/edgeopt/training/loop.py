@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ def train(
     seconds, examples a second, steps, parameters, memory. Raises StepError E407 when the loss is not a number, and
     BatchTooLarge where a smaller batch may be tried.
     """
+    if params.seed is not None:  # of a training below the step's own keys, such as `recover`, it is another
+        context = replace(context, seed=params.seed)
     params, checkpoints = fitted(params, context), context.work / "checkpoints"
     with fitting(params, context, checkpoints), held(model, params):
         return _train(model, folder, params, context, checkpoints, keep_zeros, callbacks, optimizer, objective, feed)

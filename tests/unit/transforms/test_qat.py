@@ -241,6 +241,19 @@ def test_the_schedule(follow: float, observed: int) -> None:
     assert seen == [(i < observed, i >= 16) for i in range(20)]
 
 
+@pytest.mark.parametrize("int4", [False, True])
+def test_all_that_rounds_goes_with_the_model_to_another_device(int4: bool) -> None:
+    """A GPU, whose place torch's `meta` takes: there a tensor that stayed behind is an error too."""
+    model = tiny("bert")
+    files = set(model.state_dict())
+    quantizers = fake_quantized(model, lambda name: True, learned=1.0, int4=int4)
+    model.to("meta")
+    stayed = [name for m in model.modules() for name, value in vars(m).items() if isinstance(value, torch.Tensor)]
+    assert stayed == []
+    assert {module.grid()[0].device.type for module, _ in quantizers.linears.values()} == {"meta"}
+    assert {name.rpartition(".")[2] for name in {*model.state_dict()} - files} == {"low", "high", "frozen", "growth"}
+
+
 def test_query_key_and_value_share_a_range_and_keep_their_names() -> None:
     model = tiny("bert")
     names = {n for n, _ in model.named_parameters()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeopt.models.source import ModelSource, structure_in
-from edgeopt.models.structure import Structure, of_config
+from edgeopt.models.structure import Structure, of_config, weights_of
 from edgeopt.results.figures import Told
 from edgeopt.spec.recipe import (
     TaskSpec,
@@ -92,7 +92,7 @@ class CofiPrune(Transform[CofiParams]):
 
     def fit(self, params: CofiParams, task: TaskSpec, model: ModelSource) -> Found:
         try:
-            return problems(params.sparsity, of_config(model.config or {}))
+            return problems(params, of_config(model.config or {}))
         except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
             return []
 
@@ -124,7 +124,7 @@ class CofiPrune(Transform[CofiParams]):
         if not cut.exists():
             model = load_model(state.folder)
             # an earlier step may have cut it
-            for _, message, help in problems(params.sparsity, structure_in(state.folder)):
+            for _, message, help in problems(params, structure_in(state.folder)):
                 raise bad_input("E106", message, help=help)
             within = replace(context, work=context.work / "masks", helps=context.helps and params.recover is None)
             transform = learn(model, teacher(params), state, params, within, zeros)
@@ -157,10 +157,11 @@ class CofiPrune(Transform[CofiParams]):
         return {**shape_figures(after), **size_figures(after)}
 
 
-def problems(sparsity: float, structure: Structure) -> Found:
+def problems(params: CofiParams, structure: Structure) -> Found:
     """Why a model of that structure cannot be pruned to the sparsity; nothing where it can."""
-    dense = structure.dense.structure.weights
-    if structure.weights <= (1 - sparsity) * dense:
+    dense, sparsity = structure.dense.structure.weights, params.sparsity
+    allowed = (1 - sparsity) * dense
+    if structure.weights <= allowed:
         has = 1 - structure.weights / dense
         return [
             (
@@ -170,7 +171,7 @@ def problems(sparsity: float, structure: Structure) -> Found:
             )
         ]
     least = 2 if any(x.neuron_count for x in structure.layers) else 4 * structure.dense.head_size
-    if (1 - sparsity) * dense < least:
+    if allowed < least:
         return [
             (
                 ("sparsity",),
@@ -178,7 +179,32 @@ def problems(sparsity: float, structure: Structure) -> Found:
                 "ask for less",
             )
         ]
+    if allowed < (stays := without_masks(params, structure)):
+        most = 1 - stays / dense
+        return [
+            (
+                ("masks",),
+                f"masks of {' and '.join(params.masks)} can remove {most:.3f} of the weights, "
+                f"and the step is to reach {sparsity:g}",
+                "add what else may go, such as heads and neurons, or ask for less",
+            )
+        ]
     return []
+
+
+def without_masks(params: CofiParams, structure: Structure) -> int:
+    """How many weights stay in any case, because `masks` has nothing that could remove them."""
+    learned = {"heads", "neurons"} if params.masks == "auto" else {*params.masks}
+    if learned & {"blocks", "hidden"}:
+        return 0
+    return sum(
+        weights_of(
+            structure,
+            0 if "heads" in learned else layer.head_count,
+            0 if "neurons" in learned else layer.neuron_count,
+        )
+        for layer in structure.layers
+    )
 
 
 def _asked_alike(teacher: State, student: State) -> bool:
