@@ -45,6 +45,7 @@ TORCH_ONLY = {
     "training/trainer.py",
     "training/masked_words.py",
     "training/held_out.py",
+    "training/divergence.py",
     "training/replaced_tokens.py",
     "training/adam.py",
     "training/corrupted.py",

@@ -1,4 +1,4 @@
-"""What was followed over a training, by optimizer step, as inline SVG: the loss, and the sparsity of learned masks."""
+"""What was followed over a training, by optimizer step, as inline SVG: the loss, learned masks, held-out text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from edgeopt.report import svg
 from edgeopt.report.scale import Scale
 from edgeopt.report.scatter import PLOT, WIDTH, grid
-from edgeopt.results.figures import ASKED_CURVE, SPARSITY_CURVE
+from edgeopt.results.figures import ASKED_CURVE, GRADIENT_CURVE, HELD_OUT, SPARSITY_CURVE
 from edgeopt.results.model import Report
 
 Curve = Sequence[tuple[int, float]]
@@ -36,11 +36,50 @@ def trainings(report: Report) -> Iterator[Figure]:
                 _lines({"baseline": ("asked", curves[ASKED_CURVE]), "candidate": ("masks", curves[SPARSITY_CURVE])}),
                 "What was asked of the masks while they were learned, and what they were expected to remove.",
             )
+        text = {name.removeprefix(HELD_OUT): curve for name, curve in curves.items() if name.startswith(HELD_OUT)}
         if len(curves.get("loss", ())) > 1:
             shown = {"candidate": ("train", curves["loss"])}
             if "eval_loss" in curves:
                 shown["other"] = ("selection rows", curves["eval_loss"])
+            if "loss" in text and not _detects(text):
+                shown["other"] = ("held-out text", text["loss"])
             yield Figure(f"Loss in {step.id}", _lines(shown), "Each point is a mean over 10 optimizer steps.")
+        yield from _on_text(step.id, text)
+        if text and len(curves.get(GRADIENT_CURVE, ())) > 1:
+            norms = {"candidate": ("norm", curves[GRADIENT_CURVE])}
+            yield Figure(
+                f"Gradients in {step.id}", _lines(norms), "Their norm at every tenth step, before it is clipped."
+            )
+
+
+def _detects(text: Mapping[str, Curve]) -> bool:
+    """Whether these are curves of a model that tells which tokens were replaced."""
+    return "recall" in text
+
+
+def _on_text(step: str, text: Mapping[str, Curve]) -> Iterator[Figure]:
+    """How well a model does on text that it is not trained on."""
+    if not text:
+        return
+    if not _detects(text):
+        guesses = {"candidate": ("right guesses", text["accuracy"])}
+        yield Figure(f"Guesses in {step}", _lines(guesses), "Share of the hidden tokens of held-out text.")
+        return
+    losses = {"candidate": ("detection", text["loss"])}
+    yield Figure(f"Detection loss in {step}", _lines(losses), "On held-out text, a mean over all tokens.")
+    shares = {
+        "candidate": ("precision", text["precision"]),
+        "other": ("recall", text["recall"]),
+        "baseline": ("auxiliary model", text["auxiliary_accuracy"]),
+    }
+    yield Figure(
+        f"Detection in {step}",
+        _lines(shares),
+        "On held-out text: of what is called replaced, the share that is; of what is replaced, the share that is "
+        "found; and of the hidden tokens, the share that the auxiliary model guesses.",
+    )
+    right = {"candidate": ("accuracy", text["accuracy"])}
+    yield Figure(f"Accuracy in {step}", _lines(right), "Share of all tokens of held-out text, replaced or not.")
 
 
 def _lines(curves: Mapping[str, tuple[str, Curve]]) -> Markup:

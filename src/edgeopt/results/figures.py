@@ -168,6 +168,19 @@ class Corruption(TypedDict):
     address: str
 
 
+class Divergence(TypedDict):
+    """A training whose loss rose far above the lowest it had come to. Each loss is a mean over 50 optimizer steps.
+
+    step, loss: where that was seen first. last: the loss in the end.
+    """
+
+    step: Count
+    loss: Finite
+    lowest_step: Count
+    lowest: Finite
+    last: Finite
+
+
 class Parity(TypedDict):
     """How far a graph is from the model that it was made of.
 
@@ -183,6 +196,9 @@ class Parity(TypedDict):
 
 #: Names of curves of a training that learns masks: the sparsity that was asked of them, and what they gave.
 ASKED_CURVE, SPARSITY_CURVE = "asked_sparsity", "sparsity"
+#: How the name of a curve begins that is of text which a training on plain text only looks at; and the norm of all
+#: gradients before it is clipped.
+HELD_OUT, GRADIENT_CURVE = "eval_held_out_", "grad_norm"
 
 
 class Told(TypedDict, total=False):
@@ -203,6 +219,7 @@ class Told(TypedDict, total=False):
     unlabelled: Unlabelled
     corpus: Corpus
     corruption: Corruption
+    divergence: Divergence
     parity: Parity
     curves: dict[str, list[tuple[Count, Finite]]]
     kept_float: list[str]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from edgeopt.results.figures import HELD_OUT
 from edgeopt.spec.recipe import BATCH
 from edgeopt.training.objective import Objective
 
@@ -68,4 +69,4 @@ class HeldOut(TrainerCallback):  # type: ignore[misc]
             for name, value in self.objective.tally(model, batch).items():
                 sums[name] = sums.get(name, 0.0) + value
         model.train(training)
-        return {f"eval_held_out_{name}": value for name, value in self.objective.shares(sums).items()}
+        return {f"{HELD_OUT}{name}": value for name, value in self.objective.shares(sums).items()}

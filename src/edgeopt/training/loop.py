@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeopt.results.figures import Told
+from edgeopt.results.figures import GRADIENT_CURVE, Told
 from edgeopt.spec.recipe import BATCH, Training
 from edgeopt.step.transform import TrainedAlong
 from edgeopt.support import host
@@ -228,14 +229,16 @@ def _arguments(
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[int, float]]]:
-    """What transformers logged while it trained, by optimizer step: the loss, and the metrics of the selection rows.
+    """What transformers logged while it trained, by optimizer step.
 
-    Of a long training every so many points are kept, and the last.
+    That is the loss, the gradients' norm, and the metrics of rows that are only looked at. What is no number is left
+    out. Of a long training every so many points are kept, and the last.
     """
     found: dict[str, list[tuple[int, float]]] = {}
     for entry in history:
         for name, value in entry.items():
-            if name == "loss" or (name.startswith("eval_") and not name.endswith(_NO_METRIC)):
+            told = name in ("loss", GRADIENT_CURVE) or (name.startswith("eval_") and not name.endswith(_NO_METRIC))
+            if told and math.isfinite(value):
                 found.setdefault(name, []).append((int(entry["step"]), round(float(value), 5)))
     every = {name: -(-len(points) // _MOST_POINTS) for name, points in found.items()}
     return {name: points[:: -every[name]][::-1] for name, points in found.items()}

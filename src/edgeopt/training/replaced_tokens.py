@@ -165,12 +165,13 @@ def detected(answers: torch.Tensor, replaced: torch.Tensor, mask: torch.Tensor) 
 
 
 def detection_shares(sums: Mapping[str, float]) -> dict[str, float]:
-    """Loss and accuracy of the detection, precision and recall of what is replaced, the auxiliary's accuracy."""
+    """Loss and accuracy of the detection, precision, recall and share of what is replaced, the auxiliary's accuracy."""
     of = {
         "loss": ("loss", "tokens"),
         "accuracy": ("right", "tokens"),
         "precision": ("found", "said"),
         "recall": ("found", "replaced"),
+        "replaced": ("replaced", "tokens"),
         "auxiliary_accuracy": ("guessed", "hidden"),
     }
     return {name: sums[a] / max(sums[b], 1) for name, (a, b) in of.items()}

@@ -77,6 +77,7 @@ def test_each_seed_is_a_record_below_the_run(run: Run) -> None:
 
 def test_a_curve_is_what_was_logged_thinned_to_its_last_point() -> None:
     history = [{"loss": 1 / n, "learning_rate": 0.1, "step": n, "epoch": 1.0} for n in range(1, 1001)]
+    history.append({"grad_norm": math.inf, "step": 1000})
     history.append({"eval_loss": 0.3, "eval_f1": 0.9, "eval_runtime": 2.0, "eval_samples_per_second": 5, "step": 1000})
     found = curves(history)
     assert set(found) == {"loss", "eval_loss", "eval_f1"} and found["eval_f1"] == [(1000, 0.9)]

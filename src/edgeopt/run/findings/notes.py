@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeopt.corpus.seen import rows_seen
-from edgeopt.data import Split
 from edgeopt.gates.evidence import Evidence
 from edgeopt.gates.notes import evidence_notes
 from edgeopt.recipe.load import Recipe
@@ -13,7 +11,7 @@ from edgeopt.results.figures import told
 from edgeopt.results.model import Gate, Seeds, Speedup
 from edgeopt.run.execute import Done, Executed
 from edgeopt.run.findings.losses import int8_notes
-from edgeopt.store.store import Store
+from edgeopt.run.findings.plain_text import text_notes
 from edgeopt.transforms.prune.figures import TOLERANCE
 
 #: A share of time measured twice differs by some percent.
@@ -48,7 +46,7 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
     notes += [
         note for done in executed.chains["candidate"] for note in _unlabelled_notes(done, executed.data.report.name)
     ]
-    notes += [note for done in executed.chains["candidate"] for note in _text_notes(done, executed.data.report)]
+    notes += [note for done in executed.chains["candidate"] for note in text_notes(done, executed.data.report)]
     notes += evidence_notes(evidence)
     if not recipe.steps and recipe.head.baseline.finetune is None:
         notes.append(
@@ -73,37 +71,6 @@ def _unlabelled_notes(done: Done, report: str) -> list[str]:
         f"Step '{done.step.id}' also learned from its teacher on {found['rows']} rows of {found['source']} without "
         f"labels{left_out}."
     ]
-
-
-def _text_notes(done: Done, report: Split) -> list[str]:
-    """What a training on plain text brought, and whether it has read texts of the report split."""
-    known = told(done.state.figures)
-    if (text := known.get("corpus")) is None:
-        return []
-    notes = []
-    if losses := known.get("curves", {}).get("eval_held_out_loss"):
-        notes.append(
-            f"'{done.step.id}' was trained on {text['tokens_seen']:,} tokens of {text['name']}. On held-out text the "
-            f"loss of its guesses went from {losses[0][1]:.3f} to {losses[-1][1]:.3f}."
-        )
-    if made := known.get("corruption"):
-        notes.append(
-            f"For '{done.step.id}' the auxiliary model replaced tokens of {made['rows']:,} rows before the training. "
-            f"That took {made['processor_seconds']:,.1f} s of processor time, once, and takes "
-            f"{made['bytes'] / 1e6:,.2f} MB in the store. The training's own figures leave it out."
-        )
-    seen = rows_seen(Store(done.state.folder.parents[1]).corpora / text["address"], report)
-    if seen is None:
-        notes.append(
-            f"The text of '{done.step.id}' is not in the store any more: whether texts of {report.name} are in it is "
-            "not known."
-        )
-    elif seen:
-        notes.append(
-            f"The texts of {seen} of {len(report)} {report.name} rows are also in the text of '{done.step.id}', which "
-            "has read them without their labels. For new texts the metrics may be lower."
-        )
-    return notes
 
 
 def _sparsity_notes(done: Done) -> list[str]:

@@ -47,6 +47,10 @@ class PretrainParams(StepParams, Training):
         """Whether whole words are hidden instead of single tokens."""
         return False
 
+    def alike(self, step: int, steps: int) -> bool:
+        """Whether behind so many of all optimizer steps the task is as hard as it will be later."""
+        return True
+
     @model_validator(mode="after")
     def _no_labels(self) -> PretrainParams:
         defaults = Training.model_fields

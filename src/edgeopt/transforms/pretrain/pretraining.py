@@ -70,6 +70,7 @@ class Pretraining(Transform[P]):
         import torch
 
         from edgeopt.training import train
+        from edgeopt.training.divergence import WatchLoss
         from edgeopt.training.held_out import HeldOut
         from edgeopt.training.text_feed import text_feed
 
@@ -77,17 +78,20 @@ class Pretraining(Transform[P]):
         model, has_head = with_head(state.folder, self.head)
         plain = text_feed(state.folder, params, params.mask, params.replace, context, whole_word=params.by_words)
         objective, text = self.objective(model, params, context, plain)
+        watch = WatchLoss(params.alike, context.progress)
         figures = train(
             model,
             state.folder,
             params,
             context,
             keep_zeros=Fact.SPARSE in state.facts,
-            callbacks=[HeldOut(objective, text.held_out, text.batches.held_out)],
+            callbacks=[HeldOut(objective, text.held_out, text.batches.held_out), watch],
             objective=objective,
             feed=text.feed,
         )
-        context.figures.update({**figures, self.head_figure: "the checkpoint's" if has_head else "new"})
+        context.figures.update(
+            {**figures, **watch.figures(), self.head_figure: "the checkpoint's" if has_head else "new"}
+        )
         save_with_pooler(model, state.folder, context.output)
         copy_tokenizer(state.folder, context.output)
 

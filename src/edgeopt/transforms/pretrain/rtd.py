@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from edgeopt.training.text_feed import TextFeed
 
 JOINT = "joint"
+#: The share of the heat of the beginning that may be left where losses are compared.
+_WARM = 0.05
 
 
 class Joint(Strict):
@@ -37,6 +40,10 @@ class Temperature(Strict):
 
     start: float = Field(2.0, ge=1, description="temperature in the beginning")
     decay: float = Field(0.1, gt=0, description="share of the training in which it falls to a third")
+
+    def left(self, done: float) -> float:
+        """The share of the heat of the beginning that is left when so much of the training is done."""
+        return exp(-done / self.decay) if self.start > 1 else 0.0
 
 
 class RtdParams(PretrainParams):
@@ -84,6 +91,10 @@ class RtdParams(PretrainParams):
     def heat(self) -> Temperature:
         """The temperature of an auxiliary model that stays as it is."""
         return self.temperature or Temperature()
+
+    def alike(self, step: int, steps: int) -> bool:
+        # the better the auxiliary model guesses, the harder it is to tell
+        return self.frozen is None or self.heat.left(step / max(steps, 1)) <= _WARM
 
 
 class PretrainRtd(Pretraining[RtdParams]):
