@@ -15,8 +15,9 @@ from edgeopt.run.execute import Executed
 from edgeopt.step import registry
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import State
-from edgeopt.support.errors import InputError
+from edgeopt.support.errors import InputError, StepError
 from edgeopt.testing.build import build, step, steps_towards
+from edgeopt.training import probe as probing
 
 PARAMS = {
     "max_steps": 6,
@@ -111,3 +112,31 @@ def test_a_model_that_lost_dimensions_is_refused(
     )
     with pytest.raises(InputError, match="16 of its 32 hidden dimensions"):
         run(tiny_model, tiny_data, tmp_path, narrow, params={"max_steps": 1})
+
+
+def test_a_probe_leaves_the_weights_as_they_are_and_is_not_made_twice(
+    whole: Executed, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = {"every": 4, "max_steps": 2, "batch_size": 8, "learning_rate": 1e-3}
+    looked: list[int] = []
+    value = probing._value
+
+    def fails_at_the_second(training: Any, copy: Path, *more: Any) -> float:
+        looked.append(int(copy.name))
+        if len(looked) == 2:
+            raise RuntimeError("cut")
+        return value(training, copy, *more)
+
+    monkeypatch.setattr(probing, "_value", fails_at_the_second)
+    with pytest.raises(StepError, match="cut"):
+        run(tiny_model, tiny_data, tmp_path, params={"probe": probe})
+    done = run(tiny_model, tiny_data, tmp_path, params={"probe": probe})
+    made = pretrained(done)
+    assert looked == [0, 4, 4, 6]
+    assert made.files == pretrained(whole).files
+    found = made.figures["curves"].pop("probe")
+    assert [at for at, _ in found] == [0, 4, 6] and all(0 <= score <= 1 for _, score in found)
+    assert made.figures["curves"] == pretrained(whole).figures["curves"]
+    assert made.figures["probe"]["metric"] == "accuracy"
+    read = ["data" in next(d.step.parts for d in each.chains["candidate"]) for each in (done, whole)]
+    assert read == [True, False], "the curve depends on the task's rows, and without it nothing does"

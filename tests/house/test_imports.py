@@ -46,6 +46,7 @@ TORCH_ONLY = {
     "training/masked_words.py",
     "training/held_out.py",
     "training/divergence.py",
+    "training/probe.py",
     "training/replaced_tokens.py",
     "training/adam.py",
     "training/corrupted.py",

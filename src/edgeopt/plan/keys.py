@@ -133,6 +133,7 @@ _NOTHING = {
     "eval_steps": None,
     "offline": False,
     "bias_correction": True,
+    "probe": None,
 }
 
 

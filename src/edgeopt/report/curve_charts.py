@@ -11,7 +11,7 @@ from markupsafe import Markup
 from edgeopt.report import svg
 from edgeopt.report.scale import Scale
 from edgeopt.report.scatter import PLOT, WIDTH, grid
-from edgeopt.results.figures import ASKED_CURVE, GRADIENT_CURVE, HELD_OUT, SPARSITY_CURVE
+from edgeopt.results.figures import ASKED_CURVE, GRADIENT_CURVE, HELD_OUT, PROBE_CURVE, SPARSITY_CURVE
 from edgeopt.results.model import Report
 
 Curve = Sequence[tuple[int, float]]
@@ -45,6 +45,12 @@ def trainings(report: Report) -> Iterator[Figure]:
                 shown["other"] = ("held-out text", text["loss"])
             yield Figure(f"Loss in {step.id}", _lines(shown), "Each point is a mean over 10 optimizer steps.")
         yield from _on_text(step.id, text)
+        if (probe := step.told.get("probe")) is not None and len(curves.get(PROBE_CURVE, ())) > 1:
+            yield Figure(
+                f"Probe of {step.id}",
+                _lines({"candidate": (probe["metric"], curves[PROBE_CURVE])}),
+                f"Of copies that were fine-tuned on the task, on {probe['rows']} rows held out of train.",
+            )
         if text and len(curves.get(GRADIENT_CURVE, ())) > 1:
             norms = {"candidate": ("norm", curves[GRADIENT_CURVE])}
             yield Figure(

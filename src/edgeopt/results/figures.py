@@ -181,6 +181,17 @@ class Divergence(TypedDict):
     last: Finite
 
 
+class Probe(TypedDict):
+    """Copies of a model that were fine-tuned on the task, to see what a pre-training had brought by then.
+
+    rows: of train, held out, that the metric is of.
+    """
+
+    metric: str
+    rows: Count
+    seconds: NotNegative
+
+
 class Parity(TypedDict):
     """How far a graph is from the model that it was made of.
 
@@ -199,6 +210,8 @@ ASKED_CURVE, SPARSITY_CURVE = "asked_sparsity", "sparsity"
 #: How the name of a curve begins that is of text which a training on plain text only looks at; and the norm of all
 #: gradients before it is clipped.
 HELD_OUT, GRADIENT_CURVE = "eval_held_out_", "grad_norm"
+#: The name of the curve that a probe gives.
+PROBE_CURVE = "probe"
 
 
 class Told(TypedDict, total=False):
@@ -220,6 +233,7 @@ class Told(TypedDict, total=False):
     corpus: Corpus
     corruption: Corruption
     divergence: Divergence
+    probe: Probe
     parity: Parity
     curves: dict[str, list[tuple[Count, Finite]]]
     kept_float: list[str]

@@ -31,7 +31,15 @@ def report() -> Report:
             step("tune", "finetune", "baseline", 1.0, 1_000_000, curves={"loss": LOSS}),
             step("short", "finetune", "candidate", 1.0, 1_000_000, curves={"loss": LOSS[:1]}),
             step("alike", "finetune", "candidate", 1.0, 1_000_000, curves={"loss": [(10, 0.5), (20, 0.5)]}),
-            step("words", "pretrain.mlm", "candidate", 1.0, 1_000_000, curves=on_text("loss", "accuracy")),
+            step(
+                "words",
+                "pretrain.mlm",
+                "candidate",
+                1.0,
+                1_000_000,
+                curves={**on_text("loss", "accuracy"), "probe": RIGHT},
+                probe={"metric": "f1", "rows": 60, "seconds": 1.0},
+            ),
             step("rtd", "pretrain.rtd", "candidate", 1.0, 1_000_000, curves=on_text(*DETECTION)),
             step("cut", "prune.cofi", "candidate", 1.0, 500_000, curves=cut),
         ]
@@ -41,7 +49,7 @@ def report() -> Report:
 def test_trained_steps_of_the_candidate_have_their_loss_and_learned_masks_their_ramp() -> None:
     assert [figure.heading for figure in trainings(report())] == [
         "Loss in alike",
-        *(f"{what} in words" for what in ("Loss", "Guesses", "Gradients")),
+        *(f"{what} words" for what in ("Loss in", "Guesses in", "Probe of", "Gradients in")),
         *(f"{what} in rtd" for what in ("Loss", "Detection loss", "Detection", "Accuracy", "Gradients")),
         "Sparsity in cut",
         "Loss in cut",

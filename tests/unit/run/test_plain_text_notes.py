@@ -46,3 +46,9 @@ def test_a_loss_that_rose_is_told(tmp_path: Path) -> None:
     assert none.endswith("No text was held out.")
     assert "diverged: at optimizer step 340 its loss was 9.000, and at step 200 it had been 6.500" in told
     assert "In the end it was 8.800" in told and "not in the store any more" in gone
+
+
+def test_a_probe_is_told_with_its_rows(tmp_path: Path) -> None:
+    told = {"metric": "f1", "rows": 60, "seconds": 1.0}
+    _, note, _ = notes(tmp_path, probe=told, curves={"probe": [(0, 0.5), (10, 0.6), (20, 0.75)]})
+    assert "On 60 rows held out of train, f1 was 0.5000 in the beginning and 0.7500 in the end" in note

@@ -6,7 +6,7 @@ from math import exp
 
 from edgeopt.corpus.seen import rows_seen
 from edgeopt.data import Split
-from edgeopt.results.figures import HELD_OUT, Told, told
+from edgeopt.results.figures import HELD_OUT, PROBE_CURVE, Told, told
 from edgeopt.run.execute import Done
 from edgeopt.store.store import Store
 
@@ -20,7 +20,8 @@ def text_notes(done: Done, report: Split) -> list[str]:
     if (text := known.get("corpus")) is None:
         return []
     read = f"'{done.step.id}' was trained on {text['tokens_seen']:,} tokens of {text['name']}."
-    notes = [f"{read} {_held_out(known)}", *_divergence(done.step.id, known), *_corruption(done.step.id, known)]
+    notes = [f"{read} {_held_out(known)}"]
+    notes += [note for of in (_divergence, _probe, _corruption) for note in of(done.step.id, known)]
     seen = rows_seen(Store(done.state.folder.parents[1]).corpora / text["address"], report)
     if seen is None:
         notes.append(
@@ -73,6 +74,18 @@ def _divergence(step: str, known: Told) -> list[str]:
         f"The training of '{step}' diverged: at optimizer step {found['step']} its loss was {found['loss']:.3f}, and "
         f"at step {found['lowest_step']} it had been {found['lowest']:.3f}. In the end it was {found['last']:.3f}. "
         "Lower learning_rate, or raise warmup_ratio."
+    ]
+
+
+def _probe(step: str, known: Told) -> list[str]:
+    """A note on copies that were fine-tuned."""
+    found, curve = known.get("probe"), known.get("curves", {}).get(PROBE_CURVE)
+    if found is None or not curve:
+        return []
+    return [
+        f"Copies of the model in '{step}' were fine-tuned to see what it had learned. On {found['rows']} rows held out "
+        f"of train, {found['metric']} was {curve[0][1]:.4f} in the beginning and {curve[-1][1]:.4f} in the end, with "
+        "one seed."
     ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from edgeopt.spec.corpus import CorpusSpec
-from edgeopt.spec.recipe import StepParams, Strict, Training
+from edgeopt.spec.recipe import BATCH, StepParams, Strict, Training
 
 #: Keys of a training that are about labels, or choose a checkpoint by them.
 _ON_LABELS = ("class_weights", "label_smoothing", "sampling", "early_stopping", "keep_best")
@@ -25,6 +27,22 @@ class Replace(Strict):
         return self
 
 
+class Probe(Strict):
+    """How far the pre-training is of use to the task: copies of the model are fine-tuned, and the metric is a curve."""
+
+    every: int = Field(
+        ge=1, description="optimizer steps from one copy to the next; the first and the last are kept too"
+    )
+    epochs: float = Field(1.0, gt=0, description="of the fine-tuning")
+    max_steps: int | None = Field(None, ge=1, description="optimizer steps of the fine-tuning; overrides epochs")
+    learning_rate: float = Field(5e-5, gt=0, lt=1, description="of the fine-tuning")
+    batch_size: int = Field(BATCH, ge=1, description="of the fine-tuning")
+
+    def training(self, precision: Literal["auto", "fp32", "bf16"]) -> Training:
+        """The fine-tuning, which looks at the selection rows."""
+        return Training(**self.model_dump(exclude={"every"}), precision=precision, keep_best=True)
+
+
 class PretrainParams(StepParams, Training):
     """Training keys but those that are about labels, and the text. A class of it says how tokens are hidden."""
 
@@ -34,6 +52,9 @@ class PretrainParams(StepParams, Training):
         True,
         description="of Adam's moments. false: as ELECTRA was trained, with an epsilon of 1e-6, where the first steps "
         "are larger and warm-up matters more",
+    )
+    probe: Probe | None = Field(
+        None, description="fine-tune copies of the model on the task after the pre-training, which stays as it is"
     )
     mask: float
     replace: Replace

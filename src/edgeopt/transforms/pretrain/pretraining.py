@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from edgeopt.models.source import ModelSource
 from edgeopt.models.tokenizer import mask_token, read_tokenizer
 from edgeopt.spec.corpus import CorpusSpec
-from edgeopt.spec.recipe import TaskSpec
+from edgeopt.spec.recipe import StepParams, TaskSpec
 from edgeopt.step.contract import Contract
-from edgeopt.step.transform import Found, StepContext, Transform
+from edgeopt.step.transform import Found, StepContext, TrainedAlong, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import InputError
 from edgeopt.tasks import task_type
+from edgeopt.transforms.load import Load
 from edgeopt.transforms.pretrain.params import PretrainParams
 
 if TYPE_CHECKING:
@@ -52,7 +56,13 @@ class Pretraining(Transform[P]):
     def corpus(self, params: P) -> CorpusSpec:
         return params.corpus
 
+    def contract_of(self, params: P) -> Contract:
+        return self.contract if params.probe is None else replace(self.contract, data="train")
+
     def check(self, params: P, task: TaskSpec) -> Found:
+        if params.probe is not None and task_type(task.type).embeds:
+            what = f"a probe fine-tunes on labels, and {task.type} learns from pairs"
+            return [(("probe",), what, "remove the key")]
         if not task_type(task.type).has_decoder:
             return []
         what = f"{self.name} trains an encoder, but the model of {task.type} also has a decoder"
@@ -72,6 +82,7 @@ class Pretraining(Transform[P]):
         from edgeopt.training import train
         from edgeopt.training.divergence import WatchLoss
         from edgeopt.training.held_out import HeldOut
+        from edgeopt.training.probe import Copies, probed
         from edgeopt.training.text_feed import text_feed
 
         torch.manual_seed(context.seed)
@@ -79,21 +90,45 @@ class Pretraining(Transform[P]):
         plain = text_feed(state.folder, params, params.mask, params.replace, context, whole_word=params.by_words)
         objective, text = self.objective(model, params, context, plain)
         watch = WatchLoss(params.alike, context.progress)
+        probe = params.probe
+
+        def save(made: PreTrainedModel, folder: Path) -> None:
+            save_with_pooler(made, state.folder, folder)
+            copy_tokenizer(state.folder, folder)
+
         figures = train(
             model,
             state.folder,
             params,
-            context,
+            replace(context, helps=context.helps and probe is None),
             keep_zeros=Fact.SPARSE in state.facts,
-            callbacks=[HeldOut(objective, text.held_out, text.batches.held_out), watch],
+            callbacks=[
+                HeldOut(objective, text.held_out, text.batches.held_out),
+                watch,
+                *([Copies(probe.every, context.work, save)] if probe else []),
+            ],
             objective=objective,
             feed=text.feed,
         )
         context.figures.update(
             {**figures, **watch.figures(), self.head_figure: "the checkpoint's" if has_head else "new"}
         )
-        save_with_pooler(model, state.folder, context.output)
-        copy_tokenizer(state.folder, context.output)
+        if not context.helps:
+            save(model, context.output)
+        if probe is not None:
+            found = probed(probe, params, figures["optimizer_steps"], partial(_of_task, context), context)
+            context.told["curves"] |= found.pop("curves")
+            context.told.update(found)
+        if context.helps:
+            raise TrainedAlong
+
+
+def _of_task(context: StepContext, copy: Path, folder: Path) -> PreTrainedModel:
+    """A copy with a new head of the task, as the planner puts one behind the step; folder: an empty one to use."""
+    from edgeopt.models.load import load_model
+
+    Load().apply(State(copy, {}), StepParams(), replace(context, output=folder, figures={}))
+    return load_model(folder)
 
 
 def _no_mask(model: ModelSource) -> Found:
