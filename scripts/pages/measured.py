@@ -23,11 +23,11 @@ MODELS = {
 }
 #: What a model is called, where its name alone would mislead.
 CALLED = {"electra-l6": "minilm-l6's weights in an ELECTRA"}
-#: Of each task its name, type and the rows of train, which is what `all` stands for.
+#: Of each task its name, type, classes, and the rows of train, which is what `all` stands for.
 TASKS = {
-    "sst2": ("SST-2", "text-classification", 67_349),
-    "mrpc": ("MRPC", "text-classification", 3_668),
-    "stsb": ("STS-B", "text-regression", 5_749),
+    "sst2": ("SST-2", "text-classification", 2, 67_349),
+    "mrpc": ("MRPC", "text-classification", 2, 3_668),
+    "stsb": ("STS-B", "text-regression", 0, 5_749),
 }
 #: Steps whose training was written anew since tables in older words of a recipe were measured: those are not told.
 REWRITTEN = {"prune.cofi", "quantize.qat"}
@@ -52,7 +52,7 @@ def measured() -> str:
 
 def _where(table: dict[str, Any]) -> dict[str, Any]:
     family, layers, hidden = MODELS[table["model"]]
-    task, kind, rows = TASKS[table["task"]]
+    task, kind, classes, rows = TASKS[table["task"]]
     given = table["train_rows"]
     return {
         "model": CALLED.get(table["model"], table["model"]),
@@ -61,6 +61,7 @@ def _where(table: dict[str, Any]) -> dict[str, Any]:
         "hidden": hidden,
         "task": task,
         "type": kind,
+        "classes": classes,
         "train_rows": rows if given == "all" else given,
         "processor": table["environment"]["cpu"],
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.cutting import cut_at
 from contract.kinds import Kind
 from e2e.running import recipe_for
 from helpers import edgeopt
@@ -128,6 +129,22 @@ def test_the_best_checkpoint_is_one_that_has_reached_the_sparsity(
     assert cut.figures["selection"]["step"] >= 6
     assert cut.figures["asked_sparsity"]["reached"]
     assert [step for step, _ in cut.figures["curves"]["sparsity"]] == list(range(1, 13))
+
+
+def test_interrupted_behind_its_last_step_it_still_knows_the_whole_ramp(
+    tiny_model: Path, tiny_data: Path, store: Path, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best checkpoint, which is an earlier one, is all that is read then: it does not know what came behind it."""
+    keys = {**COFI[1], "keep_best": True, "eval_steps": 3, "sparsity_warmup": 0.5, "recover": None}
+    steps = (TUNE, ("prune.cofi", keys))
+    whole = run(tiny_model, tiny_data, store, *steps)[1]
+    other = Path(shutil.copytree(begun, tmp_path / "other"))
+    with cut_at(monkeypatch, 12, of=12):
+        run(tiny_model, tiny_data, other, *steps)
+    again = run(tiny_model, tiny_data, other, *steps)[1]
+    assert again.digest == whole.digest
+    assert again.figures["curves"] == whole.figures["curves"]
+    assert len(again.figures["curves"]["sparsity"]) == 12
 
 
 def test_a_recovery_may_learn_from_labels_and_from_another_teacher(

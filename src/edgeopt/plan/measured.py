@@ -17,7 +17,7 @@ from typing import Any
 
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.plan.steps import Plan, PlannedStep
-from edgeopt.spec.recipe import Distillation, StepParams, TaskSpec, Training
+from edgeopt.spec.recipe import BATCH, Distillation, StepParams, TaskSpec, Training
 from edgeopt.step import registry
 from edgeopt.step.transform import AnyTransform
 from edgeopt.store.facts import Fact
@@ -25,17 +25,19 @@ from edgeopt.tasks import task_type
 
 _FILE = Path(__file__).with_name("measured.json")
 #: How far a case may be from a plan: in the share that a cut leaves; as a factor in optimizer steps, in rows, and in
-#: the weights of the layers (layers × hidden²).
-LEFT, STEPS, ROWS, SIZE = 0.05, 2.0, 4.0, 4.0
+#: the weights of the layers (layers × hidden²), in classes; and in what tunes a training.
+LEFT, STEPS, ROWS, SIZE, CLASSES, TUNED = 0.05, 2.0, 4.0, 4.0, 4.0, 10.0
 #: Another method took as long, and left as much, within this.
 _SAME_SECONDS, _SAME_LEFT = 1.02, 0.02
 #: Keys that tune a method and make no other of it; how much is left, and how long a training is, are compared apart.
 _TUNING = (
     {*Training.model_fields, *Distillation.model_fields, "macs", "sparsity", "samples", "sparsity_warmup"}
     | {"mask_learning_rate", "layers", "first", "last"}
-) - {"freeze", "losses", "unlabelled", "class_weights"}
-#: Facts of a model of which something is gone: what follows was not measured on such a one.
-_CUT = frozenset({Fact.UNEVEN, Fact.SPARSE, Fact.INT8})
+) - {"freeze", "losses", "unlabelled", "class_weights", "dropout", "label_smoothing"}
+#: Of those the numbers that make another training of it where they are far off.
+_COMPARED = {"learning_rate", "batch_size", "gradient_accumulation", "samples", "temperature"}
+#: Facts of a model that is no longer whole, or no longer plain: what follows was not measured on such a one.
+_CUT = frozenset({Fact.UNEVEN, Fact.SPARSE, Fact.INT8, Fact.GRAPH_ADAPTER})
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Case:
     hidden: int
     type: str
     task: str
+    classes: int
     train_rows: int
     metric: str
     change: float
@@ -132,9 +135,10 @@ def advice(plan: Plan, known: Sequence[Case] | None = None) -> list[Advice]:
     known = cases() if known is None else known
     at = 0
     while shape is not None and plan.data is not None and at < len(steps):
-        if _CUT & {fact for step in steps[:at] for fact in step.contract.adds}:
+        if not all(_leaves_whole(step, shape) for step in steps[:at]):
             break
-        here = _Here(shape, plan.source.model_type, plan.recipe.head.task, len(plan.data.train), steps[at:])
+        rows, classes = len(plan.data.train), len(plan.data.label_names)
+        here = _Here(shape, plan.source.model_type, plan.recipe.head.task, rows, classes, steps[at:])
         near = [(-len(c.steps), far, i) for i, c in enumerate(known) if (far := here.distance(c)) is not None]
         if near:
             case = known[min(near)[2]]
@@ -153,6 +157,7 @@ class _Here:
     family: str | None
     task: TaskSpec
     rows: int
+    classes: int
     steps: Sequence[PlannedStep]
 
     def distance(self, case: Case) -> float | None:
@@ -171,12 +176,14 @@ class _Here:
         there = sum(_length(transform, params, case.train_rows) for transform, params in parts)
         apart = [
             _factor(self.rows, case.train_rows, ROWS),
+            _factor(self.classes, case.classes, CLASSES),
             _factor(len(self.shape.layers) * self.shape.hidden**2, case.layers * case.hidden**2, SIZE),
             _factor(sum(_length(step.transform, step.params, self.rows) for step in steps), there, STEPS),
             *(
                 _gap(step.transform.leaves(step.params, self.shape), transform.leaves(params, dense))
                 for step, (transform, params) in zip(steps, parts, strict=True)
             ),
+            *(far for step, (_, params) in zip(steps, parts, strict=True) for far in _tuning(step.params, params)),
         ]
         other = 0.1 * (self.family != case.family)
         return sum(apart) + other if all(each <= 1 for each in apart) else None
@@ -200,10 +207,19 @@ def _better(case: Case, known: Sequence[Case]) -> Case | None:
 
 
 def _shape(plan: Plan) -> Structure | None:
+    """The model's shape; None where it is not known, or something was cut out of the model before."""
     try:
-        return of_config(plan.source.config or {})
+        shape = of_config(plan.source.config or {})
     except ValueError:
         return None
+    return shape if shape == shape.dense.structure else None
+
+
+def _leaves_whole(step: PlannedStep, shape: Structure) -> bool:
+    """Whether behind the step is the model that was there before it, with all its parts."""
+    replaced = any(each.role == "student" for each in step.transform.references(step.params))
+    cut = step.transform.leaves(step.params, shape) not in (None, 1.0)
+    return not (replaced or cut or _CUT & step.contract.adds)
 
 
 def _method(params: StepParams) -> dict[str, Any]:
@@ -222,6 +238,20 @@ def _kept(keys: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{at}{key}", True  # how much of it is compared as what is left
         elif key not in _TUNING:
             yield f"{at}{key}", value
+
+
+def _tuning(one: StepParams, other: StepParams) -> list[float]:
+    """How far the numbers that tune the one are from those of the other."""
+    ours, theirs = (dict(_numbers(params.model_dump(mode="json"))) for params in (one, other))
+    return [_factor(ours[path], theirs[path], TUNED) for path in sorted(ours.keys() & theirs.keys())]
+
+
+def _numbers(keys: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in keys.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{at}{key}.")
+        elif key in _COMPARED and value is not None:
+            yield f"{at}{key}", BATCH if value == "auto" else value
 
 
 def _length(transform: AnyTransform, params: Any, rows: int) -> float:

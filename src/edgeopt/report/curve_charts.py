@@ -30,7 +30,7 @@ def trainings(report: Report) -> Iterator[Figure]:
     """The curves of the candidate's trained steps, in their order."""
     for step in report.steps:
         curves = step.told.get("curves", {}) if step.chain == "candidate" else {}
-        if SPARSITY_CURVE in curves:
+        if curves.get(SPARSITY_CURVE) and curves.get(ASKED_CURVE):
             yield Figure(
                 f"Sparsity in {step.id}",
                 _lines({"baseline": ("asked", curves[ASKED_CURVE]), "candidate": ("masks", curves[SPARSITY_CURVE])}),
@@ -39,7 +39,7 @@ def trainings(report: Report) -> Iterator[Figure]:
         text = {name.removeprefix(HELD_OUT): curve for name, curve in curves.items() if name.startswith(HELD_OUT)}
         if len(curves.get("loss", ())) > 1:
             shown = {"candidate": ("train", curves["loss"])}
-            if "eval_loss" in curves:
+            if curves.get("eval_loss"):
                 shown["other"] = ("selection rows", curves["eval_loss"])
             if "loss" in text and not _detects(text):
                 shown["other"] = ("held-out text", text["loss"])

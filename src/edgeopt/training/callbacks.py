@@ -127,10 +127,13 @@ class FollowEpoch(TrainerCallback):  # type: ignore[misc]
 
 
 class Stepped(TrainerCallback):  # type: ignore[misc]
-    """Tell an objective that an optimizer step was taken."""
+    """Tell an objective that the training begins, and that an optimizer step was taken."""
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.objective.begun()
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

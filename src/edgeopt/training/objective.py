@@ -59,6 +59,9 @@ class Objective(ABC):
         """The learning rate of each group in a training of so many optimizer steps."""
         return []
 
+    def begun(self) -> None:  # noqa: B027  most have nothing to do
+        """Called before the first optimizer step, or the first after an interruption, with what a checkpoint held."""
+
     def stepped(self) -> None:  # noqa: B027  most have nothing to do
         """Called after each optimizer step."""
 

@@ -106,6 +106,10 @@ class Sparsify(Follow):
     def ramp(self) -> torch.Tensor:
         return cast(torch.Tensor, cast(nn.Module, self.module).ramp)
 
+    def begun(self) -> None:
+        # here, because no step may follow: a checkpoint of the last one gives way to the best, which may be an earlier
+        self._points = {i: point for i, point in enumerate(self.ramp.tolist()) if not math.isnan(point[0])}
+
     def stepped(self) -> None:
         assert self.rate is not None
         step, steps = self._done
@@ -113,8 +117,6 @@ class Sparsify(Follow):
         by = self.gates.shift(asked)
         self.price.mul_(math.exp(-_GAIN * max(-1.0, min(1.0, by / self.rate)))).clamp_(_CHEAPEST, _DEAREST)
         now = [step + 1, asked, float(self.gates.sparsity().detach()), float(self.price)]
-        if not self._points:  # those of before an interruption
-            self._points = {i: point for i, point in enumerate(self.ramp.tolist()) if not math.isnan(point[0])}
         at = (step + 1) * _POINTS // steps
         self._points[at] = now
         self.ramp[at] = self.ramp.new_tensor(now)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from scripts.pages import measured as maker
 
-from edgeopt.models.structure import Dense
+from edgeopt.models.structure import FIELD, Dense
 from edgeopt.plan.measured import Advice, Case, _Here, advice, cases
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step import registry
@@ -34,6 +34,7 @@ def case(*steps: dict[str, Any], **more: Any) -> Case:
         "hidden": 384,
         "type": "text-classification",
         "task": "SST-2",
+        "classes": 2,
         "train_rows": 6000,
         "metric": "accuracy",
         "change": -0.08,
@@ -63,14 +64,14 @@ def planned(keys: dict[str, Any]) -> Any:
     )
 
 
-def plan(*steps: dict[str, Any], rows: int = 5000, dense: Dense = BERT, **task: Any) -> Any:
+def plan(*steps: dict[str, Any], rows: int = 5000, classes: int = 2, dense: Dense = BERT, **task: Any) -> Any:
     """As much of a plan as is looked at: BERT-base by default."""
     names = ("num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")
     sizes = (dense.layers, dense.heads, dense.neurons, dense.hidden)
     config = {"model_type": "bert", **dict(zip(names, sizes, strict=True))}
     return SimpleNamespace(
         source=SimpleNamespace(config=config, model_type="bert"),
-        data=SimpleNamespace(train=range(rows)),
+        data=SimpleNamespace(train=range(rows), label_names=range(classes)),
         recipe=SimpleNamespace(head=SimpleNamespace(task=TaskSpec.model_validate(TASK | task))),
         chains={"candidate": [planned(keys) for keys in steps]},
     )
@@ -98,12 +99,30 @@ def test_a_case_of_the_same_step_near_in_budget_length_rows_and_size_is_told() -
         lambda near: (plan(COFI, metrics=["f1"]), near),
         lambda near: (plan(COFI, type="text-regression"), near),
         lambda near: (plan(COFI, RECOVER), near),  # what is trained on keeps something else
-        lambda near: (plan(FISHER, COFI), near),  # it was measured on a whole model
+        lambda near: (plan(COFI, classes=77), near),
+        lambda near: (plan({**COFI, "learning_rate": 1e-2}), near),
+        lambda near: (plan({**COFI, "batch_size": 1}), near),
+        lambda near: (plan({**COFI, "dropout": 0.9}), near),
+        # it was measured on a whole model, which none of these leaves
+        lambda near: (plan(FISHER, COFI), near),
+        lambda near: (plan({"use": "prune.layers", "keep": [*range(8)]}, COFI), near),
+        lambda near: (plan({"use": "distill", "student": {"layers": "alternate"}}, COFI), near),
+        lambda near: (plan({"use": "distill", "student": {"model": "some/other"}}, COFI), near),
+        lambda near: (plan({"use": "adapter.bottleneck"}, COFI), near),
     ],
 )
 def test_what_is_not_near_is_not_told(other: Callable[[Case], tuple[Any, Case]]) -> None:
     found, near = other(case(COFI))
     assert told(found, near) == []
+
+
+def test_of_a_model_that_was_cut_before_nothing_is_told() -> None:
+    found = plan(COFI)
+    shape = BERT.structure
+    found.source.config[FIELD] = replace(shape, layers=shape.layers[:11]).as_json()
+    assert told(found, case(COFI)) == []
+    found.source.config[FIELD] = shape.as_json()
+    assert told(found, case(COFI)) == [case(COFI)]
 
 
 def test_without_rows_or_a_known_shape_nothing_is_told() -> None:
@@ -163,7 +182,9 @@ def test_a_case_is_told_for_its_own_steps() -> None:
         steps = [planned(keys) for keys in each.steps]
         shape = Dense(each.layers, 12, each.hidden // 12, 4 * each.hidden, each.hidden).structure
         task = TaskSpec.model_validate(TASK | {"type": each.type})
-        assert _Here(shape, each.family, task, each.train_rows, steps).distance(each) == pytest.approx(0, abs=1e-6)
+        assert _Here(shape, each.family, task, each.train_rows, each.classes, steps).distance(each) == pytest.approx(
+            0, abs=1e-6
+        )
 
 
 def test_a_table_in_words_of_before_says_nothing_of_what_was_written_anew() -> None:

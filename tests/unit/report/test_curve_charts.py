@@ -41,6 +41,10 @@ def report() -> Report:
                 probe={"metric": "f1", "rows": 60, "seconds": 1.0},
             ),
             step("rtd", "pretrain.rtd", "candidate", 1.0, 1_000_000, curves=on_text(*DETECTION)),
+            step(
+                "empty", "mine", "candidate", 1.0, 1_000_000, curves={"asked_sparsity": [], "sparsity": [], "loss": []}
+            ),
+            step("half", "mine", "candidate", 1.0, 1_000_000, curves={"sparsity": ASKED, "eval_loss": []}),
             step("cut", "prune.cofi", "candidate", 1.0, 500_000, curves=cut),
         ]
     )
