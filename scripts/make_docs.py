@@ -252,6 +252,7 @@ def reference() -> str:
         *section("task", s.TaskSpec),
         *section("task.pairs", s.PairsSpec, level=3),
         *section("task.prompts", s.PromptsSpec, level=3),
+        *section("task.corpus", s.PassagesSpec, level=3),
         *section("task.dataset", s.DatasetSpec, level=3),
         *section("task.dataset.data_files", s.DataFiles, level=3),
         *section("task.dataset.max_rows", s.MaxRows, level=3),

@@ -170,9 +170,10 @@ def test_the_packages_own_tests_pass(
     assert "task-under-test" not in TASKS
 
 
-@pytest.mark.parametrize("task", ["text-classification", "text-regression"])
+@pytest.mark.parametrize("task", ["text-classification", "text-regression", "reranking"])
 def test_edgeopts_own_tasks_pass(task: str, tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
-    keys = {"label": "score"} if task == "text-regression" else {}
+    pairs = {"text": ["text", "pair"], "label": "label"}
+    keys: dict[str, Any] = {"text-regression": {"label": "score"}, "reranking": pairs}.get(task, {})
     check_task(TASKS[task], model=tiny_model, data=tiny_data, work=tmp_path, keys=keys)  # type: ignore[arg-type]
 
 

@@ -59,6 +59,8 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "tasks/commonsenseqa": question,
     "tasks/conll2003-": lambda i: {"tokens": [f"word{i % 7}", "good1", "good2"], "ner_tags": [0, 1, 2]},
     "tasks/stsb": lambda i: {**classes(2, "sentence1", "sentence2")(i), "label": i / 4},
+    "embedding/boolq-": lambda i: {"question": f"word{i % 7}", "passage": f"word{i % 7} good1 bad2"},
+    "reranking/": lambda i: {"query": f"word{i // 4}", "passage": f"word{i}", "relevance": i % 2, "query_id": i // 4},
     "embedding/mpnet-": lambda i: {"sentence": f"word{i % 7} good1 bad2 word3"},
     "embedding/": lambda i: {**classes(2, "sentence1", "sentence2")(i), "label": i / 4},
     "tasks/xsum": lambda i: {"document": f"word{i % 7} good1 bad2 word3", "summary": f"word{i % 7}"},

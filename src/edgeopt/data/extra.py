@@ -19,7 +19,7 @@ from edgeopt.support.files import file_digest
 from edgeopt.support.words import closest
 from edgeopt.tasks import Task, task_of
 from edgeopt.tasks.columns import Raw, Read
-from edgeopt.tasks.split import Split, bare
+from edgeopt.tasks.split import Split
 
 #: Where a path of keys stands in the recipe.
 PlaceOf = Callable[[Path_], Place]
@@ -56,8 +56,8 @@ def with_unlabelled(
 
 def without(rows: Split, other: Split) -> Split:
     """The rows whose text `other` does not have: the same texts but for case, spaces and punctuation count as one."""
-    seen = {bare(texts) for texts in other.texts}
-    return rows.take([i for i, texts in enumerate(rows.texts) if bare(texts) not in seen], rows.name)
+    seen = {other.bare(texts) for texts in other.texts}
+    return rows.take([i for i, texts in enumerate(rows.texts) if other.bare(texts) not in seen], rows.name)
 
 
 def _load(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support.errors import Place, bad_input
-from edgeopt.tasks.split import Split, bare
+from edgeopt.tasks.split import Split
 
 
 def shared(report: Split, others: Iterable[tuple[str, ...]]) -> list[int]:
@@ -14,8 +14,8 @@ def shared(report: Split, others: Iterable[tuple[str, ...]]) -> list[int]:
 
     The same texts but for case, spaces and punctuation count as one. Of documents it is those of which every row does.
     """
-    seen = set(map(bare, others))
-    found = {row for row, texts in enumerate(report.texts) if bare(texts) in seen}
+    seen = set(map(report.bare, others))
+    found = {row for row, texts in enumerate(report.texts) if report.bare(texts) in seen}
     return [row for unit in report.units() if found.issuperset(unit) for row in unit]
 
 

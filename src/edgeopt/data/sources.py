@@ -13,6 +13,7 @@ from edgeopt.data.files import SUFFIXES, read_rows, stem_and_suffix
 from edgeopt.data.leaks import unleaked
 from edgeopt.data.missing_labels import Labeled
 from edgeopt.data.raw import ColumnPlace, raw_rows
+from edgeopt.data.searched import Searched, searched_of
 from edgeopt.data.slice_columns import by_column, slices_of
 from edgeopt.data.task_data import TaskData, renumbered
 from edgeopt.spec.recipe import DatasetSpec, TaskSpec
@@ -139,7 +140,10 @@ def load_data(
     classes = task.classes(raw["train"], given)
     _check_classes(classes, len(raw["train"]), bool(given), at)
     limits, task = spec.dataset.max_rows.model_dump(), task_of(spec, classes, stated=bool(given))
-    learned, reported = (split_of(name, raw[name], task, _listed(spec, place_of)) for name in ("train", report))
+    searched = searched_of(task, folder, place_of)
+    learned, reported = (
+        _split_in(searched, name, raw[name], task, place_of, train=name == "train") for name in ("train", report)
+    )
     reported, dropped = unleaked(spec, replace(reported, slices=values), learned, place_of(("task", "leaks")))
     return TaskData(
         learned.first(limits["train"]),
@@ -170,7 +174,7 @@ def load_reported(
     }
     if not task.names_outputs:
         task = task_of(spec, task.classes(raw, spec.labels or rows.names or names))
-        reported = split_of(rows.report, raw, task, _listed(spec, place_of))
+        reported = _split_in(searched_of(task, folder, place_of), rows.report, raw, task, place_of)
     else:
         own = spec.labels or rows.names or task.spelled(raw)
         place = place_of(_dataset(spec))
@@ -188,6 +192,17 @@ def load_reported(
             place_of(("task", "leaks")),
         )
     return reported.first(spec.dataset.max_rows.model_dump()[rows.report]), task
+
+
+def _split_in(
+    searched: Searched | None, name: str, raw: list[Raw], task: Task, place_of: PlaceOf, *, train: bool = False
+) -> Split:
+    """The checked split, as queries in a corpus where there is one."""
+    if searched is None:
+        return split_of(name, raw, task, _listed(task.spec, place_of))
+    searched.check(raw)
+    rows = split_of(name, raw, task)
+    return searched.train(rows) if train else searched.report(rows, place_of(_dataset(task.spec)))
 
 
 def _dataset(spec: TaskSpec) -> Path_:
@@ -336,6 +351,8 @@ def column_place(spec: TaskSpec, at: Path_, place_of: PlaceOf, column: str) -> P
             return place_of((*at, key))
         if isinstance(named, list) and column in named:
             return place_of((*at, key, named.index(column)))
+    if spec.passages is not None and column == spec.passages.relevant:
+        return place_of((*at, "corpus", "relevant")) or place_of((*at, "corpus"))
     return None
 
 

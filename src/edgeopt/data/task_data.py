@@ -117,6 +117,7 @@ class TaskData:
             found.append(_leaked(name, len(self.report), self.leaked))
         if self.report.copied:
             found.append(_copied(name, len(self.report), self.report.copied))
+        found += self.report.said
         if self.dropped:
             found.append(f"{self.dropped:,} {name} rows that are also in train were left out, as task.leaks asks.")
         without = [f"{count:,} {split} rows" for split, count in self.left_out.items()]

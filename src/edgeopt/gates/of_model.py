@@ -315,7 +315,9 @@ class _Measuring:
         labels = self.task.stack_labels(self.rows.labels)
         raw = answered.get("baseline", answered.get("candidate"))
         if raw is not None:
-            answered = {n: (self.task.compared(given, raw[0]), took) for n, (given, took) in answered.items()}
+            answered = {
+                n: (self.task.compared(given, raw[0], self.rows.labels), took) for n, (given, took) in answered.items()
+            }
         subjects = {
             n: subject_of(a.shown, a.graph, self.task, labels, answered.get(n), starts.get(n))
             for n, a in self.models.items()

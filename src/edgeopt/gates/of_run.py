@@ -123,7 +123,7 @@ def _unlike(run: Run, asked: Request, own: Request) -> list[Issue]:
 
 
 #: What decides which rows there are.
-_ROWS = ("dataset", "text", "choices", "label", "labels", "report", "leaks", "missing_label")
+_ROWS = ("dataset", "text", "choices", "label", "labels", "report", "leaks", "missing_label", "corpus", "group")
 
 
 def _other_rows(run: Run, asked: Request, own: Request) -> str | None:

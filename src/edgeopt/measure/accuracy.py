@@ -52,7 +52,7 @@ def answers_of(
     what shares the batch. at_once: rows in the works, for a query that several threads may call.
     """
     encoder = Encoder(folder, task.spec.max_length)
-    features = task.encode(encoder, split.texts)
+    features = task.asked(encoder, split)
     out = []
     with progress.bar(title, len(features.ids)) as bar, ThreadPoolExecutor(at_once) as pool:
         for i, answer in enumerate(

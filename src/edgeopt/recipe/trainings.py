@@ -65,9 +65,16 @@ def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _F
 
 def _pairs(at: Path_, params: Training, task: TaskSpec) -> _Found:
     """What of the losses on pairs does not fit the task's rows."""
-    kind, spec, texts = task_type(task.type), params.of_pairs, len(task.columns)
+    kind, spec, texts = task_type(task.type), params.of_pairs, task.texts_a_row
+    if spec and not kind.point_losses:
+        return [(("losses",), f"{a(task.type)} has no losses on pairs", "remove the key")]
+    given = [name for name in ("contrastive", "cosent", "cosine", "mse", "bce") if spec and getattr(spec, name)]
+    if odd := [name for name in given if name not in kind.point_losses]:
+        return [(("losses", odd[0]), f"{a(task.type)} has no such loss", f"losses: {', '.join(kind.point_losses)}")]
     if not kind.embeds:
-        return [(("losses",), f"{a(task.type)} has no losses on pairs", "remove the key")] if spec else []
+        if spec and spec.mini_batch_size:
+            return [(("losses", "mini_batch_size"), "belongs to losses that compare the rows of a batch", "remove it")]
+        return []
     taught = params.distillation
     labels = taught.losses.labels if taught is not None else 1.0
     if texts < 2 and labels:

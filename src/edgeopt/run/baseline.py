@@ -86,14 +86,14 @@ def _measure(asked: Request, built: Built, progress: Progress) -> tuple[Baseline
     found.check(task, rows, max(target.batch for target in asked.targets))
     started = time.perf_counter()
     raw = outputs_of(found.graph, found.folder, rows, task, progress, "accuracy of the baseline")
-    outputs = task.compared(raw, raw)
+    outputs = task.compared(raw, raw, rows.labels)
     answered = outputs, time.perf_counter() - started
     labels = task.stack_labels(rows.labels)
     torch = None
     if built.torch is not None:
         theirs, device = torch_outputs_of(built.torch, rows, task, progress, "accuracy by torch")
         apart = None if raw.dtype == object else largest_difference(theirs, raw)
-        metrics = task.metrics(labels, task.compared(theirs, raw))
+        metrics = task.metrics(labels, task.compared(theirs, raw, rows.labels))
         torch = TorchReference(device=device, metrics=metrics, max_abs_diff=apart)
     queries = queries_of(task, rows, found.folder).ids
     latency: list[Measured] = []

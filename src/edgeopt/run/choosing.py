@@ -34,7 +34,7 @@ def choose(here: Measuring, written: Sequence[Written]) -> Written:
         return written[0]
     recipe, data, task, progress = here.recipe, here.executed.data, here.task, here.progress
     exports = {w.name: w for w in written if w.place is None}
-    rows = (data.carve(recipe.head.task.selection)[1] or data.train).first(ROWS)
+    rows = task.searched((data.carve(recipe.head.task.selection)[1] or data.train).first(ROWS))
     progress.say(f"{'export.auto':<22} choosing on {len(rows)} rows that nothing is reported on …")
     files = {"baseline": Runnable(here.baseline / GRAPH), **{name: w.opened_with({}) for name, w in exports.items()}}
     features = here.features(rows, exports)
@@ -46,7 +46,9 @@ def choose(here: Measuring, written: Sequence[Written]) -> Written:
         if asked
         else {}
     )
-    answers = {n: (task.compared(outputs, answers["baseline"][0]), took) for n, (outputs, took) in answers.items()}
+    answers = {
+        n: (task.compared(outputs, answers["baseline"][0], rows.labels), took) for n, (outputs, took) in answers.items()
+    }
     latency = here.latencies(
         files,
         features.ids,

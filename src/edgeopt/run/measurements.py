@@ -57,7 +57,10 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         for name, file in files.items()
     }
     labels, raw = task.stack_labels(report.labels), {name: outputs for name, (outputs, _) in answers.items()}
-    answers = {name: (task.compared(outputs, raw["baseline"]), took) for name, (outputs, took) in answers.items()}
+    answers = {
+        name: (task.compared(outputs, raw["baseline"], report.labels), took)
+        for name, (outputs, took) in answers.items()
+    }
     # fails before anything is timed where a plugin's task has a metric that is none
     metrics = {name: task.metrics(labels, outputs) for name, (outputs, _) in answers.items()}
     latency = here.latencies(files, queries, recipe.targets)

@@ -66,7 +66,8 @@ def measure_seeds(plan: Plan, executed: Sequence[Executed], evidence: Evidence, 
 
     for seed, each in zip(seeds[1:], executed[1:], strict=True):
         base, candidate = run(seed, each, "baseline"), run(seed, each, "candidate")
-        done.append(SeedLogits(seed, task.compared(base, base), task.compared(candidate, base)))
+        both = (task.compared(outputs, base, each.data.report.labels) for outputs in (base, candidate))
+        done.append(SeedLogits(seed, *both))
         progress.say(f"{f'seed-{seed}':<22} metrics measured")
     return done
 

@@ -234,8 +234,27 @@ class PromptsSpec(Strict):
     passage: str = Field("", description="before the texts of the second column")
 
 
-#: Keys of a task that say how an embedding is made.
-_EMBEDS = ("pooling", "normalize", "prompts", "dimensions")
+class PassagesSpec(Strict):
+    """The passages that queries are searched for in, each with an id, and which of them are relevant to a query.
+
+    A relevant passage may have a grade above 0, which nDCG counts. A row to train on becomes a row for each of its
+    relevant passages. Queries without a relevant passage are left out of the report split, and counted.
+    """
+
+    data_files: Name | Files = Field(
+        description="csv, tsv, jsonl, json or parquet, each also with .gz; absolute, or relative to the recipe"
+    )
+    id: Name = Field("id", description="column with the id of a passage")
+    text: Name = Field("text", description="column with the passage")
+    relevant: Name = Field(
+        "relevant",
+        description="column of the task's rows with the relevant passages: an id, a list of ids, or a mapping from ids "
+        "to grades",
+    )
+
+
+#: Keys of a task that say how an embedding is made, or is measured.
+_EMBEDS = ("pooling", "normalize", "prompts", "dimensions", "corpus")
 
 
 class TaskSpec(Strict):
@@ -283,7 +302,8 @@ class TaskSpec(Strict):
         description="default, by task: accuracy, f1 (text-classification); pearson, spearman "
         "(text-regression); accuracy "
         "(multiple-choice); f1, accuracy (token-classification); conll_f1, f1 (coreference); rouge1, rouge2, "
-        "rougeL (summarization); spearman, pearson (embedding), or agreement where its rows have no labels",
+        "rougeL (summarization); spearman, pearson, agreement (embedding), agreement where its rows have no labels, "
+        "or with `corpus` ndcg@10, mrr@10, recall@10, map, agreement; ndcg@10, mrr@10, map (reranking)",
     )
     pooling: Literal["mean", "cls", "last", "max"] | None = Field(
         None,
@@ -305,6 +325,16 @@ class TaskSpec(Strict):
         description="embedding: how many numbers of an embedding are kept, the first ones; default: all. A list "
         "keeps as many as its largest number; trained steps add the losses of all (Matryoshka), and the metrics of "
         "the smaller ones are in the report",
+    )
+    corpus: Literal["rows"] | PassagesSpec | None = Field(
+        None,
+        description="embedding: what each row's query is searched for in, for the metrics of retrieval. `rows`: the "
+        "passages of all rows, the second text of each, where equal ones are one; or see [task.corpus](#taskcorpus). "
+        "`max_rows` leaves the corpus whole",
+    )
+    group: str | None = Field(
+        None,
+        description="reranking: the column that is equal for all passages of one query; default: the query itself",
     )
     max_length: int = Field(128, ge=4, le=8192, description="tokens; longer texts are cut")
     max_target_length: int | None = Field(
@@ -347,6 +377,16 @@ class TaskSpec(Strict):
         return text + choices
 
     @property
+    def passages(self) -> PassagesSpec | None:
+        """The corpus, where it is apart from the rows."""
+        return self.corpus if isinstance(self.corpus, PassagesSpec) else None
+
+    @property
+    def texts_a_row(self) -> int:
+        """Texts of a row to train on."""
+        return max(2, len(self.columns)) if self.corpus is not None else len(self.columns)
+
+    @property
     def pairing(self) -> PairsSpec:
         """How mentions are paired, by default where the recipe does not say."""
         return self.pairs or PairsSpec()
@@ -354,7 +394,7 @@ class TaskSpec(Strict):
     @property
     def sliceable(self) -> bool:
         """Whether parts of the rows are measured apart."""
-        return TASKS[self.type].sliced
+        return TASKS[self.type].sliced and self.corpus is None
 
     @property
     def known_metrics(self) -> tuple[str, ...]:
@@ -366,6 +406,8 @@ class TaskSpec(Strict):
         """What the task is measured by, in the recipe's order, or the task's defaults."""
         kind = TASKS[self.type]
         default = kind.default_metrics if self.label else kind.unlabelled_metrics
+        if self.corpus is not None:
+            default = (*kind.searched_metrics, *kind.unlabelled_metrics)
         return tuple(dict.fromkeys(self.metrics or ())) or default
 
     @property
@@ -398,10 +440,37 @@ class TaskSpec(Strict):
             raise ValueError(f"'text' names {len(self.text)} columns, and {self.type} reads two at most")
         if kind.embeds and self.label and len(self.columns) != 2:
             raise ValueError("'label' is the similarity of two texts: give 'text' two columns, or leave 'label' out")
-        if wrong := [m for m in self.metrics or () if not self.label and m not in kind.unlabelled_metrics]:
+        compares = {*kind.known_metrics} - {*kind.unlabelled_metrics, *kind.searched_metrics}
+        if wrong := [m for m in self.metrics or () if not self.label and m in compares]:
             raise ValueError(
                 f"'metrics' names {', '.join(wrong)}, which compares with labels: name their column in 'label'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> TaskSpec:
+        grouped = TASKS[self.type].grouped
+        if self.group is not None and not grouped:
+            raise ValueError(f"'group' belongs to reranking, not to {self.type}")
+        if grouped and len(self.columns) != 2:
+            raise ValueError("'text' names two columns: a query and a passage")
+        return self
+
+    @model_validator(mode="after")
+    def _corpus_fits(self) -> TaskSpec:
+        searched = TASKS[self.type].searched_metrics
+        if self.corpus is None:
+            if wrong := [m for m in self.metrics or () if m in searched]:
+                raise ValueError(f"'metrics' names {', '.join(wrong)}, which need a corpus to search: give 'corpus'")
+            return self
+        if self.label:
+            raise ValueError("'label' is the similarity of two texts, and 'corpus' has its own: leave one of them out")
+        if self.corpus == "rows" and len(self.columns) < 2:
+            raise ValueError("'corpus: rows' needs two columns in 'text': a query and its passage")
+        if self.passages is not None and len(self.columns) > 1:
+            raise ValueError("'text' names the column of the queries alone: the passages are those of 'corpus'")
+        if self.passages is not None and self.train_with:
+            raise ValueError("'train_with' does not go with passages apart from the rows: use 'corpus: rows'")
         return self
 
     @model_validator(mode="after")
@@ -758,9 +827,10 @@ class Training(Strict):
 
 
 class EmbeddingLosses(Strict):
-    """The terms of the loss of an embedding model on pairs, each with its weight.
+    """The terms of the loss of an embedding model on pairs, or of a reranker on rows, each with its weight.
 
-    They are those of sentence-transformers. Without this key: `cosent` where rows have labels, else `contrastive`.
+    They are those of sentence-transformers. Without this key: for embedding `cosent` where rows have labels, else
+    `contrastive`; for reranking `mse`.
     """
 
     contrastive: Share = Field(
@@ -774,6 +844,10 @@ class EmbeddingLosses(Strict):
         description="squared distance between the cosine and the label, which is brought to the range from 0 to 1 "
         "(CosineSimilarityLoss)",
     )
+    mse: Share = Field(0.0, description="reranking: squared distance between the score and the label")
+    bce: Share = Field(
+        0.0, description="reranking: binary cross-entropy of the score's sigmoid and the label, which is from 0 to 1"
+    )
     scale: float = Field(20.0, gt=0, description="what cosines are multiplied by in `contrastive` and `cosent`")
     mini_batch_size: int | None = Field(
         None,
@@ -784,7 +858,7 @@ class EmbeddingLosses(Strict):
 
     @model_validator(mode="after")
     def _something(self) -> EmbeddingLosses:
-        if not (self.contrastive or self.cosent or self.cosine):
+        if not (self.contrastive or self.cosent or self.cosine or self.mse or self.bce):
             raise ValueError("every weight is 0, so nothing is learned")
         return self
 
@@ -793,7 +867,7 @@ class TrainParams(Training):
     """What every trained step takes. Rates and counts are those of transformers' TrainingArguments."""
 
     losses: EmbeddingLosses | None = Field(
-        None, description="of an embedding model on pairs, see [training.losses](#traininglosses)"
+        None, description="of an embedding model on pairs, or of a reranker, see [training.losses](#traininglosses)"
     )
     distill: Distillation | None = Field(
         None, description="learn from a teacher, see [training.distill](#trainingdistill)"

@@ -34,6 +34,8 @@ class TaskKind(Protocol):
     windowed: ClassVar[bool]
     embeds: ClassVar[bool]
     unlabelled_metrics: ClassVar[tuple[str, ...]]
+    searched_metrics: ClassVar[tuple[str, ...]]
+    grouped: ClassVar[bool]
 
 
 _OURS = {
@@ -44,6 +46,7 @@ _OURS = {
     "coreference": "edgeopt.tasks.coreference:Coreference",
     "summarization": "edgeopt.tasks.summarization:Summarization",
     "embedding": "edgeopt.tasks.embedding:Embedding",
+    "reranking": "edgeopt.tasks.reranking:Reranking",
 }
 
 

@@ -24,4 +24,8 @@ def task_types() -> dict[str, type[Task]]:
 
 def task_of(spec: TaskSpec, names: Sequence[str] = (), *, stated: bool = True) -> Task:
     """The task that a recipe describes; names: its classes, where they are known; stated: see Task."""
+    if spec.corpus is not None:
+        from edgeopt.tasks.retrieval import Retrieval
+
+        return Retrieval(spec, names, stated=stated)
     return task_type(spec.type)(spec, names, stated=stated)

@@ -34,8 +34,8 @@ Feed = dict[str, Values]
 Run = Callable[[Feed], Values]
 #: What a model says of a row: a class, a tag for each word, a score, or a text, None where it could write none.
 Answer = str | float | tuple[str, ...] | None
-#: A checked label: a class, a score, a text, or a number for each of the row's parts.
-Label = str | float | tuple[int, ...]
+#: A checked label: a class, a score, a text, a number for each of the row's parts, or relevant passages with grades.
+Label = str | float | tuple[Any, ...]
 #: A label that the loss leaves out.
 IGNORED = -100
 
@@ -73,6 +73,12 @@ class Task(ABC):
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
     #: What rows without labels can be measured by; empty: there must be labels.
     unlabelled_metrics: ClassVar[tuple[str, ...]] = ()
+    #: What it can be measured by where its rows are searched for in a corpus; empty: it takes none.
+    searched_metrics: ClassVar[tuple[str, ...]] = ()
+    #: Losses that a recipe may name on each row, or on pairs of texts.
+    point_losses: ClassVar[tuple[str, ...]] = ()
+    #: Whether rows are the passages of queries, which a column may tell.
+    grouped: ClassVar[bool] = False
     #: Metrics that compare with the baseline's outputs, whatever a gate's bound.
     beside_baseline: ClassVar[tuple[str, ...]] = ()
     #: Whether what the model gives for a text is its embedding, and each text of a row is read by itself.
@@ -306,6 +312,14 @@ class Task(ABC):
             return encoder.windows(texts, stride)
         return Features(encoder.ids(texts), list(range(len(texts))))
 
+    def searched(self, split: Split) -> Split:
+        """The rows as figures are measured of them: of most tasks as they are."""
+        return split
+
+    def asked(self, encoder: Encoder, split: Split) -> Features:
+        """Queries for the rows of a split and for what it has besides them, without padding."""
+        return self.encode(encoder, split.texts)
+
     def targets(self, features: Features, labels: Sequence[Any]) -> list[Any]:
         """The target that the model is trained towards, for each query."""
         return [labels[row] for row in features.rows]
@@ -396,8 +410,11 @@ class Task(ABC):
             found.setdefault(row, []).append(np.asarray(output))
         return self.stack([np.mean(windows, axis=0, dtype=np.float64) for windows in found.values()])
 
-    def compared(self, outputs: Values, baseline: Values) -> Values:
-        """What metrics are measured of, beside the baseline's outputs on the same rows: of most tasks the outputs."""
+    def compared(self, outputs: Values, baseline: Values, labels: Sequence[Any]) -> Values:
+        """What metrics are measured of, beside the baseline's outputs on the same rows: of most tasks the outputs.
+
+        labels: those of the rows, as the split has them.
+        """
         return outputs
 
     def stack(self, outputs: Sequence[Any]) -> Values:

@@ -23,7 +23,7 @@ from edgeopt.statistics.metric_bounds import (
 )
 from edgeopt.support.errors import Place
 from edgeopt.support.reading import Finite
-from edgeopt.tasks import columns
+from edgeopt.tasks import columns, ranking
 from edgeopt.tasks.base import Answer, Label, Task, Texts, Values
 from edgeopt.tasks.encode import Encoder, Features
 from edgeopt.tasks.losses import LabelLoss
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edgeopt.tasks.split import Split
 
 #: Columns of what is compared, from the end: the cosine to the baseline's embedding, and that of a constant.
-_AGREEMENT, _CONSTANT = -2, -1
+AGREEMENT, CONSTANT = -2, -1
 
 
 class Embedding(Task):
@@ -50,11 +50,13 @@ class Embedding(Task):
     """
 
     auto_class: ClassVar[str] = "AutoModel"
-    known_metrics: ClassVar[tuple[str, ...]] = ("spearman", "pearson", "agreement")
+    known_metrics: ClassVar[tuple[str, ...]] = ("spearman", "pearson", "agreement", *ranking.METRICS)
     default_metrics: ClassVar[tuple[str, ...]] = ("spearman", "pearson", "agreement")
     unlabelled_metrics: ClassVar[tuple[str, ...]] = ("agreement",)
     beside_baseline: ClassVar[tuple[str, ...]] = ("agreement",)
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(known_metrics, (-1.0, 1.0))
+    searched_metrics: ClassVar[tuple[str, ...]] = ranking.METRICS
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(default_metrics, (-1.0, 1.0))
+    point_losses: ClassVar[tuple[str, ...]] = ("contrastive", "cosent", "cosine")
     graph_outputs: ClassVar[tuple[str, ...]] = ("sentence_embedding", "last_hidden_state")
     embeds: ClassVar[bool] = True
     vector: ClassVar[str | None] = "embedding"
@@ -71,7 +73,9 @@ class Embedding(Task):
 
     def over(self, spec: TaskSpec) -> Embedding:
         made = Embedding(spec)
-        made.passages = spec.text in self.spec.columns[1:]
+        made.passages = spec.text in self.spec.columns[1:] or (
+            self.spec.passages is not None and spec.text == self.spec.passages.text
+        )
         return made
 
     def label(self, raw: object, place: Place) -> Label:
@@ -79,6 +83,11 @@ class Embedding(Task):
 
     def queries(self, texts: Sequence[Texts]) -> list[Texts]:
         return [(text,) for row in texts for text in row]
+
+    @property
+    def texts_a_row(self) -> int:
+        """Texts of a row to train on."""
+        return len(self.spec.columns)
 
     @property
     def query_texts(self) -> int:
@@ -161,7 +170,7 @@ class Embedding(Task):
     @property
     def _usual_loss(self) -> EmbeddingLosses | None:
         """What pairs are trained by where a recipe does not say; None: single texts say nothing by themselves."""
-        if len(self.spec.columns) < 2:
+        if self.texts_a_row < 2:
             return None
         return EmbeddingLosses(cosent=1.0) if self.spec.label else EmbeddingLosses(contrastive=1.0)
 
@@ -170,7 +179,7 @@ class Embedding(Task):
 
     def answer_numbers(self, folder: Path) -> int:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return len(self.spec.columns) * embedding_width(config)
+        return self.texts_a_row * embedding_width(config)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -189,15 +198,15 @@ class Embedding(Task):
         whole = np.stack([np.asarray(output) for output in outputs])
         return whole.reshape(features.rows[-1] + 1, -1, whole.shape[-1])
 
-    def compared(self, outputs: Values, baseline: Values) -> Values:
+    def compared(self, outputs: Values, baseline: Values, labels: Sequence[Any]) -> Values:
         """(rows, 2 or more): see the class. A row with an embedding of no finite numbers has none."""
-        ours, theirs = (_unit(x) for x in (outputs, baseline))
-        middle = _unit(np.nanmean(theirs.reshape(-1, theirs.shape[-1]), axis=0))
+        ours, theirs = (ranking.unit(x) for x in (outputs, baseline))
+        middle = ranking.unit(np.nanmean(theirs.reshape(-1, theirs.shape[-1]), axis=0))
         # an embedding of another width says nothing in the other's space
         alike = np.einsum("rtd,rtd->rt", ours, theirs) if ours.shape == theirs.shape else np.zeros(ours.shape[:2])
         found = [alike.mean(1), (theirs @ middle).mean(1)]
         if outputs.shape[1] == 2:
-            cut = [_unit(outputs[..., :size]) for size in self.sizes[1:]]
+            cut = [ranking.unit(outputs[..., :size]) for size in self.sizes[1:]]
             found[:0] = [np.einsum("rd,rd->r", each[:, 0], each[:, 1]) for each in (ours, *cut)]
         whole = np.clip(np.stack(found, axis=1), -1.0, 1.0)
         whole[~np.isfinite(outputs).all(axis=(1, 2))] = np.nan
@@ -232,22 +241,22 @@ class Embedding(Task):
 
     def measure(self, metric: str, labels: Values, outputs: Values) -> float:
         if metric == "agreement":
-            return float(np.mean(outputs[:, _AGREEMENT]))
+            return float(np.mean(outputs[:, AGREEMENT]))
         return METRICS[metric](labels, self.predict(outputs), 0)
 
     def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
         if metric == "agreement":
-            return counted_difference(_counts(base), _counts(candidate), _mean, confidence)
+            return counted_difference(with_ones(base, AGREEMENT), with_ones(candidate, AGREEMENT), mean_of, confidence)
         return metric_difference(metric, labels, self.predict(base), self.predict(candidate), 0, confidence)
 
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
         if metric == "agreement":
-            return counted_bounds(_counts(outputs), _mean, confidence)
+            return counted_bounds(with_ones(outputs, AGREEMENT), mean_of, confidence)
         return metric_bounds(metric, labels, self.predict(outputs), 0, confidence)
 
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
         same = np.zeros_like(outputs)
-        same[:, _AGREEMENT] = same[:, _CONSTANT] = outputs[:, _CONSTANT]
+        same[:, AGREEMENT] = same[:, CONSTANT] = outputs[:, CONSTANT]
         return {"one embedding for all texts": same}
 
     def unmeasurable(self, metric: str, labels: Values) -> str | None:
@@ -277,11 +286,11 @@ class Embedding(Task):
 
     def notes(self, labels: Values, outputs: Values) -> list[str]:
         found = []
-        if len(self.spec.columns) > 1:
+        if len(self.spec.columns) > 1 and self.spec.corpus is None:
             found.append(f"A latency is that of one text; a row of the data has {len(self.spec.columns)}.")
         if shown := ", ".join(f"{name} {value:.4f}" for name, value in self._at_sizes(labels, outputs).items()):
             found.append(f"The candidate's embeddings cut to their first numbers: {shown}.")
-        if not outputs[:, _AGREEMENT].any():
+        if not outputs[:, AGREEMENT].any():
             found.append(
                 "The candidate's embeddings have another width than the baseline's: an index of the one cannot be "
                 "searched with the other, and their agreement is 0."
@@ -289,18 +298,11 @@ class Embedding(Task):
         return found
 
 
-def _unit(values: Values) -> Values:
-    """The vectors of length 1; one of length 0 stays."""
-    values = np.asarray(values, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        length = np.linalg.norm(values, axis=-1, keepdims=True)
-        return np.asarray(values / np.where(length > 0, length, 1.0))
+def with_ones(outputs: Values, column: int) -> Values:
+    """What each row adds to the sum of a column, and a one: what `mean_of` makes the mean of."""
+    return np.stack([outputs[:, column], np.ones(len(outputs))], axis=1)
 
 
-def _counts(outputs: Values) -> Values:
-    """What each row adds to the mean agreement, and a one."""
-    return np.stack([outputs[:, _AGREEMENT], np.ones(len(outputs))], axis=1)
-
-
-def _mean(counts: Values) -> Values:
+def mean_of(counts: Values) -> Values:
+    """The means of sums over rows and their numbers, (draws, 2) to (draws,)."""
     return np.asarray(counts[:, 0] / counts[:, 1])

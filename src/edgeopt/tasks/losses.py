@@ -94,3 +94,22 @@ class SquaredError(LabelLoss):
         import torch
 
         return torch.nn.functional.mse_loss(logits.reshape(-1), labels.reshape(-1).float(), reduction="sum")
+
+
+class Pointwise(SquaredError):
+    """The weighted sum of the squared error of scores and of the binary cross-entropy of their sigmoid.
+
+    Each is a mean over the rows.
+    """
+
+    def __init__(self, mse: float, bce: float) -> None:
+        self.mse, self.bce = mse, bce
+
+    def summed(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        from torch.nn import functional as F
+
+        total = self.mse * super().summed(logits, labels)
+        if self.bce:
+            scores, wanted = logits.reshape(-1), labels.reshape(-1).float()
+            total = total + self.bce * F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
+        return total

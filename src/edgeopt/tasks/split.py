@@ -45,6 +45,10 @@ class Split:
     labels: tuple[Any, ...]
     documents: tuple[int, ...] = ()
     slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: What the rows are searched for in, where they are queries.
+    passages: tuple[str, ...] = ()
+    #: Sentences that a reader of its figures should know about how its rows were found.
+    said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,6 +59,9 @@ class Split:
         digest = hashlib.sha256()
         for texts, label in zip(self.texts, self.labels, strict=True):
             digest.update(json.dumps([*texts, label], ensure_ascii=False).encode())
+            digest.update(b"\n")
+        for passage in self.passages:
+            digest.update(json.dumps(passage, ensure_ascii=False).encode())
             digest.update(b"\n")
         return digest.hexdigest()
 
@@ -70,7 +77,19 @@ class Split:
         """The split of these rows alone, by their numbers."""
         documents = tuple(self.documents[i] for i in rows) if self.documents else ()
         slices = {column: tuple(values[i] for i in rows) for column, values in self.slices.items()}
-        return Split(name, tuple(self.texts[i] for i in rows), tuple(self.labels[i] for i in rows), documents, slices)
+        return Split(
+            name,
+            tuple(self.texts[i] for i in rows),
+            tuple(self.labels[i] for i in rows),
+            documents,
+            slices,
+            self.passages,
+            self.said,
+        )
+
+    def bare(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """What of a row's texts makes it the same as one of these: of queries in a corpus the query alone."""
+        return bare(texts[:1] if self.passages else texts)
 
     def units(self) -> list[list[int]]:
         """Rows that stay together: those of a document, where there are documents; else each by itself."""

@@ -37,19 +37,19 @@ def test_metrics_are_scipys_of_the_cosines() -> None:
     candidate = base + 0.1 * vectors()
     cosines = np.array([cosine(*row) for row in candidate])
     labels = cosines + RNG.normal(size=60)
-    compared = made.compared(candidate, base)
+    compared = made.compared(candidate, base, ())
     assert made.measure("spearman", labels, compared) == pytest.approx(stats.spearmanr(labels, cosines)[0])
     assert made.measure("pearson", labels, compared) == pytest.approx(stats.pearsonr(labels, cosines)[0])
     near = np.mean([cosine(candidate[i, j], base[i, j]) for i in range(60) for j in range(2)])
     assert made.measure("agreement", labels, compared) == pytest.approx(near)
-    assert made.measure("agreement", labels, made.compared(base, base)) == pytest.approx(1.0)
+    assert made.measure("agreement", labels, made.compared(base, base, ())) == pytest.approx(1.0)
 
 
 def test_bounds_hold_the_value_and_the_difference_is_paired() -> None:
     made, base = task(), vectors()
     labels = np.array([cosine(*row) for row in base])
-    before, after = made.compared(base, base), made.compared(base + 0.05 * vectors(), base)
-    for metric in made.known_metrics:
+    before, after = made.compared(base, base, ()), made.compared(base + 0.05 * vectors(), base, ())
+    for metric in made.default_metrics:
         found = made.difference(metric, labels, before, after, 0.95)
         assert found.low <= found.value <= found.high
         expected = made.measure(metric, labels, after) - made.measure(metric, labels, before)
@@ -60,25 +60,25 @@ def test_bounds_hold_the_value_and_the_difference_is_paired() -> None:
 def test_one_embedding_for_all_texts_is_what_reads_nothing() -> None:
     made, base = task(), vectors() + 3.0
     labels = np.array([cosine(*row) for row in base])
-    whole = made.compared(base, base)
+    whole = made.compared(base, base, ())
     found = standing(made, "agreement", labels, whole)
     mean = base.reshape(-1, 8) / np.linalg.norm(base.reshape(-1, 8), axis=1, keepdims=True)
     assert found.level == pytest.approx(np.mean(mean @ mean.mean(0)) / np.linalg.norm(mean.mean(0)))
     assert not found.no_better and not standing(made, "spearman", labels, whole).no_better
     collapsed = np.broadcast_to(base[:1, :1], base.shape)
-    assert standing(made, "agreement", labels, made.compared(collapsed, collapsed)).no_better
+    assert standing(made, "agreement", labels, made.compared(collapsed, collapsed, ())).no_better
 
 
 def test_a_row_with_an_embedding_that_is_no_number_is_found() -> None:
     made, base = task(), vectors()
     broken = base.copy()
     broken[3, 1, 0] = np.inf
-    assert list(np.flatnonzero(~made.sound(np.zeros(60), made.compared(broken, base)))) == [3]
+    assert list(np.flatnonzero(~made.sound(np.zeros(60), made.compared(broken, base, ())))) == [3]
 
 
 def test_an_embedding_of_another_width_agrees_with_nothing() -> None:
     made, base = task(), vectors()
-    compared = made.compared(vectors(width=4), base)
+    compared = made.compared(vectors(width=4), base, ())
     assert made.measure("agreement", np.zeros(60), compared) == 0.0
     assert any("another width" in note for note in made.notes(np.zeros(60), compared))
     assert made.sound(np.zeros(60), compared).all()

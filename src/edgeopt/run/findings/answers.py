@@ -64,7 +64,7 @@ def agreement(evidence: Evidence, texts: Texts, asked: Diagnostics) -> Agreement
 def changes(evidence: Evidence, texts: Texts, asked: Diagnostics) -> ScoreChanges | None:
     """How far the scores of a regression moved, and the rows where most; None for other tasks. texts: of every row."""
     task, labels = evidence.task, evidence.labels
-    if not task.scores:
+    if not task.scores or task.grouped:  # of a ranking a score means nothing beside a label
         return None
     base, candidate = (task.predict(x) for x in (evidence.baseline_logits, evidence.candidate_logits))
     moved = np.abs(candidate - base)

@@ -109,7 +109,7 @@ class FisherPrune(Transform[FisherParams]):
         name, known = params.target, target_files()
         if isinstance(name, str) and name not in known:
             return [(("target",), f"there is no target '{name}'", meant(name, known, "targets"))]
-        if task_type(task.type).embeds and len(task.columns) < 2:
+        if task_type(task.type).embeds and task.texts_a_row < 2:
             return [((), f"{self.name} needs pairs, whose loss tells what matters", "give task.text two columns")]
         return of_one_stack(self.name, task)
 

@@ -81,8 +81,9 @@ class Judge:
     """
 
     def __init__(self, graph: Path, folder: Path, split: Split, task: Task, *, metric: bool) -> None:
-        self.encoder, self.task, self.split, self.measured = Encoder(folder, task.spec.max_length), task, split, metric
-        self.features = task.encode(self.encoder, split.texts)
+        self.encoder, self.task, self.measured = Encoder(folder, task.spec.max_length), task, metric
+        self.split = task.searched(split)
+        self.features = task.asked(self.encoder, self.split)
         self.ids = self.features.ids
         outputs, self.logits = self._run(graph)
         self.ids = self.ids[: len(self.logits)]
@@ -139,8 +140,10 @@ class Judge:
         return outputs, logits
 
     def _difference(self, outputs: list[Any]) -> Callable[[float], Bounds]:
-        task, labels = self.task, self.task.stack_labels(self.split.labels)
-        before, after = (task.compared(x, self.base) for x in (self.base, task.gather(outputs, self.features)))
+        task, rows = self.task, self.split.labels
+        both = self.base, task.gather(outputs, self.features)
+        before, after = (task.compared(outputs, self.base, rows) for outputs in both)
+        labels = task.stack_labels(rows)
         return partial(task.difference, task.spec.metric_names[0], labels, before, after)
 
     def _kl(self, base: Array, other: Array) -> float:

@@ -1,0 +1,71 @@
+"""Queries and a corpus from their files to report, gates, and gates decided again."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import WORDS, edgeopt, tiny_recipe
+from running import BRIEF
+
+
+def files(folder: Path) -> Path:
+    """Passages of eight words; a query has five of them."""
+    rng = random.Random(0)
+    passages = [rng.sample(WORDS, 8) for _ in range(60)]
+    lines = {"passages": [{"pid": f"p{i}", "body": " ".join(words)} for i, words in enumerate(passages)]}
+    for split, count in (("train", 40), ("validation", 36)):
+        chosen = [rng.randrange(60) for _ in range(count)]
+        queries = [rng.sample(passages[i], 5) for i in chosen]
+        lines[split] = [{"q": " ".join(q), "right": [f"p{i}"]} for q, i in zip(queries, chosen, strict=True)]
+    for name, rows in lines.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = files(tmp_path_factory.mktemp("retrieval"))
+    corpus = {"data_files": "passages.jsonl", "id": "pid", "text": "body", "relevant": "right"}
+    task = {"type": "embedding", "dataset": {"path": str(folder)}, "text": "q", "corpus": corpus, "max_length": 16}
+    short = {"max_steps": 2, "batch_size": 8, "precision": "fp32"}
+    return tiny_recipe(
+        folder,
+        model={"id": str(tiny_model)},
+        task={**task, "dimensions": [32, 8]},
+        baseline={"finetune": None},
+        steps=[{"use": "finetune", "losses": {"contrastive": 1.0}, **short}, {"use": "quantize.dynamic"}],
+        targets=[BRIEF],
+        gates=[{"metric": "ndcg@10", "max_drop": 0.4}, {"metric": "recall@10", "min": 0.1}],
+        seeds=[0, 1],
+    )
+
+
+def test_it_is_searched_gated_and_gated_again(recipe: Path) -> None:
+    run, store = recipe.parent / "run", recipe.parent / "store"
+    done = edgeopt("apply", recipe, "--out", run, "--store", store, "--quiet")
+    assert done.code == 0, done.err
+    report = json.loads((run / "report.json").read_text())
+    rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == report["task"]["rows"] == 36 and {row["label"] for row in rows} == {1}
+    assert "Queries are searched for in 60 passages." in report["task"]["remarks"]
+    for side in ("baseline", "candidate"):
+        values, shown = np.array([row[side] for row in rows]).mean(0), report[side]["metrics"]
+        names = ["ndcg@10", "mrr@10", "recall@10", "map", "agreement"]
+        assert shown == pytest.approx(dict(zip(names, [*values[:4], values[-2]], strict=True)))
+        assert report[side]["extra"]["map/8"] == pytest.approx(values[7])
+    assert report["baseline"]["metrics"]["ndcg@10"] > 0.5
+    assert edgeopt("gate", run).code == 0
+    graph = next(run.glob("model/onnx/*.onnx"))
+    again = edgeopt("gate", graph, "--recipe", recipe, "--set", "gates=[{metric: map, min: 0.1}]", "--json")
+    assert again.code == 0, again.err
+    assert again.json["gates"][0]["value"] == pytest.approx(report["candidate"]["metrics"]["map"])
+
+
+def test_a_plan_reads_the_corpus(recipe: Path) -> None:
+    assert edgeopt("plan", recipe, "--store", recipe.parent / "elsewhere").code == 0
+    wrong = edgeopt("plan", recipe, "--set", "task.corpus.text=passage")
+    assert wrong.code == 2 and "E303" in wrong.err and "passages.jsonl:1" in wrong.err
