@@ -5,6 +5,7 @@ They are sound on local data, and applied once a folder.
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,9 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/b-peft/coreference-": document,
     "papers/c-cofi/mrpc-": classes(2, "sentence1", "sentence2"),
     "papers/c-cofi/sst2-": classes(2, "sentence"),
+    "papers/d-fast-electra/": classes(2, "sentence1", "sentence2"),
+    "papers/d-glue": classes(2, "sentence1", "sentence2"),
+    "pretrain/domain": classes(2, "text"),
     "papers/c-truth-table": classes(2, "sentence1", "sentence2"),
     "tasks/boolq-": lambda i: {**classes(2, "question", "passage")(i), "answer": bool(i % 2)},
     "tasks/commonsenseqa": question,
@@ -94,13 +98,25 @@ def model(tiny_electra: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+#: The auxiliary models that recipes name by a path beside them.
+AUXILIARIES = ("small", "base", "large", "base-2", "base-3", "base-4", "base-6")
+#: Recipes whose model is begun from nothing, and one whose cells have rows of their own.
+BEGUN, ROWS_A_CELL = "papers/d-fast-electra/", "papers/d-glue"
+
+
 def local(name: str, model: Path, folder: Path) -> list[str]:
-    """--set for the model, and for rows with the columns of the recipe's task."""
+    """--set for the model, and for rows with the columns of the recipe's task; what it names beside it is there."""
     row = next(found for start, found in ROWS.items() if name.startswith(start))
-    rows = [row(i) for i in range(20)]
+    made = [row(i) for i in range(20)]
     for split in ("train", "validation"):
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return ["--set", f"model.id={model}", "--set", f"task.dataset.path={folder}"]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
+    (folder / "auxiliaries").mkdir()
+    for auxiliary in AUXILIARIES:
+        (folder / "auxiliaries" / auxiliary).symlink_to(model)
+    (folder / "texts.txt.gz").write_bytes(gzip.compress(b"good1 word2 bad3"))
+    rows = [] if name == ROWS_A_CELL else [f"task.dataset.path={folder}"]
+    found = f"model.tokenizer={model}" if name.startswith(BEGUN) else f"model.id={model}"
+    return [part for change in (found, *rows) for part in ("--set", change)]
 
 
 def test_they_are_listed_by_folder_and_name() -> None:
@@ -123,7 +139,7 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
     assert edgeopt("recipes", "copy", name, tmp_path / "my.yaml").code == 0
     done = edgeopt("validate", tmp_path / "my.yaml", *local(name, model, tmp_path))
     assert (done.code, done.err) == (0, "")
-    assert str(model) in done.out
+    assert (str(model) if not name.startswith(BEGUN) else "model: electra-") in done.out
 
 
 @pytest.mark.parametrize(
