@@ -28,6 +28,7 @@ from edgeopt.support.progress import Progress, Told, Update, telling
 
 if TYPE_CHECKING:
     from edgeopt.plan import Plan, PlannedStep
+    from edgeopt.plan.cost import Costs
     from edgeopt.plan.matrix import SharedStep
     from edgeopt.recipe.expand import Grid
     from edgeopt.recipe.given import Given
@@ -71,11 +72,13 @@ class Planned:
     """What `apply` would do.
 
     recipe: the checked recipe, with its defaults filled in. cells: maps the name of each cell of a matrix to its plans,
-    one for each seed. A recipe without a matrix has a single cell, named ''.
+    one for each seed. A recipe without a matrix has a single cell, named ''. costs: what each training computes and
+    holds, if `plan` was asked for it.
     """
 
     recipe: Recipe | Grid
     cells: Mapping[str, Sequence[Plan]]
+    costs: Costs | None = None
 
     @property
     def plans(self) -> Sequence[Plan]:
@@ -209,6 +212,7 @@ def plan(
     cell: str | None = None,
     folder: Where | None = None,
     store: Where | None = None,
+    cost: bool = False,
 ) -> Planned:
     """List the steps of a recipe in order, including those that edgeopt adds, and say which are already built.
 
@@ -220,16 +224,25 @@ def plan(
     'amount 0.3 → 0.5'
 
     The other arguments are those of `validate`. store: the folder in which finished steps are kept. The default is
-    EDGEOPT_STORE, or ~/.cache/edgeopt if that is not set. Raises InputError as `validate` does.
+    EDGEOPT_STORE, or ~/.cache/edgeopt if that is not set. cost: also find what each training computes and holds, of a
+    recipe without a matrix. Raises InputError as `validate` does.
     """
     from edgeopt.plan import make_plans
+    from edgeopt.plan.cost import costs
     from edgeopt.plan.matrix import plan_cells
     from edgeopt.recipe.expand import Grid
 
     loaded, kept = _loaded(recipe, set, cell, folder), _store(store)
     if isinstance(loaded, Grid):
+        if cost:
+            raise bad_input(
+                "E120",
+                "costs are told of a single recipe, and this one has a matrix",
+                help="name one, as in --cell NAME",
+            )
         return Planned(loaded, {c.name: found for c, found in zip(loaded.cells, plan_cells(loaded, kept), strict=True)})
-    return Planned(loaded, {"": make_plans(loaded, kept)})
+    plans = make_plans(loaded, kept)
+    return Planned(loaded, {"": plans}, costs(plans[0], kept) if cost else None)
 
 
 @checked

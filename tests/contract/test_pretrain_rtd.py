@@ -69,6 +69,10 @@ def test_tokens_replaced_before_the_training_give_the_same_bytes(
     assert offline.key != online.key
     made = offline.figures["corruption"]
     assert made["rows"] > rows
+    cost, beside = offline.figures["step_cost"], online.figures["step_cost"]
+    assert cost["main_flops"] == beside["main_flops"] > cost["auxiliary_flops"] == 0 < beside["auxiliary_flops"]
+    assert sum(cost["auxiliary_bytes"].values()) == 0 < beside["auxiliary_bytes"]["parameters"]
+    assert 0 < offline.figures["computed_steps"] < online.figures["computed_steps"]
     assert made["bytes"] > 2 * made["rows"] + 2 * made["words"] > 0
 
 

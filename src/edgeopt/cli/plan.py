@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeopt.cli.costs import lines
 from edgeopt.cli.options import CELL, JSON, RECIPE, SET, STORE
 from edgeopt.cli.output import print_json, say
 from edgeopt.cli.plan_json import plan_as_json
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 @SET
 @CELL
 @STORE
+@click.option("--cost", is_flag=True, help="Also show what each training computes and holds, and its time if known.")
 @JSON
-def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: Path | None, as_json: bool) -> None:
+def command(
+    recipe: Path, overrides: tuple[str, ...], cell: str | None, store: Path | None, cost: bool, as_json: bool
+) -> None:
     """Show the steps of RECIPE in order, with what the planner adds, and for each whether it is cached.
 
     For a RECIPE with a matrix, show its cells and their steps, and how many cells share each step.
@@ -32,7 +36,7 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
     from edgeopt.plan.inputs import model_in_words, rows_in_words
     from edgeopt.recipe.expand import Grid
 
-    planned = api.plan(recipe, set=overrides, cell=cell, store=store)
+    planned = api.plan(recipe, set=overrides, cell=cell, store=store, cost=cost)
     if isinstance(planned.recipe, Grid):
         from edgeopt.cli.matrix import show_cells
 
@@ -41,7 +45,7 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
     plans = planned.plans
     plan = plans[0]
     if as_json:
-        print_json(plan_as_json(plans))
+        print_json({**plan_as_json(plans), **(planned.costs.as_json() if planned.costs else {})})
         return
     wide = max(len(f"{s.chain}.{s.id}") for s in plan.steps)
     wide_use = max(len(s.use) for s in plan.steps)
@@ -62,6 +66,8 @@ def command(recipe: Path, overrides: tuple[str, ...], cell: str | None, store: P
         for other in plans[1:]:
             say(f"  {_in_short(other)}")
     _tell_measured(plan)
+    for line in lines(planned.costs) if planned.costs else ():
+        say(line)
     head = plan.recipe.head
     if plan.source.folder is None:
         say(f"model: {model_in_words(plan.source)}")

@@ -139,14 +139,7 @@ def shards(corpus: Corpus, tokenizer: str, separator: tuple[int, ...], root: Pat
     tokenizer: what tokenizer.json says. separator: tokens behind each document. root: of all corpora. Raises
     InputError E305 where there is no document to train on.
     """
-    parts = {
-        "format": _FORMAT,
-        "corpus": corpus.asked().key(),
-        "tokenizer": tokenizer,
-        "tokenizers": host.installed("tokenizers"),
-        "separator": separator,
-    }
-    folder = root / key_of(parts)
+    folder = root / address(corpus.asked(), tokenizer, separator)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         found = _opened(folder)
@@ -161,6 +154,19 @@ def shards(corpus: Corpus, tokenizer: str, separator: tuple[int, ...], root: Pat
             "E305", f"the corpus {corpus.name} has no text to train on", help="give more text, or lower held_out"
         )
     return found
+
+
+def address(corpus: Corpus, tokenizer: str, separator: tuple[int, ...]) -> str:
+    """The name of the folder of a corpus in tokens, of all that decides them."""
+    return key_of(
+        {
+            "format": _FORMAT,
+            "corpus": corpus.key(),
+            "tokenizer": tokenizer,
+            "tokenizers": host.installed("tokenizers"),
+            "separator": separator,
+        }
+    )
 
 
 def there(folder: Path) -> Shards | None:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgeopt.models.cost import generator_sizes
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -21,9 +23,9 @@ def generator_of(model: PreTrainedModel, width: float, *, share: bool) -> PreTra
     from transformers import AutoModelForMaskedLM
 
     config = model.config.__class__.from_dict(model.config.to_dict())
-    heads = max(1, round(config.num_attention_heads * width))
-    config.num_attention_heads, config.hidden_size = heads, heads * max(1, round(config.hidden_size * width / heads))
-    config.intermediate_size = max(1, round(config.intermediate_size * width))
+    config.num_attention_heads, config.hidden_size, config.intermediate_size = generator_sizes(
+        config.num_attention_heads, config.hidden_size, config.intermediate_size, width
+    )
     made: PreTrainedModel = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
     if share:
         embeddings = getattr(model, model.base_model_prefix).embeddings

@@ -43,6 +43,32 @@ def batches(found: Mapping[str, int]) -> str:
     return ", ".join(str(rows) if name == "." else f"{name} {rows}" for name, rows in found.items())
 
 
+def _of_step(step: Step, figure: str) -> Any:
+    """A figure of an optimizer step; None where there is none of it."""
+    return step.told.get("step_cost", {}).get(figure) or None
+
+
+def _bytes(step: Step, figure: str) -> Any:
+    """What a model holds, by part; None where there is no such model."""
+    found = _of_step(step, figure)
+    return found if found and sum(found.values()) else None
+
+
+def _shares(held: Mapping[str, float]) -> str:
+    """`270 MB: weights 54, gradients 54, optimizer 108, activations 54`."""
+    named = {"parameters": "weights"}
+    parts = ", ".join(f"{named.get(name, name)} {value / 1e6:,.0f}" for name, value in held.items() if value)
+    return f"{fmt.megabytes(round(sum(held.values())))}: {parts}"
+
+
+def _speed(step: Step) -> float | None:
+    """FLOPs by formula that were computed a second; None where they are not counted."""
+    cost, seconds = step.told.get("step_cost"), step.told.get("computing_seconds")
+    if not cost or not seconds:
+        return None
+    return (cost["main_flops"] + cost["auxiliary_flops"]) * step.told.get("computed_steps", 0) / seconds
+
+
 def _corruption(step: Step, figure: str) -> Any:
     """A figure of what was replaced in the text before the training."""
     return step.told.get("corruption", {}).get(figure)
@@ -55,6 +81,12 @@ _FIGURES: list[tuple[str, Callable[[Step], Any], Callable[[Any], str]]] = [
     ("loading", lambda step: step.told.get("loading_seconds"), fmt.duration),
     ("computing", lambda step: step.told.get("computing_seconds"), fmt.duration),
     ("training in total", lambda step: step.told.get("train_seconds"), fmt.duration),
+    ("FLOPs of a step, model, by formula", lambda step: _of_step(step, "main_flops"), fmt.flops),
+    ("FLOPs of a step, auxiliary model", lambda step: _of_step(step, "auxiliary_flops"), fmt.flops),
+    ("tokens of a step", lambda step: _of_step(step, "tokens"), fmt.count),
+    ("FLOPs a second", lambda step: _speed(step), fmt.flops),
+    ("memory of the model, by formula", lambda step: _bytes(step, "main_bytes"), _shares),
+    ("memory of the auxiliary model", lambda step: _bytes(step, "auxiliary_bytes"), _shares),
     ("tokens replaced before, processor", lambda step: _corruption(step, "processor_seconds"), fmt.duration),
     ("tokens replaced before, kept", lambda step: _corruption(step, "bytes"), fmt.megabytes),
     ("examples a second", lambda step: step.told.get("examples_per_second"), fmt.significant),

@@ -66,6 +66,11 @@ def energy(kwh: float) -> str:
     return _scaled(kwh * 1000, (("kWh", 1e3), ("Wh", 1.0), ("mWh", 1e-3), ("µWh", 1e-6)))
 
 
+def flops(value: float) -> str:
+    """A number of floating-point operations: `12.3 G`."""
+    return _scaled(value, (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)))
+
+
 def grams(value: float) -> str:
     """A mass given in grams, in the unit that suits it."""
     return _scaled(value, (("kg", 1e3), ("g", 1.0), ("mg", 1e-3), ("µg", 1e-6)))

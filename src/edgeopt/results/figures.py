@@ -192,6 +192,30 @@ class Probe(TypedDict):
     seconds: NotNegative
 
 
+class Held(TypedDict):
+    """Bytes that a model holds in a training, by formula."""
+
+    parameters: NotNegative
+    gradients: NotNegative
+    optimizer: NotNegative
+    activations: NotNegative
+
+
+class StepCost(TypedDict):
+    """What an optimizer step computes and holds, by formula: of the trained model, and of the one beside it.
+
+    tokens: of a step. processor, threads: that it was trained on; None where a GPU did.
+    """
+
+    tokens: NotNegative
+    main_flops: NotNegative
+    auxiliary_flops: NotNegative
+    main_bytes: Held
+    auxiliary_bytes: Held
+    processor: str | None
+    threads: Count
+
+
 class Parity(TypedDict):
     """How far a graph is from the model that it was made of.
 
@@ -246,6 +270,8 @@ class Told(TypedDict, total=False):
     trainable_share: NotNegative
     loading_seconds: NotNegative
     computing_seconds: NotNegative
+    computed_steps: Count
+    step_cost: StepCost
     train_seconds: NotNegative
     examples_per_second: NotNegative
     peak_rss_bytes: Count

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from edgeopt.models.cost import Pass, Trained
 from edgeopt.results.figures import Told, told
 from edgeopt.spec.recipe import StepParams, TaskSpec, Taught, Training
 from edgeopt.step.contract import Contract
@@ -116,6 +117,8 @@ class Transform(ABC, Generic[P]):
     compared_on_rows: ClassVar[bool] = False
     #: Whether it leaves the model with another head than the task's, so that the planner loads it again behind it.
     other_head: ClassVar[bool] = False
+    #: What of the model its trainings train, where they do not freeze it.
+    trained: ClassVar[Trained] = "all"
 
     def check(self, params: P, task: TaskSpec) -> Found:
         """What parameters and task together make impossible."""
@@ -164,6 +167,24 @@ class Transform(ABC, Generic[P]):
     def corpus(self, params: P) -> CorpusSpec | None:
         """The plain text that the step reads."""
         return None
+
+    def passes(self, params: P, training: Training, models: Mapping[str, Mapping[str, Any]]) -> list[Pass]:
+        """The models that the rows of a training go through, as far as their costs are counted; the trained one first.
+
+        models: their configs: the step's own under "", and those that its references name.
+        """
+        students = [r.name for r in self.references(params) if r.role == "student" and r.name in models]
+        how = "none" if training.freeze == "encoder" else self.trained
+        config = models[students[0] if students else ""]
+        taught, kept = training.taught, training.distillation is not None
+        return [
+            Pass("main", config, how, recomputed=training.gradient_checkpointing),
+            *(
+                Pass("teacher", models[name], "none", once=kept)
+                for name in (taught.teachers if taught else ())
+                if name in models
+            ),
+        ]
 
     def leaves(self, params: P, shape: Structure) -> float | None:
         """Share of the layers' weights that these parameters leave of a model of that shape.

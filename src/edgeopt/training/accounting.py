@@ -37,11 +37,12 @@ def count(model: nn.Module) -> Told:
 class Clock(TrainerCallback):  # type: ignore[misc]
     """Measures the seconds that go into optimizer steps, the device waited for, and into making batches.
 
-    They are those of this process since it began or resumed.
+    They are those of this process since it began or resumed, as is the number of steps.
     """
 
     def __init__(self) -> None:
         self.loading = self.computing = 0.0
+        self.steps = 0
         self._began = 0.0
 
     @contextmanager
@@ -58,10 +59,15 @@ class Clock(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         _wait_for_device()
         self.computing += time.perf_counter() - self._began
+        self.steps += 1
 
     def figures(self) -> Told:
-        """The seconds of both, for the report."""
-        return {"loading_seconds": round(self.loading, 3), "computing_seconds": round(self.computing, 3)}
+        """The seconds of both, for the report, and in how many steps."""
+        return {
+            "loading_seconds": round(self.loading, 3),
+            "computing_seconds": round(self.computing, 3),
+            "computed_steps": self.steps,
+        }
 
 
 def _wait_for_device() -> None:

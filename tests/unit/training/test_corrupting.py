@@ -38,16 +38,20 @@ def auxiliary() -> ReplacedTokens:
 def asked(**keys: Any) -> Corruption:
     masked = MaskedBatches(Masking(0.4, 0.85, 0.0, 4, 60, frozenset(range(5)), 0), 0)
     masked.draws = True
-    schedule = Schedule(SIZES, **{"batch": 2, "accumulation": 1, "processes": 1, "seed": 0, "epochs": 1.5,
-                                  "max_steps": None, **keys})  # fmt: skip
+    schedule = Schedule(
+        SIZES, **{"batch": 2, "accumulation": 1, "processes": 1, "seed": 0, "epochs": 1.5, "max_steps": None, **keys}
+    )
     return Corruption({"corpus": "0"}, "1", masked, schedule, ROWS, ROWS[:3], 3.0, 0.1)
 
 
-@pytest.mark.parametrize(("keys", "steps"), [
-    ({}, [0, 1, 2, 3, 4, 5]),
-    ({"accumulation": 3, "epochs": 2.0}, [0, 0, 0, 1, 2, 2, 2, 3]),
-    ({"processes": 2, "max_steps": 3}, [0, 0, 1, 1, 2, 2]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("keys", "steps"),
+    [
+        ({}, [0, 1, 2, 3, 4, 5]),
+        ({"accumulation": 3, "epochs": 2.0}, [0, 0, 0, 1, 2, 2, 2, 3]),
+        ({"processes": 2, "max_steps": 3}, [0, 0, 1, 1, 2, 2]),
+    ],
+)
 def test_the_order_is_that_of_the_training(keys: dict[str, Any], steps: list[int]) -> None:
     schedule = asked(**keys).schedule
     batches = list(schedule.batches())

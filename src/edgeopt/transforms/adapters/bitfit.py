@@ -45,6 +45,7 @@ class BitFit(Transform[BitFitParams]):
         data="train",
     )
     training = ""
+    trained = "added"
 
     def apply(self, state: State, params: BitFitParams, context: StepContext) -> None:
         from edgeopt.models.files import copy_tokenizer

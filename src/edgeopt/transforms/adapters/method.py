@@ -86,6 +86,7 @@ class Adapter(Transform[P]):
     """Base of the adapter methods: a subclass says what is attached, `train` and the files are the same for all."""
 
     training = ""
+    trained = "added"
     #: Whether the base in the new state is the one that was given, byte for byte.
     base_stays: ClassVar[bool] = True
 

@@ -41,6 +41,7 @@ class PretrainMlm(Pretraining[MlmParams]):
     summary = "train on plain text by guessing hidden tokens"
     Params = MlmParams
     head = FOR_WORDS
+    counted_head = "words"
     head_figure = "words_head"
 
     def objective(

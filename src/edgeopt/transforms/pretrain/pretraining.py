@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from edgeopt.models.cost import Head, Pass
 from edgeopt.models.source import ModelSource
 from edgeopt.models.tokenizer import mask_token, read_tokenizer
 from edgeopt.spec.corpus import CorpusSpec
-from edgeopt.spec.recipe import StepParams, TaskSpec
+from edgeopt.spec.recipe import StepParams, TaskSpec, Training
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Found, StepContext, TrainedAlong, Transform
 from edgeopt.store.facts import Fact, facts
@@ -20,6 +22,7 @@ from edgeopt.support.errors import InputError
 from edgeopt.tasks import task_type
 from edgeopt.transforms.load import Load
 from edgeopt.transforms.pretrain.params import PretrainParams
+from edgeopt.transforms.pretrain.step_cost import config_in, step_cost
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,7 +36,8 @@ P = TypeVar("P", bound=PretrainParams)
 class Pretraining(Transform[P]):
     """Base of the trainings on plain text. Each leaves a model with the head that it trains, in transformers' format.
 
-    head: which of `words_head`. head_figure: the figure that says whether the checkpoint had it.
+    head: which of `words_head`. counted_head: the same for its cost. head_figure: the figure that says whether the
+    checkpoint had it.
     """
 
     contract = Contract(
@@ -45,6 +49,7 @@ class Pretraining(Transform[P]):
     training = ""
     other_head = True
     head: ClassVar[str]
+    counted_head: ClassVar[Head]
     head_figure: ClassVar[str]
 
     @abstractmethod
@@ -58,6 +63,9 @@ class Pretraining(Transform[P]):
 
     def contract_of(self, params: P) -> Contract:
         return self.contract if params.probe is None else replace(self.contract, data="train")
+
+    def passes(self, params: P, training: Training, models: Mapping[str, Mapping[str, Any]]) -> list[Pass]:
+        return [Pass("main", models[""], "all", self.counted_head, recomputed=training.gradient_checkpointing)]
 
     def check(self, params: P, task: TaskSpec) -> Found:
         if params.probe is not None and task_type(task.type).embeds:
@@ -113,6 +121,9 @@ class Pretraining(Transform[P]):
         context.figures.update(
             {**figures, **watch.figures(), self.head_figure: "the checkpoint's" if has_head else "new"}
         )
+        models = {"": model.config.to_dict()}
+        models |= {r.name: config_in(context.states[r.name].folder) for r in self.references(params)}
+        context.told.update(step_cost(self.passes(params, params, models), params, context, text))
         if not context.helps:
             save(model, context.output)
         if probe is not None:

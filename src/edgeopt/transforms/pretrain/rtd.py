@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import exp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from edgeopt.models.cost import Pass, generator_config
 from edgeopt.models.source import ModelSource
 from edgeopt.models.words_head import DETECTORS, FOR_DETECTION, FOR_WORDS
-from edgeopt.spec.recipe import Name, Strict, TaskSpec
+from edgeopt.spec.recipe import Name, Strict, TaskSpec, Training
 from edgeopt.step.transform import Found, Reference, StepContext
 from edgeopt.support.errors import bad_input
 from edgeopt.transforms.pretrain.params import PretrainParams, Replace
@@ -109,10 +111,20 @@ class PretrainRtd(Pretraining[RtdParams]):
     summary = "train on plain text by telling which tokens were replaced"
     Params = RtdParams
     head = FOR_DETECTION
+    counted_head = "detection"
     head_figure = "detection_head"
 
     def references(self, params: RtdParams) -> list[Reference]:
         return [] if params.frozen is None else [Reference(("auxiliary",), params.frozen, "auxiliary", tokens=True)]
+
+    def passes(self, params: RtdParams, training: Training, models: Mapping[str, Mapping[str, Any]]) -> list[Pass]:
+        found = super().passes(params, training, models)
+        if params.frozen is not None:
+            config = models.get(params.frozen)
+            beside = [] if config is None else [Pass("auxiliary", config, "none", "words", once=params.offline)]
+            return [*found, *beside]
+        config, joint = generator_config(models[""], params.joint.width), params.joint
+        return [*found, Pass("auxiliary", config, "all", "words", shares_embeddings=joint.share_embeddings)]
 
     def fit(self, params: RtdParams, task: TaskSpec, model: ModelSource) -> Found:
         kind = model.model_type

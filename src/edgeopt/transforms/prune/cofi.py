@@ -6,10 +6,12 @@ The cut model is kept in the work folder, so that an interrupted recovery does n
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeopt.models.cost import Pass
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config, weights_of
 from edgeopt.results.figures import Told
@@ -37,7 +39,7 @@ _CUT, _FIGURES = "cut", "figures.json"
 #: The map between the widths, which the recovery goes on from; there too.
 _TRANSFORM = "transform.safetensors"
 #: Figures of trainings that add up.
-_SUMS = ("train_seconds", "loading_seconds", "computing_seconds", "optimizer_steps")
+_SUMS = ("train_seconds", "loading_seconds", "computing_seconds", "computed_steps", "optimizer_steps")
 
 
 class CofiPrune(Transform[CofiParams]):
@@ -60,6 +62,12 @@ class CofiPrune(Transform[CofiParams]):
         needs=("torch",),
     )
     training = ("", "recover")
+
+    def passes(self, params: CofiParams, training: Training, models: Mapping[str, Mapping[str, Any]]) -> list[Pass]:
+        found = super().passes(params, training, models)
+        if len(found) > 1 or (training is params.recover and training.taught is not None):
+            return found
+        return [*found, Pass("teacher", models.get(params.teacher or "", models[""]), "none")]
 
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)

@@ -9,16 +9,17 @@ float.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from edgeopt.models.cost import Pass
 from edgeopt.models.files import GRAPH
 from edgeopt.models.source import WEIGHTS
-from edgeopt.spec.recipe import Distillation, Mended, TaskSpec, TrainedStepParams
+from edgeopt.spec.recipe import Distillation, Mended, TaskSpec, TrainedStepParams, Training
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
@@ -146,6 +147,10 @@ class Qat(Transform[QatParams]):
         needs=("onnx", "onnxruntime"),
     )
     training = ""
+
+    def passes(self, params: QatParams, training: Training, models: Mapping[str, Mapping[str, Any]]) -> list[Pass]:
+        before = [Pass("teacher", models[""], "none", once=True)] if params.distill is None else []
+        return [*super().passes(params, training, models), *before]
 
     def check(self, params: QatParams, task: TaskSpec) -> Found:
         found: Found = []

@@ -1,0 +1,83 @@
+"""What `plan --cost` tells of the trainings of a recipe, before any of them runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeopt import api
+from edgeopt.cli.costs import lines
+from edgeopt.models.cost import Pass, Rows, flops
+from edgeopt.plan import cost
+from edgeopt.plan.cost import Costs, Speed, TrainingCost
+
+TRAINED = {"max_steps": 3, "batch_size": 4, "precision": "fp32"}
+
+
+def found(model: Path, data: Path, store: Path, *steps: dict[str, Any]) -> dict[str, TrainingCost]:
+    recipe = {
+        "edgeopt": 1,
+        "name": "cost",
+        "model": {"id": str(model)},
+        "task": {"type": "text-classification", "dataset": {"path": str(data)}, "text": "text", "max_length": 24},
+        "baseline": {"finetune": TRAINED},
+        "steps": [{**TRAINED, **step} if step["use"] not in ("merge", "prune.layers") else step for step in steps],
+    }
+    made = api.plan(recipe, store=store, cost=True).costs
+    assert made is not None
+    assert not made.unknown
+    return {".".join(filter(None, (each.step.chain, each.step.id, each.at))): each for each in made.trainings}
+
+
+def test_a_step_is_counted_by_what_goes_through_which_model(
+    tiny_electra: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    made = found(
+        tiny_electra,
+        tiny_data,
+        tmp_path,
+        {"use": "adapter.lora", "id": "adapt", "gradient_accumulation": 2},
+        {"use": "merge"},
+        {"use": "prune.layers", "keep": [0]},
+        {"use": "distill"},
+        {"use": "prune.cofi", "id": "cut", "sparsity": 0.5, "recover": TRAINED},
+    )
+    baseline, adapt, distill = (made[name] for name in ("baseline.finetune", "candidate.adapt", "candidate.distill"))
+    config = json.loads((tiny_electra / "config.json").read_text())
+    rows = len((tiny_data / "train.jsonl").read_text().splitlines())
+    assert (baseline.rows, baseline.steps, baseline.most) == (4, 3, False)
+    assert 2 < baseline.tokens < 24
+    expected = flops(Pass("main", config, "all"), Rows(4, baseline.tokens))
+    assert baseline.flops == pytest.approx(expected.total)
+    assert baseline.flops < adapt.flops < 2 * baseline.flops
+    assert adapt.passes[0].held is not None
+    assert adapt.passes[0].held.gradients == 0.0
+    assert distill.most  # of a model that was cut, no more than of the whole one is known
+    assert [each.part for each in distill.passes] == ["main", "teacher"]
+    assert distill.passes[1].before == pytest.approx(expected.forward / 4 * rows)
+    assert [each.part for each in made["candidate.cut"].passes] == ["main", "teacher"]
+    assert (baseline.seconds, baseline.why) == (None, "not measured here")
+    told = "\n".join(lines(Costs(list(made.values()), [])))
+    assert "main: at most" in told
+    assert "teacher: each row once, before the training" in told
+
+
+def test_text_that_is_not_in_tokens_yet_has_the_length_that_is_asked_for(
+    tiny_electra: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "speeds", lambda store: [Speed(1e9, 4e4, "pretrain.rtd 0")])
+    keys = {"use": "pretrain.rtd", "corpus": {"path": str(tiny_data)}, "max_length": 16}
+    joint, frozen, offline = (
+        found(tiny_electra, tiny_data, tmp_path, {**keys, **more}, {"use": "finetune"})["candidate.rtd"]
+        for more in ({}, {"auxiliary": str(tiny_electra)}, {"auxiliary": str(tiny_electra), "offline": True})
+    )
+    assert joint.tokens == 16
+    assert joint.passes[0].step == frozen.passes[0].step == offline.passes[0].step
+    assert joint.passes[1].step.backward > frozen.passes[1].step.backward == 0.0 < frozen.passes[1].step.forward
+    assert offline.passes[1].held is None
+    assert offline.passes[1].before == pytest.approx(3 * frozen.passes[1].step.forward)
+    assert joint.seconds == pytest.approx(3 * joint.flops / 1e9)
+    assert offline.seconds == pytest.approx(frozen.seconds)
