@@ -41,7 +41,7 @@ MEANINGS = {
     "RecipeHead.name": "the run's default folder, `runs/NAME`; letters, digits, `.`, `_`, `-`",
     "RecipeHead.description": "one line, shown by `edgeopt recipes ls`",
     "RecipeHead.model": "what the recipe starts from, see [model](#model)",
-    "RecipeHead.task": "what is learned and on which rows, see [task](#task)",
+    "RecipeHead.task": "what is learned and on which rows, see [task](#task); or `tasks`",
     "RecipeHead.baseline": "the FP32 reference, see [baseline](#baseline)",
     "RecipeHead.steps": "the transforms in order, see [steps](#steps)",
     "RecipeHead.export": "what is written: a list, or `auto` for the fastest of all formats; the first one is the "
@@ -170,9 +170,9 @@ def default_of(model: type[BaseModel], key: str) -> Any:
     return value
 
 
-def section(title: str, model: type[BaseModel], *, level: int = 2) -> Iterator[str]:
+def section(title: str, model: type[BaseModel], *, level: int = 2, keys: list[str] | None = None) -> Iterator[str]:
     yield from ("", f"{'#' * level} {title}", "", tidy(model.__doc__), "")
-    yield from table(model)
+    yield from table(model, keys)
 
 
 def own_keys(params: type[BaseModel]) -> tuple[list[str], bool]:
@@ -258,6 +258,7 @@ def reference() -> str:
         *section("task.dataset.max_rows", s.MaxRows, level=3),
         *section("task.dataset.split", s.SplitSpec, level=3),
         *section("task.train_with", s.TrainSource, level=3),
+        *section("tasks", s.OneTask, keys=["head", "weight"]),
         *section("baseline", s.Baseline),
         *section("training", s.TrainParams),
         *section("training.losses", s.EmbeddingLosses, level=3),

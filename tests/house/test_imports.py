@@ -59,6 +59,7 @@ TORCH_ONLY = {
     "training/teacher.py",
     "models/narrow.py",
     "models/embedder.py",
+    "models/shared.py",
     "models/fake_quant.py",
     "training/ranges.py",
     "training/follow.py",

@@ -59,6 +59,7 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/d-glue": classes(2, "sentence1", "sentence2"),
     "pretrain/domain": classes(2, "text"),
     "papers/c-truth-table": classes(2, "sentence1", "sentence2"),
+    "papers/e-multitask/": classes(2, "question1", "question2", "sentence1", "sentence2", "sentence", "text"),
     "tasks/boolq-": lambda i: {**classes(2, "question", "passage")(i), "answer": bool(i % 2)},
     "tasks/commonsenseqa": question,
     "tasks/conll2003-": lambda i: {"tokens": [f"word{i % 7}", "good1", "good2"], "ner_tags": [0, 1, 2]},
@@ -69,6 +70,11 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "embedding/": lambda i: {**classes(2, "sentence1", "sentence2")(i), "label": i / 4},
     "tasks/xsum": lambda i: {"document": f"word{i % 7} good1 bad2 word3", "summary": f"word{i % 7}"},
     "papers/b-peft/xsum-": lambda i: {"document": f"word{i % 7} good1 bad2 word3", "summary": f"word{i % 7}"},
+}
+#: Of recipes with several tasks, those.
+SEVERAL = {
+    "papers/e-multitask/rows": ("paraphrase", "sentiment", "similarity"),
+    "papers/e-multitask/cfimdb": ("paraphrase", "reviews", "sentiment", "similarity"),
 }
 #: What makes a recipe one of seconds, whatever its step trains.
 BRIEF = [
@@ -114,9 +120,12 @@ def local(name: str, model: Path, folder: Path) -> list[str]:
     for auxiliary in AUXILIARIES:
         (folder / "auxiliaries" / auxiliary).symlink_to(model)
     (folder / "texts.txt.gz").write_bytes(gzip.compress(b"good1 word2 bad3"))
-    rows = [] if name == ROWS_A_CELL else [f"task.dataset.path={folder}"]
-    found = f"model.tokenizer={model}" if name.startswith(BEGUN) else f"model.id={model}"
-    return [part for change in (found, *rows) for part in ("--set", change)]
+    tasks = [f"tasks.{task}" for task in SEVERAL.get(name, ())] or ["task"]
+    sets = [] if name == ROWS_A_CELL else [f"{task}.dataset.path={folder}" for task in tasks]
+    sets.append(f"model.tokenizer={model}" if name.startswith(BEGUN) else f"model.id={model}")
+    if name == "papers/e-multitask/rows":
+        sets.append(f"matrix.axes.row.mlm-before.insert.0.step.corpus.data_files={folder / 'texts.txt.gz'}")
+    return [part for change in sets for part in ("--set", change)]
 
 
 def test_they_are_listed_by_folder_and_name() -> None:
@@ -152,6 +161,7 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
         ("distill-minilm-3-layers", ["steps.tune.max_steps=2", "steps.small.max_steps=4"]),
         ("distill-recover", ["steps.tune.max_steps=2", "steps.recover.max_steps=4"]),
         ("tasks/boolq-windows", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
+        ("papers/e-multitask/cfimdb", ["steps.tune.max_steps=8", "steps.tune.keep_best=false"]),
         ("papers/b-peft/commonsenseqa-prompt", ["steps.adapt.max_steps=4", "steps.adapt.learning_rate=0.01"]),
     ],
 )

@@ -44,7 +44,7 @@ from edgeopt.gates.rows_of_run import damaged
 from edgeopt.measure.declared import check_declared
 from edgeopt.measure.graph import mixes_batches
 from edgeopt.results.sealed import LOCK, Run, open_run
-from edgeopt.spec.recipe import GateSpec, Target, TaskSpec
+from edgeopt.spec.recipe import GateSpec, Target, TaskSpec, task_in
 from edgeopt.support.errors import InputError, bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, is_nothing, publish, taken, writable
@@ -140,7 +140,7 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
     run = open_run(path)
     report = run.report
     try:
-        task = TaskSpec.model_validate(run.lock["recipe"]["resolved"]["task"])
+        task = task_in(run.lock["recipe"]["resolved"])
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, error) from None
     one = task_type(task.type).one_query  # run.py makes a label or a score of its one output

@@ -197,8 +197,9 @@ def local_digests(
     It is for a plan that cannot have all rows yet because some are the hub's. sources: the datasets besides the task's.
     Raises InputError E301 where a train file is absent, E302 where its first row is not readable.
     """
-    files = (local_files(task.dataset, folder) or {}) if is_local(task.dataset, folder) else {}
-    paths = [path for split in files.values() for path in split if path.is_file()]
+    here = [part.dataset for part in task.each.values() if is_local(part.dataset, folder)]
+    files = [paths for dataset in here for paths in (local_files(dataset, folder) or {}).values()]
+    paths = [path for split in files for path in split if path.is_file()]
     for at, source in sources:
         if is_local(source.dataset, folder):
             with _placed(at, source, place_of):

@@ -188,7 +188,7 @@ def _train_rows(asked: Request, task: Task) -> str | None:
 
     Raises InputError as `load_data` and `with_classes`.
     """
-    if not train_at_hand(asked.task.dataset, asked.folder):
+    if not train_at_hand(asked.task, asked.folder):
         return None
     return asked.data.with_classes(task.names).train.fingerprint
 

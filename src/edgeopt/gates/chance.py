@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from edgeopt.spec.recipe import GateSpec, TaskSpec
+from edgeopt.spec.recipe import GateSpec, SeveralTasks, TaskSpec
 from edgeopt.spec.tasks import MEASURED
 from edgeopt.statistics.bounds import Bounds, Values
 from edgeopt.tasks import Task
@@ -65,4 +65,7 @@ def standing(task: Task, metric: str, labels: Values, outputs: Values) -> Standi
 
 def looked_at(gates: Iterable[GateSpec], task: TaskSpec) -> list[str]:
     """The metrics that are held against chance: those that gates look at, and the task's first."""
-    return list(dict.fromkeys([*(g.metric for g in gates if g.metric not in MEASURED), task.metric_names[0]]))
+    first = [part.metric_names[0] for part in task.each.values()]
+    if isinstance(task, SeveralTasks):
+        first = [f"{name}.{metric}" for name, metric in zip(task.parts, first, strict=True)]
+    return list(dict.fromkeys([*(g.measured for g in gates if g.metric not in MEASURED), *first]))

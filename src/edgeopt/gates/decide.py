@@ -43,7 +43,12 @@ EXIT_CODES: dict[Verdict, ExitCode] = {
 
 
 def decide(spec: GateSpec, evidence: Evidence, *, line: int | None = None) -> Gate:
-    """Decide one gate. Values are in the unit of the bound: metric, MB, ms or a ratio."""
+    """Decide one gate. Values are in the unit of the bound: metric, MB, ms or a ratio.
+
+    A gate on one of several tasks sees that task's rows, and no others.
+    """
+    if spec.task is not None:
+        evidence = evidence.of(spec.task)
     gate = _decided(spec, evidence, line)
     compares = spec.compares_exports or spec.metric in evidence.task.beside_baseline
     return _of_itself(gate) if evidence.same and compares else gate
@@ -122,7 +127,7 @@ def _gate(
     **more: Any,
 ) -> Gate:
     return Gate(
-        metric=spec.metric,
+        metric=spec.measured,
         verdict=verdict,
         value=bounds and bounds.value,
         bound=bound,

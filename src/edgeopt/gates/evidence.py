@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -119,6 +119,15 @@ def read_evidence(run: Run, task: Task) -> Evidence:
     )
 
 
+def _of_task(name: str, subject: Subject) -> Subject:
+    """A model's entry with the metrics of one of several tasks, as they are called in a task alone."""
+    own = {
+        part: {m.removeprefix(f"{name}."): v for m, v in getattr(subject, part).items() if m.startswith(f"{name}.")}
+        for part in ("metrics", "extra")
+    }
+    return subject.model_copy(update=own)
+
+
 def _made_alike(run: Run) -> bool:
     """Whether a run's candidate is its baseline: both chains have the same states, and the same kind of file."""
     steps = run.lock.get("steps") or {}
@@ -152,6 +161,34 @@ class Evidence:
     def difference(self, metric: str, confidence: float) -> Bounds:
         """The candidate's metric minus the baseline's, with its bounds."""
         return self.task.difference(metric, self.labels, self.baseline_logits, self.candidate_logits, confidence)
+
+    def of(self, name: str) -> Evidence:
+        """The evidence on one of several tasks: its rows alone, as its own class has them.
+
+        Raises ValueError where labels and outputs do not agree on whose the rows are.
+        """
+        if ("task", name) not in self.known:
+            rows = self.task.of(name, self.labels, self.baseline_logits, self.candidate_logits)
+            own = replace(
+                self,
+                task=rows.task,
+                labels=rows.labels,
+                baseline_logits=rows.outputs[0],
+                candidate_logits=rows.outputs[1],
+                baseline=_of_task(name, self.baseline),
+                candidate=_of_task(name, self.candidate),
+                groups={by: [values[row] for row in rows.numbers] for by, values in self.groups.items()},
+                known={},
+            )
+            if self.baseline is self.candidate:
+                own = replace(own, baseline=own.candidate)
+            self.known["task", name] = own
+        found: Evidence = self.known["task", name]
+        return found
+
+    def each(self) -> dict[str, Evidence]:
+        """The evidence on every task by its name; of a task alone this, without a name."""
+        return {name: self.of(name) for name in self.task.parts} or {"": self}
 
     @property
     def sides(self) -> tuple[Side, ...]:

@@ -98,6 +98,13 @@ def warnings(evidence: Evidence, metrics: Iterable[str]) -> list[str]:
     """
     if not len(evidence.candidate_logits):  # nothing was answered, as no gate looks at answers
         return []
+    if evidence.task.parts:
+        asked = [metric.partition(".") for metric in metrics]
+        return [
+            f"Task {name}: {warning}"
+            for name, own in evidence.each().items()
+            for warning in warnings(own, [metric for whose, _, metric in asked if whose == name])
+        ]
     flaws = [flaw for side in evidence.sides if (flaw := evidence.broken(side))]
     if flaws:
         return [

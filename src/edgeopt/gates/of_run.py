@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edgeopt.data import at_hand, is_local, row_warnings
+from edgeopt.data import at_hand, is_local_task, row_warnings
 from edgeopt.gates.chance import looked_at
 from edgeopt.gates.decide import Decisions, decide
 from edgeopt.gates.evidence import Evidence, read_evidence
@@ -55,7 +55,7 @@ def regate(run: Run, asked: Request, own: Request) -> Decisions:
         raise InputError(issues)
     if any(spec.timed for spec, _ in gates):
         _check_times(run, evidence)
-    for metric in {spec.metric for spec, _ in gates} - {*MEASURED}:
+    for metric in {spec.measured for spec, _ in gates} - {*MEASURED}:
         _check_metric(metric, evidence, run.folder)
     decided = [decide(spec, evidence, line=place.line if place else None) for spec, place in gates]
     rows, told = run.report.task, seen_by(run.report.task)
@@ -119,7 +119,7 @@ def _unlike(run: Run, asked: Request, own: Request) -> list[Issue]:
         return []
     what = f"{other}: the fingerprint of {_shown(asked)} is another"
     message = f"the run was not measured as the recipe asks: {what}"
-    return [Issue("E118", message, asked.place(("task",)), "apply the recipe")]
+    return [Issue("E118", message, asked.place((next(iter(asked.task.each))[0],)), "apply the recipe")]
 
 
 #: What decides which rows there are.
@@ -132,9 +132,13 @@ def _other_rows(run: Run, asked: Request, own: Request) -> str | None:
     Rows that are here are read and held against the fingerprint, whatever the recipe says of them. Of rows that are not
     here at all, on a machine that only gates or on the hub, what the recipes say decides.
     """
-    stated = all(getattr(own.task, name) == getattr(asked.task, name) for name in _ROWS)
-    if not at_hand(asked.task.dataset, asked.folder):
-        local = is_local(asked.task.dataset, asked.folder)
+    stated = own.task.each.keys() == asked.task.each.keys() and all(
+        getattr(one, name) == getattr(other, name)
+        for one, other in zip(own.task.each.values(), asked.task.each.values(), strict=True)
+        for name in _ROWS
+    )
+    if not at_hand(asked.task, asked.folder):
+        local = is_local_task(asked.task, asked.folder)
         elsewhere = (
             not local
             and run.lock["place"]["rows"] != "hub"
@@ -152,8 +156,8 @@ def _other_rows(run: Run, asked: Request, own: Request) -> str | None:
 
 
 def _shown(asked: Request) -> str:
-    dataset = asked.task.dataset
-    return dataset.path or "task.dataset.data_files"
+    named = [(at, each.dataset.path) for at, each in asked.task.each.items()]
+    return ", ".join(path or f"{'.'.join(map(str, at))}.dataset.data_files" for at, path in named)
 
 
 def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Request, own: Request) -> str | None:
@@ -162,7 +166,7 @@ def _missing(spec: GateSpec, report: Report, groupings: set[str], asked: Request
     if absent := sorted(wanted - groupings):
         return f"slices by {', '.join(absent)}"
     if spec.metric not in MEASURED:
-        return None if spec.metric in report.candidate.metrics else spec.metric
+        return None if spec.measured in report.candidate.metrics else spec.measured
     if spec.target is not None and (other := _other_target(spec, asked, own)):
         return other
     if not spec.timed:

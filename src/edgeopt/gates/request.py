@@ -13,7 +13,7 @@ from edgeopt.gates.rows_of_run import damaged, recipe_folders, rows_of
 from edgeopt.models.source import find_model
 from edgeopt.recipe.load import Recipe, load_recipe
 from edgeopt.results.sealed import Run
-from edgeopt.spec.recipe import GateSpec, ModelSpec, Target, TaskSpec
+from edgeopt.spec.recipe import GateSpec, ModelSpec, Target, TaskSpec, task_in
 from edgeopt.support.errors import EdgeoptError, Path_, Place, bad_input
 from edgeopt.tasks import Task, task_type
 
@@ -98,7 +98,7 @@ def _locked(run: Run) -> Request:
         resolved = run.lock["recipe"]["resolved"]
         gates = tuple((GateSpec.model_validate(g), None) for g in resolved["gates"])
         targets = tuple(Target.model_validate(t) for t in resolved["targets"])
-        model, task = ModelSpec.model_validate(resolved["model"]), TaskSpec.model_validate(resolved["task"])
+        model, task = ModelSpec.model_validate(resolved["model"]), task_in(resolved)
         return Request(
             resolved["name"], model, task, gates, targets, recipe_folders(run)[0], resolved, lambda at: None, run
         )

@@ -50,16 +50,27 @@ def _model(run: Run, asked: Request, own: Request) -> Iterator[Change]:
 
 
 def _training(asked: Request, own: Request) -> Iterator[Change]:
-    old, new = (each.task.model_dump(mode="json", exclude=_LOOKED_AT) for each in (own, asked))
+    old, new = (_as_learned(each) for each in (own, asked))
     yield from changes(old, new, "task")
     for part in _MADE:
         yield from changes(own.resolved.get(part), asked.resolved.get(part), part)
 
 
+def _as_learned(asked: Request) -> object:
+    """What a recipe says of its tasks besides which rows are looked at."""
+    each = {
+        ".".join(map(str, at)): task.model_dump(mode="json", exclude=_LOOKED_AT) for at, task in asked.task.each.items()
+    }
+    return each.get("task", each)
+
+
 def _places(run: Run, asked: Request) -> Iterator[Change]:
     """Models and rows that both recipes name alike, and that are not the same where the recipes stand."""
     folders = recipe_folders(run)
-    for at, name in [*_named(asked.resolved["steps"], "steps"), *_named(asked.resolved["task"]["train_with"], "task")]:
+    more = [*_named(asked.resolved["steps"], "steps")]
+    if "task" in asked.resolved:
+        more += _named(asked.resolved["task"]["train_with"], "task")
+    for at, name in more:
         ours = next((path for folder in folders if is_there(path := folder / expanded(name), Path.exists)), None)
         theirs = asked.folder / expanded(name)
         if ours is not None and is_there(theirs, Path.exists) and not theirs.samefile(ours):

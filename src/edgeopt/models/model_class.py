@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeopt.models.heads import has_heads
 from edgeopt.models.sentence import has_field
 from edgeopt.models.source import CONFIG
 
@@ -23,6 +24,10 @@ def model_class(folder: Path) -> type[PreTrainedModel]:
         from edgeopt.models.embedder import embedder_class
 
         return embedder_class(folder)
+    if has_heads(folder):
+        from edgeopt.models.shared import shared_class
+
+        return shared_class(folder)
     (name,) = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
     if name == "EncoderDecoderModel":
         from edgeopt.models.pair import EncoderDecoderModel

@@ -18,7 +18,7 @@ from edgeopt.models.files import GRAPH
 from edgeopt.page.libraries import ASSETS, install, packages
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import Run, is_inside, open_run
-from edgeopt.spec.recipe import TaskSpec
+from edgeopt.spec.recipe import task_in
 from edgeopt.support.errors import bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
@@ -99,7 +99,7 @@ def _files(run: Path, report: Report) -> tuple[Path, Path]:
 def _columns(run: Run) -> tuple[str, ...]:
     """Names of the one or two texts that the model reads."""
     try:
-        return TaskSpec.model_validate(run.lock["recipe"]["resolved"]["task"]).columns
+        return task_in(run.lock["recipe"]["resolved"]).columns
     except (ValueError, KeyError, TypeError) as error:
         raise bad_input(
             "E115",

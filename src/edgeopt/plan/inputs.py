@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from edgeopt.corpus.documents import looked_at
 from edgeopt.corpus.source import Corpus, find_corpus
-from edgeopt.data import TaskData, is_local, load_data
+from edgeopt.data import TaskData, is_local, is_local_task, load_data
 from edgeopt.data.extra import local_digests, with_extra, with_unlabelled
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.plan.begun import find_begun
@@ -66,9 +66,10 @@ def _local_data(recipe: Recipe, model: Callable[[Recipe], ModelSource]) -> TaskD
     model: finds the recipe's. Of a recipe that names both, the files are looked at all the same.
     """
     task, folder = recipe.head.task, recipe.folder
-    if all(is_local(spec, folder) for spec in (task.dataset, *(s.dataset for _, s in other_sources(recipe)))):
+    here = is_local_task(task, folder)
+    if here and all(is_local(source.dataset, folder) for _, source in other_sources(recipe)):
         return _rows(recipe, lambda: model(recipe).names)
-    if is_local(task.dataset, folder):
+    if here:
         _task_rows(recipe, lambda: model(recipe).names)
     local_digests(task, other_sources(recipe), folder, recipe.document.place)
     return None
@@ -89,7 +90,10 @@ def rows_in_words(recipe: Recipe, data: TaskData | None) -> str:
     """How many rows there are, and of those that nobody has looked at that their names may be misspelled folders."""
     if data is not None:
         return data.summary()
-    specs = [recipe.head.task.dataset, *(s.dataset for _, s in other_sources(recipe))]
+    specs = [
+        *(part.dataset for part in recipe.head.task.each.values()),
+        *(source.dataset for _, source in other_sources(recipe)),
+    ]
     hub = [spec.path for spec in specs if spec.path is not None and not is_local(spec, recipe.folder)]
     return "; ".join(dict.fromkeys(f"{path} on the hub, not checked; {not_here(path, recipe.folder)}" for path in hub))
 

@@ -50,21 +50,27 @@ def hub_data_name(recipe: Recipe) -> str:
     It is a digest of all that decides the rows.
     """
     task = recipe.head.task
-    named = {
-        **task.dataset.model_dump(),
-        "model": recipe.head.model.model_dump(),  # whose head may order the classes
-        "label": task.label,
-        "labels": task.labels,
-        "columns": task.columns,
-        "type": task.type,
-        "pairs": task.pairs and task.pairs.model_dump(),
-    }
+    model = {"model": recipe.head.model.model_dump()}  # whose head may order the classes
+    each = {".".join(map(str, at)): _hub_rows(part) for at, part in task.each.items()}
+    named = {**each.get("task", each), **model}
     if sources := other_sources(recipe):  # the rows left out of them depend on the report split
         digests = local_digests(task, sources, recipe.folder, recipe.document.place)
         named |= {"train_with": [s.model_dump() for s in task.train_with], "files": digests, "report": task.report}
     if unlabelled := recipe.unlabelled():
         named["unlabelled"] = [s.key for _, s in unlabelled]
     return "data:" + key_of(named)
+
+
+def _hub_rows(task: TaskSpec) -> dict[str, Any]:
+    """What decides the rows of a task, or of one of several."""
+    return {
+        **task.dataset.model_dump(),
+        "label": task.label,
+        "labels": task.labels,
+        "columns": task.columns,
+        "type": task.type,
+        "pairs": task.pairs and task.pairs.model_dump(),
+    }
 
 
 def key_parts(

@@ -27,6 +27,7 @@ def recipe_schema() -> dict[str, Any]:
         }
         steps.append({"$ref": f"#/$defs/{title}"})
     schema["properties"]["steps"] = {"type": "array", "items": {"oneOf": steps}, "default": []}
+    _allow_several(schema)
     _allow_short_forms(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -36,26 +37,38 @@ def recipe_schema() -> dict[str, Any]:
     }
 
 
+def _allow_several(schema: dict[str, Any]) -> None:
+    """Let the schema ask for `task` or `tasks`."""
+    schema["required"].remove("task")
+    schema["oneOf"] = [{"required": ["task"]}, {"required": ["tasks"]}]
+
+
 def _allow_short_forms(schema: dict[str, Any]) -> None:
     """Let the schema allow the short forms too, which `spell_out` writes out."""
     for path in MAPPINGS:
-        held = _property(schema, path)
-        entry = held.get("items", held)
-        whole = {key: entry.pop(key) for key in ("$ref",) if key in entry}
-        entry["anyOf"] = [whole, {"type": "string"}]
+        for held in _properties(schema, path):
+            _allow_mapping(held)
     for path in LISTS:
-        held = _property(schema, path)
-        options = held.pop("anyOf", None) or [
-            {key: held.pop(key) for key in ("type", "items", "minItems") if key in held}
-        ]
-        several = next(option for option in options if option.get("type") == "array")
-        held["anyOf"] = [*options, several["items"]]
+        for held in _properties(schema, path):
+            _allow_list(held)
 
 
-def _property(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """The schema of one key of the recipe, by its path."""
+def _allow_mapping(held: dict[str, Any]) -> None:
+    entry = held.get("items", held)
+    whole = {key: entry.pop(key) for key in ("$ref",) if key in entry}
+    entry["anyOf"] = [whole, {"type": "string"}]
+
+
+def _allow_list(held: dict[str, Any]) -> None:
+    options = held.pop("anyOf", None) or [{key: held.pop(key) for key in ("type", "items", "minItems") if key in held}]
+    several = next(option for option in options if option.get("type") == "array")
+    held["anyOf"] = [*options, several["items"]]
+
+
+def _properties(schema: dict[str, Any], path: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The schemas of one key of the recipe, by its path; of a task's key also that of one of several tasks."""
     inside: dict[str, Any] = schema["properties"]
     for part in path[:-1]:
         inside = schema["$defs"][inside[part]["$ref"].rpartition("/")[2]]["properties"]
-    found: dict[str, Any] = inside[path[-1]]
-    return found
+    several = [schema["$defs"]["OneTask"]["properties"][path[-1]]] if path[0] == "task" else []
+    return [inside[path[-1]], *several]

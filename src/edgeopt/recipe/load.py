@@ -99,7 +99,8 @@ class Recipe:
     def reads_train(self) -> bool:
         """Whether a step, the baseline or a choice reads train; where none does, the data need not have it."""
         task, auto = self.head.task, any(spec.format == AUTO for spec in self.head.export)
-        asked = auto or self.head.baseline.finetune is not None or bool(task.train_with) or task.leaks != "report"
+        asked = auto or self.head.baseline.finetune is not None
+        asked |= any(each.train_with or each.leaks != "report" for each in task.each.values())
         return asked or any(step.contract.data is not None for step in self.steps)
 
     @property
@@ -113,7 +114,10 @@ class Recipe:
 
         Not whether emissions are measured and what the report lists, which decides nothing.
         """
-        head = self.head.model_dump(mode="json", exclude={"steps", "targets", "matrix", "emissions", "diagnostics"})
+        unsaid = "tasks" if self.head.tasks is None else "task"
+        head = self.head.model_dump(
+            mode="json", exclude={"steps", "targets", "matrix", "emissions", "diagnostics", unsaid}
+        )
         steps = [{"id": s.id, "use": s.use, **s.params.model_dump(mode="json")} for s in self.steps]
         return {**head, "steps": steps, "targets": [t.model_dump(mode="json") for t in self.targets]}
 
@@ -238,7 +242,9 @@ def head_of(document: Document) -> tuple[RecipeHead, set[str]]:
     except ValidationError as error:
         document.issues += from_pydantic(error, RecipeHead, document)
         wrong = {str(detail["loc"][0]) for detail in error.errors()}
-        return RecipeHead.model_validate({**_stand_in(), **{k: v for k, v in data.items() if k not in wrong}}), wrong
+        right = {k: v for k, v in data.items() if k not in wrong}
+        stand_in = {k: v for k, v in _stand_in().items() if not (k == "task" and right.get("tasks"))}
+        return RecipeHead.model_validate({**stand_in, **right}), wrong | ({"task"} if "tasks" in wrong else set())
 
 
 def _stand_in() -> dict[str, Any]:
@@ -417,6 +423,29 @@ def format_places(head: RecipeHead, *, auto: bool = False) -> Iterator[tuple[Pat
             yield ("export", i, "formats", n), name
 
 
+def _gated_task(document: Document, gate: GateSpec, at: Path_, head: RecipeHead) -> list[Issue]:
+    """What is wrong with the task of a gate on a task's metric, or with that metric."""
+    names = [*(head.tasks or ())]
+    if gate.task is None and names:
+        message = f"the gate on {gate.metric} does not say of which task"
+        help = f"add `task:` with one of {', '.join(names)}"
+        return [Issue("E112", message, document.place(at), help)]
+    if gate.task is not None and gate.task not in names:
+        help = meant(gate.task, names, "tasks") if names else "remove the key: it belongs to a recipe with `tasks`"
+        return [Issue("E112", f"there is no task '{gate.task}'", document.place((*at, "task")), help)]
+    task, where = (head.tasks[gate.task], f"tasks.{gate.task}") if head.tasks and gate.task else (head.task, "task")
+    if gate.metric in task.metric_names:
+        return []
+    return [
+        Issue(
+            "E112",
+            f"the task does not measure '{gate.metric}'",
+            document.place((*at, "metric")),
+            f"add it to {where}.metrics, which has {', '.join(task.metric_names)}",
+        )
+    ]
+
+
 def _cross_checks(
     document: Document, head: RecipeHead, wrong: set[str], steps: Sequence[StepSpec | None], targets: Sequence[Target]
 ) -> None:
@@ -436,15 +465,8 @@ def _cross_checks(
     by_name = {t.name: t for t in targets}
     for i, gate in enumerate(head.gates):
         at = ("gates", i)
-        if "task" not in wrong and gate.metric not in MEASURED and gate.metric not in head.task.metric_names:
-            document.issues.append(
-                Issue(
-                    "E112",
-                    f"the task does not measure '{gate.metric}'",
-                    document.place((*at, "metric")),
-                    f"add it to task.metrics, which has {', '.join(head.task.metric_names)}",
-                )
-            )
+        if "task" not in wrong and gate.metric not in MEASURED:
+            document.issues += _gated_task(document, gate, at, head)
         known = sliceable(head.task)
         if "task" not in wrong and gate.slice is not None and gate.slice not in known:
             document.issues.append(

@@ -5,6 +5,7 @@ And one entry alone where a list is read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from edgeopt.recipe.yaml import Document
@@ -18,13 +19,14 @@ MAPPINGS: dict[tuple[str, ...], str] = {("model",): "id", ("task", "dataset"): "
 
 def spell_out(document: Document) -> None:
     """Write short forms out, with their places. What is written out already stays as it is."""
-    for path in LISTS:
+    for path in _each(document, LISTS):
         holder = _holder(document.data, path)
         value = None if holder is None else holder.get(path[-1])
         if holder is not None and (isinstance(value, str) or (isinstance(value, dict) and not _of_entries(value))):
             holder[path[-1]] = [value]
             _copy_places(document, path, (*path, 0))
-    for path, key in MAPPINGS.items():
+    for path in _each(document, MAPPINGS):
+        key = MAPPINGS[("task", *path[2:]) if path[0] == "tasks" else path]
         if (holder := _holder(document.data, path)) is None:
             continue
         value = holder.get(path[-1])
@@ -36,6 +38,15 @@ def spell_out(document: Document) -> None:
             if isinstance(entry, str):
                 entries[i] = {key: entry}
                 _copy_places(document, (*path, i), (*path, i, key))
+
+
+def _each(document: Document, paths: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The paths, those of a task also for each of several tasks."""
+    tasks = _holder(document.data, ("tasks", "")) or {}
+    more = [
+        ("tasks", name, *path[1:]) for path in paths if path[0] == "task" for name in tasks if isinstance(name, str)
+    ]
+    return [*paths, *more]
 
 
 def _of_entries(value: dict[str, Any]) -> bool:

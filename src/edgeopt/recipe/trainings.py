@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from edgeopt.recipe.problems import dotted
 from edgeopt.recipe.yaml import Document
-from edgeopt.spec.recipe import TaskSpec, Training
+from edgeopt.spec.recipe import SeveralTasks, TaskSpec, Training
 from edgeopt.support.errors import Issue, Path_
 from edgeopt.support.words import a, meant
 from edgeopt.tasks import task_type
@@ -27,6 +27,7 @@ def training_issues(
     for at, params in trainings:
         for path, message, help in [
             *_loss(params, task, classes),
+            *_several(params, task),
             *_sampling(params, task),
             *_pairs(at, params, task),
             *_distillation(at, params, task),
@@ -61,6 +62,22 @@ def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _F
         if name not in classes:
             out.append((("class_weights", name), f"there is no class '{name}'", meant(name, classes, "classes")))
     return out
+
+
+def _several(params: Training, task: TaskSpec) -> _Found:
+    """What a training on several tasks does not have yet."""
+    if not isinstance(task, SeveralTasks):
+        return []
+    found: _Found = []
+    fixed = [name for name, part in task.parts.items() if part.head == "cosine"]
+    if params.freeze == "encoder" and fixed:
+        message = f"leaves nothing to learn for {', '.join(fixed)}: the head cosine has no weights"
+        found.append((("freeze",), message, "give it `head: bi-encoder` or `head: pair`, or remove the key"))
+    if params.class_weights is not None:
+        found.append((("class_weights",), "does not say of which task the classes are", "remove the key"))
+    if params.distillation is not None:
+        found.append((params.taught_at, "several tasks do not learn from a teacher yet", "remove the key"))
+    return found
 
 
 def _pairs(at: Path_, params: Training, task: TaskSpec) -> _Found:
@@ -98,7 +115,10 @@ def _pairs(at: Path_, params: Training, task: TaskSpec) -> _Found:
 def _sampling(params: Training, task: TaskSpec) -> _Found:
     if params.sampling is None:
         return []
-    if not task.train_with and not (params.distillation and params.distillation.unlabelled):
+    several = len(task.each) > 1
+    if params.sampling.method == "round-robin" and not several:
+        return [(("sampling", "method"), "takes turns among tasks, and there is one", "give `tasks`, or use uniform")]
+    if not several and not task.train_with and not (params.distillation and params.distillation.unlabelled):
         return [
             (
                 ("sampling",),

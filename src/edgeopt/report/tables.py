@@ -22,6 +22,7 @@ from edgeopt.report import (
     session,
     spread,
     structure,
+    tasks,
 )
 from edgeopt.report import format as fmt
 from edgeopt.report.headline import Percentile
@@ -279,6 +280,7 @@ def _flips(report: Report) -> list[Section]:
 def details(report: Report) -> list[Section]:
     """The sections below figures and gates, those that have something to show."""
     sections = [
+        Section("Tasks", tasks.table(report), tasks.NOTE),
         Section("Agreement with the baseline", row_tables.agreement(report), row_tables.agreement_note(report)),
         *_flips(report),
         Section("Largest changes of a score", row_tables.largest_changes(report), long=True),

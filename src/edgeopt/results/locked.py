@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from edgeopt.spec.recipe import GateSpec, ModelSpec, Target, TaskSpec
+from edgeopt.spec.recipe import GateSpec, ModelSpec, OneTask, Target, TaskSpec, task_in
 from edgeopt.spec.tasks import MEASURED
 
 #: What stands before a column of task.slices where a lock has the SHA-256 of its values.
@@ -35,13 +35,15 @@ class Resolved(_Open):
 
     name: str = Field(max_length=200)
     model: ModelSpec
-    task: TaskSpec
+    task: TaskSpec | None = None
+    tasks: dict[str, OneTask] | None = None
     steps: list[_Entry] = []
     targets: list[Target] = Field(min_length=1)
     gates: list[GateSpec]
 
     @model_validator(mode="after")
     def _gates_fit(self) -> Resolved:
+        task = task_in({"task": self.task, "tasks": self.tasks})
         targets = {t.name: t for t in self.targets}
         for i, gate in enumerate(self.gates):
             target = targets.get(gate.target or self.targets[0].name)
@@ -49,8 +51,8 @@ class Resolved(_Open):
                 raise ValueError(f"gates.{i} is on target {gate.target!r}, which is not there")
             if gate.sequence is not None and gate.sequence not in target.sequence:
                 raise ValueError(f"gates.{i} is on sequence {gate.sequence}, at which {target.name} is not measured")
-            if gate.metric not in MEASURED and gate.metric not in self.task.known_metrics:
-                raise ValueError(f"gates.{i} is on {gate.metric}, which {self.task.type} does not have")
+            if gate.metric not in MEASURED and gate.measured not in task.known_metrics:
+                raise ValueError(f"gates.{i} is on {gate.measured}, which {task.type} does not have")
         return self
 
 

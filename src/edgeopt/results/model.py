@@ -414,6 +414,21 @@ class Seeds(Part):
     spreads: list[Spread]
 
 
+class TaskPart(Part):
+    """One of several tasks. head: how it reads a row of two texts. labels: its classes, in the order of its logits."""
+
+    name: str
+    type: str
+    head: str
+    dataset: str
+    split: str
+    rows: Number
+    labels: list[str]
+    texts: Number
+    max_length: Number
+    weight: float
+
+
 class Task(Part):
     """What the models were made for, and the rows that they were measured on."""
 
@@ -438,6 +453,7 @@ class Task(Part):
     remarks: list[str] = Field(
         [], description="remarks on the rows: drawn from train, also in train, copies, or left out"
     )
+    parts: list[TaskPart] = Field([], description="if there are several tasks: each of them")
 
 
 class RecipeInfo(Part):

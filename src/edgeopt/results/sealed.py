@@ -108,11 +108,13 @@ def open_run(path: Path) -> Run:
 
 def _check_task(lock: Mapping[str, Any], place: Place) -> None:
     """Raises InputError E122 for a task of a plugin that is not here: it alone knows what may be in a lock."""
-    task: object = None
-    with suppress(KeyError, TypeError):
-        task = lock["recipe"]["resolved"]["task"]["type"]
-    if isinstance(task, str):
-        TASKS.needed(task, place)
+    types: list[object] = []
+    with suppress(KeyError, TypeError, AttributeError):
+        resolved = lock["recipe"]["resolved"]
+        types = [task["type"] for task in (resolved.get("tasks") or {"": resolved["task"]}).values()]
+    for task in types:
+        if isinstance(task, str):
+            TASKS.needed(task, place)
 
 
 def check_none_below(path: Path) -> None:

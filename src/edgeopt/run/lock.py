@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeopt.data import TaskData, is_local
+from edgeopt.data import TaskData, is_local_task
 from edgeopt.export.exporter import exporter
 from edgeopt.models.source import ModelSource
 from edgeopt.plan import Chain, full_name
@@ -80,7 +80,7 @@ def place_of(recipe: Recipe, out: Path) -> dict[str, str]:
 
     The path is given as absolute, and from the run's folder, for a tree that is moved as a whole.
     """
-    rows = "files" if is_local(recipe.head.task.dataset, recipe.folder) else "hub"
+    rows = "files" if is_local_task(recipe.head.task, recipe.folder) else "hub"
     return {"recipe": str(recipe.path), "relative": Path(os.path.relpath(recipe.path, out)).as_posix(), "rows": rows}
 
 

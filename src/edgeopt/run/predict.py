@@ -92,9 +92,9 @@ class Predictor:
     def _answers(self, rows: list[Texts], batch_size: int, told: Callable[[int], object]) -> list[Prediction]:
         features = self.task.encode(self.encoder, rows)
         outputs = self.task.gather(self._outputs(features, batch_size, told), features)
-        logits = [np.asarray(output) if isinstance(output, np.ndarray) else np.empty(0) for output in outputs]
-        if self.task.embeds:
-            logits = [of_row[0] for of_row in logits]
+        logits = [
+            np.asarray(self.task.shown(output)) if isinstance(output, np.ndarray) else np.empty(0) for output in outputs
+        ]
         if self.task.reads_words:  # without what fills them up to the longest row
             logits = [of_row[: len(words)] for of_row, words in zip(logits, rows, strict=True)]
         answers = self.task.answers(outputs)

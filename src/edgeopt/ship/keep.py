@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edgeopt.report.write import write_report
 from edgeopt.results.model import Device
 from edgeopt.results.sealed import open_run
-from edgeopt.spec.recipe import TaskSpec
+from edgeopt.spec.recipe import task_in
 from edgeopt.support.files import write_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def keep(run: Path, shipped: Shipped) -> Path:
     path = run / "devices" / record_name(device)
     write_json(path, {**device.model_dump(mode="json"), "samples": shipped.measured["latency"]})
     devices = [*(d for d in report.devices if (d.name, d.path) != (device.name, device.path)), device]
-    task = TaskSpec.model_validate(lock["recipe"]["resolved"]["task"])
+    task = task_in(lock["recipe"]["resolved"])
     write_report(report.model_copy(update={"devices": devices}), run, pair=len(task.columns) > 1)
     return path
 

@@ -7,12 +7,24 @@ transform brings its own words with it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
-from edgeopt.spec.tasks import MEASURED, TASKS, THROUGHPUT, TIMED, GateMetric, TaskMetric, TaskType, range_of
+from edgeopt.spec.tasks import MEASURED, TASKS, THROUGHPUT, TIMED, GateMetric, TaskMetric, TaskType, heads_of, range_of
+from edgeopt.support.errors import Path_
 from edgeopt.support.words import as_share
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -53,6 +65,14 @@ class NewTokenizer(Strict):
     """A tokenizer that is trained."""
 
     train: TokenizerTraining = Field(description="see [model.tokenizer.train](#modeltokenizertrain)")
+
+
+class Mended(ValueError):
+    """What is wrong with a value, and how to mend it, for the error's `help` line."""
+
+    def __init__(self, message: str, help: str | None) -> None:
+        super().__init__(message)
+        self.help = help
 
 
 class ModelSpec(Strict):
@@ -370,6 +390,11 @@ class TaskSpec(Strict):
     )
 
     @property
+    def each(self) -> dict[Path_, TaskSpec]:
+        """Every task by the path of its keys: this one, or each of several."""
+        return {("task",): self}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the texts, those of the choices last."""
         text = (self.text,) if isinstance(self.text, str) else tuple(self.text)
@@ -522,6 +547,93 @@ class TaskSpec(Strict):
         return self
 
 
+#: The type of the task that stands for all of `tasks`.
+SEVERAL = "several"
+#: How one of several tasks reads a row of two texts.
+HeadKind = Literal["pair", "bi-encoder", "cosine"]
+
+
+def _task_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,31}", name):
+        raise ValueError(
+            f"{name!r} cannot be the name of a task, which is part of the names of its metrics and outputs: use at "
+            "most 32 letters, digits, '_' and '-', a letter first"
+        )
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_task_name)]
+
+
+class OneTask(TaskSpec):
+    """One of several tasks on one encoder: the keys of [task](#task), and which head it has."""
+
+    head: HeadKind = Field(
+        "pair",
+        description="pair: both texts in one sequence, as a task alone reads them, or the one text; bi-encoder: each "
+        "text by itself, a linear layer over both embeddings; cosine: each text by itself, the cosine of "
+        "both embeddings, for text-regression",
+    )
+    weight: float = Field(1.0, gt=0, description="weight of its loss")
+
+    @model_validator(mode="after")
+    def _fits_beside_others(self) -> OneTask:
+        heads = heads_of(self.type)
+        if not heads:
+            able = ", ".join(name for name in TASKS.usable() if heads_of(name))
+            raise Mended(f"'type' is {self.type}, which cannot share an encoder yet", f"types in `tasks`: {able}")
+        if self.head not in heads:
+            raise Mended(f"'head' is {self.head}, which {self.type} does not have", f"its heads: {', '.join(heads)}")
+        if self.head != "pair" and len(self.columns) != 2:
+            raise ValueError(f"'head' is {self.head}, which compares two texts: give 'text' two columns")
+        for key, given in (
+            ("train_with", bool(self.train_with)),
+            ("slices", self.slices is not None),
+            ("long_text", self.long_text == "window"),
+        ):
+            if given:
+                raise ValueError(f"'{key}' does not work with several tasks yet: remove it")
+        return self
+
+
+class SeveralTasks(TaskSpec):
+    """All of a recipe's `tasks` as the one task that the rest of edgeopt works on."""
+
+    type: Literal["several"] = SEVERAL  # type: ignore[assignment]
+    parts: dict[str, OneTask]
+
+    @classmethod
+    def of(cls, parts: Mapping[str, OneTask]) -> SeveralTasks:
+        """The task that stands for these, in the order of their names, as no order of keys means anything.
+
+        What only one task has, such as a dataset, it does not have.
+        """
+        return cls.model_construct(
+            parts=dict(sorted(parts.items())),
+            dataset=DatasetSpec.model_construct(),
+            text="text",
+            label="label",
+            max_length=max(part.max_length for part in parts.values()),
+            selection=next(part.selection for part in parts.values()),
+        )
+
+    @property
+    def each(self) -> dict[Path_, TaskSpec]:
+        return {("tasks", name): part for name, part in self.parts.items()}
+
+    @property
+    def sliceable(self) -> bool:
+        return False
+
+    @property
+    def known_metrics(self) -> tuple[str, ...]:
+        return tuple(f"{name}.{metric}" for name, part in self.parts.items() for metric in part.known_metrics)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        return tuple(f"{name}.{metric}" for name, part in self.parts.items() for metric in part.metric_names)
+
+
 class EarlyStopping(Strict):
     """Stop when the first metric of the task has not risen on the selection split."""
 
@@ -533,15 +645,17 @@ class EarlyStopping(Strict):
 
 
 class Sampling(Strict):
-    """How an epoch's rows are drawn where there are several training datasets.
+    """How an epoch's rows are drawn where there are several training datasets, or several tasks.
 
     Of a dataset of N rows a share proportional to N^α. Without this key: proportional. Annealed (Stickland & Murray
     2019): α falls from 1 in the first epoch, in equal steps, to 1 − anneal_by in the last. A dataset that gives less
     than all its rows goes on in the next epoch where it stopped, and one that gives more begins again, shuffled anew.
+    Of several tasks each batch holds one, and the shares are of batches.
     """
 
-    method: Literal["proportional", "uniform", "annealed"] = Field(
-        "proportional", description="α = 1; α = 0; α from large to small"
+    method: Literal["proportional", "uniform", "annealed", "round-robin"] = Field(
+        "proportional",
+        description="α = 1; α = 0; α from large to small; the tasks in turn, for several tasks",
     )
     anneal_by: float = Field(0.8, gt=0, le=1, description="how much α falls over the epochs; the paper uses 0.8")
     steps_per_epoch: int | None = Field(
@@ -962,18 +1076,11 @@ class Target(Strict):
     )
 
 
-class Mended(ValueError):
-    """What is wrong with a value, and how to mend it, for the error's `help` line."""
-
-    def __init__(self, message: str, help: str | None) -> None:
-        super().__init__(message)
-        self.help = help
-
-
 class GateSpec(Strict):
     """A bound on one measurement of the candidate, alone or against the baseline."""
 
     metric: GateMetric
+    task: str | None = Field(None, description="with several tasks: the task whose metric it is")
     max_drop: float | None = Field(
         None, ge=0, description="largest allowed loss: baseline minus candidate, as a fraction (one point is 0.01)"
     )
@@ -1011,6 +1118,11 @@ class GateSpec(Strict):
         return found
 
     @property
+    def measured(self) -> str:
+        """What its metric is called in a report: with several tasks the task's name stands before it."""
+        return self.metric if self.task is None else f"{self.task}.{self.metric}"
+
+    @property
     def timed(self) -> bool:
         """Whether it is on what is timed on a target at one of its lengths."""
         return self.metric in TIMED
@@ -1037,6 +1149,8 @@ class GateSpec(Strict):
             raise ValueError(f"{given[0]} does not fit {self.metric}, which takes one of {', '.join(allowed)}")
         if not self.timed and (self.sequence is not None or self.against == "torch"):
             raise ValueError("'sequence' and 'against' only apply to gates on latency or throughput")
+        if self.task is not None and self.metric in MEASURED:
+            raise ValueError(f"'task' belongs to a gate on a task's metric: all tasks have one {self.metric}")
         if self.slice is not None and (self.metric in MEASURED or self.max_drop is None):
             raise ValueError("'slice' only applies to gates on a metric of the task, with max_drop")
         if why := _decided_already(self.metric, *self.bound):
@@ -1194,6 +1308,17 @@ class Matrix(Strict):
     )
 
 
+#: Holds the place of `task` until `tasks` is checked.
+_STANDS_FOR = SeveralTasks.model_construct(dataset=DatasetSpec.model_construct(), text="text", parts={})
+
+
+def task_in(resolved: Mapping[str, Any]) -> TaskSpec:
+    """The task of a recipe as a lock has it, with its defaults. Raises ValueError or KeyError where there is none."""
+    if resolved.get("tasks") is None:
+        return TaskSpec.model_validate(resolved["task"])
+    return SeveralTasks.of({name: OneTask.model_validate(task) for name, task in resolved["tasks"].items()})
+
+
 class RecipeHead(Strict):
     """Everything in a recipe but its steps, which are checked against their transforms."""
 
@@ -1202,6 +1327,9 @@ class RecipeHead(Strict):
     description: str = ""
     model: ModelSpec
     task: TaskSpec
+    tasks: Annotated[dict[TaskName, OneTask], Field(min_length=2)] | None = Field(
+        None, description="instead of `task`: several tasks by name, learned by one encoder, see [tasks](#tasks)"
+    )
     baseline: Baseline = Baseline()
     steps: list[dict[str, Any]] = []
     export: list[ExportSpec] = Field([ExportSpec(format="onnx")], min_length=1)
@@ -1222,6 +1350,34 @@ class RecipeHead(Strict):
         "exported, timed and gated",
     )
     matrix: Matrix | None = Field(None, description="several recipes in one, see [matrix](#matrix)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stands_for_several(cls, given: Any) -> Any:
+        """`tasks` fills the place of `task`, until it is known that they are right."""
+        if isinstance(given, dict) and given.get("tasks") is not None and "task" not in given:
+            return {**given, "task": _STANDS_FOR}
+        return given
+
+    @field_validator("task", mode="wrap")
+    @classmethod
+    def _one(cls, given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        return given if given is _STANDS_FOR else check(given)
+
+    @field_validator("tasks")
+    @classmethod
+    def _together(cls, tasks: dict[str, OneTask] | None, info: ValidationInfo) -> dict[str, OneTask] | None:
+        if tasks is not None and not isinstance(info.data.get("task", _STANDS_FOR), SeveralTasks):
+            raise ValueError("both 'task' and 'tasks' are given: keep one of the two")
+        if len({part.selection for part in (tasks or {}).values()}) > 1:
+            raise ValueError("'selection' must be the same share for all tasks")
+        return tasks
+
+    @model_validator(mode="after")
+    def _as_one(self) -> RecipeHead:
+        if self.tasks is not None:
+            self.__dict__["task"] = SeveralTasks.of(self.tasks)
+        return self
 
     @field_validator("seeds")
     @classmethod

@@ -69,6 +69,14 @@ def _made(given: object, name: str) -> TaskKind:
 TASKS: Registry[TaskKind] = Registry("edgeopt.tasks", "task", _OURS, _made)
 
 
+def heads_of(name: str) -> tuple[str, ...]:
+    """The heads that a type's tasks may have beside others on a shared encoder; empty: they cannot share one.
+
+    Its own class says it, and none that it is derived from: what reads or measures rows in another way has to know.
+    """
+    return tuple(vars(TASKS[name]).get("heads", ()))
+
+
 def _kinds() -> Iterator[TaskKind]:
     """Every task that can be used, edgeopt's own first, and a plugin only if none before it is what is looked for."""
     return (kind for name in TASKS if (kind := TASKS.find(name)) is not None)

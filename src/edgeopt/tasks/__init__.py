@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from edgeopt.spec.recipe import TaskSpec
+from edgeopt.spec.recipe import SEVERAL, TaskSpec
 from edgeopt.spec.tasks import TASKS
 from edgeopt.tasks.base import Task
 
@@ -14,6 +14,10 @@ __all__ = ["TASKS", "Task", "task_of", "task_type", "task_types"]
 
 def task_type(name: str) -> type[Task]:
     """The class of a type's tasks, which knows what is true of all of them. Raises KeyError where there is none."""
+    if name == SEVERAL:
+        from edgeopt.tasks.several import Several
+
+        return Several
     return cast(type[Task], TASKS[name])
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -38,6 +38,15 @@ Answer = str | float | tuple[str, ...] | None
 Label = str | float | tuple[Any, ...]
 #: A label that the loss leaves out.
 IGNORED = -100
+
+
+class Rows(NamedTuple):
+    """The rows of one of several tasks. numbers: where they stand among all rows."""
+
+    task: Task
+    labels: Values
+    outputs: list[Values]
+    numbers: Values
 
 
 class Task(ABC):
@@ -85,8 +94,8 @@ class Task(ABC):
     embeds: ClassVar[bool] = False
     #: What a file of answers calls the outputs, where they are the answer; None: answers are words or scores.
     vector: ClassVar[str | None] = None
-    #: Names of the exported graph's outputs, the one that counts first; a second is the last layer's states.
-    graph_outputs: ClassVar[tuple[str, ...]] = ("logits",)
+    #: Which heads it may have beside others on a shared encoder; empty: it cannot share one. No class inherits them.
+    heads: ClassVar[tuple[str, ...]] = ()
     #: Whether parts of the rows are measured apart.
     sliced: ClassVar[bool] = True
     #: Whether long texts may be read in windows, whose outputs are averaged.
@@ -267,6 +276,28 @@ class Task(ABC):
         """The columns of a row that `read_query` takes as a mapping."""
         return self.spec.columns
 
+    @property
+    def parts(self) -> Mapping[str, Task]:
+        """The tasks that it stands for, by name, where it stands for several."""
+        return {}
+
+    def of(self, name: str, labels: Values, *outputs: Values) -> Rows:
+        """The rows of one of several tasks, as its own class has them."""
+        raise ValueError(f"{self.spec.type} has no task '{name}' in it")
+
+    @property
+    def graph_outputs(self) -> tuple[str, ...]:
+        """Names of the exported graph's outputs, the one that counts first."""
+        return ("logits",)
+
+    def graph_axes(self, output: str) -> dict[int, str]:
+        """Axes of an output of the exported graph that stay open."""
+        return self.output_axes if output == self.graph_outputs[0] else {0: "batch", 1: "sequence"}
+
+    def exported(self, model: Any, given: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
+        """The values of the exported graph's outputs. model: as torch runs it."""
+        return (model(**given).logits,)
+
     def head_options(self) -> dict[str, Any]:
         """The options of the model's config that follow from the task."""
         names = dict(enumerate(_shown(self.names)))
@@ -425,6 +456,10 @@ class Task(ABC):
         """One array of the rows' labels."""
         return np.array(labels)
 
+    def shown(self, output: Any) -> Any:
+        """The part of a row's output that `predict` gives as its logits."""
+        return output
+
     def plain_label(self, label: Any) -> object:
         """A label of the array that `stack_labels` makes, as JSON has it."""
         return int(label)
@@ -477,6 +512,10 @@ class Task(ABC):
     def selection_metric(self) -> str:
         """The metric that a checkpoint is selected by on the rows held out: the first one, or the loss."""
         return "loss" if self.selects_by_loss else self.spec.metric_names[0]
+
+    def selection_scores(self, labels: Values, outputs: Values) -> dict[str, float]:
+        """What a training looks at on the rows held out, `selection_metric` among it."""
+        return self.metrics(labels, outputs)
 
     @abstractmethod
     def measure(self, metric: str, labels: Values, outputs: Values) -> float:

@@ -25,6 +25,7 @@ class Classification(Task):
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"matthews": (-1.0, 1.0)}
     windowed: ClassVar[bool] = True
     names_outputs: ClassVar[bool] = True
+    heads: ClassVar[tuple[str, ...]] = ("pair", "bi-encoder")
     one_class: ClassVar[bool] = True
     one_output: ClassVar[bool] = True
     one_query: ClassVar[bool] = True

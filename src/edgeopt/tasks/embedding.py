@@ -57,7 +57,6 @@ class Embedding(Task):
     searched_metrics: ClassVar[tuple[str, ...]] = ranking.METRICS
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(default_metrics, (-1.0, 1.0))
     point_losses: ClassVar[tuple[str, ...]] = ("contrastive", "cosent", "cosine")
-    graph_outputs: ClassVar[tuple[str, ...]] = ("sentence_embedding", "last_hidden_state")
     embeds: ClassVar[bool] = True
     vector: ClassVar[str | None] = "embedding"
     has_classes: ClassVar[bool] = False
@@ -110,6 +109,15 @@ class Embedding(Task):
     @property
     def outputs(self) -> int | None:
         return None
+
+    @property
+    def graph_outputs(self) -> tuple[str, ...]:
+        return ("sentence_embedding", "last_hidden_state")
+
+    def exported(self, model: Any, given: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
+        """The embedding, and the last layer's states."""
+        found = model(**given, output_hidden_states=True)
+        return found.logits, found.hidden_states[-1]
 
     def head_options(self) -> dict[str, Any]:
         return {}
@@ -226,6 +234,9 @@ class Embedding(Task):
     def output_shape(self) -> Any:
         count = 2 + (1 + len(self.sizes[1:])) * (len(self.spec.columns) == 2)
         return Annotated[list[float], Field(min_length=count, max_length=count)]
+
+    def shown(self, output: Any) -> Any:
+        return output[0]
 
     def predict(self, outputs: Values) -> Values:
         """The cosine of each pair; where rows are single texts, that to the baseline's embedding."""

@@ -36,13 +36,15 @@ class Features:
 
     ids: inputs of each query, without padding. rows: the number of the row that a query belongs to; a row that is read
     in windows has several. words: for an output a word, where each word's first token stands, -1 for a word that was
-    cut. targets: tokens that the model is trained towards, where it writes a text.
+    cut. targets: tokens that the model is trained towards, where it writes a text. tasks: of each row the number of its
+    task, where there are several.
     """
 
     ids: list[Ids]
     rows: list[int]
     words: list[list[int]] | None = None
     targets: list[list[int]] | None = None
+    tasks: list[int] | None = None
 
 
 class Encoder:
@@ -68,6 +70,12 @@ class Encoder:
         self.tokenizer.enable_truncation(max_length)
         # no pad token: any id will do, the attention mask hides it
         self.pad_id = next((i for t in ("[PAD]", "<pad>") if (i := self.tokenizer.token_to_id(t)) is not None), 0)
+
+    def cut_to(self, max_length: int) -> Encoder:
+        """The encoder that cuts texts at another length."""
+        if max_length == self.max_length:
+            return self
+        return Encoder(self.path.parent, max_length, self.tokenizer.to_str())
 
     def ids(self, texts: Sequence[tuple[str, ...]]) -> list[Ids]:
         """Inputs of each row of one or two texts, cut to the length, without padding."""

@@ -26,6 +26,7 @@ class Regression(Classification):
     has_classes: ClassVar[bool] = False
     scores: ClassVar[bool] = True
     softmax: ClassVar[bool] = False
+    heads: ClassVar[tuple[str, ...]] = ("pair", "bi-encoder", "cosine")
     one_class: ClassVar[bool] = False
     pipeline: ClassVar[str | None] = None
 

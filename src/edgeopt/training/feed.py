@@ -115,6 +115,6 @@ def _metrics(task: Task, rows: Split, features: Features) -> Metrics:
 
     def metrics(found: EvalPrediction) -> dict[str, float]:
         outputs = task.gather(found.predictions, features)
-        return task.metrics(task.stack_labels(rows.labels), task.compared(outputs, outputs, rows.labels))
+        return task.selection_scores(task.stack_labels(rows.labels), task.compared(outputs, outputs, rows.labels))
 
     return metrics

@@ -143,12 +143,12 @@ def _trainer(
     from transformers import PrinterCallback, ProgressCallback
 
     from edgeopt.training.callbacks import Checkpoints, FollowEpoch, KeepZeros, ShowProgress, Stepped, StopEarly
-    from edgeopt.training.sampler import LengthGroupedSampler
+    from edgeopt.training.sampler import sampler_of
     from edgeopt.training.trainer import OurTrainer
 
     args = _arguments(params, context, checkpoints, feed, optimizer)
     batch = params.batch * max(1, args.world_size)
-    sampler = LengthGroupedSampler(feed.lengths, batch, args.seed, feed.mixture)
+    sampler = sampler_of(feed.lengths, batch, args.seed, feed.mixture)
     callbacks: list[TrainerCallback] = [
         *more,
         FollowEpoch([sampler, *feed.follows]),
@@ -187,6 +187,8 @@ def _arguments(
 ) -> TrainingArguments:
     from transformers import TrainingArguments
 
+    from edgeopt.training.mixture import Turns
+
     selects, by_loss = bool(feed.selection), feed.metrics is None
     every = "epoch" if params.eval_steps is None else "steps"
     found = params.batch_size == "auto"  # what fits in training is not known to fit more often in evaluation
@@ -206,7 +208,7 @@ def _arguments(
         bf16=params.precision == "bf16",
         use_cpu=not host.has_cuda(),
         ddp_backend="gloo" if context.processes > 1 and not host.has_cuda() else None,
-        ddp_find_unused_parameters=False,
+        ddp_find_unused_parameters=isinstance(feed.mixture, Turns),  # a batch of one task leaves the others' heads out
         seed=context.seed,
         eval_strategy=every if selects else "no",
         save_strategy=every if selects else "no",

@@ -27,7 +27,7 @@ def exponent(sampling: Sampling, epoch: int, epochs: int) -> float:
     The paper counts from 1, α = 1 − .8·(e − 1)/(E − 1), its code from 0: the same numbers. With a single epoch there is
     nothing to anneal: α is 1.
     """
-    if sampling.method == "uniform":
+    if sampling.method in ("uniform", "round-robin"):
         return 0.0
     if sampling.method == "proportional" or epochs < 2:
         return 1.0
@@ -93,6 +93,44 @@ class Mixture:
         """
         offsets = np.cumsum([0, *self.sizes[:-1]])
         return np.concatenate([offset + rows for offset, rows in zip(offsets, self.plan(epoch), strict=True)])
+
+
+@dataclass(frozen=True)
+class Turns(Mixture):
+    """The plan of every epoch where a batch holds rows of one dataset, because each is a task of its own.
+
+    batch: rows of a batch on all devices together. All batches are whole, so no row is in a batch of another task.
+    """
+
+    batch: int = 1
+
+    def counts(self, epoch: int) -> list[int]:
+        shares = probabilities(self.sizes, exponent(self.sampling, epoch, self.epochs))
+        return [batches * self.batch for batches in whole(shares, self.draws // self.batch)]
+
+    def turns(self, epoch: int) -> list[int]:
+        """The dataset of each batch of the epoch: one after the other in turn, or in a shuffled order."""
+        batches = [count // self.batch for count in self.counts(epoch)]
+        if self.sampling.method == "round-robin":
+            return [i for turn in range(max(batches)) for i, count in enumerate(batches) if turn < count]
+        order = np.repeat(np.arange(len(batches)), batches)
+        return list(np.random.default_rng([self.seed, epoch, len(batches)]).permutation(order).tolist())
+
+
+def turns_of(sizes: Sequence[int], params: Training, batch: int, seed: int) -> Turns:
+    """The turns of several tasks of these sizes in a training. batch: as in `mixture_of`.
+
+    An epoch has as many batches as all rows need; in turn, as many as give each task the same number.
+    """
+    sampling = params.sampling or Sampling()
+    batches = math.ceil(sum(sizes) / batch)
+    if sampling.method == "round-robin":
+        batches = math.ceil(batches / len(sizes)) * len(sizes)
+    if sampling.steps_per_epoch:
+        batches = sampling.steps_per_epoch * params.accumulation
+    steps = math.ceil(batches / params.accumulation)
+    epochs = math.ceil(params.max_steps / steps) if params.max_steps else math.ceil(params.epochs)
+    return Turns(tuple(sizes), sampling, batches * batch, epochs, seed, batch)
 
 
 def mixture_of(sizes: Sequence[int], params: Training, batch: int, seed: int) -> Mixture:

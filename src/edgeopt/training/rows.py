@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.data import Split, TaskData
+from edgeopt.data import SeveralData, Split, TaskData
 from edgeopt.data.extra import without
 from edgeopt.spec.recipe import Training
 from edgeopt.support.errors import bad_input
-from edgeopt.training.mixture import Mixture, mixture_of
+from edgeopt.training.mixture import Mixture, mixture_of, turns_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class TrainRows:
     """The rows that a training goes over.
 
     rows: of all datasets; the first is the task's own. left_out: of each, rows that are looked at in selection or
-    report. unlabelled: how many rows of the last dataset have no labels: all or none.
+    report. unlabelled: how many rows of the last dataset have no labels: all or none. apart: whether the datasets are
+    those of several tasks, of which a batch holds one.
     """
 
     rows: Split
@@ -29,6 +30,7 @@ class TrainRows:
     sources: tuple[str, ...]
     left_out: tuple[int, ...]
     unlabelled: int = 0
+    apart: bool = False
 
     @property
     def labeled(self) -> int:
@@ -42,7 +44,9 @@ class TrainRows:
 
     def mixture(self, params: Training, batch: int, seed: int) -> Mixture | None:
         """How epochs draw from several datasets; None where there is one. batch: rows on all devices together."""
-        return mixture_of(self.sizes, params, batch, seed) if len(self.sizes) > 1 else None
+        if len(self.sizes) < 2:
+            return None
+        return (turns_of if self.apart else mixture_of)(self.sizes, params, batch, seed)
 
     def figures(self, mixture: Mixture | None, epochs: float) -> dict[str, Any]:
         """What each dataset gave: rows, rows left out, and rows drawn in each epoch that was begun."""
@@ -76,6 +80,11 @@ def gather_rows(data: TaskData, params: Training, share: float) -> tuple[TrainRo
                 f"all rows of {each.source} are held out of train for selection, or reported on",
                 help="take the dataset out",
             )
+    if isinstance(data, SeveralData):
+        sizes = data.sizes(own)
+        return TrainRows(own, (*sizes.values(),), (*sizes,), (0,) * len(sizes), apart=True), (
+            selection if params.selects else None
+        )
     rows = Split("train", _joined([p.texts for p in parts]), _joined([p.labels for p in parts])) if extra else own
     sources = (data.source, *(e.source for e in extra))
     return TrainRows(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from edgeopt.training.mixture import Mixture
+from edgeopt.training.mixture import Mixture, Turns
 
 #: Batches that are sorted together: enough for little padding, few enough for a good shuffle.
 _POOL = 50
@@ -62,3 +62,61 @@ class LengthGroupedSampler(Sampler[int]):
         shuffled = [batches[i] for i in rng.permutation(len(batches))]
         for batch in (*first, *shuffled, *tail):
             yield from batch.tolist()
+
+
+class TurnSampler(Sampler[int]):
+    """Row numbers whose batches are each of one task, in the order of the turns.
+
+    The rows that a task gives in an epoch are sorted by length within pools of 50 batches, whose batches are shuffled.
+    The longest of each task comes first, so that too large a batch fails at once.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]], batch_size: int, seed: int, turns: Turns
+    ) -> None:
+        self.lengths, self.batch_size, self.seed, self.turns, self.epoch = (
+            np.asarray(lengths),
+            batch_size,
+            seed,
+            turns,
+            0,
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be that of an epoch, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.turns.draws
+
+    def __iter__(self) -> Iterator[int]:
+        offsets = np.cumsum([0, *self.turns.sizes[:-1]])
+        left = [
+            self._batches(number, offset + rows)
+            for number, (offset, rows) in enumerate(zip(offsets, self.turns.plan(self.epoch), strict=True))
+        ]
+        for task in self.turns.turns(self.epoch):
+            yield from next(left[task])
+
+    def _batches(self, number: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[list[int]]:
+        """The batches of one task, whose rows are as many whole batches."""
+        rng, pool = np.random.default_rng([self.seed, self.epoch, number]), self.batch_size * _POOL
+        batches: list[np.ndarray] = []
+        for start in range(0, len(rows), pool):
+            part = rows[start : start + pool]
+            part = part[np.argsort(-self.lengths[part], kind="stable")]
+            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        longest = max(range(len(batches)), key=lambda i: int(self.lengths[batches[i][0]]), default=None)
+        if longest is not None:
+            yield batches.pop(longest).tolist()
+        for i in rng.permutation(len(batches)):
+            yield batches[i].tolist()
+
+
+def sampler_of(
+    lengths: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]], batch_size: int, seed: int, mixture: Mixture | None
+) -> LengthGroupedSampler | TurnSampler:
+    """The sampler of a training. batch_size: rows on all devices together."""
+    if isinstance(mixture, Turns):
+        return TurnSampler(lengths, batch_size, seed, mixture)
+    return LengthGroupedSampler(lengths, batch_size, seed, mixture)

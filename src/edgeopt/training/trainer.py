@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from edgeopt.tasks.losses import LabelLoss
     from edgeopt.training.accounting import Clock
     from edgeopt.training.objective import Objective
-    from edgeopt.training.sampler import LengthGroupedSampler
+    from edgeopt.training.sampler import LengthGroupedSampler, TurnSampler
+
+    Samples = LengthGroupedSampler | TurnSampler
 
 
 class OurTrainer(Trainer):  # type: ignore[misc]
@@ -35,7 +37,7 @@ class OurTrainer(Trainer):  # type: ignore[misc]
     def __init__(
         self,
         params: Training,
-        sampler: LengthGroupedSampler,
+        sampler: Samples,
         clock: Clock,
         loss: LabelLoss | None,
         objective: Objective | None,
@@ -50,7 +52,7 @@ class OurTrainer(Trainer):  # type: ignore[misc]
         # batch's mean
         self.model_accepts_loss_kwargs = False
 
-    def _get_train_sampler(self, train_dataset: object = None) -> LengthGroupedSampler:
+    def _get_train_sampler(self, train_dataset: object = None) -> Samples:
         return self.sampler
 
     def get_batch_samples(self, *args: Any, **options: Any) -> Any:

@@ -129,19 +129,13 @@ def _export(model: PreTrainedModel, rows: ParityRows, task: Task, path: Path) ->
     example = rows.encoder.pad(rows.rows[-2:])
     names = [n for n in example if n in accepted]
 
-    outputs = task.graph_outputs
-
     class Outputs(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
         def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            given = dict(zip(names, inputs, strict=True))
-            if len(outputs) == 1:
-                return (self.model(**given).logits,)
-            found = self.model(**given, output_hidden_states=True)
-            return found.logits, found.hidden_states[-1]
+            return task.exported(self.model, dict(zip(names, inputs, strict=True)))
 
     inner = ("choices", "sequence") if example["input_ids"].ndim == 3 else ("sequence",)
     axes = {
@@ -158,11 +152,7 @@ def _export(model: PreTrainedModel, rows: ParityRows, task: Task, path: Path) ->
             dynamo=False,
             opset_version=OPSET,
             input_names=names,
-            output_names=[*outputs],
-            dynamic_axes={
-                **axes,
-                **{name: {0: "batch", 1: "sequence"} for name in outputs},
-                outputs[0]: task.output_axes,
-            },
+            output_names=[*task.graph_outputs],
+            dynamic_axes={**axes, **{name: task.graph_axes(name) for name in task.graph_outputs}},
             do_constant_folding=True,
         )

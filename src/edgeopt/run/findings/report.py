@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgeopt.data import row_warnings
+from edgeopt.data import SeveralData, TaskData, row_warnings
 from edgeopt.export.padding import LENGTHS
 from edgeopt.gates.chance import looked_at
 from edgeopt.gates.decide import decide
@@ -35,6 +35,7 @@ from edgeopt.results.model import (
     Step,
     SubjectName,
     Task,
+    TaskPart,
     Throughput,
     verdict_of,
 )
@@ -42,7 +43,7 @@ from edgeopt.run.execute import Done, Executed
 from edgeopt.run.findings import answers as compared
 from edgeopt.run.findings.notes import run_notes, seed_notes
 from edgeopt.run.measurements import Measurements
-from edgeopt.spec.recipe import GateSpec
+from edgeopt.spec.recipe import GateSpec, OneTask
 from edgeopt.spec.tasks import THROUGHPUT
 from edgeopt.statistics.latency_bounds import percentile_bounds, ratio_bounds
 from edgeopt.support import host
@@ -90,6 +91,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
             leaked=data.leaked if len(data.train) else None,
             copied=data.report.copied,
             remarks=data.remarks(),
+            parts=_parts(evidence, data),
         ),
         gates=gates,
         baseline=evidence.baseline,
@@ -117,6 +119,31 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         warnings=beside,
         notes=[note for note in notes if note not in beside],
     )
+
+
+def _parts(evidence: Evidence, data: TaskData) -> list[TaskPart]:
+    """Each of several tasks; nothing of a task alone."""
+    if not isinstance(data, SeveralData):
+        return []
+    found = []
+    for name, part in evidence.task.parts.items():
+        rows = data.parts[name]
+        assert isinstance(part.spec, OneTask)
+        found.append(
+            TaskPart(
+                name=name,
+                type=part.spec.type,
+                head=part.spec.head,
+                dataset=rows.source,
+                split=rows.report.name,
+                rows=len(rows.report),
+                labels=list(rows.label_names),
+                texts=len(part.spec.columns),
+                max_length=part.spec.max_length,
+                weight=part.spec.weight,
+            )
+        )
+    return found
 
 
 def _difference(evidence: Evidence, metric: str) -> Difference:
