@@ -70,6 +70,17 @@ def test_a_latency_that_norms_alone_exceed_is_refused(
     assert caught.value.issues[0].code == "E106" and "0.71" in caught.value.issues[0].message
 
 
+@pytest.mark.parametrize("again", [("prune.fisher", {"macs": 0.01}), ("prune.magnitude", {"amount": 0.999})])
+def test_a_cut_that_leaves_nothing_is_refused(chain: Any, again: tuple[str, dict[str, Any]]) -> None:
+    """Of a model that an earlier step cut, too: what it has is not known before."""
+    use, params = again
+    more = {"granularity": "row", "scope": "layer"} if use == "prune.magnitude" else {"samples": 16, "multiple": 32}
+    steps = [TUNE, ("prune.layers", {"keep": [0]}), (use, {**params, **more})]
+    with pytest.raises(InputError, match="leaves no") as caught:
+        chain(*steps)
+    assert caught.value.issues[0].code == "E106"
+
+
 def test_stacked_with_everything(chain: Any) -> None:
     """prune, recover, prune again, adapt, merge, zeros, int8: shapes and zeros are those of the final graph."""
     states, executed = chain(

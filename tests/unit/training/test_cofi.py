@@ -13,6 +13,7 @@ import torch
 from families import inputs, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from unit.models.test_slicing import MASKS, shared
 
 from edgeopt.models.hard_concrete import (
@@ -26,7 +27,7 @@ from edgeopt.models.hard_concrete import (
     weights_left,
 )
 from edgeopt.models.masks import Masks, kept, masked, ones
-from edgeopt.models.slicing import cut, structure_of
+from edgeopt.models.slicing import cut, keep_layers, structure_of
 from edgeopt.training.distill_terms import evenly, layer_loss, logits_loss, monotone, recorded
 from edgeopt.training.follow import Follow, narrowed
 from edgeopt.training.matching import matched
@@ -34,6 +35,8 @@ from edgeopt.training.objective import NAME, attached
 from edgeopt.training.optimizer import constant_rates, parameter_groups
 from edgeopt.training.sparsify import Sparsify
 from edgeopt.training.teacher import Teacher
+from edgeopt.transforms.prune.cofi_params import CofiParams
+from edgeopt.transforms.prune.cofi_training import follow
 
 TERMS = {"hidden": 0.9, "logits": 0.1, "temperature": 2.0}
 
@@ -498,6 +501,17 @@ def test_which_layers_follow_which(match: Any, pairs: list[tuple[int, int]]) -> 
     with attached(model, objective):
         loss = objective.loss(model, {**inputs(), "labels": torch.tensor([0, 1])}, 0, 1)
     assert torch.isfinite(loss)
+
+
+def test_of_a_shallow_teacher_a_layer_is_followed_also_where_those_that_were_matched_are_gone() -> None:
+    model, shallow = tiny("bert"), tiny("bert")
+    before, width = structure_of(model), model.config.hidden_size
+    keep_layers(model, [0])
+    keep_layers(shallow, [0])
+    params = CofiParams(sparsity=0.5, match="uniform")
+    teacher = Teacher(shallow, scores=False, bf16=False)
+    found = follow(model, teacher, before, params, nn.Linear(width, width))
+    assert isinstance(found, Follow) and found.pairs == [(0, 0)]
 
 
 def test_the_logits_loss_by_hand() -> None:

@@ -24,7 +24,7 @@ from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step.transform import StepContext
 from edgeopt.store.store import State
 from edgeopt.support.progress import Progress
-from edgeopt.transforms.prune.budget import Costs, choose, counted
+from edgeopt.transforms.prune.budget import Costs, choose, counted, least_left
 from edgeopt.transforms.prune.figures import TOKENS
 from edgeopt.transforms.prune.fisher import FisherParams, FisherPrune
 from edgeopt.transforms.prune.importance import gradients, rearranged
@@ -124,6 +124,8 @@ def test_a_latency_that_is_no_straight_line_is_kept_and_one_that_cannot_be_met_i
     assert found is not None and found[0] == [2, 2] and costs.total(*found) <= 12.0
     assert choose(heads, neurons, costs, 3.9, 1) is None
     assert choose(heads, neurons, costs, 4.0, 1) == ([0, 0], [0, 0])
+    assert least_left(costs, 1) == 5.0  # norms, and a neuron
+    assert least_left(Costs([step], [np.array([1.0])]), 1) == 2.0 + 3.0
 
 
 def test_an_empty_layer_is_no_obstacle() -> None:

@@ -36,6 +36,14 @@ class Costs:
         return self.total([len(c) - 1 for c in self.heads], [len(c) - 1 for c in self.neurons])
 
 
+def least_left(costs: Costs, multiple: int) -> float:
+    """The least that the layers cost of which anything is left: a head, or a multiple of neurons. inf: nothing is."""
+    nothing = costs.total([0] * len(costs.heads), [0] * len(costs.neurons))
+    heads = [float(c[1] - c[0]) for c in costs.heads if len(c) > 1]
+    neurons = [float(c[min(multiple, len(c) - 1)] - c[0]) for c in costs.neurons if len(c) > 1]
+    return nothing + min(heads + neurons, default=np.inf)
+
+
 def counted(structure: Structure, tokens: int | None) -> Costs:
     """Costs in multiply-accumulates for a text of that many tokens; None: in weights."""
 

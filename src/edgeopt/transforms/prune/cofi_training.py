@@ -130,5 +130,7 @@ def follow(
     pairs = _pairs(params, before, teacher)
     if params.match != "dynamic":  # whole layers may be gone
         left = {layer.origin: i for i, layer in enumerate(structure_of(model).layers)}
-        pairs = [(left[origin], t) for s, t in pairs if (origin := before.layers[s].origin) in left]
+        last = len(left) - 1, pairs[-1][1]
+        # of a teacher with fewer layers only some are compared, and just those may be gone
+        pairs = [(left[origin], t) for s, t in pairs if (origin := before.layers[s].origin) in left] or [last]
     return Follow(model, teacher, pairs=pairs, transform=transform, **_terms(params))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.models.source import structure_in
-from edgeopt.models.structure import Structure
+from edgeopt.models.source import ModelSource, structure_in
+from edgeopt.models.structure import Structure, of_config
 from edgeopt.recipe.library import shipped_target, target_files
 from edgeopt.results.figures import Budget, Told
 from edgeopt.spec.recipe import Mended, StepParams, Target, TaskSpec
@@ -24,7 +24,7 @@ from edgeopt.support import host
 from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.support.words import meant
 from edgeopt.tasks import task_type
-from edgeopt.transforms.prune.budget import Costs, choose, counted
+from edgeopt.transforms.prune.budget import Costs, choose, counted, least_left
 from edgeopt.transforms.prune.figures import TOKENS, of_one_stack, shape_figures, size_figures
 from edgeopt.transforms.prune.rounding import DESCRIPTION, Multiple, resolved
 
@@ -113,6 +113,17 @@ class FisherPrune(Transform[FisherParams]):
             return [((), f"{self.name} needs pairs, whose loss tells what matters", "give task.text two columns")]
         return of_one_stack(self.name, task)
 
+    def fit(self, params: FisherParams, task: TaskSpec, model: ModelSource) -> Found:
+        try:
+            structure = of_config(model.config or {})
+        except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
+            return []
+        if params.kind == "latency":
+            return []
+        costs, dense = _counted(structure, params)
+        least = least_left(costs, resolved(params.multiple, structure.dense.neurons)) / dense
+        return [] if least <= params.left else [((params.kind,), *_nothing(params, least))]
+
     def leaves(self, params: FisherParams, shape: Structure) -> float | None:
         return params.macs if params.sparsity is None else 1 - params.sparsity
 
@@ -150,6 +161,9 @@ class FisherPrune(Transform[FisherParams]):
                 f"'{params.kind}' cannot be met: norms and biases alone take {least:.2f}",
                 help="allow more",
             )
+        if not (any(counts[0]) or any(counts[1])):
+            what, help = _nothing(params, least_left(costs, multiple) / dense)
+            raise bad_input("E106", what, help=help)
         masks = ones(model, gates=False, hidden=False)
         assert masks.heads is not None and masks.neurons is not None
         for all_masks, all_gradients, left in zip((masks.heads, masks.neurons), (heads, neurons), counts, strict=True):
@@ -205,8 +219,7 @@ def _costs(model: PreTrainedModel, params: FisherParams, context: StepContext) -
 
     structure = structure_of(model)
     if params.kind != "latency":
-        tokens = TOKENS if params.kind == "macs" else None
-        return counted(structure, tokens), counted(structure.dense.structure, tokens).dense
+        return _counted(structure, params)
     from edgeopt.measure.blocks import SECONDS, table
 
     with context.progress.during("each size of a layer is timed, once on a machine", SECONDS, most=True):
@@ -216,6 +229,18 @@ def _costs(model: PreTrainedModel, params: FisherParams, context: StepContext) -
         [times.neurons[: x.neuron_count + 1] for x in structure.layers],
     )
     return costs, structure.dense.layers * float(times.heads[-1] + times.neurons[-1])
+
+
+def _counted(structure: Structure, params: FisherParams) -> tuple[Costs, float]:
+    tokens = TOKENS if params.kind == "macs" else None
+    return counted(structure, tokens), counted(structure.dense.structure, tokens).dense
+
+
+def _nothing(params: FisherParams, least: float) -> tuple[str, str]:
+    """That the budget leaves no head and no neuron, and how to mend it. least: the share that something takes."""
+    given = getattr(params, params.kind)
+    cheapest = f"{1 - least:.4f} or less" if params.kind == "sparsity" else f"{least:.4f} or more"
+    return f"'{params.kind}' of {given:g} leaves no head and no neuron in any layer", f"give {cheapest}"
 
 
 def _profile(target: str | Target) -> Target:

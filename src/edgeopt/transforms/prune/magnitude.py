@@ -14,7 +14,7 @@ from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
-from edgeopt.support.errors import step_failed
+from edgeopt.support.errors import bad_input, step_failed
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class MagnitudePrune(Transform[MagnitudeParams]):
             with torch.no_grad():
                 for weight, keep in zip(weights, chosen, strict=True):
                     weight.mul_(keep)
+            if not any(bool(keep.any()) for keep in chosen):
+                raise bad_input(
+                    "E106", f"'amount' of {params.amount:g} leaves no weight of the model", help="ask for less"
+                )
             if params.recover is not None:
                 last = step + 1 == params.steps
                 within = replace(context, work=context.work / f"step-{step}", helps=context.helps and last)

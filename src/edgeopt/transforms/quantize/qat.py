@@ -166,8 +166,8 @@ class Qat(Transform[QatParams]):
             found += [
                 (
                     (key,),
-                    "needs labels, but without `distill` the step learns from the model",
-                    "give distill: {losses: {labels: 1}}",
+                    f"'{key}' needs labels, but without `distill` the step learns from what the model answers",
+                    "take the key out, or learn from labels: `distill: {losses: {labels: 1}}`",
                 )
                 for key in ("class_weights", "label_smoothing")
                 if getattr(params, key)
