@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -72,10 +73,12 @@ _WORDS = {
     "version": "the transform's version",
     "plugin": "the transform's code",
     "plugin.source": "the transform's code",
+    "task": "the task",
     "task.plugin": "the task's code",
     "task.plugin.source": "the task's code",
     "parity.plugin": "the task's code",
     "parity.plugin.source": "the task's code",
+    "data": "the training rows",
     "data.fingerprint": "the training rows",
     "data.train_with": "the rows of task.train_with",
     "data.unlabelled": "the rows without labels",
@@ -89,6 +92,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """`amount 0.3 → 0.4`: what differs between the parts of two keys."""
     if old.get("transform") != new.get("transform"):
         return f"was {old.get('transform')}"
+    new = json.loads(json.dumps(new))  # as the store keeps them: tuples are lists there
     found: list[str] = []
 
     def walk(a: object, b: object, path: str) -> None:

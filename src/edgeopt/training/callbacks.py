@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from edgeopt.training.objective import Objective
 
 COMPLETE = "complete"
+#: Optimizer steps from one question to the next whether several processes are to save.
+_TOGETHER = 10
 
 
 class ShowProgress(TrainerCallback):  # type: ignore[misc]
@@ -66,18 +68,38 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
         self.saved = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if args.world_size == 1 and time.monotonic() - self.saved >= self.every and state.global_step < state.max_steps:
+        if state.global_step < state.max_steps and self._due(args, state.global_step):
             control.should_save = True
 
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        # clocks of several processes differ, and a save is a collective act: there, each epoch
-        if args.world_size > 1 and state.global_step < state.max_steps:
-            control.should_save = True
+    def _due(self, args: TrainingArguments, step: int) -> bool:
+        old = time.monotonic() - self.saved >= self.every
+        if args.world_size == 1:
+            return old
+        # clocks of several processes differ, and a save is a collective act: the first one's counts, asked now and then
+        return step % _TOGETHER == 0 and _first_says(old, args.device)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.saved = time.monotonic()
+        if args.world_size > 1:
+            _wait_for_all()  # each writes the state of its generators
         if state.is_world_process_zero:
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+def _first_says(what: bool, device: torch.device) -> bool:
+    """What the first process says, in all of them."""
+    import torch
+    import torch.distributed as dist
+
+    said = torch.tensor([what], dtype=torch.uint8, device=device)
+    dist.broadcast(said, src=0)
+    return bool(said.item())
+
+
+def _wait_for_all() -> None:
+    import torch.distributed as dist
+
+    dist.barrier()
 
 
 class StopEarly(TrainerCallback):  # type: ignore[misc]
