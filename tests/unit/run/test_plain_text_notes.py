@@ -38,6 +38,8 @@ def test_a_detection_has_what_it_is_to_be_compared_with(tmp_path: Path) -> None:
     first, *_ = notes(tmp_path, curves=held_out(**ends, recall=(0.5, 0.25), auxiliary_accuracy=(0.0, 0.35)))
     assert "right about 90.0% of the tokens, of which 10.0% are replaced. It finds 25.0% of these, and 80.0%" in first
     assert "guesses 35.0% of the hidden tokens" in first
+    blind, *_ = notes(tmp_path, curves=held_out(**ends, recall=(0.5, 0.0), auxiliary_accuracy=(0.0, 0.35)))
+    assert "10.0% are replaced. It finds none of these. The auxiliary" in blind
 
 
 def test_a_loss_that_rose_is_told(tmp_path: Path) -> None:

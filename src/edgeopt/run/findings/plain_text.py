@@ -54,11 +54,15 @@ def _held_out(known: Told) -> str:
             f"On held-out text the loss of its guesses went from {before:.3f} to {after:.3f} (perplexity "
             f"{_perplexity(before)} to {_perplexity(after)}), and {last['accuracy']:.1%} of them are right.{worse}"
         )
+    finds = (
+        f"It finds {last['recall']:.1%} of these, and {last['precision']:.1%} of what it calls replaced is."
+        if last["recall"]
+        else "It finds none of these."
+    )
     return (
         f"On held-out text the loss of the detection went from {before:.3f} to {after:.3f}. It is right about "
-        f"{last['accuracy']:.1%} of the tokens, of which {last['replaced']:.1%} are replaced. It finds "
-        f"{last['recall']:.1%} of these, and {last['precision']:.1%} of what it calls replaced is. The auxiliary model "
-        f"guesses {last['auxiliary_accuracy']:.1%} of the hidden tokens.{worse}"
+        f"{last['accuracy']:.1%} of the tokens, of which {last['replaced']:.1%} are replaced. {finds} The auxiliary "
+        f"model guesses {last['auxiliary_accuracy']:.1%} of the hidden tokens.{worse}"
     )
 
 
