@@ -41,6 +41,7 @@ def recipe(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         targets=[BRIEF],
         gates=[{"metric": "ndcg@10", "max_drop": 0.4}, {"metric": "recall@10", "min": 0.1}],
         seeds=[0, 1],
+        export=[{"format": "onnx", "embeddings": ["int8", "binary"]}],
     )
 
 
@@ -58,6 +59,13 @@ def test_it_is_searched_gated_and_gated_again(recipe: Path) -> None:
         assert shown == pytest.approx(dict(zip(names, [*values[:4], values[-2]], strict=True)))
         assert report[side]["extra"]["map/8"] == pytest.approx(values[7])
     assert report["baseline"]["metrics"]["ndcg@10"] > 0.5
+    full, byte, bit, _ = report["stored"]
+    assert [s["bytes"] for s in report["stored"]] == [128, 32, 4, 4] and full["recall"] == 1.0 > byte["low"]
+    assert full["metrics"] == pytest.approx({n: report["candidate"]["metrics"][n] for n in full["metrics"]})
+    assert byte["recall"] > 0.8 and byte["recall"] > bit["recall"]
+    assert "Stored embeddings" in (run / "report.md").read_text()
+    known = json.loads((run / "model" / "embeddings.json").read_text())
+    assert len(known["int8"]["low"]) == len(known["int8"]["high"]) == known["dimensions"] == 32
     assert edgeopt("gate", run).code == 0
     graph = next(run.glob("model/onnx/*.onnx"))
     again = edgeopt("gate", graph, "--recipe", recipe, "--set", "gates=[{metric: map, min: 0.1}]", "--json")
@@ -68,4 +76,6 @@ def test_it_is_searched_gated_and_gated_again(recipe: Path) -> None:
 def test_a_plan_reads_the_corpus(recipe: Path) -> None:
     assert edgeopt("plan", recipe, "--store", recipe.parent / "elsewhere").code == 0
     wrong = edgeopt("plan", recipe, "--set", "task.corpus.text=passage")
+    refused = edgeopt("plan", recipe, "--set", "export=[{format: onnx}, {format: ort, embeddings: int8}]")
+    assert refused.code == 2 and "only the first export takes 'embeddings'" in refused.err
     assert wrong.code == 2 and "E303" in wrong.err and "passages.jsonl:1" in wrong.err

@@ -99,6 +99,7 @@ class Recipe:
     def reads_train(self) -> bool:
         """Whether a step, the baseline or a choice reads train; where none does, the data need not have it."""
         task, auto = self.head.task, any(spec.format == AUTO for spec in self.head.export)
+        auto = auto or any(spec.embeddings for spec in self.head.export)  # whose ranges are those of train rows
         asked = auto or self.head.baseline.finetune is not None
         asked |= any(each.train_with or each.leaks != "report" for each in task.each.values())
         return asked or any(step.contract.data is not None for step in self.steps)
@@ -401,6 +402,10 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
                     "move it to the top: the first export is the candidate",
                 )
             )
+        if export.embeddings and (i or not task_type(head.task.type).embeds):
+            kind = f"{head.task.type} has no embeddings to store"
+            what = "only the first export takes 'embeddings'" if i else kind
+            document.issues.append(Issue("E106", what, document.place(("export", i, "embeddings")), "remove the key"))
         for key, given in (
             ("options", auto and bool(export.options)),
             ("formats", not auto and export.formats is not None),

@@ -23,6 +23,22 @@ CLOSENESS_NOTE = (
 )
 
 
+STORED_NOTE = (
+    "Recall is the share of the ten nearest by float embeddings that are among the ten nearest by stored ones. "
+    "`model/embeddings.json` has the ranges of int8. In binary a dimension is a bit."
+)
+
+
+def stored(report: Report) -> Table:
+    """What is found by the candidate's embeddings in fewer bits."""
+    names = list(report.stored[0].metrics) if report.stored else []
+    rows = [
+        [s.form, str(s.bytes), fmt.metric(s.recall), fmt.metric(s.low), *(fmt.metric(s.metrics[n]) for n in names)]
+        for s in report.stored
+    ]
+    return Table(numbers("Embeddings", "Bytes each", "Recall of the ten nearest", "at least (95 %)", *names), rows)
+
+
 def agreement(report: Report) -> Table:
     """How far both models answer alike, or how far their scores lie apart."""
     if found := report.agreement:

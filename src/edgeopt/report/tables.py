@@ -284,6 +284,7 @@ def details(report: Report) -> list[Section]:
         Section("Agreement with the baseline", row_tables.agreement(report), row_tables.agreement_note(report)),
         *_flips(report),
         Section("Largest changes of a score", row_tables.largest_changes(report), long=True),
+        Section("Stored embeddings", row_tables.stored(report), row_tables.STORED_NOTE),
         Section("Embeddings that moved most", row_tables.furthest(report), long=True),
         Section("Slices", row_tables.slices(report), row_tables.slices_note(report), long=True),
         Section("Seeds", spread.table(report), spread.NOTE),

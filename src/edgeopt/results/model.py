@@ -273,6 +273,16 @@ class Closeness(Part):
     furthest: list[Moved] = Field(description="the rows that moved most, furthest first; a long list is cut")
 
 
+class StoredEmbeddings(Part):
+    """What is found by the candidate's embeddings as an index stores them."""
+
+    form: str = Field(description="float32, int8, binary (both sides), or binary passages with float queries")
+    bytes: int = Field(description="of one embedding")
+    recall: float = Field(description="share of the ten nearest by float embeddings that are among the ten nearest")
+    low: float = Field(description="lower bound of the recall, at 95 % confidence, over queries")
+    metrics: dict[str, float] = Field({}, description="of the search, where there is a corpus")
+
+
 class ScoreChange(Part):
     """A row to which the models give different scores."""
 
@@ -522,6 +532,7 @@ class Report(Part):
     agreement: Agreement | None = Field(None, description="for classification and multiple choice")
     changes: ScoreChanges | None = Field(None, description="for regression")
     closeness: Closeness | None = Field(None, description="for embedding")
+    stored: list[StoredEmbeddings] = Field([], description="for embedding, where `export` asks for `embeddings`")
     slices: Slices | None = None
     latency: list[Latency]
     speedups: list[Speedup]

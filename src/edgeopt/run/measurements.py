@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeopt.export.exporter import Precision, Runnable
@@ -14,11 +14,12 @@ from edgeopt.measure.latency import promise_of_starts
 from edgeopt.measure.subject import subject_of
 from edgeopt.models.files import GRAPH
 from edgeopt.results.folder import LATENCIES, MODEL, PREDICTIONS
-from edgeopt.results.model import Emissions, OptimizedGraph, Subject, Verdict
+from edgeopt.results.model import Emissions, OptimizedGraph, StoredEmbeddings, Subject, Verdict
 from edgeopt.run.exports import Written
 from edgeopt.run.fastest import MeasuredExport, Reference, evidence_for, verdicts
 from edgeopt.run.measuring import Measuring
 from edgeopt.run.serving import serve
+from edgeopt.run.stored import stored_embeddings
 from edgeopt.support.files import write_json
 
 
@@ -29,6 +30,7 @@ class Measurements:
     queries: how many the rows made. kept: the export that is the candidate. exports: each with the gates' verdict on
     it. sessions: what session.json says of each measured file. optimized: the optimized graph, where one was asked for.
     notes: what a reader should know of it all. emissions: the energy of inferences, where the recipe asks for it.
+    stored: what is found by embeddings in fewer bits, where it asks for that.
     """
 
     evidence: Evidence
@@ -39,6 +41,7 @@ class Measurements:
     optimized: OptimizedGraph | None
     notes: list[str]
     emissions: Emissions | None = None
+    stored: list[StoredEmbeddings] = field(default_factory=list)
 
 
 def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Measurements:
@@ -103,6 +106,7 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
     kept = next(e for e in measured if e.written is chosen)
     emissions = here.energy({"baseline": files["baseline"], "candidate": files[kept.subject]}, queries)
     served = served or serve(here, kept.written, kept.options, raw[kept.subject])
+    stored = stored_embeddings(here, kept.written, recipe.head.export[0].stored, raw[kept.subject])
     optimized = None
     if served.optimized is not None:
         size = size_of(files["optimized"].path)
@@ -120,6 +124,7 @@ def measure_all(here: Measuring, written: list[Written], chosen: Written) -> Mea
         optimized,
         notes,
         emissions,
+        stored,
     )
 
 

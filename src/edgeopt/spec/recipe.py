@@ -1010,6 +1010,10 @@ class Baseline(Strict):
 AUTO = "auto"
 
 
+#: A form in which an index keeps embeddings.
+Stored = Literal["int8", "binary"]
+
+
 class ExportSpec(Strict):
     """One exporter and its options; `edgeopt exporters` lists them.
 
@@ -1023,6 +1027,16 @@ class ExportSpec(Strict):
         description="with `format: auto`: the formats to try; default: every exporter that runs here and "
         "takes the model",
     )
+    embeddings: Annotated[list[Stored], Field(min_length=1)] | Stored | None = Field(
+        None,
+        description="embedding, for the first export: also measure its embeddings stored as a byte or a bit a number, "
+        "and write embeddings.json with their ranges beside the model",
+    )
+
+    @property
+    def stored(self) -> list[Stored]:
+        """The forms in which its embeddings are stored."""
+        return [self.embeddings] if isinstance(self.embeddings, str) else list(dict.fromkeys(self.embeddings or ()))
 
 
 class Target(Strict):

@@ -91,6 +91,28 @@ def search(queries: Values, passages: Values, owner: Values, wanted: Values) -> 
     return ranks
 
 
+def nearest(queries: Values, passages: Values, *, same: bool = False) -> Values:
+    """The numbers of the first passages for each query, (queries, 10 or as many as there are), ordered by cosine.
+
+    same: whether query i is passage i, which is then left out.
+    """
+    order, kept = drawn_order(len(passages)), min(CUT, len(passages) - same)
+    found = []
+    for some in _blocks(len(queries), _QUERIES):
+        rows = np.arange(some.start, some.stop)[:, None]
+        numbers = np.empty((len(rows), 0), dtype=int)
+        scores = np.empty((len(rows), 0))
+        for block in _blocks(len(passages), _PASSAGES):
+            new = np.broadcast_to(np.arange(block.start, block.stop), (len(rows), block.stop - block.start))
+            products = np.round(unit(queries[some]) @ unit(passages[block]).T, _DIGITS)
+            numbers = np.concatenate([numbers, new], axis=1)
+            scores = np.concatenate([scores, np.where(same & (new == rows), -np.inf, products)], axis=1)
+            first = np.lexsort((order[numbers], -scores), axis=-1)[:, :kept]
+            numbers, scores = (np.take_along_axis(x, first, axis=1) for x in (numbers, scores))
+        found.append(numbers)
+    return np.concatenate(found)
+
+
 def _blocks(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 

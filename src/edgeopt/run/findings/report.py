@@ -100,6 +100,7 @@ def build_report(recipe: Recipe, executed: Executed, measured: Measurements, see
         agreement=compared.agreement(evidence, data.report.texts, recipe.head.diagnostics) if whole else None,
         changes=compared.changes(evidence, data.report.texts, recipe.head.diagnostics) if whole else None,
         closeness=compared.closeness(evidence, data.report.texts, recipe.head.diagnostics) if whole else None,
+        stored=measured.stored if whole else [],
         slices=compared.by_slice(evidence, CONFIDENCE) if whole else None,
         latency=[_latency(m) for m in evidence.latency],
         speedups=speedups,
