@@ -20,6 +20,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxrun
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub
 os.environ.pop("COLUMNS", None)  # xdist's processes have that of its terminal; what is printed here goes to none
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+#: What ModernBERT's config calls them.
+_NAMES = {"pad": "PAD", "bos": "CLS", "eos": "SEP", "cls": "CLS", "sep": "SEP"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -94,6 +96,33 @@ def tiny_electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=128,
     )
     ElectraModel(config).save_pretrained(folder)
+    _save_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_modernbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as a ModernBERT of three layers, of which two see two tokens to either side."""
+    from edgeopt.support.quiet import quiet_libraries
+
+    quiet_libraries()
+    import torch
+    from transformers import ModernBertConfig, ModernBertModel
+
+    folder = tmp_path_factory.mktemp("tiny") / "modernbert"
+    torch.manual_seed(0)
+    numbers = {f"{name}_token_id": _SPECIAL.index(f"[{token}]") for name, token in _NAMES.items()}
+    config = ModernBertConfig(
+        vocab_size=len(_SPECIAL) + len(WORDS),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        local_attention=4,
+        **numbers,
+    )
+    ModernBertModel(config).save_pretrained(folder)
     _save_tokenizer(folder)
     return folder
 

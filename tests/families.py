@@ -6,9 +6,23 @@ from typing import Any
 
 import torch
 
-#: hidden 24, 4 heads of 6, 20 neurons, 3 layers; ELECTRA once with narrow embeddings and once without.
-FAMILIES = ("bert", "electra", "electra-wide", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet")
+#: hidden 24, 4 heads of 6, 20 neurons, 3 layers; ELECTRA once with narrow embeddings and once without, ModernBERT once
+#: without biases in its layers, as they are published, and once with them.
+FAMILIES = (
+    "bert",
+    "electra",
+    "electra-wide",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "distilbert",
+    "mpnet",
+    "modernbert",
+    "modernbert-biased",
+)
 _COMMON = {"vocab_size": 50, "max_position_embeddings": 40}
+_WINDOW = {"local_attention": 2, **{f"{part}_dropout": 0.1 for part in ("embedding", "attention", "mlp", "classifier")}}
+_TOKENS = {"pad_token_id": 0, **{f"{name}_token_id": i for i, name in enumerate(("bos", "eos", "cls", "sep"), 1)}}
 _SHAPE = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 20}
 
 
@@ -26,6 +40,17 @@ def tiny(family: str) -> Any:
         "camembert": lambda: t.CamembertConfig(**_COMMON, **_SHAPE),
         "distilbert": lambda: t.DistilBertConfig(**_COMMON, dim=24, n_layers=3, n_heads=4, hidden_dim=20),
         "mpnet": lambda: t.MPNetConfig(**_COMMON, **_SHAPE),
+        # a window of a token to either side, so that it is felt; the layers are global, local, local
+        "modernbert": lambda: t.ModernBertConfig(**_COMMON, **_SHAPE, **_WINDOW, **_TOKENS),
+        "modernbert-biased": lambda: t.ModernBertConfig(
+            **_COMMON,
+            **_SHAPE,
+            **_WINDOW,
+            **_TOKENS,
+            attention_bias=True,
+            mlp_bias=True,
+            norm_bias=True,
+        ),
     }
     model = t.AutoModelForSequenceClassification.from_config(configs[family]()).eval()
     with torch.no_grad():

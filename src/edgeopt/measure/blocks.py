@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 #: Sizes that are measured, as shares of the whole.
 _GRID = (0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
 _ROUNDS, SECONDS = 150, 60.0
+#: What configs call the activation of the feed-forward.
+_ACTIVATIONS = ("hidden_act", "activation", "hidden_activation")
 #: Length of the text where the target has no fixed one.
 TOKENS = 128
 _KEPT = Reader("measurement", "E157")
@@ -104,7 +106,7 @@ def _about(model: PreTrainedModel, target: Target) -> dict[str, Any]:
         "heads": dense.heads,
         "head_size": dense.head_size,
         "neurons": dense.neurons,
-        "activation": getattr(model.config, "hidden_act", getattr(model.config, "activation", "")),
+        "activation": next((a for name in _ACTIVATIONS if (a := getattr(model.config, name, None))), ""),
         "cpu": host.cpu_name(),
         "flags": sorted(host.cpu_flags() & set(host.SHOWN_FLAGS)),
         "onnxruntime": host.installed("onnxruntime"),
@@ -165,10 +167,11 @@ def _export(model: PreTrainedModel, about: dict[str, Any], kind: str, size: int,
     import torch
 
     from edgeopt.models.anatomy import anatomy
-    from edgeopt.models.slicing import Kept, KeptLayer, cut
+    from edgeopt.models.slicing import Kept, KeptLayer, cut, take_layers
 
-    config = copy.deepcopy(model.config)
-    config.num_hidden_layers = 1
+    config, shape = copy.deepcopy(model.config), anatomy(model.config.model_type)
+    number = int(bool(shape.first_lacks))  # the first layer that has all parts
+    take_layers(config, range(number + 1))
     if hasattr(config, FIELD):
         delattr(config, FIELD)
     config.vocab_size = (config.pad_token_id or 0) + 2
@@ -178,16 +181,17 @@ def _export(model: PreTrainedModel, about: dict[str, Any], kind: str, size: int,
     cut(
         whole,
         Kept(
-            [KeptLayer(0, range(size) if attention else None, None if attention else range(size))],
+            [KeptLayer(number, range(size) if attention else None, None if attention else range(size))],
             range(about["hidden"]),
         ),
     )
-    layer = whole.get_submodule(anatomy(config.model_type).layers)[0]
-    more = (
-        {}
-        if anatomy(config.model_type).position_bias is None
-        else {"position_bias": torch.zeros(1, about["heads"], about["tokens"], about["tokens"])}
-    )
+    layer = whole.get_submodule(shape.layers)[0]
+    more: dict[str, Any] = {}
+    if shape.position_bias is not None:
+        more["position_bias"] = torch.zeros(1, about["heads"], about["tokens"], about["tokens"])
+    if shape.rotary:
+        angles = torch.arange(about["tokens"] * about["head_size"]).reshape(1, about["tokens"], -1).float()
+        more["position_embeddings"] = (angles.cos(), angles.sin())
 
     class Block(torch.nn.Module):
         def __init__(self) -> None:

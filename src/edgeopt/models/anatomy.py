@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,21 +12,30 @@ from edgeopt.support.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
+#: Half of a layer, as a graph has it.
+Block = Literal["attention", "mlp"]
+
 
 @dataclass(frozen=True)
 class Anatomy:
     """Names of the modules inside a task model of one model type; those of a layer's parts are names within the layer.
 
     base: attribute that holds the encoder with its embeddings. layers: prefix of the numbered layers. self_attention:
-    the module that holds query, key and value. attention: those three. projections: the linears that write a layer's
-    two results, of the attention and of the feed-forward. ffn_in, activation: the linear into the feed-forward and what
-    follows it. norms: the LayerNorms behind the two projections. tables: embeddings that are added up, within the base.
-    embedding_norm: the LayerNorm behind them. embedding_projection: a linear from narrow embeddings to the hidden
-    width, where a model has it. position_bias: a table that adds a bias for each head to the scores of every layer,
-    within the base. readers: linears behind the last layer; the first that a model has reads the hidden states.
+    the module that holds query, key and value. attention: those three, or the one linear that has their outputs one
+    after the other. projections: the linears that write a layer's two results, of the attention and of the
+    feed-forward. ffn_in, activation: the linear into the feed-forward and what follows it. gated: whether a neuron is a
+    product of two, the second without the activation; ffn_in has the outputs of all the first, then of all the second.
+    norms: the LayerNorms behind the two projections. pre_norm: they stand before the attention and the feed-forward
+    instead, and nothing behind the sums. first_lacks: those of them that the model's first layer has not. final_norm:
+    a LayerNorm behind the last layer, within the base. tables: embeddings that are added up, within the base, words
+    first. embedding_norm: the LayerNorm behind them. embedding_projection: a linear from narrow embeddings to the
+    hidden width, where a model has it. position_bias: a table that adds a bias for each head to the scores of every
+    layer, within the base. readers: linears behind the last layer; the first that a model has reads the hidden states.
     positions_after: the number behind which positions are numbered, or `padding` for that of the padding token; None:
-    from 0 on. sizes: what the config calls the numbers of layers and heads, the neurons of a layer, and the hidden
-    width. takes_prefix: whether transformers' attention takes keys and values from outside, as prefix tuning gives
+    from 0 on; `rotary`: there is no table of them, because queries and keys are turned by their positions. sizes: what
+    the config calls the numbers of layers and heads, the neurons of a layer, and the hidden width. by_layer: what the
+    config calls lists of one entry for each layer. biases: what the config calls whether there are biases; nothing:
+    there are. takes_prefix: whether transformers' attention takes keys and values from outside, as prefix tuning gives
     them. has_decoder: whether the model is an encoder and a decoder. decodes: whether transformers has a decoder of the
     family. new: how the names of the modules end that a checkpoint lacks before it is trained for the task, where they
     do not simply stand beside the base.
@@ -34,7 +44,7 @@ class Anatomy:
     base: str
     layers: str
     self_attention: str
-    attention: tuple[str, str, str]
+    attention: tuple[str, str, str] | tuple[str]
     projections: tuple[str, str]
     ffn_in: str
     activation: str
@@ -48,12 +58,52 @@ class Anatomy:
     embedding_norm: str = "embeddings.LayerNorm"
     embedding_projection: str | None = None
     position_bias: str | None = None
+    gated: bool = False
+    pre_norm: bool = False
+    first_lacks: tuple[str, ...] = ()
+    final_norm: str | None = None
+    by_layer: tuple[str, ...] = ()
+    biases: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
     takes_prefix: bool = False
-    positions_after: Literal["padding"] | int | None = None
+    positions_after: Literal["padding", "rotary"] | int | None = None
     sizes: tuple[str, str, str, str] = ("num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")
     has_decoder: bool = False
     decodes: bool = False
+
+    @property
+    def fused(self) -> bool:
+        """Whether one linear has the outputs of query, key and value."""
+        return len(self.attention) == 1
+
+    @property
+    def rotary(self) -> bool:
+        """Whether queries and keys are turned by their positions."""
+        return self.positions_after == "rotary"
+
+    @property
+    def word_table(self) -> str:
+        """How the name of the table of words ends."""
+        return self.tables[0].rpartition(".")[2]
+
+    @property
+    def per_neuron(self) -> int:
+        """Rows and columns of a layer's matrices that are a neuron's."""
+        return 3 if self.gated else 2
+
+    def has_biases(self, config: Mapping[str, Any]) -> bool:
+        """Whether a model of that config has biases in its layers."""
+        return not self.biases or any(config.get(name) for name in self.biases)
+
+    def block_of(self, node: str) -> Block | None:
+        """The block of a layer that a node of an exported graph belongs to, by its name; None: to no layer."""
+        layers = self.layers.rpartition(".")[2]
+        found = re.search(rf"/{re.escape(layers)}\.\d+/(.+)", node)
+        if found is None:
+            return None
+        attention = self.self_attention.partition(".")[0]
+        writes = self.projections[0].replace(".", "/")
+        return "attention" if f"{attention}/" in found[1] or found[1].startswith(f"{writes}/") else "mlp"
 
     def layer_of(self, parameter: str) -> int | None:
         """Number of the layer that a parameter (or module) belongs to; None for embeddings and head."""
@@ -123,6 +173,7 @@ _OURS = {
         readers=("pre_classifier", "classifier", "qa_outputs"),
         tables=("embeddings.word_embeddings", "embeddings.position_embeddings"),
     ),
+    "modernbert": "edgeopt.models.modernbert:MODERNBERT",
     "mpnet": Anatomy(
         positions_after=1,
         base="mpnet",

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeopt.models.anatomy import anatomy
-from edgeopt.models.four_bits import S4, four_bits, scales
+from edgeopt.models.four_bits import S4, scales
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -249,14 +249,14 @@ def fake_quantized(
             module.__class__ = FakeQuantLinear
             module.quantizers, module.input_range = found, Activation(found, learned=learned)
             module.read = (module.input_range,)
-            if int4 and four_bits(graph_name(name)):
+            if int4 and shape.block_of(f"{graph_name(name)}/") is not None:
                 module.in_four_bits()
             found.linears[name] = module, module.input_range
         elif name in tables:
             module.__class__ = FakeQuantEmbedding
             module.quantizers = found
             found.tables[name] = module
-    for number, layer in enumerate(model.get_submodule(shape.layers)):
+    for number, layer in enumerate(() if shape.fused else model.get_submodule(shape.layers)):
         three = [name for x in shape.attention if (name := f"{shape.layers}.{number}.{x}") in found.linears]
         if three:
             attention, shared = layer.get_submodule(shape.self_attention), found.linears[three[0]][1]

@@ -18,14 +18,6 @@ S4 = 7
 _SHARES = np.linspace(1.0, 0.4, 25, dtype=np.float32)
 
 
-def four_bits(name: str) -> bool:
-    """Whether `weights: int4` stores a product in 4 bits, by its name in the graph: those of the layers.
-
-    Pooler and head are small, and the answer hangs on them directly.
-    """
-    return "/layer." in name
-
-
 def scales(rows: Array) -> Array:
     """The step of each row, float32, after which its integers are nearest the floats. Of a row of zeros it is 1."""
     largest = np.abs(rows).max(1).astype(np.float32)

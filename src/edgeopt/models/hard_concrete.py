@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from edgeopt.models.masks import Masks
-from edgeopt.models.structure import Structure
+from edgeopt.models.structure import Dense, Structure
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
 #: Bounds of log α: beyond them a gate would hardly learn any more.
@@ -64,7 +64,7 @@ class HardConcrete(nn.Module):
         `sparsity` of the weights be expected to go at first; other kinds start open. importance: of each head and each
         neuron, layer after layer.
         """
-        size = {"heads": 4 * self.structure.dense.head_size, "neurons": 2}
+        size = {"heads": 4 * self.structure.dense.head_size, "neurons": self.structure.dense.per_neuron}
         for kind, alpha in self.log_alpha.items():
             if kind in importance:
                 alpha.copy_((importance[kind].double() / size[kind]).clamp_min(1e-30).log())
@@ -90,11 +90,7 @@ class HardConcrete(nn.Module):
 
     def sparsity(self) -> torch.Tensor:
         """Share of the dense model's weights that is expected to be gone, shape ()."""
-        return (
-            1
-            - weights_left(self.probabilities(), self.structure.dense.head_size)
-            / self.structure.dense.structure.weights
-        )
+        return 1 - weights_left(self.probabilities(), self.structure.dense) / self.structure.dense.structure.weights
 
     def clamp(self) -> None:
         """Bring log α back within its bounds, which every optimizer step must be followed by."""
@@ -109,12 +105,12 @@ class HardConcrete(nn.Module):
         kinds: those that it is added to. Returns the number. It is how far the gates were from what is asked of them,
         in units of log α.
         """
-        dense, size = self.structure.dense.structure.weights, self.structure.dense.head_size
+        dense = self.structure.dense.structure.weights
 
         def left(by: float) -> float:
             moved = {kind: a + by if kind in kinds else a for kind, a in self.log_alpha.items()}
             chances = {kind: open_probability(a.clamp(self.least, MOST)) for kind, a in moved.items()}
-            return float(weights_left(self._masks(chances), size))
+            return float(weights_left(self._masks(chances), self.structure.dense))
 
         by = least(lambda by: left(by) >= (1 - sparsity) * dense)
         for kind, alpha in self.log_alpha.items():
@@ -134,7 +130,6 @@ class HardConcrete(nn.Module):
 
         neurons, hidden: multiples that each layer's neurons and the hidden dimensions are rounded to.
         """
-        size = self.structure.dense.head_size
         fixed: dict[str, torch.Tensor] = {}
 
         def masks(by: float) -> Masks:
@@ -152,7 +147,7 @@ class HardConcrete(nn.Module):
 
         def nearest() -> Masks:
             def left(by: float) -> float:
-                return float(weights_left(masks(by), size))
+                return float(weights_left(masks(by), self.structure.dense))
 
             enough = least(lambda by: left(by) >= max(weights, 1))
             fewer = enough - 2 * _FAR / 2**_HALVINGS
@@ -208,7 +203,7 @@ def open_probability(alpha: torch.Tensor) -> torch.Tensor:
     return torch.sigmoid(alpha - BETA * math.log(-GAMMA / ZETA))
 
 
-def weights_left(masks: Masks, head_size: int) -> torch.Tensor:
+def weights_left(masks: Masks, dense: Dense) -> torch.Tensor:
     """Number of weights in the layers' matrices that whole masks leave, shape ().
 
     Of probabilities it is the expected number, where gates are drawn apart; of zeros and ones the number itself. What
@@ -218,4 +213,5 @@ def weights_left(masks: Masks, head_size: int) -> torch.Tensor:
         masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
     )
     heads, neurons = (torch.stack([t.sum() for t in tensors]) for tensors in (masks.heads, masks.neurons))
-    return masks.hidden.sum() * (4 * head_size * (masks.mha * heads).sum() + 2 * (masks.ffn * neurons).sum())
+    of_heads = 4 * dense.head_size * (masks.mha * heads).sum()
+    return masks.hidden.sum() * (of_heads + dense.per_neuron * (masks.ffn * neurons).sum())

@@ -5,9 +5,11 @@ model computes what `slicing.cut` leaves of it:
 
 - heads, neurons: factors of what the output projection reads. With all of a block at 0 its bias is still added and
   normed.
-- mha, ffn: gate of a whole block with its norm: g·block(x) + (1 − g)·x. At 0 the block's input passes.
-- hidden: weights of the dimensions in each LayerNorm's mean and variance, and factors of its output; so the dimensions
-  that are left are normed among themselves, as in a narrower model (CoFi: Xia et al. 2022).
+- mha, ffn: gate of a whole block with its norm: g·block(x) + (1 − g)·x, or x + g·block(x) where norms stand before the
+  blocks. At 0 the block's input passes.
+- hidden: weights of the dimensions in each LayerNorm's mean and variance, and factors of its output, and of what is
+  added up unnormed; so the dimensions that are left are normed among themselves, as in a narrower model (CoFi: Xia et
+  al. 2022).
 """
 
 from __future__ import annotations
@@ -119,6 +121,11 @@ def masked(model: PreTrainedModel, masks: Masks) -> Iterator[None]:
             hooks.append(
                 source.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden))
             )
+            if shape.final_norm is not None:
+                last = base.get_submodule(shape.final_norm)
+                hooks.append(
+                    last.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden))
+                )
         for number, layer in enumerate(model.get_submodule(shape.layers)):
             hooks += _layer_hooks(layer, number, shape, size, masks)
         yield
@@ -129,6 +136,22 @@ def masked(model: PreTrainedModel, masks: Masks) -> Iterator[None]:
 
 def _layer_hooks(layer: nn.Module, number: int, shape: Anatomy, size: int, masks: Masks) -> list[RemovableHandle]:
     """Put the masks into one layer; the handles of its hooks. size: of a head."""
+    blocks = _pre_norm_hooks if shape.pre_norm else _post_norm_hooks
+    hooks = blocks(layer, number, shape, masks)
+    attention, ffn = (part(layer, name) for name in shape.projections)
+    if masks.heads is not None and isinstance(attention, nn.Linear):
+        hooks.append(
+            attention.register_forward_pre_hook(
+                lambda _, args: (args[0] * masks.heads[number].repeat_interleave(size),)
+            )
+        )
+    if masks.neurons is not None and isinstance(ffn, nn.Linear):
+        hooks.append(ffn.register_forward_pre_hook(lambda _, args: (args[0] * masks.neurons[number],)))
+    return hooks
+
+
+def _post_norm_hooks(layer: nn.Module, number: int, shape: Anatomy, masks: Masks) -> list[RemovableHandle]:
+    """Gates and hidden mask of a layer whose norms stand behind the sums."""
     stream: list[torch.Tensor] = []  # what goes into the next block, which a closed gate lets pass
     hooks = [layer.register_forward_pre_hook(lambda _, args: stream.__setitem__(slice(None), [args[0]]))]
 
@@ -147,15 +170,28 @@ def _layer_hooks(layer: nn.Module, number: int, shape: Anatomy, size: int, masks
         norm = part(layer, name)
         if isinstance(norm, nn.LayerNorm):
             hooks.append(norm.register_forward_hook(gate(which)))
-    attention, ffn = (part(layer, name) for name in shape.projections)
-    if masks.heads is not None and isinstance(attention, nn.Linear):
-        hooks.append(
-            attention.register_forward_pre_hook(
-                lambda _, args: (args[0] * masks.heads[number].repeat_interleave(size),)
-            )
-        )
-    if masks.neurons is not None and isinstance(ffn, nn.Linear):
-        hooks.append(ffn.register_forward_pre_hook(lambda _, args: (args[0] * masks.neurons[number],)))
+    return hooks
+
+
+def _pre_norm_hooks(layer: nn.Module, number: int, shape: Anatomy, masks: Masks) -> list[RemovableHandle]:
+    """Gates and hidden mask of a layer whose norms stand before the blocks: on what the blocks add."""
+    hooks = [
+        norm.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden))
+        for name in shape.norms
+        if isinstance(norm := part(layer, name), nn.LayerNorm)
+    ]
+
+    def gate(which: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
+        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+            gates = getattr(masks, which)
+            out = out if masks.hidden is None else out * masks.hidden
+            return out if gates is None else gates[number] * out
+
+        return hook
+
+    for name, which in zip(shape.projections, ("mha", "ffn"), strict=True):
+        if (projection := part(layer, name)) is not None:
+            hooks.append(projection.register_forward_hook(gate(which)))
     return hooks
 
 
@@ -170,4 +206,5 @@ def _narrowed(
     x, total = args[0], mask.sum()
     mean = (x * mask).sum(-1, keepdim=True) / total
     variance = ((x - mean) ** 2 * mask).sum(-1, keepdim=True) / total
-    return ((x - mean) / torch.sqrt(variance + module.eps) * module.weight + module.bias) * mask
+    normed = (x - mean) / torch.sqrt(variance + module.eps) * module.weight
+    return (normed if module.bias is None else normed + module.bias) * mask

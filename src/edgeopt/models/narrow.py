@@ -42,14 +42,17 @@ def narrower(
         kept_heads: Sequence[int] | None = None if layer.heads is None else range(layer.head_count)
         if heads is not None and kept_heads is not None:
             norms = (
-                (sum(_squares(m, 1) for m in reads[:3]) + _squares(writes[0], 0)).reshape(-1, size).sum(1)
+                (sum(_outputs(m, 3 if shape.fused else 1) for m in reads[:-1]) + _squares(writes[0], 0))
+                .reshape(-1, size)
+                .sum(1)
                 if kept_heads
                 else torch.zeros(0)
             )
             kept_heads = _chosen(norms, heads, by, f"layer {number} has {{}} heads")
         kept_neurons: Sequence[int] | None = None if layer.neurons is None else range(layer.neurons)
         if neurons is not None and kept_neurons is not None:
-            norms = _squares(reads[3], 1) + _squares(writes[1], 0) if kept_neurons else torch.zeros(0)
+            inputs = 2 if shape.gated else 1
+            norms = _outputs(reads[-1], inputs) + _squares(writes[1], 0) if kept_neurons else torch.zeros(0)
             kept_neurons = _chosen(norms, neurons, by, f"layer {number} has {{}} neurons")
         layers.append(KeptLayer(number, kept_heads, kept_neurons))
     return Kept(layers, None if hidden is None else _chosen(stream, hidden, by, "the model has {} hidden dimensions"))
@@ -59,6 +62,11 @@ def _squares(linear: nn.Linear, axis: int) -> torch.Tensor:
     """Sums of a linear's squared weights, shape (outputs, inputs), over an axis: for each input (0) or output (1)."""
     found: torch.Tensor = (linear.weight.detach().float() ** 2).sum(axis)
     return found
+
+
+def _outputs(linear: nn.Linear, times: int) -> torch.Tensor:
+    """Those sums for each output, over the outputs of so many matrices that stand one below the other."""
+    return _squares(linear, 1).view(times, -1).sum(0)
 
 
 def _chosen(norms: torch.Tensor, count: int, by: Choice, has: str) -> list[int]:

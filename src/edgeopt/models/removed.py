@@ -7,20 +7,19 @@ from torch import nn
 
 
 class Bias(nn.Module):
-    """A linear of no inputs: what is left is its bias, shape (out_features,), which broadcasts over rows and tokens."""
+    """A linear of no inputs: what is left is its bias, shape (out_features,), which broadcasts over rows and tokens.
+
+    Of a linear without one nothing is left.
+    """
 
     in_features = 0
 
-    def __init__(self, bias: nn.Parameter) -> None:
+    def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.bias = bias
+        self.out_features, self.bias = linear.out_features, linear.bias
 
-    @property
-    def out_features(self) -> int:
-        return len(self.bias)
-
-    def forward(self, _: object) -> torch.Tensor:
-        return self.bias
+    def forward(self, _: object) -> torch.Tensor | float:
+        return 0.0 if self.bias is None else self.bias
 
 
 class NoHeads(nn.Module):
@@ -34,6 +33,19 @@ class NoHeads(nn.Module):
 
     def forward(self, hidden: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, None]:
         return (hidden if self.projection is None else self.get_submodule(self.projection)(hidden)), None
+
+
+class NoNeurons(nn.Module):
+    """A gated feed-forward without neurons: what its output projection, which stays inside, writes."""
+
+    def __init__(self, projection: str, bias: Bias) -> None:
+        super().__init__()
+        self.projection = projection
+        self.add_module(projection, bias)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.get_submodule(self.projection)(hidden)
+        return out
 
 
 class Pass(nn.Module):

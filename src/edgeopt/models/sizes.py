@@ -14,7 +14,6 @@ from edgeopt.models.structure import FIELD
 
 Shapes = Mapping[str, Sequence[int]]
 _TABLES = {
-    "word_embeddings": "vocab_size",
     "position_embeddings": "max_position_embeddings",
     "token_type_embeddings": "type_vocab_size",
 }
@@ -48,7 +47,7 @@ def _sizes(config: Mapping[str, Any], shapes: Shapes, family: Anatomy) -> Iterat
     def found(end: str) -> Sequence[int] | None:
         return next((s for n, s in shapes.items() if f".{n}".endswith(f".{end}.weight") and len(s) == 2), None)
 
-    for table, name in _TABLES.items():
+    for table, name in {family.word_table: "vocab_size", **_TABLES}.items():
         shape = found(table)
         if shape is not None:
             yield name, shape[0]
@@ -58,7 +57,7 @@ def _sizes(config: Mapping[str, Any], shapes: Shapes, family: Anatomy) -> Iterat
     numbers = re.compile(rf"(?:^|\.){re.escape(family.layers.removeprefix(f'{family.base}.'))}\.(\d+)\.")
     yield layers, len({m[1] for n in shapes if (m := numbers.search(n))})
     if (inner := found(family.ffn_in)) is not None:
-        yield neurons, inner[0]
+        yield neurons, inner[0] // (2 if family.gated else 1)
         yield hidden, inner[1]
-    if "embedding_size" in config and (words := found("word_embeddings")) is not None:
+    if "embedding_size" in config and (words := found(family.word_table)) is not None:
         yield "embedding_size", words[1]

@@ -9,6 +9,7 @@ stay.
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Collection, Sequence
@@ -20,7 +21,7 @@ import torch
 from torch import nn
 
 from edgeopt.models.anatomy import Anatomy, anatomy, part
-from edgeopt.models.removed import Bias, NoHeads, Nothing, Pass, Residual
+from edgeopt.models.removed import Bias, NoHeads, NoNeurons, Nothing, Pass, Residual
 from edgeopt.models.source import CONFIG
 from edgeopt.models.structure import FIELD, Layer, Structure, of_config
 
@@ -82,7 +83,15 @@ def cut(model: PreTrainedModel, kept: Kept) -> None:
     new = Structure(tuple(layers), old.hidden if kept.hidden is None else len(kept.hidden), old.dense)
     _cut(model, kept, new)
     setattr(model.config, FIELD, new.as_json())
-    model.config.num_hidden_layers = len(layers)
+    take_layers(model.config, [layer.number for layer in kept.layers])
+
+
+def take_layers(config: PreTrainedConfig, numbers: Sequence[int]) -> None:
+    """Let a config say that these layers of its model are all, in place."""
+    for name in anatomy(config.model_type).by_layer:
+        entries = getattr(config, name)
+        setattr(config, name, [entries[n] for n in numbers])
+    config.num_hidden_layers = len(numbers)
 
 
 def keep_layers(model: PreTrainedModel, numbers: Collection[int]) -> None:
@@ -119,11 +128,22 @@ def _cut_class(cls: type[PreTrainedModel]) -> type[PreTrainedModel]:
             )
             for i, x in enumerate(structure.layers)
         ]
+        if structure.layers[0].origin > 0:
+            _complete(self)
         _cut(self, Kept(layers, range(structure.hidden)), structure)
 
     return type(
         cls.__name__, (cls,), {"__init__": __init__, "uncut": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}
     )
+
+
+def _complete(model: PreTrainedModel) -> None:
+    """Give the first layer the norms that it only lacks because it is the first, where another stood before it."""
+    shape = anatomy(model.config.model_type)
+    first = model.get_submodule(shape.layers)[0]
+    there = [name for name in shape.norms if name not in shape.first_lacks]
+    for name in shape.first_lacks:
+        _put(first, name, copy.deepcopy(first.get_submodule(there[0])))
 
 
 def _cut(model: PreTrainedModel, kept: Kept, structure: Structure) -> None:
@@ -149,7 +169,9 @@ def _cut_attention(layer: nn.Module, shape: Anatomy, heads: Sequence[int] | None
             _put(layer, shape.self_attention, Nothing(tuple_=True))
             _put(layer, shape.norms[0], nn.Identity())
     elif isinstance(out, nn.Linear) and not heads:
-        bias = Bias(out.bias)
+        bias = Bias(out)
+        if shape.pre_norm:
+            _put(layer, shape.norms[0], nn.Identity())  # nothing reads it
         if inside == shape.self_attention:
             _put(layer, shape.self_attention, NoHeads(projection, bias))
         else:
@@ -158,7 +180,7 @@ def _cut_attention(layer: nn.Module, shape: Anatomy, heads: Sequence[int] | None
     elif isinstance(out, nn.Linear):
         rows = [h * size + i for h in heads for i in range(size)]
         for name in shape.attention:
-            _take(layer.get_submodule(name), rows=rows)
+            _take(layer.get_submodule(name), rows=repeated(rows, out.in_features, 3 if shape.fused else 1))
         _take(out, columns=rows)
         for name, value in (("num_attention_heads", len(heads)), ("n_heads", len(heads)), ("all_head_size", len(rows))):
             if hasattr(attention, name):
@@ -166,19 +188,28 @@ def _cut_attention(layer: nn.Module, shape: Anatomy, heads: Sequence[int] | None
 
 
 def _cut_ffn(layer: nn.Module, shape: Anatomy, neurons: Sequence[int] | None) -> None:
+    ffn, _, projection = shape.projections[1].rpartition(".")
     out = part(layer, shape.projections[1])
     if neurons is None:
         if shape.norms[1].startswith("output."):
             layer.intermediate, layer.output = nn.Identity(), Residual()
         else:
-            layer.ffn = Nothing(tuple_=False)
+            _put(layer, ffn, Nothing(tuple_=False))
             _put(layer, shape.norms[1], nn.Identity())
+    elif isinstance(out, nn.Linear) and not neurons and shape.gated:
+        _put(layer, ffn, NoNeurons(projection, Bias(out)))
+        _put(layer, shape.norms[1], nn.Identity())  # nothing reads it
     elif isinstance(out, nn.Linear) and not neurons:
         _put(layer, shape.ffn_in if shape.ffn_in.startswith("ffn.") else "intermediate", nn.Identity())
-        _put(layer, shape.projections[1], Bias(out.bias))
+        _put(layer, shape.projections[1], Bias(out))
     elif isinstance(out, nn.Linear):
-        _take(layer.get_submodule(shape.ffn_in), rows=neurons)
+        _take(layer.get_submodule(shape.ffn_in), rows=repeated(neurons, out.in_features, 2 if shape.gated else 1))
         _take(out, columns=neurons)
+
+
+def repeated(rows: Sequence[int], width: int, times: int) -> list[int]:
+    """The rows of each of so many matrices of that many rows that stand one below the other."""
+    return [number * width + row for number in range(times) for row in rows]
 
 
 def _choose_bias(layer: nn.Module, shape: Anatomy, heads: tuple[int, ...] | None) -> None:
@@ -207,6 +238,8 @@ def _cut_hidden(model: PreTrainedModel, shape: Anatomy, hidden: Sequence[int]) -
             table.weight = _chosen(table.weight, 1, hidden)
             table.embedding_dim = len(hidden)
         _take_norm(base.get_submodule(shape.embedding_norm), hidden)
+    if shape.final_norm is not None:
+        _take_norm(base.get_submodule(shape.final_norm), hidden)
     for layer in model.get_submodule(shape.layers):
         for name in (*shape.attention, shape.ffn_in):
             _take(part(layer, name), columns=hidden)
@@ -235,11 +268,14 @@ def _take(module: nn.Module | None, *, rows: Sequence[int] | None = None, column
             module.weight, module.in_features = _chosen(module.weight, 1, columns), len(columns)
     if rows is not None and isinstance(module, nn.Linear | Bias) and module.bias is not None:
         module.bias = _chosen(module.bias, 0, rows)
+    if rows is not None and isinstance(module, Bias):
+        module.out_features = len(rows)
 
 
 def _take_norm(norm: nn.Module | None, dimensions: Sequence[int]) -> None:
     if isinstance(norm, nn.LayerNorm):
-        norm.weight, norm.bias = _chosen(norm.weight, 0, dimensions), _chosen(norm.bias, 0, dimensions)
+        norm.weight = _chosen(norm.weight, 0, dimensions)
+        norm.bias = None if norm.bias is None else _chosen(norm.bias, 0, dimensions)
         norm.normalized_shape = (len(dimensions),)
 
 

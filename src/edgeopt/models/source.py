@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgeopt.models.anatomy import FAMILIES, PAIR, family
+from edgeopt.models.anatomy import FAMILIES, PAIR, Anatomy, family
 from edgeopt.models.output_names import as_in_rows, named_outputs
 from edgeopt.models.sizes import misfit
 from edgeopt.models.structure import FIELD, Structure, of_config
@@ -241,12 +241,10 @@ def _positions(config: dict[str, Any]) -> int | None:
     if not isinstance(most, int):
         return None
     known, pad = family(config.get("model_type")), config.get("pad_token_id", _PADDING)
-    if known is None or known.positions_after is None:
-        return most
-    last = known.positions_after
+    last = None if known is None else known.positions_after
     if last == "padding":
         last = pad if isinstance(pad, int) else _PADDING
-    return most - last - 1
+    return most - last - 1 if isinstance(last, int) else most
 
 
 def find_model(
@@ -282,6 +280,11 @@ def find_model(
         )
     absent = not_here(spec.id, folder)
     return ModelSource(spec.id, spec.revision, _cached_snapshot(spec), False, place, head, absent, embeds)
+
+
+def family_of(folder: Path) -> Anatomy:
+    """The anatomy of a state's model."""
+    return FAMILIES[json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]]
 
 
 def structure_in(folder: Path) -> Structure:
@@ -393,7 +396,8 @@ def _check_tokenizer(source: ModelSource, shapes: Mapping[str, list[int]]) -> No
         found = read_tokenizer(source.folder, str(stacks[0].get("model_type")))
     except InputError as error:
         raise InputError(tuple(replace(issue, place=issue.place or source.place) for issue in error.issues)) from None
-    tables = [shape[0] for name, shape in shapes.items() if name.endswith("word_embeddings.weight") and shape]
+    ends = tuple(f"{FAMILIES[str(config['model_type'])].word_table}.weight" for config in stacks)
+    tables = [shape[0] for name, shape in shapes.items() if name.endswith(ends) and shape]
     tables += [n for config in stacks if isinstance(n := config.get("vocab_size"), int)]
     if tables:
         check_size(found, min(tables))

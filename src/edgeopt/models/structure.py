@@ -36,13 +36,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Dense:
-    """The model as it was before anything was cut; head_size is the width of a head."""
+    """The model as it was before anything was cut.
+
+    head_size: the width of a head. per_neuron: rows and columns of a layer's matrices that are a neuron's.
+    """
 
     layers: int
     heads: int
     head_size: int
     neurons: int
     hidden: int
+    per_neuron: int = 2
 
     @property
     def structure(self) -> Structure:
@@ -67,8 +71,8 @@ class Structure:
     def macs(self, tokens: int) -> int:
         """Multiply-accumulates of the layers for one text of that many tokens.
 
-        For each layer 4ndh + 2n²h for heads of h dimensions together, 2ndf for f neurons; n tokens, d hidden.
-        Embeddings, norms and head are not counted.
+        For each layer 4ndh + 2n²h for heads of h dimensions together, 2ndf for f neurons, or 3ndf where they are gated;
+        n tokens, d hidden. Embeddings, norms and head are not counted.
         """
         return sum(macs_of(self, layer.head_count, layer.neuron_count, tokens) for layer in self.layers)
 
@@ -78,7 +82,8 @@ class Structure:
             {"origin": x.origin, "heads": None if x.heads is None else list(x.heads), "neurons": x.neurons}
             for x in self.layers
         ]
-        return {"hidden": self.hidden, "layers": layers, "dense": dict(vars(self.dense))}
+        dense = {name: value for name, value in vars(self.dense).items() if value != getattr(Dense, name, None)}
+        return {"hidden": self.hidden, "layers": layers, "dense": dense}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Structure:
@@ -92,6 +97,7 @@ class Structure:
             sizes = [hidden, *(x.neuron_count for x in layers)]
             sound = (
                 0 < hidden <= dense.hidden
+                and dense.per_neuron in (2, 3)
                 and all(type(n) is int and n >= 0 for n in sizes)
                 and all(x.neuron_count <= dense.neurons for x in layers)
             )
@@ -109,13 +115,15 @@ class Structure:
 
 def weights_of(structure: Structure, heads: int, neurons: int) -> int:
     """Weights in the matrices of one layer of that many heads and neurons."""
-    return 4 * structure.hidden * heads * structure.dense.head_size + 2 * structure.hidden * neurons
+    of_neurons = structure.dense.per_neuron * neurons
+    return 4 * structure.hidden * heads * structure.dense.head_size + structure.hidden * of_neurons
 
 
 def macs_of(structure: Structure, heads: int, neurons: int, tokens: int) -> int:
     """Multiply-accumulates of one layer of that many heads and neurons, for one text."""
     wide = heads * structure.dense.head_size
-    return 4 * tokens * structure.hidden * wide + 2 * tokens**2 * wide + 2 * tokens * structure.hidden * neurons
+    of_neurons = structure.dense.per_neuron * neurons
+    return 4 * tokens * structure.hidden * wide + 2 * tokens**2 * wide + tokens * structure.hidden * of_neurons
 
 
 def of_config(config: dict[str, Any]) -> Structure:
@@ -136,7 +144,8 @@ def of_config(config: dict[str, Any]) -> Structure:
         and heads > 0
     ):
         raise ValueError(f"the config states no {', '.join(names)}")
-    return Dense(layers, heads, hidden // heads, neurons, hidden).structure
+    per_neuron = known.per_neuron if known else Dense.per_neuron
+    return Dense(layers, heads, hidden // heads, neurons, hidden, per_neuron).structure
 
 
 def survival(structure: Structure) -> dict[str, list[Any]]:

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 HEADS = (
     "cls",
     "lm_head",
+    "head",
+    "decoder",
     "generator_predictions",
     "generator_lm_head",
     "discriminator_predictions",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from edgeopt.models.adapter_files import STAY, method_of
 from edgeopt.models.files import GRAPH
-from edgeopt.models.source import CONFIG, WEIGHTS
+from edgeopt.models.source import CONFIG, WEIGHTS, family_of
 from edgeopt.models.structure import FIELD
 from edgeopt.results.figures import FIGURES, told
 from edgeopt.store.facts import Fact, Facts
@@ -92,7 +92,7 @@ def sparsity_of(folder: Path, facts: Facts) -> float:
         from edgeopt.models.parts import prunable
 
         weights = [m.weight for _, m in prunable(load_model(folder))]
-        return float(sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights))
+        return sum(int((w == 0).sum()) for w in weights) / max(sum(w.numel() for w in weights), 1)
     return graph_sparsity(folder / GRAPH)
 
 
@@ -102,15 +102,15 @@ def graph_sparsity(path: Path) -> float:
 
     from edgeopt.export.graph_files import array_of, structure_of
 
-    graph = structure_of(path).graph
+    graph, family = structure_of(path).graph, family_of(path.parent)
     constants = {t.name: t for t in graph.initializer}
     producers = {n.output[0]: n for n in graph.node}
     zeros = total = 0
     for node in graph.node:
         if (
             node.op_type not in ("MatMul", "MatMulInteger", "Gemm")
-            or ".layer." not in (name := node.name.replace("/", "."))
-            or ".bottleneck." in name
+            or family.block_of(node.name) is None
+            or "/bottleneck/" in node.name
         ):
             continue
         name = node.input[1]

@@ -35,7 +35,7 @@ def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> St
 
     - Every name leads to the right kind of module (linear layer, norm or embedding table). The config states the sizes
       that the weights have.
-    - The model answers a text of the longest length, and no longer one.
+    - The model answers a text of the longest length, and no longer one, unless its positions are rotary.
     - Cutting heads, neurons, hidden dimensions and blocks has the same effect as masking them.
     - Prefix tuning works if `takes_prefix` is true.
     - The model can be trained, pruned to zeros, exported and quantized, and agrees with torch.
@@ -53,7 +53,8 @@ def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> St
         whole = _classifier(model)
         if missing := list(_missing(whole, anatomy)):
             raise AssertionError(f"the anatomy of {model_type} is not that of its models: {'; '.join(missing)}")
-        _longest(whole, source.positions, whole.config.vocab_size)
+        if not anatomy.rotary:
+            _longest(whole, source.positions, whole.config.vocab_size)
         _cut_is_masked(whole)
         if anatomy.takes_prefix:
             _takes_prefix(model, data, work)
@@ -96,6 +97,7 @@ def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
     optional = [
         ("embedding_projection", base, anatomy.embedding_projection, nn.Linear),
         ("position_bias", base, anatomy.position_bias, nn.Embedding),
+        ("final_norm", base, anatomy.final_norm, nn.LayerNorm),
     ]
     parts = [
         ("base", whole, anatomy.base, nn.Module),
@@ -106,7 +108,8 @@ def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
         *(("attention", layer, name, nn.Linear) for name in anatomy.attention),
         *(("projections", layer, name, nn.Linear) for name in anatomy.projections),
         ("ffn_in", layer, anatomy.ffn_in, nn.Linear),
-        *(("norms", layer, name, nn.LayerNorm) for name in anatomy.norms),
+        *(("norms", layer, name, nn.LayerNorm) for name in anatomy.norms if name not in anatomy.first_lacks),
+        *(("norms", layers[1], name, nn.LayerNorm) for name in anatomy.first_lacks),
         *(each for each in optional if each[2] is not None),
     ]
     for field, holder, name, kind in parts:

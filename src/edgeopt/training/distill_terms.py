@@ -34,22 +34,48 @@ _PARTS = {"query": 0, "key": 1, "value": 2}
 def recorded(model: nn.Module, what: str = "hidden") -> Iterator[list[torch.Tensor]]:
     """What each layer writes, or its query, key or value, shape (batch, tokens, width), while the block runs.
 
-    It is replaced with every pass. None where a layer has no such part left.
+    Queries and keys are turned by their positions where the family does that. It is replaced with every pass. None
+    where a layer has no such part left.
     """
     shape = anatomy(bare(model).config.model_type)
     layers = bare(model).get_submodule(shape.layers)
     found: list[Any] = [None] * len(layers)
+    angles: list[Any] = [None] * len(layers)
 
     def hook(number: int) -> Callable[..., None]:
-        return lambda module, args, out: found.__setitem__(number, out[0] if isinstance(out, tuple) else out)
+        def take(_: nn.Module, __: Any, out: Any) -> None:
+            out = out[0] if isinstance(out, tuple) else out
+            if what != "hidden" and shape.fused:
+                out = out.chunk(3, -1)[_PARTS[what]]
+            found[number] = out if angles[number] is None else turned(out, *angles[number])
 
-    sources = [layer if what == "hidden" else part(layer, shape.attention[_PARTS[what]]) for layer in layers]
+        return take
+
+    def note(number: int) -> Callable[..., None]:
+        return lambda _, __, options: angles.__setitem__(number, options["position_embeddings"])
+
+    source_of = None if what == "hidden" else shape.attention[0 if shape.fused else _PARTS[what]]
+    sources = [layer if source_of is None else part(layer, source_of) for layer in layers]
     hooks = [source.register_forward_hook(hook(i)) for i, source in enumerate(sources) if source is not None]
+    if shape.rotary and what in ("query", "key"):
+        attentions = [part(layer, shape.self_attention) for layer in layers]
+        hooks += [a.register_forward_pre_hook(note(i), with_kwargs=True) for i, a in enumerate(attentions)]
     try:
         yield found
     finally:
         for one in hooks:
             one.remove()
+
+
+def turned(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
+    """Queries or keys, shape (batch, tokens, heads·d), turned by their positions (Su et al. 2021, equation 34).
+
+    cosines, sines: (batch or 1, tokens, d), where both halves of d are alike.
+    """
+    heads = states.reshape(*states.shape[:2], -1, cosines.shape[-1])
+    first, second = heads.chunk(2, -1)
+    found = heads * cosines.unsqueeze(2) + torch.cat((-second, first), -1) * sines.unsqueeze(2)
+    return found.reshape(states.shape)
 
 
 def logits_loss(

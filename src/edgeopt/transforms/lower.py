@@ -78,11 +78,13 @@ def lower(
     from edgeopt.export.session import open_session
     from edgeopt.measure.parity import COMPARED, onnx_logits, same_predictions, sample_rows, torch_logits
     from edgeopt.models.files import copy_files, copy_tokenizer
+    from edgeopt.models.rotary import in_order
 
     traced = model if traced is None else traced
     # the graph that every fuser knows; and the model that it is compared with adds up in the same order
     for each in (traced, model):
         each.set_attn_implementation("eager")
+    in_order(traced)
     task = task_of(context.task, context.data.label_names)
     rows = sample_rows(context.data.sampled, state.folder, task)
     path = context.output / GRAPH

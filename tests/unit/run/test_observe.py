@@ -12,9 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeopt.models.anatomy import anatomy
 from edgeopt.models.structure import Dense, Layer, Structure
 from edgeopt.run.findings.notes import _budget_notes
-from edgeopt.run.observe import observe_facts, observe_told
+from edgeopt.run.observe import observe_facts, observe_told, sparsity_of
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import StepError
@@ -24,6 +25,8 @@ from edgeopt.transforms.prune.budget import counted
 from edgeopt.transforms.prune.fisher import FisherParams, held
 from edgeopt.transforms.prune.layers import DropLayers, LayersParams
 from edgeopt.transforms.quantize.common import covers
+
+BERT = anatomy("bert")
 
 
 def graph(path: Path, *, int8: bool = False, zeros: float = 0.0, second: bool = False) -> None:
@@ -51,7 +54,7 @@ def graph(path: Path, *, int8: bool = False, zeros: float = 0.0, second: bool = 
 def folder(path: Path, there: frozenset[Fact], *, zeros: float = 0.0, shape: Any = None) -> Path:
     """A state's folder of which these facts are true."""
     path.mkdir()
-    config: dict[str, Any] = {"quantization_config": {}} if Fact.NF4 in there else {}
+    config: dict[str, Any] = {"model_type": "bert", **({"quantization_config": {}} if Fact.NF4 in there else {})}
     if Fact.UNEVEN in there:
         config["edgeopt_structure"] = shape or {"layers": []}
     if Fact.TORCH in there:
@@ -139,15 +142,29 @@ def test_zeros_are_there_and_stay(was: float | None, zeros: float, cut: bool, wo
         assert figures["sparsity"] == zeros
 
 
+def test_layers_of_nothing_have_no_zeros(tmp_path: Path) -> None:
+    from families import tiny
+
+    from edgeopt.models.load import save_model
+    from edgeopt.models.slicing import Kept, KeptLayer, cut
+
+    model = tiny("bert")
+    cut(model, Kept([KeptLayer(i, [], []) for i in range(3)]))
+    save_model(model, tmp_path)
+    assert sparsity_of(tmp_path, facts(Fact.TORCH)) == 0.0
+
+
 def test_what_the_scope_names_is_int8(tmp_path: Path) -> None:
     graph(tmp_path / "float.onnx", second=True)
     graph(tmp_path / "half.onnx", int8=True, second=True)
-    covers(tmp_path / "float.onnx", tmp_path / "half.onnx", "mlp", (), "int8")
-    covers(tmp_path / "float.onnx", tmp_path / "half.onnx", "all", ("/model/layer.1/attention/query/MatMul",), "int8")
+    covers(tmp_path / "float.onnx", tmp_path / "half.onnx", "mlp", (), "int8", BERT)
+    covers(
+        tmp_path / "float.onnx", tmp_path / "half.onnx", "all", ("/model/layer.1/attention/query/MatMul",), "int8", BERT
+    )
     with pytest.raises(
         StepError, match=r"1 parts that were to be int8 are still float: /model/layer.1/attention/query/MatMul"
     ):
-        covers(tmp_path / "float.onnx", tmp_path / "half.onnx", "all", (), "int8")
+        covers(tmp_path / "float.onnx", tmp_path / "half.onnx", "all", (), "int8", BERT)
 
 
 DENSE = Dense(layers=3, heads=4, head_size=8, neurons=64, hidden=32)

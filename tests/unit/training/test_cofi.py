@@ -28,6 +28,7 @@ from edgeopt.models.hard_concrete import (
 )
 from edgeopt.models.masks import Masks, kept, masked, ones
 from edgeopt.models.slicing import cut, keep_layers, structure_of
+from edgeopt.models.structure import Dense
 from edgeopt.training.distill_terms import evenly, layer_loss, logits_loss, monotone, recorded
 from edgeopt.training.follow import Follow, narrowed
 from edgeopt.training.matching import matched
@@ -38,6 +39,7 @@ from edgeopt.training.teacher import Teacher
 from edgeopt.transforms.prune.cofi_params import CofiParams
 from edgeopt.transforms.prune.cofi_training import follow
 
+DENSE = Dense(layers=3, heads=4, head_size=6, neurons=20, hidden=24)
 TERMS = {"hidden": 0.9, "logits": 0.1, "temperature": 2.0}
 
 
@@ -93,7 +95,7 @@ def test_the_expected_size_of_zeros_and_ones_is_that_of_the_cut_model(masks: Mas
             setattr(masks, kind, getattr(whole, kind))
     sliced = copy.deepcopy(model)
     cut(sliced, kept(model, masks))
-    assert float(weights_left(masks, 6)) == structure_of(sliced).weights
+    assert float(weights_left(masks, DENSE)) == structure_of(sliced).weights
 
 
 def test_the_expected_size_by_hand_and_of_draws() -> None:
@@ -128,7 +130,7 @@ def test_the_expected_size_by_hand_and_of_draws() -> None:
                     *[[(t > 0).float() for t in ts] for ts in (masks.heads or [], masks.neurons or [])],
                     *[(t > 0).float() for t in (masks.mha, masks.ffn, masks.hidden) if t is not None],
                 ),
-                6,
+                DENSE,
             )
         )
 
@@ -168,12 +170,12 @@ def test_what_stays_open_are_the_highest_of_a_layer_and_kind_to_the_size_asked(s
     for mask, alpha in [*pairs, (masks.hidden, gates.log_alpha["hidden"].detach())]:
         if 0 < int(mask.sum()) < len(mask):
             assert float(alpha[mask > 0].min()) >= float(alpha[mask == 0].max())
-    found = float(weights_left(masks, 6))
+    found = float(weights_left(masks, DENSE))
     width = int(masks.hidden.sum())
     one = max(4 * 6 * width, 2 * width)  # a head; what is rounded last is neurons
     assert found > 0
     # a block or a dimension that is rounded up cannot be made up for by closing less than nothing
-    least = float(weights_left(gates.binary(0.0), 6))
+    least = float(weights_left(gates.binary(0.0), DENSE))
     assert abs(found - wanted) <= max(one, least)
     sliced = copy.deepcopy(model)
     cut(sliced, kept(model, masks))
@@ -188,7 +190,7 @@ def test_masks_at_the_cut_have_the_size_that_each_layer_and_kind_is_expected_to_
         gates.log_alpha["ffn"].fill_(MOST)
         chances = gates.probabilities()
     assert chances.heads and chances.neurons and chances.hidden is not None
-    masks = gates.binary(float(weights_left(chances, 6)))
+    masks = gates.binary(float(weights_left(chances, DENSE)))
     assert masks.heads and masks.neurons and masks.hidden is not None
     assert int(masks.hidden.sum()) == pytest.approx(float(chances.hidden.sum()), abs=1)
     for mask, chance in zip(masks.heads, chances.heads, strict=True):
@@ -214,9 +216,9 @@ def test_equal_gates_of_a_kind_close_in_order_and_never_all() -> None:
     gates = HardConcrete(structure_of(model))
     dense = structure_of(model).weights
     half = gates.binary(dense / 2)
-    assert float(weights_left(half, 6)) == pytest.approx(dense / 2, abs=2 * 24 + 4 * 24 * 6)
+    assert float(weights_left(half, DENSE)) == pytest.approx(dense / 2, abs=2 * 24 + 4 * 24 * 6)
     assert half.mha is not None and bool(half.mha.all()), "blocks close last"
-    assert float(weights_left(gates.binary(0.0), 6)) > 0
+    assert float(weights_left(gates.binary(0.0), DENSE)) > 0
 
 
 def test_samples_without_a_dimension_get_one() -> None:
@@ -247,7 +249,7 @@ def test_a_model_that_was_cut_has_gates_for_what_it_has() -> None:
     }
     dense = 3 * (4 * 24 * 24 + 2 * 24 * 20)
     assert (
-        float(weights_left(gates._masks({k: torch.ones_like(v) for k, v in gates.log_alpha.items()}), 6))
+        float(weights_left(gates._masks({k: torch.ones_like(v) for k, v in gates.log_alpha.items()}), DENSE))
         == structure_of(model).weights
     )
     with torch.no_grad():

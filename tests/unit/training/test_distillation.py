@@ -154,11 +154,12 @@ def test_a_subset_has_the_teachers_weights() -> None:
 def test_a_narrower_student_keeps_the_largest(family: str) -> None:
     """What is made small on purpose goes; and as many of each kind stay as was asked for."""
     model = tiny(family)
-    stack = model.get_submodule(anatomy(model.config.model_type).layers)
-    linear = [m for m in stack[1].modules() if isinstance(m, torch.nn.Linear)]
+    names = anatomy(model.config.model_type)
+    layer = model.get_submodule(names.layers)[1]
     with torch.no_grad():
-        next(m for m in linear if m.out_features == 20).weight[7:12] *= 1e-3
-        next(m for m in linear if m.in_features == 20).weight[:, 7:12] *= 1e-3
+        for matrix in layer.get_submodule(names.ffn_in).weight.chunk(2 if names.gated else 1):
+            matrix[7:12] *= 1e-3
+        layer.get_submodule(names.projections[1]).weight[:, 7:12] *= 1e-3
     kept = narrower(model, hidden=12, heads=2, neurons=15)
     assert kept.layers[1].neurons == [*range(7), *range(12, 20)]
     assert kept.hidden is not None and len(kept.hidden) == 12

@@ -97,9 +97,9 @@ def test_what_zeros_leave_without_effect_is_cut_exactly(family: str) -> None:
         for name, module in prunable(model):
             if name.endswith(("query", "q_lin", "attn.q")):
                 continue
-            module.weight[: len(module.weight) // 2] = (
-                0  # half of the value rows are two heads; of the output's, nothing
-            )
+            # half of the value rows are two heads; of the output's, nothing
+            for matrix in module.weight.chunk(3 if name.endswith("Wqkv") else 2 if name.endswith("Wi") else 1):
+                matrix[: len(matrix) // 2] = 0
             module.weight[:, -1] = 0  # the last neuron of each feed-forward; no head, which has six
     before = logits(model)
     cut = copy.deepcopy(model)

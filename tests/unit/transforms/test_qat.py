@@ -369,11 +369,13 @@ def test_scope_and_the_products_that_run_in_int8(tmp_path: Path) -> None:
     import onnx
     import onnxruntime as ort
 
+    from edgeopt.models.anatomy import anatomy
     from edgeopt.transforms.quantize.scope import in_block
 
+    bert = anatomy("bert")
     for scope, linears, products in (("mlp", 6, 6), ("attention", 12, 12), ("all", 20, 20)):
         model, plain = tiny("bert"), tiny("bert")
-        quantizers = observed(model, lambda name, scope=scope: in_block(name, scope))  # type: ignore[misc]
+        quantizers = observed(model, lambda name, scope=scope: in_block(name, scope, bert))  # type: ignore[misc]
         assert len(quantizers.linears) == linears
         path = exported(model, plain, quantizers, tmp_path)
         options = ort.SessionOptions()

@@ -14,6 +14,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeopt.models.anatomy import anatomy
 from edgeopt.support.progress import Progress
 from edgeopt.transforms.quantize.build import Builder, Remedies
 
@@ -68,6 +69,7 @@ def errors(floats: Path, scratch: Path, remedies: Remedies) -> Array:
     builder = Builder(
         floats,
         "all",
+        anatomy("bert"),
         rows=lambda: iter(rows(0)),
         count=24,
         methods=["minmax"],

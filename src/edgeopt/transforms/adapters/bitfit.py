@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from edgeopt.models.anatomy import family
+from edgeopt.models.source import ModelSource
+from edgeopt.spec.recipe import TaskSpec
 from edgeopt.step.contract import Contract
-from edgeopt.step.transform import Figures, StepContext, Transform
+from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import step_failed
@@ -46,6 +49,13 @@ class BitFit(Transform[BitFitParams]):
     )
     training = ""
     trained = "added"
+
+    def fit(self, params: BitFitParams, task: TaskSpec, model: ModelSource) -> Found:
+        shape = family(model.model_type)
+        if shape is None or shape.has_biases(model.config or {}):
+            return []
+        what = f"{self.name} trains biases, and the layers of this {model.model_type} have none"
+        return [(("use",), what, "use adapter.lora")]
 
     def apply(self, state: State, params: BitFitParams, context: StepContext) -> None:
         from edgeopt.models.files import copy_tokenizer

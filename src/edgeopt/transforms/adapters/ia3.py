@@ -28,7 +28,7 @@ class Ia3Params(AdapterParams):
 
 
 class Ia3(Adapter[Ia3Params]):
-    """Scale keys, values and feed-forward activations.
+    """Scale keys, values and feed-forward activations; queries too where one matrix makes all three.
 
     Merging multiplies rows and columns, so that pruned zeros stay zero.
     """
@@ -51,6 +51,6 @@ class Ia3(Adapter[Ia3Params]):
         shape = anatomy(model.config.model_type)
         named = [(name, shape.part_of(name)) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
         inner = [name for name, part in named if part == shape.projections[1]]
-        scaled = [name for name, part in named if part in shape.attention[1:]]
+        scaled = [name for name, part in named if part in (shape.attention if shape.fused else shape.attention[1:])]
         config = IA3Config(target_modules=scaled + inner, feedforward_modules=inner, **for_task(model))
         return peft_model(model, config)

@@ -178,7 +178,8 @@ def problems(params: CofiParams, structure: Structure) -> Found:
                 "ask for more",
             )
         ]
-    least = 2 if any(x.neuron_count for x in structure.layers) else 4 * structure.dense.head_size
+    of_head, of_neuron = 4 * structure.dense.head_size, structure.dense.per_neuron
+    least = of_neuron if any(x.neuron_count for x in structure.layers) else of_head
     if allowed < least:
         return [
             (

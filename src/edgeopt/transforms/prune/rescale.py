@@ -36,10 +36,11 @@ def rescale(
     shape = anatomy(model.config.model_type)
     layers = model.eval().get_submodule(shape.layers)
     with torch.no_grad():
-        calls = [_call_of(model, layers[0], batch) for batch in batches]
-        dense = [call.hidden for call in calls]
+        of_batches = [_calls_of(model, layers, batch) for batch in batches]
+        dense = [hidden for hidden, _ in of_batches]
         ours = list(dense)
         for number, layer in enumerate(layers):
+            calls = [of_layers[number] for _, of_layers in of_batches]
             wanted = [_Trace(layer, shape, call, hidden).result() for call, hidden in zip(calls, dense, strict=True)]
             with masked(model, masks):
                 for mask, which in ((masks.heads, 0), (masks.neurons, 1)):
@@ -73,42 +74,40 @@ def fold(model: PreTrainedModel, masks: Masks) -> None:
 
 
 class _Call:
-    """How a layer is called for one batch: its input, the other arguments, and which tokens are no padding."""
+    """How a layer is called for one batch: its arguments besides the input, and which tokens are no padding."""
 
     def __init__(self, args: tuple[Any, ...], options: dict[str, Any], tokens: Tensor) -> None:
-        self.hidden, self.args, self.options, self.tokens = args[0], args[1:], options, tokens
+        self.args, self.options, self.tokens = args, options, tokens
 
 
-class _Reached(Exception):
-    """The first layer was reached: the rest of the model need not run."""
-
-
-def _call_of(model: PreTrainedModel, layer: nn.Module, batch: dict[str, Any]) -> _Call:
+def _calls_of(model: PreTrainedModel, layers: Iterable[nn.Module], batch: dict[str, Any]) -> tuple[Tensor, list[_Call]]:
+    """The input of the first layer, and the call of each: some attend to other tokens than others."""
     from edgeopt.training.distill_terms import real_tokens
 
     found: list[_Call] = []
+    first: list[Tensor] = []
     device = next(model.parameters()).device
     inputs = {k: v.to(device) for k, v in batch.items()}
+    tokens = real_tokens(inputs["attention_mask"])
 
     def take(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        found.append(_Call(args, options, real_tokens(inputs["attention_mask"])))
-        raise _Reached
+        first.extend([] if first else [args[0]])
+        found.append(_Call(args[1:], options, tokens))
 
-    hook = layer.register_forward_pre_hook(take, with_kwargs=True)
+    hooks = [layer.register_forward_pre_hook(take, with_kwargs=True) for layer in layers]
     try:
         model(**inputs)
-    except _Reached:
-        pass
     finally:
-        hook.remove()
-    return found[0]
+        for hook in hooks:
+            hook.remove()
+    return first[0], found
 
 
 class _Trace:
     """One run of a layer.
 
-    For its attention (0) and feed-forward (1): what the projection reads, what is added to its result, and the sum of
-    both; None where the block is gone. out: the layer's output.
+    For its attention (0) and feed-forward (1): what the projection reads and writes, and what is added to that; None
+    where the block is gone. out: the layer's output.
     """
 
     def __init__(self, layer: nn.Module, shape: Anatomy, call: _Call, hidden: Tensor) -> None:
@@ -117,27 +116,30 @@ class _Trace:
         from edgeopt.models.anatomy import part
 
         self.read: list[Any] = [None, None]
-        self.summed: list[Any] = [None, None]
+        self.written: list[Any] = [None, None]
         self.added: list[Any] = [hidden, hidden]
         hooks = []
         for which in (0, 1):
-            out, norm = part(layer, shape.projections[which]), part(layer, shape.norms[which])
+            out = part(layer, shape.projections[which])
             if isinstance(out, nn.Linear):
                 hooks.append(out.register_forward_pre_hook(lambda _, args, w=which: self.read.__setitem__(w, args[0])))
-            if isinstance(norm, nn.LayerNorm):
                 hooks.append(
-                    norm.register_forward_pre_hook(lambda _, args, w=which: self.summed.__setitem__(w, args[0]))
+                    out.register_forward_hook(lambda _, __, result, w=which: self.written.__setitem__(w, result))
                 )
-                if which == 0:
-                    hooks.append(norm.register_forward_hook(lambda _, __, result: self.added.__setitem__(1, result)))
+        norm = part(layer, shape.norms[int(shape.pre_norm)])  # between the blocks
+        if isinstance(norm, nn.LayerNorm) and shape.pre_norm:
+            hooks.append(norm.register_forward_pre_hook(lambda _, args: self.added.__setitem__(1, args[0])))
+        elif isinstance(norm, nn.LayerNorm):
+            hooks.append(norm.register_forward_hook(lambda _, __, result: self.added.__setitem__(1, result)))
         result = layer(hidden, *call.args, **call.options)
         self.out = result[0] if isinstance(result, tuple) else result
         for hook in hooks:
             hook.remove()
 
     def result(self) -> _Trace:
-        """The trace without what only a pruned layer needs: a dense layer's are kept for every batch at once."""
-        self.read, self.added = [None, None], [None, None]
+        """The trace with sums alone: a dense layer's are kept for every batch at once."""
+        self.summed = [None if w is None else w + a for w, a in zip(self.written, self.added, strict=True)]
+        self.read, self.added, self.written = [None, None], [None, None], [None, None]
         return self
 
 
@@ -168,7 +170,8 @@ def _fit(
     for trace, target, call in zip(seen, wanted, calls, strict=True):
         tokens = call.tokens
         read = trace.read[which][tokens].view(-1, parts, size)[:, alive]
-        missing = (target.summed[which] - trace.added[which])[tokens] - out.bias
+        missing = (target.summed[which] - trace.added[which])[tokens]
+        missing = missing if out.bias is None else missing - out.bias
         if size == 1:
             read, flat = read[..., 0], weight[..., 0]
             product = product + ((read.T @ read) * (flat.T @ flat)).double()

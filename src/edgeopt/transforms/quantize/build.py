@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgeopt.export.graph_files import save_graph, structure_of
 from edgeopt.export.tied import untie
+from edgeopt.models.anatomy import Anatomy
 from edgeopt.support.errors import step_failed
 from edgeopt.support.progress import Progress
 from edgeopt.transforms.quantize import bias, qdq, smooth
@@ -57,16 +58,17 @@ class _Seen:
 class Builder:
     """Makes int8 graphs of one float graph, and runs it on the calibration rows once for all of them.
 
-    graph: the float one. rows: the calibration rows, count of them. methods: those that a remedy may ask for. channels:
-    whether one may need each channel's mean. wide: patterns of activations in 16 bits. scratch: a folder. names: nodes
-    that may become int8. counts: what smoothing and bias correction found to do. Raises InputError E106 for a pattern
-    that matches nothing.
+    graph: the float one. family: of its model. rows: the calibration rows, count of them. methods: those that a remedy
+    may ask for. channels: whether one may need each channel's mean. wide: patterns of activations in 16 bits. scratch:
+    a folder. names: nodes that may become int8. counts: what smoothing and bias correction found to do. Raises
+    InputError E106 for a pattern that matches nothing.
     """
 
     def __init__(
         self,
         graph: Path,
         scope: Scope,
+        family: Anatomy,
         *,
         rows: Feeds,
         count: int,
@@ -86,13 +88,13 @@ class Builder:
         structure = untie(
             structure_of(graph)
         ).graph  # the weights may be gigabytes, which are in memory only while a graph is written
-        self.excluded = excluded(structure, scope)
+        self.excluded = excluded(structure, scope, family)
         self.names = [n.name for n in weighted(structure) if n.name not in self.excluded]
         self.tensors = activations(structure, self.excluded)
         int4 = word_tables(structure, self.excluded) if word_table == "int4" else []
-        self.form = qdq.Format(
-            symmetric, reduce_range, sorted(matching(wide, self.tensors, "activations_16bit")), int4, weights == "int4"
-        )
+        four = [name for name in self.names if weights == "int4" and family.block_of(name) is not None]
+        wider = sorted(matching(wide, self.tensors, "activations_16bit"))
+        self.form = qdq.Format(symmetric, reduce_range, wider, int4, four)
         self.seen: dict[float | None, _Seen] = {}
         self.ranges: dict[tuple[float | None, Method], dict[str, Range]] = {}
         self.counts: dict[str, int] = {}

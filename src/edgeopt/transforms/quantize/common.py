@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from edgeopt.models.anatomy import Anatomy
 from edgeopt.models.files import GRAPH
-from edgeopt.models.source import CONFIG
+from edgeopt.models.source import CONFIG, family_of
 from edgeopt.results.figures import told
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures
@@ -38,13 +39,16 @@ def finish(state: State, output: Path, figures: Figures, scope: Scope, word_tabl
     """Take the tokenizer and config along, and what is still true of the model. Raises as `covers` does."""
     from edgeopt.models.files import copy_files, copy_tokenizer
 
-    covers(state.folder / GRAPH, output / GRAPH, scope, told(figures).get("kept_float", ()), word_table)
+    kept = told(figures).get("kept_float", ())
+    covers(state.folder / GRAPH, output / GRAPH, scope, kept, word_table, family_of(state.folder))
     copy_files(state.folder, output, (CONFIG,))
     copy_tokenizer(state.folder, output)
     figures.update({k: v for k, v in state.figures.items() if k in ("sparsity", "parameters", "parity")})
 
 
-def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_table: WordTable) -> None:
+def covers(
+    source: Path, graph: Path, scope: Scope, kept: Collection[str], word_table: WordTable, family: Anatomy
+) -> None:
     """Raise StepError E403 where a part that the scope names is not quantized in the written graph.
 
     That is a product or a table that is still float, or no table in 4 bits where that was asked for. source: the float
@@ -54,7 +58,7 @@ def covers(source: Path, graph: Path, scope: Scope, kept: Collection[str], word_
     from onnx import TensorProto
 
     before, after = (onnx.load(str(path), load_external_data=False).graph for path in (source, graph))
-    outside = {*excluded(before, scope), *kept}
+    outside = {*excluded(before, scope, family), *kept}
     # onnxruntime makes MatMuls of Gemms, and names them so
     left = [n.name for n in weighted(after) if not {n.name, n.name.removesuffix("_MatMul")} & outside]
     if left:

@@ -11,6 +11,7 @@ from pydantic import Field
 from edgeopt.export.graph_files import save_graph, structure_of
 from edgeopt.export.tied import untie
 from edgeopt.models.files import GRAPH
+from edgeopt.models.source import family_of
 from edgeopt.spec.recipe import StepParams
 from edgeopt.step.transform import Figures, StepContext, Transform
 from edgeopt.store.store import State
@@ -47,7 +48,7 @@ class DynamicQuantize(Transform[DynamicParams]):
         source = state.folder / GRAPH
         graph = untie(structure_of(source)).graph
         # each Gemm becomes a MatMul of this name before the quantizer looks at the list
-        left_out = excluded(graph, params.scope)
+        left_out = excluded(graph, params.scope, family_of(state.folder))
         int4 = word_tables(graph, left_out) if params.word_table == "int4" else []
         outside = [name for node in [*left_out, *int4] for name in (node, f"{node}_MatMul")]
         with common.quiet_quantizer(context.work):

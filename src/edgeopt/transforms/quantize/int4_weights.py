@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeopt.models.four_bits import four_bits, rounded, scales
+from edgeopt.models.four_bits import rounded, scales
 from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.scope import weighted
 from edgeopt.transforms.quantize.tidy import drop_constants
@@ -33,12 +33,12 @@ def newer(model: ModelProto) -> ModelProto:
     return model
 
 
-def matrices(graph: GraphProto, excluded: Collection[str]) -> dict[str, Array]:
-    """The float matrices that are to be in 4 bits, by the names of their products."""
+def matrices(graph: GraphProto, names: Collection[str]) -> dict[str, Array]:
+    """The float matrices of these nodes, which are to be in 4 bits, by the names of their products."""
     from onnx import numpy_helper
 
     constants = {t.name: t for t in graph.initializer}
-    wanted = [n for n in weighted(graph) if n.op_type != "Gather" and n.name not in excluded and four_bits(n.name)]
+    wanted = [n for n in weighted(graph) if n.op_type != "Gather" and n.name in names]
     return {n.name: numpy_helper.to_array(constants[n.input[1]]) for n in wanted}
 
 

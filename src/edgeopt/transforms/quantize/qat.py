@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from edgeopt.models.cost import Pass
 from edgeopt.models.files import GRAPH
-from edgeopt.models.source import WEIGHTS
+from edgeopt.models.source import WEIGHTS, family_of
 from edgeopt.spec.recipe import Distillation, Mended, TaskSpec, TrainedStepParams, Training
 from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
@@ -181,10 +181,10 @@ class Qat(Transform[QatParams]):
         from edgeopt.training.ranges import RangeSchedule, calibrate
         from edgeopt.transforms.lower import lower
 
-        model = load_base(state.folder)
+        model, family = load_base(state.folder), family_of(state.folder)
         rate = params.range_learning_rate / params.learning_rate if params.ranges == "learned" else 0.0
         quantizers = fake_quantized(
-            model, lambda name: in_block(name, params.scope), learned=rate, int4=params.weights == "int4"
+            model, lambda name: in_block(name, params.scope, family), learned=rate, int4=params.weights == "int4"
         )
         if not quantizers.linears:
             raise step_failed(
@@ -210,11 +210,8 @@ class Qat(Transform[QatParams]):
     def observe(self, before: State, after: Path, params: QatParams) -> Figures:
         import onnx
 
-        left = [
-            n.name
-            for n in weighted(onnx.load(str(after / GRAPH), load_external_data=False).graph)
-            if in_block(n.name, params.scope)
-        ]
+        graph, family = onnx.load(str(after / GRAPH), load_external_data=False).graph, family_of(after)
+        left = [n.name for n in weighted(graph) if in_block(n.name, params.scope, family)]
         if left:
             raise step_failed(
                 "E403",

@@ -26,14 +26,14 @@ class Format:
     """How the numbers of an int8 graph are written.
 
     symmetric: activations have their zero in the middle. reduce_range: weights in 7 bits. wide: activations in 16 bits.
-    int4: nodes that look up rows of tables in 4 bits. int4_weights: matrices of the layers in 4 bits.
+    int4: nodes that look up rows of tables in 4 bits. int4_weights: nodes that multiply by matrices in 4 bits.
     """
 
     symmetric: bool = False
     reduce_range: bool = False
     wide: Sequence[str] = ()
     int4: Sequence[str] = ()
-    int4_weights: bool = False
+    int4_weights: Sequence[str] = ()
 
 
 def load(path: Path) -> ModelProto:
@@ -72,7 +72,7 @@ def quantize(model: ModelProto, ranges: Mapping[str, Range], excluded: Sequence[
         *(n.name for n in model.graph.node if n.op_type == "MatMul" and n.name not in constant),
     ]
     overrides = {name: [{"quant_type": QuantType.QUInt16}] for name in form.wide}
-    floats = matrices(model.graph, left_out) if form.int4_weights else {}
+    floats = matrices(model.graph, {*form.int4_weights} - {*left_out})
     if floats:
         model = newer(model)
     own = update_opset_version(model, QuantType.QInt8, QuantType.QUInt8, tensor_quant_overrides=overrides)

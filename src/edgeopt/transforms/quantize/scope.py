@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from edgeopt.models.anatomy import Anatomy
 from edgeopt.spec.recipe import Strict
 from edgeopt.support.errors import bad_input
 from edgeopt.support.words import closest
@@ -22,6 +23,8 @@ Pattern = Annotated[str, Field(min_length=1)]
 
 class Patterns(Strict):
     """Parts of the model, as the graph names them: `layer.3`, `layer.*/output`, `query`, `embeddings`, `pooler`.
+
+    A family with other names has others: ModernBERT `layers.3`, `layers.*/mlp`, `Wqkv`. An error lists them.
 
     A pattern matches whole parts of a name between slashes, and `*` any letters within one.
     """
@@ -53,9 +56,9 @@ INT4 = (
 SCOPE = "all: embeddings and head, too; mlp or attention: only those blocks; or patterns, see the table below"
 
 
-def in_block(name: str, block: Block) -> bool:
+def in_block(name: str, block: Block, family: Anatomy) -> bool:
     """Whether a node or module, by its name in the graph, is to be quantized."""
-    return block == "all" or ("/layer." in name and ("attention/" in name) == (block == "attention"))
+    return block == "all" or family.block_of(name) == block
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -96,7 +99,7 @@ def weighted(graph: GraphProto) -> list[NodeProto]:
     return [n for n in graph.node if n.op_type in OPERATORS and n.input[place[n.op_type]] in constants]
 
 
-def excluded(graph: GraphProto, scope: Scope) -> list[str]:
+def excluded(graph: GraphProto, scope: Scope, family: Anatomy) -> list[str]:
     """Names of the nodes that stay in float: those outside the scope.
 
     Embeddings and head belong to "all". Raises InputError E106 where a pattern matches nothing or nothing is left.
@@ -110,5 +113,5 @@ def excluded(graph: GraphProto, scope: Scope) -> list[str]:
         if not inside:
             raise bad_input("E106", "'scope': what is excluded leaves nothing to quantize", help="exclude less")
     else:
-        inside = {name for name in names if in_block(name, scope)}
+        inside = {name for name in names if in_block(name, scope, family)}
     return [n.name for n in graph.node if n.op_type in OPERATORS and n.name not in inside]

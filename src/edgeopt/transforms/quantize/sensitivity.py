@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from edgeopt.models.anatomy import Anatomy
+
 
 class Sensitive(NamedTuple):
     """A block or node, and the KL of the logits when it alone is int8."""
@@ -21,17 +23,18 @@ class Ranking(NamedTuple):
     nodes: list[Sensitive]
 
 
-def block_of(name: str) -> str:
+def block_of(name: str, family: Anatomy) -> str:
     """The block that a node belongs to: attention or feed-forward part of a layer, the embeddings, or the head."""
-    layer = re.match(r"(.*?/layer\.\d+)/", name)
-    if layer:
-        return f"{layer[1]}/{'attention' if 'attention/' in name else 'mlp'}"
+    layer, block = re.match(r"(.*?\.\d+)/", name), family.block_of(name)
+    if layer and block:
+        return f"{layer[1]}/{block}"
     return "embeddings" if "embeddings" in name else "head"
 
 
 def rank(
     names: Sequence[str],
     alone: Callable[[Sequence[str]], float],
+    family: Anatomy,
     *,
     worst: int | None = None,
     above: float | None = None,
@@ -42,7 +45,7 @@ def rank(
     """
     blocks: dict[str, list[str]] = {}
     for name in names:
-        blocks.setdefault(block_of(name), []).append(name)
+        blocks.setdefault(block_of(name, family), []).append(name)
     found = sorted((Sensitive(block, alone(nodes)) for block, nodes in blocks.items()), key=lambda s: -s.kl)
     nodes: list[Sensitive] = []
     for block, kl in found:

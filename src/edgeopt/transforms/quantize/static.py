@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from edgeopt.export.graph_files import move_graph
 from edgeopt.models.files import GRAPH
+from edgeopt.models.source import family_of
 from edgeopt.spec.recipe import StepParams, Strict, TaskSpec
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.store import State
@@ -126,13 +127,14 @@ class StaticQuantize(Transform[StaticParams]):
     def apply(self, state: State, params: StaticParams, context: StepContext) -> None:
         task = task_of(context.task, context.data.label_names)
         rows = context.data.calibration(params.calibration.samples, context.task.selection, context.seed)
-        source, smoothing = state.folder / GRAPH, params.smoothquant
+        source, smoothing, family = state.folder / GRAPH, params.smoothquant, family_of(state.folder)
         given = Remedies(params.calibration.method, smoothing.alpha if smoothing else None, params.bias_correction)
         auto = params.policy == "auto"
         with common.quiet_quantizer(context.work) as scratch:
             builder = Builder(
                 source,
                 params.scope,
+                family,
                 rows=feeds(state.folder, rows, task),
                 count=len(rows),
                 percentile=params.calibration.percentile,
@@ -157,7 +159,11 @@ class StaticQuantize(Transform[StaticParams]):
                     metric=False,
                 )
                 found = rank(
-                    builder.names, lambda nodes: judge(builder.alone(remedies, nodes)).kl, worst=worst, above=above
+                    builder.names,
+                    lambda nodes: judge(builder.alone(remedies, nodes)).kl,
+                    family,
+                    worst=worst,
+                    above=above,
                 )
                 context.told["sensitivity"] = {
                     "queries": judge.queries,

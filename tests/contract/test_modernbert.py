@@ -1,0 +1,102 @@
+"""ModernBERT in every transform, with what follows it to an int8 graph; what its layers lack is refused at the plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract.test_conformance import STEPS, trains_few
+
+from edgeopt.models.anatomy import anatomy
+from edgeopt.models.source import structure_in
+from edgeopt.step import registry
+from edgeopt.support.errors import InputError
+from edgeopt.testing import check_family, check_transform
+from edgeopt.testing.build import build, step
+
+SHORT = {"max_steps": 2, "batch_size": 8, "learning_rate": 1e-3}
+TUNE = ("finetune", {"max_steps": 2, "batch_size": 4, "learning_rate": 1e-3})  # as the baseline: trained once
+DYNAMIC = ("quantize.dynamic", {"scope": "mlp"})
+LAYERED = {"labels": 0.0, "hidden": 1.0, "attention": 1.0, "values": 1.0}
+#: Chains by what they are about.
+CHAINS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "lora": [("adapter.lora", {**SHORT, "r": 2, "target_modules": "all-linear"}), ("merge", {})],
+    "ia3": [("adapter.ia3", SHORT), ("merge", {}), DYNAMIC],
+    "bottleneck": [("adapter.bottleneck", {**SHORT, "placement": "houlsby", "reduction": 4}), DYNAMIC],
+    "prompt": [("adapter.prompt", {**SHORT, "virtual_tokens": 3}), DYNAMIC],
+    "mlm": [("pretrain.mlm", {**SHORT, "corpus": {"path": "DATA"}, "max_length": 16}), TUNE],
+    "layers": [TUNE, ("prune.layers", {"drop": [0]}), TUNE, ("quantize.static", {"calibration": {"samples": 8}})],
+    "fisher": [TUNE, ("prune.fisher", {"samples": 16, "macs": 0.5, "multiple": 1}), TUNE, DYNAMIC],
+    "cofi": [TUNE, ("prune.cofi", {**SHORT, "max_steps": 8, "sparsity": 0.6, "masks": ["heads", "neurons", "hidden"]})],
+    "narrow": [
+        TUNE,
+        ("distill", {**SHORT, "student": {"last": 2, "hidden": 16, "neurons": 8}, "losses": LAYERED}),
+    ],
+    "rows": [TUNE, ("prune.magnitude", {"amount": 0.4, "granularity": "row", "scope": "layer"}), DYNAMIC],
+    "qat": [TUNE, ("quantize.qat", {**SHORT, "weights": "int4"})],
+    "static": [TUNE, ("quantize.static", {"calibration": {"samples": 8}, "smoothquant": {}, "weights": "int4"})],
+}
+#: What is not for ModernBERT, and what the refusal says.
+REFUSED = {
+    "adapter.bitfit": "the layers of this modernbert have none",
+    "adapter.prefix": "its attention takes no keys and values",
+}
+WORKS = [name for name, (use, _) in STEPS.items() if use not in (*REFUSED, "adapter.qlora", "pretrain.rtd")]
+
+
+def with_corpus(params: dict[str, Any], data: Path) -> dict[str, Any]:
+    return {**params, "corpus": {"path": str(data)}} if "corpus" in params else params
+
+
+def test_the_family(tiny_modernbert: Path, tiny_data: Path, tmp_path: Path) -> None:
+    check_family(anatomy("modernbert"), model=tiny_modernbert, data=tiny_data, work=tmp_path)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chain(name: str, tiny_modernbert: Path, tiny_data: Path, store: Path) -> None:
+    steps = [
+        step(registry.get(use), with_corpus(params, tiny_data), f"{name}-{i}")
+        for i, (use, params) in enumerate(CHAINS[name])
+    ]
+    made = build(steps, model=tiny_modernbert, data=tiny_data, store=store)
+    last = made.final("candidate")
+    if name in ("fisher", "cofi", "narrow", "rows", "layers"):
+        left = structure_in(last.folder)
+        assert left.weights < left.dense.structure.weights
+        assert len(json.loads((last.folder / "config.json").read_text())["layer_types"]) == len(left.layers)
+    if name == "layers":
+        assert [layer.origin for layer in structure_in(last.folder).layers] == [1, 2]
+
+
+@pytest.mark.parametrize("use", REFUSED)
+def test_refused(use: str, tiny_modernbert: Path, tiny_data: Path, store: Path) -> None:
+    with pytest.raises(InputError, match=REFUSED[use]):
+        build([step(registry.get(use), {}, "it")], model=tiny_modernbert, data=tiny_data, store=store)
+
+
+def test_qlora(tiny_modernbert: Path, tiny_data: Path, store: Path, tmp_path: Path) -> None:
+    """On rows of whole blocks of NF4, merged into floats."""
+    pytest.importorskip("bitsandbytes")
+    from transformers import AutoConfig, AutoTokenizer, ModernBertModel
+
+    config = AutoConfig.from_pretrained(tiny_modernbert, hidden_size=64, intermediate_size=128)
+    ModernBertModel(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_modernbert).save_pretrained(tmp_path)
+    params = {**SHORT, "r": 2, "learning_rate": 1e-2, "precision": "fp32"}
+    steps = [step(registry.get(use), given, use) for use, given in (("adapter.qlora", params), ("merge", {}))]
+    made = build(steps, model=tmp_path, data=tiny_data, store=store)
+    assert 0 < made.final("candidate").figures["parity"]["max_abs_diff"] < 1e-4
+
+
+@pytest.mark.slow  # each is built twice and looked at: minutes
+@pytest.mark.parametrize("name", WORKS)
+def test_transform(name: str, tiny_modernbert: Path, tiny_data: Path, tmp_path: Path) -> None:
+    use, params = STEPS[name]
+    made = check_transform(
+        registry.get(use), with_corpus(params, tiny_data), model=tiny_modernbert, data=tiny_data, work=tmp_path
+    )
+    assert registry.get(use).contract.adds <= made.facts
+    if use.startswith("adapter."):
+        trains_few(made, alone=True)
