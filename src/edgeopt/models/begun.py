@@ -16,6 +16,9 @@ from edgeopt.models.source import CONFIG, TOKENIZER_FILES, ModelSource
 from edgeopt.support import host
 from edgeopt.support.files import file_digest, key_of
 
+#: What configs call the tokens before and behind a text.
+_AROUND = (("bos", "cls"), ("eos", "sep"))
+
 
 @dataclass(frozen=True)
 class Begun(ModelSource):
@@ -51,10 +54,13 @@ def words_of(folder: Path) -> dict[str, Any]:
     return {name: file_digest(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file()}
 
 
-def write_model(shape: Mapping[str, Any], folder: Path, vocab: int, padding: int, seed: int) -> None:
+def write_model(
+    shape: Mapping[str, Any], folder: Path, vocab: int, padding: int, around: tuple[int, int], seed: int
+) -> None:
     """Write config.json and random weights, drawn from the seed.
 
-    Raises what transformers raises for a shape that it makes no model of.
+    around: the tokens before and behind a text; a config names them where by default it names others, which the
+    vocabulary does not have. Raises what transformers raises for a shape that it makes no model of.
     """
     from edgeopt.support.quiet import quiet_libraries
 
@@ -65,7 +71,11 @@ def write_model(shape: Mapping[str, Any], folder: Path, vocab: int, padding: int
     from edgeopt.models.load import save_model
 
     options = {name: value for name, value in shape.items() if name != "model_type"}
-    config = AutoConfig.for_model(shape["model_type"], **{**options, "vocab_size": vocab, "pad_token_id": padding})
+    usual = AutoConfig.for_model(shape["model_type"])
+    tokens = {f"{name}_token_id": around[i] for i, names in enumerate(_AROUND) for name in names}
+    named = {name: number for name, number in tokens.items() if (getattr(usual, name, None) or 0) >= vocab}
+    sizes = {"vocab_size": vocab, "pad_token_id": padding, **named}
+    config = AutoConfig.for_model(shape["model_type"], **{**options, **sizes})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModel.from_config(config, dtype=torch.float32)

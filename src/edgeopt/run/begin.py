@@ -65,9 +65,13 @@ def _make(source: Begun, training: TokenizerTraining | None, base: Path, folder:
         (folder / CONFIG_FILE).write_text(json.dumps(config_of(roberta=roberta), indent=2) + "\n", encoding="utf-8")
     tokenizer = read_tokenizer(folder, kind).tokenizer
     vocab = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-    padding = next((n for t in ("[PAD]", "<pad>") if (n := tokenizer.token_to_id(t)) is not None), 0)
+
+    def number(*names: str) -> int:
+        return next((n for name in names if (n := tokenizer.token_to_id(name)) is not None), 0)
+
+    around = number("[CLS]", "<s>"), number("[SEP]", "</s>")
     try:
-        write_model(source.shape, folder, vocab, padding, source.seed)
+        write_model(source.shape, folder, vocab, number("[PAD]", "<pad>"), around, source.seed)
     except InputError:
         raise
     except Exception as error:  # transformers raises many kinds for a shape that does not go together

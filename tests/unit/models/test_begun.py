@@ -54,6 +54,8 @@ def made(path: Path, store: Path) -> Path:
         ({"like": "bert-tiny", "num_hidden_layers": 0}, "'num_hidden_layers' must be"),
         ({"model_type": "bert"}, "lacks num_hidden_layers"),
         ({"like": "bert-tiny", "model_type": "t5"}, "cannot be begun"),
+        ({"like": "modernbert-small", "hidden_dropout_prob": 0.1}, "a shape of modernbert has no key 'hidden_dropout"),
+        ({"like": "modernbert-small", "local_attention": 0}, "'local_attention' must be"),
     ],
 )
 def test_a_shape_that_there_is_not_is_said(given: Any, words: str) -> None:
@@ -68,6 +70,7 @@ def test_named_shapes_have_the_parameters_of_their_papers() -> None:
     from transformers import AutoConfig, AutoModel
 
     papers = {"bert-tiny": 4.4e6, "bert-small": 28.8e6, "bert-base": 109.5e6, "electra-small": 13.5e6}
+    papers |= {"modernbert-base": 149e6, "modernbert-large": 395e6, "ettin-17m": 16.8e6, "ettin-68m": 68e6}
     for name, expected in papers.items():
         shape = dict(SHAPES[name])
         with torch.device("meta"):
@@ -116,6 +119,19 @@ def test_the_folder_is_a_checkpoint_and_made_once(tmp_path: Path, tiny_data: Pat
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in again.iterdir()}
     other = made(recipe(tmp_path, tiny_data, {"train": {"files": text.name, "vocab": 400}}, seed=7), tmp_path / "store")
     assert other != folder
+
+
+def test_a_modernbert_names_tokens_that_its_tokenizer_has(tmp_path: Path, tiny_data: Path, text: Path) -> None:
+    shape = {"like": "modernbert-small", "num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2}
+    shape |= {"global_attn_every_n_layers": 2, "local_attention": 8}
+    tokenizer = {"train": {"files": text.name, "vocab": 400, "algorithm": "bpe"}}
+    folder = made(recipe(tmp_path, tiny_data, tokenizer, shape), tmp_path / "store")
+    config, words = json.loads((folder / "config.json").read_text()), AutoTokenizer.from_pretrained(folder)
+    assert config["layer_types"] == ["full_attention", "sliding_attention", "full_attention"]
+    assert [config[f"{name}_token_id"] for name in ("pad", "bos", "cls", "eos", "sep")] == [
+        words.convert_tokens_to_ids(f"[{name}]") for name in ("PAD", "CLS", "CLS", "SEP", "SEP")
+    ]
+    assert config["local_attention"] == 8 and config["max_position_embeddings"] == 8192
 
 
 def test_a_given_tokenizer_is_kept(tmp_path: Path, tiny_data: Path, tiny_model: Path) -> None:
