@@ -70,6 +70,16 @@ def test_chain(name: str, tiny_modernbert: Path, tiny_data: Path, store: Path) -
         assert [layer.origin for layer in structure_in(last.folder).layers] == [1, 2]
 
 
+def test_rows_whose_zeros_leave_nothing_that_is_read_are_refused(
+    tiny_modernbert: Path, tiny_data: Path, store: Path
+) -> None:
+    """Two fifths of all rows, the least, are those that write the layers' results: cut, nothing would be left."""
+    rows = ("prune.magnitude", {"amount": 0.4, "granularity": "row"})
+    steps = [step(registry.get(use), params, f"nothing-{i}") for i, (use, params) in enumerate([TUNE, rows])]
+    with pytest.raises(InputError, match="leaves no weight of the model"):
+        build(steps, model=tiny_modernbert, data=tiny_data, store=store)
+
+
 @pytest.mark.parametrize("use", REFUSED)
 def test_refused(use: str, tiny_modernbert: Path, tiny_data: Path, store: Path) -> None:
     with pytest.raises(InputError, match=REFUSED[use]):

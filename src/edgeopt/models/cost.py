@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from edgeopt.models.anatomy import family
 from edgeopt.models.structure import of_config
 
 #: What is trained of a model: all of it; what is added to it, so that gradients pass through its matrices; nothing.
@@ -106,17 +107,25 @@ def _macs(model: Pass, rows: Rows) -> tuple[float, float]:
 def parameters(model: Pass) -> float:
     """How many there are, but for a task's head. Raises ValueError for an unknown shape."""
     config, structure = model.config, of_config(dict(model.config))
-    width, size = structure.hidden, structure.dense.head_size
+    width, size, shape = structure.hidden, structure.dense.head_size, family(config.get("model_type"))
     narrow = _embedding(config, width)
-    rows = _words(config) + sum(_number(config, name) for name in ("max_position_embeddings", "type_vocab_size"))
-    found = 0 if model.shares_embeddings else rows * narrow + 2 * narrow
+    rotary, biased = shape is not None and shape.rotary, shape is None or shape.has_biases(config)
+    tables = ("type_vocab_size",) if rotary else ("max_position_embeddings", "type_vocab_size")
+    rows = _words(config) + sum(_number(config, name) for name in tables)
+    norm = 1 + int(biased)  # vectors of a LayerNorm
+    found = 0 if model.shares_embeddings else rows * narrow + norm * narrow
     if narrow != width:
         found += narrow * width + width
     for layer in structure.layers:
         heads, neurons = layer.head_count * size, layer.neuron_count
-        found += 4 * width * heads + 3 * heads + width + 2 * width * neurons + neurons + width + 4 * width
+        found += 2 * norm * width
+        if biased:
+            found += 3 * heads + width + (structure.dense.per_neuron - 1) * neurons + width
+    found += structure.weights
+    if shape is not None:
+        found += norm * width * ((shape.final_norm is not None) - len(shape.first_lacks))
     if model.head == "words":
-        found += width * narrow + narrow + 2 * narrow + _words(config)
+        found += width * narrow + norm * narrow + int(biased) * narrow + _words(config)
     if model.head == "detection":
         found += width * width + width + width + 1
     return float(found)
@@ -137,7 +146,7 @@ def activations(model: Pass, rows: Rows) -> float:
     tokens, width = rows.tokens, structure.hidden
     layers = [
         _KEPT_WIDTH * tokens * width
-        + _KEPT_NEURON * tokens * layer.neuron_count
+        + _KEPT_NEURON * tokens * layer.neuron_count * (structure.dense.per_neuron - 1)
         + _KEPT_PAIR * tokens**2 * layer.head_count
         for layer in structure.layers
     ]

@@ -92,7 +92,7 @@ def sparsity_of(folder: Path, facts: Facts) -> float:
         from edgeopt.models.parts import prunable
 
         weights = [m.weight for _, m in prunable(load_model(folder))]
-        return sum(int((w == 0).sum()) for w in weights) / max(sum(w.numel() for w in weights), 1)
+        return float(sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights))
     return graph_sparsity(folder / GRAPH)
 
 

@@ -10,7 +10,15 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, BertForMaskedLM, ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    ElectraConfig,
+    ElectraForMaskedLM,
+    ElectraForPreTraining,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+)
 
 from edgeopt.models.cost import Pass, Rows, activations, flops, generator_config, memory, parameters
 from edgeopt.models.generator import generator_of
@@ -29,6 +37,9 @@ SIZES = {
     "max_position_embeddings": 40,
 }
 ELECTRA, BERT = ElectraConfig(**SIZES, embedding_size=16), BertConfig(**SIZES)
+TOKENS = {f"{name}_token_id": i for i, name in enumerate(("pad", "bos", "eos", "cls", "sep"))}
+MODERNBERT = ModernBertConfig(**SIZES, **TOKENS)
+CONFIGS = {ElectraForMaskedLM: ELECTRA, BertForMaskedLM: BERT, ModernBertForMaskedLM: MODERNBERT}
 
 
 def batch(rows: int = 4, tokens: int = 24) -> tuple[dict[str, Any], Rows]:
@@ -49,9 +60,9 @@ def counted(work: Callable[[], torch.Tensor]) -> tuple[int, int]:
     return found[0], found[1]
 
 
-@pytest.mark.parametrize("cls", [ElectraForMaskedLM, BertForMaskedLM])
+@pytest.mark.parametrize("cls", CONFIGS)
 def test_guessing_words_is_what_torch_counts(cls: type[Any]) -> None:
-    model, (asked, rows) = cls(ELECTRA if cls is ElectraForMaskedLM else BERT), batch()
+    model, (asked, rows) = cls(CONFIGS[cls]), batch()
     objective = MaskedWords()
     with attached(model, objective):
         found = counted(lambda: objective.loss(model, dict(asked), 0, 1))

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeopt.models.anatomy import anatomy
 from edgeopt.models.structure import Dense, Layer, Structure
 from edgeopt.run.findings.notes import _budget_notes
-from edgeopt.run.observe import observe_facts, observe_told, sparsity_of
+from edgeopt.run.observe import observe_facts, observe_told
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import StepError
@@ -140,18 +140,6 @@ def test_zeros_are_there_and_stay(was: float | None, zeros: float, cut: bool, wo
     else:
         observe_facts(made, facts(Fact.ONNX, Fact.SPARSE), given, figures)
         assert figures["sparsity"] == zeros
-
-
-def test_layers_of_nothing_have_no_zeros(tmp_path: Path) -> None:
-    from families import tiny
-
-    from edgeopt.models.load import save_model
-    from edgeopt.models.slicing import Kept, KeptLayer, cut
-
-    model = tiny("bert")
-    cut(model, Kept([KeptLayer(i, [], []) for i in range(3)]))
-    save_model(model, tmp_path)
-    assert sparsity_of(tmp_path, facts(Fact.TORCH)) == 0.0
 
 
 def test_what_the_scope_names_is_int8(tmp_path: Path) -> None:

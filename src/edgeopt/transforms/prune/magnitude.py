@@ -14,7 +14,7 @@ from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
-from edgeopt.support.errors import bad_input, step_failed
+from edgeopt.support.errors import InputError, bad_input, step_failed
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class MagnitudePrune(Transform[MagnitudeParams]):
         from edgeopt.models.files import copy_tokenizer
         from edgeopt.models.load import load_model, save_model
         from edgeopt.models.parts import prunable
+        from edgeopt.models.slicing import structure_of
         from edgeopt.models.zeros import cut_zeros
         from edgeopt.transforms.prune.masks import masks, scores
 
@@ -105,9 +106,7 @@ class MagnitudePrune(Transform[MagnitudeParams]):
                 for weight, keep in zip(weights, chosen, strict=True):
                     weight.mul_(keep)
             if not any(bool(keep.any()) for keep in chosen):
-                raise bad_input(
-                    "E106", f"'amount' of {params.amount:g} leaves no weight of the model", help="ask for less"
-                )
+                raise _nothing(params)
             if params.recover is not None:
                 last = step + 1 == params.steps
                 within = replace(context, work=context.work / f"step-{step}", helps=context.helps and last)
@@ -117,6 +116,8 @@ class MagnitudePrune(Transform[MagnitudeParams]):
         if params.granularity != "unstructured":
             zeros = sum(int((w == 0).sum()) for w in weights)
             cut_zeros(model)
+            if not structure_of(model).weights:
+                raise _nothing(params)
             context.figures["pruned_share"] = round(zeros / total, 6)
         save_model(model, context.output)
         copy_tokenizer(state.folder, context.output)
@@ -140,6 +141,11 @@ class MagnitudePrune(Transform[MagnitudeParams]):
             )
         figures = {"sparsity": round(zeros / max(size, 1), 6), **size_figures(after)}
         return figures if params.granularity == "unstructured" else {**figures, **shape_figures(after)}
+
+
+def _nothing(params: MagnitudeParams) -> InputError:
+    """That no weight is left, or none that another still reads."""
+    return bad_input("E106", f"'amount' of {params.amount:g} leaves no weight of the model", help="ask for less")
 
 
 def schedule(amount: float, step: int, steps: int) -> float:
