@@ -172,3 +172,37 @@ def test_a_row_says_whose_it_is(run: Path, row: object) -> None:
 
     with pytest.raises(InputError, match=r"E30[34]"):
         Run(run).predict([row])
+
+
+def test_compare_holds_each_task_beside_itself_alone(run: Path, tiny_model: Path, tiny_data: Path) -> None:
+    """The figure is that of the same rows; a run of the same task on other rows says nothing."""
+    folder, given = run.parent, tasks(tiny_data)["both"]
+    alone = {k: v for k, v in given.items() if k != "head"}
+    outs = []
+    for name, rows in (("alone", None), ("fewer", 20)):
+        task = {**alone, "dataset": {"path": str(tiny_data), "max_rows": {"validation": rows}}}
+        short = {"max_steps": 4, "batch_size": 8, "precision": "fp32"}
+        (folder / name).mkdir()
+        recipe = tiny_recipe(
+            folder / name,
+            name=name,
+            model={"id": str(tiny_model)},
+            task=task,
+            baseline={"finetune": dict(short)},
+            steps=[{"use": "finetune", **short}],
+            targets=[BRIEF],
+        )
+        outs.append(folder / f"run-{name}")
+        done = edgeopt("apply", recipe, "--out", outs[-1], "--store", folder / "store", "--quiet")
+        assert done.code == 0, done.err
+    done = edgeopt("compare", run, *outs, "--format", "markdown")
+    assert done.code == 0, done.err
+    table = done.out.partition("## Each task beside itself alone")[2].partition("##")[0]
+    lines = [line for line in table.splitlines() if "both" in line]
+    assert len(lines) == 2 and all(" alone " in line for line in lines), table
+    metrics = [json.loads((each / "report.json").read_text())["candidate"]["metrics"] for each in (run, outs[0])]
+    wanted = (metrics[0]["both.accuracy"] - metrics[1]["accuracy"]) * 100
+    assert f"{wanted:+.2f} points".replace("-", "−") in lines[1]
+    found = edgeopt("compare", run, *outs, "--json").json["interference"]
+    assert [(each["role"], each["beside"]) for each in found] == [("baseline", "alone"), ("candidate", "alone")]
+    assert found[1]["bounds"]["value"] * 100 == pytest.approx(wanted)

@@ -60,8 +60,9 @@ class TaskHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         if head.kind == "pair":
             self.dense = nn.Linear(hidden, hidden)
-        if head.kind != "cosine":
-            self.out_proj = nn.Linear(hidden * head.texts, head.outputs)
+            self.out_proj = nn.Linear(hidden, head.outputs)
+        if head.kind == "bi-encoder":  # the two halves of a linear layer over both embeddings
+            self.first, self.second = nn.Linear(hidden, head.outputs, bias=False), nn.Linear(hidden, head.outputs)
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """What the head gives for each sequence. states: (sequences, tokens, width). mask: (sequences, tokens)."""
@@ -72,9 +73,8 @@ class TaskHead(nn.Module):
         embedding = (states * real).sum(1) / real.sum(1).clamp(min=1e-9)
         if self.kind == "cosine":
             return F.normalize(embedding, dim=-1)
-        first, second = self.out_proj.weight.chunk(2, dim=1)
         embedding = self.dropout(embedding)
-        return torch.cat([F.linear(embedding, first), F.linear(embedding, second, self.out_proj.bias)], dim=-1)
+        return torch.cat([self.first(embedding), self.second(embedding)], dim=-1)
 
 
 class Heads(nn.Module):

@@ -425,7 +425,11 @@ class Seeds(Part):
 
 
 class TaskPart(Part):
-    """One of several tasks. head: how it reads a row of two texts. labels: its classes, in the order of its logits."""
+    """One of several tasks.
+
+    head: how it reads a row of two texts. labels: its classes, in the order of its logits. fingerprint: SHA-256 of its
+    rows of the split, which is that of a run on this task alone with the same rows.
+    """
 
     name: str
     type: str
@@ -437,6 +441,7 @@ class TaskPart(Part):
     texts: Number
     max_length: Number
     weight: float
+    fingerprint: str
 
 
 class Task(Part):

@@ -92,6 +92,8 @@ class Task(ABC):
     beside_baseline: ClassVar[tuple[str, ...]] = ()
     #: Whether what the model gives for a text is its embedding, and each text of a row is read by itself.
     embeds: ClassVar[bool] = False
+    #: Whether it stands for several tasks on one encoder.
+    several: ClassVar[bool] = False
     #: What a file of answers calls the outputs, where they are the answer; None: answers are words or scores.
     vector: ClassVar[str | None] = None
     #: Which heads it may have beside others on a shared encoder; empty: it cannot share one. No class inherits them.
@@ -524,6 +526,10 @@ class Task(ABC):
     @abstractmethod
     def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
         """Candidate's metric minus baseline's on the same rows, with its one-sided bounds."""
+
+    def first_difference(self, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
+        """The difference of the first metric, by which int8 settings are judged; of several tasks the worst one's."""
+        return self.difference(self.spec.metric_names[0], labels, base, candidate, confidence)
 
     def more_rows(
         self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float

@@ -50,6 +50,7 @@ class Several(Task):
     auto_class: ClassVar[str] = "AutoModel"
     known_metrics: ClassVar[tuple[str, ...]] = ()
     default_metrics: ClassVar[tuple[str, ...]] = ()
+    several: ClassVar[bool] = True
     softmax: ClassVar[bool] = False
     sliced: ClassVar[bool] = False
     takes_prefix: ClassVar[bool] = False
@@ -406,6 +407,13 @@ class Several(Task):
     def difference(self, metric: str, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
         own, rows = self._metric(metric, labels, base, candidate)
         return rows.task.difference(own, rows.labels, rows.outputs[0], rows.outputs[1], confidence)
+
+    def first_difference(self, labels: Values, base: Values, candidate: Values, confidence: float) -> Bounds:
+        found = [
+            self.difference(f"{name}.{part.spec.metric_names[0]}", labels, base, candidate, confidence)
+            for name, part in self.parts.items()
+        ]
+        return Bounds(*(min(values) for values in zip(*found, strict=True)))
 
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
         own, rows = self._metric(metric, labels, outputs)

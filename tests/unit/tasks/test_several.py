@@ -175,3 +175,11 @@ def test_keys_that_do_not_fit(keys: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         OneTask.model_validate(one(**keys))
     assert said in str(caught.value) or said in str(getattr(caught.value.errors()[0]["ctx"].get("error"), "help", ""))
+
+
+def test_int8_is_judged_by_the_task_that_loses_most() -> None:
+    made = several()
+    found = evidence(made, {"close": 1, "mood": 0.8, "topic": 0.9}, {"close": 1, "mood": 0.8, "topic": 0.7})
+    worst = made.first_difference(found.labels, found.baseline_logits, found.candidate_logits, 0.95)
+    topic = made.difference("topic.accuracy", found.labels, found.baseline_logits, found.candidate_logits, 0.95)
+    assert worst.value == pytest.approx(topic.value) and worst.low == pytest.approx(topic.low)

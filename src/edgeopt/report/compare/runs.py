@@ -10,6 +10,7 @@ from typing import Any, Literal
 from edgeopt.plan import Chain
 from edgeopt.report import energy, headline
 from edgeopt.report import format as fmt
+from edgeopt.report.compare.interference import Interference, interference
 from edgeopt.report.compare.sweep import Sweep, find_sweep
 from edgeopt.results.figures import Told
 from edgeopt.results.model import Place, Report, Step, Subject
@@ -58,7 +59,8 @@ class Comparison:
     which the runs differ. incomparable: contains `METRICS` or `TIMES` if the runs differ in something that these depend
     on. one_baseline: whether all ratios are to a baseline of the same shape, so that they can be ranked. notes: maps
     each note to the rows it applies to. failed: maps the name of a run that could not become a row to the reason.
-    sweep: the axis along which the candidates differ, if there is one.
+    sweep: the axis along which the candidates differ, if there is one. interference: tasks that a run learned with
+    others and another run alone.
     """
 
     rows: list[Row]
@@ -70,6 +72,7 @@ class Comparison:
     incomparable: frozenset[str] = frozenset()
     one_baseline: bool = False
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    interference: Sequence[Interference] = ()
 
     @property
     def metrics(self) -> list[str]:
@@ -109,6 +112,7 @@ def compare(
         frozenset(deciding),
         _one_baseline(reports),
         _notes(names, reports),
+        interference(names, runs),
     )
 
 

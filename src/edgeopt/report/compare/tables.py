@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeopt.report import format as fmt
 from edgeopt.report import pareto
+from edgeopt.report.compare import interference
 from edgeopt.report.compare.runs import Comparison, Row
 from edgeopt.report.compare.sweep import Score, Sweep
 from edgeopt.report.table import Column, Table
@@ -77,6 +78,7 @@ def tables(found: Comparison) -> list[tuple[str, Table]]:
     sections = [
         ("Result", first),
         *along,
+        ("Each task beside itself alone", interference.table(found.interference)),
         ("Steps", _steps(found)),
         ("What differs besides the steps", second),
         ("What the training cost", third),
@@ -146,6 +148,8 @@ def notes(found: Comparison) -> list[str]:
             "Metrics with ± are means and sample standard deviations (n − 1) over the seeds of the run. Everything "
             "else is from its first seed."
         )
+    if found.interference:
+        out.append(interference.NOTE)
     if found.sweep:
         out.append(
             f"By {found.sweep.axis}: the change is from the run's own FP32 baseline, with one-sided 95 % bounds from "
@@ -220,7 +224,7 @@ def raw(found: Comparison) -> list[dict[str, Any]]:
 
 
 def plain(found: Comparison) -> dict[str, Any]:
-    """Rows, warnings, the axis that they lie along, and by what cost which rows are on the Pareto front."""
+    """Rows, warnings, the axis that they lie along, by what cost which rows are on the Pareto front, interference."""
     front = {front.cost: [row.name for row in front.best] for front in pareto.fronts(found)}
     return {
         "rows": raw(found),
@@ -228,4 +232,5 @@ def plain(found: Comparison) -> dict[str, Any]:
         "notes": {note: list(of) for note, of in found.notes.items()},
         "sweep": found.sweep and _raw_sweep(found.sweep),
         "pareto": front,
+        "interference": [{**each._asdict(), "bounds": each.bounds._asdict()} for each in found.interference],
     }

@@ -142,6 +142,7 @@ def _parts(evidence: Evidence, data: TaskData) -> list[TaskPart]:
                 texts=len(part.spec.columns),
                 max_length=part.spec.max_length,
                 weight=part.spec.weight,
+                fingerprint=rows.report.fingerprint,
             )
         )
     return found

@@ -71,7 +71,7 @@ class CofiPrune(Transform[CofiParams]):
 
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)
-        if task_type(task.type).embeds:
+        if task_type(task.type).embeds or task_type(task.type).several:
             found.append(((), f"{self.name} does not work for {task.type}", "use prune.fisher or prune.layers"))
         for field, training in self.trainings(params):
             taught = training.distillation

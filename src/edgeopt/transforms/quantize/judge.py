@@ -144,7 +144,7 @@ class Judge:
         both = self.base, task.gather(outputs, self.features)
         before, after = (task.compared(outputs, self.base, rows) for outputs in both)
         labels = task.stack_labels(rows)
-        return partial(task.difference, task.spec.metric_names[0], labels, before, after)
+        return partial(task.first_difference, labels, before, after)
 
     def _kl(self, base: Array, other: Array) -> float:
         if not self.task.softmax or base.shape[-1] == 1:
