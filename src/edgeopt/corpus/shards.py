@@ -39,10 +39,9 @@ from edgeopt.support.progress import Progress
 from edgeopt.support.reading import Count, Digest, Reader
 
 Part = Literal["train", "held"]
-PARTS: tuple[Part, ...] = ("train", "held")
 #: Characters of a piece, and of a corpus from which on several processes tokenize.
 _PIECE, _LARGE = 16_000_000, 20_000_000
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST, _WHOLE = "piece.json", "whole.json"
 _READER = Reader("corpus of the store", "E157")
 
@@ -215,10 +214,9 @@ def _make(corpus: Corpus, tokenizer: str, separator: tuple[int, ...], folder: Pa
     for validation in (False, True) if corpus.validation else (False,):
         skipped = sum(p.documents for p in done if p.validation == validation)
         texts = islice(documents(corpus, validation=validation), skipped, None)
+        trained = _hashes(folder, number) if validation else None
         for gathered in _gathered(tokenized(texts, tokenizer, processes)):
-            piece = _write(
-                folder, number, gathered, separator, share=1.0 if validation else share, validation=validation
-            )
+            piece = _write(folder, number, gathered, separator, share=share, trained=trained)
             number, characters = number + 1, characters + piece.characters
     seconds = round(time.monotonic() - started, 3)
     write_json(folder / _WHOLE, {"pieces": number, "characters": characters, "seconds": seconds})
@@ -236,18 +234,39 @@ def _gathered(batches: Iterable[Tokens]) -> Iterator[list[Tokens]]:
         yield held
 
 
+def _hashes(folder: Path, pieces: int) -> Numbers:
+    """Of the documents to train on, in so many pieces."""
+    found = [np.load(folder / f"{number:05}" / "hashes.npy") for number in range(pieces)]
+    return np.concatenate([np.zeros(0, np.uint64), *found])
+
+
 def _write(
-    folder: Path, number: int, batches: list[Tokens], separator: tuple[int, ...], *, share: float, validation: bool
+    folder: Path,
+    number: int,
+    batches: list[Tokens],
+    separator: tuple[int, ...],
+    *,
+    share: float,
+    trained: Numbers | None,
 ) -> _Piece:
-    """A piece, whole or not at all. share: of the documents, by their texts' hashes, that is held out."""
+    """A piece, whole or not at all.
+
+    share: of the documents, by their texts' hashes, that is held out. trained: of validation files the hashes of the
+    documents to train on; those that have one are left out, and the others held out.
+    """
     values, counts, hashes = (
         np.concatenate([getattr(batch, name) for batch in batches]) for name in ("values", "counts", "hashes")
     )
-    held = (hashes % np.uint64(1_000_003)) < np.uint64(round(share * 1_000_003))
+    if trained is None:
+        held = (hashes % np.uint64(1_000_003)) < np.uint64(round(share * 1_000_003))
+        chosen_of = {"train": ~held & (counts > 0), "held": held & (counts > 0)}
+    else:
+        held = np.ones(len(hashes), bool)
+        chosen_of = {"train": ~held, "held": ~np.isin(hashes, trained) & (counts > 0)}
     arrays: dict[str, Numbers] = {"hashes": hashes[~held]}
     ends = np.cumsum(counts)
     marks = np.array(separator, values.dtype)
-    for part, chosen in zip(PARTS, (~held & (counts > 0), held & (counts > 0)), strict=True):
+    for part, chosen in chosen_of.items():
         pieces = [np.concatenate([values[e - n : e], marks]) for e, n in zip(ends[chosen], counts[chosen], strict=True)]
         arrays[part] = np.concatenate(pieces) if pieces else np.zeros(0, values.dtype)
         arrays[f"{part}-ends"] = np.cumsum(counts[chosen] + len(marks))
@@ -261,7 +280,7 @@ def _write(
             os.fsync(file.fileno())
     files = {f"{name}.npy": file_digest(part_folder / f"{name}.npy") for name in arrays}
     characters = sum(batch.characters for batch in batches)
-    piece = _Piece(validation=validation, documents=len(counts), characters=characters, files=files)
+    piece = _Piece(validation=trained is not None, documents=len(counts), characters=characters, files=files)
     (part_folder / _MANIFEST).write_text(json.dumps(piece.model_dump()), encoding="utf-8")
     os.replace(part_folder, final)
     return piece

@@ -77,8 +77,18 @@ def test_held_out_documents_are_apart_and_copies_stay_together(
     assert train.documents + held.documents == 2 * len(texts)
     assert 0.1 < held.documents / (2 * len(texts)) < 0.5
     assert held.documents % 2 == 0
-    given = make(tmp_path, tokenizer, held_out=0.3, data_files={"train": "a.txt", "validation": "a.txt"})
-    assert tokens(given, "held") == tokens(given)
+
+
+def test_validation_files_hold_nothing_out_that_is_trained_on(
+    tmp_path: Path, texts: list[str], tokenizer: Tokenizer
+) -> None:
+    (tmp_path / "b.txt").write_text("\n\n".join(["good1 " * 70, *(f"{text} ." for text in texts), "bad2 " * 70]))
+    given = make(tmp_path, tokenizer, held_out=0.3, data_files={"train": "a.txt", "validation": "b.txt"})
+    assert given.stream("train").documents == len(texts)
+    expected = [
+        [*tokenizer.encode(f"{word} " * 70, add_special_tokens=False).ids, *SEPARATOR] for word in ("good1", "bad2")
+    ]
+    assert tokens(given, "held") == [i for each in expected for i in each]
 
 
 def test_texts_are_tokenized_once(
