@@ -121,11 +121,11 @@ def test_a_probe_leaves_the_weights_as_they_are_and_is_not_made_twice(
     looked: list[int] = []
     value = probing._value
 
-    def fails_at_the_second(training: Any, copy: Path, *more: Any) -> float:
-        looked.append(int(copy.name))
+    def fails_at_the_second(training: Any, begun: Path, *more: Any) -> float:
+        looked.append(int(begun.parent.name))
         if len(looked) == 2:
             raise RuntimeError("cut")
-        return value(training, copy, *more)
+        return value(training, begun, *more)
 
     monkeypatch.setattr(probing, "_value", fails_at_the_second)
     with pytest.raises(StepError, match="cut"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from helpers import Copied
 KILLS = int(os.environ.get("EDGEOPT_TEST_KILLS", "10"))
 #: What each process runs: the step alone, a checkpoint whenever the processes ask each other.
 SCRIPT = """
+import json
 import sys
 from pathlib import Path
 from edgeopt.run.processes import Group
@@ -25,11 +27,11 @@ from edgeopt.testing.build import build, step
 from edgeopt.training import loop
 
 loop.CHECKPOINT_SECONDS = 0.0
-model, data, store = map(Path, sys.argv[1:])
+model, data, store = map(Path, sys.argv[1:4])
 group = Group()
 if group.is_main:
     params = {"corpus": {"path": str(data)}, "max_steps": 80, "batch_size": 4, "gradient_accumulation": 2,
-              "learning_rate": 1e-3, "precision": "fp32", "max_length": 16}
+              "learning_rate": 1e-3, "precision": "fp32", "max_length": 16, **json.loads(sys.argv[4])}
     short = {"max_steps": 2, "batch_size": 4, "precision": "fp32", "learning_rate": 1e-3}
     steps = [("text", "pretrain.mlm", params), ("tune", "finetune", short)]
     done = build([step(registry.get(use), p, id) for id, use, p in steps], model=model, data=data, store=store)
@@ -40,12 +42,12 @@ else:
 """
 
 
-def started(script: Path, model: Path, data: Path, store: Path) -> Copied:
+def started(script: Path, model: Path, data: Path, store: Path, keys: str = "{}") -> Copied:
     """By torchrun, in a copy of a process that has loaded torch, which starts copies."""
     from torch.distributed.run import main
 
     launcher = ["--nproc_per_node", "2", "--master_port", free_port(), "--run-path", "--start-method", "fork"]
-    return Copied(*launcher, script, model, data, store, program=main)
+    return Copied(*launcher, script, model, data, store, keys, program=main)
 
 
 def digest(process: Copied) -> str:
@@ -72,6 +74,8 @@ def test_two_processes_killed_while_they_pre_train(
     began = trains(whole, tmp_path / "whole")
     expected = digest(whole)
     seconds = time.monotonic() - began
+    probe = json.dumps({"probe": {"every": 50, "max_steps": 2, "batch_size": 4}})
+    assert digest(started(script, tiny_model, tiny_data, tmp_path / "probed", probe)) == expected
     draw = random.Random(0)
     for number in range(KILLS):
         store = tmp_path / f"killed-{number}"

@@ -81,7 +81,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.saved = time.monotonic()
         if args.world_size > 1:
-            _wait_for_all()  # each writes the state of its generators
+            wait_for_all()  # each writes the state of its generators
         if state.is_world_process_zero:
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
@@ -96,7 +96,8 @@ def _first_says(what: bool, device: torch.device) -> bool:
     return bool(said.item())
 
 
-def _wait_for_all() -> None:
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
     import torch.distributed as dist
 
     dist.barrier()

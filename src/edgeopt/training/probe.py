@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from math import isfinite, nan
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +23,7 @@ from edgeopt.results.figures import PROBE_CURVE, Told
 from edgeopt.spec.recipe import Training
 from edgeopt.support.files import write_json
 from edgeopt.tasks import task_of
+from edgeopt.training.callbacks import wait_for_all
 from edgeopt.training.objective import NAME
 
 if TYPE_CHECKING:
@@ -91,24 +91,31 @@ def _alone(model: nn.Module) -> Iterator[None]:
 
 
 def probed(
-    probe: Probed, training: Training, steps: int, load: Callable[[Path, Path], PreTrainedModel], context: StepContext
+    probe: Probed, training: Training, steps: int, begin: Callable[[Path, Path], None], context: StepContext
 ) -> Told:
     """The metric by optimizer step, as a curve, and what is told besides.
 
-    training: the pre-training, of so many optimizer steps. load: makes of a copy, in the folder given second, a model
-    with the task's head. What an earlier attempt found is not computed again.
+    training: the pre-training, of so many optimizer steps. begin: makes of a copy, in the folder given second, a model
+    with the task's head; the first process does it. What an earlier attempt found is not computed again.
     """
     task, began = task_of(context.task, context.data.label_names), monotonic()
     known = {step: found for step in looks(probe.every, steps) if (found := _read(context, step)) is not None}
     missing = [step for step in looks(probe.every, steps) if step not in known]
     for step in missing:
-        work, last = context.work / _FOUND / str(step), step == missing[-1]
+        work, last = _work(context, step), step == missing[-1]
         within = replace(context, work=work, helps=context.helps and last, figures={})
-        copy = context.work / _COPIES / str(step)
-        known[step] = _value(probe.training(training.precision), copy, load, within, task.selection_metric)
+        begun = work / "begun"
+        if not context.helps:
+            shutil.rmtree(begun, ignore_errors=True)
+            begun.mkdir(parents=True)
+            begin(context.work / _COPIES / str(step), begun)
+        if context.processes > 1:
+            wait_for_all()
+        if not context.helps and step != missing[0]:  # all are done with the one before
+            shutil.rmtree(_work(context, missing[missing.index(step) - 1]), ignore_errors=True)
+        known[step] = _value(probe.training(training.precision), begun, within, task.selection_metric)
         if not context.helps:
             write_json(_file(context, step), {"value": known[step]})
-            shutil.rmtree(work, ignore_errors=True)
         context.progress.say(f"  probe at optimizer step {step} of {steps}: {task.selection_metric} {known[step]:.4f}")
     rows = len(context.data.carve(context.task.selection)[1])
     return {
@@ -117,20 +124,17 @@ def probed(
     }
 
 
-def _value(
-    training: Training,
-    copy: Path,
-    load: Callable[[Path, Path], PreTrainedModel],
-    context: StepContext,
-    metric: str,
-) -> float:
-    """The metric on the selection rows of a copy that is fine-tuned to the end; it may be no number."""
+def _value(training: Training, begun: Path, context: StepContext, metric: str) -> float:
+    """The metric on the selection rows of a model that is fine-tuned to the end; it may be no number."""
+    from edgeopt.models.load import load_model
     from edgeopt.training.loop import train
 
-    with TemporaryDirectory() as folder:
-        found = train(load(copy, Path(folder)), Path(folder), training, context)
-    values = found["curves"].get(f"eval_{metric}")
+    values = train(load_model(begun), begun, training, context)["curves"].get(f"eval_{metric}")
     return float(values[-1][1]) if values else nan
+
+
+def _work(context: StepContext, step: int) -> Path:
+    return context.work / _FOUND / str(step)
 
 
 def _file(context: StepContext, step: int) -> Path:

@@ -127,19 +127,16 @@ class Pretraining(Transform[P]):
         if not context.helps:
             save(model, context.output)
         if probe is not None:
-            found = probed(probe, params, figures["optimizer_steps"], partial(_of_task, context), context)
+            found = probed(probe, params, figures["optimizer_steps"], partial(_begin, context), context)
             context.told["curves"] |= found.pop("curves")
             context.told.update(found)
         if context.helps:
             raise TrainedAlong
 
 
-def _of_task(context: StepContext, copy: Path, folder: Path) -> PreTrainedModel:
-    """A copy with a new head of the task, as the planner puts one behind the step; folder: an empty one to use."""
-    from edgeopt.models.load import load_model
-
+def _begin(context: StepContext, copy: Path, folder: Path) -> None:
+    """Give a copy a new head of the task, as the planner puts one behind the step."""
     Load().apply(State(copy, {}), StepParams(), replace(context, output=folder, figures={}))
-    return load_model(folder)
 
 
 def _no_mask(model: ModelSource) -> Found:
