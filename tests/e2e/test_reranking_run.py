@@ -78,3 +78,6 @@ def test_a_loss_of_another_task_is_told(tiny_model: Path, tmp_path: Path) -> Non
     path = recipe(tmp_path, tiny_model, [{"use": "finetune", "losses": {"cosent": 1.0}}])
     told = edgeopt("plan", path, "--store", tmp_path / "store")
     assert told.code == 2 and "has no such loss" in told.err and "losses: mse, bce" in told.err
+    taught = {"use": "finetune", "losses": {"mse": 1.0}, "distill": {"teacher": str(tiny_model)}}
+    told = edgeopt("plan", recipe(tmp_path, tiny_model, [taught]), "--store", tmp_path / "store")
+    assert told.code == 2 and "only learns from its teacher" in told.err

@@ -346,7 +346,8 @@ class _Rows:
 
 def column_place(spec: TaskSpec, at: Path_, place_of: PlaceOf, column: str) -> Place | None:
     """Where the recipe names a column. at: the key that holds those of the columns."""
-    for key, named in (("text", spec.text), ("choices", spec.choices), ("slices", spec.slices), ("label", spec.label)):
+    for key in ("text", "choices", "slices", "label", "group"):
+        named = getattr(spec, key)
         if named == column:
             return place_of((*at, key))
         if isinstance(named, list) and column in named:

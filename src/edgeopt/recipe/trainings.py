@@ -14,6 +14,7 @@ from edgeopt.tasks import task_type
 
 #: path below the training's keys, message, help
 _Found = list[tuple[Path_, str, str]]
+_LABELS = "give distill.losses.labels a weight"
 
 
 def training_issues(
@@ -88,12 +89,15 @@ def _pairs(at: Path_, params: Training, task: TaskSpec) -> _Found:
     given = [name for name in ("contrastive", "cosent", "cosine", "mse", "bce") if spec and getattr(spec, name)]
     if odd := [name for name in given if name not in kind.point_losses]:
         return [(("losses", odd[0]), f"{a(task.type)} has no such loss", f"losses: {', '.join(kind.point_losses)}")]
-    if not kind.embeds:
-        if spec and spec.mini_batch_size:
-            return [(("losses", "mini_batch_size"), "belongs to losses that compare the rows of a batch", "remove it")]
-        return []
     taught = params.distillation
     labels = taught.losses.labels if taught is not None else 1.0
+    if not kind.embeds and spec:
+        if not labels:
+            return [(("losses",), "the training only learns from its teacher", _LABELS)]
+        if spec.mini_batch_size:
+            return [(("losses", "mini_batch_size"), "belongs to losses that compare the rows of a batch", "remove it")]
+    if not kind.embeds:
+        return []
     if texts < 2 and labels:
         what = "texts without a pair say nothing to learn"
         return [((), what, "give task.text two columns, or a teacher: distill: {teacher: …}")]
@@ -104,7 +108,7 @@ def _pairs(at: Path_, params: Training, task: TaskSpec) -> _Found:
         return []
     found: _Found = []
     if not labels:
-        found.append((("losses",), "the training only learns from its teacher", "give distill.losses.labels a weight"))
+        found.append((("losses",), "the training only learns from its teacher", _LABELS))
     if (spec.cosent or spec.cosine) and not task.label:
         found.append((("losses",), "'cosent' and 'cosine' need labels", "name their column in task.label"))
     if spec.mini_batch_size and taught is not None:

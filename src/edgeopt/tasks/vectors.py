@@ -41,7 +41,8 @@ def _step(low: Values, high: Values) -> Values:
 
 def recall(found: Values, wanted: Values) -> Values:
     """Of each query, the share of its nearest passages by full embeddings that are among those found. (queries, k)."""
-    return np.array([len(set(a) & set(b)) / len(b) for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
+    pairs = zip(found.tolist(), wanted.tolist(), strict=True)
+    return np.array([len(set(a) & set(b)) / max(len(b), 1) for a, b in pairs])
 
 
 def searches(queries: Values, passages: Values, low: Values, high: Values) -> dict[str, tuple[Values, Values]]:

@@ -89,6 +89,13 @@ def test_groups_are_never_split(tmp_path: Path) -> None:
     rest, chosen = by_id.carve(0.2)
     assert not {*rest.documents} & {*chosen.documents} and len(chosen) == 12
     assert len(by_id.report.first(13)) == 12
+    with pytest.raises(InputError) as caught:
+        load_data(
+            task(dataset={"path": str(tmp_path)}, group="no").spec,
+            tmp_path,
+            lambda at: Place(".".join(map(str, at)), 1),
+        )
+    assert str(caught.value.issues[0].place).startswith("task.group")
 
 
 def test_what_is_wrong_with_a_row_is_said() -> None:
