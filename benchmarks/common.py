@@ -14,6 +14,7 @@ from typing import Any
 
 from edgeopt.gates.evidence import Evidence, read_evidence
 from edgeopt.results.model import Report
+from edgeopt.results.sealed import open_run
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.support import host
 from edgeopt.tasks import task_of
@@ -109,11 +110,9 @@ def report_of(run: Path) -> Report:
 
 def evidence_of(run: Path) -> Evidence:
     """What a run leaves for gates: labels and both models' outputs."""
-    report = report_of(run)
-    spec = TaskSpec.model_validate(
-        json.loads((run / "recipe.lock").read_text(encoding="utf-8"))["recipe"]["resolved"]["task"]
-    )
-    return read_evidence(run, task_of(spec, report.task.labels), report.baseline, report.candidate)
+    opened = open_run(run)
+    spec = TaskSpec.model_validate(opened.lock["recipe"]["resolved"]["task"])
+    return read_evidence(opened, task_of(spec, opened.report.task.labels))
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
