@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.kinds import Kind
 from contract.test_conformance import STEPS, trains_few
 
 from edgeopt.models.anatomy import anatomy
@@ -68,6 +69,22 @@ def test_chain(name: str, tiny_modernbert: Path, tiny_data: Path, store: Path) -
         assert len(json.loads((last.folder / "config.json").read_text())["layer_types"]) == len(left.layers)
     if name == "layers":
         assert [layer.origin for layer in structure_in(last.folder).layers] == [1, 2]
+
+
+def test_every_kind_of_task(kind: Kind, tiny_modernbert: Path, store: Path) -> None:
+    steps = [step(registry.get(use), params, f"{kind.type}-{i}") for i, (use, params) in enumerate([TUNE, DYNAMIC])]
+    made = build(steps, model=tiny_modernbert, data=kind.data, store=store, task=kind.task)
+    assert made.final("candidate").figures["int8_share"] > 0
+
+
+def test_an_embedding_model(tiny_modernbert: Path, store: Path, tmp_path: Path) -> None:
+    rows = [{"a": f"word{i % 7} good1", "b": f"word{i % 5} good1", "score": i % 3} for i in range(24)]
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    steps = [step(registry.get(use), params, f"vectors-{i}") for i, (use, params) in enumerate([TUNE, DYNAMIC])]
+    task = {"type": "embedding", "max_length": 16}
+    made = build(steps, model=tiny_modernbert, data=tmp_path, store=store, text=["a", "b"], label="score", task=task)
+    assert made.final("candidate").figures["int8_share"] > 0
 
 
 def test_rows_whose_zeros_leave_nothing_that_is_read_are_refused(
