@@ -56,8 +56,8 @@ def _bytes(step: Step, figure: str) -> Any:
 
 def _shares(held: Mapping[str, float]) -> str:
     """`270 MB: weights 54, gradients 54, optimizer 108, activations 54`."""
-    named = {"parameters": "weights"}
-    parts = ", ".join(f"{named.get(name, name)} {value / 1e6:,.0f}" for name, value in held.items() if value)
+    named = {"parameters": "weights", "gradients": "gradients", "optimizer": "optimizer", "activations": "activations"}
+    parts = ", ".join(f"{word} {held[name] / 1e6:,.0f}" for name, word in named.items() if held[name])
     return f"{fmt.megabytes(round(sum(held.values())))}: {parts}"
 
 
