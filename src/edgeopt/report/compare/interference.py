@@ -22,7 +22,8 @@ from edgeopt.tasks import Task, task_of
 CONFIDENCE = 0.95
 NOTE = (
     "Interference is a task's metric in the run with several tasks minus that in the run with this task alone, on the "
-    "same rows, with one-sided 95 % bounds from the paired rows. Below zero the task lost by sharing its encoder. One "
+    "same rows, with one-sided 95 % bounds from the paired rows. Below zero the task lost by sharing its encoder. A "
+    "task alone reads a row as `pair` does: of another head, the figure is also what that head makes of the rows. One "
     "training each: another seed gives other figures."
 )
 _ROLES: dict[Chain, str] = {"baseline": "FP32 baseline", "candidate": "candidate"}
@@ -33,6 +34,7 @@ class Interference(NamedTuple):
 
     run: str
     task: str
+    head: str
     metric: str
     role: Chain
     beside: str
@@ -80,6 +82,7 @@ def _beside(
             yield Interference(
                 name,
                 part.name,
+                part.head,
                 metric,
                 role,
                 other,
@@ -97,7 +100,8 @@ def _read(folder: Path) -> tuple[Task, Answers]:
 
 def table(found: Sequence[Interference]) -> Table:
     """A line a task, side and run of it alone."""
-    columns = [Column("Run"), Column("Task", "code"), Column("Model"), Column("Metric"), Column("Alone in")]
+    columns = [Column("Run"), Column("Task", "code"), Column("Head", "code")]
+    columns += [Column("Model"), Column("Metric"), Column("Alone in")]
     columns += [Column(name, "number") for name in ("Alone", "Together", "Interference", "95 % bounds")]
     return Table(columns, [_row(each) for each in found])
 
@@ -107,6 +111,7 @@ def _row(each: Interference) -> list[str]:
     return [
         each.run,
         each.task,
+        each.head,
         _ROLES[each.role],
         each.metric,
         each.beside,
