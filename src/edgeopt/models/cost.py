@@ -176,6 +176,8 @@ def _number(config: Mapping[str, Any], name: str) -> int:
 
 
 def _words(config: Mapping[str, Any]) -> int:
+    if not isinstance(config.get("vocab_size"), int):
+        raise ValueError("the config states no vocab_size")
     return _number(config, "vocab_size")
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from edgeopt.corpus.rows import CorpusRows, frame_of
 from edgeopt.corpus.shards import address, there
+from edgeopt.models.begun import Begun
 from edgeopt.models.cost import Flops, Memory, Pass, Rows, flops, memory, parameters
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.models.structure import of_config
@@ -22,7 +23,7 @@ from edgeopt.plan.measured import SIZE, Case, advice
 from edgeopt.plan.references import standing
 from edgeopt.plan.steps import Plan, PlannedStep
 from edgeopt.results.figures import told
-from edgeopt.spec.recipe import Training
+from edgeopt.spec.recipe import NewTokenizer, Training
 from edgeopt.store.facts import Fact
 from edgeopt.store.store import Store
 from edgeopt.support import host
@@ -143,7 +144,7 @@ def costs(plan: Plan, store: Store) -> Costs:
     found, without = [], []
     near = {id(step): each.case for each in advice(plan) for step in each.steps}
     for chain in plan.chains:
-        config, cut = plan.source.config, False
+        config, cut = _given(plan), False
         for step in plan.chains[chain]:
             for at, training in step.transform.trainings(step.params):
                 named = f"{chain}.{step.id}"
@@ -159,6 +160,19 @@ def costs(plan: Plan, store: Store) -> Costs:
                 found.append(made)
             config, cut = _after(step, config, cut)
     return Costs(found, without)
+
+
+def _given(plan: Plan) -> dict[str, Any] | None:
+    """The config of the recipe's model; of one that is begun and not made yet, with its words, or the most of them."""
+    config, asked, source = plan.source.config, plan.recipe.head.model.tokenizer, plan.source
+    if config is None or "vocab_size" in config:
+        return config
+    if isinstance(asked, NewTokenizer):
+        return {**config, "vocab_size": asked.train.vocab}
+    if isinstance(source, Begun) and source.kept is not None:
+        known = read_tokenizer(source.kept, str(config.get("model_type"))).tokenizer.get_vocab_size()
+        return {**config, "vocab_size": known}
+    return config
 
 
 def _after(step: PlannedStep, config: dict[str, Any] | None, cut: bool) -> tuple[dict[str, Any] | None, bool]:
@@ -210,7 +224,7 @@ class _Costing:
         if stands is None:
             source: ModelSource | None = self.plan.checkpoints.get(name)
             return None if source is None else source.config
-        return _after(stands, self.plan.source.config, False)[0]
+        return _after(stands, _given(self.plan), False)[0]
 
     def _pass(self, model: Pass, rows: Rows, count: int | None) -> PassCost:
         if not model.once:

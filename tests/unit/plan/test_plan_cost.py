@@ -65,6 +65,26 @@ def test_a_step_is_counted_by_what_goes_through_which_model(
     assert "teacher: each row once, before the training" in told
 
 
+def test_a_model_that_is_not_made_yet_has_the_words_of_its_tokenizer(tiny_electra: Path, tiny_data: Path) -> None:
+    texts, weights = str(tiny_data / "train.jsonl"), []
+    for tokenizer in (str(tiny_electra), {"train": {"vocab": 500, "files": texts}}, {"train": {"files": texts}}):
+        recipe = {
+            "edgeopt": 1,
+            "name": "begun",
+            "model": {"config": "electra-small", "tokenizer": tokenizer},
+            "task": {"type": "text-classification", "dataset": {"path": str(tiny_data)}, "text": "text"},
+            "baseline": {"finetune": TRAINED},
+            "steps": [{"use": "finetune", **TRAINED}],
+        }
+        made = api.plan(recipe, cost=True).costs
+        assert made is not None
+        held = made.trainings[0].passes[0].held
+        assert held is not None
+        weights.append(held.parameters)
+    assert weights[2] - weights[1] == 4 * 128 * (30_522 - 500)
+    assert weights[0] < weights[1]
+
+
 def test_text_that_is_not_in_tokens_yet_has_the_length_that_is_asked_for(
     tiny_electra: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
