@@ -16,10 +16,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from edgeopt.data import load_data
 from edgeopt.export.graph_files import save_graph, size_of
+from edgeopt.models.sentence import Sentence
 from edgeopt.models.source import find_model
 from edgeopt.results.model import RecipeInfo, Task
 from edgeopt.spec.recipe import ModelSpec, TaskSpec
 from edgeopt.support import host
+from edgeopt.tasks import task_of, task_type
 
 WORDS = [
     "[PAD]",
@@ -29,6 +31,8 @@ WORDS = [
     *(f"{kind}{i}" for kind, n in (("good", 10), ("bad", 10), ("word", 75)) for i in range(n)),
 ]
 MODEL = "onnx/model_quantized.onnx"
+#: What the config of an embedding model says.
+READING = Sentence(query="word1 ", passage="word2 ", normalize=False).as_json()
 #: As long as a test has patience for.
 TARGET = {"name": "brief", "queries": 64, "max_seconds": 5.0, "sequence": [16, "task"], "threads": 1, "batch": 2}
 
@@ -49,19 +53,24 @@ def make_run(
     """
     run = folder / "run"
     (run / "model" / "onnx").mkdir(parents=True)
-    _save_graph(run / "model" / MODEL, width, seed)
+    spec = TaskSpec.model_validate(tiny_task(data, **task))
+    kind = task_type(spec.type)
+    _save_graph(run / "model" / MODEL, width, seed, task_of(spec).graph_outputs[0])
     _save_tokenizer(run / "model" / "tokenizer.json")
     (run / "model" / "session.json").write_text(
         json.dumps(
             {MODEL: {"intra_op_num_threads": 1, "disabled_optimizers": ["BiasGeluFusion"]}, "onnx/model.onnx": {}}
         )
     )
-    spec = TaskSpec.model_validate(tiny_task(data, **task))
+    if kind.embeds:
+        (run / "model" / "config.json").write_text(json.dumps({"edgeopt_embedding": READING}))
     split = load_data(spec, folder).report
-    logits = [logits_of(run / "model", *texts) for texts in split.texts]
+    told: Any = _cosines if kind.embeds else logits_of
+    kept = [told(run / "model", *texts) for texts in split.texts]
+    blank = [0.0, 0] if kind.grouped else 0
     rows = [
-        {"index": i, "label": 0, "baseline": [0.0] * width, "candidate": [float(x) for x in row]}
-        for i, row in enumerate(logits)
+        {"index": i, "label": blank, "baseline": [0.0] * len(row), "candidate": [float(x) for x in row]}
+        for i, row in enumerate(kept)
     ]
     (run / "predictions.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     about = Task(
@@ -69,7 +78,7 @@ def make_run(
         dataset=str(data),
         split=split.name,
         rows=len(split),
-        labels=["bad", "good"][:width] if width > 1 else [],
+        labels=["bad", "good"][:width] if kind.has_classes else [],
         max_length=spec.max_length,
         fingerprint=split.fingerprint,
     )
@@ -100,18 +109,26 @@ def logits_of(folder: Path, *texts: str) -> np.ndarray[Any, Any]:
     tokenizer.enable_truncation(16)
     encoded = tokenizer.encode(*texts)
     feed = {"input_ids": np.array([encoded.ids]), "attention_mask": np.array([encoded.attention_mask])}
-    found: np.ndarray[Any, Any] = ort.InferenceSession(str(folder / MODEL)).run(["logits"], feed)[0][0]
+    found: np.ndarray[Any, Any] = ort.InferenceSession(str(folder / MODEL)).run(None, feed)[0][0]
     return found
 
 
-def _save_graph(path: Path, width: int, seed: int) -> None:
+def _cosines(folder: Path, *texts: str) -> list[float]:
+    """What a run keeps of texts that are embedded: the cosine of a pair, and two numbers beside the baseline."""
+    prompts = (READING["query"], *[READING["passage"]] * (len(texts) - 1))
+    vectors = [logits_of(folder, prompt + text) for prompt, text in zip(prompts, texts, strict=True)]
+    one, *other = [v / np.linalg.norm(v) for v in vectors]
+    return [*(float(one @ v) for v in other), 1.0, 0.5]
+
+
+def _save_graph(path: Path, width: int, seed: int, output: str) -> None:
     table = np.random.default_rng(seed).standard_normal((len(WORDS), width)).astype(np.float32)
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["x"]),
         helper.make_node("Cast", ["attention_mask"], ["seen"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["seen", "last"], ["mask"]),
         helper.make_node("Mul", ["x", "mask"], ["masked"]),
-        helper.make_node("ReduceSum", ["masked", "tokens"], ["logits"], keepdims=0),
+        helper.make_node("ReduceSum", ["masked", "tokens"], [output], keepdims=0),
     ]
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "s"]) for name in ("input_ids", "attention_mask")
@@ -121,7 +138,7 @@ def _save_graph(path: Path, width: int, seed: int) -> None:
         nodes,
         "g",
         inputs,
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", width])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["b", width])],
         [numpy_helper.from_array(v, k) for k, v in values.items()],
     )
     save_graph(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)

@@ -3,8 +3,9 @@
     BUNDLE=/bundle uvicorn --factory app:create_app --port 8000
 
 POST /predict takes {"texts": ["A text.", "Another."]}, of a model that reads pairs {"texts": [["One.", "Other."]]}. It
-gives {"answers": [{"label": "positive", "probability": 0.98}, …]}, of a regression [{"score": 0.3}, …]. GET /health
-says that the process lives, /ready that it takes requests, /metrics has figures for Prometheus.
+gives {"answers": [{"label": "positive", "probability": 0.98}, …]}, of a regression [{"score": 0.3}, …], and of an
+embedding, which reads each text as a query, [{"embedding": [0.1, …]}, …]. GET /health says that the process lives,
+/ready that it takes requests, /metrics has figures for Prometheus.
 
 BUNDLE is a folder that `edgeopt bundle RUN --out FOLDER` wrote. What else can be set is in `Settings`, by the same
 names in capitals: MAX_BATCH=16. Needs what the bundle needs and requirements.txt beside this file.
@@ -150,6 +151,8 @@ async def _predict(request: Request) -> Response:
 
 def _told(answer: Answer) -> dict[str, Any]:
     label, probability = answer
+    if isinstance(label, list):
+        return {"embedding": label}
     return {"score": label} if probability is None else {"label": label, "probability": probability}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,9 +110,24 @@ def test_the_folder_is_one_of_sentence_transformers(run: Path) -> None:
     assert "sentence_embedding" in (folder / "README.md").read_text()
 
 
-def test_nothing_else_serves_it_and_says_so(run: Path, tmp_path: Path) -> None:
+def test_its_bundle_answers_as_the_run_does(run: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    done = edgeopt("bundle", run, "--count", 8, "--out", bundle)
+    assert done.code == 0, done.err
+    tested = edgeopt("bundle", "verify", bundle, "--json").json["selftest"]
+    assert tested["texts"] == 8 and tested["max_abs_diff"] <= tested["tolerance"] < 0.25
+    asked = [[sys.executable, "run.py", *passage, "good1"] for passage in ([], ["--passage"])]
+    query, passage = (json.loads(subprocess.check_output(each, cwd=bundle)) for each in asked)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"text": "good1", "pair": "good1"}) + "\n")
+    for column, vector in (("text", query), ("pair", passage)):
+        for model in (run, bundle):
+            found = json.loads(edgeopt("predict", model, rows, "--text", column).out)["embedding"]
+            assert np.allclose(found, vector, atol=1e-6)
+
+
+def test_no_page_shows_it_and_says_so(run: Path, tmp_path: Path) -> None:
     assert "E161" in edgeopt("page", run, "--out", tmp_path / "page").err
-    assert "E144" in edgeopt("bundle", run, "--out", tmp_path / "bundle.zip").err
 
 
 def test_a_gate_on_agreement_without_steps_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -56,6 +56,9 @@ def test_it_is_gated_over_queries_and_gated_again(tiny_model: Path, tmp_path: Pa
     assert [g["value"] for g in again.json["gates"]] == [g["value"] for g in report["gates"]]
     answers = edgeopt("predict", run, tmp_path / "validation.jsonl")
     assert answers.code == 0, answers.err
+    assert edgeopt("bundle", run, "--out", tmp_path / "bundle").code == 0
+    assert edgeopt("bundle", "verify", tmp_path / "bundle").code == 0
+    assert edgeopt("predict", tmp_path / "bundle", tmp_path / "validation.jsonl").out == answers.out
 
 
 def test_adapters_cuts_and_teachers_work_on_it(tiny_model: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def recipe(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_recipe(
         folder,
         model={"id": str(tiny_model)},
-        task={**task, "dimensions": [32, 8]},
+        task={**task, "dimensions": [32, 8], "prompts": {"query": "", "passage": "word1 "}},
         baseline={"finetune": None},
         steps=[{"use": "finetune", "losses": {"contrastive": 1.0}, **short}, {"use": "quantize.dynamic"}],
         targets=[BRIEF],
@@ -71,6 +71,11 @@ def test_it_is_searched_gated_and_gated_again(recipe: Path) -> None:
     again = edgeopt("gate", graph, "--recipe", recipe, "--set", "gates=[{metric: map, min: 0.1}]", "--json")
     assert again.code == 0, again.err
     assert again.json["gates"][0]["value"] == pytest.approx(report["candidate"]["metrics"]["map"])
+    bundle, rows = recipe.parent / "bundle", recipe.parent / "passages.jsonl"
+    assert edgeopt("bundle", run, "--count", 8, "--out", bundle).code == 0
+    assert edgeopt("bundle", "verify", bundle).code == 0
+    found = [edgeopt("predict", model, rows, "--text", "body").out for model in (bundle, run)]
+    assert found[0] and found[0] == found[1], "the column of the passages has their prompt"
 
 
 def test_a_plan_reads_the_corpus(recipe: Path) -> None:

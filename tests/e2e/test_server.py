@@ -123,6 +123,14 @@ def test_it_answers_as_the_bundle_does(client: Any, bundle: Path) -> None:
     assert client.get("/ready").json() == {"ready": True, "model": "tiny"}
 
 
+def test_an_embedding_is_told_as_one(importable: None) -> None:
+    pytest.importorskip("starlette", reason="the dev extra has it")
+    pytest.importorskip("prometheus_client")
+    from app import _told
+
+    assert _told(([0.5, 0.25], None)) == {"embedding": [0.5, 0.25]} and _told((0.5, None)) == {"score": 0.5}
+
+
 def test_many_clients_share_batches_and_are_counted(client: Any) -> None:
     def ask(n: int) -> Any:
         return client.post("/predict", json={"texts": ["good1 " * (n % 5 + 1)]})

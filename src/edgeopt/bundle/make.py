@@ -36,7 +36,16 @@ from edgeopt.bundle.manifest import (
 from edgeopt.bundle.requirements import requirements
 from edgeopt.bundle.sbom import beside, check_free, write_sbom
 from edgeopt.bundle.sign import sign
-from edgeopt.bundle.texts import Logits, check_measured, logits_of, probe_logits, read_texts, rows_of_run, tolerance_of
+from edgeopt.bundle.texts import (
+    Logits,
+    check_measured,
+    logits_of,
+    outputs_of,
+    probe_logits,
+    read_texts,
+    rows_of_run,
+    tolerance_of,
+)
 from edgeopt.bundle.verify import DEVICE, most_tolerance
 from edgeopt.export.graph_files import copy_model
 from edgeopt.gates.artifact import options_of
@@ -49,6 +58,7 @@ from edgeopt.support.errors import InputError, bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, is_nothing, publish, taken, writable
 from edgeopt.support.version import __version__
+from edgeopt.tasks import Task as TaskClass
 from edgeopt.tasks import task_of, task_type, task_types
 
 #: Metrics that a device measures by itself, and their bounds that need no baseline.
@@ -143,11 +153,11 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
         task = task_in(run.lock["recipe"]["resolved"])
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, error) from None
-    one = task_type(task.type).one_query  # run.py makes a label or a score of its one output
+    one = _served(task_type(task.type))
     if not one or task.window_stride is not None:
         what, served = (
             "long texts in windows" if one else task.type,
-            [name for name, kind in task_types().items() if kind.one_query],
+            [name for name, kind in task_types().items() if _served(kind)],
         )
         raise bad_input(
             "E144",
@@ -164,29 +174,39 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
     return run, task
 
 
+def _served(kind: type[TaskClass]) -> bool:
+    """Whether run.py answers its queries: it makes a label or a score of their one output, or hands on a vector."""
+    return kind.one_query or kind.vector is not None
+
+
 def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | None:
     """Write everything but the manifest into the bundle's folder; returns the license."""
     home, model = run.folder, run.report.candidate.artifact.removeprefix("model/")
+    kind = task_of(task, run.report.task.labels)
     (folder / model).parent.mkdir(parents=True, exist_ok=True)
     if model.endswith(".onnx"):
         check_declared(home / "model" / model)
     copy_model(home / "model" / model, folder / model)
     shutil.copyfile(home / "model" / TOKENIZER, folder / TOKENIZER)
+    for name in kind.files:
+        if (home / "model" / name).is_file():
+            shutil.copyfile(home / "model" / name, folder / name)
     options = options_of(home / "model", model) or {}
     _write(folder / SESSION, {model: options})
     for name in SCRIPTS:
         shutil.copyfile(DEVICE / name, folder / name)
 
     def ask(way: dict[str, Any]) -> Logits:
-        return logits_of(folder, model, task.max_length, texts, way)
+        return logits_of(folder, model, kind, texts, way)
 
     if wanted.texts is not None:
-        texts = read_texts(wanted.texts, task_of(task).query_texts)
+        texts = read_texts(wanted.texts, kind.query_texts)
     else:
-        rows, texts = rows_of_run(run, task, wanted.count)
-        check_measured(home, rows, ask({}), run.report, task)
+        rows, whole = rows_of_run(run, task, wanted.count)
+        check_measured(home, rows, outputs_of(folder, model, kind, whole, {}), run.report, kind)
+        texts = [row[: kind.query_texts] for row in whole]
     logits, tolerance = ask(options), wanted.tolerance
-    most = most_tolerance(logits)
+    most = most_tolerance(logits, vectors=kind.vector is not None)
     if tolerance is None:
         tolerance = tolerance_of(
             lambda way: probe_logits(folder, model, task.max_length, way), options, run.report.candidate.precision
@@ -218,6 +238,7 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
     target = Target.model_validate(resolved["targets"][0])
     gates = [GateSpec.model_validate(g) for g in resolved["gates"]]
     versions = report.environment.get("packages", {})
+    kind = task_of(task)
     files = {
         p.relative_to(folder).as_posix(): File(sha256=file_digest(p), size=p.stat().st_size)
         for p in sorted(folder.rglob("*"))
@@ -231,9 +252,12 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
         created=report.created,
         task=Task(
             type=task.type,
-            texts=task_of(task).query_texts,
-            columns=list(task.columns),
+            texts=kind.query_texts,
+            columns=list(kind.text_columns),
             max_length=task.max_length,
+            output=kind.graph_outputs[0],
+            vector=kind.vector,
+            numbers=_numbers(folder) if kind.vector else None,
         ),
         labels=report.task.labels,
         model=model,
@@ -251,6 +275,11 @@ def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> 
         found=found_of(run),
         files=files,
     )
+
+
+def _numbers(folder: Path) -> int:
+    """How many numbers an answer of the self-test has."""
+    return len(json.loads((folder / SELFTEST).read_text(encoding="utf-8"))["logits"][0])
 
 
 def _is_bundle(path: Path) -> bool:

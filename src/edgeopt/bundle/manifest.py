@@ -20,6 +20,8 @@ SCRIPTS = ("run.py", "device.py", "guard.py")
 REQUIRED = (SESSION, TOKENIZER, SELFTEST, REQUIREMENTS, *SCRIPTS)
 #: Bytes of all files of a bundle (what a zip without extensions can hold), and of its manifest, at most; files at most.
 MAX_BYTES, MAX_MANIFEST, MAX_FILES = 4_000_000_000, 1 << 20, 1000
+#: Numbers of an embedding at most; no encoder is so wide.
+MAX_VECTOR = 1 << 16
 #: Tokens of a query at most; more no encoder reads.
 MAX_LENGTH = 1 << 17
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}", re.ASCII)
@@ -45,7 +47,10 @@ class Task(Part):
 
     type: str
     texts: int = Field(ge=1, le=2, description="number of texts in one query")
-    columns: list[str] = Field([], max_length=2, description="names of the text columns in the recipe's rows")
+    columns: list[str] = Field([], max_length=8, description="names of the text columns in the recipe's rows")
+    output: str = Field("logits", max_length=200, description="the output of the graph that answers")
+    vector: str | None = Field(None, pattern="^[a-z_]{1,40}$", description="what an answer that is a vector is called")
+    numbers: int | None = Field(None, ge=1, le=MAX_VECTOR, description="how many numbers such an answer has")
     max_length: int = Field(ge=1, le=MAX_LENGTH)
 
 
@@ -112,9 +117,10 @@ class Found(Part):
 class Manifest(Part):
     """What a bundle says of itself.
 
-    labels: names of the logits in order, empty for a score. alone: whether each query is asked by itself, because what
-    it gets would depend on what shares its batch. lock: SHA-256 of the run's recipe.lock. gates: the bounds that a
-    device can decide by itself. packages: the versions it was tried with. found: None in bundles of earlier versions.
+    labels: names of the logits in order, empty for a score or a vector. alone: whether each query is asked by itself,
+    because what it gets would depend on what shares its batch. lock: SHA-256 of the run's recipe.lock. gates: the
+    bounds that a device can decide by itself. packages: the versions it was tried with. found: None in bundles of
+    earlier versions.
     """
 
     bundle: Literal[1] = 1

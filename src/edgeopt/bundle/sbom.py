@@ -99,7 +99,7 @@ def _model(manifest: Manifest, digest: str) -> Part:
 
 def _parameters(manifest: Manifest) -> Part:
     rows = {"datasets": [{"ref": _ROWS}]} if manifest.found else {}
-    answers = "label and probability" if manifest.labels else "score"
+    answers = "label and probability" if manifest.labels else manifest.task.vector or "score"
     return {
         "task": manifest.task.type,
         **rows,

@@ -17,9 +17,10 @@ from edgeopt.gates.rows_of_run import rows_of
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import Run
 from edgeopt.spec.recipe import TaskSpec
+from edgeopt.statistics.bounds import Values
 from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.support.reading import MB
-from edgeopt.tasks import task_of
+from edgeopt.tasks import Task
 from edgeopt.tasks.encode import Encoder
 
 Texts = tuple[str, ...]
@@ -90,13 +91,23 @@ def _text(line: str, place: Place, as_json: bool, need: int) -> Texts:
     return texts
 
 
-def logits_of(folder: Path, model: str, max_length: int, texts: Sequence[Texts], options: dict[str, Any]) -> Logits:
-    """The model's logits for the texts, shape (texts, logits), one query at a time as a device serves them.
+def outputs_of(folder: Path, model: str, task: Task, rows: Sequence[Texts], options: dict[str, Any]) -> Values:
+    """The outputs of the rows, as the task has them, one query at a time as a device serves them.
 
     Raises InputError E144 where the file does not open.
     """
-    encoder = Encoder(folder, max_length)
-    return _answers(folder / model, options, [encoder.pad([ids]) for ids in encoder.ids(texts)])
+    encoder = Encoder(folder, task.spec.max_length)
+    features = task.encode(encoder, rows)
+    answers = _answers(folder / model, options, [encoder.pad([ids]) for ids in features.ids])
+    return task.gather([*answers], features)
+
+
+def logits_of(folder: Path, model: str, task: Task, queries: Sequence[Texts], options: dict[str, Any]) -> Logits:
+    """The model's logits for queries, or their vectors, shape (queries, numbers).
+
+    Raises InputError E144 where the file does not open.
+    """
+    return np.stack([task.shown(output) for output in outputs_of(folder, model, task, queries, options)])
 
 
 def probe_logits(folder: Path, model: str, max_length: int, options: dict[str, Any]) -> Logits:
@@ -145,10 +156,10 @@ def tolerance_of(
     return float(f"{max(_WIDER * apart, least):.3g}")
 
 
-def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Report, spec: TaskSpec) -> None:
+def check_measured(run: Path, rows: Sequence[int], outputs: Values, report: Report, task: Task) -> None:
     """Raises InputError E144 where the model is not the one that the run measured.
 
-    logits: of those rows, with the runtime's default options. Other processors answer otherwise, so it is looked at on
+    outputs: of those rows, with the runtime's default options. Other processors answer otherwise, so it is looked at on
     the run's own alone.
     """
     from edgeopt.gates.evidence import read_answers
@@ -156,9 +167,10 @@ def check_measured(run: Path, rows: Sequence[int], logits: Logits, report: Repor
 
     if report.environment.get("cpu") != host.cpu_name():
         return
-    measured = read_answers(run, task_of(spec, report.task.labels)).candidate[list(rows)]
-    apart = float(np.abs(measured - logits).max())
-    if not apart <= _SAME * max(1.0, float(np.abs(measured).max())):
+    found = task.kept_of(outputs)
+    measured = read_answers(run, task).candidate[list(rows), : found.shape[1]]
+    apart = float(np.abs(measured - found).max(initial=0.0))
+    if not apart <= _SAME * max(1.0, float(np.abs(measured).max(initial=0.0))):
         raise bad_input(
             "E144",
             f"{report.candidate.artifact} is not the model that the run measured: its logits differ by {apart:.2g}",

@@ -156,22 +156,25 @@ def _check_session(path: Path, model: str) -> None:
 
 
 def _check_selftest(path: Path, manifest: Manifest) -> None:
-    found, labels = _json(path), len(manifest.labels) or 1
+    found, count = _json(path), manifest.task.numbers or len(manifest.labels) or 1
     try:
         texts, logits, tolerance = found["texts"], found["logits"], found["tolerance"]
         whole = all(len(t) == manifest.task.texts and all(isinstance(x, str) for x in t) for t in texts)
-        numbers = all(len(row) == labels and all(type(x) is float and math.isfinite(x) for x in row) for row in logits)
+        numbers = all(len(row) == count and all(type(x) is float and math.isfinite(x) for x in row) for row in logits)
         good = whole and numbers and 0 < len(texts) == len(logits) <= MAX_TEXTS and type(tolerance) is float
-        good = good and 0 < tolerance <= most_tolerance(logits)
+        good = good and 0 < tolerance <= most_tolerance(logits, vectors=manifest.task.vector is not None)
     except (KeyError, TypeError):
         good = False
     if not good:
         raise refused(f"{SELFTEST} does not have the form that edgeopt writes")
 
 
-def most_tolerance(logits: Iterable[Iterable[float]]) -> float:
-    """How far a logit may be off at most: one that may be off by more than the largest of them says nothing."""
-    return max(1.0, max(abs(float(x)) for row in logits for x in row))
+def most_tolerance(logits: Iterable[Iterable[float]], *, vectors: bool) -> float:
+    """How far a logit may be off at most: one that may be off by more than the largest of them says nothing.
+
+    A score near 0 may be off by 1 all the same. A number of a vector of length 1 is small, and may not.
+    """
+    return max(0.0 if vectors else 1.0, max(abs(float(x)) for row in logits for x in row))
 
 
 def _json(path: Path) -> Any:

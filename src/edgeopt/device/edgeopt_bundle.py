@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 TEXTS, LABELED, SCORED = ("text", "text_pair"), ("label", "probability"), ("score",)
 
 
+def answers_of(manifest: "dict[str, Any]") -> "tuple[str, ...]":
+    """The columns that the model of a manifest answers."""
+    vector = manifest["task"].get("vector")
+    return (vector,) if vector else LABELED if manifest["labels"] else SCORED
+
+
 def _load_pyfunc(path: str) -> "Served":
     """What MLflow calls with the folder of the bundle."""
     return Served(Path(path))
@@ -27,14 +33,15 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.model: Any = _run_of(folder).Model(folder)
         self.reads = TEXTS[: self.model.about["task"]["texts"]]
-        self.answers = LABELED if self.model.about["labels"] else SCORED
+        self.answers = answers_of(self.model.about)
 
     def predict(self, data: "pandas.DataFrame", params: "dict[str, Any] | None" = None) -> "pandas.DataFrame":
-        """A row of answers for each row of texts."""
+        """A row of answers for each row of texts. params: of an embedding `passage`, whether the texts are passages."""
         import pandas
 
         rows = list(zip(*(data[name].astype(str) for name in self.reads), strict=True))
-        found = [answer[: len(self.answers)] for answer in self.model.answers(rows)]
+        told = self.model.answers(rows, passage=bool((params or {}).get("passage")))
+        found = [answer[: len(self.answers)] for answer in told]
         return pandas.DataFrame(found, columns=list(self.answers), index=data.index)
 
 

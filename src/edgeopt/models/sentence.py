@@ -72,7 +72,10 @@ class Sentence:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Sentence:
         """What `as_json` gave. Raises TypeError or KeyError where the data is none of it."""
-        return cls(**{**data, "dense": tuple(Dense(**layer) for layer in data["dense"])})
+        made = cls(**{**data, "dense": tuple(Dense(**layer) for layer in data["dense"])})
+        if not (isinstance(made.query, str) and isinstance(made.passage, str)):
+            raise TypeError("a prompt is not a text")
+        return made
 
     def width(self, hidden: int) -> int:
         """Numbers of an embedding, of a model of that width."""

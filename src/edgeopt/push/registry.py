@@ -97,13 +97,15 @@ def _requirements(folder: Path) -> list[str]:
 
 def _signature(manifest: Manifest) -> ModelSignature:
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
 
     def schema(names: tuple[str, ...]) -> Any:
-        return Schema([ColSpec(_KINDS[name], name) for name in names])
+        return Schema([ColSpec(_KINDS.get(name, Array(DataType.double)), name) for name in names])
 
-    reads = edgeopt_bundle.TEXTS[: manifest.task.texts]
-    return ModelSignature(schema(reads), schema(edgeopt_bundle.LABELED if manifest.labels else edgeopt_bundle.SCORED))
+    reads, answers = edgeopt_bundle.TEXTS[: manifest.task.texts], edgeopt_bundle.answers_of(manifest.model_dump())
+    passage = ParamSchema([ParamSpec("passage", DataType.boolean, False)])
+    return ModelSignature(schema(reads), schema(answers), passage if manifest.task.vector else None)
 
 
 def _tags(given: Given) -> dict[str, str]:

@@ -14,10 +14,8 @@ from edgeopt.statistics.bounds import Values
 from edgeopt.statistics.metric_bounds import counted_bounds
 from edgeopt.support.files import write_json
 from edgeopt.tasks import ranking, vectors
-from edgeopt.tasks.embedding import mean_of, with_ones
+from edgeopt.tasks.embedding import STORED, mean_of, with_ones
 
-#: The file beside the model that says how embeddings are stored.
-FILE = "embeddings.json"
 #: Rows of train that ranges are taken from.
 _ROWS = 1000
 _CONFIDENCE = 0.95
@@ -33,7 +31,7 @@ def stored_embeddings(here: Measuring, kept: Written, asked: list[Stored], outpu
     rows = here.executed.data.calibration(_ROWS, here.recipe.head.task.selection, 0)
     known, _ = here.answers(kept.opened_with({}), kept.folder, "embeddings, for their ranges", rows)
     low, high = vectors.ranges_of(np.asarray(known).reshape(-1, known.shape[-1]))
-    _write(kept.folder / FILE, asked, low, high)
+    _write(kept.folder / STORED, asked, low, high)
     queries, passages, same = _sides(outputs, len(here.report), bool(here.report.passages))
     found: list[StoredEmbeddings] = []
     wanted = ranking.nearest(queries, passages, same=same)

@@ -237,8 +237,8 @@ sums overflow. Measure the run on this machine, or quantize with `reduce_range`.
 far a logit may be off.""",
     "E144": """The run cannot be bundled.
 
-A bundle serves tasks with one output a query (text-classification, text-regression, coreference, reranking)
-from a file that ONNX Runtime opens. It holds texts to test itself by: rows of the report split, which must
+A bundle serves tasks with one output a query (text-classification, text-regression, coreference, reranking,
+embedding) from a file that ONNX Runtime opens. It holds texts to test itself by: rows of the report split, which must
 still be where the recipe has them, or your own.
 
     edgeopt bundle runs/mine --texts texts.jsonl""",

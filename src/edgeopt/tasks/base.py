@@ -96,6 +96,8 @@ class Task(ABC):
     several: ClassVar[bool] = False
     #: What a file of answers calls the outputs, where they are the answer; None: answers are words or scores.
     vector: ClassVar[str | None] = None
+    #: Files of the model's folder, besides graph and tokenizer, that whoever asks the model needs where they are there.
+    files: ClassVar[tuple[str, ...]] = ()
     #: Which heads it may have beside others on a shared encoder; empty: it cannot share one. No class inherits them.
     heads: ClassVar[tuple[str, ...]] = ()
     #: Whether parts of the rows are measured apart.
@@ -160,6 +162,11 @@ class Task(ABC):
     def texts(self, row: columns.Cells, place: Place) -> Texts:
         """The texts of a row that has their columns. Raises InputError E304."""
         return tuple([columns.text(row[c], c, place) for c in self.columns])
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns that the model reads texts of, those of a query first."""
+        return self.spec.columns
 
     def read_query(self, given: object, place: Place) -> Texts:
         """The texts of a row as a program gives it.
@@ -447,6 +454,13 @@ class Task(ABC):
         """What metrics are measured of, beside the baseline's outputs on the same rows: of most tasks the outputs.
 
         labels: those of the rows, as the split has them.
+        """
+        return outputs
+
+    def kept_of(self, outputs: Values) -> Values:
+        """The numbers that a run keeps of rows, as far as they follow from the model's outputs on these rows alone.
+
+        Others that it keeps of a row stand behind them.
         """
         return outputs
 

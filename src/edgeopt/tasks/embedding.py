@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from edgeopt.spec.recipe import TaskSpec, Training
     from edgeopt.tasks.split import Split
 
+#: The file beside the model that says how embeddings are stored in fewer bits.
+STORED = "embeddings.json"
 #: Columns of what is compared, from the end: the cosine to the baseline's embedding, and that of a constant.
 AGREEMENT, CONSTANT = -2, -1
 
@@ -59,6 +61,7 @@ class Embedding(Task):
     point_losses: ClassVar[tuple[str, ...]] = ("contrastive", "cosent", "cosine")
     embeds: ClassVar[bool] = True
     vector: ClassVar[str | None] = "embedding"
+    files: ClassVar[tuple[str, ...]] = (CONFIG, STORED)
     has_classes: ClassVar[bool] = False
     softmax: ClassVar[bool] = False
     takes_prefix: ClassVar[bool] = False
@@ -91,6 +94,10 @@ class Embedding(Task):
     @property
     def query_texts(self) -> int:
         return 1
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return (*self.spec.columns, *([self.spec.passages.text] if self.spec.passages else []))
 
     @property
     def query_columns(self) -> tuple[str, ...]:
@@ -219,6 +226,10 @@ class Embedding(Task):
         whole = np.clip(np.stack(found, axis=1), -1.0, 1.0)
         whole[~np.isfinite(outputs).all(axis=(1, 2))] = np.nan
         return np.asarray(whole)
+
+    def kept_of(self, outputs: Values) -> Values:
+        """The cosines of pairs; of single texts only the agreement with the baseline is kept."""
+        return self.compared(outputs, outputs, ())[:, :AGREEMENT]
 
     def stack_labels(self, labels: Sequence[Any]) -> Values:
         return np.array(labels, dtype=float)

@@ -85,6 +85,10 @@ class Retrieval(Embedding):
         values[~whole[:count] | ~whole[count:].all()] = np.nan
         return np.asarray(values)
 
+    def kept_of(self, outputs: Values) -> Values:
+        """Nothing: metrics of a query follow from all passages too."""
+        return np.empty((len(outputs), 0))
+
     def _alike(self, outputs: Values, baseline: Values, owner: Values, wanted: Values) -> Values:
         """(queries, 2): the mean cosine of a query and its relevant passages to the baseline's, and of a constant."""
         near = super().compared(outputs, baseline, ())

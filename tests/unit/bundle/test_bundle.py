@@ -295,7 +295,7 @@ def test_run_py_serves_with_onnxruntime_and_tokenizers_alone(bundle: Path) -> No
 
 def test_run_py_is_short() -> None:
     source = (DEVICE / "run.py").read_text()
-    assert len([s for s in ast.walk(ast.parse(source)) if isinstance(s, ast.stmt) and not isinstance(s, ast.Expr)]) < 65
+    assert len([s for s in ast.walk(ast.parse(source)) if isinstance(s, ast.stmt) and not isinstance(s, ast.Expr)]) < 80
 
 
 @pytest.mark.parametrize("args", [[], ["frobnicate"], ["selftest", "a", "b"]])
@@ -367,6 +367,118 @@ def test_pairs_and_scores(tmp_path: Path, tiny_data: Path) -> None:
         [sys.executable, tmp_path / "out" / "run.py", "good1", "word2"], capture_output=True, text=True
     )
     assert float(done.stdout) == pytest.approx(float(logits_of(tmp_path / "out", "good1", "word2")[0]), abs=1e-5)
+
+
+def test_a_reranker_scores_a_query_and_a_passage(tmp_path: Path, tiny_data: Path) -> None:
+    task = {"type": "reranking", "text": ["text", "pair"], "label": "score"}
+    run = make_run(tmp_path, tiny_data, width=1, **task)
+    make.make_bundle(run, tmp_path / "b", make.Wanted(count=4))
+    assert edgeopt("bundle", "verify", tmp_path / "b").code == 0
+    score, none = ask(tmp_path / "b", "m.answer('good1', 'word2')")
+    assert none is None and score == pytest.approx(float(logits_of(tmp_path / "b", "good1", "word2")[0]), abs=1e-5)
+    (row,) = predicted(tmp_path / "b", tmp_path, {"text": "good1", "pair": "word2"})
+    assert row["prediction"] == pytest.approx(score, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    """The bundle of an embedding model with prompts, of vectors of 4 numbers, beside its run."""
+    made = tmp_path_factory.mktemp("embedder")
+    run = make_run(made, tiny_data, width=4, type="embedding", text=["text", "pair"], label="score")
+    (run / "model" / "embeddings.json").write_text('{"dimensions": 4}')
+    seal_run(run)
+    make.make_bundle(run, made / "bundle", make.Wanted(count=8))
+    return made / "bundle"
+
+
+def test_an_embedding_is_the_answer_behind_its_prompt(embedder: Path, tmp_path: Path) -> None:
+    """The same by run.py in Python, on its command line, and by `edgeopt predict`; as the graph gives it."""
+    assert edgeopt("bundle", "verify", embedder).code == 0
+    query, passage = (logits_of(embedder, f"{word} good1 bad2").tolist() for word in ("word1", "word2"))
+    assert query != passage
+    one, other, many = ask(
+        embedder, "[m.answer('good1 bad2'), m.answer('good1 bad2', passage=True), m.answers(['x', 'good1 bad2'])]"
+    )
+    assert one[1] is None and one[0] == pytest.approx(query, abs=1e-5) and many[1][0] == pytest.approx(query, abs=1e-5)
+    assert other[0] == pytest.approx(passage, abs=1e-5)
+    done = subprocess.run(
+        [sys.executable, embedder / "run.py", "--passage", "good1 bad2"], capture_output=True, text=True
+    )
+    assert json.loads(done.stdout) == pytest.approx(passage, abs=1e-5), done.stderr
+    for column, vector in (("text", query), ("pair", passage)):
+        (row,) = predicted(embedder, tmp_path, {column: "good1 bad2"}, "--text", column)
+        assert row["embedding"] == pytest.approx(vector, abs=1e-5)
+
+
+def predicted(bundle: Path, folder: Path, row: dict[str, str], *options: object) -> list[Any]:
+    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    done = edgeopt("predict", bundle, folder / "rows.jsonl", *options)
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_the_manifest_of_an_embedding_and_its_files(embedder: Path) -> None:
+    manifest = json.loads((embedder / "manifest.json").read_text())
+    read = {"type": "embedding", "texts": 1, "columns": ["text", "pair"], "max_length": 16}
+    told = {"output": "sentence_embedding", "vector": "embedding", "numbers": 4}
+    assert manifest["task"] == {**read, **told} and manifest["labels"] == []
+    assert {"config.json", "embeddings.json"} <= set(manifest["files"]), "its prompts, and how its numbers are stored"
+    bill = json.loads(embedder.with_name("bundle.cdx.json").read_text())
+    card = bill["metadata"]["component"]["modelCard"]["modelParameters"]
+    assert (card["task"], card["outputs"]) == ("embedding", [{"format": "embedding"}])
+    given = json.loads((embedder / "selftest.json").read_text())
+    assert given["tolerance"] <= np.abs(given["logits"]).max() / 2 and {len(t) for t in given["texts"]} == {1}
+
+
+@pytest.mark.parametrize("change", ["graph", "prompt", "numbers", "tolerance"])
+def test_an_embedding_that_is_another_is_refused(embedder: Path, tmp_path: Path, tiny_data: Path, change: str) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(embedder, other)
+    code = "E143"
+    if change == "graph":
+        made = make_run(tmp_path, tiny_data, width=4, seed=1, type="embedding", text="text")
+        shutil.copyfile(made / "model" / MODEL, other / MODEL)
+    elif change == "prompt":
+        config = json.loads((other / "config.json").read_text())
+        config["edgeopt_embedding"]["query"] = "good3 good4 "
+        (other / "config.json").write_text(json.dumps(config))
+    else:  # too few numbers, or a tolerance by which any vector would pass
+        given, code = json.loads((other / "selftest.json").read_text()), "E142"
+        shorter = {"logits": [row[:2] for row in given["logits"]]}
+        more = {"logits": [[x / 100 for x in row] for row in given["logits"]], "tolerance": 0.5}
+        (other / "selftest.json").write_text(json.dumps({**given, **(shorter if change == "numbers" else more)}))
+    reseal(other)
+    assert f"error[{code}]" in edgeopt("bundle", "verify", other).err
+
+
+def test_a_prompt_that_is_no_text_is_one_error(embedder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(embedder, other)
+    config = json.loads((other / "config.json").read_text())
+    config["edgeopt_embedding"]["query"] = 5
+    (other / "config.json").write_text(json.dumps(config))
+    reseal(other)
+    (tmp_path / "rows.jsonl").write_text('{"text": "good1"}\n')
+    done = edgeopt("predict", other, tmp_path / "rows.jsonl", "--text", "text")
+    assert done.code == 2 and "error[E315]" in done.err
+    assert "error[E143]" in edgeopt("bundle", "verify", other).err
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "refused"), [(["text", "pair"], "score", True), ("text", None, False)], ids=["pairs", "texts"]
+)
+def test_cosines_of_pairs_are_those_that_were_measured(
+    tmp_path: Path, tiny_data: Path, text: Any, label: str | None, refused: bool
+) -> None:
+    """A prompt that the run did not have is found where the run kept cosines; of single texts it kept none."""
+    run = make_run(tmp_path, tiny_data, width=4, type="embedding", text=text, label=label)
+    config = json.loads((run / "model" / "config.json").read_text())
+    config["edgeopt_embedding"]["passage"] = "bad1 bad2 bad3 "
+    (run / "model" / "config.json").write_text(json.dumps(config))
+    seal_run(run)
+    done = edgeopt("bundle", run, "--count", 8, "--out", tmp_path / "b")
+    assert ("is not the model that the run measured" in done.err) == refused, done.err
+    assert done.code == (2 if refused else 0)
 
 
 def test_own_texts(run: Path, tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from edgeopt.device.edgeopt_bundle import Served
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> dict[str, Path]:
-    """Of a classification, of a pair and of a regression."""
+    """Of a classification, of a pair, of a regression and of an embedding."""
     made = tmp_path_factory.mktemp("bundles")
     kinds: dict[str, Any] = {
         "one": {},
         "pair": {"text": ["text", "pair"]},
         "score": {"width": 1, "type": "text-regression", "label": "score"},
+        "vector": {"width": 4, "type": "embedding"},
     }
     for name, changes in kinds.items():
         (made / name).mkdir()
@@ -35,6 +36,9 @@ def test_what_mlflow_loads_answers_tables(bundles: dict[str, Path]) -> None:
     texts = pandas.DataFrame({"text": ["good1 word2", "bad3"], "text_pair": ["word1", "word2"]}, index=[7, 9])
     one, pair, score = (Served(bundles[name]).predict(texts) for name in ("one", "pair", "score"))
     assert list(one.columns) == list(pair.columns) == ["label", "probability"] and list(score.columns) == ["score"]
+    query, passage = (Served(bundles["vector"]).predict(texts, {"passage": asked}) for asked in (False, True))
+    assert list(query.columns) == ["embedding"] and {len(vector) for vector in query["embedding"]} == {4}
+    assert query["embedding"][7] != passage["embedding"][7]
     assert (
         list(one.index) == [7, 9] and set(one["label"]) <= {"bad", "good"} and one["probability"].between(0.5, 1).all()
     )
