@@ -108,7 +108,7 @@ class Model:
         """A text as the tokenizer is given it: of an embedding behind its prompt."""
         if not self.reading:
             return text
-        whole = (self.reading["passage" if passage else "query"] + text).strip()
+        whole: str = (self.reading["passage" if passage else "query"] + text).strip()
         return whole.lower() if self.reading["lower"] else whole
 
     def _feed(self, batch: list[Any]) -> dict[str, Any]:
