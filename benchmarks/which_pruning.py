@@ -31,7 +31,7 @@ from edgeopt.testing.build import build, step
 
 Steps = list[tuple[str, dict[str, Any]]]
 #: Tokens of a text whose multiply-accumulates are counted; optimizer steps of the short runs.
-TOKENS, FEW, MORE = 128, 3, 9
+TOKENS, FEW, MORE = 128, 8, 40
 #: What a model follows of its teacher: as prune.cofi does.
 LOSSES = {"logits": 0.1, "hidden": 0.9}
 #: Of the optimizer steps of prune.cofi, the share in which masks are learned.

@@ -17,8 +17,8 @@ TEMPLATES = ROOT / "scripts" / "templates"
 INT8_TABLES = [(task, model) for task in ("mrpc", "sst2", "stsb") for model in ("minilm-l6", "electra-l6")]
 #: What benchmarks.qat compares, in the order of its columns.
 QAT_WAYS = ("static", "float-then-static", "qat")
-#: What one epoch of CoFi's pruning is in its paper (Xia et al. 2022, table 5): rows of the task, epochs.
-COFI_PAPER = {"pruning_sst2": (67_349, 20), "pruning_mrpc": (3_668, 100)}
+#: What a task is called.
+TITLES = {"sst2": "SST-2", "mrpc": "MRPC"}
 
 
 def result(name: str) -> dict[str, Any]:
@@ -67,12 +67,11 @@ def _spread(values: list[float], form: str) -> str:
     return f"{mean(values):{form}}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
-def cofi_share(name: str) -> str:
-    """The optimizer steps of our trainings of masks over the paper's, of batches of one size."""
-    found = result(name)
-    rows, epochs = COFI_PAPER[name]
-    trained = rows if found["train_rows"] == "all" else found["train_rows"]
-    return f"1/{rows * epochs / (trained * found['settings']['cofi-90'][0]['epochs']):.0f}"
+def which_pruning() -> list[tuple[str, dict[str, Any]]]:
+    """Each table of benchmarks.which_pruning with its heading, the largest share that is left first."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("which_pruning_*.json")]
+    found.sort(key=lambda d: (TITLES[d["task"]], -d["macs"]))
+    return [(f"{TITLES[d['task']]}, {d['macs']:.0%} of the multiply-accumulates", d) for d in found]
 
 
 def gate_errors() -> Iterator[tuple[str, int, float, float]]:
@@ -101,7 +100,8 @@ def benchmarks() -> dict[str, str]:
         qat_losses=qat_losses,
         qat_rows=qat_rows,
         qat_paired=qat_paired,
-        cofi_share=cofi_share,
+        which_pruning=which_pruning,
+        result_exists=lambda name: (RESULTS / f"{name}.json").exists(),
         gate_errors=gate_errors,
     )
     names = sorted(path.name for path in (TEMPLATES / "benchmarks").glob("*.md.j2"))

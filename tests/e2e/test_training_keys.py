@@ -178,12 +178,14 @@ def test_several_processes_are_told_before_anything_is_computed(
     assert error.value.issues[0].place is not None and error.value.issues[0].place.line is not None
 
 
-CUT: list[tuple[dict[str, Any], int]] = [
+STOPS = {"eval_steps": 3, "early_stopping": {"patience": 2}, "learning_rate": 1e-9, "max_steps": 24}
+#: slow: parts of what another one of them cuts.
+CUT = [
     ({"eval_steps": 3, "keep_best": True, "freeze": "embeddings", "dropout": 0.3}, 7),
-    ({"eval_steps": 3, "keep_best": True}, 8),
+    pytest.param({"eval_steps": 3, "keep_best": True}, 8, marks=pytest.mark.slow),
     # the first evaluation is the best: it stops at 9. Cut behind one that was no better, and at the last step
-    ({"eval_steps": 3, "early_stopping": {"patience": 2}, "learning_rate": 1e-9, "max_steps": 24}, 7),
-    ({"eval_steps": 3, "early_stopping": {"patience": 2}, "learning_rate": 1e-9, "max_steps": 24}, 9),
+    pytest.param(STOPS, 7, marks=pytest.mark.slow),
+    (STOPS, 9),
     ({"batch_size": "auto", "freeze": "encoder"}, 5),
 ]
 

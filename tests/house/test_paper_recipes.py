@@ -58,6 +58,7 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "papers/d-fast-electra/": classes(2, "sentence1", "sentence2"),
     "papers/d-glue": classes(2, "sentence1", "sentence2"),
     "pretrain/domain": classes(2, "text"),
+    "pretrain/modernbert-": classes(2, "sentence"),
     "papers/c-truth-table": classes(2, "sentence1", "sentence2"),
     "papers/e-multitask/": classes(2, "question1", "question2", "sentence1", "sentence2", "sentence", "text"),
     "tasks/boolq-": lambda i: {**classes(2, "question", "passage")(i), "answer": bool(i % 2)},
@@ -107,7 +108,7 @@ def model(tiny_electra: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 #: The auxiliary models that recipes name by a path beside them.
 AUXILIARIES = ("small", "base", "large", "base-2", "base-3", "base-4", "base-6")
 #: Recipes whose model is begun from nothing, and one whose cells have rows of their own.
-BEGUN, ROWS_A_CELL = "papers/d-fast-electra/", "papers/d-glue"
+BEGUN, ROWS_A_CELL = ("papers/d-fast-electra/", "pretrain/modernbert-"), "papers/d-glue"
 
 
 def local(name: str, model: Path, folder: Path) -> list[str]:
@@ -148,7 +149,8 @@ def test_it_can_be_copied_and_is_sound_with_local_model_and_rows(name: str, mode
     assert edgeopt("recipes", "copy", name, tmp_path / "my.yaml").code == 0
     done = edgeopt("validate", tmp_path / "my.yaml", *local(name, model, tmp_path))
     assert (done.code, done.err) == (0, "")
-    assert (str(model) if not name.startswith(BEGUN) else "model: electra-") in done.out
+    begun = f"model: {'modernbert' if name.startswith('pretrain/') else 'electra'}-"
+    assert (begun if name.startswith(BEGUN) else str(model)) in done.out
 
 
 @pytest.mark.parametrize(

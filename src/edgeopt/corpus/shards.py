@@ -235,7 +235,7 @@ def _gathered(batches: Iterable[Tokens]) -> Iterator[list[Tokens]]:
 
 
 def _hashes(folder: Path, pieces: int) -> Numbers:
-    """Of the documents to train on, in so many pieces."""
+    """Hashes of the documents to train on, which are in so many pieces."""
     found = [np.load(folder / f"{number:05}" / "hashes.npy") for number in range(pieces)]
     return np.concatenate([np.zeros(0, np.uint64), *found])
 

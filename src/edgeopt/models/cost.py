@@ -27,7 +27,7 @@ _KEPT_AROUND, _KEPT_WORD = 20, 4
 
 
 class Flops(NamedTuple):
-    """Of the pass through a model, and of the way back."""
+    """FLOPs of the pass through a model, and of the way back."""
 
     forward: float
     backward: float
@@ -79,7 +79,10 @@ class Pass:
 
 
 def flops(model: Pass, rows: Rows) -> Flops:
-    """Of rows that go through a model, and back where something is trained. Raises ValueError for an unknown shape."""
+    """FLOPs of rows that go through a model, and back where something is trained.
+
+    Raises ValueError for an unknown shape.
+    """
     products, pairs = _macs(model, rows)
     forward = 2.0 * rows.count * (products + pairs)
     if model.trained == "none":

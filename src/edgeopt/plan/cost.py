@@ -41,7 +41,7 @@ NOT_COUNTED = (
 
 
 class Lengths(NamedTuple):
-    """Of the rows that a training sees: how many, and the mean of their tokens.
+    """How many rows a training sees, and the mean of their tokens.
 
     rows: None where it is not known yet. most: whether the tokens are only known to be no more.
     """
@@ -86,7 +86,7 @@ class TrainingCost:
 
     @property
     def flops(self) -> float:
-        """Of an optimizer step, all models together."""
+        """FLOPs of an optimizer step, all models together."""
         return sum(each.step.total for each in self.passes)
 
     @property
@@ -256,7 +256,7 @@ class _Costing:
         return Lengths(round(len(data.train) * len(sequences) / max(len(texts), 1)), mean, False)
 
     def _corpus_lengths(self, pack: bool, max_length: int) -> Lengths:
-        """Of text that is in the store in tokens; of other text the length that is asked for."""
+        """Lengths of text that is in the store in tokens; for other text the length that is asked for."""
         corpus, folder = self.plan.corpora.get(self.step.id), self.plan.source.folder
         unknown = Lengths(None, max_length, not pack)
         if corpus is None or folder is None or corpus.key() is None:

@@ -86,7 +86,7 @@ _KINDS: Mapping[str, tuple[str, Is]] = {
     **dict.fromkeys(("folder", "out", "store"), _PATH),
     **dict.fromkeys(("runs", "first", "second"), _RUN),
     **dict.fromkeys(("path", "against"), ("a run, a model or the path of one", _is_run)),
-    **dict.fromkeys(("baseline", "remeasure", "emissions"), _BOOL),
+    **dict.fromkeys(("baseline", "remeasure", "emissions", "cost"), _BOOL),
     "locked": ("True, False or a path", _one_of(bool, str, os.PathLike)),
     "track": ("the name of a tracker", _one_of(str)),
     "max_seconds": ("a number of seconds", _is_time),

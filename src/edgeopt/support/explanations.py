@@ -238,8 +238,8 @@ far a logit may be off.""",
     "E144": """The run cannot be bundled.
 
 A bundle serves tasks with one output a query (text-classification, text-regression, coreference, reranking,
-embedding) from a file that ONNX Runtime opens. It holds texts to test itself by: rows of the report split, which must
-still be where the recipe has them, or your own.
+embedding) from a file that ONNX Runtime opens. It holds texts to test itself by: rows of the report split,
+which must still be where the recipe has them, or your own.
 
     edgeopt bundle runs/mine --texts texts.jsonl""",
     "E145": """The device, or the way to it, does not fit; nothing was copied.
@@ -516,8 +516,8 @@ model of a family that is part of transformers.""",
 
 edgeopt must know where the layers, the attention matrices and the head are. The message lists the known
 families. Summarization takes fewer families: those for which transformers has a decoder, which excludes
-DistilBERT, MPNet and ModernBERT. Only summarization takes a pair of encoder and decoder, both of these families. Other
-decoders are not supported.""",
+DistilBERT, MPNet and ModernBERT. Only summarization takes a pair of encoder and decoder, both of these
+families. Other decoders are not supported.""",
     "E315": """A file of the model is damaged or does not fit the others.
 
 For example, a weights file was cut short, an index names files outside the folder, or config.json is not JSON

@@ -40,7 +40,7 @@ def _step(low: Values, high: Values) -> Values:
 
 
 def recall(found: Values, wanted: Values) -> Values:
-    """Of each query, the share of its nearest passages by full embeddings that are among those found. (queries, k)."""
+    """Share of the nearest passages by full embeddings that are among those found, for each query. (queries, k)."""
     pairs = zip(found.tolist(), wanted.tolist(), strict=True)
     return np.array([len(set(a) & set(b)) / max(len(b), 1) for a, b in pairs])
 

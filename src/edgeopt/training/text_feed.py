@@ -58,7 +58,7 @@ class TextFeed:
     address: str
 
     def with_batches(self, batches: MaskedBatches) -> TextFeed:
-        """The same rows, in batches that something else makes."""
+        """A feed of these rows, in batches that something else makes."""
         return replace(self, feed=replace(self.feed, collate=batches, follows=(batches,)), batches=batches)
 
 

@@ -74,7 +74,7 @@ def test_the_documents_have_the_exit_codes() -> None:
 
 
 def test_the_documents_have_every_transform() -> None:
-    text = (REFERENCE / "transforms.md").read_text(encoding="utf-8")
+    text = (REFERENCE / "transforms.md").read_text(encoding="utf-8").partition("## Families of models")[0]
     named = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
     schema = json.loads(CliRunner().invoke(cli, ["schema"]).stdout)
     assert sorted(named) == [name.removeprefix("step-") for name in sorted(schema["$defs"]) if name.startswith("step-")]

@@ -159,7 +159,7 @@ def test_a_shift_brings_the_expected_sparsity_to_what_is_asked(seed: int, sparsi
 
 
 @given(st.integers(0, 2**31), st.floats(0.02, 0.99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_what_stays_open_are_the_highest_of_a_layer_and_kind_to_the_size_asked(seed: int, sparsity: float) -> None:
     model, gates = shared("bert"), drawn(seed)
     wanted = (1 - sparsity) * structure_of(model).weights
