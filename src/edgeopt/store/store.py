@@ -277,15 +277,18 @@ class Store:
 
     @contextlib.contextmanager
     def building(self, key: str) -> Iterator[Path]:
-        """A fresh folder to write a state into; it is removed unless `commit` renamed it away."""
-        for left in (self.root / "building").glob(f"{key}.*"):
-            shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(dir=self.root / "building", prefix=f"{key}."))
-        folder.chmod(0o755)
+        """A fresh folder to write a state into; it is removed unless `commit` renamed it away. The key is locked."""
+        self._clear(key)
         try:
+            folder = Path(tempfile.mkdtemp(dir=self.root / "building", prefix=f"{key}."))
+            folder.chmod(0o755)
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._clear(key)  # by the key: Ctrl-C may come before the folder has a name here
+
+    def _clear(self, key: str) -> None:
+        for left in (self.root / "building").glob(f"{key}.*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def work(self, key: str) -> Path:
         """The folder of a key's checkpoints, which survives a crash; it goes when the state is complete."""
