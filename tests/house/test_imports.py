@@ -58,6 +58,7 @@ TORCH_ONLY = {
     "training/teacher_answers.py",
     "training/teacher.py",
     "models/narrow.py",
+    "models/around.py",
     "models/embedder.py",
     "models/shared.py",
     "models/fake_quant.py",

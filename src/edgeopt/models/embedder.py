@@ -7,19 +7,17 @@ made is a field of the config (models/sentence.py).
 from __future__ import annotations
 
 import functools
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import MODEL_MAPPING, AutoConfig
 from transformers.utils import ModelOutput
 
-from edgeopt.models.anatomy import anatomy
-from edgeopt.models.sentence import FIELD, Pooling, Sentence, dense_names, dense_of_modules
+from edgeopt.models.around import class_around, config_in, encoded, encoder_in, pooled
+from edgeopt.models.sentence import FIELD, Sentence, dense_names, dense_of_modules
 from edgeopt.models.slicing import class_for
 from edgeopt.support.errors import bad_input
 
@@ -38,7 +36,7 @@ class Embedded(ModelOutput):  # type: ignore[misc]
 
 def embedder_class(folder: Path) -> type[PreTrainedModel]:
     """The class whose `from_pretrained` reads the embedder of a folder, which may have been cut."""
-    return class_for(_of_encoder(MODEL_MAPPING[type(_config(folder))]), folder)
+    return class_for(_of_encoder(encoder_in(folder)), folder)
 
 
 def load(folder: Path, sentence: Sentence) -> tuple[PreTrainedModel, list[str], list[str]]:
@@ -46,7 +44,7 @@ def load(folder: Path, sentence: Sentence) -> tuple[PreTrainedModel, list[str], 
 
     Weights of dense layers are read from their own folders, as sentence-transformers keeps them.
     """
-    config = _config(folder)
+    config = config_in(folder)
     setattr(config, FIELD, sentence.as_json())
     model, info = embedder_class(folder).from_pretrained(
         folder, config=config, local_files_only=True, dtype="float32", output_loading_info=True
@@ -55,10 +53,6 @@ def load(folder: Path, sentence: Sentence) -> tuple[PreTrainedModel, list[str], 
     for number, (layer, path) in enumerate(zip(sentence.dense, dense_of_modules(folder), strict=False)):
         missing -= _read_dense(model, path, dense_names(number, layer))
     return model.eval(), sorted(missing), sorted(unused)
-
-
-def _config(folder: Path) -> PreTrainedConfig:
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
 
 
 def _read_dense(model: PreTrainedModel, folder: Path, names: dict[str, str]) -> set[str]:
@@ -81,27 +75,12 @@ def _read_dense(model: PreTrainedModel, folder: Path, names: dict[str, str]) -> 
 
 @functools.cache
 def _of_encoder(encoder: type[PreTrainedModel]) -> type[PreTrainedModel]:
-    typed = "token_type_ids" in inspect.signature(encoder.forward).parameters
-    (parent, *_) = encoder.__bases__
+    return class_around(encoder, encoder.__name__, _begin, _typed, _untyped)
 
-    def __init__(self: Any, config: PreTrainedConfig) -> None:
-        super(made, self).__init__(config)
-        sentence = Sentence.from_json(getattr(config, FIELD))
-        inner = encoder(config)
-        if getattr(inner, "pooler", None) is not None:
-            inner.pooler = None  # nothing reads it
-        setattr(self, anatomy(config.model_type).base, inner)
-        self.dense = nn.ModuleList(nn.Linear(d.inputs, d.outputs, d.bias) for d in sentence.dense)
-        self.post_init()
 
-    members = {
-        "__init__": __init__,
-        "forward": _typed if typed else _untyped,
-        "__module__": encoder.__module__,
-        "__doc__": encoder.__doc__,
-    }
-    made: Any = type(encoder.__name__, (parent,), members)
-    return cast("type[PreTrainedModel]", made)
+def _begin(self: Any, config: PreTrainedConfig) -> None:
+    sentence = Sentence.from_json(getattr(config, FIELD))
+    self.dense = nn.ModuleList(nn.Linear(d.inputs, d.outputs, d.bias) for d in sentence.dense)
 
 
 def _typed(
@@ -133,19 +112,11 @@ def _embed(
     self: Any, given: dict[str, torch.Tensor | None], mask: torch.Tensor | None, whole: bool, more: dict[str, Any]
 ) -> Embedded:
     """The embeddings of texts, shape (batch, width), or of several texts of each row, (batch, texts, width)."""
-    texts = {name: values for name, values in given.items() if values is not None}
-    first = next(iter(texts.values()))
-    if mask is None:
-        mask = torch.ones(first.shape[: 2 if "inputs_embeds" in texts else None], device=first.device)
-    several = mask.shape[:2] if mask.dim() == 3 else None
-    if several:
-        texts = {name: values.flatten(0, 1) for name, values in texts.items()}
-        mask = mask.flatten(0, 1)
-    inner = getattr(self, anatomy(self.config.model_type).base)
-    more.pop("labels", None)
-    hidden = inner(**texts, attention_mask=mask, **more).last_hidden_state
+    read, mask, several = encoded(self, given, mask, more)
+    hidden = read.last_hidden_state
+    assert hidden is not None
     sentence = Sentence.from_json(getattr(self.config, FIELD))
-    found = _pooled(hidden, mask, sentence.pooling)
+    found = pooled(hidden, mask, sentence.pooling)
     for layer, made in zip(self.dense, sentence.dense, strict=True):
         found = getattr(nn, made.activation)()(layer(found))
     found = found[:, : sentence.dimensions]
@@ -154,16 +125,3 @@ def _embed(
     if several:
         found = found.reshape(*several, found.shape[-1])
     return Embedded(logits=found, hidden_states=(hidden,) if whole else None)
-
-
-def _pooled(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """One state a text of the states of its tokens, (batch, tokens, width), which are padded on the right."""
-    if pooling == "cls":
-        return hidden[:, 0]
-    real = mask.unsqueeze(-1).to(hidden.dtype)
-    if pooling == "mean":
-        return (hidden * real).sum(1) / real.sum(1).clamp(min=1e-9)
-    if pooling == "max":
-        return hidden.masked_fill(real == 0, torch.finfo(hidden.dtype).min).amax(1)
-    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0).unsqueeze(-1)
-    return hidden.gather(1, last.expand(-1, 1, hidden.shape[-1])).squeeze(1)

@@ -9,7 +9,6 @@ task's head alone, so that the other heads have no part in the step.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import MODEL_MAPPING, AutoConfig
 from transformers.utils import ModelOutput
 
 from edgeopt.models.anatomy import anatomy
+from edgeopt.models.around import class_around, config_in, encoded, encoder_in, pooled
 from edgeopt.models.heads import CLASS, FIELD, Head, combined, heads_of
 from edgeopt.models.slicing import class_for
 from edgeopt.models.source import WEIGHTS
@@ -69,8 +68,7 @@ class TaskHead(nn.Module):
         if self.kind == "pair":
             found: torch.Tensor = self.out_proj(self.dropout(torch.tanh(self.dense(states[:, 0]))))
             return found
-        real = mask.unsqueeze(-1).to(states.dtype)
-        embedding = (states * real).sum(1) / real.sum(1).clamp(min=1e-9)
+        embedding = pooled(states, mask, "mean")
         if self.kind == "cosine":
             return F.normalize(embedding, dim=-1)
         embedding = self.dropout(embedding)
@@ -120,7 +118,7 @@ class Heads(nn.Module):
 
 def shared_class(folder: Path) -> type[PreTrainedModel]:
     """The class whose `from_pretrained` reads the shared encoder of a folder, which may have been cut."""
-    return class_for(_of_encoder(MODEL_MAPPING[type(_config(folder))]), folder)
+    return class_for(_of_encoder(encoder_in(folder)), folder)
 
 
 def load(
@@ -131,7 +129,7 @@ def load(
     A `pair` head begins with the layer that the checkpoint has behind the first token's state, its pooler, where there
     is one. classes: names of the classes of all tasks.
     """
-    config = _config(folder)
+    config = config_in(folder)
     trained = FIELD in config.to_dict()
     setattr(config, FIELD, [dict(head) for head in heads])
     if classes:
@@ -158,34 +156,15 @@ def _begin_with_pooler(model: Any, weights: Path) -> None:
                     layer.get_parameter(part).copy_(file.get_tensor(name))
 
 
-def _config(folder: Path) -> PreTrainedConfig:
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
-
-
 @functools.cache
 def _of_encoder(encoder: type[PreTrainedModel]) -> type[PreTrainedModel]:
-    typed = "token_type_ids" in inspect.signature(encoder.forward).parameters
-    (parent, *_) = encoder.__bases__
+    return class_around(encoder, encoder.__name__.removesuffix("Model") + CLASS, _begin, _typed, _untyped)
 
-    def __init__(self: Any, config: PreTrainedConfig) -> None:
-        super(made, self).__init__(config)
-        inner = encoder(config)
-        if getattr(inner, "pooler", None) is not None:
-            inner.pooler = None  # nothing reads it
-        shape, values = anatomy(config.model_type), config.to_dict()
-        setattr(self, shape.base, inner)
-        dropout = next((p for name in _DROPOUTS if (p := values.get(name)) is not None), 0.1)
-        self.heads = Heads(heads_of(values), int(values[shape.sizes[-1]]), dropout)
-        self.post_init()
 
-    members = {
-        "__init__": __init__,
-        "forward": _typed if typed else _untyped,
-        "__module__": encoder.__module__,
-        "__doc__": encoder.__doc__,
-    }
-    made: Any = type(encoder.__name__.removesuffix("Model") + CLASS, (parent,), members)
-    return cast("type[PreTrainedModel]", made)
+def _begin(self: Any, config: PreTrainedConfig) -> None:
+    values = config.to_dict()
+    dropout = next((p for name in _DROPOUTS if (p := values.get(name)) is not None), 0.1)
+    self.heads = Heads(heads_of(values), int(values[anatomy(config.model_type).sizes[-1]]), dropout)
 
 
 def _typed(
@@ -220,14 +199,6 @@ def _answer(
     more: dict[str, Any],
 ) -> Shared:
     """The heads' answers to sequences, (batch, tokens), or to rows of several sequences, (rows, texts, tokens)."""
-    read = {name: values for name, values in given.items() if values is not None}
-    first = next(iter(read.values()))
-    if mask is None:
-        mask = torch.ones(first.shape[: first.dim() - ("inputs_embeds" in read)], device=first.device)
-    texts = mask.shape[1] if mask.dim() == 3 else 1
-    if mask.dim() == 3:
-        read, mask = {name: values.flatten(0, 1) for name, values in read.items()}, mask.flatten(0, 1)
-    more.pop("labels", None)
-    found = getattr(self, anatomy(self.config.model_type).base)(**read, attention_mask=mask, **more)
-    logits = self.heads(found.last_hidden_state, mask, tasks, texts)
+    found, mask, several = encoded(self, given, mask, more)
+    logits = self.heads(found.last_hidden_state, mask, tasks, several[1] if several else 1)
     return Shared(logits=logits, hidden_states=found.hidden_states, attentions=found.attentions)
