@@ -115,7 +115,7 @@ def test_the_loss_is_each_tasks_own_by_weight(trained: Executed) -> None:
     from torch.nn import functional as F
 
     from edgeopt.tasks.losses import SquaredError, WeightedCrossEntropy
-    from edgeopt.tasks.several_losses import PartLoss, SeveralLosses
+    from edgeopt.tasks.several.losses import PartLoss, SeveralLosses
 
     loss = SeveralLosses(
         [
