@@ -27,7 +27,7 @@ from edgeopt.support.progress import Progress
 from edgeopt.transforms.prune.budget import Costs, choose, counted, least_left
 from edgeopt.transforms.prune.figures import TOKENS
 from edgeopt.transforms.prune.fisher import FisherParams, FisherPrune
-from edgeopt.transforms.prune.importance import gradients, rearranged
+from edgeopt.transforms.prune.importance import gradients, of_like_length, rearranged
 from edgeopt.transforms.prune.rescale import fold, rescale
 
 
@@ -52,6 +52,17 @@ def test_gradients_are_differences_of_the_loss(family: str) -> None:
                     losses.append(float(model(**batch).loss))
             tensors[layer][position] = 1.0
             assert found[layer][0, position] == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-3, abs=1e-7)
+
+
+def test_batches_hold_rows_of_like_length_and_each_row_once() -> None:
+    lengths = np.random.default_rng(0).integers(3, 60, 330)
+    rows = [{"input_ids": [number] * count} for number, count in enumerate(lengths)]
+    found = of_like_length(rows, 32, 7)
+    assert sorted(row["input_ids"][0] for batch in found for row in batch) == [*range(330)]
+    assert [len(batch) for batch in found] == [32] * 10 + [10]
+    padded = sum(len(batch) * max(len(row["input_ids"]) for row in batch) for batch in found)
+    assert padded < 1.15 * lengths.sum()
+    assert found == of_like_length(rows, 32, 7)
 
 
 @given(st.integers(1, 7), st.integers(0, 2**31))

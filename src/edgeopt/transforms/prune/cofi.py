@@ -51,7 +51,7 @@ class CofiPrune(Transform[CofiParams]):
     """
 
     name = "prune.cofi"
-    version = 3
+    version = 4
     summary = "learn which dimensions, heads, neurons and blocks to remove, up to a sparsity"
     Params = CofiParams
     contract = Contract(

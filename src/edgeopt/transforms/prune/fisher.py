@@ -94,7 +94,7 @@ class FisherPrune(Transform[FisherParams]):
     """
 
     name = "prune.fisher"
-    version = 2
+    version = 3
     summary = "remove heads and neurons to meet a budget, by Fisher information"
     Params = FisherParams
     contract = Contract(

@@ -31,7 +31,10 @@ _FEWEST_COMPARED = 8
 def batches(
     model: PreTrainedModel, folder: Path, samples: int, context: StepContext
 ) -> tuple[list[dict[str, Any]], int]:
-    """Rows of train with their labels, about 64 batches of them, and how many rows."""
+    """Rows of train with their labels, about 64 batches of them, and how many rows.
+
+    A batch has rows of like length, so that little of it is padding.
+    """
     from edgeopt.models.load import takes
     from edgeopt.tasks.encode import Encoder
 
@@ -41,7 +44,16 @@ def batches(
     collate = task.collator(encoder)
     least = _FEWEST_COMPARED if task.embeds else 1
     size = max(least, min(_LARGEST_BATCH, len(rows) // _BATCHES))
-    return [collate(rows[i : i + size]) for i in range(0, len(rows), size)], len(rows)
+    return [collate(batch) for batch in of_like_length(rows, size, context.seed)], len(rows)
+
+
+def of_like_length(rows: Sequence[Any], size: int, seed: int) -> list[list[Any]]:
+    """Batches of `size` encoded rows, each row once, shuffled; the last may be short."""
+    from edgeopt.tasks.encode import length
+    from edgeopt.training.sampler import LengthGroupedSampler
+
+    order = [*LengthGroupedSampler([length(row) for row in rows], size, seed)]
+    return [[rows[n] for n in order[i : i + size]] for i in range(0, len(rows), size)]
 
 
 def loss_of(context: StepContext) -> Loss:
