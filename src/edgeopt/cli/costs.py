@@ -19,7 +19,8 @@ def lines(found: Costs) -> Iterator[str]:
         name = ".".join(part for part in (each.step.chain, each.step.id, each.at) if part)
         most, longest = ("at most " if open_ else "" for open_ in (each.most, each.longest))
         length = "" if each.steps is None else f", {each.steps:,} optimizer steps"
-        yield f"  {name}: {each.rows} rows of {longest}{each.tokens:.0f} tokens a step{length}"
+        several = "" if each.sequences == 1 else f"{each.sequences:.3g} sequences of "
+        yield f"  {name}: {each.rows} rows of {several}{longest}{each.tokens:.0f} tokens a step{length}"
         for model in each.passes:
             yield f"    {_model(model, most)}"
         total = "" if each.steps is None else f", {fmt.flops(each.flops * each.steps)}FLOPs in all"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from edgeopt.models.cost import Flops, Memory, Pass, Rows, flops, memory, parame
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.models.structure import of_config
 from edgeopt.models.tokenizer import read_tokenizer
+from edgeopt.plan.lengths import Lengths, alike, of_task
 from edgeopt.plan.measured import SIZE, Case, advice
 from edgeopt.plan.references import standing
 from edgeopt.plan.steps import Plan, PlannedStep
@@ -28,27 +29,12 @@ from edgeopt.store.facts import Fact
 from edgeopt.store.store import Store
 from edgeopt.support import host
 from edgeopt.support.errors import InputError
-from edgeopt.tasks import task_of
-from edgeopt.tasks.encode import Encoder
 
-#: Rows whose lengths stand for those of all.
-_SAMPLE = 256
 #: What no figure has.
 NOT_COUNTED = (
     "norms, activation functions, dropout, the optimizer, a task's head, an adapter's own products, masks and rounding "
     "that a step learns through, and what Python and the libraries hold"
 )
-
-
-class Lengths(NamedTuple):
-    """How many rows a training sees, and the mean of their tokens.
-
-    rows: None where it is not known yet. most: whether the tokens are only known to be no more.
-    """
-
-    rows: int | None
-    tokens: float
-    most: bool
 
 
 @dataclass(frozen=True)
@@ -68,14 +54,15 @@ class PassCost:
 class TrainingCost:
     """What a training costs. at: the field of the step that holds it, or nothing.
 
-    longest: whether only the largest length of rows is known. most: whether it costs no more than this, as that is so,
-    or the model was cut and it is not known how far. steps: None where the number of rows is not known yet. seconds,
-    why: what is known of its time.
+    rows: of a step. sequences: of a row, on average. tokens: of a sequence. longest: whether only the largest length of
+    rows is known. most: whether it costs no more than this, as that is so, or the model was cut and it is not known how
+    far. steps: None where the number of rows is not known yet. seconds, why: what is known of its time.
     """
 
     step: PlannedStep
     at: str
     rows: int
+    sequences: float
     tokens: float
     longest: bool
     most: bool
@@ -100,6 +87,7 @@ class TrainingCost:
             "step": f"{self.step.chain}.{self.step.id}",
             "training": self.at,
             "rows": self.rows,
+            "sequences": round(self.sequences, 2),
             "tokens": round(self.tokens, 1),
             "at_most": self.most,
             "optimizer_steps": self.steps,
@@ -203,10 +191,11 @@ class _Costing:
         steps = training.max_steps
         if steps is None and lengths.rows is not None:
             steps = math.ceil(training.epochs * math.ceil(lengths.rows / training.batch / training.accumulation))
-        rows = self._rows(lengths.tokens)
-        models = [self._pass(each, rows, lengths.rows) for each in self._passes()]
+        models = [self._pass(each, lengths) for each in self._passes()]
         each, most = training.batch * training.accumulation, self.cut or lengths.most
-        made = TrainingCost(self.step, self.at, each, lengths.tokens, lengths.most, most, steps, models, None, "")
+        made = TrainingCost(
+            self.step, self.at, each, lengths.sequences, lengths.tokens, lengths.most, most, steps, models, None, ""
+        )
         seconds, why = self._time(made)
         return replace(made, seconds=seconds, why=why)
 
@@ -226,39 +215,33 @@ class _Costing:
             return None if source is None else source.config
         return _after(stands, _given(self.plan), False)[0]
 
-    def _pass(self, model: Pass, rows: Rows, count: int | None) -> PassCost:
+    def _pass(self, model: Pass, lengths: Lengths) -> PassCost:
+        rows = self._rows(lengths.sequences, lengths.tokens)
         if not model.once:
-            return PassCost(model.part, flops(model, rows).times(self.training.accumulation), None, memory(model, rows))
-        each = flops(model, rows).forward / rows.count
-        seen = None if count is None else count * (self.training.epochs if model.part == "auxiliary" else 1)
+            kinds = [memory(model, self._rows(kind.sequences, kind.tokens)) for kind in lengths.kinds]
+            held = max(kinds, key=lambda each: each.total)
+            return PassCost(model.part, flops(model, rows).times(self.training.accumulation), None, held)
+        each = flops(model, rows).forward / self.training.batch
+        seen = lengths.whole * (self.training.epochs if model.part == "auxiliary" else 1) if lengths.known else None
         if self.training.max_steps is not None and model.part == "auxiliary":
             seen = self.training.max_steps * self.training.batch * self.training.accumulation
         return PassCost(model.part, Flops(0.0, 0.0), None if seen is None else each * seen, None)
 
-    def _rows(self, tokens: float) -> Rows:
+    def _rows(self, sequences: float, tokens: float) -> Rows:
+        """What a batch of rows puts into the model."""
         share = getattr(self.step.params, "mask", 0.0)
         guessed = share * max(0.0, tokens - 2) if isinstance(share, float) else 0.0
-        return Rows(self.training.batch, tokens, guessed)
+        return Rows(self.training.batch * sequences, tokens, guessed)
 
     def _lengths(self) -> Lengths:
         if (spec := self.step.transform.corpus(self.step.params)) is not None:
             return self._corpus_lengths(bool(spec.pack), int(getattr(self.step.params, "max_length", 128)))
-        task, data, folder = self.plan.recipe.head.task, self.plan.data, self.plan.source.folder
-        if data is None or folder is None:
-            return Lengths(None if data is None else len(data.train), task.max_length, True)
-        texts = data.train.texts[:: max(1, len(data.train) // _SAMPLE)][:_SAMPLE]
-        try:
-            features = task_of(task, data.label_names).encode(Encoder(folder, task.max_length), texts)
-        except InputError:
-            return Lengths(len(data.train), task.max_length, True)
-        sequences = [ids for query in features.ids for ids in _sequences(query["input_ids"])]
-        mean = sum(map(len, sequences)) / max(len(sequences), 1)
-        return Lengths(round(len(data.train) * len(sequences) / max(len(texts), 1)), mean, False)
+        return of_task(self.plan, self.step, self.training)
 
     def _corpus_lengths(self, pack: bool, max_length: int) -> Lengths:
         """Lengths of text that is in the store in tokens; for other text the length that is asked for."""
         corpus, folder = self.plan.corpora.get(self.step.id), self.plan.source.folder
-        unknown = Lengths(None, max_length, not pack)
+        unknown = alike(None, max_length, most=not pack)
         if corpus is None or folder is None or corpus.key() is None:
             return unknown
         try:
@@ -270,7 +253,7 @@ class _Costing:
         if made is None:
             return unknown
         lengths = CorpusRows(made.stream("train"), frame, max_length, pack=pack).lengths
-        return Lengths(len(lengths), float(lengths.mean()), False) if len(lengths) else unknown
+        return alike(len(lengths), float(lengths.mean()), most=False) if len(lengths) else unknown
 
     def _time(self, made: TrainingCost) -> tuple[float | None, str]:
         if self.step.state is not None:
@@ -302,8 +285,3 @@ def speeds(store: Store) -> Iterator[Speed]:
             done = (cost["main_flops"] + cost["auxiliary_flops"]) * steps
             size = cost["main_bytes"]["parameters"] / 4
             yield Speed(done / seconds, size, f"{state.manifest['use']} {state.key[:8]}")
-
-
-def _sequences(ids: Sequence[Any]) -> Sequence[Sequence[int]]:
-    """What goes through the model for a query: one row of tokens, or one for each choice."""
-    return ids if ids and isinstance(ids[0], list) else [ids]

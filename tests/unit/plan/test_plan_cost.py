@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,19 @@ from edgeopt.plan.cost import Costs, Speed, TrainingCost
 TRAINED = {"max_steps": 3, "batch_size": 4, "precision": "fp32"}
 
 
-def found(model: Path, data: Path, store: Path, *steps: dict[str, Any]) -> dict[str, TrainingCost]:
+def task(data: Path, **keys: Any) -> dict[str, Any]:
+    given = {"type": "text-classification", "dataset": {"path": str(data)}, "text": "text", "max_length": 24}
+    return {**given, **keys}
+
+
+def found(
+    model: Path, data: Path, store: Path, *steps: dict[str, Any], of: dict[str, Any] | None = None
+) -> dict[str, TrainingCost]:
     recipe = {
         "edgeopt": 1,
         "name": "cost",
         "model": {"id": str(model)},
-        "task": {"type": "text-classification", "dataset": {"path": str(data)}, "text": "text", "max_length": 24},
+        **(of or {"task": task(data)}),
         "baseline": {"finetune": TRAINED},
         "steps": [{**TRAINED, **step} if step["use"] not in ("merge", "prune.layers") else step for step in steps],
     }
@@ -63,6 +71,50 @@ def test_a_step_is_counted_by_what_goes_through_which_model(
     told = "\n".join(lines(Costs(list(made.values()), [])))
     assert "main: at most" in told
     assert "teacher: each row once, before the training" in told
+
+
+def test_a_step_is_a_batch_of_rows_however_many_sequences_each_has(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    """Steps and FLOPs are those of rows; a row has as many sequences as go through the model for it."""
+    config, rows = (
+        json.loads((tiny_model / "config.json").read_text()),
+        64 * [{"text": "word1 word2", "choices": ["good1", "bad2 word3", "word4"], "label": "A"}],
+    )
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    count = len((tiny_data / "train.jsonl").read_text().splitlines())
+    pair = {"text": ["text", "pair"]}
+    choices = task(tmp_path, type="multiple-choice", choices="choices")
+    several = {
+        "one": task(tiny_data),
+        "two": task(tiny_data, head="bi-encoder", **pair),
+        "near": task(tiny_data, type="text-regression", label="score", head="cosine", **pair),
+    }
+    windows = task(tiny_data, max_length=8, long_text="window", stride=2)
+    turns, wide = {"method": "round-robin"}, {"method": "uniform", "steps_per_epoch": 5}
+    step: dict[str, Any] = {"use": "finetune", "id": "tune", "max_steps": None, "epochs": 2}
+    for of, more, steps, sequences in (
+        ({"task": choices}, {}, 2 * 64 / 4, 3),
+        ({"task": task(tiny_data)}, {"keep_best": True}, None, 1),
+        ({"task": windows}, {}, None, 1),
+        ({"tasks": several}, {}, 2 * math.ceil(3 * count / 4), 5 / 3),
+        ({"tasks": several}, {"sampling": turns}, 2 * math.ceil(math.ceil(3 * count / 4) / 3) * 3, 5 / 3),
+        ({"tasks": several}, {"sampling": wide, "gradient_accumulation": 3}, 10, 5 / 3),
+    ):
+        made = found(tiny_model, tiny_data, tmp_path / "store", {**step, **more}, of=of)["candidate.tune"]
+        assert made.sequences == pytest.approx(sequences)
+        expected = flops(Pass("main", config, "all"), Rows(made.rows * sequences, made.tokens))
+        assert made.flops == pytest.approx(expected.total)
+        if steps is not None:
+            assert made.steps == steps
+        elif of["task"] is windows:
+            assert made.steps is not None and made.steps > 2 * math.ceil(count / 4)
+        else:
+            assert made.steps is not None and made.steps < 2 * math.ceil(count / 4)
+    assert f"12 rows of 1.67 sequences of {made.tokens:.0f} tokens a step, 10 optimizer steps" in "\n".join(
+        lines(Costs([made], []))
+    )
 
 
 def test_a_model_that_is_not_made_yet_has_the_words_of_its_tokenizer(tiny_electra: Path, tiny_data: Path) -> None:
