@@ -11,6 +11,20 @@ from helpers import edgeopt, write_rows
 from edgeopt.recipe.yaml import parse
 
 
+def test_queries_with_passages_come_to_a_verdict_on_an_embedding_model(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"query": f"good{i % 9} word{i % 7}", "passage": f"word{i}"}) + "\n" for i in range(60))
+    )
+    done = edgeopt("init", "rows.jsonl", "--task", "embedding", "--model", tiny_model, cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    applied = edgeopt(
+        "apply", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "--store", tmp_path / "store", "--quiet"
+    )
+    assert applied.code in (0, 3, 4), applied.err
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert [gate["metric"] for gate in report["gates"]] == ["ndcg@10", "agreement"]
+
+
 def test_a_file_and_a_model_come_to_a_verdict(tmp_path: Path, tiny_model: Path) -> None:
     rows = [
         json.loads(line) for line in (write_rows(tmp_path / "rows", train=200, validation=4) / "train.jsonl").open()

@@ -21,13 +21,13 @@ _WIDTH = 79
 
 
 @click.command("init")
-@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--text", multiple=True, metavar="COLUMN", help="Column with the texts; give it twice for pairs.")
 @click.option("--label", metavar="COLUMN", help="Column with the class, the score, the tags or the right choice.")
 @click.option(
     "--task",
     metavar="TYPE",
-    help="Task: text-classification, text-regression, token-classification or multiple-choice.",
+    help="Task: text-classification, text-regression, token-classification, multiple-choice, embedding or reranking.",
 )
 @click.option("--labels", metavar="A,B,…", help="Names of the classes, in the order of their numbers.")
 @click.option("--model", metavar="FOLDER|ID", help="Model: a folder in transformers' format, or a hub id.")
@@ -60,6 +60,9 @@ def command(
 ) -> None:
     """Propose a recipe for DATA: a file, a folder with train.* and validation.*, or several files.
 
+    An embedding model needs no DATA: its folder, or --model, is enough. Passages to search in are a file beside the
+    queries that is called passages.*.
+
     Looks at columns, classes, lengths and splits, and writes a recipe with what it guessed in comments. On a terminal
     it asks for what no option says.
     """
@@ -67,6 +70,8 @@ def command(
     from edgeopt.recipe.proposal.propose import Asked, propose
     from edgeopt.recipe.yaml import parse
 
+    if not data and not model:
+        raise click.UsageError("Missing argument 'DATA...'.")
     out = out / "recipe.yaml" if out.is_dir() else out
     _free(out)
     names = tuple(filter(None, map(str.strip, (labels or "").split(","))))

@@ -115,6 +115,12 @@ def sentence_in(folder: Path) -> Sentence | None:
         ) from None
 
 
+def longest_text(folder: Path) -> int | None:
+    """Tokens of the longest text that the model reads, as sentence-transformers keeps it; None where it is not said."""
+    most = _json(folder / LENGTH).get("max_seq_length")
+    return most if isinstance(most, int) and not isinstance(most, bool) and most >= 4 else None
+
+
 def _of_modules(folder: Path) -> Sentence:
     kinds = [(str(m["type"]).rpartition(".")[2], folder / m["path"]) for m in json.loads(_text(folder / MODULES))]
     names = [kind for kind, _ in kinds]

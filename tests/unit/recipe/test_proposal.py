@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -132,6 +133,132 @@ def test_columns_and_task(tmp_path: Path, rows: list[Row], text: Any, label: str
     found = proposed(tmp_path, "rows.jsonl")["task"]
     assert (found["text"], found["label"], found["type"]) == (text, label, task)
     assert found["dataset"] == {"data_files": {"train": "./rows.jsonl"}, "split": {"validation": 0.2, "seed": 0}}
+
+
+def sentence_model(folder: Path, model: Path) -> Path:
+    """The tiny model as a folder of sentence-transformers."""
+    found = Path(shutil.copytree(model, folder / "embedder"))
+    kinds = ("Transformer", "Pooling", "Normalize")
+    modules = [{"idx": i, "path": f"{i}_{k}" if i else "", "type": f"models.{k}"} for i, k in enumerate(kinds)]
+    (found / "modules.json").write_text(json.dumps(modules))
+    (found / "1_Pooling").mkdir()
+    (found / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    (found / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 48}))
+    return found
+
+
+_ALIKE = {"metric": "agreement", "min": 0.98}
+_PASSAGES = [{"_id": f"d{i}", "body": t} for i, t in enumerate(texts(60))]
+
+
+@pytest.mark.parametrize(
+    ("rows", "args", "task", "gates"),
+    [
+        (
+            [{"sentence1": t, "sentence2": t[::-1], "score": i / 7} for i, t in enumerate(texts(60))],
+            [],
+            {"type": "embedding", "text": ["sentence1", "sentence2"], "label": "score"},
+            ["spearman", "agreement"],
+        ),
+        (
+            [{"id": i, "question": t, "passage": t[::-1], "label": i % 2} for i, t in enumerate(texts(400))],
+            [],
+            {"type": "embedding", "text": ["question", "passage"], "corpus": "rows"},
+            ["ndcg@10", "agreement"],
+        ),
+        (
+            [{"query": t, "relevant": [f"d{i % 60}"]} for i, t in enumerate(texts(400))],
+            ["passages.jsonl"],
+            {
+                "type": "embedding",
+                "text": "query",
+                "corpus": {"data_files": "./passages.jsonl", "id": "_id", "text": "body"},
+            },
+            ["ndcg@10", "agreement"],
+        ),
+        (
+            [{"body": t, "url": f"u{i}"} for i, t in enumerate(texts(60))],
+            ["--text", "body"],
+            {"type": "embedding", "text": "body"},
+            ["agreement"],
+        ),
+        (
+            [{"question1": t, "question2": t[::-1], "is_duplicate": i % 2} for i, t in enumerate(texts(60))],
+            ["--task", "embedding", "--label", "is_duplicate"],
+            {"type": "embedding", "text": ["question1", "question2"], "label": "is_duplicate"},
+            ["spearman", "agreement"],
+        ),
+        (
+            [{"query": texts(400)[i // 4], "passage": t, "relevance": i % 4 // 3} for i, t in enumerate(texts(400))],
+            ["--task", "embedding"],
+            {"type": "embedding", "text": ["query", "passage"], "label": "relevance"},
+            ["spearman", "agreement"],
+        ),
+        (
+            [{"text": t, "label": i % 2} for i, t in enumerate(texts(60))],
+            [],
+            {"type": "text-classification", "text": "text", "label": "label"},
+            ["accuracy"],
+        ),
+    ],
+)
+def test_rows_for_an_embedding_model(
+    tmp_path: Path, tiny_model: Path, rows: list[Row], args: list[str], task: Row, gates: list[str]
+) -> None:
+    model = sentence_model(tmp_path, tiny_model)
+    write(tmp_path / "train.jsonl", rows)
+    write(tmp_path / "passages.jsonl", _PASSAGES)
+    found = proposed(tmp_path, "train.jsonl", *args, "--model", model, "--max-drop", "0.2")
+    assert {key: found["task"].get(key) for key in ("type", "text", "label", "corpus") if key in found["task"]} == task
+    assert [gate["metric"] for gate in found["gates"]] == gates
+    if task["type"] == "embedding":
+        assert [step["use"] for step in found["steps"]] == ["quantize.static"] and "baseline" not in found
+        assert found["task"]["max_length"] == 48 and found["gates"][-1] == _ALIKE
+
+
+def test_an_embedding_model_needs_no_rows(tmp_path: Path, tiny_model: Path) -> None:
+    model = sentence_model(tmp_path, tiny_model)
+    found = proposed(tmp_path, model)
+    assert found["task"]["dataset"] == {"path": "nyu-mll/glue", "name": "stsb"} and found["name"] == "embedder"
+    assert found["gates"] == [{"metric": "spearman", "max_drop": 0.01}, _ALIKE]
+    bare = init(tmp_path, "--model", tiny_model, "--out", "b.yaml")
+    assert "without rows there is a recipe for embedding models alone" in bare.err
+    assert "Missing argument 'DATA...'" in init(tmp_path, "--out", "b.yaml").err
+    assert init(tmp_path, "--model", tiny_model, "--task", "embedding", "--out", "b.yaml").code == 0
+    told = (tmp_path / "b.yaml").read_text()
+    assert "the model's folder has no modules.json" in told and "pooling: mean" in told
+
+
+def test_passages_of_queries_are_put_in_order(tmp_path: Path) -> None:
+    rows = [
+        {"query": f"q {i // 5}", "passage": t, "relevance": int(i % 5 == 0), "query_id": i // 5}
+        for i, t in enumerate(texts(400))
+    ]
+    write(tmp_path / "r.jsonl", rows)
+    found = proposed(tmp_path, "r.jsonl", "--max-drop", "0.1")
+    assert {k: found["task"][k] for k in ("type", "text", "label", "group")} == {
+        "type": "reranking",
+        "text": ["query", "passage"],
+        "label": "relevance",
+        "group": "query_id",
+    }
+    assert found["gates"][0] == {"metric": "ndcg@10", "max_drop": 0.1}
+    assert [step["use"] for step in found["steps"]] == ["finetune", "quantize.static"]
+
+
+@pytest.mark.parametrize(
+    ("passages", "said"),
+    [
+        ([{"key": "d1", "body": "a"}], "no column of the passages looks like ids"),
+        ([{"id": "d1", "words": "a"}], "no column of the passages looks like texts"),
+        ([{"id": "x1", "text": "a"}], "the corpus has no passage with the id 'd0'"),
+    ],
+)
+def test_passages_that_cannot_be_searched(tmp_path: Path, passages: list[Row], said: str) -> None:
+    write(tmp_path / "train.jsonl", [{"query": t, "relevant": "d0"} for t in texts(60)])
+    write(tmp_path / "passages.jsonl", passages)
+    done = init(tmp_path, "train.jsonl", "passages.jsonl")
+    assert done.code == 2 and said in done.err and "E900" not in done.err
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.jsonl", "r.jsonl.gz", "r.parquet"])

@@ -26,7 +26,8 @@ _PAIRS = (
     ("text1", "text2"),
     ("text_a", "text_b"),
 )
-_LABELS = (
+#: Names that columns of labels often have, the surest first.
+LABELS = (
     *("label", "labels", "class", "category", "target", "gold_label", "sentiment", "intent", "stars", "rating"),
     *("score", "similarity", "ner_tags", "tags", "pos_tags", "answer", "answerkey", "y"),
 )
@@ -42,14 +43,16 @@ _RARE = 0.05
 #: What a row has besides its texts, and what is true of the task that it is for.
 _BRINGS: dict[str, Callable[[type[Task]], bool]] = {
     "classes": lambda kind: kind.one_class and kind.one_query,
-    "scores": lambda kind: kind.scores,
+    "scores": lambda kind: kind.scores and not kind.grouped,
     "tags": lambda kind: kind.reads_words,
     "choices": lambda kind: kind.has_choices,
+    "vectors": lambda kind: kind.embeds,
+    "relevance": lambda kind: kind.grouped,
 }
 
 
 def task_for(what: str) -> str:
-    """The task whose rows have classes, scores, tags or choices."""
+    """The task whose rows have classes, scores, tags, choices or a relevance, or texts to embed."""
     return next(name for name, kind in task_types().items() if _BRINGS[what](kind))
 
 
@@ -91,22 +94,22 @@ def guess_text(table: Table, label: str | None) -> tuple[str, ...]:
     texts = [name for name, kind in kinds.items() if kind == "text"]
     by_name = {name.casefold(): name for name in texts}
     lists = [name for name, kind in kinds.items() if kind == "list" and _words(values(table, name))]
-    if words := _first(_WORDS, lists):
+    if words := first(_WORDS, lists):
         return (words,)
     if choices := guess_choices(table, (), label):
         left = [name for name in texts if name not in choices]
-        return tuple(filter(None, [_first(_QUESTIONS, left) or _longest(table, left)]))
+        return tuple(filter(None, [first(_QUESTIONS, left) or _longest(table, left)]))
     for one, two in _PAIRS:
         if one in by_name and two in by_name:
             return by_name[one], by_name[two]
-    return tuple(filter(None, [_first(_TEXTS, texts) or _longest(table, texts) or next(iter(lists), None)]))
+    return tuple(filter(None, [first(_TEXTS, texts) or _longest(table, texts) or next(iter(lists), None)]))
 
 
 def guess_label(table: Table, texts: Sequence[str], choices: Sequence[str]) -> str | None:
     """The column of the label; None where no column looks like it."""
     left = [name for name in table.columns if name not in {*texts, *choices}]
     usable = [name for name in left if kind_of(values(table, name)) not in ("other", "choices")]
-    if named := _first(_LABELS, usable) or next((n for n in usable if n.casefold().endswith("label")), None):
+    if named := first(LABELS, usable) or next((n for n in usable if n.casefold().endswith("label")), None):
         return named
     counts = {name: len(distinct(values(table, name))) for name in usable}
     few = [name for name, count in counts.items() if 1 < count <= len(table.rows) / _EACH]
@@ -181,7 +184,7 @@ def _words(cells: Iterable[object]) -> bool:
     return all(isinstance(x, str) for cell in cells if isinstance(cell, list | tuple) for x in cell)
 
 
-def _first(names: Iterable[str], columns: Sequence[str]) -> str | None:
+def first(names: Iterable[str], columns: Sequence[str]) -> str | None:
     """The first of the names that a column has, as the column spells it."""
     by_name = {column.casefold(): column for column in reversed(columns)}
     return next((by_name[name] for name in names if name in by_name), None)

@@ -69,7 +69,7 @@ class Draft:
     def _steps(self) -> list[str]:
         int8 = "  - {id: int8, use: quantize.static} # weights and activations in 8 bits, ranges from rows of train"
         if self.training is None:
-            return ["# gates compare with the model as it is, in FP32, because it has a trained head", "steps:", int8]
+            return ["# gates compare with the model as it is, in FP32: it is not trained here", "steps:", int8]
         keys = f"epochs: {self.training.epochs}, learning_rate: {self.training.learning_rate:.1e}".replace("e-0", "e-")
         return [
             "# the FP32 model that gates compare with: the same training as the first step, done once",

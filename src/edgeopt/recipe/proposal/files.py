@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from edgeopt.data.files import read_rows, stem_and_suffix
+from edgeopt.data.files import SUFFIXES, read_rows, stem_and_suffix
 from edgeopt.data.lines import text_lines
 from edgeopt.data.sources import FOLDER_NAMES, local_files
 from edgeopt.data.tables import header_delimiter
@@ -22,6 +22,8 @@ from edgeopt.tasks.columns import Cells
 
 #: Rows that the columns are told by.
 _LOOKED_AT = 5000
+#: What a file of passages to search in is called.
+PASSAGES = ("passages", "corpus", "documents", "docs")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Table:
     """The data that somebody has. dataset: as `task.dataset` says it, without a split. rows: the first of train.
 
     whole: whether those are all. drawn: whether there is no split to report on, so that its rows are drawn from train.
-    place: the file of the first row.
+    place: the file of the first row. passages: a file beside them whose name says that it has passages to search in.
     """
 
     dataset: dict[str, Any]
@@ -37,6 +39,7 @@ class Table:
     whole: bool
     drawn: bool
     place: Place
+    passages: Path | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -49,6 +52,7 @@ def look(given: Sequence[Path], folder: Path) -> Table:
 
     Raises InputError E301 where it is not clear which file is which split, and what reading them raises.
     """
+    beside, given = _passages(given)
     if len(given) == 1 and is_there(given[0], Path.is_dir):
         dataset: dict[str, Any] = {"path": relative(given[0], folder)}
     else:
@@ -61,7 +65,20 @@ def look(given: Sequence[Path], folder: Path) -> Table:
     if not rows:
         raise bad_input("E305", "the file has no rows", place=Place.of(first), help="give a file with rows in it")
     whole = len(rows) <= _LOOKED_AT and len(files["train"]) == 1
-    return Table(dataset, rows[:_LOOKED_AT], whole, not {"validation", "test"} & {*files}, Place.of(first))
+    return Table(dataset, rows[:_LOOKED_AT], whole, not {"validation", "test"} & {*files}, Place.of(first), beside)
+
+
+def _passages(given: Sequence[Path]) -> tuple[Path | None, Sequence[Path]]:
+    """The file of passages in a folder, or among several files, and the rest of what is given."""
+    if len(given) == 1 and is_there(given[0], Path.is_dir):
+        found = [p for p in sorted(given[0].iterdir()) if stem_and_suffix(p)[0] in PASSAGES and _is_data(p)]
+        return next(iter(found), None), given
+    found = [p for p in given if {*_words(p)} & {*PASSAGES}] if len(given) > 1 else []
+    return next(iter(found), None), [p for p in given if p not in found[:1]]
+
+
+def _is_data(path: Path) -> bool:
+    return stem_and_suffix(path)[1] in SUFFIXES
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -90,8 +107,11 @@ def _named(given: Sequence[Path], folder: Path) -> dict[str, str | list[str]]:
 
 def _split(path: Path) -> str | None:
     """The split that a file's name tells, as reviews_train.csv and dev.jsonl.gz do."""
-    words = re.split(r"[^a-z]+", stem_and_suffix(path)[0])
-    return next((split for split, names in FOLDER_NAMES.items() if {*words} & {*names}), None)
+    return next((split for split, names in FOLDER_NAMES.items() if {*_words(path)} & {*names}), None)
+
+
+def _words(path: Path) -> list[str]:
+    return re.split(r"[^a-z]+", stem_and_suffix(path)[0])
 
 
 def _delimiter(path: Path) -> str | None:

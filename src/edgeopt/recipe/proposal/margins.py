@@ -2,7 +2,8 @@
 
 Nobody knows yet how two models will answer. Two are made up that do equally well: of `CHANGED` of the rows one of them
 is right and the other wrong, and as often the other way round; of scores, the second's are off the first's by a
-twentieth of the labels' spread. What the task's own bounds say of these two decides.
+twentieth of the labels' spread; of searches, the relevant passage falls by a place for some queries, and rises for as
+many. What the task's own bounds say of these two decides.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _MARGINS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15,
 _FEWEST, _MOST = 50, 1500
 #: The share of answers that both get wrong, and of the labels' spread how far scores are off, and off each other.
 _WRONG, _NOISE, _MOVED = 0.1, 0.5, 0.05
+#: The share of queries whose passage the one finds first and the other second, and the other way round.
+_SWAPPED = 0.02
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,10 @@ class Margins:
     @staticmethod
     def assumed(task: Task) -> str:
         """What is taken for granted of the two models, in words."""
-        if task.scores:
-            return f"if int8 moves scores by {_MOVED:.0%} of their spread"
+        if task.spec.corpus is not None:
+            return f"if int8 moves the passages of {_SWAPPED:.0%} of the queries down a place and of as many up"
+        if not task.has_classes:
+            return f"if int8 moves {'cosines' if task.embeds else 'scores'} by {_MOVED:.0%} of their spread"
         return f"if int8 corrects {CHANGED:.1%} of the answers and breaks as many"
 
 
@@ -54,13 +59,15 @@ def margins(task: Task, split: Split, rows: int, *more: float) -> Margins:
     more: further margins to look at.
     """
     metric = task.spec.metric_names[0]
+    if metric in task.beside_baseline:  # its gate has a least value, and no drop
+        return Margins(metric, {})
     confidence = GateSpec(metric=metric, max_drop=0.01).confidence
     labels, base, candidate = _two_models(task, split, min(max(rows, _FEWEST), _MOST))
     wider = task.more_rows(metric, labels, base, candidate, confidence)
 
     def drop(rows: float) -> Bounds:
         found = wider(rows / len(labels))
-        return Bounds(-found.value, -found.high, -found.low)
+        return Bounds(0.0, found.value - found.high, found.value - found.low)
 
     needed = {m: rows_needed(drop, 1, m, confidence) for m in sorted({*_MARGINS, *more})}
     least = task.fewest_rows(metric)
@@ -69,18 +76,32 @@ def margins(task: Task, split: Split, rows: int, *more: float) -> Margins:
 
 def _two_models(task: Task, split: Split, count: int) -> tuple[Values, Values, Values]:
     """Labels, and the outputs of two models that do equally well on them."""
+    if task.spec.corpus is not None:
+        return _two_searches(task, count)
     rng = np.random.default_rng(0)
-    labels = task.stack_labels([split.labels[row] for row in rng.integers(0, len(split), count)])
+    drawn = split.first(count).labels if task.grouped else [split.labels[i] for i in rng.integers(0, len(split), count)]
+    labels = task.stack_labels(drawn)
     if not task.has_classes:
-        noise = _apart(rng.normal(size=(2, count)), labels)
+        right = labels[:, 0] if task.grouped else labels
+        noise = _apart(rng.normal(size=(2, len(right))), right)
         both = (_NOISE * noise[0], np.sqrt(_NOISE**2 - _MOVED**2) * noise[0] + _MOVED * noise[1])
-        first, second = ((labels + (float(np.std(labels)) or 1.0) * each)[:, None] for each in both)
+        first, second = ((right + (float(np.std(right)) or 1.0) * each)[:, None] for each in both)
         return labels, first, second
     places = np.argwhere(_asked(labels))
     wrong, changed = (max(round(share * len(places)), 1) for share in (_WRONG, CHANGED))
     order = rng.permutation(places)
     first, second = order[:wrong], np.concatenate([order[changed:wrong], order[wrong : wrong + changed]])
     return labels, _answers(labels, first, len(task.names)), _answers(labels, second, len(task.names))
+
+
+def _two_searches(task: Task, count: int) -> tuple[Values, Values, Values]:
+    """Each query has one relevant passage, which is found first, second, or not at all."""
+    swapped = max(round(_SWAPPED * count), 1)
+    places = np.where(np.arange(count) < _WRONG * count, 0.0, 1.0)
+    first, second = places.copy(), places.copy()
+    first[-swapped:] = second[-2 * swapped : -swapped] = 1 / np.log2(3)
+    before, after = (np.repeat(each[:, None], len(task.searched_metrics), axis=1) for each in (first, second))
+    return np.ones(count), before, after
 
 
 def _apart(noise: Values, labels: Values) -> Values:

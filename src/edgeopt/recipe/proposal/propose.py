@@ -14,13 +14,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeopt.data import TaskData, load_data
-from edgeopt.models.source import ModelSource
+from edgeopt.models.source import ModelSource, module_files
 from edgeopt.recipe.library import target_files
 from edgeopt.recipe.problems import as_name
-from edgeopt.recipe.proposal import columns, sizes
+from edgeopt.recipe.proposal import columns, sizes, vectors
 from edgeopt.recipe.proposal.draft import Draft
 from edgeopt.recipe.proposal.files import Table, look
 from edgeopt.recipe.proposal.margins import Margins, margins
+from edgeopt.recipe.proposal.vectors import Found
 from edgeopt.spec.recipe import TaskSpec
 from edgeopt.statistics.power import rounded
 from edgeopt.support.errors import InputError, bad_input
@@ -33,7 +34,7 @@ Ask = Callable[[str, str], str]
 Tell = Callable[[str, str], object]
 #: Shares of one file that may be drawn to report on; the drop that a gate should decide where nobody says.
 _SHARES, _DROP = (0.1, 0.2), 0.01
-_FILE_SIZE, _SPEEDUP = 0.35, 1.2
+_FILE_SIZE, _SPEEDUP, _ALIKE = 0.35, 1.2, 0.98
 #: A share of the reported rows of one class from which on that is said.
 _UNEVEN = 0.8
 #: Keys of a recipe that a message speaks of, and the options that say the same here.
@@ -61,6 +62,8 @@ def propose(asked: Asked, ask: Ask | None, tell: Tell) -> str:
 
     Raises InputError where the data or the model are not such as a recipe takes.
     """
+    if len(asked.data) == 1 and asked.model is None and module_files(asked.data[0]):
+        asked = replace(asked, data=(), model=str(asked.data[0]))
     with _in_options():
         return _Maker(asked, ask, tell).draft().text()
 
@@ -84,11 +87,14 @@ class _Maker:
     def __init__(self, asked: Asked, ask: Ask | None, tell: Tell) -> None:
         self.asked, self._ask, self.say, self.folder = asked, ask, tell, asked.out.parent
         self.comments: dict[str, str] = {}
-        self.table: Table = look(asked.data, self.folder)
-        self.say("columns", ", ".join(self.table.columns))
-        self.text, self.label = self._columns()
+        self.table: Table = look(asked.data, self.folder) if asked.data else vectors.usual_pairs()
+        if self.table.rows:
+            self.say("columns", ", ".join(self.table.columns))
+        self.early = self._early()
+        self.found = self._found(self.early)
+        self.text, self.label = self.found.text, self.found.label
         pair = len(self.text) > 1
-        self.choices = () if pair else columns.guess_choices(self.table, self.text, self.label)
+        self.choices = () if pair or not self.label else columns.guess_choices(self.table, self.text, self.label)
         self.type, self.source = self._task_and_model()
 
     def ask(self, what: str, guess: str) -> str:
@@ -99,9 +105,50 @@ class _Maker:
         """A value, and whether it is a guess that nobody has looked at."""
         return value if given or self._ask else f"{value}, guessed"
 
-    def _columns(self) -> tuple[tuple[str, ...], str]:
+    def _early(self) -> str | None:
+        """The task that is asked for, or that rows and model tell before a label is looked for."""
         asked, table = self.asked, self.table
-        columns.check(table, (*asked.text, *filter(None, [asked.label])))
+        if table.rows:
+            columns.check(table, (*asked.text, *filter(None, [asked.label])))
+        if asked.task:
+            return _known(asked.task)
+        if vectors.is_ordered(table, asked.text, asked.label):
+            return columns.task_for("relevance")
+        if self._embeds and vectors.is_embedded(table, asked.text, asked.label):
+            return columns.task_for("vectors")
+        if not table.rows:
+            raise bad_input(
+                "E303",
+                "without rows there is a recipe for embedding models alone, and the model does not say that it is one",
+                help=f"give a file of rows; or, if the model embeds texts, add --task {columns.task_for('vectors')}",
+            )
+        return None
+
+    @property
+    def _embeds(self) -> bool:
+        """Whether something says that texts are to be embedded: a model of sentence-transformers, or passages."""
+        named = self.asked.model and sizes.source_of(self.asked.model, self.folder).folder
+        return bool(self.table.passages or (named and module_files(named)))
+
+    def _found(self, kind: str | None) -> Found:
+        """The columns, for a task that is known already; otherwise, with None, for one that the label tells."""
+        asked, table = self.asked, self.table
+        found = None
+        if kind and task_type(kind).embeds:
+            found = vectors.embedded(table, asked.text, asked.label, self.folder)
+        elif kind and task_type(kind).grouped:
+            found = vectors.ordered(table, asked.text, asked.label)
+        if found is None:
+            return self._labeled()
+        if table.rows:
+            self.say("text", self._of(" and ".join(found.text), given=bool(asked.text)))
+        if table.rows and found.label:
+            self.say("label", self._of(found.label, given=asked.label is not None))
+        return found
+
+    def _labeled(self) -> Found:
+        """The columns of texts and of a label."""
+        asked, table = self.asked, self.table
         guess = asked.text or columns.guess_text(table, asked.label)
         text = asked.text or self._names("Column of the texts (or two)", guess)
         if not text:
@@ -114,7 +161,7 @@ class _Maker:
         columns.check(table, (*text, label))
         self.say("text", self._of(" and ".join(text), given=bool(asked.text)))
         self.say("label", self._of(label, given=asked.label is not None))
-        return text, label
+        return Found(text, label)
 
     def _names(self, what: str, guess: tuple[str, ...]) -> tuple[str, ...]:
         told = self.ask(what, ", ".join(guess))
@@ -131,30 +178,41 @@ class _Maker:
 
     def _task_and_model(self) -> tuple[str, ModelSource]:
         asked = self.asked
-        by_label, why = columns.task_by_label(self.table, self.label, self.choices)
-        kind = _known(asked.task or by_label)
+        kind, why = self.early or "", self.found.why
+        if not why:
+            kind, why = columns.task_by_label(self.table, self.label or "", self.choices)
+        kind = _known(asked.task or kind)
         words = [tuple(map(str, (row.get(c) for c in self.text))) for row in self.table.rows[:200]]
-        guess = sizes.model_for(kind, words)
-        name = asked.model or self.ask("Model: a folder, or an id of the hub", guess)
+        name = asked.model or self.ask("Model: a folder, or an id of the hub", sizes.model_for(kind, words))
         source = sizes.source_of(name, self.folder)
-        by_head = sizes.task_by_head(source)
-        numbers = columns.kind_of(columns.values(self.table, self.label)) == "number"
-        one = {by_head, by_label} <= {columns.task_for("classes"), columns.task_for("scores")}
-        if asked.task is None and by_head and one and (numbers or not task_type(by_head).scores):
-            kind, why = by_head, "the model's trained head is for it"
-        guessed, kind = kind, kind if asked.task else _known(self.ask("Task", kind))
-        if asked.task or kind != guessed:
-            self.say("task", kind)
+        if self.early is None:
+            kind, why = self._by_head(source, kind, why)
+        told = kind if self.early else _known(self.ask("Task", kind))
+        if asked.task or kind != told:
+            self.say("task", told)
         else:
-            self.say("task", f"{self._of(kind, given=False)}: {why}")
+            self.say("task", f"{self._of(told, given=False)}: {why}")
             self.comments["type"] = f"guessed: {why}"
+        if why == self.found.why and why:
+            self.comments.setdefault("type", why)
         where = "" if source.folder else "; not looked at, as it is not here"
         self.say("model", f"{self._of(source.id, given=asked.model is not None)}{where}")
-        return kind, sizes.source_of(name, self.folder, task_type(kind).auto_class.removeprefix("AutoModel"))
+        return told, sizes.source_of(name, self.folder, told)
+
+    def _by_head(self, source: ModelSource, kind: str, why: str) -> tuple[str, str]:
+        """The task, and what told it, where the model has a trained head, which is for such labels."""
+        by_head = sizes.task_by_head(source)
+        numbers = columns.kind_of(columns.values(self.table, self.label or "")) == "number"
+        one = {by_head, kind} <= {columns.task_for("classes"), columns.task_for("scores")}
+        if by_head and one and (numbers or not task_type(by_head).scores):
+            return by_head, "the model's trained head is for it"
+        return kind, why
 
     @cached_property
     def _missing(self) -> int | str | None:
         """What stands in the place of a label that is not there; -1 is a score like any other."""
+        if not self.label:
+            return None
         found = columns.empty_label(self.table, self.label)
         return found if found == "" or (task_type(self.type).has_classes and not self.asked.labels) else None
 
@@ -163,18 +221,27 @@ class _Maker:
         drawn = {"split": {"validation": split, "seed": 0}} if split else {}
         missing, labels = self._missing, list(self.asked.labels)
         if task_type(self.type).one_class and not labels:
-            labels = columns.stated_classes(self.table, self.label) or []
+            labels = columns.stated_classes(self.table, self.label or "") or []
         choices = {"choices": self.choices[0] if len(self.choices) == 1 else list(self.choices)} if self.choices else {}
         return {
             "type": self.type,
             "dataset": {**self.table.dataset, **drawn},
             "text": self.text[0] if len(self.text) == 1 else list(self.text),
             **(choices if task_type(self.type).has_choices else {}),
-            "label": self.label,
+            **{key: given for key in ("label", "corpus", "group") if (given := getattr(self.found, key))},
+            **self._pooled(),
             **({"labels": labels} if labels else {}),
             **({} if missing is None else {"missing_label": missing}),
             **more,
         }
+
+    def _pooled(self) -> dict[str, Any]:
+        """How embeddings are made, where the folder of the model does not say it."""
+        folder = self.source.folder
+        if not task_type(self.type).embeds or folder is None or module_files(folder):
+            return {}
+        self.comments["pooling"] = "guessed, as the model's folder has no modules.json; some models also want `prompts`"
+        return {"pooling": "mean", "normalize": True}
 
     def _load(self, split: float | None) -> TaskData:
         try:
@@ -186,6 +253,8 @@ class _Maker:
 
     def draft(self) -> Draft:
         """Everything that is proposed."""
+        if not self.table.rows:
+            return self._usual()
         wanted, drawn = self.asked.max_drop, self.table.drawn
         share = _SHARES[-1] if drawn else None
         data = self._load(share)
@@ -196,16 +265,33 @@ class _Maker:
         self._say_rows(data)
         found = sizes.lengths(self.source, self._task(data), data.train)
         self._say_lengths(found)
-        trained = sizes.training(self.source, len(data.train)) if not self.source.has_trained_head else None
+        as_it_is = self.source.has_trained_head or task_type(self.type).embeds
+        trained = None if as_it_is else sizes.training(self.source, len(data.train))
         self._say_steps(trained)
         target = self._target()
-        gates = self._gates(data, certain)
-        metrics = list(task_type(self.type).default_metrics)
+        return self._draft(share, found.max_length, trained, target, self._gates(data, certain))
+
+    def _usual(self) -> Draft:
+        """What is proposed for an embedding model without rows of somebody's own."""
+        rows = self.table.dataset
+        self.say("rows", f"{rows['name']} of {rows['path']} on the hub: pairs with a similarity from 0 to 5")
+        length = sizes.stated_length(self.source) or 128
+        self.comments["max_length"] = "as the model's folder says" if sizes.stated_length(self.source) else "tokens"
+        self._say_steps(None)
+        drop = _DROP if self.asked.max_drop is None else self.asked.max_drop
+        gates = [{"metric": task_type(self.type).default_metrics[0], "max_drop": drop}]
+        return self._draft(None, length, None, self._target(), self._with_usual(gates))
+
+    def _draft(
+        self, share: float | None, length: int, trained: sizes.Training | None, target: str, gates: list[dict[str, Any]]
+    ) -> Draft:
+        metrics = list(TaskSpec.model_validate(self._spec()).metric_names)
+        given = self.asked.data[0] if self.asked.data else Path(self.asked.model or self.source.id)
         return Draft(
             self.asked.out,
-            as_name(self.asked.data[0].resolve().name.partition(".")[0]) or "recipe",
+            as_name(given.resolve().name.partition(".")[0]) or "recipe",
             self.source.id,
-            self._spec(share, metrics=metrics, max_length=found.max_length),
+            self._spec(share, metrics=metrics, max_length=length),
             trained,
             target,
             gates,
@@ -253,12 +339,15 @@ class _Maker:
             told += f"; {found.cut:.1%} are cut"
         if found.cut > 0.05 and task_type(self.type).windowed:
             told += ", `long_text: window` reads them whole"
+        if sizes.stated_length(self.source):
+            told = f"as the model's folder says; {told}"
         self.comments["max_length"] = told
         self.say("length", f"{found.max_length} tokens: {told}")
 
     def _say_steps(self, trained: sizes.Training | None) -> None:
         if trained is None:
-            self.say("steps", "int8 alone, as the model has a trained head")
+            why = "is quantized as it is" if task_type(self.type).embeds else "has a trained head"
+            self.say("steps", f"int8 alone, as the model {why}")
             return
         plural = "s" * (trained.epochs > 1)
         self.say(
@@ -274,10 +363,17 @@ class _Maker:
         return target
 
     def _gates(self, data: TaskData, certain: Margins) -> list[dict[str, Any]]:
-        rows, metric = len(data.report), certain.metric
+        gates: list[dict[str, Any]] = []
+        if certain.metric not in self._task(data).beside_baseline:
+            gates += self._of_metric(len(data.report), certain, certain.assumed(self._task(data)))
+        return self._with_usual(gates)
+
+    def _of_metric(self, rows: int, certain: Margins, assumed: str) -> list[dict[str, Any]]:
+        """A gate on a drop of the first metric that so many rows can decide."""
+        metric = certain.metric
         margin = certain.certified(rows)
         can = f"{rows:,} rows can certify a drop of {margin:g}" if margin else f"{rows:,} rows can certify no drop"
-        said = f"{can} of {metric} (95 %, 8 times in 10, {certain.assumed(self._task(data))})"
+        said = f"{can} of {metric} (95 %, 8 times in 10, {assumed})"
         drop = self._drop(margin, metric)
         if drop is not None and (margin is None or drop < margin):
             needed = certain.needed.get(drop)
@@ -287,12 +383,18 @@ class _Maker:
                 else f"; no number of rows can certify {drop:g}"
             )
         self.say("gates", said)
-        gates: list[dict[str, Any]] = []
         if drop is None:
             self.comments["gates"] = f"none on {metric}: {said}"
-        else:
-            gates.append({"metric": metric, "max_drop": drop})
-            self.comments[f"gates.{metric}"] = said
+            return []
+        self.comments[f"gates.{metric}"] = said
+        return [{"metric": metric, "max_drop": drop}]
+
+    def _with_usual(self, gates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The gates, and those on what a model is beside another, on its size and on its speed."""
+        for metric in task_type(self.type).beside_baseline:
+            gates.append({"metric": metric, "min": _ALIKE})
+            self.comments[f"gates.{metric}"] = "how well its embeddings stand in for the FP32 model's: mean cosine"
+            self.say("", f"{metric} with the FP32 model at least {_ALIKE:g}")
         if sizes.is_tiny(self.source):
             self.say("", "none on size and speed: the model is so small that its weights decide neither")
             return gates

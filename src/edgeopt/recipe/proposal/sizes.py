@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeopt.data import Split
+from edgeopt.models.sentence import longest_text
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.recipe.proposal.files import relative
 from edgeopt.spec.recipe import ModelSpec
@@ -38,13 +39,16 @@ def model_for(task_type: str, texts: Sequence[tuple[str, ...]]) -> str:
     return _CASED if task_types()[task_type].reads_words else _SMALL
 
 
-def source_of(name: str, folder: Path, head: str = ModelSource.head) -> ModelSource:
+def source_of(name: str, folder: Path, task_type: str | None = None) -> ModelSource:
     """The model of a folder, named relative to the working directory, or of the hub. folder: that of the recipe.
 
-    Raises InputError E308 to E315 as `find_model` does.
+    task_type: of the head that it is looked at for. Raises InputError E308 to E315 as `find_model` does.
     """
-    path = expanded(name)
-    return find_model(ModelSpec(id=relative(path, folder) if is_there(path, Path.is_dir) else name), folder, head=head)
+    path, kind = expanded(name), task_types().get(task_type or "")
+    spec = ModelSpec(id=relative(path, folder) if is_there(path, Path.is_dir) else name)
+    if kind is None:
+        return find_model(spec, folder)
+    return find_model(spec, folder, head=kind.auto_class.removeprefix("AutoModel"), embeds=kind.embeds)
 
 
 def task_by_head(source: ModelSource) -> str | None:
@@ -83,10 +87,15 @@ def lengths(source: ModelSource, task: Task, split: Split) -> Lengths:
         found = [length(ids) for ids in task.encode(Encoder(source.folder, _LONGEST, text), texts).ids]
     usual = math.ceil(np.percentile(found, 99))
     most = min(source.positions or _MOST, _MOST)
-    max_length = min(max(-(-usual // _STEP) * _STEP, _LEAST), most)
+    max_length = stated_length(source) or min(max(-(-usual // _STEP) * _STEP, _LEAST), most)
     return Lengths(
         source.folder is not None, usual, max(found), max_length, float(np.mean(np.array(found) > max_length))
     )
+
+
+def stated_length(source: ModelSource) -> int | None:
+    """Tokens of the longest text that an embedding model reads, as its folder says; None where it does not."""
+    return longest_text(source.folder) if source.embeds and source.folder else None
 
 
 @dataclass(frozen=True)
