@@ -412,6 +412,21 @@ def test_cache_lists_and_collects(applied: Applied, tmp_path: Path) -> None:
     assert json.loads(edgeopt("cache", "ls", "--store", tmp_path / "store", "--json").out) == []
 
 
+def test_a_step_of_a_run_becomes_a_folder_that_transformers_loads(applied: Applied, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    out = tmp_path / "model"
+    done = edgeopt("cache", "export", applied.out, "heal", "--out", out, "--store", applied.store)
+    assert (done.code, done.err) == (0, "")
+    _, info = AutoModelForSequenceClassification.from_pretrained(out, output_loading_info=True)
+    assert not info["missing_keys"] and AutoTokenizer.from_pretrained(out)("good1")["input_ids"]
+    for step, said in (("nothing", "has no step 'nothing'"), ("adapt", "has an unmerged adapter")):
+        done = edgeopt("cache", "export", applied.out, step, "--out", tmp_path / "other", "--store", applied.store)
+        assert done.code == 2 and said in done.err
+    done = edgeopt("cache", "export", applied.out, "heal", "--out", tmp_path / "other", "--store", tmp_path / "none")
+    assert done.code == 2 and "does not have what step 'heal' left" in done.err
+
+
 def test_a_step_that_changes_nothing_fails(applied: Applied, tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     steps = [{"id": "ft", "use": "finetune", "max_steps": 3}, {"id": "none", "use": "prune.magnitude", "amount": 1e-9}]
     recipe = recipe_for(tmp_path, tiny_model, tiny_data, steps=steps)

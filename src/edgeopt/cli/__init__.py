@@ -39,7 +39,7 @@ COMMANDS = {
     "explain": ("explain", "Explain an error code."),
     "schema": ("schema", "Print the JSON schema of recipes."),
     "doctor": ("doctor", "Show versions, processor, memory, and what a recipe would need."),
-    "cache": ("cache", "List and clean the store of finished steps."),
+    "cache": ("cache", "List and clean the store of finished steps, and take a model out."),
     "completion": ("completion", "Print what makes bash, zsh or fish complete edgeopt's words."),
 }
 

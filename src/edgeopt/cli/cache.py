@@ -13,7 +13,7 @@ from edgeopt.cli.output import print_json
 
 @click.group("cache")
 def command() -> None:
-    """List and clean the store of finished steps."""
+    """List and clean the store of finished steps, and take a model out of it."""
 
 
 @command.command("ls")
@@ -80,3 +80,33 @@ def collect(store: Path | None, older_than: float | None, everything: bool) -> N
             freed += state.size
             removed += 1
     click.echo(f"removed {removed} steps, freed {freed / 1e6:.1f} MB")
+
+
+_EXPORT = """Copy the model that a step left into a folder that transformers loads, with its tokenizer.
+
+\b
+edgeopt cache export RUN STEP --out FOLDER   STEP: its id in the recipe, or baseline.ID
+edgeopt cache export KEY --out FOLDER        KEY: as `edgeopt cache ls` shows it
+
+A recipe takes the folder as `model: {id: FOLDER}`, and `auxiliary: FOLDER` or `teacher: FOLDER` of a step.
+"""
+
+
+@command.command("export", help=_EXPORT)
+@click.argument("given", metavar="RUN|KEY", type=click.Path(path_type=Path))
+@click.argument("step", required=False)
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="A new or empty folder.")
+@STORE
+def export(given: Path, step: str | None, out: Path, store: Path | None) -> None:
+    """`edgeopt cache export`, whose help is above."""
+    from edgeopt.run.taken_out import state_of_key, state_of_run, take_out
+    from edgeopt.store.facts import Fact
+
+    opened = open_store(store)
+    of_run = step is not None or given.exists()
+    with opened.in_use():
+        state = state_of_run(opened, given, step) if of_run else state_of_key(opened, str(given))
+        take_out(state, out)
+    click.echo(f"{out}  {state.manifest['use']}, {state.size / 1e6:.1f} MB")
+    if Fact.UNEVEN in state.facts:
+        click.echo("its layers were cut: transformers alone does not load it, but a recipe does", err=True)

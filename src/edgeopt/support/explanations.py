@@ -289,6 +289,14 @@ is left alone. Give another name, or remove the file yourself.""",
 
 Its state.json was cut off, changed, or written by another program. `edgeopt cache ls` shows which one it is.
 `edgeopt plan` shows the step as stale, and the next run rebuilds it. `edgeopt cache gc` removes it.""",
+    "E158": """The store has no such model.
+
+`edgeopt cache export` copies what a step left in the store into a folder that transformers loads. Name a step
+of a run by its id, or a state by its key, which `edgeopt cache ls` shows. The store must be the one that the
+run used: give it with --store. If the state was removed, type the `apply` of the run again.
+
+A graph is no such model: RUN/model has it. If a model has an adapter beside it, take a step behind the one
+that merges the adapter.""",
     "E161": """A page cannot be made of this run.
 
 `edgeopt page` shows one label or one score for a text or a pair of texts. So the task must be
