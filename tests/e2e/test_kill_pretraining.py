@@ -1,4 +1,7 @@
-"""`kill -9` of a pre-training on two processes, at any moment: the same command ends with the same bytes."""
+"""`kill -9` of a pre-training on two processes, at any moment: the same command ends with the same bytes.
+
+And tokens that are replaced before it are those that are replaced during it.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,11 @@ if group.is_main:
     params = {"corpus": {"path": str(data)}, "max_steps": 80, "batch_size": 4, "gradient_accumulation": 2,
               "learning_rate": 1e-3, "precision": "fp32", "max_length": 16, **json.loads(sys.argv[4])}
     short = {"max_steps": 2, "batch_size": 4, "precision": "fp32", "learning_rate": 1e-3}
-    steps = [("text", "pretrain.mlm", params), ("tune", "finetune", short)]
+    steps = [("text", params.pop("use", "pretrain.mlm"), params), ("tune", "finetune", short)]
     done = build([step(registry.get(use), p, id) for id, use, p in steps], model=model, data=data, store=store)
-    print("digest", next(d.state.digest for d in done.chains["candidate"] if d.step.id == "text"), flush=True)
+    state = next(d.state for d in done.chains["candidate"] if d.step.id == "text")
+    print("folder", state.folder)
+    print("digest", state.digest, flush=True)
     group.stop()
 else:
     group.serve()
@@ -50,10 +55,10 @@ def started(script: Path, model: Path, data: Path, store: Path, keys: str = "{}"
     return Copied(*launcher, script, model, data, store, keys, program=main)
 
 
-def digest(process: Copied) -> str:
+def digest(process: Copied, name: str = "digest") -> str:
     done = process.result()
     assert done.code == 0, done.err[-3000:]
-    return next(line for line in done.out.splitlines() if line.startswith("digest "))
+    return next(line for line in done.out.splitlines() if line.startswith(f"{name} "))
 
 
 def trains(process: Copied, store: Path) -> float:
@@ -89,3 +94,26 @@ def test_two_processes_killed_while_they_pre_train(
         again = digest(started(script, tiny_model, tiny_data, store))
         print(f"killed with {', '.join(left) or 'nothing left'} of {seconds:.1f} s: the same {again}", flush=True)
         assert again == expected
+
+
+@pytest.mark.slow
+def test_tokens_replaced_before_a_training_on_two_processes(
+    tmp_path: Path, tiny_electra: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    script = tmp_path / "pretrain.py"
+    script.write_text(SCRIPT)
+
+    def ended(store: str, name: str = "digest", **keys: object) -> str:
+        return digest(started(script, tiny_electra, tiny_data, tmp_path / store, json.dumps(keys)), name)
+
+    auxiliary = ended("auxiliary", "folder", max_steps=2).removeprefix("folder ")
+    keys = {"use": "pretrain.rtd", "auxiliary": auxiliary, "max_steps": 6}  # before rows come a second time
+    offline = json.dumps({**keys, "offline": True})
+    cut = started(script, tiny_electra, tiny_data, tmp_path / "cut", offline)
+    trains(cut, tmp_path / "cut")
+    with suppress(ProcessLookupError):  # it had ended
+        os.killpg(cut.pid, signal.SIGKILL)
+    cut.wait()
+    again = digest(started(script, tiny_electra, tiny_data, tmp_path / "cut", offline))
+    assert ended("online", **keys) == ended("offline", **keys, offline=True) == again

@@ -44,7 +44,7 @@ class Corruption:
 
     text: the address of the corpus in tokens, and how rows are made of it. auxiliary: the digest of the model that
     replaces. masked: makes batches of the rows, with what is hidden and the luck of what is drawn. held: rows that are
-    only looked at, at the temperature 1.
+    only looked at, at the temperature 1. bf16: whether the model computes in bfloat16.
     """
 
     text: Mapping[str, Any]
@@ -55,6 +55,7 @@ class Corruption:
     held: Sequence[dict[str, Any]]
     start: float
     decay: float
+    bf16: bool = False
 
     def address(self) -> str:
         """The key of all that decides the tokens."""
@@ -71,6 +72,7 @@ class Corruption:
                 },
                 "schedule": {**_given(schedule, but=("lengths", "epochs", "max_steps")), "steps": schedule.steps},
                 "temperature": [self.start, self.decay],
+                **({"precision": "bf16"} if self.bf16 else {}),
                 "torch": host.installed("torch"),
             }
         )

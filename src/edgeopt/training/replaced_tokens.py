@@ -57,7 +57,8 @@ class ReplacedTokens(OnText):
     """Cross-entropy of what is replaced and what is not over all tokens, and of a joint generator's guesses.
 
     auxiliary: the model that guesses. joint: whether it is trained along. weight: of the detection's loss. start,
-    decay: of the temperature.
+    decay: of the temperature. bf16: whether the auxiliary model computes in bfloat16, as the main one does then. Words
+    are drawn in float32 all the same.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class ReplacedTokens(OnText):
         weight: float,
         start: float = 1.0,
         decay: float = 1.0,
+        bf16: bool = False,
     ) -> None:
         self.auxiliary, self.joint, self.weight_of_detection = auxiliary, joint, weight
-        self.start, self.decay = start, decay
+        self.start, self.decay, self.bf16 = start, decay, bf16
         self.picked = Picked()
         if joint:
             self.module = auxiliary
@@ -110,12 +112,14 @@ class ReplacedTokens(OnText):
 
         What is drawn follows from the batch's LUCK, and where it has none from the generator.
         """
-        self.auxiliary.to(batch["input_ids"].device)
+        device = batch["input_ids"].device
+        self.auxiliary.to(device)
         asked, labels = question({name: values for name, values in batch.items() if name != LUCK})
         chosen = labels != IGNORED
         self.picked.positions = chosen
+        half = torch.autocast(device.type, torch.bfloat16, enabled=self.bf16)
         try:
-            with torch.set_grad_enabled(self.joint and torch.is_grad_enabled()):
+            with torch.set_grad_enabled(self.joint and torch.is_grad_enabled()), half:
                 scores = self.auxiliary(**asked).logits.squeeze(0).float()
         finally:
             self.picked.positions = None

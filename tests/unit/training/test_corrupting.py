@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
+from torch.utils.data import BatchSampler
 from transformers import ElectraConfig, ElectraForMaskedLM
 
 from edgeopt.support.errors import StepError
 from edgeopt.support.progress import Progress
+from edgeopt.tasks.base import IGNORED
 from edgeopt.training import corrupting
 from edgeopt.training.corrupted import CorruptedBatches, there
 from edgeopt.training.corrupting import Corruption, corrupt
 from edgeopt.training.masking import MaskedBatches, Masking
 from edgeopt.training.objective import ROW
 from edgeopt.training.replaced_tokens import ReplacedTokens, drawn_at, temperature_at
+from edgeopt.training.sampler import LengthGroupedSampler
 from edgeopt.training.schedule import Schedule
 
 CONFIG = ElectraConfig(
@@ -39,7 +44,16 @@ def asked(**keys: Any) -> Corruption:
     masked = MaskedBatches(Masking(0.4, 0.85, 0.0, 4, 60, frozenset(range(5)), 0), 0)
     masked.draws = True
     schedule = Schedule(
-        SIZES, **{"batch": 2, "accumulation": 1, "processes": 1, "seed": 0, "epochs": 1.5, "max_steps": None, **keys}
+        **{
+            "lengths": SIZES,
+            "batch": 2,
+            "accumulation": 1,
+            "processes": 1,
+            "seed": 0,
+            "epochs": 1.5,
+            "max_steps": None,
+            **keys,
+        }
     )
     return Corruption({"corpus": "0"}, "1", masked, schedule, ROWS, ROWS[:3], 3.0, 0.1)
 
@@ -60,6 +74,36 @@ def test_the_order_is_that_of_the_training(keys: dict[str, Any], steps: list[int
     assert schedule.steps == steps[-1] + 1
     seen = Counter(int(row) for batch in batches if batch.epoch == 0 for row in batch.rows)
     assert set(seen.values()) == {1}
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("count", [12, 13, 15, 7, 3])
+def test_several_processes_ask_for_the_rows_that_were_made(tmp_path: Path, processes: int, count: int) -> None:
+    """Accelerate hands every so many batches to a process, and fills the last ones up with rows of the first."""
+    sizes = [5 + i % 7 for i in range(count)]
+    given = asked(lengths=sizes, processes=processes, epochs=2.0)
+    rows = [{"input_ids": np.random.default_rng(i).integers(5, 60, n), ROW: i} for i, n in enumerate(sizes)]
+    given = replace(given, rows=rows)
+    folder, _ = corrupt(given, tmp_path, auxiliary, Progress(show=False))
+    kept, batch = CorruptedBatches(folder, given.masked, given.schedule, given.held), given.schedule.batch
+    planned = {(b.epoch, b.step): Counter[int]() for b in given.schedule.batches()}
+    for each in given.schedule.batches():
+        planned[each.epoch, each.step].update(map(int, each.rows))
+    steps = given.schedule.steps_an_epoch
+    for epoch in range(2):
+        sampler = LengthGroupedSampler(sizes, batch * processes, 0)
+        sampler.set_epoch(epoch)
+        batches = BatchSampler(sampler, batch, drop_last=False)
+        shards = [list(BatchSamplerShard(batches, processes, i)) for i in range(processes)]
+        assert {len(shard) for shard in shards} == {steps}
+        for step, together in enumerate(zip(*shards, strict=True)):
+            seen = Counter(row for some in together for row in some)
+            wanted = planned[epoch, epoch * steps + step]
+            assert seen >= wanted and (seen == wanted or step == steps - 1)
+            for row in seen:  # one that fills up has the words of its own place
+                made, labels = kept.made(rows[row], epoch)
+                hidden = given.masked.masking.hide(rows[row]["input_ids"], row, epoch)[1] != IGNORED
+                assert not labels[~hidden].any() and (kept._of(row, epoch) == made[hidden]).all()
 
 
 def test_what_is_kept_is_what_the_training_would_draw(tmp_path: Path) -> None:
@@ -145,5 +189,5 @@ def test_too_small_a_disk_is_said_before(tmp_path: Path, monkeypatch: pytest.Mon
 def test_other_words_have_another_address() -> None:
     same = asked(epochs=1.5, max_steps=6)
     assert asked().address() == same.address()  # which says the same
-    others = [asked(batch=3), asked(accumulation=2), asked(seed=1), asked(max_steps=5)]
-    assert len({other.address() for other in [same, *others]}) == 5
+    others = [asked(batch=3), asked(accumulation=2), asked(seed=1), asked(max_steps=5), replace(same, bf16=True)]
+    assert len({other.address() for other in [same, *others]}) == 6

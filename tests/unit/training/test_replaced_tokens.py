@@ -121,6 +121,39 @@ def test_a_frozen_auxiliary_model_is_not_trained_and_not_kept() -> None:
     assert found.item() == pytest.approx(detection.loss.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_in_bf16_the_auxiliary_model_computes_in_bf16_and_words_are_drawn_in_fp32(
+    joint: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, asked, seen = model(), batch(), dict[str, set[Any]]()
+
+    def note(name: str) -> Any:
+        return lambda module, given, out: seen.setdefault(name, set()).add(out.dtype)
+
+    def noted(scores: torch.Tensor, *given: Any) -> torch.Tensor:
+        seen["drawn"] = {scores.dtype, torch.is_autocast_enabled("cpu")}
+        return drawn(scores, *given)
+
+    monkeypatch.setattr("edgeopt.training.replaced_tokens.drawn", noted)
+    auxiliary = generator_of(main, 0.5, share=joint).eval()
+    dense = [each for each in auxiliary.electra.encoder.modules() if isinstance(each, torch.nn.Linear)]
+    for name, modules in (("auxiliary", dense), ("main", [main.discriminator_predictions.dense])):
+        for module in modules:
+            module.register_forward_hook(note(name))
+    objective = ReplacedTokens(auxiliary, joint=joint, weight=50.0, bf16=True)
+    with attached(main, objective):
+        found = objective.loss(main, dict(asked), 0, 10)
+        found.backward()
+    assert seen == {
+        "auxiliary": {torch.bfloat16},
+        "drawn": {torch.float32, False},
+        "main": {torch.float32},  # which accelerate lets compute in bfloat16
+    }
+    assert found.dtype == torch.float32
+    gradients = [p.grad for p in auxiliary.parameters()]
+    assert all(g is not None and g.dtype == torch.float32 for g in gradients) if joint else not any(gradients)
+
+
 def test_tokens_count_the_same_in_accumulated_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeopt.training.replaced_tokens.drawn", lambda scores, *_: scores.argmax(-1))
     main = model()

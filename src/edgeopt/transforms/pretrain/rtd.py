@@ -107,7 +107,7 @@ class PretrainRtd(Pretraining[RtdParams]):
     """
 
     name = "pretrain.rtd"
-    version = 2
+    version = 3
     summary = "train on plain text by telling which tokens were replaced"
     Params = RtdParams
     head = FOR_DETECTION
@@ -139,7 +139,7 @@ class PretrainRtd(Pretraining[RtdParams]):
 
             joint = params.joint
             made = generator_of(model, joint.width, share=joint.share_embeddings)
-            return ReplacedTokens(made, joint=True, weight=joint.weight), text
+            return ReplacedTokens(made, joint=True, weight=joint.weight, bf16=params.precision == "bf16"), text
         text.batches.draws = True
         return _offline(params, context, text) if params.offline else (_frozen(params, context), text)
 
@@ -156,7 +156,8 @@ def _frozen(params: RtdParams, context: StepContext) -> ReplacedTokens:
             f"the auxiliary model '{params.frozen}' has no head that guesses words",
             help="name an earlier pretrain.mlm, or a checkpoint that was saved with that head",
         )
-    return ReplacedTokens(auxiliary, joint=False, weight=1.0, start=params.heat.start, decay=params.heat.decay)
+    heat, bf16 = params.heat, params.precision == "bf16"
+    return ReplacedTokens(auxiliary, joint=False, weight=1.0, start=heat.start, decay=heat.decay, bf16=bf16)
 
 
 def _offline(params: RtdParams, context: StepContext, text: TextFeed) -> tuple[OnText, TextFeed]:
@@ -183,6 +184,7 @@ def _offline(params: RtdParams, context: StepContext, text: TextFeed) -> tuple[O
         text.held_out,
         params.heat.start,
         params.heat.decay,
+        params.precision == "bf16",
     )
     root = context.corpora or context.work / "corpora"
     folder, whole = corrupt(asked, root, lambda: _frozen(params, context), context.progress)
