@@ -15,6 +15,7 @@ from running import BRIEF
 from scipy.stats import spearmanr
 
 from edgeopt import Run
+from edgeopt.page import build
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,30 @@ def test_a_file_of_rows_gets_embeddings_with_the_prompt_of_their_column(run: Pat
         assert done.code == 0, done.err
         found.append(json.loads(done.out)["embedding"])
     assert len(found[0]) == 32 and found[0] != found[1]
+
+
+def test_its_page_has_passages_with_the_embeddings_that_predict_gives(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "install", lambda target: target.mkdir() or (target / "ort.wasm").touch())
+    rows = tmp_path / "rows.jsonl"
+    texts = ["word3 good1", "bad2", "word3 good1", "good4 </script> word9"]
+    rows.write_text("".join(json.dumps({"body": text}) + "\n" for text in texts))
+    done = edgeopt("page", run, "--out", tmp_path / "page", "--passages", rows, "--text", "body")
+    assert done.code == 0, done.err
+    about = json.loads((tmp_path / "page" / "page.json").read_text())
+    assert about["search"].items() >= {"count": 3, "prompt": "word1 ", "lower": False}.items()
+    assert about["output"] == "sentence_embedding"
+    kept = [texts[0], texts[1], texts[3]]
+    assert json.loads((tmp_path / "page" / "passages.json").read_text()) == kept
+    found = np.frombuffer((tmp_path / "page" / "passages.bin").read_bytes(), "<f4").reshape(3, -1)
+    alone = tmp_path / "pairs.jsonl"
+    alone.write_text("".join(json.dumps({"pair": text}) + "\n" for text in kept))
+    predicted = [json.loads(line) for line in edgeopt("predict", run, alone, "--text", "pair").out.splitlines()]
+    np.testing.assert_allclose(found, [row["embedding"] for row in predicted], atol=0.02)
+    html = (tmp_path / "page" / "index.html").read_text()
+    assert "searches 3 passages" in html and html.count("<textarea") == 1 and ">Search<" in html
+    assert "name yours with --text" in edgeopt("page", run, "--out", tmp_path / "x", "--passages", rows).err
 
 
 def test_the_folder_is_one_of_sentence_transformers(run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from helpers import edgeopt
+from e2e.running import BRIEF
+from helpers import edgeopt, tiny_recipe
 from interop.chromium import Chromium, executable
-from interop.conftest import Finished
+from interop.conftest import BUILD, Finished
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from edgeopt.page.serve import server
@@ -47,6 +49,13 @@ HARD = [
     "it's don't we'll THEY'D (a)[b]{c} $5.00 #1 @x https://a.b/c?d=e&f",
     "word " * 90,
     "a b c d e f g",
+]
+#: What is searched.
+SENTENCES = [
+    f"{who} {what} {where}."
+    for who in ("The cat", "My old neighbor", "A baker", "The bank's director", "Our teacher")
+    for what in ("sleeps", "counts coins", "bakes bread with rye", "swims", "reads the news")
+    for where in ("at home", "by the sea", "in the city", "early in the morning")
 ]
 PAIRS = [[a, b] for a in HARD for b in (HARD[2], HARD[-2], HARD[-1], "")]
 
@@ -136,6 +145,65 @@ def test_the_page_says_what_is_wrong(page: Path, address: str, browser: Chromium
         assert "tokenizer.json could not be loaded: 404" in browser.run("document.querySelector('#error').innerText")
     finally:
         (page / "gone").rename(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def searcher(npm: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run EDGEOPT_TEST_EMBEDDER, or the quickstart's model as it is in int8, and its page with 100 passages."""
+    work, data = tmp_path_factory.mktemp("search"), BUILD / "quickstart"
+    run = Path(os.environ.get("EDGEOPT_TEST_EMBEDDER") or work / "run")
+    if not run.is_dir():
+        if not (data / "validation.jsonl").is_file():
+            pytest.skip(f"no model and rows in {data}: run by `make test-browser`, which lays them out")
+        task = {"type": "embedding", "dataset": {"path": str(data), "max_rows": {"validation": 100}}, "text": "text"}
+        recipe = tiny_recipe(
+            work,
+            name="search",
+            model={"id": str(data / "model")},
+            task={**task, "max_length": 48},
+            targets=[BRIEF],
+            steps=[{"use": "quantize.static", "calibration": {"samples": 32}}],
+            gates=[],
+        )
+        done = edgeopt("apply", recipe, "--out", run, "--store", work / "store")
+        assert done.code == 0, done.err
+    passages = work / "passages.txt"
+    passages.write_text("".join(f"{text}\n" for text in SENTENCES))
+    done = edgeopt("page", run, "--out", work / "page", "--passages", passages)
+    assert done.code == 0, done.err
+    return work / "page"
+
+
+def test_what_is_searched_has_the_order_of_the_same_model_in_python(searcher: Path, browser: Chromium) -> None:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # whose integer sums are exact
+    session = ort.InferenceSession(searcher / "model.onnx", options)
+    about = json.loads((searcher / "page.json").read_text())
+    encoder = Encoder(searcher, about["max_length"])
+    vectors = np.fromfile(searcher / about["search"]["vectors"], "<f4").reshape(len(SENTENCES), -1)
+    with serving(server(searcher, 0)) as address:
+        browser.open(address)
+        browser.wait("document.body?.dataset.state === 'ready'")
+        for text in ("a small animal sleeps", "how do i bake bread", "money and banks", "a trip to the sea"):
+            (ids,) = encoder.ids([(about["search"]["prompt"] + text,)])
+            feed = {i.name: np.array([ids[i.name]], np.int64) for i in session.get_inputs()}
+            cosines = vectors @ session.run([about["output"]], feed)[0][0]
+            browser.run("document.body.dataset.state = 'test'")
+            browser.type("#text-0", text)
+            browser.wait(ANSWERED)
+            found = json.loads(
+                browser.run(
+                    "JSON.stringify([...document.querySelectorAll('.passages li')].map(e => "
+                    "[Number(e.dataset.number), Number(e.querySelector('.share').innerText)]))"
+                )
+            )
+            assert len(found) == 10 and browser.run("document.querySelector('#answer').hidden")
+            np.testing.assert_allclose([share for _, share in found], cosines[[n for n, _ in found]], atol=0.02)
+            assert found[0][0] == cosines.argmax()
+            assert cosines[[n for n, _ in found]].min() > np.sort(cosines)[-11] - 0.02
+    assert browser.messages == []
 
 
 @pytest.mark.parametrize("kind", ["the run's", "byte-level BPE", "Unigram"])

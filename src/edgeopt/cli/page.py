@@ -13,6 +13,13 @@ from edgeopt.cli.output import working
 @click.command("page")
 @RUN
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the page. Default: RUN/page.")
+@click.option(
+    "--passages",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Passages that the page of an embedding model searches. They can be read by whoever opens the page.",
+)
+@click.option("--text", metavar="COLUMN", help="Column of the passages, where the recipe calls it otherwise.")
 @click.option("--serve", is_flag=True, help="Serve the page on this machine until Ctrl-C.")
 @click.option(
     "--port",
@@ -21,8 +28,8 @@ from edgeopt.cli.output import working
     show_default=True,
     help="Port for --serve; 0 takes any free port.",
 )
-def command(run: Path, out: Path | None, serve: bool, port: int) -> None:
-    """Write a static page on which the model of RUN answers what is typed.
+def command(run: Path, out: Path | None, passages: Path | None, text: str | None, serve: bool, port: int) -> None:
+    """Write a static page on which the model of RUN answers what is typed, or searches passages for it.
 
     The model runs in the browser, on WASM; the page loads nothing from elsewhere. Any web server will do for the
     folder.
@@ -32,7 +39,7 @@ def command(run: Path, out: Path | None, serve: bool, port: int) -> None:
 
     folder = out or (run if run.is_dir() else run.parent) / "page"
     with working("writing the page; npm installs its libraries", 15):
-        write_page(run, folder)
+        write_page(run, folder, passages, text)
     click.echo(folder / "index.html")
     if not serve:
         return

@@ -16,38 +16,45 @@ from typing import Any
 from edgeopt.export.graph_files import copy_graph, files_of, size_of
 from edgeopt.models.files import GRAPH
 from edgeopt.page.libraries import ASSETS, install, packages
+from edgeopt.page.passages import TEXTS, VECTORS, write_passages
 from edgeopt.results.model import Report
 from edgeopt.results.sealed import Run, is_inside, open_run
 from edgeopt.spec.recipe import task_in
 from edgeopt.support.errors import bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
-from edgeopt.tasks import task_type, task_types
+from edgeopt.tasks import Task, task_of, task_type, task_types
 
 INDEX, ABOUT = "index.html", "page.json"
 _SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.svg")
+_SEARCH = "search.js"
 
 
-def write_page(run: Path, out: Path) -> None:
+def write_page(run: Path, out: Path, passages: Path | None = None, column: str | None = None) -> None:
     """Write the page of a run into `out`, which appears whole or stays as it was.
 
+    passages: a file of what the page of an embedding model searches; column: theirs, where it is not the recipe's.
     Raises InputError E115 for what is not a run, E150 for one that is not as it was written, E161 for a model that a
-    page cannot ask, E114 for a folder that is not a page's, and what `install` raises.
+    page cannot ask, E114 for a folder that is not a page's, and what `write_passages` and `install` raise.
     """
     found = open_run(run)
-    report, (graph, tokenizer), columns = found.report, _files(found.folder, found.report), _columns(found)
+    report, (graph, tokenizer), task = found.report, _files(found.folder, found.report), _task(found)
+    _check_passages(task, passages)
     writable(out, (INDEX, ABOUT))
     with taken(out, PAGE) as folder:
+        search = passages and write_passages(found, passages, column, folder)
         install(folder / "lib")
         copy_graph(graph, folder / GRAPH)
         model = [path.name for path in files_of(folder / GRAPH)]
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
-        for name in _SCRIPTS:
+        for name in (*_SCRIPTS, *([_SEARCH] if search else [])):
             shutil.copyfile(ASSETS / name, folder / name)
-        about = _about(
-            report, model, sum((folder / name).stat().st_size for name in ("lib/ort.wasm", *model, "tokenizer.json"))
-        )
-        (folder / INDEX).write_text(_index(report, columns, size_of(folder / GRAPH)), encoding="utf-8")
+        loaded = ("lib/ort.wasm", *model, "tokenizer.json", *((TEXTS, VECTORS) if search else ()))
+        about = _about(report, task, model, sum((folder / name).stat().st_size for name in loaded))
+        if search:
+            about["search"] = search
+        many = search["count"] if search else 0
+        (folder / INDEX).write_text(_index(report, task, size_of(folder / GRAPH), many), encoding="utf-8")
         about["files"] = {
             p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()
         }
@@ -73,11 +80,11 @@ PAGE = Record(ABOUT, (INDEX,), _own_files)
 def _files(run: Path, report: Report) -> tuple[Path, Path]:
     """The graph, and the tokenizer at the top of the export's folder, wherever in it the exporter puts the graph."""
     kind, path = report.task.type, run / report.candidate.artifact
-    if not task_type(kind).typed:
-        shown = " and ".join(name for name, each in task_types().items() if each.typed)
+    if not _shown(task_type(kind)):
+        shown = ", ".join(name for name, each in task_types().items() if _shown(each))
         raise bad_input(
             "E161",
-            f"a page shows one label or score for what is typed, and the task of {run} is {kind}",
+            f"a page shows a label, a score or passages for what is typed, and the task of {run} is {kind}",
             help=f"pages are for {shown}; README.md beside the model has lines for the others",
         )
     if path.suffix != ".onnx":
@@ -96,10 +103,28 @@ def _files(run: Path, report: Report) -> tuple[Path, Path]:
     return path, tokenizer
 
 
-def _columns(run: Run) -> tuple[str, ...]:
-    """Names of the one or two texts that the model reads."""
+def _shown(kind: type[Task]) -> bool:
+    """Whether a page shows what models of the kind say of a text that is typed."""
+    return kind.typed or kind.embeds
+
+
+def _check_passages(task: Task, passages: Path | None) -> None:
+    """Raises InputError E161 where there is nothing to search, or something that is not searched."""
+    if task.embeds and passages is None:
+        raise bad_input(
+            "E161",
+            "the page of an embedding model searches passages, and none are named",
+            help="add --passages FILE, such as passages.jsonl, and --text COLUMN where their column is another",
+        )
+    if passages is not None and not task.embeds:
+        what = f"--passages is for a model that embeds texts, and the task is {task.spec.type}"
+        raise bad_input("E161", what, help="leave --passages out")
+
+
+def _task(run: Run) -> Task:
+    """The task of a run, as its lock has it."""
     try:
-        return task_in(run.lock["recipe"]["resolved"]).columns
+        return task_of(task_in(run.lock["recipe"]["resolved"]), run.report.task.labels)
     except (ValueError, KeyError, TypeError) as error:
         raise bad_input(
             "E115",
@@ -108,10 +133,11 @@ def _columns(run: Run) -> tuple[str, ...]:
         ) from None
 
 
-def _about(report: Report, model: list[str], size: int) -> dict[str, Any]:
+def _about(report: Report, asked: Task, model: list[str], size: int) -> dict[str, Any]:
     """What the scripts know of the model."""
     task = report.task
     return {
+        "output": asked.graph_outputs[0],
         "graph": model[0],
         "weights": model[1:],
         "bytes": size,
@@ -122,10 +148,10 @@ def _about(report: Report, model: list[str], size: int) -> dict[str, Any]:
     }
 
 
-def _index(report: Report, columns: tuple[str, ...], size: int) -> str:
+def _index(report: Report, task: Task, size: int, passages: int) -> str:
+    """index.html. passages: how many are searched; 0 of a page that has none."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    regression = task_type(report.task.type).scores
     page = Environment(
         loader=FileSystemLoader(ASSETS),
         autoescape=True,
@@ -136,9 +162,12 @@ def _index(report: Report, columns: tuple[str, ...], size: int) -> str:
     versions = ", ".join(f"{name.rpartition('/')[2]} {version}" for name, version, _ in packages())
     return page.get_template("index.html.j2").render(
         name=report.recipe.name,
-        about=f"A model of {size / 1e6:.1f} MB ({report.candidate.precision}) that runs in this browser.",
-        columns=columns,
-        regression=regression,
+        about=f"A model of {size / 1e6:.1f} MB ({report.candidate.precision}) that runs in this browser"
+        + (f", and searches {passages:,} passages." if passages else "."),
+        columns=("Query",) if passages else task.query_columns,
+        regression=task.scores,
+        search=bool(passages),
         footer=f"Made by edgeopt {report.edgeopt}, with {versions}."
-        + (" Confidence is the softmax of the logits." if not regression else ""),
+        + (" Confidence is the softmax of the logits." if task.has_classes else "")
+        + (" The figure beside a passage is its cosine to the query." if passages else ""),
     )

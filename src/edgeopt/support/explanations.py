@@ -299,8 +299,9 @@ A graph is no such model: RUN/model has it. If a model has an adapter beside it,
 that merges the adapter.""",
     "E161": """A page cannot be made of this run.
 
-`edgeopt page` shows one label or one score for a text or a pair of texts. So the task must be
-text-classification or text-regression. The page runs an ONNX file, so the first export of the recipe must
+`edgeopt page` shows one label or one score for a text or a pair of texts, or the passages that an embedding model
+finds for a query. So the task must be text-classification, text-regression, reranking or embedding. For embedding,
+`--passages FILE` names what is searched. The page runs an ONNX file, so the first export of the recipe must
 write one, such as `{format: onnx}`.""",
     "E162": """npm is not installed.
 

@@ -80,6 +80,12 @@ class Embedding(Task):
         )
         return made
 
+    def over_passages(self, column: str) -> Embedding:
+        """The task that embeds the texts of a column behind the prompt of passages, whatever the column is called."""
+        made = self.over(self.spec.model_copy(update={"text": column}))
+        made.passages = True
+        return made
+
     def label(self, raw: object, place: Place) -> Label:
         return columns.score(raw, place) if self.spec.label else 0.0
 

@@ -90,6 +90,7 @@ def test_the_page_is_whole_and_knows_its_model(run: Path) -> None:
         "graph": "model.onnx",
         "weights": [],
         "bytes": len(b"library" + GRAPH + b"{}"),
+        "output": "logits",
         "labels": ["not_equivalent", "equivalent"],
         "regression": False,
         "max_length": 128,
@@ -120,6 +121,14 @@ def test_weights_beside_the_graph_are_on_the_page(run: Path, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("fetched")
+def test_an_embedding_model_needs_passages_and_no_other_takes_them(run: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "passages.txt"
+    rows.write_text("a passage\n")
+    refused(edgeopt("page", run, "--passages", rows), 2, "E161", "text-classification", "leave --passages out")
+    embedder = write_run(tmp_path / "embedder", report(type="embedding", labels=[]), ["query", "passage"])
+    refused(edgeopt("page", embedder), 2, "E161", "add --passages FILE")
+
+
 @pytest.mark.usefixtures("fetched")
 def test_a_plugins_graph_may_lie_anywhere_in_its_folder(tmp_path: Path) -> None:
     made = report()

@@ -5,7 +5,8 @@ import { Encoder } from "./encode.js";
 
 const MAX_THREADS = 4;
 
-async function read(path, onBytes) {
+/** The bytes of a file. onBytes(count): called as they arrive. */
+export async function read(path, onBytes) {
   const response = await fetch(path);
   if (!response.ok) throw new Error(`${path} could not be loaded: ${response.status} ${response.statusText}`);
   const chunks = [];
@@ -31,20 +32,20 @@ export class Model {
       externalData: about.weights.map((path, i) => ({ path, data: weights[i] })),
     });
     const json = JSON.parse(new TextDecoder().decode(tokenizer));
-    return new Model(new Encoder(new Tokenizer(json, {}), about.max_length, about.stride), session);
+    return new Model(new Encoder(new Tokenizer(json, {}), about.max_length, about.stride), session, about.output);
   }
 
-  constructor(encoder, session) {
-    Object.assign(this, { encoder, session, threads: ort.env.wasm.numThreads });
+  constructor(encoder, session, output) {
+    Object.assign(this, { encoder, session, output, threads: ort.env.wasm.numThreads });
   }
 
-  /** The logits of one or two texts (the mean of its windows'), how many tokens were read, whether some were left out. */
+  /** The outputs for one or two texts (the mean of its windows'), how many tokens were read, whether some were left out. */
   async ask(texts) {
     const { queries, cut } = this.encoder.encode(texts);
     const answers = [];
     for (const query of queries) {
       const feeds = Object.fromEntries(this.session.inputNames.map((name) => [name, tensor(query[name])]));
-      answers.push(Array.from((await this.session.run(feeds)).logits.data));
+      answers.push(Array.from((await this.session.run(feeds, [this.output]))[this.output].data));
     }
     const logits = answers[0].map((_, i) => answers.reduce((sum, each) => sum + each[i], 0) / answers.length);
     return { logits, cut, tokens: queries.reduce((sum, query) => sum + query.input_ids.length, 0), windows: queries.length };

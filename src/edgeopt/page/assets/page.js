@@ -1,5 +1,5 @@
 // What is typed goes to the model, and what it answers is drawn. Texts may also stand in the address: #text=…&pair=…
-import { Model } from "./model.js";
+import { Model, read } from "./model.js";
 
 const SHOWN = 10; // bars at most
 const PAUSE = 250; // ms without a key before the model is asked
@@ -11,7 +11,8 @@ export async function start(fail) {
   const response = await fetch("page.json");
   if (!response.ok) throw new Error(`page.json: ${response.status} ${response.statusText}`);
   const about = await response.json();
-  const model = await Model.load(about, progress(about.bytes));
+  const arrived = progress(about.bytes);
+  const [model, search] = await Promise.all([Model.load(about, arrived), searching(about.search, arrived)]);
   await model.ask(fields.map(() => "")); // the first answer takes longer
   $("loading").hidden = true;
 
@@ -30,9 +31,10 @@ export async function start(fail) {
     await new Promise((resume) => setTimeout(resume)); // draw, and let newer keys in
     if (mine !== turn) return;
     const from = performance.now();
-    const found = await model.ask(texts);
+    const found = await model.ask(search ? texts.map((text) => search.reads(text)) : texts);
+    const nearest = search?.nearest(found.logits);
     const took = performance.now() - from;
-    if (mine === turn) show(about, found, took, model.threads);
+    if (mine === turn) show(about, found, took, model.threads, nearest && search.drawn(nearest));
   }
   const ask = () => answer().catch((error) => fail(`The model could not be run: ${error.message}`));
 
@@ -54,6 +56,13 @@ export async function start(fail) {
   await ask();
 }
 
+/** What searches passages, on a page that has some. */
+async function searching(about, arrived) {
+  if (!about) return null;
+  const { Search } = await import("./search.js");
+  return Search.load(about, (path) => read(path, arrived));
+}
+
 /** Texts of the address into the fields. */
 function fill() {
   const given = new URLSearchParams(location.hash.slice(1));
@@ -73,9 +82,12 @@ function progress(total) {
   };
 }
 
-function show(about, { logits, cut, tokens, windows }, took, threads) {
+function show(about, { logits, cut, tokens, windows }, took, threads, passages) {
   $("bars").replaceChildren();
-  if (about.regression) {
+  $("answer").hidden = Boolean(passages);
+  if (passages) {
+    $("bars").append(passages);
+  } else if (about.regression) {
     $("answer").textContent = logits[0].toFixed(3);
   } else {
     const shares = softmax(logits);
