@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-KINDS = ("text-regression", "token-classification", "multiple-choice")
+KINDS = ("text-regression", "token-classification", "multiple-choice", "multi-label-classification")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ def write_kind(type_: str, data: Path) -> Kind:
         return {
             "text-regression": {"text": " ".join(words), "label": i % 5 / 2},
             "token-classification": {"text": words, "label": ["B-X" if w == "good1" else "O" for w in words]},
+            "multi-label-classification": {
+                "text": " ".join(words),
+                "label": sorted({{"good1": "good", "bad1": "bad"}[w] for w in words}) if i % 5 else [],
+            },
             "multiple-choice": {"text": f"word{i % 7}", "choices": [" ".join(words), "bad2", "good3"], "label": i % 3},
         }[type_]
 

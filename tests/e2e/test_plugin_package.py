@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import plugins
 import pytest
+from contract.kinds import write_kind
 from helpers import WORDS, edgeopt, tiny_task
 from running import recipe_for
 from sklearn.metrics import cohen_kappa_score
@@ -170,11 +171,16 @@ def test_the_packages_own_tests_pass(
     assert "task-under-test" not in TASKS
 
 
-@pytest.mark.parametrize("task", ["text-classification", "text-regression", "reranking"])
+@pytest.mark.parametrize("task", ["text-classification", "text-regression", "reranking", "multi-label-classification"])
 def test_edgeopts_own_tasks_pass(task: str, tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     pairs = {"text": ["text", "pair"], "label": "label"}
     keys: dict[str, Any] = {"text-regression": {"label": "score"}, "reranking": pairs}.get(task, {})
-    check_task(TASKS[task], model=tiny_model, data=tiny_data, work=tmp_path, keys=keys)  # type: ignore[arg-type]
+    data = tiny_data
+    if task == "multi-label-classification":
+        data = tmp_path / "rows"
+        data.mkdir()
+        write_kind(task, data)
+    check_task(TASKS[task], model=tiny_model, data=data, work=tmp_path, keys=keys)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

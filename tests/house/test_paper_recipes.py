@@ -64,6 +64,7 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "tasks/boolq-": lambda i: {**classes(2, "question", "passage")(i), "answer": bool(i % 2)},
     "tasks/commonsenseqa": question,
     "tasks/conll2003-": lambda i: {"tokens": [f"word{i % 7}", "good1", "good2"], "ner_tags": [0, 1, 2]},
+    "tasks/go-": lambda i: {"text": f"word{i % 7} good1", "labels": [["good"], ["bad"], ["good", "bad"], []][i % 4]},
     "tasks/stsb": lambda i: {**classes(2, "sentence1", "sentence2")(i), "label": i / 4},
     "embedding/boolq-": lambda i: {"question": f"word{i % 7}", "passage": f"word{i % 7} good1 bad2"},
     "reranking/": lambda i: {"query": f"word{i // 4}", "passage": f"word{i}", "relevance": i % 2, "query_id": i // 4},

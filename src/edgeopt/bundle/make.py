@@ -176,7 +176,7 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
 
 def _served(kind: type[TaskClass]) -> bool:
     """Whether run.py answers its queries: it makes a label or a score of their one output, or hands on a vector."""
-    return kind.one_query or kind.vector is not None
+    return (kind.one_query and not kind.several_classes) or kind.vector is not None
 
 
 def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | None:

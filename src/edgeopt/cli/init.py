@@ -27,7 +27,8 @@ _WIDTH = 79
 @click.option(
     "--task",
     metavar="TYPE",
-    help="Task: text-classification, text-regression, token-classification, multiple-choice, embedding or reranking.",
+    help="Task: text-classification, multi-label-classification, text-regression, token-classification, "
+    "multiple-choice, embedding or reranking.",
 )
 @click.option("--labels", metavar="A,B,…", help="Names of the classes, in the order of their numbers.")
 @click.option("--model", metavar="FOLDER|ID", help="Model: a folder in transformers' format, or a hub id.")

@@ -53,6 +53,10 @@ def open_hub(task: TaskSpec, folder: Path) -> Hub:
             "task.dataset.path=FOLDER",
         ) from None
     splits = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
-    feature = next(iter(splits.values())).features.get(task.label) if splits else None
+    feature = (
+        next(iter(splits.values())).features.get(task.label_columns[0])
+        if splits and len(task.label_columns) == 1
+        else None
+    )
     feature = getattr(feature, "feature", feature)  # of a list of tags
     return Hub(splits, list(getattr(feature, "names", None) or []) or None, shown)

@@ -144,11 +144,16 @@ def _head_misfit(task: TaskSpec, source: ModelSource, wanted: int | None) -> tup
     have, bare, kind = source.outputs, "start from the bare encoder", task_type(task.type)
     if have is None or not kind.told_by_outputs:
         return None
-    if source.problem == "multi_label_classification":
+    if source.problem == "multi_label_classification" and not kind.several_classes:
         return (
-            "the model's trained head says yes or no for each class (multi_label_classification), which "
-            "edgeopt does not support yet",
-            f"{bare}, for one class a text or a score",
+            "the model's trained head says yes or no for each class (multi_label_classification)",
+            f"use task.type multi-label-classification; or {bare}, for one class a text or a score",
+        )
+    if kind.several_classes and source.problem not in (None, "multi_label_classification"):
+        return (
+            f"the model's trained head answers otherwise than by a yes or no for each class: its config.json says "
+            f"problem_type {source.problem}",
+            f'{bare}; or write "problem_type": "multi_label_classification" where that is how it was trained',
         )
     if have == 1 and kind.has_classes:
         return (

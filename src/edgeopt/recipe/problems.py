@@ -40,7 +40,7 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], document: Docu
 
 
 #: Words of recipes elsewhere.
-TASKS_TO_COME = ("multi-label-classification", "question-answering")
+TASKS_TO_COME = ("question-answering",)
 #: How pydantic says that a value is of another kind altogether, and what it would have been
 _KINDS = {
     "string_type": "text",

@@ -295,10 +295,18 @@ class TaskSpec(Strict):
         description="multiple-choice: one column with the list of choices (or {label, text}), or one column per choice",
     )
     pairs: PairsSpec | None = Field(None, description="coreference: see [task.pairs](#taskpairs)")
-    label: str | None = Field(
+    label: Annotated[list[str], Field(min_length=2)] | str | None = Field(
         None,
         description="the column with the class (number or name), the score or the summary; coreference has none; "
-        "default: `label`. For embedding the similarity of two texts; without this key its rows have no labels",
+        "default: `label`. For multi-label-classification a column with lists of classes, or of a 0 or 1 for each "
+        "class; or several columns of 0 and 1, whose names are the classes. For embedding "
+        "the similarity of two texts; without this key its rows have no labels",
+    )
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="multi-label-classification: the probability above which a class is answered; default: 0.5",
     )
     labels: list[str] | None = Field(
         None,
@@ -321,7 +329,8 @@ class TaskSpec(Strict):
         min_length=1,
         description="default, by task: accuracy, f1 (text-classification); pearson, spearman "
         "(text-regression); accuracy "
-        "(multiple-choice); f1, accuracy (token-classification); conll_f1, f1 (coreference); rouge1, rouge2, "
+        "(multiple-choice); f1_micro, f1_macro (multi-label-classification); f1, accuracy (token-classification); "
+        "conll_f1, f1 (coreference); rouge1, rouge2, "
         "rougeL (summarization); spearman, pearson, agreement (embedding), agreement where its rows have no labels, "
         "or with `corpus` ndcg@10, mrr@10, recall@10, map, agreement; ndcg@10, mrr@10, map (reranking)",
     )
@@ -402,6 +411,16 @@ class TaskSpec(Strict):
         return text + choices
 
     @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Columns of the label."""
+        return (self.label,) if isinstance(self.label, str) else tuple(self.label or ())
+
+    @property
+    def cut(self) -> float:
+        """The probability above which a class is answered, where a row may have several."""
+        return 0.5 if self.threshold is None else self.threshold
+
+    @property
     def passages(self) -> PassagesSpec | None:
         """The corpus, where it is apart from the rows."""
         return self.corpus if isinstance(self.corpus, PassagesSpec) else None
@@ -470,6 +489,20 @@ class TaskSpec(Strict):
             raise ValueError(
                 f"'metrics' names {', '.join(wrong)}, which compares with labels: name their column in 'label'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> TaskSpec:
+        several = TASKS[self.type].several_classes
+        if isinstance(self.label, list):
+            if not several:
+                raise ValueError(f"'label' names {len(self.label)} columns, and {self.type} reads one")
+            if self.labels:
+                raise ValueError("'labels' names classes, and the columns of 'label' do: remove it")
+            if len(set(self.label)) < len(self.label):
+                raise ValueError("'label' names a column twice")
+        if self.threshold is not None and not several:
+            raise ValueError(f"'threshold' belongs to multi-label-classification, not to {self.type}")
         return self
 
     @model_validator(mode="after")
@@ -843,7 +876,8 @@ class Training(Strict):
     class_weights: Literal["balanced", "effective-number"] | dict[str, Weight] | list[Weight] | None = Field(
         None,
         description="weight of each class in the loss: balanced is n/(k·n_c), effective-number is (1−β)/(1−β^n_c), or "
-        "give weights by class name or number",
+        "give weights by class name or number. For multi-label-classification, what a yes of the class counts against "
+        "a no; balanced is (n − n_c)/n_c",
     )
     effective_beta: float = Field(
         0.999, gt=0, lt=1, description="β of effective-number; closer to 1 gives rare classes more weight"

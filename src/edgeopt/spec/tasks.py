@@ -36,11 +36,13 @@ class TaskKind(Protocol):
     unlabelled_metrics: ClassVar[tuple[str, ...]]
     searched_metrics: ClassVar[tuple[str, ...]]
     grouped: ClassVar[bool]
+    several_classes: ClassVar[bool]
 
 
 _OURS = {
     "text-classification": "edgeopt.tasks.classification:Classification",
     "text-regression": "edgeopt.tasks.regression:Regression",
+    "multi-label-classification": "edgeopt.tasks.multi_label:MultiLabel",
     "multiple-choice": "edgeopt.tasks.multiple_choice:MultipleChoice",
     "token-classification": "edgeopt.tasks.token_classification:TokenClassification",
     "coreference": "edgeopt.tasks.coreference:Coreference",

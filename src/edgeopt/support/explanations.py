@@ -534,9 +534,9 @@ or declares weights that do not exist. Copy or download the model again.""",
     "E316": """The model's head is of another kind, or has another number of outputs, than the data needs.
 
 A head with one output gives a score, as cross-encoders do. Use `task.type: text-regression` for it. A head
-for multi_label_classification says yes or no for each class, which edgeopt does not support yet. Start from
-the bare encoder, which gets a new head, or use the data that the head was trained for. If the data has fewer
-classes than the task, list all classes in `task.labels`.""",
+for multi_label_classification says yes or no for each class. Use `task.type: multi-label-classification` for it.
+Otherwise start from the bare encoder, which gets a new head, or use the data that the head was trained for. If
+the data has fewer classes than the task, list all classes in `task.labels`.""",
     "E317": """The folder holds an adapter.
 
 With adapter_config.json, transformers would load whatever model its base_model_name_or_path names, and put

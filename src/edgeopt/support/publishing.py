@@ -295,6 +295,10 @@ def disk_errors(out: Path) -> Iterator[None]:
         raise
 
 
+#: How the system, torch and safetensors say that a file could not be written whole.
+_FULL = ("No space left on device", "PytorchStreamWriter failed", "unexpected pos ", "os error 28")
+
+
 def is_disk_full(error: BaseException, folder: Path) -> bool:
     """Whether an error, or what caused it, is the disk's being full.
 
@@ -304,8 +308,7 @@ def is_disk_full(error: BaseException, folder: Path) -> bool:
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        text = str(seen)
-        if "No space left on device" in text or "PytorchStreamWriter failed" in text or "os error 28" in text:
+        if any(words in str(seen) for words in _FULL):
             return True
         seen = seen.__cause__ or seen.__context__
     return folder.exists() and shutil.disk_usage(folder).free < 100_000

@@ -110,6 +110,8 @@ class Task(ABC):
     scores: ClassVar[bool] = False
     #: Whether the logits of a row, or of a token, are those of one class among several, as softmax takes them.
     softmax: ClassVar[bool] = True
+    #: Whether a row may have any number of classes, each of which is a yes or no.
+    several_classes: ClassVar[bool] = False
     #: Whether a row's answer is one class, with a probability of each.
     one_class: ClassVar[bool] = False
     #: Whether a text, or a choice, has one output, where otherwise each of its tokens has one.
@@ -144,7 +146,7 @@ class Task(ABC):
         they were found in the rows.
         """
         self.spec, self.names, self.stated = spec, tuple(names), stated
-        self.columns, self.label_column = spec.columns, spec.label or ""
+        self.columns, self.label_column = spec.columns, spec.label if isinstance(spec.label, str) else ""
 
     # rows
 

@@ -146,10 +146,7 @@ def value(label: object) -> str:
 def word(label: object, place: Place) -> str:
     """A class's name or number. Raises InputError E304."""
     if isinstance(label, list | tuple):
-        help = (
-            "several classes for one row are multi-label classification, a task that edgeopt does not have yet: "
-            "give each row one class"
-        )
+        help = "give each row one class; for several in one row use task.type multi-label-classification"
         raise bad_input("E304", f"the label is a list: {short(label)}", place=place, help=help)
     name = value(label) if label is None or isinstance(label, SCALAR) else ""
     fraction = isinstance(label, float) or ("." in name and _NUMBER.fullmatch(name))

@@ -96,6 +96,28 @@ class SquaredError(LabelLoss):
         return torch.nn.functional.mse_loss(logits.reshape(-1), labels.reshape(-1).float(), reduction="sum")
 
 
+class BinaryCrossEntropy(LabelLoss):
+    """The loss of torch's BCEWithLogitsLoss(pos_weight) on labels of 0 and 1: the mean over rows and classes.
+
+    positive: what a yes of each class counts against a no, which counts 1. smoothing: labels are moved by its half.
+    """
+
+    def __init__(self, positive: Sequence[float] | None, smoothing: float) -> None:
+        self.positive, self.smoothing = positive, smoothing
+
+    def total(self, batches: Sequence[Any]) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(float(sum(b["labels"].numel() for b in batches)), device=batches[0]["labels"].device)
+
+    def summed(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        weight = None if self.positive is None else torch.tensor(self.positive, device=logits.device)
+        wanted = labels.float() * (1 - self.smoothing) + self.smoothing / 2
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight, reduction="sum")
+
+
 class Pointwise(SquaredError):
     """The weighted sum of the squared error of scores and of the binary cross-entropy of their sigmoid.
 

@@ -73,7 +73,9 @@ def task_feed(model: PreTrainedModel, folder: Path, params: Training, context: S
     """The rows of the task, and those of further datasets. folder: where tokenizer.json is."""
     task, encoder = task_of(context.task, context.data.label_names), Encoder(folder, context.task.max_length)
     pool, selection = gather_rows(context.data, params, context.task.selection)
-    weights = class_weights(params, task.class_numbers(pool.rows.labels[: pool.labeled]), task.names)
+    labels = pool.rows.labels[: pool.labeled]
+    several = len(labels) if task.several_classes else None
+    weights = class_weights(params, task.class_numbers(labels), task.names, several)
     accepted = takes(model)
     rows, features = task.training_rows(encoder, pool.rows, accepted)
     pool = pool.in_queries(features.rows)

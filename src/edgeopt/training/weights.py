@@ -10,10 +10,13 @@ import numpy as np
 from edgeopt.spec.recipe import Training
 
 
-def class_weights(params: Training, labels: Sequence[Any], classes: Sequence[str]) -> list[float] | None:
+def class_weights(
+    params: Training, labels: Sequence[Any], classes: Sequence[str], rows: int | None = None
+) -> list[float] | None:
     """The weight of each class, in the order of the class numbers; None where the recipe asks for none.
 
-    labels: the class numbers that are trained towards.
+    labels: the class numbers that are trained towards. rows: how many rows they are of, where a row may have several:
+    the weight is then that of a yes against a no.
     """
     given = params.class_weights
     if given is None:
@@ -23,6 +26,8 @@ def class_weights(params: Training, labels: Sequence[Any], classes: Sequence[str
     if isinstance(given, dict):
         return [given.get(name, 1.0) for name in classes]
     counts = np.bincount(np.asarray(labels, dtype=int), minlength=len(classes)).tolist()
+    if rows is not None and given == "balanced":
+        return [(rows - count) / count if 0 < count < rows else 1.0 for count in counts]
     return balanced(counts) if given == "balanced" else effective_number(counts, params.effective_beta)
 
 

@@ -439,7 +439,7 @@ def write_json(folder: Path, name: str, labels: list[Any]) -> str:
         (["01", "02"], ["1"], "is not one of 01, 02"),
         (["0.25", "0.5"], ["0.25"], "must be a class number or name"),
         ([0.25, 1], [1], "must be a class number or name"),
-        ([[0, 1], [1, 0]], [[0, 1]], "multi-label classification, a task that edgeopt does not have yet"),
+        ([[0, 1], [1, 0]], [[0, 1]], "for several in one row use task.type multi-label-classification"),
     ],
 )
 def test_labels_that_are_no_classes(tmp_path: Path, train: list[Any], validation: list[Any], words: str) -> None:

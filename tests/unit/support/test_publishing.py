@@ -23,7 +23,7 @@ from edgeopt.results.sealed import open_run
 from edgeopt.run.apply import RUN
 from edgeopt.support import publishing
 from edgeopt.support.errors import InputError
-from edgeopt.support.publishing import building, publish, recover, turn, writable
+from edgeopt.support.publishing import building, is_disk_full, publish, recover, turn, writable
 
 
 def fill(folder: Path, name: str, extra: str = "") -> None:
@@ -343,3 +343,11 @@ def test_a_lock_that_names_files_outside_removes_none(out: Path, tmp_path: Path)
     (out / "recipe.lock").write_text(json.dumps(lock))
     put(out, "second")
     assert (tmp_path / "precious").read_text() == "mine" and open_run(out).report.created == "second"
+
+
+@pytest.mark.parametrize(
+    "words", ["[enforce fail at inline_container.cc:672] . unexpected pos 24640 vs 24532", "os error 28"]
+)
+def test_a_full_disk_is_told_by_the_words_of_whoever_wrote(words: str, tmp_path: Path) -> None:
+    assert is_disk_full(RuntimeError(words), tmp_path)
+    assert not is_disk_full(RuntimeError("unexpected end"), tmp_path)

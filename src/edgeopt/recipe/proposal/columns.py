@@ -43,6 +43,7 @@ _RARE = 0.05
 #: What a row has besides its texts, and what is true of the task that it is for.
 _BRINGS: dict[str, Callable[[type[Task]], bool]] = {
     "classes": lambda kind: kind.one_class and kind.one_query,
+    "sets": lambda kind: kind.several_classes,
     "scores": lambda kind: kind.scores and not kind.grouped,
     "tags": lambda kind: kind.reads_words,
     "choices": lambda kind: kind.has_choices,
@@ -52,7 +53,7 @@ _BRINGS: dict[str, Callable[[type[Task]], bool]] = {
 
 
 def task_for(what: str) -> str:
-    """The task whose rows have classes, scores, tags, choices or a relevance, or texts to embed."""
+    """The task whose rows have classes, sets of classes, scores, tags, choices or a relevance, or texts to embed."""
     return next(name for name, kind in task_types().items() if _BRINGS[what](kind))
 
 
@@ -128,6 +129,7 @@ def guess_choices(table: Table, texts: Sequence[str], label: str | None) -> tupl
     if several := [name for name in left if kinds[name] == "choices"]:
         return (several[0],)
     lists = [name for name in left if kinds[name] == "list" and _words(values(table, name))]
+    lists = [name for name in lists if name.casefold() not in LABELS and len(table.columns) > 2]  # else the label
     if len(lists) == 1 and lists[0].casefold() not in _WORDS and any(k == "text" for k in kinds.values()) | bool(texts):
         return (lists[0],)
     for stem in _CHOICES:
@@ -137,14 +139,15 @@ def guess_choices(table: Table, texts: Sequence[str], label: str | None) -> tupl
     return ()
 
 
-def task_by_label(table: Table, label: str, choices: Sequence[str]) -> tuple[str, str]:
+def task_by_label(table: Table, texts: Sequence[str], label: str, choices: Sequence[str]) -> tuple[str, str]:
     """The task that the columns make, and what told it."""
     if choices:
         return task_for("choices"), f"the choices are in {', '.join(choices)}"
     found = values(table, label)
     kind = kind_of(found)
     if kind == "list":
-        return task_for("tags"), f"'{label}' holds lists"
+        words = any(kind_of(values(table, name)) == "list" for name in texts)
+        return task_for("tags" if words else "sets"), f"'{label}' holds lists"
     names = distinct(found)
     many = f"'{label}' has {len(names):,} different values{'' if table.whole else f' in {len(found):,} rows'}"
     if kind == "number" and not (len(names) <= _FEW and all(map(is_integer, names))) and not _numbered(names):

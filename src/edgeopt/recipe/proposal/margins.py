@@ -8,6 +8,8 @@ many. What the task's own bounds say of these two decides.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +89,9 @@ def _two_models(task: Task, split: Split, count: int) -> tuple[Values, Values, V
         both = (_NOISE * noise[0], np.sqrt(_NOISE**2 - _MOVED**2) * noise[0] + _MOVED * noise[1])
         first, second = ((right + (float(np.std(right)) or 1.0) * each)[:, None] for each in both)
         return labels, first, second
+    if task.several_classes:
+        one, other = (2.0 * np.abs(labels - wrong) - 1 for wrong in _wrong_of_each(rng, labels.shape))
+        return labels, one, other
     places = np.argwhere(_asked(labels))
     wrong, changed = (max(round(share * len(places)), 1) for share in (_WRONG, CHANGED))
     order = rng.permutation(places)
@@ -102,6 +107,16 @@ def _two_searches(task: Task, count: int) -> tuple[Values, Values, Values]:
     first[-swapped:] = second[-2 * swapped : -swapped] = 1 / np.log2(3)
     before, after = (np.repeat(each[:, None], len(task.searched_metrics), axis=1) for each in (first, second))
     return np.ones(count), before, after
+
+
+def _wrong_of_each(rng: np.random.Generator, shape: tuple[int, ...]) -> Iterator[Values]:
+    """1 where either of two models takes a yes for a no, or a no for a yes."""
+    order = rng.permutation(math.prod(shape))
+    wrong, changed = (max(round(share * len(order)), 1) for share in (_WRONG, CHANGED))
+    for places in (order[:wrong], order[changed : wrong + changed]):
+        found = np.zeros(len(order))
+        found[places] = 1
+        yield found.reshape(shape)
 
 
 def _apart(noise: Values, labels: Values) -> Values:

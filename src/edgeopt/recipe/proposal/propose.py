@@ -180,7 +180,7 @@ class _Maker:
         asked = self.asked
         kind, why = self.early or "", self.found.why
         if not why:
-            kind, why = columns.task_by_label(self.table, self.label or "", self.choices)
+            kind, why = columns.task_by_label(self.table, self.text, self.label or "", self.choices)
         kind = _known(asked.task or kind)
         words = [tuple(map(str, (row.get(c) for c in self.text))) for row in self.table.rows[:200]]
         name = asked.model or self.ask("Model: a folder, or an id of the hub", sizes.model_for(kind, words))

@@ -57,6 +57,8 @@ def task_by_head(source: ModelSource) -> str | None:
     kinds = {name: kind for name, kind in task_types().items() if kind.told_by_outputs or kind.has_choices}
     for name, kind in kinds.items():
         head = kind.auto_class.removeprefix("AutoModel")
+        if kind.several_classes != (source.problem == "multi_label_classification"):
+            continue
         if any(h.endswith(head) for h in heads) and kind.has_classes:
             scores = source.problem == "regression" or (source.outputs == 1 and not kind.has_choices)
             return next(n for n, k in task_types().items() if k.scores) if scores else name

@@ -87,7 +87,7 @@ def is_embedded(table: Table, text: Sequence[str], label: str | None) -> bool:
     if len(texts) > 1 and not label and _searches(table, texts):
         return True
     label = label or columns.guess_label(table, texts, ())
-    scores = label is not None and columns.task_by_label(table, label, ())[0] == columns.task_for("scores")
+    scores = label is not None and columns.task_by_label(table, texts, label, ())[0] == columns.task_for("scores")
     return label is None or (len(texts) == 2 and scores)
 
 
