@@ -63,6 +63,7 @@ TORCH_ONLY = {
     "models/shared.py",
     "models/fake_quant.py",
     "training/ranges.py",
+    "training/distill_by_task.py",
     "training/follow.py",
     "training/sparsify.py",
     "models/hard_concrete.py",

@@ -66,7 +66,8 @@ class Rows:
 class Pass:
     """A model that the rows of a step go through. part: `main`, `auxiliary` or `teacher`.
 
-    config: as its config.json says. once: whether each row goes through it once, before the training.
+    config: as its config.json says. once: whether each row goes through it once, before the training. task: whose rows
+    alone go through it, where there are several.
     """
 
     part: str
@@ -76,6 +77,7 @@ class Pass:
     once: bool = False
     recomputed: bool = False
     shares_embeddings: bool = False
+    task: str | None = None
 
 
 def flops(model: Pass, rows: Rows) -> Flops:

@@ -19,7 +19,7 @@ from edgeopt.models.cost import Flops, Memory, Pass, Rows, flops, memory, parame
 from edgeopt.models.source import CONFIG, ModelSource
 from edgeopt.models.structure import of_config
 from edgeopt.models.tokenizer import read_tokenizer
-from edgeopt.plan.lengths import Lengths, alike, of_task
+from edgeopt.plan.lengths import Kind, Lengths, alike, of_task
 from edgeopt.plan.measured import SIZE, Case, advice
 from edgeopt.plan.references import standing
 from edgeopt.plan.steps import Plan, PlannedStep
@@ -221,11 +221,17 @@ class _Costing:
             kinds = [memory(model, self._rows(kind.sequences, kind.tokens)) for kind in lengths.kinds]
             held = max(kinds, key=lambda each: each.total)
             return PassCost(model.part, flops(model, rows).times(self.training.accumulation), None, held)
-        each = flops(model, rows).forward / self.training.batch
-        seen = lengths.whole * (self.training.epochs if model.part == "auxiliary" else 1) if lengths.known else None
+        times = self.training.epochs if model.part == "auxiliary" else 1.0
+        read = [kind for kind in lengths.kinds if model.task in (None, kind.name)]
+        before = times * sum(kind.whole * self._forward(model, kind) for kind in read) if lengths.known else None
         if self.training.max_steps is not None and model.part == "auxiliary":
             seen = self.training.max_steps * self.training.batch * self.training.accumulation
-        return PassCost(model.part, Flops(0.0, 0.0), None if seen is None else each * seen, None)
+            before = seen * self._forward(model, *lengths.kinds)
+        return PassCost(model.part, Flops(0.0, 0.0), before, None)
+
+    def _forward(self, model: Pass, kind: Kind) -> float:
+        """FLOPs of a row through a model."""
+        return flops(model, self._rows(kind.sequences, kind.tokens)).forward / self.training.batch
 
     def _rows(self, sequences: float, tokens: float) -> Rows:
         """What a batch of rows puts into the model."""

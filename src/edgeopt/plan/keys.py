@@ -19,11 +19,13 @@ from edgeopt.plan.steps import Chain, Plan, PlannedStep
 from edgeopt.recipe.load import Recipe
 from edgeopt.spec.recipe import Distillation, TaskSpec, Training
 from edgeopt.step.registry import TRANSFORMS
+from edgeopt.step.transform import Reference
 from edgeopt.store.store import State, Store
 from edgeopt.support import host
 from edgeopt.support.errors import Path_
 from edgeopt.support.files import key_of
 from edgeopt.tasks import TASKS, task_of, task_type
+from edgeopt.tasks.several import own_classes
 
 
 def data_key(plan: Plan, store: Store) -> dict[str, Any] | None:
@@ -103,7 +105,7 @@ def key_parts(
     if plugin := TRANSFORMS.origin(step.use, step.transform):
         parts["plugin"] = plugin
     if references:
-        parts["references"] = {".".join(map(str, r.path)): (others or {})[r.name] for r in references}
+        parts["references"] = {".".join(map(str, r.path)): (others or {})[r.key] for r in references}
     if contract.data is not None or step.transform.shaped_by_task:
         parts["task"] = {"type": task.type, "labels": data["labels"], **_edition(task)}
         if made := dict(task_of(task).made()):
@@ -184,14 +186,18 @@ def other_digests(step: PlannedStep, plan: Plan, data: dict[str, Any], store: St
         if stands is None and reference.role == "auxiliary":  # which is used as it is
             digest = plan.checkpoints[reference.name].fingerprint()
         else:
-            state = stands.state if stands else _checkpoint_state(reference.name, plan, data, store)
+            state = stands.state if stands else _checkpoint_state(reference, plan, data, store)
             digest = None if state is None else state.digest
         if digest is None:
             return {}, reference.name
-        found[reference.name] = digest
+        found[reference.key] = digest
     return found, ""
 
 
-def _checkpoint_state(name: str, plan: Plan, data: dict[str, Any], store: Store) -> State | None:
-    digest = plan.checkpoints[name].fingerprint()
-    return None if digest is None else store.find(key_of(key_parts(load_step(name), digest, plan, data)))
+def _checkpoint_state(reference: Reference, plan: Plan, data: dict[str, Any], store: Store) -> State | None:
+    digest = plan.checkpoints[reference.name].fingerprint()
+    if reference.task is not None:
+        plan = plan.of_task(reference.task)
+        data = {**data, "labels": own_classes(reference.task, data["labels"])}
+    step = load_step(reference.name)
+    return None if digest is None else store.find(key_of(key_parts(step, digest, plan, data)))

@@ -19,24 +19,27 @@ _SAMPLE = 256
 
 
 class Kind(NamedTuple):
-    """Rows that are alike. rows: how many of them an epoch has. sequences, tokens: of a row, and of a sequence."""
+    """Rows that are alike. rows: how many of them an epoch has. sequences, tokens: of a row, and of a sequence.
+
+    whole: how many there are, from which epochs draw. name: of their task, where there are several.
+    """
 
     rows: float
     sequences: float
     tokens: float
+    whole: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Lengths:
     """The rows that a training sees.
 
-    kinds: a batch holds rows of one of them. whole: how many rows there are, from which epochs draw. Rows are counted
-    as the model is asked them. known: whether there are rows to count. most: whether the tokens are only known to be
-    no more.
+    kinds: a batch holds rows of one of them. Rows are counted as the model is asked them. known: whether there are rows
+    to count. most: whether the tokens are only known to be no more.
     """
 
     kinds: tuple[Kind, ...]
-    whole: float
     known: bool
     most: bool
 
@@ -61,7 +64,7 @@ class Lengths:
 
 def alike(rows: int | None, tokens: float, *, most: bool) -> Lengths:
     """Rows of one sequence each, all of the same kind. rows: None where they are not known yet."""
-    return Lengths((Kind(rows or 1, 1.0, tokens),), rows or 0, rows is not None, most)
+    return Lengths((Kind(rows or 1, 1.0, tokens, rows or 0),), rows is not None, most)
 
 
 def of_task(plan: Plan, step: PlannedStep, training: Training) -> Lengths:
@@ -95,11 +98,14 @@ def _counted(pool: TrainRows, task: Task, encoder: Encoder | None, longest: int,
     if mixture is not None:
         epochs = [mixture.counts(epoch) for epoch in range(mixture.epochs)]
         drawn = [sum(counts) / len(epochs) for counts in zip(*epochs, strict=True)]
-    kinds = tuple(kind._replace(rows=rows) for kind, rows in zip(found, drawn, strict=True))
-    made = Lengths(kinds, sum(queries), known=True, most=encoder is None)
+    kinds = tuple(
+        kind._replace(rows=rows, whole=whole, name=name)
+        for kind, rows, whole, name in zip(found, drawn, queries, pool.sources, strict=True)
+    )
+    made = Lengths(kinds, known=True, most=encoder is None)
     if pool.apart:
         return made
-    return replace(made, kinds=(Kind(sum(drawn), made.sequences, made.tokens),))
+    return replace(made, kinds=(Kind(sum(drawn), made.sequences, made.tokens, sum(queries)),))
 
 
 def _sampled(rows: Split, task: Task, encoder: Encoder | None, longest: int) -> Kind:
@@ -107,10 +113,11 @@ def _sampled(rows: Split, task: Task, encoder: Encoder | None, longest: int) -> 
     if encoder is None:
         apart = len(task.queries(rows.texts)) / max(len(rows), 1)
         choices = len(rows.texts[0]) - 1 if task.has_choices and len(rows) else 1
-        return Kind(len(rows), apart * choices, longest)
+        return Kind(len(rows), apart * choices, longest, len(rows))
     asked, _ = task.training_rows(encoder, rows, INPUTS)
     sequences = [ids for row in asked for ids in _sequences(row["input_ids"])]
-    return Kind(len(asked), len(sequences) / max(len(asked), 1), sum(map(len, sequences)) / max(len(sequences), 1))
+    apart, tokens = len(sequences) / max(len(asked), 1), sum(map(len, sequences)) / max(len(sequences), 1)
+    return Kind(len(asked), apart, tokens, len(asked))
 
 
 def _sequences(ids: Sequence[Any]) -> Sequence[Sequence[int]]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeopt.data import TaskData
+from edgeopt.data import SeveralData, TaskData
 from edgeopt.models.source import ModelSource, find_model
 from edgeopt.models.structure import of_config
 from edgeopt.models.tokenizer import read_tokenizer
 from edgeopt.plan.tokens import read_otherwise
 from edgeopt.recipe.load import Recipe
-from edgeopt.spec.recipe import ModelSpec, Taught
+from edgeopt.spec.recipe import ModelSpec, OneTask, TaskSpec
 from edgeopt.step.contract import fold
 from edgeopt.step.transform import Reference
 from edgeopt.store.facts import Fact, Facts
@@ -98,7 +98,7 @@ def find_checkpoints(
         elif "/" in name or is_there(recipe.folder / expanded(name), Path.exists):
             try:
                 if name not in found:
-                    task = recipe.head.task
+                    task = _task_of(named, recipe)
                     found[name] = find_model(
                         ModelSpec(id=name),
                         recipe.folder,
@@ -123,6 +123,12 @@ def find_checkpoints(
     if issues:
         raise InputError(issues)
     return found
+
+
+def _task_of(named: Named, recipe: Recipe) -> TaskSpec:
+    """The task that a checkpoint is for: the recipe's, or one of several."""
+    whose = named.reference.task
+    return recipe.head.task if whose is None else recipe.head.task.each["tasks", whose]
 
 
 def _lowers(chain: Sequence[PlannedStep], name: str) -> bool:
@@ -150,7 +156,9 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
 
     data: the rows, where they were read.
     """
-    spec, config = recipe.head.task, found.config
+    spec, config = _task_of(named, recipe), found.config
+    if named.reference.task is not None and isinstance(data, SeveralData):
+        data = data.parts[named.reference.task]
     if config is None:
         return []
     issues = []
@@ -179,7 +187,8 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
                 "lower task.max_length",
             )
         )
-    needed = named.reference.tokens or not teaches or task_type(spec.type).reads_words or task_type(spec.type).writes
+    looks_inside = named.reference.tokens and (not isinstance(spec, OneTask) or spec.head == "pair")
+    needed = looks_inside or not teaches or task_type(spec.type).reads_words or task_type(spec.type).writes
     if needed and (row := read_otherwise(found, model, spec, data)) is not None:
         compared = "their answers are compared token by token"
         why = compared if teaches else "both chains are measured with the same tokens"
@@ -239,28 +248,19 @@ def unmatched(recipe: Recipe, source: ModelSource, checkpoints: Mapping[str, Mod
         taught = training.taught
         if taught is None or not isinstance(taught.match, list):
             continue
-        teacher = _only_teacher(taught)
-        known = source if teacher == BASELINE else checkpoints.get(teacher or "")
-        if known is None:
-            continue
-        try:
-            count = len(of_config(known.config or {}).layers)
-        except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
-            continue
-        wrong = [n for n in taught.match if n >= count]
-        if wrong:
-            place = recipe.document.place((*at, *training.taught_at, "match"))
-            issues.append(
-                Issue(
-                    "E208",
-                    f"the teacher has no layer {wrong[0]}: it has {count}, numbered from 0",
-                    place,
-                    f"layers: 0 to {count - 1}",
-                )
-            )
+        place = recipe.document.place((*at, *training.taught_at, "match"))
+        known = [source if name == BASELINE else checkpoints.get(name) for name in taught.teachers]
+        for count in sorted({count for each in known if each is not None and (count := _layers(each))}):
+            wrong = [n for n in taught.match if n >= count]
+            if wrong:
+                what = f"the teacher has no layer {wrong[0]}: it has {count}, numbered from 0"
+                issues.append(Issue("E208", what, place, f"layers: 0 to {count - 1}"))
     return issues
 
 
-def _only_teacher(taught: Taught) -> str | None:
-    names = taught.teachers
-    return names[0] if len(names) == 1 else None
+def _layers(source: ModelSource) -> int | None:
+    """How many layers a dense model has; None where it is not known."""
+    try:
+        return len(of_config(source.config or {}).layers)
+    except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
+        return None

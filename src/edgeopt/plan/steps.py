@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from edgeopt.corpus.source import Corpus
-from edgeopt.data import TaskData
+from edgeopt.data import SeveralData, TaskData
 from edgeopt.models.source import ModelSource
 from edgeopt.recipe.load import Recipe
 from edgeopt.spec.recipe import StepParams
@@ -84,6 +84,13 @@ class Plan:
             return self
         chains = {name: [_settled(step, precision) for step in steps] for name, steps in self.chains.items()}
         return replace(self, chains=chains, precision=precision)
+
+    def of_task(self, name: str) -> Plan:
+        """The plan as if the recipe had this one of its several tasks alone, with its rows."""
+        head = self.recipe.head
+        alone = head.model_copy(update={"task": head.task.each["tasks", name], "tasks": None})
+        data = self.data.parts[name] if isinstance(self.data, SeveralData) else None
+        return replace(self, recipe=replace(self.recipe, head=alone), data=data)
 
     @property
     def steps(self) -> list[PlannedStep]:

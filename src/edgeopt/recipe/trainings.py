@@ -76,8 +76,29 @@ def _several(params: Training, task: TaskSpec) -> _Found:
         found.append((("freeze",), message, "give it `head: bi-encoder` or `head: pair`, or remove the key"))
     if params.class_weights is not None:
         found.append((("class_weights",), "does not say of which task the classes are", "remove the key"))
-    if params.distillation is not None:
-        found.append((params.taught_at, "several tasks do not learn from a teacher yet", "remove the key"))
+    return found + _teachers(params, task)
+
+
+def _teachers(params: Training, task: SeveralTasks) -> _Found:
+    """What of the teachers does not fit several tasks."""
+    taught, below = params.distillation, params.taught_at
+    if taught is None:
+        return []
+    found: _Found = []
+    if taught.unlabelled is not None:
+        found.append(((*below, "unlabelled"), "does not say of which task the rows are", "remove the key"))
+    if (named := taught.by_task) is None:
+        return found
+    for name in named:
+        if name not in task.parts:
+            found.append(((*below, "teacher", name), f"there is no task '{name}'", meant(name, task.parts, "tasks")))
+    if lacking := [name for name in task.parts if name not in named]:
+        help = "name one for each task; `baseline` is the model with all of them"
+        found.append(((*below, "teacher"), f"names no teacher of {', '.join(lacking)}", help))
+    apart = [name for name, part in task.parts.items() if part.head != "pair"]
+    if apart and not (taught.losses.labels or taught.losses.logits):
+        message = f"leaves nothing to learn for {', '.join(apart)}: a teacher reads both texts in one sequence"
+        found.append(((*below, "losses"), message, "give logits or labels a weight"))
     return found
 
 
@@ -154,6 +175,8 @@ def _distillation(at: Path_, params: Training, task: TaskSpec) -> _Found:
             )
         ]
     found: _Found = []
+    if distillation.by_task is not None and not isinstance(task, SeveralTasks):
+        found.append(((*below, "teacher"), "names a teacher for each of several tasks, and there is one", "name one"))
     if not distillation.losses.labels:
         labels = ".".join((*below, "losses", "labels"))
         given = {"class_weights": params.class_weights is not None, "label_smoothing": params.label_smoothing > 0}

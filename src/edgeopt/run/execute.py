@@ -21,7 +21,7 @@ from edgeopt.run.failures import step_errors, variant_errors
 from edgeopt.run.fetch import fetch
 from edgeopt.run.observe import observe_facts, observe_told
 from edgeopt.run.processes import Group
-from edgeopt.step.transform import StepContext
+from edgeopt.step.transform import Reference, StepContext
 from edgeopt.store.facts import Fact, Facts
 from edgeopt.store.store import State, Store
 from edgeopt.support import host
@@ -137,9 +137,9 @@ class Execution:
         found: dict[str, State] = {}
         for reference in step.transform.references(step.params):
             if reference.role == "auxiliary" and standing(self.plan.chains, reference.name) is None:
-                found[reference.name] = _given(self.plan.checkpoints[reference.name])
+                found[reference.key] = _given(self.plan.checkpoints[reference.name])
                 continue
-            state = self._named(reference.name)
+            state = self._named(reference)
             if reference.role == "teacher" and Fact.TRAINED_HEAD not in state.facts:
                 help = "name a step behind one that trains, or `baseline`"
                 raise bad_input(
@@ -148,15 +148,21 @@ class Execution:
                     place=step.place,
                     help=help,
                 )
-            found[reference.name] = state
+            found[reference.key] = state
         return found
 
-    def _named(self, name: str) -> State:
+    def _named(self, reference: Reference) -> State:
         """The state that a step of the plan left, or that of a checkpoint."""
-        stands = standing(self.plan.chains, name)
+        stands = standing(self.plan.chains, reference.name)
         if stands is None:
-            return self._read(name)
+            return (self if reference.task is None else self._of_task(reference.task))._read(reference.name)
         return next(d.state for d in self.done[stands.chain] if d.step.id == stands.id)
+
+    def _of_task(self, name: str) -> Execution:
+        """The walk as if the recipe had this one of its tasks alone, and its rows."""
+        plan = self.plan.of_task(name)
+        assert plan.data is not None
+        return replace(self, plan=plan, data=plan.data)
 
     def _read(self, name: str) -> State:
         """The state of a checkpoint that a step names: read, with the task's head."""

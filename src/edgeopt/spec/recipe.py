@@ -748,10 +748,14 @@ class Losses(Strict):
         return self
 
 
+#: One teacher, several, or one for each of several tasks.
+Teachers = Annotated[dict[str, Name], Field(min_length=1)] | Annotated[list[Name], Field(min_length=1)] | Name
+
+
 class Taught(Strict):
     """Base of what learns from a teacher: the keys that say from which, and how. Which losses there are differs."""
 
-    teacher: Annotated[list[Name], Field(min_length=1)] | Name | None
+    teacher: Teachers | None
     losses: Strict
     temperature: float = Field(
         2.0, gt=0, description="temperature T that divides the logits of both models; usually 1 to 8"
@@ -764,9 +768,22 @@ class Taught(Strict):
     )
 
     @property
+    def named(self) -> dict[Path_, str]:
+        """The teachers that a term needs, by the path of each one's name."""
+        if isinstance(self.teacher, str):
+            return {("teacher",): self.teacher}
+        each = self.teacher.items() if isinstance(self.teacher, dict) else enumerate(self.teacher or ())
+        return {("teacher", at): name for at, name in each}
+
+    @property
+    def by_task(self) -> dict[str, str] | None:
+        """The teacher of each of several tasks, where each has its own."""
+        return self.teacher if isinstance(self.teacher, dict) else None
+
+    @property
     def teachers(self) -> tuple[str, ...]:
         """Names of the teachers that a term needs."""
-        return (self.teacher,) if isinstance(self.teacher, str) else tuple(self.teacher or ())
+        return tuple(self.named.values())
 
     @property
     def reads_alike(self) -> bool:
@@ -781,11 +798,11 @@ class Distillation(Taught):
     store.
     """
 
-    teacher: Annotated[list[Name], Field(min_length=1)] | Name = Field(
+    teacher: Teachers = Field(
         "baseline",
         description="`baseline` (its last torch model), the id of an earlier step, or a checkpoint with a trained head "
         "(a folder, or a hub id with its owner). For a list, the mean of their probabilities or scores is "
-        "used",
+        "used. With several tasks also one for each task, by its name",
     )
     losses: Losses = Field(
         Losses(), description="weights of the losses, see [training.distill.losses](#trainingdistilllosses)"
@@ -808,8 +825,8 @@ class Distillation(Taught):
     )
 
     @property
-    def teachers(self) -> tuple[str, ...]:
-        return super().teachers if self.losses.logits or self.losses.layered else ()
+    def named(self) -> dict[Path_, str]:
+        return super().named if self.losses.logits or self.losses.layered else {}
 
     @property
     def reads_alike(self) -> bool:
@@ -822,7 +839,7 @@ class Distillation(Taught):
             raise ValueError(
                 "'unlabelled' rows are learned from the teacher: give 'logits' or a layer loss a weight in 'losses'"
             )
-        if losses.layered and len(self.teachers) > 1:
+        if losses.layered and isinstance(self.teacher, list) and len(self.teacher) > 1:
             raise ValueError(
                 "'hidden', 'cosine', 'attention' and 'values' need a single teacher; only logits can be "
                 "averaged over several"

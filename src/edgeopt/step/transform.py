@@ -87,13 +87,20 @@ class StepContext:
 class Reference:
     """A model that a step needs besides its input: `baseline`, an earlier step's id, or a checkpoint.
 
-    path: of the key below the step that names it. role: what it is for. tokens: its tokens must be the student's.
+    path: of the key below the step that names it. role: what it is for. tokens: its tokens must be the student's. task:
+    which of several tasks it knows; None: all that there are.
     """
 
     path: tuple[str | int, ...]
     name: str
     role: Literal["teacher", "student", "auxiliary"]
     tokens: bool = False
+    task: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What its state is called among those that a step is given: a checkpoint has the head of its task."""
+        return self.name if self.task is None else f"{self.name} of {self.task}"
 
 
 class Transform(ABC, Generic[P]):
@@ -147,14 +154,11 @@ class Transform(ABC, Generic[P]):
 
     def references(self, params: P) -> list[Reference]:
         """The models that the step needs besides its input: the teachers of its trainings."""
-        found = []
-        for at, taught in self.taught(params):
-            path, several = (*at, "teacher"), isinstance(taught.teacher, list)
-            found += [
-                Reference((*path, i) if several else path, name, "teacher", taught.reads_alike)
-                for i, name in enumerate(taught.teachers)
-            ]
-        return found
+        return [
+            Reference((*at, *path), name, "teacher", taught.reads_alike, str(path[-1]) if taught.by_task else None)
+            for at, taught in self.taught(params)
+            for path, name in taught.named.items()
+        ]
 
     def taught(self, params: P) -> list[tuple[tuple[str, ...], Taught]]:
         """What its trainings learn from teachers, each with the path of its keys below the step."""
@@ -180,8 +184,14 @@ class Transform(ABC, Generic[P]):
         return [
             Pass("main", config, how, recomputed=training.gradient_checkpointing),
             *(
-                Pass("teacher", models[name], "none", once=kept)
-                for name in (taught.teachers if taught else ())
+                Pass(
+                    "teacher",
+                    models[name],
+                    "none",
+                    once=kept,
+                    task=str(path[-1]) if taught and taught.by_task else None,
+                )
+                for path, name in (taught.named if taught else {}).items()
                 if name in models
             ),
         ]

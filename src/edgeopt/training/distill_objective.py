@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,8 @@ class Distilled(Objective):
 
     spec: the losses and the temperature. answers: those of each teacher. matching: None where no term is of layers.
     scores: the logits are scores, or embeddings of these widths in student and teacher. label_loss: on the labels;
-    None: the model's own, of rows that all have one. labeled: the rows of smaller numbers have labels.
+    None: the model's own, of rows that all have one. labeled: the rows of smaller numbers have labels. brought: what
+    a teacher's logits are brought to before they are compared.
     """
 
     numbered = True
@@ -70,7 +71,9 @@ class Distilled(Objective):
         label_loss: LabelLoss | None,
         labeled: float = math.inf,
         widths: tuple[int, int] = (1, 1),
+        brought: Callable[[torch.Tensor], torch.Tensor] = lambda logits: logits,
     ) -> None:
+        self.brought = brought
         losses = self.losses = spec.losses
         self.temperature, self.answers, self.matching = spec.temperature, answers, matching
         self.scores, self.label_loss, self.labeled = scores, label_loss, labeled
@@ -85,12 +88,13 @@ class Distilled(Objective):
                 torch.manual_seed(seed)
                 self.projection = nn.Linear(*widths)
             self.module = nn.ModuleList([self.projection, *([self.module] if self.module is not None else [])])
-        self._written: dict[str, list[torch.Tensor]] = {}
+        #: What the student's layers wrote in the last pass, by its kind.
+        self.written: dict[str, list[torch.Tensor]] = {}
 
     @contextmanager
     def inside(self, model: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
-            self._written = {kind: stack.enter_context(recorded(model, kind)) for kind in kinds(self.losses)}
+            self.written = {kind: stack.enter_context(recorded(model, kind)) for kind in kinds(self.losses)}
             yield
 
     def weight(self, batches: Sequence[dict[str, Any]]) -> torch.Tensor | None:
@@ -102,7 +106,6 @@ class Distilled(Objective):
         asked, labels = question(batch)
         own = self.losses.labels > 0 and self.label_loss is None
         output = model(**asked, labels=labels) if own else model(**asked)
-        told = [a.of(batch[ROW].tolist(), labels.device) for a in self.answers]
         terms: list[torch.Tensor] = []
         if self.losses.labels:
             terms.append(
@@ -113,15 +116,22 @@ class Distilled(Objective):
                     else self._on_labels(self.label_loss, output.logits, labels, batch[ROW])
                 )
             )
+        terms += self.taught(output.logits, batch[ROW].tolist(), labels, asked["attention_mask"])
+        return torch.stack([t.float() for t in terms]).sum()
+
+    def taught(
+        self, logits: torch.Tensor, rows: list[int], labels: torch.Tensor, mask: torch.Tensor
+    ) -> Iterator[torch.Tensor]:
+        """Each term that the teachers ask of a pass, with its weight. rows: by which their answers are found."""
+        told = [a.of(rows, labels.device) for a in self.answers]
         if self.losses.logits:
-            wanted = mean_logits([t[LOGITS] for t in told], self.temperature, scores=self.scores)
-            terms.append(
+            wanted = mean_logits([self.brought(t[LOGITS]) for t in told], self.temperature, scores=self.scores)
+            yield (
                 self.losses.logits
-                * logits_loss(self.projection(output.logits), wanted, labels, self.temperature, scores=self.scores)
+                * logits_loss(self.projection(logits), wanted, labels, self.temperature, scores=self.scores)
             )
         if self.matching is not None:
-            terms += self._layers(told[0], real_tokens(asked["attention_mask"]), self.matching)
-        return torch.stack([t.float() for t in terms]).sum()
+            yield from self._layers(told[0], real_tokens(mask), self.matching)
 
     def _on_labels(
         self, loss: LabelLoss, logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
@@ -134,8 +144,8 @@ class Distilled(Objective):
         losses, pairs = self.losses, matching.pairs
         written: dict[int, torch.Tensor] = {}
         if losses.hidden or losses.cosine:
-            layers = sorted({s for s, _ in pairs}) if not matching.dynamic else range(len(self._written["hidden"]))
-            written = {i: self.transform(flat(self._written["hidden"][i], real)).float() for i in layers}
+            layers = sorted({s for s, _ in pairs}) if not matching.dynamic else range(len(self.written["hidden"]))
+            written = {i: self.transform(flat(self.written["hidden"][i], real)).float() for i in layers}
         if matching.dynamic:
             teachers = [t for _, t in pairs]
             chosen = nearest(list(written.values()), [told[f"hidden-{t}"] for t in teachers], nn.Identity())
@@ -155,7 +165,7 @@ class Distilled(Objective):
         self, of: tuple[str, str], s: int, t: int, told: dict[str, torch.Tensor], real: torch.Tensor, matching: Matching
     ) -> torch.Tensor:
         heads = matching.heads(s, t)
-        ours, ours_too = (self._written[kind][s][:, -real.shape[1] :] for kind in of)
+        ours, ours_too = (self.written[kind][s][:, -real.shape[1] :] for kind in of)
         theirs, theirs_too = (padded(told[f"{kind}-{t}"], real) for kind in of)
         return relation_loss(relation(ours, ours_too, real, heads), relation(theirs, theirs_too, real, heads), real)
 
@@ -164,12 +174,14 @@ class Distilled(Objective):
 
         0 bytes: they were computed in every epoch.
         """
-        kept = sum(a.bytes for a in self.answers if a.folder is not None)
-        return (
-            {"teacher": {"cached_bytes": kept, "seconds": round(sum(a.seconds for a in self.answers), 3)}}
-            if self.answers
-            else {}
-        )
+        return figures_of(self.answers)
+
+
+def figures_of(answers: Sequence[Answers]) -> dict[str, Any]:
+    """Bytes of cached answers, and seconds of making or opening the cache; nothing without a teacher."""
+    kept = sum(a.bytes for a in answers if a.folder is not None)
+    seconds = round(sum(a.seconds for a in answers), 3)
+    return {"teacher": {"cached_bytes": kept, "seconds": seconds}} if answers else {}
 
 
 def kinds(losses: Losses) -> list[str]:
@@ -204,9 +216,7 @@ def distilled(
     matching = (
         Matching(spec, structure_of(bare(model)), structure_in(states[0].folder)) if spec.losses.layered else None
     )
-    answers = [_answers(spec, state, matching, params, context, task, pool.rows, asked) for state in states]
-    for each in answers:
-        each.prepare()
+    answers = [answers_of(spec, state, matching, params, context, task, pool.rows, asked) for state in states]
     scores = not task.softmax
     if pool.unlabelled and label_loss is None:  # the model's own is a mean over all rows of a batch
         label_loss = task.label_loss()
@@ -239,7 +249,7 @@ def _widths(model: PreTrainedModel, states: Sequence[State], task: Task, spec: D
     return embedding_width(bare(model).config.to_dict()), theirs.pop()
 
 
-def _answers(
+def answers_of(
     spec: Distillation,
     state: State,
     matching: Matching | None,
@@ -249,10 +259,14 @@ def _answers(
     rows: Split,
     asked: Sequence[dict[str, Any]],
 ) -> Answers:
+    """What a teacher answers to the rows, ready. asked: their inputs, as the student gets them.
+
+    Raises InputError E208 where a teacher and the student do not go together.
+    """
     precision = "bf16" if params.precision == "bf16" else "fp32"
     load = partial(_teacher, state, scores=not task.softmax, bf16=precision == "bf16")
     writes = task.writes
-    encoder = Encoder(state.folder, context.task.max_length)
+    encoder = Encoder(state.folder, task.spec.max_length)
     inputs, features = task.training_rows(encoder, rows, takes_of(state.folder))
     a_token = features.words is not None
     if len(inputs) != len(asked):
@@ -283,6 +297,7 @@ def _answers(
             "the teacher answers anew in every epoch: "
             + ("texts are not kept" if writes else f"{found.bytes / 1e9:.1f} GB are more than cache_gb")
         )
+    found.prepare()
     return found
 
 

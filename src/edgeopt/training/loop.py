@@ -89,9 +89,11 @@ def _train(
         found = task_feed(model, folder, params, context)
         feed = found.feed
         if objective is None and params.distillation is not None:
+            from edgeopt.training.distill_by_task import distilled_by_task
             from edgeopt.training.distill_objective import distilled
 
-            objective = distilled(model, params, context, found.task, found.pool, feed.rows, feed.loss)
+            make = distilled_by_task if found.task.several else distilled
+            objective = make(model, params, context, found.task, found.pool, feed.rows, feed.loss)
         if objective is None and feed.loss is not None and params.of_pairs and params.of_pairs.mini_batch_size:
             from edgeopt.training.gradient_cache import Cached
 
