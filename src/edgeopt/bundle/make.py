@@ -59,7 +59,7 @@ from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, is_nothing, publish, taken, writable
 from edgeopt.support.version import __version__
 from edgeopt.tasks import Task as TaskClass
-from edgeopt.tasks import task_of, task_type, task_types
+from edgeopt.tasks import called, task_of, task_type, task_types
 
 #: Metrics that a device measures by itself, and their bounds that need no baseline.
 DECIDED = ("latency.", "start.cold", "memory.peak")
@@ -156,13 +156,13 @@ def _read(path: Path) -> tuple[Run, TaskSpec]:
     one = _served(task_type(task.type))
     if not one or task.window_stride is not None:
         what, served = (
-            "long texts in windows" if one else task.type,
+            "long texts in windows" if one else called(task.type),
             [name for name, kind in task_types().items() if _served(kind)],
         )
         raise bad_input(
             "E144",
             f"a bundle's run.py does not serve {what}",
-            help=f"it serves {', '.join(served)}, each text as one query",
+            help=f"it serves {', '.join(served)}, each text as one query; else see README.md beside the model",
         )
     artifact = run.folder / report.candidate.artifact
     if artifact.suffix not in (".onnx", ".ort") or not artifact.is_file():

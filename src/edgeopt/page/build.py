@@ -23,7 +23,7 @@ from edgeopt.spec.recipe import task_in
 from edgeopt.support.errors import bad_input
 from edgeopt.support.files import file_digest
 from edgeopt.support.publishing import Record, publish, taken, writable
-from edgeopt.tasks import Task, task_of, task_type, task_types
+from edgeopt.tasks import Task, called, task_of, task_type, task_types
 
 INDEX, ABOUT = "index.html", "page.json"
 _SCRIPTS = ("start.js", "page.js", "model.js", "encode.js", "page.css", "icon.svg")
@@ -84,7 +84,7 @@ def _files(run: Path, report: Report) -> tuple[Path, Path]:
         shown = ", ".join(name for name, each in task_types().items() if _shown(each))
         raise bad_input(
             "E161",
-            f"a page shows a label, a score or passages for what is typed, and the task of {run} is {kind}",
+            f"a page shows a label, a score or passages for what is typed, and the task of {run} is {called(kind)}",
             help=f"pages are for {shown}; README.md beside the model has lines for the others",
         )
     if path.suffix != ".onnx":

@@ -41,7 +41,7 @@ from edgeopt.step.contract import Contract
 from edgeopt.step.transform import AnyTransform
 from edgeopt.support.errors import InputError, Issue, Path_, Place, bad_input
 from edgeopt.support.words import closest, meant
-from edgeopt.tasks import task_type, task_types
+from edgeopt.tasks import called, task_type, task_types
 
 _RESERVED = {"baseline", *IMPLIED}
 _LARGEST = 1_000_000
@@ -403,7 +403,7 @@ def _check_exports(document: Document, head: RecipeHead) -> None:
                 )
             )
         if export.embeddings and (i or not task_type(head.task.type).embeds):
-            kind = f"{head.task.type} has no embeddings to store"
+            kind = f"a model of {called(head.task.type)} has no embeddings to store"
             what = "only the first export takes 'embeddings'" if i else kind
             document.issues.append(Issue("E106", what, document.place(("export", i, "embeddings")), "remove the key"))
         for key, given in (
@@ -479,9 +479,7 @@ def _cross_checks(
                     "E112",
                     f"there are no slices '{gate.slice}' of this task",
                     document.place((*at, "slice")),
-                    f"slices: {', '.join(known)}; columns are named in task.slices"
-                    if known
-                    else f"{head.task.type} has none",
+                    f"slices: {', '.join(known)}; columns are named in task.slices" if known else "it has none",
                 )
             )
         if (

@@ -10,7 +10,7 @@ from edgeopt.recipe.yaml import Document
 from edgeopt.spec.recipe import SeveralTasks, TaskSpec, Training
 from edgeopt.support.errors import Issue, Path_
 from edgeopt.support.words import a, meant
-from edgeopt.tasks import task_type
+from edgeopt.tasks import called, task_type
 
 #: path below the training's keys, message, help
 _Found = list[tuple[Path_, str, str]]
@@ -42,10 +42,10 @@ def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _F
     given = params.class_weights
     if not task_type(task.type).has_classes:
         found: _Found = (
-            [(("class_weights",), f"{a(task.type)} has no classes", "remove the key")] if given is not None else []
+            [(("class_weights",), f"{_kind(task)} has no classes", "remove the key")] if given is not None else []
         )
         return found + (
-            [(("label_smoothing",), f"{a(task.type)} has no classes", "remove the key")]
+            [(("label_smoothing",), f"{_kind(task)} has no classes", "remove the key")]
             if params.label_smoothing
             else []
         )
@@ -63,6 +63,10 @@ def _loss(params: Training, task: TaskSpec, classes: Sequence[str] | None) -> _F
         if name not in classes:
             out.append((("class_weights", name), f"there is no class '{name}'", meant(name, classes, "classes")))
     return out
+
+
+def _kind(task: TaskSpec) -> str:
+    return f"a model of {called(task.type)}" if isinstance(task, SeveralTasks) else a(task.type)
 
 
 def _several(params: Training, task: TaskSpec) -> _Found:
@@ -106,10 +110,10 @@ def _pairs(at: Path_, params: Training, task: TaskSpec) -> _Found:
     """What of the losses on pairs does not fit the task's rows."""
     kind, spec, texts = task_type(task.type), params.of_pairs, task.texts_a_row
     if spec and not kind.point_losses:
-        return [(("losses",), f"{a(task.type)} has no losses on pairs", "remove the key")]
+        return [(("losses",), f"{_kind(task)} has no losses on pairs", "remove the key")]
     given = [name for name in ("contrastive", "cosent", "cosine", "mse", "bce") if spec and getattr(spec, name)]
     if odd := [name for name in given if name not in kind.point_losses]:
-        return [(("losses", odd[0]), f"{a(task.type)} has no such loss", f"losses: {', '.join(kind.point_losses)}")]
+        return [(("losses", odd[0]), f"{_kind(task)} has no such loss", f"losses: {', '.join(kind.point_losses)}")]
     taught = params.distillation
     labels = taught.losses.labels if taught is not None else 1.0
     if not kind.embeds and spec:

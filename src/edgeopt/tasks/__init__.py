@@ -9,7 +9,7 @@ from edgeopt.spec.recipe import SEVERAL, TaskSpec
 from edgeopt.spec.tasks import TASKS
 from edgeopt.tasks.base import Task
 
-__all__ = ["TASKS", "Task", "task_of", "task_type", "task_types"]
+__all__ = ["TASKS", "Task", "called", "task_of", "task_type", "task_types"]
 
 
 def task_type(name: str) -> type[Task]:
@@ -19,6 +19,11 @@ def task_type(name: str) -> type[Task]:
 
         return Several
     return cast(type[Task], TASKS[name])
+
+
+def called(name: str) -> str:
+    """What a message calls a type of tasks."""
+    return "several tasks" if name == SEVERAL else name
 
 
 def task_types() -> dict[str, type[Task]]:

@@ -13,6 +13,7 @@ from edgeopt.gates.decide import decide
 from edgeopt.gates.evidence import Evidence
 from edgeopt.results.model import Subject
 from edgeopt.spec.recipe import GateSpec, OneTask, SeveralTasks
+from edgeopt.step import registry
 from edgeopt.support.errors import InputError, Place
 from edgeopt.tasks import task_of
 from edgeopt.tasks.several import Several
@@ -175,6 +176,17 @@ def test_keys_that_do_not_fit(keys: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         OneTask.model_validate(one(**keys))
     assert said in str(caught.value) or said in str(getattr(caught.value.errors()[0]["ctx"].get("error"), "help", ""))
+
+
+@pytest.mark.parametrize("use", ["prune.cofi", "adapter.prompt", "adapter.prefix"])
+def test_what_does_not_work_says_what_does(use: str) -> None:
+    """One error, and none of the steps that it advises is refused in its turn."""
+    refused = ("prune.cofi", "adapter.prompt", "adapter.prefix")
+    transform = registry.get(use)
+    keys = {"sparsity": 0.5} if use == "prune.cofi" else {}
+    ((_, message, help),) = transform.check(transform.Params.model_validate(keys), several().spec)
+    assert "does not work for several tasks" in message
+    assert help.startswith("use ") and not any(name in help for name in refused)
 
 
 def test_int8_is_judged_by_the_task_that_loses_most() -> None:

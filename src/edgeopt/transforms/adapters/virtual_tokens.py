@@ -19,7 +19,7 @@ from edgeopt.step.contract import Contract
 from edgeopt.step.transform import Found
 from edgeopt.store.facts import Fact, facts
 from edgeopt.support.errors import step_failed
-from edgeopt.tasks import task_type
+from edgeopt.tasks import called, task_type
 from edgeopt.transforms.adapters.method import STAYS, Adapter, AdapterParams, for_task
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class _VirtualTokens(Adapter[VirtualTokensParams]):
                 if kind.has_decoder
                 else "virtual tokens would take the place of the text's outputs"
             )
-            return [((), f"{self.name} does not work for {task.type}: {why}", "use adapter.lora or adapter.bottleneck")]
+            what = f"{self.name} does not work for {called(task.type)}: {why}"
+            return [((), what, "use adapter.lora or adapter.bottleneck")]
         return []
 
     def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
@@ -124,15 +125,11 @@ class Prefix(_VirtualTokens):
     )
 
     def check(self, params: VirtualTokensParams, task: TaskSpec) -> Found:
-        if not task_type(task.type).takes_prefix:
-            return [
-                (
-                    (),
-                    f"{self.name} does not work for {task.type}: its model passes no keys and values to the encoder",
-                    "use adapter.prompt",
-                )
-            ]
-        return super().check(params, task)
+        found = super().check(params, task)
+        if not found and not task_type(task.type).takes_prefix:
+            why = "its model passes no keys and values to the encoder"
+            found.append(((), f"{self.name} does not work for {called(task.type)}: {why}", "use adapter.prompt"))
+        return found
 
     def fit(self, params: VirtualTokensParams, task: TaskSpec, model: ModelSource) -> Found:
         kind, shape = model.model_type, family(model.model_type)

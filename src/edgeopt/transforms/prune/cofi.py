@@ -24,7 +24,7 @@ from edgeopt.step.transform import Figures, Found, StepContext, Transform
 from edgeopt.store.facts import Fact, facts
 from edgeopt.store.store import State
 from edgeopt.support.errors import bad_input, step_failed
-from edgeopt.tasks import task_type
+from edgeopt.tasks import called, task_type
 from edgeopt.transforms.prune.cofi_params import CofiParams
 from edgeopt.transforms.prune.figures import of_one_stack, shape_figures, size_figures
 
@@ -72,7 +72,7 @@ class CofiPrune(Transform[CofiParams]):
     def check(self, params: CofiParams, task: TaskSpec) -> Found:
         found = of_one_stack(self.name, task)
         if task_type(task.type).embeds or task_type(task.type).several:
-            found.append(((), f"{self.name} does not work for {task.type}", "use prune.fisher or prune.layers"))
+            found.append(((), f"{self.name} does not work for {called(task.type)}", "use prune.fisher or prune.layers"))
         for field, training in self.trainings(params):
             taught = training.distillation
             given = {
