@@ -140,7 +140,8 @@ def costs(plan: Plan, store: Store) -> Costs:
                     without.append(f"{named}: the model is not here yet, so its shape is not known")
                     continue
                 try:
-                    its = _Costing(plan, store, step, at, training, config, cut or bool(at), near.get(id(step)))
+                    less = cut or bool(at) or (step.transform.cuts_first and _shortens(step, config))
+                    its = _Costing(plan, store, step, at, training, config, less, near.get(id(step)))
                     made = its.cost()
                 except (ValueError, KeyError):
                     without.append(f"{named}: there is no formula for this model")

@@ -13,7 +13,7 @@ from edgeopt.models.structure import of_config
 from edgeopt.models.tokenizer import read_tokenizer
 from edgeopt.plan.tokens import read_otherwise
 from edgeopt.recipe.load import Recipe
-from edgeopt.spec.recipe import ModelSpec, OneTask, TaskSpec
+from edgeopt.spec.recipe import ModelSpec, OneTask, SeveralTasks, TaskSpec
 from edgeopt.step.contract import fold
 from edgeopt.step.transform import Reference
 from edgeopt.store.facts import Fact, Facts
@@ -166,7 +166,7 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
         return _other_words(named, found, model)
     teaches, names = named.reference.role == "teacher", spec.labels if data is None else data.label_names
     if teaches and not found.has_trained_head:
-        issues.append(_unfit(named, "has no trained head", "give a checkpoint that was fine-tuned for the task"))
+        issues.append(_unfit(named, "has no trained head", _headed(named, spec)))
     elif teaches and (names is not None or not task_type(spec.type).has_classes):
         wanted = task_of(spec, names or ()).outputs
         if wanted is not None and found.outputs != wanted:
@@ -195,6 +195,17 @@ def misfits(named: Named, found: ModelSource, recipe: Recipe, model: ModelSource
         what = f"makes other tokens than the recipe's model, first in {row}"
         issues.append(_unfit(named, what, f"{why}: give one with the same tokenizer"))
     return issues
+
+
+def _headed(named: Named, spec: TaskSpec) -> str:
+    """Which checkpoint has a head that a task has a use for."""
+    whose = named.reference.task
+    if whose is not None:
+        return f"give one that was fine-tuned for {whose} alone; a model of all tasks can be `{BASELINE}`"
+    if isinstance(spec, SeveralTasks):
+        each = ", ".join(f"{name}: …" for name in spec.parts)
+        return f"give a model of these tasks, or one for each: `teacher: {{{each}}}`"
+    return "give a checkpoint that was fine-tuned for the task"
 
 
 def _other_words(named: Named, found: ModelSource, model: ModelSource) -> list[Issue]:

@@ -609,6 +609,15 @@ class OneTask(TaskSpec):
     )
     weight: float = Field(1.0, gt=0, description="weight of its loss")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _learns_from_labels(cls, given: Any) -> Any:
+        kind = given.get("type") if isinstance(given, dict) else None
+        if isinstance(kind, str) and kind.startswith("pretrain."):
+            help = f"make it the first step, before the tasks are trained: `- {{use: {kind}, corpus: {{…}}}}`"
+            raise Mended(f"'type' is {kind}, which is a step on plain text and no task yet", help)
+        return given
+
     @model_validator(mode="after")
     def _fits_beside_others(self) -> OneTask:
         heads = heads_of(self.type)

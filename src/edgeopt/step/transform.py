@@ -124,6 +124,8 @@ class Transform(ABC, Generic[P]):
     compared_on_rows: ClassVar[bool] = False
     #: Whether it leaves the model with another head than the task's, so that the planner loads it again behind it.
     other_head: ClassVar[bool] = False
+    #: Whether what it cuts off is gone before it trains.
+    cuts_first: ClassVar[bool] = False
     #: What of the model its trainings train, where they do not freeze it.
     trained: ClassVar[Trained] = "all"
 

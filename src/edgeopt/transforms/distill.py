@@ -111,6 +111,7 @@ class Distill(Transform[DistillParams]):
     )
     training = ""
     keeps_tokenizer = False  # another checkpoint may be the student
+    cuts_first = True
 
     def contract_of(self, params: DistillParams) -> Contract:
         if params.student.model is not None:

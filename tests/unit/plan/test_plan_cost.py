@@ -67,6 +67,12 @@ def test_a_step_is_counted_by_what_goes_through_which_model(
     assert [each.part for each in distill.passes] == ["main", "teacher"]
     assert distill.passes[1].before == pytest.approx(expected.forward / 4 * rows)
     assert [each.part for each in made["candidate.cut"].passes] == ["main", "teacher"]
+    student = {"use": "distill", "student": {"last": 1}}
+    small, whole = (
+        found(tiny_electra, tiny_data, tmp_path, step)["candidate.distill"] for step in (student, {"use": "distill"})
+    )
+    assert small.most  # of a student that is a part of the model, no more than of the whole one is known
+    assert not whole.most
     assert (baseline.seconds, baseline.why) == (None, "not measured here")
     told = "\n".join(lines(Costs(list(made.values()), [])))
     assert "main: at most" in told

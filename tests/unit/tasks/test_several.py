@@ -170,6 +170,7 @@ def test_rows_are_read_by_their_task() -> None:
         ({"long_text": "window"}, "'long_text' does not work"),
         ({"train_with": [{"dataset": {"path": "x"}}]}, "'train_with' does not work"),
         ({"weight": 0}, "greater than 0"),
+        ({"type": "pretrain.mlm", "corpus": {"data_files": "x.txt"}}, "no task yet"),
     ],
 )
 def test_keys_that_do_not_fit(keys: dict[str, Any], said: str) -> None:
