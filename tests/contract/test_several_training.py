@@ -186,6 +186,18 @@ def test_a_pair_head_begins_with_the_checkpoints_pooler(trained: Executed, tiny_
     assert np.array_equal(weights(state_of(trained, "load", "baseline"))["heads.logits_mood.dense.weight"], pooler)
 
 
+def test_text_may_be_read_before_the_tasks(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """The encoder that all tasks begin with is the one that read, and a pair head still begins with the pooler."""
+    text = {"use": "pretrain.mlm", "corpus": {"path": str(tiny_data)}, "max_length": 16, "max_steps": 2, **SHORT}
+    found = applied(tmp_path, tiny_model, tiny_data, [text, {**TRAINED, "max_steps": 2}])
+    read, begun = (weights(state_of(found, step)) for step in ("mlm", "load"))
+    encoder = [name for name in begun if not name.startswith("heads.")]
+    assert len(encoder) > 20
+    assert all(np.array_equal(begun[name], read[name]) for name in encoder)
+    pooler = weights(tiny_model)["pooler.dense.weight"]
+    assert np.array_equal(begun["heads.logits_mood.dense.weight"], pooler)
+
+
 def test_other_rows_of_one_task_are_another_training(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     from edgeopt.plan.keys import key_parts
 
