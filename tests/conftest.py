@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -20,7 +21,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxrun
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub
 os.environ.pop("COLUMNS", None)  # xdist's processes have that of its terminal; what is printed here goes to none
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-#: What ModernBERT's config calls them.
+#: What configs call them.
 _NAMES = {"pad": "PAD", "bos": "CLS", "eos": "SEP", "cls": "CLS", "sep": "SEP"}
 
 
@@ -100,29 +101,41 @@ def tiny_electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_modernbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model as a ModernBERT of three layers, of which two see two tokens to either side."""
+#: A config's class, and what it has besides the tiny model's shape: two layers of ModernBERT see two tokens to either
+#: side, and far positions share DeBERTa's rows.
+_OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "modernbert": ("ModernBertConfig", {"num_hidden_layers": 3, "local_attention": 4}),
+    "deberta-v2": (
+        "DebertaV2Config",
+        {
+            "relative_attention": True,
+            "position_buckets": 4,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+        },
+    ),
+}
+
+
+@pytest.fixture(scope="session", params=_OTHERS)
+def other_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as one of each family whose layers are unlike BERT's; the folder has the family's name."""
     from edgeopt.support.quiet import quiet_libraries
 
     quiet_libraries()
     import torch
-    from transformers import ModernBertConfig, ModernBertModel
+    import transformers
 
-    folder = tmp_path_factory.mktemp("tiny") / "modernbert"
+    folder = tmp_path_factory.mktemp("tiny") / str(request.param)
     torch.manual_seed(0)
     numbers = {f"{name}_token_id": _SPECIAL.index(f"[{token}]") for name, token in _NAMES.items()}
-    config = ModernBertConfig(
-        vocab_size=len(_SPECIAL) + len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        local_attention=4,
-        **numbers,
-    )
-    ModernBertModel(config).save_pretrained(folder)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    name, more = _OTHERS[request.param]
+    sizes = {"vocab_size": len(_SPECIAL) + len(WORDS), "max_position_embeddings": 128}
+    config = getattr(transformers, name)(**{**sizes, **shape, **numbers, **more})
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
     _save_tokenizer(folder)
     return folder
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-#: hidden 24, 4 heads of 6, 20 neurons, 3 layers; ELECTRA once with narrow embeddings and once without, ModernBERT once
-#: without biases in its layers, as they are published, and once with them.
+#: hidden 24, 4 heads of 6, 20 neurons, 3 layers; ELECTRA once with narrow embeddings and once without; ModernBERT once
+#: without biases in its layers, as they are published, and once with them; DeBERTa as version 3, as version 2, and with
+#: everything that its config may ask for besides.
 FAMILIES = (
     "bert",
     "electra",
@@ -19,15 +20,28 @@ FAMILIES = (
     "mpnet",
     "modernbert",
     "modernbert-biased",
+    "deberta-v2",
+    "deberta-v2-conv",
+    "deberta-v2-apart",
 )
 _COMMON = {"vocab_size": 50, "max_position_embeddings": 40}
 _WINDOW = {"local_attention": 2, **{f"{part}_dropout": 0.1 for part in ("embedding", "attention", "mlp", "classifier")}}
 _TOKENS = {"pad_token_id": 0, **{f"{name}_token_id": i for i, name in enumerate(("bos", "eos", "cls", "sep"), 1)}}
+_RELATIVE = {
+    "pooler_dropout": 0.1,
+    "relative_attention": True,
+    "position_buckets": 4,
+    "pos_att_type": "p2c|c2p",
+    "max_relative_positions": 16,
+}
 _SHAPE = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 20}
 
 
-def tiny(family: str) -> Any:
-    """A sequence classifier in evaluation mode, every parameter random and far from its start."""
+def tiny(family: str, **changed: Any) -> Any:
+    """A sequence classifier in evaluation mode, every parameter random and far from its start.
+
+    changed: of its config.
+    """
     import transformers as t
 
     torch.manual_seed(0)
@@ -51,8 +65,32 @@ def tiny(family: str) -> Any:
             mlp_bias=True,
             norm_bias=True,
         ),
+        # far positions share rows of the table from two tokens on
+        "deberta-v2": lambda: t.DebertaV2Config(
+            **_COMMON,
+            **_SHAPE,
+            **_RELATIVE,
+            position_biased_input=False,
+            share_att_key=True,
+            norm_rel_ebd="layer_norm",
+        ),
+        "deberta-v2-conv": lambda: t.DebertaV2Config(
+            **_COMMON,
+            **_SHAPE,
+            **_RELATIVE,
+            position_biased_input=False,
+            share_att_key=True,
+            norm_rel_ebd="layer_norm",
+            conv_kernel_size=3,
+            conv_act="gelu",
+        ),
+        "deberta-v2-apart": lambda: t.DebertaV2Config(
+            **_COMMON, **_SHAPE, **_RELATIVE, type_vocab_size=2, embedding_size=16
+        ),
     }
-    model = t.AutoModelForSequenceClassification.from_config(configs[family]()).eval()
+    config = configs[family]()
+    config.update(changed)
+    model = t.AutoModelForSequenceClassification.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

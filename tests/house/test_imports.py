@@ -71,6 +71,7 @@ TORCH_ONLY = {
     "models/bottleneck.py",
     "device/run.py",  # it is copied into bundles and never imported here
     "models/choices.py",
+    "models/known.py",
     "models/pair.py",
     "models/removed.py",
     "models/slicing.py",

@@ -1,8 +1,10 @@
-"""A matrix that words are looked up in and that their scores are made by, stored once.
+"""A matrix that is used more than once, stored once.
 
-torch's exporter writes it a second time, turned. In a float graph the product reads the table through a Transpose,
-which runtimes compute once, when they load the file. For int8 the two are taken apart again, because a table and a
-product are rounded in different ways.
+Of a module that a text goes through several times torch's exporter writes the matrix as often.
+
+A matrix that words are looked up in and that their scores are made by is written a second time, turned. In a float
+graph the product reads the table through a Transpose, which runtimes compute once, when they load the file. For int8
+the two are taken apart again, because a table and a product are rounded in different ways.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeopt.export.graph_files import load_graph, placeholder, save_graph, structure_of
+from edgeopt.models.anatomy import numberless
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -24,14 +27,47 @@ _SMALLEST = 1024
 
 
 def tie(path: Path) -> int:
-    """Store each constant that is the turned table of a lookup once, in place; returns how many were stored twice."""
-    if not _candidates(structure_of(path).graph):
+    """Store each matrix once, in place: of a module's products, and of a lookup; returns how many were stored twice."""
+    graph = structure_of(path).graph
+    if not _candidates(graph) and not _again(graph):
         return 0
     model = load_graph(path)
-    count = tie_model(model)
+    count = _merge(model.graph) + tie_model(model)
     if count:
         save_graph(model, path)
     return count
+
+
+def _again(graph: GraphProto) -> dict[str, str]:
+    """Constants of products of modules that stand in a graph several times: each with that of the first time."""
+    shapes = {t.name: tuple(t.dims) for t in graph.initializer}
+    first: dict[str, str] = {}
+    found = {}
+    for node in graph.node:
+        if node.op_type in ("MatMul", "Gemm") and node.input[1] in shapes:
+            name = node.input[1]
+            before = first.setdefault(numberless(node.name), name)
+            if before != name and shapes[before] == shapes[name]:
+                found[name] = before
+    return found
+
+
+def _merge(graph: GraphProto) -> int:
+    """Let the products of one module read one matrix, in place; returns how many matrices went."""
+    from onnx import numpy_helper
+
+    tensors = {t.name: t for t in graph.initializer}
+    same = {
+        name: before
+        for name, before in _again(graph).items()
+        if np.array_equal(*(numpy_helper.to_array(tensors[n]) for n in (name, before)))
+    }
+    for node in graph.node if same else ():
+        for i, name in enumerate(node.input):
+            node.input[i] = same.get(name, name)
+    for i in reversed([i for i, t in enumerate(graph.initializer) if t.name in same]):
+        del graph.initializer[i]
+    return len(same)
 
 
 def tie_model(model: ModelProto) -> int:

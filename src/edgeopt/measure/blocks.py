@@ -192,6 +192,10 @@ def _export(model: PreTrainedModel, about: dict[str, Any], kind: str, size: int,
     if shape.rotary:
         angles = torch.arange(about["tokens"] * about["head_size"]).reshape(1, about["tokens"], -1).float()
         more["position_embeddings"] = (angles.cos(), angles.sin())
+    if shape.relative is not None:  # both are the same for every text
+        stack = whole.get_submodule(shape.layers.rpartition(".")[0])
+        more["relative_pos"] = stack.get_rel_pos(torch.zeros(1, about["tokens"], 1))
+        more["rel_embeddings"] = stack.get_rel_embedding()
 
     class Block(torch.nn.Module):
         def __init__(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from edgeopt.support.registry import Registry
 
@@ -14,6 +14,42 @@ if TYPE_CHECKING:
 
 #: Half of a layer, as a graph has it.
 Block = Literal["attention", "mlp"]
+
+
+class Positions(NamedTuple):
+    """What a config says of relative positions.
+
+    rows: of their table. met: rows that each token is multiplied with. projections: the linears that a layer has for
+    them alone.
+    """
+
+    rows: int
+    met: int
+    projections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A table of relative positions, whose rows meet queries and keys (He et al. 2021, disentangled attention).
+
+    table: its name within the base. norm: a LayerNorm over its rows, where a model has it. projections: linears of a
+    layer that make keys and queries of its rows, where those of tokens do not. of: what a config says of it.
+    """
+
+    table: str
+    norm: str
+    projections: tuple[str, ...]
+    of: Callable[[Mapping[str, Any]], Positions]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over tokens. module, conv, norm: names within the base. size: what the config calls its width."""
+
+    module: str
+    conv: str
+    norm: str
+    size: str
 
 
 @dataclass(frozen=True)
@@ -28,12 +64,17 @@ class Anatomy:
     norms: the LayerNorms behind the two projections. pre_norm: they stand before the attention and the feed-forward
     instead, and nothing behind the sums. first_lacks: those of them that the model's first layer has not. final_norm:
     a LayerNorm behind the last layer, within the base. tables: embeddings that are added up, within the base, words
-    first. embedding_norm: the LayerNorm behind them. embedding_projection: a linear from narrow embeddings to the
-    hidden width, where a model has it. position_bias: a table that adds a bias for each head to the scores of every
-    layer, within the base. readers: linears behind the last layer; the first that a model has reads the hidden states.
+    first; a model may lack some of the others. embedding_norm: the LayerNorm behind them. embedding_projection: a
+    linear from narrow embeddings to the hidden width, where a model has it, before that norm or behind it.
+    position_bias: a table that adds a bias for each head to the scores of every layer, within the base. relative: a
+    table of relative positions, within the base, as wide as the hidden states, of which each layer makes keys and
+    queries by its own matrices for them or by further ones. behind_first: a convolution with a sum and a LayerNorm
+    between the first layer and the second, within the base, where a model has it. readers: linears behind the last
+    layer; the first that a model has reads the hidden states.
     positions_after: the number behind which positions are numbered, or `padding` for that of the padding token; None:
-    from 0 on; `rotary`: there is no table of them, because queries and keys are turned by their positions. sizes: what
-    the config calls the numbers of layers and heads, the neurons of a layer, and the hidden width. by_layer: what the
+    from 0 on; `rotary`: there is no table of them, because queries and keys are turned by their positions.
+    positions_if: what the config calls whether there is a table of them; nothing: there is. sizes: what the config
+    calls the numbers of layers and heads, the neurons of a layer, and the hidden width. by_layer: what the
     config calls lists of one entry for each layer. biases: what the config calls whether there are biases; nothing:
     there are. takes_prefix: whether transformers' attention takes keys and values from outside, as prefix tuning gives
     them. has_decoder: whether the model is an encoder and a decoder. decodes: whether transformers has a decoder of the
@@ -58,6 +99,8 @@ class Anatomy:
     embedding_norm: str = "embeddings.LayerNorm"
     embedding_projection: str | None = None
     position_bias: str | None = None
+    relative: Relative | None = None
+    behind_first: Convolution | None = None
     gated: bool = False
     pre_norm: bool = False
     first_lacks: tuple[str, ...] = ()
@@ -67,6 +110,7 @@ class Anatomy:
     new: tuple[str, ...] = ()
     takes_prefix: bool = False
     positions_after: Literal["padding", "rotary"] | int | None = None
+    positions_if: str | None = None
     sizes: tuple[str, str, str, str] = ("num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")
     has_decoder: bool = False
     decodes: bool = False
@@ -86,6 +130,18 @@ class Anatomy:
         """How the name of the table of words ends."""
         return self.tables[0].rpartition(".")[2]
 
+    def relative_of(self, config: Mapping[str, Any]) -> Positions:
+        """The relative positions of a model of that config."""
+        return Positions(0, 0, ()) if self.relative is None else self.relative.of(config)
+
+    def has_positions(self, config: Mapping[str, Any]) -> bool:
+        """Whether a model of that config has a table with a row for each position of a text."""
+        return not self.rotary and (self.positions_if is None or config.get(self.positions_if) is not False)
+
+    def stays(self, config: Mapping[str, Any], layer: int) -> bool:
+        """Whether a layer must be there, be it of nothing, because of what stands behind it."""
+        return self.behind_first is not None and layer == 0 and bool(config.get(self.behind_first.size))
+
     @property
     def per_neuron(self) -> int:
         """Rows and columns of a layer's matrices that are a neuron's."""
@@ -98,7 +154,7 @@ class Anatomy:
     def block_of(self, node: str) -> Block | None:
         """The block of a layer that a node of an exported graph belongs to, by its name; None: to no layer."""
         layers = self.layers.rpartition(".")[2]
-        found = re.search(rf"/{re.escape(layers)}\.\d+/(.+)", node)
+        found = re.search(rf"/{re.escape(layers)}\.\d+/(.+)", numberless(node))
         if found is None:
             return None
         attention = self.self_attention.partition(".")[0]
@@ -118,6 +174,11 @@ class Anatomy:
         """Name of a module within its layer, such as `output.dense`; None for what is in no layer."""
         found = re.search(rf"(?:^|\.){re.escape(self.layers)}\.\d+\.(.+)$", module)
         return found[1] if found else None
+
+
+def numberless(node: str) -> str:
+    """A graph's name of a node without the numbers that it gets where a module is computed more than once."""
+    return re.sub(r"_\d+(?=/|$)", "", node)
 
 
 def bert_like(base: str, readers: tuple[str, ...], embedding_projection: str | None = None) -> Anatomy:
@@ -173,6 +234,7 @@ _OURS = {
         readers=("pre_classifier", "classifier", "qa_outputs"),
         tables=("embeddings.word_embeddings", "embeddings.position_embeddings"),
     ),
+    "deberta-v2": "edgeopt.models.deberta:DEBERTA_V2",
     "modernbert": "edgeopt.models.modernbert:MODERNBERT",
     "mpnet": Anatomy(
         positions_after=1,

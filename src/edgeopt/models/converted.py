@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeopt.models import pieces
 from edgeopt.support import host
 from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.support.installation import install
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 WORDS, BPE, MERGES = "vocab.txt", "vocab.json", "merges.txt"
-SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model")
+SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "spm.model")
 #: Ids of a text without special tokens.
 Reference = Callable[[str], list[int]]
 _ELSEWHERE = (
@@ -45,7 +46,7 @@ def convert(folder: Path, model_type: str, stated: Mapping[str, Any]) -> tuple[s
             return BPE, _byte_pairs(folder, stated)
         name = next((n for n in SENTENCEPIECE if (folder / n).is_file()), None)
         if name is not None:
-            return name, _sentence_pieces(folder, name, model_type)
+            return name, _sentence_pieces(folder, name, model_type, stated)
     except InputError:
         raise
     except Exception as error:  # tokenizers and transformers raise bare Exception
@@ -308,10 +309,10 @@ def _pairs_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
 _PAIR_MARKS = {"cls": "<s>", "sep": "</s>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"}
 
 
-# SentencePiece: XLM-RoBERTa, CamemBERT
+# SentencePiece: XLM-RoBERTa, CamemBERT; DeBERTa and ALBERT
 
 
-def _sentence_pieces(folder: Path, name: str, model_type: str) -> Tokenizer:
+def _sentence_pieces(folder: Path, name: str, model_type: str, stated: Mapping[str, Any]) -> Tokenizer:
     if host.installed("sentencepiece") is None:
         raise bad_input(
             "E206",
@@ -326,6 +327,10 @@ def _sentence_pieces(folder: Path, name: str, model_type: str) -> Tokenizer:
     import sentencepiece
     import transformers
 
+    if model_type in pieces.PLAIN:
+        tokenizer = pieces.convert(folder / name, model_type, stated)
+        _add(tokenizer, folder, stated, [])
+        return tokenizer
     # raises for a damaged file, which transformers then takes for tiktoken's
     sentencepiece.SentencePieceProcessor(model_file=str(folder / name))
     made = transformers.CamembertTokenizer if model_type == "camembert" else transformers.XLMRobertaTokenizer
@@ -334,15 +339,18 @@ def _sentence_pieces(folder: Path, name: str, model_type: str) -> Tokenizer:
 
 
 def _pieces_again(folder: Path, stated: Mapping[str, Any]) -> Reference:
-    """The second reading of a SentencePiece model: by sentencepiece itself, with fairseq's numbers.
+    """The second reading of a SentencePiece model: by sentencepiece itself, with fairseq's numbers where it has those.
 
     XLM-RoBERTa's are one more than the pieces', CamemBERT's four.
     """
     import sentencepiece
 
     name = next(n for n in SENTENCEPIECE if (folder / n).is_file())
+    family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if family in pieces.PLAIN:
+        return pieces.again(folder / name, family, stated)
     read = sentencepiece.SentencePieceProcessor(model_file=str(folder / name))
-    camembert = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == "camembert"
+    camembert = family == "camembert"
     # pieces below `low` are special in the model, and unknown is number 3 in both
     more, low = (4, 1) if camembert else (1, 3)
 

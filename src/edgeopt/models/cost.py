@@ -97,7 +97,8 @@ def _macs(model: Pass, rows: Rows) -> tuple[float, float]:
     """Multiply-accumulates of a row: of inputs with weights, and of tokens with each other."""
     structure = of_config(dict(model.config))
     tokens, width = rows.tokens, structure.hidden
-    pairs = sum(2 * tokens**2 * layer.head_count * structure.dense.head_size for layer in structure.layers)
+    dense = structure.dense
+    pairs = sum(tokens * (2 * tokens + dense.met) * layer.head_count * dense.head_size for layer in structure.layers)
     products = tokens * structure.weights
     narrow = _embedding(model.config, width)
     if narrow != width:
@@ -114,8 +115,8 @@ def parameters(model: Pass) -> float:
     config, structure = model.config, of_config(dict(model.config))
     width, size, shape = structure.hidden, structure.dense.head_size, family(config.get("model_type"))
     narrow = _embedding(config, width)
-    rotary, biased = shape is not None and shape.rotary, shape is None or shape.has_biases(config)
-    tables = ("type_vocab_size",) if rotary else ("max_position_embeddings", "type_vocab_size")
+    positions, biased = shape is None or shape.has_positions(config), shape is None or shape.has_biases(config)
+    tables = ("max_position_embeddings", "type_vocab_size") if positions else ("type_vocab_size",)
     rows = _words(config) + sum(_number(config, name) for name in tables)
     norm = 1 + int(biased)  # vectors of a LayerNorm
     found = 0 if model.shares_embeddings else rows * narrow + norm * narrow
@@ -129,6 +130,7 @@ def parameters(model: Pass) -> float:
     found += structure.weights
     if shape is not None:
         found += norm * width * ((shape.final_norm is not None) - len(shape.first_lacks))
+        found += shape.relative_of(config).rows * width
     if model.head == "words":
         found += width * narrow + norm * narrow + int(biased) * narrow + _words(config)
     if model.head == "detection":

@@ -238,12 +238,17 @@ def fake_quantized(
 ) -> Quantizers:
     """Turn the linears and embedding tables that are wanted, by their names in a graph, into quantized ones, in place.
 
-    They keep names and parameters. Query, key and value, which read the same, share one range. learned: as of an
-    Activation. int4: the weights of the layers have 4 bits.
+    They keep names and parameters. Query, key and value, which read the same, share one range, with the relative
+    positions that the same matrices read. What reads positions alone stays as it is, because no graph has it. learned:
+    as of an Activation. int4: the weights of the layers have 4 bits.
     """
     found, shape = Quantizers(), anatomy(model.config.model_type)
     tables = {f"{shape.base}.{name}" for name in shape.tables}
-    modules: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if wanted(graph_name(n))]
+    modules: list[tuple[str, Any]] = [
+        (n, m)
+        for n, m in model.named_modules()
+        if wanted(graph_name(n)) and not (shape.relative and shape.part_of(n) in shape.relative.projections)
+    ]
     for name, module in modules:
         if issubclass(type(module), nn.Linear):
             module.__class__ = FakeQuantLinear
@@ -275,9 +280,9 @@ def fake_quantized(
 
 
 def _quantize_input(attention: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    if args:
-        return (attention.input_range(args[0]), *args[1:]), options
-    return args, {**options, "hidden_states": attention.input_range(options["hidden_states"])}
+    read = {name: options[name] for name in ("hidden_states", "rel_embeddings") if options.get(name) is not None}
+    args = (attention.input_range(args[0]), *args[1:]) if args else args
+    return args, {**options, **{name: attention.input_range(states) for name, states in read.items()}}
 
 
 def graph_name(module: str) -> str:

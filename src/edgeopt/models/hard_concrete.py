@@ -64,7 +64,8 @@ class HardConcrete(nn.Module):
         `sparsity` of the weights be expected to go at first; other kinds start open. importance: of each head and each
         neuron, layer after layer.
         """
-        size = {"heads": 4 * self.structure.dense.head_size, "neurons": self.structure.dense.per_neuron}
+        dense = self.structure.dense
+        size = {"heads": dense.per_head * dense.head_size, "neurons": dense.per_neuron}
         for kind, alpha in self.log_alpha.items():
             if kind in importance:
                 alpha.copy_((importance[kind].double() / size[kind]).clamp_min(1e-30).log())
@@ -213,5 +214,5 @@ def weights_left(masks: Masks, dense: Dense) -> torch.Tensor:
         masks.heads and masks.neurons and masks.mha is not None and masks.ffn is not None and masks.hidden is not None
     )
     heads, neurons = (torch.stack([t.sum() for t in tensors]) for tensors in (masks.heads, masks.neurons))
-    of_heads = 4 * dense.head_size * (masks.mha * heads).sum()
+    of_heads = dense.per_head * dense.head_size * (masks.mha * heads).sum()
     return masks.hidden.sum() * (of_heads + dense.per_neuron * (masks.ffn * neurons).sum())

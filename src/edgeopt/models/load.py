@@ -42,7 +42,7 @@ def takes_of(folder: Path) -> set[str]:
 
 
 def _useful(forward: Callable[..., Any], types: int | None) -> set[str]:
-    """Names of a forward's parameters, without token_type_ids where the model has one type.
+    """Names of a forward's parameters, without token_type_ids where the model has one type, or none.
 
     types: how many token types the model has. Where there is one, all tokens are of it, whatever numbers the tokenizer
     gives them.
@@ -52,7 +52,7 @@ def _useful(forward: Callable[..., Any], types: int | None) -> set[str]:
     return {
         name
         for name in inspect.signature(forward).parameters
-        if name != "self" and (name != "token_type_ids" or types != 1)
+        if name != "self" and (name != "token_type_ids" or types is None or types > 1)
     }
 
 

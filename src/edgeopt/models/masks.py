@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from edgeopt.models.anatomy import Anatomy, anatomy, part
-from edgeopt.models.slicing import Kept, KeptLayer, structure_of
+from edgeopt.models.slicing import Kept, KeptLayer, last_of_embeddings, structure_of
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -77,7 +77,11 @@ def ones(model: PreTrainedModel, *, gates: bool = True, hidden: bool = True) -> 
 
 
 def kept(model: PreTrainedModel, masks: Masks) -> Kept:
-    """What the masks leave, for `slicing.cut`: everything that is not exactly 0. A layer of two closed gates goes."""
+    """What the masks leave, for `slicing.cut`: everything that is not exactly 0.
+
+    A layer of two closed gates goes, unless the family must have it.
+    """
+    shape, config = anatomy(model.config.model_type), model.config.to_dict()
 
     def left(mask: torch.Tensor) -> list[int]:
         return [int(i) for i in torch.nonzero(mask.detach()).flatten()]
@@ -98,7 +102,7 @@ def kept(model: PreTrainedModel, masks: Masks) -> Kept:
             if masks.neurons
             else range(layer.neurons)
         )
-        if heads is not None or neurons is not None:
+        if heads is not None or neurons is not None or shape.stays(config, i):
             layers.append(KeptLayer(i, heads, neurons))
     return Kept(layers, None if masks.hidden is None else left(masks.hidden))
 
@@ -115,23 +119,38 @@ def masked(model: PreTrainedModel, masks: Masks) -> Iterator[None]:
     hooks: list[RemovableHandle] = []
     try:
         if masks.hidden is not None:
-            base = model.get_submodule(shape.base)
-            projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
-            source = base.get_submodule(shape.embedding_norm) if projection is None else projection
-            hooks.append(
-                source.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden))
-            )
-            if shape.final_norm is not None:
-                last = base.get_submodule(shape.final_norm)
+            for module in _narrowed_around(model.get_submodule(shape.base), shape):
                 hooks.append(
-                    last.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden))
+                    module.register_forward_hook(lambda module, args, out: _narrowed(module, args, out, masks.hidden))
                 )
+        unnormed = shape.relative is not None and part(model.get_submodule(shape.base), shape.relative.norm) is None
         for number, layer in enumerate(model.get_submodule(shape.layers)):
             hooks += _layer_hooks(layer, number, shape, size, masks)
+            if unnormed and masks.hidden is not None:
+                hooks.append(layer.register_forward_pre_hook(_on_positions(masks), with_kwargs=True))
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _narrowed_around(base: nn.Module, shape: Anatomy) -> Iterator[nn.Module]:
+    """The modules outside of the layers whose outputs are as wide as the hidden states."""
+    yield last_of_embeddings(base, shape)
+    names = [each.norm for each in (shape.relative, shape.behind_first) if each is not None]
+    for name in (*names, *([shape.final_norm] if shape.final_norm else ())):
+        if (norm := part(base, name)) is not None:
+            yield norm
+
+
+def _on_positions(masks: Masks) -> Callable[..., tuple[Any, dict[str, Any]]]:
+    """A hook that puts the hidden mask on the rows of relative positions that a layer is given."""
+
+    def hook(_: nn.Module, args: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        rows = given.get("rel_embeddings")
+        return args, given if rows is None else {**given, "rel_embeddings": rows * masks.hidden}
+
+    return hook
 
 
 def _layer_hooks(layer: nn.Module, number: int, shape: Anatomy, size: int, masks: Masks) -> list[RemovableHandle]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgeopt.models.anatomy import anatomy, part
-from edgeopt.models.slicing import Kept, KeptLayer, structure_of
+from edgeopt.models.slicing import Kept, KeptLayer, read_by_heads, structure_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,14 +35,15 @@ def narrower(
     size = structure.dense.head_size
     layers, stream = [], torch.zeros(structure.hidden)
     for number, (layer, module) in enumerate(zip(structure.layers, model.get_submodule(shape.layers), strict=True)):
-        reads = [part(module, name) for name in (*shape.attention, shape.ffn_in)]
-        writes = [part(module, name) for name in shape.projections]
-        stream += sum((_squares(m, 0) for m in reads if m is not None), torch.zeros(structure.hidden))
+        made = [m for name in read_by_heads(shape) if (m := part(module, name)) is not None]
+        first, writes = part(module, shape.ffn_in), [part(module, name) for name in shape.projections]
+        reads = [m for m in (*made, first) if hasattr(m, "weight")]
+        stream += sum((_squares(m, 0) for m in reads), torch.zeros(structure.hidden))
         stream += sum((_squares(m, 1) for m in writes if hasattr(m, "weight")), torch.zeros(structure.hidden))
         kept_heads: Sequence[int] | None = None if layer.heads is None else range(layer.head_count)
         if heads is not None and kept_heads is not None:
             norms = (
-                (sum(_outputs(m, 3 if shape.fused else 1) for m in reads[:-1]) + _squares(writes[0], 0))
+                (sum(_outputs(m, 3 if shape.fused else 1) for m in made) + _squares(writes[0], 0))
                 .reshape(-1, size)
                 .sum(1)
                 if kept_heads
@@ -52,7 +53,7 @@ def narrower(
         kept_neurons: Sequence[int] | None = None if layer.neurons is None else range(layer.neurons)
         if neurons is not None and kept_neurons is not None:
             inputs = 2 if shape.gated else 1
-            norms = _outputs(reads[-1], inputs) + _squares(writes[1], 0) if kept_neurons else torch.zeros(0)
+            norms = _outputs(first, inputs) + _squares(writes[1], 0) if kept_neurons else torch.zeros(0)
             kept_neurons = _chosen(norms, neurons, by, f"layer {number} has {{}} neurons")
         layers.append(KeptLayer(number, kept_heads, kept_neurons))
     return Kept(layers, None if hidden is None else _chosen(stream, hidden, by, "the model has {} hidden dimensions"))

@@ -15,7 +15,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -179,8 +179,8 @@ def _cut_attention(layer: nn.Module, shape: Anatomy, heads: Sequence[int] | None
             _put(layer, shape.projections[0], bias)
     elif isinstance(out, nn.Linear):
         rows = [h * size + i for h in heads for i in range(size)]
-        for name in shape.attention:
-            _take(layer.get_submodule(name), rows=repeated(rows, out.in_features, 3 if shape.fused else 1))
+        for name in read_by_heads(shape):
+            _take(part(layer, name), rows=repeated(rows, out.in_features, 3 if shape.fused else 1))
         _take(out, columns=rows)
         for name, value in (("num_attention_heads", len(heads)), ("n_heads", len(heads)), ("all_head_size", len(rows))):
             if hasattr(attention, name):
@@ -207,6 +207,11 @@ def _cut_ffn(layer: nn.Module, shape: Anatomy, neurons: Sequence[int] | None) ->
         _take(out, columns=neurons)
 
 
+def read_by_heads(shape: Anatomy) -> tuple[str, ...]:
+    """Names of the linears that write queries, keys and values, of tokens and of positions; a model may lack some."""
+    return (*shape.attention, *(shape.relative.projections if shape.relative else ()))
+
+
 def repeated(rows: Sequence[int], width: int, times: int) -> list[int]:
     """The rows of each of so many matrices of that many rows that stand one below the other."""
     return [number * width + row for number in range(times) for row in rows]
@@ -230,18 +235,22 @@ def _left(attention: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def _cut_hidden(model: PreTrainedModel, shape: Anatomy, hidden: Sequence[int]) -> None:
     base = model.get_submodule(shape.base)
     projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
+    if last_of_embeddings(base, shape) is base.get_submodule(shape.embedding_norm):
+        _take_norm(base.get_submodule(shape.embedding_norm), hidden)
     if projection is not None:
         _take(projection, rows=hidden)
-    else:
-        for name in shape.tables:
-            table = base.get_submodule(name)
-            table.weight = _chosen(table.weight, 1, hidden)
-            table.embedding_dim = len(hidden)
-        _take_norm(base.get_submodule(shape.embedding_norm), hidden)
+    for name in shape.tables if projection is None else ():
+        _take_table(part(base, name), hidden)
     if shape.final_norm is not None:
         _take_norm(base.get_submodule(shape.final_norm), hidden)
+    if shape.relative is not None:
+        _take_table(part(base, shape.relative.table), hidden)
+        _take_norm(part(base, shape.relative.norm), hidden)
+    if shape.behind_first is not None:
+        _take_convolution(part(base, shape.behind_first.conv), hidden)
+        _take_norm(part(base, shape.behind_first.norm), hidden)
     for layer in model.get_submodule(shape.layers):
-        for name in (*shape.attention, shape.ffn_in):
+        for name in (*read_by_heads(shape), shape.ffn_in):
             _take(part(layer, name), columns=hidden)
         for name in shape.projections:
             _take(part(layer, name), rows=hidden)
@@ -251,6 +260,15 @@ def _cut_hidden(model: PreTrainedModel, shape: Anatomy, hidden: Sequence[int]) -
     if reader is None:
         raise ValueError(f"nothing is known to read the hidden states of {type(model).__name__}")
     _take(reader, columns=hidden)
+
+
+def last_of_embeddings(base: nn.Module, shape: Anatomy) -> nn.Module:
+    """The module whose output goes into the first layer: the embeddings' norm, or a projection behind it."""
+    norm = part(base, shape.embedding_norm)
+    projection = None if shape.embedding_projection is None else part(base, shape.embedding_projection)
+    behind = projection is not None and norm.normalized_shape[0] != projection.out_features  # whose sides differ
+    found: Any = projection if behind else norm
+    return cast("nn.Module", found)
 
 
 def _width(model: PreTrainedModel, shape: Anatomy) -> int:
@@ -270,6 +288,18 @@ def _take(module: nn.Module | None, *, rows: Sequence[int] | None = None, column
         module.bias = _chosen(module.bias, 0, rows)
     if rows is not None and isinstance(module, Bias):
         module.out_features = len(rows)
+
+
+def _take_table(table: nn.Module | None, dimensions: Sequence[int]) -> None:
+    if isinstance(table, nn.Embedding):
+        table.weight, table.embedding_dim = _chosen(table.weight, 1, dimensions), len(dimensions)
+
+
+def _take_convolution(conv: nn.Module | None, dimensions: Sequence[int]) -> None:
+    if isinstance(conv, nn.Conv1d):
+        conv.weight = _chosen(_chosen(conv.weight, 0, dimensions), 1, dimensions)
+        conv.bias = None if conv.bias is None else _chosen(conv.bias, 0, dimensions)
+        conv.in_channels = conv.out_channels = len(dimensions)
 
 
 def _take_norm(norm: nn.Module | None, dimensions: Sequence[int]) -> None:

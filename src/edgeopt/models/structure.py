@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgeopt.models.anatomy import Anatomy, family
@@ -38,7 +38,8 @@ class Layer:
 class Dense:
     """The model as it was before anything was cut.
 
-    head_size: the width of a head. per_neuron: rows and columns of a layer's matrices that are a neuron's.
+    head_size: the width of a head. per_neuron: rows and columns of a layer's matrices that are a neuron's. per_head:
+    matrices that a head has rows or columns of. met: rows of a table of positions that each token is multiplied with.
     """
 
     layers: int
@@ -47,6 +48,8 @@ class Dense:
     neurons: int
     hidden: int
     per_neuron: int = 2
+    per_head: int = 4
+    met: int = 0
 
     @property
     def structure(self) -> Structure:
@@ -72,7 +75,8 @@ class Structure:
         """Multiply-accumulates of the layers for one text of that many tokens.
 
         For each layer 4ndh + 2n²h for heads of h dimensions together, 2ndf for f neurons, or 3ndf where they are gated;
-        n tokens, d hidden. Embeddings, norms and head are not counted.
+        n tokens, d hidden. Where tokens meet the rows of a table of positions, as many times nh as there are rows. What
+        does not depend on the text is not counted, and neither are embeddings, norms and head.
         """
         return sum(macs_of(self, layer.head_count, layer.neuron_count, tokens) for layer in self.layers)
 
@@ -98,6 +102,9 @@ class Structure:
             sound = (
                 0 < hidden <= dense.hidden
                 and dense.per_neuron in (2, 3)
+                and dense.per_head in (4, 5, 6)
+                and type(dense.met) is int
+                and dense.met >= 0
                 and all(type(n) is int and n >= 0 for n in sizes)
                 and all(x.neuron_count <= dense.neurons for x in layers)
             )
@@ -116,14 +123,16 @@ class Structure:
 def weights_of(structure: Structure, heads: int, neurons: int) -> int:
     """Weights in the matrices of one layer of that many heads and neurons."""
     of_neurons = structure.dense.per_neuron * neurons
-    return 4 * structure.hidden * heads * structure.dense.head_size + structure.hidden * of_neurons
+    of_heads = structure.dense.per_head * heads * structure.dense.head_size
+    return structure.hidden * of_heads + structure.hidden * of_neurons
 
 
 def macs_of(structure: Structure, heads: int, neurons: int, tokens: int) -> int:
     """Multiply-accumulates of one layer of that many heads and neurons, for one text."""
     wide = heads * structure.dense.head_size
     of_neurons = structure.dense.per_neuron * neurons
-    return 4 * tokens * structure.hidden * wide + 2 * tokens**2 * wide + tokens * structure.hidden * of_neurons
+    met = structure.dense.met + 2 * tokens
+    return 4 * tokens * structure.hidden * wide + tokens * met * wide + tokens * structure.hidden * of_neurons
 
 
 def of_config(config: dict[str, Any]) -> Structure:
@@ -144,8 +153,11 @@ def of_config(config: dict[str, Any]) -> Structure:
         and heads > 0
     ):
         raise ValueError(f"the config states no {', '.join(names)}")
-    per_neuron = known.per_neuron if known else Dense.per_neuron
-    return Dense(layers, heads, hidden // heads, neurons, hidden, per_neuron).structure
+    dense = Dense(layers, heads, hidden // heads, neurons, hidden)
+    if known:
+        found = known.relative_of(config)
+        dense = replace(dense, per_neuron=known.per_neuron, per_head=4 + len(found.projections), met=found.met)
+    return dense.structure
 
 
 def survival(structure: Structure) -> dict[str, list[Any]]:

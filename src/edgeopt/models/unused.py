@@ -11,6 +11,8 @@ from collections.abc import Iterable
 HEADS = (
     "cls",
     "lm_head",
+    "lm_predictions",
+    "mask_predictions",
     "head",
     "decoder",
     "generator_predictions",

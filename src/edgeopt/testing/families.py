@@ -53,7 +53,7 @@ def check_family(anatomy: Anatomy, *, model: Path, data: Path, work: Path) -> St
         whole = _classifier(model)
         if missing := list(_missing(whole, anatomy)):
             raise AssertionError(f"the anatomy of {model_type} is not that of its models: {'; '.join(missing)}")
-        if not anatomy.rotary:
+        if anatomy.has_positions(whole.config.to_dict()):
             _longest(whole, source.positions, whole.config.vocab_size)
         _cut_is_masked(whole)
         if anatomy.takes_prefix:
@@ -102,7 +102,7 @@ def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
     parts = [
         ("base", whole, anatomy.base, nn.Module),
         ("embedding_norm", base, anatomy.embedding_norm, nn.LayerNorm),
-        *(("tables", base, name, nn.Embedding) for name in anatomy.tables),
+        *(("tables", base, name, nn.Embedding) for name in anatomy.tables if not _lacks(base, name)),
         ("self_attention", layer, anatomy.self_attention, nn.Module),
         ("activation", layer, anatomy.activation, nn.Module),
         *(("attention", layer, name, nn.Linear) for name in anatomy.attention),
@@ -110,7 +110,7 @@ def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
         ("ffn_in", layer, anatomy.ffn_in, nn.Linear),
         *(("norms", layer, name, nn.LayerNorm) for name in anatomy.norms if name not in anatomy.first_lacks),
         *(("norms", layers[1], name, nn.LayerNorm) for name in anatomy.first_lacks),
-        *(each for each in optional if each[2] is not None),
+        *(each for each in optional if each[2] is not None and not _lacks(base, each[2])),
     ]
     for field, holder, name, kind in parts:
         found = None if holder is None else part(holder, str(name))
@@ -119,6 +119,13 @@ def _missing(whole: nn.Module, anatomy: Anatomy) -> Iterator[str]:
             yield f"{field}: {name} is {what}"
     if not any(isinstance(part(whole, name), nn.Linear) for name in anatomy.readers):
         yield f"readers: none of {', '.join(anatomy.readers)} is there"
+
+
+def _lacks(base: nn.Module | None, module: str) -> bool:
+    """Whether a model says that it has no such module: its config asks for none."""
+    parent, _, name = module.rpartition(".")
+    holder = None if base is None else part(base, parent)
+    return holder is not None and getattr(holder, name, holder) is None
 
 
 def _longest(whole: PreTrainedModel, positions: int | None, words: int) -> None:

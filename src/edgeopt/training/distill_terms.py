@@ -41,13 +41,16 @@ def recorded(model: nn.Module, what: str = "hidden") -> Iterator[list[torch.Tens
     layers = bare(model).get_submodule(shape.layers)
     found: list[Any] = [None] * len(layers)
     angles: list[Any] = [None] * len(layers)
+    taken = [False] * len(layers)
 
     def hook(number: int) -> Callable[..., None]:
         def take(_: nn.Module, __: Any, out: Any) -> None:
             out = out[0] if isinstance(out, tuple) else out
             if what != "hidden" and shape.fused:
                 out = out.chunk(3, -1)[_PARTS[what]]
-            found[number] = out if angles[number] is None else turned(out, *angles[number])
+            if shape.relative is None or not taken[number]:  # the same matrix is asked for positions afterwards
+                taken[number] = True
+                found[number] = out if angles[number] is None else turned(out, *angles[number])
 
         return take
 
@@ -60,6 +63,10 @@ def recorded(model: nn.Module, what: str = "hidden") -> Iterator[list[torch.Tens
     if shape.rotary and what in ("query", "key"):
         attentions = [part(layer, shape.self_attention) for layer in layers]
         hooks += [a.register_forward_pre_hook(note(i), with_kwargs=True) for i, a in enumerate(attentions)]
+    hooks += [
+        layer.register_forward_pre_hook(lambda _, __, i=i: taken.__setitem__(i, False))
+        for i, layer in enumerate(layers)
+    ]
     try:
         yield found
     finally:

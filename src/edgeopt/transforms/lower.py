@@ -78,6 +78,7 @@ def lower(
     from edgeopt.export.session import open_session
     from edgeopt.measure.parity import COMPARED, onnx_logits, same_predictions, sample_rows, torch_logits
     from edgeopt.models.files import copy_files, copy_tokenizer
+    from edgeopt.models.known import positions_known
     from edgeopt.models.rotary import in_order
 
     traced = model if traced is None else traced
@@ -88,6 +89,8 @@ def lower(
     task = task_of(context.task, context.data.label_names)
     rows = sample_rows(context.data.sampled, state.folder, task)
     path = context.output / GRAPH
+    expected = torch_logits(model, rows)
+    positions_known(traced, model)
     with tempfile.TemporaryDirectory(dir=context.work) as scratch:
         _export(traced, rows, task, Path(scratch) / GRAPH)
         settle(Path(scratch) / GRAPH, path)  # above 2 GB torch writes a file for each tensor
@@ -98,7 +101,6 @@ def lower(
     # of integers the graph's own arithmetic, unfused and in float: kernels of processors without int8 dot products
     # overflow
     exact = open_session(path, {"graph_optimization_level": "ORT_DISABLE_ALL"} if relative else {})
-    expected = torch_logits(model, rows)
     difference = float(abs(onnx_logits(exact, rows) - expected).max())
     tolerance = TOLERANCE + relative * float(abs(expected).max())
     if not difference <= tolerance:

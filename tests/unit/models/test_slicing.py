@@ -100,7 +100,8 @@ def test_saved_loaded_trained_and_cut_again(family: str, tmp_path: Path) -> None
     save_model(model, tmp_path)
     loaded = load_base(tmp_path)
     assert type(loaded).__name__ == type(model).__name__
-    torch.testing.assert_close(logits(loaded), logits(model), atol=0, rtol=0)
+    # copied, because where tensors lie in a mapped file decides the order of some sums
+    torch.testing.assert_close(logits(copy.deepcopy(loaded)), logits(model), atol=0, rtol=0)
     assert structure_of(loaded) == structure_of(model)
     names = [n for n, _ in loaded.named_parameters()]
     assert names == [n for n, _ in model.named_parameters()]
@@ -108,7 +109,7 @@ def test_saved_loaded_trained_and_cut_again(family: str, tmp_path: Path) -> None
     assert all(
         p.grad is not None
         for n, p in loaded.named_parameters()
-        if "pooler" not in n and "relative_attention_bias" not in n and "token_type" not in n
+        if not {"pooler", "relative_attention_bias", "token_type_embeddings", "pos_key_proj"} & {*n.split(".")}
     )
     loaded.eval()
     again = ones(loaded)

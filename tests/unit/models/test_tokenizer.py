@@ -271,3 +271,35 @@ def test_sentencepiece_that_is_not_installed(folder: Callable[..., Path], monkey
     monkeypatch.setattr(converted.host, "installed", lambda name: None)
     with pytest.raises(InputError, match=r"E206(.|\n)*pip install '\.\[sentencepiece\]'"):
         read_tokenizer(path, "xlm-roberta")
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("family", ["deberta-v2", "albert"])
+def test_pieces_that_have_the_tokenizers_own_numbers(
+    family: str, lossless: bool, folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Characters are made plain by the model's own table, and what is in no piece is spelled in bytes, where it is."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    path = folder(None, family, do_lower_case=False, mask_token="[MASK]")
+    (tmp_path / "text").write_text("\n".join(["good film by bad", "a film", "bad film, no good"] * 20))
+    marks = {"pad": "[PAD]", "bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]"}
+    numbers: dict[str, Any] = {f"{name}_id": i for i, name in enumerate(marks)}
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text"),
+        model_prefix=str(tmp_path / "made"),
+        vocab_size=300,
+        hard_vocab_limit=False,
+        byte_fallback=lossless,
+        minloglevel=2,
+        **numbers,
+        **{f"{name}_piece": mark for name, mark in marks.items()},
+    )
+    (tmp_path / "made.model").rename(path / ("spm.model" if family == "deberta-v2" else "spiece.model"))
+    found = read_tokenizer(path, family)
+    assert found.slow is not None
+    rows = [("good film",), ("  Ｇood   ﬁlm½\n😀 café by 日本 ",), ("",)]
+    converted.check_conversion(path, found.slow, found.tokenizer, found.stated, rows)
+    pair = found.tokenizer.encode("good", "film")
+    assert (pair.tokens[0], pair.tokens[-1]) == ("[CLS]", "[SEP]") and set(pair.type_ids) == {0, 1}
+    assert found.tokenizer.token_to_id("[MASK]") == found.tokenizer.get_vocab_size() - 1
+    assert (numbers["unk_id"] in found.tokenizer.encode("😀").ids) != lossless

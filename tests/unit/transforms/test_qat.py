@@ -25,6 +25,7 @@ from edgeopt.models.fake_quant import (
     graph_name,
     quantize,
 )
+from edgeopt.models.known import positions_known
 from edgeopt.models.slicing import Kept, KeptLayer, cut
 from edgeopt.training.ranges import RangeSchedule, calibrate
 
@@ -289,6 +290,7 @@ def exported(model: Any, plain: Any, quantizers: Quantizers, folder: Path) -> Pa
 
     plain.load_state_dict(model.state_dict(), strict=False)
     plain.set_attn_implementation("eager")
+    positions_known(plain, model)
     axes = {0: "batch", 1: "sequence"}
     torch.onnx.export(
         Wrapped().eval(),

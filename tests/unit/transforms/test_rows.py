@@ -14,6 +14,7 @@ from families import FAMILIES, inputs, tiny
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.models.anatomy import anatomy
+from edgeopt.models.known import positions_known
 from edgeopt.transforms.quantize import qdq, tidy
 from edgeopt.transforms.quantize.calibrate import activations, observe
 from edgeopt.transforms.quantize.observers import MinMax
@@ -27,6 +28,7 @@ def quantized(family: str, folder: Path, monkeypatch: pytest.MonkeyPatch, scope:
     """A tiny model in int8 before `as_rows`."""
     model = tiny(family)
     model.set_attn_implementation("eager")
+    positions_known(model, model)
 
     class Wrapped(torch.nn.Module):
         def __init__(self) -> None:
@@ -112,14 +114,16 @@ def test_rows_compute_the_same(family: str, tmp_path: Path, monkeypatch: pytest.
     run(made, FEED, optimized=tmp_path / "optimized.onnx")
     operators = [n.op_type for n in onnx.load(str(tmp_path / "optimized.onnx")).graph.node]
     layers = 12 if family.startswith("modernbert") else 18  # whose queries, keys and values are of one matrix
-    without_bias = {"modernbert": 12 + 1, "modernbert-biased": 1}.get(family, 0)  # and the head's first
-    assert operators.count("QGemm") == layers + 2 + (family == "electra") - without_bias, (
+    # and the head's first, and DeBERTa's projection of narrow embeddings
+    without_bias = {"modernbert": 12 + 1, "modernbert-biased": 1, "deberta-v2-apart": 1}.get(family, 0)
+    assert operators.count("QGemm") == layers + 2 + (family in ("electra", "deberta-v2-apart")) - without_bias, (
         "two in the head, and ELECTRA projects its narrow embeddings"
     )
     assert operators.count("MatMulIntegerToFloat") == without_bias
     assert "Gemm" not in operators
     if family != "mpnet":  # whose shapes are not all found
-        more = 16 if family.startswith("modernbert") else 5  # whose sums are not quantized, and keep their axes
+        # ModernBERT's sums are not quantized, and keep their axes, as DeBERTa's do that are masked
+        more = 20 if family.startswith(("modernbert", "deberta")) else 5
         assert (
             sum(n.op_type == "Reshape" for n in made.graph.node)
             <= sum(n.op_type == "Reshape" for n in before.graph.node) + more

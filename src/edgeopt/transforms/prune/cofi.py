@@ -178,7 +178,8 @@ def problems(params: CofiParams, structure: Structure) -> Found:
                 "ask for more",
             )
         ]
-    of_head, of_neuron = 4 * structure.dense.head_size, structure.dense.per_neuron
+    shape = structure.dense
+    of_head, of_neuron = shape.per_head * shape.head_size, shape.per_neuron
     least = of_neuron if any(x.neuron_count for x in structure.layers) else of_head
     if allowed < least:
         return [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 
+from edgeopt.models.anatomy import family
 from edgeopt.models.source import ModelSource, structure_in
 from edgeopt.models.structure import Structure, of_config
 from edgeopt.results.figures import Told
@@ -49,7 +52,7 @@ class DropLayers(Transform[LayersParams]):
 
     def fit(self, params: LayersParams, task: TaskSpec, model: ModelSource) -> Found:
         try:
-            return problems(params, len(of_config(model.config or {}).layers))
+            return problems(params, len(of_config(model.config or {}).layers), first=_first_stays(model.config or {}))
         except ValueError:  # not downloaded yet, or a config that leaves numbers to transformers' defaults
             return []
 
@@ -64,7 +67,9 @@ class DropLayers(Transform[LayersParams]):
 
         model = load_model(state.folder)
         count = len(structure_of(model).layers)
-        for _, message, help in problems(params, count):  # an earlier step may have dropped some
+        for _, message, help in problems(
+            params, count, first=_first_stays(model.config.to_dict())
+        ):  # an earlier step may have dropped some
             raise bad_input("E106", message, help=help)
         keep_layers(model, [n for n in range(count) if stays(params, n)])
         save_model(model, context.output)
@@ -87,8 +92,17 @@ def stays(params: LayersParams, layer: int) -> bool:
     return layer in params.keep if params.keep is not None else layer not in (params.drop or ())
 
 
-def problems(params: LayersParams, count: int) -> Found:
-    """Why these layers cannot be dropped from a model of `count` layers; nothing where they can."""
+def _first_stays(config: Mapping[str, Any]) -> bool:
+    """Whether something stands behind the first layer that must stay there."""
+    shape = family(config.get("model_type"))
+    return shape is not None and shape.stays(config, 0)
+
+
+def problems(params: LayersParams, count: int, *, first: bool = False) -> Found:
+    """Why these layers cannot be dropped from a model of `count` layers; nothing where they can.
+
+    first: whether the first must stay.
+    """
     key = "drop" if params.keep is None else "keep"
     wrong = [n for n in params.drop or params.keep or () if n >= count]
     if wrong:
@@ -102,6 +116,8 @@ def problems(params: LayersParams, count: int) -> Found:
     left = sum(stays(params, n) for n in range(count))
     if left == 0:
         return [((key,), "every layer is dropped", "keep at least one")]
+    if first and not stays(params, 0):
+        return [((key,), "layer 0 cannot be dropped: a convolution stands behind it", "drop other layers")]
     if left == count:
         return [((key,), "every layer is kept: the step would change nothing", "leave out the layers to remove")]
     return []

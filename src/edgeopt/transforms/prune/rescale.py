@@ -49,8 +49,12 @@ def rescale(
                         seen = (_Trace(layer, shape, call, hidden) for call, hidden in zip(calls, ours, strict=True))
                         factors = _fit(layer, shape, which, alive, len(mask[number]), seen, wanted, calls)
                         mask[number] = mask[number].index_copy(0, alive, factors.to(mask[number]))
-                ours = [_Trace(layer, shape, call, hidden).out for call, hidden in zip(calls, ours, strict=True)]
-            dense = [trace.out for trace in wanted]
+                traced = [_Trace(layer, shape, call, hidden).out for call, hidden in zip(calls, ours, strict=True)]
+            left = [trace.out for trace in wanted]
+            dense, ours = (
+                [_behind(model, number, call, *states) for call, *states in zip(calls, before, after, strict=True)]
+                for before, after in ((dense, left), (ours, traced))
+            )
             tick(number + 1)
 
 
@@ -71,6 +75,18 @@ def fold(model: PreTrainedModel, masks: Masks) -> None:
                 out = part(layer, name)
                 if isinstance(out, torch.nn.Linear):
                     out.weight.mul_(factors)
+
+
+def _behind(model: PreTrainedModel, number: int, call: _Call, before: Tensor, after: Tensor) -> Tensor:
+    """What the next layer reads of what a layer read and wrote: the latter, or the sum of a convolution with it."""
+    from edgeopt.models.anatomy import anatomy, part
+
+    shape = anatomy(model.config.model_type)
+    if number or shape.behind_first is None:
+        return after
+    between = part(model.get_submodule(shape.base), shape.behind_first.module)
+    found: Tensor = after if between is None else between(before, after, call.tokens.long())
+    return found
 
 
 class _Call:

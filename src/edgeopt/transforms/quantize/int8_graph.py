@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeopt.export.graph_files import load_graph, save_graph
+from edgeopt.models.anatomy import numberless
 from edgeopt.transforms.quantize.int4_weights import newer, pack
 from edgeopt.transforms.quantize.observers import Array
 from edgeopt.transforms.quantize.token_rows import as_rows
@@ -85,17 +86,18 @@ class _Graph:
         return str(self._named(name, "MatMul", "Gemm").name)
 
     def linear(self, name: str, weight: Integers, grid: Grid) -> None:
-        """Let the product of a module read integers on both sides, and add its bias apart."""
-        node = self._named(name, "MatMul", "Gemm")
-        transposed = node.op_type == "MatMul"
+        """Let the products of a module, of which one may have several, read integers on both sides, its bias apart."""
+        first = self._named(name, "MatMul", "Gemm")
+        transposed = first.op_type == "MatMul"
         values = weight.values.T if transposed else weight.values
-        stored = self._store(node.name, "weight", np.ascontiguousarray(values), weight.scale, weight.zero)
-        self._before(node, "DequantizeLinear", stored, f"{node.name}_weight", axis=int(transposed))
-        node.input[0], node.input[1] = self._activation(node, grid), f"{node.name}_weight"
-        if len(node.input) == 3:
-            bias = node.input.pop()
-            out, node.output[0] = node.output[0], f"{node.name}_product"
-            self.behind[node.name] = [self.node("Add", [f"{node.name}_product", bias], [out], f"{node.name}_bias")]
+        stored = self._store(first.name, "weight", np.ascontiguousarray(values), weight.scale, weight.zero)
+        self._before(first, "DequantizeLinear", stored, f"{first.name}_weight", axis=int(transposed))
+        for node in (first, *self._again(first)):
+            node.input[0], node.input[1] = self._activation(node, grid), f"{first.name}_weight"
+            if len(node.input) == 3:
+                bias = node.input.pop()
+                out, node.output[0] = node.output[0], f"{node.name}_product"
+                self.behind[node.name] = [self.node("Add", [f"{node.name}_product", bias], [out], f"{node.name}_bias")]
 
     def table(self, name: str, table: Integers) -> None:
         """Let the lookup of an embedding read integers, and dequantize the rows that were looked up."""
@@ -118,6 +120,11 @@ class _Graph:
         if found is None:
             raise KeyError(f"the graph has no {' or '.join(operators)} of {name}")
         return found
+
+    def _again(self, first: NodeProto) -> list[NodeProto]:
+        """The other products of the same module: it stands in the model several times, or reads several things."""
+        same = [node for name, node in self.nodes.items() if numberless(name) == first.name and node is not first]
+        return [node for node in same if node.op_type == first.op_type]
 
     def _activation(self, node: NodeProto, grid: Grid) -> str:
         """The quantized and dequantized input of a node; what several read in the same way is made once."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.models.anatomy import Anatomy
+from edgeopt.models.anatomy import Anatomy, numberless
 from edgeopt.spec.recipe import Strict
 from edgeopt.support.errors import bad_input
 from edgeopt.support.words import closest
@@ -62,10 +62,13 @@ def in_block(name: str, block: Block, family: Anatomy) -> bool:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether the parts of a pattern match consecutive parts of a name."""
-    parts, wanted = name.strip("/").split("/"), pattern.strip("/").split("/")
-    starts = range(len(parts) - len(wanted) + 1)
-    return any(all(map(fnmatchcase, parts[i:], wanted)) for i in starts)
+    """Whether the parts of a pattern match consecutive parts of a name, be it of a module's second time."""
+    wanted = pattern.strip("/").split("/")
+    for each in dict.fromkeys((name, numberless(name))):
+        parts = each.strip("/").split("/")
+        if any(all(map(fnmatchcase, parts[i:], wanted)) for i in range(len(parts) - len(wanted) + 1)):
+            return True
+    return False
 
 
 def matching(patterns: Iterable[str], names: Sequence[str], key: str) -> set[str]:

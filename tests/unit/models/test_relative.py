@@ -1,0 +1,124 @@
+"""DeBERTa's own: positions at every length of a graph, what is known before, a convolution behind the first layer."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from families import inputs, logits, tiny
+from torch import nn
+
+from edgeopt.models.known import positions_known
+from edgeopt.models.load import load_base, save_model
+from edgeopt.models.slicing import structure_of
+from edgeopt.training.distill_terms import recorded
+
+#: As published: positions far apart share one of 256 buckets to either side.
+PUBLISHED = {"position_buckets": 256, "max_relative_positions": -1, "max_position_embeddings": 512}
+KINDS = ("deberta-v2", "deberta-v2-conv", "deberta-v2-apart")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A model, and its graph, which was traced on rows of three tokens and of two."""
+    model, traced = tiny(request.param, **PUBLISHED), tiny(request.param, **PUBLISHED)
+    path = tmp_path_factory.mktemp("relative") / "m.onnx"
+    positions_known(traced, model)
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = traced
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+            return self.model(input_ids=ids, attention_mask=mask).logits
+
+    example = torch.full((2, 3), 7), torch.tensor([[1, 1, 1], [1, 1, 0]])
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Logits().eval(),
+            example,
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=["ids", "mask"],
+            output_names=["logits"],
+            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in ("ids", "mask")},
+        )
+    return model, path
+
+
+def test_positions_are_right_at_every_length(graph: tuple[Any, Path]) -> None:
+    model, path = graph
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for length in (1, 2, 17, 127, 128, 129, 300, 511, 512):
+        ids = torch.randint(5, 50, (2, length), generator=torch.Generator().manual_seed(length))
+        mask = torch.ones_like(ids)
+        mask[1, (length + 1) // 2 :] = 0
+        with torch.no_grad():
+            wanted = model(input_ids=ids, attention_mask=mask).logits
+            alone = model(input_ids=ids[1:, : (length + 1) // 2]).logits
+        found = torch.from_numpy(session.run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0])
+        torch.testing.assert_close(found, wanted, atol=2e-5, rtol=1e-5, msg=lambda text, n=length: f"{n}: {text}")
+        torch.testing.assert_close(found[1:], alone, atol=2e-5, rtol=1e-5)
+
+
+def test_no_text_pays_for_what_positions_alone_decide(graph: tuple[Any, Path]) -> None:
+    """Six products a layer have a constant matrix, and none reads positions."""
+    found = onnx.load(str(graph[1])).graph
+    constants = {t.name for t in found.initializer}
+    products = [n for n in found.node if n.op_type == "MatMul" and n.input[1] in constants]
+    assert len(products) == 3 * 6 + ("embed_proj" in str([n.name for n in products]))
+    assert not any("pos_" in n.name or "proj_1" in n.name for n in products)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_known_is_what_was_computed(kind: str) -> None:
+    model, other = tiny(kind), tiny(kind)
+    positions_known(other, model)
+    assert torch.equal(logits(other), logits(model))
+
+
+def test_what_positions_cost_is_counted() -> None:
+    structure = structure_of(tiny("deberta-v2-apart"))
+    assert structure.weights == 3 * (6 * 24 * 24 + 2 * 24 * 20), "keys and queries of positions have their own matrices"
+    assert structure_of(tiny("deberta-v2")).weights == 3 * (4 * 24 * 24 + 2 * 24 * 20)
+    assert structure_of(tiny("deberta-v2")).macs(10) == 3 * (
+        4 * 10 * 24 * 24 + 10 * (2 * 10 + 16) * 24 + 2 * 10 * 24 * 20
+    )
+    assert not {"per_head", "met"} & {*structure_of(tiny("bert")).as_json()["dense"]}, "other configs stay the same"
+
+
+def test_a_convolution_keeps_the_place_of_the_layer_before_it(tmp_path: Path) -> None:
+    """Without the first layer the convolution still stands behind the embeddings, where one of nothing is left."""
+    from edgeopt.models.masks import kept, masked, ones
+    from edgeopt.models.slicing import cut
+
+    model = tiny("deberta-v2-conv")
+    masks = ones(model)
+    assert masks.mha is not None and masks.ffn is not None
+    masks.mha[0] = masks.ffn[0] = 0
+    with masked(model, masks):
+        expected = logits(model)
+    cut(model, kept(model, masks))
+    assert [x.heads for x in structure_of(model).layers] == [None, (0, 1, 2, 3), (0, 1, 2, 3)]
+    torch.testing.assert_close(logits(model), expected, atol=1e-5, rtol=1e-5)
+    save_model(model, tmp_path)
+    torch.testing.assert_close(logits(load_base(tmp_path)), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_recorded_of_queries_is_of_tokens() -> None:
+    model = tiny("deberta-v2")
+    with torch.no_grad(), recorded(model, "query") as queries:
+        logits(model)
+        first = queries[1].clone()
+        logits(model)
+    assert queries[1].shape == (*inputs()["input_ids"].shape, 24)
+    assert np.array_equal(first, queries[1])
