@@ -20,6 +20,7 @@ from edgeopt.models.load import takes
 from edgeopt.plan import make_plan
 from edgeopt.plan.cost import costs
 from edgeopt.recipe.load import load_recipe
+from edgeopt.run.findings.notes import layer_notes
 from edgeopt.spec.recipe import OneTask, SeveralTasks, TrainParams
 from edgeopt.store.store import Store
 from edgeopt.support.errors import InputError
@@ -133,6 +134,9 @@ def test_a_distillation_that_was_cut_goes_on_to_the_same_bytes(
     assert all(np.array_equal(before[name], after[name]) for name in before)
     (figures,) = (d.state.figures for d in whole.chains["candidate"] if d.step.id == "distill")
     assert figures["teacher"]["cached_bytes"] > 0
+    assert figures["answers_alone"] == ["both"]
+    (note,) = (note for d in whole.chains["candidate"] for note in layer_notes(d))
+    assert note.startswith("Step 'distill' followed the answers of the teachers of both, and not their layers")
 
 
 def planned(folder: Path, model: Path, data: Path, step: dict[str, Any]) -> Any:

@@ -254,6 +254,7 @@ class Told(TypedDict, total=False):
     sensitivity: Sensitivity
     selection: Selected
     unlabelled: Unlabelled
+    answers_alone: list[str]
     corpus: Corpus
     corruption: Corruption
     divergence: Divergence

@@ -39,8 +39,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one task learns from its teachers. first: the number of its first row. loss: that on its labels."""
+    """What one task learns from its teachers.
 
+    task: its name. first: the number of its first row. loss: that on its labels.
+    """
+
+    task: str
     taught: Distilled
     first: int
     loss: PartLoss
@@ -84,7 +88,9 @@ class DistilledByTask(Objective):
         return torch.stack(terms).sum()
 
     def figures(self) -> dict[str, Any]:
-        return figures_of([answers for each in self.lessons for answers in each.taught.answers])
+        alone = [each.task for each in self.lessons if self.losses.layered and each.taught.matching is None]
+        told = figures_of([answers for each in self.lessons for answers in each.taught.answers])
+        return {**told, **({"answers_alone": alone} if alone else {})}
 
 
 def distilled_by_task(
@@ -105,7 +111,7 @@ def distilled_by_task(
     first, lessons = 0, []
     for name, size, loss in zip(task.parts, pool.sizes, label_loss.parts, strict=True):
         rows, own = pool.rows.take(range(first, first + size), name), asked[first : first + size]
-        lessons.append(Lesson(_taught(model, params, context, task, name, spec, loss, rows, own), first, loss))
+        lessons.append(Lesson(name, _taught(model, params, context, task, name, spec, loss, rows, own), first, loss))
         first += size
     return DistilledByTask(spec, label_loss, lessons)
 

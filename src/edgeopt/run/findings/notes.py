@@ -44,7 +44,9 @@ def run_notes(recipe: Recipe, executed: Executed, evidence: Evidence, speedups: 
             f"Trained with {len(extra.rows)} rows of {extra.source} as well{left_out}. Nothing is measured on them."
         )
     notes += [
-        note for done in executed.chains["candidate"] for note in _unlabelled_notes(done, executed.data.report.name)
+        note
+        for done in executed.chains["candidate"]
+        for note in (*_unlabelled_notes(done, executed.data.report.name), *layer_notes(done))
     ]
     notes += [note for done in executed.chains["candidate"] for note in text_notes(done, executed.data.report)]
     notes += evidence_notes(evidence)
@@ -70,6 +72,17 @@ def _unlabelled_notes(done: Done, report: str) -> list[str]:
     return [
         f"Step '{done.step.id}' also learned from its teacher on {found['rows']} rows of {found['source']} without "
         f"labels{left_out}."
+    ]
+
+
+def layer_notes(done: Done) -> list[str]:
+    """Tasks of several whose teachers a step followed in their answers alone, where it was asked to follow layers."""
+    alone = told(done.state.figures).get("answers_alone")
+    if not alone:
+        return []
+    return [
+        f"Step '{done.step.id}' followed the answers of the teachers of {' and '.join(alone)}, and not their layers: a "
+        "teacher of one task reads both texts in one sequence, and the head of these tasks each text by itself."
     ]
 
 
