@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgeopt.corpus.source import TEXT, Corpus
 from edgeopt.data.files import read_rows, readable, stem_and_suffix
 from edgeopt.data.lines import opened, text_lines
+from edgeopt.data.tables import delimiter_guess
 from edgeopt.spec.corpus import CorpusSpec
-from edgeopt.support.errors import Place, bad_input
+from edgeopt.support.errors import InputError, Place, bad_input
 from edgeopt.support.words import first_line
-from edgeopt.tasks.columns import require, short
+from edgeopt.tasks.columns import NoColumn, require, short
 
 #: Characters of a document that is read as one; what is longer goes on as the next.
 LONGEST = 100_000
@@ -80,10 +82,16 @@ def _of_text(path: Path, spec: CorpusSpec) -> Iterator[str]:
 
 
 def _of_rows(path: Path, spec: CorpusSpec) -> Iterator[str]:
-    rows = _parquet(path, spec.columns) if stem_and_suffix(path)[1] == ".parquet" else read_rows(path)
+    parquet = stem_and_suffix(path)[1] == ".parquet"
+    rows = _parquet(path, spec.columns) if parquet else read_rows(path, spec.delimiter)
     source = Place.of(path).source
-    for number, row in rows:
-        yield _text(row, spec.columns, Place(source, number))
+    try:
+        for number, row in rows:
+            yield _text(row, spec.columns, Place(source, number))
+    except NoColumn as error:
+        (issue,) = error.issues
+        help = f"{issue.help}; {delimiter_guess(error.have) or 'name the column of the text with `text`'}"
+        raise InputError(replace(issue, help=help)) from None
 
 
 def _text(row: dict[str, Any], columns: Iterable[str], place: Place) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from edgeopt.support.words import first_line
 #: Files of text alone; the others are tables.
 TEXT = (".txt", ".text")
 READ = (*TEXT, *(suffix for suffix in SUFFIXES if suffix != ".conll"))
+#: Names below a folder that are looked at to say where its files are.
+_LOOKED_AT = 10_000
 _FORMATS = "txt, jsonl, json, csv, tsv or parquet, each also with .gz"
 
 
@@ -65,6 +70,7 @@ class Corpus:
             **source,
             "columns": self.spec.columns,
             "documents": self.spec.documents,
+            **({"delimiter": self.spec.delimiter} if self.spec.delimiter else {}),
             "held_out": 0.0 if self.validation else self.spec.held_out,
         }
 
@@ -117,7 +123,27 @@ def find_corpus(spec: CorpusSpec, folder: Path) -> Corpus:
 
 def _listed(names: str | list[str] | None, folder: Path) -> tuple[Path, ...]:
     given = [names] if isinstance(names, str) else names or []
-    return tuple(_file(folder / expanded(name)) for name in given)
+    return tuple(path for name in given for path in _named(name, folder))
+
+
+def _named(name: str, folder: Path) -> list[Path]:
+    """The file of that name, or those that its `*`, `?` and `**` stand for, in the order of their names."""
+    path = folder / expanded(name)
+    if not glob.has_magic(name) or is_there(path, Path.exists):
+        return [_file(path)]
+    pattern = os.path.join(glob.escape(str(folder)), expanded(name))
+    found = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if _is_read(p)]
+    if not found:
+        raise bad_input(
+            "E301",
+            f"no {_FORMATS} file has a name like {name}",
+            help="names are relative to the recipe's folder, or absolute; `**/` stands for folders",
+        )
+    return found
+
+
+def _is_read(path: Path) -> bool:
+    return stem_and_suffix(path)[1] in READ and path.is_file()
 
 
 def _file(path: Path) -> Path:
@@ -125,6 +151,7 @@ def _file(path: Path) -> Path:
         what = "is a folder, not a file" if is_there(path, Path.is_dir) else "does not exist"
         near = nearest(path.name, path.parent, Path.is_file)
         help = f"{near} the path is relative to the recipe's folder, or absolute".lstrip()
+        help = "name a folder with `path`" if is_there(path, Path.is_dir) else help
         raise bad_input("E301", f"corpus file {Place.of(path).source} {what}", help=help)
     if stem_and_suffix(path)[1] not in READ:
         raise bad_input(
@@ -138,13 +165,17 @@ def _file(path: Path) -> Path:
 
 def _in_folder(root: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """(files to train on, files to look at) of a folder: those of the splits' names, or all."""
-    found = sorted(path for path in root.iterdir() if path.is_file() and stem_and_suffix(path)[1] in READ)
+    found = sorted(filter(_is_read, root.iterdir()))
     named = {split: tuple(p for p in found if stem_and_suffix(p)[0] in names) for split, names in FOLDER_NAMES.items()}
     if named["train"]:
         return named["train"], named["validation"]
     if not found:
+        below = next(filter(_is_read, islice(root.rglob("*"), _LOOKED_AT)), None)
+        like = f"corpus: {{data_files: {Place.of(root).source}/**/*{stem_and_suffix(below)[1]}*}}" if below else ""
         raise bad_input(
-            "E301", f"corpus folder {Place.of(root).source} has no {_FORMATS} file", help="give another folder"
+            "E301",
+            f"corpus folder {Place.of(root).source} has no {_FORMATS} file",
+            help=f"for those of the folders in it: {like}" if below else "give another folder",
         )
     return tuple(found), ()
 

@@ -133,7 +133,7 @@ def delimiter_guess(columns: Iterable[object]) -> str | None:
         return None
     return (
         f"the header looks like {only[0].count(found) + 1} columns with {_DELIMITERS[found]} between them: "
-        f"set task.dataset.delimiter: {_DELIMITERS[found]}"
+        f"set delimiter: {_DELIMITERS[found]} where the recipe names the file"
     )
 
 

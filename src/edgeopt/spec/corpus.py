@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edgeopt.spec.recipe import Files, Name, Strict
+from edgeopt.spec.recipe import NO_DELIMITER, Files, Name, Strict, is_delimiter
 
 
 class CorpusFiles(Strict):
@@ -32,7 +32,16 @@ class CorpusSpec(Strict):
     name: str | None = Field(None, description="configuration of the hub dataset")
     revision: str | None = Field(None, description="branch, tag or commit of the hub dataset")
     data_files: Name | Files | CorpusFiles | None = Field(
-        None, description="a file, a list of files, or `{train: …, validation: …}`, see below"
+        None,
+        description="a file, a list of files, or `{train: …, validation: …}`; `*`, `?` and `**` stand for names, as in "
+        "`notes/**/*.txt`, and the files are read in the order of their names",
+    )
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="character between the cells of csv and tsv files, such as `;`; default: a comma, or a tab in tsv "
+        "files",
     )
     text: Name | Annotated[list[Name], Field(min_length=1)] = Field(
         "text", description="column of the text; the texts of several columns are one document"
@@ -64,4 +73,6 @@ class CorpusSpec(Strict):
             raise ValueError("give exactly one of 'path' (folder or hub id) and 'data_files'")
         if self.data_files is not None and (self.name or self.revision):
             raise ValueError("'name' and 'revision' belong to a hub dataset, not to 'data_files'")
+        if self.delimiter is not None and not is_delimiter(self.delimiter):
+            raise ValueError(NO_DELIMITER)
         return self

@@ -155,6 +155,9 @@ class SplitSpec(Strict):
     seed: Seed = Field(0, description="seed of the draw; another seed draws other rows")
 
 
+NO_DELIMITER = "'delimiter' is one character that separates cells, such as ';', but no quote, space or line break"
+
+
 def is_delimiter(text: str) -> bool:
     """Whether a text is one character that may stand between cells."""
     return len(text) == 1 and text not in "\"'\r\n\0 "
@@ -190,9 +193,7 @@ class DatasetSpec(Strict):
         if self.data_files is not None and (self.name or self.revision):
             raise ValueError("'name' and 'revision' belong to a hub dataset, not to 'data_files'")
         if self.delimiter is not None and not is_delimiter(self.delimiter):
-            raise ValueError(
-                "'delimiter' is one character that separates cells, such as ';', but no quote, space or line break"
-            )
+            raise ValueError(NO_DELIMITER)
         if self.delimiter is not None and (self.name or self.revision):
             raise ValueError("'delimiter' belongs to csv and tsv files, not to a hub dataset")
         if self.split and self.data_files and self.data_files.validation:

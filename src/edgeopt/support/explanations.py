@@ -299,10 +299,10 @@ A graph is no such model: RUN/model has it. If a model has an adapter beside it,
 that merges the adapter.""",
     "E161": """A page cannot be made of this run.
 
-`edgeopt page` shows one label or one score for a text or a pair of texts, or the passages that an embedding model
-finds for a query. So the task must be text-classification, text-regression, reranking or embedding. For embedding,
-`--passages FILE` names what is searched. The page runs an ONNX file, so the first export of the recipe must
-write one, such as `{format: onnx}`.""",
+`edgeopt page` shows one label or one score for a text or a pair of texts, or the passages that an embedding
+model finds for a query. So the task must be text-classification, text-regression, reranking or embedding. For
+embedding, `--passages FILE` names what is searched. The page runs an ONNX file, so the first export of the
+recipe must write one, such as `{format: onnx}`.""",
     "E162": """npm is not installed.
 
 When edgeopt writes the page, it downloads onnxruntime-web and the tokenizers from npm. Their versions and
@@ -449,7 +449,7 @@ The place names the line. These formats are read, each also compressed by gzip (
 `task.text` and `task.label` must be column names, written exactly as in the file's header. The help lists the
 columns. The place is the key in the recipe. If only a later row lacks the column, the place is that row. If
 the header of a csv file came out as a single column, the file uses another separator: set
-`task.dataset.delimiter: ";"`.
+`delimiter: ";"` where the recipe names the file.
 
     task: {text: [sentence1, sentence2], label: label}
 

@@ -71,6 +71,29 @@ def test_a_folder_has_splits_or_is_read_whole(tmp_path: Path) -> None:
     assert read(tmp_path, path=".") == ["test.txt", "valid.txt"]
 
 
+def test_names_stand_for_files(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt", "notes.md", "deep/er/c.txt.gz", "[d].txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        data = name.encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert read(tmp_path, data_files="?.txt") == ["a.txt", "b.txt"]
+    assert read(tmp_path, data_files="[d].txt") == ["[d].txt"]  # a name that is there stands for itself
+    assert read(tmp_path, data_files=["deep/**/*", "b.txt"]) == ["deep/er/c.txt.gz", "b.txt"]
+    assert "has a name like *.csv" in problem(tmp_path, data_files="*.csv")
+    assert "deep/**/*.txt*}" in problem(tmp_path, path="deep")
+    assert read(tmp_path, data_files="deep/**/*.txt*") == ["deep/er/c.txt.gz"]
+
+
+def test_what_stands_between_cells_may_be_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id;text\n1;"one, two"\n')
+    assert read(tmp_path, data_files="a.csv", delimiter=";") == ["one, two"]
+    assert "set delimiter: ';'" in problem(tmp_path, data_files="a.csv")
+    assert "name the column of the text with `text`" in problem(tmp_path, data_files="a.csv", delimiter=";", text="b")
+    spec = CorpusSpec(data_files="a.csv")
+    keys = [find_corpus(s, tmp_path).key() for s in (spec, spec.model_copy(update={"delimiter": ";"}))]
+    assert keys[0] != keys[1] and "delimiter" not in str(keys[0])
+
+
 def test_a_long_document_is_read_in_pieces(tmp_path: Path) -> None:
     words = " ".join(f"word{i}" for i in range(40_000))
     (tmp_path / "a.txt").write_text(words + "\n")
@@ -95,6 +118,7 @@ def test_mistakes_name_their_place(tmp_path: Path) -> None:
     assert "E301" in problem(tmp_path, data_files="row.jsonl")
     assert "did you mean rows.jsonl?" in problem(tmp_path, data_files="row.jsonl")
     assert "E301" in problem(tmp_path, path="folder")
+    assert "name a folder with `path`" in problem(tmp_path, data_files="folder")
     assert "E303" in problem(tmp_path, data_files="rows.jsonl", text="body")
     assert "odd.jsonl:1" in (said := problem(tmp_path, data_files="odd.jsonl"))
     assert "E304" in said

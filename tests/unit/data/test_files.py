@@ -377,7 +377,7 @@ def test_another_delimiter(tmp_path: Path, content: str, delimiter: str) -> None
     spec = task({"train": "train.csv", "validation": "train.csv"})
     with pytest.raises(InputError) as caught:
         load_data(spec, tmp_path)
-    assert f"set task.dataset.delimiter: {delimiter_of(delimiter)}" in str(caught.value)
+    assert f"set delimiter: {delimiter_of(delimiter)} where" in str(caught.value)
 
 
 def delimiter_of(character: str) -> str:
