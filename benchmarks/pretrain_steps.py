@@ -55,8 +55,10 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     file = options.work / "pretrain_steps.json"
     done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    auxiliary = trained(options, AUXILIARY_LAYERS, [_step(options, "pretrain.mlm", options.auxiliary_steps, 1e-3)])
-    done.setdefault("auxiliary", _told(auxiliary))
+    auxiliary = trained(
+        options, AUXILIARY_LAYERS, [pretraining(options, "pretrain.mlm", options.auxiliary_steps, 1e-3)]
+    )
+    done.setdefault("auxiliary", told(auxiliary))
 
     def keep(key: str, value: dict[str, Any]) -> None:
         done[key] = value
@@ -82,7 +84,9 @@ def main() -> None:
             if key not in done:
                 more = {"auxiliary": "joint"} if way == "original" else {"auxiliary": str(auxiliary.folder)}
                 more |= {"offline": True} if way == "offline" else {}
-                keep(key, _told(trained(options, 4, [_step(options, "pretrain.rtd", options.steps, rate, **more)])))
+                keep(
+                    key, told(trained(options, 4, [pretraining(options, "pretrain.rtd", options.steps, rate, **more)]))
+                )
 
 
 def recipe(options: Any, layers: int, steps: list[dict[str, Any]]) -> Recipe:
@@ -115,7 +119,8 @@ def trained(options: Any, layers: int, steps: list[dict[str, Any]]) -> Any:
     return found.chains["candidate"][0].state
 
 
-def _step(options: Any, use: str, steps: int, rate: float, **more: Any) -> dict[str, Any]:
+def pretraining(options: Any, use: str, steps: int, rate: float, **more: Any) -> dict[str, Any]:
+    """A step of a recipe, with the benchmark's options."""
     corpus = {"data_files": str(options.text.resolve()), "documents": "line", "held_out": 0.002}
     return {
         "use": use,
@@ -134,12 +139,13 @@ def _step(options: Any, use: str, steps: int, rate: float, **more: Any) -> dict[
 def begun(options: Any) -> Path:
     """The folder of the model that is trained, with its first weights."""
     store = Store(options.work.resolve() / "store")
-    plan = fetch(make_plan(recipe(options, 4, [_step(options, "pretrain.mlm", 1, 1e-3)]), store), store)
+    plan = fetch(make_plan(recipe(options, 4, [pretraining(options, "pretrain.mlm", 1, 1e-3)]), store), store)
     assert plan.source.folder is not None
     return plan.source.folder
 
 
-def _told(state: Any) -> dict[str, Any]:
+def told(state: Any) -> dict[str, Any]:
+    """What is kept of a pre-trained state."""
     figures = state.figures
     names = ("train_loss", "computing_seconds", "optimizer_steps", "corruption", "step_cost", "divergence")
     return {
