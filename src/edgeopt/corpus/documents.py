@@ -30,11 +30,11 @@ def documents(corpus: Corpus, *, validation: bool = False) -> Iterator[str]:
     E312 for the hub's.
     """
     if corpus.on_hub:
-        yield from _pieces(_of_hub(corpus))
+        yield from _pieces(_whole(_of_hub(corpus)))
         return
     for path in corpus.validation if validation else corpus.train:
-        texts = _of_text(path, corpus.spec) if stem_and_suffix(path)[1] in TEXT else _of_rows(path, corpus.spec)
-        yield from _pieces(texts)
+        of_text = stem_and_suffix(path)[1] in TEXT
+        yield from _pieces(_of_text(path, corpus.spec) if of_text else _whole(_of_rows(path, corpus.spec)))
 
 
 def looked_at(corpus: Corpus) -> Corpus:
@@ -48,37 +48,59 @@ def looked_at(corpus: Corpus) -> Corpus:
 
 def clean(text: str) -> str:
     """The text without control characters, halves of characters, and runs of white space."""
+    return " ".join(_without_controls(text).split())
+
+
+def _without_controls(text: str) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "ignore").decode()
-    return " ".join(text.translate(_CONTROL).split())
+    return text.translate(_CONTROL)
 
 
-def _pieces(texts: Iterable[str]) -> Iterator[str]:
-    """Cleaned texts that are not empty, in pieces of a length that memory has room for."""
-    for text in texts:
-        cleaned = clean(text)
-        while len(cleaned) > LONGEST:
-            at = cleaned.rfind(" ", LONGEST // 2, LONGEST)
-            at = LONGEST if at < 0 else at
-            yield cleaned[:at]
-            cleaned = cleaned[at:].lstrip()
-        if cleaned:
-            yield cleaned
+def _pieces(parts: Iterable[tuple[str, bool]]) -> Iterator[str]:
+    """Documents, cleaned and not empty, in pieces of a length that memory has room for.
+
+    parts: of documents, each with whether its document ends there.
+    """
+    held, gap = "", False  # of a document what was not given yet, and whether a space follows
+    for part, ends in parts:
+        text = _without_controls(part)
+        if found := " ".join(text.split()):
+            apart = bool(held) and (gap or text[0].isspace())
+            held, gap = f"{held} {found}" if apart else held + found, text[-1].isspace()
+        else:
+            gap = gap or bool(text)
+        begin = 0
+        while len(held) - begin > LONGEST:
+            at = held.rfind(" ", begin + LONGEST // 2, begin + LONGEST)
+            at = begin + LONGEST if at < 0 else at
+            yield held[begin:at]
+            begin = at + (held[at] == " ")
+        held = held[begin:]
+        if ends:
+            if held:
+                yield held
+            held, gap = "", False
 
 
-def _of_text(path: Path, spec: CorpusSpec) -> Iterator[str]:
-    """Documents of a text file; one that is longer than memory should hold comes in parts that end at lines."""
-    held: list[str] = []
-    size = 0
+def _whole(texts: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    return ((text, True) for text in texts)
+
+
+def _of_text(path: Path, spec: CorpusSpec) -> Iterator[tuple[str, bool]]:
+    """Parts of documents of a text file; one that is longer than memory should hold ends at a line's end."""
+    size, begun, blank = 0, 0, True  # of the document so far, and where the line began; whether that is empty so far
     with readable(path):
-        for line in text_lines(path):
-            ends = spec.documents == "line" or (spec.documents == "blank-line" and not line.strip()) or size > LONGEST
-            held.append(line)
-            size += len(line)
-            if ends:
-                yield "".join(held)
-                held, size = [], 0
-    yield "".join(held)
+        for part in text_lines(path, LONGEST):
+            size, blank = size + len(part), blank and not part.strip()
+            ends = part.endswith("\n") and (
+                spec.documents == "line" or (spec.documents == "blank-line" and blank) or begun > LONGEST
+            )
+            yield part, ends
+            if part.endswith("\n"):
+                size = begun = 0 if ends else size
+                blank = True
+    yield "", True
 
 
 def _of_rows(path: Path, spec: CorpusSpec) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,14 +18,14 @@ def opened(path: Path) -> IO[bytes]:
     return open_it(path, "rb")  # type: ignore[no-any-return]
 
 
-def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a file with their ends, without a byte order mark.
+def text_lines(path: Path, most: int = -1) -> Iterator[str]:
+    """The lines of a file with their ends, without a byte order mark. most: characters; a longer line comes in parts.
 
     Raises InputError E306 where it is not UTF-8 or has a NUL byte.
     """
     with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="\n") as lines:
         try:
-            for line in lines:
+            for line in iter(partial(lines.readline, most), ""):
                 if "\0" in line:
                     raise _no_text(path)
                 yield line

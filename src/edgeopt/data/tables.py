@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -143,20 +144,20 @@ def _swallowed(path: Path, delimiter: str) -> InputError | None:
     The lines of a cell are rows where they have the cells that rows would have, and where a column has the values that
     it has in other rows. With tabs the number of cells decides alone: no text has them so by chance.
     """
-    reader, suspects = _reader(path, delimiter), list[tuple[int, int, int, list[dict[int, str]]]]()
-    header, values, line = list[str](), list[set[str]](), 1
-    for cells in reader:
-        if not header and not _blank(cells):
-            header, values = cells, [set() for _ in cells]
-        elif len(cells) == len(header):
+    suspects, rows_of = list[tuple[int, int, int, list[dict[int, str]]]](), _cells(path, delimiter)
+    *_, header = next(rows_of, (0, 0, list[str]()))
+    for begin, end, cells in rows_of:
+        for k, cell in enumerate(cells):
+            lines = cell.replace("\r\n", "\n").split("\n") if "\n" in cell else []
+            if lines and (rows := _rows_in(lines, k, len(header), delimiter)):
+                suspects.append((begin, end, k, rows))
+    values = list[set[str]]()
+    if suspects and delimiter != "\t":  # a table of texts has too many of them to hold for nothing
+        taken, values = {(begin, k) for begin, _, k, _ in suspects}, [set() for _ in header]
+        for begin, _, cells in islice(_cells(path, delimiter), 1, None):
             for k, cell in enumerate(cells):
-                if "\n" in cell and (
-                    rows := _rows_in(cell.replace("\r\n", "\n").split("\n"), k, len(header), delimiter)
-                ):
-                    suspects.append((line, reader.line_num, k, rows))
-                elif cell:
+                if cell and (begin, k) not in taken:
                     values[k].add(cell)
-        line = reader.line_num + 1
     for begin, end, k, rows in suspects:
         if delimiter == "\t" or any(
             _alike([row[c] for row in rows if c in row], seen) for c, seen in enumerate(values) if c != k
@@ -169,6 +170,16 @@ def _swallowed(path: Path, delimiter: str) -> InputError | None:
                 help='double it ("") and put the whole cell in quotation marks, as csv writers do; or give jsonl',
             )
     return None
+
+
+def _cells(path: Path, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+    """First line, last line and cells of each row of a table that has as many as the header, which comes first."""
+    reader, width, line = _reader(path, delimiter), 0, 1
+    for cells in reader:
+        width = width or (0 if _blank(cells) else len(cells))
+        if width and len(cells) == width:
+            yield line, reader.line_num, cells
+        line = reader.line_num + 1
 
 
 def _rows_in(lines: list[str], k: int, width: int, delimiter: str) -> list[dict[int, str]]:

@@ -50,18 +50,16 @@ class LengthGroupedSampler(Sampler[int]):
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.lengths) if self.mixture is None else self.mixture.rows(self.epoch))
         pool = self.batch_size * _POOL
-        batches: list[np.ndarray] = []
         for start in range(0, len(order), pool):
             part = order[start : start + pool]
-            part = part[np.argsort(-self.lengths[part], kind="stable")]
-            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+            order[start : start + pool] = part[np.argsort(-self.lengths[part], kind="stable")]
+        begins = np.arange(0, len(order), self.batch_size)
         # a short batch stays last: in the middle it would shift every later row into another batch
-        tail = [batches.pop()] if batches and len(batches[-1]) < self.batch_size else []
-        longest = max(range(len(batches)), key=lambda i: int(self.lengths[batches[i][0]]), default=None)
-        first = [batches.pop(longest)] if longest is not None else []
-        shuffled = [batches[i] for i in rng.permutation(len(batches))]
-        for batch in (*first, *shuffled, *tail):
-            yield from batch.tolist()
+        whole, tail = np.split(begins, [len(order) // self.batch_size])
+        longest = [int(self.lengths[order[whole]].argmax())] if len(whole) else []
+        rest = np.delete(whole, longest)
+        for begin in (*whole[longest], *rest[rng.permutation(len(rest))], *tail):
+            yield from order[begin : begin + self.batch_size].tolist()
 
 
 class TurnSampler(Sampler[int]):

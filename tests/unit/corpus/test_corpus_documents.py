@@ -103,6 +103,24 @@ def test_a_long_document_is_read_in_pieces(tmp_path: Path) -> None:
     assert " ".join(found) == words
 
 
+@pytest.mark.parametrize("ends", ["line", "blank-line", "file"])
+def test_a_line_of_any_length_is_read_a_part_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    text = "ab cd\x07ef  gh " * 200 + "\n" + "x" * 300 + "\n\n" + " " * 70 + "last\u00a0words" + " y" * 40
+    (tmp_path / "a.txt").write_text(text)
+    found = {}
+    for most in (LONGEST, 64):
+        monkeypatch.setattr("edgeopt.corpus.documents.LONGEST", most)
+        found[most] = read(tmp_path, data_files="a.txt", documents=ends)
+    assert all(len(piece) <= 64 for piece in found[64])
+    assert "".join("".join(found[64]).split()) == "".join(clean(text).split())
+    if ends == "line":  # where a piece ends follows from the text, however it was read
+        rows = [{"text": line} for line in text.split("\n")]
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert read(tmp_path, data_files="a.jsonl") == found[64]
+
+
 def test_cleaning_keeps_text_and_drops_what_no_text_has() -> None:
     assert clean("a\x07b\x00 \u00a0 c\n\n\x9dd\ufeff") == "ab c d"
     assert clean("naïve \ud800 café \u200d") == "naïve café \u200d"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from edgeopt.models.cost import Flops, Memory, Pass, Rows, flops, memory
 from edgeopt.models.source import CONFIG
 from edgeopt.results.figures import Held, StepCost, Told
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 
 def step_cost(passes: Sequence[Pass], params: PretrainParams, context: StepContext, text: TextFeed) -> Told:
     """What an optimizer step computes and holds, for rows of the mean length; of an unknown shape nothing."""
-    lengths = [float(n) for n in text.feed.lengths]
-    rows = _rows(params, sum(lengths) / len(lengths))
+    rows = _rows(params, float(np.mean(text.feed.lengths)))
     batches = params.accumulation * context.processes
     found = {"main": (Flops(0, 0), Memory(0, 0, 0, 0)), "auxiliary": (Flops(0, 0), Memory(0, 0, 0, 0))}
     try:
