@@ -34,6 +34,8 @@ def made(task: dict[str, Any]) -> dict[str, Any]:
     from edgeopt.support import host
     from edgeopt.support.progress import Progress
 
+    if host.cpus() != task["processes"]:
+        raise SystemExit(f"{task['processes']} processes are asked for, and there are {host.cpus()} processors")
     begun = host.peak_memory()
     found = read_tokenizer(Path(task["tokenizer"]), "bert")
     frame = frame_of(found.tokenizer)
