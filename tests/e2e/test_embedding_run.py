@@ -6,15 +6,18 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from helpers import edgeopt, tiny_recipe
 from running import BRIEF
 from scipy.stats import spearmanr
 
 from edgeopt import Run
+from edgeopt.bundle.verify import DEVICE, failure
 from edgeopt.page import build
 
 
@@ -133,6 +136,67 @@ def test_the_folder_is_one_of_sentence_transformers(run: Path) -> None:
     prompts = json.loads((folder / "config_sentence_transformers.json").read_text())["prompts"]
     assert prompts == {"query": "word1 ", "passage": "word2 ", "document": "word2 "}
     assert "sentence_embedding" in (folder / "README.md").read_text()
+
+
+def normalized(graph: onnx.ModelProto, pooled: list[onnx.NodeProto], *, normalize: bool = True) -> onnx.ModelProto:
+    """The graph with another way from the tokens' states to the embedding; pooled: nodes that give `pooled`."""
+    make, made = onnx.helper.make_node, onnx.ModelProto()
+    made.CopyFrom(graph)
+    for node in made.graph.node:
+        node.output[:] = ["unused" if name == "sentence_embedding" else name for name in node.output]
+    made.graph.node.extend(pooled)
+    last = make("LpNormalization", ["pooled"], ["sentence_embedding"], axis=-1, p=2)
+    made.graph.node.append(last if normalize else make("Identity", ["pooled"], ["sentence_embedding"]))
+    return made
+
+
+def wrong_bundles(bundle: Path, folder: Path) -> Iterator[Path]:
+    """Copies of a bundle, each with one mistake in it, named by it; two have none but other kernels."""
+    make, graph = onnx.helper.make_node, onnx.load(bundle / "onnx" / "model_quantized.onnx")
+    mean = make("ReduceMean", ["last_hidden_state"], ["pooled"], axes=[1], keepdims=0)
+    first = onnx.helper.make_tensor("first", onnx.TensorProto.INT64, [], [0])
+    cls = [make("Constant", [], ["first"], value=first)]
+    cls += [make("Gather", ["last_hidden_state", "first"], ["pooled"], axis=1)]
+    largest = make("ReduceMax", ["last_hidden_state"], ["pooled"], axes=[1], keepdims=0)
+    graphs = {
+        "pooled by the first token": normalized(graph, cls),
+        "pooled by the largest": normalized(graph, [largest]),
+        "not normalized": normalized(graph, [mean], normalize=False),
+        "right, computed anew": normalized(graph, [mean]),
+    }
+    for name, changed in graphs.items():
+        onnx.save(changed, shutil.copytree(bundle, folder / name) / "onnx" / "model_quantized.onnx")
+        yield folder / name
+    prompts = {"mixed-up": ("word2 ", "word1 "), "all queries": ("word1 ", "word1 "), "none": ("", "")}
+    for name, (query, passage) in prompts.items():
+        config = shutil.copytree(bundle, folder / name) / "config.json"
+        said = json.loads(config.read_text())
+        said["edgeopt_embedding"].update(query=query, passage=passage)
+        config.write_text(json.dumps(said))
+        yield folder / name
+    tokenizer = shutil.copytree(bundle, folder / "another vocabulary") / "tokenizer.json"
+    said = json.loads(tokenizer.read_text())
+    words, numbers = zip(*said["model"]["vocab"].items(), strict=True)
+    said["model"]["vocab"] = dict(zip(words, [*numbers[:5], *reversed(numbers[5:])], strict=True))
+    tokenizer.write_text(json.dumps(said))
+    yield tokenizer.parent
+
+
+def test_the_self_test_catches_what_makes_other_embeddings(run: Path, tmp_path: Path) -> None:
+    assert edgeopt("bundle", run, "--count", 16, "--out", tmp_path / "bundle").code == 0
+    folders = [tmp_path / "bundle", *wrong_bundles(tmp_path / "bundle", tmp_path)]
+    code = (
+        "import json, sys, pathlib as p, device; print(json.dumps([device.selftest(p.Path(f)) for f in sys.argv[1:]]))"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code, *folders], cwd=DEVICE, text=True)
+    found = dict(zip([folder.name for folder in folders], json.loads(said), strict=True))
+    assert {name for name, each in found.items() if each["passed"]} == {"bundle", "right, computed anew"}, found
+    mistaken = {name: each["mistaken"] for name, each in found.items() if each["mistaken"]}
+    assert mistaken["mixed-up"] == ["query", "passage"] and mistaken["all queries"] == ["passage", "query"]
+    assert mistaken["none"] == ["query", "none"]
+    assert "behind no prompt" in failure(found["none"]) and "of their length on average" in failure(
+        found["not normalized"] | {"mistaken": None}
+    )
 
 
 def test_its_bundle_answers_as_the_run_does(run: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from edgeopt.bundle.texts import (
     read_texts,
     rows_of_run,
     tolerance_of,
+    vector_tolerance,
 )
 from edgeopt.bundle.verify import DEVICE, most_tolerance
 from edgeopt.export.graph_files import copy_model
@@ -60,6 +62,8 @@ from edgeopt.support.publishing import Record, is_nothing, publish, taken, writa
 from edgeopt.support.version import __version__
 from edgeopt.tasks import Task as TaskClass
 from edgeopt.tasks import called, task_of, task_type, task_types
+from edgeopt.tasks.base import Texts
+from edgeopt.tasks.embedding import Embedding
 
 #: Metrics that a device measures by itself, and their bounds that need no baseline.
 DECIDED = ("latency.", "start.cold", "memory.peak")
@@ -208,7 +212,7 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
     logits, tolerance = ask(options), wanted.tolerance
     most = most_tolerance(logits, vectors=kind.vector is not None)
     if tolerance is None:
-        tolerance = tolerance_of(
+        tolerance = (vector_tolerance if kind.embeds else tolerance_of)(
             lambda way: probe_logits(folder, model, task.max_length, way), options, run.report.candidate.precision
         )
         # of a model that the runtime's levels disagree on so far, a wrong refusal beats a wrong pass
@@ -226,9 +230,20 @@ def _fill(folder: Path, run: Run, task: TaskSpec, wanted: Wanted) -> License | N
             "tolerance": tolerance,
             "texts": [list(t) for t in texts],
             "logits": [[float(x) for x in row] for row in logits],
+            **_other_prompts(folder, model, kind, texts, options),
         },
     )
     return write_license(wanted.license, run, folder)
+
+
+def _other_prompts(
+    folder: Path, model: str, kind: TaskClass, texts: Sequence[Texts], options: dict[str, Any]
+) -> dict[str, Any]:
+    """Of an embedding model what the same texts give behind each other prompt that they could be given by mistake."""
+    if not isinstance(kind, Embedding) or not (others := kind.behind_others(folder)):
+        return {}
+    found = {name: logits_of(folder, model, other, texts, options) for name, other in others.items()}
+    return {"prompts": {name: [[float(x) for x in row] for row in rows] for name, rows in found.items()}}
 
 
 def _manifest(folder: Path, run: Run, task: TaskSpec, found: License | None) -> Manifest:

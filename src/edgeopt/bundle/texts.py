@@ -40,6 +40,9 @@ PROBES, _LONGEST = 32, 64
 #: (benchmarks/results/bundle_versions.json).
 _WIDER = 4.0
 _LEAST = {"fp32": 1e-3, "int8": 0.1}
+#: The same of embeddings. Static int8 of MiniLM-L6 without VNNI, where sums overflow, was .12 from exact sums (32 rows
+#: of STS-B); pooling by the first token was .95 off, a cased tokenizer .60, a prompt more .38, no normalization 3.9.
+_LEAST_VECTOR = {"fp32": 0.01, "int8": 0.2}
 #: How far a logit may be from what the run wrote, on the processor that it ran on.
 _SAME = 1e-3
 
@@ -137,6 +140,20 @@ def _answers(graph: Path, options: dict[str, Any], feeds: Sequence[dict[str, Any
         raise bad_input(
             "E144", error.issues[0].message.replace(f"{graph.parent}/", ""), help="apply the recipe again"
         ) from None
+
+
+def vector_tolerance(
+    ask: Callable[[dict[str, Any]], Logits], options: dict[str, Any], precision: Literal["fp32", "int8"]
+) -> float:
+    """How far embeddings may be off on average on another processor, as a share of their length.
+
+    That is one and a half times what the runtime's levels of optimization differ by on the probes, and `_LEAST_VECTOR`
+    at least: a mean over texts hardly varies. ask: as `tolerance_of` has it.
+    """
+    served = ask(options)
+    length = np.linalg.norm(served, axis=1)
+    apart = max(float(np.mean(np.linalg.norm(ask(way) - served, axis=1) / length)) for way in _WAYS)
+    return float(f"{max(1.5 * apart, _LEAST_VECTOR[precision]):.3g}")
 
 
 def tolerance_of(

@@ -160,10 +160,13 @@ def _check_selftest(path: Path, manifest: Manifest) -> None:
     try:
         texts, logits, tolerance = found["texts"], found["logits"], found["tolerance"]
         whole = all(len(t) == manifest.task.texts and all(isinstance(x, str) for x in t) for t in texts)
-        numbers = all(len(row) == count and all(type(x) is float and math.isfinite(x) for x in row) for row in logits)
+        tables = [logits, *found.get("prompts", {}).values()]
+        rows = [row for table in tables for row in table]
+        numbers = all(len(row) == count and all(type(x) is float and math.isfinite(x) for x in row) for row in rows)
+        numbers = numbers and all(len(table) == len(texts) for table in tables)
         good = whole and numbers and 0 < len(texts) == len(logits) <= MAX_TEXTS and type(tolerance) is float
         good = good and 0 < tolerance <= most_tolerance(logits, vectors=manifest.task.vector is not None)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         good = False
     if not good:
         raise refused(f"{SELFTEST} does not have the form that edgeopt writes")
@@ -172,9 +175,10 @@ def _check_selftest(path: Path, manifest: Manifest) -> None:
 def most_tolerance(logits: Iterable[Iterable[float]], *, vectors: bool) -> float:
     """How far a logit may be off at most: one that may be off by more than the largest of them says nothing.
 
-    A score near 0 may be off by 1 all the same. A number of a vector of length 1 is small, and may not.
+    A score near 0 may be off by 1 all the same. A vector may be off by half of its length: one that has nothing to do
+    with it is off by more than its length.
     """
-    return max(0.0 if vectors else 1.0, max(abs(float(x)) for row in logits for x in row))
+    return 0.5 if vectors else max(1.0, max(abs(float(x)) for row in logits for x in row))
 
 
 def _json(path: Path) -> Any:
@@ -212,9 +216,22 @@ def selftest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def vectors_off(found: dict[str, Any]) -> str:
+    """How far embeddings are off, or which prompt they have in the place of their own."""
+    if mistaken := found["mistaken"]:
+        asked, nearest = ("no prompt" if name == "none" else f"the prompt of a {name}" for name in mistaken)
+        return f"the embeddings of {found['texts']} texts behind {asked} are nearer to those behind {nearest}"
+    return (
+        f"the embeddings of {found['texts']} texts are off by {found['max_abs_diff']:.3g} of their length on average, "
+        f"but only {found['tolerance']:.3g} is allowed"
+    )
+
+
 def failure(found: dict[str, Any]) -> str:
     """What a failed self-test found, and with which versions where they are others than those of the run."""
-    if found.get("flipped") is not None and found["max_abs_diff"] <= found["tolerance"]:
+    if "mistaken" in found:
+        what = vectors_off(found)
+    elif found.get("flipped") is not None and found["max_abs_diff"] <= found["tolerance"]:
         what = (
             f"text {found['flipped'] + 1} of {found['texts']} gets another label, "
             f"by more than the tolerance of {found['tolerance']:.3g}"

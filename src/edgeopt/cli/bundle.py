@@ -141,10 +141,9 @@ def verify(bundle: Path, key: Path | None, as_json: bool) -> None:
             )
             return
         _show(found.manifest, signed)
-        click.echo(
-            f"self-test   {tested['texts']} texts, largest difference of a logit {tested['max_abs_diff']:.2g} "
-            f"(at most {tested['tolerance']:g})"
-        )
+        what = "mean distance of an embedding" if "mistaken" in tested else "largest difference of a logit"
+        off, most = tested["max_abs_diff"], tested["tolerance"]
+        click.echo(f"self-test   {tested['texts']} texts, {what} {off:.2g} (at most {most:g})")
         click.echo(f"whole       {found.digest}")
 
 

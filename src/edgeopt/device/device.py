@@ -2,7 +2,7 @@
 
 Needs what run.py needs; prints JSON.
 
-selftest: the logits of the bundle's texts against those that were expected. profile: the same, starts in fresh
+selftest: what the model says of the bundle's texts against what was expected. profile: the same, starts in fresh
 processes, and latency as the target in the manifest asks for it. Exit status 1 where the self-test fails, 2 where the
 model does not load or the arguments are others.
 """
@@ -25,9 +25,11 @@ def selftest(folder: Path) -> dict[str, Any]:
     """Hold the model's logits against those that were expected; a logit that is no number fails.
 
     Of the answer: the largest absolute difference of a logit, the text that has it, and the first text whose label is
-    another though two logits were further apart than the tolerance.
+    another though two logits were further apart than the tolerance. Embeddings are looked at by `vectors_apart`.
     """
     given, model = json.loads((folder / "selftest.json").read_text(encoding="utf-8")), Model(folder)
+    if model.about["task"].get("vector"):
+        return {**vectors_apart(model, given), **versions(model), "texts": len(given["texts"])}
     wanted, limit = [np.array(row) for row in given["logits"]], given["tolerance"]
     answers = [model.logits(*texts) for texts in given["texts"]]
     found = [np.abs(a - w).max() for a, w in zip(answers, wanted, strict=True)]
@@ -40,13 +42,46 @@ def selftest(folder: Path) -> dict[str, Any]:
     return {
         "passed": bool(found[worst] <= limit) and not flips,
         "flipped": flips[0] if flips else None,
-        "packages": {module.__name__: module.__version__ for module in (onnxruntime, tokenizers, np)},
-        "made": model.about["packages"],
+        **versions(model),
         "max_abs_diff": float(np.nan_to_num(found[worst], nan=np.inf)),
         "tolerance": limit,
         "texts": len(found),
         "worst": worst,
     }
+
+
+def vectors_apart(model: Model, given: dict[str, Any]) -> dict[str, Any]:
+    """Hold embeddings against those that were expected: of texts as queries, and as passages where that is another.
+
+    `max_abs_diff` is the mean over the texts of how far an embedding is off, as a share of its length: kernels that
+    round otherwise move each text a little and no text far, and a wrong pooling or tokenizer moves all of them far. A
+    wrong prompt may move them as little as kernels do, so the embeddings must also be nearer to those behind their own
+    prompt than to those behind another or none; `mistaken` is the one that they are nearer to.
+    """
+    known = {"query": given["logits"], **given.get("prompts", {})}
+    wanted = {name: np.array(rows, dtype=np.float64) for name, rows in known.items()}
+    off, mistaken = {}, None
+    for name in [name for name in ("query", "passage") if name in wanted]:
+        found = np.stack([model.logits(*texts, passage=name == "passage") for texts in given["texts"]])
+        length = np.linalg.norm(wanted[name], axis=1)
+        apart = {other: np.linalg.norm(found - rows, axis=1) / length for other, rows in wanted.items()}
+        off[name], nearest = apart[name], min(apart, key=lambda other: apart[other].mean())
+        if apart[nearest].mean() < apart[name].mean():
+            mistaken = mistaken or [name, nearest]
+    most = max(off.values(), key=lambda each: np.nan_to_num(each.mean(), nan=np.inf))
+    return {
+        "passed": bool(most.mean() <= given["tolerance"]) and mistaken is None,
+        "mistaken": mistaken,
+        "max_abs_diff": float(np.nan_to_num(most.mean(), nan=np.inf)),
+        "tolerance": given["tolerance"],
+        "worst": int(np.argmax(most)),  # a nan counts as the largest
+    }
+
+
+def versions(model: Model) -> dict[str, Any]:
+    """The packages that answer, and those that the run was made with."""
+    here = {module.__name__: module.__version__ for module in (onnxruntime, tokenizers, np)}
+    return {"packages": here, "made": model.about["packages"]}
 
 
 def latency(folder: Path) -> list[dict[str, Any]]:

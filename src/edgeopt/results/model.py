@@ -486,7 +486,8 @@ class RecipeInfo(Part):
 class Device(Part):
     """What a device measured for the bundle that was shipped to it.
 
-    max_abs_diff: largest difference of a logit in the self-test. switched: whether the bundle became the current one on
+    max_abs_diff: largest difference of a logit in the self-test; of embeddings the mean distance, as a share of their
+    length. switched: whether the bundle became the current one on
     the device. It does not if a gate fails.
     """
 

@@ -234,7 +234,7 @@ bundle again, or make a new one.""",
 The files are complete, but the model does not load, or its answers to its own test texts differ from those on
 the machine that packed it. The reason can be another version of ONNX Runtime, or a processor on which int8
 sums overflow. Measure the run on this machine, or quantize with `reduce_range`. `bundle --tolerance` sets how
-far a logit may be off.""",
+far a logit may be off. Embeddings that are nearer to those behind another prompt mean that texts get the wrong one.""",
     "E144": """The run cannot be bundled.
 
 A bundle serves tasks with one output a query (text-classification, text-regression, coreference, reranking,

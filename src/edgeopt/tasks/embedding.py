@@ -12,7 +12,7 @@ from pydantic import Field
 
 from edgeopt.models.sentence import Sentence, embedding_width, sentence_in, stated
 from edgeopt.models.source import CONFIG
-from edgeopt.spec.recipe import EmbeddingLosses
+from edgeopt.spec.recipe import EmbeddingLosses, PromptsSpec
 from edgeopt.statistics.bounds import Bounds
 from edgeopt.statistics.metric_bounds import (
     counted_bounds,
@@ -85,6 +85,15 @@ class Embedding(Task):
         made = self.over(self.spec.model_copy(update={"text": column}))
         made.passages = True
         return made
+
+    def behind_others(self, folder: Path) -> dict[str, Embedding]:
+        """The task that reads queries as passages, or behind no prompt, as far as that is not what it does."""
+        sentence, column = self.sentence(folder), self.query_columns[0]
+        found = {"passage": self.over_passages(column)} if sentence.passage != sentence.query else {}
+        if sentence.query and sentence.passage:
+            bare = self.spec.model_copy(update={"text": column, "prompts": PromptsSpec()})
+            found["none"] = Embedding(bare)
+        return found
 
     def label(self, raw: object, place: Place) -> Label:
         return columns.score(raw, place) if self.spec.label else 0.0

@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from edgeopt.bundle import make
 from edgeopt.bundle.archive import write_zip
 from edgeopt.bundle.requirements import TESTED
-from edgeopt.bundle.texts import tolerance_of
+from edgeopt.bundle.texts import tolerance_of, vector_tolerance
 from edgeopt.bundle.verify import DEVICE
 from edgeopt.export import graph_files
 from edgeopt.export.graph_files import structure_of
@@ -177,6 +177,17 @@ def test_the_tolerance_is_of_levels_and_of_the_scale(precision: Any, apart: floa
     off[:8, 0] = 2 * apart
     ways = {"ORT_ENABLE_BASIC": served + off}
     assert tolerance_of(
+        lambda way: ways.get(way.get("graph_optimization_level", ""), served), {}, precision
+    ) == pytest.approx(expect, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("precision", "apart", "expect"), [("fp32", 0.0, 0.01), ("int8", 0.0, 0.2), ("int8", 0.2, 0.3), ("int8", 0.4, 0.6)]
+)
+def test_the_tolerance_of_embeddings_is_a_share_of_their_length(precision: Any, apart: float, expect: float) -> None:
+    served = np.tile([[2.0, 0.0]], (32, 1)).astype(np.float32)
+    ways = {"ORT_ENABLE_BASIC": served + np.float32([0, 2 * apart])}
+    assert vector_tolerance(
         lambda way: ways.get(way.get("graph_optimization_level", ""), served), {}, precision
     ) == pytest.approx(expect, rel=0.01)
 
@@ -427,10 +438,11 @@ def test_the_manifest_of_an_embedding_and_its_files(embedder: Path) -> None:
     card = bill["metadata"]["component"]["modelCard"]["modelParameters"]
     assert (card["task"], card["outputs"]) == ("embedding", [{"format": "embedding"}])
     given = json.loads((embedder / "selftest.json").read_text())
-    assert given["tolerance"] <= np.abs(given["logits"]).max() / 2 and {len(t) for t in given["texts"]} == {1}
+    assert 0.2 <= given["tolerance"] <= 0.5 and {len(t) for t in given["texts"]} == {1}
+    assert {name: np.shape(rows) for name, rows in given["prompts"].items()} == {"passage": (8, 4), "none": (8, 4)}
 
 
-@pytest.mark.parametrize("change", ["graph", "prompt", "numbers", "tolerance"])
+@pytest.mark.parametrize("change", ["graph", "prompt", "numbers", "tolerance", "prompts"])
 def test_an_embedding_that_is_another_is_refused(embedder: Path, tmp_path: Path, tiny_data: Path, change: str) -> None:
     other = tmp_path / "other"
     shutil.copytree(embedder, other)
@@ -445,8 +457,10 @@ def test_an_embedding_that_is_another_is_refused(embedder: Path, tmp_path: Path,
     else:  # too few numbers, or a tolerance by which any vector would pass
         given, code = json.loads((other / "selftest.json").read_text()), "E142"
         shorter = {"logits": [row[:2] for row in given["logits"]]}
-        more = {"logits": [[x / 100 for x in row] for row in given["logits"]], "tolerance": 0.5}
-        (other / "selftest.json").write_text(json.dumps({**given, **(shorter if change == "numbers" else more)}))
+        more = {"tolerance": 0.6}
+        fewer = {"prompts": {"passage": given["logits"][:2]}}
+        changed = {"numbers": shorter, "tolerance": more, "prompts": fewer}[change]
+        (other / "selftest.json").write_text(json.dumps({**given, **changed}))
     reseal(other)
     assert f"error[{code}]" in edgeopt("bundle", "verify", other).err
 
