@@ -52,6 +52,7 @@ def test_it_is_gated_over_queries_and_gated_again(tiny_model: Path, tmp_path: Pa
     assert len(rows) == 128 and {row["label"][1] for row in rows} == set(range(32))
     assert set(report["candidate"]["metrics"]) == {"ndcg@10", "mrr@10", "map"}
     assert "128 passages are put in order for 32 queries" in " ".join(report["notes"])
+    assert " on 32 queries; drop" in report["gates"][0]["reason"]
     again = edgeopt("gate", run, "--json")
     assert [g["value"] for g in again.json["gates"]] == [g["value"] for g in report["gates"]]
     answers = edgeopt("predict", run, tmp_path / "validation.jsonl")

@@ -149,14 +149,15 @@ def _judge(bounds: Bounds, good: Callable[[float], bool], *, smaller_is_better: 
 def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: int | None) -> Gate:
     base, candidate = evidence.baseline.metrics[spec.metric], evidence.candidate.metrics[spec.metric]
     difference = evidence.difference(spec.metric, spec.confidence)
-    shown = f"{spec.metric} {base:.4f} → {candidate:.4f} on {len(evidence.labels)} rows"
-    rows, least = len(evidence.labels), evidence.task.fewest_rows(spec.metric)
+    many = evidence.task.units(evidence.labels)
+    shown = f"{spec.metric} {base:.4f} → {candidate:.4f} on {many[0]} {many[1]}"
+    least = evidence.task.fewest_rows(spec.metric)
     if kind == "min":
         floor = evidence.task.bounds(spec.metric, evidence.labels, evidence.candidate_logits, spec.confidence)
         verdict = _judge(floor, lambda v: v >= bound, smaller_is_better=False)
         reason = f"{shown}; at least {floor.low:.4f} with {sure(spec.confidence)} confidence"
         needed, open = _open(
-            spec, verdict, partial(scaled, floor), rows, f"{rows} rows cannot tell whether it reaches {bound:g}", least
+            spec, verdict, partial(scaled, floor), many, f"cannot tell whether it reaches {bound:g}", least
         )
         return _gate(spec, kind, bound, line, floor, verdict, reason + open, rows_needed=needed)
     scale = abs(base) if kind == "max_drop_relative" else 1.0
@@ -176,8 +177,8 @@ def _metric(spec: GateSpec, kind: str, bound: float, evidence: Evidence, line: i
             spec,
             verdict,
             lambda t: _drop(more(t), scale),
-            rows,
-            f"{rows} rows cannot tell whether it is within {bound:g}",
+            many,
+            f"cannot tell whether it is within {bound:g}",
             least,
         )
     return _gate(spec, kind, bound, line, drop, verdict, reason + open, rows_needed=needed)
@@ -189,23 +190,30 @@ def _drop(difference: Bounds, scale: float = 1.0) -> Bounds:
 
 
 def _open(
-    spec: GateSpec, verdict: Verdict, bounds_of: Callable[[float], Bounds], rows: int, what: str, least: int = 1
+    spec: GateSpec,
+    verdict: Verdict,
+    bounds_of: Callable[[float], Bounds],
+    many: tuple[int, str],
+    what: str,
+    least: int = 1,
 ) -> tuple[int | None, str]:
     """How many rows would settle an inconclusive verdict, and that in words; None and nothing for another verdict.
 
-    least: rows below which nothing is told.
+    many: how many there are, and what they are called. what: they cannot tell. least: rows below which nothing is told.
     """
+    rows, units = many
     if verdict != "inconclusive":
         return None, ""
     if rows < least:
-        return least, f": nothing is told by fewer than {least} rows"
+        return least, f": nothing is told by fewer than {least} {units}"
     needed = rows_needed(bounds_of, rows, spec.bound[1], spec.confidence)
     if needed is None:
-        return None, f": {what}, and no number of rows like these does: what was seen is the margin itself"
+        same = "what was seen is the margin itself"
+        return None, f": {rows} {units} {what}, and no number of {units} like these does: {same}"
     return (
         needed,
-        f": {what}; about {rounded(needed):,} rows would, {POWER * 10:g} times in 10, if the models do on them as on "
-        "these",
+        f": {rows} {units} {what}; about {rounded(needed):,} {units} would, {POWER * 10:g} times in 10, if the models "
+        "do on them as on these",
     )
 
 
@@ -250,6 +258,6 @@ def _open_slice(
         spec,
         verdict,
         lambda t: _drop(more(t)),
-        len(rows),
-        f"{len(rows)} rows of {found.open} cannot tell whether it is within {bound:g}",
+        (len(rows), "rows"),
+        f"of {found.open} cannot tell whether it is within {bound:g}",
     )

@@ -575,6 +575,10 @@ class Task(ABC):
         """Why a metric of sound outputs is no number, in words that follow "the candidate's"; None where it is one."""
         return None
 
+    def units(self, labels: Values) -> tuple[int, str]:
+        """How many things bounds are over, and what these are: rows, or what groups of rows are the parts of."""
+        return len(labels), "rows"
+
     def fewest_rows(self, metric: str) -> int:
         """Rows below which the metric's bounds rule nothing out."""
         return FEWEST_SCORES if metric in ("pearson", "spearman") else 1

@@ -133,6 +133,9 @@ class Coreference(CountedTask, Classification):
     def value(self, metric: str, counts: Values) -> Values:
         return clusters.conll_f1(counts) if metric == "conll_f1" else super().value(metric, counts)
 
+    def units(self, labels: Values) -> tuple[int, str]:
+        return len(np.unique(labels[:, 1])), "documents"
+
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
         """Outputs by which no two mentions are one entity, and by which all are."""
         no, yes = (np.tile(np.eye(2)[c], (len(labels), 1)) for c in (0, 1))

@@ -114,6 +114,9 @@ class Reranking(CountedTask, Regression):
         """The mean over the queries that have a relevant passage."""
         return np.divide(counts[:, 0], counts[:, 1], out=np.zeros(len(counts)), where=counts[:, 1] > 0)
 
+    def units(self, labels: Values) -> tuple[int, str]:
+        return len(np.unique(labels[labels[:, 0] > 0, 1])), "queries"
+
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
         return {"one score for all passages": np.zeros((len(labels), 1))}
 

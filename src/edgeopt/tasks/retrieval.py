@@ -129,6 +129,9 @@ class Retrieval(Embedding):
     def bounds(self, metric: str, labels: Values, outputs: Values, confidence: float) -> Bounds:
         return counted_bounds(with_ones(outputs, _column(metric)), mean_of, confidence)
 
+    def units(self, labels: Values) -> tuple[int, str]:
+        return len(labels), "queries"
+
     def trivial(self, labels: Values, outputs: Values) -> dict[str, Values]:
         ((name, same),) = super().trivial(labels, outputs).items()
         same[:, :_METRICS] = outputs[:, _TRIVIAL]

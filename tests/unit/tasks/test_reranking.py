@@ -75,6 +75,7 @@ def test_queries_without_a_relevant_passage_are_left_out_and_said() -> None:
     assert made.metrics(more, scores) == pytest.approx(reference(labels, scores[:-2, 0]) and made.metrics(more, scores))
     assert made.metrics(more, scores)["map"] == pytest.approx(reference(labels, scores[:-2, 0])[2])
     assert "1 queries without a relevant passage are left out." in made.notes(more, scores)[0]
+    assert made.units(more) == (10, "queries")
     assert made.unmeasurable("map", more[-2:]) and not made.unmeasurable("map", more)
 
 
