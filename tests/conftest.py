@@ -105,6 +105,7 @@ def tiny_electra(tmp_path_factory: pytest.TempPathFactory) -> Path:
 #: side, and far positions share DeBERTa's rows.
 _OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "modernbert": ("ModernBertConfig", {"num_hidden_layers": 3, "local_attention": 4}),
+    "data2vec-text": ("Data2VecTextConfig", {}),
     "deberta-v2": (
         "DebertaV2Config",
         {

@@ -16,6 +16,7 @@ FAMILIES = (
     "roberta",
     "xlm-roberta",
     "camembert",
+    "data2vec-text",
     "distilbert",
     "mpnet",
     "modernbert",
@@ -52,6 +53,7 @@ def tiny(family: str, **changed: Any) -> Any:
         "roberta": lambda: t.RobertaConfig(**_COMMON, **_SHAPE),
         "xlm-roberta": lambda: t.XLMRobertaConfig(**_COMMON, **_SHAPE),
         "camembert": lambda: t.CamembertConfig(**_COMMON, **_SHAPE),
+        "data2vec-text": lambda: t.Data2VecTextConfig(**_COMMON, **_SHAPE),
         "distilbert": lambda: t.DistilBertConfig(**_COMMON, dim=24, n_layers=3, n_heads=4, hidden_dim=20),
         "mpnet": lambda: t.MPNetConfig(**_COMMON, **_SHAPE),
         # a window of a token to either side, so that it is felt; the layers are global, local, local

@@ -221,6 +221,11 @@ _OURS = {
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
+    "data2vec-text": replace(
+        bert_like("data2vec_text", ("classifier.dense", "classifier", "qa_outputs")),
+        positions_after="padding",
+        decodes=False,
+    ),
     "distilbert": Anatomy(
         sizes=("n_layers", "n_heads", "hidden_dim", "dim"),
         base="distilbert",

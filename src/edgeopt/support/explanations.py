@@ -525,8 +525,8 @@ model of a family that is part of transformers.""",
 
 edgeopt must know where the layers, the attention matrices and the head are. The message lists the known
 families. Summarization takes fewer families: those for which transformers has a decoder, which excludes
-DistilBERT, MPNet, ModernBERT and DeBERTa. Only summarization takes a pair of encoder and decoder, both of these
-families. Other decoders are not supported.""",
+DistilBERT, MPNet, ModernBERT, DeBERTa and data2vec. Only summarization takes a pair of encoder and decoder,
+both of these families. Other decoders are not supported.""",
     "E315": """A file of the model is damaged or does not fit the others.
 
 For example, a weights file was cut short, an index names files outside the folder, or config.json is not JSON
