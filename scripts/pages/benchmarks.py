@@ -74,6 +74,16 @@ def which_pruning() -> list[tuple[str, dict[str, Any]]]:
     return [(f"{TITLES[d['task']]}, {d['macs']:.0%} of the multiply-accumulates", d) for d in found]
 
 
+def fastest(model: dict[str, Any]) -> dict[str, Any]:
+    """The peer with the least time at batch 1, ours with the least, and how many times less that is."""
+    timed = [s for s in model["subjects"] if "p50_ms" in s]
+    ours, peer = (
+        min((s for s in timed if s["name"].startswith("edgeopt") == own), key=lambda s: s["p50_ms"][0])
+        for own in (True, False)
+    )
+    return {"ours": ours["name"], "peer": peer["name"], "times": peer["p50_ms"][0] / ours["p50_ms"][0]}
+
+
 def gate_errors() -> Iterator[tuple[str, int, float, float]]:
     """For a planted drop of just the margin: metric, rows, and the shares of samples that passed and failed."""
     found = result("gate_simulation")
@@ -103,6 +113,7 @@ def benchmarks() -> dict[str, str]:
         which_pruning=which_pruning,
         result_exists=lambda name: (RESULTS / f"{name}.json").exists(),
         gate_errors=gate_errors,
+        fastest=fastest,
     )
     names = sorted(path.name for path in (TEMPLATES / "benchmarks").glob("*.md.j2"))
     return {
