@@ -231,10 +231,11 @@ short, is compressed, or has extra data between its entries. Nothing in it was l
 bundle again, or make a new one.""",
     "E143": """The self-test of a bundle failed.
 
-The files are complete, but the model does not load, or its answers to its own test texts differ from those on
-the machine that packed it. The reason can be another version of ONNX Runtime, or a processor on which int8
-sums overflow. Measure the run on this machine, or quantize with `reduce_range`. `bundle --tolerance` sets how
-far a logit may be off. Embeddings that are nearer to those behind another prompt mean that texts get the wrong one.""",
+The files are complete, but the model does not load, or its answers to its own test texts differ from those
+on the machine that packed it. The reason can be another version of ONNX Runtime, or a processor on which
+int8 sums overflow. Measure the run on this machine, or quantize with `reduce_range`. `bundle --tolerance`
+sets how far a logit may be off. Embeddings that are nearer to those behind another prompt mean that texts
+get the wrong one.""",
     "E144": """The run cannot be bundled.
 
 A bundle serves tasks with one output a query (text-classification, text-regression, coreference, reranking,
@@ -534,9 +535,9 @@ or declares weights that do not exist. Copy or download the model again.""",
     "E316": """The model's head is of another kind, or has another number of outputs, than the data needs.
 
 A head with one output gives a score, as cross-encoders do. Use `task.type: text-regression` for it. A head
-for multi_label_classification says yes or no for each class. Use `task.type: multi-label-classification` for it.
-Otherwise start from the bare encoder, which gets a new head, or use the data that the head was trained for. If
-the data has fewer classes than the task, list all classes in `task.labels`.""",
+for multi_label_classification says yes or no for each class. Use `task.type: multi-label-classification`
+for it. Otherwise start from the bare encoder, which gets a new head, or use the data that the head was
+trained for. If the data has fewer classes than the task, list all classes in `task.labels`.""",
     "E317": """The folder holds an adapter.
 
 With adapter_config.json, transformers would load whatever model its base_model_name_or_path names, and put
