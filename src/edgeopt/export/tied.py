@@ -22,8 +22,29 @@ if TYPE_CHECKING:
 
 #: How the second one of two tied matrices is called, which is no parameter of its own.
 TIED = "_tied"
+#: How a constant is called that was computed of parameters before, and is none of its own.
+KNOWN = "_known"
 #: Numbers of the smallest matrix that it is worth for.
 _SMALLEST = 1024
+
+
+def name_known(path: Path) -> None:
+    """Mark the constants that a trace has in place of what depends on no text, in place: matrices of each head."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    found = {
+        node.output[0]: f"{node.output[0]}{KNOWN}"
+        for node in model.graph.node
+        for value in node.attribute
+        if node.op_type == "Constant" and value.t.data_type == onnx.TensorProto.FLOAT and len(value.t.dims) == 3
+    }
+    for node in model.graph.node if found else ():
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = found.get(name, name)
+    if found:
+        onnx.save(model, str(path))
 
 
 def tie(path: Path) -> int:

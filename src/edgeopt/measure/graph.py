@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeopt.export.graph_files import array_of, size_of, structure_of
-from edgeopt.export.tied import TIED
+from edgeopt.export.tied import KNOWN, TIED
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ _SCALES = {
 
 
 def weigh(path: Path) -> Weights:
-    """Count the initializers that are weights: not scales, zero points, shapes or indices, and tied ones once."""
+    """Count the initializers that are weights: not scales, zero points, shapes or indices; tied ones once.
+
+    What was computed of weights before a graph was traced is none.
+    """
     import numpy as np
     from onnx import TensorProto
 
@@ -50,7 +53,7 @@ def weigh(path: Path) -> Weights:
     total = nonzero = int8 = 0
     for tensor in model.graph.initializer:
         weight = tensor.data_type in floats | eights or tensor.name in biases
-        if tensor.name in skip or not weight or not tensor.dims or TIED in tensor.name:
+        if tensor.name in skip or not weight or not tensor.dims or TIED in tensor.name or KNOWN in tensor.name:
             continue
         values = array_of(tensor, path.parent)
         total += values.size

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def positions_known(traced: PreTrainedModel, model: PreTrainedModel) -> None:
-    """Let the layers of a model that is to be traced know what they make of positions, in place.
+def positions_known(traced: PreTrainedModel, model: PreTrainedModel) -> bool:
+    """Let the layers of a model that is to be traced know what they make of positions, in place; whether they do.
 
     model: the one that says what that is: the same, or its quantized self.
     """
     shape = anatomy(bare(model).config.model_type)
     if shape.relative is None:
-        return
+        return False
     stacks = [bare(each).get_submodule(shape.layers) for each in (traced, model)]
     above = bare(model).get_submodule(shape.layers.rpartition(".")[0])
     for ours, theirs in zip(*stacks, strict=True):
@@ -35,6 +35,7 @@ def positions_known(traced: PreTrainedModel, model: PreTrainedModel) -> None:
         if hasattr(attention, "disentangled_attention_bias"):
             made = _made(theirs, above, [name for name in read_by_heads(shape) if part(theirs, name) is not None])
             _know(attention, {part(ours, name): value for name, value in made.items()})
+    return True
 
 
 @torch.no_grad()

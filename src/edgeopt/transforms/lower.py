@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeopt.export.graph_files import settle
-from edgeopt.export.tied import tie
+from edgeopt.export.tied import name_known, tie
 from edgeopt.models.files import GRAPH
 from edgeopt.results.figures import Parity
 from edgeopt.spec.recipe import StepParams
@@ -90,9 +90,11 @@ def lower(
     rows = sample_rows(context.data.sampled, state.folder, task)
     path = context.output / GRAPH
     expected = torch_logits(model, rows)
-    positions_known(traced, model)
+    known = positions_known(traced, model)
     with tempfile.TemporaryDirectory(dir=context.work) as scratch:
         _export(traced, rows, task, Path(scratch) / GRAPH)
+        if known:
+            name_known(Path(scratch) / GRAPH)
         settle(Path(scratch) / GRAPH, path)  # above 2 GB torch writes a file for each tensor
     tie(path)
     if rewrite is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ import torch
 from families import inputs, logits, tiny
 from torch import nn
 
+from edgeopt.export.tied import KNOWN, name_known
+from edgeopt.measure.graph import weigh
 from edgeopt.models.known import positions_known
 from edgeopt.models.load import load_base, save_model
 from edgeopt.models.slicing import structure_of
 from edgeopt.training.distill_terms import recorded
+from edgeopt.transforms.quantize.tidy import share
 
 #: As published: positions far apart share one of 256 buckets to either side.
 PUBLISHED = {"position_buckets": 256, "max_relative_positions": -1, "max_position_embeddings": 512}
@@ -77,6 +81,19 @@ def test_no_text_pays_for_what_positions_alone_decide(graph: tuple[Any, Path]) -
     products = [n for n in found.node if n.op_type == "MatMul" and n.input[1] in constants]
     assert len(products) == 3 * 6 + ("embed_proj" in str([n.name for n in products]))
     assert not any("pos_" in n.name or "proj_1" in n.name for n in products)
+
+
+def test_what_is_known_before_is_no_parameter(graph: tuple[Any, Path], tmp_path: Path) -> None:
+    """An int8 graph has constants among its weights, where the float one has nodes for them."""
+    path = tmp_path / "known.onnx"
+    shutil.copyfile(graph[1], path)
+    before = weigh(path)
+    name_known(path)
+    found = onnx.load(str(path))
+    share(found)
+    onnx.save(found, str(path))
+    assert sum(t.name.endswith(KNOWN) for t in found.graph.initializer) == 3 * 2
+    assert weigh(path).parameters == before.parameters
 
 
 @pytest.mark.parametrize("kind", KINDS)
