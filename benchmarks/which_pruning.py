@@ -4,17 +4,21 @@ Each starts from the same fine-tuned model and may use the same seconds of proce
 leaves of them goes into distillation from the model as it was, on its layers and logits, with a rate that falls to 0.
 Seconds are those of the processor, so that other programs on the machine do not change what a method may do; two short
 runs of each training say beforehand how many steps fit, and a run that missed the seconds by more than an eighth is
-made again with as many steps as it says. The seeds are of what comes after the fine-tuning. A second
+made again with as many steps as it says. Each is measured in a store of its own that has the fine-tuned model alone, so
+that nothing comes from a run before. The seeds are of what comes after the fine-tuning. A second
 start with the same --work goes on where the first stopped.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -84,11 +88,11 @@ class Bench:
         self.tuned = self.built(self.tune)[0]
         self.dense = structure_in(self.tuned.folder)
 
-    def built(self, steps: Steps, model: Path | None = None) -> tuple[State, float]:
+    def built(self, steps: Steps, model: Path | None = None, store: Path | None = None) -> tuple[State, float]:
         """The last torch state of the steps, and the processor seconds that building them took."""
         began = time.process_time()
         named = [step(registry.get(use), keys, f"s{i}" if i else "tune") for i, (use, keys) in enumerate(steps)]
-        done = build(named, model=model or self.options.model, data=Path(), store=self.store, task=self.task)
+        done = build(named, model=model or self.options.model, data=Path(), store=store or self.store, task=self.task)
         states = [d.state for d in done.chains["candidate"] if d.step.id == named[-1].id]
         return states[-1], time.process_time() - began
 
@@ -125,19 +129,25 @@ class Bench:
 
     def measured(self, method: str, seed: int) -> dict[str, Any]:
         """What is left of the metric, of the multiply-accumulates and of the seconds."""
-        plan = partial(self.plan, method, seed)
-        first = self.built(*plan(FEW))[1]
-        second = self.built(*plan(MORE))[1]
-        again = self.built(*plan(FEW + 1))[1]  # what is not trained is in the store by now, or was never
+        with TemporaryDirectory(dir=self.options.work) as folder:
+            shutil.copytree(self.store, store := Path(folder) / "store")
+            return self._measured(partial(self.plan, method, seed), store)
+
+    def _measured(self, plan: Callable[[int], tuple[Steps, Path | None]], store: Path) -> dict[str, Any]:
+        def run(count: int) -> tuple[State, float]:
+            return self.built(*plan(count), store=store)
+
+        first, second = run(FEW)[1], run(MORE)[1]
+        again = run(FEW + 1)[1]  # what is not trained is in the store by now, or was never
         each = (second - again) / (MORE - FEW - 1)
         count = max(MORE, round((self.options.seconds - first) / each) + FEW)
-        state, seconds = self.built(*plan(count))
+        state, seconds = run(count)
         for _ in range(RETRIES):
             missed = self.options.seconds - (seconds + max(0.0, first - again))
             if abs(missed) < MISSED * self.options.seconds:
                 break
             count = max(MORE, count + round(missed * (count - FEW - 1) / (seconds - again)))
-            state, seconds = self.built(*plan(count))
+            state, seconds = run(count)
         structure = structure_in(state.folder)
         return {
             "accuracy": self.accuracy(state.folder),
